@@ -1,0 +1,1 @@
+//! What devices, gateways and the hub say to each other.

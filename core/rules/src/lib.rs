@@ -1,0 +1,1 @@
+//! The rule engine: pure, deterministic, in event time.

@@ -1,0 +1,2 @@
+//! The device application over embedded-hal.
+#![no_std]

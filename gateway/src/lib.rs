@@ -1,0 +1,1 @@
+//! The Linux edge: link server, spool, uplink.

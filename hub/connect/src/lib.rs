@@ -1,0 +1,1 @@
+//! Connectors: content, webhooks, device commands.

@@ -1,0 +1,1 @@
+//! The hub: pipeline, HTTP API, live page, composition.

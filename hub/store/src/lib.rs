@@ -1,0 +1,1 @@
+//! What the hub remembers: control plane and time series.

@@ -1,0 +1,1 @@
+//! Device fleets with physics and faults, and a replay of a real recording.

@@ -1,0 +1,2 @@
+//! The chores: test, bench, tools.
+fn main() {}
