@@ -1,2 +1,39 @@
-//! The chores: test, bench, tools.
-fn main() {}
+//! The chores of the repository: `cargo xtask test`, `cargo xtask lint`, `cargo xtask tools`.
+//!
+//! A chore installs the tools that it needs, each by exact version, and fails when it can't:
+//! nothing is skipped because something is missing.
+#![allow(clippy::print_stdout, reason = "a chore talks to the person at the terminal")]
+
+use clap::Parser;
+
+mod lint;
+mod shell;
+mod test;
+mod tools;
+
+/// Chores of the repository.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+enum Chore {
+    /// Installs what the tests need, builds everything and runs all tests.
+    ///
+    /// Firmware is compiled for thumbv7em-none-eabihf too. Foreign clients (mosquitto_pub,
+    /// paho-mqtt) come from Debian's and Python's package registries; where apt can't be used
+    /// (no root), the message says what to install by hand.
+    Test(test::Options),
+    /// Formatting, clippy with warnings as errors, and cargo-deny (bans, licences, sources).
+    Lint,
+    /// Installs the tools of `test` and `lint`, and says where they are.
+    Tools,
+    /// Runs each fuzz target for a while (needs a nightly toolchain).
+    Fuzz(test::FuzzOptions),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Chore::parse() {
+        Chore::Test(options) => test::run(&options),
+        Chore::Lint => lint::run(),
+        Chore::Tools => tools::report(),
+        Chore::Fuzz(options) => test::fuzz(&options),
+    }
+}

