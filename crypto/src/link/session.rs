@@ -1,0 +1,212 @@
+use core::fmt;
+
+use super::record::{Sealed, seal, sealed_bytes};
+use super::transcript::{SecretKey, Transcript, next_key};
+use super::window::Window;
+use super::{Error, RECORDS_MAX, Rekey};
+use crate::suite::Suite;
+
+/// How many keys ahead of the newest a record may be: a bound on the work that a
+/// forged record causes.
+const EPOCHS_AHEAD_MAX: u64 = 4;
+
+/// How many bytes of the transcript hash name a session.
+const ID_BYTES: usize = 16;
+
+/// Keys and counters of an established link, for both directions.
+///
+/// Each record carries its counter, which is its nonce: it only grows, so no nonce is
+/// used twice. Every [`Rekey::records`] records a direction changes its key and
+/// forgets the old one. The keys are wiped when dropped.
+pub struct Session {
+    suite: Suite,
+    id: [u8; ID_BYTES],
+    rekey: Rekey,
+    confirmed: bool,
+    sending: Sending,
+    receiving: Receiving,
+}
+
+/// Who this side was in the handshake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    Initiator,
+    Responder,
+}
+
+struct Sending {
+    key: SecretKey,
+    epoch: u64,
+    next: u64,
+}
+
+struct Receiving {
+    /// The key of `epoch`.
+    key: SecretKey,
+    /// The key of the epoch before, as long as the window reaches into it.
+    previous: Option<SecretKey>,
+    epoch: u64,
+    window: Window,
+}
+
+impl Session {
+    pub(super) fn new(
+        suite: Suite,
+        rekey: Rekey,
+        role: Role,
+        transcript: Transcript,
+    ) -> Result<Self, Error> {
+        let ([initiator, responder], hash) = transcript.split()?;
+        let (sending, receiving) = match role {
+            Role::Initiator => (initiator, responder),
+            Role::Responder => (responder, initiator),
+        };
+        let mut id = [0; ID_BYTES];
+        id.iter_mut().zip(hash).for_each(|(to, from)| *to = from);
+        Ok(Self {
+            suite,
+            id,
+            rekey,
+            confirmed: role == Role::Initiator,
+            sending: Sending { key: sending, epoch: 0, next: 0 },
+            receiving: Receiving {
+                key: receiving,
+                previous: None,
+                epoch: 0,
+                window: Window::default(),
+            },
+        })
+    }
+
+    /// Seals `plaintext` into `out` and returns the record's length: that of the
+    /// plaintext and [`RECORD_OVERHEAD_BYTES`](super::RECORD_OVERHEAD_BYTES).
+    ///
+    /// # Errors
+    /// [`Error::Buffer`] if `out` is too small; [`Error::Exhausted`] after
+    /// [`RECORDS_MAX`] records: the link then needs a new handshake.
+    pub fn seal(&mut self, plaintext: &[u8], out: &mut [u8]) -> Result<usize, Error> {
+        sealed_bytes(plaintext, out)?;
+        let sending = &mut self.sending;
+        let counter = sending.next;
+        if counter >= RECORDS_MAX {
+            return Err(Error::Exhausted);
+        }
+        while sending.epoch < self.rekey.epoch_of(counter) {
+            sending.key = next_key(&sending.key)?;
+            sending.epoch += 1;
+        }
+        // Counted before it is used, so that whatever fails below uses up the nonce.
+        sending.next += 1;
+        seal(&sending.key, counter, plaintext, out)
+    }
+
+    /// Opens `record` into `out`, which needs room for its plaintext, and returns the
+    /// plaintext's length. Records may come out of order within
+    /// [`WINDOW_RECORDS`](super::WINDOW_RECORDS), each once.
+    ///
+    /// # Errors
+    /// [`Error::Length`], [`Error::Replayed`], [`Error::TooOld`],
+    /// [`Error::TooFarAhead`], [`Error::Refused`] or [`Error::Buffer`]. The session
+    /// and `out` are then as before.
+    pub fn open(&mut self, record: &[u8], out: &mut [u8]) -> Result<usize, Error> {
+        let sealed = Sealed::parse(record)?;
+        let length = self.receiving.open(self.rekey, &sealed, out)?;
+        self.confirmed = true;
+        Ok(length)
+    }
+
+    /// Changes the sending key now, ahead of its count: for a rekey by time. The peer
+    /// follows with the next record. Does nothing if nothing was sent under the
+    /// current key.
+    pub fn rekey(&mut self) {
+        let epoch = self.rekey.epoch_of(self.sending.next);
+        if self.sending.next > self.rekey.first_of(epoch) {
+            self.sending.next = self.rekey.first_of(epoch + 1);
+        }
+    }
+
+    /// Whether the peer is known to hold the session's keys. True from the start for
+    /// the initiator; for the responder, from the first record that opens. A first
+    /// message that an attacker recorded and sends again makes a session that is
+    /// never confirmed.
+    #[must_use]
+    pub fn is_confirmed(&self) -> bool {
+        self.confirmed
+    }
+
+    /// The suite that the handshake agreed on.
+    #[must_use]
+    pub fn suite(&self) -> Suite {
+        self.suite
+    }
+
+    /// The first bytes of the transcript hash: the same on both sides, different for
+    /// each handshake, and no secret.
+    #[must_use]
+    pub fn id(&self) -> &[u8; ID_BYTES] {
+        &self.id
+    }
+
+    /// How many records may still be sent.
+    #[must_use]
+    pub fn remaining(&self) -> u64 {
+        RECORDS_MAX.saturating_sub(self.sending.next)
+    }
+}
+
+impl Receiving {
+    fn open(&mut self, rekey: Rekey, sealed: &Sealed<'_>, out: &mut [u8]) -> Result<usize, Error> {
+        let counter = sealed.counter;
+        if counter >= RECORDS_MAX {
+            return Err(Error::TooFarAhead(counter));
+        }
+        self.window.check(counter)?;
+        let epoch = rekey.epoch_of(counter);
+        let length = if epoch == self.epoch {
+            sealed.open(&self.key, out)?
+        } else if epoch < self.epoch {
+            let previous = self.previous.as_ref().filter(|_| epoch + 1 == self.epoch);
+            sealed.open(previous.ok_or(Error::TooOld(counter))?, out)?
+        } else {
+            self.open_ahead(epoch, sealed, out)?
+        };
+        self.window.accept(counter);
+        if self.window.floor() >= rekey.first_of(self.epoch) {
+            self.previous = None;
+        }
+        Ok(length)
+    }
+
+    /// Opens the first record under a new key and, if it is genuine, moves on to it.
+    fn open_ahead(
+        &mut self,
+        epoch: u64,
+        sealed: &Sealed<'_>,
+        out: &mut [u8],
+    ) -> Result<usize, Error> {
+        if epoch - self.epoch > EPOCHS_AHEAD_MAX {
+            return Err(Error::TooFarAhead(sealed.counter));
+        }
+        let mut previous = self.key.clone();
+        let mut key = next_key(&previous)?;
+        for _ in self.epoch + 1..epoch {
+            previous = key;
+            key = next_key(&previous)?;
+        }
+        let length = sealed.open(&key, out)?;
+        self.key = key;
+        self.previous = Some(previous);
+        self.epoch = epoch;
+        Ok(length)
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("suite", &self.suite)
+            .field("id", &self.id)
+            .field("confirmed", &self.confirmed)
+            .finish_non_exhaustive()
+    }
+}
