@@ -1,0 +1,128 @@
+//! MQTT topic names within a tenant. The tenant is not in them: it follows
+//! from the credential of the connection.
+
+use core::fmt;
+
+use crate::id::{self, DeviceId, GatewayId};
+
+/// The longest topic that is one of ours, in bytes.
+pub const MAX_BYTES: usize = DEVICES.len() + id::MAX_BYTES + "/status".len();
+
+const DEVICES: &str = "stencil/v1/d/";
+const GATEWAYS: &str = "stencil/v1/g/";
+const FOREIGN: &str = "v1/devices/me/telemetry";
+
+/// A topic that the hub knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Topic {
+    /// `stencil/v1/d/{device}/batch`: a [`crate::batch`], to the hub.
+    Batch(DeviceId),
+    /// `stencil/v1/d/{device}/status`: a [`crate::command::Status`], to the hub.
+    Status(DeviceId),
+    /// `stencil/v1/d/{device}/loss`: a `report::LossReport`, to the hub.
+    Loss(DeviceId),
+    /// `stencil/v1/d/{device}/link`: a `report::LinkEvent`, to the hub.
+    Link(DeviceId),
+    /// `stencil/v1/g/{gateway}/command`: a [`crate::command::Command`], to the gateway.
+    GatewayCommand(GatewayId),
+    /// `v1/devices/me/telemetry`: ThingsBoard JSON; the device follows from the token.
+    ForeignTelemetry,
+}
+
+/// Why a topic is none of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The topic has none of the known forms.
+    #[error(
+        "the topic is none of stencil/v1/d/{{device}}/batch|status|loss|link, \
+         stencil/v1/g/{{gateway}}/command, {FOREIGN}"
+    )]
+    Unknown,
+    /// The device or gateway in the topic is not an id.
+    #[error("in the topic: {0}")]
+    Id(#[from] id::Error),
+}
+
+impl Topic {
+    /// Reads a topic name.
+    pub fn parse(topic: &str) -> Result<Self, Error> {
+        if topic == FOREIGN {
+            return Ok(Topic::ForeignTelemetry);
+        }
+        if let Some(rest) = topic.strip_prefix(DEVICES) {
+            let (device, kind) = rest.split_once('/').ok_or(Error::Unknown)?;
+            let make = match kind {
+                "batch" => Topic::Batch,
+                "status" => Topic::Status,
+                "loss" => Topic::Loss,
+                "link" => Topic::Link,
+                _ => return Err(Error::Unknown),
+            };
+            return Ok(make(DeviceId::parse(device)?));
+        }
+        let rest = topic.strip_prefix(GATEWAYS).ok_or(Error::Unknown)?;
+        let gateway = rest.strip_suffix("/command").ok_or(Error::Unknown)?;
+        Ok(Topic::GatewayCommand(GatewayId::parse(gateway)?))
+    }
+
+    /// The device in the topic.
+    pub fn device(&self) -> Option<&DeviceId> {
+        match self {
+            Topic::Batch(d) | Topic::Status(d) | Topic::Loss(d) | Topic::Link(d) => Some(d),
+            Topic::GatewayCommand(_) | Topic::ForeignTelemetry => None,
+        }
+    }
+}
+
+impl core::str::FromStr for Topic {
+    type Err = Error;
+    fn from_str(topic: &str) -> Result<Self, Error> {
+        Self::parse(topic)
+    }
+}
+
+impl fmt::Display for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Topic::Batch(device) => write!(f, "{DEVICES}{device}/batch"),
+            Topic::Status(device) => write!(f, "{DEVICES}{device}/status"),
+            Topic::Loss(device) => write!(f, "{DEVICES}{device}/loss"),
+            Topic::Link(device) => write!(f, "{DEVICES}{device}/link"),
+            Topic::GatewayCommand(gateway) => write!(f, "{GATEWAYS}{gateway}/command"),
+            Topic::ForeignTelemetry => f.write_str(FOREIGN),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_none_of_ours() {
+        for topic in [
+            "",
+            "/",
+            "stencil/v1/d/",
+            "stencil/v1/d/a",
+            "stencil/v1/d/a/",
+            "stencil/v1/d/a/batch/",
+            "stencil/v1/d/a/b/batch",
+            "stencil/v2/d/a/batch",
+            "stencil/v1/g/a/batch",
+            "stencil/v1/g/command",
+            "v1/devices/me/telemetry/",
+            "v1/devices/you/telemetry",
+            "Stencil/v1/d/a/batch",
+        ] {
+            assert_eq!(Topic::parse(topic), Err(Error::Unknown), "{topic}");
+        }
+        for topic in [
+            "stencil/v1/d/+/batch",
+            "stencil/v1/d//batch",
+            "stencil/v1/g/a/b/command",
+        ] {
+            assert!(matches!(Topic::parse(topic), Err(Error::Id(_))), "{topic}");
+        }
+    }
+}
