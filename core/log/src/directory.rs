@@ -1,0 +1,83 @@
+//! The log's directory: made, locked, synced.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Read, Seek, Write},
+    path::Path,
+};
+
+use rustix::fs::{FlockOperation, flock};
+
+use crate::Error;
+
+const LOCK: &str = "lock";
+
+/// Makes `dir` where it is missing, so that it is there after a power cut, too.
+pub(crate) fn make(dir: &Path) -> Result<(), Error> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    let missing: Vec<&Path> = dir
+        .ancestors()
+        .take_while(|ancestor| !ancestor.exists())
+        .collect();
+    fs::create_dir_all(dir).map_err(|source| io_error("make", dir, source))?;
+    for made in missing {
+        if let Some(parent) = made.parent() {
+            let parent = if parent.as_os_str().is_empty() {
+                Path::new(".")
+            } else {
+                parent
+            };
+            sync(parent).map_err(|source| io_error("sync", parent, source))?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes the names in `dir` durable.
+pub(crate) fn sync(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+/// Holds the log's directory as long as the file is open.
+pub(crate) fn lock(dir: &Path) -> Result<File, Error> {
+    let path = dir.join(LOCK);
+    let mut file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .open(&path)
+        .map_err(|source| io_error("open", &path, source))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            let mut text = String::new();
+            let pid = Read::by_ref(&mut file)
+                .take(20)
+                .read_to_string(&mut text)
+                .ok()
+                .and_then(|_| text.trim().parse().ok());
+            return Err(Error::Locked {
+                dir: dir.to_owned(),
+                pid,
+            });
+        }
+        Err(errno) => return Err(io_error("lock", &path, errno.into())),
+    }
+    // Only for the error above: who has it.
+    file.set_len(0)
+        .and_then(|()| file.rewind())
+        .and_then(|()| writeln!(file, "{}", std::process::id()))
+        .map_err(|source| io_error("write", &path, source))?;
+    Ok(file)
+}
+
+pub(crate) fn io_error(action: &'static str, path: &Path, source: io::Error) -> Error {
+    Error::Io {
+        action,
+        path: path.to_owned(),
+        source,
+    }
+}

@@ -1,0 +1,119 @@
+//! A segment's file: its name and header, and the directory's list of them.
+
+use std::{
+    collections::VecDeque,
+    fs::{self, File, OpenOptions},
+    io,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    Error,
+    directory::{self, io_error},
+    disk::Disk,
+};
+
+/// Length of a segment's header; the record at position `base` starts behind it.
+pub(crate) const HEADER_BYTES: u64 = 32;
+
+const MAGIC: &[u8; 6] = b"STNLOG";
+const VERSION: &[u8; 2] = b"01";
+const DIGITS: usize = 20;
+
+/// The first bytes of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) base: u64,
+    /// When it was begun: all records of the segment before are not younger.
+    pub(crate) created_us: i64,
+}
+
+/// What was found where a header should be.
+pub(crate) enum Found {
+    Header(Header),
+    /// The file ends before: it was being made.
+    Short,
+    Damaged,
+    OtherVersion(String),
+}
+
+impl Header {
+    pub(crate) fn to_bytes(self) -> [u8; HEADER_BYTES as usize] {
+        let mut out = [0; HEADER_BYTES as usize];
+        out[..6].copy_from_slice(MAGIC);
+        out[6..8].copy_from_slice(VERSION);
+        out[8..16].copy_from_slice(&self.base.to_le_bytes());
+        out[16..24].copy_from_slice(&self.created_us.to_le_bytes());
+        let crc = crc32c::crc32c(&out[..24]);
+        out[24..28].copy_from_slice(&crc.to_le_bytes());
+        out
+    }
+
+    pub(crate) fn read(file: &File) -> io::Result<Found> {
+        let mut bytes = [0; HEADER_BYTES as usize];
+        match file.read_exact_at(&mut bytes, 0) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(Found::Short),
+            Err(error) => return Err(error),
+        }
+        if bytes[24..28] != crc32c::crc32c(&bytes[..24]).to_le_bytes() {
+            return Ok(Found::Damaged);
+        }
+        if &bytes[..6] != MAGIC || &bytes[6..8] != VERSION {
+            return Ok(Found::OtherVersion(format!(
+                "it starts with {:?}, expected {:?}",
+                String::from_utf8_lossy(&bytes[..8]),
+                String::from_utf8_lossy(&[&MAGIC[..], &VERSION[..]].concat()),
+            )));
+        }
+        let mut base = [0; 8];
+        base.copy_from_slice(&bytes[8..16]);
+        let mut created_us = [0; 8];
+        created_us.copy_from_slice(&bytes[16..24]);
+        Ok(Found::Header(Self {
+            base: u64::from_le_bytes(base),
+            created_us: i64::from_le_bytes(created_us),
+        }))
+    }
+}
+
+/// Where the segment that starts at `base` lies.
+pub(crate) fn path(dir: &Path, base: u64) -> PathBuf {
+    dir.join(format!("{base:0DIGITS$}.log"))
+}
+
+/// The bases of all segments, oldest first.
+pub(crate) fn list(dir: &Path) -> Result<VecDeque<u64>, Error> {
+    let mut bases = Vec::new();
+    for entry in fs::read_dir(dir).map_err(|source| io_error("list", dir, source))? {
+        let entry = entry.map_err(|source| io_error("list", dir, source))?;
+        let name = entry.file_name();
+        let Some(digits) = name.to_str().and_then(|name| name.strip_suffix(".log")) else {
+            continue;
+        };
+        if digits.len() == DIGITS
+            && digits.bytes().all(|byte| byte.is_ascii_digit())
+            && let Ok(base) = digits.parse()
+        {
+            bases.push(base);
+        }
+    }
+    bases.sort_unstable();
+    Ok(bases.into())
+}
+
+/// Begins a segment: after this returns it is there after a power cut, too.
+pub(crate) fn create(disk: &dyn Disk, dir: &Path, header: Header) -> io::Result<File> {
+    let path = path(dir, header.base);
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(true)
+        .read(true)
+        .write(true)
+        .open(&path)?;
+    disk.write(&file, &header.to_bytes(), 0)?;
+    disk.sync(&file)?;
+    directory::sync(dir)?;
+    Ok(file)
+}
