@@ -32,7 +32,6 @@ impl Finite {
     pub fn of(value: &Value<'_>) -> Option<Self> {
         match value {
             Value::Number(number) => Self::new(*number),
-            #[allow(clippy::cast_precision_loss)]
             Value::Integer(integer) => Self::new(*integer as f64),
             Value::Bool(bit) => Self::new(f64::from(u8::from(*bit))),
             Value::Text(_) => None,
@@ -43,7 +42,6 @@ impl Finite {
     pub fn of_owned(value: &OwnedValue) -> Option<Self> {
         match value {
             OwnedValue::Number(number) => Self::new(*number),
-            #[allow(clippy::cast_precision_loss)]
             OwnedValue::Integer(integer) => Self::new(*integer as f64),
             OwnedValue::Bool(bit) => Self::new(f64::from(u8::from(*bit))),
             OwnedValue::Text(_) => None,
@@ -130,7 +128,7 @@ mod tests {
         assert_eq!(Finite::of(&Value::Text("7")), None);
         assert_eq!(
             Finite::of_owned(&OwnedValue::Integer(i64::MAX)),
-            Finite::new(9.223372036854775807e18)
+            Finite::new(i64::MAX as f64)
         );
     }
 }
