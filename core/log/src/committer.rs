@@ -125,6 +125,7 @@ impl Committer {
 
     fn commit(&mut self, batch: &[u8]) -> Result<(), Stop> {
         self.make_room(batch.len() as u64)?;
+        let now_us = (self.shared.options.clock)();
         let mut rest = batch;
         while !rest.is_empty() {
             let part = self.part_that_fits(rest);
@@ -137,9 +138,9 @@ impl Committer {
                 this.disk.write(&this.tail.file, &rest[..part], offset)
             })?;
             self.tail.end += part as u64;
+            self.tail.touched_us = now_us;
             rest = &rest[part..];
         }
-        self.tail.touched_us = (self.shared.options.clock)();
         stencil_crashpoint::reach("log.after_write");
         self.sync()?;
         self.publish();
@@ -173,17 +174,17 @@ impl Committer {
     pub(crate) fn roll(&mut self) -> Result<(), Stop> {
         self.sync()?;
         let base = self.tail.end;
-        let created_us = (self.shared.options.clock)();
+        let previous_us = self.tail.touched_us;
         let file = self.when_there_is_room(|this| {
-            let header = segment::Header { base, created_us };
+            let header = segment::Header { base, previous_us };
             segment::create(&*this.disk, &this.shared.options.dir, header)
         })?;
         self.tail = Tail {
             file,
             base,
             end: base,
-            created_us,
-            touched_us: created_us,
+            previous_us,
+            touched_us: previous_us,
         };
         self.shared.segments().push_back(base);
         Ok(())

@@ -56,6 +56,8 @@ mod committer;
 mod directory;
 mod disk;
 mod error;
+#[cfg(test)]
+mod faults;
 mod hint;
 mod log;
 mod options;

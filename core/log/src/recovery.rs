@@ -41,8 +41,8 @@ pub(crate) struct Tail {
     pub(crate) base: u64,
     /// The position behind the last good record.
     pub(crate) end: u64,
-    /// When the first record went in.
-    pub(crate) created_us: i64,
+    /// As in its header.
+    pub(crate) previous_us: i64,
     /// When the last record went in.
     pub(crate) touched_us: i64,
 }
@@ -104,7 +104,7 @@ fn begin(disk: &dyn Disk, dir: &Path, base: u64, now_us: i64) -> Result<Tail, Er
         dir,
         Header {
             base,
-            created_us: now_us,
+            previous_us: now_us,
         },
     )
     .map_err(|source| io_error("create", &segment::path(dir, base), source))?;
@@ -112,7 +112,7 @@ fn begin(disk: &dyn Disk, dir: &Path, base: u64, now_us: i64) -> Result<Tail, Er
         file,
         base,
         end: base,
-        created_us: now_us,
+        previous_us: now_us,
         touched_us: now_us,
     })
 }
@@ -125,8 +125,8 @@ fn open_tail(disk: &dyn Disk, dir: &Path, base: u64, now_us: i64) -> Result<Tail
         .open(&path)
         .map_err(|source| io_error("open", &path, source))?;
     let found = Header::read(&file).map_err(|source| io_error("read", &path, source))?;
-    let created_us = match found {
-        Found::Header(header) if header.base == base => header.created_us,
+    let previous_us = match found {
+        Found::Header(header) if header.base == base => header.previous_us,
         Found::Header(header) => {
             return Err(Error::Format {
                 path,
@@ -146,7 +146,7 @@ fn open_tail(disk: &dyn Disk, dir: &Path, base: u64, now_us: i64) -> Result<Tail
                 &file,
                 &Header {
                     base,
-                    created_us: now_us,
+                    previous_us: now_us,
                 }
                 .to_bytes(),
                 0,
@@ -161,12 +161,12 @@ fn open_tail(disk: &dyn Disk, dir: &Path, base: u64, now_us: i64) -> Result<Tail
         .ok()
         .and_then(|modified| modified.duration_since(SystemTime::UNIX_EPOCH).ok())
         .and_then(|since| i64::try_from(since.as_micros()).ok())
-        .map_or(created_us, |modified_us| modified_us.max(created_us));
+        .map_or(previous_us, |modified_us| modified_us.max(previous_us));
     Ok(Tail {
         file,
         base,
         end: base,
-        created_us,
+        previous_us,
         touched_us,
     })
 }

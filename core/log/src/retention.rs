@@ -115,13 +115,13 @@ impl Committer {
         loop {
             let next = self.shared.segments().get(1).copied();
             let Some(next) = next else { return Ok(()) };
-            let next_created_us = if next == self.tail.base {
-                Some(self.tail.created_us)
+            let last_us = if next == self.tail.base {
+                Some(self.tail.previous_us)
             } else {
-                created_us(&self.shared.options.dir, next)
+                previous_us(&self.shared.options.dir, next)
             };
-            match next_created_us {
-                Some(next_created_us) if next_created_us < before_us => {
+            match last_us {
+                Some(last_us) if last_us < before_us => {
                     dropped.extend(self.drop_oldest(Why::Age)?);
                 }
                 // Unreadable: it goes by size, or when the one behind it is old enough.
@@ -244,10 +244,10 @@ impl Iterator for Walk {
     }
 }
 
-fn created_us(dir: &Path, base: u64) -> Option<i64> {
+fn previous_us(dir: &Path, base: u64) -> Option<i64> {
     let file = fs::File::open(segment::path(dir, base)).ok()?;
     match Header::read(&file).ok()? {
-        Found::Header(header) => Some(header.created_us),
+        Found::Header(header) => Some(header.previous_us),
         _ => None,
     }
 }

@@ -25,8 +25,8 @@ const DIGITS: usize = 20;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) base: u64,
-    /// When it was begun: all records of the segment before are not younger.
-    pub(crate) created_us: i64,
+    /// When the last record before it was written: the age of the segment before.
+    pub(crate) previous_us: i64,
 }
 
 /// What was found where a header should be.
@@ -44,7 +44,7 @@ impl Header {
         out[..6].copy_from_slice(MAGIC);
         out[6..8].copy_from_slice(VERSION);
         out[8..16].copy_from_slice(&self.base.to_le_bytes());
-        out[16..24].copy_from_slice(&self.created_us.to_le_bytes());
+        out[16..24].copy_from_slice(&self.previous_us.to_le_bytes());
         let crc = crc32c::crc32c(&out[..24]);
         out[24..28].copy_from_slice(&crc.to_le_bytes());
         out
@@ -69,11 +69,11 @@ impl Header {
         }
         let mut base = [0; 8];
         base.copy_from_slice(&bytes[8..16]);
-        let mut created_us = [0; 8];
-        created_us.copy_from_slice(&bytes[16..24]);
+        let mut previous_us = [0; 8];
+        previous_us.copy_from_slice(&bytes[16..24]);
         Ok(Found::Header(Self {
             base: u64::from_le_bytes(base),
-            created_us: i64::from_le_bytes(created_us),
+            previous_us: i64::from_le_bytes(previous_us),
         }))
     }
 }

@@ -1,0 +1,189 @@
+//! The log on a disk that fails.
+
+use std::{
+    fs::File,
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use crate::{
+    Error, Full, Health, Log, Options, Position,
+    disk::{Disk, Kernel},
+};
+
+/// Writes up to a number of bytes, then has no room; syncs unless told otherwise.
+#[derive(Default)]
+struct Failing {
+    room: AtomicU64,
+    sync_fails: AtomicBool,
+}
+
+impl Disk for Failing {
+    fn write(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let room = self.room.load(Ordering::SeqCst);
+        let fits = usize::try_from(room).unwrap().min(bytes.len());
+        // As a real disk does: what fits is written.
+        Kernel.write(file, &bytes[..fits], offset)?;
+        self.room.fetch_sub(fits as u64, Ordering::SeqCst);
+        if fits < bytes.len() {
+            return Err(io::Error::from_raw_os_error(28));
+        }
+        Ok(())
+    }
+
+    fn sync(&self, file: &File) -> io::Result<()> {
+        if self.sync_fails.load(Ordering::SeqCst) {
+            return Err(io::Error::from_raw_os_error(5));
+        }
+        Kernel.sync(file)
+    }
+}
+
+fn options(dir: &std::path::Path) -> Options {
+    Options {
+        segment_bytes: 1 << 10,
+        max_record_bytes: 500,
+        max_pending_bytes: 1 << 10,
+        ..Options::new(dir)
+    }
+}
+
+fn read_all(log: &Log) -> Vec<Vec<u8>> {
+    let mut reader = log.reader(log.oldest()).unwrap();
+    std::iter::from_fn(|| reader.next().unwrap())
+        .map(|record| record.payload.to_vec())
+        .collect()
+}
+
+async fn until_stalled(log: &Log) {
+    while !matches!(log.health(), Health::Stalled { .. }) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_stalls_refuses_beyond_the_bound_and_recovers() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Arc::new(Failing {
+        room: AtomicU64::new(300),
+        ..Failing::default()
+    });
+    let log = Log::open_on(options(dir.path()), Arc::clone(&disk) as Arc<dyn Disk>).unwrap();
+    log.wait(log.append(&[&[1; 100], &[2; 100]]).unwrap())
+        .await
+        .unwrap();
+
+    let stuck = log.append(&[&[3; 100]]).unwrap();
+    until_stalled(&log).await;
+    let mut kept = vec![vec![1; 100], vec![2; 100], vec![3; 100]];
+    let refused = loop {
+        match log.append(&[&[4; 100]]) {
+            Ok(_) => kept.push(vec![4; 100]),
+            Err(error) => break error,
+        }
+    };
+    assert!(
+        matches!(refused, Error::Full(Full::Disk { max: 1024 })),
+        "{refused}"
+    );
+    assert!(refused.is_retryable());
+    assert_eq!(read_all(&log), kept[..2], "only what is on disk is read");
+    assert!(*log.committed().borrow() < stuck);
+
+    disk.room.store(u64::MAX / 2, Ordering::SeqCst);
+    log.wait(log.end()).await.unwrap();
+    assert_eq!(log.health(), Health::Ok);
+    assert_eq!(read_all(&log), kept);
+    drop(log);
+    assert_eq!(read_all(&Log::open(options(dir.path())).unwrap()), kept);
+}
+
+#[tokio::test]
+async fn a_log_closed_on_a_full_disk_opens_again_with_what_was_acknowledged() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Arc::new(Failing {
+        room: AtomicU64::new(200),
+        ..Failing::default()
+    });
+    let log = Log::open_on(options(dir.path()), disk).unwrap();
+    log.wait(log.append(&[&[1; 100]]).unwrap()).await.unwrap();
+    let stuck = log.append(&[&[2; 100]]).unwrap();
+    until_stalled(&log).await;
+    let waiting = tokio::spawn({
+        let mut committed = log.committed();
+        async move {
+            committed
+                .wait_for(|committed| *committed >= stuck)
+                .await
+                .is_err()
+        }
+    });
+    drop(log);
+    assert!(
+        waiting.await.unwrap(),
+        "who waits is told that it won't come"
+    );
+
+    let log = Log::open(options(dir.path())).unwrap();
+    assert_eq!(read_all(&log), [vec![1; 100]]);
+    assert!(log.recovery().torn_bytes > 0);
+}
+
+#[tokio::test]
+async fn a_failed_sync_poisons_until_opened_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Arc::new(Failing {
+        room: AtomicU64::new(u64::MAX / 2),
+        sync_fails: AtomicBool::new(false),
+    });
+    let log = Log::open_on(options(dir.path()), Arc::clone(&disk) as Arc<dyn Disk>).unwrap();
+    let first = log.append(&[b"first"]).unwrap();
+    log.wait(first).await.unwrap();
+    disk.sync_fails.store(true, Ordering::SeqCst);
+    let second = log.append(&[b"second"]).unwrap();
+    let error = log.wait(second).await.unwrap_err();
+    assert!(
+        matches!(&error, Error::Poisoned(why) if why.contains("syncing")),
+        "{error}"
+    );
+
+    disk.sync_fails.store(false, Ordering::SeqCst);
+    assert!(matches!(log.append(&[b"third"]), Err(Error::Poisoned(_))));
+    assert!(matches!(log.retain(0).await, Err(Error::Poisoned(_))));
+    assert!(matches!(log.health(), Health::Poisoned { .. }));
+    assert_eq!(*log.committed().borrow(), first, "never published");
+    assert_eq!(read_all(&log), [b"first".to_vec()]);
+    drop(log);
+
+    let log = Log::open(options(dir.path())).unwrap();
+    assert_eq!(read_all(&log)[0], b"first");
+    log.wait(log.append(&[b"fourth"]).unwrap()).await.unwrap();
+    assert_eq!(read_all(&log).last().unwrap(), b"fourth");
+}
+
+#[tokio::test]
+async fn a_panicking_hook_poisons_instead_of_losing() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options {
+        max_bytes: Some(2 << 10),
+        overflow: crate::Overflow::DropOldest,
+        on_drop: Some(Arc::new(|_, _| panic!("a hook with a bug"))),
+        ..options(dir.path())
+    };
+    let log = Log::open(options).unwrap();
+    let error = loop {
+        match log.append(&[&[0; 400]]) {
+            Ok(position) => match log.wait(position).await {
+                Ok(()) => {}
+                Err(error) => break error,
+            },
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, Error::Poisoned(_)), "{error}");
+    assert_eq!(log.oldest(), Position(0));
+}
