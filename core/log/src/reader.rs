@@ -41,6 +41,10 @@ impl Reader {
     /// stands where it was.
     ///
     /// Reads files, in chunks of 256 KiB: call it from a thread that may block.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "an iterator would be over at an error"
+    )]
     pub fn next(&mut self) -> Result<Option<Record>, Error> {
         loop {
             if self.at < self.log.oldest().0 {

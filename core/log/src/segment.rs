@@ -15,7 +15,9 @@ use crate::{
 };
 
 /// Length of a segment's header; the record at position `base` starts behind it.
-pub(crate) const HEADER_BYTES: u64 = 32;
+pub(crate) const HEADER_BYTES: u64 = HEADER_LEN as u64;
+
+const HEADER_LEN: usize = 32;
 
 const MAGIC: &[u8; 6] = b"STNLOG";
 const VERSION: &[u8; 2] = b"01";
@@ -39,8 +41,8 @@ pub(crate) enum Found {
 }
 
 impl Header {
-    pub(crate) fn to_bytes(self) -> [u8; HEADER_BYTES as usize] {
-        let mut out = [0; HEADER_BYTES as usize];
+    pub(crate) fn to_bytes(self) -> [u8; HEADER_LEN] {
+        let mut out = [0; HEADER_LEN];
         out[..6].copy_from_slice(MAGIC);
         out[6..8].copy_from_slice(VERSION);
         out[8..16].copy_from_slice(&self.base.to_le_bytes());
@@ -51,7 +53,7 @@ impl Header {
     }
 
     pub(crate) fn read(file: &File) -> io::Result<Found> {
-        let mut bytes = [0; HEADER_BYTES as usize];
+        let mut bytes = [0; HEADER_LEN];
         match file.read_exact_at(&mut bytes, 0) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(Found::Short),

@@ -40,8 +40,10 @@ fn child() {
         .unwrap();
     runtime.block_on(async {
         let log = Log::open(options(Path::new(&dir))).unwrap();
-        let first = u64::from_str_radix(&std::env::var("STENCIL_LOG_CHILD_FIRST").unwrap(), 10);
-        let first = first.unwrap();
+        let first: u64 = std::env::var("STENCIL_LOG_CHILD_FIRST")
+            .unwrap()
+            .parse()
+            .unwrap();
         let mut writers = tokio::task::JoinSet::new();
         for writer in 0..WRITERS {
             let log = log.clone();
