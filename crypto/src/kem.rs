@@ -115,6 +115,7 @@ pub(crate) fn random<const N: usize, R: TryCryptoRng + ?Sized>(
     rng: &mut R,
 ) -> Result<Zeroizing<[u8; N]>, Error> {
     let mut bytes = Zeroizing::new([0; N]);
-    rng.try_fill_bytes(bytes.as_mut()).map_err(|_| Error::Random)?;
+    rng.try_fill_bytes(bytes.as_mut())
+        .map_err(|_| Error::Random)?;
     Ok(bytes)
 }

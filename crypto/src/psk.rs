@@ -39,7 +39,11 @@ impl Psk {
     pub fn from_bytes(bytes: [u8; PSK_BYTES]) -> Result<Self, Error> {
         let bytes = Zeroizing::new(bytes);
         let blank = bytes.ct_eq(&[0x00; PSK_BYTES]) | bytes.ct_eq(&[0xff; PSK_BYTES]);
-        if blank.into() { Err(Error::Blank) } else { Ok(Self(bytes)) }
+        if blank.into() {
+            Err(Error::Blank)
+        } else {
+            Ok(Self(bytes))
+        }
     }
 
     /// Takes a slice of exactly 32 bytes.
@@ -66,7 +70,9 @@ impl Psk {
             return Err(Error::Length(digits.len() / 2));
         }
         for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-            *byte = pair.iter().fold(0, |value, digit| (value << 4) | nibble(*digit));
+            *byte = pair
+                .iter()
+                .fold(0, |value, digit| (value << 4) | nibble(*digit));
         }
         Self::from_bytes(*bytes)
     }

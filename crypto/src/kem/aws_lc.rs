@@ -43,8 +43,9 @@ impl Kem for AwsLc {
         secret: &Self::Secret,
         ciphertext: &[u8; CIPHERTEXT_BYTES],
     ) -> Result<SharedSecret, Error> {
-        let shared =
-            secret.decapsulate(Ciphertext::from(ciphertext.as_slice())).map_err(|_| Error::Internal)?;
+        let shared = secret
+            .decapsulate(Ciphertext::from(ciphertext.as_slice()))
+            .map_err(|_| Error::Internal)?;
         take(shared.as_ref())
     }
 }

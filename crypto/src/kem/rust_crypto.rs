@@ -40,7 +40,10 @@ impl Kem for RustCrypto {
         secret: &Self::Secret,
         ciphertext: &[u8; CIPHERTEXT_BYTES],
     ) -> Result<SharedSecret, Error> {
-        let ciphertext = ciphertext.as_slice().try_into().map_err(|_| Error::Internal)?;
+        let ciphertext = ciphertext
+            .as_slice()
+            .try_into()
+            .map_err(|_| Error::Internal)?;
         Ok(decapsulate(secret, ciphertext))
     }
 }

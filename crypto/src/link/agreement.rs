@@ -22,6 +22,10 @@ impl Ephemeral {
     /// (RFC 7748, section 6.1): any party to the link must contribute to its keys.
     pub(super) fn agree(&self, peer: &[u8; X25519_BYTES]) -> Result<SharedSecret, Error> {
         let shared = self.0.diffie_hellman(&PublicKey::from(*peer));
-        if shared.was_contributory() { Ok(shared) } else { Err(Error::LowOrder) }
+        if shared.was_contributory() {
+            Ok(shared)
+        } else {
+            Err(Error::LowOrder)
+        }
     }
 }

@@ -60,13 +60,20 @@ impl<K: Kem> Initiator<K> {
         let header = header(suite, rekey, identity)?;
         let prologue_bytes = HEADER_BYTES + identity.len();
         let length = HELLO_MIN_BYTES + identity.len();
-        let too_small = Error::Buffer { needed_bytes: length, available_bytes: out.len() };
+        let too_small = Error::Buffer {
+            needed_bytes: length,
+            available_bytes: out.len(),
+        };
 
         let (prologue, rest) = out.split_at_mut_checked(prologue_bytes).ok_or(too_small)?;
-        let (public, rest) = rest.split_first_chunk_mut::<X25519_BYTES>().ok_or(too_small)?;
+        let (public, rest) = rest
+            .split_first_chunk_mut::<X25519_BYTES>()
+            .ok_or(too_small)?;
         let (key, rest) = rest.split_first_chunk_mut().ok_or(too_small)?;
         let tag = rest.first_chunk_mut::<TAG_BYTES>().ok_or(too_small)?;
-        let (head, name) = prologue.split_at_mut_checked(HEADER_BYTES).ok_or(too_small)?;
+        let (head, name) = prologue
+            .split_at_mut_checked(HEADER_BYTES)
+            .ok_or(too_small)?;
         head.copy_from_slice(&header);
         name.copy_from_slice(identity);
 
@@ -77,7 +84,16 @@ impl<K: Kem> Initiator<K> {
         let kem = K::generate(rng, key)?;
         transcript.mix_public(key)?;
         *tag = transcript.tag()?;
-        Ok((Self { suite, rekey, transcript, ephemeral, kem }, length))
+        Ok((
+            Self {
+                suite,
+                rekey,
+                transcript,
+                ephemeral,
+                kem,
+            },
+            length,
+        ))
     }
 
     /// Ends the handshake with the gateway's answer of [`ANSWER_BYTES`].
@@ -86,12 +102,23 @@ impl<K: Kem> Initiator<K> {
     /// [`Error::Length`]; [`Error::Refused`] if the answer is not from who holds the
     /// pre-shared key and got our first message as we sent it; [`Error::LowOrder`].
     pub fn finish(self, answer: &[u8]) -> Result<Session, Error> {
-        let Self { suite, rekey, mut transcript, ephemeral, kem } = self;
-        let wrong_length =
-            Error::Length { expected_bytes: ANSWER_BYTES, actual_bytes: answer.len() };
-        let (public, rest) = answer.split_first_chunk::<X25519_BYTES>().ok_or(wrong_length)?;
-        let (ciphertext, rest) =
-            rest.split_first_chunk::<CIPHERTEXT_BYTES>().ok_or(wrong_length)?;
+        let Self {
+            suite,
+            rekey,
+            mut transcript,
+            ephemeral,
+            kem,
+        } = self;
+        let wrong_length = Error::Length {
+            expected_bytes: ANSWER_BYTES,
+            actual_bytes: answer.len(),
+        };
+        let (public, rest) = answer
+            .split_first_chunk::<X25519_BYTES>()
+            .ok_or(wrong_length)?;
+        let (ciphertext, rest) = rest
+            .split_first_chunk::<CIPHERTEXT_BYTES>()
+            .ok_or(wrong_length)?;
         let tag = rest.try_into().map_err(|_| wrong_length)?;
 
         transcript.mix_public(public)?;
@@ -133,8 +160,13 @@ pub fn respond_with<K: Kem, R: TryCryptoRng + ?Sized>(
     rng: &mut R,
     out: &mut [u8],
 ) -> Result<(Session, usize), Error> {
-    let too_small = Error::Buffer { needed_bytes: ANSWER_BYTES, available_bytes: out.len() };
-    let (public, rest) = out.split_first_chunk_mut::<X25519_BYTES>().ok_or(too_small)?;
+    let too_small = Error::Buffer {
+        needed_bytes: ANSWER_BYTES,
+        available_bytes: out.len(),
+    };
+    let (public, rest) = out
+        .split_first_chunk_mut::<X25519_BYTES>()
+        .ok_or(too_small)?;
     let (ciphertext, rest) = rest.split_first_chunk_mut().ok_or(too_small)?;
     let tag = rest.first_chunk_mut::<TAG_BYTES>().ok_or(too_small)?;
 

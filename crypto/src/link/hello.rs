@@ -31,9 +31,13 @@ impl<'a> Hello<'a> {
     /// [`Error::Length`], [`Error::Version`], [`Error::Suite`], [`Error::Rekey`] or
     /// [`Error::Identity`].
     pub fn parse(message: &'a [u8]) -> Result<Self, Error> {
-        let too_short =
-            Error::Length { expected_bytes: HELLO_MIN_BYTES + 1, actual_bytes: message.len() };
-        let (header, rest) = message.split_first_chunk::<HEADER_BYTES>().ok_or(too_short)?;
+        let too_short = Error::Length {
+            expected_bytes: HELLO_MIN_BYTES + 1,
+            actual_bytes: message.len(),
+        };
+        let (header, rest) = message
+            .split_first_chunk::<HEADER_BYTES>()
+            .ok_or(too_short)?;
         let &[version, suite_high, suite_low, rekey, identity_bytes] = header;
         if version != VERSION {
             return Err(Error::Version(version));
@@ -53,8 +57,18 @@ impl<'a> Hello<'a> {
         let (ephemeral, rest) = rest.split_first_chunk().ok_or(wrong_length)?;
         let (key, rest) = rest.split_first_chunk().ok_or(wrong_length)?;
         let tag = rest.try_into().map_err(|_| wrong_length)?;
-        let prologue = message.get(..HEADER_BYTES + identity_bytes).ok_or(wrong_length)?;
-        Ok(Self { suite, rekey, prologue, identity, ephemeral, key, tag })
+        let prologue = message
+            .get(..HEADER_BYTES + identity_bytes)
+            .ok_or(wrong_length)?;
+        Ok(Self {
+            suite,
+            rekey,
+            prologue,
+            identity,
+            ephemeral,
+            key,
+            tag,
+        })
     }
 
     /// Who the sender says it is: the device id, sent in clear.

@@ -16,9 +16,16 @@ pub(super) fn seal(
     out: &mut [u8],
 ) -> Result<usize, Error> {
     let length = sealed_bytes(plaintext, out)?;
-    let too_small = Error::Buffer { needed_bytes: length, available_bytes: out.len() };
-    let (head, rest) = out.split_first_chunk_mut::<COUNTER_BYTES>().ok_or(too_small)?;
-    let (body, rest) = rest.split_at_mut_checked(plaintext.len()).ok_or(too_small)?;
+    let too_small = Error::Buffer {
+        needed_bytes: length,
+        available_bytes: out.len(),
+    };
+    let (head, rest) = out
+        .split_first_chunk_mut::<COUNTER_BYTES>()
+        .ok_or(too_small)?;
+    let (body, rest) = rest
+        .split_at_mut_checked(plaintext.len())
+        .ok_or(too_small)?;
     let tag = rest.first_chunk_mut::<TAG_BYTES>().ok_or(too_small)?;
     *head = counter.to_be_bytes();
     let body = InOutBuf::new(plaintext, body).map_err(|_| too_small)?;
@@ -33,7 +40,10 @@ pub(super) fn seal(
 pub(super) fn sealed_bytes(plaintext: &[u8], out: &[u8]) -> Result<usize, Error> {
     let length = plaintext.len() + RECORD_OVERHEAD_BYTES;
     if out.len() < length {
-        return Err(Error::Buffer { needed_bytes: length, available_bytes: out.len() });
+        return Err(Error::Buffer {
+            needed_bytes: length,
+            available_bytes: out.len(),
+        });
     }
     Ok(length)
 }
@@ -48,18 +58,29 @@ pub(super) struct Sealed<'a> {
 
 impl<'a> Sealed<'a> {
     pub(super) fn parse(record: &'a [u8]) -> Result<Self, Error> {
-        let too_short =
-            Error::Length { expected_bytes: RECORD_OVERHEAD_BYTES, actual_bytes: record.len() };
-        let (head, rest) = record.split_first_chunk::<COUNTER_BYTES>().ok_or(too_short)?;
+        let too_short = Error::Length {
+            expected_bytes: RECORD_OVERHEAD_BYTES,
+            actual_bytes: record.len(),
+        };
+        let (head, rest) = record
+            .split_first_chunk::<COUNTER_BYTES>()
+            .ok_or(too_short)?;
         let (body, tag) = rest.split_last_chunk::<TAG_BYTES>().ok_or(too_short)?;
-        Ok(Self { counter: u64::from_be_bytes(*head), head, body, tag })
+        Ok(Self {
+            counter: u64::from_be_bytes(*head),
+            head,
+            body,
+            tag,
+        })
     }
 
     /// Writes the plaintext to `out` and returns its length; writes nothing unless
     /// the tag verifies.
     pub(super) fn open(&self, key: &SecretKey, out: &mut [u8]) -> Result<usize, Error> {
-        let too_small =
-            Error::Buffer { needed_bytes: self.body.len(), available_bytes: out.len() };
+        let too_small = Error::Buffer {
+            needed_bytes: self.body.len(),
+            available_bytes: out.len(),
+        };
         let out = out.get_mut(..self.body.len()).ok_or(too_small)?;
         let body = InOutBuf::new(self.body, out).map_err(|_| too_small)?;
         cipher(key)

@@ -68,7 +68,11 @@ impl Session {
             id,
             rekey,
             confirmed: role == Role::Initiator,
-            sending: Sending { key: sending, epoch: 0, next: 0 },
+            sending: Sending {
+                key: sending,
+                epoch: 0,
+                next: 0,
+            },
             receiving: Receiving {
                 key: receiving,
                 previous: None,

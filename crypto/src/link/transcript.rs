@@ -36,7 +36,11 @@ impl Transcript {
 
     /// `MixHash`.
     pub(super) fn mix_hash(&mut self, data: &[u8]) {
-        self.hash = Sha256::new().chain_update(self.hash).chain_update(data).finalize().into();
+        self.hash = Sha256::new()
+            .chain_update(self.hash)
+            .chain_update(data)
+            .finalize()
+            .into();
     }
 
     /// `MixKey`: the next tag is made with the new key.

@@ -30,12 +30,16 @@ impl Window {
     pub(super) fn accept(&mut self, counter: u64) {
         if counter >= self.end {
             let ahead = counter - self.end + 1;
-            self.seen = if ahead >= WINDOW_RECORDS { 0 } else { self.seen << ahead };
+            self.seen = if ahead >= WINDOW_RECORDS {
+                0
+            } else {
+                self.seen << ahead
+            };
             self.seen |= 1;
             self.end = counter + 1;
-        } else if let Some(bit) = 1u64.checked_shl(
-            u32::try_from(self.end - 1 - counter).unwrap_or(u32::MAX),
-        ) {
+        } else if let Some(bit) =
+            1u64.checked_shl(u32::try_from(self.end - 1 - counter).unwrap_or(u32::MAX))
+        {
             self.seen |= bit;
         }
     }

@@ -1,0 +1,187 @@
+//! TLS policies: which connections are let in, and what they were.
+//!
+//! | | [`Policy::Strict`] (the default) | [`Policy::Prefer`] |
+//! |---|---|---|
+//! | version | TLS 1.3 | TLS 1.3 |
+//! | key exchange | X25519MLKEM768 only | X25519MLKEM768, else X25519, else P-256 |
+//! | our server's certificate | ML-DSA-65 | ML-DSA-65, or ECDSA P-256 for clients that know no ML-DSA |
+//! | a client's certificate | ML-DSA-65 | ML-DSA-65 |
+//! | a server's certificate, as we check it | ML-DSA-65 | any algorithm of the public web |
+//! | cipher suites | AES-256-GCM, ChaCha20-Poly1305 | and AES-128-GCM |
+//! | resumption | none: each connection checks certificates anew | clients only |
+//!
+//! `Strict` is for everything between our own parts. `Prefer` is an explicit setting
+//! of one listener, or of calls to systems of others; what came out is recorded
+//! ([`Negotiated`]) and shown, never called post-quantum when it isn't.
+//!
+//! ```
+//! use stencil_crypto::authority::Authority;
+//! use stencil_crypto::tls::{self, Identity, Policy, Roots, ServerIdentity};
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let dir = tempfile::tempdir()?;
+//! let authority = Authority::create(dir.path().join("authority"), "Acme fleet")?;
+//! let roots = Roots::from_pem(authority.root_pem())?;
+//!
+//! let hub = authority.issue_server(&["hub.acme.example", "127.0.0.1"])?;
+//! let hub = ServerIdentity {
+//!     post_quantum: Identity::from_pem(&hub.chain_pem, &hub.key_pem)?,
+//!     classical: None,
+//! };
+//! let listener = tls::server(Policy::Strict, &hub, &roots)?;
+//!
+//! let gateway = authority.issue_gateway("acme", "gw-1")?;
+//! let gateway = Identity::from_pem(&gateway.chain_pem, &gateway.key_pem)?;
+//! let uplink = tls::client(Policy::Strict, &roots, Some(&gateway))?;
+//! # let _ = (listener, uplink); Ok(()) }
+//! ```
+
+mod identity;
+mod negotiated;
+mod objection;
+mod policy;
+mod resolver;
+mod roots;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rustls::client::Resumption;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
+use rustls::{ClientConfig, ServerConfig};
+
+pub use identity::{Identity, ServerIdentity};
+pub use negotiated::Negotiated;
+pub use objection::{objection, offered};
+pub use policy::{Policy, provider};
+pub use roots::Roots;
+
+use crate::keyfile;
+
+/// Why a TLS configuration could not be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file could not be read.
+    #[error(transparent)]
+    File(#[from] keyfile::Error),
+    /// A certificate chain is no PEM, or empty.
+    #[error("unusable certificate: {0}")]
+    Chain(String),
+    /// A private key is no PEM.
+    #[error("unusable private key: {0}")]
+    Key(String),
+    /// The key is of another algorithm than its place asks for.
+    #[error("the {place} must have a key for {expected}")]
+    Algorithm {
+        /// Where the identity was to be used.
+        place: &'static str,
+        /// What is needed there.
+        expected: &'static str,
+    },
+    /// There is no root to trust.
+    #[error("no root certificate to trust{}", .0.as_ref().map(|why| format!(": {why}")).unwrap_or_default())]
+    NoRoots(Option<String>),
+    /// The verifier of client certificates could not be built.
+    #[error("cannot check client certificates: {0}")]
+    Verifier(#[from] rustls::client::VerifierBuilderError),
+    /// A file's contents are wrong.
+    #[error("{}: {source}", path.display())]
+    In {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong in it.
+        source: Box<Error>,
+    },
+    /// rustls refused the configuration.
+    #[error("TLS configuration: {0}")]
+    Tls(#[from] rustls::Error),
+}
+
+/// The configuration of a listener.
+///
+/// Clients are asked for a certificate. One that is given must be an ML-DSA-65
+/// certificate under `clients`, in date, else the connection is refused; whether a
+/// client without one may stay is the caller's decision ([`Negotiated::certificate`]).
+///
+/// # Errors
+/// [`Error::Algorithm`] if an identity's key is of the wrong algorithm;
+/// [`Error::NoRoots`]; [`Error::Tls`].
+pub fn server(
+    policy: Policy,
+    identity: &ServerIdentity,
+    clients: &Roots,
+) -> Result<Arc<ServerConfig>, Error> {
+    server_at(policy, identity, clients, Arc::new(DefaultTimeProvider))
+}
+
+/// [`server`] with a clock for the validity of certificates.
+///
+/// # Errors
+/// As [`server`].
+pub fn server_at(
+    policy: Policy,
+    identity: &ServerIdentity,
+    clients: &Roots,
+    clock: Arc<dyn TimeProvider>,
+) -> Result<Arc<ServerConfig>, Error> {
+    let provider = Arc::new(provider(policy));
+    // Clients' certificates are ours to issue: ML-DSA-65 under either policy.
+    let verifier = WebPkiClientVerifier::builder_with_provider(
+        clients.store(),
+        Arc::new(policy::provider(Policy::Strict)),
+    )
+    .allow_unauthenticated()
+    .build()?;
+    let resolver = resolver::ByScheme::new(policy, identity, &provider)?;
+    let mut config = ServerConfig::builder_with_details(provider, clock)
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_client_cert_verifier(verifier)
+        .with_cert_resolver(Arc::new(resolver));
+    // A resumed connection would outlive the certificate it began with.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    Ok(Arc::new(config))
+}
+
+/// The configuration of a connection to a server that must be under `roots`; with an
+/// `identity`, to be shown if the server asks.
+///
+/// # Errors
+/// [`Error::Algorithm`] if `identity` is no ML-DSA-65 one; [`Error::NoRoots`];
+/// [`Error::Tls`].
+pub fn client(
+    policy: Policy,
+    roots: &Roots,
+    identity: Option<&Identity>,
+) -> Result<Arc<ClientConfig>, Error> {
+    client_at(policy, roots, identity, Arc::new(DefaultTimeProvider))
+}
+
+/// [`client`] with a clock for the validity of certificates.
+///
+/// # Errors
+/// As [`client`].
+pub fn client_at(
+    policy: Policy,
+    roots: &Roots,
+    identity: Option<&Identity>,
+    clock: Arc<dyn TimeProvider>,
+) -> Result<Arc<ClientConfig>, Error> {
+    let provider = Arc::new(provider(policy));
+    let builder = ClientConfig::builder_with_details(Arc::clone(&provider), clock)
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_root_certificates(roots.store());
+    let mut config = match identity {
+        Some(identity) => {
+            let key = identity.certified(&provider)?;
+            resolver::require_ml_dsa_65(&key, "client's identity")?;
+            builder.with_client_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(key)))
+        }
+        None => builder.with_no_client_auth(),
+    };
+    if policy == Policy::Strict {
+        config.resumption = Resumption::disabled();
+    }
+    Ok(Arc::new(config))
+}
