@@ -1,0 +1,466 @@
+//! The application: measure, number, keep, send, obey.
+
+use stencil_protocol::command::{Command, State as CommandState};
+use stencil_protocol::id::{Boot, CommandId, Seq};
+use stencil_protocol::link::{Down, Up};
+use stencil_protocol::sample::Sample;
+
+use crate::actuator::Actuator;
+use crate::board::{Board, Parts};
+use crate::buffer::Ring;
+use crate::clock::{Clock, Stamp, WallClock, signed};
+use crate::commands::Admission;
+use crate::config::Config;
+use crate::link::{LinkCounters, LinkState, Wire};
+use crate::outbox::{BATCH_BYTES, Outbox};
+use crate::retained::{Retained, State};
+use crate::sensor::{Reading, Sensor, Taken};
+use crate::witness::Witness;
+
+/// How many frames one poll starts at most.
+const FRAMES_PER_POLL: usize = 8;
+/// How many measurements one poll takes at most, when the interval is 0.
+const MEASURES_PER_POLL: usize = 64;
+/// A source without an interval that gave nothing is asked again after this.
+const IDLE_SOURCE_US: u64 = 10_000;
+
+/// What the board is to do after a poll.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Poll {
+    /// Poll again at this time of the board's clock, or as soon as the link
+    /// has bytes.
+    pub next_us: u64,
+    /// Bytes wait to be written: poll as soon as the link takes more.
+    pub wants_write: bool,
+    /// How far the link is. `Down`: open one and call [`App::link_up`].
+    pub link: LinkState,
+}
+
+/// Where a device's numbers stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// The boot that runs.
+    pub boot: Boot,
+    /// The highest number that was given in it.
+    pub last_given: Seq,
+    /// The gateway holds everything up to here.
+    pub acked: Seq,
+    /// Samples in the buffer.
+    pub buffered: u64,
+    /// Commands with statuses that the gateway has not confirmed.
+    pub unconfirmed_commands: usize,
+    /// Nothing is left to tell the gateway: no number, no report of an earlier
+    /// boot, no status.
+    pub settled: bool,
+}
+
+/// What happened in this boot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Measurements that failed.
+    pub sensor_errors: u32,
+    /// Readings that break the limits of a sample; they get no number.
+    pub unusable_readings: u32,
+    /// Samples that the full buffer dropped.
+    pub dropped_samples: u64,
+    /// Batches sent, repetitions included.
+    pub batches: u32,
+    /// Commands carried out.
+    pub commands_executed: u32,
+    /// Commands that were offered again and answered.
+    pub commands_repeated: u32,
+    /// Commands that were neither carried out nor answered: for another
+    /// device, before the time was known, or too many at once.
+    pub commands_refused: u32,
+}
+
+/// The device application on the board `B`, with `BUFFER` bytes for samples
+/// that wait. See the [crate](crate) for how it works.
+pub struct App<B: Board, const BUFFER: usize> {
+    config: Config,
+    parts: Parts<B>,
+    wire: Wire<B::Link>,
+    ring: Ring<BUFFER>,
+    state: State,
+    wall: WallClock,
+    outbox: Outbox,
+    counters: Counters,
+    measuring: bool,
+    next_measure_us: u64,
+    /// A sign of life is due: the first message confirms the handshake.
+    greet: bool,
+    statuses_sent_us: u64,
+}
+
+impl<B: Board, const BUFFER: usize> App<B, BUFFER> {
+    /// Begins a new boot: counts it in retained memory before anything else.
+    pub fn new(config: Config, mut parts: Parts<B>) -> Self {
+        let state = parts.retained.load().unwrap_or_default().next_boot();
+        parts.retained.store(&state);
+        Self {
+            ring: Ring::new(state.last_given),
+            config,
+            parts,
+            wire: Wire::new(),
+            state,
+            wall: WallClock::default(),
+            outbox: Outbox::default(),
+            counters: Counters::default(),
+            measuring: true,
+            next_measure_us: 0,
+            greet: false,
+            statuses_sent_us: 0,
+        }
+    }
+
+    /// A byte link is open: the handshake starts with the next poll. A link
+    /// that was open before is dropped.
+    pub fn link_up(&mut self, link: B::Link) {
+        let now_us = self.parts.clock.monotonic_us();
+        self.wire.open(link, now_us);
+    }
+
+    /// The board knows that the byte link is gone.
+    pub fn link_lost(&mut self) {
+        self.wire.close();
+    }
+
+    /// The link that was given up, for a board that has but one: reset it and
+    /// give it to [`App::link_up`] again.
+    pub fn take_link(&mut self) -> Option<B::Link> {
+        self.wire.take_given_up()
+    }
+
+    /// Measure from now on, or stop. Sending goes on either way.
+    pub fn set_measuring(&mut self, measuring: bool) {
+        self.measuring = measuring;
+    }
+
+    /// Where the numbers stand.
+    pub fn progress(&self) -> Progress {
+        let state = &self.state;
+        Progress {
+            boot: state.boot,
+            last_given: state.last_given,
+            acked: state.acked,
+            buffered: self.ring.len(),
+            unconfirmed_commands: state.commands.unconfirmed(),
+            settled: state.acked == state.last_given
+                && !state.has_report()
+                && state.commands.unconfirmed() == 0,
+        }
+    }
+
+    /// What happened in this boot.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// What happened on the link in this boot.
+    pub fn link_counters(&self) -> LinkCounters {
+        self.wire.counters()
+    }
+
+    /// The board's parts.
+    pub fn parts(&mut self) -> &mut Parts<B> {
+        &mut self.parts
+    }
+
+    /// Does everything that is due; blocks only for the sensor's conversion.
+    pub fn poll(&mut self) -> Poll {
+        let now_us = self.parts.clock.monotonic_us();
+        let actuator_us = self.parts.actuator.poll(now_us);
+        self.receive(now_us);
+        self.wire.advance(&self.config, &mut self.parts.rng, now_us);
+        self.measure(now_us);
+        self.transmit(now_us);
+        self.wire.flush();
+        Poll {
+            next_us: self.due_us(now_us, actuator_us),
+            wants_write: self.wire.wants_write(),
+            link: self.wire.state(),
+        }
+    }
+
+    fn receive(&mut self, now_us: u64) {
+        let Self {
+            wire,
+            config,
+            parts,
+            state,
+            ring,
+            wall,
+            outbox,
+            counters,
+            ..
+        } = self;
+        let mut desk = Desk {
+            config,
+            parts,
+            state,
+            ring,
+            wall,
+            outbox,
+            counters,
+            now_us,
+        };
+        let completed = wire.receive(desk.config, now_us, |message| desk.take(message));
+        if completed {
+            self.outbox.link_up();
+            self.state.commands.resend();
+            self.greet = true;
+        }
+    }
+
+    fn measure(&mut self, now_us: u64) {
+        if !self.measuring || now_us < self.next_measure_us {
+            return;
+        }
+        let interval_us = self.config.sample_interval_us;
+        if interval_us > 0 {
+            // Missed measurements are not made up for.
+            let on_time = self.next_measure_us.saturating_add(interval_us);
+            self.next_measure_us = if on_time > now_us {
+                on_time
+            } else {
+                now_us.saturating_add(interval_us)
+            };
+            if self.has_room() {
+                self.measure_once(now_us);
+            }
+            return;
+        }
+        self.next_measure_us = now_us;
+        for _ in 0..MEASURES_PER_POLL {
+            if !self.has_room() || self.measure_once(now_us) == 0 {
+                self.next_measure_us = now_us.saturating_add(IDLE_SOURCE_US);
+                return;
+            }
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        !self.config.lossless || self.ring.has_room_for(self.config.readings_per_measure)
+    }
+
+    /// Takes one measurement; says how many numbers it gave.
+    fn measure_once(&mut self, now_us: u64) -> u32 {
+        let Self {
+            parts,
+            state,
+            ring,
+            counters,
+            wall,
+            ..
+        } = self;
+        let Parts {
+            sensor,
+            retained,
+            witness,
+            ..
+        } = parts;
+        // All values of one measurement carry one time.
+        let now = match wall.now_us(now_us) {
+            Some(time_us) => Stamp::Wall(time_us),
+            None => Stamp::Counter(signed(now_us)),
+        };
+        let mut given = 0;
+        let measured = sensor.measure(&mut |reading: Reading<'_>| {
+            let stamp = match reading.taken {
+                Taken::Now => now,
+                Taken::At(time_us) => Stamp::Wall(time_us),
+            };
+            let (Stamp::Wall(time_us) | Stamp::Counter(time_us)) = stamp;
+            let Reading {
+                name, value, unit, ..
+            } = reading;
+            let sample = Sample {
+                name,
+                value,
+                unit,
+                time_us,
+            };
+            if sample.check().is_err() {
+                counters.unusable_readings = counters.unusable_readings.saturating_add(1);
+                return;
+            }
+            // The number is retained before anyone can see it: a reset at any
+            // point then finds it given.
+            state.last_given = Seq(state.last_given.0 + 1);
+            retained.store(state);
+            witness.given(state.boot, state.last_given, &reading, stamp);
+            counters.dropped_samples += ring.push(&sample, stamp);
+            given += 1;
+        });
+        if measured.is_err() {
+            counters.sensor_errors = counters.sensor_errors.saturating_add(1);
+        }
+        given
+    }
+
+    fn transmit(&mut self, now_us: u64) {
+        if self.wire.state() != LinkState::Up {
+            return;
+        }
+        let silent_us = now_us.saturating_sub(self.wire.up_since_us());
+        let no_time = !self.wall.known() && silent_us >= self.config.handshake_us;
+        let unheard = self.outbox.attempts() >= self.config.attempts
+            && self.outbox_due_us().is_some_and(|due_us| now_us >= due_us);
+        if no_time || unheard {
+            self.wire.restart(now_us);
+            return;
+        }
+        if now_us.saturating_sub(self.statuses_sent_us) >= self.config.resend_us {
+            self.state.commands.resend();
+            self.statuses_sent_us = now_us;
+        }
+        for _ in 0..FRAMES_PER_POLL {
+            if !self.wire.flush() || !self.send_next(now_us) {
+                break;
+            }
+        }
+    }
+
+    /// Starts one frame, if anything is due. The link is up and flushed.
+    fn send_next(&mut self, now_us: u64) -> bool {
+        let quiet_us = now_us.saturating_sub(self.wire.sent_us());
+        if self.greet || quiet_us >= self.config.keep_alive_us {
+            self.greet = false;
+            return self.wire.send(&Up::Ping, now_us);
+        }
+        if let Some(status) = self.state.commands.due() {
+            let (id, state) = (status.id, status.state);
+            let sent = self.wire.send(&Up::Status(status), now_us);
+            self.state.commands.sent(id, state);
+            self.statuses_sent_us = now_us;
+            return sent;
+        }
+        // Before the gateway has told the time, samples have none to carry.
+        if !self.wall.known() || self.outbox_due_us().is_none_or(|due_us| now_us < due_us) {
+            return false;
+        }
+        let mut batch = [0; BATCH_BYTES];
+        let written = self
+            .outbox
+            .write(&self.config, &self.ring, &self.state, now_us, &mut batch);
+        let Ok(length) = written else { return false };
+        self.counters.batches = self.counters.batches.saturating_add(1);
+        self.wire
+            .send(&Up::Batch(batch.get(..length).unwrap_or_default()), now_us)
+    }
+
+    fn outbox_due_us(&self) -> Option<u64> {
+        self.outbox.due_us(&self.config, &self.ring, &self.state)
+    }
+
+    fn due_us(&self, now_us: u64, actuator_us: Option<u64>) -> u64 {
+        let mut next_us = now_us.saturating_add(self.config.keep_alive_us);
+        let mut by = |due_us: Option<u64>| next_us = next_us.min(due_us.unwrap_or(u64::MAX));
+        by(actuator_us);
+        by(self.wire.due_us());
+        by(self.measuring.then_some(self.next_measure_us));
+        if self.wire.state() == LinkState::Up {
+            if self.wall.known() {
+                by(self.outbox_due_us());
+            } else {
+                by(Some(
+                    self.wire
+                        .up_since_us()
+                        .saturating_add(self.config.handshake_us),
+                ));
+            }
+            if self.state.commands.unconfirmed() > 0 {
+                by(Some(
+                    self.statuses_sent_us.saturating_add(self.config.resend_us),
+                ));
+            }
+        }
+        next_us.max(now_us)
+    }
+}
+
+/// What a message from the gateway acts on.
+struct Desk<'a, B: Board, const BUFFER: usize> {
+    config: &'a Config,
+    parts: &'a mut Parts<B>,
+    state: &'a mut State,
+    ring: &'a mut Ring<BUFFER>,
+    wall: &'a mut WallClock,
+    outbox: &'a mut Outbox,
+    counters: &'a mut Counters,
+    now_us: u64,
+}
+
+impl<B: Board, const BUFFER: usize> Desk<'_, B, BUFFER> {
+    fn take(&mut self, message: &Down<'_>) {
+        match message {
+            Down::Time { now_us } => self.time(*now_us),
+            Down::Ack { boot, through } => {
+                if self
+                    .outbox
+                    .acknowledged(*boot, *through, self.ring, self.state)
+                {
+                    self.parts.retained.store(self.state);
+                    self.parts.witness.acknowledged(*boot, self.state.acked);
+                }
+            }
+            Down::StatusAck { id, state } => self.confirm(*id, *state),
+            Down::Command(command) => self.command(command),
+        }
+    }
+
+    fn time(&mut self, told_us: i64) {
+        let first = !self.wall.known();
+        if let Some(offset_us) = self.wall.set(told_us, self.now_us)
+            && first
+        {
+            self.ring.correct(offset_us);
+            self.parts.witness.time_known(self.state.boot, offset_us);
+        }
+    }
+
+    fn confirm(&mut self, id: CommandId, state: CommandState) {
+        if self.state.commands.confirm(id, state) {
+            self.parts.retained.store(self.state);
+        }
+    }
+
+    fn command(&mut self, command: &Command<'_>) {
+        // Without the time nobody knows whether it came too late.
+        let told_us = self.wall.now_us(self.now_us);
+        let admission = match told_us {
+            Some(now_us) if command.device == self.config.device => {
+                self.state.commands.admit(command, now_us)
+            }
+            _ => Admission::Refused,
+        };
+        let now_us = told_us.unwrap_or_default();
+        match admission {
+            Admission::Refused => {
+                self.counters.commands_refused = self.counters.commands_refused.saturating_add(1);
+            }
+            Admission::Repeated => {
+                self.counters.commands_repeated = self.counters.commands_repeated.saturating_add(1);
+            }
+            Admission::Expired => self.parts.retained.store(self.state),
+            Admission::Execute => {
+                self.parts.retained.store(self.state);
+                let outcome =
+                    self.parts
+                        .actuator
+                        .apply(command.name, command.argument, self.now_us);
+                self.state.commands.end(command.id, outcome, now_us);
+                self.parts.retained.store(self.state);
+                let ended = if outcome.is_ok() {
+                    CommandState::Done
+                } else {
+                    CommandState::Failed
+                };
+                self.parts
+                    .witness
+                    .executed(self.state.boot, command, ended, now_us);
+                self.counters.commands_executed = self.counters.commands_executed.saturating_add(1);
+            }
+        }
+    }
+}

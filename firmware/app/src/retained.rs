@@ -1,0 +1,425 @@
+//! What a device remembers over a reset.
+//!
+//! Backup SRAM, FRAM or a RAM section that start-up code leaves alone hold it
+//! without wear. A board that has flash only can store it in a log of pages.
+
+use heapless::Vec;
+use minicbor::encode::write::{Cursor, EndOfSlice};
+use minicbor::{Decoder, Encoder, decode, encode};
+use stencil_protocol::batch::PreviousBoot;
+use stencil_protocol::command;
+use stencil_protocol::id::{Boot, CommandId, Seq};
+
+use crate::commands::{Closed, Commands, Open, shortened};
+
+/// How many boots may wait to be reported. Beyond that a device keeps its boot
+/// number over resets, so that none is forgotten.
+pub const UNREPORTED_BOOTS: usize = 8;
+
+/// The most that [`State::encode`] writes, in bytes.
+pub const MAX_STATE_BYTES: usize = 5_120;
+
+/// The form of the encoded state; a reader refuses others.
+const VERSION: u8 = 1;
+const CHECKSUM_BYTES: usize = 4;
+
+/// Memory that survives a reset.
+pub trait Retained {
+    /// What was stored last, or nothing on a device that never stored (or
+    /// whose memory was lost: it then begins at boot 1 again, and has to be
+    /// enrolled anew, since its numbers were given before).
+    fn load(&mut self) -> Option<State>;
+
+    /// Stores the state in place of the last one; a reset in the middle leaves
+    /// either. Called once for each number that is given, before it is used.
+    fn store(&mut self, state: &State);
+}
+
+/// A device's memory: where its numbers stand, and its recent commands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct State {
+    /// The boot that runs, or ran last.
+    pub boot: Boot,
+    /// The highest number that was given in it.
+    pub last_given: Seq,
+    /// All numbers up to here were acknowledged by the gateway.
+    pub acked: Seq,
+    /// Unacknowledged numbers up to here were lost in a reset that kept the
+    /// boot number (see [`UNREPORTED_BOOTS`]).
+    pub lost_through: Seq,
+    /// Ended boots that gave numbers, oldest first. The first goes with every
+    /// batch; the last one stays here after it was reported.
+    pub previous: Vec<PreviousBoot, UNREPORTED_BOOTS>,
+    /// Whether the gateway has acknowledged a batch with the first of
+    /// `previous`.
+    pub reported: bool,
+    /// The recent commands.
+    pub commands: Commands,
+}
+
+impl Default for State {
+    /// The state of a device that never ran.
+    fn default() -> Self {
+        Self {
+            boot: Boot(0),
+            last_given: Seq(0),
+            acked: Seq(0),
+            lost_through: Seq(0),
+            previous: Vec::new(),
+            reported: false,
+            commands: Commands::default(),
+        }
+    }
+}
+
+/// Why bytes are no state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The checksum is wrong: torn or worn memory.
+    #[error("the retained state has a wrong checksum")]
+    Checksum,
+    /// Another version of the firmware wrote it.
+    #[error("the retained state is not of version {VERSION}")]
+    Version,
+    /// The fields are not those of a state.
+    #[error("the retained state has wrong fields")]
+    Shape,
+    /// The output buffer is smaller than the state.
+    #[error("the buffer is too small: {MAX_STATE_BYTES} bytes always do")]
+    Space,
+}
+
+impl State {
+    /// The state with which the next boot starts: a new boot number, the
+    /// ended boot noted for the report, interrupted commands failed.
+    #[must_use]
+    pub fn next_boot(mut self) -> State {
+        self.commands.interrupted();
+        let ended = PreviousBoot {
+            boot: self.boot,
+            last: self.last_given,
+            acked: self.acked,
+        };
+        if self.last_given > Seq(0) {
+            if self.reported && self.previous.len() == 1 {
+                self.previous.clear();
+                self.reported = false;
+            }
+            if self.previous.push(ended).is_err() {
+                self.lost_through = self.last_given;
+                return self;
+            }
+        }
+        self.boot = Boot(self.boot.0.saturating_add(1));
+        self.last_given = Seq(0);
+        self.acked = Seq(0);
+        self.lost_through = Seq(0);
+        self
+    }
+
+    /// Whether an ended boot waits to be reported.
+    pub fn has_report(&self) -> bool {
+        !self.previous.is_empty() && !self.reported
+    }
+
+    /// The gateway has acknowledged a batch that carried `report`.
+    pub(crate) fn confirm_report(&mut self, report: &PreviousBoot) {
+        if self.previous.first() == Some(report) {
+            if self.previous.len() > 1 {
+                self.previous.remove(0);
+            } else {
+                self.reported = true;
+            }
+        }
+    }
+
+    /// Writes the state with its version and a checksum.
+    ///
+    /// # Errors
+    /// [`Error::Space`] when `out` is too small.
+    pub fn encode(&self, out: &mut [u8]) -> Result<usize, Error> {
+        let (body, _) = out
+            .len()
+            .checked_sub(CHECKSUM_BYTES)
+            .and_then(|length| out.split_at_mut_checked(length))
+            .ok_or(Error::Space)?;
+        let mut encoder = Encoder::new(Cursor::new(body));
+        self.write(&mut encoder).map_err(|_| Error::Space)?;
+        let length = encoder.writer().position();
+        let (body, rest) = out.split_at_mut(length);
+        rest[..CHECKSUM_BYTES].copy_from_slice(&crc32c(body).to_le_bytes());
+        Ok(length + CHECKSUM_BYTES)
+    }
+
+    /// Reads what [`State::encode`] wrote.
+    ///
+    /// # Errors
+    /// When the bytes are torn, of another version, or not a state.
+    pub fn decode(bytes: &[u8]) -> Result<State, Error> {
+        let (body, checksum) = bytes
+            .split_last_chunk::<CHECKSUM_BYTES>()
+            .ok_or(Error::Checksum)?;
+        if crc32c(body).to_le_bytes() != *checksum {
+            return Err(Error::Checksum);
+        }
+        let mut decoder = Decoder::new(body);
+        if decoder.u8().map_err(|_| Error::Shape)? != VERSION {
+            return Err(Error::Version);
+        }
+        Self::read(&mut decoder).map_err(|_| Error::Shape)
+    }
+
+    fn write(&self, e: &mut Encoder<Cursor<&mut [u8]>>) -> Result<(), encode::Error<EndOfSlice>> {
+        e.u8(VERSION)?;
+        e.u32(self.boot.0)?
+            .u64(self.last_given.0)?
+            .u64(self.acked.0)?
+            .u64(self.lost_through.0)?;
+        e.bool(self.reported)?;
+        e.array(self.previous.len() as u64)?;
+        for ended in &self.previous {
+            e.u32(ended.boot.0)?.u64(ended.last.0)?.u64(ended.acked.0)?;
+        }
+        e.i64(self.commands.forgotten_us)?;
+        e.array(self.commands.open.len() as u64)?;
+        for open in &self.commands.open {
+            e.bytes(&open.id.0)?
+                .i64(open.expires_us)?
+                .u8(state_code(open.state))?;
+            e.i64(open.taken_us)?
+                .i64(open.ended_us)?
+                .str(&open.detail)?
+                .bool(open.tell_taken)?;
+        }
+        e.array(self.commands.closed.len() as u64)?;
+        for closed in &self.commands.closed {
+            e.bytes(&closed.id.0)?.i64(closed.expires_us)?;
+            e.u8(state_code(closed.state))?.i64(closed.ended_us)?;
+        }
+        Ok(())
+    }
+
+    fn read(d: &mut Decoder<'_>) -> Result<State, decode::Error> {
+        let mut state = State {
+            boot: Boot(d.u32()?),
+            last_given: Seq(d.u64()?),
+            acked: Seq(d.u64()?),
+            lost_through: Seq(d.u64()?),
+            reported: d.bool()?,
+            ..State::default()
+        };
+        let full = |_| decode::Error::message("more entries than fit");
+        for _ in 0..length(d)? {
+            let ended = PreviousBoot {
+                boot: Boot(d.u32()?),
+                last: Seq(d.u64()?),
+                acked: Seq(d.u64()?),
+            };
+            state.previous.push(ended).map_err(|_| full(()))?;
+        }
+        state.commands.forgotten_us = d.i64()?;
+        for _ in 0..length(d)? {
+            let open = Open {
+                id: command_id(d)?,
+                expires_us: d.i64()?,
+                state: state_of(d.u8()?)?,
+                taken_us: d.i64()?,
+                ended_us: d.i64()?,
+                detail: shortened(d.str()?),
+                tell_taken: d.bool()?,
+                taken_sent: false,
+                ended_sent: false,
+            };
+            state.commands.open.push(open).map_err(|_| full(()))?;
+        }
+        for _ in 0..length(d)? {
+            let closed = Closed {
+                id: command_id(d)?,
+                expires_us: d.i64()?,
+                state: state_of(d.u8()?)?,
+                ended_us: d.i64()?,
+                echo: false,
+            };
+            state.commands.closed.push(closed).map_err(|_| full(()))?;
+        }
+        Ok(state)
+    }
+}
+
+fn length(d: &mut Decoder<'_>) -> Result<u64, decode::Error> {
+    d.array()?
+        .ok_or_else(|| decode::Error::message("a list without a length"))
+}
+
+fn command_id(d: &mut Decoder<'_>) -> Result<CommandId, decode::Error> {
+    let bytes = d.bytes()?;
+    let id = bytes
+        .try_into()
+        .map_err(|_| decode::Error::message("a command id of 16 bytes"))?;
+    Ok(CommandId(id))
+}
+
+fn state_code(state: command::State) -> u8 {
+    match state {
+        command::State::Done => 1,
+        command::State::Failed => 2,
+        command::State::Expired => 3,
+        _ => 0,
+    }
+}
+
+fn state_of(code: u8) -> Result<command::State, decode::Error> {
+    match code {
+        0 => Ok(command::State::Acknowledged),
+        1 => Ok(command::State::Done),
+        2 => Ok(command::State::Failed),
+        3 => Ok(command::State::Expired),
+        _ => Err(decode::Error::message("an unknown command state")),
+    }
+}
+
+/// CRC-32C bit by bit: small rather than fast.
+fn crc32c(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
+            (crc >> 1) ^ (0x82f6_3b78 & (crc & 1).wrapping_neg())
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use stencil_protocol::command::Command;
+    use stencil_protocol::id::DeviceId;
+
+    fn ran(boot: u32, last: u64, acked: u64) -> State {
+        State {
+            boot: Boot(boot),
+            last_given: Seq(last),
+            acked: Seq(acked),
+            ..State::default()
+        }
+    }
+
+    #[test]
+    fn the_checksum_is_crc_32c() {
+        assert_eq!(crc32c(b"123456789"), 0xe306_9283);
+    }
+
+    #[test]
+    fn the_largest_state_fits_and_comes_back() {
+        let mut state = ran(u32::MAX, u64::MAX, u64::MAX);
+        state.lost_through = Seq(u64::MAX);
+        state.commands.forgotten_us = i64::MIN;
+        for boot in 0..8 {
+            let ended = PreviousBoot {
+                boot: Boot(u32::MAX - boot),
+                last: Seq(u64::MAX),
+                acked: Seq(u64::MAX - 1),
+            };
+            state.previous.push(ended).unwrap();
+        }
+        for id in 0..64 {
+            let command = Command {
+                id: CommandId([id; 16]),
+                device: DeviceId::parse("d").unwrap(),
+                name: "lock",
+                argument: None,
+                expires_us: i64::MAX,
+            };
+            state.commands.admit(&command, i64::MAX - 1);
+            state
+                .commands
+                .end(command.id, Err(&"x".repeat(64)), i64::MAX);
+            if id < 48 {
+                state.commands.confirm(command.id, command::State::Failed);
+            }
+        }
+        assert_eq!(
+            (state.commands.open.len(), state.commands.closed.len()),
+            (16, 48)
+        );
+        let mut bytes = [0; MAX_STATE_BYTES];
+        let length = state.encode(&mut bytes).unwrap();
+        assert_eq!(State::decode(&bytes[..length]).unwrap(), state);
+        assert_eq!(state.encode(&mut bytes[..length - 1]), Err(Error::Space));
+    }
+
+    #[test]
+    fn torn_or_foreign_bytes_are_told() {
+        let mut bytes = [0; 200];
+        let length = ran(1, 2, 1).encode(&mut bytes).unwrap();
+        bytes[2] ^= 1;
+        assert_eq!(State::decode(&bytes[..length]), Err(Error::Checksum));
+        assert_eq!(State::decode(&[]), Err(Error::Checksum));
+        let mut other = [9, 0, 0, 0, 0];
+        let sum = crc32c(&other[..1]).to_le_bytes();
+        other[1..].copy_from_slice(&sum);
+        assert_eq!(State::decode(&other), Err(Error::Version));
+    }
+
+    #[test]
+    fn a_boot_that_gave_no_number_needs_no_report() {
+        let state = State::default().next_boot();
+        assert_eq!((state.boot, state.has_report()), (Boot(1), false));
+        assert_eq!(state.next_boot().boot, Boot(2));
+    }
+
+    #[test]
+    fn each_boot_is_reported_and_the_last_report_stays() {
+        let state = ran(3, 10, 7).next_boot();
+        assert_eq!(state.boot, Boot(4));
+        assert!(state.has_report());
+        let mut state = State {
+            last_given: Seq(5),
+            acked: Seq(1),
+            ..state
+        }
+        .next_boot();
+        let first = PreviousBoot {
+            boot: Boot(3),
+            last: Seq(10),
+            acked: Seq(7),
+        };
+        let second = PreviousBoot {
+            boot: Boot(4),
+            last: Seq(5),
+            acked: Seq(1),
+        };
+        assert_eq!(state.previous, [first, second]);
+        state.confirm_report(&second); // not the one that is being told
+        state.confirm_report(&first);
+        assert_eq!(state.previous, [second]);
+        assert!(state.has_report());
+        state.confirm_report(&second);
+        assert_eq!(state.previous, [second]);
+        assert!(!state.has_report());
+        let state = State {
+            last_given: Seq(2),
+            ..state
+        }
+        .next_boot();
+        assert_eq!(state.previous.len(), 1);
+        assert_eq!(state.previous[0].boot, Boot(5));
+    }
+
+    #[test]
+    fn no_boot_is_forgotten_when_too_many_wait() {
+        let mut state = State::default();
+        for _ in 0..8 {
+            state = state.next_boot();
+            state.last_given = Seq(6);
+        }
+        let state = state.next_boot();
+        assert_eq!((state.boot, state.previous.len()), (Boot(9), 8));
+        let state = State {
+            last_given: Seq(4),
+            acked: Seq(1),
+            ..state
+        }
+        .next_boot();
+        assert_eq!((state.boot, state.last_given), (Boot(9), Seq(4)));
+        assert_eq!((state.acked, state.lost_through), (Seq(1), Seq(4)));
+    }
+}
