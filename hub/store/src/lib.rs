@@ -1,1 +1,61 @@
-//! What the hub remembers: control plane and time series.
+//! What the hub remembers: tenants, devices, time series, the loss ledger,
+//! workflows and their runs, content, commands.
+//!
+//! The crate is a set of **ports** (one trait a file, with the rows that it
+//! speaks of) and one implementation of them all over SQLite ([`sqlite::open`]).
+//! The rest of the hub knows the ports only, mostly through [`Store`]:
+//!
+//! | port | what it keeps |
+//! |---|---|
+//! | [`Tenancy`] | tenants, tokens |
+//! | [`Pipeline`] | what the pipeline commits: state, points and log position in one transaction |
+//! | [`Devices`] | devices, their links, their newest values |
+//! | [`Series`] | points by event time |
+//! | [`Ledger`] | what became of every number that a device gave; the quarantine |
+//! | [`Workflows`] | definitions, immutable by version |
+//! | [`Runs`] | durable runs and steps |
+//! | [`Content`] | collections, entries, drafts and what is published |
+//! | [`Commands`] | commands and their states |
+//!
+//! Three rules hold for every port. *The tenant is a parameter of every query*; the
+//! few that serve the hub's own loops (what is due, what is active) answer with
+//! the tenant beside each row. *What has an effect key happens once.* *An error
+//! says whether to try again* ([`Error::retryable`]).
+//!
+//! Times are `i64` microseconds since the Unix epoch, and are always passed in.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+mod commands;
+mod content;
+mod devices;
+mod error;
+mod ledger;
+mod page;
+mod pipeline;
+mod runs;
+mod series;
+mod store;
+mod tenancy;
+mod workflows;
+
+pub use commands::{Commands, NewCommand, Outstanding, StoredCommand};
+pub use content::{
+    Content, Entry, EntryVersion, Fields, MAX_FIELDS, MAX_KEY, MAX_VERSIONS_KEPT, Published,
+    Written,
+};
+pub use devices::{Device, Devices, Latest, LinkInfo};
+pub use error::Error;
+pub use ledger::{Ledger, LedgerRow};
+pub use page::{MAX_PAGE, Page};
+pub use pipeline::{
+    CommandStatus, Commit, Committed, LinkSeen, Loaded, MAX_QUARANTINED_PAYLOAD, Pipeline, Point,
+    Quarantined, RuleState, Trigger, TwinUpdate,
+};
+pub use runs::{
+    Attempt, Claim, MAX_ATTEMPTS_KEPT, Outcome, Progress, Run, RunFilter, RunId, Runs, Step,
+};
+pub use series::{MAX_RANGE, Series, SeriesName, SeriesPoint};
+pub use store::Store;
+pub use tenancy::{IssuedToken, Role, Secret, Tenancy, Token, TokenKind, TokenOwner};
+pub use workflows::{MAX_DEFINITION, MAX_WORKFLOW_ID, Workflow, Workflows};

@@ -1,0 +1,122 @@
+//! Commands to devices and what became of them.
+
+use async_trait::async_trait;
+use serde::Serialize;
+use stencil_protocol::command::State;
+use stencil_protocol::id::{CommandId, DeviceId, GatewayId, TenantId};
+use stencil_protocol::sample::OwnedValue;
+
+use crate::{CommandStatus, Error, Page};
+
+/// A command to queue.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewCommand {
+    /// Its id; the device acts once an id.
+    pub id: CommandId,
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The device.
+    pub device: DeviceId,
+    /// What to do, e.g. `lock`.
+    pub name: String,
+    /// With what.
+    pub argument: Option<OwnedValue>,
+    /// After this it is not to be done any more.
+    pub expires_us: i64,
+    /// The effect that it is.
+    pub effect_key: Option<String>,
+}
+
+/// A command as stored.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct StoredCommand {
+    /// Its id.
+    pub id: CommandId,
+    /// The device.
+    pub device: DeviceId,
+    /// What to do.
+    pub name: String,
+    /// With what.
+    pub argument: Option<OwnedValue>,
+    /// After this it is not to be done any more.
+    pub expires_us: i64,
+    /// Where it stands.
+    pub state: State,
+    /// In words, as the device last said.
+    pub detail: Option<String>,
+    /// The effect that it is.
+    pub effect_key: Option<String>,
+    /// When it was queued.
+    pub queued_us: i64,
+    /// When its state last changed (device's time for what the device reported).
+    pub changed_us: i64,
+}
+
+/// A command that a gateway should have.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outstanding {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The gateway through which its device was last heard; `None`: unknown.
+    pub gateway: Option<GatewayId>,
+    /// The command.
+    pub command: StoredCommand,
+}
+
+/// Commands.
+#[async_trait]
+pub trait Commands: Send + Sync + 'static {
+    /// Queues a command; `false` if its id exists already (nothing changes then).
+    /// [`Error::Conflict`] if the id or effect key belongs to another command.
+    async fn queue(&self, command: &NewCommand, now_us: i64) -> Result<bool, Error>;
+
+    /// Commands for devices behind this gateway that are queued or sent and not
+    /// expired at `now_us`, the oldest first.
+    async fn outstanding(
+        &self,
+        tenant: &TenantId,
+        gateway: &GatewayId,
+        now_us: i64,
+        limit: u32,
+    ) -> Result<Vec<StoredCommand>, Error>;
+
+    /// Commands of all tenants that are queued (not yet sent) and not expired, the
+    /// oldest first: what the dispatcher has to send.
+    async fn queued(&self, now_us: i64, limit: u32) -> Result<Vec<Outstanding>, Error>;
+
+    /// Notes that the command was handed to its gateway; `false` if it was past
+    /// that already.
+    async fn mark_sent(
+        &self,
+        tenant: &TenantId,
+        command: &CommandId,
+        now_us: i64,
+    ) -> Result<bool, Error>;
+
+    /// Applies a status; `false` if the command is unknown or its state does not
+    /// allow it. Wakes the step that waits for it.
+    async fn status(&self, status: &CommandStatus) -> Result<bool, Error>;
+
+    /// Marks commands of all tenants that ran out of time as expired, at most
+    /// `limit`, and wakes the steps that wait for them. Returns them.
+    ///
+    /// A device's own word may still be on its way: call with `now_us` set back by
+    /// the delay that is granted to it.
+    async fn expire(&self, now_us: i64, limit: u32) -> Result<Vec<(TenantId, CommandId)>, Error>;
+
+    /// One command.
+    async fn get(
+        &self,
+        tenant: &TenantId,
+        command: &CommandId,
+    ) -> Result<Option<StoredCommand>, Error>;
+
+    /// The tenant's commands (of one device), the newest first.
+    async fn list(
+        &self,
+        tenant: &TenantId,
+        device: Option<&DeviceId>,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Page<StoredCommand>, Error>;
+}

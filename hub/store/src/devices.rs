@@ -1,0 +1,89 @@
+//! Devices as the hub last heard of them.
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use stencil_protocol::id::{DeviceId, GatewayId, TenantId};
+use stencil_protocol::sample::OwnedValue;
+
+use crate::{Error, Page};
+
+/// What the hops between a device and the hub negotiated.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkInfo {
+    /// Device ↔ gateway: the suite's name; `None` where there is no such hop.
+    pub suite: Option<String>,
+    /// Gateway (or device) ↔ hub: the TLS group's name; `None` without TLS.
+    pub group: Option<String>,
+    /// Whether every hop was post-quantum.
+    pub post_quantum: bool,
+}
+
+/// A device.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Device {
+    /// Its id.
+    pub id: DeviceId,
+    /// The gateway that it was last heard through; `None`: directly.
+    pub gateway: Option<GatewayId>,
+    /// Whether it numbers what it sends. Foreign devices don't, so no gap of
+    /// theirs can be known.
+    pub numbered: bool,
+    /// Whether its link is up; `None` if nobody ever told.
+    pub connected: Option<bool>,
+    /// When the link last came up or went down.
+    pub link_changed_us: Option<i64>,
+    /// What its link negotiated.
+    pub link: Option<LinkInfo>,
+    /// The newest event time of its values.
+    pub last_event_us: Option<i64>,
+    /// When the hub last received something from it.
+    pub last_received_us: Option<i64>,
+}
+
+/// The newest value (by event time) of one name of a device.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Latest {
+    /// The sample's name.
+    pub name: String,
+    /// The value.
+    pub value: OwnedValue,
+    /// Its unit.
+    pub unit: Option<String>,
+    /// Event time.
+    pub time_us: i64,
+    /// When the hub received it.
+    pub received_us: i64,
+    /// How it came.
+    pub link: Option<LinkInfo>,
+}
+
+/// Devices and their latest values.
+#[async_trait]
+pub trait Devices: Send + Sync + 'static {
+    /// The tenant's devices, by id.
+    async fn list(
+        &self,
+        tenant: &TenantId,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Page<Device>, Error>;
+
+    /// One device.
+    async fn get(&self, tenant: &TenantId, device: &DeviceId) -> Result<Option<Device>, Error>;
+
+    /// How many devices the tenant has.
+    async fn count(&self, tenant: &TenantId) -> Result<u64, Error>;
+
+    /// The device's newest values, by name; at most [`crate::MAX_PAGE`].
+    async fn latest(&self, tenant: &TenantId, device: &DeviceId) -> Result<Vec<Latest>, Error>;
+
+    /// The newest value of one name of every device that has it, by device: what a
+    /// page over the fleet shows.
+    async fn latest_of(
+        &self,
+        tenant: &TenantId,
+        name: &str,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Page<(DeviceId, Latest)>, Error>;
+}

@@ -1,0 +1,75 @@
+//! Time series: what a device measured under one name, by event time.
+
+use async_trait::async_trait;
+use serde::Serialize;
+use stencil_protocol::id::{DeviceId, TenantId};
+use stencil_protocol::sample::OwnedValue;
+
+use crate::Error;
+
+#[allow(dead_code)]
+pub(crate) mod chunk;
+#[allow(dead_code)]
+pub(crate) mod head;
+#[allow(dead_code)]
+pub(crate) mod seal;
+#[allow(dead_code)]
+pub(crate) mod tail;
+#[allow(dead_code)]
+pub(crate) mod value;
+
+/// The most points that one [`Series::range`] answers.
+pub const MAX_RANGE: u32 = 100_000;
+
+/// A point of a series.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SeriesPoint {
+    /// Event time.
+    pub time_us: i64,
+    /// The value.
+    pub value: OwnedValue,
+}
+
+/// A series of a device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SeriesName {
+    /// The sample's name.
+    pub name: String,
+    /// The newest unit given.
+    pub unit: Option<String>,
+}
+
+/// Time series. Points come in by [`crate::Commit::points`].
+#[async_trait]
+pub trait Series: Send + Sync + 'static {
+    /// The points of a series with `from_us <= time_us < to_us`, by time, the
+    /// first `limit` (at most [`MAX_RANGE`]) of them. There is one point a time.
+    /// An unknown series is empty.
+    async fn range(
+        &self,
+        tenant: &TenantId,
+        device: &DeviceId,
+        name: &str,
+        from_us: i64,
+        to_us: i64,
+        limit: u32,
+    ) -> Result<Vec<SeriesPoint>, Error>;
+
+    /// Whether the series has a point at exactly this time: foreign devices number
+    /// nothing, so this is how their repetitions are known.
+    async fn contains(
+        &self,
+        tenant: &TenantId,
+        device: &DeviceId,
+        name: &str,
+        time_us: i64,
+    ) -> Result<bool, Error>;
+
+    /// The series of a device, by name; at most [`crate::MAX_PAGE`].
+    async fn names(&self, tenant: &TenantId, device: &DeviceId) -> Result<Vec<SeriesName>, Error>;
+
+    /// Frees sealed points of the tenant that are older than `before_us`, chunk by
+    /// chunk (a chunk goes when its newest point is older). Returns how many
+    /// points were freed.
+    async fn expire(&self, tenant: &TenantId, before_us: i64) -> Result<u64, Error>;
+}

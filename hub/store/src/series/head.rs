@@ -1,0 +1,256 @@
+//! Heads: the points of each series that are not in chunks yet, in memory, and
+//! which tail rows they come from.
+//!
+//! A head says the same as the tail rows of the database; it is only faster to
+//! read. What a commit does to the heads is therefore applied after the commit's
+//! transaction has succeeded, never before.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use stencil_protocol::id::{DeviceId, TenantId};
+use stencil_protocol::sample::OwnedValue;
+
+use super::tail::Group;
+use crate::SeriesPoint;
+
+/// What a series is called.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Key {
+    pub(crate) tenant: TenantId,
+    pub(crate) device: DeviceId,
+    pub(crate) name: String,
+}
+
+/// What is known of a series without asking the database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Known {
+    /// Its number.
+    pub(crate) series: i64,
+    /// Its unit as stored.
+    pub(crate) unit: Option<String>,
+}
+
+/// The unsealed points of one series.
+#[derive(Debug, Default)]
+pub(crate) struct Head {
+    points: BTreeMap<i64, OwnedValue>,
+    /// The tail rows that hold them.
+    tails: Vec<i64>,
+}
+
+/// All heads.
+#[derive(Debug, Default)]
+pub(crate) struct Heads {
+    known: HashMap<Key, Known>,
+    heads: HashMap<i64, Head>,
+    /// For each tail row the series that still need it.
+    open: BTreeMap<i64, BTreeSet<i64>>,
+    points: usize,
+    /// The number of the newest tail row.
+    tail: i64,
+    /// The highest number given to a series.
+    newest_series: i64,
+}
+
+/// What a commit changes in the heads, worked out before and applied after its
+/// transaction.
+#[derive(Debug, Default)]
+pub(crate) struct Change {
+    /// Series that became known.
+    pub(crate) known: Vec<(Key, Known)>,
+    /// The commit's points.
+    pub(crate) groups: Vec<Group>,
+    /// Series that are sealed up to and including this commit.
+    pub(crate) sealed: Vec<i64>,
+    /// The number of this commit's tail row.
+    pub(crate) tail: i64,
+    /// The highest number given to a series.
+    pub(crate) newest_series: i64,
+}
+
+impl Heads {
+    /// Empty heads that go on after the given tail row and series.
+    pub(crate) fn new(tail: i64, newest_series: i64) -> Self {
+        Self {
+            tail,
+            newest_series,
+            ..Self::default()
+        }
+    }
+
+    /// Takes a group of a stored tail row, in the order of the rows.
+    pub(crate) fn restore(&mut self, tail: i64, group: Group) {
+        self.add(tail, group);
+    }
+
+    /// Remembers what a series is called.
+    pub(crate) fn learn(&mut self, key: Key, known: Known) {
+        self.known.insert(key, known);
+    }
+
+    pub(crate) fn known(&self, key: &Key) -> Option<&Known> {
+        self.known.get(key)
+    }
+
+    pub(crate) fn tail(&self) -> i64 {
+        self.tail
+    }
+
+    pub(crate) fn newest_series(&self) -> i64 {
+        self.newest_series
+    }
+
+    /// How many points are unsealed.
+    pub(crate) fn points(&self) -> usize {
+        self.points
+    }
+
+    /// How many points of one series are unsealed.
+    pub(crate) fn len_of(&self, series: i64) -> usize {
+        self.heads.get(&series).map_or(0, |head| head.points.len())
+    }
+
+    /// The first `limit` unsealed points of a series with `from_us <= time < to_us`.
+    pub(crate) fn range(
+        &self,
+        series: i64,
+        from_us: i64,
+        to_us: i64,
+        limit: usize,
+    ) -> Vec<SeriesPoint> {
+        let Some(head) = self.heads.get(&series) else {
+            return Vec::new();
+        };
+        if from_us >= to_us {
+            return Vec::new();
+        }
+        head.points
+            .range(from_us..to_us)
+            .take(limit)
+            .map(|(time_us, value)| SeriesPoint {
+                time_us: *time_us,
+                value: value.clone(),
+            })
+            .collect()
+    }
+
+    pub(crate) fn contains(&self, series: i64, time_us: i64) -> bool {
+        self.heads
+            .get(&series)
+            .is_some_and(|head| head.points.contains_key(&time_us))
+    }
+
+    /// All unsealed points of a series with those of `new` put over them, by time.
+    pub(crate) fn with(&self, series: i64, new: Option<&Group>) -> Vec<SeriesPoint> {
+        let mut points = self
+            .heads
+            .get(&series)
+            .map(|head| head.points.clone())
+            .unwrap_or_default();
+        for point in new.into_iter().flat_map(|group| &group.points) {
+            points.insert(point.time_us, point.value.clone());
+        }
+        points
+            .into_iter()
+            .map(|(time_us, value)| SeriesPoint { time_us, value })
+            .collect()
+    }
+
+    /// Series that hold the oldest tail rows: those older than `keep_tails` rows
+    /// and, while more than `keep_points` points are unsealed, the next older
+    /// ones. At most `limit` of them.
+    pub(crate) fn overdue(&self, keep_tails: usize, keep_points: usize, limit: usize) -> Vec<i64> {
+        let mut over_tails = self.open.len().saturating_sub(keep_tails);
+        let mut over_points = self.points.saturating_sub(keep_points);
+        let mut found = BTreeSet::new();
+        for series_of_tail in self.open.values() {
+            if over_tails == 0 && over_points == 0 {
+                break;
+            }
+            for series in series_of_tail {
+                if found.len() >= limit {
+                    return found.into_iter().collect();
+                }
+                if found.insert(*series) {
+                    over_points = over_points.saturating_sub(self.len_of(*series));
+                }
+            }
+            over_tails = over_tails.saturating_sub(1);
+        }
+        found.into_iter().collect()
+    }
+
+    /// The tail rows that nobody needs once these series are sealed.
+    pub(crate) fn freed_by(&self, sealed: &[i64]) -> Vec<i64> {
+        let mut left: HashMap<i64, usize> = HashMap::new();
+        for series in sealed {
+            for tail in self.heads.get(series).map_or(&[][..], |head| &head.tails) {
+                let open = self.open.get(tail).map_or(0, BTreeSet::len);
+                *left.entry(*tail).or_insert(open) -= 1;
+            }
+        }
+        let mut freed: Vec<i64> = left
+            .into_iter()
+            .filter(|(_, left)| *left == 0)
+            .map(|(tail, _)| tail)
+            .collect();
+        freed.sort_unstable();
+        freed
+    }
+
+    /// Applies what a successful commit changed.
+    pub(crate) fn apply(&mut self, change: Change) {
+        self.tail = change.tail;
+        self.newest_series = change.newest_series;
+        for (key, known) in change.known {
+            self.known.insert(key, known);
+        }
+        for series in &change.sealed {
+            self.seal(*series);
+        }
+        for group in change.groups {
+            if !change.sealed.contains(&group.series) {
+                self.add(change.tail, group);
+            }
+        }
+    }
+
+    /// Forgets names of series without unsealed points while there are more than
+    /// `max`; they are asked for again when needed.
+    pub(crate) fn forget_idle(&mut self, max: usize) {
+        if self.known.len() > max {
+            let heads = &self.heads;
+            self.known
+                .retain(|_, known| heads.contains_key(&known.series));
+        }
+    }
+
+    fn add(&mut self, tail: i64, group: Group) {
+        if group.points.is_empty() {
+            return;
+        }
+        let head = self.heads.entry(group.series).or_default();
+        for point in group.points {
+            if head.points.insert(point.time_us, point.value).is_none() {
+                self.points += 1;
+            }
+        }
+        head.tails.push(tail);
+        self.open.entry(tail).or_default().insert(group.series);
+    }
+
+    fn seal(&mut self, series: i64) {
+        let Some(head) = self.heads.remove(&series) else {
+            return;
+        };
+        self.points -= head.points.len();
+        for tail in head.tails {
+            if let Some(open) = self.open.get_mut(&tail) {
+                open.remove(&series);
+                if open.is_empty() {
+                    self.open.remove(&tail);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Sealing: where the points of a head go among the chunks of their series.
+//!
+//! Chunks of a series never overlap, so a reader takes them in order and looks at
+//! one chunk to find one time. That costs the rewriting of chunks when points
+//! come late; in the common case (points in order of time) nothing is rewritten
+//! but a last chunk that was not full.
+
+use crate::SeriesPoint;
+
+/// A stored chunk, without its points.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) from_us: i64,
+    pub(crate) to_us: i64,
+    pub(crate) points: usize,
+}
+
+/// What to do to seal a head.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Plan {
+    /// Stored chunks to read and remove, by `from_us`, each with the points that
+    /// go into it.
+    pub(crate) merge: Vec<(i64, Vec<SeriesPoint>)>,
+    /// Points that become chunks of their own.
+    pub(crate) fresh: Vec<Vec<SeriesPoint>>,
+}
+
+/// Plans where `points` (strictly by time) go. `spans` are the stored chunks that
+/// begin within the points' times, and the one that begins before, by time.
+pub(crate) fn plan(points: Vec<SeriesPoint>, spans: &[Span], chunk_points: usize) -> Plan {
+    let mut plan = Plan::default();
+    let mut points = points.into_iter().peekable();
+    let mut take = |until: Option<i64>| {
+        let mut taken = Vec::new();
+        while let Some(point) = points.next_if(|p| until.is_none_or(|until| p.time_us < until)) {
+            taken.push(point);
+        }
+        taken
+    };
+    let before = take(spans.first().map(|span| span.from_us));
+    if !before.is_empty() {
+        plan.fresh.push(before);
+    }
+    for (index, span) in spans.iter().enumerate() {
+        let group = take(spans.get(index + 1).map(|next| next.from_us));
+        let inside = group.partition_point(|point| point.time_us <= span.to_us);
+        let small = span.points + group.len() <= full(chunk_points);
+        if group.is_empty() {
+            continue;
+        }
+        if small || inside == group.len() {
+            plan.merge.push((span.from_us, group));
+        } else {
+            let mut inside_points = group;
+            let after = inside_points.split_off(inside);
+            if !inside_points.is_empty() {
+                plan.merge.push((span.from_us, inside_points));
+            }
+            plan.fresh.push(after);
+        }
+    }
+    plan
+}
+
+/// Puts `new` over `old` (both strictly by time).
+pub(crate) fn merge(old: Vec<SeriesPoint>, new: Vec<SeriesPoint>) -> Vec<SeriesPoint> {
+    let mut merged = Vec::with_capacity(old.len() + new.len());
+    let mut old = old.into_iter().peekable();
+    for point in new {
+        while let Some(before) = old.next_if(|old| old.time_us < point.time_us) {
+            merged.push(before);
+        }
+        old.next_if(|old| old.time_us == point.time_us);
+        merged.push(point);
+    }
+    merged.extend(old);
+    merged
+}
+
+/// Cuts points into chunks of about equal size.
+pub(crate) fn cut(
+    points: &[SeriesPoint],
+    chunk_points: usize,
+) -> impl Iterator<Item = &[SeriesPoint]> {
+    let pieces = if points.len() <= full(chunk_points) {
+        1
+    } else {
+        points.len().div_ceil(chunk_points)
+    };
+    points.chunks(points.len().div_ceil(pieces).max(1))
+}
+
+/// A chunk may outgrow its size by a quarter before it is cut: otherwise a full
+/// chunk would be cut in two for one late point.
+fn full(chunk_points: usize) -> usize {
+    chunk_points + chunk_points / 4
+}

@@ -1,0 +1,194 @@
+//! All ports over one SQLite file.
+//!
+//! One connection writes, several read (write-ahead log, `synchronous=FULL`: what
+//! a call has stored survives a power cut). The queries keep to what PostgreSQL
+//! understands too: `$n` placeholders, BIGINT, TEXT and bytes, `ON CONFLICT`,
+//! `RETURNING`; only the opening, the migrations and the start of a transaction
+//! are SQLite's own.
+//!
+//! Several processes may open the same file (a command beside a running hub). Only
+//! one of them commits as the pipeline; a second one is refused by a fence.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+
+use crate::{Error, Store};
+
+mod bulk;
+mod commands;
+mod content;
+mod devices;
+mod failure;
+mod ledger;
+mod load;
+mod pipeline;
+mod row;
+mod runs;
+mod sealing;
+mod series;
+mod state;
+mod tenancy;
+mod transaction;
+mod workflows;
+
+/// How the database is opened. Every field has a default.
+#[derive(Debug, Clone, serde::Deserialize, serde::Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Options {
+    /// How long a writer waits for another process's write, in milliseconds.
+    pub busy_timeout_ms: u64,
+    /// Connections that read.
+    pub readers: u32,
+    /// Page cache of each connection, in KiB.
+    pub cache_kib: u32,
+    /// The most bytes that the database file may grow to; `None`: the disk's
+    /// bound. At the bound writes fail with [`Error::DiskFull`].
+    pub max_bytes: Option<u64>,
+    /// Points in a full chunk of a series.
+    pub chunk_points: usize,
+    /// Unsealed points, of all series together, from which the oldest are sealed:
+    /// the bound of the memory for heads (about 100 bytes each).
+    pub max_unsealed_points: usize,
+    /// Tail rows (one a commit) from which the oldest are sealed: the bound of the
+    /// work at opening.
+    pub max_tail_rows: usize,
+    /// The most series that one commit seals, apart from those that are full.
+    pub max_seals_per_commit: usize,
+    /// Quarantined payloads that are kept a tenant; the oldest go.
+    pub max_quarantined: u32,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            busy_timeout_ms: 5_000,
+            readers: 4,
+            cache_kib: 8 * 1024,
+            max_bytes: None,
+            chunk_points: 2_048,
+            max_unsealed_points: 262_144,
+            max_tail_rows: 4_096,
+            max_seals_per_commit: 16,
+            max_quarantined: 10_000,
+        }
+    }
+}
+
+impl Options {
+    fn check(&self) -> Result<(), Error> {
+        let chunk_bound = crate::series::chunk::MAX_POINTS / 2;
+        if !(2..=chunk_bound).contains(&self.chunk_points) {
+            return Err(Error::invalid("chunk_points", format!("2 to {chunk_bound} are allowed")));
+        }
+        if self.readers == 0 || self.readers > 64 {
+            return Err(Error::invalid("readers", "1 to 64 are allowed"));
+        }
+        if self.max_seals_per_commit == 0 {
+            return Err(Error::invalid("max_seals_per_commit", "at least 1 is needed"));
+        }
+        Ok(())
+    }
+}
+
+/// The store in one SQLite file. Cheap to clone.
+#[derive(Clone)]
+pub struct Sqlite {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    path: PathBuf,
+    options: Options,
+    writer: SqlitePool,
+    readers: SqlitePool,
+    state: state::State,
+}
+
+/// Opens (or makes) the database at `path` with the default options and brings its
+/// schema up to date. The folder must exist.
+pub async fn open(path: impl AsRef<Path>) -> Result<Sqlite, Error> {
+    open_with(path, Options::default()).await
+}
+
+/// Opens (or makes) the database at `path`.
+pub async fn open_with(path: impl AsRef<Path>, options: Options) -> Result<Sqlite, Error> {
+    options.check()?;
+    let path = path.as_ref().to_path_buf();
+    if let Some(parent) = path.parent().filter(|p| !p.as_os_str().is_empty() && !p.is_dir()) {
+        return Err(Error::not_found("folder", parent.display()));
+    }
+    let connect = SqliteConnectOptions::new()
+        .filename(&path)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(Duration::from_millis(options.busy_timeout_ms))
+        .foreign_keys(true)
+        .statement_cache_capacity(512)
+        .pragma("cache_size", format!("-{}", options.cache_kib))
+        .pragma("temp_store", "MEMORY");
+    let bounded = match options.max_bytes {
+        Some(bytes) => connect.clone().pragma("max_page_count", (bytes / 4096).max(1).to_string()),
+        None => connect.clone(),
+    };
+    let writer = SqlitePoolOptions::new()
+        .max_connections(1)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .connect_with(bounded)
+        .await?;
+    sqlx::migrate!("migrations/sqlite")
+        .run(&writer)
+        .await
+        .map_err(|error| Error::Migration(error.to_string()))?;
+    let readers = SqlitePoolOptions::new()
+        .max_connections(options.readers)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .connect_with(connect.pragma("query_only", "ON"))
+        .await?;
+    let state = state::State::default();
+    Ok(Sqlite { inner: Arc::new(Inner { path, options, writer, readers, state }) })
+}
+
+impl Sqlite {
+    /// This store behind its ports.
+    pub fn store(&self) -> Store {
+        Store::of(Arc::new(self.clone()))
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.inner.path
+    }
+
+    /// Closes all connections; calls after this fail. Dropping the last clone does
+    /// the same without waiting.
+    pub async fn close(&self) {
+        self.inner.readers.close().await;
+        self.inner.writer.close().await;
+    }
+
+    fn readers(&self) -> &SqlitePool {
+        &self.inner.readers
+    }
+}
+
+impl std::fmt::Debug for Sqlite {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sqlite").field("path", &self.inner.path).finish_non_exhaustive()
+    }
+}
+
+/// A cursor that a caller hands back.
+fn cursor<T: FromStr>(after: Option<&str>) -> Result<Option<T>, Error> {
+    after
+        .map(|text| text.parse().map_err(|_| Error::invalid("cursor", format!("{text:?}"))))
+        .transpose()
+}

@@ -1,0 +1,56 @@
+//! All ports in one hand.
+
+use std::sync::Arc;
+
+use crate::{Commands, Content, Devices, Ledger, Pipeline, Runs, Series, Tenancy, Workflows};
+
+/// The ports of a store, whatever is behind them.
+///
+/// Take the one port that you need, not the bundle, where you can.
+#[derive(Clone)]
+pub struct Store {
+    /// Tenants and tokens.
+    pub tenancy: Arc<dyn Tenancy>,
+    /// What the pipeline loads and commits.
+    pub pipeline: Arc<dyn Pipeline>,
+    /// Devices and latest values.
+    pub devices: Arc<dyn Devices>,
+    /// Time series.
+    pub series: Arc<dyn Series>,
+    /// Workflow definitions.
+    pub workflows: Arc<dyn Workflows>,
+    /// Runs and steps.
+    pub runs: Arc<dyn Runs>,
+    /// Content.
+    pub content: Arc<dyn Content>,
+    /// Commands.
+    pub commands: Arc<dyn Commands>,
+    /// Loss ledger and quarantine.
+    pub ledger: Arc<dyn Ledger>,
+}
+
+impl Store {
+    /// The bundle of something that implements every port.
+    pub fn of<S>(all: Arc<S>) -> Self
+    where
+        S: Tenancy + Pipeline + Devices + Series + Workflows + Runs + Content + Commands + Ledger,
+    {
+        Self {
+            tenancy: all.clone(),
+            pipeline: all.clone(),
+            devices: all.clone(),
+            series: all.clone(),
+            workflows: all.clone(),
+            runs: all.clone(),
+            content: all.clone(),
+            commands: all.clone(),
+            ledger: all,
+        }
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").finish_non_exhaustive()
+    }
+}

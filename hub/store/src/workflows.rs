@@ -1,0 +1,81 @@
+//! Workflow definitions: immutable versions, one of them active.
+
+use async_trait::async_trait;
+use serde::Serialize;
+use stencil_protocol::id::TenantId;
+
+use crate::{Error, Page};
+
+/// The longest workflow id, in bytes.
+pub const MAX_WORKFLOW_ID: usize = 64;
+/// The longest definition, in bytes.
+pub const MAX_DEFINITION: usize = 64 * 1024;
+
+/// One version of a workflow.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Workflow {
+    /// Its id within the tenant.
+    pub id: String,
+    /// Its version, from 1.
+    pub version: u32,
+    /// The definition as it was put, to the byte.
+    pub yaml: String,
+    /// When it was put.
+    pub created_us: i64,
+    /// Whether its rule is applied. At most one version of an id is active.
+    pub active: bool,
+}
+
+/// Workflow definitions.
+#[async_trait]
+pub trait Workflows: Send + Sync + 'static {
+    /// Keeps a version and makes it the active one; `false` if exactly this text
+    /// was kept under this version before (nothing changes then).
+    ///
+    /// [`Error::Conflict`] if the version exists with another text, or is lower
+    /// than the newest one.
+    async fn put(
+        &self,
+        tenant: &TenantId,
+        id: &str,
+        version: u32,
+        yaml: &str,
+        now_us: i64,
+    ) -> Result<bool, Error>;
+
+    /// Makes a version the active one, or none.
+    async fn activate(
+        &self,
+        tenant: &TenantId,
+        id: &str,
+        version: Option<u32>,
+    ) -> Result<(), Error>;
+
+    /// A version; `None` asks for the active one, else the newest.
+    async fn get(
+        &self,
+        tenant: &TenantId,
+        id: &str,
+        version: Option<u32>,
+    ) -> Result<Option<Workflow>, Error>;
+
+    /// The tenant's workflows, by id: of each the active version, else the newest.
+    async fn list(
+        &self,
+        tenant: &TenantId,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Page<Workflow>, Error>;
+
+    /// All versions of a workflow, the newest first; `after` is a version.
+    async fn versions(
+        &self,
+        tenant: &TenantId,
+        id: &str,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Page<Workflow>, Error>;
+
+    /// The active versions of all tenants: what the pipeline applies.
+    async fn active(&self) -> Result<Vec<(TenantId, Workflow)>, Error>;
+}
