@@ -138,6 +138,7 @@ impl<'a> Reader<'a> {
         u32::try_from(wide).map_err(|_| Error::Unexpected { at, expected })
     }
 
+    #[cfg(feature = "alloc")]
     pub(crate) fn u16(&mut self, expected: &'static str) -> Result<u16, Error> {
         let at = self.at();
         let wide = self.u64(expected)?;

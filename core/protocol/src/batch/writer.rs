@@ -173,13 +173,11 @@ impl<'b> Writer<'b> {
     }
 
     fn known(&self, sample: &Sample<'_>) -> Option<u64> {
-        let mut index = 0;
-        for &start in &self.names {
+        for (index, &start) in (0u64..).zip(&self.names) {
             let defined = self.out.get(start..self.used).map(definition)?;
             if defined == Some((sample.name, sample.unit)) {
                 return Some(index);
             }
-            index += 1;
         }
         None
     }

@@ -1,0 +1,237 @@
+//! Commands, statuses, link messages and reports come back as they went in,
+//! and any bytes give a message or an error.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod samples;
+
+use proptest::prelude::*;
+use samples::{command_id, device, owned_value, reason};
+use stencil_protocol::batch::{Dropped, MAX_LINK_BYTES};
+use stencil_protocol::cbor::Error;
+use stencil_protocol::command::{
+    Command, MAX_COMMAND_BYTES, MAX_DETAIL, MAX_NAME, MAX_STATUS_BYTES, State, Status,
+};
+use stencil_protocol::id::{Boot, CommandId, DeviceId, GatewayId, Seq};
+use stencil_protocol::link::{Down, MAX_MESSAGE_BYTES, Up};
+use stencil_protocol::report::{Link, LinkEvent, LossReport, MAX_DROPPED};
+use stencil_protocol::sample::Value;
+
+fn state() -> impl Strategy<Value = State> {
+    proptest::sample::select(&State::ALL[..])
+}
+
+fn up_and_back(up: &Up<'_>) {
+    let mut out = [0; MAX_MESSAGE_BYTES];
+    let length = up.encode(&mut out).unwrap();
+    assert_eq!(&Up::decode(&out[..length]).unwrap(), up);
+    for cut in 0..length {
+        assert!(Up::decode(&out[..cut]).is_err(), "cut at {cut}");
+    }
+}
+
+fn down_and_back(down: &Down<'_>) {
+    let mut out = [0; MAX_MESSAGE_BYTES];
+    let length = down.encode(&mut out).unwrap();
+    assert_eq!(&Down::decode(&out[..length]).unwrap(), down);
+    for cut in 0..length {
+        assert!(Down::decode(&out[..cut]).is_err(), "cut at {cut}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn commands(
+        id in command_id(), device in device(), name in "\\PC{1,8}",
+        argument in proptest::option::of(owned_value()), expires_us in any::<i64>(),
+    ) {
+        let argument = argument.as_ref().map(|value| value.as_ref());
+        let command = Command { id, device, name: &name, argument, expires_us };
+        let mut out = [0; MAX_COMMAND_BYTES];
+        let length = command.encode(&mut out).unwrap();
+        prop_assert_eq!(&Command::decode(&out[..length]).unwrap(), &command);
+        down_and_back(&Down::Command(command));
+    }
+
+    #[test]
+    fn statuses(
+        id in command_id(), state in state(), at_us in any::<i64>(),
+        detail in proptest::option::of("\\PC{0,30}"),
+    ) {
+        let status = Status { id, state, at_us, detail: detail.as_deref() };
+        let mut out = [0; MAX_STATUS_BYTES];
+        let length = status.encode(&mut out).unwrap();
+        prop_assert_eq!(Status::decode(&out[..length]).unwrap(), status);
+        up_and_back(&Up::Status(status));
+        down_and_back(&Down::StatusAck { id, state });
+    }
+
+    #[test]
+    fn other_link_messages(
+        batch in proptest::collection::vec(any::<u8>(), 0..200),
+        boot in any::<u32>(), through in any::<u64>(), now_us in any::<i64>(),
+    ) {
+        up_and_back(&Up::Batch(&batch));
+        down_and_back(&Down::Ack { boot: Boot(boot), through: Seq(through) });
+        down_and_back(&Down::Time { now_us });
+    }
+
+    #[test]
+    fn reports(
+        device in device(), boot in any::<u32>(), at_us in any::<i64>(),
+        suite in proptest::option::of(any::<u16>()),
+        runs in proptest::collection::vec((1u64..1 << 62, 1u32.., reason()), 0..20),
+    ) {
+        let runs = runs.into_iter();
+        let dropped = runs.map(|(f, count, reason)| Dropped { first: Seq(f), count, reason });
+        let loss = LossReport { device: device.clone(), boot: Boot(boot), dropped: dropped.collect() };
+        prop_assert_eq!(LossReport::decode(&loss.encode().unwrap()).unwrap(), loss);
+        let event = suite.map_or(Link::Disconnected, |suite| Link::Connected { suite });
+        let gateway = GatewayId::parse("gw-1").unwrap();
+        let event = LinkEvent { device, gateway, at_us, event };
+        prop_assert_eq!(LinkEvent::decode(&event.encode()).unwrap(), event);
+    }
+
+    #[test]
+    fn any_bytes(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let _ = Command::decode(&bytes);
+        let _ = Status::decode(&bytes);
+        let _ = Up::decode(&bytes);
+        let _ = Down::decode(&bytes);
+        let _ = LossReport::decode(&bytes);
+        let _ = LinkEvent::decode(&bytes);
+    }
+}
+
+#[test]
+fn ping() {
+    up_and_back(&Up::Ping);
+}
+
+#[test]
+fn limits() {
+    let mut out = [0; 4096];
+    let long = "x".repeat(200);
+    let command = |name| Command {
+        id: CommandId([1; 16]),
+        device: DeviceId::parse("lock-07").unwrap(),
+        name,
+        argument: None,
+        expires_us: 0,
+    };
+    assert!(command(&long[..MAX_NAME]).encode(&mut out).is_ok());
+    let error = Error::TooLong {
+        field: "name",
+        max: MAX_NAME,
+    };
+    assert_eq!(command(&long[..MAX_NAME + 1]).encode(&mut out), Err(error));
+    assert_eq!(
+        command("").encode(&mut out),
+        Err(Error::Invalid {
+            field: "name",
+            why: "is empty"
+        })
+    );
+    let infinite = Command {
+        argument: Some(Value::Number(f64::INFINITY)),
+        ..command("set")
+    };
+    assert!(matches!(
+        infinite.encode(&mut out),
+        Err(Error::Invalid {
+            field: "argument",
+            ..
+        })
+    ));
+
+    let status = |detail| Status {
+        id: CommandId([1; 16]),
+        state: State::Failed,
+        at_us: 0,
+        detail: Some(detail),
+    };
+    assert!(status(&long[..MAX_DETAIL]).encode(&mut out).is_ok());
+    assert!(matches!(
+        status(&long[..MAX_DETAIL + 1]).encode(&mut out),
+        Err(Error::TooLong {
+            field: "detail",
+            ..
+        })
+    ));
+
+    let batch = [0; MAX_LINK_BYTES + 1];
+    up_and_back(&Up::Batch(&batch[..MAX_LINK_BYTES]));
+    assert!(matches!(
+        Up::Batch(&batch).encode(&mut out),
+        Err(Error::TooLong { .. })
+    ));
+    assert_eq!(Up::Ping.encode(&mut [0; 1]), Err(Error::Space));
+
+    let device = DeviceId::parse("a").unwrap();
+    let run = Dropped {
+        first: Seq(1),
+        count: 1,
+        reason: stencil_protocol::batch::DropReason::Reboot,
+    };
+    let loss = LossReport {
+        device,
+        boot: Boot(1),
+        dropped: vec![run; MAX_DROPPED + 1],
+    };
+    assert!(matches!(
+        loss.encode(),
+        Err(Error::TooLong {
+            field: "dropped",
+            ..
+        })
+    ));
+}
+
+/// The longest of all that the limits allow fits into what is said to hold it.
+#[test]
+fn the_longest_fits_the_stated_sizes() {
+    let long = "x".repeat(256);
+    let command = Command {
+        id: CommandId([1; 16]),
+        device: DeviceId::parse(&long[..48]).unwrap(),
+        name: &long[..MAX_NAME],
+        argument: Some(Value::Text(&long)),
+        expires_us: i64::MIN,
+    };
+    assert!(command.encode(&mut [0; MAX_COMMAND_BYTES]).is_ok());
+    let detail = Some(&long[..MAX_DETAIL]);
+    let status = Status {
+        id: CommandId([1; 16]),
+        state: State::Failed,
+        at_us: i64::MIN,
+        detail,
+    };
+    assert!(status.encode(&mut [0; MAX_STATUS_BYTES]).is_ok());
+}
+
+#[test]
+fn what_is_wrong_is_said() {
+    for (bytes, text) in [
+        (&[0xa0][..], "the field `id` is missing"),
+        (
+            &[0xa1, 0x00, 0x41, 0x01],
+            "expected a command id of 16 bytes at offset 2",
+        ),
+        (&[0xa1, 0x01, 0x61, b'/'], "`device` is not an id"),
+        (&[0xa1, 0x04, 0xf6], "`argument` is not a finite number"),
+        (&[0x01], "expected a command: a map at offset 0"),
+    ] {
+        let error = Command::decode(bytes).unwrap_err().to_string();
+        assert!(error.starts_with(text), "{error}");
+    }
+    for (bytes, text) in [
+        (&[0x80][..], "the field `message field` is missing"),
+        (&[0x81, 0x09], "`kind` is unknown, known are 0 to 3"),
+        (&[0x82, 0x03, 0x61, b'x'], "expected the time at offset 2"),
+        (
+            &[0x82, 0x03, 0x00, 0x00],
+            "the message ends at offset 3, but more bytes follow",
+        ),
+    ] {
+        assert_eq!(Down::decode(bytes).unwrap_err().to_string(), text);
+    }
+}
