@@ -1,0 +1,69 @@
+//! Whether the names that a template uses will be there.
+
+use super::error::{Error, Place};
+use super::fields::{listed, nearest};
+use super::step::Step;
+use crate::event::FIELDS;
+use crate::template::Template;
+
+/// Checks each name of a template at `at` against the event's fields and the
+/// outputs of the steps before.
+pub(super) fn check(template: &Template, at: Place, before: &[Step]) -> Result<(), Error> {
+    template
+        .names()
+        .iter()
+        .try_for_each(|name| check_name(name, at, before))
+}
+
+fn check_name(name: &str, at: Place, before: &[Step]) -> Result<(), Error> {
+    let mut parts = name.split('.');
+    match (parts.next().unwrap_or_default(), parts.next(), parts.next()) {
+        ("event" | "steps", None, _) => Ok(()),
+        ("event", Some(field), _) => among(
+            field,
+            FIELDS,
+            at,
+            format!("`{name}`: an event has no `{field}`"),
+        ),
+        ("steps", Some(id), output) => {
+            let ids: Vec<&str> = before.iter().map(|step| step.id.as_str()).collect();
+            let Some(step) = before.iter().find(|step| step.id == id) else {
+                let what = format!("`{name}`: no step before this one has the id `{id}`");
+                return if ids.is_empty() {
+                    Err(Error::new(
+                        at,
+                        what,
+                        "this is the first step: only `event` is there",
+                    ))
+                } else {
+                    among(id, &ids, at, what)
+                };
+            };
+            let Some(output) = output else { return Ok(()) };
+            let uses = step.action.uses();
+            among(
+                output,
+                step.action.outputs(),
+                at,
+                format!("`{name}`: {uses} gives no `{output}`"),
+            )
+        }
+        (root, _, _) => among(
+            root,
+            &["event", "steps"],
+            at,
+            format!("`{name}`: there is no `{root}`"),
+        ),
+    }
+}
+
+fn among(name: &str, known: &[&str], at: Place, what: String) -> Result<(), Error> {
+    if known.contains(&name) {
+        return Ok(());
+    }
+    let right = match nearest(name, known) {
+        Some(near) => format!("did you mean `{near}`? known: {}", listed(known)),
+        None => format!("known: {}", listed(known)),
+    };
+    Err(Error::new(at, what, right))
+}

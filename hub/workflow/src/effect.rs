@@ -1,0 +1,234 @@
+//! Effects as data, and whoever performs them.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::Serialize;
+use serde_json::{Map, Value};
+use stencil_protocol::command;
+use stencil_protocol::id::{CommandId, DeviceId, TenantId};
+use stencil_protocol::sample::{MAX_TEXT, OwnedValue};
+
+/// The longest URL of a webhook, in bytes.
+pub const MAX_URL: usize = 2_048;
+
+/// What a step does to the world, with nothing left to compute.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "use")]
+pub enum Effect {
+    /// Set fields of an entry of the built-in content store.
+    #[serde(rename = "content.upsert")]
+    ContentUpsert {
+        /// The collection.
+        collection: String,
+        /// The entry's key.
+        key: String,
+        /// The fields to set.
+        fields: Map<String, Value>,
+    },
+    /// Publish an entry's newest version.
+    #[serde(rename = "content.publish")]
+    ContentPublish {
+        /// The collection.
+        collection: String,
+        /// The entry's key.
+        key: String,
+    },
+    /// Post JSON to a URL.
+    #[serde(rename = "webhook.post")]
+    WebhookPost {
+        /// Where to.
+        url: String,
+        /// What.
+        body: Value,
+        /// The name of the secret that signs it.
+        secret: Option<String>,
+    },
+    /// Tell a device to do something.
+    #[serde(rename = "device.command")]
+    DeviceCommand {
+        /// The device.
+        device: DeviceId,
+        /// What to do.
+        command: String,
+        /// With what.
+        argument: Option<OwnedValue>,
+        /// How long after the command is given it may still be begun, in µs.
+        expires_us: i64,
+    },
+}
+
+/// A value that an effect cannot have.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what}; {right}")]
+pub struct Invalid {
+    /// What is wrong.
+    pub what: String,
+    /// What would be right.
+    pub right: String,
+}
+
+impl Effect {
+    /// Checks the limits of each text.
+    ///
+    /// # Errors
+    /// The first that is broken.
+    pub fn check(&self) -> Result<(), Invalid> {
+        match self {
+            Self::ContentUpsert {
+                collection, key, ..
+            }
+            | Self::ContentPublish { collection, key } => {
+                check_key("collection", collection)?;
+                check_key("key", key)
+            }
+            Self::WebhookPost { url, .. } if url.len() > MAX_URL => Err(Invalid {
+                what: format!("the URL has {} bytes", url.len()),
+                right: format!("at most {MAX_URL} are allowed"),
+            }),
+            Self::WebhookPost { .. } => Ok(()),
+            Self::DeviceCommand { command, .. } => check_command(command),
+        }
+    }
+}
+
+/// A performance that is asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// For whom.
+    pub tenant: &'a TenantId,
+    /// The key that makes the effect happen once, however often it is asked
+    /// for: 64 hexadecimal digits. The other side is given it, too.
+    pub effect_key: &'a str,
+    /// What to do.
+    pub effect: &'a Effect,
+    /// Which attempt this is, from 1.
+    pub attempt: u32,
+    /// The time, µs since the Unix epoch.
+    pub now_us: i64,
+    /// How long it may take.
+    pub timeout: Duration,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Performed {
+    /// It is done (now, or by an earlier call with the same key); later steps
+    /// see the output as `steps.<id>`.
+    Done(Value),
+    /// A command was given; the step ends when the command does.
+    Waiting(CommandId),
+}
+
+/// Why it could not be done.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    /// Whether it may succeed later as it is.
+    pub retryable: bool,
+    /// Not before this has passed, as the other side asked for.
+    pub retry_after: Option<Duration>,
+    /// In words, for the run's history; never a secret.
+    pub message: String,
+}
+
+impl Failure {
+    /// A failure that may pass.
+    pub fn retryable(message: impl Into<String>) -> Self {
+        Self {
+            retryable: true,
+            retry_after: None,
+            message: message.into(),
+        }
+    }
+
+    /// A failure that will not pass by itself.
+    pub fn permanent(message: impl Into<String>) -> Self {
+        Self {
+            retryable: false,
+            retry_after: None,
+            message: message.into(),
+        }
+    }
+}
+
+/// Performs effects. The implementation must do an effect once a key: a crash
+/// may come between an effect and its record, and then it is asked for again.
+#[async_trait]
+pub trait Effects: Send + Sync + 'static {
+    /// Does it, or finds that it was done.
+    async fn perform(&self, request: &Request<'_>) -> Result<Performed, Failure>;
+
+    /// How a command stands that a step waits for: [`Performed::Waiting`] while
+    /// it is under way; a failure if it failed or expired.
+    async fn settle(&self, tenant: &TenantId, command: &CommandId) -> Result<Performed, Failure>;
+}
+
+/// Whether a text can be a collection or an entry's key.
+pub(crate) fn check_key(name: &str, text: &str) -> Result<(), Invalid> {
+    let good = text.len() <= stencil_store::MAX_KEY
+        && text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || ".-_".contains(c));
+    if good {
+        return Ok(());
+    }
+    Err(Invalid {
+        what: format!(
+            "`{name}` is {:?}",
+            text.chars().take(60).collect::<String>()
+        ),
+        right: format!(
+            "1 to {} letters, digits, '.', '_' or '-', beginning with a letter or digit, are allowed",
+            stencil_store::MAX_KEY
+        ),
+    })
+}
+
+pub(crate) fn check_command(name: &str) -> Result<(), Invalid> {
+    if !name.is_empty() && name.len() <= command::MAX_NAME && !name.chars().any(char::is_control) {
+        return Ok(());
+    }
+    Err(Invalid {
+        what: format!(
+            "`command` is {:?}",
+            name.chars().take(60).collect::<String>()
+        ),
+        right: format!(
+            "1 to {} bytes without control characters are allowed",
+            command::MAX_NAME
+        ),
+    })
+}
+
+pub(crate) fn device(text: &str) -> Result<DeviceId, Invalid> {
+    DeviceId::parse(text).map_err(|error| Invalid {
+        what: format!(
+            "`device` is {:?}",
+            text.chars().take(60).collect::<String>()
+        ),
+        right: error.to_string(),
+    })
+}
+
+/// A command's argument; null is none.
+pub(crate) fn argument(value: Value) -> Result<Option<OwnedValue>, Invalid> {
+    let invalid = |what: String| Invalid {
+        what,
+        right: format!("a number, true, false or text of at most {MAX_TEXT} bytes is allowed"),
+    };
+    Ok(Some(match value {
+        Value::Null => return Ok(None),
+        Value::Bool(bit) => OwnedValue::Bool(bit),
+        Value::Number(number) => match (number.as_i64(), number.as_f64()) {
+            (Some(integer), _) => OwnedValue::Integer(integer),
+            (None, Some(float)) => OwnedValue::Number(float),
+            (None, None) => return Err(invalid(format!("`argument` is {number}"))),
+        },
+        Value::String(text) if text.len() <= MAX_TEXT => OwnedValue::Text(text),
+        Value::String(text) => return Err(invalid(format!("`argument` has {} bytes", text.len()))),
+        Value::Array(_) => return Err(invalid("`argument` is a list".to_owned())),
+        Value::Object(_) => return Err(invalid("`argument` is a map".to_owned())),
+    }))
+}
