@@ -11,6 +11,8 @@
 #[cfg(feature = "std")]
 mod aws_lc;
 mod rust_crypto;
+#[cfg(test)]
+mod vectors;
 
 use core::fmt;
 

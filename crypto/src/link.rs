@@ -23,17 +23,9 @@
 //! then it must not replace a live link of the same device.
 //!
 //! ```
-//! use stencil_crypto::{Psk, Suite, link};
-//! # #[derive(Clone, Copy)] struct Os;
-//! # impl rand_core::TryRng for Os {
-//! #     type Error = core::convert::Infallible;
-//! #     fn try_next_u32(&mut self) -> Result<u32, Self::Error> { Ok(4) }
-//! #     fn try_next_u64(&mut self) -> Result<u64, Self::Error> { Ok(4) }
-//! #     fn try_fill_bytes(&mut self, b: &mut [u8]) -> Result<(), Self::Error> { b.fill(4); Ok(()) }
-//! # }
-//! # impl rand_core::TryCryptoRng for Os {}
-//! # let mut rng = Os;
+//! use stencil_crypto::{Psk, Suite, link, rng};
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let mut rng = rng::Os;
 //! let psk = Psk::from_hex("7f3a5f1e0c4b9d8827365544a1b2c3d4e5f60718293a4b5c6d7e8f9001122334")?;
 //!
 //! let mut message = [0; link::HELLO_MAX_BYTES];

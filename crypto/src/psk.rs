@@ -104,8 +104,6 @@ fn nibble(digit: u8) -> u8 {
 
 #[cfg(test)]
 mod tests {
-    extern crate std;
-    use std::format;
 
     use super::*;
 

@@ -52,13 +52,13 @@ impl Kem for RustCrypto {
 // polynomials, which a caller's frame must not add to its own.
 
 #[inline(never)]
-fn public_key(seed: &[u8; 64], key: &mut [u8; ENCAPSULATION_KEY_BYTES]) {
+pub(super) fn public_key(seed: &[u8; 64], key: &mut [u8; ENCAPSULATION_KEY_BYTES]) {
     let expanded = expand(seed);
     key.copy_from_slice(&expanded.encapsulation_key().to_bytes());
 }
 
 #[inline(never)]
-fn encapsulate(
+pub(super) fn encapsulate(
     message: &[u8; 32],
     key: &[u8; ENCAPSULATION_KEY_BYTES],
     ciphertext: &mut [u8; CIPHERTEXT_BYTES],

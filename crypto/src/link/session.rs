@@ -214,3 +214,85 @@ impl fmt::Debug for Session {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair() -> (Session, Session) {
+        let transcript = || {
+            let mut transcript = Transcript::new(Suite::DEFAULT, b"test");
+            transcript.mix_key(b"the same on both sides").unwrap();
+            transcript
+        };
+        let new = |role| Session::new(Suite::DEFAULT, Rekey::MAX, role, transcript()).unwrap();
+        (new(Role::Initiator), new(Role::Responder))
+    }
+
+    /// As if all records before `counter` had been sent.
+    fn forward(from: &mut Session, to: &mut Session, counter: u64) {
+        let epoch = Rekey::MAX.epoch_of(counter);
+        from.sending.next = counter;
+        from.sending.epoch = epoch;
+        to.receiving.epoch = epoch;
+    }
+
+    #[test]
+    fn the_end_is_clear_and_final() {
+        let (mut device, mut gateway) = pair();
+        forward(&mut device, &mut gateway, RECORDS_MAX - 1);
+        assert_eq!(device.remaining(), 1);
+        let mut record = [0; 32];
+        let length = device.seal(b"last", &mut record).unwrap();
+        assert_eq!(gateway.open(&record[..length], &mut [0; 4]), Ok(4));
+        assert_eq!(device.remaining(), 0);
+        for _ in 0..2 {
+            assert_eq!(device.seal(b"more", &mut record), Err(Error::Exhausted));
+        }
+        device.rekey();
+        assert_eq!(device.seal(b"more", &mut record), Err(Error::Exhausted));
+    }
+
+    #[test]
+    fn a_counter_beyond_the_end_is_refused() {
+        let (_, mut gateway) = pair();
+        for counter in [RECORDS_MAX, u64::MAX] {
+            let mut record = [0; 24];
+            record[..8].copy_from_slice(&counter.to_be_bytes());
+            assert_eq!(
+                gateway.open(&record, &mut []),
+                Err(Error::TooFarAhead(counter))
+            );
+        }
+    }
+
+    #[test]
+    fn the_key_before_is_forgotten_once_the_window_left_it() {
+        let (mut device, mut gateway) = pair();
+        let boundary = Rekey::MAX.records();
+        forward(&mut device, &mut gateway, boundary - 1);
+        device.sending.epoch = 0;
+        gateway.receiving.epoch = 0;
+        let mut record = [0; 24];
+        for counter in boundary - 1..boundary + 64 {
+            device.seal(b"", &mut record).unwrap();
+            gateway.open(&record, &mut []).unwrap();
+            let held = gateway.receiving.previous.is_some();
+            assert_eq!(
+                held,
+                (boundary..boundary + 63).contains(&counter),
+                "{counter}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_session_does_not_print_its_keys() {
+        let (device, _) = pair();
+        let text = format!("{device:?}");
+        assert!(
+            text.contains("confirmed") && !text.contains("key"),
+            "{text}"
+        );
+    }
+}

@@ -52,9 +52,7 @@ impl Window {
 
 #[cfg(test)]
 mod tests {
-    extern crate std;
     use std::collections::BTreeSet;
-    use std::vec::Vec;
 
     use proptest::prelude::*;
 
