@@ -153,4 +153,14 @@ pub trait Content: Send + Sync + 'static {
         after: Option<&str>,
         limit: u32,
     ) -> Result<Page<Published>, Error>;
+
+    /// Forgets up to `limit` effect keys that are older than `before_us`; returns
+    /// how many. Choose `before_us` well below the age of anything that may still
+    /// be retried.
+    async fn forget_effects(
+        &self,
+        tenant: &TenantId,
+        before_us: i64,
+        limit: u32,
+    ) -> Result<u64, Error>;
 }

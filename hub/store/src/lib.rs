@@ -35,6 +35,7 @@ mod page;
 mod pipeline;
 mod runs;
 mod series;
+pub mod sqlite;
 mod store;
 mod tenancy;
 mod workflows;

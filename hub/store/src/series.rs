@@ -7,15 +7,10 @@ use stencil_protocol::sample::OwnedValue;
 
 use crate::Error;
 
-#[allow(dead_code)]
 pub(crate) mod chunk;
-#[allow(dead_code)]
 pub(crate) mod head;
-#[allow(dead_code)]
 pub(crate) mod seal;
-#[allow(dead_code)]
 pub(crate) mod tail;
-#[allow(dead_code)]
 pub(crate) mod value;
 
 /// The most points that one [`Series::range`] answers.

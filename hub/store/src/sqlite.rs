@@ -84,13 +84,19 @@ impl Options {
     fn check(&self) -> Result<(), Error> {
         let chunk_bound = crate::series::chunk::MAX_POINTS / 2;
         if !(2..=chunk_bound).contains(&self.chunk_points) {
-            return Err(Error::invalid("chunk_points", format!("2 to {chunk_bound} are allowed")));
+            return Err(Error::invalid(
+                "chunk_points",
+                format!("2 to {chunk_bound} are allowed"),
+            ));
         }
         if self.readers == 0 || self.readers > 64 {
             return Err(Error::invalid("readers", "1 to 64 are allowed"));
         }
         if self.max_seals_per_commit == 0 {
-            return Err(Error::invalid("max_seals_per_commit", "at least 1 is needed"));
+            return Err(Error::invalid(
+                "max_seals_per_commit",
+                "at least 1 is needed",
+            ));
         }
         Ok(())
     }
@@ -120,7 +126,10 @@ pub async fn open(path: impl AsRef<Path>) -> Result<Sqlite, Error> {
 pub async fn open_with(path: impl AsRef<Path>, options: Options) -> Result<Sqlite, Error> {
     options.check()?;
     let path = path.as_ref().to_path_buf();
-    if let Some(parent) = path.parent().filter(|p| !p.as_os_str().is_empty() && !p.is_dir()) {
+    if let Some(parent) = path
+        .parent()
+        .filter(|p| !p.as_os_str().is_empty() && !p.is_dir())
+    {
         return Err(Error::not_found("folder", parent.display()));
     }
     let connect = SqliteConnectOptions::new()
@@ -134,7 +143,9 @@ pub async fn open_with(path: impl AsRef<Path>, options: Options) -> Result<Sqlit
         .pragma("cache_size", format!("-{}", options.cache_kib))
         .pragma("temp_store", "MEMORY");
     let bounded = match options.max_bytes {
-        Some(bytes) => connect.clone().pragma("max_page_count", (bytes / 4096).max(1).to_string()),
+        Some(bytes) => connect
+            .clone()
+            .pragma("max_page_count", (bytes / 4096).max(1).to_string()),
         None => connect.clone(),
     };
     let writer = SqlitePoolOptions::new()
@@ -154,7 +165,15 @@ pub async fn open_with(path: impl AsRef<Path>, options: Options) -> Result<Sqlit
         .connect_with(connect.pragma("query_only", "ON"))
         .await?;
     let state = state::State::default();
-    Ok(Sqlite { inner: Arc::new(Inner { path, options, writer, readers, state }) })
+    Ok(Sqlite {
+        inner: Arc::new(Inner {
+            path,
+            options,
+            writer,
+            readers,
+            state,
+        }),
+    })
 }
 
 impl Sqlite {
@@ -182,13 +201,29 @@ impl Sqlite {
 
 impl std::fmt::Debug for Sqlite {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Sqlite").field("path", &self.inner.path).finish_non_exhaustive()
+        f.debug_struct("Sqlite")
+            .field("path", &self.inner.path)
+            .finish_non_exhaustive()
     }
 }
 
 /// A cursor that a caller hands back.
 fn cursor<T: FromStr>(after: Option<&str>) -> Result<Option<T>, Error> {
     after
-        .map(|text| text.parse().map_err(|_| Error::invalid("cursor", format!("{text:?}"))))
+        .map(|text| {
+            text.parse()
+                .map_err(|_| Error::invalid("cursor", format!("{text:?}")))
+        })
         .transpose()
+}
+
+/// A cursor of two parts, `first:second`.
+fn pair<A: FromStr, B: FromStr>(after: Option<&str>) -> Result<Option<(A, B)>, Error> {
+    let Some(text) = after else { return Ok(None) };
+    let parts = text
+        .rsplit_once(':')
+        .and_then(|(first, second)| Some((first.parse().ok()?, second.parse().ok()?)));
+    parts
+        .map(Some)
+        .ok_or_else(|| Error::invalid("cursor", format!("{text:?}")))
 }

@@ -41,6 +41,7 @@ CREATE TABLE devices (
     tenant           TEXT   NOT NULL,
     device           TEXT   NOT NULL,
     gateway          TEXT,
+    gateway_us       BIGINT,
     numbered         BIGINT NOT NULL,
     connected        BIGINT,
     link_changed_us  BIGINT,
@@ -108,6 +109,16 @@ CREATE TABLE series_chunks (
     PRIMARY KEY (series, from_us)
 );
 
+-- Chunks that could not be read when points were to be put into them: moved
+-- aside, so that the pipeline goes on and nothing is thrown away.
+CREATE TABLE series_damaged (
+    series  BIGINT NOT NULL,
+    from_us BIGINT NOT NULL,
+    to_us   BIGINT NOT NULL,
+    points  BIGINT NOT NULL,
+    body    BLOB   NOT NULL
+);
+
 -- Points of one commit, of all series; gone when all of them are in chunks.
 CREATE TABLE series_tail (
     tail INTEGER NOT NULL PRIMARY KEY,
@@ -141,6 +152,7 @@ CREATE TABLE runs (
     PRIMARY KEY (tenant, run)
 );
 CREATE INDEX runs_due ON runs (due_us, at_us) WHERE due_us IS NOT NULL;
+CREATE INDEX runs_ended ON runs (tenant, ended_us) WHERE ended_us IS NOT NULL;
 CREATE INDEX runs_newest ON runs (tenant, at_us, run);
 CREATE INDEX runs_by_state ON runs (tenant, state, at_us, run);
 CREATE INDEX runs_by_workflow ON runs (tenant, workflow, at_us, run);
@@ -208,6 +220,7 @@ CREATE TABLE effects (
     at_us      BIGINT NOT NULL,
     PRIMARY KEY (tenant, effect_key)
 ) WITHOUT ROWID;
+CREATE INDEX effects_by_age ON effects (tenant, at_us);
 
 CREATE TABLE commands (
     tenant     TEXT   NOT NULL,

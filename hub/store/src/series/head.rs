@@ -180,22 +180,33 @@ impl Heads {
         found.into_iter().collect()
     }
 
-    /// The tail rows that nobody needs once these series are sealed.
-    pub(crate) fn freed_by(&self, sealed: &[i64]) -> Vec<i64> {
-        let mut left: HashMap<i64, usize> = HashMap::new();
+    /// The tail rows that nobody needs once these series are sealed, as ranges
+    /// (both ends included) in which there is no row that is still needed.
+    pub(crate) fn freed_by(&self, sealed: &[i64]) -> Vec<(i64, i64)> {
+        let mut left: BTreeMap<i64, usize> = BTreeMap::new();
         for series in sealed {
             for tail in self.heads.get(series).map_or(&[][..], |head| &head.tails) {
                 let open = self.open.get(tail).map_or(0, BTreeSet::len);
-                *left.entry(*tail).or_insert(open) -= 1;
+                let left = left.entry(*tail).or_insert(open);
+                *left = left.saturating_sub(1);
             }
         }
-        let mut freed: Vec<i64> = left
-            .into_iter()
-            .filter(|(_, left)| *left == 0)
-            .map(|(tail, _)| tail)
-            .collect();
-        freed.sort_unstable();
-        freed
+        let (Some((first, _)), Some((last, _))) = (left.first_key_value(), left.last_key_value())
+        else {
+            return Vec::new();
+        };
+        let mut ranges: Vec<(i64, i64)> = Vec::new();
+        let mut joined = false;
+        for tail in self.open.range(*first..=*last).map(|(tail, _)| *tail) {
+            let freed = left.get(&tail) == Some(&0);
+            match ranges.last_mut() {
+                Some(range) if freed && joined => range.1 = tail,
+                _ if freed => ranges.push((tail, tail)),
+                _ => {}
+            }
+            joined = freed;
+        }
+        ranges
     }
 
     /// Applies what a successful commit changed.

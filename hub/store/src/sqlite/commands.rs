@@ -1,0 +1,312 @@
+//! Commands and their states.
+
+use async_trait::async_trait;
+use sqlx::SqliteConnection;
+use sqlx::sqlite::SqliteRow;
+use stencil_protocol::command::{Command, State};
+use stencil_protocol::id::{CommandId, DeviceId, GatewayId, TenantId};
+
+use super::row::Columns as _;
+use super::{Sqlite, pair, runs};
+use crate::page::clamp;
+use crate::series::value;
+use crate::{CommandStatus, Commands, Error, NewCommand, Outstanding, Page, StoredCommand};
+
+/// What a status did.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Applied {
+    pub(super) changed: bool,
+    /// Runs that waited for the command.
+    pub(super) woken: u64,
+}
+
+#[async_trait]
+impl Commands for Sqlite {
+    async fn queue(&self, command: &NewCommand, now_us: i64) -> Result<bool, Error> {
+        Command {
+            id: command.id,
+            device: command.device.clone(),
+            name: &command.name,
+            argument: command.argument.as_ref().map(|argument| argument.as_ref()),
+            expires_us: command.expires_us,
+        }
+        .check()
+        .map_err(|error| Error::invalid("command", error.to_string()))?;
+        let mut transaction = self.write().await?;
+        let queued = queue(&mut transaction, command, now_us).await;
+        transaction.end(queued).await
+    }
+
+    async fn outstanding(
+        &self,
+        tenant: &TenantId,
+        gateway: &GatewayId,
+        now_us: i64,
+        limit: u32,
+    ) -> Result<Vec<StoredCommand>, Error> {
+        let rows = sqlx::query(
+            "SELECT c.command, c.device, c.name, c.argument, c.expires_us, c.state, c.detail, \
+             c.effect_key, c.queued_us, c.changed_us FROM commands AS c \
+             JOIN devices AS d ON d.tenant = c.tenant AND d.device = c.device \
+             WHERE d.tenant = $1 AND d.gateway = $2 AND c.state IN ('queued', 'sent') \
+             AND c.expires_us > $3 ORDER BY c.queued_us, c.command LIMIT $4",
+        )
+        .bind(tenant.as_str())
+        .bind(gateway.as_str())
+        .bind(now_us)
+        .bind(i64::from(clamp(limit)))
+        .fetch_all(self.readers())
+        .await?;
+        rows.iter().map(stored).collect()
+    }
+
+    async fn queued(&self, now_us: i64, limit: u32) -> Result<Vec<Outstanding>, Error> {
+        let rows = sqlx::query(
+            "SELECT c.tenant, d.gateway, c.command, c.device, c.name, c.argument, c.expires_us, \
+             c.state, c.detail, c.effect_key, c.queued_us, c.changed_us FROM commands AS c \
+             LEFT JOIN devices AS d ON d.tenant = c.tenant AND d.device = c.device \
+             WHERE c.state = 'queued' AND c.expires_us > $1 \
+             ORDER BY c.queued_us, c.command LIMIT $2",
+        )
+        .bind(now_us)
+        .bind(i64::from(clamp(limit)))
+        .fetch_all(self.readers())
+        .await?;
+        rows.iter()
+            .map(|row| {
+                Ok(Outstanding {
+                    tenant: row.parsed("tenant")?,
+                    gateway: row.maybe_parsed("gateway")?,
+                    command: stored(row)?,
+                })
+            })
+            .collect()
+    }
+
+    async fn mark_sent(
+        &self,
+        tenant: &TenantId,
+        command: &CommandId,
+        now_us: i64,
+    ) -> Result<bool, Error> {
+        let mut transaction = self.write().await?;
+        let sent = sqlx::query(
+            "UPDATE commands SET state = 'sent', changed_us = $1 \
+             WHERE tenant = $2 AND command = $3 AND state = 'queued'",
+        )
+        .bind(now_us)
+        .bind(tenant.as_str())
+        .bind(command.0.to_vec())
+        .execute(&mut *transaction)
+        .await
+        .map(|done| done.rows_affected() == 1)
+        .map_err(Error::from);
+        transaction.end(sent).await
+    }
+
+    async fn status(&self, status: &CommandStatus) -> Result<bool, Error> {
+        let mut transaction = self.write().await?;
+        let applied = apply(&mut transaction, status).await;
+        Ok(transaction.end(applied).await?.changed)
+    }
+
+    async fn expire(&self, now_us: i64, limit: u32) -> Result<Vec<(TenantId, CommandId)>, Error> {
+        let mut transaction = self.write().await?;
+        let expired = expire(&mut transaction, now_us, limit).await;
+        transaction.end(expired).await
+    }
+
+    async fn get(
+        &self,
+        tenant: &TenantId,
+        command: &CommandId,
+    ) -> Result<Option<StoredCommand>, Error> {
+        let row = sqlx::query(
+            "SELECT command, device, name, argument, expires_us, state, detail, effect_key, \
+             queued_us, changed_us FROM commands WHERE tenant = $1 AND command = $2",
+        )
+        .bind(tenant.as_str())
+        .bind(command.0.to_vec())
+        .fetch_optional(self.readers())
+        .await?;
+        row.as_ref().map(stored).transpose()
+    }
+
+    async fn list(
+        &self,
+        tenant: &TenantId,
+        device: Option<&DeviceId>,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Page<StoredCommand>, Error> {
+        const OF_ALL: &str = "SELECT command, device, name, argument, expires_us, state, detail, \
+             effect_key, queued_us, changed_us FROM commands \
+             WHERE tenant = $1 AND (queued_us, command) < ($2, $3) \
+             ORDER BY queued_us DESC, command DESC LIMIT $4";
+        const OF_DEVICE: &str = "SELECT command, device, name, argument, expires_us, state, \
+             detail, effect_key, queued_us, changed_us FROM commands \
+             WHERE tenant = $1 AND (queued_us, command) < ($2, $3) AND device = $5 \
+             ORDER BY queued_us DESC, command DESC LIMIT $4";
+        let (queued_us, command) = pair(after)?.unwrap_or((i64::MAX, CommandId([0xff; 16])));
+        let mut query = sqlx::query(if device.is_some() { OF_DEVICE } else { OF_ALL })
+            .bind(tenant.as_str())
+            .bind(queued_us)
+            .bind(command.0.to_vec())
+            .bind(i64::from(clamp(limit)) + 1);
+        if let Some(device) = device {
+            query = query.bind(device.as_str());
+        }
+        let rows = query.fetch_all(self.readers()).await?;
+        let commands = rows.iter().map(stored).collect::<Result<_, _>>()?;
+        Ok(Page::cut(commands, limit, |command: &StoredCommand| {
+            format!("{}:{}", command.queued_us, command.id)
+        }))
+    }
+}
+
+/// Applies a status to its command, if the command's state allows it.
+pub(super) async fn apply(
+    connection: &mut SqliteConnection,
+    status: &CommandStatus,
+) -> Result<Applied, Error> {
+    let Some(state) = state_of(connection, &status.tenant, &status.command).await? else {
+        return Ok(Applied::default());
+    };
+    if !state.can_become(status.state) {
+        return Ok(Applied::default());
+    }
+    sqlx::query(
+        "UPDATE commands SET state = $1, detail = $2, changed_us = $3 \
+         WHERE tenant = $4 AND command = $5",
+    )
+    .bind(status.state.as_str())
+    .bind(status.detail.as_deref())
+    .bind(status.at_us)
+    .bind(status.tenant.as_str())
+    .bind(status.command.0.to_vec())
+    .execute(&mut *connection)
+    .await?;
+    let woken = if status.state.is_settled() {
+        runs::wake(connection, &status.tenant, &status.command).await?
+    } else {
+        0
+    };
+    Ok(Applied {
+        changed: true,
+        woken,
+    })
+}
+
+/// The state of a command.
+pub(super) async fn state_of(
+    connection: &mut SqliteConnection,
+    tenant: &TenantId,
+    command: &CommandId,
+) -> Result<Option<State>, Error> {
+    let row = sqlx::query("SELECT state FROM commands WHERE tenant = $1 AND command = $2")
+        .bind(tenant.as_str())
+        .bind(command.0.to_vec())
+        .fetch_optional(connection)
+        .await?;
+    row.map(|row| state(&row)).transpose()
+}
+
+async fn queue(
+    connection: &mut SqliteConnection,
+    command: &NewCommand,
+    now_us: i64,
+) -> Result<bool, Error> {
+    let queued = sqlx::query(
+        "INSERT INTO commands (tenant, command, device, name, argument, expires_us, state, \
+         effect_key, queued_us, changed_us) VALUES ($1, $2, $3, $4, $5, $6, 'queued', $7, $8, $8) \
+         ON CONFLICT DO NOTHING",
+    )
+    .bind(command.tenant.as_str())
+    .bind(command.id.0.to_vec())
+    .bind(command.device.as_str())
+    .bind(command.name.as_str())
+    .bind(command.argument.as_ref().map(value::to_bytes))
+    .bind(command.expires_us)
+    .bind(command.effect_key.as_deref())
+    .bind(now_us)
+    .execute(&mut *connection)
+    .await?;
+    if queued.rows_affected() == 1 {
+        return Ok(true);
+    }
+    let same = sqlx::query(
+        "SELECT device, name, effect_key FROM commands WHERE tenant = $1 AND command = $2",
+    )
+    .bind(command.tenant.as_str())
+    .bind(command.id.0.to_vec())
+    .fetch_optional(connection)
+    .await?;
+    let Some(same) = same else {
+        return Err(Error::Conflict(
+            "the effect key belongs to another command".into(),
+        ));
+    };
+    if same.text("device")? != command.device.as_str()
+        || same.text("name")? != command.name
+        || same.maybe_text("effect_key")? != command.effect_key
+    {
+        return Err(Error::Conflict(format!(
+            "the id {} belongs to another command",
+            command.id
+        )));
+    }
+    Ok(false)
+}
+
+async fn expire(
+    connection: &mut SqliteConnection,
+    now_us: i64,
+    limit: u32,
+) -> Result<Vec<(TenantId, CommandId)>, Error> {
+    let rows = sqlx::query(
+        "SELECT tenant, command FROM commands \
+         WHERE state IN ('queued', 'sent', 'acknowledged') AND expires_us < $1 \
+         ORDER BY expires_us LIMIT $2",
+    )
+    .bind(now_us)
+    .bind(i64::from(clamp(limit)))
+    .fetch_all(&mut *connection)
+    .await?;
+    let mut expired = Vec::with_capacity(rows.len());
+    for row in rows {
+        let status = CommandStatus {
+            tenant: row.parsed("tenant")?,
+            command: CommandId(row.array("command")?),
+            state: State::Expired,
+            at_us: now_us,
+            detail: Some("not done in time".into()),
+        };
+        if apply(connection, &status).await?.changed {
+            expired.push((status.tenant, status.command));
+        }
+    }
+    Ok(expired)
+}
+
+fn stored(row: &SqliteRow) -> Result<StoredCommand, Error> {
+    Ok(StoredCommand {
+        id: CommandId(row.array("command")?),
+        device: row.parsed("device")?,
+        name: row.text("name")?,
+        argument: row
+            .maybe_bytes("argument")?
+            .map(|bytes| value::from_bytes(&bytes))
+            .transpose()?,
+        expires_us: row.int("expires_us")?,
+        state: state(row)?,
+        detail: row.maybe_text("detail")?,
+        effect_key: row.maybe_text("effect_key")?,
+        queued_us: row.int("queued_us")?,
+        changed_us: row.int("changed_us")?,
+    })
+}
+
+fn state(row: &SqliteRow) -> Result<State, Error> {
+    let name = row.text("state")?;
+    State::parse(&name).ok_or_else(|| Error::corrupt("command state", name))
+}

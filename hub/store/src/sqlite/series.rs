@@ -1,0 +1,216 @@
+//! Reading series: head and chunks put together.
+
+use async_trait::async_trait;
+use sqlx::{Row as _, SqliteConnection};
+use stencil_protocol::id::{DeviceId, TenantId};
+
+use super::Sqlite;
+use super::row::Columns as _;
+use crate::series::chunk;
+use crate::series::head::{Key, Known};
+use crate::series::seal::merge;
+use crate::{Error, MAX_PAGE, MAX_RANGE, Series, SeriesName, SeriesPoint};
+
+/// How many chunks are read at once.
+const CHUNKS_AT_ONCE: i64 = 16;
+
+#[async_trait]
+impl Series for Sqlite {
+    async fn range(
+        &self,
+        tenant: &TenantId,
+        device: &DeviceId,
+        name: &str,
+        from_us: i64,
+        to_us: i64,
+        limit: u32,
+    ) -> Result<Vec<SeriesPoint>, Error> {
+        let limit = limit.min(MAX_RANGE) as usize;
+        let Some(series) = self.number_of(tenant, device, name).await? else {
+            return Ok(Vec::new());
+        };
+        // The head before the chunks: what is sealed in between is then seen twice
+        // rather than not at all.
+        let head = self
+            .with_heads(|heads| heads.range(series, from_us, to_us, limit))
+            .await?;
+        let mut snapshot = self.snapshot().await?;
+        let sealed = sealed(&mut snapshot, series, from_us, to_us, limit).await;
+        let mut points = merge(snapshot.end(sealed).await?, head);
+        points.truncate(limit);
+        Ok(points)
+    }
+
+    async fn contains(
+        &self,
+        tenant: &TenantId,
+        device: &DeviceId,
+        name: &str,
+        time_us: i64,
+    ) -> Result<bool, Error> {
+        let Some(series) = self.number_of(tenant, device, name).await? else {
+            return Ok(false);
+        };
+        if self
+            .with_heads(|heads| heads.contains(series, time_us))
+            .await?
+        {
+            return Ok(true);
+        }
+        let row = sqlx::query(
+            "SELECT to_us, body FROM series_chunks WHERE series = $1 AND from_us <= $2 \
+             ORDER BY from_us DESC LIMIT 1",
+        )
+        .bind(series)
+        .bind(time_us)
+        .fetch_optional(self.readers())
+        .await?;
+        let Some(row) = row else { return Ok(false) };
+        if row.int("to_us")? < time_us {
+            return Ok(false);
+        }
+        let points = chunk::decode(row.try_get("body")?)?;
+        Ok(points
+            .binary_search_by_key(&time_us, |point| point.time_us)
+            .is_ok())
+    }
+
+    async fn names(&self, tenant: &TenantId, device: &DeviceId) -> Result<Vec<SeriesName>, Error> {
+        let rows = sqlx::query(
+            "SELECT name, unit FROM series WHERE tenant = $1 AND device = $2 \
+             ORDER BY name LIMIT $3",
+        )
+        .bind(tenant.as_str())
+        .bind(device.as_str())
+        .bind(i64::from(MAX_PAGE))
+        .fetch_all(self.readers())
+        .await?;
+        rows.iter()
+            .map(|row| {
+                Ok(SeriesName {
+                    name: row.text("name")?,
+                    unit: row.maybe_text("unit")?,
+                })
+            })
+            .collect()
+    }
+
+    async fn expire(&self, tenant: &TenantId, before_us: i64) -> Result<u64, Error> {
+        let mut transaction = self.write().await?;
+        let freed = expire(&mut transaction, tenant, before_us).await;
+        transaction.end(freed).await
+    }
+}
+
+impl Sqlite {
+    async fn number_of(
+        &self,
+        tenant: &TenantId,
+        device: &DeviceId,
+        name: &str,
+    ) -> Result<Option<i64>, Error> {
+        let key = Key {
+            tenant: tenant.clone(),
+            device: device.clone(),
+            name: name.to_owned(),
+        };
+        let known = self
+            .with_heads(|heads| heads.known(&key).map(|known| known.series))
+            .await?;
+        if known.is_some() {
+            return Ok(known);
+        }
+        let row = sqlx::query(
+            "SELECT series, unit FROM series WHERE tenant = $1 AND device = $2 AND name = $3",
+        )
+        .bind(tenant.as_str())
+        .bind(device.as_str())
+        .bind(name)
+        .fetch_optional(self.readers())
+        .await?;
+        let Some(row) = row else { return Ok(None) };
+        let series = row.int("series")?;
+        let known = Known {
+            series,
+            unit: row.maybe_text("unit")?,
+        };
+        self.change_heads(|heads| heads.learn(key, known));
+        Ok(Some(series))
+    }
+}
+
+/// The first `limit` sealed points with `from_us <= time < to_us`.
+async fn sealed(
+    connection: &mut SqliteConnection,
+    series: i64,
+    from_us: i64,
+    to_us: i64,
+    limit: usize,
+) -> Result<Vec<SeriesPoint>, Error> {
+    let mut points = Vec::new();
+    if from_us >= to_us || limit == 0 {
+        return Ok(points);
+    }
+    let before: Option<i64> = sqlx::query(
+        "SELECT MAX(from_us) AS before FROM series_chunks WHERE series = $1 AND from_us <= $2",
+    )
+    .bind(series)
+    .bind(from_us)
+    .fetch_one(&mut *connection)
+    .await?
+    .maybe_int("before")?;
+    let mut next = before.unwrap_or(from_us);
+    loop {
+        let rows = sqlx::query(
+            "SELECT from_us, body FROM series_chunks \
+             WHERE series = $1 AND from_us >= $2 AND from_us < $3 ORDER BY from_us LIMIT $4",
+        )
+        .bind(series)
+        .bind(next)
+        .bind(to_us)
+        .bind(CHUNKS_AT_ONCE)
+        .fetch_all(&mut *connection)
+        .await?;
+        for row in &rows {
+            let chunk = chunk::decode(row.try_get("body")?)?;
+            points.extend(
+                chunk
+                    .into_iter()
+                    .filter(|point| (from_us..to_us).contains(&point.time_us)),
+            );
+            if points.len() >= limit {
+                points.truncate(limit);
+                return Ok(points);
+            }
+            next = row.int("from_us")?.saturating_add(1);
+        }
+        if rows.len() < usize::try_from(CHUNKS_AT_ONCE).unwrap_or(usize::MAX) {
+            return Ok(points);
+        }
+    }
+}
+
+async fn expire(
+    connection: &mut SqliteConnection,
+    tenant: &TenantId,
+    before_us: i64,
+) -> Result<u64, Error> {
+    let freed = sqlx::query(
+        "SELECT COALESCE(SUM(points), 0) AS points FROM series_chunks \
+         WHERE series IN (SELECT series FROM series WHERE tenant = $1) AND to_us < $2",
+    )
+    .bind(tenant.as_str())
+    .bind(before_us)
+    .fetch_one(&mut *connection)
+    .await?
+    .number("points")?;
+    sqlx::query(
+        "DELETE FROM series_chunks \
+         WHERE series IN (SELECT series FROM series WHERE tenant = $1) AND to_us < $2",
+    )
+    .bind(tenant.as_str())
+    .bind(before_us)
+    .execute(connection)
+    .await?;
+    Ok(freed)
+}

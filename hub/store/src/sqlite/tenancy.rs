@@ -1,0 +1,195 @@
+//! Tenants and tokens.
+
+use async_trait::async_trait;
+use sha2::{Digest as _, Sha256};
+use sqlx::sqlite::SqliteRow;
+use stencil_protocol::id::TenantId;
+
+use super::Sqlite;
+use super::failure::of_tenant;
+use super::row::Columns as _;
+use crate::page::clamp;
+use crate::{Error, IssuedToken, Page, Role, Secret, Tenancy, Token, TokenKind, TokenOwner};
+
+/// Marks a secret as one of ours, so that scanners for leaked secrets find it.
+const PREFIX: &str = "stencil_";
+const MAX_NAME: usize = 64;
+
+#[async_trait]
+impl Tenancy for Sqlite {
+    async fn create_tenant(&self, tenant: &TenantId, now_us: i64) -> Result<bool, Error> {
+        let mut transaction = self.write().await?;
+        let made = sqlx::query(
+            "INSERT INTO tenants (tenant, created_us) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+        )
+        .bind(tenant.as_str())
+        .bind(now_us)
+        .execute(&mut *transaction)
+        .await
+        .map(|done| done.rows_affected() == 1)
+        .map_err(Error::from);
+        transaction.end(made).await
+    }
+
+    async fn tenants(&self, after: Option<&str>, limit: u32) -> Result<Page<TenantId>, Error> {
+        let rows =
+            sqlx::query("SELECT tenant FROM tenants WHERE tenant > $1 ORDER BY tenant LIMIT $2")
+                .bind(after.unwrap_or(""))
+                .bind(i64::from(clamp(limit)) + 1)
+                .fetch_all(self.readers())
+                .await?;
+        let tenants = rows
+            .iter()
+            .map(|row| row.parsed("tenant"))
+            .collect::<Result<_, _>>()?;
+        Ok(Page::cut(tenants, limit, TenantId::to_string))
+    }
+
+    async fn create_token(
+        &self,
+        tenant: &TenantId,
+        kind: TokenKind,
+        name: &str,
+        now_us: i64,
+    ) -> Result<IssuedToken, Error> {
+        if name.is_empty() || name.chars().count() > MAX_NAME || name.chars().any(char::is_control)
+        {
+            return Err(Error::invalid(
+                "token name",
+                format!("1 to {MAX_NAME} characters without control characters are allowed"),
+            ));
+        }
+        let mut random = [0_u8; 40];
+        getrandom::fill(&mut random)
+            .map_err(|error| Error::Unavailable(format!("no random bytes: {error}")))?;
+        let (id, secret) = random.split_at(8);
+        let id = hex::encode(id);
+        let secret = Secret::new(format!("{PREFIX}{}", hex::encode(secret)));
+        let (kind_name, role, device) = match &kind {
+            TokenKind::Api { role } => ("api", Some(role.as_str()), None),
+            TokenKind::Device { device } => ("device", None, Some(device.as_str())),
+        };
+        let mut transaction = self.write().await?;
+        let made = sqlx::query(
+            "INSERT INTO tokens (tenant, token, secret_sha256, kind, role, device, name, \
+             created_us) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+        )
+        .bind(tenant.as_str())
+        .bind(id.as_str())
+        .bind(digest(secret.reveal()))
+        .bind(kind_name)
+        .bind(role)
+        .bind(device)
+        .bind(name)
+        .bind(now_us)
+        .execute(&mut *transaction)
+        .await
+        .map(drop)
+        .map_err(|error| of_tenant(error, tenant.as_str()));
+        transaction.end(made).await?;
+        let name = name.to_owned();
+        let token = Token {
+            id,
+            owner: kind,
+            name,
+            created_us: now_us,
+            revoked_us: None,
+        };
+        Ok(IssuedToken { token, secret })
+    }
+
+    async fn verify_token(&self, secret: &str) -> Result<Option<TokenOwner>, Error> {
+        if secret.len() != PREFIX.len() + 64 || !secret.starts_with(PREFIX) {
+            return Ok(None);
+        }
+        let row = sqlx::query(
+            "SELECT tenant, token, kind, role, device, name FROM tokens \
+             WHERE secret_sha256 = $1 AND revoked_us IS NULL",
+        )
+        .bind(digest(secret))
+        .fetch_optional(self.readers())
+        .await?;
+        row.map(|row| {
+            Ok(TokenOwner {
+                tenant: row.parsed("tenant")?,
+                id: row.text("token")?,
+                name: row.text("name")?,
+                kind: kind(&row)?,
+            })
+        })
+        .transpose()
+    }
+
+    async fn tokens(
+        &self,
+        tenant: &TenantId,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Page<Token>, Error> {
+        let rows = sqlx::query(
+            "SELECT token, kind, role, device, name, created_us, revoked_us FROM tokens \
+             WHERE tenant = $1 AND token > $2 ORDER BY token LIMIT $3",
+        )
+        .bind(tenant.as_str())
+        .bind(after.unwrap_or(""))
+        .bind(i64::from(clamp(limit)) + 1)
+        .fetch_all(self.readers())
+        .await?;
+        let tokens = rows
+            .iter()
+            .map(|row| {
+                Ok(Token {
+                    id: row.text("token")?,
+                    owner: kind(row)?,
+                    name: row.text("name")?,
+                    created_us: row.int("created_us")?,
+                    revoked_us: row.maybe_int("revoked_us")?,
+                })
+            })
+            .collect::<Result<_, Error>>()?;
+        Ok(Page::cut(tokens, limit, |token: &Token| token.id.clone()))
+    }
+
+    async fn revoke_token(&self, tenant: &TenantId, id: &str, now_us: i64) -> Result<bool, Error> {
+        let known = sqlx::query("SELECT token FROM tokens WHERE tenant = $1 AND token = $2")
+            .bind(tenant.as_str())
+            .bind(id)
+            .fetch_optional(self.readers())
+            .await?;
+        if known.is_none() {
+            return Err(Error::not_found("token", id));
+        }
+        let mut transaction = self.write().await?;
+        let revoked = sqlx::query(
+            "UPDATE tokens SET revoked_us = $1 \
+             WHERE tenant = $2 AND token = $3 AND revoked_us IS NULL",
+        )
+        .bind(now_us)
+        .bind(tenant.as_str())
+        .bind(id)
+        .execute(&mut *transaction)
+        .await
+        .map(|done| done.rows_affected() == 1)
+        .map_err(Error::from);
+        transaction.end(revoked).await
+    }
+}
+
+fn digest(secret: &str) -> Vec<u8> {
+    Sha256::digest(secret.as_bytes()).to_vec()
+}
+
+fn kind(row: &SqliteRow) -> Result<TokenKind, Error> {
+    let kind = row.text("kind")?;
+    match kind.as_str() {
+        "api" => {
+            let role = row.maybe_text("role")?.unwrap_or_default();
+            let role = Role::parse(&role).ok_or_else(|| Error::corrupt("role", role))?;
+            Ok(TokenKind::Api { role })
+        }
+        "device" => Ok(TokenKind::Device {
+            device: row.parsed("device")?,
+        }),
+        _ => Err(Error::corrupt("token kind", kind)),
+    }
+}

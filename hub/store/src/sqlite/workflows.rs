@@ -1,0 +1,243 @@
+//! Workflow definitions.
+
+use async_trait::async_trait;
+use sqlx::SqliteConnection;
+use sqlx::sqlite::SqliteRow;
+use stencil_protocol::id::TenantId;
+
+use super::failure::of_tenant;
+use super::row::Columns as _;
+use super::{Sqlite, cursor};
+use crate::page::clamp;
+use crate::{Error, MAX_DEFINITION, MAX_WORKFLOW_ID, Page, Workflow, Workflows};
+
+#[async_trait]
+impl Workflows for Sqlite {
+    async fn put(
+        &self,
+        tenant: &TenantId,
+        id: &str,
+        version: u32,
+        yaml: &str,
+        now_us: i64,
+    ) -> Result<bool, Error> {
+        if id.is_empty() || id.len() > MAX_WORKFLOW_ID || id.chars().any(char::is_control) {
+            return Err(Error::invalid(
+                "workflow id",
+                format!("1 to {MAX_WORKFLOW_ID} bytes"),
+            ));
+        }
+        if version == 0 {
+            return Err(Error::invalid("workflow version", "versions start at 1"));
+        }
+        if yaml.len() > MAX_DEFINITION {
+            return Err(Error::invalid(
+                "workflow definition",
+                format!("{} bytes; at most {MAX_DEFINITION} are allowed", yaml.len()),
+            ));
+        }
+        let mut transaction = self.write().await?;
+        let put = put(&mut transaction, tenant, id, version, yaml, now_us).await;
+        transaction.end(put).await
+    }
+
+    async fn activate(
+        &self,
+        tenant: &TenantId,
+        id: &str,
+        version: Option<u32>,
+    ) -> Result<(), Error> {
+        let mut transaction = self.write().await?;
+        let done = activate(&mut transaction, tenant, id, version).await;
+        transaction.end(done).await
+    }
+
+    async fn get(
+        &self,
+        tenant: &TenantId,
+        id: &str,
+        version: Option<u32>,
+    ) -> Result<Option<Workflow>, Error> {
+        const NEWEST: &str = "SELECT workflow, version, yaml, created_us, active FROM workflows \
+             WHERE tenant = $1 AND workflow = $2 ORDER BY active DESC, version DESC LIMIT 1";
+        const ONE: &str = "SELECT workflow, version, yaml, created_us, active FROM workflows \
+             WHERE tenant = $1 AND workflow = $2 AND version = $3";
+        let mut query = sqlx::query(if version.is_some() { ONE } else { NEWEST })
+            .bind(tenant.as_str())
+            .bind(id);
+        if let Some(version) = version {
+            query = query.bind(i64::from(version));
+        }
+        query
+            .fetch_optional(self.readers())
+            .await?
+            .as_ref()
+            .map(workflow)
+            .transpose()
+    }
+
+    async fn list(
+        &self,
+        tenant: &TenantId,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Page<Workflow>, Error> {
+        let rows = sqlx::query(
+            "SELECT workflow, version, yaml, created_us, active FROM (SELECT workflow, version, \
+             yaml, created_us, active, ROW_NUMBER() OVER (PARTITION BY workflow \
+             ORDER BY active DESC, version DESC) AS place FROM workflows \
+             WHERE tenant = $1 AND workflow > $2) AS placed WHERE place = 1 \
+             ORDER BY workflow LIMIT $3",
+        )
+        .bind(tenant.as_str())
+        .bind(after.unwrap_or(""))
+        .bind(i64::from(clamp(limit)) + 1)
+        .fetch_all(self.readers())
+        .await?;
+        let workflows = rows.iter().map(workflow).collect::<Result<_, _>>()?;
+        Ok(Page::cut(workflows, limit, |workflow: &Workflow| {
+            workflow.id.clone()
+        }))
+    }
+
+    async fn versions(
+        &self,
+        tenant: &TenantId,
+        id: &str,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Page<Workflow>, Error> {
+        let rows = sqlx::query(
+            "SELECT workflow, version, yaml, created_us, active FROM workflows \
+             WHERE tenant = $1 AND workflow = $2 AND version < $3 ORDER BY version DESC LIMIT $4",
+        )
+        .bind(tenant.as_str())
+        .bind(id)
+        .bind(cursor::<u32>(after)?.map_or(i64::MAX, i64::from))
+        .bind(i64::from(clamp(limit)) + 1)
+        .fetch_all(self.readers())
+        .await?;
+        let workflows = rows.iter().map(workflow).collect::<Result<_, _>>()?;
+        Ok(Page::cut(workflows, limit, |workflow: &Workflow| {
+            workflow.version.to_string()
+        }))
+    }
+
+    async fn active(&self) -> Result<Vec<(TenantId, Workflow)>, Error> {
+        let rows = sqlx::query(
+            "SELECT tenant, workflow, version, yaml, created_us, active FROM workflows \
+             WHERE active = 1 ORDER BY tenant, workflow",
+        )
+        .fetch_all(self.readers())
+        .await?;
+        rows.iter()
+            .map(|row| Ok((row.parsed("tenant")?, workflow(row)?)))
+            .collect()
+    }
+}
+
+async fn put(
+    connection: &mut SqliteConnection,
+    tenant: &TenantId,
+    id: &str,
+    version: u32,
+    yaml: &str,
+    now_us: i64,
+) -> Result<bool, Error> {
+    let same = sqlx::query(
+        "SELECT yaml FROM workflows WHERE tenant = $1 AND workflow = $2 AND version = $3",
+    )
+    .bind(tenant.as_str())
+    .bind(id)
+    .bind(i64::from(version))
+    .fetch_optional(&mut *connection)
+    .await?;
+    if let Some(same) = same {
+        if same.text("yaml")? == yaml {
+            return Ok(false);
+        }
+        return Err(Error::Conflict(format!(
+            "version {version} of workflow {id:?} exists with another text; \
+             versions do not change, give it a higher one"
+        )));
+    }
+    let newest = sqlx::query(
+        "SELECT MAX(version) AS newest FROM workflows WHERE tenant = $1 AND workflow = $2",
+    )
+    .bind(tenant.as_str())
+    .bind(id)
+    .fetch_one(&mut *connection)
+    .await?
+    .maybe_int("newest")?;
+    if let Some(newest) = newest.filter(|newest| *newest > i64::from(version)) {
+        return Err(Error::Conflict(format!(
+            "workflow {id:?} is at version {newest} already; give it a higher one than {version}"
+        )));
+    }
+    deactivate(connection, tenant, id).await?;
+    sqlx::query(
+        "INSERT INTO workflows (tenant, workflow, version, yaml, created_us, active) \
+         VALUES ($1, $2, $3, $4, $5, 1)",
+    )
+    .bind(tenant.as_str())
+    .bind(id)
+    .bind(i64::from(version))
+    .bind(yaml)
+    .bind(now_us)
+    .execute(connection)
+    .await
+    .map_err(|error| of_tenant(error, tenant.as_str()))?;
+    Ok(true)
+}
+
+async fn activate(
+    connection: &mut SqliteConnection,
+    tenant: &TenantId,
+    id: &str,
+    version: Option<u32>,
+) -> Result<(), Error> {
+    deactivate(connection, tenant, id).await?;
+    let Some(version) = version else {
+        return Ok(());
+    };
+    let activated = sqlx::query(
+        "UPDATE workflows SET active = 1 WHERE tenant = $1 AND workflow = $2 AND version = $3",
+    )
+    .bind(tenant.as_str())
+    .bind(id)
+    .bind(i64::from(version))
+    .execute(connection)
+    .await?;
+    if activated.rows_affected() == 0 {
+        return Err(Error::not_found(
+            "workflow version",
+            format!("{id} {version}"),
+        ));
+    }
+    Ok(())
+}
+
+async fn deactivate(
+    connection: &mut SqliteConnection,
+    tenant: &TenantId,
+    id: &str,
+) -> Result<(), Error> {
+    sqlx::query(
+        "UPDATE workflows SET active = 0 WHERE tenant = $1 AND workflow = $2 AND active = 1",
+    )
+    .bind(tenant.as_str())
+    .bind(id)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+fn workflow(row: &SqliteRow) -> Result<Workflow, Error> {
+    Ok(Workflow {
+        id: row.text("workflow")?,
+        version: row.number("version")?,
+        yaml: row.text("yaml")?,
+        created_us: row.int("created_us")?,
+        active: row.flag("active")?,
+    })
+}
