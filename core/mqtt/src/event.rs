@@ -18,7 +18,9 @@ pub enum Event<P> {
         /// Protocol version.
         version: Version,
     },
-    /// A client that was let in has gone.
+    /// A connection that was let in has ended. With
+    /// [`Disconnect::TakenOver`] the client id lives on in another connection,
+    /// whose `Connected` came before this.
     Disconnected {
         /// The namespace of the client.
         namespace: Arc<str>,

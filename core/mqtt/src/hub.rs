@@ -1,16 +1,26 @@
 //! What all connections of an endpoint share.
 
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use tokio::sync::broadcast;
 
 use crate::message::Message;
 use crate::metrics::Counters;
-use crate::topic;
-use crate::{Error, Event, Options};
+use crate::namespace::Namespace;
+use crate::outbox::Outbox;
+use crate::{Disconnect, Error, Event, Options, Source, topic};
 
+/// Bounds, counters, events and namespaces.
 pub(crate) struct Hub<Pr> {
     pub(crate) options: Options,
     pub(crate) counters: Counters,
     pub(crate) events: broadcast::Sender<Event<Pr>>,
+    /// Joining, leaving and forgetting a namespace happen under this lock, so
+    /// that there is never a second one of a name.
+    namespaces: Mutex<HashMap<Arc<str>, Arc<Namespace>>>,
+    sessions: AtomicU64,
 }
 
 impl<Pr: Clone + Send + Sync + 'static> Hub<Pr> {
@@ -20,15 +30,133 @@ impl<Pr: Clone + Send + Sync + 'static> Hub<Pr> {
             options,
             counters: Counters::default(),
             events,
+            namespaces: Mutex::default(),
+            sessions: AtomicU64::new(1),
         }
     }
 
-    pub(crate) fn publish(&self, _namespace: &str, message: Message) -> Result<usize, Error> {
-        topic::check_name(&message.topic, (&self.options).into())?;
-        Ok(0)
+    /// A number for a connection, or for a client id to make up.
+    pub(crate) fn next_session(&self) -> u64 {
+        self.sessions.fetch_add(1, Ordering::Relaxed)
     }
 
-    pub(crate) fn disconnect(&self, _namespace: &str, _client_id: &str) -> bool {
-        false
+    /// Makes a connection known in its namespace until the result is dropped.
+    pub(crate) fn join(
+        self: &Arc<Self>,
+        namespace: &str,
+        session: u64,
+        source: Arc<Source<Pr>>,
+    ) -> Membership<Pr> {
+        let outbox = Arc::new(Outbox::new(
+            self.options.outbound_queue,
+            self.options.outbound_queue_bytes,
+        ));
+        let mut namespaces = self.namespaces();
+        let namespace = self.open(&mut namespaces, namespace);
+        if namespace.join(session, &source.client_id, Arc::clone(&outbox)) {
+            self.counters.takeovers.one();
+        }
+        drop(namespaces);
+        Membership {
+            hub: Arc::clone(self),
+            namespace,
+            session,
+            source,
+            outbox,
+            reason: Disconnect::Lost,
+        }
+    }
+
+    pub(crate) fn publish(&self, namespace: &str, message: Message) -> Result<usize, Error> {
+        topic::check_name(&message.topic, (&self.options).into())?;
+        let max_bytes = self.options.max_packet_bytes as usize;
+        if message.bytes() > max_bytes {
+            return Err(Error::TooLarge {
+                bytes: message.bytes(),
+                max_bytes,
+            });
+        }
+        let mut namespaces = self.namespaces();
+        let namespace = if message.retain {
+            self.open(&mut namespaces, namespace)
+        } else {
+            let Some(namespace) = namespaces.get(namespace).map(Arc::clone) else {
+                return Ok(0);
+            };
+            drop(namespaces);
+            return Ok(namespace.route(message, None, &self.counters).receivers);
+        };
+        let routed = namespace.route(message, None, &self.counters);
+        forget_idle(&mut namespaces, &namespace);
+        match routed.retained_full {
+            true => Err(Error::RetainedFull),
+            false => Ok(routed.receivers),
+        }
+    }
+
+    pub(crate) fn disconnect(&self, namespace: &str, client_id: &str) -> bool {
+        let namespace = self.namespaces().get(namespace).map(Arc::clone);
+        namespace.is_some_and(|n| n.end(client_id, Disconnect::Administrative))
+    }
+
+    /// Tells who listens; nobody need to.
+    pub(crate) fn tell(&self, event: Event<Pr>) {
+        let _ = self.events.send(event);
+    }
+
+    fn open(
+        &self,
+        namespaces: &mut HashMap<Arc<str>, Arc<Namespace>>,
+        name: &str,
+    ) -> Arc<Namespace> {
+        if let Some(namespace) = namespaces.get(name) {
+            return Arc::clone(namespace);
+        }
+        let name: Arc<str> = Arc::from(name);
+        let namespace = Arc::new(Namespace::new(Arc::clone(&name), &self.options));
+        namespaces.insert(name, Arc::clone(&namespace));
+        namespace
+    }
+
+    fn namespaces(&self) -> MutexGuard<'_, HashMap<Arc<str>, Arc<Namespace>>> {
+        self.namespaces
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn forget_idle(namespaces: &mut HashMap<Arc<str>, Arc<Namespace>>, namespace: &Namespace) {
+    if namespace.is_idle() {
+        namespaces.remove(&namespace.name);
+    }
+}
+
+/// A connection's place in its namespace; left when this is dropped, however
+/// the connection ends.
+pub(crate) struct Membership<Pr: Clone + Send + Sync + 'static> {
+    hub: Arc<Hub<Pr>>,
+    pub(crate) namespace: Arc<Namespace>,
+    pub(crate) session: u64,
+    pub(crate) source: Arc<Source<Pr>>,
+    pub(crate) outbox: Arc<Outbox>,
+    /// Why the connection ended; for the event.
+    pub(crate) reason: Disconnect,
+}
+
+impl<Pr: Clone + Send + Sync + 'static> Drop for Membership<Pr> {
+    fn drop(&mut self) {
+        self.outbox.end(self.reason);
+        let mut namespaces = self.hub.namespaces();
+        let replaced = self.namespace.leave(self.session);
+        forget_idle(&mut namespaces, &self.namespace);
+        drop(namespaces);
+        self.hub.tell(Event::Disconnected {
+            namespace: Arc::clone(&self.namespace.name),
+            source: Arc::clone(&self.source),
+            reason: match replaced {
+                true => Disconnect::TakenOver,
+                false => self.reason,
+            },
+        });
     }
 }

@@ -53,18 +53,31 @@
 //! ```
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod certificate;
+mod connect;
+mod connection;
+mod drain;
 mod endpoint;
 mod engine;
 mod error;
 mod event;
+mod frame;
 mod hub;
 mod listener;
 mod message;
 mod metrics;
+mod namespace;
 mod options;
+mod outbox;
+mod pending;
 mod policy;
+mod reason;
+mod retained;
 mod sink;
+mod tls;
 pub mod topic;
+mod trie;
+mod wire;
 
 pub use endpoint::{Endpoint, Handle};
 pub use error::Error;

@@ -20,10 +20,13 @@ pub struct Options {
     /// How long a connection that ends waits for the commit of what it has
     /// published, and a listener that ends for its connections.
     pub drain_timeout: Duration,
-    /// The longest keep-alive granted, in seconds. A v5 client that asks for
-    /// more, or for none, is told this one (Server Keep Alive); a 3.1.1 client
-    /// can't be told and keeps what it asked for.
+    /// The longest keep-alive granted, in seconds; 0 sets no bound. A v5
+    /// client that asks for more, or for none, is told this one (Server Keep
+    /// Alive); a 3.1.1 client can't be told and keeps what it asked for.
     pub max_keep_alive_s: u16,
+    /// The largest CONNECT that is read, in bytes with its header; the bound
+    /// for all who have not been let in.
+    pub max_connect_bytes: u32,
     /// The largest packet that is read, in bytes with its header.
     pub max_packet_bytes: u32,
     /// QoS 1 publishes of a v5 client that may wait for their PUBACK.
@@ -74,6 +77,7 @@ impl Default for Options {
             write_timeout: Duration::from_secs(30),
             drain_timeout: Duration::from_secs(10),
             max_keep_alive_s: 600,
+            max_connect_bytes: 16 * 1024,
             max_packet_bytes: 256 * 1024,
             receive_maximum: 1_024,
             max_pending_reads: 64,
