@@ -3,6 +3,10 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use stencil_protocol::id::TenantId;
+
+use crate::Layout;
+
 /// Failures of the hub as a whole. Each says what was wrong, where, and what would be right.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -16,13 +20,19 @@ pub enum Error {
         why: String,
     },
     /// The data directory was never initialised.
-    #[error("{dir} is not a hub's data directory (no {missing}); run `stencil hub init` first")]
+    #[error("{} is not a hub's data directory (no {}); run `stencil hub init` first", dir.display(), missing.display())]
     NotInitialised {
         /// The directory.
         dir: PathBuf,
         /// The first file that is missing.
-        missing: String,
+        missing: PathBuf,
     },
+    /// The tenant was made before; its first token was shown then.
+    #[error("tenant {0} exists already; make another token with `stencil token`")]
+    TenantExists(TenantId),
+    /// A device's key is there already.
+    #[error("{} exists; delete it first if the device is to get another key", .0.display())]
+    PskExists(PathBuf),
     /// A listener could not be opened.
     #[error("cannot listen on {address} for {what}: {source}")]
     Listen {
@@ -34,12 +44,47 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A file or directory of the hub could not be read or written.
-    #[error("{path}: {source}")]
+    #[error("{}: {source}", path.display())]
     Io {
         /// The file or directory.
         path: PathBuf,
         /// The system's reason.
         source: std::io::Error,
+    },
+    /// The log was replaced by one that ends before what the store has seen.
+    #[error(
+        "the ingest log ends at {end}, but the store has seen it up to {position}: the log \
+             was replaced or cut; bring the right one back, or start with a new data directory"
+    )]
+    LogBehind {
+        /// The log's end.
+        end: u64,
+        /// The store's position.
+        position: u64,
+    },
+    /// The store.
+    #[error("store: {0}")]
+    Store(#[from] stencil_store::Error),
+    /// The ingest log.
+    #[error("ingest log: {0}")]
+    Log(#[from] stencil_log::Error),
+    /// The fleet authority.
+    #[error("authority: {0}")]
+    Authority(#[from] stencil_crypto::authority::Error),
+    /// A key file.
+    #[error("key file: {0}")]
+    KeyFile(#[from] stencil_crypto::keyfile::Error),
+    /// TLS could not be set up.
+    #[error("TLS: {0}")]
+    Tls(#[from] stencil_crypto::tls::Error),
+    /// A workflow definition was refused.
+    #[error("{0}")]
+    Definition(#[from] stencil_workflow::definition::Error),
+    /// A tenant has as many active workflows as it may.
+    #[error("{max} workflows are active, which is the limit; deactivate one first")]
+    TooManyWorkflows {
+        /// The limit (`workflow.max_active`).
+        max: usize,
     },
     /// A part of the running hub ended that should not have.
     #[error("the {0} has stopped: {1}")]
@@ -48,10 +93,23 @@ pub enum Error {
 
 impl Error {
     pub(crate) fn option(key: &str, why: impl Into<String>) -> Self {
-        Self::Option { key: key.to_owned(), why: why.into() }
+        Self::Option {
+            key: key.to_owned(),
+            why: why.into(),
+        }
     }
 
     pub(crate) fn io(path: &Path, source: std::io::Error) -> Self {
-        Self::Io { path: path.to_owned(), source }
+        Self::Io {
+            path: path.to_owned(),
+            source,
+        }
+    }
+
+    pub(crate) fn not_initialised(layout: &Layout, missing: &Path) -> Self {
+        Self::NotInitialised {
+            dir: layout.root().to_owned(),
+            missing: missing.to_owned(),
+        }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use stencil_crypto::authority::Algorithm;
+
 /// The data directory of one hub.
 #[derive(Debug, Clone)]
 pub struct Layout {
@@ -12,7 +14,9 @@ impl Layout {
     /// The layout below `data_dir`; nothing is created.
     #[must_use]
     pub fn new(data_dir: &Path) -> Self {
-        Self { root: data_dir.to_owned() }
+        Self {
+            root: data_dir.to_owned(),
+        }
     }
 
     /// The data directory itself.
@@ -39,9 +43,41 @@ impl Layout {
         self.root.join("authority")
     }
 
+    /// The root that gateways, devices and the hub trust.
+    #[must_use]
+    pub fn fleet_root(&self) -> PathBuf {
+        self.authority().join("root.pem")
+    }
+
+    /// The root of the certificate for clients that know no ML-DSA.
+    #[must_use]
+    pub fn classical_root(&self) -> PathBuf {
+        self.authority().join("classical-root.pem")
+    }
+
     /// The hub's own server certificates and keys.
     #[must_use]
     pub fn server(&self) -> PathBuf {
         self.root.join("server")
     }
+
+    /// The hub's own certificate and key of this algorithm.
+    pub(crate) fn server_files(&self, algorithm: Algorithm) -> ServerFiles {
+        let name = match algorithm {
+            Algorithm::MlDsa65 => "server",
+            Algorithm::EcdsaP256 => "classical-server",
+        };
+        let dir = self.server();
+        ServerFiles {
+            chain: dir.join(format!("{name}.pem")),
+            key: dir.join(format!("{name}.key")),
+        }
+    }
+}
+
+/// A certificate and its key.
+#[derive(Debug, Clone)]
+pub(crate) struct ServerFiles {
+    pub(crate) chain: PathBuf,
+    pub(crate) key: PathBuf,
 }

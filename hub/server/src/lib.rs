@@ -1,14 +1,88 @@
-//! The hub: pipeline, HTTP API, live page, composition.
+//! The hub: takes in what devices and gateways say, turns it into state, and acts on it.
+//!
+//! # The way of a reading
+//! ```text
+//! MQTT endpoint ─[policy]→ [ingest] ─ one group commit → ingest log → PUBACK
+//!                                                            │
+//!         [pipeline]: decode → de-duplicate → points, latest values, rules → one commit
+//!                                                            │
+//!                 store ← runs, points, ledgers, quarantine ─┤─→ live events
+//!                   │                                        └─→ wakes
+//!         runner of workflows → connectors → content, webhooks, commands
+//!                                                                  │
+//!         gateway ←─ MQTT ←─ [dispatch] ←──────────────────────────┘
+//! ```
+//!
+//! # What holds
+//! - **A PUBACK means durable.** The endpoint acknowledges what the ingest log has on disk. The
+//!   pipeline may lag, stall or die: it goes on from the position of its last commit.
+//! - **State follows the log.** Ledgers, latest values, points, states of rules and the log
+//!   position are one transaction. Applying a record is pure: the same log gives the same state,
+//!   wherever the hub was killed in between. Also *which workflow version rules* is part of the
+//!   log: a new version takes effect between two records, at once and without a restart; what was
+//!   logged before it is judged by the version before, also in a replay. A run stays with the
+//!   version that started it.
+//! - **The tenant follows from the credential**: a certificate of the fleet authority, or a
+//!   device's token. Nothing in a topic or payload can name a tenant. Each credential has an MQTT
+//!   namespace of its own, so that nobody can end another's session by taking its client id.
+//! - **What makes no sense is set aside** with the reason and the bytes; the rest of the payload is
+//!   kept, and a rejected number is in the loss ledger.
+//! - **Everything is bounded**, each bound is in [`Options`]. With a full log the endpoint stops
+//!   reading (back-pressure); with a full store the pipeline waits and tries again, and reading
+//!   still works.
+//!
+//! # Use
+//! ```no_run
+//! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+//! use stencil_server::{Options, Service, init};
+//!
+//! let options = Options { data_dir: "data/hub".into(), ..Options::default() };
+//! if !stencil_server::is_initialised(&options.data_dir) {
+//!     let made = init(&options.data_dir, &"acme".parse()?, &["localhost", "127.0.0.1"]).await?;
+//!     // made.admin_token.reveal(): shown once
+//! }
+//! let mut hub = Service::start(options).await?;
+//! tokio::select! {
+//!     error = hub.failed() => return Err(error.into()),
+//!     _ = tokio::signal::ctrl_c() => hub.shutdown().await?,
+//! }
+//! # Ok(()) }
+//! ```
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod clock;
+mod dispatch;
 mod error;
+mod health;
+mod hub;
+mod ingest;
+mod init;
 mod layout;
+mod listeners;
+mod live;
+mod metrics;
 mod options;
+mod parts;
+mod pipeline;
+mod policy;
+mod principal;
+mod runner;
+mod scrape;
+mod service;
+mod wake;
 
+pub use clock::Clock;
 pub use error::Error;
+pub use health::{Check, Readiness};
+pub use hub::{Hub, WorkflowPut};
+pub use init::{Credentials, Init, add_device, add_device_psk, add_gateway, init, is_initialised};
 pub use layout::Layout;
+pub use live::{Live, LiveEvent, LiveEvents, Next};
+pub use metrics::Metrics;
 pub use options::{
     DispatchOptions, HttpOptions, LiveOptions, LogOptions, MqttOptions, Options, PipelineOptions,
     WorkflowOptions,
 };
+pub use principal::{Principal, Role};
+pub use service::{Addresses, Running, Service};

@@ -9,7 +9,7 @@ use crate::Error;
 
 /// Settings of a hub. Unknown keys are refused, so that a misspelt bound is found at start and
 /// not in the night in which it is needed.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Options {
     /// Where everything lives that the hub remembers: store, ingest log, keys.
@@ -20,6 +20,8 @@ pub struct Options {
     pub mqtt: MqttOptions,
     /// The ingest log, which a PUBACK vouches for.
     pub log: LogOptions,
+    /// The store.
+    pub store: stencil_store::sqlite::Options,
     /// What turns log records into state.
     pub pipeline: PipelineOptions,
     /// Commands on their way to gateways.
@@ -37,6 +39,7 @@ impl Default for Options {
             http: HttpOptions::default(),
             mqtt: MqttOptions::default(),
             log: LogOptions::default(),
+            store: stencil_store::sqlite::Options::default(),
             pipeline: PipelineOptions::default(),
             dispatch: DispatchOptions::default(),
             workflow: WorkflowOptions::default(),
@@ -55,7 +58,9 @@ pub struct HttpOptions {
 
 impl Default for HttpOptions {
     fn default() -> Self {
-        Self { listen: loopback(8080) }
+        Self {
+            listen: loopback(8080),
+        }
     }
 }
 
@@ -78,6 +83,9 @@ pub struct MqttOptions {
     pub receive_maximum: u16,
     /// Time from accept to CONNECT, in milliseconds.
     pub connect_timeout_ms: u64,
+    /// Time that the hub's parts have to end well, in milliseconds: connections to have their
+    /// publishes committed and acknowledged, the pipeline to apply what is logged.
+    pub drain_timeout_ms: u64,
 }
 
 impl Default for MqttOptions {
@@ -90,6 +98,7 @@ impl Default for MqttOptions {
             max_packet_bytes: 128 * 1024,
             receive_maximum: 1_024,
             connect_timeout_ms: 10_000,
+            drain_timeout_ms: 10_000,
         }
     }
 }
@@ -172,13 +181,21 @@ pub struct DispatchOptions {
     /// Time after which a sent command that no device has acknowledged is sent again, in
     /// milliseconds; the device executes a command id once.
     pub resend_after_ms: u64,
+    /// How long after a command's expiry a device's word that is still on its way is waited for,
+    /// in milliseconds.
+    pub expiry_grace_ms: u64,
     /// Commands to one gateway in one go.
     pub max_batch: usize,
 }
 
 impl Default for DispatchOptions {
     fn default() -> Self {
-        Self { sweep_interval_ms: 1_000, resend_after_ms: 5_000, max_batch: 256 }
+        Self {
+            sweep_interval_ms: 1_000,
+            resend_after_ms: 5_000,
+            expiry_grace_ms: 5_000,
+            max_batch: 256,
+        }
     }
 }
 
@@ -196,7 +213,11 @@ pub struct WorkflowOptions {
 
 impl Default for WorkflowOptions {
     fn default() -> Self {
-        Self { max_concurrent: 32, max_definition_bytes: 64 * 1024, max_active: 256 }
+        Self {
+            max_concurrent: 32,
+            max_definition_bytes: 64 * 1024,
+            max_active: 256,
+        }
     }
 }
 
@@ -225,15 +246,26 @@ impl Options {
         {
             return Err(Error::option(
                 "mqtt.plain",
-                format!("{plain} is not a loopback address; use 127.0.0.1, or `mqtt.prefer` for TLS"),
+                format!(
+                    "{plain} is not a loopback address; use 127.0.0.1, or `mqtt.prefer` for TLS"
+                ),
             ));
         }
         let least_one = [
             ("mqtt.max_connections", self.mqtt.max_connections),
-            ("mqtt.receive_maximum", usize::from(self.mqtt.receive_maximum)),
+            (
+                "mqtt.receive_maximum",
+                usize::from(self.mqtt.receive_maximum),
+            ),
             ("log.max_pending_bytes", self.log.max_pending_bytes),
-            ("pipeline.max_commit_records", self.pipeline.max_commit_records),
-            ("pipeline.max_commit_points", self.pipeline.max_commit_points),
+            (
+                "pipeline.max_commit_records",
+                self.pipeline.max_commit_records,
+            ),
+            (
+                "pipeline.max_commit_points",
+                self.pipeline.max_commit_points,
+            ),
             ("pipeline.max_devices", self.pipeline.max_devices),
             ("pipeline.max_boots", self.pipeline.max_boots),
             ("pipeline.max_names", self.pipeline.max_names),
@@ -244,7 +276,10 @@ impl Options {
             ("live.capacity", self.live.capacity),
         ];
         if let Some((key, _)) = least_one.iter().find(|(_, value)| *value == 0) {
-            return Err(Error::option(key, "0 would let nothing through; use 1 or more"));
+            return Err(Error::option(
+                key,
+                "0 would let nothing through; use 1 or more",
+            ));
         }
         if self.dispatch.sweep_interval_ms == 0 || self.pipeline.retry_ms == 0 {
             return Err(Error::option(
@@ -264,7 +299,11 @@ impl Options {
                 "a segment must hold the largest packet (`mqtt.max_packet_bytes` + 1024)",
             ));
         }
-        let room = self.log.segment_bytes.saturating_mul(2).saturating_add(self.log.keep_bytes);
+        let room = self
+            .log
+            .segment_bytes
+            .saturating_mul(2)
+            .saturating_add(self.log.keep_bytes);
         if self.log.max_bytes < room {
             return Err(Error::option(
                 "log.max_bytes",
@@ -308,13 +347,22 @@ mod tests {
         let mut options = Options::default();
         options.mqtt.plain = Some("0.0.0.0:1883".parse().unwrap());
         let error = options.check().unwrap_err().to_string();
-        assert!(error.contains("mqtt.plain") && error.contains("loopback"), "{error}");
+        assert!(
+            error.contains("mqtt.plain") && error.contains("loopback"),
+            "{error}"
+        );
     }
 
     #[test]
     fn a_log_that_could_never_have_room_is_refused() {
         let mut options = Options::default();
         options.log.max_bytes = options.log.keep_bytes;
-        assert!(options.check().unwrap_err().to_string().contains("log.max_bytes"));
+        assert!(
+            options
+                .check()
+                .unwrap_err()
+                .to_string()
+                .contains("log.max_bytes")
+        );
     }
 }

@@ -1,0 +1,189 @@
+//! Hands outstanding commands to gateways.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use stencil_mqtt::{Handle, Qos};
+use stencil_protocol::command::{Command, MAX_COMMAND_BYTES, State};
+use stencil_protocol::id::{CommandId, GatewayId, TenantId};
+use stencil_protocol::topic::Topic;
+use stencil_store::{Commands, Error, StoredCommand};
+use tokio::sync::watch;
+
+use super::presence::Presence;
+use crate::clock::Clock;
+use crate::metrics::Metrics;
+use crate::parts::told_to_end;
+use crate::policy::{Peer, namespace};
+use crate::wake::Wakes;
+use crate::{DispatchOptions, Live, LiveEvent, Principal, Role};
+
+/// Sends what is outstanding. The store knows what that is; in memory is only when something was
+/// last sent, so that a restart sends it again at once, which devices bear.
+pub(crate) struct Dispatcher {
+    pub(crate) commands: Arc<dyn Commands>,
+    pub(crate) handle: Handle<Peer>,
+    pub(crate) presence: Presence,
+    pub(crate) wakes: Wakes,
+    pub(crate) clock: Clock,
+    pub(crate) options: DispatchOptions,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) live: Live,
+    /// When each was last handed over; forgotten when it would be sent again anyway.
+    pub(crate) sent_us: HashMap<CommandId, i64>,
+}
+
+impl Dispatcher {
+    /// Works until `stop` holds true.
+    pub(crate) async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        let mut sweep =
+            tokio::time::interval(Duration::from_millis(self.options.sweep_interval_ms));
+        sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let wakes = self.wakes.clone();
+        loop {
+            let swept = tokio::select! {
+                () = told_to_end(&mut stop) => return,
+                () = wakes.dispatcher_woken() => self.woken().await,
+                _ = sweep.tick() => self.swept().await,
+            };
+            if let Err(error) = swept {
+                tracing::warn!(%error, "commands cannot be dispatched now; trying again");
+            }
+        }
+    }
+
+    /// New commands, and all of a gateway that came back.
+    async fn woken(&mut self) -> Result<(), Error> {
+        for (tenant, gateway) in self.wakes.take_gateways() {
+            self.outstanding(&tenant, &gateway, true).await?;
+        }
+        self.queued().await
+    }
+
+    /// What was not acknowledged in a while, and what ran out of time.
+    async fn swept(&mut self) -> Result<(), Error> {
+        let now_us = self.clock.now_us();
+        let before_us = now_us.saturating_sub(microseconds(self.options.expiry_grace_ms));
+        let limit = self.limit();
+        for (tenant, command) in self.commands.expire(before_us, limit).await? {
+            tracing::info!(%tenant, %command, "a command ran out of time");
+            self.metrics.command_expired();
+            self.sent_us.remove(&command);
+            let event = LiveEvent::Command {
+                command,
+                state: State::Expired,
+                at_us: now_us,
+            };
+            self.live.send(&tenant, event);
+            self.wakes.runner();
+        }
+        let resend_us = microseconds(self.options.resend_after_ms);
+        self.sent_us
+            .retain(|_, sent_us| now_us.saturating_sub(*sent_us) < resend_us);
+        for (tenant, gateway) in self.presence.all() {
+            self.outstanding(&tenant, &gateway, false).await?;
+        }
+        self.queued().await
+    }
+
+    async fn queued(&mut self) -> Result<(), Error> {
+        let outstanding = self
+            .commands
+            .queued(self.clock.now_us(), self.limit())
+            .await?;
+        for one in outstanding {
+            // Without a gateway nobody has heard of the device yet: it stays queued.
+            if let Some(gateway) = &one.gateway {
+                self.send(&one.tenant, gateway, &one.command).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn outstanding(
+        &mut self,
+        tenant: &TenantId,
+        gateway: &GatewayId,
+        all: bool,
+    ) -> Result<(), Error> {
+        let now_us = self.clock.now_us();
+        let commands = self
+            .commands
+            .outstanding(tenant, gateway, now_us, self.limit())
+            .await?;
+        for command in commands {
+            if (all || !self.sent_us.contains_key(&command.id))
+                && !self.send(tenant, gateway, &command).await?
+            {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands one command over; false if the gateway does not listen.
+    async fn send(
+        &mut self,
+        tenant: &TenantId,
+        gateway: &GatewayId,
+        command: &StoredCommand,
+    ) -> Result<bool, Error> {
+        let Some(payload) = encode(command) else {
+            tracing::error!(%tenant, command = %command.id, "a command cannot be encoded");
+            return Ok(true);
+        };
+        let principal = Principal {
+            tenant: tenant.clone(),
+            role: Role::Gateway(gateway.clone()),
+        };
+        let topic = Topic::GatewayCommand(gateway.clone()).to_string();
+        let space = namespace(&principal);
+        match self
+            .handle
+            .publish(&space, &topic, payload, Qos::AtLeastOnce, false)
+        {
+            Ok(0) => Ok(false),
+            Ok(_) => {
+                let now_us = self.clock.now_us();
+                self.sent_us.insert(command.id, now_us);
+                self.metrics.command_sent();
+                if self.commands.mark_sent(tenant, &command.id, now_us).await? {
+                    let event = LiveEvent::Command {
+                        command: command.id,
+                        state: State::Sent,
+                        at_us: now_us,
+                    };
+                    self.live.send(tenant, event);
+                }
+                Ok(true)
+            }
+            Err(error) => {
+                tracing::warn!(%tenant, %gateway, %error, "a command cannot be published");
+                Ok(false)
+            }
+        }
+    }
+
+    fn limit(&self) -> u32 {
+        u32::try_from(self.options.max_batch).unwrap_or(u32::MAX)
+    }
+}
+
+fn encode(command: &StoredCommand) -> Option<Vec<u8>> {
+    let mut bytes = vec![0; MAX_COMMAND_BYTES];
+    let wire = Command {
+        id: command.id,
+        device: command.device.clone(),
+        name: &command.name,
+        argument: command.argument.as_ref().map(|argument| argument.as_ref()),
+        expires_us: command.expires_us,
+    };
+    let length = wire.encode(&mut bytes).ok()?;
+    bytes.truncate(length);
+    Some(bytes)
+}
+
+fn microseconds(ms: u64) -> i64 {
+    i64::try_from(ms.saturating_mul(1_000)).unwrap_or(i64::MAX)
+}

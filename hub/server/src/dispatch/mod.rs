@@ -1,0 +1,10 @@
+//! Commands on their way to gateways: sent when they are queued, again when a gateway comes back,
+//! and expired when their time is over.
+
+mod dispatcher;
+mod port;
+mod presence;
+
+pub(crate) use dispatcher::Dispatcher;
+pub(crate) use port::WakingCommands;
+pub(crate) use presence::{Presence, watch};

@@ -1,0 +1,86 @@
+//! The store's commands, with a word to the dispatcher when one is queued.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use stencil_protocol::id::{CommandId, DeviceId, GatewayId, TenantId};
+use stencil_store::{CommandStatus, Commands, Error, NewCommand, Outstanding, Page, StoredCommand};
+
+use crate::wake::Wakes;
+
+/// A [`Commands`] port that wakes the dispatcher, so that a command leaves at once whoever queued
+/// it: a workflow or the API.
+pub(crate) struct WakingCommands {
+    inner: Arc<dyn Commands>,
+    wakes: Wakes,
+}
+
+impl WakingCommands {
+    pub(crate) fn new(inner: Arc<dyn Commands>, wakes: Wakes) -> Self {
+        Self { inner, wakes }
+    }
+}
+
+#[async_trait]
+impl Commands for WakingCommands {
+    async fn queue(&self, command: &NewCommand, now_us: i64) -> Result<bool, Error> {
+        let queued = self.inner.queue(command, now_us).await?;
+        self.wakes.dispatcher();
+        Ok(queued)
+    }
+
+    async fn outstanding(
+        &self,
+        tenant: &TenantId,
+        gateway: &GatewayId,
+        now_us: i64,
+        limit: u32,
+    ) -> Result<Vec<StoredCommand>, Error> {
+        self.inner.outstanding(tenant, gateway, now_us, limit).await
+    }
+
+    async fn queued(&self, now_us: i64, limit: u32) -> Result<Vec<Outstanding>, Error> {
+        self.inner.queued(now_us, limit).await
+    }
+
+    async fn mark_sent(
+        &self,
+        tenant: &TenantId,
+        command: &CommandId,
+        now_us: i64,
+    ) -> Result<bool, Error> {
+        self.inner.mark_sent(tenant, command, now_us).await
+    }
+
+    async fn status(&self, status: &CommandStatus) -> Result<bool, Error> {
+        let changed = self.inner.status(status).await?;
+        self.wakes.runner();
+        Ok(changed)
+    }
+
+    async fn expire(&self, now_us: i64, limit: u32) -> Result<Vec<(TenantId, CommandId)>, Error> {
+        let expired = self.inner.expire(now_us, limit).await?;
+        if !expired.is_empty() {
+            self.wakes.runner();
+        }
+        Ok(expired)
+    }
+
+    async fn get(
+        &self,
+        tenant: &TenantId,
+        command: &CommandId,
+    ) -> Result<Option<StoredCommand>, Error> {
+        self.inner.get(tenant, command).await
+    }
+
+    async fn list(
+        &self,
+        tenant: &TenantId,
+        device: Option<&DeviceId>,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Page<StoredCommand>, Error> {
+        self.inner.list(tenant, device, after, limit).await
+    }
+}

@@ -1,0 +1,129 @@
+//! Commands to devices.
+
+use axum::Json;
+use axum::extract::State as Shared;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, StatusCode, header};
+use serde::Deserialize;
+use serde_json::Value;
+use stencil_protocol::command::{self, Command};
+use stencil_protocol::id::CommandId;
+use stencil_protocol::sample::OwnedValue;
+use stencil_store::{Page, StoredCommand};
+
+use super::devices;
+use crate::http::input::{self, Paging, Path, Query};
+use crate::http::problem::Problem;
+use crate::http::{Caller, State};
+
+/// Seconds until a command expires when nothing is said.
+const DEFAULT_EXPIRY_S: u32 = 60;
+/// The most seconds until a command expires: a week.
+const MAX_EXPIRY_S: u32 = 7 * 24 * 3600;
+/// The longest `Idempotency-Key` in bytes.
+const MAX_KEY_BYTES: usize = 128;
+
+/// What a device shall do.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct Order {
+    name: String,
+    #[serde(default)]
+    argument: Value,
+    expires_in_s: Option<u32>,
+}
+
+/// `POST /api/v1/devices/{device}/commands`: `{"name", "argument"?, "expires_in_s"?}`. With an
+/// `Idempotency-Key` the same call again is the same command.
+pub(in crate::http) async fn queue(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    Path(device): Path<String>,
+    headers: HeaderMap,
+    input::Json(order): input::Json<Order>,
+) -> Result<Response, Problem> {
+    let key = idempotency_key(&headers)?;
+    let argument = argument(order.argument)?;
+    let seconds = order.expires_in_s.unwrap_or(DEFAULT_EXPIRY_S);
+    if !(1..=MAX_EXPIRY_S).contains(&seconds) {
+        let detail = format!("`expires_in_s` is {seconds}, it has to be 1 to {MAX_EXPIRY_S}");
+        return Err(Problem::invalid(detail));
+    }
+    let expires_us = state.clock.now_us().saturating_add(i64::from(seconds) * 1_000_000);
+    let device = devices::known(&state, &caller, &device).await?.id;
+    let draft = Command {
+        id: CommandId([0; 16]),
+        device: device.clone(),
+        name: &order.name,
+        argument: argument.as_ref().map(OwnedValue::as_ref),
+        expires_us,
+    };
+    draft.check().map_err(|error: command::Error| Problem::invalid(error.to_string()))?;
+    let id = state
+        .control
+        .queue_command(&caller.tenant, &device, &order.name, argument, expires_us, key)
+        .await?;
+    let stored = known(&state, &caller, &id).await?;
+    let location = format!("/api/v1/commands/{id}");
+    Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(stored)).into_response())
+}
+
+/// `GET /api/v1/commands?after&limit`, the newest first.
+pub(in crate::http) async fn list(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    Query(paging): Query<Paging>,
+) -> Result<Json<Page<StoredCommand>>, Problem> {
+    let limit = paging.limit()?;
+    let after = paging.after.as_deref();
+    Ok(Json(state.store.commands.list(&caller.tenant, None, after, limit).await?))
+}
+
+/// `GET /api/v1/devices/{device}/commands?after&limit`, the newest first.
+pub(in crate::http) async fn of_device(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    Path(device): Path<String>,
+    Query(paging): Query<Paging>,
+) -> Result<Json<Page<StoredCommand>>, Problem> {
+    let limit = paging.limit()?;
+    let device = devices::known(&state, &caller, &device).await?.id;
+    let after = paging.after.as_deref();
+    Ok(Json(state.store.commands.list(&caller.tenant, Some(&device), after, limit).await?))
+}
+
+/// `GET /api/v1/commands/{command}`
+pub(in crate::http) async fn one(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    Path(command): Path<String>,
+) -> Result<Json<StoredCommand>, Problem> {
+    let id = CommandId::parse(&command).map_err(|error| Problem::invalid(error.to_string()))?;
+    known(&state, &caller, &id).await.map(Json)
+}
+
+async fn known(state: &State, caller: &Caller, id: &CommandId) -> Result<StoredCommand, Problem> {
+    let command = state.store.commands.get(&caller.tenant, id).await?;
+    command.ok_or_else(|| Problem::not_found("command", id))
+}
+
+fn argument(value: Value) -> Result<Option<OwnedValue>, Problem> {
+    if value.is_null() {
+        return Ok(None);
+    }
+    serde_json::from_value(value).map(Some).map_err(|_| {
+        Problem::invalid("`argument` has to be a number, true, false, a text, or null for none")
+    })
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    let Some(value) = headers.get("idempotency-key") else {
+        return Ok(None);
+    };
+    match value.to_str() {
+        Ok(key) if !key.is_empty() && key.len() <= MAX_KEY_BYTES => Ok(Some(key)),
+        _ => Err(Problem::invalid(format!(
+            "`Idempotency-Key` has to be 1 to {MAX_KEY_BYTES} visible ASCII characters"
+        ))),
+    }
+}

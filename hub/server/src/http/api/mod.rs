@@ -1,0 +1,25 @@
+//! The API of a tenant's programs, `/api/v1`.
+
+pub(super) mod commands;
+pub(super) mod content;
+pub(super) mod devices;
+pub(super) mod ledger;
+pub(super) mod runs;
+pub(super) mod series;
+pub(super) mod tokens;
+pub(super) mod workflows;
+
+use serde::Serialize;
+
+/// A list that is never longer than one page.
+#[derive(Debug, Serialize)]
+pub(super) struct Whole<T> {
+    items: Vec<T>,
+    next: Option<()>,
+}
+
+impl<T> Whole<T> {
+    pub(super) fn of(items: Vec<T>) -> Self {
+        Self { items, next: None }
+    }
+}

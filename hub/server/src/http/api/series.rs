@@ -1,0 +1,82 @@
+//! Time series of a device.
+
+use axum::Json;
+use axum::extract::State as Shared;
+use serde::{Deserialize, Serialize};
+use stencil_protocol::id::DeviceId;
+use stencil_store::{SeriesName, SeriesPoint};
+
+use super::{Whole, devices};
+use crate::http::input::{self, Path, Query};
+use crate::http::problem::Problem;
+use crate::http::{Caller, State};
+
+/// The most points in one answer.
+const MAX_POINTS: u32 = 10_000;
+const DEFAULT_POINTS: u32 = 1_000;
+
+/// Which points.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct Window {
+    /// From this event time on, µs since the Unix epoch.
+    from_us: Option<i64>,
+    /// Up to, but not with, this event time.
+    to_us: Option<i64>,
+    /// The cursor: the time of the last point seen.
+    after: Option<i64>,
+    limit: Option<u32>,
+}
+
+/// Points of a series.
+#[derive(Debug, Serialize)]
+pub(in crate::http) struct Points {
+    device: DeviceId,
+    name: String,
+    unit: Option<String>,
+    items: Vec<SeriesPoint>,
+    next: Option<String>,
+}
+
+/// `GET /api/v1/devices/{device}/series`
+pub(in crate::http) async fn names(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    Path(device): Path<String>,
+) -> Result<Json<Whole<SeriesName>>, Problem> {
+    let device = devices::known(&state, &caller, &device).await?;
+    Ok(Json(Whole::of(state.store.series.names(&caller.tenant, &device.id).await?)))
+}
+
+/// `GET /api/v1/devices/{device}/series/{name}?from_us&to_us&after&limit`, by event time.
+pub(in crate::http) async fn range(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    Path((device, name)): Path<(String, String)>,
+    Query(window): Query<Window>,
+) -> Result<Json<Points>, Problem> {
+    let limit = input::limit(window.limit, DEFAULT_POINTS, MAX_POINTS)?;
+    let to_us = window.to_us.unwrap_or(i64::MAX);
+    let mut from_us = window.from_us.unwrap_or(i64::MIN);
+    if from_us > to_us {
+        return Err(Problem::invalid(format!("`from_us` {from_us} is after `to_us` {to_us}")));
+    }
+    if let Some(after) = window.after {
+        from_us = from_us.max(after.saturating_add(1));
+    }
+    let device = devices::known(&state, &caller, &device).await?;
+    let names = state.store.series.names(&caller.tenant, &device.id).await?;
+    let Some(series) = names.into_iter().find(|series| series.name == name) else {
+        return Err(Problem::not_found("series", name));
+    };
+    let mut items = Vec::new();
+    if from_us < to_us {
+        let series = &state.store.series;
+        items =
+            series.range(&caller.tenant, &device.id, &name, from_us, to_us, limit + 1).await?;
+    }
+    let more = items.len() > limit as usize;
+    items.truncate(limit as usize);
+    let next = items.last().filter(|_| more).map(|point| point.time_us.to_string());
+    Ok(Json(Points { device: device.id, name, unit: series.unit, items, next }))
+}

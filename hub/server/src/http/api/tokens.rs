@@ -1,0 +1,102 @@
+//! A tenant's tokens.
+
+use axum::Json;
+use axum::extract::State as Shared;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use stencil_protocol::id::DeviceId;
+use stencil_store::{Page, Role, Token, TokenKind};
+
+use crate::http::input::{self, Paging, Path, Query};
+use crate::http::problem::Problem;
+use crate::http::{Caller, State};
+
+/// What token is wanted.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct Wanted {
+    kind: WantedKind,
+    role: Option<String>,
+    device: Option<DeviceId>,
+    name: String,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum WantedKind {
+    Api,
+    Device,
+}
+
+/// A fresh token; the secret is shown this once.
+#[derive(Debug, Serialize)]
+struct Made {
+    #[serde(flatten)]
+    token: Token,
+    #[serde(rename = "token")]
+    secret: String,
+}
+
+/// `POST /api/v1/tokens`: `{"kind": "api", "role", "name"}` or `{"kind": "device", "device",
+/// "name"}`. The answer's `token` is the secret, shown this once.
+pub(in crate::http) async fn create(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    input::Json(wanted): input::Json<Wanted>,
+) -> Result<Response, Problem> {
+    let kind = kind(wanted.kind, wanted.role.as_deref(), wanted.device)?;
+    let now_us = state.clock.now_us();
+    let tenancy = &state.store.tenancy;
+    let issued = tenancy.create_token(&caller.tenant, kind, &wanted.name, now_us).await?;
+    tracing::info!(tenant = %caller.tenant, token = issued.token.id, by = caller.token,
+        "a token was made");
+    let made = Made { secret: issued.secret.reveal().to_owned(), token: issued.token };
+    Ok((StatusCode::CREATED, Json(made)).into_response())
+}
+
+/// `GET /api/v1/tokens?after&limit`, by id, without secrets.
+pub(in crate::http) async fn list(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    Query(paging): Query<Paging>,
+) -> Result<Json<Page<Token>>, Problem> {
+    let limit = paging.limit()?;
+    Ok(Json(state.store.tenancy.tokens(&caller.tenant, paging.after.as_deref(), limit).await?))
+}
+
+/// `DELETE /api/v1/tokens/{token}`: for good. 204, also if it was revoked before.
+pub(in crate::http) async fn revoke(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    Path(token): Path<String>,
+) -> Result<StatusCode, Problem> {
+    let now_us = state.clock.now_us();
+    if state.store.tenancy.revoke_token(&caller.tenant, &token, now_us).await? {
+        tracing::info!(tenant = %caller.tenant, token, by = caller.token, "a token was revoked");
+    }
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn kind(
+    kind: WantedKind,
+    role: Option<&str>,
+    device: Option<DeviceId>,
+) -> Result<TokenKind, Problem> {
+    match (kind, role, device) {
+        (WantedKind::Api, Some(role), None) => {
+            let role = Role::parse(role).ok_or_else(|| {
+                let detail = format!("`role` is `{role}`, it has to be reader, editor or admin");
+                Problem::invalid(detail)
+            })?;
+            Ok(TokenKind::Api { role })
+        }
+        (WantedKind::Device, None, Some(device)) => Ok(TokenKind::Device { device }),
+        (WantedKind::Api, ..) => Err(Problem::invalid(
+            "a token of kind `api` needs a `role` (reader, editor, admin) and no `device`",
+        )),
+        (WantedKind::Device, ..) => {
+            Err(Problem::invalid("a token of kind `device` needs a `device` and no `role`"))
+        }
+    }
+}

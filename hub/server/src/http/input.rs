@@ -1,0 +1,129 @@
+//! What requests bring, checked, with errors that say what would be right.
+
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use http::request::Parts;
+use http::{StatusCode, header};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use stencil_protocol::id::{DeviceId, TenantId};
+
+use super::problem::{Kind, Problem};
+
+/// The longest JSON body in bytes.
+pub(super) const MAX_JSON_BYTES: usize = 16 * 1024;
+/// The most bytes that are read of any body: a workflow definition is the longest.
+pub(super) const MAX_BODY_BYTES: usize = 128 * 1024;
+/// Items of a list when no limit is given.
+const DEFAULT_LIMIT: u32 = 100;
+
+/// The query of a list.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Paging {
+    pub(super) after: Option<String>,
+    limit: Option<u32>,
+}
+
+impl Paging {
+    pub(super) fn limit(&self) -> Result<u32, Problem> {
+        limit(self.limit, DEFAULT_LIMIT, stencil_store::MAX_PAGE)
+    }
+}
+
+/// A limit within its bounds.
+pub(super) fn limit(asked: Option<u32>, default: u32, max: u32) -> Result<u32, Problem> {
+    let limit = asked.unwrap_or(default);
+    if (1..=max).contains(&limit) {
+        Ok(limit)
+    } else {
+        Err(Problem::invalid(format!("`limit` is {limit}, it has to be 1 to {max}")))
+    }
+}
+
+/// A limit of a list.
+pub(super) fn list_limit(asked: Option<u32>) -> Result<u32, Problem> {
+    limit(asked, DEFAULT_LIMIT, stencil_store::MAX_PAGE)
+}
+
+/// The query string as a `T`; unknown parameters are refused by `T`.
+#[derive(Debug)]
+pub(super) struct Query<T>(pub(super) T);
+
+impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        axum::extract::Query::try_from_uri(&parts.uri)
+            .map(|query| Query(query.0))
+            .map_err(|error| Problem::invalid(error.body_text()))
+    }
+}
+
+/// The parts of the path, percent-decoded.
+#[derive(Debug)]
+pub(super) struct Path<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        axum::extract::Path::from_request_parts(parts, state)
+            .await
+            .map(|path| Path(path.0))
+            .map_err(|error| Problem::invalid(error.body_text()))
+    }
+}
+
+/// A JSON body.
+#[derive(Debug)]
+pub(super) struct Json<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let kind = request.headers().get(header::CONTENT_TYPE);
+        let kind = kind.and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let media_type = kind.split(';').next().unwrap_or_default().trim();
+        if !media_type.eq_ignore_ascii_case("application/json") {
+            let detail = format!("the content type is `{media_type}`, not `application/json`");
+            return Err(Problem::new(Kind::MediaType, detail));
+        }
+        let bytes = body(request, state, MAX_JSON_BYTES).await?;
+        serde_json::from_slice(&bytes)
+            .map(Json)
+            .map_err(|error| Problem::invalid(format!("the body: {error}")))
+    }
+}
+
+/// The body's bytes, at most `max`.
+pub(super) async fn body<S: Send + Sync>(
+    request: Request,
+    state: &S,
+    max: usize,
+) -> Result<Bytes, Problem> {
+    let too_large =
+        || Problem::new(Kind::TooLarge, format!("the body may have at most {max} bytes"));
+    let bytes = match Bytes::from_request(request, state).await {
+        Ok(bytes) => bytes,
+        Err(BytesRejection::FailedToBufferBody(error))
+            if error.status() == StatusCode::PAYLOAD_TOO_LARGE =>
+        {
+            return Err(too_large());
+        }
+        Err(_) => return Err(Problem::invalid("the body ended before its stated length")),
+    };
+    if bytes.len() > max { Err(too_large()) } else { Ok(bytes) }
+}
+
+/// A device's id out of a path.
+pub(super) fn device(text: &str) -> Result<DeviceId, Problem> {
+    DeviceId::parse(text).map_err(|error| Problem::invalid(format!("the device: {error}")))
+}
+
+/// A tenant's id out of a public path: what is none has nothing.
+pub(super) fn tenant(text: &str) -> Result<TenantId, Problem> {
+    TenantId::parse(text).map_err(|_| Problem::not_found("tenant", text))
+}

@@ -1,0 +1,137 @@
+//! A listener that holds a bounded number of connections and closes idle ones.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::serve::Listener;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::Limits;
+
+/// Time to wait after accept failed (out of file descriptors, mostly).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// The listener.
+#[derive(Debug)]
+pub(super) struct Bounded {
+    listener: TcpListener,
+    room: Arc<Semaphore>,
+    idle: Duration,
+}
+
+impl Bounded {
+    pub(super) fn new(listener: TcpListener, limits: &Limits) -> Self {
+        Self {
+            listener,
+            room: Arc::new(Semaphore::new(limits.max_connections.max(1))),
+            idle: Duration::from_millis(limits.idle_timeout_ms.max(1)),
+        }
+    }
+}
+
+impl Listener for Bounded {
+    type Io = Connection;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Connection, SocketAddr) {
+        loop {
+            // The semaphore is never closed.
+            let Ok(permit) = Arc::clone(&self.room).acquire_owned().await else {
+                std::future::pending::<()>().await;
+                continue;
+            };
+            match self.listener.accept().await {
+                Ok((stream, peer)) => {
+                    let idle = self.idle;
+                    let timer = Box::pin(sleep(idle));
+                    return (Connection { stream, timer, idle, _permit: permit }, peer);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "an HTTP connection was not accepted");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
+/// A connection that ends when nothing moves on it for the idle time.
+#[derive(Debug)]
+pub(super) struct Connection {
+    stream: TcpStream,
+    timer: Pin<Box<Sleep>>,
+    idle: Duration,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Connection {
+    /// Something moved: the idle time begins anew. Nothing moved: has it passed?
+    fn judge<T>(&mut self, polled: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        if polled.is_ready() {
+            self.timer.as_mut().reset(Instant::now() + self.idle);
+            return polled;
+        }
+        match self.timer.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.stream).poll_read(cx, buffer);
+        this.judge(polled, cx)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.stream).poll_write(cx, bytes);
+        this.judge(polled, cx)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.stream).poll_write_vectored(cx, slices);
+        this.judge(polled, cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+    }
+}

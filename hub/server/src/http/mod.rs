@@ -1,0 +1,70 @@
+//! The hub over HTTP: the API of a tenant's programs, the public's content, the operator's
+//! probes, and the live page.
+//!
+//! | path | for whom | module |
+//! |---|---|---|
+//! | `/api/v1/…` | bearers of an API token, each within its tenant | `api` |
+//! | `/content/v1/…`, `/p/…` | the public: what a tenant has published | `public` |
+//! | `/livez`, `/readyz`, `/metrics` | the operator | `ops` |
+//! | `/`, `/login`, `/live…`, `/assets/…` | people with a browser | `page` |
+//! | `/problems` | whoever got an error | `problem` |
+//!
+//! # What holds
+//! - **One table** (`routes`) names each route with who may use it; the router is built from it,
+//!   so that no route can be without an answer to that. A handler learns the tenant from
+//!   [`Caller`], which only the check of a token makes.
+//! - **Another tenant's things do not exist**: 404 or an empty list, as for any unknown name.
+//! - A cookie opens reading only; what changes something needs the token itself in the
+//!   `Authorization` header, so that no other page can make a browser do it.
+//! - Errors are problem documents (RFC 9457). Lists answer `{"items": […], "next": null | cursor}`
+//!   and go on by `?after=<cursor>`; a query with an unknown or malformed parameter is refused.
+//! - Everything is bounded by [`Limits`]: connections, idle time, streams, bodies, lists.
+//!
+//! ```no_run
+//! # async fn run(hub: stencil_server::Hub, stop: tokio::sync::watch::Receiver<bool>) -> std::io::Result<()> {
+//! use stencil_server::http;
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+//! http::serve(listener, http::State::new(hub), stop).await
+//! # }
+//! ```
+
+mod access;
+mod api;
+mod headers;
+mod input;
+mod listener;
+mod ops;
+mod page;
+mod problem;
+mod public;
+mod routes;
+mod state;
+#[cfg(test)]
+mod tests;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+pub use access::{Access, Caller};
+pub use routes::{Route, router, routes};
+pub use state::{Control, Limits, State};
+
+/// Serves until `stop` becomes true (or its sender is gone); then open requests are answered,
+/// streams are ended, and it returns.
+///
+/// # Errors
+/// What the listener's socket says.
+pub async fn serve(
+    listener: TcpListener,
+    state: State,
+    stop: watch::Receiver<bool>,
+) -> std::io::Result<()> {
+    let listener = listener::Bounded::new(listener, &state.limits);
+    let router = router(state.stopped_by(stop.clone()));
+    axum::serve(listener, router).with_graceful_shutdown(stopped(stop)).await
+}
+
+async fn stopped(mut stop: watch::Receiver<bool>) {
+    // A sender that is gone is a stop too.
+    let _ = stop.wait_for(|stop| *stop).await;
+}

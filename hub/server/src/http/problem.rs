@@ -1,0 +1,277 @@
+//! Errors as problem documents (RFC 9457), and the page that explains them.
+
+use axum::Json;
+use axum::response::{Html, IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use maud::{DOCTYPE, html};
+use serde_json::{Value, json};
+use stencil_store::Error as StoreError;
+
+use crate::Error;
+
+/// The kinds of problem; each has a paragraph on `/problems`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Invalid,
+    InvalidWorkflow,
+    Unauthenticated,
+    Forbidden,
+    NotFound,
+    Method,
+    Conflict,
+    TooLarge,
+    MediaType,
+    Busy,
+    Internal,
+}
+
+impl Kind {
+    const ALL: [Kind; 11] = [
+        Kind::Invalid,
+        Kind::InvalidWorkflow,
+        Kind::Unauthenticated,
+        Kind::Forbidden,
+        Kind::NotFound,
+        Kind::Method,
+        Kind::Conflict,
+        Kind::TooLarge,
+        Kind::MediaType,
+        Kind::Busy,
+        Kind::Internal,
+    ];
+
+    fn status(self) -> StatusCode {
+        match self {
+            Kind::Invalid => StatusCode::BAD_REQUEST,
+            Kind::InvalidWorkflow => StatusCode::UNPROCESSABLE_ENTITY,
+            Kind::Unauthenticated => StatusCode::UNAUTHORIZED,
+            Kind::Forbidden => StatusCode::FORBIDDEN,
+            Kind::NotFound => StatusCode::NOT_FOUND,
+            Kind::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Kind::Conflict => StatusCode::CONFLICT,
+            Kind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Kind::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Kind::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    fn slug(self) -> &'static str {
+        match self {
+            Kind::Invalid => "invalid-request",
+            Kind::InvalidWorkflow => "invalid-workflow",
+            Kind::Unauthenticated => "unauthenticated",
+            Kind::Forbidden => "forbidden",
+            Kind::NotFound => "not-found",
+            Kind::Method => "method-not-allowed",
+            Kind::Conflict => "conflict",
+            Kind::TooLarge => "too-large",
+            Kind::MediaType => "unsupported-media-type",
+            Kind::Busy => "unavailable",
+            Kind::Internal => "internal",
+        }
+    }
+
+    fn title(self) -> &'static str {
+        match self {
+            Kind::Invalid => "The request is not understood",
+            Kind::InvalidWorkflow => "The workflow definition has errors",
+            Kind::Unauthenticated => "A valid token is needed",
+            Kind::Forbidden => "The token does not allow this",
+            Kind::NotFound => "There is no such thing",
+            Kind::Method => "The method does not fit the path",
+            Kind::Conflict => "The request contradicts what is stored",
+            Kind::TooLarge => "The request is too large",
+            Kind::MediaType => "The content type is not understood",
+            Kind::Busy => "The hub cannot do this right now",
+            Kind::Internal => "The hub has a fault",
+        }
+    }
+
+    fn explanation(self) -> &'static str {
+        match self {
+            Kind::Invalid => {
+                "A parameter, an id or the body breaks a rule; `detail` says which and what would \
+                 be right. Correct the request; sending it again unchanged does not help."
+            }
+            Kind::InvalidWorkflow => {
+                "The definition was not taken. `errors` has the place (line and column, from 1), \
+                 what is wrong there, and what would be right."
+            }
+            Kind::Unauthenticated => {
+                "Send `Authorization: Bearer <token>`. An operator makes tokens with \
+                 `stencil token create`; a revoked token opens nothing."
+            }
+            Kind::Forbidden => {
+                "A reader may read, an editor may also change workflows and send commands, an \
+                 admin may also make tokens. A device's token is for MQTT only."
+            }
+            Kind::NotFound => {
+                "The path or the thing in it does not exist in your tenant."
+            }
+            Kind::Method => "The `Allow` header has the methods that this path takes.",
+            Kind::Conflict => {
+                "For example another text for a workflow version that exists: versions never \
+                 change, raise `version`. Or an `Idempotency-Key` that was used for another command."
+            }
+            Kind::TooLarge => "The body is longer than allowed; `detail` has the limit.",
+            Kind::MediaType => "JSON bodies need `Content-Type: application/json`.",
+            Kind::Busy => {
+                "The store or the log is busy, full or unreachable, or too many pages are open. \
+                 The same request may succeed later: see `Retry-After`."
+            }
+            Kind::Internal => {
+                "Not your fault. The hub's log has the reason under the time of the request."
+            }
+        }
+    }
+}
+
+/// An error on its way to the client.
+#[derive(Debug)]
+pub(super) struct Problem {
+    kind: Kind,
+    detail: String,
+    errors: Vec<Value>,
+}
+
+impl Problem {
+    pub(super) fn new(kind: Kind, detail: impl Into<String>) -> Self {
+        Self { kind, detail: detail.into(), errors: Vec::new() }
+    }
+
+    pub(super) fn invalid(detail: impl Into<String>) -> Self {
+        Self::new(Kind::Invalid, detail)
+    }
+
+    /// `what` in the singular: `device`.
+    pub(super) fn not_found(what: &str, name: impl std::fmt::Display) -> Self {
+        Self::new(Kind::NotFound, format!("there is no {what} `{name}`"))
+    }
+
+    /// Not the client's fault: the reason goes to the log only.
+    pub(super) fn internal(reason: impl std::fmt::Display) -> Self {
+        tracing::error!(%reason, "a request failed");
+        Self::new(Kind::Internal, "the reason is in the hub's log")
+    }
+
+    /// What is wrong in detail, one by one.
+    pub(super) fn with_errors(mut self, errors: Vec<Value>) -> Self {
+        self.errors = errors;
+        self
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match &error {
+            StoreError::NotFound { .. } => Self::new(Kind::NotFound, error.to_string()),
+            StoreError::Conflict(why) => Self::new(Kind::Conflict, why.clone()),
+            StoreError::Invalid { .. } => Self::invalid(error.to_string()),
+            retryable if retryable.retryable() => {
+                tracing::warn!(%error, "the store refuses");
+                let detail = match retryable {
+                    StoreError::DiskFull(_) => "the hub's disk is full; reading still works",
+                    StoreError::Busy(_) => "the store is busy",
+                    _ => "the store cannot be reached",
+                };
+                Self::new(Kind::Busy, detail)
+            }
+            other => Self::internal(other),
+        }
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Store(error) => error.into(),
+            Error::Definition(error) => error.into(),
+            Error::TooManyWorkflows { .. } => Self::new(Kind::Conflict, error.to_string()),
+            Error::Log(error) => {
+                tracing::warn!(%error, "the ingest log refuses");
+                Self::new(Kind::Busy, "the ingest log takes nothing right now; try again")
+            }
+            other => Self::internal(other),
+        }
+    }
+}
+
+impl From<stencil_workflow::definition::Error> for Problem {
+    fn from(error: stencil_workflow::definition::Error) -> Self {
+        let errors = serde_json::to_value(&error).into_iter().collect();
+        Self::new(Kind::InvalidWorkflow, error.to_string()).with_errors(errors)
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = self.kind.status();
+        let mut document = json!({
+            "type": format!("/problems#{}", self.kind.slug()),
+            "title": self.kind.title(),
+            "status": status.as_u16(),
+            "detail": self.detail,
+        });
+        if let (Some(members), false) = (document.as_object_mut(), self.errors.is_empty()) {
+            members.insert("errors".to_owned(), Value::Array(self.errors));
+        }
+        let mut response = (status, Json(document)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        match self.kind {
+            Kind::Unauthenticated => {
+                let scheme = HeaderValue::from_static("Bearer realm=\"stencil\"");
+                headers.insert(header::WWW_AUTHENTICATE, scheme);
+            }
+            Kind::Busy => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
+            }
+            _ => {}
+        }
+        response
+    }
+}
+
+/// `GET /problems`: what each kind of problem means.
+pub(super) async fn explained() -> Html<String> {
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                title { "Problems" }
+                (super::page::style())
+            }
+            body {
+                main {
+                    h1 { "Problems" }
+                    p { "Each error of the API is a document whose " code { "type" }
+                        " points to a paragraph of this page." }
+                    @for kind in Kind::ALL {
+                        section id=(kind.slug()) {
+                            h2 { (kind.status().as_u16()) " " (kind.title()) }
+                            p { (kind.explanation()) }
+                        }
+                    }
+                }
+            }
+        }
+    };
+    Html(page.into_string())
+}
+
+/// For paths that are none.
+pub(super) async fn no_such_path(uri: http::Uri) -> Problem {
+    let path: String = uri.path().chars().take(200).collect();
+    Problem::new(Kind::NotFound, format!("there is nothing at `{path}`"))
+}
+
+/// For methods that a path does not take. The router adds `Allow`.
+pub(super) async fn wrong_method(method: http::Method) -> Problem {
+    Problem::new(Kind::Method, format!("{method} is not among the methods of this path"))
+}

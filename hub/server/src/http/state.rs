@@ -1,0 +1,182 @@
+//! What the handlers work on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use stencil_protocol::id::{CommandId, DeviceId, TenantId};
+use stencil_protocol::sample::OwnedValue;
+use stencil_store::Store;
+use tokio::sync::{Semaphore, watch};
+
+use crate::{Clock, Error, Hub, Live, Readiness, WorkflowPut};
+
+/// Bounds of the HTTP listener.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Connections at one time; further ones wait to be accepted.
+    pub max_connections: usize,
+    /// Time after which a connection on which nothing moves is closed, in milliseconds. More
+    /// than the 15 s between two signs of life of an event stream.
+    pub idle_timeout_ms: u64,
+    /// Event streams (open live pages) at one time, over all tenants.
+    pub max_streams: usize,
+    /// Time after which an event stream is ended, in milliseconds; the browser opens the next
+    /// one by itself, and its token is checked anew.
+    pub stream_life_ms: u64,
+    /// Time over which live events are gathered into one message, in milliseconds.
+    pub gather_ms: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_connections: 1_024,
+            idle_timeout_ms: 60_000,
+            max_streams: 256,
+            stream_life_ms: 600_000,
+            gather_ms: 250,
+        }
+    }
+}
+
+/// What the API asks of the hub beyond its store.
+#[async_trait]
+pub trait Control: Send + Sync + 'static {
+    /// Whether the hub does its work.
+    fn readiness(&self) -> Readiness;
+
+    /// All counters in Prometheus' text form.
+    fn metrics_text(&self) -> String;
+
+    /// Keeps a workflow version and puts it in force. See [`Hub::put_workflow`].
+    async fn put_workflow(&self, tenant: &TenantId, yaml: &str) -> Result<WorkflowPut, Error>;
+
+    /// Takes a workflow out of force. See [`Hub::activate_workflow`].
+    async fn stop_workflow(&self, tenant: &TenantId, id: &str) -> Result<(), Error>;
+
+    /// Queues a command. See [`Hub::queue_command`].
+    async fn queue_command(
+        &self,
+        tenant: &TenantId,
+        device: &DeviceId,
+        name: &str,
+        argument: Option<OwnedValue>,
+        expires_us: i64,
+        key: Option<&str>,
+    ) -> Result<CommandId, Error>;
+}
+
+#[async_trait]
+impl Control for Hub {
+    fn readiness(&self) -> Readiness {
+        Hub::readiness(self)
+    }
+
+    fn metrics_text(&self) -> String {
+        Hub::metrics_text(self)
+    }
+
+    async fn put_workflow(&self, tenant: &TenantId, yaml: &str) -> Result<WorkflowPut, Error> {
+        Hub::put_workflow(self, tenant, yaml).await
+    }
+
+    async fn stop_workflow(&self, tenant: &TenantId, id: &str) -> Result<(), Error> {
+        self.activate_workflow(tenant, id, None).await.map(|_| ())
+    }
+
+    async fn queue_command(
+        &self,
+        tenant: &TenantId,
+        device: &DeviceId,
+        name: &str,
+        argument: Option<OwnedValue>,
+        expires_us: i64,
+        key: Option<&str>,
+    ) -> Result<CommandId, Error> {
+        Hub::queue_command(self, tenant, device, name, argument, expires_us, key).await
+    }
+}
+
+/// What the handlers work on. Cheap to clone.
+#[derive(Clone)]
+pub struct State {
+    /// All ports of the store.
+    pub store: Store,
+    /// What happens right now.
+    pub live: Live,
+    /// The hub's time.
+    pub clock: Clock,
+    /// What is asked of the hub beyond its store.
+    pub control: Arc<dyn Control>,
+    /// The bounds.
+    pub limits: Limits,
+    streams: Arc<Semaphore>,
+    stop: Option<watch::Receiver<bool>>,
+}
+
+impl State {
+    /// The state over a running hub, with the default limits.
+    #[must_use]
+    pub fn new(hub: Hub) -> Self {
+        let (store, live) = (hub.store().clone(), hub.live().clone());
+        let clock = {
+            let hub = hub.clone();
+            Clock::from_fn(move || hub.now_us())
+        };
+        Self::of(store, live, clock, Arc::new(hub), Limits::default())
+    }
+
+    /// The state over parts.
+    #[must_use]
+    pub fn of(
+        store: Store,
+        live: Live,
+        clock: Clock,
+        control: Arc<dyn Control>,
+        limits: Limits,
+    ) -> Self {
+        let streams = Arc::new(Semaphore::new(limits.max_streams));
+        Self { store, live, clock, control, limits, streams, stop: None }
+    }
+
+    /// The same with other limits.
+    #[must_use]
+    pub fn limited(self, limits: Limits) -> Self {
+        Self::of(self.store, self.live, self.clock, self.control, limits)
+    }
+
+    pub(super) fn stopped_by(mut self, stop: watch::Receiver<bool>) -> Self {
+        self.stop = Some(stop);
+        self
+    }
+
+    /// Room for one more event stream.
+    pub(super) fn streams(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.streams)
+    }
+
+    /// Returns when the server is to stop, or after this time.
+    pub(super) async fn stopped_or(&self, after: Duration) {
+        let stopped = async {
+            match self.stop.clone() {
+                Some(mut stop) => {
+                    let _ = stop.wait_for(|stop| *stop).await;
+                }
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = stopped => {}
+            () = tokio::time::sleep(after) => {}
+        }
+    }
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("State").field("limits", &self.limits).finish_non_exhaustive()
+    }
+}

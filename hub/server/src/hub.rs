@@ -1,0 +1,260 @@
+//! The running hub as its HTTP API sees it.
+
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+use stencil_log::Log;
+use stencil_mqtt::Handle;
+use stencil_protocol::id::{CommandId, DeviceId, TenantId};
+use stencil_protocol::sample::OwnedValue;
+use stencil_store::{NewCommand, Store};
+use stencil_workflow::definition;
+use tokio::sync::{Mutex, watch};
+
+use crate::clock::Clock;
+use crate::health::Health;
+use crate::ingest::{Activation, Ingest};
+use crate::metrics::Metrics;
+use crate::policy::Peer;
+use crate::{Error, Live, Options, Readiness};
+
+/// A handle on a running hub. Cheap to clone.
+#[derive(Clone)]
+pub struct Hub {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) options: Options,
+    pub(crate) store: Store,
+    pub(crate) log: Log,
+    pub(crate) ingest: Ingest,
+    pub(crate) endpoint: Handle<Peer>,
+    pub(crate) clock: Clock,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) live: Live,
+    pub(crate) health: Arc<Health>,
+    pub(crate) applied: watch::Receiver<u64>,
+    /// One change of a workflow at a time: its place in the store's versions and its place in the
+    /// log must be in the same order.
+    pub(crate) workflow_changes: Mutex<()>,
+}
+
+/// What [`Hub::put_workflow`] did.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct WorkflowPut {
+    /// The workflow.
+    pub id: String,
+    /// Its version.
+    pub version: u32,
+    /// Whether the version is new; `false`: exactly this text was there before.
+    pub created: bool,
+    /// The log position from which on it is in force.
+    pub in_force_from: u64,
+}
+
+impl Hub {
+    /// All ports of the store. Commands that are queued through it leave at once.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.inner.store
+    }
+
+    /// The settings.
+    #[must_use]
+    pub fn options(&self) -> &Options {
+        &self.inner.options
+    }
+
+    /// The hub's time, µs since the Unix epoch.
+    #[must_use]
+    pub fn now_us(&self) -> i64 {
+        self.inner.clock.now_us()
+    }
+
+    /// What happens right now.
+    #[must_use]
+    pub fn live(&self) -> &Live {
+        &self.inner.live
+    }
+
+    /// The counters.
+    #[must_use]
+    pub fn metrics(&self) -> &Metrics {
+        &self.inner.metrics
+    }
+
+    /// Whether the hub does its work.
+    #[must_use]
+    pub fn readiness(&self) -> Readiness {
+        self.inner.health.readiness(&self.inner.log)
+    }
+
+    /// All counters and gauges in Prometheus' text form (0.0.4).
+    #[must_use]
+    pub fn metrics_text(&self) -> String {
+        let mut text = String::with_capacity(8 * 1024);
+        self.inner.metrics.render(&mut text);
+        crate::scrape::render(&self.inner.endpoint.metrics(), &self.inner.log, &mut text);
+        text
+    }
+
+    /// The log position up to which everything is applied and committed.
+    #[must_use]
+    pub fn applied(&self) -> watch::Receiver<u64> {
+        self.inner.applied.clone()
+    }
+
+    /// Returns when all that was taken into the log before this call is applied and can be read.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] when the hub ends before that.
+    pub async fn caught_up(&self) -> Result<(), Error> {
+        let end = self.inner.log.end().0;
+        let mut applied = self.applied();
+        let waited = applied.wait_for(|applied| *applied >= end).await;
+        waited.map_err(|_| Error::Stopped("pipeline", "the hub has ended".to_owned()))?;
+        Ok(())
+    }
+
+    /// Keeps a workflow version and puts it in force: what is logged after this is judged by it,
+    /// what was logged before by what ruled then. Runs stay with the version that started them.
+    ///
+    /// # Errors
+    /// [`Error::Definition`] says where the text is wrong; [`Error::Store`] with a conflict when
+    /// the version exists with another text or is lower than the newest;
+    /// [`Error::TooManyWorkflows`]; [`Error::Log`] when the log takes nothing now: the version is
+    /// kept but not in force, put it again.
+    pub async fn put_workflow(&self, tenant: &TenantId, yaml: &str) -> Result<WorkflowPut, Error> {
+        let inner = &self.inner;
+        let definition = definition::parse(yaml)?;
+        let (id, version) = (definition.id.as_str(), definition.version);
+        let _one_at_a_time = inner.workflow_changes.lock().await;
+        let max = inner.options.workflow.max_active;
+        let active = inner.store.workflows.active().await?;
+        let others = active
+            .iter()
+            .filter(|(of, held)| of == tenant && held.id != id)
+            .count();
+        if others >= max {
+            return Err(Error::TooManyWorkflows { max });
+        }
+        let created = inner
+            .store
+            .workflows
+            .put(tenant, id, version, yaml, inner.clock.now_us())
+            .await?;
+        if !created {
+            inner
+                .store
+                .workflows
+                .activate(tenant, id, Some(version))
+                .await?;
+        }
+        let in_force_from = self.in_force(tenant, id, Some(version)).await?;
+        Ok(WorkflowPut {
+            id: id.to_owned(),
+            version,
+            created,
+            in_force_from,
+        })
+    }
+
+    /// Puts a kept version in force, or takes the workflow out of force (`None`). Returns the log
+    /// position from which on that holds.
+    ///
+    /// # Errors
+    /// [`Error::Store`] when there is no such workflow or version; [`Error::Log`] as for
+    /// [`Hub::put_workflow`].
+    pub async fn activate_workflow(
+        &self,
+        tenant: &TenantId,
+        id: &str,
+        version: Option<u32>,
+    ) -> Result<u64, Error> {
+        let _one_at_a_time = self.inner.workflow_changes.lock().await;
+        self.inner
+            .store
+            .workflows
+            .activate(tenant, id, version)
+            .await?;
+        self.in_force(tenant, id, version).await
+    }
+
+    async fn in_force(
+        &self,
+        tenant: &TenantId,
+        id: &str,
+        version: Option<u32>,
+    ) -> Result<u64, Error> {
+        let activation = Activation {
+            tenant: tenant.clone(),
+            workflow: id,
+            version,
+        };
+        Ok(self.inner.ingest.activate(activation).await?.0)
+    }
+
+    /// Queues a command for a device; it leaves at once if its gateway listens. With a `key` the
+    /// same call again is the same command.
+    ///
+    /// # Errors
+    /// [`Error::Store`]: with a conflict when the key was used for another command.
+    pub async fn queue_command(
+        &self,
+        tenant: &TenantId,
+        device: &DeviceId,
+        name: &str,
+        argument: Option<OwnedValue>,
+        expires_us: i64,
+        key: Option<&str>,
+    ) -> Result<CommandId, Error> {
+        let id = match key {
+            Some(key) => keyed_command(tenant, key),
+            None => random_command(),
+        };
+        let command = NewCommand {
+            id,
+            tenant: tenant.clone(),
+            device: device.clone(),
+            name: name.to_owned(),
+            argument,
+            expires_us,
+            effect_key: None,
+        };
+        self.inner
+            .store
+            .commands
+            .queue(&command, self.inner.clock.now_us())
+            .await?;
+        Ok(id)
+    }
+}
+
+impl std::fmt::Debug for Hub {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hub").finish_non_exhaustive()
+    }
+}
+
+fn keyed_command(tenant: &TenantId, key: &str) -> CommandId {
+    let mut hash = Sha256::new();
+    hash.update(b"stencil api command\0");
+    hash.update(tenant.as_str().as_bytes());
+    hash.update(b"\0");
+    hash.update(key.as_bytes());
+    first_half(&hash.finalize())
+}
+
+fn random_command() -> CommandId {
+    use rand_core::Rng;
+    let mut id = [0; 16];
+    stencil_crypto::rng::Os.fill_bytes(&mut id);
+    CommandId(id)
+}
+
+fn first_half(hash: &[u8]) -> CommandId {
+    let mut id = [0; 16];
+    id.iter_mut().zip(hash).for_each(|(to, from)| *to = *from);
+    CommandId(id)
+}

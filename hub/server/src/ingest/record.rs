@@ -1,0 +1,177 @@
+//! The CBOR form of one record of the ingest log.
+//!
+//! A record holds all that the pipeline needs, so that a replay from any position gives the same
+//! result: who sent it, over what link, when the hub received it, and the payload byte for byte.
+//! Changes of the rules are records too, which is what gives them a place in the order of things.
+
+use minicbor::{Decode, Encode};
+use stencil_protocol::id::TenantId;
+
+use crate::Principal;
+
+/// One record.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub(crate) struct Record<'a> {
+    /// When the hub took it, µs since the Unix epoch.
+    #[n(0)]
+    pub received_us: i64,
+    /// What it is.
+    #[b(1)]
+    pub body: Body<'a>,
+}
+
+/// What a record is about.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub(crate) enum Body<'a> {
+    /// A message that a peer published.
+    #[n(0)]
+    Publication(#[b(0)] Publication<'a>),
+    /// A workflow version that rules from here on.
+    #[n(1)]
+    Activation(#[b(0)] Activation<'a>),
+}
+
+/// A message that a peer published.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub(crate) struct Publication<'a> {
+    /// Who published it.
+    #[n(0)]
+    pub from: Principal,
+    /// The link between that peer and the hub.
+    #[b(1)]
+    pub transport: Transport<'a>,
+    /// The suite of the link between the device and its gateway, as the gateway names it.
+    #[b(2)]
+    pub link_suite: Option<&'a str>,
+    /// The topic.
+    #[b(3)]
+    pub topic: &'a str,
+    /// The payload, as it came.
+    #[cbor(b(4), with = "minicbor::bytes")]
+    pub payload: &'a [u8],
+}
+
+/// A link between a peer and the hub, as it was negotiated.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub(crate) enum Transport<'a> {
+    /// TCP on loopback, without TLS.
+    #[n(0)]
+    Plain,
+    /// TLS 1.3.
+    #[n(1)]
+    Tls {
+        /// The key exchange group, such as `X25519MLKEM768`.
+        #[b(0)]
+        group: &'a str,
+        /// Whether that group is post-quantum.
+        #[n(1)]
+        post_quantum: bool,
+    },
+}
+
+/// A workflow version that rules from here on. The definition itself is in the store, where a
+/// version never changes.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub(crate) struct Activation<'a> {
+    /// Whose workflow.
+    #[n(0)]
+    pub tenant: TenantId,
+    /// Which one.
+    #[b(1)]
+    pub workflow: &'a str,
+    /// Its version; `None` takes the workflow out of force.
+    #[n(2)]
+    pub version: Option<u32>,
+}
+
+/// Bytes that are no record of this hub.
+#[derive(Debug, thiserror::Error)]
+#[error("not an ingest record: {0}")]
+pub(crate) struct RecordError(#[from] minicbor::decode::Error);
+
+impl<'a> Record<'a> {
+    /// Appends the record's CBOR form to `out`.
+    pub(crate) fn encode_into(&self, out: &mut Vec<u8>) {
+        // Writing to a Vec cannot fail.
+        let _ = minicbor::encode(self, out);
+    }
+
+    /// Reads a record.
+    ///
+    /// # Errors
+    /// [`RecordError`] says where the bytes stop making sense.
+    pub(crate) fn decode(bytes: &'a [u8]) -> Result<Self, RecordError> {
+        Ok(minicbor::decode(bytes)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use stencil_protocol::id::{DeviceId, GatewayId};
+
+    use super::*;
+    use crate::Role;
+
+    fn role() -> impl Strategy<Value = Role> {
+        ("[a-z][a-z0-9-]{0,20}", 0..3).prop_map(|(id, kind)| match kind {
+            0 => Role::Gateway(GatewayId::parse(&id).unwrap()),
+            1 => Role::Device(DeviceId::parse(&id).unwrap()),
+            _ => Role::Token(DeviceId::parse(&id).unwrap()),
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_publication_survives_the_round_trip(
+            received_us in any::<i64>(),
+            role in role(),
+            tls in any::<Option<(String, bool)>>(),
+            suite in any::<Option<String>>(),
+            topic in any::<String>(),
+            payload in any::<Vec<u8>>(),
+        ) {
+            let record = Record {
+                received_us,
+                body: Body::Publication(Publication {
+                    from: Principal { tenant: TenantId::parse("t").unwrap(), role },
+                    transport: match &tls {
+                        None => Transport::Plain,
+                        Some((group, post_quantum)) => {
+                            Transport::Tls { group, post_quantum: *post_quantum }
+                        }
+                    },
+                    link_suite: suite.as_deref(),
+                    topic: &topic,
+                    payload: &payload,
+                }),
+            };
+            let mut bytes = Vec::new();
+            record.encode_into(&mut bytes);
+            prop_assert_eq!(Record::decode(&bytes).unwrap(), record);
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(bytes in any::<Vec<u8>>()) {
+            let _ = Record::decode(&bytes);
+        }
+    }
+
+    #[test]
+    fn an_activation_survives_the_round_trip() {
+        let record = Record {
+            received_us: 7,
+            body: Body::Activation(Activation {
+                tenant: TenantId::parse("acme").unwrap(),
+                workflow: "freezer-warm",
+                version: Some(3),
+            }),
+        };
+        let mut bytes = Vec::new();
+        record.encode_into(&mut bytes);
+        assert_eq!(Record::decode(&bytes).unwrap(), record);
+    }
+}

@@ -1,0 +1,190 @@
+//! Making a hub, its tenants, gateways and device keys: what an operator does before the first
+//! start, or beside a running hub.
+
+use std::path::{Path, PathBuf};
+
+use stencil_crypto::authority::{Algorithm, Authority};
+use stencil_crypto::{Psk, keyfile, rng};
+use stencil_protocol::id::{DeviceId, GatewayId, TenantId};
+use stencil_store::{IssuedToken, Role, Secret, Tenancy, TokenKind};
+
+use crate::clock::Clock;
+use crate::{Error, Layout};
+
+/// The name that stands in the roots of a fleet authority.
+const AUTHORITY_NAME: &str = "Stencil fleet";
+
+/// A hub has a certificate of each.
+const ALGORITHMS: [Algorithm; 2] = [Algorithm::MlDsa65, Algorithm::EcdsaP256];
+
+/// What [`init`] made.
+#[derive(Debug)]
+pub struct Init {
+    /// The tenant's first token, with all rights within it; shown once.
+    pub admin_token: Secret,
+    /// What gateways and devices need to trust the hub: the authority's root.
+    pub root: PathBuf,
+}
+
+/// Where the files of a new gateway or device lie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// Its certificate chain.
+    pub chain: PathBuf,
+    /// Its private key (0600).
+    pub key: PathBuf,
+    /// The root by which it knows the hub.
+    pub root: PathBuf,
+}
+
+/// Makes a hub in `data_dir` with a first tenant: store, fleet authority, and server certificates
+/// for `server_names` (host names and addresses by which gateways reach it). In a directory that
+/// holds a hub already it adds the tenant and leaves the rest alone.
+///
+/// # Errors
+/// [`Error::TenantExists`] when the tenant has tokens already; else what the store, the authority
+/// or the file system say.
+pub async fn init<S: AsRef<str>>(
+    data_dir: &Path,
+    tenant: &TenantId,
+    server_names: &[S],
+) -> Result<Init, Error> {
+    let layout = Layout::new(data_dir);
+    let authority = authority(&layout)?;
+    server_certificates(&layout, &authority, server_names)?;
+    let store = stencil_store::sqlite::open(layout.store()).await?;
+    let now_us = Clock::system().now_us();
+    // A tenant without tokens is what an interrupted call left.
+    if !store.create_tenant(tenant, now_us).await?
+        && !store.tokens(tenant, None, 1).await?.items.is_empty()
+    {
+        return Err(Error::TenantExists(tenant.clone()));
+    }
+    let kind = TokenKind::Api { role: Role::Admin };
+    let IssuedToken { secret, .. } = store.create_token(tenant, kind, "first", now_us).await?;
+    Ok(Init {
+        admin_token: secret,
+        root: layout.fleet_root(),
+    })
+}
+
+/// Whether `data_dir` holds a hub.
+#[must_use]
+pub fn is_initialised(data_dir: &Path) -> bool {
+    missing(&Layout::new(data_dir)).is_none()
+}
+
+/// The first file that a hub in this directory would miss.
+pub(crate) fn missing(layout: &Layout) -> Option<PathBuf> {
+    let server = ALGORITHMS.map(|algorithm| {
+        let files = layout.server_files(algorithm);
+        [files.chain, files.key]
+    });
+    [layout.fleet_root(), layout.classical_root(), layout.store()]
+        .into_iter()
+        .chain(server.into_iter().flatten())
+        .find(|path| !path.exists())
+}
+
+/// Issues a certificate to a gateway of `tenant`; its files go to `out_dir` as `{gateway}.pem`,
+/// `{gateway}.key` and `root.pem`.
+///
+/// # Errors
+/// [`Error::NotInitialised`]; what the authority or the file system say.
+pub fn add_gateway(
+    data_dir: &Path,
+    tenant: &TenantId,
+    gateway: &GatewayId,
+    out_dir: &Path,
+) -> Result<Credentials, Error> {
+    let authority = existing_authority(data_dir)?;
+    let issued = authority.issue_gateway(tenant.as_str(), gateway.as_str())?;
+    write(&authority, &issued, gateway.as_str(), out_dir)
+}
+
+/// Issues a certificate to a device of `tenant` that speaks to the hub itself; files as for
+/// [`add_gateway`].
+///
+/// # Errors
+/// As [`add_gateway`].
+pub fn add_device(
+    data_dir: &Path,
+    tenant: &TenantId,
+    device: &DeviceId,
+    out_dir: &Path,
+) -> Result<Credentials, Error> {
+    let authority = existing_authority(data_dir)?;
+    let issued = authority.issue_device(tenant.as_str(), device.as_str())?;
+    write(&authority, &issued, device.as_str(), out_dir)
+}
+
+/// Makes the key that a device behind a gateway shares with it, as `{device}.psk` in `psk_dir`.
+///
+/// # Errors
+/// [`Error::PskExists`]: a device's key is never replaced by the way, that would cut it off.
+pub fn add_device_psk(psk_dir: &Path, device: &DeviceId) -> Result<PathBuf, Error> {
+    std::fs::create_dir_all(psk_dir).map_err(|error| Error::io(psk_dir, error))?;
+    let path = psk_dir.join(format!("{device}.psk"));
+    if path.exists() {
+        return Err(Error::PskExists(path));
+    }
+    Psk::generate(&mut rng::Os).save(&path)?;
+    Ok(path)
+}
+
+fn authority(layout: &Layout) -> Result<Authority, Error> {
+    let dir = layout.authority();
+    std::fs::create_dir_all(layout.root()).map_err(|error| Error::io(layout.root(), error))?;
+    match Authority::create(&dir, AUTHORITY_NAME) {
+        Ok(authority) => Ok(authority),
+        Err(stencil_crypto::authority::Error::Exists(_)) => Ok(Authority::open(&dir)?),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn existing_authority(data_dir: &Path) -> Result<Authority, Error> {
+    let layout = Layout::new(data_dir);
+    let root = layout.fleet_root();
+    if !root.exists() {
+        return Err(Error::not_initialised(&layout, &root));
+    }
+    Ok(Authority::open(layout.authority())?)
+}
+
+fn server_certificates<S: AsRef<str>>(
+    layout: &Layout,
+    authority: &Authority,
+    names: &[S],
+) -> Result<(), Error> {
+    let dir = layout.server();
+    std::fs::create_dir_all(&dir).map_err(|error| Error::io(&dir, error))?;
+    for algorithm in ALGORITHMS {
+        let files = layout.server_files(algorithm);
+        if files.chain.exists() && files.key.exists() {
+            continue;
+        }
+        let issued = match algorithm {
+            Algorithm::MlDsa65 => authority.issue_server(names)?,
+            Algorithm::EcdsaP256 => authority.issue_classical_server(names)?,
+        };
+        issued.write(&files.chain, &files.key)?;
+    }
+    Ok(())
+}
+
+fn write(
+    authority: &Authority,
+    issued: &stencil_crypto::authority::Issued,
+    name: &str,
+    out_dir: &Path,
+) -> Result<Credentials, Error> {
+    std::fs::create_dir_all(out_dir).map_err(|error| Error::io(out_dir, error))?;
+    let credentials = Credentials {
+        chain: out_dir.join(format!("{name}.pem")),
+        key: out_dir.join(format!("{name}.key")),
+        root: out_dir.join("root.pem"),
+    };
+    issued.write(&credentials.chain, &credentials.key)?;
+    keyfile::write_public(&credentials.root, authority.root_pem().as_bytes())?;
+    Ok(credentials)
+}

@@ -1,0 +1,267 @@
+//! Counters of the hub, and their form for a Prometheus scrape. No device or tenant ids as labels:
+//! their number is not bounded.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use stencil_protocol::batch::DropReason;
+
+/// What the hub counts. All but the gauges only grow while the process lives.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    ingested_records: AtomicU64,
+    ingested_bytes: AtomicU64,
+    ingest_refusals: AtomicU64,
+    records: AtomicU64,
+    samples_stored: AtomicU64,
+    samples_duplicate: AtomicU64,
+    samples_dropped: Mutex<BTreeMap<DropReason, u64>>,
+    quarantined: AtomicU64,
+    runs_started: AtomicU64,
+    commits: AtomicU64,
+    commit_failures: AtomicU64,
+    damaged_bytes: AtomicU64,
+    commands_sent: AtomicU64,
+    commands_expired: AtomicU64,
+    devices: AtomicU64,
+    position: AtomicU64,
+    committed_at_us: AtomicI64,
+}
+
+/// What one commit of the pipeline adds.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct CommitTally {
+    pub(crate) records: u64,
+    pub(crate) stored: u64,
+    pub(crate) duplicate: u64,
+    pub(crate) dropped: BTreeMap<DropReason, u64>,
+    pub(crate) quarantined: u64,
+    pub(crate) started: u64,
+    pub(crate) devices: u64,
+    pub(crate) position: u64,
+    pub(crate) at_us: i64,
+}
+
+impl Metrics {
+    pub(crate) fn ingested(&self, records: usize, bytes: usize) {
+        self.ingested_records
+            .fetch_add(records as u64, Ordering::Relaxed);
+        self.ingested_bytes
+            .fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    pub(crate) fn ingest_refused(&self) {
+        self.ingest_refusals.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn committed(&self, tally: &CommitTally) {
+        self.commits.fetch_add(1, Ordering::Relaxed);
+        self.records.fetch_add(tally.records, Ordering::Relaxed);
+        self.samples_stored
+            .fetch_add(tally.stored, Ordering::Relaxed);
+        self.samples_duplicate
+            .fetch_add(tally.duplicate, Ordering::Relaxed);
+        self.quarantined
+            .fetch_add(tally.quarantined, Ordering::Relaxed);
+        self.runs_started
+            .fetch_add(tally.started, Ordering::Relaxed);
+        self.devices.store(tally.devices, Ordering::Relaxed);
+        self.position.store(tally.position, Ordering::Relaxed);
+        self.committed_at_us.store(tally.at_us, Ordering::Relaxed);
+        let mut dropped = self
+            .samples_dropped
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        for (reason, count) in &tally.dropped {
+            *dropped.entry(*reason).or_default() += count;
+        }
+    }
+
+    pub(crate) fn commit_failed(&self) {
+        self.commit_failures.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn damaged(&self, bytes: u64) {
+        self.damaged_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn command_sent(&self) {
+        self.commands_sent.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn command_expired(&self) {
+        self.commands_expired.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Samples stored since the process began.
+    #[must_use]
+    pub fn samples_stored(&self) -> u64 {
+        self.samples_stored.load(Ordering::Relaxed)
+    }
+
+    /// Samples that came again since the process began.
+    #[must_use]
+    pub fn samples_duplicate(&self) -> u64 {
+        self.samples_duplicate.load(Ordering::Relaxed)
+    }
+
+    /// Parts of payloads set aside since the process began.
+    #[must_use]
+    pub fn quarantined(&self) -> u64 {
+        self.quarantined.load(Ordering::Relaxed)
+    }
+
+    /// Appends that found the ingest log full since the process began.
+    #[must_use]
+    pub fn ingest_refusals(&self) -> u64 {
+        self.ingest_refusals.load(Ordering::Relaxed)
+    }
+
+    /// The log position of the last commit.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.position.load(Ordering::Relaxed)
+    }
+
+    /// Appends the text form (Prometheus exposition format 0.0.4).
+    pub(crate) fn render(&self, out: &mut String) {
+        let counters = [
+            (
+                "ingest_records_total",
+                "records taken into the log",
+                &self.ingested_records,
+            ),
+            (
+                "ingest_bytes_total",
+                "bytes taken into the log",
+                &self.ingested_bytes,
+            ),
+            (
+                "ingest_refusals_total",
+                "appends that found the log full",
+                &self.ingest_refusals,
+            ),
+            (
+                "pipeline_records_total",
+                "log records applied",
+                &self.records,
+            ),
+            (
+                "pipeline_commits_total",
+                "transactions of the pipeline",
+                &self.commits,
+            ),
+            (
+                "pipeline_commit_failures_total",
+                "transactions that failed",
+                &self.commit_failures,
+            ),
+            (
+                "log_damaged_bytes_total",
+                "bytes of the log left out as damaged",
+                &self.damaged_bytes,
+            ),
+            (
+                "samples_stored_total",
+                "samples stored",
+                &self.samples_stored,
+            ),
+            (
+                "samples_duplicate_total",
+                "samples that came again",
+                &self.samples_duplicate,
+            ),
+            (
+                "quarantined_parts_total",
+                "parts of payloads set aside",
+                &self.quarantined,
+            ),
+            (
+                "runs_started_total",
+                "workflow runs started by rules",
+                &self.runs_started,
+            ),
+            (
+                "commands_sent_total",
+                "commands handed to gateways",
+                &self.commands_sent,
+            ),
+            (
+                "commands_expired_total",
+                "commands that ran out of time",
+                &self.commands_expired,
+            ),
+        ];
+        for (name, help, counter) in counters {
+            line(out, name, help, "counter", counter.load(Ordering::Relaxed));
+        }
+        line(
+            out,
+            "devices_count",
+            "devices known",
+            "gauge",
+            self.devices.load(Ordering::Relaxed),
+        );
+        line(
+            out,
+            "pipeline_position_bytes",
+            "log position of the last commit",
+            "gauge",
+            self.position(),
+        );
+        let dropped = self
+            .samples_dropped
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let name = "stencil_hub_samples_dropped_total";
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "# HELP {name} samples that will never come, by reason");
+        let _ = writeln!(out, "# TYPE {name} counter");
+        for reason in DropReason::ALL {
+            let count = dropped.get(&reason).copied().unwrap_or_default();
+            let _ = writeln!(out, "{name}{{reason=\"{reason}\"}} {count}");
+        }
+    }
+}
+
+/// One unlabelled value.
+pub(crate) fn line(out: &mut String, name: &str, help: &str, kind: &str, value: u64) {
+    // Writing to a String cannot fail.
+    let _ = writeln!(out, "# HELP stencil_hub_{name} {help}");
+    let _ = writeln!(out, "# TYPE stencil_hub_{name} {kind}");
+    let _ = writeln!(out, "stencil_hub_{name} {value}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_is_a_comment_or_a_named_number() {
+        let metrics = Metrics::default();
+        metrics.ingested(3, 100);
+        metrics.committed(&CommitTally {
+            records: 2,
+            stored: 5,
+            dropped: BTreeMap::from([(DropReason::Reboot, 4)]),
+            ..CommitTally::default()
+        });
+        let mut text = String::new();
+        metrics.render(&mut text);
+        for line in text.lines().filter(|line| !line.starts_with('#')) {
+            let (name, value) = line.split_once(' ').unwrap();
+            assert!(name.starts_with("stencil_hub_"), "{line}");
+            value.parse::<u64>().unwrap();
+        }
+        assert!(
+            text.contains("stencil_hub_samples_stored_total 5\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("samples_dropped_total{reason=\"reboot\"} 4\n"),
+            "{text}"
+        );
+    }
+}

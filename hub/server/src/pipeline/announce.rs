@@ -1,0 +1,62 @@
+//! After a commit: wakes those who wait for it, and shows it to those who watch.
+
+use stencil_store::{Commit, Committed};
+
+use super::changes::Aftermath;
+use crate::wake::Wakes;
+use crate::{Live, LiveEvent};
+
+/// Tells of one commit.
+pub(super) fn all(
+    commit: &Commit,
+    aftermath: &Aftermath,
+    committed: &Committed,
+    live: &Live,
+    wakes: &Wakes,
+) {
+    if committed.started > 0 || committed.woken > 0 {
+        wakes.runner();
+    }
+    for (tenant, gateway) in &aftermath.reachable {
+        wakes.gateway(tenant, gateway);
+    }
+    if !live.is_watched() {
+        return;
+    }
+    for twin in &commit.twins {
+        let event = LiveEvent::Reading {
+            device: twin.device.clone(),
+            name: twin.name.clone(),
+            value: twin.value.clone(),
+            unit: twin.unit.clone(),
+            time_us: twin.time_us,
+            post_quantum: twin.link.as_ref().is_some_and(|link| link.post_quantum),
+        };
+        live.send(&twin.tenant, event);
+    }
+    for link in &commit.links {
+        let event = LiveEvent::Link {
+            device: link.device.clone(),
+            gateway: link.gateway.clone(),
+            connected: link.connected,
+            at_us: link.at_us,
+        };
+        live.send(&link.tenant, event);
+    }
+    for trigger in &commit.triggers {
+        let event = LiveEvent::Run {
+            run: trigger.run,
+            workflow: trigger.workflow.clone(),
+            at_us: trigger.at_us,
+        };
+        live.send(&trigger.tenant, event);
+    }
+    for status in &commit.statuses {
+        let event = LiveEvent::Command {
+            command: status.command,
+            state: status.state,
+            at_us: status.at_us,
+        };
+        live.send(&status.tenant, event);
+    }
+}

@@ -1,0 +1,76 @@
+//! The pure middle of the pipeline: one record, in log order, changes the state.
+
+use std::sync::Arc;
+
+use stencil_protocol::id::TenantId;
+
+use super::changes::Changes;
+use super::decode::Message;
+use super::known::Known;
+use super::origin::Origin;
+use super::quarantine::Quarantine;
+use super::{State, numbered, reports, unnumbered};
+use crate::ingest::Activation;
+
+/// Applies one publication. Deterministic: the same state, record and answers give the same
+/// changes; nothing is asked of a clock, a disk or a network.
+pub(super) fn publication(
+    origin: &Origin<'_>,
+    message: &Message<'_>,
+    known: Known,
+    state: &mut State,
+    changes: &mut Changes,
+) {
+    changes.tally.records += 1;
+    match message {
+        Message::Batch(device, batch) => {
+            numbered::batch(origin, device, batch, known, state, changes);
+        }
+        Message::Unnumbered(device, parsed) => {
+            unnumbered::telemetry(origin, device, parsed, &known, state, changes);
+        }
+        Message::Status(device, status) => {
+            reports::status(origin, device, status, &known, changes);
+        }
+        Message::Loss(report) => reports::loss(origin, report, known, state, changes),
+        Message::Link(event) => reports::link(origin, event, changes),
+        Message::Malformed(device, reason) => {
+            let mut quarantine = Quarantine::new(origin, device.clone());
+            quarantine.put(changes, None, reason);
+            quarantine.finish(changes);
+        }
+    }
+}
+
+/// Puts a workflow version in force, or takes the workflow out of force. All records before this
+/// one were judged by what was in force then, all after it are judged by this.
+pub(super) fn activation(
+    activation: &Activation<'_>,
+    position: u64,
+    known: Known,
+    state: &mut State,
+    changes: &mut Changes,
+) {
+    changes.tally.records += 1;
+    let tenant: &TenantId = &activation.tenant;
+    // What the old rule remembers of records before this one belongs into the same commit, and is
+    // gone from memory afterwards.
+    state.save_rules(tenant, &mut changes.rule_states);
+    let rules = state.rules(tenant);
+    let row = match (activation.version, known.definition) {
+        (None, _) => Ok(rules.deactivate(tenant, activation.workflow)),
+        (Some(_), Some(definition)) => rules.activate(tenant, Arc::new(definition), position),
+        (Some(_), None) => Err("the version is not in the store".to_owned()),
+    };
+    match row {
+        Ok(row) => {
+            tracing::info!(%tenant, workflow = activation.workflow, version = activation.version,
+                position, "workflow version in force");
+            changes.rule_states.push(row);
+        }
+        Err(why) => {
+            tracing::error!(%tenant, workflow = activation.workflow, version = activation.version,
+                position, why, "workflow version not in force");
+        }
+    }
+}

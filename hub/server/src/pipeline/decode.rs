@@ -1,0 +1,90 @@
+//! From a log record to what it means. Pure: the bytes and nothing else.
+
+use stencil_protocol::batch::Batch;
+use stencil_protocol::command::Status;
+use stencil_protocol::foreign::{Parsed, thingsboard};
+use stencil_protocol::id::DeviceId;
+use stencil_protocol::report::{LinkEvent, LossReport};
+use stencil_protocol::topic::Topic;
+
+use crate::ingest::Publication;
+
+/// What a publication says.
+#[derive(Debug)]
+pub(super) enum Message<'a> {
+    /// Numbered samples of a device.
+    Batch(DeviceId, Batch<'a>),
+    /// Samples of a device that numbers nothing.
+    Unnumbered(DeviceId, Parsed),
+    /// What became of a command.
+    Status(DeviceId, Status<'a>),
+    /// What a gateway had to drop.
+    Loss(LossReport),
+    /// A link that came or went.
+    Link(LinkEvent),
+    /// Nothing that makes sense.
+    Malformed(Option<DeviceId>, String),
+}
+
+impl<'a> Message<'a> {
+    /// Reads a publication that was received at `received_us`.
+    pub(super) fn decode(publication: &Publication<'a>, received_us: i64) -> Self {
+        let payload = publication.payload;
+        let topic = match Topic::parse(publication.topic) {
+            Ok(topic) => topic,
+            Err(error) => return Self::Malformed(None, format!("topic: {error}")),
+        };
+        match topic {
+            Topic::Batch(device) => match Batch::decode(payload) {
+                Ok(batch) => Self::Batch(device, batch),
+                Err(error) => malformed(device, "batch", error),
+            },
+            Topic::Status(device) => match Status::decode(payload) {
+                Ok(status) => Self::Status(device, status),
+                Err(error) => malformed(device, "command status", error),
+            },
+            Topic::Loss(device) => match LossReport::decode(payload) {
+                Ok(report) if report.device == device => Self::Loss(report),
+                Ok(report) => malformed(device, "loss report", other_device(&report.device)),
+                Err(error) => malformed(device, "loss report", error),
+            },
+            Topic::Link(device) => match LinkEvent::decode(payload) {
+                Ok(event) if event.device == device => Self::Link(event),
+                Ok(event) => malformed(device, "link event", other_device(&event.device)),
+                Err(error) => malformed(device, "link event", error),
+            },
+            Topic::ForeignTelemetry => match publication.from.device() {
+                None => Self::Malformed(None, "this topic is for a device's own token".to_owned()),
+                Some(device) => match thingsboard::parse(payload, received_us) {
+                    Ok(parsed) => Self::Unnumbered(device.clone(), parsed),
+                    Err(error) => malformed(device.clone(), "telemetry", error),
+                },
+            },
+            Topic::GatewayCommand(_) => {
+                Self::Malformed(None, "commands are published by the hub only".to_owned())
+            }
+        }
+    }
+}
+
+impl Message<'_> {
+    /// The device that it is about, where that is known.
+    pub(super) fn device(&self) -> Option<&DeviceId> {
+        match self {
+            Self::Batch(device, _) | Self::Unnumbered(device, _) | Self::Status(device, _) => {
+                Some(device)
+            }
+            Self::Loss(report) => Some(&report.device),
+            Self::Link(event) => Some(&event.device),
+            Self::Malformed(device, _) => device.as_ref(),
+        }
+    }
+}
+
+fn malformed<'a>(device: DeviceId, what: &str, why: impl std::fmt::Display) -> Message<'a> {
+    Message::Malformed(Some(device), format!("{what}: {why}"))
+}
+
+fn other_device(device: &DeviceId) -> String {
+    format!("it is about device {device}, which is not the topic's")
+}

@@ -1,0 +1,95 @@
+//! What the pipeline has to look up before it can apply a record: named first, fetched by the
+//! driver, and handed in, so that applying stays pure.
+
+use std::collections::HashSet;
+
+use stencil_protocol::id::{Boot, CommandId, DeviceId};
+use stencil_protocol::ledger::BootLedger;
+use stencil_workflow::Definition;
+
+use super::State;
+use super::changes::Changes;
+use super::decode::Message;
+use super::origin::Origin;
+
+/// What must be asked of the store for one record. Mostly nothing.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Questions {
+    /// Boots of the device that are not at hand.
+    pub(super) boots: Vec<Boot>,
+    /// Points of the device, by name and time, that may be there already.
+    pub(super) points: Vec<(String, i64)>,
+    /// A command whose device must be known.
+    pub(super) command: Option<CommandId>,
+}
+
+/// The answers.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    /// The ledgers that there were.
+    pub(super) ledgers: Vec<(Boot, BootLedger)>,
+    /// The points that there were.
+    pub(super) points: HashSet<(String, i64)>,
+    /// The device of the command, if there is such a command.
+    pub(super) command_device: Option<DeviceId>,
+    /// The workflow version that is to be activated.
+    pub(super) definition: Option<Definition>,
+}
+
+impl Questions {
+    /// What `message` needs beyond what `state` and the uncommitted `changes` hold.
+    pub(super) fn of(
+        origin: &Origin<'_>,
+        message: &Message<'_>,
+        state: &State,
+        changes: &Changes,
+    ) -> Self {
+        let mut questions = Self::default();
+        match message {
+            Message::Batch(device, batch) => {
+                let header = batch.header();
+                let previous = header.previous.as_ref().map(|previous| previous.boot);
+                questions.boots_of(origin, device, state, [Some(header.boot), previous]);
+            }
+            Message::Loss(report) => {
+                questions.boots_of(origin, &report.device, state, [Some(report.boot), None]);
+            }
+            Message::Unnumbered(device, parsed) => {
+                let key = (origin.tenant.clone(), device.clone());
+                let held = state.known_device(&key);
+                for sample in &parsed.samples {
+                    // Newer than all that is stored: the usual case, and no question.
+                    let newest = held.and_then(|held| held.newest.get(&sample.name));
+                    if newest.is_some_and(|newest| sample.time_us <= *newest) {
+                        let point = (sample.name.clone(), sample.time_us);
+                        let (tenant, device) = key.clone();
+                        let unnumbered = (tenant, device, point.0.clone(), point.1);
+                        if !changes.unnumbered.contains(&unnumbered) {
+                            questions.points.push(point);
+                        }
+                    }
+                }
+            }
+            Message::Status(_, status) => questions.command = Some(status.id),
+            Message::Link(_) | Message::Malformed(..) => {}
+        }
+        questions
+    }
+
+    fn boots_of(
+        &mut self,
+        origin: &Origin<'_>,
+        device: &DeviceId,
+        state: &State,
+        boots: [Option<Boot>; 2],
+    ) {
+        if let Some(held) = state.known_device(&(origin.tenant.clone(), device.clone())) {
+            self.boots.extend(
+                boots
+                    .into_iter()
+                    .flatten()
+                    .filter(|boot| held.must_fetch(*boot)),
+            );
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Fetches what a record's questions ask for.
+
+use std::time::Duration;
+
+use stencil_protocol::id::{DeviceId, TenantId};
+use stencil_store::{Error, Store};
+use stencil_workflow::definition;
+
+use super::known::{Known, Questions};
+use crate::ingest::Activation;
+
+/// Asks the store. Tries again, for as long as it takes, what may succeed later: a record must
+/// not be applied without its answers, and not be left out either.
+pub(super) async fn answers(
+    store: &Store,
+    tenant: &TenantId,
+    device: &DeviceId,
+    questions: Questions,
+    retry: Duration,
+) -> Known {
+    loop {
+        match once(store, tenant, device, &questions).await {
+            Ok(known) => return known,
+            Err(error) => {
+                tracing::warn!(%tenant, %device, %error, "the store does not answer; trying again");
+                tokio::time::sleep(retry).await;
+            }
+        }
+    }
+}
+
+async fn once(
+    store: &Store,
+    tenant: &TenantId,
+    device: &DeviceId,
+    questions: &Questions,
+) -> Result<Known, Error> {
+    let mut known = Known::default();
+    for boot in &questions.boots {
+        if let Some(ledger) = store.pipeline.ledger(tenant, device, *boot).await? {
+            known.ledgers.push((*boot, ledger));
+        }
+    }
+    for (name, time_us) in &questions.points {
+        if store
+            .series
+            .contains(tenant, device, name, *time_us)
+            .await?
+        {
+            known.points.insert((name.clone(), *time_us));
+        }
+    }
+    if let Some(command) = &questions.command {
+        known.command_device = store
+            .commands
+            .get(tenant, command)
+            .await?
+            .map(|it| it.device);
+    }
+    Ok(known)
+}
+
+/// The version that an activation names.
+pub(super) async fn definition(
+    store: &Store,
+    activation: &Activation<'_>,
+    retry: Duration,
+) -> Known {
+    let Some(version) = activation.version else {
+        return Known::default();
+    };
+    let (tenant, workflow) = (&activation.tenant, activation.workflow);
+    loop {
+        match store.workflows.get(tenant, workflow, Some(version)).await {
+            Ok(found) => {
+                let definition = found.and_then(|found| match definition::parse(&found.yaml) {
+                    Ok(definition) => Some(definition),
+                    Err(error) => {
+                        tracing::error!(%tenant, workflow, version, %error, "stored definition");
+                        None
+                    }
+                });
+                return Known {
+                    definition,
+                    ..Known::default()
+                };
+            }
+            Err(error) => {
+                tracing::warn!(%tenant, workflow, %error, "the store does not answer; trying again");
+                tokio::time::sleep(retry).await;
+            }
+        }
+    }
+}

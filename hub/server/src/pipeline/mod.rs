@@ -1,0 +1,32 @@
+//! From the ingest log to state: decode → de-duplicate → points, latest values, rules → commit.
+//!
+//! Everything in here but the driver is pure. A record is decoded ([`decode`]); what must be
+//! looked up for it is named ([`known`]) and fetched by the [`driver`]; then it is applied
+//! ([`apply`]) to the [`State`], and what that changes gathers in [`changes`]. State, points and
+//! log position go to the store in one transaction, so that after a crash the log is read from
+//! exactly where the state is.
+
+mod announce;
+mod apply;
+mod changes;
+mod decode;
+mod driver;
+mod intake;
+mod known;
+mod lookup;
+mod numbered;
+mod origin;
+mod quarantine;
+mod reading;
+mod reports;
+mod restore;
+mod rules;
+mod state;
+mod unnumbered;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use driver::Driver;
+pub(crate) use restore::{restore, unlogged};
+pub(crate) use state::State;

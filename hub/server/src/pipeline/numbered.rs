@@ -1,0 +1,201 @@
+//! Samples of a device that numbers what it sends.
+
+use stencil_protocol::batch::{Batch, DropReason, Dropped, Header};
+use stencil_protocol::id::{Boot, DeviceId, Seq};
+use stencil_protocol::ledger::{Arrival, BootLedger};
+use stencil_protocol::sample::{OwnedSample, Sample};
+use stencil_rules::Cause;
+
+use super::changes::Changes;
+use super::known::Known;
+use super::origin::Origin;
+use super::quarantine::Quarantine;
+use super::reading::{self, Reading};
+use super::state::Device;
+use super::{State, changes::DeviceKey};
+
+/// Applies a batch: each number is stored once, whatever comes twice, late or out of order.
+pub(super) fn batch(
+    origin: &Origin<'_>,
+    device: &DeviceId,
+    batch: &Batch<'_>,
+    known: Known,
+    state: &mut State,
+    changes: &mut Changes,
+) {
+    let mut quarantine = Quarantine::new(origin, Some(device.clone()));
+    let key = (origin.tenant.clone(), device.clone());
+    let header = batch.header();
+    match account(&key, header, known, state, changes, &mut quarantine) {
+        Ok(()) => samples(origin, &key, batch, state, changes, &mut quarantine),
+        Err(why) => quarantine.put(changes, None, why),
+    }
+    quarantine.finish(changes);
+}
+
+/// What the header says: how far the device has counted, what it lost, how its last boot ended.
+fn account(
+    key: &DeviceKey,
+    header: &Header,
+    known: Known,
+    state: &mut State,
+    changes: &mut Changes,
+    quarantine: &mut Quarantine<'_>,
+) -> Result<(), String> {
+    let (max_devices, max_spans) = (state.bounds.max_devices, state.bounds.max_ledger_spans);
+    let held = state
+        .device(key)
+        .ok_or_else(|| format!("there are {max_devices} devices, which is the limit"))?;
+    fetched(held, known);
+
+    if let Some(previous) = &header.previous {
+        if previous.boot >= header.boot {
+            let why = format!(
+                "boot {} calls boot {} its previous one, which must be lower",
+                header.boot, previous.boot
+            );
+            quarantine.put(changes, Some("previous".to_owned()), why);
+        } else {
+            let ledger = held.boots.entry(previous.boot).or_default();
+            if has_room(ledger, max_spans) {
+                ledger.close(previous);
+                touched(key, previous.boot, changes);
+            } else {
+                quarantine.put(changes, Some("previous".to_owned()), no_room(max_spans));
+            }
+        }
+    }
+    let ledger = held.boots.entry(header.boot).or_default();
+    ledger.announce(header.last_given);
+    for dropped in &header.dropped {
+        if let Err(why) = drop_range(ledger, dropped, max_spans, changes) {
+            quarantine.put(changes, Some("dropped".to_owned()), why);
+        }
+    }
+    touched(key, header.boot, changes);
+    Ok(())
+}
+
+fn samples(
+    origin: &Origin<'_>,
+    key: &DeviceKey,
+    batch: &Batch<'_>,
+    state: &mut State,
+    changes: &mut Changes,
+    quarantine: &mut Quarantine<'_>,
+) {
+    let boot = batch.header().boot;
+    let bounds = state.bounds.clone();
+    for (seq, item) in batch.samples() {
+        let Some(held) = state.device(key) else {
+            return;
+        };
+        let ledger = held.boots.entry(boot).or_default();
+        if ledger.stored.contains(seq.0) {
+            ledger.store(seq);
+            changes.tally.duplicate += 1;
+            continue;
+        }
+        if !has_room(ledger, bounds.max_ledger_spans) && !touches_a_span(ledger, seq) {
+            let path = Some(format!("sample {seq}"));
+            quarantine.put(changes, path, no_room(bounds.max_ledger_spans));
+            continue;
+        }
+        match accept(origin, held, item, &bounds) {
+            Ok(sample) => {
+                let cause = Cause::Numbered { boot, seq };
+                let Some(held) = state.device(key) else {
+                    return;
+                };
+                let ledger = held.boots.entry(boot).or_default();
+                if ledger.store(seq) == Arrival::New {
+                    changes.tally.stored += 1;
+                    reading::take(origin, key, Reading { sample, cause }, state, changes);
+                }
+            }
+            Err((reason, why)) => {
+                let Some(held) = state.device(key) else {
+                    return;
+                };
+                let ledger = held.boots.entry(boot).or_default();
+                let one = Dropped {
+                    first: seq,
+                    count: 1,
+                    reason,
+                };
+                // Said once, however often the batch comes.
+                if drop_range(ledger, &one, usize::MAX, changes) == Ok(1) {
+                    quarantine.put(changes, Some(format!("sample {seq}")), why);
+                }
+            }
+        }
+    }
+}
+
+/// Whether a sample may be stored; else how its number is accounted for, and why.
+fn accept(
+    origin: &Origin<'_>,
+    held: &Device,
+    item: Result<Sample<'_>, stencil_protocol::sample::Error>,
+    bounds: &crate::PipelineOptions,
+) -> Result<OwnedSample, (DropReason, String)> {
+    let sample = item.map_err(|error| (DropReason::Malformed, error.to_string()))?;
+    reading::plausible(
+        sample.name,
+        sample.time_us,
+        origin.received_us,
+        held,
+        bounds,
+    )
+    .map_err(|why| (DropReason::Quarantined, why))?;
+    Ok(OwnedSample::from(sample))
+}
+
+/// Enters numbers as dropped; returns how many were not accounted for before.
+pub(super) fn drop_range(
+    ledger: &mut BootLedger,
+    dropped: &Dropped,
+    max_spans: usize,
+    changes: &mut Changes,
+) -> Result<u64, String> {
+    if !has_room(ledger, max_spans) {
+        return Err(no_room(max_spans));
+    }
+    let known = |ledger: &BootLedger| {
+        ledger
+            .dropped
+            .get(&dropped.reason)
+            .map_or(0, |numbers| numbers.len())
+    };
+    let before = known(ledger);
+    ledger.drop(*dropped);
+    let new = known(ledger).saturating_sub(before);
+    if new > 0 {
+        *changes.tally.dropped.entry(dropped.reason).or_default() += new;
+    }
+    Ok(new)
+}
+
+/// Takes in ledgers that had to be fetched from the store.
+pub(super) fn fetched(held: &mut Device, known: Known) {
+    for (boot, ledger) in known.ledgers {
+        held.boots.entry(boot).or_insert(ledger);
+    }
+}
+
+/// Notes that a ledger has to be committed.
+pub(super) fn touched(key: &DeviceKey, boot: Boot, changes: &mut Changes) {
+    changes.ledgers.insert((key.0.clone(), key.1.clone(), boot));
+}
+
+fn has_room(ledger: &BootLedger, max_spans: usize) -> bool {
+    ledger.spans() < max_spans
+}
+
+fn touches_a_span(ledger: &BootLedger, seq: Seq) -> bool {
+    ledger.stored.contains(seq.0.saturating_sub(1)) || ledger.stored.contains(seq.0 + 1)
+}
+
+fn no_room(max_spans: usize) -> String {
+    format!("the ledger of this boot has {max_spans} separate spans, which is the limit")
+}

@@ -1,0 +1,106 @@
+//! What gateways and devices tell besides samples: commands' states, losses, links.
+
+use stencil_crypto::suite::Suite;
+use stencil_protocol::command::Status;
+use stencil_protocol::id::DeviceId;
+use stencil_protocol::report::{Link, LinkEvent, LossReport};
+use stencil_store::{CommandStatus, LinkInfo, LinkSeen};
+
+use super::State;
+use super::changes::Changes;
+use super::known::Known;
+use super::numbered;
+use super::origin::Origin;
+use super::quarantine::Quarantine;
+
+/// A command's state, if the command is this device's.
+pub(super) fn status(
+    origin: &Origin<'_>,
+    device: &DeviceId,
+    status: &Status<'_>,
+    known: &Known,
+    changes: &mut Changes,
+) {
+    let why = match &known.command_device {
+        Some(of) if of == device => {
+            changes.statuses.push(CommandStatus {
+                tenant: origin.tenant.clone(),
+                command: status.id,
+                state: status.state,
+                at_us: status.at_us,
+                detail: status.detail.map(str::to_owned),
+            });
+            return;
+        }
+        Some(_) => format!("command {} is not one of this device", status.id),
+        None => format!("there is no command {}", status.id),
+    };
+    reject(origin, device, changes, why);
+}
+
+/// What a gateway's spool had to give up.
+pub(super) fn loss(
+    origin: &Origin<'_>,
+    report: &LossReport,
+    known: Known,
+    state: &mut State,
+    changes: &mut Changes,
+) {
+    let mut quarantine = Quarantine::new(origin, Some(report.device.clone()));
+    let key = (origin.tenant.clone(), report.device.clone());
+    let (max_devices, max_spans) = (state.bounds.max_devices, state.bounds.max_ledger_spans);
+    let Some(held) = state.device(&key) else {
+        let why = format!("there are {max_devices} devices, which is the limit");
+        quarantine.put(changes, None, why);
+        return quarantine.finish(changes);
+    };
+    numbered::fetched(held, known);
+    let ledger = held.boots.entry(report.boot).or_default();
+    for dropped in &report.dropped {
+        if let Err(why) = numbered::drop_range(ledger, dropped, max_spans, changes) {
+            quarantine.put(changes, Some("dropped".to_owned()), why);
+        }
+    }
+    numbered::touched(&key, report.boot, changes);
+    quarantine.finish(changes);
+}
+
+/// A link that came or went, as its own gateway says.
+pub(super) fn link(origin: &Origin<'_>, event: &LinkEvent, changes: &mut Changes) {
+    let Some(gateway) = origin.gateway().filter(|own| **own == event.gateway) else {
+        let why = format!(
+            "the event names gateway {}, which did not send it",
+            event.gateway
+        );
+        return reject(origin, &event.device, changes, why);
+    };
+    let (connected, link) = match event.event {
+        Link::Connected { suite } => {
+            changes
+                .reachable
+                .insert((origin.tenant.clone(), gateway.clone()));
+            let suite = Suite::from_id(suite);
+            let link = LinkInfo {
+                suite: suite.map(|suite| suite.name().to_owned()),
+                group: origin.link.group.clone(),
+                post_quantum: suite.is_some_and(Suite::post_quantum) && origin.hub_hop,
+            };
+            (true, Some(link))
+        }
+        Link::Disconnected => (false, None),
+    };
+    changes.links.push(LinkSeen {
+        tenant: origin.tenant.clone(),
+        device: event.device.clone(),
+        gateway: Some(gateway.clone()),
+        at_us: event.at_us,
+        connected,
+        link,
+    });
+}
+
+fn reject(origin: &Origin<'_>, device: &DeviceId, changes: &mut Changes, why: String) {
+    let mut quarantine = Quarantine::new(origin, Some(device.clone()));
+    quarantine.put(changes, None, why);
+    quarantine.finish(changes);
+}

@@ -1,0 +1,83 @@
+//! The state from which the pipeline goes on after a start.
+
+use std::sync::Arc;
+
+use stencil_log::Position;
+use stencil_store::{Error, Store};
+use stencil_workflow::definition;
+
+use super::State;
+use super::rules::{self, InForce};
+use crate::{PipelineOptions, WorkflowOptions};
+
+/// Loads what the last commit left: state and position belong together.
+///
+/// # Errors
+/// What the store says.
+pub(crate) async fn restore(
+    store: &Store,
+    options: &PipelineOptions,
+    workflow: &WorkflowOptions,
+) -> Result<(State, Position), Error> {
+    let boots = u32::try_from(options.max_boots).unwrap_or(u32::MAX);
+    let mut loaded = store.pipeline.load(boots).await?;
+    let mut state = State::load(options.clone(), workflow.max_active, &loaded);
+    let (rows, saved) = rules::split(std::mem::take(&mut loaded.rule_states));
+    let mut in_force = Vec::with_capacity(rows.len());
+    for (tenant, workflow, row) in rows {
+        let Some(held) = store
+            .workflows
+            .get(&tenant, &workflow, Some(row.version))
+            .await?
+        else {
+            tracing::error!(%tenant, workflow, version = row.version,
+                "a workflow version that was in force is not in the store");
+            continue;
+        };
+        match definition::parse(&held.yaml) {
+            Ok(definition) => {
+                let definition = Arc::new(definition);
+                in_force.push(InForce {
+                    tenant,
+                    definition,
+                    since: row.since,
+                });
+            }
+            Err(error) => tracing::error!(%tenant, workflow, version = row.version, %error,
+                "a workflow version that was in force cannot be read"),
+        }
+    }
+    let unreadable = state.restore_rules(in_force, &saved);
+    if unreadable > 0 {
+        tracing::error!(
+            unreadable,
+            "states of rules cannot be read; those devices start afresh"
+        );
+    }
+    Ok((state, Position(loaded.position)))
+}
+
+/// Workflows whose version in the store is not the one in force: a change that was kept but, as
+/// the hub was killed in between, not logged. As (tenant, workflow, version to put in force).
+pub(crate) async fn unlogged(
+    store: &Store,
+    state: &State,
+) -> Result<Vec<(stencil_protocol::id::TenantId, String, Option<u32>)>, Error> {
+    let active = store.workflows.active().await?;
+    let mut unlogged: Vec<_> = active
+        .iter()
+        .filter(|(tenant, held)| {
+            !state
+                .in_force()
+                .any(|one| one == (tenant, held.id.as_str(), held.version))
+        })
+        .map(|(tenant, held)| (tenant.clone(), held.id.clone(), Some(held.version)))
+        .collect();
+    let gone = state.in_force().filter(|(tenant, workflow, _)| {
+        !active
+            .iter()
+            .any(|(of, held)| of == *tenant && held.id == *workflow)
+    });
+    unlogged.extend(gone.map(|(tenant, workflow, _)| (tenant.clone(), workflow.to_owned(), None)));
+    Ok(unlogged)
+}

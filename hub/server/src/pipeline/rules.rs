@@ -1,0 +1,258 @@
+//! The workflows of one tenant that are in force, and what their rules remember.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use minicbor::{Decode, Encode};
+use stencil_protocol::id::{DeviceId, TenantId};
+use stencil_protocol::sample::OwnedSample;
+use stencil_rules::{Bounds, Cause, Engine, Finite, Observation};
+use stencil_store::{RuleState, Trigger};
+use stencil_workflow::Definition;
+
+/// Marks the rows in which the pipeline keeps which version is in force: they are committed with
+/// the position, so that a replay judges each record by the version that ruled at its place. No
+/// workflow id has this character.
+const IN_FORCE: char = '@';
+
+/// A workflow version in force.
+#[derive(Debug, Clone)]
+pub(crate) struct InForce {
+    pub(crate) tenant: TenantId,
+    pub(crate) definition: Arc<Definition>,
+    /// The log position at which the rule began to be what it is: states that were gathered under
+    /// another rule mean nothing.
+    pub(crate) since: u64,
+}
+
+/// The value of an in-force row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct InForceRow {
+    #[n(0)]
+    pub(crate) version: u32,
+    #[n(1)]
+    pub(crate) since: u64,
+}
+
+/// The value of a state row.
+#[derive(Encode, Decode)]
+struct StateRow<'a> {
+    #[n(0)]
+    since: u64,
+    #[cbor(b(1), with = "minicbor::bytes")]
+    state: &'a [u8],
+}
+
+/// Rules of one tenant.
+#[derive(Debug)]
+pub(crate) struct Rules {
+    engine: Engine<String>,
+    in_force: BTreeMap<String, InForce>,
+    max_rules: usize,
+}
+
+impl Rules {
+    pub(super) fn new(max_rules: usize) -> Self {
+        let bounds = Bounds {
+            max_rules,
+            ..Bounds::default()
+        };
+        Self {
+            engine: Engine::new(bounds),
+            in_force: BTreeMap::new(),
+            max_rules,
+        }
+    }
+
+    /// The version in force of each workflow.
+    pub(super) fn in_force(&self) -> impl Iterator<Item = (&str, u32)> {
+        self.in_force
+            .values()
+            .map(|held| (held.definition.id.as_str(), held.definition.version))
+    }
+
+    /// Puts a rule back that was in force at the last commit.
+    pub(super) fn restore_rule(&mut self, one: InForce) {
+        let workflow = one.definition.id.clone();
+        match self
+            .engine
+            .put(workflow.clone(), one.definition.rule.clone())
+        {
+            Ok(()) => {
+                self.in_force.insert(workflow, one);
+            }
+            Err(error) => tracing::error!(tenant = %one.tenant, workflow, %error,
+                "a workflow that was in force cannot be"),
+        }
+    }
+
+    /// Gives a rule back what it remembered of a device; false if that cannot be read.
+    pub(super) fn restore_state(&mut self, saved: &RuleState) -> bool {
+        let Some(held) = self.in_force.get(&saved.workflow) else {
+            return true;
+        };
+        let Ok(row) = minicbor::decode::<StateRow<'_>>(&saved.bytes) else {
+            return false;
+        };
+        if row.since != held.since {
+            return true;
+        }
+        self.engine
+            .restore(&saved.workflow, saved.device.as_str(), row.state)
+            .is_ok()
+    }
+
+    /// Puts a version in force from `position` on, in place of the one that was. What the rule
+    /// remembers stays if the rule is the same.
+    pub(super) fn activate(
+        &mut self,
+        tenant: &TenantId,
+        definition: Arc<Definition>,
+        position: u64,
+    ) -> Result<RuleState, String> {
+        let workflow = definition.id.clone();
+        let held = self.in_force.get(&workflow);
+        if held.is_none() && self.in_force.len() >= self.max_rules {
+            return Err(format!(
+                "{} workflows are in force, which is the limit",
+                self.max_rules
+            ));
+        }
+        let kept = held.filter(|held| held.definition.rule == definition.rule);
+        let since = kept.map_or(position, |held| held.since);
+        if kept.is_none() {
+            self.engine.remove(&workflow);
+        }
+        let put = self.engine.put(workflow.clone(), definition.rule.clone());
+        put.map_err(|error| error.to_string())?;
+        let row = in_force_row(
+            tenant,
+            &workflow,
+            Some(InForceRow {
+                version: definition.version,
+                since,
+            }),
+        );
+        self.in_force.insert(
+            workflow,
+            InForce {
+                tenant: tenant.clone(),
+                definition,
+                since,
+            },
+        );
+        Ok(row)
+    }
+
+    /// Takes a workflow out of force.
+    pub(super) fn deactivate(&mut self, tenant: &TenantId, workflow: &str) -> RuleState {
+        self.engine.remove(&workflow.to_owned());
+        self.in_force.remove(workflow);
+        in_force_row(tenant, workflow, None)
+    }
+
+    /// Shows a new sample to the rules; what fires is pushed to `triggers`. False if it is of no
+    /// kind that a rule can look at.
+    pub(super) fn observe(
+        &mut self,
+        tenant: &TenantId,
+        device: &DeviceId,
+        sample: &OwnedSample,
+        received_us: i64,
+        cause: Cause,
+        triggers: &mut Vec<Trigger>,
+    ) -> bool {
+        let Some(value) = Finite::of_owned(&sample.value) else {
+            return false;
+        };
+        let observation = Observation {
+            device: device.as_str(),
+            name: &sample.name,
+            time_us: sample.time_us,
+            received_us,
+            value,
+            cause,
+        };
+        let in_force = &self.in_force;
+        self.engine.observe(&observation, |workflow, _, firing| {
+            if let Some(held) = in_force.get(workflow) {
+                let (value, unit) = (&sample.value, sample.unit.as_deref());
+                let trigger = stencil_workflow::trigger(
+                    tenant,
+                    &held.definition,
+                    device,
+                    value,
+                    unit,
+                    &firing,
+                );
+                triggers.push(trigger);
+            }
+        });
+        true
+    }
+
+    /// Adds each state that has changed since the last call.
+    pub(super) fn save(&mut self, tenant: &TenantId, out: &mut Vec<RuleState>) {
+        let in_force = &self.in_force;
+        self.engine.take_changed(|workflow, device, state| {
+            let (Some(held), Ok(device)) = (in_force.get(workflow), DeviceId::parse(device)) else {
+                return;
+            };
+            let mut bytes = Vec::with_capacity(state.len() + 8);
+            // Writing to a Vec cannot fail.
+            let _ = minicbor::encode(
+                StateRow {
+                    since: held.since,
+                    state: &state,
+                },
+                &mut bytes,
+            );
+            out.push(RuleState {
+                tenant: tenant.clone(),
+                workflow: workflow.clone(),
+                device,
+                bytes,
+            });
+        });
+    }
+}
+
+/// Splits the saved rows of all tenants into what is in force and what rules remember.
+pub(crate) fn split(rows: Vec<RuleState>) -> (Vec<(TenantId, String, InForceRow)>, Vec<RuleState>) {
+    let mut in_force = Vec::new();
+    let mut states = Vec::new();
+    for row in rows {
+        match row.workflow.strip_prefix(IN_FORCE) {
+            None => states.push(row),
+            Some(workflow) => {
+                if let Ok(held) = minicbor::decode::<InForceRow>(&row.bytes) {
+                    in_force.push((row.tenant.clone(), workflow.to_owned(), held));
+                }
+            }
+        }
+    }
+    (in_force, states)
+}
+
+fn in_force_row(tenant: &TenantId, workflow: &str, row: Option<InForceRow>) -> RuleState {
+    let mut bytes = Vec::new();
+    if let Some(row) = row {
+        // Writing to a Vec cannot fail.
+        let _ = minicbor::encode(row, &mut bytes);
+    }
+    RuleState {
+        tenant: tenant.clone(),
+        workflow: format!("{IN_FORCE}{workflow}"),
+        device: in_force_device(),
+        bytes,
+    }
+}
+
+/// The device of an in-force row; the rows have no device of their own, the column needs one.
+#[expect(
+    clippy::expect_used,
+    reason = "a constant that keeps to the grammar; tested"
+)]
+fn in_force_device() -> DeviceId {
+    DeviceId::parse("in-force").expect("an id by its grammar")
+}

@@ -1,0 +1,170 @@
+//! What the pipeline holds in memory, a function of the log and nothing else.
+
+use std::collections::{BTreeMap, HashMap};
+
+use stencil_protocol::id::{Boot, DeviceId, TenantId};
+use stencil_protocol::ledger::BootLedger;
+use stencil_store::{Loaded, RuleState};
+
+use super::changes::DeviceKey;
+use super::rules::{InForce, Rules};
+use crate::PipelineOptions;
+
+/// Ledgers, newest times and rules of all tenants.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(super) bounds: PipelineOptions,
+    pub(super) max_rules: usize,
+    devices: HashMap<DeviceKey, Device>,
+    rules: HashMap<TenantId, Rules>,
+}
+
+/// What is held of one device.
+#[derive(Debug, Default)]
+pub(super) struct Device {
+    /// The newest boots' ledgers.
+    pub(super) boots: BTreeMap<Boot, BootLedger>,
+    /// Whether the store has older boots than these.
+    pub(super) older_boots: bool,
+    /// The newest event time of each name.
+    pub(super) newest: HashMap<String, i64>,
+}
+
+impl State {
+    /// An empty state: that of a new hub.
+    pub(crate) fn new(bounds: PipelineOptions, max_rules: usize) -> Self {
+        Self {
+            bounds,
+            max_rules,
+            devices: HashMap::new(),
+            rules: HashMap::new(),
+        }
+    }
+
+    /// The state as of the last commit, without rules ([`State::restore_rules`]).
+    pub(crate) fn load(bounds: PipelineOptions, max_rules: usize, loaded: &Loaded) -> Self {
+        let mut state = Self::new(bounds, max_rules);
+        for (tenant, device, boot, ledger) in &loaded.ledgers {
+            let device = state
+                .devices
+                .entry((tenant.clone(), device.clone()))
+                .or_default();
+            device.boots.insert(*boot, ledger.clone());
+        }
+        for device in state.devices.values_mut() {
+            device.older_boots = device.boots.len() >= state.bounds.max_boots;
+        }
+        for twin in &loaded.twins {
+            let key = (twin.tenant.clone(), twin.device.clone());
+            let device = state.devices.entry(key).or_default();
+            device.newest.insert(twin.name.clone(), twin.time_us);
+        }
+        state
+    }
+
+    /// Puts the rules in force that were so at the last commit, with their states. Returns how
+    /// many of the saved states could not be read (those devices start afresh).
+    pub(crate) fn restore_rules(&mut self, in_force: Vec<InForce>, saved: &[RuleState]) -> usize {
+        for one in in_force {
+            let max_rules = self.max_rules;
+            self.rules
+                .entry(one.tenant.clone())
+                .or_insert_with(|| Rules::new(max_rules))
+                .restore_rule(one);
+        }
+        let mut unreadable = 0;
+        for state in saved {
+            if let Some(rules) = self.rules.get_mut(&state.tenant) {
+                unreadable += usize::from(!rules.restore_state(state));
+            }
+        }
+        unreadable
+    }
+
+    /// The device, made at its first word; `None` when there are as many as are allowed.
+    pub(super) fn device(&mut self, key: &DeviceKey) -> Option<&mut Device> {
+        if !self.devices.contains_key(key) {
+            if self.devices.len() >= self.bounds.max_devices {
+                return None;
+            }
+            self.devices.insert(key.clone(), Device::default());
+        }
+        self.devices.get_mut(key)
+    }
+
+    /// The device, if it is known.
+    pub(super) fn known_device(&self, key: &DeviceKey) -> Option<&Device> {
+        self.devices.get(key)
+    }
+
+    /// The rules of a tenant.
+    pub(super) fn rules(&mut self, tenant: &TenantId) -> &mut Rules {
+        let max_rules = self.max_rules;
+        self.rules
+            .entry(tenant.clone())
+            .or_insert_with(|| Rules::new(max_rules))
+    }
+
+    /// The rules of a tenant, if it has any.
+    pub(super) fn known_rules(&mut self, tenant: &TenantId) -> Option<&mut Rules> {
+        self.rules.get_mut(tenant)
+    }
+
+    /// The version in force of each workflow of each tenant.
+    pub(crate) fn in_force(&self) -> impl Iterator<Item = (&TenantId, &str, u32)> {
+        self.rules.iter().flat_map(|(tenant, rules)| {
+            rules
+                .in_force()
+                .map(move |(workflow, version)| (tenant, workflow, version))
+        })
+    }
+
+    /// A ledger as it is committed.
+    pub(super) fn ledger_row(
+        &self,
+        key: &(TenantId, DeviceId, Boot),
+    ) -> Option<(TenantId, DeviceId, Boot, BootLedger)> {
+        let (tenant, device, boot) = key;
+        let held = self.devices.get(&(tenant.clone(), device.clone()))?;
+        let ledger = held.boots.get(boot)?.clone();
+        Some((tenant.clone(), device.clone(), *boot, ledger))
+    }
+
+    /// Adds the changed states of a tenant's rules to a commit.
+    pub(super) fn save_rules(&mut self, tenant: &TenantId, out: &mut Vec<RuleState>) {
+        if let Some(rules) = self.rules.get_mut(tenant) {
+            rules.save(tenant, out);
+        }
+    }
+
+    /// Lets go of the oldest boots, beyond the bound, of the devices whose ledgers were committed;
+    /// the store has them. To be called after the commit, never before.
+    pub(crate) fn trim(&mut self, committed: &[(TenantId, DeviceId, Boot, BootLedger)]) {
+        for (tenant, device, _, _) in committed {
+            let Some(held) = self.devices.get_mut(&(tenant.clone(), device.clone())) else {
+                continue;
+            };
+            while held.boots.len() > self.bounds.max_boots {
+                held.boots.pop_first();
+                held.older_boots = true;
+            }
+        }
+    }
+
+    /// How many devices are known.
+    pub(crate) fn devices(&self) -> usize {
+        self.devices.len()
+    }
+}
+
+impl Device {
+    /// Whether the ledger of `boot` may be in the store but is not at hand.
+    pub(super) fn must_fetch(&self, boot: Boot) -> bool {
+        self.older_boots
+            && !self.boots.contains_key(&boot)
+            && self
+                .boots
+                .first_key_value()
+                .is_none_or(|(oldest, _)| boot < *oldest)
+    }
+}

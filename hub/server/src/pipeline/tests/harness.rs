@@ -1,0 +1,373 @@
+//! A pipeline over a store in memory.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use stencil_protocol::batch::{DropReason, PreviousBoot};
+use stencil_protocol::id::{Boot, DeviceId, GatewayId, Seq, TenantId};
+use stencil_protocol::ledger::BootLedger;
+use stencil_protocol::topic::Topic;
+use stencil_store::{Commit, Loaded, Quarantined, RuleState, RunId, Trigger, TwinUpdate};
+use stencil_workflow::definition;
+
+use super::super::changes::Changes;
+use super::super::decode::Message;
+use super::super::known::{Known, Questions};
+use super::super::origin::Origin;
+use super::super::rules::{self, InForce};
+use super::super::{State, apply};
+use crate::ingest::{Activation, Body, Publication, Record, Transport};
+use crate::{PipelineOptions, Principal, Role};
+
+pub(super) const RECEIVED_US: i64 = 1_700_000_000_000_000;
+const MAX_RULES: usize = 16;
+
+/// A log record with what it needs to live.
+#[derive(Debug, Clone)]
+pub(super) enum Entry {
+    Publish {
+        from: Role,
+        topic: String,
+        payload: Vec<u8>,
+    },
+    Activate {
+        workflow: String,
+        version: Option<u32>,
+    },
+}
+
+/// What survives a kill.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Disk {
+    pub(super) next: usize,
+    pub(super) ledgers: BTreeMap<(DeviceId, Boot), BootLedger>,
+    pub(super) twins: BTreeMap<(DeviceId, String), TwinUpdate>,
+    pub(super) points: Vec<stencil_store::Point>,
+    pub(super) rule_states: BTreeMap<(String, DeviceId), RuleState>,
+    pub(super) triggers: BTreeMap<RunId, Trigger>,
+    pub(super) quarantined: Vec<Quarantined>,
+}
+
+/// A pipeline that works through a log.
+pub(super) struct Harness {
+    pub(super) bounds: PipelineOptions,
+    definitions: HashMap<(String, u32), String>,
+    log: Vec<Vec<u8>>,
+    pub(super) disk: Disk,
+    state: State,
+    changes: Changes,
+    next: usize,
+}
+
+pub(super) fn tenant() -> TenantId {
+    TenantId::parse("acme").unwrap()
+}
+
+pub(super) fn device(name: &str) -> DeviceId {
+    DeviceId::parse(name).unwrap()
+}
+
+pub(super) fn gateway() -> Role {
+    Role::Gateway(GatewayId::parse("gw-1").unwrap())
+}
+
+impl Harness {
+    pub(super) fn new(log: &[Entry]) -> Self {
+        Self::with(log, PipelineOptions::default(), &[])
+    }
+
+    pub(super) fn with(log: &[Entry], bounds: PipelineOptions, definitions: &[&str]) -> Self {
+        let definitions = definitions
+            .iter()
+            .map(|yaml| {
+                let definition = definition::parse(yaml).unwrap();
+                ((definition.id, definition.version), (*yaml).to_owned())
+            })
+            .collect();
+        let mut harness = Self {
+            state: State::new(bounds.clone(), MAX_RULES),
+            bounds,
+            definitions,
+            log: Vec::new(),
+            disk: Disk::default(),
+            changes: Changes::default(),
+            next: 0,
+        };
+        for entry in log {
+            harness.append(entry);
+        }
+        harness
+    }
+
+    pub(super) fn append(&mut self, entry: &Entry) {
+        let mut bytes = Vec::new();
+        let body = match entry {
+            Entry::Publish {
+                from,
+                topic,
+                payload,
+            } => Body::Publication(Publication {
+                from: Principal {
+                    tenant: tenant(),
+                    role: from.clone(),
+                },
+                transport: Transport::Tls {
+                    group: "X25519MLKEM768",
+                    post_quantum: true,
+                },
+                link_suite: None,
+                topic,
+                payload,
+            }),
+            Entry::Activate { workflow, version } => Body::Activation(Activation {
+                tenant: tenant(),
+                workflow,
+                version: *version,
+            }),
+        };
+        Record {
+            received_us: RECEIVED_US,
+            body,
+        }
+        .encode_into(&mut bytes);
+        self.log.push(bytes);
+    }
+
+    /// Applies the next `records` records without a commit.
+    pub(super) fn apply(&mut self, records: usize) {
+        for _ in 0..records {
+            let Some(bytes) = self.log.get(self.next).cloned() else {
+                return;
+            };
+            self.one(&bytes, self.next as u64);
+            self.next += 1;
+        }
+    }
+
+    /// Applies what is left and commits.
+    pub(super) fn finish(&mut self) -> &Disk {
+        self.apply(usize::MAX.min(self.log.len()));
+        self.commit();
+        &self.disk
+    }
+
+    pub(super) fn commit(&mut self) {
+        let changes = std::mem::take(&mut self.changes);
+        let (commit, _) = changes.into_commit(&mut self.state, self.next as u64);
+        self.state.trim(&commit.ledgers);
+        self.disk.take(commit, self.next);
+    }
+
+    /// Forgets what was not committed, and goes on from the disk.
+    pub(super) fn kill(&mut self) {
+        let disk = &self.disk;
+        let loaded = Loaded {
+            position: disk.next as u64,
+            ledgers: newest_boots(disk, self.bounds.max_boots),
+            rule_states: disk.rule_states.values().cloned().collect(),
+            twins: disk.twins.values().cloned().collect(),
+        };
+        let mut state = State::load(self.bounds.clone(), MAX_RULES, &loaded);
+        let (rows, saved) = rules::split(loaded.rule_states);
+        let in_force = rows
+            .into_iter()
+            .map(|(tenant, workflow, row)| InForce {
+                tenant,
+                definition: Arc::new(self.definition(&workflow, row.version)),
+                since: row.since,
+            })
+            .collect();
+        assert_eq!(state.restore_rules(in_force, &saved), 0);
+        self.state = state;
+        self.changes = Changes::default();
+        self.next = disk.next;
+    }
+
+    fn definition(&self, workflow: &str, version: u32) -> definition::Definition {
+        definition::parse(&self.definitions[&(workflow.to_owned(), version)]).unwrap()
+    }
+
+    fn one(&mut self, bytes: &[u8], position: u64) {
+        let record = Record::decode(bytes).unwrap();
+        match record.body {
+            Body::Publication(publication) => {
+                let origin = Origin::new(&publication, record.received_us, position);
+                let message = Message::decode(&publication, record.received_us);
+                let questions = Questions::of(&origin, &message, &self.state, &self.changes);
+                let known = self.answer(message.device(), &questions);
+                apply::publication(&origin, &message, known, &mut self.state, &mut self.changes);
+            }
+            Body::Activation(activation) => {
+                let definition = activation
+                    .version
+                    .map(|version| self.definition(activation.workflow, version));
+                let known = Known {
+                    definition,
+                    ..Known::default()
+                };
+                apply::activation(
+                    &activation,
+                    position,
+                    known,
+                    &mut self.state,
+                    &mut self.changes,
+                );
+            }
+        }
+    }
+
+    fn answer(&self, device: Option<&DeviceId>, questions: &Questions) -> Known {
+        let mut known = Known::default();
+        let Some(device) = device else { return known };
+        for boot in &questions.boots {
+            if let Some(ledger) = self.disk.ledgers.get(&(device.clone(), *boot)) {
+                known.ledgers.push((*boot, ledger.clone()));
+            }
+        }
+        for (name, time_us) in &questions.points {
+            let held = |point: &&stencil_store::Point| {
+                point.device == *device && point.name == *name && point.time_us == *time_us
+            };
+            if self.disk.points.iter().any(|point| held(&point)) {
+                known.points.insert((name.clone(), *time_us));
+            }
+        }
+        known
+    }
+}
+
+impl Disk {
+    fn take(&mut self, commit: Commit, next: usize) {
+        self.next = next;
+        for (_, device, boot, ledger) in commit.ledgers {
+            self.ledgers.insert((device, boot), ledger);
+        }
+        for twin in commit.twins {
+            let key = (twin.device.clone(), twin.name.clone());
+            if self
+                .twins
+                .get(&key)
+                .is_none_or(|held| held.time_us <= twin.time_us)
+            {
+                self.twins.insert(key, twin);
+            }
+        }
+        self.points.extend(commit.points);
+        for state in commit.rule_states {
+            let key = (state.workflow.clone(), state.device.clone());
+            if state.bytes.is_empty() {
+                self.rule_states.remove(&key);
+            } else {
+                self.rule_states.insert(key, state);
+            }
+        }
+        for trigger in commit.triggers {
+            self.triggers.entry(trigger.run).or_insert(trigger);
+        }
+        self.quarantined.extend(commit.quarantined);
+    }
+
+    /// Dropped numbers of a boot for a reason.
+    pub(super) fn dropped(&self, device: &DeviceId, boot: u32, reason: DropReason) -> Vec<u64> {
+        self.ledgers[&(device.clone(), Boot(boot))]
+            .dropped
+            .get(&reason)
+            .map(|numbers| numbers.iter().flatten().collect())
+            .unwrap_or_default()
+    }
+}
+
+fn newest_boots(disk: &Disk, max: usize) -> Vec<(TenantId, DeviceId, Boot, BootLedger)> {
+    let mut by_device: BTreeMap<&DeviceId, Vec<(Boot, &BootLedger)>> = BTreeMap::new();
+    for ((device, boot), ledger) in &disk.ledgers {
+        by_device.entry(device).or_default().push((*boot, ledger));
+    }
+    let newest = by_device.into_iter().flat_map(|(device, boots)| {
+        let skip = boots.len().saturating_sub(max);
+        boots
+            .into_iter()
+            .skip(skip)
+            .map(move |(boot, ledger)| (device, boot, ledger))
+    });
+    newest
+        .map(|(device, boot, ledger)| (tenant(), device.clone(), boot, ledger.clone()))
+        .collect()
+}
+
+/// A sample as it is written into a batch.
+#[derive(Debug, Clone)]
+pub(super) enum Item {
+    Number(&'static str, i64, f64),
+    /// A value that no sample may have.
+    Null(i64),
+}
+
+/// A batch by its documented form, so that it may also break the rules.
+pub(super) fn batch(
+    boot: u32,
+    first: u64,
+    last_given: u64,
+    previous: Option<PreviousBoot>,
+    items: &[Item],
+) -> Vec<u8> {
+    let mut e = minicbor::Encoder::new(Vec::new());
+    let fields = 3 + u64::from(previous.is_some()) + 1 + u64::from(!items.is_empty());
+    e.map(fields).unwrap();
+    e.u8(0).unwrap().u32(boot).unwrap();
+    e.u8(1).unwrap().u64(first).unwrap();
+    e.u8(2).unwrap().u64(last_given).unwrap();
+    if let Some(previous) = previous {
+        e.u8(3)
+            .unwrap()
+            .array(3)
+            .unwrap()
+            .u32(previous.boot.0)
+            .unwrap();
+        e.u64(previous.last.0)
+            .unwrap()
+            .u64(previous.acked.0)
+            .unwrap();
+    }
+    if !items.is_empty() {
+        e.u8(5).unwrap().i64(0).unwrap();
+    }
+    e.u8(6).unwrap().array(items.len() as u64).unwrap();
+    for item in items {
+        e.array(3).unwrap();
+        match item {
+            Item::Number(name, time_us, value) => {
+                e.str(name)
+                    .unwrap()
+                    .i64(*time_us)
+                    .unwrap()
+                    .f64(*value)
+                    .unwrap();
+            }
+            Item::Null(time_us) => {
+                e.str("broken")
+                    .unwrap()
+                    .i64(*time_us)
+                    .unwrap()
+                    .null()
+                    .unwrap();
+            }
+        }
+    }
+    e.into_writer()
+}
+
+pub(super) fn publish_batch(device: &DeviceId, payload: Vec<u8>) -> Entry {
+    Entry::Publish {
+        from: gateway(),
+        topic: Topic::Batch(device.clone()).to_string(),
+        payload,
+    }
+}
+
+pub(super) fn previous(boot: u32, last: u64, acked: u64) -> PreviousBoot {
+    PreviousBoot {
+        boot: Boot(boot),
+        last: Seq(last),
+        acked: Seq(acked),
+    }
+}

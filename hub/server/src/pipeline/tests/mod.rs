@@ -1,0 +1,6 @@
+//! The pure middle of the pipeline, with a store in memory, killed and restarted at will.
+
+mod harness;
+mod interleaving;
+mod rejected;
+mod replay;

@@ -1,0 +1,127 @@
+//! From a credential to a peer: a certificate of the fleet authority, or a device's token.
+
+use std::sync::Arc;
+
+use stencil_crypto::authority::Subject;
+use stencil_mqtt::{Connect, Policy, Refused, RefusedCode, Transport};
+use stencil_protocol::id::{DeviceId, GatewayId, TenantId};
+use stencil_store::{Tenancy, TokenKind};
+
+use super::permission;
+use crate::{Principal, Role};
+
+/// A peer with the namespace of its MQTT session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Peer {
+    /// Who it is.
+    pub principal: Principal,
+    /// Client ids, subscriptions and retained messages are kept apart by this. One a credential,
+    /// not one a tenant: nobody may end another's session by taking its client id.
+    namespace: Arc<str>,
+}
+
+impl Peer {
+    /// The peer for a principal.
+    #[must_use]
+    pub(crate) fn new(principal: Principal) -> Self {
+        let namespace = namespace(&principal);
+        Self {
+            principal,
+            namespace,
+        }
+    }
+}
+
+/// The namespace of a principal's session, where its commands are published.
+pub(crate) fn namespace(principal: &Principal) -> Arc<str> {
+    Arc::from(principal.to_string())
+}
+
+/// The hub's answer to who may connect.
+pub(crate) struct HubPolicy {
+    tenancy: Arc<dyn Tenancy>,
+}
+
+impl HubPolicy {
+    /// A policy over the store's tenants and tokens.
+    pub(crate) fn new(tenancy: Arc<dyn Tenancy>) -> Self {
+        Self { tenancy }
+    }
+
+    async fn by_token(&self, connect: &Connect<'_>) -> Result<Principal, Refused> {
+        let Some(token) = connect.username.filter(|name| !name.is_empty()) else {
+            return Err(refused(
+                "no client certificate and no user name: a device's token goes into the user name",
+            ));
+        };
+        match self.tenancy.verify_token(token).await {
+            Ok(Some(owner)) => match owner.kind {
+                TokenKind::Device { device } => Ok(Principal {
+                    tenant: owner.tenant,
+                    role: Role::Token(device),
+                }),
+                TokenKind::Api { .. } => Err(refused(
+                    "the user name is an API token, which is for HTTP; make a device token",
+                )),
+            },
+            Ok(None) => Err(refused(
+                "the user name is no token of this hub, or it was revoked",
+            )),
+            Err(error) => Err(Refused::new(
+                RefusedCode::Unavailable,
+                format!("the store: {error}"),
+            )),
+        }
+    }
+}
+
+impl Policy for HubPolicy {
+    type Principal = Peer;
+
+    async fn authenticate(&self, connect: &Connect<'_>) -> Result<Peer, Refused> {
+        let certificate = match connect.transport {
+            Transport::Tls {
+                certificate: Some(der),
+                ..
+            } => Some(der),
+            _ => None,
+        };
+        let principal = match certificate {
+            Some(der) => by_certificate(der)?,
+            None => self.by_token(connect).await?,
+        };
+        Ok(Peer::new(principal))
+    }
+
+    fn namespace<'a>(&self, peer: &'a Peer) -> &'a str {
+        &peer.namespace
+    }
+
+    fn may_publish(&self, peer: &Peer, topic: &str) -> bool {
+        permission::may_publish(&peer.principal, topic)
+    }
+
+    fn may_subscribe(&self, peer: &Peer, filter: &str) -> bool {
+        permission::may_subscribe(&peer.principal, filter)
+    }
+}
+
+/// The certificate was verified against the authority in the handshake; here it says whose it is.
+fn by_certificate(der: &[u8]) -> Result<Principal, Refused> {
+    let subject = Subject::of(der).map_err(|error| refused(format!("certificate: {error}")))?;
+    let of = |error: stencil_protocol::id::Error| refused(format!("certificate: {error}"));
+    match subject {
+        Subject::Gateway { tenant, gateway } => Ok(Principal {
+            tenant: TenantId::parse(&tenant).map_err(of)?,
+            role: Role::Gateway(GatewayId::parse(&gateway).map_err(of)?),
+        }),
+        Subject::Device { tenant, device } => Ok(Principal {
+            tenant: TenantId::parse(&tenant).map_err(of)?,
+            role: Role::Device(DeviceId::parse(&device).map_err(of)?),
+        }),
+    }
+}
+
+fn refused(why: impl Into<String>) -> Refused {
+    Refused::new(RefusedCode::Credentials, why)
+}

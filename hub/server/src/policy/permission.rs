@@ -1,0 +1,109 @@
+//! Which topics a peer may publish on and subscribe to: a device speaks for itself, a gateway for
+//! the devices of its tenant, and each hears its own commands only.
+
+use stencil_protocol::topic::Topic;
+
+use crate::{Principal, Role};
+
+/// Whether `principal` may publish on `topic`.
+pub(super) fn may_publish(principal: &Principal, topic: &str) -> bool {
+    let Ok(topic) = Topic::parse(topic) else {
+        return false;
+    };
+    match (&principal.role, topic) {
+        (
+            Role::Gateway(_),
+            Topic::Batch(_) | Topic::Status(_) | Topic::Loss(_) | Topic::Link(_),
+        ) => true,
+        // What a link was like, and what a spool lost, is for a gateway to say.
+        (Role::Device(own) | Role::Token(own), Topic::Batch(device) | Topic::Status(device)) => {
+            *own == device
+        }
+        (Role::Device(_) | Role::Token(_), Topic::ForeignTelemetry) => true,
+        _ => false,
+    }
+}
+
+/// Whether `principal` may subscribe to `filter`. Wildcards are for no one: each has exactly one
+/// topic to hear.
+pub(super) fn may_subscribe(principal: &Principal, filter: &str) -> bool {
+    match (&principal.role, Topic::parse(filter)) {
+        (Role::Gateway(own), Ok(Topic::GatewayCommand(gateway))) => *own == gateway,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use stencil_protocol::id::{DeviceId, GatewayId, TenantId};
+
+    use super::*;
+
+    fn peer(role: Role) -> Principal {
+        Principal {
+            tenant: TenantId::parse("acme").unwrap(),
+            role,
+        }
+    }
+
+    fn gateway() -> Principal {
+        peer(Role::Gateway(GatewayId::parse("gw-1").unwrap()))
+    }
+
+    fn device() -> Principal {
+        peer(Role::Device(DeviceId::parse("freezer-1").unwrap()))
+    }
+
+    fn token() -> Principal {
+        peer(Role::Token(DeviceId::parse("freezer-1").unwrap()))
+    }
+
+    #[test]
+    fn a_gateway_speaks_for_any_device_and_never_as_the_hub() {
+        for topic in ["batch", "status", "loss", "link"] {
+            assert!(
+                may_publish(&gateway(), &format!("stencil/v1/d/any-device/{topic}")),
+                "{topic}"
+            );
+        }
+        for topic in [
+            "stencil/v1/g/gw-1/command",
+            "stencil/v1/g/gw-2/command",
+            "v1/devices/me/telemetry",
+            "stencil/v1/d/a/b/batch",
+            "stencil/v2/d/a/batch",
+            "acme/stencil/v1/d/a/batch",
+            "",
+        ] {
+            assert!(!may_publish(&gateway(), topic), "{topic}");
+        }
+    }
+
+    #[test]
+    fn a_device_speaks_for_itself_only() {
+        for principal in [device(), token()] {
+            assert!(may_publish(&principal, "stencil/v1/d/freezer-1/batch"));
+            assert!(may_publish(&principal, "stencil/v1/d/freezer-1/status"));
+            assert!(may_publish(&principal, "v1/devices/me/telemetry"));
+            assert!(!may_publish(&principal, "stencil/v1/d/freezer-2/batch"));
+            assert!(!may_publish(&principal, "stencil/v1/d/freezer-1/loss"));
+            assert!(!may_publish(&principal, "stencil/v1/d/freezer-1/link"));
+        }
+    }
+
+    #[test]
+    fn each_hears_its_own_commands_only() {
+        assert!(may_subscribe(&gateway(), "stencil/v1/g/gw-1/command"));
+        for filter in [
+            "stencil/v1/g/gw-2/command",
+            "stencil/v1/g/+/command",
+            "stencil/#",
+            "#",
+            "$SYS/#",
+        ] {
+            assert!(!may_subscribe(&gateway(), filter), "{filter}");
+            assert!(!may_subscribe(&device(), filter), "{filter}");
+            assert!(!may_subscribe(&token(), filter), "{filter}");
+        }
+    }
+}

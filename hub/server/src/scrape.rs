@@ -1,0 +1,102 @@
+//! Counters of the parts that the hub is made of, for a scrape.
+
+use std::fmt::Write as _;
+
+use stencil_log::{Health, Log};
+
+use crate::metrics::line;
+
+/// Appends the endpoint's and the log's figures.
+pub(crate) fn render(mqtt: &stencil_mqtt::Metrics, log: &Log, out: &mut String) {
+    let counters = [
+        (
+            "mqtt_accepted_connections_total",
+            "sockets accepted",
+            mqtt.accepted,
+        ),
+        (
+            "mqtt_over_capacity_total",
+            "sockets closed at a connection bound",
+            mqtt.over_capacity,
+        ),
+        (
+            "mqtt_refused_clients_total",
+            "clients not let in",
+            mqtt.refused,
+        ),
+        (
+            "mqtt_protocol_errors_total",
+            "connections closed as malformed",
+            mqtt.protocol_errors,
+        ),
+        (
+            "mqtt_publishes_in_total",
+            "publishes taken",
+            mqtt.publishes_in,
+        ),
+        (
+            "mqtt_publish_in_bytes_total",
+            "payload bytes of these",
+            mqtt.publish_bytes_in,
+        ),
+        (
+            "mqtt_publishes_refused_total",
+            "publishes on topics not allowed",
+            mqtt.publishes_refused,
+        ),
+        (
+            "mqtt_acknowledged_publishes_total",
+            "PUBACKs sent after commit",
+            mqtt.acknowledged,
+        ),
+        (
+            "mqtt_publishes_out_total",
+            "publishes sent",
+            mqtt.publishes_out,
+        ),
+        (
+            "mqtt_queue_full_total",
+            "publishes dropped at a full queue",
+            mqtt.queue_full,
+        ),
+    ];
+    for (name, help, value) in counters {
+        line(out, name, help, "counter", value);
+    }
+    line(
+        out,
+        "mqtt_connections_count",
+        "sockets open",
+        "gauge",
+        mqtt.connections as u64,
+    );
+    let name = "stencil_hub_mqtt_tls_refused_total";
+    // Writing to a String cannot fail.
+    let _ = writeln!(out, "# HELP {name} TLS handshakes that failed, by reason");
+    let _ = writeln!(out, "# TYPE {name} counter");
+    for (reason, count) in &mqtt.tls_refused {
+        let _ = writeln!(out, "{name}{{reason=\"{reason}\"}} {count}");
+    }
+    line(
+        out,
+        "log_bytes",
+        "bytes of the ingest log",
+        "gauge",
+        log.bytes(),
+    );
+    line(
+        out,
+        "log_end_bytes",
+        "end of the ingest log",
+        "gauge",
+        log.end().0,
+    );
+    let healthy = u64::from(log.health() == Health::Ok);
+    line(
+        out,
+        "log_healthy_count",
+        "1 if the ingest log takes and keeps records",
+        "gauge",
+        healthy,
+    );
+}
