@@ -22,6 +22,7 @@
 //! # Ok(()) }
 //! ```
 
+mod key;
 mod root;
 mod subject;
 mod validity;

@@ -12,7 +12,9 @@
 //!
 //! `Strict` is for everything between our own parts. `Prefer` is an explicit setting
 //! of one listener, or of calls to systems of others; what came out is recorded
-//! ([`Negotiated`]) and shown, never called post-quantum when it isn't.
+//! ([`Negotiated`]) and shown, never called post-quantum when it isn't. Between groups
+//! that both sides know the client's order decides: a client that puts X25519 before
+//! the hybrid gets X25519 from a `Prefer` listener.
 //!
 //! ```
 //! use stencil_crypto::authority::Authority;

@@ -1,3 +1,4 @@
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,8 +10,9 @@ use rcgen::{
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use x509_parser::prelude::{FromDer, X509Certificate};
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
+use super::key::RootKey;
 use super::{Error, Validity};
 use crate::{keyfile, rng};
 
@@ -48,12 +50,21 @@ impl Algorithm {
     }
 }
 
+impl fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::MlDsa65 => "ML-DSA-65",
+            Self::EcdsaP256 => "ECDSA P-256",
+        })
+    }
+}
+
 /// A root certificate and its key.
 pub(super) struct Root {
     pub(super) algorithm: Algorithm,
     pub(super) pem: String,
     pub(super) validity: Validity,
-    pub(super) issuer: Issuer<'static, KeyPair>,
+    pub(super) issuer: Issuer<'static, RootKey>,
 }
 
 impl Root {
@@ -63,7 +74,15 @@ impl Root {
         name: &str,
         validity: Validity,
     ) -> Result<Self, Error> {
-        let key = KeyPair::generate_for(algorithm.signature())?;
+        let mut fresh = KeyPair::generate_for(algorithm.signature())?;
+        let key_pem = Zeroizing::new(fresh.serialize_pem());
+        fresh.zeroize();
+        let path = algorithm.certificate_path(dir);
+        // Used as it will be when it is read back.
+        let key = RootKey::from_pem(algorithm, &key_pem).map_err(|why| Error::Root {
+            path: path.clone(),
+            why,
+        })?;
         let mut params = CertificateParams::default();
         set_validity(&mut params, validity);
         params.serial_number = Some(serial());
@@ -79,11 +98,8 @@ impl Root {
             .push(DnType::CommonName, common_name);
         let pem = params.self_signed(&key)?.pem();
         // The key first: a root without its key would be an authority that can't be opened.
-        keyfile::write(
-            algorithm.key_path(dir),
-            Zeroizing::new(key.serialize_pem()).as_bytes(),
-        )?;
-        keyfile::write_public(algorithm.certificate_path(dir), pem.as_bytes())?;
+        keyfile::write(algorithm.key_path(dir), key_pem.as_bytes())?;
+        keyfile::write_public(path, pem.as_bytes())?;
         Ok(Self {
             algorithm,
             pem,
@@ -100,15 +116,11 @@ impl Root {
         };
         let key_pem = keyfile::read_text(algorithm.key_path(dir))?;
         let pem = keyfile::read_public_text(&path)?;
-        let key = KeyPair::from_pem(&key_pem)
-            .map_err(|error| wrong(format!("its key is unusable: {error}")))?;
+        let key = RootKey::from_pem(algorithm, &key_pem).map_err(&wrong)?;
         let der = CertificateDer::from_pem_slice(pem.as_bytes())
             .map_err(|error| wrong(format!("not a certificate in PEM: {error}")))?;
         let (_, certificate) = X509Certificate::from_der(&der)
             .map_err(|error| wrong(format!("malformed certificate: {error}")))?;
-        if !key.is_compatible(algorithm.signature()) {
-            return Err(wrong(format!("its key is not for {algorithm:?}")));
-        }
         if certificate.public_key().raw != key.subject_public_key_info() {
             return Err(wrong("its key belongs to another certificate".to_owned()));
         }
