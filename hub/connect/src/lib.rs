@@ -1,1 +1,28 @@
-//! Connectors: content, webhooks, device commands.
+//! Connectors: what workflows do to the world.
+//!
+//! [`Connectors`] performs the effects of `stencil_workflow`:
+//!
+//! | effect | by | once a key through |
+//! |---|---|---|
+//! | `content.upsert`, `content.publish` | the built-in content store | the effect key beside the write |
+//! | `webhook.post` | an HTTP POST, [Standard Webhooks] | `Idempotency-Key` = `webhook-id` = effect key; the receiver de-duplicates |
+//! | `device.command` | the store's queue of commands | a command id derived from the effect key; the device de-duplicates |
+//!
+//! A webhook goes where the tenant says, from inside of the operator's network:
+//! so it goes to public addresses only, unless a setting allows others
+//! ([`webhook::Options`]). The check is made on the address that is connected
+//! to, not on the name. Redirects and proxies are not followed, and of an
+//! answer a bounded part is read.
+//!
+//! [Standard Webhooks]: https://www.standardwebhooks.com
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+mod connectors;
+mod content;
+mod device_command;
+mod secret;
+pub mod webhook;
+
+pub use connectors::{Connectors, Error, Options, SecretFile};
+pub use secret::{Secret, Secrets};

@@ -11,7 +11,7 @@ use stencil_store::{RunId, Trigger};
 use crate::definition::Definition;
 
 /// The fields of `event` in templates.
-pub const FIELDS: &[&str] = &[
+pub(crate) const FIELDS: &[&str] = &[
     "tenant", "device", "name", "value", "unit", "time_us", "since_us", "boot", "seq",
 ];
 

@@ -1,0 +1,313 @@
+//! Working on one claimed run, as far as it goes now.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use stencil_store::{Claim, Outcome, Progress, Run};
+
+use super::Shared;
+use super::definitions::Missing;
+use crate::definition::Definition;
+use crate::effect::{Effect, Failure, Performed, Request};
+use crate::event::effect_key;
+use crate::template::Scope;
+use crate::transition::{self, Next, Times, Transition};
+
+/// Works on a run until it ends, sleeps or waits, or the claim is lost.
+pub(super) async fn work(shared: Arc<Shared>, claim: Claim) {
+    let _counted = Counted::new(&shared.counters.in_flight);
+    let lease_until_us = claim.lease_until_us;
+    let mut working = Working {
+        shared: &shared,
+        claim,
+        lease_until_us,
+    };
+    working.go().await;
+}
+
+struct Working<'a> {
+    shared: &'a Shared,
+    claim: Claim,
+    lease_until_us: i64,
+}
+
+/// Whether to go on with a run.
+#[derive(PartialEq, Eq)]
+enum Then {
+    GoOn,
+    Leave,
+}
+
+impl Working<'_> {
+    async fn go(&mut self) {
+        let workflows = &*self.shared.parts.workflows;
+        let definition = match self.shared.definitions.of(&self.claim.run, workflows).await {
+            Ok(definition) => definition,
+            Err(Missing::Store(error)) => {
+                // The claim ends by itself.
+                self.shared.store_failed("read a definition", &error, 0);
+                return;
+            }
+            Err(Missing::Unusable(why)) => {
+                let now_us = self.now_us();
+                let outcome = transition::broken(&mut self.claim.run, &why, now_us);
+                self.record(&outcome).await;
+                return;
+            }
+        };
+        while self.turn(&definition).await == Then::GoOn {}
+    }
+
+    /// One transition: something is done, and recorded.
+    async fn turn(&mut self, definition: &Definition) -> Then {
+        let started_us = self.now_us();
+        let transition = match transition::next(definition, &self.claim.run, started_us) {
+            Next::Perform { index, attempt } => {
+                match self.perform(definition, index, attempt, started_us).await {
+                    Some(transition) => transition,
+                    None => return Then::Leave,
+                }
+            }
+            Next::Settle { index, command } => {
+                let effects = &self.shared.parts.effects;
+                let result = effects.settle(&self.claim.run.tenant, &command).await;
+                let now_us = self.now_us();
+                let again_us =
+                    now_us.saturating_add(i64::from(self.shared.options.waiting_ms.max(1)) * 1_000);
+                let run = &mut self.claim.run;
+                transition::settled(definition, run, index, result, now_us, again_us)
+            }
+            Next::Sleep { until_us } => {
+                let outcome = transition::put_back(&self.claim.run, until_us);
+                Transition {
+                    outcome,
+                    goes_on: false,
+                }
+            }
+            Next::End => {
+                let outcome = transition::ended(&mut self.claim.run, started_us);
+                Transition {
+                    outcome,
+                    goes_on: false,
+                }
+            }
+        };
+        self.finish(transition).await
+    }
+
+    /// Records a transition; says whether there is more to do at once.
+    async fn finish(&mut self, transition: Transition) -> Then {
+        let Transition {
+            mut outcome,
+            goes_on,
+        } = transition;
+        let lease_until_us = self.now_us().saturating_add(self.shared.options.lease_us());
+        if goes_on {
+            outcome.due_us = lease_until_us;
+        }
+        let Some(due_us) = self.record(&outcome).await else {
+            return Then::Leave;
+        };
+        if goes_on {
+            self.lease_until_us = lease_until_us;
+            return Then::GoOn;
+        }
+        if due_us <= self.now_us() {
+            // A command ended while its step was being recorded as waiting; the
+            // run is due, and is claimed again.
+            self.shared.wake.notify_one();
+        }
+        Then::Leave
+    }
+
+    /// Performs a step's effect. `None`: the claim was lost meanwhile.
+    async fn perform(
+        &mut self,
+        definition: &Definition,
+        index: usize,
+        attempt: u32,
+        started_us: i64,
+    ) -> Option<Transition> {
+        let step = definition.steps.get(index)?;
+        let result = match step.action.effect(&scope(&self.claim.run)) {
+            Ok(effect) => {
+                let key = effect_key(&self.claim.run.id, &step.id);
+                self.attempt(&effect, &key, attempt, started_us, step.timeout_us)
+                    .await?
+            }
+            Err(error) => Err(Failure::permanent(error.to_string())),
+        };
+        stencil_crashpoint::reach("workflow.after_effect");
+        let counters = &self.shared.counters;
+        match &result {
+            Ok(_) => counters.attempts_done.fetch_add(1, Ordering::Relaxed),
+            Err(failure) => {
+                let (run, step, error) = (self.claim.run.id, &step.id, &failure.message);
+                tracing::warn!(%run, %step, attempt, retryable = failure.retryable, error, "a step failed");
+                counters.attempts_failed.fetch_add(1, Ordering::Relaxed)
+            }
+        };
+        let ended_us = self.now_us();
+        let times = Times {
+            started_us,
+            ended_us,
+            again_us: self.again_us(ended_us),
+        };
+        let random = (self.shared.parts.random)();
+        let run = &mut self.claim.run;
+        Some(transition::performed(
+            definition, run, index, result, times, random,
+        ))
+    }
+
+    /// One attempt within its time, with the lease renewed as long as it takes.
+    async fn attempt(
+        &mut self,
+        effect: &Effect,
+        effect_key: &str,
+        attempt: u32,
+        started_us: i64,
+        timeout_us: i64,
+    ) -> Option<Result<Performed, Failure>> {
+        let (shared, lease_us) = (self.shared, self.shared.options.lease_us());
+        let (tenant, clock) = (self.claim.run.tenant.clone(), shared.parts.clock.clone());
+        let timeout = Duration::from_micros(u64::try_from(timeout_us).unwrap_or(0));
+        let request = Request {
+            tenant: &tenant,
+            effect_key,
+            effect,
+            attempt,
+            now_us: started_us,
+            timeout,
+        };
+        let mut performing = shared.parts.effects.perform(&request);
+        let mut timed_out = clock.sleep_until(started_us.saturating_add(timeout_us));
+        loop {
+            tokio::select! {
+                biased;
+                result = &mut performing => return Some(result),
+                () = &mut timed_out => {
+                    let message = format!("no answer within {} ms", timeout_us / 1_000);
+                    return Some(Err(Failure::retryable(message)));
+                }
+                () = clock.sleep_until(self.lease_until_us - lease_us * 2 / 3) => {
+                    let lease_until_us = self.now_us().saturating_add(lease_us);
+                    let mut outcome = transition::put_back(&self.claim.run, lease_until_us);
+                    outcome.state = Progress::Running;
+                    self.record(&outcome).await?;
+                    self.lease_until_us = lease_until_us;
+                }
+            }
+        }
+    }
+
+    /// Records an outcome; says when the run is due next. `None`: the run
+    /// ended, or the claim is lost.
+    async fn record(&self, outcome: &Outcome) -> Option<i64> {
+        const TRIES: u32 = 5;
+        const WAIT_US: i64 = 100_000;
+        let shared = self.shared;
+        for tried in 0..TRIES {
+            match shared
+                .parts
+                .runs
+                .record(&self.claim, outcome, self.now_us())
+                .await
+            {
+                Ok(due_us) => {
+                    match outcome.state {
+                        Progress::Done => shared.counters.runs_done.fetch_add(1, Ordering::Relaxed),
+                        Progress::Failed => {
+                            shared.counters.runs_failed.fetch_add(1, Ordering::Relaxed)
+                        }
+                        _ => 0,
+                    };
+                    return due_us;
+                }
+                Err(stencil_store::Error::Conflict(why)) => {
+                    shared.counters.overtaken.fetch_add(1, Ordering::Relaxed);
+                    tracing::warn!(run = %self.claim.run.id, why, "another claim has overtaken this one");
+                    return None;
+                }
+                Err(error) => {
+                    shared.store_failed("record a run", &error, 0);
+                    if !error.retryable() {
+                        return self.give_up(outcome, &error).await;
+                    }
+                    let wait_us = WAIT_US << tried;
+                    shared
+                        .parts
+                        .clock
+                        .sleep_until(self.now_us().saturating_add(wait_us))
+                        .await;
+                }
+            }
+        }
+        // The lease ends, and the effect is performed again with the same key.
+        None
+    }
+
+    /// An outcome that cannot be stored would be tried for ever: the run fails.
+    async fn give_up(&self, outcome: &Outcome, error: &stencil_store::Error) -> Option<i64> {
+        let why = format!("what it did could not be recorded: {error}");
+        let failed = Outcome {
+            state: Progress::Failed,
+            due_us: outcome.due_us,
+            error: Some(why),
+            steps: Vec::new(),
+            attempt: None,
+        };
+        match self
+            .shared
+            .parts
+            .runs
+            .record(&self.claim, &failed, self.now_us())
+            .await
+        {
+            Ok(_) => {
+                self.shared
+                    .counters
+                    .runs_failed
+                    .fetch_add(1, Ordering::Relaxed);
+            }
+            Err(error) => {
+                self.shared
+                    .store_failed("record that a run failed", &error, 0);
+            }
+        }
+        None
+    }
+
+    fn now_us(&self) -> i64 {
+        self.shared.parts.clock.now_us()
+    }
+
+    fn again_us(&self, now_us: i64) -> i64 {
+        now_us.saturating_add(i64::from(self.shared.options.waiting_ms.max(1)) * 1_000)
+    }
+}
+
+fn scope(run: &Run) -> Scope {
+    let outputs = run.steps.iter().filter(|step| step.state == Progress::Done);
+    Scope::new(
+        &run.event,
+        outputs.filter_map(|step| Some((step.id.as_str(), step.output.as_ref()?))),
+    )
+}
+
+/// Counts as long as it lives.
+struct Counted<'a>(&'a AtomicU64);
+
+impl<'a> Counted<'a> {
+    fn new(counter: &'a AtomicU64) -> Self {
+        counter.fetch_add(1, Ordering::Relaxed);
+        Self(counter)
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
