@@ -1,0 +1,344 @@
+//! One simulated device: the firmware application, its TCP link, its resets.
+
+use std::future::Future;
+use std::io;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use stencil_crypto::Psk;
+use stencil_crypto::rng::Os;
+use stencil_firmware::{
+    App, Board, Clock, Config, LinkState, Parts, Progress, Sensor, actuator::Actuator,
+};
+use stencil_protocol::id::DeviceId;
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{sleep, timeout};
+
+use crate::Error;
+use crate::backoff::Backoff;
+use crate::flash::Flash;
+use crate::journal::{Book, Journal, Line};
+use crate::socket::{Pending, Socket};
+
+/// The memory of a simulated device for samples that wait, in bytes.
+pub(crate) const BUFFER_BYTES: usize = 64 * 1024;
+
+/// Microseconds since the Unix epoch.
+pub(crate) fn now_us() -> i64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// The board's counter; a fault may make it jump ahead.
+#[derive(Debug)]
+pub(crate) struct Counter {
+    started: Instant,
+    skew_us: Arc<AtomicU64>,
+}
+
+impl Clock for Counter {
+    fn monotonic_us(&mut self) -> u64 {
+        let elapsed = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        elapsed.saturating_add(self.skew_us.load(Ordering::Relaxed))
+    }
+}
+
+/// A board that measures with `S` and switches `A`; the rest is the same for
+/// all simulated devices.
+pub(crate) struct Simulated<S, A>(std::marker::PhantomData<fn() -> (S, A)>);
+
+impl<S: Sensor, A: Actuator> Board for Simulated<S, A> {
+    type Sensor = S;
+    type Actuator = A;
+    type Link = Socket;
+    type Retained = Flash;
+    type Clock = Counter;
+    type Rng = Os;
+    type Witness = Book;
+}
+
+/// What happens to a device.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Mishap {
+    /// It resets: RAM is lost, retained memory stays.
+    Reset,
+    /// The link is cut and stays so for a while.
+    Cut(Duration),
+    /// The counter jumps ahead.
+    Skew(Duration),
+}
+
+/// Where a device keeps what outlives the process.
+#[derive(Clone, Debug)]
+pub(crate) struct Home {
+    pub(crate) state_dir: PathBuf,
+    pub(crate) journal_dir: PathBuf,
+    pub(crate) psk_dir: PathBuf,
+    pub(crate) journal_max_bytes: u64,
+}
+
+impl Home {
+    /// Makes the folders that are written to.
+    pub(crate) fn prepare(&self) -> Result<(), Error> {
+        for dir in [&self.state_dir, &self.journal_dir] {
+            std::fs::create_dir_all(dir).map_err(|source| Error::File {
+                path: dir.clone(),
+                source,
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The key of a device.
+    pub(crate) fn psk(&self, device: &DeviceId) -> Result<Psk, Error> {
+        let path = self.psk_dir.join(format!("{device}.psk"));
+        Psk::load(path).map_err(|source| Error::Key {
+            device: device.clone(),
+            source,
+        })
+    }
+
+    /// The retained memory of a device.
+    pub(crate) fn flash(&self, device: &DeviceId) -> Result<Flash, Error> {
+        let path = self.state_dir.join(format!("{device}.state"));
+        Flash::open(&path).map_err(|source| Error::File { path, source })
+    }
+
+    /// The journal of a device.
+    pub(crate) fn journal(&self, device: &DeviceId) -> Result<Arc<Journal>, Error> {
+        Ok(Arc::new(Journal::open(
+            &self.journal_dir,
+            device,
+            self.journal_max_bytes,
+        )?))
+    }
+}
+
+/// How a device ended.
+#[derive(Clone, Debug)]
+pub(crate) struct Ended {
+    pub(crate) device: DeviceId,
+    pub(crate) progress: Progress,
+}
+
+/// A device and its surroundings.
+pub(crate) struct Device {
+    pub(crate) config: Config,
+    pub(crate) home: Home,
+    pub(crate) journal: Arc<Journal>,
+    pub(crate) gateway: String,
+    pub(crate) backoff: Backoff,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) mishaps: mpsc::Receiver<Mishap>,
+    pub(crate) stop: watch::Receiver<bool>,
+    /// How long to go on sending after the stop.
+    pub(crate) drain: Duration,
+}
+
+type Connecting = Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send>>;
+
+/// The device's end of the link, and what is to be done about it.
+struct GatewayLine {
+    stream: Option<(Arc<TcpStream>, Arc<Pending>)>,
+    connecting: Option<Connecting>,
+    retry_at: Instant,
+}
+
+impl Device {
+    /// Runs the device, through resets, until it is stopped and drained, or
+    /// `finished` says that its source has nothing more and all is delivered.
+    pub(crate) async fn run<S, A>(
+        mut self,
+        mut instruments: impl FnMut() -> (S, A) + Send,
+        mut finished: impl FnMut() -> bool + Send,
+    ) -> Result<Ended, Error>
+    where
+        S: Sensor + Send,
+        A: Actuator + Send,
+    {
+        let device = self.config.device.clone();
+        loop {
+            let flash = self.home.flash(&device)?;
+            let state = flash.state().map_err(|source| Error::File {
+                path: self.home.state_dir.join(format!("{device}.state")),
+                source,
+            })?;
+            if let Some(state) = &state {
+                self.journal.catch_up(state);
+            }
+            let skew_us = Arc::new(AtomicU64::new(0));
+            let (sensor, actuator) = instruments();
+            let parts: Parts<Simulated<S, A>> = Parts {
+                sensor,
+                actuator,
+                retained: flash,
+                clock: Counter {
+                    started: Instant::now(),
+                    skew_us: Arc::clone(&skew_us),
+                },
+                rng: Os,
+                witness: Book(Arc::clone(&self.journal)),
+            };
+            let app = Box::new(App::new(self.config.clone(), parts));
+            let boot = app.progress().boot;
+            self.journal.note(&Line::Boot {
+                boot,
+                at_us: now_us(),
+            });
+            tracing::debug!(%device, boot = boot.0, "device starts");
+            let ended = self.boot(app, &skew_us, &mut finished).await;
+            if let Some(progress) = ended {
+                return Ok(Ended { device, progress });
+            }
+        }
+    }
+
+    /// One boot: nothing comes back when it ends in a reset.
+    async fn boot<S: Sensor + Send, A: Actuator + Send>(
+        &mut self,
+        mut app: Box<App<Simulated<S, A>, BUFFER_BYTES>>,
+        skew_us: &AtomicU64,
+        finished: &mut (impl FnMut() -> bool + Send),
+    ) -> Option<Progress> {
+        let mut line = GatewayLine {
+            stream: None,
+            connecting: None,
+            retry_at: Instant::now(),
+        };
+        let mut drain_until: Option<Instant> = None;
+        loop {
+            let stopping = drain_until.is_some();
+            app.set_measuring(!stopping && !self.journal.is_behind());
+            let poll = app.poll();
+            let progress = app.progress();
+            if progress.settled && (stopping || finished()) {
+                return Some(progress);
+            }
+            if drain_until.is_some_and(|until| Instant::now() >= until) {
+                return Some(progress);
+            }
+            match poll.link {
+                LinkState::Down => {
+                    // Dropped, so that the gateway sees the end.
+                    drop(app.take_link());
+                    self.reopen(&mut line);
+                }
+                LinkState::Up => self.backoff.reset(),
+                LinkState::Handshake => {}
+            }
+            let counter_us = app.parts().clock.monotonic_us();
+            let mut wait = Duration::from_micros(poll.next_us.saturating_sub(counter_us));
+            if line.stream.is_none() && line.connecting.is_none() {
+                wait = wait.min(line.retry_at.saturating_duration_since(Instant::now()));
+            }
+            if let Some(until) = drain_until {
+                wait = wait.min(until.saturating_duration_since(Instant::now()));
+            }
+            if line.unread() {
+                continue;
+            }
+            tokio::select! {
+                () = sleep(wait) => {}
+                () = ready(line.stream.as_ref(), poll.wants_write) => {}
+                opened = opened(line.connecting.as_mut()) => match opened {
+                    Ok(stream) => {
+                        line.connecting = None;
+                        let stream = Arc::new(stream);
+                        let (socket, pending) = Socket::new(Arc::clone(&stream));
+                        line.stream = Some((stream, pending));
+                        app.link_up(socket);
+                    }
+                    Err(error) => {
+                        line.connecting = None;
+                        tracing::debug!(device = %self.config.device, %error, "no gateway");
+                        line.retry_at = Instant::now() + self.backoff.next();
+                    }
+                },
+                mishap = self.mishaps.recv(), if !self.mishaps.is_closed() => match mishap {
+                    Some(Mishap::Reset) if !stopping => return None,
+                    Some(Mishap::Cut(pause)) => {
+                        app.link_lost();
+                        drop(app.take_link());
+                        line.cut(Instant::now() + pause);
+                    }
+                    Some(Mishap::Skew(ahead)) => {
+                        let us = u64::try_from(ahead.as_micros()).unwrap_or(0);
+                        skew_us.fetch_add(us, Ordering::Relaxed);
+                    }
+                    Some(Mishap::Reset) | None => {}
+                },
+                () = stopped(&mut self.stop), if !stopping => {
+                    drain_until = Some(Instant::now() + self.drain);
+                }
+            }
+        }
+    }
+
+    /// The application has no link: waits, then opens one.
+    fn reopen(&mut self, line: &mut GatewayLine) {
+        if line.connecting.is_some() {
+            return;
+        }
+        if line.stream.take().is_some() {
+            line.retry_at = line.retry_at.max(Instant::now() + self.backoff.next());
+        }
+        if Instant::now() < line.retry_at {
+            return;
+        }
+        let gateway = self.gateway.clone();
+        let limit = self.connect_timeout;
+        line.connecting = Some(Box::pin(async move {
+            let stream = timeout(limit, TcpStream::connect(gateway.as_str()))
+                .await
+                .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+            stream.set_nodelay(true)?;
+            Ok(stream)
+        }));
+    }
+}
+
+impl GatewayLine {
+    fn cut(&mut self, until: Instant) {
+        self.stream = None;
+        self.connecting = None;
+        self.retry_at = until;
+    }
+
+    /// Whether bytes are there that the socket will not announce again.
+    fn unread(&self) -> bool {
+        let pending = self.stream.as_ref().map(|(_, pending)| pending);
+        pending.is_some_and(|pending| pending.unread.load(Ordering::Relaxed))
+    }
+}
+
+/// The socket has bytes, or takes some that wait.
+async fn ready(stream: Option<&(Arc<TcpStream>, Arc<Pending>)>, wants_write: bool) {
+    let Some((stream, pending)) = stream else {
+        return std::future::pending().await;
+    };
+    let writing = wants_write || pending.unwritten.load(Ordering::Relaxed);
+    // An error shows in the next poll.
+    tokio::select! {
+        _ = stream.readable() => {}
+        _ = stream.writable(), if writing => {}
+    }
+}
+
+/// The attempt to connect ended.
+async fn opened(connecting: Option<&mut Connecting>) -> io::Result<TcpStream> {
+    match connecting {
+        Some(connecting) => connecting.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The flag was raised, or nobody holds it any more.
+pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
+}
