@@ -1,1 +1,45 @@
-//! The Linux edge: link server, spool, uplink.
+//! The Linux edge: takes what devices measure, keeps it on its own disk, and brings it to the
+//! hub; takes commands from the hub to the devices.
+//!
+//! ```text
+//! device ─TCP, serial→ link: frames, post-quantum handshake, sealed records
+//!   → spool: on disk, then the device is told that it may forget
+//!   → uplink: MQTT 5, strict TLS, QoS 1 → the hub's PUBACK → the spool is freed
+//! ```
+//!
+//! # What is promised
+//! - A device is acknowledged after its data is on this disk; the disk is freed after the hub has
+//!   acknowledged. In between the gateway may be killed at any moment.
+//! - What was under way is published again after a restart or a lost connection; the device's
+//!   own numbers let the hub know it. The order of a device's batches is kept.
+//! - What has to be dropped (the spool's size or age) is reported to the hub by number and
+//!   reason, and deleted only after the report is on disk.
+//! - A device without its key learns and changes nothing: replays neither cut off a link nor
+//!   reach the spool. Of two links with one identity the newer wins, once it has shown its key.
+//! - Devices' batches pass byte for byte.
+//!
+//! # Running one
+//! [`Service::start`] with [`Options`]; who it is, it reads from its certificate. New devices are
+//! new files in `psk_dir`. `/readyz` says what is wrong, `/metrics` counts.
+//!
+//! # Bounds
+//! All in [`Options`]: links, strangers, what waits for the disk (then links aren't read), the
+//! spool (then the oldest is dropped and reported), publishes in flight, commands held (then the
+//! hub is told that they failed).
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+mod commands;
+mod error;
+mod http;
+mod identity;
+mod link;
+mod metrics;
+pub mod options;
+mod psk;
+mod service;
+mod spool;
+mod uplink;
+
+pub use error::Error;
+pub use options::Options;
+pub use service::{Addresses, Running, Service};

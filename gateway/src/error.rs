@@ -1,0 +1,47 @@
+use std::{io, net::SocketAddr, path::PathBuf};
+
+/// Why a gateway cannot start or go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The options contradict themselves.
+    #[error("gateway options: {0}")]
+    Options(String),
+    /// The certificate, its key or the root cannot be used.
+    #[error("the gateway's TLS identity: {0}")]
+    Tls(#[from] stencil_crypto::tls::Error),
+    /// The certificate isn't one of a gateway.
+    #[error("{}: {what}", path.display())]
+    Certificate {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The spool cannot be opened or has failed.
+    #[error("the spool: {0}")]
+    Spool(#[from] stencil_log::Error),
+    /// An address cannot be listened on.
+    #[error("{what} cannot listen on {address}: {source}")]
+    Listen {
+        /// Which setting.
+        what: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A file cannot be worked with.
+    #[error("{action} {}: {source}", path.display())]
+    File {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// A part of the gateway has ended by a bug.
+    #[error("the gateway's {0} has ended unexpectedly")]
+    Ended(&'static str),
+}

@@ -1,0 +1,107 @@
+//! Health and metrics over HTTP. No device, no value, no key is named.
+
+use std::{fmt::Write as _, sync::Arc};
+
+use axum::{
+    Router,
+    extract::State,
+    http::{StatusCode, header},
+    response::IntoResponse,
+    routing::get,
+};
+use stencil_log::Health;
+use tokio::{net::TcpListener, sync::watch};
+
+use crate::{
+    commands::Commands,
+    link::Live,
+    metrics::{Gauge, Metrics},
+    spool::{Spool, stopped},
+};
+
+/// What is shown.
+pub(crate) struct Shown {
+    pub(crate) spool: Spool,
+    pub(crate) live: Live,
+    pub(crate) commands: Arc<Commands>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) connected: watch::Receiver<bool>,
+}
+
+/// Serves until `stop` holds true.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    shown: Shown,
+    mut stop: watch::Receiver<bool>,
+) -> std::io::Result<()> {
+    let router = Router::new()
+        .route("/livez", get(|| async { "ok\n" }))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .with_state(Arc::new(shown));
+    axum::serve(listener, router)
+        .with_graceful_shutdown(async move { stopped(&mut stop).await })
+        .await
+}
+
+/// Ready: what devices send is kept, and gets on to the hub.
+async fn readyz(State(shown): State<Arc<Shown>>) -> (StatusCode, String) {
+    let mut wrong = String::new();
+    if !*shown.connected.borrow() {
+        wrong.push_str("uplink: not connected to the hub\n");
+    }
+    // Writing to a String cannot fail.
+    let _ = match shown.spool.health() {
+        Health::Ok => Ok(()),
+        Health::Stalled { why, .. } => writeln!(wrong, "spool: stalled: {why}"),
+        Health::Poisoned { why } => writeln!(wrong, "spool: must be opened again: {why}"),
+    };
+    if wrong.is_empty() {
+        (StatusCode::OK, "ok\n".to_owned())
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, wrong)
+    }
+}
+
+async fn metrics(State(shown): State<Arc<Shown>>) -> impl IntoResponse {
+    let gauges = [
+        Gauge {
+            name: "links",
+            help: "Devices linked now.",
+            value: shown.live.len() as u64,
+        },
+        Gauge {
+            name: "uplink_connected",
+            help: "1 while there is a connection to the hub.",
+            value: u64::from(*shown.connected.borrow()),
+        },
+        Gauge {
+            name: "spool_bytes",
+            help: "Bytes of the spool, acknowledged ones that are not freed yet included.",
+            value: shown.spool.log().bytes(),
+        },
+        Gauge {
+            name: "spool_waiting_bytes",
+            help: "Bytes of the spool that the hub has not acknowledged.",
+            value: shown.spool.waiting_bytes(),
+        },
+        Gauge {
+            name: "spool_healthy",
+            help: "1 while the spool takes what is given to it.",
+            value: u64::from(shown.spool.health() == Health::Ok),
+        },
+        Gauge {
+            name: "commands_waiting",
+            help: "Commands that wait for their device or its answer.",
+            value: shown.commands.len() as u64,
+        },
+    ];
+    let text = shown.metrics.text(&gauges);
+    (
+        [(
+            header::CONTENT_TYPE,
+            "text/plain; version=0.0.4; charset=utf-8",
+        )],
+        text,
+    )
+}

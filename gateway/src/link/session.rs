@@ -1,0 +1,106 @@
+//! The secured side of a link: at most one session that is in use, and one that a device has
+//! begun but not confirmed.
+//!
+//! A first message that somebody recorded and sends again is answered like a fresh one, but it
+//! leads to no record that opens. So a new session takes the place of the one in use only with
+//! its first record, and a link that works cannot be cut off by replays.
+
+use stencil_crypto::{
+    link::{self, Hello, Session},
+    rng,
+};
+use stencil_protocol::{
+    frame,
+    id::DeviceId,
+    link::{Down, MAX_MESSAGE_BYTES},
+};
+
+use crate::psk::{KeyRing, Missing};
+
+/// Why a handshake was refused.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refusal {
+    #[error("not a first message: {0}")]
+    Hello(link::Error),
+    #[error("its identity is no device id: {0}")]
+    Identity(stencil_protocol::id::Error),
+    #[error("device {device}: {why}")]
+    Key { device: DeviceId, why: Missing },
+    #[error("device {device}: {why}")]
+    Proof { device: DeviceId, why: link::Error },
+}
+
+impl Refusal {
+    /// The one byte of a `Refused` frame. Who asks learns nothing about which devices there are.
+    pub(crate) fn code(&self) -> u8 {
+        match self {
+            Self::Hello(link::Error::Version(_) | link::Error::Suite(_)) => REFUSED_SUITE,
+            Self::Hello(_) | Self::Identity(_) => REFUSED_HELLO,
+            Self::Key { .. } | Self::Proof { .. } => REFUSED_KEY,
+        }
+    }
+}
+
+/// The first message cannot be read.
+pub(crate) const REFUSED_HELLO: u8 = 1;
+/// The device or its key is not known here.
+pub(crate) const REFUSED_KEY: u8 = 2;
+/// The version or the suite isn't supported.
+pub(crate) const REFUSED_SUITE: u8 = 3;
+/// A record came, but there is no session: the device has to make a handshake.
+pub(crate) const REFUSED_NO_SESSION: u8 = 4;
+
+/// A session and whose it is.
+pub(crate) struct Secured {
+    pub(crate) device: DeviceId,
+    pub(crate) session: Session,
+}
+
+impl Secured {
+    /// Answers a first message. Returns the answer to send.
+    pub(crate) async fn answer(hello: &[u8], keys: &KeyRing) -> Result<(Self, Vec<u8>), Refusal> {
+        let hello = Hello::parse(hello).map_err(Refusal::Hello)?;
+        let identity = std::str::from_utf8(hello.identity())
+            .map_err(|_| Refusal::Identity(stencil_protocol::id::Error::Character { at: 0 }))?;
+        let device = DeviceId::parse(identity).map_err(Refusal::Identity)?;
+        let psk = match keys.key(&device).await {
+            Ok(psk) => psk,
+            Err(why) => return Err(Refusal::Key { device, why }),
+        };
+        let mut answer = vec![0; link::ANSWER_BYTES];
+        match link::respond(&hello, &psk, &mut rng::Os, &mut answer) {
+            Ok((session, length)) => {
+                answer.truncate(length);
+                Ok((Self { device, session }, answer))
+            }
+            Err(why) => Err(Refusal::Proof { device, why }),
+        }
+    }
+
+    /// The record of a message.
+    pub(crate) fn seal(&mut self, message: &Down<'_>) -> Result<Vec<u8>, SealError> {
+        let mut plain = [0; MAX_MESSAGE_BYTES];
+        let length = message.encode(&mut plain)?;
+        let mut record = vec![0; length + link::RECORD_OVERHEAD_BYTES];
+        let length = self.session.seal(&plain[..length], &mut record)?;
+        record.truncate(length);
+        Ok(record)
+    }
+
+    /// The message in a record, into `out`; says how long it is.
+    pub(crate) fn open(&mut self, record: &[u8], out: &mut Plain) -> Result<usize, link::Error> {
+        self.session.open(record, out)
+    }
+}
+
+/// Room for a message that came.
+pub(crate) type Plain = [u8; frame::MAX_PAYLOAD];
+
+/// Why a message could not be sealed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SealError {
+    #[error("a message cannot be written: {0}")]
+    Message(#[from] stencil_protocol::link::Error),
+    #[error("a record cannot be sealed: {0}")]
+    Record(#[from] link::Error),
+}

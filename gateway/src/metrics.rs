@@ -1,0 +1,202 @@
+//! Counters and gauges, as text for Prometheus.
+
+use std::{
+    fmt::Write as _,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn increment(&self) {
+        self.add(1);
+    }
+
+    pub(crate) fn add(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What the gateway counts. Names in the text are `stencil_gateway_{field}_total`.
+#[derive(Debug, Default)]
+pub(crate) struct Metrics {
+    pub(crate) links_accepted: Counter,
+    pub(crate) links_over_bound: Counter,
+    pub(crate) handshakes_completed: Counter,
+    pub(crate) handshakes_refused: Counter,
+    pub(crate) frames_bad: Counter,
+    pub(crate) records_bad: Counter,
+    pub(crate) batches_spooled: Counter,
+    pub(crate) batches_malformed: Counter,
+    pub(crate) samples_spooled: Counter,
+    pub(crate) statuses_spooled: Counter,
+    pub(crate) samples_lost: Counter,
+    pub(crate) records_dropped: Counter,
+    pub(crate) spool_damaged_bytes: Counter,
+    pub(crate) uplink_connects: Counter,
+    pub(crate) uplink_failures: Counter,
+    pub(crate) publishes_acknowledged: Counter,
+    pub(crate) publishes_refused: Counter,
+    pub(crate) commands_received: Counter,
+    pub(crate) commands_refused: Counter,
+    pub(crate) commands_sent: Counter,
+}
+
+/// A value at the time of asking.
+pub(crate) struct Gauge {
+    pub(crate) name: &'static str,
+    pub(crate) help: &'static str,
+    pub(crate) value: u64,
+}
+
+impl Metrics {
+    /// The text of `/metrics`.
+    pub(crate) fn text(&self, gauges: &[Gauge]) -> String {
+        let mut out = String::with_capacity(4096);
+        for (name, help, counter) in self.counters() {
+            // Writing to a String cannot fail.
+            let _ = write!(
+                out,
+                "# HELP stencil_gateway_{name}_total {help}\n\
+                 # TYPE stencil_gateway_{name}_total counter\n\
+                 stencil_gateway_{name}_total {}\n",
+                counter.get()
+            );
+        }
+        for Gauge { name, help, value } in gauges {
+            let _ = write!(
+                out,
+                "# HELP stencil_gateway_{name} {help}\n\
+                 # TYPE stencil_gateway_{name} gauge\n\
+                 stencil_gateway_{name} {value}\n"
+            );
+        }
+        out
+    }
+
+    fn counters(&self) -> [(&'static str, &'static str, &Counter); 20] {
+        [
+            (
+                "links_accepted",
+                "Byte links that were opened.",
+                &self.links_accepted,
+            ),
+            (
+                "links_over_bound",
+                "Byte links closed at once for a bound.",
+                &self.links_over_bound,
+            ),
+            (
+                "handshakes_completed",
+                "Handshakes whose device showed its key.",
+                &self.handshakes_completed,
+            ),
+            (
+                "handshakes_refused",
+                "Handshakes that were refused.",
+                &self.handshakes_refused,
+            ),
+            ("frames_bad", "Frames that were damaged.", &self.frames_bad),
+            (
+                "records_bad",
+                "Records that were altered, repeated or no message.",
+                &self.records_bad,
+            ),
+            (
+                "batches_spooled",
+                "Batches taken from devices.",
+                &self.batches_spooled,
+            ),
+            (
+                "batches_malformed",
+                "Batches that could not be read.",
+                &self.batches_malformed,
+            ),
+            (
+                "samples_spooled",
+                "Samples in the batches that were taken.",
+                &self.samples_spooled,
+            ),
+            (
+                "statuses_spooled",
+                "Command statuses taken from devices.",
+                &self.statuses_spooled,
+            ),
+            (
+                "samples_lost",
+                "Samples dropped here and reported as lost.",
+                &self.samples_lost,
+            ),
+            (
+                "records_dropped",
+                "Spooled records other than batches that were dropped.",
+                &self.records_dropped,
+            ),
+            (
+                "spool_damaged_bytes",
+                "Bytes of the spool found damaged.",
+                &self.spool_damaged_bytes,
+            ),
+            (
+                "uplink_connects",
+                "Connections to the hub.",
+                &self.uplink_connects,
+            ),
+            (
+                "uplink_failures",
+                "Connections that failed or were lost.",
+                &self.uplink_failures,
+            ),
+            (
+                "publishes_acknowledged",
+                "Publishes the hub has kept.",
+                &self.publishes_acknowledged,
+            ),
+            (
+                "publishes_refused",
+                "Publishes the hub will never take.",
+                &self.publishes_refused,
+            ),
+            (
+                "commands_received",
+                "Commands from the hub.",
+                &self.commands_received,
+            ),
+            (
+                "commands_refused",
+                "Commands that could not be held.",
+                &self.commands_refused,
+            ),
+            (
+                "commands_sent",
+                "Commands sent to devices, repeats included.",
+                &self.commands_sent,
+            ),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_has_help_type_and_value() {
+        let metrics = Metrics::default();
+        metrics.batches_spooled.add(3);
+        let gauge = Gauge {
+            name: "links",
+            help: "Links now.",
+            value: 2,
+        };
+        let text = metrics.text(&[gauge]);
+        assert!(text.contains("\nstencil_gateway_batches_spooled_total 3\n"));
+        assert!(text.ends_with("# TYPE stencil_gateway_links gauge\nstencil_gateway_links 2\n"));
+    }
+}

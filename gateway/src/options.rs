@@ -1,0 +1,339 @@
+//! What an operator can set. Every bound is here, with its default.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+/// How a gateway runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Options {
+    /// Spool and cursor lie here; made when it is missing. One gateway process a directory.
+    pub data_dir: PathBuf,
+    /// One file `{device}.psk` a device, readable for its owner only. Read at each handshake, so
+    /// that a new device needs no restart.
+    pub psk_dir: PathBuf,
+    /// The hub.
+    pub hub: Hub,
+    /// The devices' links.
+    pub link: Link,
+    /// What waits for the hub.
+    pub spool: Spool,
+    /// Commands that wait for their device.
+    pub commands: Commands,
+    /// Health and metrics.
+    pub http: Http,
+}
+
+/// Where the hub is, and who we are to it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Hub {
+    /// `host:port` of its strict MQTT listener.
+    pub address: String,
+    /// The name that its certificate must hold; empty: the host of `address`.
+    pub server_name: String,
+    /// The fleet authority's root certificate, PEM.
+    pub root: PathBuf,
+    /// Our certificate chain, PEM; it says which gateway of which tenant this is.
+    pub certificate: PathBuf,
+    /// Its private key, PEM, readable for its owner only.
+    pub key: PathBuf,
+    /// Publishes that may wait for their PUBACK.
+    pub max_in_flight: u16,
+    /// How often a quiet connection is tested.
+    pub keep_alive_s: u16,
+    /// How long connecting may take, TLS included.
+    pub connect_timeout_ms: u64,
+    /// The longest pause between two attempts to connect; the first is 200 ms.
+    pub max_backoff_ms: u64,
+}
+
+/// The devices' links.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Link {
+    /// Where TCP links are accepted. They may be open to a network: nothing passes without a
+    /// device's key.
+    pub tcp: Vec<SocketAddr>,
+    /// Serial lines with one device each.
+    pub serial: Vec<Serial>,
+    /// TCP links at once, with or without a handshake.
+    pub max_links: usize,
+    /// TCP links at once that have not shown a device's key yet.
+    pub max_strangers: usize,
+    /// How long a TCP link may take to show a device's key.
+    pub handshake_timeout_ms: u64,
+    /// How long a link may be silent.
+    pub idle_timeout_ms: u64,
+    /// How long one write may wait for a device that doesn't read.
+    pub write_timeout_ms: u64,
+    /// How often a device is told the time.
+    pub time_interval_ms: u64,
+    /// Batches of one link that may wait for the disk; then it isn't read.
+    pub max_unacknowledged: usize,
+}
+
+/// A serial line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Serial {
+    /// The device file, such as `/dev/ttyUSB0`.
+    pub path: PathBuf,
+    /// Bits a second, one of the usual rates.
+    #[serde(default = "Serial::default_baud")]
+    pub baud: u32,
+}
+
+/// What waits for the hub.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Spool {
+    /// Bound on the disk that it takes; the oldest is dropped beyond it and reported as lost.
+    pub max_bytes: u64,
+    /// What is older is dropped and reported as lost.
+    pub max_age_s: u64,
+    /// Size of its files; the unit in which it is freed.
+    pub segment_bytes: u64,
+    /// Bytes that may wait in memory for the disk.
+    pub max_pending_bytes: usize,
+}
+
+/// Commands that wait for their device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Commands {
+    /// For one device.
+    pub max_per_device: usize,
+    /// In all.
+    pub max_total: usize,
+    /// How long a linked device may take to answer before a command is sent again.
+    pub resend_ms: u64,
+}
+
+/// Health and metrics.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Http {
+    /// Where `/livez`, `/readyz` and `/metrics` are served. They name no device and no value.
+    pub listen: SocketAddr,
+}
+
+impl Options {
+    /// The defaults for a gateway that has all its files in `folder`, as `stencil hub
+    /// add-gateway` writes it: `root.pem`, and the one other certificate with its key.
+    #[must_use]
+    pub fn in_folder(folder: &Path) -> Self {
+        let certificate = own_certificate(folder).unwrap_or_else(|| folder.join("gateway.pem"));
+        Self {
+            data_dir: folder.join("data"),
+            psk_dir: folder.join("psk"),
+            hub: Hub {
+                root: folder.join("root.pem"),
+                key: certificate.with_extension("key"),
+                certificate,
+                ..Hub::default()
+            },
+            ..Self::default()
+        }
+    }
+
+    /// What contradicts itself, in words.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let positive = [
+            ("hub.max_in_flight", u64::from(self.hub.max_in_flight)),
+            ("hub.connect_timeout_ms", self.hub.connect_timeout_ms),
+            ("hub.max_backoff_ms", self.hub.max_backoff_ms),
+            ("link.max_links", self.link.max_links as u64),
+            ("link.max_strangers", self.link.max_strangers as u64),
+            ("link.handshake_timeout_ms", self.link.handshake_timeout_ms),
+            ("link.idle_timeout_ms", self.link.idle_timeout_ms),
+            ("link.write_timeout_ms", self.link.write_timeout_ms),
+            ("link.time_interval_ms", self.link.time_interval_ms),
+            (
+                "link.max_unacknowledged",
+                self.link.max_unacknowledged as u64,
+            ),
+            (
+                "commands.max_per_device",
+                self.commands.max_per_device as u64,
+            ),
+            ("commands.max_total", self.commands.max_total as u64),
+            ("commands.resend_ms", self.commands.resend_ms),
+        ];
+        if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
+            return Err(format!(
+                "{name} = 0 would let nothing pass: it must be at least 1"
+            ));
+        }
+        if self.link.tcp.is_empty() && self.link.serial.is_empty() {
+            return Err("link.tcp and link.serial are both empty: no device could connect".into());
+        }
+        self.hub.target().map(drop)
+    }
+}
+
+impl Hub {
+    /// Host and port of the address.
+    pub(crate) fn target(&self) -> Result<(&str, u16), String> {
+        let wrong = || format!("hub.address = {:?} is not host:port", self.address);
+        let (host, port) = self.address.rsplit_once(':').ok_or_else(wrong)?;
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        if host.is_empty() {
+            return Err(wrong());
+        }
+        Ok((host, port.parse().map_err(|_| wrong())?))
+    }
+
+    /// The name to check the hub's certificate against.
+    pub(crate) fn expected_name(&self) -> Result<&str, String> {
+        match self.server_name.as_str() {
+            "" => self.target().map(|(host, _)| host),
+            name => Ok(name),
+        }
+    }
+}
+
+impl Serial {
+    fn default_baud() -> u32 {
+        115_200
+    }
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            data_dir: "data".into(),
+            psk_dir: "psk".into(),
+            hub: Hub::default(),
+            link: Link::default(),
+            spool: Spool::default(),
+            commands: Commands::default(),
+            http: Http::default(),
+        }
+    }
+}
+
+impl Default for Hub {
+    fn default() -> Self {
+        Self {
+            address: "127.0.0.1:8883".into(),
+            server_name: String::new(),
+            root: "root.pem".into(),
+            certificate: "gateway.pem".into(),
+            key: "gateway.key".into(),
+            max_in_flight: 256,
+            keep_alive_s: 20,
+            connect_timeout_ms: 10_000,
+            max_backoff_ms: 5_000,
+        }
+    }
+}
+
+impl Default for Link {
+    fn default() -> Self {
+        Self {
+            tcp: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 7443))],
+            serial: Vec::new(),
+            max_links: 4_096,
+            max_strangers: 256,
+            handshake_timeout_ms: 10_000,
+            idle_timeout_ms: 90_000,
+            write_timeout_ms: 10_000,
+            time_interval_ms: 60_000,
+            max_unacknowledged: 16,
+        }
+    }
+}
+
+impl Default for Spool {
+    fn default() -> Self {
+        Self {
+            max_bytes: 1 << 30,
+            max_age_s: 30 * 24 * 3600,
+            segment_bytes: 4 << 20,
+            max_pending_bytes: 4 << 20,
+        }
+    }
+}
+
+impl Default for Commands {
+    fn default() -> Self {
+        Self {
+            max_per_device: 32,
+            max_total: 8_192,
+            resend_ms: 5_000,
+        }
+    }
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9464)),
+        }
+    }
+}
+
+/// The one certificate with a key beside it in `folder`, which isn't the root.
+fn own_certificate(folder: &Path) -> Option<PathBuf> {
+    let mut found = std::fs::read_dir(folder)
+        .ok()?
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "pem"))
+        .filter(|path| path.with_extension("key").is_file());
+    let first = found.next()?;
+    found.next().is_none().then_some(first)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_consistent() {
+        assert_eq!(Options::default().check(), Ok(()));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        let mut options = Options::default();
+        options.hub.address = "hub.example".into();
+        assert!(options.check().unwrap_err().contains("host:port"));
+        options.hub.address = "[::1]:8883".into();
+        assert_eq!(options.hub.target(), Ok(("::1", 8883)));
+        options.link.max_links = 0;
+        assert!(options.check().unwrap_err().contains("link.max_links"));
+        options.link.max_links = 1;
+        options.link.tcp.clear();
+        assert!(
+            options
+                .check()
+                .unwrap_err()
+                .contains("no device could connect")
+        );
+    }
+
+    #[test]
+    fn unknown_keys_are_refused() {
+        let error = serde_json::from_str::<Options>(r#"{"link":{"tpc":[]}}"#).unwrap_err();
+        assert!(error.to_string().contains("tpc"), "{error}");
+        let serial = r#"{"link":{"serial":[{"path":"/dev/ttyS0"}]}}"#;
+        let options: Options = serde_json::from_str(serial).unwrap();
+        assert_eq!(options.link.serial[0].baud, 115_200);
+    }
+
+    #[test]
+    fn the_files_of_a_folder_are_found() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["root.pem", "gw-1.pem", "gw-1.key"] {
+            std::fs::write(dir.path().join(name), "").unwrap();
+        }
+        let options = Options::in_folder(dir.path());
+        assert_eq!(options.hub.certificate, dir.path().join("gw-1.pem"));
+        assert_eq!(options.hub.key, dir.path().join("gw-1.key"));
+    }
+}

@@ -1,0 +1,272 @@
+//! The gateway as a whole: what runs, and how it ends.
+
+use std::{fmt, future::Future, net::SocketAddr, sync::Arc};
+
+use serde::Serialize;
+use stencil_protocol::id::{GatewayId, TenantId};
+use tokio::{
+    net::TcpListener,
+    sync::{Mutex, oneshot, watch},
+    task::{JoinHandle, JoinSet},
+};
+
+use crate::{
+    Error, Options,
+    commands::Commands,
+    http::{self, Shown},
+    identity::Identity,
+    link::{self, Links, Live, Places},
+    metrics::Metrics,
+    psk::KeyRing,
+    spool::{Spool, stopped},
+    uplink::Uplink,
+};
+
+/// A gateway.
+#[derive(Debug)]
+pub struct Service;
+
+/// A gateway that runs. It ends when this is dropped; [`Running::shutdown`] waits for the end.
+#[derive(Debug)]
+pub struct Running {
+    addresses: Addresses,
+    stop: watch::Sender<bool>,
+    failure: Mutex<oneshot::Receiver<Error>>,
+    supervisor: JoinHandle<()>,
+}
+
+/// Where a gateway that runs can be reached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Addresses {
+    /// Whose gateway it is, by its certificate.
+    pub tenant: TenantId,
+    /// Which gateway it is, by its certificate.
+    pub gateway: GatewayId,
+    /// Where devices link, in the order of the options.
+    pub link: Vec<SocketAddr>,
+    /// Health and metrics.
+    pub http: SocketAddr,
+}
+
+impl Service {
+    /// Starts a gateway. It takes devices' data from then on, whether the hub can be reached or
+    /// not.
+    ///
+    /// # Errors
+    /// [`Error::Options`], [`Error::Tls`], [`Error::Certificate`], [`Error::Listen`],
+    /// [`Error::Spool`] (another process has it open, among others) and [`Error::File`].
+    pub async fn start(options: Options) -> Result<Running, Error> {
+        options.check().map_err(Error::Options)?;
+        let identity = Identity::load(&options.hub)?;
+        let metrics = Arc::new(Metrics::default());
+        let spool = open_spool(&options, &metrics).await?;
+
+        let mut listeners = Vec::new();
+        for address in &options.link.tcp {
+            listeners.push(bind("link.tcp", *address).await?);
+        }
+        let http_listener = bind("http.listen", options.http.listen).await?;
+        let addresses = Addresses {
+            tenant: identity.tenant.clone(),
+            gateway: identity.gateway.clone(),
+            link: listeners.iter().map(|(_, address)| *address).collect(),
+            http: http_listener.1,
+        };
+
+        let (stop, stopping) = watch::channel(false);
+        let (connected, is_connected) = watch::channel(false);
+        let commands = Arc::new(Commands::new(options.commands.clone()));
+        let live = Live::default();
+        let links = Arc::new(Links {
+            gateway: identity.gateway.clone(),
+            keys: KeyRing::new(options.psk_dir.clone()),
+            spool: spool.clone(),
+            commands: Arc::clone(&commands),
+            live: live.clone(),
+            metrics: Arc::clone(&metrics),
+            options: options.link.clone(),
+        });
+        let uplink = Arc::new(Uplink {
+            gateway: identity.gateway,
+            options: options.hub.clone(),
+            tls: identity.tls,
+            spool: spool.clone(),
+            commands: Arc::clone(&commands),
+            live: live.clone(),
+            metrics: Arc::clone(&metrics),
+            connected,
+        });
+        let shown = Shown {
+            spool: spool.clone(),
+            live,
+            commands,
+            metrics,
+            connected: is_connected,
+        };
+
+        let mut tasks = JoinSet::new();
+        let places = Arc::new(Places::new(&links));
+        for (listener, _) in listeners {
+            let (links, places) = (Arc::clone(&links), Arc::clone(&places));
+            tasks.spawn(endless(link::listen(
+                listener,
+                links,
+                places,
+                stopping.clone(),
+            )));
+        }
+        for line in options.link.serial {
+            tasks.spawn(endless(link::keep_open(
+                line,
+                Arc::clone(&links),
+                stopping.clone(),
+            )));
+        }
+        tasks.spawn(uplink.run(stopping.clone()));
+        tasks.spawn({
+            let (address, stopping) = (addresses.http, stopping.clone());
+            async move {
+                http::serve(http_listener.0, shown, stopping)
+                    .await
+                    .map_err(|source| Error::Listen {
+                        what: "http.listen",
+                        address,
+                        source,
+                    })
+            }
+        });
+        tasks.spawn(keep(spool, stopping));
+        tracing::info!(%addresses, "gateway started");
+        let (tell, failure) = oneshot::channel();
+        let supervisor = tokio::spawn(supervise(tasks, stop.subscribe(), tell));
+        let failure = Mutex::new(failure);
+        Ok(Running {
+            addresses,
+            stop,
+            failure,
+            supervisor,
+        })
+    }
+
+    /// Runs a gateway until `shutdown` holds true, or its sender is gone.
+    ///
+    /// # Errors
+    /// As [`Service::start`] and [`Running::failed`].
+    pub async fn run(options: Options, mut shutdown: watch::Receiver<bool>) -> Result<(), Error> {
+        let running = Self::start(options).await?;
+        tokio::select! {
+            () = stopped(&mut shutdown) => {}
+            failed = running.failed() => return Err(failed),
+        }
+        running.shutdown().await
+    }
+}
+
+impl Running {
+    /// Where it can be reached.
+    #[must_use]
+    pub fn addresses(&self) -> Addresses {
+        self.addresses.clone()
+    }
+
+    /// Returns when a part of the gateway cannot go on, such as when the spool has failed, so that
+    /// nothing would be kept. Start it again. May be asked once; later it never returns.
+    pub async fn failed(&self) -> Error {
+        match (&mut *self.failure.lock().await).await {
+            Ok(error) => error,
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Ends links, uplink and listeners, writes the cursor, closes the spool. What the hub has
+    /// not acknowledged stays in the spool.
+    ///
+    /// # Errors
+    /// The first that a part of the gateway ended with.
+    pub async fn shutdown(self) -> Result<(), Error> {
+        self.stop.send_replace(true);
+        if self.supervisor.await.is_err() {
+            return Err(Error::Ended("supervisor"));
+        }
+        match self.failure.into_inner().try_recv() {
+            Ok(error) => Err(error),
+            Err(_) => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Addresses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "gateway {} of {}: links", self.gateway, self.tenant)?;
+        for address in &self.link {
+            write!(f, " {address}")?;
+        }
+        write!(f, ", http://{}", self.http)
+    }
+}
+
+async fn open_spool(options: &Options, metrics: &Arc<Metrics>) -> Result<Spool, Error> {
+    let (dir, spool, metrics) = (
+        options.data_dir.clone(),
+        options.spool.clone(),
+        Arc::clone(metrics),
+    );
+    let opening = tokio::task::spawn_blocking(move || {
+        std::fs::create_dir_all(&dir).map_err(|source| Error::File {
+            action: "make",
+            path: dir.clone(),
+            source,
+        })?;
+        Spool::open(&dir, &spool, &metrics)
+    });
+    opening.await.unwrap_or(Err(Error::Ended("spool")))
+}
+
+async fn bind(what: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {
+    let failed = |source| Error::Listen {
+        what,
+        address,
+        source,
+    };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
+}
+
+/// Sees all parts to their end; tells of the first that ends before it should.
+async fn supervise(
+    mut tasks: JoinSet<Result<(), Error>>,
+    stopping: watch::Receiver<bool>,
+    tell: oneshot::Sender<Error>,
+) {
+    let mut tell = Some(tell);
+    while let Some(ended) = tasks.join_next().await {
+        // The sender goes with the gateway's handle: that is a stop as well.
+        let is_stopping = *stopping.borrow() || stopping.has_changed().is_err();
+        let error = match ended {
+            Ok(Ok(())) if is_stopping => continue,
+            Ok(Ok(())) => Error::Ended("part"),
+            Ok(Err(error)) => error,
+            Err(_) => Error::Ended("part"),
+        };
+        tracing::error!(%error, "a part of the gateway has failed");
+        if let Some(tell) = tell.take() {
+            let _ = tell.send(error);
+        }
+    }
+}
+
+async fn endless(task: impl Future<Output = ()>) -> Result<(), Error> {
+    task.await;
+    Ok(())
+}
+
+/// Keeps the spool, and tells when it has failed.
+async fn keep(spool: Spool, stopping: watch::Receiver<bool>) -> Result<(), Error> {
+    let mut committed = spool.committed();
+    let failed = async move { while committed.changed().await.is_ok() {} };
+    tokio::select! {
+        kept = spool.keep(stopping) => kept,
+        () = failed => Err(Error::Spool(spool.failure())),
+    }
+}

@@ -1,0 +1,108 @@
+//! What the spool holds: a message to the hub, without the parts that follow from others.
+
+use minicbor::{Decoder, Encoder};
+use stencil_protocol::{id::DeviceId, topic::Topic};
+
+/// The most bytes of a payload in the spool; the largest are loss reports.
+pub(crate) const MAX_PAYLOAD_BYTES: usize = 64 << 10;
+
+/// Which kind of message; the topic follows from it and from the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Kind {
+    Batch = 0,
+    Status = 1,
+    Loss = 2,
+    Link = 3,
+}
+
+/// `[kind, device, suite of the device's link | null, payload]` in CBOR.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Entry<'a> {
+    pub(crate) kind: Kind,
+    pub(crate) device: DeviceId,
+    /// The link that it came over; none for what the gateway says itself.
+    pub(crate) suite: Option<u16>,
+    pub(crate) payload: &'a [u8],
+}
+
+impl<'a> Entry<'a> {
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        let mut e = Encoder::new(Vec::with_capacity(self.payload.len() + 64));
+        // Writing to a Vec cannot fail.
+        let _ = e.array(4).and_then(|e| {
+            e.u8(self.kind as u8)?
+                .str(self.device.as_str())?
+                .encode(self.suite)?
+                .bytes(self.payload)?
+                .ok()
+        });
+        e.into_writer()
+    }
+
+    /// `None` for what no version of this gateway has written.
+    pub(crate) fn parse(bytes: &'a [u8]) -> Option<Self> {
+        let mut d = Decoder::new(bytes);
+        if d.array().ok()?? != 4 {
+            return None;
+        }
+        let kind = match d.u8().ok()? {
+            0 => Kind::Batch,
+            1 => Kind::Status,
+            2 => Kind::Loss,
+            3 => Kind::Link,
+            _ => return None,
+        };
+        let device = DeviceId::parse(d.str().ok()?).ok()?;
+        let suite = d.decode().ok()?;
+        let payload = d.bytes().ok()?;
+        (d.position() == bytes.len()).then_some(Self {
+            kind,
+            device,
+            suite,
+            payload,
+        })
+    }
+
+    pub(crate) fn topic(&self) -> Topic {
+        let device = self.device.clone();
+        match self.kind {
+            Kind::Batch => Topic::Batch(device),
+            Kind::Status => Topic::Status(device),
+            Kind::Loss => Topic::Loss(device),
+            Kind::Link => Topic::Link(device),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(
+            kind in prop_oneof![
+                Just(Kind::Batch), Just(Kind::Status), Just(Kind::Loss), Just(Kind::Link)
+            ],
+            device in "[a-z0-9][a-z0-9._-]{0,40}",
+            suite: Option<u16>,
+            payload: Vec<u8>,
+        ) {
+            let device = DeviceId::parse(&device).unwrap();
+            let entry = Entry { kind, device, suite, payload: &payload };
+            let bytes = entry.to_bytes();
+            prop_assert_eq!(Entry::parse(&bytes), Some(entry));
+            for length in 0..bytes.len() {
+                prop_assert_eq!(Entry::parse(&bytes[..length]), None);
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_refused_or_read(bytes: Vec<u8>) {
+            let _ = Entry::parse(&bytes);
+        }
+    }
+}

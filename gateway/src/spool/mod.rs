@@ -1,0 +1,225 @@
+//! What waits for the hub, on disk: over [`stencil_log`], with loss reports in the place of what
+//! has to be dropped.
+
+mod cursor;
+mod entry;
+mod loss;
+
+use std::{
+    io,
+    path::Path,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use stencil_log::{Health, Log, OnDrop, Options, Overflow, Position, Record, Why};
+use stencil_protocol::batch::DropReason;
+use tokio::sync::watch;
+
+pub(crate) use self::{
+    cursor::Cursor,
+    entry::{Entry, Kind, MAX_PAYLOAD_BYTES},
+    loss::Losses,
+};
+use crate::{Error, metrics::Metrics, options};
+
+/// How long a full spool is left alone when nothing is committed in the meantime.
+const RETRY: Duration = Duration::from_millis(100);
+/// How often the age of what is spooled is looked at.
+const RETAIN_INTERVAL: Duration = Duration::from_secs(30);
+/// The least time between two writes of the cursor.
+const CURSOR_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Messages to the hub that it has not acknowledged.
+#[derive(Clone)]
+pub(crate) struct Spool {
+    log: Log,
+    acknowledged: watch::Sender<Position>,
+    cursor: Arc<Cursor>,
+}
+
+impl Spool {
+    /// Opens the spool in `dir`. Blocks.
+    pub(crate) fn open(
+        dir: &Path,
+        options: &options::Spool,
+        metrics: &Arc<Metrics>,
+    ) -> Result<Self, Error> {
+        let log = Log::open(Options {
+            segment_bytes: options.segment_bytes,
+            max_bytes: Some(options.max_bytes),
+            max_age: Some(Duration::from_secs(options.max_age_s)),
+            max_record_bytes: u32::try_from(MAX_PAYLOAD_BYTES + 128).unwrap_or(u32::MAX),
+            max_pending_bytes: options.max_pending_bytes,
+            overflow: Overflow::DropOldest,
+            on_drop: Some(on_drop(Arc::clone(metrics))),
+            ..Options::new(dir.join("spool"))
+        })?;
+        let path = dir.join("cursor");
+        let file_error = |action: &'static str| {
+            let path = path.clone();
+            move |source: io::Error| Error::File {
+                action,
+                path,
+                source,
+            }
+        };
+        let cursor = Cursor::open(&path).map_err(file_error("open"))?;
+        let acknowledged = match cursor.read() {
+            Some(position) if position > log.end() => {
+                tracing::error!(%position, end = %log.end(), "the cursor is beyond the spool: the \
+                    spool was replaced; all of it is published again");
+                log.oldest()
+            }
+            Some(position) => position.max(log.oldest()),
+            None => log.oldest(),
+        };
+        // What the hub has acknowledged is no loss when it is dropped.
+        log.trim(acknowledged)?;
+        let (acknowledged, _) = watch::channel(acknowledged);
+        Ok(Self {
+            log,
+            acknowledged,
+            cursor: Arc::new(cursor),
+        })
+    }
+
+    /// Takes a message; waits for room where the disk or the memory for it is full. Returns the
+    /// position to [wait for](Self::committed).
+    pub(crate) async fn put(&self, entry: &Entry<'_>) -> Result<Position, stencil_log::Error> {
+        self.put_bytes(&entry.to_bytes()).await
+    }
+
+    pub(crate) async fn put_bytes(&self, bytes: &[u8]) -> Result<Position, stencil_log::Error> {
+        let mut committed = self.log.committed();
+        loop {
+            match self.log.append(&[bytes]) {
+                Err(error) if error.is_retryable() => {
+                    let _ = tokio::time::timeout(RETRY, committed.changed()).await;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// Changes as more is on disk; closed when the spool has failed.
+    pub(crate) fn committed(&self) -> watch::Receiver<Position> {
+        self.log.committed()
+    }
+
+    pub(crate) fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// Up to where the hub has acknowledged.
+    pub(crate) fn acknowledged(&self) -> Position {
+        *self.acknowledged.borrow()
+    }
+
+    /// The hub has acknowledged all up to `position`.
+    pub(crate) fn acknowledge(&self, position: Position) {
+        stencil_crashpoint::reach("gateway.before_trim");
+        self.acknowledged.send_if_modified(|acknowledged| {
+            let further = position > *acknowledged;
+            *acknowledged = position.max(*acknowledged);
+            further
+        });
+    }
+
+    /// Bytes that the hub has not acknowledged.
+    pub(crate) fn waiting_bytes(&self) -> u64 {
+        self.log
+            .end()
+            .0
+            .saturating_sub(self.acknowledged().max(self.log.oldest()).0)
+    }
+
+    /// Why it is closed.
+    pub(crate) fn failure(&self) -> stencil_log::Error {
+        match self.log.health() {
+            Health::Poisoned { why } => stencil_log::Error::Poisoned(why),
+            Health::Ok | Health::Stalled { .. } => stencil_log::Error::Closed,
+        }
+    }
+
+    pub(crate) fn health(&self) -> Health {
+        self.log.health()
+    }
+
+    /// Frees what was acknowledged, keeps the cursor, drops what is too old. Ends with an error,
+    /// or when `stop` holds true.
+    pub(crate) async fn keep(&self, mut stop: watch::Receiver<bool>) -> Result<(), Error> {
+        let mut acknowledged = self.acknowledged.subscribe();
+        acknowledged.mark_changed();
+        let mut retain = tokio::time::interval(RETAIN_INTERVAL);
+        retain.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                // The sender is our own: this cannot fail.
+                Ok(()) = acknowledged.changed() => {
+                    let position = *acknowledged.borrow_and_update();
+                    self.free(position).await?;
+                    let _ = tokio::time::timeout(CURSOR_INTERVAL, stopped(&mut stop)).await;
+                }
+                _ = retain.tick() => {
+                    self.log.retain(now_us()).await?;
+                }
+                () = stopped(&mut stop) => {
+                    return self.free(self.acknowledged()).await;
+                }
+            }
+        }
+    }
+
+    async fn free(&self, position: Position) -> Result<(), Error> {
+        let (log, cursor) = (self.log.clone(), Arc::clone(&self.cursor));
+        let freed = tokio::task::spawn_blocking(move || {
+            // The cursor first: a spool that starts behind it is normal, one that ends before it
+            // is not.
+            if let Err(error) = cursor.write(position) {
+                tracing::warn!(%error, "the cursor was not written: more is published again");
+            }
+            log.trim(position)
+        });
+        match freed.await {
+            Ok(freed) => Ok(freed?),
+            Err(_) => Err(Error::Ended("spool")),
+        }
+    }
+}
+
+/// Now, in microseconds since the Unix epoch.
+pub(crate) fn now_us() -> i64 {
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |since| {
+            i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+        })
+}
+
+/// Returns when `stop` holds true, or its sender is gone.
+pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+fn on_drop(metrics: Arc<Metrics>) -> OnDrop {
+    Arc::new(move |records: &mut dyn Iterator<Item = Record>, why| {
+        let reason = match why {
+            Why::Bytes => DropReason::SpoolFull,
+            Why::Age => DropReason::SpoolAge,
+        };
+        let mut losses = Losses::default();
+        for record in records {
+            match Entry::parse(&record.payload) {
+                Some(entry) => losses.add(&entry, reason),
+                None => losses.add_unreadable(),
+            }
+        }
+        metrics.samples_lost.add(losses.samples);
+        metrics.records_dropped.add(losses.unreported);
+        if losses.samples > 0 {
+            tracing::error!(samples = losses.samples, %reason, "dropped from the spool; reported");
+        }
+        losses.into_entries()
+    })
+}

@@ -1,0 +1,156 @@
+//! The way to the hub: MQTT 5 over strict TLS. What is spooled is published in order; what the
+//! hub has acknowledged is freed.
+//!
+//! Each connection begins anew where the last acknowledged message ends: there is no MQTT session
+//! to resume, so nothing depends on what a client library or the hub remembers. What was under
+//! way is published twice; the hub knows it by its numbers.
+
+mod backoff;
+mod connection;
+mod publisher;
+mod source;
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use stencil_protocol::{
+    command::{Command, State, Status},
+    id::GatewayId,
+    topic::Topic,
+};
+use tokio::sync::watch;
+
+use self::{
+    backoff::Backoff,
+    connection::{Connection, Lost},
+    publisher::publish,
+};
+use crate::{
+    Error,
+    commands::{Commands, Offer},
+    link::{Live, gateway_status},
+    metrics::Metrics,
+    options,
+    spool::{Spool, now_us, stopped},
+};
+
+/// How often commands are looked at for their end.
+const EXPIRE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// All that the uplink works on.
+pub(crate) struct Uplink {
+    pub(crate) gateway: GatewayId,
+    pub(crate) options: options::Hub,
+    pub(crate) tls: Arc<rustls::ClientConfig>,
+    pub(crate) spool: Spool,
+    pub(crate) commands: Arc<Commands>,
+    pub(crate) live: Live,
+    pub(crate) metrics: Arc<Metrics>,
+    /// Whether there is a connection.
+    pub(crate) connected: watch::Sender<bool>,
+}
+
+impl Uplink {
+    /// Connects and publishes until `stop` holds true, or the spool fails.
+    pub(crate) async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>) -> Result<(), Error> {
+        let expiring = expire(Arc::clone(&self));
+        let connecting = self.connect_again_and_again();
+        tokio::select! {
+            failed = connecting => failed.map(|never| match never {}),
+            never = expiring => match never {},
+            () = stopped(&mut stop) => Ok(()),
+        }
+    }
+
+    async fn connect_again_and_again(&self) -> Result<Infallible, Error> {
+        let mut backoff = Backoff::new(Duration::from_millis(self.options.max_backoff_ms));
+        loop {
+            let before = self.metrics.publishes_acknowledged.get();
+            let lost = self.connect_and_publish().await;
+            self.connected.send_replace(false);
+            let Err(lost) = lost.map(|never| match never {});
+            if let Lost::Spool(error) = lost {
+                return Err(Error::Spool(error));
+            }
+            self.metrics.uplink_failures.increment();
+            if self.metrics.publishes_acknowledged.get() > before {
+                backoff.reset();
+            }
+            let pause = backoff.next();
+            let pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
+            tracing::warn!(hub = self.options.address, %lost, pause_ms, "no uplink");
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    async fn connect_and_publish(&self) -> Result<Infallible, Lost> {
+        let topic = Topic::GatewayCommand(self.gateway.clone()).to_string();
+        let mut connection =
+            Connection::open(&self.options, &self.gateway, Arc::clone(&self.tls)).await?;
+        connection.subscribe(&topic).await?;
+        self.metrics.uplink_connects.increment();
+        self.connected.send_replace(true);
+        tracing::info!(hub = self.options.address, "uplink connected");
+        publish(self, connection, &topic).await
+    }
+
+    /// Takes a command from the hub. Waits for nothing: acknowledgements come after it.
+    fn command(&self, payload: &[u8]) {
+        self.metrics.commands_received.increment();
+        let command = match Command::decode(payload) {
+            Ok(command) => command,
+            Err(error) => {
+                self.metrics.commands_refused.increment();
+                tracing::error!(%error, "the hub has sent a command that cannot be read");
+                return;
+            }
+        };
+        let (device, id) = (&command.device, command.id);
+        match self.commands.offer(&command) {
+            Ok(Offer::Held) => self.live.wake(device),
+            Ok(Offer::Known) => {}
+            Ok(Offer::Full) => {
+                self.metrics.commands_refused.increment();
+                tracing::warn!(%device, %id, "a command is refused: too many wait");
+                let detail = "the gateway holds as many commands as it may";
+                let status = Status {
+                    id,
+                    state: State::Failed,
+                    at_us: now_us(),
+                    detail: Some(detail),
+                };
+                // Where the spool is full as well, the hub sees the command expire.
+                if let Some(entry) = gateway_status(device, &status)
+                    && let Err(error) = self.spool.log().append(&[&entry])
+                {
+                    tracing::error!(%device, %id, %error, "a refused command is not reported");
+                }
+            }
+            Err(error) => tracing::error!(%device, %id, %error, "a command cannot be held"),
+        }
+    }
+}
+
+/// Says of commands that expire before they were sent to their device that they have.
+async fn expire(uplink: Arc<Uplink>) -> Infallible {
+    let mut tick = tokio::time::interval(EXPIRE_INTERVAL);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        for (device, id) in uplink.commands.expire(now_us()) {
+            tracing::info!(%device, %id, "a command has expired before its device was linked");
+            let detail = Some("the device was not linked to the gateway in time");
+            let status = Status {
+                id,
+                state: State::Expired,
+                at_us: now_us(),
+                detail,
+            };
+            let Some(entry) = gateway_status(&device, &status) else {
+                continue;
+            };
+            if let Err(error) = uplink.spool.put_bytes(&entry).await {
+                tracing::error!(%error, "an expired command is not reported");
+            }
+        }
+    }
+}

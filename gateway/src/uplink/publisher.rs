@@ -1,0 +1,151 @@
+//! Publishes what is spooled, in order, and acknowledges in order what the hub has kept.
+
+use std::convert::Infallible;
+
+use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesOrdered};
+use rumqttc::{PublishNotice, PublishResult, mqttbytes::v5::PubAckReason};
+use stencil_crypto::Suite;
+use stencil_log::Record;
+use stencil_protocol::batch::DropReason;
+
+use super::{
+    Uplink,
+    connection::{Connection, Lost},
+    source::Source,
+};
+use crate::spool::{Entry, Losses};
+
+/// The user property that tells which suite a device's link has.
+const LINK_SUITE: &str = "link-suite";
+
+/// What the hub said about a record.
+enum Outcome {
+    /// It is on the hub's disk.
+    Kept,
+    /// It will never be taken.
+    Refused(PubAckReason),
+    /// Not now.
+    NotNow(PubAckReason),
+    /// The connection is lost.
+    Gone,
+    /// It cannot be read, so it was not sent.
+    Unreadable,
+}
+
+/// Publishes until the connection is lost.
+pub(super) async fn publish(
+    uplink: &Uplink,
+    mut connection: Connection,
+    command_topic: &str,
+) -> Result<Infallible, Lost> {
+    let spool = &uplink.spool;
+    let mut source = Source::start(
+        spool.log().clone(),
+        spool.acknowledged(),
+        uplink.metrics.clone(),
+    );
+    let mut in_flight = FuturesOrdered::new();
+    let max_in_flight = usize::from(uplink.options.max_in_flight);
+    loop {
+        tokio::select! {
+            Some(first) = in_flight.next() => {
+                let mut through = None;
+                let mut next = Some(first);
+                let mut unsettled = None;
+                // With those that have come at the same time, so that the spool moves on once.
+                while let Some((record, outcome)) = next {
+                    if let Err(lost) = settle(uplink, &record, outcome).await {
+                        unsettled = Some(lost);
+                        break;
+                    }
+                    through = Some(record.end);
+                    next = in_flight.next().now_or_never().flatten();
+                }
+                if let Some(position) = through {
+                    spool.acknowledge(position);
+                }
+                match unsettled {
+                    None => {}
+                    Some(Lost::Ended) => return Err(connection.why_lost().await),
+                    Some(lost) => return Err(lost),
+                }
+            }
+            message = connection.next() => match message {
+                Some(message) if message.topic == command_topic.as_bytes() => {
+                    uplink.command(&message.payload);
+                }
+                Some(_) => tracing::warn!("the hub has sent what was not asked for"),
+                None => return Err(connection.why_lost().await),
+            },
+            record = source.next(), if in_flight.len() < max_in_flight => {
+                let record = record?;
+                let notice = send(&connection, &record).await?;
+                in_flight.push_back(outcome(record, notice));
+            }
+        }
+    }
+}
+
+/// Hands a record over; none when it cannot be read.
+async fn send(connection: &Connection, record: &Record) -> Result<Option<PublishNotice>, Lost> {
+    let Some(entry) = Entry::parse(&record.payload) else {
+        return Ok(None);
+    };
+    let suite = entry.suite.map(|id| {
+        let name = Suite::from_id(id).map_or_else(|| format!("{id:#06x}"), |s| s.name().into());
+        (LINK_SUITE.to_owned(), name)
+    });
+    let payload = record.payload.slice_ref(entry.payload);
+    let topic = entry.topic().to_string();
+    connection
+        .publish(topic, payload, suite.into_iter().collect())
+        .await
+        .map(Some)
+}
+
+async fn outcome(record: Record, notice: Option<PublishNotice>) -> (Record, Outcome) {
+    let Some(notice) = notice else {
+        return (record, Outcome::Unreadable);
+    };
+    let outcome = match notice.wait_async().await {
+        Ok(PublishResult::Qos1(ack)) => match ack.reason {
+            PubAckReason::Success | PubAckReason::NoMatchingSubscribers => Outcome::Kept,
+            reason @ (PubAckReason::TopicNameInvalid | PubAckReason::PayloadFormatInvalid) => {
+                Outcome::Refused(reason)
+            }
+            reason => Outcome::NotNow(reason),
+        },
+        // Of QoS 0 and 2, which are never sent, and of connections that ended.
+        Ok(_) | Err(_) => Outcome::Gone,
+    };
+    (record, outcome)
+}
+
+/// Does what follows from the hub's answer. After an error the record stays where it is.
+async fn settle(uplink: &Uplink, record: &Record, outcome: Outcome) -> Result<(), Lost> {
+    match outcome {
+        Outcome::Kept => uplink.metrics.publishes_acknowledged.increment(),
+        Outcome::Gone => return Err(Lost::Ended),
+        Outcome::NotNow(reason) => return Err(Lost::Publish(format!("{reason:?}"))),
+        Outcome::Unreadable => {
+            uplink.metrics.records_dropped.increment();
+            tracing::error!(at = %record.start, "a spooled record is of no known kind; left out");
+        }
+        Outcome::Refused(reason) => {
+            uplink.metrics.publishes_refused.increment();
+            let mut losses = Losses::default();
+            if let Some(entry) = Entry::parse(&record.payload) {
+                tracing::error!(device = %entry.device, ?reason, "the hub refuses a message");
+                losses.add_refused(&entry, DropReason::Quarantined);
+            }
+            uplink.metrics.samples_lost.add(losses.samples);
+            // On disk before the record is let go. Not waited for room: what frees it comes
+            // after this.
+            for entry in losses.into_entries() {
+                let position = uplink.spool.log().append(&[&entry])?;
+                uplink.spool.log().wait(position).await?;
+            }
+        }
+    }
+    Ok(())
+}
