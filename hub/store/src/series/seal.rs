@@ -95,3 +95,86 @@ pub(crate) fn cut(
 fn full(chunk_points: usize) -> usize {
     chunk_points + chunk_points / 4
 }
+
+#[cfg(test)]
+mod tests {
+    use stencil_protocol::sample::OwnedValue;
+
+    use super::*;
+
+    fn points(times: impl IntoIterator<Item = i64>) -> Vec<SeriesPoint> {
+        times
+            .into_iter()
+            .map(|time_us| SeriesPoint {
+                time_us,
+                value: OwnedValue::Integer(time_us),
+            })
+            .collect()
+    }
+
+    fn span(from_us: i64, to_us: i64, points: usize) -> Span {
+        Span {
+            from_us,
+            to_us,
+            points,
+        }
+    }
+
+    #[test]
+    fn points_in_order_rewrite_no_full_chunk() {
+        let plan = plan(points(100..108), &[span(0, 99, 8)], 8);
+        assert_eq!(
+            plan,
+            Plan {
+                merge: Vec::new(),
+                fresh: vec![points(100..108)]
+            }
+        );
+    }
+
+    #[test]
+    fn a_last_chunk_that_is_not_full_is_filled() {
+        let plan = plan(points(100..104), &[span(0, 99, 3)], 8);
+        assert_eq!(
+            plan,
+            Plan {
+                merge: vec![(0, points(100..104))],
+                fresh: Vec::new()
+            }
+        );
+    }
+
+    #[test]
+    fn late_points_go_where_they_belong() {
+        let spans = [span(10, 19, 8), span(30, 39, 8)];
+        let plan = plan(points([1, 12, 25, 35, 50]), &spans, 8);
+        assert_eq!(plan.merge, [(10, points([12, 25])), (30, points([35, 50]))]);
+        assert_eq!(plan.fresh, [points([1])]);
+    }
+
+    #[test]
+    fn what_lies_between_full_chunks_becomes_a_chunk() {
+        let spans = [span(10, 19, 10), span(30, 39, 10)];
+        let plan = plan(points([12, 25, 50]), &spans, 8);
+        assert_eq!(plan.merge, [(10, points([12]))]);
+        assert_eq!(plan.fresh, [points([25]), points([50])]);
+    }
+
+    #[test]
+    fn the_new_point_of_one_time_stays() {
+        let mut new = points([2]);
+        new[0].value = OwnedValue::Bool(true);
+        let merged = merge(points([1, 2, 3]), new.clone());
+        assert_eq!(merged[1], new[0]);
+        assert_eq!(merged.len(), 3);
+    }
+
+    #[test]
+    fn pieces_are_of_about_equal_size() {
+        let sizes = |n: i64| cut(&points(0..n), 8).map(<[_]>::len).collect::<Vec<_>>();
+        assert_eq!(sizes(10), [10]);
+        assert_eq!(sizes(11), [6, 5]);
+        assert_eq!(sizes(17), [6, 6, 5]);
+        assert_eq!(sizes(0), [0; 0]);
+    }
+}

@@ -66,3 +66,37 @@ fn decode_groups(decoder: &mut Decoder<'_>) -> Result<Vec<Group>, minicbor::deco
     }
     Ok(out)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::series::value::tests::any_value;
+
+    proptest! {
+        #[test]
+        fn groups_come_back_as_they_were(
+            groups in prop::collection::vec(
+                (any::<i64>(), prop::collection::btree_map(any::<i64>(), any_value(), 0..20)),
+                0..5,
+            ),
+        ) {
+            let groups: Vec<Group> = groups
+                .into_iter()
+                .map(|(series, points)| Group {
+                    series,
+                    points: points
+                        .into_iter()
+                        .map(|(time_us, value)| SeriesPoint { time_us, value })
+                        .collect(),
+                })
+                .collect();
+            let bytes = encode(groups.iter());
+            prop_assert_eq!(decode(&bytes).unwrap(), groups);
+            for end in 0..bytes.len() {
+                prop_assert!(decode(&bytes[..end]).is_err());
+            }
+        }
+    }
+}

@@ -47,7 +47,7 @@ pub(crate) fn decode(decoder: &mut Decoder<'_>) -> Result<OwnedValue, minicbor::
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use proptest::prelude::*;
 
     use super::*;

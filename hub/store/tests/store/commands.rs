@@ -1,0 +1,200 @@
+use stencil_protocol::command::State;
+use stencil_protocol::sample::OwnedValue;
+use stencil_store::{CommandStatus, Error, LinkSeen, NewCommand};
+
+use crate::{acme, at, command, device, fresh, gateway};
+
+fn new(n: u8, id: &str) -> NewCommand {
+    NewCommand {
+        id: command(n),
+        tenant: acme(),
+        device: device(id),
+        name: "lock".into(),
+        argument: Some(OwnedValue::Text("now".into())),
+        expires_us: 1_000,
+        effect_key: Some(format!("effect {n}")),
+    }
+}
+
+fn status(n: u8, state: State) -> CommandStatus {
+    CommandStatus {
+        tenant: acme(),
+        command: command(n),
+        state,
+        at_us: 50,
+        detail: Some("jammed".into()),
+    }
+}
+
+#[tokio::test]
+async fn a_command_is_queued_once_and_comes_back_whole() {
+    let fresh = fresh().await;
+    let port = &fresh.store.commands;
+    assert!(port.queue(&new(1, "lock-1"), 10).await.unwrap());
+    assert!(!port.queue(&new(1, "lock-1"), 11).await.unwrap());
+    let stored = port.get(&acme(), &command(1)).await.unwrap().unwrap();
+    assert_eq!(
+        (stored.state, stored.queued_us, stored.name.as_str()),
+        (State::Queued, 10, "lock")
+    );
+    assert_eq!(stored.argument, Some(OwnedValue::Text("now".into())));
+
+    let error = port.queue(&new(1, "lock-2"), 12).await.unwrap_err();
+    assert!(matches!(error, Error::Conflict(_)), "{error}");
+    let mut other_id = new(2, "lock-1");
+    other_id.effect_key = Some("effect 1".into());
+    let error = port.queue(&other_id, 12).await.unwrap_err();
+    assert!(matches!(error, Error::Conflict(_)), "{error}");
+    let mut bad = new(3, "lock-1");
+    bad.name = "x".repeat(33);
+    let error = port.queue(&bad, 12).await.unwrap_err();
+    assert!(
+        matches!(
+            error,
+            Error::Invalid {
+                what: "command",
+                ..
+            }
+        ),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_gateway_gets_what_its_devices_wait_for() {
+    let fresh = fresh().await;
+    let port = &fresh.store.commands;
+    let mut commit = at(1);
+    commit.links = ["lock-1", "lock-2"]
+        .iter()
+        .zip(["g1", "g2"])
+        .map(|(id, through)| LinkSeen {
+            tenant: acme(),
+            device: device(id),
+            gateway: Some(gateway(through)),
+            at_us: 1,
+            connected: true,
+            link: None,
+        })
+        .collect();
+    fresh.store.pipeline.commit(commit).await.unwrap();
+    for (n, id) in [(1, "lock-1"), (2, "lock-2"), (3, "lock-1"), (4, "lock-9")] {
+        port.queue(&new(n, id), i64::from(n)).await.unwrap();
+    }
+    assert!(port.mark_sent(&acme(), &command(1), 20).await.unwrap());
+    assert!(!port.mark_sent(&acme(), &command(1), 20).await.unwrap());
+    let ids = |rows: Vec<stencil_store::StoredCommand>| -> Vec<u8> {
+        rows.iter().map(|row| row.id.0[0]).collect()
+    };
+    assert_eq!(
+        ids(port
+            .outstanding(&acme(), &gateway("g1"), 30, 9)
+            .await
+            .unwrap()),
+        [1, 3]
+    );
+    assert_eq!(
+        ids(port
+            .outstanding(&acme(), &gateway("g2"), 30, 9)
+            .await
+            .unwrap()),
+        [2]
+    );
+    assert_eq!(
+        ids(port
+            .outstanding(&acme(), &gateway("g1"), 1_000, 9)
+            .await
+            .unwrap()),
+        [0; 0]
+    );
+    let queued = port.queued(30, 9).await.unwrap();
+    let routes: Vec<_> = queued
+        .iter()
+        .map(|row| (row.command.id.0[0], row.gateway.clone()))
+        .collect();
+    assert_eq!(
+        routes,
+        [
+            (2, Some(gateway("g2"))),
+            (3, Some(gateway("g1"))),
+            (4, None)
+        ]
+    );
+
+    port.status(&status(3, State::Done)).await.unwrap();
+    assert_eq!(
+        ids(port
+            .outstanding(&acme(), &gateway("g1"), 30, 9)
+            .await
+            .unwrap()),
+        [1]
+    );
+}
+
+#[tokio::test]
+async fn states_only_go_on() {
+    let fresh = fresh().await;
+    let port = &fresh.store.commands;
+    for (n, from) in State::ALL.into_iter().enumerate() {
+        for (m, to) in State::ALL.into_iter().enumerate() {
+            let n = u8::try_from(n * 10 + m).unwrap();
+            port.queue(&new(n, "lock-1"), 1).await.unwrap();
+            port.status(&status(n, from)).await.unwrap();
+            let applied = port.status(&status(n, to)).await.unwrap();
+            assert_eq!(applied, from.can_become(to), "{from} to {to}");
+            let stored = port.get(&acme(), &command(n)).await.unwrap().unwrap();
+            assert_eq!(stored.state, if applied { to } else { from });
+        }
+    }
+    assert!(!port.status(&status(200, State::Done)).await.unwrap());
+}
+
+#[tokio::test]
+async fn what_is_not_done_in_time_expires() {
+    let fresh = fresh().await;
+    let port = &fresh.store.commands;
+    for n in 1..=3 {
+        port.queue(&new(n, "lock-1"), 1).await.unwrap();
+    }
+    port.status(&status(2, State::Done)).await.unwrap();
+    assert_eq!(port.expire(1_000, 9).await.unwrap(), []);
+    let expired = port.expire(1_001, 9).await.unwrap();
+    assert_eq!(expired, [(acme(), command(1)), (acme(), command(3))]);
+    assert_eq!(port.expire(1_001, 9).await.unwrap(), []);
+    // The device knows better.
+    assert!(port.status(&status(1, State::Done)).await.unwrap());
+}
+
+#[tokio::test]
+async fn the_newest_are_listed_first() {
+    let fresh = fresh().await;
+    let port = &fresh.store.commands;
+    for (n, id) in [(1, "lock-1"), (2, "lock-2"), (3, "lock-1"), (4, "lock-1")] {
+        port.queue(&new(n, id), i64::from(n)).await.unwrap();
+    }
+    let ids = |rows: &[stencil_store::StoredCommand]| -> Vec<u8> {
+        rows.iter().map(|row| row.id.0[0]).collect()
+    };
+    let first = port.list(&acme(), None, None, 3).await.unwrap();
+    let rest = port
+        .list(&acme(), None, first.next.as_deref(), 3)
+        .await
+        .unwrap();
+    assert_eq!(
+        (ids(&first.items), ids(&rest.items)),
+        (vec![4, 3, 2], vec![1])
+    );
+    let of = port
+        .list(&acme(), Some(&device("lock-2")), None, 3)
+        .await
+        .unwrap();
+    assert_eq!((ids(&of.items), of.next), (vec![2], None));
+    let error = port
+        .list(&acme(), None, Some("nonsense"), 3)
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error, Error::Invalid { what: "cursor", .. }),
+        "{error}"
+    );
+}

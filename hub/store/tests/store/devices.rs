@@ -1,0 +1,175 @@
+use stencil_protocol::id::Boot;
+use stencil_protocol::ledger::BootLedger;
+use stencil_protocol::sample::OwnedValue;
+use stencil_store::{Commit, LinkInfo, LinkSeen};
+
+use crate::{acme, at, device, fresh, gateway, twin};
+
+fn link() -> LinkInfo {
+    LinkInfo {
+        suite: Some("X25519MlKem768ChaChaPoly".into()),
+        group: Some("X25519MLKEM768".into()),
+        post_quantum: true,
+    }
+}
+
+fn seen(through: &str, at_us: i64, connected: bool) -> LinkSeen {
+    LinkSeen {
+        tenant: acme(),
+        device: device("freezer-1"),
+        gateway: Some(gateway(through)),
+        at_us,
+        connected,
+        link: connected.then(link),
+    }
+}
+
+#[tokio::test]
+async fn the_latest_value_is_the_newest_event_not_the_newest_arrival() {
+    let fresh = fresh().await;
+    let mut commit = at(1);
+    commit.twins = vec![twin("freezer-1", 100, 1.0), twin("freezer-1", 90, 2.0)];
+    fresh.store.pipeline.commit(commit).await.unwrap();
+    let mut commit = at(2);
+    commit.twins = vec![twin("freezer-1", 95, 3.0)];
+    fresh.store.pipeline.commit(commit).await.unwrap();
+
+    let latest = fresh
+        .store
+        .devices
+        .latest(&acme(), &device("freezer-1"))
+        .await
+        .unwrap();
+    assert_eq!(latest.len(), 1);
+    assert_eq!(
+        (latest[0].time_us, &latest[0].value),
+        (100, &OwnedValue::Number(1.0))
+    );
+    assert_eq!(latest[0].unit.as_deref(), Some("degC"));
+    let known = fresh
+        .store
+        .devices
+        .get(&acme(), &device("freezer-1"))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        (known.last_event_us, known.last_received_us),
+        (Some(100), Some(110))
+    );
+}
+
+#[tokio::test]
+async fn devices_that_number_nothing_are_told_apart() {
+    let fresh = fresh().await;
+    let commit = Commit {
+        position: 1,
+        twins: vec![twin("foreign", 1, 1.0), twin("freezer-1", 1, 1.0)],
+        ledgers: vec![(acme(), device("freezer-1"), Boot(1), BootLedger::default())],
+        ..Commit::default()
+    };
+    fresh.store.pipeline.commit(commit).await.unwrap();
+    let mut later = at(2);
+    later.twins = vec![twin("freezer-1", 2, 1.0)];
+    fresh.store.pipeline.commit(later).await.unwrap();
+    let page = fresh.store.devices.list(&acme(), None, 10).await.unwrap();
+    let numbered: Vec<_> = page
+        .items
+        .iter()
+        .map(|d| (d.id.as_str(), d.numbered))
+        .collect();
+    assert_eq!(numbered, [("foreign", false), ("freezer-1", true)]);
+    assert_eq!(fresh.store.devices.count(&acme()).await.unwrap(), 2);
+}
+
+#[tokio::test]
+async fn a_late_goodbye_of_the_old_gateway_is_ignored() {
+    let fresh = fresh().await;
+    let get = || async {
+        let found = fresh.store.devices.get(&acme(), &device("freezer-1")).await;
+        found.unwrap().unwrap()
+    };
+    let mut commit = at(1);
+    commit.links = vec![
+        seen("g1", 10, true),
+        seen("g1", 20, false),
+        seen("g2", 30, true),
+    ];
+    fresh.store.pipeline.commit(commit).await.unwrap();
+    let mut commit = at(2);
+    commit.links = vec![seen("g1", 40, false), seen("g1", 25, true)];
+    fresh.store.pipeline.commit(commit).await.unwrap();
+    let found = get().await;
+    assert_eq!(
+        (found.connected, found.gateway),
+        (Some(true), Some(gateway("g2")))
+    );
+    assert_eq!(
+        (found.link_changed_us, found.link),
+        (Some(30), Some(link()))
+    );
+
+    let mut commit = at(3);
+    commit.links = vec![seen("g2", 50, false)];
+    fresh.store.pipeline.commit(commit).await.unwrap();
+    let found = get().await;
+    assert_eq!(
+        (found.connected, found.gateway),
+        (Some(false), Some(gateway("g2")))
+    );
+}
+
+#[tokio::test]
+async fn a_backlog_from_the_old_gateway_does_not_move_the_device() {
+    let fresh = fresh().await;
+    let mut commit = at(1);
+    commit.links = vec![seen("g2", 1_000, true)];
+    fresh.store.pipeline.commit(commit).await.unwrap();
+    let mut late = twin("freezer-1", 500, 1.0);
+    late.gateway = Some(gateway("g1"));
+    late.received_us = 5_000;
+    let mut commit = at(2);
+    commit.twins = vec![late];
+    fresh.store.pipeline.commit(commit).await.unwrap();
+    let found = fresh
+        .store
+        .devices
+        .get(&acme(), &device("freezer-1"))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(found.gateway, Some(gateway("g2")));
+}
+
+#[tokio::test]
+async fn lists_go_on_where_they_ended() {
+    let fresh = fresh().await;
+    let mut commit = at(1);
+    commit.twins = (0..5)
+        .map(|n| twin(&format!("d{n}"), 1, f64::from(n)))
+        .collect();
+    fresh.store.pipeline.commit(commit).await.unwrap();
+    let port = &fresh.store.devices;
+    let (mut ids, mut values, mut after) = (Vec::new(), Vec::new(), None);
+    loop {
+        let page = port.list(&acme(), after.as_deref(), 2).await.unwrap();
+        let of = port
+            .latest_of(&acme(), "temperature", after.as_deref(), 2)
+            .await
+            .unwrap();
+        assert_eq!(page.next, of.next);
+        ids.extend(page.items.into_iter().map(|device| device.id.to_string()));
+        values.extend(of.items.into_iter().map(|(_, latest)| latest.value));
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(ids, ["d0", "d1", "d2", "d3", "d4"]);
+    assert_eq!(
+        values,
+        (0..5)
+            .map(|n| OwnedValue::Number(f64::from(n)))
+            .collect::<Vec<_>>()
+    );
+}

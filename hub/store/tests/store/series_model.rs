@@ -1,0 +1,160 @@
+//! A series answers as a `BTreeMap` would, whatever order points come in, however
+//! often heads are sealed or rebuilt.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use sqlx::Connection as _;
+use stencil_protocol::sample::OwnedValue;
+use stencil_store::sqlite::Options;
+use stencil_store::{Commit, SeriesPoint};
+
+use crate::{acme, at, device, fresh_with, point, reopen};
+
+#[derive(Debug, Clone)]
+enum Step {
+    /// Points of one of three series, all in one commit.
+    Commit(Vec<(u8, i64, OwnedValue)>),
+    Reopen,
+    Range {
+        series: u8,
+        from: i64,
+        to: i64,
+        limit: u32,
+    },
+}
+
+fn value() -> impl Strategy<Value = OwnedValue> {
+    prop_oneof![
+        4 => (-50_i32..50).prop_map(|n| OwnedValue::Number(f64::from(n) / 4.0)),
+        1 => any::<i64>().prop_map(OwnedValue::Integer),
+        1 => any::<bool>().prop_map(OwnedValue::Bool),
+        1 => "[a-z]{0,5}".prop_map(OwnedValue::Text),
+    ]
+}
+
+fn time() -> impl Strategy<Value = i64> {
+    prop_oneof![8 => 0_i64..200, 1 => Just(i64::MIN), 1 => Just(i64::MAX), 1 => -1_000_i64..1_000]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        8 => prop::collection::vec((0_u8..3, time(), value()), 1..12).prop_map(Step::Commit),
+        1 => Just(Step::Reopen),
+        3 => (0_u8..3, time(), time(), 0_u32..30)
+            .prop_map(|(series, from, to, limit)| Step::Range { series, from, to, limit }),
+    ]
+}
+
+fn options() -> impl Strategy<Value = Options> {
+    (2_usize..9, 1_usize..40, 1_usize..6, 1_usize..4).prop_map(|(chunk, points, tails, seals)| {
+        Options {
+            chunk_points: chunk,
+            max_unsealed_points: points,
+            max_tail_rows: tails,
+            max_seals_per_commit: seals,
+            readers: 1,
+            ..Options::default()
+        }
+    })
+}
+
+async fn check(options: Options, steps: Vec<Step>) {
+    let fresh = fresh_with(options.clone()).await;
+    let mut store = fresh.store.clone();
+    let mut model: BTreeMap<(u8, i64), OwnedValue> = BTreeMap::new();
+    let mut position = 0;
+    for step in steps {
+        match step {
+            Step::Commit(points) => {
+                position += 1;
+                let mut commit = Commit { ..at(position) };
+                for (series, time, value) in points {
+                    commit
+                        .points
+                        .push(point(&format!("s{series}"), time, value.clone()));
+                    model.insert((series, time), value);
+                }
+                store.pipeline.commit(commit).await.unwrap();
+            }
+            Step::Reopen => store = reopen(fresh.folder.path(), options.clone()).await,
+            Step::Range {
+                series,
+                from,
+                to,
+                limit,
+            } => {
+                compare(&store, &model, series, from, to, limit).await;
+            }
+        }
+    }
+    let url = format!("sqlite://{}", fresh.folder.path().join("hub.db").display());
+    let mut database = sqlx::SqliteConnection::connect(&url).await.unwrap();
+    let overlaps: i64 = sqlx::query_scalar(
+        "SELECT COUNT(*) FROM series_chunks a JOIN series_chunks b ON a.series = b.series \
+         AND a.from_us < b.from_us AND a.to_us >= b.from_us",
+    )
+    .fetch_one(&mut database)
+    .await
+    .unwrap();
+    assert_eq!(overlaps, 0);
+    for reopened in [false, true] {
+        if reopened {
+            store = reopen(fresh.folder.path(), options.clone()).await;
+        }
+        for series in 0..3 {
+            compare(&store, &model, series, i64::MIN, i64::MAX, 10_000).await;
+        }
+    }
+}
+
+async fn compare(
+    store: &stencil_store::Store,
+    model: &BTreeMap<(u8, i64), OwnedValue>,
+    series: u8,
+    from: i64,
+    to: i64,
+    limit: u32,
+) {
+    let name = format!("s{series}");
+    let id = device("freezer-1");
+    let found = store
+        .series
+        .range(&acme(), &id, &name, from, to, limit)
+        .await
+        .unwrap();
+    let expected: Vec<SeriesPoint> = model
+        .iter()
+        .filter(|((of, time), _)| *of == series && (from..to).contains(time))
+        .take(limit as usize)
+        .map(|((_, time), value)| SeriesPoint {
+            time_us: *time,
+            value: value.clone(),
+        })
+        .collect();
+    assert_eq!(found, expected);
+    for probe in [from, to, from.saturating_add(1)] {
+        let contains = store
+            .series
+            .contains(&acme(), &id, &name, probe)
+            .await
+            .unwrap();
+        assert_eq!(
+            contains,
+            model.contains_key(&(series, probe)),
+            "contains {probe}"
+        );
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+    #[test]
+    fn a_series_is_a_map(options in options(), steps in prop::collection::vec(step(), 1..40)) {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap()
+            .block_on(check(options, steps));
+    }
+}
