@@ -36,8 +36,10 @@ async fn fill(store: &Store, tenant: &TenantId, position: u64, value: i64) -> St
     trigger.tenant = tenant.clone();
     trigger.event = json!({ "value": value });
     quarantined.tenant = tenant.clone();
-    let mut ledger = BootLedger::default();
-    ledger.duplicate = value.unsigned_abs();
+    let ledger = BootLedger {
+        duplicate: value.unsigned_abs(),
+        ..BootLedger::default()
+    };
     let commit = Commit {
         position,
         ledgers: vec![(tenant.clone(), device("freezer-1"), Boot(1), ledger)],
