@@ -31,6 +31,8 @@ pub(crate) struct Connection<'e, P: Policy, S: Sink<P::Principal>, IO> {
     pub(crate) pending: Pending,
     /// What the sink had no room for.
     pub(crate) stalled: Option<Taken>,
+    /// When to try that again at the latest.
+    retry_at: tokio::time::Instant,
     /// When the last bytes came, or the client was last held back.
     heard: Instant,
 }
@@ -103,6 +105,7 @@ where
             committed: endpoint.sink.committed(),
             pending: Pending::default(),
             stalled: None,
+            retry_at: tokio::time::Instant::now(),
             heard: Instant::now(),
         }
     }
@@ -128,10 +131,6 @@ where
                 Err(ending) => return ending,
             };
             let open = self.may_read();
-            if !open {
-                // A client that is held back is not silent.
-                self.heard = Instant::now();
-            }
             let waiting = !self.pending.is_empty() || self.stalled.is_some();
             let wake = tokio::select! {
                 () = std::future::ready(()), if more => Wake::Work,
@@ -140,7 +139,7 @@ where
                     Ok(()) => Wake::Retry,
                     Err(_) => Wake::CommitsEnded,
                 },
-                () = tokio::time::sleep(hub.options.sink_retry), if self.stalled.is_some() => {
+                () = tokio::time::sleep_until(self.retry_at), if self.stalled.is_some() => {
                     Wake::Retry
                 }
                 () = &mut alive, if self.keep_alive.is_some() => Wake::KeepAlive,
@@ -155,6 +154,9 @@ where
                     read = what;
                 }
                 Wake::Retry => {
+                    if !open {
+                        self.heard = Instant::now();
+                    }
                     if let Some(taken) = self.stalled.take()
                         && let Err(ending) = self.append(taken)
                     {
@@ -163,8 +165,11 @@ where
                 }
                 Wake::CommitsEnded => return sink_failed("it commits no more"),
                 Wake::KeepAlive => {
-                    let keep_alive = self.keep_alive.unwrap_or_default();
-                    let due = self.heard + keep_alive;
+                    if !open {
+                        // A client that is held back is not silent.
+                        self.heard = Instant::now();
+                    }
+                    let due = self.heard + self.keep_alive.unwrap_or_default();
                     if due <= Instant::now() {
                         return Ending::told(
                             Disconnect::KeepAlive,
@@ -438,7 +443,13 @@ where
             Ok(position) => position,
             Err(SinkError::Full) => {
                 hub.counters.sink_full.one();
+                tracing::debug!(
+                    client_id = self.membership.source.client_id,
+                    messages = batch.len(),
+                    "the sink is full: the client is held back"
+                );
                 drop(batch);
+                self.retry_at = tokio::time::Instant::now() + hub.options.sink_retry;
                 self.stalled = Some(taken);
                 return Ok(());
             }

@@ -33,7 +33,7 @@ pub(crate) async fn serve<P: Policy, S: Sink<P::Principal>>(
         let accepted = tokio::select! {
             _ = shutdown.wait_for(|stop| *stop) => break,
             Some(ended) = tasks.join_next() => {
-                report(ended);
+                report(&endpoint.hub, ended);
                 continue;
             }
             accepted = listener.accept() => accepted,
@@ -67,7 +67,7 @@ pub(crate) async fn serve<P: Policy, S: Sink<P::Principal>>(
     drop(listener);
     let ended = timeout(endpoint.hub.options.drain_timeout + END_MARGIN, async {
         while let Some(ended) = tasks.join_next().await {
-            report(ended);
+            report(&endpoint.hub, ended);
         }
     });
     if ended.await.is_err() {
@@ -156,10 +156,11 @@ async fn serve_client<P, S, IO>(
     }
 }
 
-fn report(ended: Result<(), JoinError>) {
+fn report<Pr>(hub: &Hub<Pr>, ended: Result<(), JoinError>) {
     if let Err(error) = ended
         && error.is_panic()
     {
+        hub.counters.panicked.one();
         tracing::error!(%error, "a connection panicked; the others go on");
     }
 }

@@ -25,6 +25,8 @@ pub struct Metrics {
     pub connect_timeouts: u64,
     /// Connections closed because of a protocol error or a bound.
     pub protocol_errors: u64,
+    /// Connections that ended by a defect of the endpoint; the others go on.
+    pub panicked: u64,
     /// Takeovers of a client id.
     pub takeovers: u64,
     /// PUBLISH packets taken from clients (handed to the sink).
@@ -90,6 +92,7 @@ counters!(
     refused,
     connect_timeouts,
     protocol_errors,
+    panicked,
     takeovers,
     publishes_in,
     publish_bytes_in,
