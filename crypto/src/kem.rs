@@ -3,7 +3,7 @@
 //! | implementation | where | why |
 //! |---|---|---|
 //! | [`RustCrypto`] | firmware, simulators of it | no_std, no allocation, small |
-//! | `AwsLc` (feature `std`) | gateways, hubs | formally verified assembly, the one TLS uses |
+//! | `AwsLc` (feature `std`) | gateways, hubs | mlkem-native, verified in part; the one that TLS uses |
 //!
 //! Both follow FIPS 203 and agree byte for byte; the same tests and the same
 //! Wycheproof vectors run over both.

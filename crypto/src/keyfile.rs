@@ -90,7 +90,7 @@ pub fn write_public(path: impl AsRef<Path>, contents: &[u8]) -> Result<(), Error
     replace(path.as_ref(), contents, PUBLIC_MODE)
 }
 
-/// Reads a secret that [`write`] wrote.
+/// Reads a secret that [`write()`] wrote.
 ///
 /// # Errors
 /// [`Error::Exposed`] if group or others have any access to it; [`Error::NoKeyFile`];

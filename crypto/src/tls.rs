@@ -8,7 +8,7 @@
 //! | a client's certificate | ML-DSA-65 | ML-DSA-65 |
 //! | a server's certificate, as we check it | ML-DSA-65 | any algorithm of the public web |
 //! | cipher suites | AES-256-GCM, ChaCha20-Poly1305 | and AES-128-GCM |
-//! | resumption | none: each connection checks certificates anew | clients only |
+//! | resumption | none: each connection checks certificates and offers the hybrid anew | none |
 //!
 //! `Strict` is for everything between our own parts. `Prefer` is an explicit setting
 //! of one listener, or of calls to systems of others; what came out is recorded
@@ -182,8 +182,8 @@ pub fn client_at(
         }
         None => builder.with_no_client_auth(),
     };
-    if policy == Policy::Strict {
-        config.resumption = Resumption::disabled();
-    }
+    // No memory of earlier connections: a session would outlive the certificates that
+    // it began with, and a remembered classical group would be offered first again.
+    config.resumption = Resumption::disabled();
     Ok(Arc::new(config))
 }

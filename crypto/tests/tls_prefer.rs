@@ -11,7 +11,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{default_provider, kx_group};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, HandshakeKind, RootCertStore};
 use stencil_crypto::tls::{self, Negotiated, Policy, Roots, ServerIdentity};
 
 /// What OpenSSL 3.0 knows: neither ML-KEM nor ML-DSA.
@@ -203,15 +203,23 @@ fn a_call_to_a_system_of_others_takes_what_the_system_has() {
         .with_single_cert(chain, key)
         .unwrap();
 
-    let roots = Roots::from_pem(fleet.authority.classical_root_pem()).unwrap();
-    let client = tls::client(Policy::Prefer, &roots, None).unwrap();
-    let (client, _) = connect(&client, &Arc::new(other)).unwrap();
+    let both = [
+        fleet.authority.classical_root_pem(),
+        fleet.authority.root_pem(),
+    ]
+    .concat();
+    let calls = tls::client(Policy::Prefer, &Roots::from_pem(&both).unwrap(), None).unwrap();
+    let (client, _) = connect(&calls, &Arc::new(other)).unwrap();
     let seen = Negotiated::of(&client).unwrap();
     assert_eq!((seen.group.as_str(), seen.post_quantum), ("X25519", false));
     assert_eq!(seen.signature.as_deref(), Some("ECDSA P-256"));
 
-    let roots = fleet.roots();
-    let client = tls::client(Policy::Prefer, &roots, None).unwrap();
-    let (client, _) = connect(&client, &ours).unwrap();
-    assert!(Negotiated::of(&client).unwrap().post_quantum);
+    // The next call under this name begins with the hybrid again: no group is remembered.
+    let (client, _) = connect(&calls, &ours).unwrap();
+    let seen = Negotiated::of(&client).unwrap();
+    assert_eq!(
+        (seen.group.as_str(), seen.post_quantum),
+        ("X25519MLKEM768", true)
+    );
+    assert_eq!(client.handshake_kind(), Some(HandshakeKind::Full));
 }

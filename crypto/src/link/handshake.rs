@@ -13,7 +13,7 @@ use crate::psk::Psk;
 use crate::suite::Suite;
 
 /// A device between the two messages of its handshake. It holds secrets and no big
-/// array (with [`RustCrypto`]: about 270 bytes), and wipes them when dropped.
+/// array (with [`RustCrypto`]: about 200 bytes), and wipes them when dropped.
 pub struct Initiator<K: Kem = RustCrypto> {
     suite: Suite,
     rekey: Rekey,
