@@ -1,7 +1,9 @@
 //! What an author may write, and what is said about what they may not.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use proptest::prelude::*;
 use stencil_workflow::definition::{Action, Retry, json_schema, parse};
+use stencil_workflow::template::{Scope, Template};
 
 const GOOD: &str = r#"
 id: freezer-warm
@@ -320,5 +322,37 @@ fn the_schema_names_the_same_keys() {
             .find(|schema| schema["properties"]["use"]["const"] == uses);
         let with = &found.unwrap()["properties"]["with"];
         assert_eq!(with["additionalProperties"], false, "{uses}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_text_makes_it_panic(text in "\\PC{0,200}") {
+        let _ = parse(&text);
+    }
+
+    #[test]
+    fn no_cut_or_disturbed_definition_makes_it_panic(
+        at in 0..GOOD.len(),
+        cut in 0_usize..40,
+        put in prop_oneof!["[\\[\\]{}:,\"'|>&*!%@`#?-]{0,4}", "\\PC{0,4}", "[ \\t\\n]{0,3}"],
+    ) {
+        let end = (at + cut).min(GOOD.len());
+        let disturbed = format!("{}{put}{}", &GOOD[..at], &GOOD[end..]);
+        if let Err(error) = parse(&disturbed) {
+            prop_assert!(!error.what.is_empty() && !error.right.is_empty(), "{error}");
+        }
+    }
+
+    #[test]
+    fn no_template_makes_it_panic(source in prop_oneof![
+        "\\PC{0,60}",
+        "[{}%#'\"|. a-c0-9~+/()\\[\\]*-]{0,40}",
+        "\\{\\{ [a-c0-9 .|()~+'-]{0,30} \\}\\}",
+    ]) {
+        let scope = Scope::new(&serde_json::json!({ "a": 1.5, "b": "text" }), []);
+        if let Ok(template) = Template::parse(&source) {
+            let _ = (template.text(&scope), template.value(&scope), template.names());
+        }
     }
 }
