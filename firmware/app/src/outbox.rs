@@ -132,7 +132,6 @@ impl Outbox {
         if boot != state.boot || through.0 > self.highest_sent {
             return false;
         }
-        self.attempts = 0;
         self.unanswered = self.unanswered.saturating_sub(1);
         let mut news = false;
         if through > state.acked {
@@ -143,7 +142,9 @@ impl Outbox {
         if let Some(on_its_way) = &self.in_flight
             && through >= on_its_way.through
             // An empty batch has the same last number as the one before: only
-            // when nothing else is unanswered is the answer to it.
+            // when nothing else is unanswered is this the answer to it. Where
+            // answers were lost that never is; the attempts then run out, and
+            // a new handshake settles which answers are old.
             && (!on_its_way.empty || self.unanswered == 0)
         {
             if let Some(report) = on_its_way.report {
@@ -151,6 +152,10 @@ impl Outbox {
                 state.confirm_report(&report);
             }
             self.in_flight = None;
+            self.attempts = 0;
+        }
+        if news {
+            self.attempts = 0;
         }
         news
     }
@@ -177,4 +182,138 @@ fn dropped(state: &State, first: Seq) -> Vec<Dropped, { batch::MAX_DROPPED }> {
         }
     }
     ranges
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Stamp;
+    use stencil_crypto::Psk;
+    use stencil_protocol::batch::Batch;
+    use stencil_protocol::id::DeviceId;
+    use stencil_protocol::sample::{Sample, Value};
+
+    const ENDED: PreviousBoot = PreviousBoot {
+        boot: Boot(1),
+        last: Seq(9),
+        acked: Seq(4),
+    };
+
+    struct Bench {
+        config: Config,
+        ring: Ring<1_024>,
+        state: State,
+        outbox: Outbox,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let psk = Psk::from_bytes([7; 32]).unwrap();
+            let mut state = State {
+                boot: Boot(2),
+                ..State::default()
+            };
+            state.previous.push(ENDED).unwrap();
+            Self {
+                config: Config::new(DeviceId::parse("d").unwrap(), psk),
+                ring: Ring::new(Seq(0)),
+                state,
+                outbox: Outbox::default(),
+            }
+        }
+
+        fn measure(&mut self) {
+            let value = Value::Integer(1);
+            let sample = Sample {
+                name: "n",
+                value,
+                unit: None,
+                time_us: 5,
+            };
+            self.state.last_given.0 += 1;
+            self.ring.push(&sample, Stamp::Wall(5));
+        }
+
+        fn send(&mut self) -> (Header, usize) {
+            let mut out = [0; BATCH_BYTES];
+            let Self {
+                config,
+                ring,
+                state,
+                outbox,
+            } = self;
+            let length = outbox.write(config, ring, state, 0, &mut out).unwrap();
+            let batch = Batch::decode(&out[..length]).unwrap();
+            (batch.header().clone(), batch.len())
+        }
+
+        fn answer(&mut self, through: u64) -> bool {
+            let Self {
+                ring,
+                state,
+                outbox,
+                ..
+            } = self;
+            outbox.acknowledged(Boot(2), Seq(through), ring, state)
+        }
+    }
+
+    #[test]
+    fn the_answer_to_an_earlier_batch_confirms_no_empty_one() {
+        let mut bench = Bench::new();
+        bench.measure();
+        bench.send();
+        bench.send(); // again: two answers will come
+        assert!(bench.answer(1));
+        assert!(bench.state.reported);
+        // Another boot waits to be reported, without samples.
+        bench.state.previous[0].boot = Boot(0);
+        bench.state.reported = false;
+        assert_eq!(bench.send().1, 0);
+        assert!(
+            !bench.answer(1),
+            "that was the second answer to the first batch"
+        );
+        assert!(bench.state.has_report());
+        assert!(bench.answer(1));
+        assert!(!bench.state.has_report());
+    }
+
+    #[test]
+    fn what_was_never_sent_cannot_be_acknowledged() {
+        let mut bench = Bench::new();
+        bench.measure();
+        assert!(!bench.answer(1));
+        bench.send();
+        bench.measure();
+        assert!(!bench.answer(2));
+        assert!(bench.answer(1));
+        assert_eq!(bench.state.acked, Seq(1));
+    }
+
+    #[test]
+    fn the_gap_is_told_by_reason_until_it_is_acknowledged() {
+        let mut bench = Bench::new();
+        (bench.state.last_given, bench.state.acked) = (Seq(10), Seq(6));
+        bench.state.lost_through = Seq(10);
+        bench.ring = Ring::new(Seq(10));
+        for _ in 0..60 {
+            bench.measure();
+        }
+        let oldest = bench.ring.oldest();
+        assert!(oldest > Seq(11), "the ring did not overflow");
+        let (header, samples) = bench.send();
+        let [lost, full] = header.dropped[..] else {
+            panic!("two ranges")
+        };
+        assert_eq!(
+            (lost.first, lost.last(), lost.reason),
+            (Seq(7), Seq(10), DropReason::Reboot)
+        );
+        assert_eq!((full.first, full.reason), (Seq(11), DropReason::BufferFull));
+        assert_eq!(full.last().0 + 1, oldest.0);
+        assert!(bench.answer(header.first.0 - 1 + samples as u64));
+        bench.measure();
+        assert!(bench.send().0.dropped.is_empty());
+    }
 }
