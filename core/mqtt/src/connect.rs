@@ -162,6 +162,13 @@ pub(crate) fn welcome<P: Policy, S: Sink<P::Principal>, IO: AsyncRead + AsyncWri
     });
     let namespace = endpoint.policy.namespace(&source.principal);
     let membership = hub.join(namespace, hub.next_session(), Arc::clone(&source));
+    tracing::debug!(
+        namespace = &*membership.namespace.name,
+        client_id = source.client_id,
+        %peer,
+        version = ?connect.version,
+        "client connected"
+    );
     hub.tell(Event::Connected {
         namespace: Arc::clone(&membership.namespace.name),
         source,

@@ -17,6 +17,11 @@ use crate::{Disconnect, Endpoint, Event, Policy, Qos, Sink, SinkError, Version, 
 
 /// How much is gathered for a subscriber before it is written.
 const WRITE_BYTES: usize = 64 * 1024;
+/// How many refused packets of one connection are logged; the metrics count
+/// them all.
+const REFUSALS_LOGGED: u32 = 10;
+/// How many packets an empty inbox may keep room for.
+const INBOX: usize = 64;
 
 pub(crate) struct Connection<'e, P: Policy, S: Sink<P::Principal>, IO> {
     pub(crate) endpoint: &'e Endpoint<P, S>,
@@ -35,6 +40,8 @@ pub(crate) struct Connection<'e, P: Policy, S: Sink<P::Principal>, IO> {
     retry_at: tokio::time::Instant,
     /// When the last bytes came, or the client was last held back.
     heard: Instant,
+    /// How many refusals may still be logged.
+    refusals_to_log: u32,
 }
 
 /// The PUBLISH packets of one socket read.
@@ -107,12 +114,18 @@ where
             stalled: None,
             retry_at: tokio::time::Instant::now(),
             heard: Instant::now(),
+            refusals_to_log: REFUSALS_LOGGED,
         }
     }
 
     /// Serves the client until one side ends it, and then ends it.
     pub(crate) async fn run(mut self, mut shutdown: watch::Receiver<bool>) {
         let ending = self.serve(&mut shutdown).await;
+        tracing::debug!(
+            client_id = self.membership.source.client_id,
+            reason = ending.reason.as_str(),
+            "connection ends"
+        );
         self.finish(ending).await;
     }
 
@@ -193,10 +206,11 @@ where
     /// Sends what is due; returns whether there is more to send.
     async fn step(&mut self) -> Result<bool, Ending> {
         let due = self.acknowledge();
-        let more = self.deliver();
-        let written = self.wire.flush(&self.endpoint.hub.counters).await;
+        // Not behind the write: a publisher that doesn't read must not keep
+        // its messages from others.
         self.route(due);
-        match written {
+        let more = self.deliver();
+        match self.wire.flush(&self.endpoint.hub.counters).await {
             Ok(()) => {}
             Err(WriteError::Broken) => return Err(Ending::silent(Disconnect::Lost)),
             Err(WriteError::Timeout) => {
@@ -239,6 +253,7 @@ where
                 break;
             }
         }
+        inbox.shrink_to(INBOX);
         if let Err(end) = self.append(taken) {
             return Some(end);
         }
@@ -331,12 +346,15 @@ where
         };
         if let Some(fault) = refused {
             hub.counters.publishes_refused.one();
-            tracing::info!(
-                client_id = self.membership.source.client_id,
-                topic = publish.topic(),
-                %fault,
-                "PUBLISH refused"
-            );
+            if self.refusals_to_log > 0 {
+                self.refusals_to_log -= 1;
+                tracing::info!(
+                    client_id = self.membership.source.client_id,
+                    topic = publish.topic(),
+                    %fault,
+                    "PUBLISH refused"
+                );
+            }
             // 3.1.1 §3.3.5: it can't be told, and a PUBACK would be a lie.
             if self.version == Version::V3 {
                 return Err(fault);
@@ -399,12 +417,15 @@ where
                 }),
                 Err(code) => {
                     hub.counters.subscriptions_refused.one();
-                    tracing::info!(
-                        client_id = membership.source.client_id,
-                        filter = entry.filter,
-                        code = code.0,
-                        "SUBSCRIBE refused"
-                    );
+                    if self.refusals_to_log > 0 {
+                        self.refusals_to_log -= 1;
+                        tracing::info!(
+                            client_id = membership.source.client_id,
+                            filter = entry.filter,
+                            code = code.0,
+                            "SUBSCRIBE refused"
+                        );
+                    }
                 }
             }
         }

@@ -1,10 +1,12 @@
 //! Accepts connections and sees to their end.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -19,6 +21,8 @@ use crate::{Endpoint, Policy, Sink, Transport, connect, tls};
 /// How long to wait when a connection can't be accepted, such as when the
 /// process has no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How often it is logged that there are too many connections.
+const WARN_EVERY: Duration = Duration::from_secs(1);
 /// How much longer than its own time-outs a connection may take to end.
 const END_MARGIN: Duration = Duration::from_secs(2);
 
@@ -29,6 +33,7 @@ pub(crate) async fn serve<P: Policy, S: Sink<P::Principal>>(
     mut shutdown: watch::Receiver<bool>,
 ) {
     let mut tasks = JoinSet::new();
+    let mut warned: Option<Instant> = None;
     loop {
         let accepted = tokio::select! {
             _ = shutdown.wait_for(|stop| *stop) => break,
@@ -50,11 +55,15 @@ pub(crate) async fn serve<P: Policy, S: Sink<P::Principal>>(
         hub.counters.accepted.one();
         let Some(place) = Place::take(hub) else {
             hub.counters.over_capacity.one();
-            tracing::warn!(%peer, "connection closed: too many connections");
+            if warned.is_none_or(|at| at.elapsed() > WARN_EVERY) {
+                warned = Some(Instant::now());
+                tracing::warn!(%peer, "connection closed: too many connections");
+            }
             continue;
         };
-        // Acknowledgements are small and gathered already.
-        let _ = stream.set_nodelay(true);
+        if let Err(error) = prepare(&stream, hub.options.tcp_keepalive) {
+            tracing::debug!(%peer, %error, "socket options not set");
+        }
         tasks.spawn(start(
             endpoint.clone(),
             stream,
@@ -154,6 +163,19 @@ async fn serve_client<P, S, IO>(
         }
         Err(fault) => tracing::info!(%peer, %fault, "the client accepts no CONNACK"),
     }
+}
+
+fn prepare(stream: &TcpStream, keepalive: Option<Duration>) -> io::Result<()> {
+    // Acknowledgements are small, and gathered already.
+    stream.set_nodelay(true)?;
+    if let Some(idle) = keepalive {
+        let probes = TcpKeepalive::new()
+            .with_time(idle)
+            .with_interval(idle / 4)
+            .with_retries(4);
+        SockRef::from(stream).set_tcp_keepalive(&probes)?;
+    }
+    Ok(())
 }
 
 fn report<Pr>(hub: &Hub<Pr>, ended: Result<(), JoinError>) {

@@ -24,6 +24,10 @@ pub struct Options {
     /// client that asks for more, or for none, is told this one (Server Keep
     /// Alive); a 3.1.1 client can't be told and keeps what it asked for.
     pub max_keep_alive_s: u16,
+    /// After how much silence TCP itself asks whether the other end is still
+    /// there: the only way to notice that a 3.1.1 client without keep-alive is
+    /// gone.
+    pub tcp_keepalive: Option<Duration>,
     /// The largest CONNECT that is read, in bytes with its header; the bound
     /// for all who have not been let in.
     pub max_connect_bytes: u32,
@@ -77,6 +81,7 @@ impl Default for Options {
             write_timeout: Duration::from_secs(30),
             drain_timeout: Duration::from_secs(10),
             max_keep_alive_s: 600,
+            tcp_keepalive: Some(Duration::from_secs(60)),
             max_connect_bytes: 16 * 1024,
             max_packet_bytes: 256 * 1024,
             receive_maximum: 1_024,

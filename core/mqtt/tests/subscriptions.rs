@@ -293,3 +293,29 @@ async fn topic_aliases_of_a_client() {
         .await;
     client.disconnected(0x94).await;
 }
+
+#[tokio::test]
+async fn a_subscriber_that_does_not_read_is_cut_off() {
+    let mut options = Options::default();
+    options.write_timeout = std::time::Duration::from_millis(100);
+    options.outbound_queue = 10_000;
+    options.outbound_queue_bytes = 64 * 1024 * 1024;
+    let server = Server::with(Mode::Commit, options, None).await;
+    let mut events = server.handle.events();
+    let mut client = server.v3("a/x", "client").await;
+    client.subscribe("t", 0).await;
+    let mut other = server.v3("a/x", "other").await;
+    for _ in 0..500 {
+        let payload = vec![0; 100 * 1024];
+        server
+            .handle
+            .publish("a", "t", payload, Qos::AtMostOnce, false)
+            .unwrap();
+    }
+    other.quiet().await;
+    assert_eq!(
+        Server::gone(&mut events, "client").await,
+        stencil_mqtt::Disconnect::WriteTimeout
+    );
+    other.quiet().await;
+}
