@@ -19,7 +19,7 @@ const MAX_TOKEN_BYTES: usize = 256;
 
 /// Who may use a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
+pub(super) enum Access {
     /// Anybody.
     Public,
     /// Whoever has an API token, also by the cookie; without one a browser is sent to sign in.
@@ -34,13 +34,13 @@ pub enum Access {
 
 /// Whoever is calling, by their token. The tenant comes from here and from nowhere else.
 #[derive(Debug, Clone)]
-pub struct Caller {
+pub(super) struct Caller {
     /// The tenant.
-    pub tenant: TenantId,
+    pub(super) tenant: TenantId,
     /// What the token allows.
-    pub role: Role,
+    pub(super) role: Role,
     /// The token's id.
-    pub token: String,
+    pub(super) token: String,
 }
 
 /// Lets a request through that `access` allows, with a [`Caller`] in its extensions.
@@ -66,8 +66,15 @@ pub(super) async fn check(
         Err(refused) => return Problem::from(refused).into_response(),
     };
     if !allows(caller.role, access) {
-        let needed = if access == Access::Admin { "an admin's" } else { "an editor's" };
-        let detail = format!("this needs {needed} token, yours is a {}'s", caller.role.as_str());
+        let needed = if access == Access::Admin {
+            "an admin's"
+        } else {
+            "an editor's"
+        };
+        let detail = format!(
+            "this needs {needed} token, yours is a {}'s",
+            caller.role.as_str()
+        );
         return Problem::new(Kind::Forbidden, detail).into_response();
     }
     request.extensions_mut().insert(caller);
@@ -79,10 +86,19 @@ pub(super) async fn caller(state: &State, secret: &str) -> Result<Caller, Refuse
     if secret.is_empty() || secret.len() > MAX_TOKEN_BYTES {
         return Err(Refused::Unknown);
     }
-    let owner = state.store.tenancy.verify_token(secret).await.map_err(Refused::Store)?;
+    let owner = state
+        .store
+        .tenancy
+        .verify_token(secret)
+        .await
+        .map_err(Refused::Store)?;
     let owner = owner.ok_or(Refused::Unknown)?;
     match owner.kind {
-        TokenKind::Api { role } => Ok(Caller { tenant: owner.tenant, role, token: owner.id }),
+        TokenKind::Api { role } => Ok(Caller {
+            tenant: owner.tenant,
+            role,
+            token: owner.id,
+        }),
         TokenKind::Device { .. } => Err(Refused::Device),
     }
 }
@@ -136,7 +152,10 @@ fn presented(access: Access, request: &Request) -> Result<String, Problem> {
     if let (true, Some(secret)) = (by_cookie, cookie(request.headers())) {
         return Ok(secret.to_owned());
     }
-    Err(Problem::new(Kind::Unauthenticated, "there is no `Authorization: Bearer <token>` header"))
+    Err(Problem::new(
+        Kind::Unauthenticated,
+        "there is no `Authorization: Bearer <token>` header",
+    ))
 }
 
 fn cookie(headers: &HeaderMap) -> Option<&str> {

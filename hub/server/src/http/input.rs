@@ -38,7 +38,9 @@ pub(super) fn limit(asked: Option<u32>, default: u32, max: u32) -> Result<u32, P
     if (1..=max).contains(&limit) {
         Ok(limit)
     } else {
-        Err(Problem::invalid(format!("`limit` is {limit}, it has to be 1 to {max}")))
+        Err(Problem::invalid(format!(
+            "`limit` is {limit}, it has to be 1 to {max}"
+        )))
     }
 }
 
@@ -85,16 +87,18 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let kind = request.headers().get(header::CONTENT_TYPE);
-        let kind = kind.and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let kind = kind
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
         let media_type = kind.split(';').next().unwrap_or_default().trim();
         if !media_type.eq_ignore_ascii_case("application/json") {
             let detail = format!("the content type is `{media_type}`, not `application/json`");
             return Err(Problem::new(Kind::MediaType, detail));
         }
         let bytes = body(request, state, MAX_JSON_BYTES).await?;
-        serde_json::from_slice(&bytes)
-            .map(Json)
-            .map_err(|error| Problem::invalid(format!("the body: {error}")))
+        axum::Json::from_bytes(&bytes)
+            .map(|json| Json(json.0))
+            .map_err(|error| Problem::invalid(error.body_text()))
     }
 }
 
@@ -104,8 +108,12 @@ pub(super) async fn body<S: Send + Sync>(
     state: &S,
     max: usize,
 ) -> Result<Bytes, Problem> {
-    let too_large =
-        || Problem::new(Kind::TooLarge, format!("the body may have at most {max} bytes"));
+    let too_large = || {
+        Problem::new(
+            Kind::TooLarge,
+            format!("the body may have at most {max} bytes"),
+        )
+    };
     let bytes = match Bytes::from_request(request, state).await {
         Ok(bytes) => bytes,
         Err(BytesRejection::FailedToBufferBody(error))
@@ -115,7 +123,11 @@ pub(super) async fn body<S: Send + Sync>(
         }
         Err(_) => return Err(Problem::invalid("the body ended before its stated length")),
     };
-    if bytes.len() > max { Err(too_large()) } else { Ok(bytes) }
+    if bytes.len() > max {
+        Err(too_large())
+    } else {
+        Ok(bytes)
+    }
 }
 
 /// A device's id out of a path.

@@ -52,7 +52,15 @@ impl Listener for Bounded {
                 Ok((stream, peer)) => {
                     let idle = self.idle;
                     let timer = Box::pin(sleep(idle));
-                    return (Connection { stream, timer, idle, _permit: permit }, peer);
+                    return (
+                        Connection {
+                            stream,
+                            timer,
+                            idle,
+                            _permit: permit,
+                        },
+                        peer,
+                    );
                 }
                 Err(error) => {
                     tracing::warn!(%error, "an HTTP connection was not accepted");
@@ -78,7 +86,11 @@ pub(super) struct Connection {
 
 impl Connection {
     /// Something moved: the idle time begins anew. Nothing moved: has it passed?
-    fn judge<T>(&mut self, polled: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+    fn judge<T>(
+        &mut self,
+        polled: Poll<io::Result<T>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<T>> {
         if polled.is_ready() {
             self.timer.as_mut().reset(Instant::now() + self.idle);
             return polled;

@@ -12,7 +12,7 @@
 //! # What holds
 //! - **One table** (`routes`) names each route with who may use it; the router is built from it,
 //!   so that no route can be without an answer to that. A handler learns the tenant from
-//!   [`Caller`], which only the check of a token makes.
+//!   `Caller`, which only the check of a token makes.
 //! - **Another tenant's things do not exist**: 404 or an empty list, as for any unknown name.
 //! - A cookie opens reading only; what changes something needs the token itself in the
 //!   `Authorization` header, so that no other page can make a browser do it.
@@ -45,8 +45,8 @@ mod tests;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-pub use access::{Access, Caller};
-pub use routes::{Route, router, routes};
+use access::Caller;
+pub use routes::router;
 pub use state::{Control, Limits, State};
 
 /// Serves until `stop` becomes true (or its sender is gone); then open requests are answered,
@@ -61,7 +61,9 @@ pub async fn serve(
 ) -> std::io::Result<()> {
     let listener = listener::Bounded::new(listener, &state.limits);
     let router = router(state.stopped_by(stop.clone()));
-    axum::serve(listener, router).with_graceful_shutdown(stopped(stop)).await
+    axum::serve(listener, router)
+        .with_graceful_shutdown(stopped(stop))
+        .await
 }
 
 async fn stopped(mut stop: watch::Receiver<bool>) {

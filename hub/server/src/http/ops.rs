@@ -15,13 +15,19 @@ pub(super) async fn livez() -> &'static str {
 /// `GET /readyz`: 200 if the hub does its work, else 503; each check with its problem.
 pub(super) async fn readyz(Shared(state): Shared<State>) -> Response {
     let readiness = state.control.readiness();
-    let status =
-        if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status = if readiness.ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
     (status, Json(readiness)).into_response()
 }
 
 /// `GET /metrics`: counters in Prometheus' text form; no names of tenants or devices in it.
 pub(super) async fn metrics(Shared(state): Shared<State>) -> Response {
-    let kind = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
+    let kind = [(
+        header::CONTENT_TYPE,
+        "text/plain; version=0.0.4; charset=utf-8",
+    )];
     (kind, state.control.metrics_text()).into_response()
 }

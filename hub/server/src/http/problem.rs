@@ -106,9 +106,7 @@ impl Kind {
                 "A reader may read, an editor may also change workflows and send commands, an \
                  admin may also make tokens. A device's token is for MQTT only."
             }
-            Kind::NotFound => {
-                "The path or the thing in it does not exist in your tenant."
-            }
+            Kind::NotFound => "The path or the thing in it does not exist in your tenant.",
             Kind::Method => "The `Allow` header has the methods that this path takes.",
             Kind::Conflict => {
                 "For example another text for a workflow version that exists: versions never \
@@ -137,7 +135,11 @@ pub(super) struct Problem {
 
 impl Problem {
     pub(super) fn new(kind: Kind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into(), errors: Vec::new() }
+        Self {
+            kind,
+            detail: detail.into(),
+            errors: Vec::new(),
+        }
     }
 
     pub(super) fn invalid(detail: impl Into<String>) -> Self {
@@ -190,7 +192,10 @@ impl From<Error> for Problem {
             Error::TooManyWorkflows { .. } => Self::new(Kind::Conflict, error.to_string()),
             Error::Log(error) => {
                 tracing::warn!(%error, "the ingest log refuses");
-                Self::new(Kind::Busy, "the ingest log takes nothing right now; try again")
+                Self::new(
+                    Kind::Busy,
+                    "the ingest log takes nothing right now; try again",
+                )
             }
             other => Self::internal(other),
         }
@@ -273,5 +278,8 @@ pub(super) async fn no_such_path(uri: http::Uri) -> Problem {
 
 /// For methods that a path does not take. The router adds `Allow`.
 pub(super) async fn wrong_method(method: http::Method) -> Problem {
-    Problem::new(Kind::Method, format!("{method} is not among the methods of this path"))
+    Problem::new(
+        Kind::Method,
+        format!("{method} is not among the methods of this path"),
+    )
 }

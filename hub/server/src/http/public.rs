@@ -21,7 +21,13 @@ pub(super) async fn list(
 ) -> Result<Json<Page<Published>>, Problem> {
     let (tenant, limit) = (input::tenant(&tenant)?, paging.limit()?);
     let after = paging.after.as_deref();
-    Ok(Json(state.store.content.published_list(&tenant, &collection, after, limit).await?))
+    Ok(Json(
+        state
+            .store
+            .content
+            .published_list(&tenant, &collection, after, limit)
+            .await?,
+    ))
 }
 
 /// `GET /content/v1/{tenant}/{collection}/{key}`
@@ -29,7 +35,9 @@ pub(super) async fn entry(
     Shared(state): Shared<State>,
     Path((tenant, collection, key)): Path<(String, String, String)>,
 ) -> Result<Json<Published>, Problem> {
-    published(&state, &input::tenant(&tenant)?, &collection, &key).await.map(Json)
+    published(&state, &input::tenant(&tenant)?, &collection, &key)
+        .await
+        .map(Json)
 }
 
 /// `GET /p/{tenant}/{collection}`: links to the pages.
@@ -40,7 +48,11 @@ pub(super) async fn index(
 ) -> Result<Html<String>, Problem> {
     let (tenant, limit) = (input::tenant(&tenant)?, paging.limit()?);
     let after = paging.after.as_deref();
-    let page = state.store.content.published_list(&tenant, &collection, after, limit).await?;
+    let page = state
+        .store
+        .content
+        .published_list(&tenant, &collection, after, limit)
+        .await?;
     if page.items.is_empty() {
         return Err(Problem::not_found("published collection", collection));
     }
@@ -91,7 +103,11 @@ async fn published(
     collection: &str,
     key: &str,
 ) -> Result<Published, Problem> {
-    let found = state.store.content.published(tenant, collection, key).await?;
+    let found = state
+        .store
+        .content
+        .published(tenant, collection, key)
+        .await?;
     found.ok_or_else(|| Problem::not_found("published entry", format!("{collection}/{key}")))
 }
 

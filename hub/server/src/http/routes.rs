@@ -2,94 +2,91 @@
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
+use axum::handler::Handler;
 use axum::middleware::{Next, from_fn};
-use axum::routing::{MethodRouter, delete, get, post, put};
+use axum::routing::{MethodFilter, MethodRouter, on};
 use http::Method;
 
+use super::access::{self, Access};
 use super::api::{commands, content, devices, ledger, runs, series, tokens, workflows};
 use super::page::{self, assets, fragments, sign_in, stream};
-use super::{Access, State, access, headers, input, ops, problem, public};
+use super::{State, headers, input, ops, problem, public};
 
 /// One route.
 #[derive(Debug, Clone)]
-pub struct Route {
+pub(super) struct Route {
     /// The method; GET answers HEAD too.
-    pub method: Method,
+    pub(super) method: Method,
     /// The path, with `{names}` for its variable parts.
-    pub path: &'static str,
+    pub(super) path: &'static str,
     /// Who may use it.
-    pub access: Access,
+    pub(super) access: Access,
     handler: MethodRouter<State>,
 }
 
-/// Every route there is.
-#[must_use]
-pub fn routes() -> Vec<Route> {
-    let route = |method: Method, path, access, handler| Route { method, path, access, handler };
-    use Access::{Admin, Page, Public, Read, Write};
+/// Every route there is, one a line.
+#[rustfmt::skip]
+pub(super) fn routes() -> Vec<Route> {
     vec![
-        route(Method::GET, "/api/v1/devices", Read, get(devices::list)),
-        route(Method::GET, "/api/v1/devices/{device}", Read, get(devices::one)),
-        route(Method::GET, "/api/v1/devices/{device}/latest", Read, get(devices::latest)),
-        route(Method::GET, "/api/v1/devices/{device}/series", Read, get(series::names)),
-        route(Method::GET, "/api/v1/devices/{device}/series/{name}", Read, get(series::range)),
-        route(Method::GET, "/api/v1/devices/{device}/ledger", Read, get(ledger::of_device)),
-        route(Method::GET, "/api/v1/devices/{device}/commands", Read, get(commands::of_device)),
-        route(Method::POST, "/api/v1/devices/{device}/commands", Write, post(commands::queue)),
-        route(Method::GET, "/api/v1/commands", Read, get(commands::list)),
-        route(Method::GET, "/api/v1/commands/{command}", Read, get(commands::one)),
-        route(Method::GET, "/api/v1/runs", Read, get(runs::list)),
-        route(Method::GET, "/api/v1/runs/{run}", Read, get(runs::one)),
-        route(Method::GET, "/api/v1/ledger", Read, get(ledger::list)),
-        route(Method::GET, "/api/v1/quarantine", Read, get(ledger::quarantine)),
-        route(Method::GET, "/api/v1/content", Read, get(content::collections)),
-        route(Method::GET, "/api/v1/content/{collection}", Read, get(content::list)),
-        route(Method::GET, "/api/v1/content/{collection}/{key}", Read, get(content::one)),
-        route(
-            Method::GET,
-            "/api/v1/content/{collection}/{key}/versions",
-            Read,
-            get(content::versions),
-        ),
-        route(Method::GET, "/api/v1/workflows", Read, get(workflows::list)),
-        route(Method::GET, "/api/v1/workflows/{workflow}", Read, get(workflows::one)),
-        route(Method::PUT, "/api/v1/workflows/{workflow}", Write, put(workflows::put)),
-        route(Method::DELETE, "/api/v1/workflows/{workflow}", Write, delete(workflows::stop)),
-        route(
-            Method::GET,
-            "/api/v1/workflows/{workflow}/versions",
-            Read,
-            get(workflows::versions),
-        ),
-        route(Method::GET, "/api/v1/tokens", Admin, get(tokens::list)),
-        route(Method::POST, "/api/v1/tokens", Admin, post(tokens::create)),
-        route(Method::DELETE, "/api/v1/tokens/{token}", Admin, delete(tokens::revoke)),
-        route(Method::GET, "/content/v1/{tenant}/{collection}", Public, get(public::list)),
-        route(Method::GET, "/content/v1/{tenant}/{collection}/{key}", Public, get(public::entry)),
-        route(Method::GET, "/p/{tenant}/{collection}", Public, get(public::index)),
-        route(Method::GET, "/p/{tenant}/{collection}/{key}", Public, get(public::page)),
-        route(Method::GET, "/livez", Public, get(ops::livez)),
-        route(Method::GET, "/readyz", Public, get(ops::readyz)),
-        route(Method::GET, "/metrics", Public, get(ops::metrics)),
-        route(Method::GET, "/problems", Public, get(problem::explained)),
-        route(Method::GET, "/", Page, get(page::show)),
-        route(Method::GET, "/live", Read, get(stream::events)),
-        route(Method::GET, "/live/fleet", Read, get(fragments::fleet)),
-        route(Method::GET, "/live/chart", Read, get(fragments::chart)),
-        route(Method::GET, "/live/runs", Read, get(fragments::runs)),
-        route(Method::GET, "/live/commands", Read, get(fragments::commands)),
-        route(Method::GET, "/login", Public, get(sign_in::form)),
-        route(Method::POST, "/login", Public, post(sign_in::submit)),
-        route(Method::POST, "/logout", Public, post(sign_in::sign_out)),
-        route(Method::GET, "/assets/live.js", Public, get(assets::script)),
-        route(Method::GET, "/assets/live.css", Public, get(assets::style)),
+        read("/api/v1/devices", devices::list),
+        read("/api/v1/devices/{device}", devices::one),
+        read("/api/v1/devices/{device}/latest", devices::latest),
+        read("/api/v1/devices/{device}/series", series::names),
+        read("/api/v1/devices/{device}/series/{name}", series::range),
+        read("/api/v1/devices/{device}/ledger", ledger::of_device),
+        read("/api/v1/devices/{device}/commands", commands::of_device),
+        write(POST, "/api/v1/devices/{device}/commands", commands::queue),
+        read("/api/v1/commands", commands::list),
+        read("/api/v1/commands/{command}", commands::one),
+        read("/api/v1/runs", runs::list),
+        read("/api/v1/runs/{run}", runs::one),
+        read("/api/v1/ledger", ledger::list),
+        read("/api/v1/quarantine", ledger::quarantine),
+        read("/api/v1/content", content::collections),
+        read("/api/v1/content/{collection}", content::list),
+        read("/api/v1/content/{collection}/{key}", content::one),
+        read("/api/v1/content/{collection}/{key}/versions", content::versions),
+        read("/api/v1/workflows", workflows::list),
+        read("/api/v1/workflows/{workflow}", workflows::one),
+        read("/api/v1/workflows/{workflow}/versions", workflows::versions),
+        write(PUT, "/api/v1/workflows/{workflow}", workflows::put),
+        write(DELETE, "/api/v1/workflows/{workflow}", workflows::stop),
+        admin(GET, "/api/v1/tokens", tokens::list),
+        admin(POST, "/api/v1/tokens", tokens::create),
+        admin(DELETE, "/api/v1/tokens/{token}", tokens::revoke),
+        open(GET, "/content/v1/{tenant}/{collection}", public::list),
+        open(GET, "/content/v1/{tenant}/{collection}/{key}", public::entry),
+        open(GET, "/p/{tenant}/{collection}", public::index),
+        open(GET, "/p/{tenant}/{collection}/{key}", public::page),
+        open(GET, "/livez", ops::livez),
+        open(GET, "/readyz", ops::readyz),
+        open(GET, "/metrics", ops::metrics),
+        open(GET, "/problems", problem::explained),
+        route(GET, "/", Access::Page, page::show),
+        read("/live", stream::events),
+        read("/live/fleet", fragments::fleet),
+        read("/live/chart", fragments::chart),
+        read("/live/runs", fragments::runs),
+        read("/live/commands", fragments::commands),
+        open(GET, "/login", sign_in::form),
+        open(POST, "/login", sign_in::submit),
+        open(POST, "/logout", sign_in::sign_out),
+        open(GET, "/assets/live.js", assets::script),
+        open(GET, "/assets/live.css", assets::style),
     ]
 }
 
 /// The router over a state.
 pub fn router(state: State) -> Router {
     let mut router = Router::new();
-    for Route { path, access, handler, .. } in routes() {
+    for Route {
+        method,
+        path,
+        access,
+        handler,
+    } in routes()
+    {
+        tracing::debug!(%method, path, ?access, "a route");
         let of = state.clone();
         let check = from_fn(move |request: Request, next: Next| {
             access::check(access, of.clone(), request, next)
@@ -102,4 +99,45 @@ pub fn router(state: State) -> Router {
         .layer(DefaultBodyLimit::max(input::MAX_BODY_BYTES))
         .layer(from_fn(headers::add))
         .with_state(state)
+}
+
+const GET: Method = Method::GET;
+const PUT: Method = Method::PUT;
+const POST: Method = Method::POST;
+const DELETE: Method = Method::DELETE;
+
+/// For anybody.
+fn open<T: 'static>(method: Method, path: &'static str, handler: impl Handler<T, State>) -> Route {
+    route(method, path, Access::Public, handler)
+}
+
+/// For whoever has an API token.
+fn read<T: 'static>(path: &'static str, handler: impl Handler<T, State>) -> Route {
+    route(GET, path, Access::Read, handler)
+}
+
+/// For editors and admins.
+fn write<T: 'static>(method: Method, path: &'static str, handler: impl Handler<T, State>) -> Route {
+    route(method, path, Access::Write, handler)
+}
+
+/// For admins.
+fn admin<T: 'static>(method: Method, path: &'static str, handler: impl Handler<T, State>) -> Route {
+    route(method, path, Access::Admin, handler)
+}
+
+fn route<T: 'static>(
+    method: Method,
+    path: &'static str,
+    access: Access,
+    handler: impl Handler<T, State>,
+) -> Route {
+    // All methods of the table are filters.
+    let filter = MethodFilter::try_from(method.clone()).unwrap_or(MethodFilter::TRACE);
+    Route {
+        method,
+        path,
+        access,
+        handler: on(filter, handler),
+    }
 }

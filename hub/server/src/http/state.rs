@@ -139,7 +139,15 @@ impl State {
         limits: Limits,
     ) -> Self {
         let streams = Arc::new(Semaphore::new(limits.max_streams));
-        Self { store, live, clock, control, limits, streams, stop: None }
+        Self {
+            store,
+            live,
+            clock,
+            control,
+            limits,
+            streams,
+            stop: None,
+        }
     }
 
     /// The same with other limits.
@@ -177,6 +185,8 @@ impl State {
 
 impl std::fmt::Debug for State {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("State").field("limits", &self.limits).finish_non_exhaustive()
+        f.debug_struct("State")
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
     }
 }

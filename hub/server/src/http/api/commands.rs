@@ -49,7 +49,10 @@ pub(in crate::http) async fn queue(
         let detail = format!("`expires_in_s` is {seconds}, it has to be 1 to {MAX_EXPIRY_S}");
         return Err(Problem::invalid(detail));
     }
-    let expires_us = state.clock.now_us().saturating_add(i64::from(seconds) * 1_000_000);
+    let expires_us = state
+        .clock
+        .now_us()
+        .saturating_add(i64::from(seconds) * 1_000_000);
     let device = devices::known(&state, &caller, &device).await?.id;
     let draft = Command {
         id: CommandId([0; 16]),
@@ -58,14 +61,28 @@ pub(in crate::http) async fn queue(
         argument: argument.as_ref().map(OwnedValue::as_ref),
         expires_us,
     };
-    draft.check().map_err(|error: command::Error| Problem::invalid(error.to_string()))?;
+    draft
+        .check()
+        .map_err(|error: command::Error| Problem::invalid(error.to_string()))?;
     let id = state
         .control
-        .queue_command(&caller.tenant, &device, &order.name, argument, expires_us, key)
+        .queue_command(
+            &caller.tenant,
+            &device,
+            &order.name,
+            argument,
+            expires_us,
+            key,
+        )
         .await?;
     let stored = known(&state, &caller, &id).await?;
     let location = format!("/api/v1/commands/{id}");
-    Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(stored)).into_response())
+    Ok((
+        StatusCode::ACCEPTED,
+        [(header::LOCATION, location)],
+        Json(stored),
+    )
+        .into_response())
 }
 
 /// `GET /api/v1/commands?after&limit`, the newest first.
@@ -76,7 +93,13 @@ pub(in crate::http) async fn list(
 ) -> Result<Json<Page<StoredCommand>>, Problem> {
     let limit = paging.limit()?;
     let after = paging.after.as_deref();
-    Ok(Json(state.store.commands.list(&caller.tenant, None, after, limit).await?))
+    Ok(Json(
+        state
+            .store
+            .commands
+            .list(&caller.tenant, None, after, limit)
+            .await?,
+    ))
 }
 
 /// `GET /api/v1/devices/{device}/commands?after&limit`, the newest first.
@@ -89,7 +112,13 @@ pub(in crate::http) async fn of_device(
     let limit = paging.limit()?;
     let device = devices::known(&state, &caller, &device).await?.id;
     let after = paging.after.as_deref();
-    Ok(Json(state.store.commands.list(&caller.tenant, Some(&device), after, limit).await?))
+    Ok(Json(
+        state
+            .store
+            .commands
+            .list(&caller.tenant, Some(&device), after, limit)
+            .await?,
+    ))
 }
 
 /// `GET /api/v1/commands/{command}`

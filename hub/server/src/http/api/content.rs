@@ -14,7 +14,9 @@ pub(in crate::http) async fn collections(
     Shared(state): Shared<State>,
     caller: Caller,
 ) -> Result<Json<Whole<String>>, Problem> {
-    Ok(Json(Whole::of(state.store.content.collections(&caller.tenant).await?)))
+    Ok(Json(Whole::of(
+        state.store.content.collections(&caller.tenant).await?,
+    )))
 }
 
 /// `GET /api/v1/content/{collection}?after&limit`, by key.
@@ -26,7 +28,13 @@ pub(in crate::http) async fn list(
 ) -> Result<Json<Page<Entry>>, Problem> {
     let limit = paging.limit()?;
     let after = paging.after.as_deref();
-    Ok(Json(state.store.content.list(&caller.tenant, &collection, after, limit).await?))
+    Ok(Json(
+        state
+            .store
+            .content
+            .list(&caller.tenant, &collection, after, limit)
+            .await?,
+    ))
 }
 
 /// `GET /api/v1/content/{collection}/{key}`
@@ -35,8 +43,14 @@ pub(in crate::http) async fn one(
     caller: Caller,
     Path((collection, key)): Path<(String, String)>,
 ) -> Result<Json<Entry>, Problem> {
-    let entry = state.store.content.get(&caller.tenant, &collection, &key).await?;
-    entry.map(Json).ok_or_else(|| Problem::not_found("entry", format!("{collection}/{key}")))
+    let entry = state
+        .store
+        .content
+        .get(&caller.tenant, &collection, &key)
+        .await?;
+    entry
+        .map(Json)
+        .ok_or_else(|| Problem::not_found("entry", format!("{collection}/{key}")))
 }
 
 /// `GET /api/v1/content/{collection}/{key}/versions?after&limit`, the newest first.
@@ -49,5 +63,9 @@ pub(in crate::http) async fn versions(
     let limit = paging.limit()?;
     let after = paging.after.as_deref();
     let content = &state.store.content;
-    Ok(Json(content.versions(&caller.tenant, &collection, &key, after, limit).await?))
+    Ok(Json(
+        content
+            .versions(&caller.tenant, &collection, &key, after, limit)
+            .await?,
+    ))
 }

@@ -17,7 +17,13 @@ pub(in crate::http) async fn list(
     Query(paging): Query<Paging>,
 ) -> Result<Json<Page<Device>>, Problem> {
     let limit = paging.limit()?;
-    Ok(Json(state.store.devices.list(&caller.tenant, paging.after.as_deref(), limit).await?))
+    Ok(Json(
+        state
+            .store
+            .devices
+            .list(&caller.tenant, paging.after.as_deref(), limit)
+            .await?,
+    ))
 }
 
 /// `GET /api/v1/devices/{device}`
@@ -36,7 +42,11 @@ pub(in crate::http) async fn latest(
     Path(device): Path<String>,
 ) -> Result<Json<Whole<Latest>>, Problem> {
     let device = known(&state, &caller, &device).await?;
-    let latest = state.store.devices.latest(&caller.tenant, &device.id).await?;
+    let latest = state
+        .store
+        .devices
+        .latest(&caller.tenant, &device.id)
+        .await?;
     Ok(Json(Whole::of(latest)))
 }
 

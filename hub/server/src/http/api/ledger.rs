@@ -16,7 +16,13 @@ pub(in crate::http) async fn list(
     Query(paging): Query<Paging>,
 ) -> Result<Json<Page<LedgerRow>>, Problem> {
     let limit = paging.limit()?;
-    Ok(Json(state.store.ledger.list(&caller.tenant, paging.after.as_deref(), limit).await?))
+    Ok(Json(
+        state
+            .store
+            .ledger
+            .list(&caller.tenant, paging.after.as_deref(), limit)
+            .await?,
+    ))
 }
 
 /// `GET /api/v1/devices/{device}/ledger?after&limit`, by boot.
@@ -29,7 +35,13 @@ pub(in crate::http) async fn of_device(
     let limit = paging.limit()?;
     let device = devices::known(&state, &caller, &device).await?.id;
     let after = paging.after.as_deref();
-    Ok(Json(state.store.ledger.of_device(&caller.tenant, &device, after, limit).await?))
+    Ok(Json(
+        state
+            .store
+            .ledger
+            .of_device(&caller.tenant, &device, after, limit)
+            .await?,
+    ))
 }
 
 /// `GET /api/v1/quarantine?after&limit`, the newest first; payloads as hexadecimal digits.
@@ -40,5 +52,11 @@ pub(in crate::http) async fn quarantine(
 ) -> Result<Json<Page<Quarantined>>, Problem> {
     let limit = paging.limit()?;
     let after = paging.after.as_deref();
-    Ok(Json(state.store.ledger.quarantine(&caller.tenant, after, limit).await?))
+    Ok(Json(
+        state
+            .store
+            .ledger
+            .quarantine(&caller.tenant, after, limit)
+            .await?,
+    ))
 }

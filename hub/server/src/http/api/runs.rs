@@ -35,9 +35,18 @@ pub(in crate::http) async fn list(
 ) -> Result<Json<Page<Run>>, Problem> {
     let limit = input::list_limit(which.limit)?;
     let progress = which.state.as_deref().map(progress).transpose()?;
-    let filter = RunFilter { workflow: which.workflow, state: progress };
+    let filter = RunFilter {
+        workflow: which.workflow,
+        state: progress,
+    };
     let after = which.after.as_deref();
-    Ok(Json(state.store.runs.list(&caller.tenant, &filter, after, limit).await?))
+    Ok(Json(
+        state
+            .store
+            .runs
+            .list(&caller.tenant, &filter, after, limit)
+            .await?,
+    ))
 }
 
 /// `GET /api/v1/runs/{run}`

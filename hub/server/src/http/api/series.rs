@@ -45,7 +45,9 @@ pub(in crate::http) async fn names(
     Path(device): Path<String>,
 ) -> Result<Json<Whole<SeriesName>>, Problem> {
     let device = devices::known(&state, &caller, &device).await?;
-    Ok(Json(Whole::of(state.store.series.names(&caller.tenant, &device.id).await?)))
+    Ok(Json(Whole::of(
+        state.store.series.names(&caller.tenant, &device.id).await?,
+    )))
 }
 
 /// `GET /api/v1/devices/{device}/series/{name}?from_us&to_us&after&limit`, by event time.
@@ -59,7 +61,9 @@ pub(in crate::http) async fn range(
     let to_us = window.to_us.unwrap_or(i64::MAX);
     let mut from_us = window.from_us.unwrap_or(i64::MIN);
     if from_us > to_us {
-        return Err(Problem::invalid(format!("`from_us` {from_us} is after `to_us` {to_us}")));
+        return Err(Problem::invalid(format!(
+            "`from_us` {from_us} is after `to_us` {to_us}"
+        )));
     }
     if let Some(after) = window.after {
         from_us = from_us.max(after.saturating_add(1));
@@ -72,11 +76,21 @@ pub(in crate::http) async fn range(
     let mut items = Vec::new();
     if from_us < to_us {
         let series = &state.store.series;
-        items =
-            series.range(&caller.tenant, &device.id, &name, from_us, to_us, limit + 1).await?;
+        items = series
+            .range(&caller.tenant, &device.id, &name, from_us, to_us, limit + 1)
+            .await?;
     }
     let more = items.len() > limit as usize;
     items.truncate(limit as usize);
-    let next = items.last().filter(|_| more).map(|point| point.time_us.to_string());
-    Ok(Json(Points { device: device.id, name, unit: series.unit, items, next }))
+    let next = items
+        .last()
+        .filter(|_| more)
+        .map(|point| point.time_us.to_string());
+    Ok(Json(Points {
+        device: device.id,
+        name,
+        unit: series.unit,
+        items,
+        next,
+    }))
 }

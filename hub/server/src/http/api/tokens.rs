@@ -48,10 +48,15 @@ pub(in crate::http) async fn create(
     let kind = kind(wanted.kind, wanted.role.as_deref(), wanted.device)?;
     let now_us = state.clock.now_us();
     let tenancy = &state.store.tenancy;
-    let issued = tenancy.create_token(&caller.tenant, kind, &wanted.name, now_us).await?;
+    let issued = tenancy
+        .create_token(&caller.tenant, kind, &wanted.name, now_us)
+        .await?;
     tracing::info!(tenant = %caller.tenant, token = issued.token.id, by = caller.token,
         "a token was made");
-    let made = Made { secret: issued.secret.reveal().to_owned(), token: issued.token };
+    let made = Made {
+        secret: issued.secret.reveal().to_owned(),
+        token: issued.token,
+    };
     Ok((StatusCode::CREATED, Json(made)).into_response())
 }
 
@@ -62,7 +67,13 @@ pub(in crate::http) async fn list(
     Query(paging): Query<Paging>,
 ) -> Result<Json<Page<Token>>, Problem> {
     let limit = paging.limit()?;
-    Ok(Json(state.store.tenancy.tokens(&caller.tenant, paging.after.as_deref(), limit).await?))
+    Ok(Json(
+        state
+            .store
+            .tenancy
+            .tokens(&caller.tenant, paging.after.as_deref(), limit)
+            .await?,
+    ))
 }
 
 /// `DELETE /api/v1/tokens/{token}`: for good. 204, also if it was revoked before.
@@ -72,7 +83,12 @@ pub(in crate::http) async fn revoke(
     Path(token): Path<String>,
 ) -> Result<StatusCode, Problem> {
     let now_us = state.clock.now_us();
-    if state.store.tenancy.revoke_token(&caller.tenant, &token, now_us).await? {
+    if state
+        .store
+        .tenancy
+        .revoke_token(&caller.tenant, &token, now_us)
+        .await?
+    {
         tracing::info!(tenant = %caller.tenant, token, by = caller.token, "a token was revoked");
     }
     Ok(StatusCode::NO_CONTENT)
@@ -95,8 +111,8 @@ fn kind(
         (WantedKind::Api, ..) => Err(Problem::invalid(
             "a token of kind `api` needs a `role` (reader, editor, admin) and no `device`",
         )),
-        (WantedKind::Device, ..) => {
-            Err(Problem::invalid("a token of kind `device` needs a `device` and no `role`"))
-        }
+        (WantedKind::Device, ..) => Err(Problem::invalid(
+            "a token of kind `device` needs a `device` and no `role`",
+        )),
     }
 }

@@ -22,16 +22,26 @@ pub(in crate::http) async fn put(
 ) -> Result<Response, Problem> {
     let bytes = input::body(request, &(), MAX_DEFINITION).await?;
     let yaml = std::str::from_utf8(&bytes).map_err(|error| {
-        Problem::invalid(format!("the definition is not UTF-8 from byte {}", error.valid_up_to()))
+        Problem::invalid(format!(
+            "the definition is not UTF-8 from byte {}",
+            error.valid_up_to()
+        ))
     })?;
     let parsed = definition::parse(yaml)?;
     if parsed.id != workflow {
-        let what = format!("the definition's `id` is `{}`, the path's is `{workflow}`", parsed.id);
+        let what = format!(
+            "the definition's `id` is `{}`, the path's is `{workflow}`",
+            parsed.id
+        );
         let error = json!({ "what": &what, "right": "give both the same id" });
         return Err(Problem::new(Kind::InvalidWorkflow, what).with_errors(vec![error]));
     }
     let put = state.control.put_workflow(&caller.tenant, yaml).await?;
-    let status = if put.created { StatusCode::CREATED } else { StatusCode::OK };
+    let status = if put.created {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
     Ok((status, Json(put)).into_response())
 }
 
@@ -41,7 +51,19 @@ pub(in crate::http) async fn stop(
     caller: Caller,
     Path(workflow): Path<String>,
 ) -> Result<StatusCode, Problem> {
-    state.control.stop_workflow(&caller.tenant, &workflow).await?;
+    if state
+        .store
+        .workflows
+        .get(&caller.tenant, &workflow, None)
+        .await?
+        .is_none()
+    {
+        return Err(Problem::not_found("workflow", workflow));
+    }
+    state
+        .control
+        .stop_workflow(&caller.tenant, &workflow)
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -52,7 +74,13 @@ pub(in crate::http) async fn list(
     Query(paging): Query<Paging>,
 ) -> Result<Json<Page<Workflow>>, Problem> {
     let limit = paging.limit()?;
-    Ok(Json(state.store.workflows.list(&caller.tenant, paging.after.as_deref(), limit).await?))
+    Ok(Json(
+        state
+            .store
+            .workflows
+            .list(&caller.tenant, paging.after.as_deref(), limit)
+            .await?,
+    ))
 }
 
 /// `GET /api/v1/workflows/{workflow}`: the version in force, else the newest.
@@ -61,8 +89,14 @@ pub(in crate::http) async fn one(
     caller: Caller,
     Path(workflow): Path<String>,
 ) -> Result<Json<Workflow>, Problem> {
-    let found = state.store.workflows.get(&caller.tenant, &workflow, None).await?;
-    found.map(Json).ok_or_else(|| Problem::not_found("workflow", workflow))
+    let found = state
+        .store
+        .workflows
+        .get(&caller.tenant, &workflow, None)
+        .await?;
+    found
+        .map(Json)
+        .ok_or_else(|| Problem::not_found("workflow", workflow))
 }
 
 /// `GET /api/v1/workflows/{workflow}/versions?after&limit`, the newest first.
@@ -74,5 +108,11 @@ pub(in crate::http) async fn versions(
 ) -> Result<Json<Page<Workflow>>, Problem> {
     let limit = paging.limit()?;
     let after = paging.after.as_deref();
-    Ok(Json(state.store.workflows.versions(&caller.tenant, &workflow, after, limit).await?))
+    Ok(Json(
+        state
+            .store
+            .workflows
+            .versions(&caller.tenant, &workflow, after, limit)
+            .await?,
+    ))
 }

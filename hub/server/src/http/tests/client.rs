@@ -1,0 +1,111 @@
+//! A client of HTTP/1.1 that shows each byte: no cookie jar, no redirects followed, no retries.
+
+use std::net::SocketAddr;
+
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+pub(super) struct Ask {
+    address: SocketAddr,
+    head: String,
+    body: Vec<u8>,
+}
+
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) head: String,
+    pub(super) body: String,
+}
+
+impl Ask {
+    pub(super) fn new(address: SocketAddr, method: &str, path: &str) -> Self {
+        let head = format!("{method} {path} HTTP/1.1\r\nhost: hub\r\nconnection: close\r\n");
+        Self {
+            address,
+            head,
+            body: Vec::new(),
+        }
+    }
+
+    pub(super) fn header(mut self, name: &str, value: &str) -> Self {
+        self.head.push_str(&format!("{name}: {value}\r\n"));
+        self
+    }
+
+    pub(super) fn bearer(self, token: &str) -> Self {
+        self.header("authorization", &format!("Bearer {token}"))
+    }
+
+    pub(super) fn body(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.body = bytes.into();
+        self
+    }
+
+    pub(super) fn json(self, value: &Value) -> Self {
+        self.header("content-type", "application/json")
+            .body(value.to_string())
+    }
+
+    /// Opens the connection and sends; the answer is the caller's to read.
+    pub(super) async fn open(self) -> TcpStream {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        let head = format!("{}content-length: {}\r\n\r\n", self.head, self.body.len());
+        stream.write_all(head.as_bytes()).await.unwrap();
+        // A server that refuses a long body may close before it has read all of it.
+        let _ = stream.write_all(&self.body).await;
+        stream
+    }
+
+    pub(super) async fn send(self) -> Answer {
+        let mut stream = self.open().await;
+        let mut bytes = Vec::new();
+        let _ = stream.read_to_end(&mut bytes).await;
+        let text = String::from_utf8(bytes).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+        let status = head.split(' ').nth(1).unwrap_or("0").parse().unwrap();
+        Answer {
+            status,
+            head: head.to_lowercase(),
+            body: body.to_owned(),
+        }
+    }
+}
+
+impl Answer {
+    #[track_caller]
+    pub(super) fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|e| panic!("{e}: {self:?}"))
+    }
+
+    #[track_caller]
+    pub(super) fn ok(self) -> Value {
+        assert_eq!(self.status, 200, "{self:?}");
+        self.json()
+    }
+
+    /// A problem document with this status; its `detail`.
+    #[track_caller]
+    pub(super) fn problem(&self, status: u16) -> String {
+        assert_eq!(self.status, status, "{self:?}");
+        assert_eq!(
+            self.header("content-type"),
+            Some("application/problem+json"),
+            "{self:?}"
+        );
+        let document = self.json();
+        assert_eq!(document["status"], status);
+        assert!(document["type"].as_str().unwrap().starts_with("/problems#"));
+        assert!(!document["title"].as_str().unwrap().is_empty());
+        document["detail"].as_str().unwrap().to_owned()
+    }
+
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        let line = self
+            .head
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        line.map(str::trim)
+    }
+}

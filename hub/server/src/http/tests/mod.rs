@@ -1,0 +1,231 @@
+//! The API over a real store in a temporary folder, asked over a real socket.
+
+mod authorisation;
+mod bounds;
+mod client;
+mod commands;
+mod content;
+mod devices;
+mod ledger;
+mod operator;
+mod page;
+mod runs;
+mod seed;
+mod sign_in;
+mod stream;
+mod tokens;
+mod workflows;
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use sha2::{Digest, Sha256};
+use stencil_protocol::id::{CommandId, DeviceId, TenantId};
+use stencil_protocol::sample::OwnedValue;
+use stencil_store::{NewCommand, Role, Store, TokenKind, sqlite};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::{Control, Limits, State, serve};
+use crate::{Check, Clock, Error, Live, Readiness, WorkflowPut};
+use client::{Answer, Ask};
+
+/// The hub's time in these tests.
+const NOW_US: i64 = 1_700_000_000_000_000;
+
+/// A served store with two tenants: `acme`, which has one of everything, and `rival`, which has
+/// nothing.
+struct Served {
+    address: SocketAddr,
+    store: Store,
+    live: Live,
+    readiness: Arc<Mutex<Readiness>>,
+    tokens: Tokens,
+    stop: watch::Sender<bool>,
+    server: JoinHandle<std::io::Result<()>>,
+    _folder: tempfile::TempDir,
+}
+
+struct Tokens {
+    admin: String,
+    editor: String,
+    reader: String,
+    device: String,
+    /// An admin of the other tenant.
+    rival: String,
+}
+
+/// The hub without its pipeline: the store alone.
+struct StoreOnly {
+    store: Store,
+    readiness: Arc<Mutex<Readiness>>,
+}
+
+#[async_trait]
+impl Control for StoreOnly {
+    fn readiness(&self) -> Readiness {
+        self.readiness.lock().unwrap().clone()
+    }
+
+    fn metrics_text(&self) -> String {
+        "stencil_hub_samples_stored_total 7\n".to_owned()
+    }
+
+    async fn put_workflow(&self, tenant: &TenantId, yaml: &str) -> Result<WorkflowPut, Error> {
+        let definition = stencil_workflow::definition::parse(yaml)?;
+        let (id, version) = (definition.id, definition.version);
+        let created = self
+            .store
+            .workflows
+            .put(tenant, &id, version, yaml, NOW_US)
+            .await?;
+        Ok(WorkflowPut {
+            id,
+            version,
+            created,
+            in_force_from: 1,
+        })
+    }
+
+    async fn stop_workflow(&self, tenant: &TenantId, id: &str) -> Result<(), Error> {
+        Ok(self.store.workflows.activate(tenant, id, None).await?)
+    }
+
+    async fn queue_command(
+        &self,
+        tenant: &TenantId,
+        device: &DeviceId,
+        name: &str,
+        argument: Option<OwnedValue>,
+        expires_us: i64,
+        key: Option<&str>,
+    ) -> Result<CommandId, Error> {
+        let digest = Sha256::digest(format!("{tenant} {}", key.unwrap_or("no key")));
+        let command = NewCommand {
+            id: CommandId(digest[..16].try_into().unwrap()),
+            tenant: tenant.clone(),
+            device: device.clone(),
+            name: name.to_owned(),
+            argument,
+            expires_us,
+            effect_key: None,
+        };
+        self.store.commands.queue(&command, NOW_US).await?;
+        Ok(command.id)
+    }
+}
+
+impl Served {
+    async fn start() -> Self {
+        Self::start_with(Limits::default()).await
+    }
+
+    async fn start_with(limits: Limits) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = sqlite::open(folder.path().join("hub.db"))
+            .await
+            .unwrap()
+            .store();
+        let tokens = Tokens::make(&store).await;
+        seed::fill(&store).await;
+        let live = Live::new(1_024);
+        let ready = Readiness {
+            ready: true,
+            checks: Vec::new(),
+        };
+        let readiness = Arc::new(Mutex::new(ready));
+        let control = StoreOnly {
+            store: store.clone(),
+            readiness: Arc::clone(&readiness),
+        };
+        let clock = Clock::from_fn(|| NOW_US);
+        let state = State::of(
+            store.clone(),
+            live.clone(),
+            clock,
+            Arc::new(control),
+            limits,
+        );
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = watch::channel(false);
+        let server = tokio::spawn(serve(listener, state, stopped));
+        Self {
+            address,
+            store,
+            live,
+            readiness,
+            tokens,
+            stop,
+            server,
+            _folder: folder,
+        }
+    }
+
+    fn get(&self, path: &str) -> Ask {
+        Ask::new(self.address, "GET", path)
+    }
+
+    fn ask(&self, method: &str, path: &str) -> Ask {
+        Ask::new(self.address, method, path)
+    }
+
+    /// A GET with the reader's token.
+    async fn read(&self, path: &str) -> Answer {
+        self.get(path).bearer(&self.tokens.reader).send().await
+    }
+
+    /// A write with the editor's token and a JSON body.
+    async fn write(&self, method: &str, path: &str, json: &serde_json::Value) -> Answer {
+        self.ask(method, path)
+            .bearer(&self.tokens.editor)
+            .json(json)
+            .send()
+            .await
+    }
+}
+
+impl Tokens {
+    async fn make(store: &Store) -> Self {
+        let (acme, rival) = (seed::acme(), TenantId::parse("rival").unwrap());
+        for tenant in [&acme, &rival] {
+            assert!(store.tenancy.create_tenant(tenant, NOW_US).await.unwrap());
+        }
+        let make = async |tenant: &TenantId, kind: TokenKind| {
+            let issued = store
+                .tenancy
+                .create_token(tenant, kind, "test", NOW_US)
+                .await
+                .unwrap();
+            issued.secret.reveal().to_owned()
+        };
+        let api = |role| TokenKind::Api { role };
+        Self {
+            admin: make(&acme, api(Role::Admin)).await,
+            editor: make(&acme, api(Role::Editor)).await,
+            reader: make(&acme, api(Role::Reader)).await,
+            device: make(
+                &acme,
+                TokenKind::Device {
+                    device: seed::freezer(),
+                },
+            )
+            .await,
+            rival: make(&rival, api(Role::Admin)).await,
+        }
+    }
+}
+
+/// The hub has this problem from now on.
+fn problem(served: &Served, text: &str) {
+    let check = Check {
+        name: "log",
+        problem: Some(text.to_owned()),
+    };
+    *served.readiness.lock().unwrap() = Readiness {
+        ready: false,
+        checks: vec![check],
+    };
+}

@@ -1,0 +1,154 @@
+//! The live page and its fragments.
+
+use super::{NOW_US, Served, problem};
+
+async fn page(served: &Served, path: &str) -> String {
+    let answer = served.read(path).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(
+        answer.header("content-type"),
+        Some("text/html; charset=utf-8")
+    );
+    answer.body
+}
+
+#[tokio::test]
+async fn shows_fleet_chart_runs_and_commands_without_its_script() {
+    let served = Served::start().await;
+    let page = page(&served, "/?device=freezer-marked&name=temperature").await;
+    for part in [
+        "Tenant <strong>acme</strong>",
+        "data-device=\"freezer-marked\"",
+        "post-quantum",
+        "suite-marked",
+        "by gateway-marked",
+        "<polyline",
+        "lowest -20 degC, highest -8.1 degC, last -8.1 degC at 2023-11-14 22:13:20.",
+        "<ol class=\"steps\">",
+        "page-marked",
+        "340 ms",
+        "2 attempts",
+        "lock-marked",
+        "bolt marked",
+        "1 quarantined payloads",
+    ] {
+        assert!(page.contains(part), "{part} is not in {page}");
+    }
+}
+
+#[tokio::test]
+async fn takes_nothing_from_elsewhere_and_runs_nothing_inline() {
+    let served = Served::start().await;
+    let page = page(&served, "/").await;
+    assert!(
+        page.contains("&lt;b&gt;marked&lt;/b&gt;"),
+        "a device's text is text"
+    );
+    assert!(!page.contains("<b>marked</b>"));
+    assert_eq!(page.matches("<script").count(), 1);
+    for inline in [
+        " style=",
+        " onclick=",
+        "javascript:",
+        "http://",
+        "https://",
+        "//cdn",
+    ] {
+        assert!(!page.contains(inline), "{inline}");
+    }
+    let addresses: Vec<&str> = ["src=\"", "rel=\"stylesheet\" href=\""]
+        .iter()
+        .map(|start| page.split(start).nth(1).unwrap().split('"').next().unwrap())
+        .collect();
+    for address in addresses {
+        assert!(address.contains("?v="), "{address}");
+        let asset = served.get(address).send().await;
+        assert_eq!(asset.status, 200, "{address}");
+        assert!(asset.header("cache-control").unwrap().contains("immutable"));
+    }
+}
+
+#[tokio::test]
+async fn the_page_is_named_and_labelled() {
+    let served = Served::start().await;
+    let page = page(&served, "/").await;
+    assert!(page.starts_with("<!DOCTYPE html><html lang=\"en\">"));
+    assert_eq!(page.matches("<h1").count(), 1);
+    assert!(page.contains("role=\"img\"") && page.contains("aria-labelledby=\"plot-summary\""));
+    for labelled in page.split("aria-labelledby=\"").skip(1) {
+        let id = labelled.split('"').next().unwrap();
+        assert!(
+            page.contains(&format!("id=\"{id}\"")),
+            "nothing has the id {id}"
+        );
+    }
+    let mut ids: Vec<&str> = page
+        .split(" id=\"")
+        .skip(1)
+        .filter_map(|rest| rest.split('"').next())
+        .collect();
+    let count = ids.len();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), count, "an id is there twice");
+}
+
+#[tokio::test]
+async fn the_chart_has_a_window_that_links_move() {
+    let served = Served::start().await;
+    let (from, to) = (NOW_US - 10_000_000, NOW_US - 5_000_000);
+    let path = |from: i64, to: i64| {
+        format!("/live/chart?device=freezer-marked&name=temperature&from_us={from}&to_us={to}")
+    };
+    let chart = page(&served, &path(from, to)).await;
+    assert!(chart.contains("temperature: 5 points from"), "{chart}");
+    let escaped = path(from - 2_500_000, to - 2_500_000).replace("/live/chart", "/");
+    assert!(chart.contains(&escaped.replace('&', "&amp;")), "{chart}");
+    // Without a window it ends at the newest point.
+    let newest = page(
+        &served,
+        "/live/chart?device=freezer-marked&name=temperature",
+    )
+    .await;
+    assert!(newest.contains("120 points"), "{newest}");
+    assert!(newest.contains("<summary>The newest 50 of 120 points as a table</summary>"));
+    let door = page(&served, "/live/chart?device=freezer-marked&name=door").await;
+    assert!(door.contains("<circle"), "{door}");
+    let texts = page(&served, "/live/chart?device=freezer-marked&name=note").await;
+    assert!(
+        texts.contains("1 texts") && !texts.contains("<polyline"),
+        "{texts}"
+    );
+    let empty = page(&served, &path(0, 1)).await;
+    assert!(empty.contains("no points from 1970"), "{empty}");
+    // Windows at the ends of time are windows too.
+    for (from, to) in [(i64::MIN, i64::MAX), (i64::MAX, i64::MAX), (5, -5)] {
+        page(&served, &path(from, to)).await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_said() {
+    let served = Served::start().await;
+    served.read("/?device=none").await.problem(404);
+    served.read("/?device=a%20b").await.problem(400);
+    served.read("/?from_us=x").await.problem(400);
+    served.read("/live/fleet?device=a").await.problem(400);
+    let unknown = page(&served, "/live/chart?device=freezer-marked&name=pressure").await;
+    assert!(unknown.contains("Nothing has been heard"), "{unknown}");
+    problem(&served, "the disk is full");
+    assert!(
+        page(&served, "/")
+            .await
+            .contains("The hub has a problem: the disk is full")
+    );
+}
+
+#[tokio::test]
+async fn an_empty_hub_has_a_page_too() {
+    let served = Served::start().await;
+    let page = served.get("/").bearer(&served.tokens.rival).send().await;
+    assert_eq!(page.status, 200);
+    assert!(page.body.contains("No device has been heard yet."));
+    assert!(page.body.contains("No workflow has run yet."));
+}

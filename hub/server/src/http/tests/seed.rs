@@ -1,0 +1,229 @@
+//! One of everything for the tenant `acme`. All of it carries a word that no answer to another
+//! tenant may carry.
+
+use serde_json::json;
+use stencil_protocol::batch::{DropReason, Dropped};
+use stencil_protocol::command::State;
+use stencil_protocol::id::{Boot, CommandId, DeviceId, GatewayId, Seq, TenantId};
+use stencil_protocol::ledger::BootLedger;
+use stencil_protocol::sample::OwnedValue;
+use stencil_store::{
+    Attempt, CommandStatus, Commit, LinkInfo, LinkSeen, NewCommand, Outcome, Point, Progress,
+    Quarantined, RunId, Step, Store, Trigger, TwinUpdate,
+};
+
+use super::NOW_US;
+
+/// In all that belongs to `acme`.
+pub(super) const MARK: &str = "marked";
+pub(super) const RUN: RunId = RunId([0xab; 32]);
+pub(super) const COMMAND: CommandId = CommandId([0xcd; 16]);
+
+pub(super) fn acme() -> TenantId {
+    TenantId::parse("acme").unwrap()
+}
+
+pub(super) fn freezer() -> DeviceId {
+    DeviceId::parse("freezer-marked").unwrap()
+}
+
+/// A definition that is taken.
+pub(super) fn workflow(version: u32) -> String {
+    format!(
+        "id: warm-marked\nversion: {version}\n\
+         on: {{ telemetry: {{ devices: \"freezer-*\", name: temperature }} }}\n\
+         when: {{ above: -12.0, for: 3s }}\n\
+         steps:\n  - {{ id: page, use: content.publish, with: {{ collection: notices, key: \"a\" }} }}\n"
+    )
+}
+
+pub(super) async fn fill(store: &Store) {
+    store.pipeline.commit(readings()).await.unwrap();
+    let yaml = workflow(1);
+    assert!(
+        store
+            .workflows
+            .put(&acme(), "warm-marked", 1, &yaml, NOW_US)
+            .await
+            .unwrap()
+    );
+    run(store).await;
+    content(store).await;
+    let command = NewCommand {
+        id: COMMAND,
+        tenant: acme(),
+        device: freezer(),
+        name: "lock-marked".to_owned(),
+        argument: Some(OwnedValue::Integer(3)),
+        expires_us: NOW_US + 1,
+        effect_key: None,
+    };
+    assert!(store.commands.queue(&command, NOW_US).await.unwrap());
+    let status = CommandStatus {
+        tenant: acme(),
+        command: COMMAND,
+        state: State::Done,
+        at_us: NOW_US,
+        detail: Some("bolt marked".to_owned()),
+    };
+    assert!(store.commands.status(&status).await.unwrap());
+}
+
+/// 120 temperatures, one a second, up to now; a door; a text; a foreign device.
+fn readings() -> Commit {
+    let link = LinkInfo {
+        suite: Some("suite-marked".to_owned()),
+        group: Some("X25519MLKEM768".to_owned()),
+        post_quantum: true,
+    };
+    let gateway = Some(GatewayId::parse("gateway-marked").unwrap());
+    let point = |device: DeviceId, name: &str, time_us, value, unit: Option<&str>| Point {
+        tenant: acme(),
+        device,
+        name: name.to_owned(),
+        time_us,
+        value,
+        unit: unit.map(str::to_owned),
+    };
+    let mut points: Vec<Point> = (0..120)
+        .map(|n| {
+            let value = OwnedValue::Number(-20.0 + f64::from(n) / 10.0);
+            let time_us = NOW_US - i64::from(119 - n) * 1_000_000;
+            point(freezer(), "temperature", time_us, value, Some("degC"))
+        })
+        .collect();
+    points.push(point(
+        freezer(),
+        "door",
+        NOW_US,
+        OwnedValue::Bool(true),
+        None,
+    ));
+    let note = OwnedValue::Text("<b>marked</b>".to_owned());
+    points.push(point(freezer(), "note", NOW_US, note, None));
+    let foreign = DeviceId::parse("a-foreign-marked").unwrap();
+    points.push(point(
+        foreign,
+        "co2 level",
+        NOW_US,
+        OwnedValue::Integer(415),
+        None,
+    ));
+    let twins = points.iter().map(|point| TwinUpdate {
+        tenant: acme(),
+        device: point.device.clone(),
+        gateway: (point.device == freezer())
+            .then(|| gateway.clone())
+            .flatten(),
+        name: point.name.clone(),
+        value: point.value.clone(),
+        unit: point.unit.clone(),
+        time_us: point.time_us,
+        received_us: NOW_US,
+        link: Some(link.clone()),
+    });
+    let mut ledger = BootLedger::default();
+    (1..=120).for_each(|n| {
+        ledger.store(Seq(n));
+    });
+    ledger.drop(Dropped {
+        first: Seq(121),
+        count: 2,
+        reason: DropReason::BufferFull,
+    });
+    Commit {
+        position: 10,
+        ledgers: vec![(acme(), freezer(), Boot(4), ledger)],
+        twins: twins.collect(),
+        points,
+        quarantined: vec![Quarantined {
+            tenant: acme(),
+            device: Some(freezer()),
+            topic: "stencil/v1/d/freezer-marked/batch".to_owned(),
+            reason: "not a batch".to_owned(),
+            path: None,
+            payload: vec![0xff, 0x00],
+            at_us: NOW_US,
+            position: 5,
+        }],
+        triggers: vec![Trigger {
+            run: RUN,
+            tenant: acme(),
+            workflow: "warm-marked".to_owned(),
+            version: 1,
+            event: json!({ "device": "freezer-marked", "name": "temperature", "value": -8.1 }),
+            at_us: NOW_US,
+        }],
+        links: vec![LinkSeen {
+            tenant: acme(),
+            device: freezer(),
+            gateway,
+            at_us: NOW_US,
+            connected: true,
+            link: Some(link),
+        }],
+        ..Commit::default()
+    }
+}
+
+/// The run is done after a second attempt of its one step.
+async fn run(store: &Store) {
+    let claims = store
+        .runs
+        .claim_due(NOW_US + 1, 60_000_000, 10)
+        .await
+        .unwrap();
+    let claim = claims.iter().find(|claim| claim.run.id == RUN).unwrap();
+    let step = Step {
+        index: 0,
+        id: "page-marked".to_owned(),
+        uses: "content.publish".to_owned(),
+        state: Progress::Done,
+        attempts: 2,
+        next_at_us: None,
+        output: Some(json!({ "version": 1 })),
+        error: None,
+        effect_key: "key-marked".to_owned(),
+        waiting_for: None,
+    };
+    let attempt = Attempt {
+        step: 0,
+        number: 2,
+        started_us: NOW_US,
+        ended_us: NOW_US + 340_000,
+        error: None,
+    };
+    let outcome = Outcome {
+        state: Progress::Done,
+        due_us: 0,
+        error: None,
+        steps: vec![step],
+        attempt: Some(attempt),
+    };
+    store
+        .runs
+        .record(claim, &outcome, NOW_US + 340_000)
+        .await
+        .unwrap();
+}
+
+/// One published entry, and one that is a draft.
+async fn content(store: &Store) {
+    let fields = json!({
+        "title": "Freezer <07> is warm, marked",
+        "value": -8.1,
+        "more": { "deep": ["<script>", null] },
+    });
+    let fields = fields.as_object().unwrap();
+    let content = &store.content;
+    for key in ["published-marked", "draft-marked"] {
+        content
+            .upsert(&acme(), "notices-marked", key, fields, None, NOW_US)
+            .await
+            .unwrap();
+    }
+    content
+        .publish(&acme(), "notices-marked", "published-marked", None, NOW_US)
+        .await
+        .unwrap();
+}
