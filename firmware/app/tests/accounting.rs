@@ -43,7 +43,7 @@ enum Step {
         jam: bool,
         expires_ms: i64,
     },
-    ClockStep {
+    SetClock {
         ms: i64,
     },
 }
@@ -62,7 +62,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..6_u32, 0..60_u64).prop_map(|(boot, through)| Step::WrongAck { boot, through }),
         3 => (0..12_u8, any::<bool>(), -100..20_000_i64)
             .prop_map(|(id, jam, expires_ms)| Step::Offer { id, jam, expires_ms }),
-        1 => (-3_000..3_000_i64).prop_map(|ms| Step::ClockStep { ms }),
+        1 => (-3_000..3_000_i64).prop_map(|ms| Step::SetClock { ms }),
     ]
 }
 
@@ -107,7 +107,7 @@ fn play(desk: &mut Desk<BUFFER>, steps: Vec<Step>) {
                     expires_us: now_us + expires_ms * 1_000,
                 }));
             }
-            Step::ClockStep { ms } => {
+            Step::SetClock { ms } => {
                 desk.peer.now_us = EPOCH_US + desk.wall_us + ms * 1_000;
                 let now_us = desk.peer.now_us;
                 desk.peer.send(&Down::Time { now_us });

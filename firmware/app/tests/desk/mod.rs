@@ -22,7 +22,7 @@ pub const DEVICE: &str = "freezer-07";
 pub const EPOCH_US: i64 = 1_700_000_000_000_000;
 
 pub fn psk() -> Psk {
-    Psk::from_bytes(core::array::from_fn(|i| i as u8 + 1)).unwrap()
+    Psk::from_bytes(*b"0123456789abcdef0123456789abcdef").unwrap()
 }
 
 /// Bytes in both directions, and whether the other end is gone.
