@@ -193,12 +193,9 @@ impl<S: AsyncRead + AsyncWrite + Send> Connection<S> {
     }
 
     async fn shake_hands(&mut self, hello: &[u8]) -> Result<(), End> {
-        if self
-            .handshake_at
-            .is_some_and(|at| at.elapsed() < HANDSHAKE_PAUSE)
-        {
-            self.links.metrics.handshakes_refused.increment();
-            return Ok(());
+        // The link is held back for the rest of the pause: whoever floods it waits.
+        if let Some(at) = self.handshake_at {
+            tokio::time::sleep(HANDSHAKE_PAUSE.saturating_sub(at.elapsed())).await;
         }
         self.handshake_at = Some(Instant::now());
         match Secured::answer(hello, &self.links.keys).await {

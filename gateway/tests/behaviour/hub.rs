@@ -1,0 +1,309 @@
+//! The hub's side: the real MQTT endpoint behind strict TLS, with a sink in memory.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use stencil_crypto::{
+    authority::{Authority, Subject},
+    tls::{self, Identity, Policy as TlsPolicy, Roots, ServerIdentity},
+};
+use stencil_mqtt::{
+    Connect, Endpoint, Event, Handle, Options, Policy, Publish, Qos, Refused, RefusedCode, Sink,
+    SinkError, Source, Transport,
+};
+use stencil_protocol::{
+    batch::Batch,
+    command::{Command, Status},
+    id::{Boot, DeviceId},
+    ledger::BootLedger,
+    report::{LinkEvent, LossReport},
+    topic::Topic,
+};
+use tokio::{
+    net::TcpListener,
+    sync::{broadcast, watch},
+    task::JoinHandle,
+};
+
+use crate::soon;
+
+/// What was published, in order.
+#[derive(Clone, Debug)]
+pub(crate) struct Kept {
+    pub(crate) topic: Topic,
+    pub(crate) payload: Vec<u8>,
+    pub(crate) user_properties: Vec<(String, String)>,
+}
+
+struct ByCertificate;
+
+impl Policy for ByCertificate {
+    type Principal = (String, String);
+
+    async fn authenticate(&self, connect: &Connect<'_>) -> Result<Self::Principal, Refused> {
+        let Transport::Tls {
+            group,
+            post_quantum,
+            certificate: Some(certificate),
+            ..
+        } = connect.transport
+        else {
+            return Err(Refused::new(RefusedCode::Credentials, "no certificate"));
+        };
+        assert!(*post_quantum, "{group}");
+        match Subject::of(certificate).unwrap() {
+            Subject::Gateway { tenant, gateway } => Ok((tenant, gateway)),
+            Subject::Device { .. } => Err(Refused::new(RefusedCode::Credentials, "a device")),
+        }
+    }
+
+    fn namespace<'a>(&self, principal: &'a Self::Principal) -> &'a str {
+        &principal.0
+    }
+
+    fn may_publish(&self, _: &Self::Principal, topic: &str) -> bool {
+        matches!(
+            Topic::parse(topic),
+            Ok(Topic::Batch(_) | Topic::Status(_) | Topic::Loss(_) | Topic::Link(_))
+        )
+    }
+
+    fn may_subscribe(&self, principal: &Self::Principal, filter: &str) -> bool {
+        filter == format!("stencil/v1/g/{}/command", principal.1)
+    }
+}
+
+/// Keeps what comes; commits at once, or when it is released.
+pub(crate) struct MemorySink {
+    kept: Mutex<Vec<Kept>>,
+    holds: AtomicBool,
+    count: watch::Sender<u64>,
+    committed: watch::Sender<u64>,
+}
+
+impl Sink<(String, String)> for MemorySink {
+    fn append(
+        &self,
+        _: &Source<(String, String)>,
+        batch: &[Publish<'_>],
+    ) -> Result<u64, SinkError> {
+        let mut kept = self.kept.lock().unwrap();
+        for publish in batch {
+            assert_eq!(publish.qos, Qos::AtLeastOnce);
+            kept.push(Kept {
+                topic: Topic::parse(publish.topic).unwrap(),
+                payload: publish.payload.to_vec(),
+                user_properties: publish
+                    .user_properties
+                    .iter()
+                    .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                    .collect(),
+            });
+        }
+        let count = kept.len() as u64;
+        drop(kept);
+        self.count.send_replace(count);
+        if !self.holds.load(Ordering::SeqCst) {
+            self.committed.send_replace(count);
+        }
+        Ok(count)
+    }
+
+    fn committed(&self) -> watch::Receiver<u64> {
+        self.committed.subscribe()
+    }
+}
+
+/// A hub that can be stopped and started again at the same address, with what it has kept.
+pub(crate) struct Hub {
+    pub(crate) address: SocketAddr,
+    pub(crate) sink: Arc<MemorySink>,
+    tls: Arc<rustls::ServerConfig>,
+    running: Option<RunningHub>,
+}
+
+struct RunningHub {
+    handle: Handle<(String, String)>,
+    events: broadcast::Receiver<Event<(String, String)>>,
+    stop: watch::Sender<bool>,
+    serving: JoinHandle<()>,
+}
+
+impl Hub {
+    /// A hub with an address, which isn't started.
+    pub(crate) async fn new(authority: &Authority) -> Self {
+        let issued = authority
+            .issue_server(&["127.0.0.1", "hub.example"])
+            .unwrap();
+        let identity = ServerIdentity {
+            post_quantum: Identity::from_pem(&issued.chain_pem, &issued.key_pem).unwrap(),
+            classical: None,
+        };
+        let roots = Roots::from_pem(authority.root_pem()).unwrap();
+        let tls = tls::server(TlsPolicy::Strict, &identity, &roots).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self {
+            address: listener.local_addr().unwrap(),
+            sink: Arc::new(MemorySink {
+                kept: Mutex::default(),
+                holds: AtomicBool::new(false),
+                count: watch::channel(0).0,
+                committed: watch::channel(0).0,
+            }),
+            tls,
+            running: None,
+        }
+    }
+
+    pub(crate) async fn started(authority: &Authority) -> Self {
+        let mut hub = Self::new(authority).await;
+        hub.start().await;
+        hub
+    }
+
+    pub(crate) async fn start(&mut self) {
+        let listener = TcpListener::bind(self.address).await.unwrap();
+        let endpoint = Endpoint::new(
+            Options::default(),
+            Arc::new(ByCertificate),
+            Arc::clone(&self.sink),
+        );
+        let handle = endpoint.handle();
+        let events = handle.events();
+        let (stop, stopping) = watch::channel(false);
+        let tls = Arc::clone(&self.tls);
+        let serving =
+            tokio::spawn(async move { endpoint.serve(listener, Some(tls), stopping).await });
+        self.running = Some(RunningHub {
+            handle,
+            events,
+            stop,
+            serving,
+        });
+    }
+
+    /// Cuts all connections; what was appended and not committed is forgotten, as by a crash.
+    pub(crate) async fn crash(&mut self) {
+        let running = self.running.take().unwrap();
+        running.serving.abort();
+        drop(running.stop);
+        let _ = running.serving.await;
+        let committed = *self.sink.committed.borrow();
+        self.sink.kept.lock().unwrap().truncate(committed as usize);
+        self.sink.count.send_replace(committed);
+    }
+
+    /// Appends, but commits (and so acknowledges) nothing until released.
+    pub(crate) fn hold(&self) {
+        self.sink.holds.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn release(&self) {
+        self.sink.holds.store(false, Ordering::SeqCst);
+        let count = *self.sink.count.borrow();
+        self.sink.committed.send_replace(count);
+    }
+
+    /// Returns when the gateway hears commands.
+    pub(crate) async fn subscribed(&mut self) {
+        let events = &mut self.running.as_mut().unwrap().events;
+        soon(async {
+            loop {
+                if let Event::Subscribed { .. } = events.recv().await.unwrap() {
+                    return;
+                }
+            }
+        })
+        .await;
+    }
+
+    /// Sends a command to the gateway; true when it went to a subscriber.
+    pub(crate) fn command(&self, gateway: &str, command: &Command<'_>) -> bool {
+        let mut bytes = [0; 512];
+        let length = command.encode(&mut bytes).unwrap();
+        let topic = format!("stencil/v1/g/{gateway}/command");
+        let payload = bytes[..length].to_vec();
+        let handle = &self.running.as_ref().unwrap().handle;
+        handle
+            .publish("acme", &topic, payload, Qos::AtLeastOnce, false)
+            .unwrap()
+            == 1
+    }
+
+    pub(crate) fn kept(&self) -> Vec<Kept> {
+        self.sink.kept.lock().unwrap().clone()
+    }
+
+    /// Returns what is kept when `enough` says so.
+    pub(crate) async fn until(&self, enough: impl Fn(&[Kept]) -> bool) -> Vec<Kept> {
+        let mut count = self.sink.count.subscribe();
+        soon(async {
+            loop {
+                let kept = self.kept();
+                if enough(&kept) {
+                    return kept;
+                }
+                count.changed().await.unwrap();
+            }
+        })
+        .await
+    }
+}
+
+/// The batches of a device, in order.
+pub(crate) fn batches<'a>(kept: &'a [Kept], device: &DeviceId) -> Vec<&'a Kept> {
+    kept.iter()
+        .filter(|kept| kept.topic == Topic::Batch(device.clone()))
+        .collect()
+}
+
+/// The statuses of a device: state and detail.
+pub(crate) fn statuses<'a>(kept: &'a [Kept], device: &DeviceId) -> Vec<Status<'a>> {
+    kept.iter()
+        .filter(|kept| kept.topic == Topic::Status(device.clone()))
+        .map(|kept| Status::decode(&kept.payload).unwrap())
+        .collect()
+}
+
+/// The link events of a device.
+pub(crate) fn link_events(kept: &[Kept], device: &DeviceId) -> Vec<LinkEvent> {
+    kept.iter()
+        .filter(|kept| kept.topic == Topic::Link(device.clone()))
+        .map(|kept| LinkEvent::decode(&kept.payload).unwrap())
+        .collect()
+}
+
+/// The ledger of one boot of a device, from all that was kept.
+pub(crate) fn ledger(kept: &[Kept], device: &DeviceId, boot: Boot) -> BootLedger {
+    let mut ledger = BootLedger::default();
+    for kept in kept {
+        match &kept.topic {
+            Topic::Batch(of) if of == device => {
+                let batch = Batch::decode(&kept.payload).unwrap();
+                if batch.header().boot == boot {
+                    ledger.announce(batch.header().last_given);
+                    for (seq, sample) in batch.samples() {
+                        sample.unwrap();
+                        ledger.store(seq);
+                    }
+                }
+            }
+            Topic::Loss(of) if of == device => {
+                let report = LossReport::decode(&kept.payload).unwrap();
+                if report.boot == boot {
+                    report
+                        .dropped
+                        .into_iter()
+                        .for_each(|dropped| ledger.drop(dropped));
+                }
+            }
+            _ => {}
+        }
+    }
+    ledger
+}
