@@ -7,13 +7,14 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
 use crate::connect::{Connected, LastWill};
-use crate::engine::{Asked, Delivery, Inbound, Publish, Subscribe, Undeliverable};
+use crate::engine::{Delivery, Inbound, Subscribe, Undeliverable};
 use crate::hub::Membership;
+use crate::intake::Taken;
 use crate::message::Message;
-use crate::pending::{Ack, Batch, Pending};
+use crate::pending::Pending;
 use crate::reason::{Code, Fault};
 use crate::wire::{Read, Wire, WriteError};
-use crate::{Disconnect, Endpoint, Event, Policy, Qos, Sink, SinkError, Version, topic};
+use crate::{Disconnect, Endpoint, Event, Policy, Qos, Sink, Version, topic};
 
 /// How much is gathered for a subscriber before it is written.
 const WRITE_BYTES: usize = 64 * 1024;
@@ -27,28 +28,21 @@ pub(crate) struct Connection<'e, P: Policy, S: Sink<P::Principal>, IO> {
     pub(crate) endpoint: &'e Endpoint<P, S>,
     pub(crate) wire: Wire<IO>,
     pub(crate) membership: Membership<P::Principal>,
-    version: Version,
+    pub(crate) version: Version,
     wants_session: bool,
     will: Option<LastWill>,
     keep_alive: Option<std::time::Duration>,
-    committed: watch::Receiver<u64>,
+    pub(crate) committed: watch::Receiver<u64>,
     /// What waits for its commit.
     pub(crate) pending: Pending,
     /// What the sink had no room for.
     pub(crate) stalled: Option<Taken>,
     /// When to try that again at the latest.
-    retry_at: tokio::time::Instant,
+    pub(crate) retry_at: tokio::time::Instant,
     /// When the last bytes came, or the client was last held back.
     heard: Instant,
     /// How many refusals may still be logged.
-    refusals_to_log: u32,
-}
-
-/// The PUBLISH packets of one socket read.
-#[derive(Debug, Default)]
-pub(crate) struct Taken {
-    publishes: Vec<Publish>,
-    acks: Vec<Ack>,
+    pub(crate) refusals_to_log: u32,
 }
 
 /// How a connection ends.
@@ -316,67 +310,6 @@ where
         }
     }
 
-    /// Sorts a PUBLISH: to be kept, to be refused, or a reason to end.
-    fn publish(&mut self, publish: Publish, taken: &mut Taken) -> Result<(), Fault> {
-        let hub = &*self.endpoint.hub;
-        if publish.qos() == Asked::ExactlyOnce {
-            return Err(Fault::new(
-                Code::QOS_NOT_SUPPORTED,
-                "PUBLISH: the maximum QoS is 1",
-            ));
-        }
-        let refused = match topic::check_name(publish.topic(), (&hub.options).into()) {
-            Err(error) => Some(Fault::new(
-                Code::TOPIC_NAME_INVALID,
-                format!("PUBLISH: the topic name is not valid: {error}"),
-            )),
-            Ok(()) => {
-                let source = &self.membership.source;
-                let may = self
-                    .endpoint
-                    .policy
-                    .may_publish(&source.principal, publish.topic());
-                (!may).then(|| {
-                    Fault::new(
-                        Code::NOT_AUTHORIZED,
-                        "PUBLISH: the topic is not allowed for this client",
-                    )
-                })
-            }
-        };
-        if let Some(fault) = refused {
-            hub.counters.publishes_refused.one();
-            if self.refusals_to_log > 0 {
-                self.refusals_to_log -= 1;
-                tracing::info!(
-                    client_id = self.membership.source.client_id,
-                    topic = publish.topic(),
-                    %fault,
-                    "PUBLISH refused"
-                );
-            }
-            // 3.1.1 §3.3.5: it can't be told, and a PUBACK would be a lie.
-            if self.version == Version::V3 {
-                return Err(fault);
-            }
-            if let Some(id) = publish.id() {
-                taken.acks.push(Ack {
-                    id,
-                    code: fault.code,
-                });
-            }
-            return Ok(());
-        }
-        if let Some(id) = publish.id() {
-            taken.acks.push(Ack {
-                id,
-                code: Code::SUCCESS,
-            });
-        }
-        taken.publishes.push(publish);
-        Ok(())
-    }
-
     fn subscribe(&mut self, subscribe: &Subscribe) {
         let hub = &*self.endpoint.hub;
         let membership = &self.membership;
@@ -431,110 +364,6 @@ where
         }
     }
 
-    /// Hands the messages of one read to the sink.
-    pub(crate) fn append(&mut self, taken: Taken) -> Result<(), Ending> {
-        let hub = &*self.endpoint.hub;
-        if taken.publishes.is_empty() {
-            if !taken.acks.is_empty() {
-                self.pending.push(Batch {
-                    position: self.pending.last(),
-                    acks: taken.acks,
-                    messages: Vec::new(),
-                });
-            }
-            return Ok(());
-        }
-        let batch: Vec<crate::Publish<'_>> = taken
-            .publishes
-            .iter()
-            .map(|publish| crate::Publish {
-                topic: publish.topic(),
-                payload: publish.payload(),
-                qos: match publish.qos() {
-                    Asked::Offered(qos) => qos,
-                    Asked::ExactlyOnce => Qos::AtLeastOnce,
-                },
-                retain: publish.retain(),
-                content_type: publish.content_type(),
-                user_properties: publish.user_properties(),
-            })
-            .collect();
-        let appended = self.endpoint.sink.append(&self.membership.source, &batch);
-        let position = match appended {
-            Ok(position) => position,
-            Err(SinkError::Full) => {
-                hub.counters.sink_full.one();
-                tracing::debug!(
-                    client_id = self.membership.source.client_id,
-                    messages = batch.len(),
-                    "the sink is full: the client is held back"
-                );
-                drop(batch);
-                self.retry_at = tokio::time::Instant::now() + hub.options.sink_retry;
-                self.stalled = Some(taken);
-                return Ok(());
-            }
-            Err(SinkError::Failed(why)) => return Err(sink_failed(&why)),
-        };
-        hub.counters.publishes_in.add(batch.len());
-        hub.counters
-            .publish_bytes_in
-            .add(batch.iter().map(|publish| publish.payload.len()).sum());
-        let wanted = self.membership.namespace.has_subscriptions();
-        let now = Instant::now();
-        let messages = taken
-            .publishes
-            .iter()
-            .filter(|publish| wanted || publish.retain())
-            .map(|publish| publish.message(now))
-            .collect();
-        self.pending.push(Batch {
-            position,
-            acks: taken.acks,
-            messages,
-        });
-        Ok(())
-    }
-
-    /// Puts the acknowledgements of all that is committed into the write
-    /// buffer and returns the messages to route.
-    pub(crate) fn acknowledge(&mut self) -> Vec<Message> {
-        let committed = *self.committed.borrow_and_update();
-        let mut due = Vec::new();
-        while let Some(batch) = self.pending.due(committed) {
-            if !batch.acks.is_empty() {
-                stencil_crashpoint::reach("mqtt.before_puback");
-            }
-            for ack in &batch.acks {
-                let what = match ack.code {
-                    Code::SUCCESS => "",
-                    Code::TOPIC_NAME_INVALID => "the topic name is not valid",
-                    _ => "the topic is not allowed for this client",
-                };
-                self.wire
-                    .engine
-                    .acknowledge(ack.id, ack.code, what, &mut self.wire.out);
-            }
-            self.endpoint
-                .hub
-                .counters
-                .acknowledged
-                .add(batch.acks.len());
-            due.extend(batch.messages);
-        }
-        due
-    }
-
-    /// Hands committed messages to their subscribers.
-    pub(crate) fn route(&self, messages: Vec<Message>) {
-        let hub = &*self.endpoint.hub;
-        for message in messages {
-            self.membership
-                .namespace
-                .route(message, Some(self.membership.session), &hub.counters);
-        }
-    }
-
     /// Moves messages from the queue to the write buffer, as far as the client
     /// takes them; returns whether there may be more that it would take.
     fn deliver(&mut self) -> bool {
@@ -581,7 +410,7 @@ where
     }
 }
 
-fn sink_failed(why: &str) -> Ending {
+pub(crate) fn sink_failed(why: &str) -> Ending {
     tracing::error!(why, "connection closed: the sink failed");
     Ending::told(
         Disconnect::SinkFailed,

@@ -14,20 +14,36 @@ const KEPT_BYTES: usize = 4 * 1024;
 pub(crate) struct Framer {
     partial: Vec<u8>,
     complete: bool,
+    bound: Bound,
+}
+
+/// What is taken.
+#[derive(Debug, Clone, Copy)]
+struct Bound {
     max_packet_bytes: usize,
+    /// Only a CONNECT; so who speaks another protocol is told at once.
+    connect_only: bool,
 }
 
 impl Framer {
-    pub(crate) fn new(max_packet_bytes: usize) -> Self {
+    /// For a stranger, who may send a CONNECT.
+    pub(crate) fn new(max_connect_bytes: usize) -> Self {
         Self {
             partial: Vec::new(),
             complete: false,
-            max_packet_bytes,
+            bound: Bound {
+                max_packet_bytes: max_connect_bytes,
+                connect_only: true,
+            },
         }
     }
 
-    pub(crate) fn set_max_packet_bytes(&mut self, max_packet_bytes: usize) {
-        self.max_packet_bytes = max_packet_bytes;
+    /// For a client that was let in, which may send any packet.
+    pub(crate) fn admit(&mut self, max_packet_bytes: usize) {
+        self.bound = Bound {
+            max_packet_bytes,
+            connect_only: false,
+        };
     }
 
     /// Takes one packet from the front of `input`, checked, or all of `input`
@@ -42,7 +58,7 @@ impl Framer {
             self.partial.shrink_to(KEPT_BYTES);
         }
         if self.partial.is_empty() {
-            if let Some(total) = packet_bytes(input, self.max_packet_bytes)?
+            if let Some(total) = packet_bytes(input, self.bound)?
                 && input.len() >= total
             {
                 let (packet, rest) = input.split_at(total);
@@ -55,7 +71,7 @@ impl Framer {
             return Ok(None);
         }
         loop {
-            let wanted = match packet_bytes(&self.partial, self.max_packet_bytes)? {
+            let wanted = match packet_bytes(&self.partial, self.bound)? {
                 Some(total) => total - self.partial.len(),
                 None => 1,
             };
@@ -75,7 +91,14 @@ impl Framer {
 }
 
 /// The size of the packet that starts here, once its header is complete.
-fn packet_bytes(bytes: &[u8], max: usize) -> Result<Option<usize>, Fault> {
+fn packet_bytes(bytes: &[u8], bound: Bound) -> Result<Option<usize>, Fault> {
+    let max = bound.max_packet_bytes;
+    if let Some(first) = bytes.first() {
+        if bound.connect_only && *first != CONNECT << 4 {
+            return Err(Fault::protocol("the first packet must be CONNECT"));
+        }
+        check_flags(*first)?;
+    }
     let mut remaining = 0usize;
     for (index, byte) in bytes.iter().skip(1).take(4).enumerate() {
         remaining |= usize::from(byte & 0x7f) << (7 * index);
@@ -109,7 +132,7 @@ pub(crate) fn body(packet: &[u8]) -> &[u8] {
     packet.get(header..).unwrap_or_default()
 }
 
-pub(crate) const CONNECT: u8 = 1;
+const CONNECT: u8 = 1;
 const PUBLISH: u8 = 3;
 const PUBACK: u8 = 4;
 const PUBREL: u8 = 6;
@@ -118,14 +141,14 @@ const SUBSCRIBE: u8 = 8;
 const UNSUBSCRIBE: u8 = 10;
 
 /// The type of a packet (§2.1.2).
-pub(crate) fn packet_type(packet: &[u8]) -> u8 {
+fn packet_type(packet: &[u8]) -> u8 {
     packet.first().map_or(0, |byte| byte >> 4)
 }
 
-fn check(packet: &[u8]) -> Result<(), Fault> {
-    let flags = packet.first().map_or(0, |byte| byte & 0x0f);
-    let kind = packet_type(packet);
-    match kind {
+/// What the first byte tells.
+fn check_flags(first: u8) -> Result<(), Fault> {
+    let (kind, flags) = (first >> 4, first & 0x0f);
+    let wanted = match kind {
         0 => return Err(Fault::malformed("packet type 0 is reserved")),
         PUBLISH => {
             let qos = (flags >> 1) & 3;
@@ -135,20 +158,22 @@ fn check(packet: &[u8]) -> Result<(), Fault> {
             if qos == 0 && flags & 0x08 != 0 {
                 return Err(Fault::malformed("PUBLISH: DUP is set with QoS 0"));
             }
+            return Ok(());
         }
-        PUBREL | SUBSCRIBE | UNSUBSCRIBE if flags != 2 => {
-            return Err(Fault::malformed(format!(
-                "the flags of packet type {kind} must be 2, not {flags}"
-            )));
-        }
-        PUBREL | SUBSCRIBE | UNSUBSCRIBE => {}
-        _ if flags != 0 => {
-            return Err(Fault::malformed(format!(
-                "the flags of packet type {kind} must be 0, not {flags}"
-            )));
-        }
-        _ => {}
+        PUBREL | SUBSCRIBE | UNSUBSCRIBE => 2,
+        _ => 0,
+    };
+    if flags == wanted {
+        return Ok(());
     }
+    Err(Fault::malformed(format!(
+        "the flags of packet type {kind} must be {wanted}, not {flags}"
+    )))
+}
+
+/// What a whole packet tells.
+fn check(packet: &[u8]) -> Result<(), Fault> {
+    let kind = packet_type(packet);
     match kind {
         CONNECT => check_connect(body(packet)),
         PUBACK..=PUBCOMP | SUBSCRIBE | UNSUBSCRIBE if body(packet).starts_with(&[0, 0]) => Err(
@@ -184,6 +209,7 @@ mod tests {
     /// All packets of a stream that comes in pieces, until the first fault.
     fn cut<'a>(pieces: impl IntoIterator<Item = &'a [u8]>, max: usize) -> (Vec<Vec<u8>>, bool) {
         let mut framer = Framer::new(max);
+        framer.admit(max);
         let mut packets = Vec::new();
         for mut piece in pieces {
             loop {
@@ -202,6 +228,13 @@ mod tests {
         let (packets, fault) = cut([&[0x30, 0xff, 0xff, 0x7f][..]], 1000);
         assert!(packets.is_empty());
         assert!(fault);
+    }
+
+    #[test]
+    fn refuses_a_stranger_by_the_first_byte() {
+        let mut framer = Framer::new(1000);
+        assert!(framer.take(&mut &b"GET / HTTP/1.1\r\n"[..]).is_err());
+        assert_eq!(framer.take(&mut &[0x10][..]), Ok(None));
     }
 
     #[test]
@@ -265,6 +298,7 @@ mod tests {
         #[test]
         fn any_bytes(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
             let mut framer = Framer::new(100);
+            framer.admit(100);
             for mut piece in bytes.chunks(7) {
                 loop {
                     match framer.take(&mut piece) {

@@ -63,6 +63,7 @@ mod error;
 mod event;
 mod frame;
 mod hub;
+mod intake;
 mod listener;
 mod message;
 mod metrics;

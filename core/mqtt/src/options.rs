@@ -5,7 +5,6 @@ use std::time::Duration;
 /// Settings of an [`Endpoint`](crate::Endpoint). All have safe defaults;
 /// nothing here is per tenant unless its name says so.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Options {
     /// Sockets open at once over all listeners, whatever state they are in.
     /// One more is closed as soon as it was accepted.

@@ -100,8 +100,7 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire<IO> {
 
     /// Goes on behind the CONNECT, with the bounds of a client that was let in.
     pub(crate) fn resume(&mut self, inbox: &mut Vec<Inbound>, options: &Options) -> Read {
-        self.framer
-            .set_max_packet_bytes(options.max_packet_bytes as usize);
+        self.framer.admit(options.max_packet_bytes as usize);
         let held = std::mem::take(&mut self.held);
         decode(
             &mut self.framer,

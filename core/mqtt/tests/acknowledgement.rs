@@ -116,8 +116,10 @@ async fn a_failed_sink_ends_the_connection_without_an_acknowledgement() {
 
 #[tokio::test]
 async fn reads_that_wait_for_their_commit_are_bounded() {
-    let mut options = Options::default();
-    options.max_pending_reads = 3;
+    let options = Options {
+        max_pending_reads: 3,
+        ..Options::default()
+    };
     let server = Server::with(Mode::Hold, options, None).await;
     let mut client = server.v3("a/x", "client").await;
     for count in 1..=3 {
@@ -143,8 +145,10 @@ async fn reads_that_wait_for_their_commit_are_bounded() {
 
 #[tokio::test]
 async fn a_client_that_is_held_back_is_not_silent() {
-    let mut options = Options::default();
-    options.max_pending_reads = 1;
+    let options = Options {
+        max_pending_reads: 1,
+        ..Options::default()
+    };
     let server = Server::with(Mode::Hold, options, None).await;
     let mut client = server.socket().await;
     client.send(&connect_v3("a/x", "client", 2, 1)).await;

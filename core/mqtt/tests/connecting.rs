@@ -150,8 +150,10 @@ async fn other_protocol_versions_are_told_so() {
 
 #[tokio::test]
 async fn what_cannot_be_offered_is_refused_with_its_code() {
-    let mut options = Options::default();
-    options.max_client_id_bytes = 10;
+    let options = Options {
+        max_client_id_bytes: 10,
+        ..Options::default()
+    };
     let server = Server::with(Mode::Commit, options, None).await;
     let will = |topic: &str| {
         let mut will = vec![0];
@@ -208,8 +210,10 @@ async fn a_topic_alias_maximum_of_zero_is_fine() {
 
 #[tokio::test]
 async fn connecting_has_a_time_out() {
-    let mut options = Options::default();
-    options.connect_timeout = Duration::from_millis(50);
+    let options = Options {
+        connect_timeout: Duration::from_millis(50),
+        ..Options::default()
+    };
     let server = Server::with(Mode::Commit, options, None).await;
     let mut silent = server.socket().await;
     silent.closed().await;
@@ -224,9 +228,11 @@ async fn connecting_has_a_time_out() {
 
 #[tokio::test]
 async fn connections_are_bounded() {
-    let mut options = Options::default();
-    options.max_connections = 3;
-    options.max_connecting = 1;
+    let options = Options {
+        max_connections: 3,
+        max_connecting: 1,
+        ..Options::default()
+    };
     let server = Server::with(Mode::Commit, options, None).await;
     let mut clients = vec![server.v3("a/x", "1").await, server.v3("a/x", "2").await];
     // One that says nothing takes the only place for newcomers.

@@ -120,9 +120,11 @@ async fn what_came_before_a_mistake_counts() {
 
 #[tokio::test]
 async fn too_many_in_flight() {
-    let mut options = stencil_mqtt::Options::default();
-    options.receive_maximum = 2;
-    options.drain_timeout = std::time::Duration::from_millis(50);
+    let options = stencil_mqtt::Options {
+        receive_maximum: 2,
+        drain_timeout: std::time::Duration::from_millis(50),
+        ..stencil_mqtt::Options::default()
+    };
     let server = Server::with(Mode::Hold, options, None).await;
     let mut client = server.v5("a/x", "client").await;
     for _ in 0..3 {

@@ -4,7 +4,7 @@
 mod support;
 
 use stencil_mqtt::Qos;
-use support::{Mode, Server, publish, publish_0};
+use support::{Mode, Server, connect_v5, publish, publish_0};
 
 #[tokio::test]
 async fn another_namespace_receives_nothing() {
@@ -90,4 +90,41 @@ async fn forbidden_topics_in_3_1_1() {
     client.publish("forbidden/t", b"x").await;
     client.closed().await;
     assert!(server.sink.kept().is_empty());
+}
+
+#[tokio::test]
+async fn a_client_that_wants_few_words_gets_few() {
+    let server = Server::start(Mode::Commit).await;
+    // No problem information; a maximum packet size of 45.
+    for properties in [&[0x17, 0][..], &[0x27, 0, 0, 0, 45]] {
+        let mut client = server.socket().await;
+        client.send(&connect_v5("a/x", "client", properties)).await;
+        client.connack().await;
+        client.v5 = true;
+        client.publish("forbidden/t", b"x").await;
+        let (_, body) = client.packet().await;
+        assert!(body.len() <= 4, "{properties:02x?}: {body:02x?}");
+        assert_eq!(body[2], 0x87);
+    }
+}
+
+#[tokio::test]
+async fn a_panic_in_the_policy_stays_with_its_connection() {
+    let server = Server::start(Mode::Commit).await;
+    let mut events = server.handle.events();
+    let mut other = server.v5("a/x", "other").await;
+    let mut client = server.v5("a/x", "client").await;
+    client.subscribe("#", 0).await;
+    client.publish("panic", b"x").await;
+    client.closed().await;
+    Server::gone(&mut events, "client").await;
+    other.quiet().await;
+    assert_eq!(
+        server.handle.publish("a", "t", "x", Qos::AtMostOnce, false),
+        Ok(0)
+    );
+    let mut client = server.v5("a/x", "client").await;
+    client.quiet().await;
+    let metrics = server.handle.metrics();
+    assert_eq!((metrics.panicked, metrics.connections), (1, 2));
 }

@@ -133,8 +133,10 @@ async fn retained_messages() {
 
 #[tokio::test]
 async fn retained_messages_are_bounded() {
-    let mut options = Options::default();
-    options.max_retained = 2;
+    let options = Options {
+        max_retained: 2,
+        ..Options::default()
+    };
     let server = Server::with(Mode::Commit, options, None).await;
     let retain = |namespace: &str, topic: &str| {
         server
@@ -164,8 +166,10 @@ async fn retained_messages_are_bounded() {
 
 #[tokio::test]
 async fn a_subscriber_sets_the_pace() {
-    let mut options = Options::default();
-    options.outbound_queue = 5;
+    let options = Options {
+        outbound_queue: 5,
+        ..Options::default()
+    };
     let server = Server::with(Mode::Commit, options, None).await;
     let mut client = server.socket().await;
     // Receive Maximum 2.
@@ -241,10 +245,12 @@ async fn a_message_too_large_for_a_subscriber_is_left_out() {
 
 #[tokio::test]
 async fn subscriptions_are_checked_and_bounded() {
-    let mut options = Options::default();
-    options.max_subscriptions = 2;
-    options.max_namespace_subscriptions = 3;
-    options.max_topic_levels = 4;
+    let options = Options {
+        max_subscriptions: 2,
+        max_namespace_subscriptions: 3,
+        max_topic_levels: 4,
+        ..Options::default()
+    };
     let server = Server::with(Mode::Commit, options, None).await;
     let mut client = server.v5("a/x", "client").await;
     assert_eq!(client.subscribe("a#", 0).await, 0x8f);
@@ -296,10 +302,12 @@ async fn topic_aliases_of_a_client() {
 
 #[tokio::test]
 async fn a_subscriber_that_does_not_read_is_cut_off() {
-    let mut options = Options::default();
-    options.write_timeout = std::time::Duration::from_millis(100);
-    options.outbound_queue = 10_000;
-    options.outbound_queue_bytes = 64 * 1024 * 1024;
+    let options = Options {
+        write_timeout: std::time::Duration::from_millis(100),
+        outbound_queue: 10_000,
+        outbound_queue_bytes: 64 * 1024 * 1024,
+        ..Options::default()
+    };
     let server = Server::with(Mode::Commit, options, None).await;
     let mut events = server.handle.events();
     let mut client = server.v3("a/x", "client").await;

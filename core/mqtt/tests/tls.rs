@@ -251,8 +251,10 @@ async fn no_tls_at_all() {
 #[tokio::test]
 async fn a_handshake_has_a_time_out() {
     let authority = Authority::new(&PKCS_ECDSA_P256_SHA256);
-    let mut options = Options::default();
-    options.connect_timeout = Duration::from_millis(50);
+    let options = Options {
+        connect_timeout: Duration::from_millis(50),
+        ..Options::default()
+    };
     let server = Server::with(Mode::Commit, options, Some(authority.server(HYBRID))).await;
     server.socket().await.closed().await;
     assert_eq!(refused(&server).await, "timeout");

@@ -69,9 +69,6 @@ impl Engine {
     pub(crate) fn receive(&mut self, packet: &[u8], out: &mut Vec<u8>) -> Result<Inbound, Fault> {
         let tamed;
         let packet = if self.version.is_none() {
-            if frame::packet_type(packet) != frame::CONNECT {
-                return Err(Fault::protocol("the first packet must be CONNECT"));
-            }
             tamed = without_alias_maximum_zero(packet);
             tamed.as_deref().unwrap_or(packet)
         } else {

@@ -76,22 +76,26 @@ impl Engine {
     /// Acknowledges a PUBLISH with QoS 1. A 3.1.1 client can't be told of a
     /// failure, so `code` must be a success there.
     pub(crate) fn acknowledge(&mut self, id: u16, code: Code, what: &str, out: &mut Vec<u8>) {
+        let success = code == Code::SUCCESS;
         let packet: Result<Packet, MqttError> = match self.version() {
-            Some(Version::V5) => {
-                let builder = v5_0::Puback::builder().packet_id(id);
-                if code == Code::SUCCESS {
-                    builder.build().map(Into::into)
-                } else {
-                    builder
-                        .reason_code(
-                            PubackReasonCode::try_from(code.0)
-                                .unwrap_or(PubackReasonCode::UnspecifiedError),
-                        )
-                        .props(self.reason_string(what))
-                        .build()
-                        .map(Into::into)
+            Some(Version::V5) if !success => {
+                let code = PubackReasonCode::try_from(code.0)
+                    .unwrap_or(PubackReasonCode::UnspecifiedError);
+                let builder = || v5_0::Puback::builder().packet_id(id).reason_code(code);
+                let detailed = builder().props(self.reason_string(what)).build();
+                if detailed
+                    .and_then(|packet| self.send(packet.into(), out))
+                    .is_ok()
+                {
+                    return;
                 }
+                // The client may take no packet with so many words.
+                builder().build().map(Into::into)
             }
+            Some(Version::V5) => v5_0::Puback::builder()
+                .packet_id(id)
+                .build()
+                .map(Into::into),
             _ => v3_1_1::Puback::builder()
                 .packet_id(id)
                 .build()
