@@ -1,6 +1,11 @@
 //! What the pipeline's commit costs, what its points are of that, and what the
 //! alternatives would cost.
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr
+)]
 
 use std::time::{Duration, Instant};
 
@@ -212,11 +217,20 @@ fn reads(criterion: &mut Criterion) {
     let store = runtime.block_on(open(&folder, Options::default()));
     let mut fleet = Fleet::new(50);
     // 25,000 points a series, of which at most 2 × 2,048 are unsealed.
-    for _ in 0..2_500 {
-        runtime
-            .block_on(store.pipeline.commit(fleet.commit(10, true)))
-            .unwrap();
-    }
+    let mut spent: Vec<Duration> = (0..2_500)
+        .map(|_| {
+            let commit = fleet.commit(10, true);
+            let begin = Instant::now();
+            runtime.block_on(store.pipeline.commit(commit)).unwrap();
+            begin.elapsed()
+        })
+        .collect();
+    spent.sort_unstable();
+    let (half, most) = (spent[spent.len() / 2], spent[spent.len() * 99 / 100]);
+    eprintln!(
+        "commits: median {half:?}, p99 {most:?}, worst {:?}",
+        spent[spent.len() - 1]
+    );
     let bytes = |table: &str| {
         runtime.block_on(async {
             use sqlx::Connection as _;

@@ -14,6 +14,8 @@ use crate::{Error, Page};
 pub const MAX_KEY: usize = 128;
 /// The most bytes of an entry's fields as JSON.
 pub const MAX_FIELDS: usize = 256 * 1024;
+/// The longest effect key, in bytes.
+pub const MAX_EFFECT_KEY: usize = 256;
 /// How many versions are kept an entry; older ones go, except the published one.
 pub const MAX_VERSIONS_KEPT: u32 = 100;
 

@@ -42,8 +42,8 @@ mod workflows;
 
 pub use commands::{Commands, NewCommand, Outstanding, StoredCommand};
 pub use content::{
-    Content, Entry, EntryVersion, Fields, MAX_FIELDS, MAX_KEY, MAX_VERSIONS_KEPT, Published,
-    Written,
+    Content, Entry, EntryVersion, Fields, MAX_EFFECT_KEY, MAX_FIELDS, MAX_KEY, MAX_VERSIONS_KEPT,
+    Published, Written,
 };
 pub use devices::{Device, Devices, Latest, LinkInfo};
 pub use error::Error;

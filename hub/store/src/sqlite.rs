@@ -37,6 +37,9 @@ mod tenancy;
 mod transaction;
 mod workflows;
 
+/// To which size the write-ahead log is cut back when a checkpoint has emptied it.
+const MAX_IDLE_LOG_BYTES: u64 = 64 * 1024 * 1024;
+
 /// How the database is opened. Every field has a default.
 #[derive(Debug, Clone, serde::Deserialize, serde::Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -132,6 +135,7 @@ pub async fn open_with(path: impl AsRef<Path>, options: Options) -> Result<Sqlit
     {
         return Err(Error::not_found("folder", parent.display()));
     }
+    make_private(&path)?;
     let connect = SqliteConnectOptions::new()
         .filename(&path)
         .create_if_missing(true)
@@ -140,6 +144,7 @@ pub async fn open_with(path: impl AsRef<Path>, options: Options) -> Result<Sqlit
         .busy_timeout(Duration::from_millis(options.busy_timeout_ms))
         .foreign_keys(true)
         .statement_cache_capacity(512)
+        .pragma("journal_size_limit", MAX_IDLE_LOG_BYTES.to_string())
         .pragma("cache_size", format!("-{}", options.cache_kib))
         .pragma("temp_store", "MEMORY");
     let bounded = match options.max_bytes {
@@ -205,6 +210,21 @@ impl std::fmt::Debug for Sqlite {
             .field("path", &self.inner.path)
             .finish_non_exhaustive()
     }
+}
+
+/// Makes the file for its owner only, before SQLite makes it for everybody; the
+/// files beside it take after it.
+fn make_private(path: &Path) -> Result<(), Error> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map(drop).map_err(|error| {
+        Error::Unavailable(format!(
+            "{} cannot be opened for writing: {error}",
+            path.display()
+        ))
+    })
 }
 
 /// A cursor that a caller hands back.

@@ -6,6 +6,7 @@ use sqlx::sqlite::SqliteRow;
 use stencil_protocol::command::{Command, State};
 use stencil_protocol::id::{CommandId, DeviceId, GatewayId, TenantId};
 
+use super::content::write::check_effect_key;
 use super::row::Columns as _;
 use super::{Sqlite, pair, runs};
 use crate::page::clamp;
@@ -32,6 +33,7 @@ impl Commands for Sqlite {
         }
         .check()
         .map_err(|error| Error::invalid("command", error.to_string()))?;
+        check_effect_key(command.effect_key.as_deref())?;
         let mut transaction = self.write().await?;
         let queued = queue(&mut transaction, command, now_us).await;
         transaction.end(queued).await

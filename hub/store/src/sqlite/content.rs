@@ -9,7 +9,7 @@ use super::{Sqlite, cursor};
 use crate::page::clamp;
 use crate::{Content, Entry, EntryVersion, Error, Fields, MAX_PAGE, Page, Published, Written};
 
-mod write;
+pub(super) mod write;
 
 use write::Place;
 

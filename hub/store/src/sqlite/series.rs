@@ -196,7 +196,7 @@ async fn expire(
     before_us: i64,
 ) -> Result<u64, Error> {
     let freed = sqlx::query(
-        "SELECT COALESCE(SUM(points), 0) AS points FROM series_chunks \
+        "SELECT CAST(COALESCE(SUM(points), 0) AS BIGINT) AS points FROM series_chunks \
          WHERE series IN (SELECT series FROM series WHERE tenant = $1) AND to_us < $2",
     )
     .bind(tenant.as_str())

@@ -270,6 +270,23 @@ async fn bad_names_and_too_much_are_refused() {
             "{key}: {error}"
         );
     }
+    for key in ["", &"k".repeat(257)] {
+        let key = Some(key);
+        let error = port
+            .upsert(&acme(), "notices", "a", &Fields::new(), key, 1)
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(
+                error,
+                Error::Invalid {
+                    what: "effect key",
+                    ..
+                }
+            ),
+            "{error}"
+        );
+    }
     let huge = fields(json!({ "text": "x".repeat(MAX_FIELDS) }));
     let error = port
         .upsert(&acme(), "notices", "a", &huge, None, 1)

@@ -9,6 +9,7 @@ mod devices;
 mod disk_full;
 mod isolation;
 mod ledger;
+mod opening;
 mod pipeline;
 mod runs;
 mod series;

@@ -7,7 +7,9 @@ use stencil_protocol::id::TenantId;
 use super::version;
 use crate::sqlite::failure::of_tenant;
 use crate::sqlite::row::Columns as _;
-use crate::{EntryVersion, Error, Fields, MAX_FIELDS, MAX_KEY, MAX_VERSIONS_KEPT, Written};
+use crate::{
+    EntryVersion, Error, Fields, MAX_EFFECT_KEY, MAX_FIELDS, MAX_KEY, MAX_VERSIONS_KEPT, Written,
+};
 
 const UPSERT: &str = "upsert";
 const PUBLISH: &str = "publish";
@@ -171,6 +173,17 @@ pub(super) async fn publish(
     })
 }
 
+/// Checks an effect key's length.
+pub(in crate::sqlite) fn check_effect_key(effect_key: Option<&str>) -> Result<(), Error> {
+    match effect_key {
+        Some(key) if key.is_empty() || key.len() > MAX_EFFECT_KEY => Err(Error::invalid(
+            "effect key",
+            format!("{} bytes; 1 to {MAX_EFFECT_KEY} are allowed", key.len()),
+        )),
+        _ => Ok(()),
+    }
+}
+
 /// What an effect key did before, if it did something.
 async fn done_before(
     connection: &mut SqliteConnection,
@@ -178,6 +191,7 @@ async fn done_before(
     kind: &'static str,
     effect_key: Option<&str>,
 ) -> Result<Option<Written>, Error> {
+    check_effect_key(effect_key)?;
     let Some(effect_key) = effect_key else {
         return Ok(None);
     };
