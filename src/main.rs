@@ -1,2 +1,100 @@
-//! The `stencil` command.
-fn main() {}
+//! The `stencil` command: wires the parts, holds no logic of its own.
+//!
+//! Each part is a subcommand and a process of its own: `hub`, `gateway`, `sim`. `demo` starts
+//! them all on loopback and tells the story; the rest are an operator's and an integrator's
+//! tools, which talk to a running hub over its public API.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command talks to its user")]
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod api;
+mod config;
+mod demo;
+mod gateway;
+mod hub;
+mod logging;
+mod output;
+mod publish;
+mod query;
+mod reconcile;
+mod shutdown;
+mod sim;
+mod tls;
+mod token;
+mod workflow;
+
+/// The IoT, edge and workflow hub: from a sensor's pin to a published page, nothing lost.
+///
+/// Start with `stencil demo`: it runs a hub, two gateways and a simulated fleet on this machine
+/// and prints the address of a live page. `stencil hub init` begins an installation of your own.
+#[derive(Parser)]
+#[command(version, propagate_version = true, arg_required_else_help = true)]
+struct Stencil {
+    #[command(subcommand)]
+    command: Command,
+    /// What to log, e.g. `info`, `debug`, `stencil_mqtt=debug,warn`.
+    #[arg(long, global = true, env = "STENCIL_LOG", default_value = "info")]
+    log: String,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs the hub, or prepares its data folder (`hub init`, `hub add-gateway`).
+    Hub(hub::Args),
+    /// Runs an edge gateway, or adds devices to it (`gateway add-device`).
+    Gateway(gateway::Args),
+    /// Runs simulated devices, a replayed recording, or a webhook receiver.
+    Sim(sim::Args),
+    /// Plays the main job on this machine: hub, gateways and a fleet, all on loopback.
+    Demo(demo::Args),
+    /// Holds the hub's loss ledger against the devices' own numbers; exits 1 and names the gap.
+    Reconcile(reconcile::Args),
+    /// Publishes a reading over MQTT, with mosquitto_pub's flags.
+    Pub(publish::Args),
+    /// Makes, lists and revokes the tokens of people and of foreign devices.
+    Token(token::Args),
+    /// Checks, applies and lists workflows.
+    Workflow(workflow::Args),
+    /// Shows devices, or the latest values and the history of one.
+    Device(query::DeviceArgs),
+    /// Shows workflow runs, or one with its steps.
+    Run(query::RunArgs),
+}
+
+fn main() -> ExitCode {
+    let stencil = Stencil::parse();
+    if let Err(error) = logging::start(&stencil.log) {
+        eprintln!("stencil: {error:#}");
+        return ExitCode::from(2);
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("stencil: can't start the runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let outcome = runtime.block_on(async {
+        match stencil.command {
+            Command::Hub(args) => hub::run(args).await,
+            Command::Gateway(args) => gateway::run(args).await,
+            Command::Sim(args) => sim::run(args).await,
+            Command::Demo(args) => demo::run(args).await,
+            Command::Reconcile(args) => reconcile::run(args).await,
+            Command::Pub(args) => publish::run(args).await,
+            Command::Token(args) => token::run(args).await,
+            Command::Workflow(args) => workflow::run(args).await,
+            Command::Device(args) => query::devices(args).await,
+            Command::Run(args) => query::runs(args).await,
+        }
+    });
+    match outcome {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("stencil: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}

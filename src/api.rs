@@ -1,0 +1,109 @@
+//! A client of the hub's HTTP API, for the commands that ask a running hub.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use reqwest::Method;
+use serde_json::Value;
+
+/// Which hub, and with what right.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Hub {
+    /// The hub's HTTP address.
+    #[arg(long, env = "STENCIL_HUB_URL", default_value = "http://127.0.0.1:8080")]
+    pub hub: String,
+    /// An API token; better in the environment or a file than on the command line.
+    #[arg(long, env = "STENCIL_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+    /// A file that holds the API token.
+    #[arg(long, conflicts_with = "token")]
+    pub token_file: Option<PathBuf>,
+}
+
+/// A hub that can be asked.
+#[derive(Clone)]
+pub(crate) struct Client {
+    http: reqwest::Client,
+    base: String,
+    token: String,
+}
+
+impl Client {
+    /// A client for `hub`.
+    pub(crate) fn new(hub: &Hub) -> anyhow::Result<Self> {
+        let token = match (&hub.token, &hub.token_file) {
+            (Some(token), _) => token.clone(),
+            (None, Some(file)) => std::fs::read_to_string(file)
+                .with_context(|| format!("can't read the token file {}", file.display()))?
+                .trim()
+                .to_owned(),
+            (None, None) => bail!("a token is needed: --token-file FILE, or STENCIL_TOKEN"),
+        };
+        Self::with(&hub.hub, &token)
+    }
+
+    /// A client for the hub at `base`.
+    pub(crate) fn with(base: &str, token: &str) -> anyhow::Result<Self> {
+        let http = crate::tls::http()?.timeout(std::time::Duration::from_secs(30)).build()?;
+        Ok(Self { http, base: base.trim_end_matches('/').to_owned(), token: token.to_owned() })
+    }
+
+    /// Asks, and reads the JSON answer; a problem document becomes the error's text.
+    pub(crate) async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<(&str, Vec<u8>)>,
+    ) -> anyhow::Result<Value> {
+        let mut request =
+            self.http.request(method, format!("{}{path}", self.base)).bearer_auth(&self.token);
+        if let Some((kind, bytes)) = body {
+            request = request.header("content-type", kind).body(bytes);
+        }
+        let answer = request
+            .send()
+            .await
+            .with_context(|| format!("no answer from the hub at {}", self.base))?;
+        let status = answer.status();
+        let text = answer.text().await?;
+        let value: Value = serde_json::from_str(&text).unwrap_or(Value::Null);
+        if !status.is_success() {
+            let said = value["detail"].as_str().or(value["title"].as_str()).unwrap_or(&text);
+            bail!("the hub answered {status}: {said}");
+        }
+        Ok(value)
+    }
+
+    /// Asks for one document.
+    pub(crate) async fn get(&self, path: &str) -> anyhow::Result<Value> {
+        self.call(Method::GET, path, None).await
+    }
+
+    /// Asks for a list, page after page.
+    pub(crate) async fn list(&self, path: &str) -> anyhow::Result<Vec<Value>> {
+        let mut items = Vec::new();
+        let mut after = String::new();
+        loop {
+            let joint = if path.contains('?') { '&' } else { '?' };
+            let page = if after.is_empty() {
+                self.get(path).await?
+            } else {
+                self.get(&format!("{path}{joint}after={after}")).await?
+            };
+            if let Some(found) = page["items"].as_array() {
+                items.extend(found.iter().cloned());
+            }
+            match page["next"].as_str() {
+                Some(next) if next != after => after = next.to_owned(),
+                _ => return Ok(items),
+            }
+        }
+    }
+
+    /// Asks a public page, without the token.
+    pub(crate) async fn public(&self, path: &str) -> anyhow::Result<(u16, String)> {
+        let answer = self.http.get(format!("{}{path}", self.base)).send().await?;
+        Ok((answer.status().as_u16(), answer.text().await?))
+    }
+}

@@ -1,0 +1,129 @@
+//! Where the demo keeps things, and on which addresses its parts meet.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use serde::{Deserialize, Serialize};
+
+/// The demo's tenant.
+pub(crate) const TENANT: &str = "demo";
+/// Its gateways.
+pub(crate) const GATEWAYS: [&str; 2] = ["gateway-a", "gateway-b"];
+
+/// By what names the hub is known to its gateways.
+const SERVER_NAMES: [&str; 2] = ["localhost", "127.0.0.1"];
+
+/// The demo's folder.
+pub(crate) struct Layout {
+    /// The root of all.
+    pub root: PathBuf,
+    /// Addresses, the same at every start, so that parts find each other again.
+    pub ports: Ports,
+    /// The admin's API token.
+    pub token: String,
+    /// Whether this start made the folder.
+    pub fresh: bool,
+}
+
+/// Addresses of the parts.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Ports {
+    /// The hub's HTTP API and live page.
+    pub http: SocketAddr,
+    /// The hub's strict MQTT listener.
+    pub mqtt: SocketAddr,
+    /// Where each gateway reaches the hub: a line that can be cut.
+    pub uplinks: Vec<SocketAddr>,
+    /// Where each gateway takes device links.
+    pub links: Vec<SocketAddr>,
+    /// Each gateway's health and metrics.
+    pub gateways: Vec<SocketAddr>,
+    /// The webhook's receiver.
+    pub receiver: SocketAddr,
+}
+
+impl Layout {
+    /// Opens the demo's folder, and makes it when it isn't there.
+    ///
+    /// # Errors
+    /// When the folder can't be made, or is something else's.
+    pub(crate) async fn open(root: &Path) -> anyhow::Result<Self> {
+        let ports_file = root.join("ports.json");
+        let token_file = root.join("admin.token");
+        if ports_file.is_file() && token_file.is_file() {
+            let ports = serde_json::from_slice(&std::fs::read(&ports_file)?)
+                .with_context(|| format!("{} is damaged", ports_file.display()))?;
+            let token = String::from_utf8(stencil_crypto::keyfile::read(&token_file)?.to_vec())
+                .context("the token file is damaged")?;
+            return Ok(Self { root: root.to_owned(), ports, token, fresh: false });
+        }
+        let begun_elsewhere = root.is_dir()
+            && std::fs::read_dir(root)?.next().is_some()
+            && !root.join("demo.begun").is_file();
+        anyhow::ensure!(
+            !begun_elsewhere,
+            "{} holds something that is not a demo's; name another folder with --data-dir",
+            root.display()
+        );
+        if root.is_dir() {
+            // A first start that was cut off half-way: nothing of it was used yet.
+            std::fs::remove_dir_all(root)?;
+        }
+        for folder in ["logs", "journal", "state", "psk"] {
+            std::fs::create_dir_all(root.join(folder))?;
+        }
+        std::fs::write(root.join("demo.begun"), b"")?;
+        let token = prepare(root).await?;
+        let ports = Ports::choose()?;
+        stencil_crypto::keyfile::write(&token_file, token.as_bytes())?;
+        std::fs::write(&ports_file, serde_json::to_vec_pretty(&ports)?)?;
+        Ok(Self { root: root.to_owned(), ports, token, fresh: true })
+    }
+
+    /// A folder or file below the root.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.root.join(name)
+    }
+
+    /// The address of the live page.
+    pub(crate) fn base(&self) -> String {
+        format!("http://{}", self.ports.http)
+    }
+}
+
+/// Makes the hub's data folder and the gateways' keys.
+async fn prepare(root: &Path) -> anyhow::Result<String> {
+    let hub = root.join("hub");
+    let tenant = stencil_protocol::id::TenantId::parse(TENANT)?;
+    let made = stencil_server::init(&hub, &tenant, &SERVER_NAMES).await?;
+    for name in GATEWAYS {
+        let gateway = stencil_protocol::id::GatewayId::parse(name)?;
+        stencil_server::add_gateway(&hub, &tenant, &gateway, &root.join(name))?;
+    }
+    Ok(made.admin_token.reveal().to_owned())
+}
+
+impl Ports {
+    /// Free ports, all held at once while they are chosen so that they differ.
+    fn choose() -> anyhow::Result<Self> {
+        let mut held = Vec::new();
+        let mut free = |wish: u16| -> anyhow::Result<SocketAddr> {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, wish))
+                .or_else(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
+                .context("no free port on 127.0.0.1")?;
+            let address = listener.local_addr()?;
+            held.push(listener);
+            Ok(address)
+        };
+        Ok(Self {
+            http: free(8080)?,
+            mqtt: free(8883)?,
+            uplinks: GATEWAYS.iter().map(|_| free(0)).collect::<Result<_, _>>()?,
+            links: GATEWAYS.iter().map(|_| free(0)).collect::<Result<_, _>>()?,
+            gateways: GATEWAYS.iter().map(|_| free(0)).collect::<Result<_, _>>()?,
+            receiver: free(0)?,
+        })
+    }
+}

@@ -1,0 +1,227 @@
+//! `stencil hub`: run it, prepare its data folder, add gateways.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+use serde::Serialize;
+use stencil_protocol::id::{GatewayId, TenantId};
+use stencil_server::Options;
+
+use crate::output::{self, Format};
+use crate::{config, shutdown};
+
+/// The prefix of the hub's environment variables; `STENCIL_HUB_MQTT__PLAIN` is `mqtt.plain`.
+const ENVIRONMENT: &str = "STENCIL_HUB_";
+
+/// Runs the hub until Ctrl-C.
+///
+/// Settings come from defaults, then --config (TOML), then the environment
+/// (STENCIL_HUB_HTTP__LISTEN is http.listen), then flags. The data folder is made by `hub init`.
+#[derive(Parser)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// A TOML file with settings.
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// Prints the settings as they would be used, with every default, and ends.
+    #[arg(long)]
+    dump_config: bool,
+    /// How to print the addresses once the hub listens.
+    #[arg(long, value_enum, default_value = "text")]
+    output: Format,
+    #[command(flatten)]
+    flags: Flags,
+}
+
+/// Flags that override settings; absent ones override nothing.
+#[derive(clap::Args, Serialize)]
+struct Flags {
+    /// The folder of all that the hub remembers.
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    #[serde(skip_serializing_if = "HttpFlags::is_empty")]
+    http: HttpFlags,
+    #[command(flatten)]
+    #[serde(skip_serializing_if = "MqttFlags::is_empty")]
+    mqtt: MqttFlags,
+}
+
+#[derive(clap::Args, Serialize)]
+struct HttpFlags {
+    /// Where HTTP listens (API and live page).
+    #[arg(long = "http", value_name = "ADDRESS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    listen: Option<SocketAddr>,
+}
+
+impl HttpFlags {
+    fn is_empty(&self) -> bool {
+        self.listen.is_none()
+    }
+}
+
+#[derive(clap::Args, Serialize)]
+struct MqttFlags {
+    /// Where MQTT listens with strict post-quantum TLS.
+    #[arg(long = "mqtt", value_name = "ADDRESS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    strict: Option<SocketAddr>,
+    /// Opens a TLS listener for clients without post-quantum cryptography too; their links are
+    /// shown as classical.
+    #[arg(long = "mqtt-prefer", value_name = "ADDRESS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prefer: Option<SocketAddr>,
+    /// Opens a listener without TLS; loopback addresses only.
+    #[arg(long = "mqtt-plain", value_name = "ADDRESS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plain: Option<SocketAddr>,
+}
+
+impl MqttFlags {
+    fn is_empty(&self) -> bool {
+        self.strict.is_none() && self.prefer.is_none() && self.plain.is_none()
+    }
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Makes the data folder: store, fleet authority, server certificate, first tenant. Prints
+    /// the tenant's admin token, once.
+    Init {
+        /// The folder. In one that holds a hub already, the tenant is added.
+        #[arg(long)]
+        data_dir: PathBuf,
+        /// The first tenant's id.
+        #[arg(long)]
+        tenant: String,
+        /// A host name or address by which gateways and clients reach the hub; may be given
+        /// several times.
+        #[arg(long, default_values = ["localhost", "127.0.0.1"])]
+        name: Vec<String>,
+        /// How to answer.
+        #[arg(long, value_enum, default_value = "text")]
+        output: Format,
+    },
+    /// Issues a gateway's certificate and writes its folder: keys, the fleet's root, and a
+    /// gateway.toml to start with.
+    AddGateway {
+        /// The hub's folder.
+        #[arg(long)]
+        data_dir: PathBuf,
+        /// The tenant that the gateway belongs to.
+        #[arg(long)]
+        tenant: String,
+        /// The folder to write; its content then goes to the gateway's machine.
+        #[arg(long)]
+        out: PathBuf,
+        /// The hub's MQTT address as the gateway reaches it.
+        #[arg(long, default_value = "127.0.0.1:8883")]
+        hub: String,
+        /// The gateway's id.
+        gateway: String,
+    },
+}
+
+/// Runs it.
+pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    match args.command {
+        Some(Command::Init { data_dir, tenant, name, output }) => {
+            init(&data_dir, &tenant, &name, output).await?;
+        }
+        Some(Command::AddGateway { data_dir, tenant, out, hub, gateway }) => {
+            add_gateway(&data_dir, &tenant, &out, &hub, &gateway)?;
+        }
+        None => {
+            let options: Options = config::load(ENVIRONMENT, args.config.as_deref(), &args.flags)?;
+            if args.dump_config {
+                print!("{}", config::dump(&options)?);
+            } else {
+                serve(options, args.output).await?;
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn serve(options: Options, format: Format) -> anyhow::Result<()> {
+    let mut stop = shutdown::on_signal()?;
+    let data_dir = options.data_dir.clone();
+    let mut running = stencil_server::Service::start(options)
+        .await
+        .with_context(|| format!("the hub in {} can't start", data_dir.display()))?;
+    let addresses = running.addresses();
+    match format {
+        Format::Json => println!(
+            "{}",
+            serde_json::json!({
+                "http": addresses.http,
+                "mqtt_strict": addresses.strict,
+                "mqtt_prefer": addresses.prefer,
+                "mqtt_plain": addresses.plain,
+            })
+        ),
+        Format::Text => {
+            println!("http         http://{}", addresses.http);
+            println!("mqtt strict  {}", addresses.strict);
+            if let Some(prefer) = addresses.prefer {
+                println!("mqtt prefer  {prefer}");
+            }
+            if let Some(plain) = addresses.plain {
+                println!("mqtt plain   {plain}");
+            }
+        }
+    }
+    tokio::select! {
+        _ = stop.wait_for(|stop| *stop) => {}
+        failed = running.failed() => return Err(failed.into()),
+    }
+    running.shutdown().await?;
+    Ok(())
+}
+
+async fn init(
+    data_dir: &Path,
+    tenant: &str,
+    names: &[String],
+    format: Format,
+) -> anyhow::Result<()> {
+    let tenant = TenantId::parse(tenant).context("the tenant's id")?;
+    let made = stencil_server::init(data_dir, &tenant, names).await?;
+    let token = made.admin_token.reveal();
+    match format {
+        Format::Json => output::json(&serde_json::json!({
+            "data_dir": data_dir,
+            "tenant": tenant.as_str(),
+            "admin_token": token,
+        }))?,
+        Format::Text => {
+            println!("made {} with tenant {tenant}", data_dir.display());
+            println!("admin token, shown this once: {token}");
+            println!("next: stencil hub --data-dir {}", data_dir.display());
+        }
+    }
+    Ok(())
+}
+
+fn add_gateway(
+    data_dir: &Path,
+    tenant: &str,
+    out: &Path,
+    hub: &str,
+    gateway: &str,
+) -> anyhow::Result<()> {
+    let tenant = TenantId::parse(tenant).context("the tenant's id")?;
+    let gateway = GatewayId::parse(gateway).context("the gateway's id")?;
+    stencil_server::add_gateway(data_dir, &tenant, &gateway, out)?;
+    let file = crate::gateway::write_config(out, hub)?;
+    println!("wrote {}", out.display());
+    println!("next: stencil gateway --config {}", file.display());
+    Ok(())
+}

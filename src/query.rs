@@ -1,0 +1,112 @@
+//! `stencil device` and `stencil run`: looking at what the hub knows.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::api::{Client, Hub};
+use crate::output::{self, Format};
+
+/// Shows devices.
+#[derive(Parser)]
+pub(crate) struct DeviceArgs {
+    #[command(flatten)]
+    hub: Hub,
+    /// How to answer.
+    #[arg(long, value_enum, default_value = "text", global = true)]
+    output: Format,
+    #[command(subcommand)]
+    command: DeviceCommand,
+}
+
+#[derive(Subcommand)]
+enum DeviceCommand {
+    /// Lists the devices.
+    List,
+    /// The newest value of each of a device's series, by event time.
+    Latest {
+        /// The device.
+        device: String,
+    },
+    /// The history of one series, as JSON.
+    Series {
+        /// The device.
+        device: String,
+        /// The series.
+        name: String,
+        /// From, in microseconds since the Unix epoch.
+        #[arg(long)]
+        from_us: Option<i64>,
+        /// To (exclusive), in microseconds since the Unix epoch.
+        #[arg(long)]
+        to_us: Option<i64>,
+        /// The most points to show.
+        #[arg(long, default_value_t = 1000)]
+        limit: u32,
+    },
+}
+
+/// Shows workflow runs.
+#[derive(Parser)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    hub: Hub,
+    /// How to answer.
+    #[arg(long, value_enum, default_value = "text", global = true)]
+    output: Format,
+    #[command(subcommand)]
+    command: RunCommand,
+}
+
+#[derive(Subcommand)]
+enum RunCommand {
+    /// Lists runs, the newest first.
+    List,
+    /// One run with its steps and their attempts, as JSON.
+    Show {
+        /// The run's id.
+        id: String,
+    },
+}
+
+/// Runs `stencil device`.
+pub(crate) async fn devices(args: DeviceArgs) -> anyhow::Result<ExitCode> {
+    let client = Client::new(&args.hub)?;
+    match args.command {
+        DeviceCommand::List => {
+            let items = client.list("/api/v1/devices").await?;
+            output::items(args.output, &items, &["id", "gateway", "last_seen_us"])?;
+        }
+        DeviceCommand::Latest { device } => {
+            let answer = client.get(&format!("/api/v1/devices/{device}/latest")).await?;
+            let items = answer["items"].as_array().cloned().unwrap_or_default();
+            output::items(args.output, &items, &["name", "value", "unit", "time_us"])?;
+        }
+        DeviceCommand::Series { device, name, from_us, to_us, limit } => {
+            let mut path = format!("/api/v1/devices/{device}/series/{name}?limit={limit}");
+            if let Some(from) = from_us {
+                path.push_str(&format!("&from_us={from}"));
+            }
+            if let Some(to) = to_us {
+                path.push_str(&format!("&to_us={to}"));
+            }
+            output::json(&client.get(&path).await?)?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs `stencil run`.
+pub(crate) async fn runs(args: RunArgs) -> anyhow::Result<ExitCode> {
+    let client = Client::new(&args.hub)?;
+    match args.command {
+        RunCommand::List => {
+            let items = client.list("/api/v1/runs").await?;
+            output::items(args.output, &items, &["id", "workflow", "version", "state"])?;
+        }
+        RunCommand::Show { id } => {
+            output::json(&client.get(&format!("/api/v1/runs/{id}")).await?)?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,76 @@
+//! `stencil workflow`: check, apply, list.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+use reqwest::Method;
+
+use crate::api::{Client, Hub};
+use crate::output::{self, Format};
+
+/// Checks, applies and lists workflows.
+#[derive(Parser)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    hub: Hub,
+    /// How to answer.
+    #[arg(long, value_enum, default_value = "text", global = true)]
+    output: Format,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Reads a definition and says what is wrong with it, without a hub.
+    Check {
+        /// The YAML file.
+        file: PathBuf,
+    },
+    /// Gives a definition to the hub; it takes effect at once. A version, once applied, can't
+    /// be changed: raise `version`.
+    Apply {
+        /// The YAML file.
+        file: PathBuf,
+    },
+    /// Lists the workflows and their active versions.
+    List,
+}
+
+/// Runs it.
+pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    match args.command {
+        Command::Check { file } => {
+            let definition = check(&file)?.1;
+            println!("{} version {} is well formed", definition.id, definition.version);
+        }
+        Command::Apply { file } => {
+            let (text, definition) = check(&file)?;
+            let path = format!("/api/v1/workflows/{}", definition.id);
+            let answer = Client::new(&args.hub)?
+                .call(Method::PUT, &path, Some(("application/yaml", text.into_bytes())))
+                .await?;
+            match args.output {
+                Format::Json => output::json(&answer)?,
+                Format::Text => {
+                    println!("{} version {} is active", definition.id, definition.version);
+                }
+            }
+        }
+        Command::List => {
+            let items = Client::new(&args.hub)?.list("/api/v1/workflows").await?;
+            output::items(args.output, &items, &["id", "version"])?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn check(file: &Path) -> anyhow::Result<(String, stencil_workflow::definition::Definition)> {
+    let text = std::fs::read_to_string(file)
+        .with_context(|| format!("can't read {}", file.display()))?;
+    let definition = stencil_workflow::definition::parse(&text)
+        .map_err(|error| anyhow::anyhow!("{}: {error}", file.display()))?;
+    Ok((text, definition))
+}
