@@ -2,7 +2,9 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use async_trait::async_trait;
 
 /// Where the hub takes the time from: the system, or a test.
 #[derive(Clone)]
@@ -31,6 +33,25 @@ impl Clock {
     #[must_use]
     pub fn now_us(&self) -> i64 {
         (self.0)()
+    }
+}
+
+#[async_trait]
+impl stencil_workflow::Clock for Clock {
+    fn now_us(&self) -> i64 {
+        Self::now_us(self)
+    }
+
+    async fn sleep_until(&self, at_us: i64) {
+        // In pieces, because any clock may be set while it sleeps.
+        const PIECE_US: u64 = 1_000_000;
+        loop {
+            let left_us = u64::try_from(at_us.saturating_sub(self.now_us())).unwrap_or(0);
+            if left_us == 0 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_micros(left_us.min(PIECE_US))).await;
+        }
     }
 }
 

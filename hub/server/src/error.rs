@@ -86,9 +86,18 @@ pub enum Error {
         /// The limit (`workflow.max_active`).
         max: usize,
     },
+    /// Connectors could not be set up.
+    #[error("connectors: {0}")]
+    Connect(#[source] Box<stencil_connect::Error>),
     /// A part of the running hub ended that should not have.
     #[error("the {0} has stopped: {1}")]
     Stopped(&'static str, String),
+}
+
+impl From<stencil_connect::Error> for Error {
+    fn from(error: stencil_connect::Error) -> Self {
+        Self::Connect(Box::new(error))
+    }
 }
 
 impl Error {

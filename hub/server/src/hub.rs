@@ -1,6 +1,7 @@
 //! The running hub as its HTTP API sees it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use stencil_log::Log;
@@ -15,8 +16,10 @@ use crate::clock::Clock;
 use crate::health::Health;
 use crate::ingest::{Activation, Ingest};
 use crate::metrics::Metrics;
+use crate::parts::Parts;
+use crate::pipeline::Unlogged;
 use crate::policy::Peer;
-use crate::{Error, Live, Options, Readiness};
+use crate::{Error, Live, Options, Readiness, scrape};
 
 /// A handle on a running hub. Cheap to clone.
 #[derive(Clone)]
@@ -30,6 +33,7 @@ pub(crate) struct Inner {
     pub(crate) log: Log,
     pub(crate) ingest: Ingest,
     pub(crate) endpoint: Handle<Peer>,
+    pub(crate) runner: stencil_workflow::Handle,
     pub(crate) clock: Clock,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) live: Live,
@@ -37,7 +41,7 @@ pub(crate) struct Inner {
     pub(crate) applied: watch::Receiver<u64>,
     /// One change of a workflow at a time: its place in the store's versions and its place in the
     /// log must be in the same order.
-    pub(crate) workflow_changes: Mutex<()>,
+    pub(crate) workflow_changes: Arc<Mutex<()>>,
 }
 
 /// What [`Hub::put_workflow`] did.
@@ -95,7 +99,9 @@ impl Hub {
     pub fn metrics_text(&self) -> String {
         let mut text = String::with_capacity(8 * 1024);
         self.inner.metrics.render(&mut text);
-        crate::scrape::render(&self.inner.endpoint.metrics(), &self.inner.log, &mut text);
+        scrape::mqtt(&self.inner.endpoint.metrics(), &mut text);
+        scrape::log(&self.inner.log, &mut text);
+        scrape::runner(&self.inner.runner.metrics(), &mut text);
         text
     }
 
@@ -179,6 +185,27 @@ impl Hub {
             .activate(tenant, id, version)
             .await?;
         self.in_force(tenant, id, version).await
+    }
+
+    /// Logs changes of workflows that were kept before a kill but not logged. Until that is done
+    /// no other change is made: it would come out of order.
+    pub(crate) async fn log_changes(&self, unlogged: Vec<Unlogged>, parts: &mut Parts) {
+        if unlogged.is_empty() {
+            return;
+        }
+        let hub = self.clone();
+        let turn = Arc::clone(&self.inner.workflow_changes).lock_owned().await;
+        parts.detached(async move {
+            for (tenant, workflow, version) in unlogged {
+                tracing::info!(%tenant, workflow, version, "a change of a workflow is logged now");
+                while let Err(error) = hub.in_force(&tenant, &workflow, version).await {
+                    tracing::warn!(%tenant, workflow, %error, "a workflow is not in force yet");
+                    tokio::time::sleep(Duration::from_millis(hub.inner.options.pipeline.retry_ms))
+                        .await;
+                }
+            }
+            drop(turn);
+        });
     }
 
     async fn in_force(

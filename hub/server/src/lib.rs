@@ -54,7 +54,9 @@
 mod clock;
 mod dispatch;
 mod error;
+mod foundation;
 mod health;
+pub mod http;
 mod hub;
 mod ingest;
 mod init;
@@ -67,6 +69,7 @@ mod parts;
 mod pipeline;
 mod policy;
 mod principal;
+mod retention;
 mod runner;
 mod scrape;
 mod service;
@@ -82,7 +85,7 @@ pub use live::{Live, LiveEvent, LiveEvents, Next};
 pub use metrics::Metrics;
 pub use options::{
     DispatchOptions, HttpOptions, LiveOptions, LogOptions, MqttOptions, Options, PipelineOptions,
-    WorkflowOptions,
+    RetentionOptions, WorkflowOptions,
 };
 pub use principal::{Principal, Role};
 pub use service::{Addresses, Running, Service};

@@ -17,7 +17,7 @@ pub(crate) struct Listener {
     pub(crate) address: SocketAddr,
 }
 
-/// The listeners that the options ask for; all are open when this returns.
+/// The MQTT listeners that the options ask for; all are open when this returns.
 pub(crate) struct Listeners {
     pub(crate) strict: Listener,
     pub(crate) prefer: Option<Listener>,
@@ -66,6 +66,20 @@ async fn open(
     address: SocketAddr,
     tls: Option<Arc<rustls::ServerConfig>>,
 ) -> Result<Listener, Error> {
+    let (socket, address) = bind(what, address).await?;
+    Ok(Listener {
+        what,
+        socket,
+        tls,
+        address,
+    })
+}
+
+/// Opens a socket; `what` is the option that named the address.
+pub(crate) async fn bind(
+    what: &'static str,
+    address: SocketAddr,
+) -> Result<(TcpListener, SocketAddr), Error> {
     let fail = |source| Error::Listen {
         address,
         what,
@@ -73,10 +87,5 @@ async fn open(
     };
     let socket = TcpListener::bind(address).await.map_err(fail)?;
     let address = socket.local_addr().map_err(fail)?;
-    Ok(Listener {
-        what,
-        socket,
-        tls,
-        address,
-    })
+    Ok((socket, address))
 }

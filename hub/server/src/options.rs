@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
+use crate::ingest::MAX_APPEND_BYTES;
+use crate::{Error, http};
 
 /// Settings of a hub. Unknown keys are refused, so that a misspelt bound is found at start and
 /// not in the night in which it is needed.
@@ -26,10 +27,14 @@ pub struct Options {
     pub pipeline: PipelineOptions,
     /// Commands on their way to gateways.
     pub dispatch: DispatchOptions,
-    /// Workflow runs and their effects.
+    /// Workflow runs.
     pub workflow: WorkflowOptions,
+    /// What workflows may do to the world: webhooks, secrets.
+    pub connect: stencil_connect::Options,
     /// The stream of events behind the live page.
     pub live: LiveOptions,
+    /// How long history is kept.
+    pub retention: RetentionOptions,
 }
 
 impl Default for Options {
@@ -43,7 +48,9 @@ impl Default for Options {
             pipeline: PipelineOptions::default(),
             dispatch: DispatchOptions::default(),
             workflow: WorkflowOptions::default(),
+            connect: stencil_connect::Options::default(),
             live: LiveOptions::default(),
+            retention: RetentionOptions::default(),
         }
     }
 }
@@ -54,12 +61,15 @@ impl Default for Options {
 pub struct HttpOptions {
     /// Address to listen on; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// Bounds of connections and streams.
+    pub limits: http::Limits,
 }
 
 impl Default for HttpOptions {
     fn default() -> Self {
         Self {
             listen: loopback(8080),
+            limits: http::Limits::default(),
         }
     }
 }
@@ -112,7 +122,7 @@ pub struct LogOptions {
     /// Size at which the log takes no more, in bytes; clients then wait (back-pressure).
     pub max_bytes: u64,
     /// Bytes that stay on disk behind what the pipeline has committed (for inspection and
-    /// backtests); must leave at least two segments below `max_bytes`.
+    /// backtests).
     pub keep_bytes: u64,
     /// Bytes that may wait for the disk at one time.
     pub max_pending_bytes: usize,
@@ -166,7 +176,7 @@ impl Default for PipelineOptions {
             max_boots: 256,
             max_names: 256,
             max_ledger_spans: 4_096,
-            max_ahead_s: 86_400,
+            max_ahead_s: 600,
             retry_ms: 500,
         }
     }
@@ -199,24 +209,21 @@ impl Default for DispatchOptions {
     }
 }
 
-/// Workflow runs and their effects.
+/// Workflow runs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct WorkflowOptions {
-    /// Steps that are performed at one time.
-    pub max_concurrent: usize,
-    /// Largest workflow definition, in bytes of YAML.
-    pub max_definition_bytes: usize,
     /// Active workflows of one tenant.
     pub max_active: usize,
+    /// The runner.
+    pub runner: stencil_workflow::Options,
 }
 
 impl Default for WorkflowOptions {
     fn default() -> Self {
         Self {
-            max_concurrent: 32,
-            max_definition_bytes: 64 * 1024,
             max_active: 256,
+            runner: stencil_workflow::Options::default(),
         }
     }
 }
@@ -232,6 +239,28 @@ pub struct LiveOptions {
 impl Default for LiveOptions {
     fn default() -> Self {
         Self { capacity: 4_096 }
+    }
+}
+
+/// How long history is kept. `None` keeps it as long as the disk has room.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RetentionOptions {
+    /// Points of time series, in days of their event time.
+    pub series_days: Option<u32>,
+    /// Runs that have ended, in days. A cause that comes again after that starts a run again.
+    pub runs_days: Option<u32>,
+    /// Time between two looks, in seconds.
+    pub sweep_interval_s: u64,
+}
+
+impl Default for RetentionOptions {
+    fn default() -> Self {
+        Self {
+            series_days: None,
+            runs_days: Some(365),
+            sweep_interval_s: 3_600,
+        }
     }
 }
 
@@ -271,7 +300,6 @@ impl Options {
             ("pipeline.max_names", self.pipeline.max_names),
             ("pipeline.max_ledger_spans", self.pipeline.max_ledger_spans),
             ("dispatch.max_batch", self.dispatch.max_batch),
-            ("workflow.max_concurrent", self.workflow.max_concurrent),
             ("workflow.max_active", self.workflow.max_active),
             ("live.capacity", self.live.capacity),
         ];
@@ -303,13 +331,17 @@ impl Options {
             .log
             .segment_bytes
             .saturating_mul(2)
-            .saturating_add(self.log.keep_bytes);
+            .saturating_add(self.log.keep_bytes)
+            .saturating_add(u64::from(self.mqtt.max_packet_bytes))
+            .saturating_add(MAX_APPEND_BYTES);
         if self.log.max_bytes < room {
             return Err(Error::option(
                 "log.max_bytes",
                 format!(
-                    "must be `keep_bytes` and two segments or more, else the log never has room: \
-                     at least {room}"
+                    "{} is too little: `keep_bytes`, two segments, the largest packet and what \
+                     one read of a socket may bring must fit, else the log would be full for \
+                     ever; at least {room}",
+                    self.log.max_bytes
                 ),
             ));
         }

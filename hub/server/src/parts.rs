@@ -19,6 +19,7 @@ pub(crate) struct Parts {
     listeners: Group,
     pipeline: Group,
     effects: Group,
+    detached: JoinSet<()>,
     health: Arc<Health>,
     drain_timeout: Duration,
 }
@@ -41,6 +42,7 @@ impl Parts {
             listeners: Group::new(),
             pipeline: Group::new(),
             effects: Group::new(),
+            detached: JoinSet::new(),
             health,
             drain_timeout,
         }
@@ -76,6 +78,11 @@ impl Parts {
         self.effects.spawn(name, part);
     }
 
+    /// Something that ends by itself, and is cut off when the hub ends.
+    pub(crate) fn detached(&mut self, part: impl Future<Output = ()> + Send + 'static) {
+        self.detached.spawn(part);
+    }
+
     /// Returns when a part has ended that was not told to.
     pub(crate) async fn failed(&mut self) -> Error {
         let ended = tokio::select! {
@@ -92,7 +99,8 @@ impl Parts {
     }
 
     /// Ends all parts, group by group; what takes longer than the time to drain is aborted.
-    pub(crate) async fn end(self) -> Result<(), Error> {
+    pub(crate) async fn end(mut self) -> Result<(), Error> {
+        self.detached.shutdown().await;
         let mut result = Ok(());
         for group in [self.listeners, self.pipeline, self.effects] {
             // A listener drains its connections within this time by itself; a little more, so

@@ -1,18 +1,122 @@
-//! The runner of workflows.
+//! The runner of workflows, with the connectors that perform what they say.
 
-use stencil_store::Store;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use stencil_connect::Connectors;
+use stencil_protocol::id::TenantId;
+use stencil_store::{
+    Attempt, Claim, Error as StoreError, Outcome, Page, Progress, Run, RunFilter, RunId, Runs,
+    Store, Trigger,
+};
+use stencil_workflow::Runner;
 
 use crate::clock::Clock;
-use crate::parts::Parts;
 use crate::wake::Wakes;
-use crate::{Error, Options};
+use crate::{Error, Live, LiveEvent, Options};
 
-pub(crate) fn start(
-    _options: &Options,
-    _store: &Store,
-    _clock: &Clock,
-    _wakes: &Wakes,
-    _parts: &mut Parts,
-) -> Result<(), Error> {
-    Ok(())
+/// A runner over the store, and its handle.
+pub(crate) fn new(
+    options: &Options,
+    store: &Store,
+    clock: &Clock,
+    live: &Live,
+) -> Result<Runner, Error> {
+    let (content, commands) = (Arc::clone(&store.content), Arc::clone(&store.commands));
+    let connectors = Connectors::new(&options.connect, content, commands)?;
+    let runs = LiveRuns {
+        inner: Arc::clone(&store.runs),
+        live: live.clone(),
+    };
+    let mut parts = stencil_workflow::Parts::system(
+        Arc::new(runs),
+        Arc::clone(&store.workflows),
+        Arc::new(connectors),
+    );
+    parts.clock = Arc::new(clock.clone());
+    Ok(Runner::new(options.workflow.runner, parts))
+}
+
+/// Runs what is due until told to end, woken by what the hub commits.
+pub(crate) async fn run(runner: Runner, wakes: Wakes, stop: tokio::sync::watch::Receiver<bool>) {
+    let handle = runner.handle();
+    let waking = async {
+        loop {
+            wakes.runner_woken().await;
+            handle.wake();
+        }
+    };
+    tokio::select! {
+        () = runner.run(stop) => {}
+        () = waking => {}
+    }
+}
+
+/// A [`Runs`] port that shows on the live page when a run goes on.
+struct LiveRuns {
+    inner: Arc<dyn Runs>,
+    live: Live,
+}
+
+#[async_trait]
+impl Runs for LiveRuns {
+    async fn record(
+        &self,
+        claim: &Claim,
+        outcome: &Outcome,
+        now_us: i64,
+    ) -> Result<Option<i64>, StoreError> {
+        let recorded = self.inner.record(claim, outcome, now_us).await?;
+        let event = LiveEvent::RunChanged { run: claim.run.id };
+        self.live.send(&claim.run.tenant, event);
+        Ok(recorded)
+    }
+
+    async fn trigger(&self, trigger: &Trigger) -> Result<bool, StoreError> {
+        self.inner.trigger(trigger).await
+    }
+
+    async fn claim_due(
+        &self,
+        now_us: i64,
+        lease_us: i64,
+        limit: u32,
+    ) -> Result<Vec<Claim>, StoreError> {
+        self.inner.claim_due(now_us, lease_us, limit).await
+    }
+
+    async fn next_due_us(&self) -> Result<Option<i64>, StoreError> {
+        self.inner.next_due_us().await
+    }
+
+    async fn get(&self, tenant: &TenantId, run: &RunId) -> Result<Option<Run>, StoreError> {
+        self.inner.get(tenant, run).await
+    }
+
+    async fn list(
+        &self,
+        tenant: &TenantId,
+        filter: &RunFilter,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Page<Run>, StoreError> {
+        self.inner.list(tenant, filter, after, limit).await
+    }
+
+    async fn counts(&self, tenant: &TenantId) -> Result<Vec<(Progress, u64)>, StoreError> {
+        self.inner.counts(tenant).await
+    }
+
+    async fn attempts(&self, tenant: &TenantId, run: &RunId) -> Result<Vec<Attempt>, StoreError> {
+        self.inner.attempts(tenant, run).await
+    }
+
+    async fn forget_ended(
+        &self,
+        tenant: &TenantId,
+        before_us: i64,
+        limit: u32,
+    ) -> Result<u64, StoreError> {
+        self.inner.forget_ended(tenant, before_us, limit).await
+    }
 }

@@ -6,8 +6,8 @@ use stencil_log::{Health, Log};
 
 use crate::metrics::line;
 
-/// Appends the endpoint's and the log's figures.
-pub(crate) fn render(mqtt: &stencil_mqtt::Metrics, log: &Log, out: &mut String) {
+/// Appends the endpoint's figures.
+pub(crate) fn mqtt(mqtt: &stencil_mqtt::Metrics, out: &mut String) {
     let counters = [
         (
             "mqtt_accepted_connections_total",
@@ -77,6 +77,10 @@ pub(crate) fn render(mqtt: &stencil_mqtt::Metrics, log: &Log, out: &mut String) 
     for (reason, count) in &mqtt.tls_refused {
         let _ = writeln!(out, "{name}{{reason=\"{reason}\"}} {count}");
     }
+}
+
+/// Appends the ingest log's figures.
+pub(crate) fn log(log: &Log, out: &mut String) {
     line(
         out,
         "log_bytes",
@@ -99,4 +103,27 @@ pub(crate) fn render(mqtt: &stencil_mqtt::Metrics, log: &Log, out: &mut String) 
         "gauge",
         healthy,
     );
+}
+
+/// Appends the runner's figures.
+pub(crate) fn runner(runner: &stencil_workflow::Metrics, out: &mut String) {
+    let counters = [
+        ("runs_done_total", "runs that ended well", runner.runs_done),
+        ("runs_failed_total", "runs that failed", runner.runs_failed),
+        (
+            "step_attempts_done_total",
+            "attempts of steps that went well",
+            runner.attempts_done,
+        ),
+        (
+            "step_attempts_failed_total",
+            "attempts of steps that failed",
+            runner.attempts_failed,
+        ),
+    ];
+    for (name, help, value) in counters {
+        line(out, name, help, "counter", value);
+    }
+    let (name, help) = ("runs_in_flight_count", "runs that are being worked on");
+    line(out, name, help, "gauge", runner.in_flight);
 }

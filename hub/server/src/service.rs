@@ -5,26 +5,22 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use stencil_log::Log;
-use stencil_mqtt::Endpoint;
-use stencil_store::Store;
+use stencil_mqtt::{Endpoint, Handle};
 use tokio::sync::{Mutex, watch};
 
 use crate::clock::Clock;
-use crate::dispatch::{self, Dispatcher, Presence, WakingCommands};
+use crate::dispatch::{self, Dispatcher, Presence};
+use crate::foundation::Foundation;
 use crate::health::Health;
 use crate::hub::{Hub, Inner};
-use crate::ingest::{Activation, Ingest};
-use crate::listeners::Listeners;
+use crate::ingest::Ingest;
+use crate::listeners::Listener;
 use crate::metrics::Metrics;
 use crate::parts::Parts;
-use crate::pipeline::{self, Driver};
-use crate::policy::HubPolicy;
+use crate::pipeline::Driver;
+use crate::policy::{HubPolicy, Peer};
 use crate::wake::Wakes;
-use crate::{Error, Layout, Live, Options, init, runner};
-
-/// Bytes of an ingest record besides topic and payload, generously.
-const RECORD_OVERHEAD_BYTES: u32 = 1_024;
+use crate::{Error, Live, Options, http, retention, runner};
 
 /// The hub as a service.
 #[derive(Debug)]
@@ -33,6 +29,8 @@ pub struct Service;
 /// Where a running hub listens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Addresses {
+    /// The HTTP API and the live page.
+    pub http: SocketAddr,
     /// MQTT over strict TLS.
     pub strict: SocketAddr,
     /// MQTT over TLS that lets classical clients in.
@@ -66,93 +64,21 @@ impl Service {
     /// As [`Service::start`].
     pub async fn start_with(options: Options, clock: Clock) -> Result<Running, Error> {
         options.check()?;
-        let layout = Layout::new(&options.data_dir);
-        if let Some(missing) = init::missing(&layout) {
-            return Err(Error::not_initialised(&layout, &missing));
-        }
         let wakes = Wakes::default();
-        let store = open_store(&options, &layout, &wakes).await?;
-        let log = open_log(&options, &layout).await?;
-        let (state, position) =
-            pipeline::restore(&store, &options.pipeline, &options.workflow).await?;
-        if position > log.end() {
-            return Err(Error::LogBehind {
-                end: log.end().0,
-                position: position.0,
-            });
-        }
-        let listeners = Listeners::open(&options.mqtt, &layout).await?;
-        let addresses = Addresses {
-            strict: listeners.strict.address,
-            prefer: listeners.prefer.as_ref().map(|listener| listener.address),
-            plain: listeners.plain.as_ref().map(|listener| listener.address),
-        };
-
+        let foundation = Foundation::open(&options, &wakes).await?;
+        let addresses = foundation.addresses();
+        let (store, log) = (foundation.store, foundation.log);
         let metrics = Arc::new(Metrics::default());
         let health = Arc::new(Health::default());
         let live = Live::new(options.live.capacity);
-        let (committed, applied) = watch::channel(position.0);
+        let (committed, applied) = watch::channel(foundation.position.0);
         let ingest = Ingest::new(log.clone(), clock.clone(), Arc::clone(&metrics));
-        for (tenant, workflow, version) in pipeline::unlogged(&store, &state).await? {
-            let activation = Activation {
-                tenant,
-                workflow: &workflow,
-                version,
-            };
-            ingest.activate(activation).await?;
-        }
-        let policy = HubPolicy::new(Arc::clone(&store.tenancy));
         let endpoint = Endpoint::new(
             mqtt_options(&options),
-            Arc::new(policy),
+            Arc::new(HubPolicy::new(Arc::clone(&store.tenancy))),
             Arc::new(ingest.clone()),
         );
-
-        let mut parts = Parts::new(Arc::clone(&health), drain_timeout(&options));
-        let driver = Driver {
-            store: store.clone(),
-            log: log.clone(),
-            clock: clock.clone(),
-            options: options.pipeline.clone(),
-            keep_bytes: options.log.keep_bytes,
-            metrics: Arc::clone(&metrics),
-            live: live.clone(),
-            wakes: wakes.clone(),
-            health: Arc::clone(&health),
-            committed,
-        };
-        parts.pipeline(|stop| driver.run(state, position, stop));
-        let presence = Presence::default();
-        let (events, present, woken) =
-            (endpoint.handle().events(), presence.clone(), wakes.clone());
-        parts.effect("presence", |stop| async move {
-            dispatch::watch(events, present, woken, stop).await;
-            Ok(())
-        });
-        let dispatcher = Dispatcher {
-            commands: Arc::clone(&store.commands),
-            handle: endpoint.handle(),
-            presence,
-            wakes: wakes.clone(),
-            clock: clock.clone(),
-            options: options.dispatch.clone(),
-            metrics: Arc::clone(&metrics),
-            live: live.clone(),
-            sent_us: HashMap::new(),
-        };
-        parts.effect("dispatcher", |stop| async move {
-            dispatcher.run(stop).await;
-            Ok(())
-        });
-        runner::start(&options, &store, &clock, &wakes, &mut parts)?;
-        for listener in listeners.into_vec() {
-            let endpoint = endpoint.clone();
-            parts.listener(listener.what, |stop| async move {
-                endpoint.serve(listener.socket, listener.tls, stop).await;
-                Ok(())
-            });
-        }
-
+        let runner = runner::new(&options, &store, &clock, &live)?;
         let hub = Hub {
             inner: Arc::new(Inner {
                 options,
@@ -160,17 +86,50 @@ impl Service {
                 log,
                 ingest,
                 endpoint: endpoint.handle(),
+                runner: runner.handle(),
                 clock,
                 metrics,
                 live,
-                health,
+                health: Arc::clone(&health),
                 applied,
-                workflow_changes: Mutex::new(()),
+                workflow_changes: Arc::new(Mutex::new(())),
             }),
         };
-        // The HTTP API comes in here, as one more listener part over `http::State::new(hub)`.
-        tracing::info!(strict = %addresses.strict, prefer = ?addresses.prefer,
-            plain = ?addresses.plain, position = position.0, "the hub has started");
+
+        let mut parts = Parts::new(health, drain_timeout(&hub.inner.options));
+        let driver = hub.driver(&wakes, committed);
+        parts.pipeline(|stop| driver.run(foundation.state, foundation.position, stop));
+        dispatching(&hub, &wakes, endpoint.handle(), &mut parts);
+        parts.effect("runner", |stop| async move {
+            runner::run(runner, wakes, stop).await;
+            Ok(())
+        });
+        let (store, clock) = (hub.inner.store.clone(), hub.inner.clock.clone());
+        let history = hub.inner.options.retention.clone();
+        parts.effect("retention", |stop| async move {
+            retention::run(store, clock, history, stop).await;
+            Ok(())
+        });
+        hub.log_changes(foundation.unlogged, &mut parts).await;
+        for Listener {
+            what, socket, tls, ..
+        } in foundation.mqtt.into_vec()
+        {
+            let endpoint = endpoint.clone();
+            parts.listener(what, |stop| async move {
+                endpoint.serve(socket, tls, stop).await;
+                Ok(())
+            });
+        }
+        let state = http::State::new(hub.clone()).limited(hub.inner.options.http.limits.clone());
+        let (socket, _) = foundation.http;
+        parts.listener("http", |stop| async move {
+            let served = http::serve(socket, state, stop).await;
+            served.map_err(|error| Error::Stopped("HTTP listener", error.to_string()))
+        });
+        tracing::info!(http = %addresses.http, strict = %addresses.strict,
+            prefer = ?addresses.prefer, plain = ?addresses.plain,
+            position = foundation.position.0, "the hub has started");
         Ok(Running {
             addresses,
             hub,
@@ -210,31 +169,59 @@ impl Running {
     }
 }
 
-async fn open_store(options: &Options, layout: &Layout, wakes: &Wakes) -> Result<Store, Error> {
-    let sqlite = stencil_store::sqlite::open_with(layout.store(), options.store.clone()).await?;
-    let mut store = Store::of(Arc::new(sqlite));
-    store.commands = Arc::new(WakingCommands::new(store.commands, wakes.clone()));
-    Ok(store)
+impl Foundation {
+    fn addresses(&self) -> Addresses {
+        let of = |listener: &Option<Listener>| listener.as_ref().map(|listener| listener.address);
+        Addresses {
+            http: self.http.1,
+            strict: self.mqtt.strict.address,
+            prefer: of(&self.mqtt.prefer),
+            plain: of(&self.mqtt.plain),
+        }
+    }
 }
 
-async fn open_log(options: &Options, layout: &Layout) -> Result<Log, Error> {
-    let log = stencil_log::Options {
-        segment_bytes: options.log.segment_bytes,
-        max_bytes: Some(options.log.max_bytes),
-        max_record_bytes: options
-            .mqtt
-            .max_packet_bytes
-            .saturating_add(RECORD_OVERHEAD_BYTES),
-        max_pending_bytes: options.log.max_pending_bytes,
-        ..stencil_log::Options::new(layout.log())
-    };
-    let opened = tokio::task::spawn_blocking(move || Log::open(log)).await;
-    let log = opened.map_err(|error| Error::Stopped("opening of the log", error.to_string()))??;
-    let recovery = log.recovery();
-    if recovery.torn_bytes > 0 || !recovery.damaged.is_empty() || recovery.lost.is_some() {
-        tracing::warn!(?recovery, "the ingest log was not closed well");
+impl Hub {
+    fn driver(&self, wakes: &Wakes, committed: watch::Sender<u64>) -> Driver {
+        let inner = &self.inner;
+        Driver {
+            store: inner.store.clone(),
+            log: inner.log.clone(),
+            clock: inner.clock.clone(),
+            options: inner.options.pipeline.clone(),
+            keep_bytes: inner.options.log.keep_bytes,
+            metrics: Arc::clone(&inner.metrics),
+            live: inner.live.clone(),
+            wakes: wakes.clone(),
+            health: Arc::clone(&inner.health),
+            committed,
+        }
     }
-    Ok(log)
+}
+
+fn dispatching(hub: &Hub, wakes: &Wakes, handle: Handle<Peer>, parts: &mut Parts) {
+    let presence = Presence::default();
+    let (events, present, woken) = (handle.events(), presence.clone(), wakes.clone());
+    parts.effect("presence", |stop| async move {
+        dispatch::watch(events, present, woken, stop).await;
+        Ok(())
+    });
+    let inner = &hub.inner;
+    let dispatcher = Dispatcher {
+        commands: Arc::clone(&inner.store.commands),
+        handle,
+        presence,
+        wakes: wakes.clone(),
+        clock: inner.clock.clone(),
+        options: inner.options.dispatch.clone(),
+        metrics: Arc::clone(&inner.metrics),
+        live: inner.live.clone(),
+        sent_us: HashMap::new(),
+    };
+    parts.effect("dispatcher", |stop| async move {
+        dispatcher.run(stop).await;
+        Ok(())
+    });
 }
 
 fn mqtt_options(options: &Options) -> stencil_mqtt::Options {
@@ -243,7 +230,7 @@ fn mqtt_options(options: &Options) -> stencil_mqtt::Options {
     mqtt.max_packet_bytes = options.mqtt.max_packet_bytes;
     mqtt.receive_maximum = options.mqtt.receive_maximum;
     mqtt.connect_timeout = Duration::from_millis(options.mqtt.connect_timeout_ms);
-    mqtt.drain_timeout = Duration::from_millis(options.mqtt.drain_timeout_ms);
+    mqtt.drain_timeout = drain_timeout(options);
     mqtt
 }
 

@@ -27,9 +27,9 @@ impl Wakes {
         self.runner.notify_one();
     }
 
-    /// What the runner waits on.
-    pub(crate) fn runner_notify(&self) -> Arc<Notify> {
-        Arc::clone(&self.runner)
+    /// Waits until the runner was woken.
+    pub(crate) async fn runner_woken(&self) {
+        self.runner.notified().await;
     }
 
     /// Commands may be queued.

@@ -4,4 +4,4 @@ mod record;
 mod sink;
 
 pub(crate) use record::{Activation, Body, Publication, Record, Transport};
-pub(crate) use sink::Ingest;
+pub(crate) use sink::{Ingest, MAX_APPEND_BYTES};

@@ -14,6 +14,11 @@ use crate::policy::Peer;
 /// MQTT 5 user property in which a gateway names the suite of the device's link.
 pub(crate) const LINK_SUITE: &str = "link-suite";
 
+/// What the publishes of one socket read may come to as records, in bytes, besides one packet of
+/// the largest size: 64 KiB of the smallest publishes (8 bytes, their topic by an alias) with some
+/// 400 bytes of circumstances each. They are logged all or none, so the log must have room for them.
+pub(crate) const MAX_APPEND_BYTES: u64 = 4 * 1024 * 1024;
+
 /// Longest suite name that is kept, in bytes; a longer one is no suite of ours.
 const MAX_SUITE_BYTES: usize = 64;
 

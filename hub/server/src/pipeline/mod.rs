@@ -28,5 +28,5 @@ mod unnumbered;
 mod tests;
 
 pub(crate) use driver::Driver;
-pub(crate) use restore::{restore, unlogged};
+pub(crate) use restore::{Unlogged, restore, unlogged};
 pub(crate) use state::State;

@@ -56,12 +56,14 @@ impl<'a> Quarantine<'a> {
     fn entry(&self, changes: &mut Changes, path: Option<String>, mut reason: String) {
         let payload = self.origin.payload;
         reason.truncate(reason.floor_char_boundary(MAX_REASON_BYTES));
+        // A stranger's words are in it, and it is shown to people and kept by databases.
+        let plain = |text: String| text.replace(char::is_control, "\u{fffd}");
         changes.quarantined.push(Quarantined {
             tenant: self.origin.tenant.clone(),
             device: self.device.clone(),
-            topic: self.origin.topic.to_owned(),
-            reason,
-            path,
+            topic: plain(self.origin.topic.to_owned()),
+            reason: plain(reason),
+            path: path.map(plain),
             payload: payload[..payload.len().min(MAX_QUARANTINED_PAYLOAD)].to_vec(),
             at_us: self.origin.received_us,
             position: self.origin.position,

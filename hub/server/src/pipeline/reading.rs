@@ -7,7 +7,7 @@ use stencil_store::{Point, TwinUpdate};
 use super::State;
 use super::changes::{Changes, DeviceKey};
 use super::origin::Origin;
-use super::state::Device;
+use super::state::{Device, max_ahead_us};
 use crate::PipelineOptions;
 
 /// A new sample with its identity.
@@ -24,10 +24,11 @@ pub(super) fn plausible(
     held: &Device,
     bounds: &PipelineOptions,
 ) -> Result<(), String> {
-    let ahead_s = time_us.saturating_sub(received_us) / 1_000_000;
-    if ahead_s > i64::try_from(bounds.max_ahead_s).unwrap_or(i64::MAX) {
+    let ahead_us = time_us.saturating_sub(received_us);
+    if ahead_us > max_ahead_us(bounds) {
         return Err(format!(
-            "its time is {ahead_s} s ahead of its receipt; {} s are allowed: is the clock right?",
+            "its time is {} s ahead of its receipt; {} s are allowed: is the clock right?",
+            ahead_us / 1_000_000,
             bounds.max_ahead_s
         ));
     }

@@ -1,8 +1,10 @@
 //! The state from which the pipeline goes on after a start.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use stencil_log::Position;
+use stencil_protocol::id::TenantId;
 use stencil_store::{Error, Store};
 use stencil_workflow::definition;
 
@@ -57,27 +59,31 @@ pub(crate) async fn restore(
     Ok((state, Position(loaded.position)))
 }
 
-/// Workflows whose version in the store is not the one in force: a change that was kept but, as
-/// the hub was killed in between, not logged. As (tenant, workflow, version to put in force).
-pub(crate) async fn unlogged(
-    store: &Store,
-    state: &State,
-) -> Result<Vec<(stencil_protocol::id::TenantId, String, Option<u32>)>, Error> {
+/// A change of a workflow that the store has and the log does not: (tenant, workflow, version to
+/// put in force).
+pub(crate) type Unlogged = (TenantId, String, Option<u32>);
+
+/// Workflows whose version in the store is not the one in force: the hub was killed after a change
+/// was kept and before it was logged, or the log has it but it is not applied yet (to log it again
+/// does no harm).
+pub(crate) async fn unlogged(store: &Store, state: &State) -> Result<Vec<Unlogged>, Error> {
     let active = store.workflows.active().await?;
-    let mut unlogged: Vec<_> = active
+    let in_force: BTreeSet<_> = state.in_force().collect();
+    let mut unlogged: Vec<Unlogged> = active
         .iter()
-        .filter(|(tenant, held)| {
-            !state
-                .in_force()
-                .any(|one| one == (tenant, held.id.as_str(), held.version))
-        })
+        .filter(|(tenant, held)| !in_force.contains(&(tenant, held.id.as_str(), held.version)))
         .map(|(tenant, held)| (tenant.clone(), held.id.clone(), Some(held.version)))
         .collect();
-    let gone = state.in_force().filter(|(tenant, workflow, _)| {
-        !active
-            .iter()
-            .any(|(of, held)| of == *tenant && held.id == *workflow)
-    });
-    unlogged.extend(gone.map(|(tenant, workflow, _)| (tenant.clone(), workflow.to_owned(), None)));
+    let active: BTreeSet<_> = active
+        .iter()
+        .map(|(tenant, held)| (tenant, held.id.as_str()))
+        .collect();
+    let gone = in_force
+        .iter()
+        .filter(|(tenant, workflow, _)| !active.contains(&(tenant, workflow)));
+    unlogged.extend(gone.map(|(tenant, workflow, _)| {
+        let (tenant, workflow) = (TenantId::clone(tenant), (*workflow).to_owned());
+        (tenant, workflow, None)
+    }));
     Ok(unlogged)
 }

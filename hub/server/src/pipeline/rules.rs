@@ -52,9 +52,12 @@ pub(crate) struct Rules {
 }
 
 impl Rules {
-    pub(super) fn new(max_rules: usize) -> Self {
+    /// No rules yet, and at most `max_rules`. What the pipeline takes in, rules see: they share the
+    /// bound on how far a sample's clock may be ahead.
+    pub(super) fn new(max_rules: usize, max_ahead_us: i64) -> Self {
         let bounds = Bounds {
             max_rules,
+            max_ahead_us,
             ..Bounds::default()
         };
         Self {

@@ -66,11 +66,7 @@ impl State {
     /// many of the saved states could not be read (those devices start afresh).
     pub(crate) fn restore_rules(&mut self, in_force: Vec<InForce>, saved: &[RuleState]) -> usize {
         for one in in_force {
-            let max_rules = self.max_rules;
-            self.rules
-                .entry(one.tenant.clone())
-                .or_insert_with(|| Rules::new(max_rules))
-                .restore_rule(one);
+            self.rules(&one.tenant.clone()).restore_rule(one);
         }
         let mut unreadable = 0;
         for state in saved {
@@ -99,10 +95,10 @@ impl State {
 
     /// The rules of a tenant.
     pub(super) fn rules(&mut self, tenant: &TenantId) -> &mut Rules {
-        let max_rules = self.max_rules;
+        let (max_rules, max_ahead_us) = (self.max_rules, max_ahead_us(&self.bounds));
         self.rules
             .entry(tenant.clone())
-            .or_insert_with(|| Rules::new(max_rules))
+            .or_insert_with(|| Rules::new(max_rules, max_ahead_us))
     }
 
     /// The rules of a tenant, if it has any.
@@ -157,14 +153,21 @@ impl State {
     }
 }
 
+/// The bound on how far a sample's time may be ahead of its receipt, in µs.
+pub(super) fn max_ahead_us(bounds: &PipelineOptions) -> i64 {
+    i64::try_from(bounds.max_ahead_s.saturating_mul(1_000_000)).unwrap_or(i64::MAX)
+}
+
 impl Device {
-    /// Whether the ledger of `boot` may be in the store but is not at hand.
+    /// Whether the ledger of `boot` may be in the store but is not at hand. The newest boot always
+    /// is at hand, so that a newer one is new indeed; of those below it any may have gone, in any
+    /// order, as old ones are fetched and let go.
     pub(super) fn must_fetch(&self, boot: Boot) -> bool {
         self.older_boots
             && !self.boots.contains_key(&boot)
             && self
                 .boots
-                .first_key_value()
-                .is_none_or(|(oldest, _)| boot < *oldest)
+                .last_key_value()
+                .is_none_or(|(newest, _)| boot < *newest)
     }
 }

@@ -8,6 +8,7 @@ use stencil_protocol::id::{DeviceId, GatewayId, TenantId};
 use stencil_store::{Tenancy, TokenKind};
 
 use super::permission;
+use super::tenants::Tenants;
 use crate::{Principal, Role};
 
 /// A peer with the namespace of its MQTT session.
@@ -40,12 +41,26 @@ pub(crate) fn namespace(principal: &Principal) -> Arc<str> {
 /// The hub's answer to who may connect.
 pub(crate) struct HubPolicy {
     tenancy: Arc<dyn Tenancy>,
+    tenants: Tenants,
 }
 
 impl HubPolicy {
     /// A policy over the store's tenants and tokens.
     pub(crate) fn new(tenancy: Arc<dyn Tenancy>) -> Self {
-        Self { tenancy }
+        let tenants = Tenants::new(Arc::clone(&tenancy));
+        Self { tenancy, tenants }
+    }
+
+    /// A certificate may be older than the hub's data: its tenant must be one of this hub.
+    async fn known(&self, principal: Principal) -> Result<Principal, Refused> {
+        match self.tenants.exists(&principal.tenant).await {
+            Ok(true) => Ok(principal),
+            Ok(false) => Err(refused(format!(
+                "certificate: this hub has no tenant {}",
+                principal.tenant
+            ))),
+            Err(error) => Err(unavailable(&error)),
+        }
     }
 
     async fn by_token(&self, connect: &Connect<'_>) -> Result<Principal, Refused> {
@@ -67,10 +82,7 @@ impl HubPolicy {
             Ok(None) => Err(refused(
                 "the user name is no token of this hub, or it was revoked",
             )),
-            Err(error) => Err(Refused::new(
-                RefusedCode::Unavailable,
-                format!("the store: {error}"),
-            )),
+            Err(error) => Err(unavailable(&error)),
         }
     }
 }
@@ -87,7 +99,7 @@ impl Policy for HubPolicy {
             _ => None,
         };
         let principal = match certificate {
-            Some(der) => by_certificate(der)?,
+            Some(der) => self.known(by_certificate(der)?).await?,
             None => self.by_token(connect).await?,
         };
         Ok(Peer::new(principal))
@@ -120,6 +132,10 @@ fn by_certificate(der: &[u8]) -> Result<Principal, Refused> {
             role: Role::Device(DeviceId::parse(&device).map_err(of)?),
         }),
     }
+}
+
+fn unavailable(error: &stencil_store::Error) -> Refused {
+    Refused::new(RefusedCode::Unavailable, format!("the store: {error}"))
 }
 
 fn refused(why: impl Into<String>) -> Refused {

@@ -2,6 +2,7 @@
 
 mod authenticate;
 mod permission;
+mod tenants;
 
 pub(crate) use authenticate::namespace;
 pub(crate) use authenticate::{HubPolicy, Peer};

@@ -1,0 +1,91 @@
+//! What a hub stands on: store, log, the state they left, and the sockets. All of it opens before
+//! anything runs, so that what is wrong is told at start.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use stencil_log::{Log, Position};
+use stencil_store::Store;
+use tokio::net::TcpListener;
+
+use crate::dispatch::WakingCommands;
+use crate::listeners::{self, Listeners};
+use crate::pipeline::{self, State, Unlogged};
+use crate::wake::Wakes;
+use crate::{Error, Layout, Options, init};
+
+/// Bytes of an ingest record besides topic and payload, generously.
+const RECORD_OVERHEAD_BYTES: u32 = 1_024;
+
+/// All that is opened.
+pub(crate) struct Foundation {
+    pub(crate) store: Store,
+    pub(crate) log: Log,
+    /// The pipeline's state as of the last commit, and its place in the log.
+    pub(crate) state: State,
+    pub(crate) position: Position,
+    /// Changes of workflows that were kept but not logged.
+    pub(crate) unlogged: Vec<Unlogged>,
+    pub(crate) mqtt: Listeners,
+    pub(crate) http: (TcpListener, SocketAddr),
+}
+
+impl Foundation {
+    /// Opens all of it.
+    pub(crate) async fn open(options: &Options, wakes: &Wakes) -> Result<Self, Error> {
+        let layout = Layout::new(&options.data_dir);
+        if let Some(missing) = init::missing(&layout) {
+            return Err(Error::not_initialised(&layout, &missing));
+        }
+        // The log first: its lock says whether another process runs this hub.
+        let log = open_log(options, &layout).await?;
+        let store = open_store(options, &layout, wakes).await?;
+        let (state, position) =
+            pipeline::restore(&store, &options.pipeline, &options.workflow).await?;
+        if position > log.end() {
+            return Err(Error::LogBehind {
+                end: log.end().0,
+                position: position.0,
+            });
+        }
+        let unlogged = pipeline::unlogged(&store, &state).await?;
+        let mqtt = Listeners::open(&options.mqtt, &layout).await?;
+        let http = listeners::bind("http.listen", options.http.listen).await?;
+        Ok(Self {
+            store,
+            log,
+            state,
+            position,
+            unlogged,
+            mqtt,
+            http,
+        })
+    }
+}
+
+async fn open_store(options: &Options, layout: &Layout, wakes: &Wakes) -> Result<Store, Error> {
+    let sqlite = stencil_store::sqlite::open_with(layout.store(), options.store.clone()).await?;
+    let mut store = sqlite.store();
+    store.commands = Arc::new(WakingCommands::new(store.commands, wakes.clone()));
+    Ok(store)
+}
+
+async fn open_log(options: &Options, layout: &Layout) -> Result<Log, Error> {
+    let log = stencil_log::Options {
+        segment_bytes: options.log.segment_bytes,
+        max_bytes: Some(options.log.max_bytes),
+        max_record_bytes: options
+            .mqtt
+            .max_packet_bytes
+            .saturating_add(RECORD_OVERHEAD_BYTES),
+        max_pending_bytes: options.log.max_pending_bytes,
+        ..stencil_log::Options::new(layout.log())
+    };
+    let opened = tokio::task::spawn_blocking(move || Log::open(log)).await;
+    let log = opened.map_err(|error| Error::Stopped("opening of the log", error.to_string()))??;
+    let recovery = log.recovery();
+    if recovery.torn_bytes > 0 || !recovery.damaged.is_empty() || recovery.lost.is_some() {
+        tracing::warn!(?recovery, "the ingest log was not closed well");
+    }
+    Ok(log)
+}

@@ -1,0 +1,200 @@
+//! Commands reach the gateway that knows the device, whenever it listens.
+
+use stencil_protocol::command::{Command, MAX_STATUS_BYTES, State, Status};
+use stencil_protocol::id::CommandId;
+use stencil_protocol::report::{Link, LinkEvent};
+use stencil_protocol::sample::{OwnedValue, Value};
+use stencil_server::{LiveEvent, Next};
+
+use crate::support::{Client, TestHub, device, eventually, gateway, tenant};
+
+const COMMANDS: &str = "stencil/v1/g/gw-1/command";
+
+/// Tells the hub that the device is behind this gateway.
+async fn link(client: &Client, name: &str, of: &str) {
+    let event = LinkEvent {
+        device: device(name),
+        gateway: gateway(of),
+        at_us: 1_700_000_000_000_000,
+        event: Link::Connected { suite: 1 },
+    };
+    client
+        .publish(&format!("stencil/v1/d/{name}/link"), event.encode())
+        .await
+        .unwrap();
+}
+
+async fn report(client: &Client, name: &str, id: CommandId, state: State) {
+    let status = Status {
+        id,
+        state,
+        at_us: 1_700_000_001_000_000,
+        detail: Some("as told"),
+    };
+    let mut bytes = vec![0; MAX_STATUS_BYTES];
+    let length = status.encode(&mut bytes).unwrap();
+    let topic = format!("stencil/v1/d/{name}/status");
+    client.publish(&topic, &bytes[..length]).await.unwrap();
+}
+
+async fn state(test: &TestHub, id: CommandId) -> State {
+    test.hub()
+        .store()
+        .commands
+        .get(&tenant("acme"), &id)
+        .await
+        .unwrap()
+        .unwrap()
+        .state
+}
+
+async fn queue(test: &TestHub, name: &str, expires_in_us: i64) -> CommandId {
+    let expires_us = test.hub().now_us() + expires_in_us;
+    let argument = Some(OwnedValue::Bool(true));
+    test.hub()
+        .queue_command(
+            &tenant("acme"),
+            &device(name),
+            "lock",
+            argument,
+            expires_us,
+            None,
+        )
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_command_goes_out_comes_back_done_and_is_watched() {
+    let test = TestHub::start().await;
+    let mut live = test.hub().live().subscribe(tenant("acme"));
+    let mut gw = test.gateway("gw-1").await;
+    assert!(gw.subscribe(COMMANDS).await);
+    link(&gw, "lock-07", "gw-1").await;
+    test.hub().caught_up().await.unwrap();
+
+    let id = queue(&test, "lock-07", 60_000_000).await;
+    let (topic, payload) = gw.next().await;
+    let command = Command::decode(&payload).unwrap();
+    assert_eq!(topic, COMMANDS);
+    assert_eq!((command.id, command.name), (id, "lock"));
+    assert_eq!(command.device, device("lock-07"));
+    assert_eq!(command.argument, Some(Value::Bool(true)));
+    eventually("sent", || async { state(&test, id).await == State::Sent }).await;
+
+    report(&gw, "lock-07", id, State::Acknowledged).await;
+    report(&gw, "lock-07", id, State::Done).await;
+    test.hub().caught_up().await.unwrap();
+    assert_eq!(state(&test, id).await, State::Done);
+    let mut seen = Vec::new();
+    while seen.last() != Some(&State::Done) {
+        if let Next::Event(LiveEvent::Command { command, state, .. }) = live.next().await {
+            assert_eq!(command, id);
+            seen.push(state);
+        }
+    }
+    assert_eq!(seen, [State::Sent, State::Acknowledged, State::Done]);
+}
+
+#[tokio::test]
+async fn it_waits_for_the_gateway_and_comes_again_until_acknowledged() {
+    let test = TestHub::start_with(|options| options.dispatch.resend_after_ms = 100).await;
+    let gw = test.gateway("gw-1").await;
+    link(&gw, "lock-07", "gw-1").await;
+    test.hub().caught_up().await.unwrap();
+    drop(gw);
+
+    let id = queue(&test, "lock-07", 60_000_000).await;
+    let mut gw = test.gateway("gw-1").await;
+    assert!(gw.subscribe(COMMANDS).await);
+    for _ in 0..3 {
+        let (_, payload) = gw.next().await;
+        assert_eq!(
+            Command::decode(&payload).unwrap().id,
+            id,
+            "not acknowledged: again"
+        );
+    }
+    // A gateway that comes back gets it at once, after a restart of the hub too.
+    drop(gw);
+    let test = test.restart().await;
+    let mut gw = test.gateway("gw-1").await;
+    assert!(gw.subscribe(COMMANDS).await);
+    let (_, payload) = gw.next().await;
+    assert_eq!(Command::decode(&payload).unwrap().id, id);
+    report(&gw, "lock-07", id, State::Acknowledged).await;
+    test.hub().caught_up().await.unwrap();
+    assert_eq!(state(&test, id).await, State::Acknowledged);
+}
+
+#[tokio::test]
+async fn it_follows_the_device_to_another_gateway() {
+    let test = TestHub::start().await;
+    let first = test.gateway("gw-1").await;
+    link(&first, "lock-07", "gw-1").await;
+    test.hub().caught_up().await.unwrap();
+    drop(first);
+    let id = queue(&test, "lock-07", 60_000_000).await;
+    let mut second = test.gateway("gw-2").await;
+    assert!(second.subscribe("stencil/v1/g/gw-2/command").await);
+    let event = LinkEvent {
+        device: device("lock-07"),
+        gateway: gateway("gw-2"),
+        at_us: 1_700_000_002_000_000,
+        event: Link::Connected { suite: 1 },
+    };
+    second
+        .publish("stencil/v1/d/lock-07/link", event.encode())
+        .await
+        .unwrap();
+    let (_, payload) = second.next().await;
+    assert_eq!(Command::decode(&payload).unwrap().id, id);
+}
+
+#[tokio::test]
+async fn what_is_not_taken_in_time_expires() {
+    let test = TestHub::start().await;
+    let id = queue(&test, "nobody-knows", 1_000).await;
+    eventually("expired", || async {
+        state(&test, id).await == State::Expired
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_device_cannot_speak_for_a_command_of_another() {
+    let test = TestHub::start().await;
+    let id = queue(&test, "lock-07", 60_000_000).await;
+    let kiosk = test.foreign("kiosk").await;
+    report(&kiosk, "kiosk", id, State::Done).await;
+    report(&kiosk, "kiosk", CommandId([7; 16]), State::Done).await;
+    test.hub().caught_up().await.unwrap();
+    assert_eq!(state(&test, id).await, State::Queued);
+    let page = test
+        .hub()
+        .store()
+        .ledger
+        .quarantine(&tenant("acme"), None, 10)
+        .await
+        .unwrap();
+    let reasons: Vec<&str> = page.items.iter().map(|item| item.reason.as_str()).collect();
+    assert!(reasons[0].contains("there is no command"), "{reasons:?}");
+    assert!(reasons[1].contains("not one of this device"), "{reasons:?}");
+}
+
+#[tokio::test]
+async fn the_same_key_is_the_same_command() {
+    let test = TestHub::start().await;
+    let expires_us = test.hub().now_us() + 60_000_000;
+    let mut ids = Vec::new();
+    for key in ["a", "a", "b"] {
+        let (acme, lock) = (tenant("acme"), device("lock-07"));
+        let queued = test
+            .hub()
+            .queue_command(&acme, &lock, "lock", None, expires_us, Some(key))
+            .await;
+        ids.push(queued.unwrap());
+    }
+    assert_eq!(ids[0], ids[1]);
+    assert_ne!(ids[0], ids[2]);
+}

@@ -1,0 +1,16 @@
+//! A whole hub with real MQTT clients over TCP and TLS.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod back_pressure;
+mod command;
+mod foreign;
+mod history;
+mod killed;
+mod ledger;
+mod listening;
+mod refused;
+mod restart;
+mod setup;
+mod storing;
+mod support;
+mod workflow;

@@ -1,0 +1,79 @@
+//! Making a hub, and starting one that was not made.
+
+use stencil_server::{Error, Options, Service};
+
+use crate::support::{device, options, prepare, tenant};
+
+#[tokio::test]
+async fn a_tenant_is_made_once_and_a_second_one_beside_it() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(!stencil_server::is_initialised(dir.path()));
+    let first = prepare(dir.path()).await;
+    assert!(stencil_server::is_initialised(dir.path()));
+    let again = stencil_server::init(dir.path(), &tenant("acme"), &["localhost"]).await;
+    assert!(matches!(again, Err(Error::TenantExists(_))), "{again:?}");
+    let second = stencil_server::init(dir.path(), &tenant("umbrella"), &["localhost"])
+        .await
+        .unwrap();
+    assert_ne!(first.admin_token.reveal(), second.admin_token.reveal());
+    assert_eq!(first.root, second.root);
+}
+
+#[tokio::test]
+async fn a_directory_that_is_no_hub_is_named_with_what_is_missing() {
+    let dir = tempfile::tempdir().unwrap();
+    let error = Service::start(options(dir.path()))
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("hub init") && error.contains("root.pem"),
+        "{error}"
+    );
+    let error = stencil_server::add_gateway(
+        dir.path(),
+        &tenant("acme"),
+        &crate::support::gateway("gw-1"),
+        dir.path(),
+    );
+    assert!(
+        matches!(error, Err(Error::NotInitialised { .. })),
+        "{error:?}"
+    );
+}
+
+#[tokio::test]
+async fn an_address_in_use_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    prepare(dir.path()).await;
+    let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut options = options(dir.path());
+    options.mqtt.plain = Some(taken.local_addr().unwrap());
+    let error = Service::start(options).await.unwrap_err().to_string();
+    assert!(
+        error.contains("mqtt.plain") && error.contains("in use"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_device_key_is_secret_and_never_replaced_by_the_way() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let path = stencil_server::add_device_psk(dir.path(), &device("freezer-1")).unwrap();
+    assert_eq!(path, dir.path().join("freezer-1.psk"));
+    assert_eq!(
+        std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+    stencil_crypto::Psk::load(&path).unwrap();
+    let again = stencil_server::add_device_psk(dir.path(), &device("freezer-1"));
+    assert!(matches!(again, Err(Error::PskExists(_))), "{again:?}");
+}
+
+#[test]
+fn options_survive_their_own_text() {
+    let text = serde_json::to_string(&Options::default()).unwrap();
+    let read: Options = serde_json::from_str(&text).unwrap();
+    assert_eq!(serde_json::to_string(&read).unwrap(), text);
+}

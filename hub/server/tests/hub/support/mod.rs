@@ -1,0 +1,9 @@
+//! A hub in a temporary directory, and those who talk to it.
+
+mod batches;
+mod client;
+mod hub;
+
+pub(crate) use batches::{Sampled, batch, batch_bytes};
+pub(crate) use client::Client;
+pub(crate) use hub::{TestHub, device, eventually, gateway, options, prepare, tenant};
