@@ -151,8 +151,11 @@ pub struct PipelineOptions {
     pub max_commit_points: usize,
     /// Devices over all tenants; records of further ones are quarantined.
     pub max_devices: usize,
-    /// Newest boots of a device whose loss ledger is kept at hand; batches of older boots are
+    /// Devices of one tenant, so that no tenant takes the room of all; records of further ones are
     /// quarantined.
+    pub max_tenant_devices: usize,
+    /// Newest boots of a device whose loss ledger is kept in memory; those of older boots are
+    /// fetched from the store when a batch of one comes.
     pub max_boots: usize,
     /// Sample names (series) of one device; further ones are quarantined.
     pub max_names: usize,
@@ -173,6 +176,7 @@ impl Default for PipelineOptions {
             max_commit_records: 4_096,
             max_commit_points: 65_536,
             max_devices: 100_000,
+            max_tenant_devices: 50_000,
             max_boots: 256,
             max_names: 256,
             max_ledger_spans: 4_096,
@@ -296,6 +300,10 @@ impl Options {
                 self.pipeline.max_commit_points,
             ),
             ("pipeline.max_devices", self.pipeline.max_devices),
+            (
+                "pipeline.max_tenant_devices",
+                self.pipeline.max_tenant_devices,
+            ),
             ("pipeline.max_boots", self.pipeline.max_boots),
             ("pipeline.max_names", self.pipeline.max_names),
             ("pipeline.max_ledger_spans", self.pipeline.max_ledger_spans),

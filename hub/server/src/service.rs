@@ -9,7 +9,7 @@ use stencil_mqtt::{Endpoint, Handle};
 use tokio::sync::{Mutex, watch};
 
 use crate::clock::Clock;
-use crate::dispatch::{self, Dispatcher, Presence};
+use crate::dispatch::{self, Dispatcher};
 use crate::foundation::Foundation;
 use crate::health::Health;
 use crate::hub::{Hub, Inner};
@@ -200,23 +200,21 @@ impl Hub {
 }
 
 fn dispatching(hub: &Hub, wakes: &Wakes, handle: Handle<Peer>, parts: &mut Parts) {
-    let presence = Presence::default();
-    let (events, present, woken) = (handle.events(), presence.clone(), wakes.clone());
-    parts.effect("presence", |stop| async move {
-        dispatch::watch(events, present, woken, stop).await;
+    let (events, woken) = (handle.events(), wakes.clone());
+    parts.effect("subscriptions", |stop| async move {
+        dispatch::watch(events, woken, stop).await;
         Ok(())
     });
     let inner = &hub.inner;
     let dispatcher = Dispatcher {
         commands: Arc::clone(&inner.store.commands),
         handle,
-        presence,
         wakes: wakes.clone(),
         clock: inner.clock.clone(),
         options: inner.options.dispatch.clone(),
         metrics: Arc::clone(&inner.metrics),
         live: inner.live.clone(),
-        sent_us: HashMap::new(),
+        sent: HashMap::new(),
     };
     parts.effect("dispatcher", |stop| async move {
         dispatcher.run(stop).await;

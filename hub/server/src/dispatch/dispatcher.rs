@@ -1,6 +1,6 @@
 //! Hands outstanding commands to gateways.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +11,6 @@ use stencil_protocol::topic::Topic;
 use stencil_store::{Commands, Error, StoredCommand};
 use tokio::sync::watch;
 
-use super::presence::Presence;
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::parts::told_to_end;
@@ -24,14 +23,22 @@ use crate::{DispatchOptions, Live, LiveEvent, Principal, Role};
 pub(crate) struct Dispatcher {
     pub(crate) commands: Arc<dyn Commands>,
     pub(crate) handle: Handle<Peer>,
-    pub(crate) presence: Presence,
     pub(crate) wakes: Wakes,
     pub(crate) clock: Clock,
     pub(crate) options: DispatchOptions,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) live: Live,
-    /// When each was last handed over; forgotten when it would be sent again anyway.
-    pub(crate) sent_us: HashMap<CommandId, i64>,
+    /// What was handed over and may have to be sent again. Forgotten when it is looked at again
+    /// and is no longer outstanding, or its gateway no longer listens: a gateway that comes back
+    /// gets all that is outstanding.
+    pub(crate) sent: HashMap<CommandId, Sent>,
+}
+
+/// A command that was handed over.
+pub(crate) struct Sent {
+    tenant: TenantId,
+    gateway: GatewayId,
+    at_us: i64,
 }
 
 impl Dispatcher {
@@ -69,7 +76,7 @@ impl Dispatcher {
         for (tenant, command) in self.commands.expire(before_us, limit).await? {
             tracing::info!(%tenant, %command, "a command ran out of time");
             self.metrics.command_expired();
-            self.sent_us.remove(&command);
+            self.sent.remove(&command);
             let event = LiveEvent::Command {
                 command,
                 state: State::Expired,
@@ -79,9 +86,15 @@ impl Dispatcher {
             self.wakes.runner();
         }
         let resend_us = microseconds(self.options.resend_after_ms);
-        self.sent_us
-            .retain(|_, sent_us| now_us.saturating_sub(*sent_us) < resend_us);
-        for (tenant, gateway) in self.presence.all() {
+        let mut again = BTreeSet::new();
+        self.sent.retain(|_, sent| {
+            let fresh = now_us.saturating_sub(sent.at_us) < resend_us;
+            if !fresh {
+                again.insert((sent.tenant.clone(), sent.gateway.clone()));
+            }
+            fresh
+        });
+        for (tenant, gateway) in again {
             self.outstanding(&tenant, &gateway, false).await?;
         }
         self.queued().await
@@ -113,7 +126,7 @@ impl Dispatcher {
             .outstanding(tenant, gateway, now_us, self.limit())
             .await?;
         for command in commands {
-            if (all || !self.sent_us.contains_key(&command.id))
+            if (all || !self.sent.contains_key(&command.id))
                 && !self.send(tenant, gateway, &command).await?
             {
                 break;
@@ -146,7 +159,12 @@ impl Dispatcher {
             Ok(0) => Ok(false),
             Ok(_) => {
                 let now_us = self.clock.now_us();
-                self.sent_us.insert(command.id, now_us);
+                let sent = Sent {
+                    tenant: tenant.clone(),
+                    gateway: gateway.clone(),
+                    at_us: now_us,
+                };
+                self.sent.insert(command.id, sent);
                 self.metrics.command_sent();
                 if self.commands.mark_sent(tenant, &command.id, now_us).await? {
                     let event = LiveEvent::Command {

@@ -3,8 +3,8 @@
 
 mod dispatcher;
 mod port;
-mod presence;
+mod subscribed;
 
 pub(crate) use dispatcher::Dispatcher;
 pub(crate) use port::WakingCommands;
-pub(crate) use presence::{Presence, watch};
+pub(crate) use subscribed::watch;

@@ -42,10 +42,8 @@ fn account(
     changes: &mut Changes,
     quarantine: &mut Quarantine<'_>,
 ) -> Result<(), String> {
-    let (max_devices, max_spans) = (state.bounds.max_devices, state.bounds.max_ledger_spans);
-    let held = state
-        .device(key)
-        .ok_or_else(|| format!("there are {max_devices} devices, which is the limit"))?;
+    let max_spans = state.bounds.max_ledger_spans;
+    let held = state.admit(key)?;
     fetched(held, known);
 
     if let Some(previous) = &header.previous {

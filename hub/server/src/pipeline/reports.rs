@@ -48,11 +48,13 @@ pub(super) fn loss(
 ) {
     let mut quarantine = Quarantine::new(origin, Some(report.device.clone()));
     let key = (origin.tenant.clone(), report.device.clone());
-    let (max_devices, max_spans) = (state.bounds.max_devices, state.bounds.max_ledger_spans);
-    let Some(held) = state.device(&key) else {
-        let why = format!("there are {max_devices} devices, which is the limit");
-        quarantine.put(changes, None, why);
-        return quarantine.finish(changes);
+    let max_spans = state.bounds.max_ledger_spans;
+    let held = match state.admit(&key) {
+        Ok(held) => held,
+        Err(why) => {
+            quarantine.put(changes, None, why);
+            return quarantine.finish(changes);
+        }
     };
     numbered::fetched(held, known);
     let ledger = held.boots.entry(report.boot).or_default();

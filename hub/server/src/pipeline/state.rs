@@ -16,6 +16,8 @@ pub(crate) struct State {
     pub(super) bounds: PipelineOptions,
     pub(super) max_rules: usize,
     devices: HashMap<DeviceKey, Device>,
+    /// How many devices each tenant has.
+    counts: HashMap<TenantId, usize>,
     rules: HashMap<TenantId, Rules>,
 }
 
@@ -37,6 +39,7 @@ impl State {
             bounds,
             max_rules,
             devices: HashMap::new(),
+            counts: HashMap::new(),
             rules: HashMap::new(),
         }
     }
@@ -59,6 +62,9 @@ impl State {
             let device = state.devices.entry(key).or_default();
             device.newest.insert(twin.name.clone(), twin.time_us);
         }
+        for (tenant, _) in state.devices.keys() {
+            *state.counts.entry(tenant.clone()).or_default() += 1;
+        }
         state
     }
 
@@ -77,14 +83,26 @@ impl State {
         unreadable
     }
 
-    /// The device, made at its first word; `None` when there are as many as are allowed.
-    pub(super) fn device(&mut self, key: &DeviceKey) -> Option<&mut Device> {
+    /// The device, made at its first word; the reason when there are as many as are allowed.
+    pub(super) fn admit(&mut self, key: &DeviceKey) -> Result<&mut Device, String> {
         if !self.devices.contains_key(key) {
-            if self.devices.len() >= self.bounds.max_devices {
-                return None;
+            let (max, max_tenant) = (self.bounds.max_devices, self.bounds.max_tenant_devices);
+            let count = self.counts.entry(key.0.clone()).or_default();
+            if self.devices.len() >= max {
+                return Err(format!("the hub knows {max} devices, which is the limit"));
             }
-            self.devices.insert(key.clone(), Device::default());
+            if *count >= max_tenant {
+                return Err(format!(
+                    "the tenant has {max_tenant} devices, which is the limit"
+                ));
+            }
+            *count += 1;
         }
+        Ok(self.devices.entry(key.clone()).or_default())
+    }
+
+    /// The device, if it is known.
+    pub(super) fn device(&mut self, key: &DeviceKey) -> Option<&mut Device> {
         self.devices.get_mut(key)
     }
 

@@ -34,13 +34,12 @@ pub(super) fn telemetry(
             changes.tally.duplicate += 1;
             continue;
         }
-        let Some(held) = state.device(&key) else {
-            let why = format!(
-                "there are {} devices, which is the limit",
-                bounds.max_devices
-            );
-            quarantine.put(changes, None, why);
-            break;
+        let held = match state.admit(&key) {
+            Ok(held) => held,
+            Err(why) => {
+                quarantine.put(changes, None, why);
+                break;
+            }
         };
         let name = &sample.name;
         match reading::plausible(name, sample.time_us, origin.received_us, held, &bounds) {

@@ -146,7 +146,7 @@ impl Harness {
 
     /// Applies what is left and commits.
     pub(super) fn finish(&mut self) -> &Disk {
-        self.apply(usize::MAX.min(self.log.len()));
+        self.apply(self.log.len());
         self.commit();
         &self.disk
     }
