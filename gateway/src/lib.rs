@@ -28,6 +28,7 @@
 //! hub is told that they failed).
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod clock;
 mod commands;
 mod error;
 mod http;

@@ -8,14 +8,7 @@ use std::{
 };
 
 use stencil_log::Position;
-use stencil_protocol::{
-    batch::Batch,
-    command::{self, Command, State, Status},
-    frame::Kind,
-    id::{Boot, CommandId, Seq},
-    link::{Down, Up},
-    report::{self, LinkEvent},
-};
+use stencil_protocol::{frame::Kind, link::Down, report};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::{OwnedSemaphorePermit, watch},
@@ -23,11 +16,12 @@ use tokio::{
 
 use super::{
     Links,
+    exchange::Due,
     live::Place,
     session::{Plain, REFUSED_NO_SESSION, SealError, Secured},
     wire::{Reader, Writer, frames},
 };
-use crate::spool::{self, Entry, now_us, stopped};
+use crate::{clock, spool::stopped};
 
 /// The least time between two handshakes on one link: each costs a KEM.
 const HANDSHAKE_PAUSE: Duration = Duration::from_millis(100);
@@ -36,38 +30,34 @@ const COMMANDS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long the report of a link's end may wait for room in the spool.
 const REPORT_TIMEOUT: Duration = Duration::from_secs(2);
+const REPORT_RETRY: Duration = Duration::from_millis(50);
 
 /// A link.
 pub(crate) struct Connection<S> {
-    links: Arc<Links>,
+    pub(super) links: Arc<Links>,
     reader: Reader<S>,
-    writer: Writer<S>,
+    pub(super) writer: Writer<S>,
     /// Held until the other side has shown a device's key; none on a serial line, which stays
     /// open whatever comes over it.
     stranger: Option<OwnedSemaphorePermit>,
     is_line: bool,
-    stop: watch::Receiver<bool>,
-    current: Option<Linked>,
+    pub(super) stop: watch::Receiver<bool>,
+    pub(super) current: Option<Linked>,
     candidate: Option<Secured>,
     handshake_at: Option<Instant>,
     /// What is to be said when the spool has committed so far.
-    due: VecDeque<(Position, Due)>,
+    pub(super) due: VecDeque<(Position, Due)>,
 }
 
 /// The session in use.
-struct Linked {
-    secured: Secured,
-    place: Place,
-}
-
-enum Due {
-    Batch { boot: Boot, through: Seq },
-    Status { id: CommandId, state: State },
+pub(super) struct Linked {
+    pub(super) secured: Secured,
+    pub(super) place: Place,
 }
 
 /// Why a link ends.
 #[derive(Debug, thiserror::Error)]
-enum End {
+pub(super) enum End {
     #[error("the gateway stops")]
     Stopped,
     #[error("the other side has closed it")]
@@ -80,6 +70,8 @@ enum End {
     Silent,
     #[error("a newer link of the device has come")]
     Superseded,
+    #[error("the device's key has been taken away")]
+    Revoked,
     #[error(transparent)]
     Seal(#[from] SealError),
     #[error("the spool: {0}")]
@@ -181,7 +173,7 @@ impl<S: AsyncRead + AsyncWrite + Send> Connection<S> {
                 }
                 Step::Committed(position) => self.acknowledge(position).await?,
                 Step::Commands => self.send_commands().await?,
-                Step::Time => self.tell(&Down::Time { now_us: now_us() }).await?,
+                Step::Time => self.check_key_and_tell_time().await?,
                 Step::Silent if self.stranger.is_some() => return Err(End::Stranger),
                 Step::Silent if !self.is_line => return Err(End::Silent),
                 Step::Silent => {
@@ -201,8 +193,10 @@ impl<S: AsyncRead + AsyncWrite + Send> Connection<S> {
         match Secured::answer(hello, &self.links.keys).await {
             Ok((mut secured, answer)) => {
                 self.writer.send(Kind::Answer, &answer).await?;
-                let time = secured.seal(&Down::Time { now_us: now_us() })?;
-                self.writer.send(Kind::Record, &time).await?;
+                if let Some(now_us) = clock::set_now_us() {
+                    let time = secured.seal(&Down::Time { now_us })?;
+                    self.writer.send(Kind::Record, &time).await?;
+                }
                 self.candidate = Some(secured);
             }
             Err(refusal) => {
@@ -268,127 +262,9 @@ impl<S: AsyncRead + AsyncWrite + Send> Connection<S> {
         let place = self.links.live.enter(device.clone());
         self.current = Some(Linked { secured, place });
         let connected = report::Link::Connected { suite: suite.id() };
-        self.report(device, connected).await?;
+        let entry = self.link_event(device, connected);
+        self.links.spool.put_bytes(&entry).await?;
         self.send_commands().await
-    }
-
-    async fn take(&mut self, plain: &[u8]) -> Result<(), End> {
-        let Some(linked) = &self.current else {
-            return Ok(());
-        };
-        let device = linked.secured.device.clone();
-        let suite = Some(linked.secured.session.suite().id());
-        let metrics = &self.links.metrics;
-        match Up::decode(plain) {
-            Ok(Up::Batch(payload)) => match Batch::decode(payload) {
-                Ok(batch) => {
-                    let header = batch.header();
-                    let through = header.first.0.saturating_add(batch.len() as u64).max(1) - 1;
-                    let ack = Due::Batch {
-                        boot: header.boot,
-                        through: Seq(through),
-                    };
-                    metrics.samples_spooled.add(batch.len() as u64);
-                    metrics.batches_spooled.increment();
-                    let kind = spool::Kind::Batch;
-                    self.put(
-                        Entry {
-                            kind,
-                            device,
-                            suite,
-                            payload,
-                        },
-                        ack,
-                    )
-                    .await?;
-                }
-                Err(error) => {
-                    metrics.batches_malformed.increment();
-                    tracing::warn!(%device, %error, "a batch cannot be read; not acknowledged");
-                }
-            },
-            Ok(Up::Status(status)) => {
-                metrics.statuses_spooled.increment();
-                let mut payload = [0; command::MAX_STATUS_BYTES];
-                let length = status.encode(&mut payload).map_err(SealError::from)?;
-                let entry = Entry {
-                    kind: spool::Kind::Status,
-                    device,
-                    suite,
-                    payload: &payload[..length],
-                };
-                self.put(
-                    entry,
-                    Due::Status {
-                        id: status.id,
-                        state: status.state,
-                    },
-                )
-                .await?;
-            }
-            Ok(Up::Ping) => {}
-            Err(error) => {
-                metrics.records_bad.increment();
-                tracing::warn!(%device, %error, "a record holds no message");
-            }
-        }
-        Ok(())
-    }
-
-    /// Spools a message. While there is no room the link isn't read: the device is held back.
-    async fn put(&mut self, entry: Entry<'_>, due: Due) -> Result<(), End> {
-        let position = tokio::select! {
-            position = self.links.spool.put(&entry) => position?,
-            () = stopped(&mut self.stop) => return Err(End::Stopped),
-        };
-        self.due.push_back((position, due));
-        Ok(())
-    }
-
-    /// Tells the device what is on disk now.
-    async fn acknowledge(&mut self, committed: Position) -> Result<(), End> {
-        stencil_crashpoint::reach("gateway.before_ack");
-        while let Some((_, due)) = self
-            .due
-            .pop_front_if(|(position, _)| *position <= committed)
-        {
-            match due {
-                Due::Batch { boot, through } => self.tell(&Down::Ack { boot, through }).await?,
-                Due::Status { id, state } => {
-                    if let Some(linked) = &self.current {
-                        self.links.commands.answered(&linked.secured.device, id);
-                    }
-                    self.tell(&Down::StatusAck { id, state }).await?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    async fn send_commands(&mut self) -> Result<(), End> {
-        let Some(linked) = &self.current else {
-            return Ok(());
-        };
-        let (device, link) = (&linked.secured.device, linked.place.number());
-        for bytes in self.links.commands.due(device, link, Instant::now()) {
-            match Command::decode(&bytes) {
-                Ok(command) => {
-                    self.links.metrics.commands_sent.increment();
-                    self.tell(&Down::Command(command)).await?;
-                }
-                Err(error) => tracing::error!(%error, "a command that is held cannot be read"),
-            }
-        }
-        Ok(())
-    }
-
-    /// Seals and sends a message, if there is a session.
-    async fn tell(&mut self, message: &Down<'_>) -> Result<(), End> {
-        let Some(linked) = &mut self.current else {
-            return Ok(());
-        };
-        let record = linked.secured.seal(message)?;
-        Ok(self.writer.send(Kind::Record, &record).await?)
     }
 
     /// Ends the session in use; the hub is told, unless the device has a newer link.
@@ -397,56 +273,23 @@ impl<S: AsyncRead + AsyncWrite + Send> Connection<S> {
         let Some(linked) = self.current.take() else {
             return;
         };
-        if linked.place.is_current() {
-            let device = linked.secured.device.clone();
-            // The place is held until then, so that a new link's event comes after this one.
-            let report = self.report(device, report::Link::Disconnected);
-            match tokio::time::timeout(REPORT_TIMEOUT, report).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::warn!(%error, "the end of a link was not reported"),
-                Err(_) => tracing::warn!("the end of a link was not reported: the spool is full"),
+        let device = linked.secured.device.clone();
+        let entry = self.link_event(device, report::Link::Disconnected);
+        let until = Instant::now() + REPORT_TIMEOUT;
+        loop {
+            // Before a newer link enters, or not at all: the hub keeps what it hears last.
+            match linked.place.if_current(|| self.links.spool.try_put(&entry)) {
+                None | Some(Ok(_)) => return,
+                Some(Err(error)) if error.is_retryable() && Instant::now() < until => {
+                    tokio::time::sleep(REPORT_RETRY).await;
+                }
+                Some(Err(error)) => {
+                    tracing::warn!(%error, "the end of a link was not reported");
+                    return;
+                }
             }
         }
     }
-
-    async fn report(
-        &self,
-        device: stencil_protocol::id::DeviceId,
-        event: report::Link,
-    ) -> Result<(), End> {
-        let gateway = self.links.gateway.clone();
-        let event = LinkEvent {
-            device: device.clone(),
-            gateway,
-            at_us: now_us(),
-            event,
-        };
-        let payload = event.encode();
-        let entry = Entry {
-            kind: spool::Kind::Link,
-            device,
-            suite: None,
-            payload: &payload,
-        };
-        self.links.spool.put(&entry).await?;
-        Ok(())
-    }
-}
-
-/// A status by which the gateway itself answers for a device.
-pub(crate) fn gateway_status(
-    device: &stencil_protocol::id::DeviceId,
-    status: &Status<'_>,
-) -> Option<Vec<u8>> {
-    let mut payload = [0; command::MAX_STATUS_BYTES];
-    let length = status.encode(&mut payload).ok()?;
-    let entry = Entry {
-        kind: spool::Kind::Status,
-        device: device.clone(),
-        suite: None,
-        payload: &payload[..length],
-    };
-    Some(entry.to_bytes())
 }
 
 fn ticker(interval: Duration) -> tokio::time::Interval {

@@ -93,13 +93,12 @@ impl Place {
         self.signals.commands.notified().await;
     }
 
-    /// Whether this is still the device's link.
-    pub(crate) fn is_current(&self) -> bool {
-        self.live
-            .table()
-            .links
-            .get(&self.device)
-            .is_some_and(|entry| entry.number == self.number)
+    /// Does something if this is still the device's link; no newer one enters meanwhile, so it
+    /// must not block.
+    pub(crate) fn if_current<T>(&self, act: impl FnOnce() -> T) -> Option<T> {
+        let table = self.live.table();
+        let current = table.links.get(&self.device)?.number == self.number;
+        current.then(act)
     }
 }
 
@@ -127,7 +126,8 @@ mod tests {
         let older = live.enter(device.clone());
         let newer = live.enter(device.clone());
         older.superseded().await;
-        assert!(!older.is_current() && newer.is_current());
+        assert_eq!(older.if_current(|| ()), None);
+        assert_eq!(newer.if_current(|| ()), Some(()));
         drop(older);
         assert_eq!(live.len(), 1);
         live.wake(&device);

@@ -2,6 +2,7 @@
 //! sealed records.
 
 mod connection;
+mod exchange;
 mod listener;
 mod live;
 mod serial;
@@ -13,7 +14,7 @@ use std::{sync::Arc, time::Duration};
 use stencil_protocol::id::GatewayId;
 
 pub(crate) use self::{
-    connection::gateway_status,
+    exchange::gateway_status,
     listener::{Places, listen},
     live::Live,
     serial::keep_open,

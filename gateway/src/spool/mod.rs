@@ -5,12 +5,7 @@ mod cursor;
 mod entry;
 mod loss;
 
-use std::{
-    io,
-    path::Path,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{io, path::Path, sync::Arc, time::Duration};
 
 use stencil_log::{Health, Log, OnDrop, Options, Overflow, Position, Record, Why};
 use stencil_protocol::batch::DropReason;
@@ -21,7 +16,7 @@ pub(crate) use self::{
     entry::{Entry, Kind, MAX_PAYLOAD_BYTES},
     loss::Losses,
 };
-use crate::{Error, metrics::Metrics, options};
+use crate::{Error, clock, metrics::Metrics, options};
 
 /// How long a full spool is left alone when nothing is committed in the meantime.
 const RETRY: Duration = Duration::from_millis(100);
@@ -53,6 +48,7 @@ impl Spool {
             max_pending_bytes: options.max_pending_bytes,
             overflow: Overflow::DropOldest,
             on_drop: Some(on_drop(Arc::clone(metrics))),
+            clock: clock::spool_clock(),
             ..Options::new(dir.join("spool"))
         })?;
         let path = dir.join("cursor");
@@ -90,6 +86,7 @@ impl Spool {
         self.put_bytes(&entry.to_bytes()).await
     }
 
+    /// The same for an entry's bytes.
     pub(crate) async fn put_bytes(&self, bytes: &[u8]) -> Result<Position, stencil_log::Error> {
         let mut committed = self.log.committed();
         loop {
@@ -100,6 +97,11 @@ impl Spool {
                 other => return other,
             }
         }
+    }
+
+    /// Takes an entry's bytes if there is room now.
+    pub(crate) fn try_put(&self, bytes: &[u8]) -> Result<Position, stencil_log::Error> {
+        self.log.append(&[bytes])
     }
 
     /// Changes as more is on disk; closed when the spool has failed.
@@ -162,7 +164,9 @@ impl Spool {
                     let _ = tokio::time::timeout(CURSOR_INTERVAL, stopped(&mut stop)).await;
                 }
                 _ = retain.tick() => {
-                    self.log.retain(now_us()).await?;
+                    if let Some(now_us) = clock::set_now_us() {
+                        self.log.retain(now_us).await?;
+                    }
                 }
                 () = stopped(&mut stop) => {
                     return self.free(self.acknowledged()).await;
@@ -186,15 +190,6 @@ impl Spool {
             Err(_) => Err(Error::Ended("spool")),
         }
     }
-}
-
-/// Now, in microseconds since the Unix epoch.
-pub(crate) fn now_us() -> i64 {
-    SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |since| {
-            i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
-        })
 }
 
 /// Returns when `stop` holds true, or its sender is gone.

@@ -51,6 +51,7 @@ pub(crate) struct Connection {
     incoming: mpsc::Receiver<Message>,
     driver: JoinHandle<Result<(), ConnectionError>>,
     timeout: Duration,
+    max_packet_bytes: usize,
 }
 
 impl Connection {
@@ -85,7 +86,7 @@ impl Connection {
             .capacity(usize::from(hub.max_in_flight))
             .try_build()
             .map_err(|error| Lost::Client(error.to_string()))?;
-        timeout(connect_timeout, connack(&mut events))
+        let max_packet_bytes = timeout(connect_timeout, connack(&mut events))
             .await
             .map_err(|_| Lost::TooSlow)??;
         let (to, incoming) = mpsc::channel(INCOMING);
@@ -95,6 +96,7 @@ impl Connection {
             incoming,
             driver,
             timeout: connect_timeout,
+            max_packet_bytes,
         })
     }
 
@@ -130,6 +132,11 @@ impl Connection {
         Ok(self.client.publish_tracked(topic, payload, options).await?)
     }
 
+    /// The largest packet that the hub takes.
+    pub(crate) fn max_packet_bytes(&self) -> usize {
+        self.max_packet_bytes
+    }
+
     /// The next message from the hub; `None` when the connection is lost.
     pub(crate) async fn next(&mut self) -> Option<Message> {
         self.incoming.recv().await
@@ -158,10 +165,16 @@ impl From<ClientError> for Lost {
     }
 }
 
-async fn connack(events: &mut EventLoop) -> Result<(), Lost> {
+/// Returns the largest packet that the hub takes, in bytes.
+async fn connack(events: &mut EventLoop) -> Result<usize, Lost> {
     loop {
-        if let Event::Incoming(Incoming::ConnAck(_)) = events.poll().await? {
-            return Ok(());
+        if let Event::Incoming(Incoming::ConnAck(connack)) = events.poll().await? {
+            let max = connack
+                .properties
+                .and_then(|properties| properties.max_packet_size);
+            return Ok(max
+                .and_then(|max| usize::try_from(max).ok())
+                .unwrap_or(usize::MAX));
         }
     }
 }

@@ -26,11 +26,12 @@ use self::{
 };
 use crate::{
     Error,
+    clock::now_us,
     commands::{Commands, Offer},
     link::{Live, gateway_status},
     metrics::Metrics,
     options,
-    spool::{Spool, now_us, stopped},
+    spool::{Spool, stopped},
 };
 
 /// How often commands are looked at for their end.
@@ -120,7 +121,7 @@ impl Uplink {
                 };
                 // Where the spool is full as well, the hub sees the command expire.
                 if let Some(entry) = gateway_status(device, &status)
-                    && let Err(error) = self.spool.log().append(&[&entry])
+                    && let Err(error) = self.spool.try_put(&entry)
                 {
                     tracing::error!(%device, %id, %error, "a refused command is not reported");
                 }

@@ -23,7 +23,7 @@ enum Outcome {
     /// It is on the hub's disk.
     Kept,
     /// It will never be taken.
-    Refused(PubAckReason),
+    Refused(String),
     /// Not now.
     NotNow(PubAckReason),
     /// The connection is lost.
@@ -31,6 +31,15 @@ enum Outcome {
     /// It cannot be read, so it was not sent.
     Unreadable,
 }
+
+/// What came of handing a record over.
+enum Handed {
+    Over(PublishNotice),
+    Not(Outcome),
+}
+
+/// More than what an MQTT packet has besides topic and payload, with our properties.
+const PACKET_OVERHEAD_BYTES: usize = 128;
 
 /// Publishes until the connection is lost.
 pub(super) async fn publish(
@@ -79,17 +88,16 @@ pub(super) async fn publish(
             },
             record = source.next(), if in_flight.len() < max_in_flight => {
                 let record = record?;
-                let notice = send(&connection, &record).await?;
-                in_flight.push_back(outcome(record, notice));
+                let handed = send(&connection, &record).await?;
+                in_flight.push_back(outcome(record, handed));
             }
         }
     }
 }
 
-/// Hands a record over; none when it cannot be read.
-async fn send(connection: &Connection, record: &Record) -> Result<Option<PublishNotice>, Lost> {
+async fn send(connection: &Connection, record: &Record) -> Result<Handed, Lost> {
     let Some(entry) = Entry::parse(&record.payload) else {
-        return Ok(None);
+        return Ok(Handed::Not(Outcome::Unreadable));
     };
     let suite = entry.suite.map(|id| {
         let name = Suite::from_id(id).map_or_else(|| format!("{id:#06x}"), |s| s.name().into());
@@ -97,21 +105,28 @@ async fn send(connection: &Connection, record: &Record) -> Result<Option<Publish
     });
     let payload = record.payload.slice_ref(entry.payload);
     let topic = entry.topic().to_string();
-    connection
+    let bytes = payload.len() + topic.len() + PACKET_OVERHEAD_BYTES;
+    let max = connection.max_packet_bytes();
+    if bytes > max {
+        let why = format!("it needs {bytes} bytes, the hub takes {max}");
+        return Ok(Handed::Not(Outcome::Refused(why)));
+    }
+    let notice = connection
         .publish(topic, payload, suite.into_iter().collect())
-        .await
-        .map(Some)
+        .await?;
+    Ok(Handed::Over(notice))
 }
 
-async fn outcome(record: Record, notice: Option<PublishNotice>) -> (Record, Outcome) {
-    let Some(notice) = notice else {
-        return (record, Outcome::Unreadable);
+async fn outcome(record: Record, handed: Handed) -> (Record, Outcome) {
+    let notice = match handed {
+        Handed::Over(notice) => notice,
+        Handed::Not(outcome) => return (record, outcome),
     };
     let outcome = match notice.wait_async().await {
         Ok(PublishResult::Qos1(ack)) => match ack.reason {
             PubAckReason::Success | PubAckReason::NoMatchingSubscribers => Outcome::Kept,
             reason @ (PubAckReason::TopicNameInvalid | PubAckReason::PayloadFormatInvalid) => {
-                Outcome::Refused(reason)
+                Outcome::Refused(format!("{reason:?}"))
             }
             reason => Outcome::NotNow(reason),
         },
@@ -135,7 +150,7 @@ async fn settle(uplink: &Uplink, record: &Record, outcome: Outcome) -> Result<()
             uplink.metrics.publishes_refused.increment();
             let mut losses = Losses::default();
             if let Some(entry) = Entry::parse(&record.payload) {
-                tracing::error!(device = %entry.device, ?reason, "the hub refuses a message");
+                tracing::error!(device = %entry.device, reason, "the hub refuses a message");
                 losses.add_refused(&entry, DropReason::Quarantined);
             }
             uplink.metrics.samples_lost.add(losses.samples);

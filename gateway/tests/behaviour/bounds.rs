@@ -85,3 +85,27 @@ async fn a_device_that_sends_without_waiting_is_held_back_not_dropped() {
     assert_eq!(ledger(&kept, &id, Boot(1)).duplicate, 0);
     gateway.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_hub_will_never_take_is_reported_and_holds_up_nothing() {
+    let place = Place::new();
+    let mut hub = Hub::new(&place.authority).await;
+    hub.options.max_packet_bytes = 600;
+    hub.start().await;
+    let gateway = place.gateway(&hub).await;
+    let (id, psk) = place.device("freezer-07");
+    let mut device = Device::link(gateway.link, &id, &psk).await;
+    device.deliver(1, 1, 70).await;
+    device.deliver(1, 71, 5).await;
+    let kept = hub
+        .until(|kept| {
+            let ledger = ledger(kept, &id, Boot(1));
+            ledger.stored.len() == 5 && ledger.gaps().is_empty()
+        })
+        .await;
+    let ledger = ledger(&kept, &id, Boot(1));
+    assert_eq!(ledger.dropped[&DropReason::Quarantined].len(), 70);
+    assert_eq!(gateway.metric("publishes_refused_total").await, 1);
+    assert_eq!(gateway.metric("samples_lost_total").await, 70);
+    gateway.stop().await;
+}

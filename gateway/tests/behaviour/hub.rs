@@ -123,6 +123,7 @@ impl Sink<(String, String)> for MemorySink {
 pub(crate) struct Hub {
     pub(crate) address: SocketAddr,
     pub(crate) sink: Arc<MemorySink>,
+    pub(crate) options: Options,
     tls: Arc<rustls::ServerConfig>,
     running: Option<RunningHub>,
 }
@@ -155,6 +156,7 @@ impl Hub {
                 count: watch::channel(0).0,
                 committed: watch::channel(0).0,
             }),
+            options: Options::default(),
             tls,
             running: None,
         }
@@ -169,7 +171,7 @@ impl Hub {
     pub(crate) async fn start(&mut self) {
         let listener = TcpListener::bind(self.address).await.unwrap();
         let endpoint = Endpoint::new(
-            Options::default(),
+            self.options.clone(),
             Arc::new(ByCertificate),
             Arc::clone(&self.sink),
         );

@@ -8,7 +8,7 @@ use tokio::{
 };
 
 use crate::{
-    device::{Device, Frames, batch, hello},
+    device::{Device, Frames, Told, batch, hello},
     hub::{Hub, batches, link_events},
     place::{Gateway, Place},
     soon,
@@ -238,5 +238,27 @@ async fn links_have_bounds_in_number_and_time() {
             .is_some_and(|event| event.event == Link::Disconnected)
     })
     .await;
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_whose_key_is_taken_away_is_cut_off() {
+    let place = Place::new();
+    let hub = Hub::started(&place.authority).await;
+    let (id, psk) = place.device("freezer-01");
+    let mut options = place.options(&hub);
+    options.link.time_interval_ms = 100;
+    let gateway = Gateway::start(options).await;
+    let mut device = Device::link(gateway.link, &id, &psk).await;
+    assert!(
+        matches!(device.told().await, Some(Told::Time(_))),
+        "told again and again"
+    );
+    std::fs::remove_file(place.folder().join("psk/freezer-01.psk")).unwrap();
+    while let Some(told) = device.told().await {
+        assert!(matches!(told, Told::Time(_)));
+    }
+    assert_eq!(gateway.metric("links").await, 0);
+    assert_eq!(refused(&gateway, &hello(&id, &psk).1).await, 2);
     gateway.stop().await;
 }

@@ -1,0 +1,191 @@
+//! What a device and the gateway say to each other within a session.
+
+use std::time::Instant;
+
+use stencil_log::Position;
+use stencil_protocol::{
+    batch::Batch,
+    command::{self, Command, State, Status},
+    frame::Kind,
+    id::{Boot, CommandId, DeviceId, Seq},
+    link::{Down, Up},
+    report::{self, LinkEvent},
+};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::{
+    connection::{Connection, End},
+    session::SealError,
+};
+use crate::{
+    clock,
+    psk::Missing,
+    spool::{self, Entry, stopped},
+};
+
+/// What is to be said when it is on disk.
+pub(super) enum Due {
+    Batch { boot: Boot, through: Seq },
+    Status { id: CommandId, state: State },
+}
+
+impl<S: AsyncRead + AsyncWrite + Send> Connection<S> {
+    /// Takes a message of the device.
+    pub(super) async fn take(&mut self, plain: &[u8]) -> Result<(), End> {
+        let Some(linked) = &self.current else {
+            return Ok(());
+        };
+        let device = linked.secured.device.clone();
+        let suite = Some(linked.secured.session.suite().id());
+        let metrics = &self.links.metrics;
+        match Up::decode(plain) {
+            Ok(Up::Batch(payload)) => match Batch::decode(payload) {
+                Ok(batch) => {
+                    let header = batch.header();
+                    let through = header.first.0.saturating_add(batch.len() as u64).max(1) - 1;
+                    let ack = Due::Batch {
+                        boot: header.boot,
+                        through: Seq(through),
+                    };
+                    metrics.samples_spooled.add(batch.len() as u64);
+                    metrics.batches_spooled.increment();
+                    let entry = Entry {
+                        kind: spool::Kind::Batch,
+                        device,
+                        suite,
+                        payload,
+                    };
+                    self.put(entry, ack).await?;
+                }
+                Err(error) => {
+                    metrics.batches_malformed.increment();
+                    tracing::warn!(%device, %error, "a batch cannot be read; not acknowledged");
+                }
+            },
+            Ok(Up::Status(status)) => {
+                metrics.statuses_spooled.increment();
+                let mut payload = [0; command::MAX_STATUS_BYTES];
+                let length = status.encode(&mut payload).map_err(SealError::from)?;
+                let entry = Entry {
+                    kind: spool::Kind::Status,
+                    device,
+                    suite,
+                    payload: &payload[..length],
+                };
+                let (id, state) = (status.id, status.state);
+                self.put(entry, Due::Status { id, state }).await?;
+            }
+            Ok(Up::Ping) => {}
+            Err(error) => {
+                metrics.records_bad.increment();
+                tracing::warn!(%device, %error, "a record holds no message");
+            }
+        }
+        Ok(())
+    }
+
+    /// Spools a message. While there is no room the link isn't read: the device is held back.
+    async fn put(&mut self, entry: Entry<'_>, due: Due) -> Result<(), End> {
+        let position = tokio::select! {
+            position = self.links.spool.put(&entry) => position?,
+            () = stopped(&mut self.stop) => return Err(End::Stopped),
+        };
+        self.due.push_back((position, due));
+        Ok(())
+    }
+
+    /// Tells the device what is on disk now.
+    pub(super) async fn acknowledge(&mut self, committed: Position) -> Result<(), End> {
+        stencil_crashpoint::reach("gateway.before_ack");
+        while let Some((_, due)) = self
+            .due
+            .pop_front_if(|(position, _)| *position <= committed)
+        {
+            match due {
+                Due::Batch { boot, through } => self.tell(&Down::Ack { boot, through }).await?,
+                Due::Status { id, state } => {
+                    if let Some(linked) = &self.current {
+                        self.links.commands.answered(&linked.secured.device, id);
+                    }
+                    self.tell(&Down::StatusAck { id, state }).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends the device the commands that are due.
+    pub(super) async fn send_commands(&mut self) -> Result<(), End> {
+        let Some(linked) = &self.current else {
+            return Ok(());
+        };
+        let (device, link) = (&linked.secured.device, linked.place.number());
+        for bytes in self.links.commands.due(device, link, Instant::now()) {
+            match Command::decode(&bytes) {
+                Ok(command) => {
+                    self.links.metrics.commands_sent.increment();
+                    self.tell(&Down::Command(command)).await?;
+                }
+                Err(error) => tracing::error!(%error, "a command that is held cannot be read"),
+            }
+        }
+        Ok(())
+    }
+
+    /// Seals and sends a message, if there is a session.
+    pub(super) async fn tell(&mut self, message: &Down<'_>) -> Result<(), End> {
+        let Some(linked) = &mut self.current else {
+            return Ok(());
+        };
+        let record = linked.secured.seal(message)?;
+        Ok(self.writer.send(Kind::Record, &record).await?)
+    }
+
+    /// A device whose key was taken away is cut off; others are told the time, if it is known.
+    pub(super) async fn check_key_and_tell_time(&mut self) -> Result<(), End> {
+        let Some(linked) = &self.current else {
+            return Ok(());
+        };
+        if let Err(Missing::Unknown(_)) = self.links.keys.key(&linked.secured.device).await {
+            return Err(End::Revoked);
+        }
+        match clock::set_now_us() {
+            Some(now_us) => self.tell(&Down::Time { now_us }).await,
+            None => Ok(()),
+        }
+    }
+
+    /// What the hub is told about a link.
+    pub(super) fn link_event(&self, device: DeviceId, event: report::Link) -> Vec<u8> {
+        let gateway = self.links.gateway.clone();
+        let at_us = clock::now_us();
+        let event = LinkEvent {
+            device: device.clone(),
+            gateway,
+            at_us,
+            event,
+        };
+        let payload = event.encode();
+        let kind = spool::Kind::Link;
+        let entry = Entry {
+            kind,
+            device,
+            suite: None,
+            payload: &payload,
+        };
+        entry.to_bytes()
+    }
+}
+
+/// A status by which the gateway itself answers for a device.
+pub(crate) fn gateway_status(device: &DeviceId, status: &Status<'_>) -> Option<Vec<u8>> {
+    let mut payload = [0; command::MAX_STATUS_BYTES];
+    let length = status.encode(&mut payload).ok()?;
+    let entry = Entry {
+        kind: spool::Kind::Status,
+        device: device.clone(),
+        suite: None,
+        payload: &payload[..length],
+    };
+    Some(entry.to_bytes())
+}
