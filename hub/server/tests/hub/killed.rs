@@ -1,78 +1,16 @@
 //! A hub process that is killed at the worst moments loses nothing and stores nothing twice.
 
-use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 
 use stencil_protocol::ledger::BootLedger;
 use stencil_server::Service;
 use stencil_store::{RunFilter, Store};
 
-use crate::support::{Client, Sampled, batch, device, gateway, options, prepare, tenant};
+use crate::support::{
+    Client, HubProcess, Sampled, batch, device, gateway, options, prepare, tenant,
+};
 
 const TOPIC: &str = "stencil/v1/d/freezer-1/batch";
-const DATA: &str = "STENCIL_TEST_DATA";
-const READY: &str = "hub listens on ";
-
-/// The process that is killed: this test binary, asked for this test only.
-#[test]
-#[ignore = "the child process of the other tests"]
-fn child() {
-    let Ok(data_dir) = std::env::var(DATA) else {
-        return;
-    };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime.block_on(async {
-        let mut running = Service::start(options(Path::new(&data_dir))).await.unwrap();
-        println!("\n{READY}{}", running.addresses().strict);
-        let error = running.failed().await;
-        panic!("{error}");
-    });
-}
-
-struct HubProcess {
-    child: Child,
-    address: SocketAddr,
-}
-
-impl Drop for HubProcess {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl HubProcess {
-    fn start(data_dir: &Path, crash: &str) -> Self {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["killed::child", "--exact", "--ignored", "--nocapture"])
-            .env(DATA, data_dir)
-            .env("STENCIL_CRASH", crash)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let address = lines
-            .map_while(Result::ok)
-            .find_map(|line| {
-                line.strip_prefix(READY)
-                    .map(|address| address.parse().unwrap())
-            })
-            .expect("the child says where it listens");
-        Self { child, address }
-    }
-
-    /// Waits for its death by SIGKILL.
-    fn died(mut self) {
-        use std::os::unix::process::ExitStatusExt;
-        let status = self.child.wait().unwrap();
-        assert_eq!(status.signal(), Some(9), "{status}");
-    }
-}
 
 async fn store(data_dir: &Path) -> Store {
     stencil_store::sqlite::open(stencil_server::Layout::new(data_dir).store())
@@ -103,7 +41,7 @@ async fn send_through_crashes(data_dir: &Path, crash: &str) -> u64 {
     let (mut next, mut deaths) = (1, 0);
     while next <= 10 || deaths == 0 {
         let hub = HubProcess::start(data_dir, crash);
-        let client = Client::with_certificate("gw-1", hub.address, &files).await;
+        let client = Client::with_certificate("gw-1", hub.strict, &files).await;
         while client.publish(TOPIC, sample(next)).await.is_ok() {
             next += 1;
             assert!(next < 10_000, "the crash point was never reached");
@@ -201,7 +139,7 @@ async fn a_rule_fires_once_through_kills() {
         "mqtt.before_puback:2",
     ] {
         let hub = HubProcess::start(dir.path(), crash);
-        let client = Client::with_certificate("gw-1", hub.address, &files).await;
+        let client = Client::with_certificate("gw-1", hub.strict, &files).await;
         while client.publish(TOPIC, sample(next)).await.is_ok() {
             next += 1;
         }

@@ -4,6 +4,7 @@
 mod back_pressure;
 mod command;
 mod foreign;
+mod full_disk;
 mod history;
 mod killed;
 mod ledger;
