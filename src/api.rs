@@ -45,8 +45,14 @@ impl Client {
 
     /// A client for the hub at `base`.
     pub(crate) fn with(base: &str, token: &str) -> anyhow::Result<Self> {
-        let http = crate::tls::http()?.timeout(std::time::Duration::from_secs(30)).build()?;
-        Ok(Self { http, base: base.trim_end_matches('/').to_owned(), token: token.to_owned() })
+        let http = crate::tls::http()?
+            .timeout(std::time::Duration::from_secs(30))
+            .build()?;
+        Ok(Self {
+            http,
+            base: base.trim_end_matches('/').to_owned(),
+            token: token.to_owned(),
+        })
     }
 
     /// Asks, and reads the JSON answer; a problem document becomes the error's text.
@@ -56,8 +62,10 @@ impl Client {
         path: &str,
         body: Option<(&str, Vec<u8>)>,
     ) -> anyhow::Result<Value> {
-        let mut request =
-            self.http.request(method, format!("{}{path}", self.base)).bearer_auth(&self.token);
+        let mut request = self
+            .http
+            .request(method, format!("{}{path}", self.base))
+            .bearer_auth(&self.token);
         if let Some((kind, bytes)) = body {
             request = request.header("content-type", kind).body(bytes);
         }
@@ -69,7 +77,10 @@ impl Client {
         let text = answer.text().await?;
         let value: Value = serde_json::from_str(&text).unwrap_or(Value::Null);
         if !status.is_success() {
-            let said = value["detail"].as_str().or(value["title"].as_str()).unwrap_or(&text);
+            let said = value["detail"]
+                .as_str()
+                .or(value["title"].as_str())
+                .unwrap_or(&text);
             bail!("the hub answered {status}: {said}");
         }
         Ok(value)

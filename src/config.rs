@@ -23,7 +23,11 @@ where
 {
     let mut figment = Figment::from(Serialized::defaults(T::default()));
     if let Some(file) = file {
-        anyhow::ensure!(file.is_file(), "there is no configuration file {}", file.display());
+        anyhow::ensure!(
+            file.is_file(),
+            "there is no configuration file {}",
+            file.display()
+        );
         figment = figment.merge(Toml::file_exact(file));
     }
     figment

@@ -75,13 +75,24 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let layout = Layout::open(&std::path::absolute(&root)?).await?;
     narrator.tell(format!(
         "{} {}",
-        if layout.fresh { "begins in" } else { "continues with the data in" },
+        if layout.fresh {
+            "begins in"
+        } else {
+            "continues with the data in"
+        },
         layout.root.display()
     ));
     let (code, keep) = if args.once {
         let report = once(&args, &layout, &narrator).await?;
         report.print(args.output)?;
-        (if report.held { ExitCode::SUCCESS } else { ExitCode::from(1) }, !report.held)
+        (
+            if report.held {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::from(1)
+            },
+            !report.held,
+        )
     } else {
         live(&args, &layout, &narrator).await?;
         (ExitCode::SUCCESS, false)
@@ -128,11 +139,14 @@ async fn once(args: &Args, layout: &Layout, narrator: &Narrator) -> anyhow::Resu
     let mut stop = shutdown::on_signal()?;
     let (ended, mut ends) = mpsc::channel(16);
     let length = Duration::from_secs(args.seconds);
-    let cast =
-        Cast::start(layout, args.seed, Some(length), args.chaos, ended, narrator).await?;
+    let cast = Cast::start(layout, args.seed, Some(length), args.chaos, ended, narrator).await?;
     narrator.tell(format!("{} plays for {} s", layout.base(), args.seconds));
     let client = Client::with(&layout.base(), &layout.token)?;
-    let blows = if args.chaos { chaos::schedule(args.seed, length) } else { Vec::new() };
+    let blows = if args.chaos {
+        chaos::schedule(args.seed, length)
+    } else {
+        Vec::new()
+    };
     let mut blows = blows.into_iter().peekable();
     let mut watched = Watched::default();
     let mut tick = tokio::time::interval(LOOK);
@@ -160,7 +174,10 @@ async fn once(args: &Args, layout: &Layout, narrator: &Narrator) -> anyhow::Resu
     while let Ok(end) = ends.try_recv() {
         narrator.tell(end);
     }
-    let stopped = cast.end(narrator).await.map(|()| "all parts ended by themselves".to_owned());
+    let stopped = cast
+        .end(narrator)
+        .await
+        .map(|()| "all parts ended by themselves".to_owned());
     report.outcome("a clean end", stopped);
     report.close();
     Ok(report)
@@ -177,7 +194,11 @@ fn temporary_folder() -> anyhow::Result<PathBuf> {
 
 /// The folder for a user's data, by the XDG base directory specification.
 fn user_data() -> PathBuf {
-    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let absolute = |name: &str| {
+        std::env::var_os(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
     absolute("XDG_DATA_HOME")
         .or_else(|| absolute("HOME").map(|home| home.join(".local/share")))
         .unwrap_or_else(|| PathBuf::from("."))

@@ -69,9 +69,12 @@ enum Command {
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     if let Some(Command::AddDevice { psk_dir, devices }) = args.command {
         for device in devices {
-            let device = DeviceId::parse(&device)
-                .with_context(|| format!("`{device}` is no device id"))?;
-            println!("{}", stencil_server::add_device_psk(&psk_dir, &device)?.display());
+            let device =
+                DeviceId::parse(&device).with_context(|| format!("`{device}` is no device id"))?;
+            println!(
+                "{}",
+                stencil_server::add_device_psk(&psk_dir, &device)?.display()
+            );
         }
         return Ok(ExitCode::SUCCESS);
     }
@@ -81,8 +84,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let mut stop = shutdown::on_signal()?;
-    let running =
-        stencil_gateway::Service::start(options).await.context("the gateway can't start")?;
+    let running = stencil_gateway::Service::start(options)
+        .await
+        .context("the gateway can't start")?;
     let addresses = running.addresses();
     match args.output {
         Format::Json => println!("{}", serde_json::to_string(&addresses)?),

@@ -132,10 +132,21 @@ enum Command {
 /// Runs it.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.command {
-        Some(Command::Init { data_dir, tenant, name, output }) => {
+        Some(Command::Init {
+            data_dir,
+            tenant,
+            name,
+            output,
+        }) => {
             init(&data_dir, &tenant, &name, output).await?;
         }
-        Some(Command::AddGateway { data_dir, tenant, out, hub, gateway }) => {
+        Some(Command::AddGateway {
+            data_dir,
+            tenant,
+            out,
+            hub,
+            gateway,
+        }) => {
             add_gateway(&data_dir, &tenant, &out, &hub, &gateway)?;
         }
         None => {

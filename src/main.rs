@@ -3,7 +3,11 @@
 //! Each part is a subcommand and a process of its own: `hub`, `gateway`, `sim`. `demo` starts
 //! them all on loopback and tells the story; the rest are an operator's and an integrator's
 //! tools, which talk to a running hub over its public API.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command talks to its user")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command talks to its user"
+)]
 
 use std::process::ExitCode;
 
@@ -69,7 +73,10 @@ fn main() -> ExitCode {
         eprintln!("stencil: {error:#}");
         return ExitCode::from(2);
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("stencil: can't start the runtime: {error}");

@@ -31,8 +31,11 @@ pub(crate) fn table(rows: &[Vec<String>]) {
         })
         .collect();
     for row in rows {
-        let line: Vec<String> =
-            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        let line: Vec<String> = row
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:width$}"))
+            .collect();
         println!("{}", line.join("  ").trim_end());
     }
 }

@@ -71,7 +71,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
         (None, None) => bail!("a message is needed: -m TEXT or -f FILE"),
     };
-    let port = args.port.unwrap_or(if args.cafile.is_some() { 8883 } else { 1883 });
+    let port = args
+        .port
+        .unwrap_or(if args.cafile.is_some() { 8883 } else { 1883 });
     let mut options = MqttOptions::new(args.id.clone(), (args.host.clone(), port));
     options.set_keep_alive(30);
     if let Some(token) = &args.username {
@@ -85,7 +87,11 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         let config = crate::tls::strict(roots, identity)?;
         options.set_transport(Transport::Tls(TlsConfiguration::Rustls(config)));
     }
-    let qos = if args.qos == 0 { QoS::AtMostOnce } else { QoS::AtLeastOnce };
+    let qos = if args.qos == 0 {
+        QoS::AtMostOnce
+    } else {
+        QoS::AtLeastOnce
+    };
     let limit = Duration::from_secs(args.timeout_s);
     tokio::time::timeout(limit, publish(options, &args, payload, qos))
         .await

@@ -78,11 +78,19 @@ pub(crate) async fn devices(args: DeviceArgs) -> anyhow::Result<ExitCode> {
             output::items(args.output, &items, &["id", "gateway", "last_seen_us"])?;
         }
         DeviceCommand::Latest { device } => {
-            let answer = client.get(&format!("/api/v1/devices/{device}/latest")).await?;
+            let answer = client
+                .get(&format!("/api/v1/devices/{device}/latest"))
+                .await?;
             let items = answer["items"].as_array().cloned().unwrap_or_default();
             output::items(args.output, &items, &["name", "value", "unit", "time_us"])?;
         }
-        DeviceCommand::Series { device, name, from_us, to_us, limit } => {
+        DeviceCommand::Series {
+            device,
+            name,
+            from_us,
+            to_us,
+            limit,
+        } => {
             let mut path = format!("/api/v1/devices/{device}/series/{name}?limit={limit}");
             if let Some(from) = from_us {
                 path.push_str(&format!("&from_us={from}"));

@@ -43,5 +43,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Format::Json => output::json(&account)?,
         Format::Text => account.print(),
     }
-    Ok(if account.held { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    Ok(if account.held {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(1)
+    })
 }

@@ -74,7 +74,11 @@ fn tell(outcome: &stencil_simulators::Outcome) -> ExitCode {
     for device in &outcome.unsettled {
         println!("{device} could not hand in everything in time");
     }
-    if outcome.unsettled.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) }
+    if outcome.unsettled.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(1)
+    }
 }
 
 impl Layers {

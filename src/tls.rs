@@ -32,7 +32,12 @@ pub(crate) fn strict(
     roots: &Path,
     identity: Option<(&Path, &Path)>,
 ) -> anyhow::Result<Arc<rustls::ClientConfig>> {
-    let identity =
-        identity.map(|(certificate, key)| Identity::load(certificate, key)).transpose()?;
-    Ok(client(Policy::Strict, &Roots::load(roots)?, identity.as_ref())?)
+    let identity = identity
+        .map(|(certificate, key)| Identity::load(certificate, key))
+        .transpose()?;
+    Ok(client(
+        Policy::Strict,
+        &Roots::load(roots)?,
+        identity.as_ref(),
+    )?)
 }

@@ -34,9 +34,9 @@ enum Command {
         /// What an API token may do.
         #[arg(long, default_value = "viewer", value_parser = ["viewer", "editor", "admin"], conflicts_with = "device")]
         role: String,
-        /// A name to know it by.
-        #[arg(long, default_value = "")]
-        name: String,
+        /// A name to know it by; by default the device's id, or the role.
+        #[arg(long)]
+        name: Option<String>,
     },
     /// Lists tokens, without their secrets.
     List,
@@ -53,8 +53,14 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.command {
         Command::Create { device, role, name } => {
             let body = match device {
-                Some(device) => json!({ "kind": "device", "device": device, "name": name }),
-                None => json!({ "kind": "api", "role": role, "name": name }),
+                Some(device) => {
+                    let name = name.as_ref().unwrap_or(&device);
+                    json!({ "kind": "device", "device": device, "name": name })
+                }
+                None => {
+                    let name = name.as_ref().unwrap_or(&role);
+                    json!({ "kind": "api", "role": role, "name": name })
+                }
             };
             let made = client
                 .call(
@@ -70,10 +76,16 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
         Command::List => {
             let items = client.list("/api/v1/tokens").await?;
-            output::items(args.output, &items, &["id", "kind", "device", "role", "name"])?;
+            output::items(
+                args.output,
+                &items,
+                &["id", "kind", "device", "role", "name"],
+            )?;
         }
         Command::Revoke { id } => {
-            client.call(Method::DELETE, &format!("/api/v1/tokens/{id}"), None).await?;
+            client
+                .call(Method::DELETE, &format!("/api/v1/tokens/{id}"), None)
+                .await?;
         }
     }
     Ok(ExitCode::SUCCESS)

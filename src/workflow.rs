@@ -44,13 +44,20 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.command {
         Command::Check { file } => {
             let definition = check(&file)?.1;
-            println!("{} version {} is well formed", definition.id, definition.version);
+            println!(
+                "{} version {} is well formed",
+                definition.id, definition.version
+            );
         }
         Command::Apply { file } => {
             let (text, definition) = check(&file)?;
             let path = format!("/api/v1/workflows/{}", definition.id);
             let answer = Client::new(&args.hub)?
-                .call(Method::PUT, &path, Some(("application/yaml", text.into_bytes())))
+                .call(
+                    Method::PUT,
+                    &path,
+                    Some(("application/yaml", text.into_bytes())),
+                )
                 .await?;
             match args.output {
                 Format::Json => output::json(&answer)?,
@@ -68,8 +75,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 fn check(file: &Path) -> anyhow::Result<(String, stencil_workflow::definition::Definition)> {
-    let text = std::fs::read_to_string(file)
-        .with_context(|| format!("can't read {}", file.display()))?;
+    let text =
+        std::fs::read_to_string(file).with_context(|| format!("can't read {}", file.display()))?;
     let definition = stencil_workflow::definition::parse(&text)
         .map_err(|error| anyhow::anyhow!("{}: {error}", file.display()))?;
     Ok((text, definition))

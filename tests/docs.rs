@@ -17,8 +17,10 @@ fn map() -> Vec<(String, String)> {
         .lines()
         .filter(|line| line.starts_with("| `"))
         .map(|line| {
-            let mut cells =
-                line.split('|').skip(1).map(|cell| cell.trim().trim_matches('`').to_owned());
+            let mut cells = line
+                .split('|')
+                .skip(1)
+                .map(|cell| cell.trim().trim_matches('`').to_owned());
             (cells.next().unwrap(), cells.next().unwrap())
         })
         .collect()
@@ -27,7 +29,13 @@ fn map() -> Vec<(String, String)> {
 #[test]
 fn every_package_of_the_workspace_is_on_the_map() {
     let manifest = read("Cargo.toml");
-    let members = manifest.split_once("members = [").unwrap().1.split_once(']').unwrap().0;
+    let members = manifest
+        .split_once("members = [")
+        .unwrap()
+        .1
+        .split_once(']')
+        .unwrap()
+        .0;
     let map = map();
     for member in members.lines().filter_map(|line| line.split('"').nth(1)) {
         let package = read(&format!("{member}/Cargo.toml"))
@@ -48,7 +56,10 @@ fn every_folder_on_the_map_exists() {
     let map = map();
     assert!(map.len() > 10, "the map's table was not found");
     for (folder, _) in map {
-        assert!(root().join(&folder).is_dir(), "docs/architecture.md names {folder}, not there");
+        assert!(
+            root().join(&folder).is_dir(),
+            "docs/architecture.md names {folder}, not there"
+        );
     }
 }
 
@@ -69,7 +80,11 @@ fn every_relative_link_of_the_documents_leads_somewhere() {
     for document in documents {
         let text = std::fs::read_to_string(&document).unwrap();
         let base: PathBuf = document.parent().unwrap().to_owned();
-        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+        for link in text
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split(')').next())
+        {
             let target = link.split('#').next().unwrap();
             if target.is_empty() || target.contains("://") {
                 continue;

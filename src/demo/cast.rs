@@ -18,8 +18,10 @@ use crate::api::Client;
 use crate::config;
 
 /// The demo's workflows; `@RECEIVER@` is where the webhook goes.
-const WORKFLOWS: [&str; 2] =
-    [include_str!("workflows/freezer-warm.yaml"), include_str!("workflows/machine-fault.yaml")];
+const WORKFLOWS: [&str; 2] = [
+    include_str!("workflows/freezer-warm.yaml"),
+    include_str!("workflows/machine-fault.yaml"),
+];
 
 /// How long a part may take until it answers.
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -56,8 +58,11 @@ impl Cast {
             let mut arguments: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
             arguments.push("--config".to_owned());
             arguments.push(layout.path(&format!("{name}.toml")).display().to_string());
-            let recipe =
-                Recipe { name: name.to_owned(), arguments, log_dir: layout.path("logs") };
+            let recipe = Recipe {
+                name: name.to_owned(),
+                arguments,
+                log_dir: layout.path("logs"),
+            };
             Supervised::start(recipe, crashes, ended.clone())
         };
         let fleet = fleet(layout, seed, length);
@@ -65,18 +70,29 @@ impl Cast {
         keys(layout, &fleet)?;
 
         let receiver = start("receiver", &["sim", "receiver"], Vec::new())?;
-        let crashes = if broken { chaos::hub_crashes(seed) } else { Vec::new() };
+        let crashes = if broken {
+            chaos::hub_crashes(seed)
+        } else {
+            Vec::new()
+        };
         let hub = start("hub", &["hub"], crashes)?;
-        ready(&format!("{}/readyz", layout.base())).await.context("the hub did not start")?;
+        ready(&format!("{}/readyz", layout.base()))
+            .await
+            .context("the hub did not start")?;
         narrator.tell("the hub is up");
         let mut gateways = Vec::new();
         for (index, name) in GATEWAYS.iter().enumerate() {
-            let crashes =
-                if broken && index == 0 { chaos::gateway_crashes(seed) } else { Vec::new() };
+            let crashes = if broken && index == 0 {
+                chaos::gateway_crashes(seed)
+            } else {
+                Vec::new()
+            };
             gateways.push(start(name, &["gateway"], crashes)?);
         }
         for address in &layout.ports.gateways {
-            ready(&format!("http://{address}/readyz")).await.context("a gateway did not start")?;
+            ready(&format!("http://{address}/readyz"))
+                .await
+                .context("a gateway did not start")?;
         }
         narrator.tell("two gateways are up, their links to the hub are post-quantum");
         apply_workflows(layout).await?;
@@ -85,7 +101,13 @@ impl Cast {
             start("replay", &["sim", "replay"], Vec::new())?,
         ];
         narrator.tell("fifty devices and the recording of a machine are switched on");
-        Ok(Self { hub, gateways, devices, receiver, uplinks })
+        Ok(Self {
+            hub,
+            gateways,
+            devices,
+            receiver,
+            uplinks,
+        })
     }
 
     /// Lets one blow fall.
@@ -118,7 +140,10 @@ impl Cast {
 
     /// How often the hub and the gateways were started again.
     pub(crate) fn restarts(&self) -> (u32, u32) {
-        (self.hub.restarts(), self.gateways.iter().map(Supervised::restarts).sum())
+        (
+            self.hub.restarts(),
+            self.gateways.iter().map(Supervised::restarts).sum(),
+        )
     }
 
     /// Ends the devices: they stop measuring, and hand in what they have.
@@ -144,7 +169,11 @@ impl Cast {
 }
 
 /// The fleet's settings.
-fn fleet(layout: &Layout, seed: u64, length: Option<Duration>) -> stencil_simulators::fleet::Options {
+fn fleet(
+    layout: &Layout,
+    seed: u64,
+    length: Option<Duration>,
+) -> stencil_simulators::fleet::Options {
     let mut options = stencil_simulators::fleet::Options {
         state_dir: layout.path("state"),
         journal_dir: layout.path("journal"),
@@ -172,7 +201,10 @@ fn settings(
     fleet: &stencil_simulators::fleet::Options,
     broken: bool,
 ) -> anyhow::Result<()> {
-    let mut hub = stencil_server::Options { data_dir: layout.path("hub"), ..Default::default() };
+    let mut hub = stencil_server::Options {
+        data_dir: layout.path("hub"),
+        ..Default::default()
+    };
     hub.http.listen = layout.ports.http;
     hub.mqtt.strict = layout.ports.mqtt;
     hub.connect.webhook.allow_loopback = true;
@@ -194,7 +226,12 @@ fn settings(
         state_dir: layout.path("state"),
         journal_dir: layout.path("journal"),
         psk_dir: layout.path("psk"),
-        gateway: layout.ports.links.first().map(ToString::to_string).unwrap_or_default(),
+        gateway: layout
+            .ports
+            .links
+            .first()
+            .map(ToString::to_string)
+            .unwrap_or_default(),
         drain_s: 30.0,
         ..Default::default()
     };
@@ -243,10 +280,17 @@ async fn apply_workflows(layout: &Layout) -> anyhow::Result<()> {
 
 /// Waits until a part says that it is ready.
 async fn ready(url: &str) -> anyhow::Result<()> {
-    let http = crate::tls::http()?.timeout(Duration::from_secs(2)).build()?;
+    let http = crate::tls::http()?
+        .timeout(Duration::from_secs(2))
+        .build()?;
     let waiting = async {
         loop {
-            if http.get(url).send().await.is_ok_and(|answer| answer.status().is_success()) {
+            if http
+                .get(url)
+                .send()
+                .await
+                .is_ok_and(|answer| answer.status().is_success())
+            {
                 return;
             }
             tokio::time::sleep(ASK).await;
@@ -254,10 +298,17 @@ async fn ready(url: &str) -> anyhow::Result<()> {
     };
     tokio::time::timeout(START_LIMIT, waiting)
         .await
-        .with_context(|| format!("{url} did not answer within {} s; see logs/", START_LIMIT.as_secs()))
+        .with_context(|| {
+            format!(
+                "{url} did not answer within {} s; see logs/",
+                START_LIMIT.as_secs()
+            )
+        })
 }
 
 /// The recording's device.
 pub(crate) fn recording() -> anyhow::Result<DeviceId> {
-    Ok(DeviceId::parse(&stencil_simulators::replay::Options::default().device)?)
+    Ok(DeviceId::parse(
+        &stencil_simulators::replay::Options::default().device,
+    )?)
 }

@@ -54,18 +54,38 @@ pub(crate) fn gateway_crashes(seed: u64) -> Vec<String> {
 /// The blows from outside, in order of time, all before `until`.
 pub(crate) fn schedule(seed: u64, until: Duration) -> Vec<Blow> {
     let mut chance = Chance(seed ^ 0x6368_616f_73);
-    let span_ms = u64::try_from(until.as_millis()).unwrap_or(u64::MAX).max(1_000);
+    let span_ms = u64::try_from(until.as_millis())
+        .unwrap_or(u64::MAX)
+        .max(1_000);
     let mut within = |from: u64, to: u64| {
         Duration::from_millis(chance.between(span_ms * from / 100, span_ms * to / 100))
     };
     let cut = within(15, 25);
     let mut blows = vec![
-        Blow { at: within(30, 40), what: What::KillHub },
-        Blow { at: within(60, 70), what: What::KillHub },
-        Blow { at: within(45, 55), what: What::KillGateway(0) },
-        Blow { at: within(75, 85), what: What::KillGateway(0) },
-        Blow { at: cut, what: What::CutUplink(1) },
-        Blow { at: cut + Duration::from_millis(span_ms / 6), what: What::MendUplink(1) },
+        Blow {
+            at: within(30, 40),
+            what: What::KillHub,
+        },
+        Blow {
+            at: within(60, 70),
+            what: What::KillHub,
+        },
+        Blow {
+            at: within(45, 55),
+            what: What::KillGateway(0),
+        },
+        Blow {
+            at: within(75, 85),
+            what: What::KillGateway(0),
+        },
+        Blow {
+            at: cut,
+            what: What::CutUplink(1),
+        },
+        Blow {
+            at: cut + Duration::from_millis(span_ms / 6),
+            what: What::MendUplink(1),
+        },
     ];
     blows.sort_by_key(|blow| blow.at);
     blows
@@ -105,8 +125,12 @@ mod tests {
         for seed in 0..200 {
             let until = Duration::from_secs(40);
             let blows = schedule(seed, until);
-            let cut = blows.iter().position(|blow| blow.what == What::CutUplink(1));
-            let mended = blows.iter().position(|blow| blow.what == What::MendUplink(1));
+            let cut = blows
+                .iter()
+                .position(|blow| blow.what == What::CutUplink(1));
+            let mended = blows
+                .iter()
+                .position(|blow| blow.what == What::MendUplink(1));
             assert!(cut < mended, "seed {seed}");
             assert!(blows.iter().all(|blow| blow.at < until), "seed {seed}");
         }

@@ -51,14 +51,23 @@ pub(crate) async fn all(
     chaos: bool,
 ) {
     report.outcome("every link is post-quantum", links(client).await);
-    report.outcome("the recording is stored value by value", recording(client).await);
+    report.outcome(
+        "the recording is stored value by value",
+        recording(client).await,
+    );
     match Runs::fetch(client).await {
         Ok(runs) => {
-            report.outcome("an open door starts a workflow, which ends", runs.doors(layout));
+            report.outcome(
+                "an open door starts a workflow, which ends",
+                runs.doors(layout),
+            );
             report.outcome("the recording's two faults are found", runs.faults());
             report.outcome("each page is published", runs.pages(client).await);
             report.outcome("each webhook is acted on once", runs.webhooks(layout));
-            report.outcome("each lock command is carried out once", runs.commands(layout));
+            report.outcome(
+                "each lock command is carried out once",
+                runs.commands(layout),
+            );
             report.latency_ms = Latency::of(runs.latencies_ms.clone());
         }
         Err(error) => report.step("runs can be read", false, format!("{error:#}")),
@@ -83,7 +92,11 @@ pub(crate) async fn all(
     report.outcome(
         "every number has an account",
         account.and_then(|account| {
-            let faults: Vec<String> = account.faults.iter().map(|fault| fault.describe()).collect();
+            let faults: Vec<String> = account
+                .faults
+                .iter()
+                .map(|fault| fault.describe())
+                .collect();
             ensure!(account.held, "{}: {}", account.summary(), faults.join("; "));
             ensure!(account.sent > 0, "nothing was sent");
             Ok(account.summary())
@@ -94,23 +107,38 @@ pub(crate) async fn all(
 async fn reconcile(layout: &Layout, client: &Client) -> anyhow::Result<Account> {
     let given = gather::journals(&layout.path("journal"))?;
     let ledgers = gather::ledgers(client).await?;
-    Ok(Account::of(&ledgers, Some(&given), gather::unnumbered(client).await?))
+    Ok(Account::of(
+        &ledgers,
+        Some(&given),
+        gather::unnumbered(client).await?,
+    ))
 }
 
 async fn links(client: &Client) -> anyhow::Result<String> {
     let devices = client.list("/api/v1/devices?limit=1000").await?;
-    ensure!(devices.len() == DEVICES, "{} of {DEVICES} devices are known", devices.len());
+    ensure!(
+        devices.len() == DEVICES,
+        "{} of {DEVICES} devices are known",
+        devices.len()
+    );
     let mut kinds = BTreeSet::new();
     for device in &devices {
         let link = &device["link"];
-        ensure!(link["post_quantum"] == true, "{} has the link {link}", device["id"]);
+        ensure!(
+            link["post_quantum"] == true,
+            "{} has the link {link}",
+            device["id"]
+        );
         kinds.insert(format!(
             "{} to the gateway, {} to the hub",
             link["suite"].as_str().unwrap_or("nothing"),
             link["group"].as_str().unwrap_or("nothing")
         ));
     }
-    Ok(format!("{DEVICES} devices: {}", kinds.into_iter().collect::<Vec<_>>().join("; ")))
+    Ok(format!(
+        "{DEVICES} devices: {}",
+        kinds.into_iter().collect::<Vec<_>>().join("; ")
+    ))
 }
 
 /// Holds the stored series against the file, value by value; where the file gives two values
@@ -134,8 +162,15 @@ async fn recording(client: &Client) -> anyhow::Result<String> {
             .await?;
         let points = page["items"].as_array().context("no points")?;
         for point in points {
-            let time_us = point["time_us"].as_i64().context("a point without a time")?;
-            stored.insert(time_us, point["value"].as_f64().context("a point without a number")?);
+            let time_us = point["time_us"]
+                .as_i64()
+                .context("a point without a time")?;
+            stored.insert(
+                time_us,
+                point["value"]
+                    .as_f64()
+                    .context("a point without a number")?,
+            );
         }
         match stored.last_key_value() {
             Some((&last, _)) if !points.is_empty() => from_us = last + 1,
@@ -144,7 +179,9 @@ async fn recording(client: &Client) -> anyhow::Result<String> {
     }
     let differing = wanted
         .iter()
-        .filter(|(time, value)| stored.get(time).map(|known| known.to_bits()) != Some(value.to_bits()))
+        .filter(|(time, value)| {
+            stored.get(time).map(|known| known.to_bits()) != Some(value.to_bits())
+        })
         .count();
     ensure!(
         differing == 0 && stored.len() == wanted.len(),
@@ -152,7 +189,10 @@ async fn recording(client: &Client) -> anyhow::Result<String> {
         stored.len(),
         wanted.len()
     );
-    Ok(format!("{readings} readings at {} moments, equal to the bit", stored.len()))
+    Ok(format!(
+        "{readings} readings at {} moments, equal to the bit",
+        stored.len()
+    ))
 }
 
 /// All runs with their steps.
@@ -164,7 +204,11 @@ struct Runs {
 
 impl Runs {
     async fn fetch(client: &Client) -> anyhow::Result<Self> {
-        let mut runs = Self { doors: Vec::new(), faults: Vec::new(), latencies_ms: Vec::new() };
+        let mut runs = Self {
+            doors: Vec::new(),
+            faults: Vec::new(),
+            latencies_ms: Vec::new(),
+        };
         for run in client.list("/api/v1/runs?limit=1000").await? {
             if run["workflow"] == "freezer-warm" {
                 let whole = client.get(&format!("/api/v1/runs/{}", id(&run))).await?;
@@ -183,28 +227,46 @@ impl Runs {
             .iter()
             .filter(|door| door.open)
             .count();
-        ensure!(!self.doors.is_empty(), "no run, although {opened} doors were left open");
+        ensure!(
+            !self.doors.is_empty(),
+            "no run, although {opened} doors were left open"
+        );
         all_done(&self.doors)?;
-        Ok(format!("{opened} doors were left open; {} runs, all done", self.doors.len()))
+        Ok(format!(
+            "{opened} doors were left open; {} runs, all done",
+            self.doors.len()
+        ))
     }
 
     fn faults(&self) -> anyhow::Result<String> {
         all_done(&self.faults)?;
-        let times: Vec<i64> =
-            self.faults.iter().filter_map(|run| run["event"]["time_us"].as_i64()).collect();
-        ensure!(times.len() == 2, "{} runs instead of 2: {times:?}", times.len());
+        let times: Vec<i64> = self
+            .faults
+            .iter()
+            .filter_map(|run| run["event"]["time_us"].as_i64())
+            .collect();
+        ensure!(
+            times.len() == 2,
+            "{} runs instead of 2: {times:?}",
+            times.len()
+        );
         Ok("two runs of the recording's own time, both done".to_owned())
     }
 
     async fn pages(&self, client: &Client) -> anyhow::Result<String> {
         let mut pages = BTreeSet::new();
         for run in &self.doors {
-            let device = run["event"]["device"].as_str().context("a run without a device")?;
+            let device = run["event"]["device"]
+                .as_str()
+                .context("a run without a device")?;
             if pages.insert(device.to_owned()) {
                 let path = format!("/p/{TENANT}/notices/{device}");
                 let (status, page) = client.public(&path).await?;
                 ensure!(status == 200, "{path} answers {status}");
-                ensure!(page.contains(&format!("{device} is warm")), "{path} lacks its title");
+                ensure!(
+                    page.contains(&format!("{device} is warm")),
+                    "{path} lacks its title"
+                );
             }
         }
         ensure!(!pages.is_empty(), "there is no page");
@@ -213,8 +275,9 @@ impl Runs {
 
     /// Each effect key that a run holds was acted on exactly once, and no other key ever.
     fn webhooks(&self, layout: &Layout) -> anyhow::Result<String> {
-        let mut acts: BTreeMap<String, u32> =
-            keys(&self.doors, "webhook.post").map(|key| (key, 0)).collect();
+        let mut acts: BTreeMap<String, u32> = keys(&self.doors, "webhook.post")
+            .map(|key| (key, 0))
+            .collect();
         let mut requests = 0;
         let mut dropped = 0;
         for line in receiver::read(layout.path("receiver.jsonl"))? {
@@ -252,13 +315,23 @@ impl Runs {
             let count = wanted
                 .get_mut(&executed.id.to_string())
                 .with_context(|| format!("{} carried out a command of no run", executed.device))?;
-            ensure!(executed.outcome == State::Done, "{} failed", executed.device);
+            ensure!(
+                executed.outcome == State::Done,
+                "{} failed",
+                executed.device
+            );
             *count += 1;
         }
         for (command, count) in &wanted {
-            ensure!(*count == 1, "command {command} was carried out {count} times");
+            ensure!(
+                *count == 1,
+                "command {command} was carried out {count} times"
+            );
         }
-        Ok(format!("{} commands, each carried out and acknowledged once", wanted.len()))
+        Ok(format!(
+            "{} commands, each carried out and acknowledged once",
+            wanted.len()
+        ))
     }
 }
 
@@ -267,15 +340,27 @@ fn all_done(runs: &[Value]) -> anyhow::Result<()> {
         .iter()
         .filter(|run| run["state"] != "done")
         .map(|run| {
-            format!("{} of {} is {}: {}", run["workflow"], run["event"]["device"], run["state"], run["error"])
+            format!(
+                "{} of {} is {}: {}",
+                run["workflow"], run["event"]["device"], run["state"], run["error"]
+            )
         })
         .collect();
-    ensure!(open.is_empty(), "{} of {} runs are not done: {}", open.len(), runs.len(), open.join("; "));
+    ensure!(
+        open.is_empty(),
+        "{} of {} runs are not done: {}",
+        open.len(),
+        runs.len(),
+        open.join("; ")
+    );
     Ok(())
 }
 
 fn step<'a>(run: &'a Value, uses: &str) -> Option<&'a Value> {
-    run["steps"].as_array()?.iter().find(|step| step["use"] == uses)
+    run["steps"]
+        .as_array()?
+        .iter()
+        .find(|step| step["use"] == uses)
 }
 
 fn keys<'a>(runs: &'a [Value], uses: &'a str) -> impl Iterator<Item = String> + 'a {

@@ -57,7 +57,12 @@ impl Layout {
                 .with_context(|| format!("{} is damaged", ports_file.display()))?;
             let token = String::from_utf8(stencil_crypto::keyfile::read(&token_file)?.to_vec())
                 .context("the token file is damaged")?;
-            return Ok(Self { root: root.to_owned(), ports, token, fresh: false });
+            return Ok(Self {
+                root: root.to_owned(),
+                ports,
+                token,
+                fresh: false,
+            });
         }
         let begun_elsewhere = root.is_dir()
             && std::fs::read_dir(root)?.next().is_some()
@@ -79,7 +84,12 @@ impl Layout {
         let ports = Ports::choose()?;
         stencil_crypto::keyfile::write(&token_file, token.as_bytes())?;
         std::fs::write(&ports_file, serde_json::to_vec_pretty(&ports)?)?;
-        Ok(Self { root: root.to_owned(), ports, token, fresh: true })
+        Ok(Self {
+            root: root.to_owned(),
+            ports,
+            token,
+            fresh: true,
+        })
     }
 
     /// A folder or file below the root.

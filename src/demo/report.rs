@@ -53,7 +53,11 @@ pub(crate) struct Report {
 impl Report {
     /// Adds a step.
     pub(crate) fn step(&mut self, name: &str, held: bool, detail: impl Into<String>) {
-        self.steps.push(Step { name: name.to_owned(), held, detail: detail.into() });
+        self.steps.push(Step {
+            name: name.to_owned(),
+            held,
+            detail: detail.into(),
+        });
     }
 
     /// Adds a step from an outcome whose text is its detail.
@@ -83,16 +87,34 @@ impl Report {
         let mut rows = vec![vec!["".to_owned(), "step".to_owned(), "seen".to_owned()]];
         for step in &self.steps {
             let mark = if step.held { "ok" } else { "FAILED" };
-            rows.push(vec![mark.to_owned(), step.name.clone(), step.detail.clone()]);
+            rows.push(vec![
+                mark.to_owned(),
+                step.name.clone(),
+                step.detail.clone(),
+            ]);
         }
         output::table(&rows);
-        let Counts { sent, stored, duplicate, dropped } = self.counts;
-        println!("\nsamples  sent {sent}, stored {stored}, duplicate {duplicate}, dropped {dropped}");
+        let Counts {
+            sent,
+            stored,
+            duplicate,
+            dropped,
+        } = self.counts;
+        println!(
+            "\nsamples  sent {sent}, stored {stored}, duplicate {duplicate}, dropped {dropped}"
+        );
         println!(
             "sensor to page  p50 {:.0} ms, p99 {:.0} ms",
             self.latency_ms.p50, self.latency_ms.p99
         );
-        println!("{}", if self.held { "all held" } else { "NOT all held" });
+        println!(
+            "{}",
+            if self.held {
+                "all held"
+            } else {
+                "NOT all held"
+            }
+        );
         Ok(())
     }
 }
@@ -105,9 +127,15 @@ impl Latency {
             #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
             #[allow(clippy::cast_precision_loss, reason = "a rank within a short list")]
             let index = (share * samples_ms.len() as f64).ceil() as usize;
-            samples_ms.get(index.saturating_sub(1)).copied().unwrap_or(0.0)
+            samples_ms
+                .get(index.saturating_sub(1))
+                .copied()
+                .unwrap_or(0.0)
         };
-        Self { p50: rank(0.5), p99: rank(0.99) }
+        Self {
+            p50: rank(0.5),
+            p99: rank(0.99),
+        }
     }
 }
 

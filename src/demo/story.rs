@@ -16,7 +16,9 @@ pub(crate) struct Narrator {
 impl Narrator {
     /// Starts the clock.
     pub(crate) fn new() -> Self {
-        Self { begun: Instant::now() }
+        Self {
+            begun: Instant::now(),
+        }
     }
 
     /// Tells a line, with the seconds since the start.
@@ -39,7 +41,9 @@ pub(crate) struct Watched {
 impl Watched {
     /// Looks at the hub and tells what is new. While the hub is down there is nothing to tell.
     pub(crate) async fn look(&mut self, client: &Client, narrator: &Narrator) {
-        let Ok(page) = client.get("/api/v1/runs?limit=100").await else { return };
+        let Ok(page) = client.get("/api/v1/runs?limit=100").await else {
+            return;
+        };
         let runs = page["items"].as_array().cloned().unwrap_or_default();
         if !self.begun {
             self.known = runs.iter().map(|run| (id(run), is_final(run))).collect();
@@ -51,10 +55,16 @@ impl Watched {
             }
         }
         if let Ok(devices) = client.list("/api/v1/devices?limit=1000").await {
-            let connected = devices.iter().filter(|device| device["connected"] == true).count();
+            let connected = devices
+                .iter()
+                .filter(|device| device["connected"] == true)
+                .count();
             if connected != self.devices {
                 self.devices = connected;
-                narrator.tell(format!("{connected} of {} devices are linked", devices.len()));
+                narrator.tell(format!(
+                    "{connected} of {} devices are linked",
+                    devices.len()
+                ));
             }
         }
     }
@@ -76,7 +86,10 @@ impl Watched {
                 ("device.command", "waiting") => "the command is on its way".to_owned(),
                 ("device.command", "done") => "the command is done by the device".to_owned(),
                 (uses, "failed") => {
-                    format!("{uses} failed: {}", step["error"].as_str().unwrap_or("no reason"))
+                    format!(
+                        "{uses} failed: {}",
+                        step["error"].as_str().unwrap_or("no reason")
+                    )
                 }
                 _ => continue,
             };

@@ -29,9 +29,15 @@ pub(crate) struct Supervised {
 
 enum Order {
     /// SIGKILL now; the next life starts with this crash plan.
-    Kill { next_crash: Option<String>, done: oneshot::Sender<()> },
+    Kill {
+        next_crash: Option<String>,
+        done: oneshot::Sender<()>,
+    },
     /// SIGTERM, and no next life.
-    Stop { limit: Duration, done: oneshot::Sender<anyhow::Result<()>> },
+    Stop {
+        limit: Duration,
+        done: oneshot::Sender<anyhow::Result<()>>,
+    },
 }
 
 /// How long a process may take to end by itself.
@@ -70,7 +76,12 @@ impl Supervised {
     /// SIGKILL; it comes back by itself, with `next_crash` as its crash plan.
     pub(crate) async fn kill(&self, next_crash: Option<String>) {
         let (done, finished) = oneshot::channel();
-        if self.orders.send(Order::Kill { next_crash, done }).await.is_ok() {
+        if self
+            .orders
+            .send(Order::Kill { next_crash, done })
+            .await
+            .is_ok()
+        {
             let _ = finished.await;
         }
     }
@@ -154,7 +165,9 @@ fn spawn(recipe: &Recipe, crash: Option<&str>) -> anyhow::Result<Child> {
     if let Some(crash) = crash {
         command.env("STENCIL_CRASH", crash);
     }
-    command.spawn().with_context(|| format!("can't start {}", recipe.name))
+    command
+        .spawn()
+        .with_context(|| format!("can't start {}", recipe.name))
 }
 
 fn open_log(dir: &Path, name: &str) -> anyhow::Result<File> {
@@ -179,7 +192,10 @@ async fn end(name: &str, child: &mut Child, limit: Duration) -> anyhow::Result<(
         Ok(Err(error)) => Err(error).with_context(|| format!("can't wait for {name}")),
         Err(_) => {
             let _ = child.kill().await;
-            anyhow::bail!("{name} did not end within {} s and was killed", limit.as_secs())
+            anyhow::bail!(
+                "{name} did not end within {} s and was killed",
+                limit.as_secs()
+            )
         }
     }
 }

@@ -40,7 +40,9 @@ async fn carry(mut near: TcpStream, hub: SocketAddr, mut up: watch::Receiver<boo
     if !*up.borrow_and_update() {
         return;
     }
-    let Ok(mut far) = TcpStream::connect(hub).await else { return };
+    let Ok(mut far) = TcpStream::connect(hub).await else {
+        return;
+    };
     tokio::select! {
         _ = copy_bidirectional(&mut near, &mut far) => {}
         _ = up.wait_for(|up| !*up) => {}

@@ -108,8 +108,15 @@ impl Account {
         }
         let missing = given.subtract(&accounted);
         let never_given = accounted.subtract(given);
-        if self.devices.last().is_none_or(|last| last.device != *device) {
-            self.devices.push(Device { device: device.clone(), ..Device::default() });
+        if self
+            .devices
+            .last()
+            .is_none_or(|last| last.device != *device)
+        {
+            self.devices.push(Device {
+                device: device.clone(),
+                ..Device::default()
+            });
         }
         if let Some(sums) = self.devices.last_mut() {
             sums.boots += 1;
@@ -125,7 +132,12 @@ impl Account {
         if !missing.is_empty() || !never_given.is_empty() {
             self.held = false;
             let device = device.clone();
-            self.faults.push(Fault { device, boot: *boot, missing, never_given });
+            self.faults.push(Fault {
+                device,
+                boot: *boot,
+                missing,
+                never_given,
+            });
         }
     }
 
@@ -136,10 +148,16 @@ impl Account {
 
     /// In one line.
     pub(crate) fn summary(&self) -> String {
-        let reasons: Vec<String> =
-            self.dropped.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
-        let reasons =
-            if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join(", ")) };
+        let reasons: Vec<String> = self
+            .dropped
+            .iter()
+            .map(|(reason, count)| format!("{count} {reason}"))
+            .collect();
+        let reasons = if reasons.is_empty() {
+            String::new()
+        } else {
+            format!(" ({})", reasons.join(", "))
+        };
         let verdict = if self.held {
             format!("no gap in {} devices", self.devices.len())
         } else {
@@ -156,8 +174,20 @@ impl Account {
 
     /// Prints it for people.
     pub(crate) fn print(&self) {
-        let head = ["device", "boots", "sent", "stored", "dropped", "duplicate", "missing"];
-        let mut rows = vec![head.iter().map(|cell| (*cell).to_owned()).collect::<Vec<_>>()];
+        let head = [
+            "device",
+            "boots",
+            "sent",
+            "stored",
+            "dropped",
+            "duplicate",
+            "missing",
+        ];
+        let mut rows = vec![
+            head.iter()
+                .map(|cell| (*cell).to_owned())
+                .collect::<Vec<_>>(),
+        ];
         for device in &self.devices {
             rows.push(vec![
                 device.device.clone(),
@@ -215,7 +245,11 @@ fn spans(numbers: &RangeSet) -> String {
         })
         .collect();
     if numbers.spans() > SHOWN {
-        shown.push(format!("… ({} numbers in {} spans)", numbers.len(), numbers.spans()));
+        shown.push(format!(
+            "… ({} numbers in {} spans)",
+            numbers.len(),
+            numbers.spans()
+        ));
     }
     shown.join(", ")
 }
@@ -243,11 +277,18 @@ mod tests {
     #[test]
     fn a_number_that_is_neither_stored_nor_dropped_is_named() {
         let mut known = ledger(1..=5, 8);
-        known.drop(Dropped { first: Seq(6), count: 2, reason: DropReason::BufferFull });
+        known.drop(Dropped {
+            first: Seq(6),
+            count: 2,
+            reason: DropReason::BufferFull,
+        });
         let account = Account::of(&BTreeMap::from([(key("a"), known)]), None, Vec::new());
         assert!(!account.held);
         assert_eq!(account.faults[0].describe(), "a boot 1: missing 8");
-        assert_eq!((account.sent, account.stored, account.dropped_total()), (8, 5, 2));
+        assert_eq!(
+            (account.sent, account.stored, account.dropped_total()),
+            (8, 5, 2)
+        );
     }
 
     #[test]

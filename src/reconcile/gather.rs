@@ -14,7 +14,10 @@ use crate::api::Client;
 pub(crate) async fn ledgers(client: &Client) -> anyhow::Result<BTreeMap<Key, BootLedger>> {
     let mut ledgers = BTreeMap::new();
     for row in client.list("/api/v1/ledger?limit=1000").await? {
-        let device = row["device"].as_str().context("a ledger without a device")?.to_owned();
+        let device = row["device"]
+            .as_str()
+            .context("a ledger without a device")?
+            .to_owned();
         let boot = row["boot"]
             .as_u64()
             .and_then(|boot| u32::try_from(boot).ok())

@@ -87,19 +87,31 @@ fn refused(
     let tls = error
         .get_ref()
         .and_then(|inner| inner.downcast_ref::<Error>());
+    let server: Vec<NamedGroup> = config
+        .crypto_provider()
+        .kx_groups
+        .iter()
+        .map(|group| group.name())
+        .collect();
+    let no_common_group = || {
+        (
+            "no_common_group",
+            format!(
+                "no key exchange group in common: this listener takes {}, the client offers {}",
+                list(server.iter().copied()),
+                list(client.iter().copied())
+            ),
+        )
+    };
+    // rustls looks for a certificate first; a client without a group in common would be told of
+    // its signature schemes only.
+    let group_is_missing = !client.is_empty() && !client.iter().any(|group| server.contains(group));
     let (reason, why) = match tls {
         Some(Error::PeerIncompatible(
             PeerIncompatible::NoKxGroupsInCommon | PeerIncompatible::NamedGroupsExtensionRequired,
-        )) => {
-            let server = config.crypto_provider().kx_groups.iter().map(|g| g.name());
-            (
-                "no_common_group",
-                format!(
-                    "no key exchange group in common: this listener takes {}, the client offers {}",
-                    list(server),
-                    list(client.iter().copied())
-                ),
-            )
+        )) => no_common_group(),
+        Some(Error::PeerIncompatible(_) | Error::General(_)) if group_is_missing => {
+            no_common_group()
         }
         Some(Error::PeerIncompatible(
             PeerIncompatible::NoSignatureSchemesInCommon
