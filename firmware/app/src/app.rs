@@ -306,7 +306,8 @@ impl<B: Board, const BUFFER: usize> App<B, BUFFER> {
         let no_time = !self.wall.known() && silent_us >= self.config.handshake_us;
         let unheard = self.outbox.attempts() >= self.config.attempts
             && self.outbox_due_us().is_some_and(|due_us| now_us >= due_us);
-        if no_time || unheard {
+        let stalled = self.wire.wants_write() && now_us >= self.stalls_us();
+        if no_time || unheard || stalled {
             self.wire.restart(now_us);
             return;
         }
@@ -349,6 +350,11 @@ impl<B: Board, const BUFFER: usize> App<B, BUFFER> {
             .send(&Up::Batch(batch.get(..length).unwrap_or_default()), now_us)
     }
 
+    /// When a link that takes nothing counts as stalled.
+    fn stalls_us(&self) -> u64 {
+        self.wire.sent_us().saturating_add(self.config.handshake_us)
+    }
+
     fn outbox_due_us(&self) -> Option<u64> {
         self.outbox.due_us(&self.config, &self.ring, &self.state)
     }
@@ -357,9 +363,14 @@ impl<B: Board, const BUFFER: usize> App<B, BUFFER> {
         let mut next_us = now_us.saturating_add(self.config.keep_alive_us);
         let mut by = |due_us: Option<u64>| next_us = next_us.min(due_us.unwrap_or(u64::MAX));
         by(actuator_us);
-        by(self.wire.due_us());
+        by(self.wire.due_us(&self.config));
         by(self.measuring.then_some(self.next_measure_us));
-        if self.wire.state() == LinkState::Up {
+        if self.wire.state() == LinkState::Up && self.wire.wants_write() {
+            // While the link takes nothing, nothing else can be sent.
+            by(Some(self.stalls_us()));
+        } else if self.wire.state() == LinkState::Up {
+            let keep_alive_us = self.config.keep_alive_us;
+            by(Some(self.wire.sent_us().saturating_add(keep_alive_us)));
             if self.wall.known() {
                 by(self.outbox_due_us());
             } else {

@@ -32,7 +32,8 @@ pub struct Config {
     /// After so many sends in a row without an answer the handshake is made
     /// anew; after so many handshakes without an answer the link is given up.
     pub attempts: u8,
-    /// How long to wait for the answer to a handshake, and for the time after it.
+    /// How long to wait for the answer to a handshake, for the time after it,
+    /// and for a link that takes no bytes.
     pub handshake_us: u64,
     /// A quiet link is kept open by a message this often.
     pub keep_alive_us: u64,

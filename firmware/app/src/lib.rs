@@ -4,7 +4,7 @@
 //! [`App::poll`] from its main loop. There is no allocator, no operating
 //! system and no thread: everything that is due is done in a poll, everything
 //! that would wait is remembered, and all memory is the application's own
-//! (`BUFFER` bytes for samples and about 8 KiB beside).
+//! (`BUFFER` bytes for samples and under 12 KiB beside).
 //!
 //! **Numbers.** Each sample gets a number when it is measured: `(boot, seq)`,
 //! `seq` from 1 in each boot. The number is in retained memory before the

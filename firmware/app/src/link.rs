@@ -45,7 +45,9 @@ pub struct LinkCounters {
 enum Phase {
     Down,
     /// A byte link, and no handshake before this time.
-    Waiting(u64),
+    Waiting {
+        from_us: u64,
+    },
     Greeting {
         initiator: Option<Initiator>,
         until_us: u64,
@@ -87,7 +89,7 @@ impl<L: Link> Wire<L> {
     pub(crate) fn state(&self) -> LinkState {
         match self.phase {
             Phase::Down => LinkState::Down,
-            Phase::Waiting(_) | Phase::Greeting { .. } => LinkState::Handshake,
+            Phase::Waiting { .. } | Phase::Greeting { .. } => LinkState::Handshake,
             Phase::Up(_) => LinkState::Up,
         }
     }
@@ -112,9 +114,13 @@ impl<L: Link> Wire<L> {
     }
 
     /// When the link has something to do by itself.
-    pub(crate) fn due_us(&self) -> Option<u64> {
+    pub(crate) fn due_us(&self, config: &Config) -> Option<u64> {
         match self.phase {
-            Phase::Waiting(from_us) => Some(from_us),
+            // A stalled link may still take the bytes that wait.
+            Phase::Waiting { from_us } if self.wants_write() => {
+                Some(from_us.saturating_add(config.handshake_us))
+            }
+            Phase::Waiting { from_us } => Some(from_us),
             Phase::Greeting { until_us, .. } => Some(until_us),
             Phase::Down | Phase::Up(_) => None,
         }
@@ -142,7 +148,7 @@ impl<L: Link> Wire<L> {
 
     /// Makes the handshake anew on the same byte link at `from_us`.
     pub(crate) fn restart(&mut self, from_us: u64) {
-        self.phase = Phase::Waiting(from_us);
+        self.phase = Phase::Waiting { from_us };
         // Closes a frame that was cut off in the middle, and lets the decoder
         // of this side wait for the next one.
         self.decoder = Decoder::new();
@@ -160,7 +166,7 @@ impl<L: Link> Wire<L> {
             }
             _ => {}
         }
-        let Phase::Waiting(from_us) = self.phase else {
+        let Phase::Waiting { from_us } = self.phase else {
             return;
         };
         if now_us < from_us {
@@ -170,6 +176,10 @@ impl<L: Link> Wire<L> {
             return self.close();
         }
         if !self.flush() {
+            if now_us >= from_us.saturating_add(config.handshake_us) {
+                self.attempts += 1;
+                self.restart(now_us);
+            }
             return;
         }
         self.attempts += 1;
