@@ -163,14 +163,14 @@ impl Working<'_> {
 
     /// One attempt within its time, with the lease renewed as long as it takes.
     async fn attempt(
-        &mut self,
+        &self,
         effect: &Effect,
         effect_key: &str,
         attempt: u32,
         started_us: i64,
         timeout_us: i64,
     ) -> Option<Result<Performed, Failure>> {
-        let (shared, lease_us) = (self.shared, self.shared.options.lease_us());
+        let shared = self.shared;
         let (tenant, clock) = (self.claim.run.tenant.clone(), shared.parts.clock.clone());
         let timeout = Duration::from_micros(u64::try_from(timeout_us).unwrap_or(0));
         let request = Request {
@@ -181,23 +181,34 @@ impl Working<'_> {
             now_us: started_us,
             timeout,
         };
-        let mut performing = shared.parts.effects.perform(&request);
-        let mut timed_out = clock.sleep_until(started_us.saturating_add(timeout_us));
+        // All three are polled side by side: an effect that is not polled may
+        // hold what a renewal waits for, such as the store's one writer.
+        tokio::select! {
+            biased;
+            result = shared.parts.effects.perform(&request) => Some(result),
+            () = clock.sleep_until(started_us.saturating_add(timeout_us)) => {
+                let message = format!("no answer within {} ms", timeout_us / 1_000);
+                Some(Err(Failure::retryable(message)))
+            }
+            () = self.renew() => None,
+        }
+    }
+
+    /// Renews the lease again and again; returns when the claim is lost.
+    async fn renew(&self) {
+        let lease_us = self.shared.options.lease_us();
+        let mut lease_until_us = self.lease_until_us;
         loop {
-            tokio::select! {
-                biased;
-                result = &mut performing => return Some(result),
-                () = &mut timed_out => {
-                    let message = format!("no answer within {} ms", timeout_us / 1_000);
-                    return Some(Err(Failure::retryable(message)));
-                }
-                () = clock.sleep_until(self.lease_until_us - lease_us * 2 / 3) => {
-                    let lease_until_us = self.now_us().saturating_add(lease_us);
-                    let mut outcome = transition::put_back(&self.claim.run, lease_until_us);
-                    outcome.state = Progress::Running;
-                    self.record(&outcome).await?;
-                    self.lease_until_us = lease_until_us;
-                }
+            self.shared
+                .parts
+                .clock
+                .sleep_until(lease_until_us - lease_us * 2 / 3)
+                .await;
+            lease_until_us = self.now_us().saturating_add(lease_us);
+            let mut outcome = transition::put_back(&self.claim.run, lease_until_us);
+            outcome.state = Progress::Running;
+            if self.record(&outcome).await.is_none() {
+                return;
             }
         }
     }
