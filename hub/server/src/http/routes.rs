@@ -73,6 +73,7 @@ pub(super) fn routes() -> Vec<Route> {
         open(POST, "/logout", sign_in::sign_out),
         open(GET, "/assets/live.js", assets::script),
         open(GET, "/assets/live.css", assets::style),
+        open(GET, "/assets/icon.svg", assets::icon),
     ]
 }
 

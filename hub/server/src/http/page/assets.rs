@@ -9,6 +9,9 @@ use sha2::{Digest, Sha256};
 
 const SCRIPT: &str = include_str!("live.js");
 const STYLE: &str = include_str!("live.css");
+const ICON: &str = "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 16 16\">\
+    <rect width=\"16\" height=\"16\" rx=\"3\" fill=\"#0b5cad\"/>\
+    <path d=\"M3 11l3-5 3 4 4-6\" fill=\"none\" stroke=\"#fff\" stroke-width=\"1.5\"/></svg>";
 const FOREVER: &str = "public, max-age=31536000, immutable";
 
 /// Where the script is.
@@ -31,6 +34,11 @@ pub(in crate::http) async fn script() -> Response {
 /// `GET /assets/live.css`
 pub(in crate::http) async fn style() -> Response {
     asset("text/css; charset=utf-8", STYLE)
+}
+
+/// `GET /assets/icon.svg`
+pub(in crate::http) async fn icon() -> Response {
+    asset("image/svg+xml", ICON)
 }
 
 fn asset(kind: &'static str, text: &'static str) -> Response {

@@ -162,6 +162,10 @@ async fn window(
             break;
         }
     }
+    // No empty room before the first point.
+    if let [first, _, ..] = window.points.as_slice() {
+        window.from_us = window.from_us.max(first.time_us.min(to_us - MIN_WINDOW_US));
+    }
     Ok(window)
 }
 
@@ -246,7 +250,7 @@ impl Series<'_> {
             summary: &summary,
         };
         html! {
-            @if numbers.is_empty() {
+            @if numbers.is_empty() && !window.points.is_empty() {
                 p { (summary) }
             } @else {
                 figure {

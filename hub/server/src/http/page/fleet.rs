@@ -44,7 +44,7 @@ pub(super) async fn render(
             p.dim {
                 (count) @if count == 1 { " device" } @else { " devices" }
                 @if quarantined > 0 {
-                    ", " a href="/api/v1/quarantine" { (quarantined) " quarantined payloads" }
+                    ", " a href="/api/v1/quarantine" { (quarantined) @if quarantined == 1 { " quarantined payload" } @else { " quarantined payloads" } }
                 }
             }
             @if rows.is_empty() {

@@ -91,9 +91,12 @@ fn document(title: &str, body: &Markup) -> Html<String> {
     Html(page.into_string())
 }
 
-/// The link to the style sheet.
+/// The links to the style sheet and the icon.
 pub(super) fn style() -> Markup {
-    html! { link rel="stylesheet" href=(assets::style_url()); }
+    html! {
+        link rel="stylesheet" href=(assets::style_url());
+        link rel="icon" type="image/svg+xml" href="/assets/icon.svg";
+    }
 }
 
 /// A word on a coloured ground; the word says it, the colour only repeats it.

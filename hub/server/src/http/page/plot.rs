@@ -7,7 +7,7 @@ use super::{moment, value};
 
 /// The plot's size in its own units; the page scales it.
 pub(super) const WIDTH: f64 = 800.0;
-pub(super) const HEIGHT: f64 = 260.0;
+pub(super) const HEIGHT: f64 = 320.0;
 /// Room for the axes.
 pub(super) const LEFT: f64 = 64.0;
 pub(super) const RIGHT: f64 = 8.0;
@@ -19,7 +19,7 @@ const COLUMNS: i64 = 360;
 /// What a plot shows.
 #[derive(Debug)]
 pub(super) struct Plot<'a> {
-    /// By time, ascending; at least one.
+    /// By time, ascending. Without any the window alone is drawn.
     pub(super) points: &'a [(i64, f64)],
     /// The window; `from_us < to_us`, and their difference fits.
     pub(super) from_us: i64,
@@ -32,7 +32,11 @@ impl Plot<'_> {
     /// The SVG.
     pub(super) fn render(&self) -> Markup {
         let (low, high) = self.extent();
-        let ticks = ticks(low, high);
+        let ticks = if self.points.is_empty() {
+            Vec::new()
+        } else {
+            ticks(low, high)
+        };
         let bottom = HEIGHT - BOTTOM;
         html! {
             svg #plot viewBox={ "0 0 " (WIDTH) " " (HEIGHT) } role="img" tabindex="0"
@@ -46,7 +50,7 @@ impl Plot<'_> {
                 }
                 @for (step, anchor) in [(0i64, "start"), (1, "middle"), (2, "end")] {
                     @let x = LEFT + (WIDTH - LEFT - RIGHT) * half(step);
-                    text x=(x) y=(HEIGHT - 8.0) text-anchor=(anchor) {
+                    text class=(anchor) x=(x) y=(HEIGHT - 8.0) text-anchor=(anchor) {
                         (moment::utc(self.from_us + (self.to_us - self.from_us) / 2 * step))
                     }
                 }
@@ -62,6 +66,9 @@ impl Plot<'_> {
 
     /// The values' range, with some air; never empty.
     fn extent(&self) -> (f64, f64) {
+        if self.points.is_empty() {
+            return (0.0, 1.0);
+        }
         let values = || self.points.iter().map(|&(_, value)| value);
         let low = values().fold(f64::INFINITY, f64::min);
         let high = values().fold(f64::NEG_INFINITY, f64::max);
@@ -186,6 +193,7 @@ mod tests {
     #[test]
     fn any_values_give_finite_places() {
         for values in [
+            vec![],
             vec![1.0],
             vec![f64::MIN, f64::MAX],
             vec![0.0, 0.0],

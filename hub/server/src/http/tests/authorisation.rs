@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use stencil_store::TokenKind;
+
 use super::{Answer, Served, seed};
 use crate::http::access::Access;
 use crate::http::routes::routes;
@@ -170,6 +172,7 @@ const OPEN: &[(&str, &str)] = &[
     ("POST", "/logout"),
     ("GET", "/assets/live.js"),
     ("GET", "/assets/live.css"),
+    ("GET", "/assets/icon.svg"),
 ];
 
 fn access(method: &str, path: &str) -> Access {
@@ -211,13 +214,19 @@ fn each_route_has_its_test() {
 
 /// The sample request, with a body where one is needed, as the holder of `secret`.
 async fn ask(served: &Served, method: &str, path: &str, secret: Option<&str>) -> Answer {
+    // The device's: the others are needed for asking.
     let tokens = served
         .store
         .tenancy
-        .tokens(&seed::acme(), None, 1)
+        .tokens(&seed::acme(), None, 10)
         .await
+        .unwrap()
+        .items;
+    let device = tokens
+        .iter()
+        .find(|t| matches!(t.owner, TokenKind::Device { .. }))
         .unwrap();
-    let path = path.replace("{acme's}", &tokens.items[0].id);
+    let path = path.replace("{acme's}", &device.id);
     let ask = served.ask(method, &path);
     let ask = match (method, path.as_str()) {
         ("POST", "/api/v1/tokens") => {
