@@ -61,7 +61,9 @@ pub struct Options {
     /// Tail rows (one a commit) from which the oldest are sealed: the bound of the
     /// work at opening.
     pub max_tail_rows: usize,
-    /// The most series that one commit seals, apart from those that are full.
+    /// The most series that one commit seals, so that series which fill in step do
+    /// not stall it. A series that is twice full, or a bound above that is exceeded
+    /// twofold, overrides it.
     pub max_seals_per_commit: usize,
     /// Quarantined payloads that are kept a tenant; the oldest go.
     pub max_quarantined: u32,
@@ -75,9 +77,9 @@ impl Default for Options {
             cache_kib: 8 * 1024,
             max_bytes: None,
             chunk_points: 2_048,
-            max_unsealed_points: 262_144,
-            max_tail_rows: 4_096,
-            max_seals_per_commit: 16,
+            max_unsealed_points: 1_048_576,
+            max_tail_rows: 32_768,
+            max_seals_per_commit: 8,
             max_quarantined: 10_000,
         }
     }

@@ -27,6 +27,9 @@ use crate::{Error, SeriesPoint};
 /// The most points in a chunk: a bound for whoever decodes one.
 pub(crate) const MAX_POINTS: usize = 8_192;
 
+/// As small as pco's default of 8 on 2,048 readings, in half the time.
+const COMPRESSION_LEVEL: usize = 4;
+
 const VERSION: u8 = 1;
 const NUMBER: u8 = 0;
 const INTEGER: u8 = 1;
@@ -185,7 +188,9 @@ fn compress<T: Number>(column: &[T]) -> Result<Vec<u8>, Error> {
         return Ok(Vec::new());
     }
     // Kinds and truth values are bytes, which pco wants to be asked for.
-    let config = ChunkConfig::default().with_enable_8_bit(true);
+    let config = ChunkConfig::default()
+        .with_compression_level(COMPRESSION_LEVEL)
+        .with_enable_8_bit(true);
     simple_compress(column, &config)
         .map_err(|error| Error::Database(format!("compressing a chunk: {error}")))
 }

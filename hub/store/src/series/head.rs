@@ -5,7 +5,7 @@
 //! read. What a commit does to the heads is therefore applied after the commit's
 //! transaction has succeeded, never before.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use stencil_protocol::id::{DeviceId, TenantId};
 use stencil_protocol::sample::OwnedValue;
@@ -103,6 +103,11 @@ impl Heads {
     /// How many points are unsealed.
     pub(crate) fn points(&self) -> usize {
         self.points
+    }
+
+    /// How many tail rows are needed.
+    pub(crate) fn tails(&self) -> usize {
+        self.open.len()
     }
 
     /// How many points of one series are unsealed.
@@ -216,11 +221,12 @@ impl Heads {
         for (key, known) in change.known {
             self.known.insert(key, known);
         }
-        for series in &change.sealed {
+        let sealed: HashSet<i64> = change.sealed.into_iter().collect();
+        for series in &sealed {
             self.seal(*series);
         }
         for group in change.groups {
-            if !change.sealed.contains(&group.series) {
+            if !sealed.contains(&group.series) {
                 self.add(change.tail, group);
             }
         }

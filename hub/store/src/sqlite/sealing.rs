@@ -1,6 +1,6 @@
 //! The series part of a commit: naming series, the tail row, sealing.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use sqlx::{Row as _, SqliteConnection};
 use stencil_protocol::sample::OwnedValue;
@@ -57,9 +57,13 @@ pub(super) async fn store(
         .await?;
 
     change.sealed = turn.look(|heads| due(heads, &change.groups, options))?;
+    let new: HashMap<i64, &Group> = change
+        .groups
+        .iter()
+        .map(|group| (group.series, group))
+        .collect();
     for series in &change.sealed {
-        let new = change.groups.iter().find(|group| group.series == *series);
-        let head = turn.look(|heads| heads.with(*series, new))?;
+        let head = turn.look(|heads| heads.with(*series, new.get(series).copied()))?;
         seal_head(connection, *series, head, options.chunk_points).await?;
         sqlx::query("UPDATE series SET sealed_through = $1 WHERE series = $2")
             .bind(tail_number)
@@ -75,10 +79,11 @@ pub(super) async fn store(
             .await?;
     }
 
+    let sealed: HashSet<i64> = change.sealed.iter().copied().collect();
     let unsealed: Vec<&Group> = change
         .groups
         .iter()
-        .filter(|group| !change.sealed.contains(&group.series))
+        .filter(|group| !sealed.contains(&group.series))
         .collect();
     if !unsealed.is_empty() {
         sqlx::query("INSERT INTO series_tail (tail, body) VALUES ($1, $2)")
@@ -91,15 +96,20 @@ pub(super) async fn store(
 }
 
 /// The series to seal: those that hold old tail rows or are full, as many as a
-/// commit may seal, so that series which fill in step do not stall it; and those
-/// that have waited until they are twice full.
+/// commit may seal; and without that limit what is beyond twice a bound: then the
+/// commit takes long, which holds the pipeline back.
 fn due(heads: &Heads, groups: &[Group], options: &Options) -> Vec<i64> {
+    let (tails, points) = (options.max_tail_rows, options.max_unsealed_points);
     let max = options.max_seals_per_commit;
-    let mut due = heads.overdue(options.max_tail_rows, options.max_unsealed_points, max);
+    let mut due = heads.overdue(tails, points, max);
+    if heads.tails() > 2 * tails || heads.points() > 2 * points {
+        due = heads.overdue(2 * tails, 2 * points, usize::MAX);
+    }
+    let mut chosen: HashSet<i64> = due.iter().copied().collect();
     for group in groups {
         let points = heads.len_of(group.series) + group.points.len();
         let full = points >= options.chunk_points && due.len() < max;
-        if (full || points >= 2 * options.chunk_points) && !due.contains(&group.series) {
+        if (full || points >= 2 * options.chunk_points) && chosen.insert(group.series) {
             due.push(group.series);
         }
     }

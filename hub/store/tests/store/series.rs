@@ -359,3 +359,42 @@ async fn a_damaged_chunk_is_reported_and_does_not_stop_the_pipeline() {
         .unwrap();
     assert_eq!(aside, 1);
 }
+
+#[tokio::test]
+async fn memory_for_heads_is_bounded_however_many_series_there_are() {
+    let options = Options {
+        max_unsealed_points: 50,
+        max_seals_per_commit: 1,
+        ..Options::default()
+    };
+    let fresh = fresh_with(options).await;
+    for n in 0..20_u64 {
+        let time = i64::try_from(n).unwrap();
+        let points = (0..40)
+            .map(|s| point(&format!("s{s}"), time, OwnedValue::Integer(time)))
+            .collect();
+        fresh
+            .store
+            .pipeline
+            .commit(Commit {
+                points,
+                ..at(n + 1)
+            })
+            .await
+            .unwrap();
+    }
+    let url = format!("sqlite://{}", fresh.folder.path().join("hub.db").display());
+    let pool = sqlx::SqlitePool::connect(&url).await.unwrap();
+    let sealed: i64 = sqlx::query_scalar("SELECT SUM(points) FROM series_chunks")
+        .fetch_one(&pool)
+        .await
+        .unwrap();
+    let unsealed = 20 * 40 - sealed;
+    assert!(unsealed <= 2 * 50 + 40, "{unsealed} points are unsealed");
+    for s in 0..40 {
+        assert_eq!(
+            range(&fresh.store, &format!("s{s}"), 0, 99, 99).await.len(),
+            20
+        );
+    }
+}
