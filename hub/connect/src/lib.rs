@@ -25,4 +25,4 @@ mod secret;
 pub mod webhook;
 
 pub use connectors::{Connectors, Error, Options, SecretFile};
-pub use secret::{Secret, Secrets};
+pub use secret::{Error as SecretError, Secret, Secrets};

@@ -32,7 +32,7 @@ mod tree;
 
 use stencil_rules::{Condition, MAX_HOLD_US, Pattern, Rule, Threshold};
 
-pub use action::{Action, MAX_EXPIRES_US};
+pub use action::{Action, EffectError, MAX_EXPIRES_US};
 pub use error::{Error, Place};
 pub use input::Input;
 pub use schema::json_schema;
