@@ -75,7 +75,7 @@ pub(crate) async fn devices(args: DeviceArgs) -> anyhow::Result<ExitCode> {
     match args.command {
         DeviceCommand::List => {
             let items = client.list("/api/v1/devices").await?;
-            output::items(args.output, &items, &["id", "gateway", "last_seen_us"])?;
+            output::items(args.output, &items, &["id", "gateway", "last_received_us"])?;
         }
         DeviceCommand::Latest { device } => {
             let answer = client
