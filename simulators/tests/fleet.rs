@@ -167,7 +167,7 @@ async fn the_books_agree_through_faults_and_a_gateway_that_dies() {
     let (stop, stopped) = watch::channel(false);
     let running = tokio::spawn(fleet::run(options, stopped));
     first.until("some", |notes| notes.stored.len() > 500).await;
-    first.kill();
+    first.kill().await;
     tokio::time::sleep(std::time::Duration::from_millis(300)).await;
     let again = first.restart(&psk_dir).await;
     let before = again.notes.lock().unwrap().stored.len();
@@ -213,7 +213,7 @@ async fn a_fleet_without_a_gateway_ends_in_time_and_says_who_could_not_deliver()
         drain_s: 0.3,
         ..options(dir.path(), &[&gateway])
     };
-    gateway.kill();
+    gateway.kill().await;
     let (stop, stopped) = watch::channel(false);
     let running = tokio::spawn(fleet::run(options, stopped));
     tokio::time::sleep(std::time::Duration::from_millis(300)).await;

@@ -80,7 +80,7 @@ async fn goes_on_after_a_restart_with_what_was_not_acknowledged() {
             .until("a part", |notes| notes.stored.len() > round * 3_000)
             .await;
         // In the middle: the link dies with the replay's process.
-        gateway.kill();
+        gateway.kill().await;
         stop.send(true).unwrap();
         running.await.unwrap().unwrap();
         gateway = gateway.restart(&psk_dir).await;

@@ -75,7 +75,7 @@ pub struct Counters {
 }
 
 /// The device application on the board `B`, with `BUFFER` bytes for samples
-/// that wait. See the [crate](crate) for how it works.
+/// that wait. See the [crate] for how it works.
 pub struct App<B: Board, const BUFFER: usize> {
     config: Config,
     parts: Parts<B>,

@@ -354,6 +354,23 @@ mod tests {
     }
 
     #[test]
+    fn numbers_of_a_disk_that_fails_are_written_when_it_works_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut book = open(dir.path(), 1 << 20);
+        give(&mut book, 1..=3);
+        // A handle that cannot be written to stands for a full disk.
+        let path = dir.path().join("freezer-01.jsonl");
+        let works = std::mem::replace(&mut book.0.inner().file, File::open(&path).unwrap());
+        give(&mut book, 4..=6);
+        assert!(book.0.is_behind());
+        assert_eq!(read(dir.path()).unwrap().count(), 3);
+        book.0.inner().file = works;
+        give(&mut book, 7..=7);
+        assert!(!book.0.is_behind());
+        assert_eq!(read(dir.path()).unwrap().count(), 7);
+    }
+
+    #[test]
     fn a_wrong_line_is_named() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("freezer-01.jsonl");

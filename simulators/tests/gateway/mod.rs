@@ -22,7 +22,7 @@ use stencil_protocol::sample::OwnedSample;
 use stencil_simulators::journal::Journals;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::{JoinHandle, JoinSet};
 
 type Key = (String, Boot, u64);
 
@@ -41,7 +41,7 @@ pub struct Notes {
 pub struct Gateway {
     pub notes: Arc<Mutex<Notes>>,
     pub address: SocketAddr,
-    serving: AbortHandle,
+    serving: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
 
 impl Gateway {
@@ -69,13 +69,15 @@ impl Gateway {
         Self {
             notes,
             address,
-            serving: serving.abort_handle(),
+            serving: Arc::new(Mutex::new(Some(serving))),
         }
     }
 
     /// All connections end at once; what was heard stays.
-    pub fn kill(&self) {
-        self.serving.abort();
+    pub async fn kill(&self) {
+        let serving = self.serving.lock().unwrap().take().unwrap();
+        serving.abort();
+        assert!(serving.await.unwrap_err().is_cancelled());
     }
 
     pub fn command(&self, device: &str, id: u8, name: &str) {
