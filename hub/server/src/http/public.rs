@@ -80,12 +80,18 @@ pub(super) async fn page(
 ) -> Result<Html<String>, Problem> {
     let tenant = input::tenant(&tenant)?;
     let item = published(&state, &tenant, &collection, &key).await?;
+    let fields = || {
+        item.version
+            .fields
+            .iter()
+            .filter(|(name, _)| *name != "title")
+    };
     let body = html! {
         article {
             h1 { (title(&item)) }
-            dl {
-                @for (name, value) in item.version.fields.iter().filter(|(name, _)| *name != "title") {
-                    div { dt { (name) } dd { (shown(value)) } }
+            @if fields().next().is_some() {
+                dl {
+                    @for (name, value) in fields() { div { dt { (name) } dd { (shown(value)) } } }
                 }
             }
             p.dim {
