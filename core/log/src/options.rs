@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crate::{Error, Record, Why, record::HEADER_BYTES};
+use crate::{Error, Position, Record, Why, record::HEADER_BYTES};
 
 /// Gives the time, in microseconds since the Unix epoch.
 pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
@@ -42,6 +42,9 @@ pub struct Options {
     pub max_pending_bytes: usize,
     /// What happens at `max_bytes`. Refuse.
     pub overflow: Overflow,
+    /// Up to where a reader has seen this log, by its own account. A log that ends before it
+    /// has lost something ([`crate::Recovery::lost`]), and no position is given twice. None.
+    pub seen: Option<Position>,
     /// Is shown what is dropped.
     pub on_drop: Option<OnDrop>,
     /// Dates the segments. The system's clock.
@@ -59,6 +62,7 @@ impl Options {
             max_record_bytes: 1 << 20,
             max_pending_bytes: 8 << 20,
             overflow: Overflow::Refuse,
+            seen: None,
             on_drop: None,
             clock: Arc::new(system_clock_us),
         }
@@ -102,6 +106,7 @@ impl fmt::Debug for Options {
             .field("max_record_bytes", &self.max_record_bytes)
             .field("max_pending_bytes", &self.max_pending_bytes)
             .field("overflow", &self.overflow)
+            .field("seen", &self.seen)
             .field("on_drop", &self.on_drop.is_some())
             .finish_non_exhaustive()
     }

@@ -26,7 +26,7 @@ pub struct Recovery {
     /// Damaged ranges with good records behind them; they are kept, and readers are told.
     pub damaged: Vec<(Position, Position)>,
     /// What was on disk before and isn't any more: the file is shorter than it was when it was
-    /// synced. New records go behind it.
+    /// synced, or than a reader has seen it. New records go behind it.
     pub lost: Option<(Position, Position)>,
     /// Bytes that were scanned to find the end.
     pub scanned_bytes: u64,
@@ -62,10 +62,11 @@ pub(crate) fn recover(options: &Options, disk: &dyn Disk) -> Result<Recovered, E
     let hint = Hint::open(dir).map_err(|source| io_error("open the hint in", dir, source))?;
     let mut bases = segment::list(dir)?;
     let now_us = (options.clock)();
+    let seen = options.seen.map(|position| position.0);
 
     let Some(&base) = bases.back() else {
         // With a hint left, all segments were deleted by hand: positions must not start again.
-        let base = hint.read().unwrap_or(0);
+        let base = hint.read().max(seen).unwrap_or(0);
         let tail = begin(disk, dir, base, now_us)?;
         bases.push_back(base);
         return Ok(Recovered {
@@ -81,12 +82,12 @@ pub(crate) fn recover(options: &Options, disk: &dyn Disk) -> Result<Recovered, E
     let mut tail = open_tail(disk, dir, base, now_us)?;
     let synced = hint.read();
     find_end(disk, dir, &mut tail, synced, &mut report)?;
-    if let Some(synced) = synced
-        && synced > tail.end
+    if let Some(known) = synced.max(seen)
+        && known > tail.end
     {
-        report.lost = Some((Position(tail.end), Position(synced)));
-        tail = begin(disk, dir, synced, now_us)?;
-        bases.push_back(synced);
+        report.lost = Some((Position(tail.end), Position(known)));
+        tail = begin(disk, dir, known, now_us)?;
+        bases.push_back(known);
     }
     warn(dir, &report);
     Ok(Recovered {

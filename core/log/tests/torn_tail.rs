@@ -131,6 +131,36 @@ async fn what_was_synced_and_is_gone_is_told_and_its_positions_are_not_used_agai
 }
 
 #[tokio::test]
+async fn positions_that_a_reader_has_seen_are_not_used_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = written(dir.path()).await;
+    let end = Position(whole.len() as u64 - 32);
+    // No hint, and the end is gone: only the reader knows how long the log was.
+    fs::write(segment(dir.path()), &whole[..60]).unwrap();
+    let seen = Options {
+        seen: Some(end),
+        ..Options::new(dir.path())
+    };
+    let log = Log::open(seen.clone()).unwrap();
+    assert_eq!(log.recovery().lost, Some((Position(21), end)));
+    log.wait(log.append(&[b"after"]).unwrap()).await.unwrap();
+    assert_eq!(
+        payloads(&mut log.reader(end).unwrap()),
+        [b"after"],
+        "the reader goes on where it was"
+    );
+    drop(log);
+    let log = Log::open(seen.clone()).unwrap();
+    assert_eq!(log.recovery().lost, None, "told once");
+    drop(log);
+
+    // The same when all of it is gone.
+    fs::remove_dir_all(dir.path()).unwrap();
+    let log = Log::open(seen).unwrap();
+    assert_eq!((log.oldest(), log.end()), (end, end));
+}
+
+#[tokio::test]
 async fn opening_scans_from_the_hint_only() {
     let dir = tempfile::tempdir().unwrap();
     let log = Log::open(Options::new(dir.path())).unwrap();

@@ -51,17 +51,6 @@ pub enum Error {
         /// The system's reason.
         source: std::io::Error,
     },
-    /// The log was replaced by one that ends before what the store has seen.
-    #[error(
-        "the ingest log ends at {end}, but the store has seen it up to {position}: the log \
-             was replaced or cut; bring the right one back, or start with a new data directory"
-    )]
-    LogBehind {
-        /// The log's end.
-        end: u64,
-        /// The store's position.
-        position: u64,
-    },
     /// The store.
     #[error("store: {0}")]
     Store(#[from] stencil_store::Error),

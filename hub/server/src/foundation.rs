@@ -38,15 +38,15 @@ impl Foundation {
             return Err(Error::not_initialised(&layout, &missing));
         }
         // The log first: its lock says whether another process runs this hub.
-        let log = open_log(options, &layout).await?;
+        let mut log = open_log(options, &layout, None).await?;
         let store = open_store(options, &layout, wakes).await?;
         let (state, position) =
             pipeline::restore(&store, &options.pipeline, &options.workflow).await?;
         if position > log.end() {
-            return Err(Error::LogBehind {
-                end: log.end().0,
-                position: position.0,
-            });
+            // Its end was damaged, or it was replaced. What the store has seen of it is applied;
+            // what it has not seen is gone either way, and the loss ledger shows it.
+            drop(log);
+            log = open_log(options, &layout, Some(position)).await?;
         }
         let unlogged = pipeline::unlogged(&store, &state).await?;
         let mqtt = Listeners::open(&options.mqtt, &layout).await?;
@@ -70,7 +70,12 @@ async fn open_store(options: &Options, layout: &Layout, wakes: &Wakes) -> Result
     Ok(store)
 }
 
-async fn open_log(options: &Options, layout: &Layout) -> Result<Log, Error> {
+/// Opens the ingest log, which the store has `seen` up to this position.
+async fn open_log(
+    options: &Options,
+    layout: &Layout,
+    seen: Option<Position>,
+) -> Result<Log, Error> {
     let log = stencil_log::Options {
         segment_bytes: options.log.segment_bytes,
         max_bytes: Some(options.log.max_bytes),
@@ -79,6 +84,7 @@ async fn open_log(options: &Options, layout: &Layout) -> Result<Log, Error> {
             .max_packet_bytes
             .saturating_add(RECORD_OVERHEAD_BYTES),
         max_pending_bytes: options.log.max_pending_bytes,
+        seen,
         ..stencil_log::Options::new(layout.log())
     };
     let opened = tokio::task::spawn_blocking(move || Log::open(log)).await;
