@@ -32,7 +32,7 @@ enum Command {
         #[arg(long)]
         device: Option<String>,
         /// What an API token may do.
-        #[arg(long, default_value = "reader", value_parser = ["reader", "editor", "admin"], conflicts_with = "device")]
+        #[arg(long, default_value = "viewer", value_parser = ["viewer", "editor", "admin"], conflicts_with = "device")]
         role: String,
         /// A name to know it by; by default the device's id, or the role.
         #[arg(long)]

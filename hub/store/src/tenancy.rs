@@ -17,7 +17,7 @@ pub enum Role {
     /// Reads and writes, but no tokens.
     Editor,
     /// Reads only.
-    Reader,
+    Viewer,
 }
 
 impl Role {
@@ -26,7 +26,7 @@ impl Role {
         match self {
             Self::Admin => "admin",
             Self::Editor => "editor",
-            Self::Reader => "reader",
+            Self::Viewer => "viewer",
         }
     }
 
@@ -35,7 +35,7 @@ impl Role {
         Some(match name {
             "admin" => Self::Admin,
             "editor" => Self::Editor,
-            "reader" => Self::Reader,
+            "viewer" => Self::Viewer,
             _ => return None,
         })
     }

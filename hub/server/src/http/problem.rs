@@ -103,7 +103,7 @@ impl Kind {
                  `stencil token create`; a revoked token opens nothing."
             }
             Kind::Forbidden => {
-                "A reader may read, an editor may also change workflows and send commands, an \
+                "A viewer may read, an editor may also change workflows and send commands, an \
                  admin may also make tokens. A device's token is for MQTT only."
             }
             Kind::NotFound => "The path or the thing in it does not exist in your tenant.",

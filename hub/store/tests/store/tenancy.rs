@@ -48,7 +48,7 @@ async fn a_token_proves_its_tenant_until_it_is_revoked() {
 async fn roles_come_back() {
     let fresh = fresh().await;
     let port = &fresh.store.tenancy;
-    for role in [Role::Admin, Role::Editor, Role::Reader] {
+    for role in [Role::Admin, Role::Editor, Role::Viewer] {
         let kind = TokenKind::Api { role };
         let issued = port
             .create_token(&acme(), kind.clone(), "x", 7)

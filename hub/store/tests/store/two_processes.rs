@@ -9,7 +9,7 @@ use crate::{acme, at, device, fresh, point, reopen};
 async fn a_command_beside_the_hub_can_write() {
     let fresh = fresh().await;
     let beside = reopen(fresh.folder.path(), Default::default()).await;
-    let kind = TokenKind::Api { role: Role::Reader };
+    let kind = TokenKind::Api { role: Role::Viewer };
     let issued = beside
         .tenancy
         .create_token(&acme(), kind, "x", 1)

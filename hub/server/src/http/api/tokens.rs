@@ -102,14 +102,14 @@ fn kind(
     match (kind, role, device) {
         (WantedKind::Api, Some(role), None) => {
             let role = Role::parse(role).ok_or_else(|| {
-                let detail = format!("`role` is `{role}`, it has to be reader, editor or admin");
+                let detail = format!("`role` is `{role}`, it has to be viewer, editor or admin");
                 Problem::invalid(detail)
             })?;
             Ok(TokenKind::Api { role })
         }
         (WantedKind::Device, None, Some(device)) => Ok(TokenKind::Device { device }),
         (WantedKind::Api, ..) => Err(Problem::invalid(
-            "a token of kind `api` needs a `role` (reader, editor, admin) and no `device`",
+            "a token of kind `api` needs a `role` (viewer, editor, admin) and no `device`",
         )),
         (WantedKind::Device, ..) => Err(Problem::invalid(
             "a token of kind `device` needs a `device` and no `role`",

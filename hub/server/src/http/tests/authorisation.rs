@@ -230,7 +230,7 @@ async fn ask(served: &Served, method: &str, path: &str, secret: Option<&str>) ->
     let ask = served.ask(method, &path);
     let ask = match (method, path.as_str()) {
         ("POST", "/api/v1/tokens") => {
-            ask.json(&serde_json::json!({ "kind": "api", "role": "reader", "name": "n" }))
+            ask.json(&serde_json::json!({ "kind": "api", "role": "viewer", "name": "n" }))
         }
         ("POST", _) => ask.json(&serde_json::json!({ "name": "lock" })),
         ("PUT", _) => ask.body(seed::workflow(2)),
@@ -395,7 +395,7 @@ async fn a_revoked_token_opens_nothing() {
         .as_array()
         .unwrap()
         .iter()
-        .find(|t| t["role"] == "reader")
+        .find(|t| t["role"] == "viewer")
         .unwrap();
     let path = format!("/api/v1/tokens/{}", reader["id"].as_str().unwrap());
     for _ in 0..2 {

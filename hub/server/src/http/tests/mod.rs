@@ -205,7 +205,7 @@ impl Tokens {
         Self {
             admin: make(&acme, api(Role::Admin)).await,
             editor: make(&acme, api(Role::Editor)).await,
-            reader: make(&acme, api(Role::Reader)).await,
+            reader: make(&acme, api(Role::Viewer)).await,
             device: make(
                 &acme,
                 TokenKind::Device {

@@ -18,14 +18,14 @@ async fn a_fresh_token_works_and_its_secret_is_shown_once() {
     let served = Served::start().await;
     let answer = make(
         &served,
-        &json!({ "kind": "api", "role": "reader", "name": "ci" }),
+        &json!({ "kind": "api", "role": "viewer", "name": "ci" }),
     )
     .await;
     assert_eq!(answer.status, 201, "{answer:?}");
     let made = answer.json();
     assert_eq!(
         (&made["kind"], &made["role"]),
-        (&"api".into(), &"reader".into())
+        (&"api".into(), &"viewer".into())
     );
     let secret = made["token"].as_str().unwrap();
     served
