@@ -66,7 +66,7 @@ async fn what_is_wrong_is_said() {
         (json!({ "kind": "api", "name": "a" }), "needs a `role`"),
         (
             json!({ "kind": "api", "role": "root", "name": "a" }),
-            "reader, editor or admin",
+            "viewer, editor or admin",
         ),
         (
             json!({ "kind": "api", "role": "admin", "device": "d", "name": "a" }),
