@@ -42,7 +42,11 @@ fn mosquitto_pub_with_a_wrong_token_is_refused() {
         .unwrap();
     assert!(!output.status.success(), "{}", text(&output));
     assert!(hub.log().contains("refused"), "{}", hub.log());
-    assert!(!hub.log().contains("not-a-token"), "a secret was logged: {}", hub.log());
+    assert!(
+        !hub.log().contains("not-a-token"),
+        "a secret was logged: {}",
+        hub.log()
+    );
 }
 
 #[test]
@@ -56,7 +60,10 @@ fn the_plain_listener_stays_on_loopback() {
         .output()
         .unwrap();
     let said = text(&output);
-    assert!(!output.status.success() && said.contains("loopback"), "{said}");
+    assert!(
+        !output.status.success() && said.contains("loopback"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -66,7 +73,10 @@ fn paho_over_tls_is_refused_by_strict_and_let_in_by_prefer() {
     let roots = hub.dir.path().join("hub/authority/classical-root.pem");
     let publish = |listener: &str, value: f64| {
         Command::new(python())
-            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/foreign/paho_publish.py"))
+            .arg(concat!(
+                env!("CARGO_MANIFEST_DIR"),
+                "/tests/foreign/paho_publish.py"
+            ))
             .arg(hub.port(listener).to_string())
             .arg(&roots)
             .arg(&token)
@@ -78,7 +88,10 @@ fn paho_over_tls_is_refused_by_strict_and_let_in_by_prefer() {
     let refused = publish("mqtt_strict", 1.0);
     assert_eq!(refused.status.code(), Some(3), "{}", text(&refused));
     let line = hub.wait_for_log(&["refused", "X25519MLKEM768"]);
-    assert!(line.contains("offered"), "the line does not say what the client offered: {line}");
+    assert!(
+        line.contains("offered"),
+        "the line does not say what the client offered: {line}"
+    );
 
     let taken = publish("mqtt_prefer", 2.0);
     assert!(taken.status.success(), "{}", text(&taken));
@@ -93,9 +106,17 @@ fn our_own_pub_over_strict_tls_is_post_quantum() {
     let hub = Hub::start(&[]);
     let token = hub.device_token("meter-3");
     succeed(
-        hub.command(&["pub", "-h", "localhost", "-m", r#"{"level": 7}"#, "-u", &token])
-            .args(["-p", &hub.port("mqtt_strict").to_string(), "--cafile"])
-            .arg(hub.dir.path().join("hub/authority/root.pem")),
+        hub.command(&[
+            "pub",
+            "-h",
+            "localhost",
+            "-m",
+            r#"{"level": 7}"#,
+            "-u",
+            &token,
+        ])
+        .args(["-p", &hub.port("mqtt_strict").to_string(), "--cafile"])
+        .arg(hub.dir.path().join("hub/authority/root.pem")),
     );
     let latest = hub.wait_for_latest("meter-3", "level", &json!(7));
     assert_eq!(latest["link"]["group"], json!("X25519MLKEM768"), "{latest}");

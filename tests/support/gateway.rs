@@ -1,0 +1,152 @@
+//! A gateway process.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+
+use serde_json::Value;
+use stencil_crypto::Psk;
+
+use super::http;
+use super::process::Process;
+use super::small_disk::SmallDisk;
+use super::{Device, Hub, stencil, succeed, wait_for};
+
+/// A gateway's folder, and its process when it runs.
+pub(crate) struct Gateway {
+    process: Option<Process>,
+    folder: PathBuf,
+    disk: Option<SmallDisk>,
+}
+
+impl Gateway {
+    /// Makes a gateway of the tenant `acme` that listens on free ports; it does not run yet.
+    pub(crate) fn add(hub: &Hub, name: &str) -> Self {
+        let folder = hub.add_gateway("acme", name);
+        let file = folder.join("gateway.toml");
+        let mut settings: toml::Table = toml::from_str(&read(&file)).unwrap();
+        settings["link"]["tcp"] = vec!["127.0.0.1:0"].into();
+        settings["http"]["listen"] = "127.0.0.1:0".into();
+        settings["hub"]["max_backoff_ms"] = 500.into();
+        std::fs::write(&file, toml::to_string(&settings).unwrap()).unwrap();
+        Self {
+            process: None,
+            folder,
+            disk: None,
+        }
+    }
+
+    /// Puts its spool on a disk of so many KiB; false where such a disk can't be had.
+    pub(crate) fn on_small_disk(&mut self, kib: u32) -> bool {
+        self.disk = SmallDisk::mount(&self.folder.join("data"), kib);
+        self.disk.is_some()
+    }
+
+    /// The disk that it was put on.
+    pub(crate) fn disk(&self) -> &SmallDisk {
+        self.disk.as_ref().expect("it is on a small disk")
+    }
+
+    /// Starts it.
+    pub(crate) fn start(&mut self) {
+        let mut command = stencil();
+        command
+            .args(["gateway", "--output", "json", "--config"])
+            .arg(self.folder.join("gateway.toml"));
+        if let Some(disk) = &self.disk {
+            command = disk.enter(&command);
+        }
+        self.process = Some(Process::start(
+            &mut command,
+            &self.folder.join("gateway.log"),
+        ));
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill(&mut self) {
+        self.process = None;
+    }
+
+    /// SIGTERM, and its end.
+    pub(crate) fn stop(&mut self) -> ExitStatus {
+        self.process.as_mut().expect("it runs").stop()
+    }
+
+    /// Its folder.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Where its spool's segments lie.
+    pub(crate) fn spool(&self) -> PathBuf {
+        self.folder.join("data/spool")
+    }
+
+    /// Makes a device's key.
+    pub(crate) fn add_device(&self, device: &str) -> Psk {
+        let mut command = stencil();
+        command
+            .args(["gateway", "add-device", device, "--psk-dir"])
+            .arg(self.folder.join("psk"));
+        Psk::load(succeed(&mut command).trim()).unwrap()
+    }
+
+    /// Links a device.
+    pub(crate) fn link(&self, device: &str, psk: &Psk) -> Device {
+        Device::link(self.address(), device, psk)
+    }
+
+    /// Where devices link.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.said()["link"][0].as_str().unwrap().parse().unwrap()
+    }
+
+    /// A number of its `/metrics`, without the name's prefix.
+    pub(crate) fn metric(&self, name: &str) -> u64 {
+        let text = http::get(self.port(), "/metrics", None).body;
+        let line = format!("stencil_gateway_{name} ");
+        let value = text
+            .lines()
+            .find_map(|metric| metric.strip_prefix(&line)?.parse().ok());
+        value.unwrap_or_else(|| panic!("no metric {name} in:\n{text}"))
+    }
+
+    /// Waits until a number of its metrics is as it should be.
+    pub(crate) fn wait_for_metric(&self, name: &str, is_right: impl Fn(u64) -> bool) {
+        wait_for(&format!("the metric {name}"), || {
+            is_right(self.metric(name)).then_some(())
+        });
+    }
+
+    /// Waits until `/readyz` has all these words.
+    pub(crate) fn wait_until_it_says(&self, words: &[&str]) -> String {
+        wait_for(&format!("/readyz to say {words:?}"), || {
+            let body = http::get(self.port(), "/readyz", None).body;
+            words.iter().all(|word| body.contains(word)).then_some(body)
+        })
+    }
+
+    /// Waits for a line of the log that has all these words, and gives it.
+    pub(crate) fn wait_for_log(&self, words: &[&str]) -> String {
+        self.process.as_ref().expect("it runs").wait_for_log(words)
+    }
+
+    /// Nothing has panicked.
+    pub(crate) fn is_sound(&self) {
+        let log = read(&self.folder.join("gateway.log"));
+        assert!(!log.contains("panicked"), "{log}");
+    }
+
+    fn said(&self) -> &Value {
+        &self.process.as_ref().expect("it runs").said
+    }
+
+    fn port(&self) -> u16 {
+        let address: SocketAddr = self.said()["http"].as_str().unwrap().parse().unwrap();
+        address.port()
+    }
+}
+
+fn read(file: &Path) -> String {
+    std::fs::read_to_string(file).unwrap()
+}
