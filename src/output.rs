@@ -49,15 +49,49 @@ pub(crate) fn items(
     if format == Format::Json {
         return json(&items);
     }
-    let mut rows = vec![columns.iter().map(|column| (*column).to_owned()).collect()];
+    let head = columns
+        .iter()
+        .map(|column| match column.strip_suffix("_us") {
+            Some(moment) => format!("{moment} (UTC)"),
+            None => (*column).to_owned(),
+        });
+    let mut rows = vec![head.collect()];
     for item in items {
-        let cell = |column: &&str| match &item[*column] {
-            serde_json::Value::Null => "-".to_owned(),
-            serde_json::Value::String(text) => text.clone(),
-            other => other.to_string(),
-        };
-        rows.push(columns.iter().map(cell).collect());
+        rows.push(columns.iter().map(|column| cell(item, column)).collect());
     }
     table(&rows);
     Ok(())
+}
+
+/// A field of an item; `link.group` is a field of a field. Times are shown as times.
+fn cell(item: &serde_json::Value, column: &str) -> String {
+    let value = column.split('.').fold(item, |value, name| &value[name]);
+    match value {
+        serde_json::Value::Null => "-".to_owned(),
+        serde_json::Value::String(text) => text.clone(),
+        serde_json::Value::Bool(yes) => if *yes { "yes" } else { "no" }.to_owned(),
+        serde_json::Value::Number(time) if column.ends_with("_us") => time
+            .as_i64()
+            .map_or_else(|| time.to_string(), stencil_protocol::moment::utc),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn fields_are_shown_for_people() {
+        let item =
+            json!({ "seen_us": 1_386_018_900_000_000_i64, "link": { "up": true }, "x": null });
+        assert_eq!(cell(&item, "seen_us"), "2013-12-02 21:15:00");
+        assert_eq!(cell(&item, "link.up"), "yes");
+        assert_eq!(
+            (cell(&item, "x"), cell(&item, "y.z")),
+            ("-".to_owned(), "-".to_owned())
+        );
+    }
 }

@@ -75,7 +75,14 @@ pub(crate) async fn devices(args: DeviceArgs) -> anyhow::Result<ExitCode> {
     match args.command {
         DeviceCommand::List => {
             let items = client.list("/api/v1/devices").await?;
-            output::items(args.output, &items, &["id", "gateway", "last_received_us"])?;
+            let columns = [
+                "id",
+                "gateway",
+                "connected",
+                "link.post_quantum",
+                "last_received_us",
+            ];
+            output::items(args.output, &items, &columns)?;
         }
         DeviceCommand::Latest { device } => {
             let answer = client
@@ -110,7 +117,15 @@ pub(crate) async fn runs(args: RunArgs) -> anyhow::Result<ExitCode> {
     match args.command {
         RunCommand::List => {
             let items = client.list("/api/v1/runs").await?;
-            output::items(args.output, &items, &["id", "workflow", "version", "state"])?;
+            let columns = [
+                "at_us",
+                "workflow",
+                "event.device",
+                "event.value",
+                "state",
+                "id",
+            ];
+            output::items(args.output, &items, &columns)?;
         }
         RunCommand::Show { id } => {
             output::json(&client.get(&format!("/api/v1/runs/{id}")).await?)?;

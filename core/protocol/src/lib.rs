@@ -17,6 +17,7 @@
 //! | [`topic`] | MQTT topic names within a tenant | |
 //! | [`report`] | gateway → hub: losses, links coming and going | `alloc` |
 //! | [`ranges`], [`ledger`] | which numbers are stored, dropped, missing | `alloc` |
+//! | [`moment`] | points in time for people | `alloc` |
 //! | [`foreign`] | ThingsBoard JSON of devices that number nothing | `std` |
 //!
 //! Binary forms are CBOR (RFC 8949) with definite lengths only, written in one
@@ -41,6 +42,8 @@ pub mod id;
 #[cfg(feature = "alloc")]
 pub mod ledger;
 pub mod link;
+#[cfg(feature = "alloc")]
+pub mod moment;
 #[cfg(feature = "alloc")]
 pub mod ranges;
 #[cfg(feature = "alloc")]

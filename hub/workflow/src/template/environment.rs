@@ -51,7 +51,7 @@ static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
     environment.add_filter("abs", filters::abs);
     environment.add_filter("capitalize", filters::capitalize);
     environment.add_filter("cut", cut);
-    environment.add_filter("datetime", datetime);
+    environment.add_filter("datetime", stencil_protocol::moment::rfc3339);
     environment.add_filter("default", filters::default);
     environment.add_filter("first", filters::first);
     environment.add_filter("float", filters::float);
@@ -154,55 +154,9 @@ fn times(left: f64, right: f64) -> Result<f64, minijinja::Error> {
     }
 }
 
-/// A time in µs since the Unix epoch as `2026-01-31T09:15:00Z` (RFC 3339).
-fn datetime(time_us: i64) -> String {
-    let (days, rest) = (
-        time_us.div_euclid(86_400_000_000),
-        time_us.rem_euclid(86_400_000_000),
-    );
-    let (year, month, day) = civil(days);
-    let seconds = rest / 1_000_000;
-    let (hour, minute, second) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
-}
-
-/// The proleptic Gregorian date of a day counted from 1970-01-01, in eras of
-/// 400 years that begin on the first of March, so that the leap day comes last.
-fn civil(days: i64) -> (i64, i64, i64) {
-    let days = days + 719_468;
-    let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 {
-        shifted_month + 3
-    } else {
-        shifted_month - 9
-    };
-    let year = era * 400 + year_of_era + i64::from(month <= 2);
-    (year, month, day)
-}
-
 #[cfg(test)]
 mod tests_of_filters {
     use super::*;
-
-    #[test]
-    fn times_are_shown_in_utc() {
-        for (time_us, shown) in [
-            (0, "1970-01-01T00:00:00Z"),
-            (-1, "1969-12-31T23:59:59Z"),
-            (951_782_400_000_000, "2000-02-29T00:00:00Z"),
-            (1_385_999_700_000_000, "2013-12-02T15:55:00Z"),
-            (4_107_542_399_999_999, "2100-02-28T23:59:59Z"),
-        ] {
-            assert_eq!(datetime(time_us), shown);
-        }
-        // No time, however wrong, may panic.
-        let _ = (datetime(i64::MIN), datetime(i64::MAX));
-    }
 
     #[test]
     fn the_lists_are_what_there_is() {
