@@ -146,6 +146,16 @@ impl Committer {
             replacements = on_drop(&mut walk, why);
         }
         walk.by_ref().for_each(drop);
+        {
+            let mut segments = self.shared.segments();
+            // Its user may have trimmed it in the meantime: then it is no loss, and the next one
+            // is not to go in its place.
+            if segments.front() != Some(&base) {
+                return Ok(None);
+            }
+            segments.pop_front();
+            self.shared.oldest.store(end, Ordering::Release);
+        }
         let dropped = DroppedSegment {
             start: Position(base),
             end: Position(end),
@@ -157,11 +167,6 @@ impl Committer {
         tracing::warn!(%dir, ?dropped, "dropped the oldest part of the log");
 
         let after = self.push_replacements(&replacements);
-        {
-            let mut segments = self.shared.segments();
-            segments.pop_front();
-            self.shared.oldest.store(end, Ordering::Release);
-        }
         self.condemned.push_back(Condemned { base, after });
         self.delete_condemned();
         Ok(Some(dropped))

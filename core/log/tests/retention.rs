@@ -196,3 +196,33 @@ fn options_that_contradict_each_other_are_refused() {
         assert!(error.to_string().contains(what), "{error}");
     }
 }
+
+#[tokio::test]
+async fn what_is_trimmed_while_it_is_dropped_takes_no_other_segment_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let trimmer: Arc<Mutex<Option<Log>>> = Arc::default();
+    let log = Log::open(Options {
+        overflow: Overflow::DropOldest,
+        on_drop: Some(Arc::new({
+            let trimmer = Arc::clone(&trimmer);
+            move |records, _| {
+                assert_eq!(records.count(), 10);
+                // Its user has done with the very segment that is being dropped.
+                if let Some(log) = trimmer.lock().unwrap().take() {
+                    log.trim(Position(1120)).unwrap();
+                }
+                vec![b"ten are lost".to_vec()]
+            }
+        })),
+        ..options(dir.path())
+    })
+    .unwrap();
+    for n in 0..40 {
+        append(&log, n).await.unwrap();
+    }
+    *trimmer.lock().unwrap() = Some(log.clone());
+    append(&log, 40).await.unwrap();
+    assert_eq!(log.oldest(), Position(1120));
+    let expected: Vec<Vec<u8>> = (10..=40).map(|n| vec![n; 100]).collect();
+    assert_eq!(read(&log), expected, "and nothing is told as lost");
+}
