@@ -36,9 +36,10 @@ pub(crate) struct Committer {
     pub(crate) hint: Hint,
     pub(crate) hinted: u64,
     pub(crate) condemned: VecDeque<Condemned>,
+    /// Dropped before those that tell of the end: who has seen it may open the log again.
+    pub(crate) _lock: File,
     pub(crate) committed: watch::Sender<Position>,
     pub(crate) offsets: watch::Sender<u64>,
-    pub(crate) _lock: File,
 }
 
 /// Why the thread stops.
@@ -297,7 +298,8 @@ fn wait<'a>(
     }
 }
 
-/// When the thread panics (a hook may), appends must not go on into nothing.
+/// When the thread panics (a hook may), appends must not go on into nothing; and however it
+/// ends, nobody may wait for it any more.
 struct Guard {
     shared: Arc<Shared>,
     orderly: bool,
@@ -305,11 +307,12 @@ struct Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
+        let mut appender = self.shared.appender();
         if !self.orderly {
-            self.shared
-                .appender()
+            appender
                 .poisoned
                 .get_or_insert_with(|| "its thread has panicked".to_owned());
         }
+        appender.retain.clear();
     }
 }

@@ -166,6 +166,30 @@ async fn a_failed_sync_poisons_until_opened_again() {
 }
 
 #[tokio::test]
+async fn who_waits_for_retention_is_told_when_the_log_is_poisoned() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Arc::new(Failing {
+        room: AtomicU64::new(200),
+        sync_fails: AtomicBool::new(false),
+    });
+    let log = Log::open_on(options(dir.path()), Arc::clone(&disk) as Arc<dyn Disk>).unwrap();
+    log.append(&[&[1; 400]]).unwrap();
+    until_stalled(&log).await;
+    let retaining = tokio::spawn({
+        let log = log.clone();
+        async move { log.retain(0).await }
+    });
+    tokio::task::yield_now().await;
+    disk.sync_fails.store(true, Ordering::SeqCst);
+    disk.room.store(u64::MAX / 2, Ordering::SeqCst);
+    let retained = tokio::time::timeout(Duration::from_secs(30), retaining).await;
+    assert!(matches!(
+        retained.expect("an answer").unwrap(),
+        Err(Error::Poisoned(_))
+    ));
+}
+
+#[tokio::test]
 async fn a_panicking_hook_poisons_instead_of_losing() {
     let dir = tempfile::tempdir().unwrap();
     let options = Options {
