@@ -8,7 +8,7 @@ use std::{
 
 use rustix::fs::{FlockOperation, flock};
 
-use crate::Error;
+use crate::{Error, disk::is_no_room};
 
 const LOCK: &str = "lock";
 
@@ -66,12 +66,15 @@ pub(crate) fn lock(dir: &Path) -> Result<File, Error> {
         }
         Err(errno) => return Err(io_error("lock", &path, errno.into())),
     }
-    // Only for the error above: who has it.
-    file.set_len(0)
+    // Only for the error above: who has it. A log on a full disk can be read without it.
+    let named = file
+        .set_len(0)
         .and_then(|()| file.rewind())
-        .and_then(|()| writeln!(file, "{}", std::process::id()))
-        .map_err(|source| io_error("write", &path, source))?;
-    Ok(file)
+        .and_then(|()| writeln!(file, "{}", std::process::id()));
+    match named {
+        Err(source) if !is_no_room(&source) => Err(io_error("write", &path, source)),
+        _ => Ok(file),
+    }
 }
 
 pub(crate) fn io_error(action: &'static str, path: &Path, source: io::Error) -> Error {
