@@ -100,8 +100,34 @@ fn main() -> ExitCode {
     match outcome {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("stencil: {error:#}");
+            eprintln!("stencil: {}", told(&error));
             ExitCode::from(2)
         }
+    }
+}
+
+/// An error with its causes; what one has said in its own words already is not said again.
+fn told(error: &anyhow::Error) -> String {
+    let mut said = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !said.contains(&cause) {
+            said.push_str(": ");
+            said.push_str(&cause);
+        }
+    }
+    said
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context as _;
+
+    #[test]
+    fn each_cause_is_told_once() {
+        let disk = std::io::Error::other("no room");
+        let error = Err::<(), _>(disk)
+            .with_context(|| "log: no room")
+            .context("the hub");
+        assert_eq!(super::told(&error.unwrap_err()), "the hub: log: no room");
     }
 }

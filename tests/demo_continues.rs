@@ -29,6 +29,9 @@ impl Demo {
         let mut child = stencil()
             .args(["demo", "--data-dir"])
             .arg(data)
+            // Of a hub of the user's own; the demo's parts have settings of their own.
+            .env("STENCIL_HUB_HTTP__LISTEN", "127.0.0.1:1")
+            .env("STENCIL_GATEWAY_HUB__ADDRESS", "127.0.0.1:1")
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()

@@ -7,8 +7,10 @@ mod support;
 use std::time::Duration;
 
 use serde_json::json;
+use stencil_crypto::Psk;
+use stencil_protocol::frame::Kind;
 use support::mqtt::Mqtt;
-use support::{Gateway, Hub, LIMIT, http};
+use support::{Device, Gateway, Hub, LIMIT, http};
 
 const TELEMETRY: &str = "v1/devices/me/telemetry";
 /// An acknowledgement that does not come within this time is one that is withheld.
@@ -40,36 +42,62 @@ fn publish_until_held_back(client: &mut Mqtt, first: usize) -> usize {
     unreachable!()
 }
 
-fn full_hub() -> Option<(Hub, Mqtt, usize)> {
+/// A hub on a full disk.
+struct FullHub {
+    hub: Hub,
+    meter: Mqtt,
+    /// The number that the meter published last; it is not acknowledged.
+    held: usize,
+    /// Of a second device, which has said nothing yet.
+    token: String,
+}
+
+fn full_hub() -> Option<FullHub> {
     let hub = Hub::on_small_disk(24 * 1024, &["--mqtt-plain", "127.0.0.1:0"], &[])?;
+    let token = hub.device_token("other");
     let mut meter = hub.foreign("meter");
     meter.deliver(TELEMETRY, reading(1).as_bytes());
     hub.wait_for_latest("meter", "n", &json!(1));
     hub.disk().fill_but(1024);
     let held = publish_until_held_back(&mut meter, 2);
-    Some((hub, meter, held))
+    // It says what is wrong.
+    let line = hub.wait_for_log(&["ERROR", "the disk has no room"]);
+    let words = ["hub/log", "No space left"];
+    assert!(words.iter().all(|word| line.contains(word)), "{line}");
+    Some(FullHub {
+        hub,
+        meter,
+        held,
+        token,
+    })
+}
+
+/// A second device publishes until it is held back; gives the number that it published last.
+fn held_back_too(hub: &Hub, token: &str) -> (Mqtt, usize) {
+    let mut other = Mqtt::plain(hub.port("mqtt_plain")).connect("other", Some(token));
+    let last = publish_until_held_back(&mut other, 1);
+    (other, last)
 }
 
 #[test]
 fn the_hub_holds_clients_back_and_goes_on_when_there_is_room() {
-    let Some((hub, mut meter, held)) = full_hub() else {
+    let Some(FullHub {
+        hub,
+        mut meter,
+        held,
+        token,
+    }) = full_hub()
+    else {
         return;
     };
-    // It says what is wrong: to who reads logs, and to who asks.
-    let line = hub.wait_for_log(&["ERROR", "the disk has no room"]);
-    assert!(
-        line.contains("hub/log") && line.contains("No space left"),
-        "{line}"
-    );
     let problems = hub.wait_until_ready(false);
+    let words = ["ingest log", "No space left"];
     assert!(
-        problems.contains("ingest log") && problems.contains("No space left"),
+        words.iter().all(|word| problems.contains(word)),
         "{problems}"
     );
     // Another client is held back as well, not cut off.
-    let mut other = hub.foreign("other");
-    other.publish(TELEMETRY, br#"{"n": 1}"#).unwrap();
-    assert_eq!(other.acknowledged(PATIENCE), None);
+    let (mut other, last) = held_back_too(&hub, &token);
     // Reading goes on.
     assert_eq!(http::get(hub.port("http"), "/livez", None).status, 200);
     assert_eq!(hub.items("/api/v1/devices")[0]["id"], "meter");
@@ -89,7 +117,7 @@ fn the_hub_holds_clients_back_and_goes_on_when_there_is_room() {
     meter.deliver(TELEMETRY, reading(held + 1).as_bytes());
     hub.wait_until_ready(true);
     hub.wait_for_latest("meter", "n", &json!(held + 1));
-    hub.wait_for_latest("other", "n", &json!(1));
+    hub.wait_for_latest("other", "n", &json!(last));
     assert_eq!(
         hub.points("meter", "n"),
         held + 1,
@@ -101,14 +129,24 @@ fn the_hub_holds_clients_back_and_goes_on_when_there_is_room() {
 
 #[test]
 fn a_hub_killed_on_a_full_disk_has_all_that_it_acknowledged() {
-    let Some((mut hub, meter, held)) = full_hub() else {
+    let Some(FullHub {
+        mut hub,
+        meter,
+        held,
+        token,
+    }) = full_hub()
+    else {
         return;
     };
-    hub.wait_for_log(&["ERROR", "the disk has no room"]);
     drop(meter);
     hub.kill();
-    hub.disk().make_room();
+    // It starts on the full disk, where all that it has stored can be read.
     hub.start_again(None);
+    assert!(hub.points("meter", "n") >= 1);
+    let (mut other, last) = held_back_too(&hub, &token);
+    hub.disk().make_room();
+    assert!(other.acknowledged(LIMIT).expect("with room").is_success());
+    hub.wait_for_latest("other", "n", &json!(last));
     let mut meter = hub.foreign("meter");
     meter.deliver(TELEMETRY, reading(held + 1).as_bytes());
     hub.wait_for_latest("meter", "n", &json!(held + 1));
@@ -131,61 +169,95 @@ fn a_hub_killed_on_a_full_disk_has_all_that_it_acknowledged() {
     hub.is_sound();
 }
 
-#[test]
-fn the_gateway_holds_devices_back_and_goes_on_when_there_is_room() {
-    let mut hub = Hub::start(&[]);
-    let mut gateway = Gateway::add(&hub, "gw-1");
+/// Sends batches from `first` on until one is not acknowledged in time; gives the number that
+/// was sent last.
+fn send_until_held_back(device: &mut Device, first: u64) -> u64 {
+    let mut last = first - 1;
+    loop {
+        let record = device.sealed_batch(1, last + 1, BATCH);
+        device.send(Kind::Record, &record);
+        last += BATCH as u64;
+        match device.acknowledged(PATIENCE) {
+            Some(through) => assert_eq!(through, (1, last)),
+            None => return last,
+        }
+    }
+}
+
+/// A gateway with a full spool whose hub is away, a device's key, the device, and the number
+/// that it sent last.
+fn full_gateway(hub: &mut Hub) -> Option<(Gateway, Psk, Device, u64)> {
+    let mut gateway = Gateway::add(hub, "gw-1");
     if !gateway.on_small_disk(2 * 1024) {
-        return;
+        return None;
     }
     // Without the hub the spool keeps everything.
     hub.kill();
     gateway.start();
     let psk = gateway.add_device("freezer-1");
-    let other_psk = gateway.add_device("freezer-2");
     let mut device = gateway.link("freezer-1", &psk);
     device.deliver(1, 1, BATCH);
     gateway.disk().fill_but(64);
-    let mut sent = BATCH as u64;
-    loop {
-        let record = device.sealed_batch(1, sent + 1, BATCH);
-        device.send(stencil_protocol::frame::Kind::Record, &record);
-        sent += BATCH as u64;
-        match device.acknowledged(PATIENCE) {
-            Some(through) => assert_eq!(through, (1, sent)),
-            None => break,
-        }
-    }
+    let sent = send_until_held_back(&mut device, BATCH as u64 + 1);
     let line = gateway.wait_for_log(&["ERROR", "the disk has no room"]);
-    assert!(
-        line.contains("data/spool") && line.contains("No space left"),
-        "{line}"
-    );
+    let words = ["data/spool", "No space left"];
+    assert!(words.iter().all(|word| line.contains(word)), "{line}");
     gateway.wait_until_it_says(&["spool: stalled", "No space left"]);
+    Some((gateway, psk, device, sent))
+}
+
+fn all_is_stored(mut hub: Hub, mut gateway: Gateway, last_numbers: &[(&str, u64)]) {
+    hub.start_again(None);
+    for (name, last) in last_numbers {
+        let all = json!([[1, last]]);
+        let ledger = hub.wait_for_ledger(name, 1, |ledger| ledger["stored"] == all);
+        assert_eq!(ledger["last_given"], *last, "{ledger}");
+    }
+    assert_eq!(hub.ask(&["reconcile"])["held"], true);
+    gateway.wait_until_it_says(&["ok"]);
+    gateway.is_sound();
+    assert!(gateway.stop().success());
+}
+
+#[test]
+fn the_gateway_holds_devices_back_and_goes_on_when_there_is_room() {
+    let mut hub = Hub::start(&[]);
+    let Some((gateway, _, mut device, sent)) = full_gateway(&mut hub) else {
+        return;
+    };
     // A device that comes now is linked, and held back.
-    let mut other = gateway.link("freezer-2", &other_psk);
+    let psk = gateway.add_device("freezer-2");
+    let mut other = gateway.link("freezer-2", &psk);
     let record = other.sealed_batch(1, 1, 1);
-    other.send(stencil_protocol::frame::Kind::Record, &record);
+    other.send(Kind::Record, &record);
     assert_eq!(other.acknowledged(PATIENCE), None);
 
     gateway.disk().make_room();
     assert_eq!(
         device.acknowledged(LIMIT),
         Some((1, sent)),
-        "what was held back is taken"
+        "held back, not lost"
     );
     assert_eq!(other.acknowledged(LIMIT), Some((1, 1)));
     device.deliver(1, sent + 1, BATCH);
-    sent += BATCH as u64;
     gateway.wait_for_log(&["the disk has room again"]);
+    let last = sent + BATCH as u64;
+    all_is_stored(hub, gateway, &[("freezer-1", last), ("freezer-2", 1)]);
+}
 
-    hub.start_again(None);
-    for (name, last) in [("freezer-1", sent), ("freezer-2", 1)] {
-        let ledger = hub.wait_for_ledger(name, 1, |ledger| ledger["stored"] == json!([[1, last]]));
-        assert_eq!(ledger["last_given"], last, "{ledger}");
-    }
-    assert_eq!(hub.ask(&["reconcile"])["held"], true);
-    gateway.wait_until_it_says(&["ok"]);
-    gateway.is_sound();
-    assert!(gateway.stop().success());
+#[test]
+fn a_gateway_killed_on_a_full_disk_has_all_that_it_acknowledged() {
+    let mut hub = Hub::start(&[]);
+    let Some((mut gateway, psk, device, sent)) = full_gateway(&mut hub) else {
+        return;
+    };
+    drop(device);
+    gateway.kill();
+    gateway.start();
+    // The device has what was not acknowledged, and sends it again.
+    let mut device = gateway.link("freezer-1", &psk);
+    let sent = send_until_held_back(&mut device, sent - BATCH as u64 + 1);
+    gateway.disk().make_room();
+    assert_eq!(device.acknowledged(LIMIT), Some((1, sent)));
+    all_is_stored(hub, gateway, &[("freezer-1", sent)]);
 }

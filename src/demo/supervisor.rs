@@ -42,6 +42,8 @@ enum Order {
 
 /// How long a process may take to end by itself.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
+/// The one variable that parts share with the demo: what to log.
+const LOG_VARIABLE: &str = "STENCIL_LOG";
 /// Between an unexpected end and the next start.
 const RESTART_DELAY: Duration = Duration::from_millis(300);
 
@@ -112,7 +114,7 @@ async fn watch(
     loop {
         let next_plan = tokio::select! {
             status = child.wait() => {
-                let how = status.map_or_else(|error| error.to_string(), |status| describe(status));
+                let how = status.map_or_else(|error| error.to_string(), describe);
                 // Nobody listens any more when the demo ends.
                 let _ = ended.try_send(format!("{} ended ({how}); starting it again", recipe.name));
                 plans.pop_front()
@@ -158,10 +160,19 @@ fn spawn(recipe: &Recipe, crash: Option<&str>) -> anyhow::Result<Child> {
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log)
-        .env_remove("STENCIL_CRASH")
         // Ctrl-C at the terminal is for the demo, which then stops its parts in order.
         .process_group(0)
         .kill_on_drop(true);
+    // Its settings are all in its file: what the shell holds for a hub of the user's own is
+    // not meant for the demo's.
+    for (name, _) in std::env::vars_os() {
+        if name
+            .to_str()
+            .is_some_and(|name| name.starts_with("STENCIL_") && name != LOG_VARIABLE)
+        {
+            command.env_remove(name);
+        }
+    }
     if let Some(crash) = crash {
         command.env("STENCIL_CRASH", crash);
     }
@@ -180,11 +191,13 @@ fn open_log(dir: &Path, name: &str) -> anyhow::Result<File> {
 }
 
 async fn end(name: &str, child: &mut Child, limit: Duration) -> anyhow::Result<()> {
-    if let Some(pid) = child.id().and_then(|id| i32::try_from(id).ok()) {
-        if let Some(pid) = rustix::process::Pid::from_raw(pid) {
-            // It may have ended just now; `wait` tells.
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-        }
+    if let Some(pid) = child
+        .id()
+        .and_then(|id| i32::try_from(id).ok())
+        .and_then(rustix::process::Pid::from_raw)
+    {
+        // It may have ended just now; `wait` tells.
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
     }
     match tokio::time::timeout(limit, child.wait()).await {
         Ok(Ok(status)) if status.success() => Ok(()),

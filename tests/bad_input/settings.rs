@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::support::{stencil, text};
+use crate::support::{Gateway, Hub, stencil, succeed, text};
 
 /// Runs a command that must fail as a mistake of its user, and gives what it said.
 fn refused(command: &mut Command) -> String {
@@ -231,7 +231,7 @@ fn a_tenant_that_is_there_keeps_its_token() {
             .arg(dir.path());
         command
     };
-    crate::support::succeed(&mut init());
+    succeed(&mut init());
     let said = refused(&mut init());
     assert!(
         said.contains("acme exists already") && said.contains("stencil token"),
@@ -243,4 +243,97 @@ fn a_tenant_that_is_there_keeps_its_token() {
             .arg(dir.path()),
     );
     assert!(said.contains("tenant"), "{said}");
+}
+
+#[test]
+fn a_second_process_on_the_same_data_is_told_of_the_first() {
+    let hub = Hub::start(&[]);
+    let ports = ["--http", "127.0.0.1:0", "--mqtt", "127.0.0.1:0"];
+    let said = refused(
+        stencil()
+            .arg("hub")
+            .args(ports)
+            .arg("--data-dir")
+            .arg(hub.data()),
+    );
+    let holder = format!("process {}", hub.pid());
+    assert_eq!(
+        said.matches(&holder).count(),
+        1,
+        "once, and which one: {said}"
+    );
+    hub.wait_until_ready(true);
+
+    let mut gateway = Gateway::add(&hub, "gw-1");
+    gateway.start();
+    let settings = gateway.folder().join("gateway.toml");
+    let said = refused(stencil().args(["gateway", "--config"]).arg(settings));
+    assert!(said.contains("only one process"), "{said}");
+}
+
+#[test]
+fn an_address_in_use_is_named_with_its_key() {
+    let hub = Hub::start(&[]);
+    let taken = format!("127.0.0.1:{}", hub.port("http"));
+    let other = tempfile::tempdir().unwrap();
+    let mut init = stencil();
+    init.args(["hub", "init", "--tenant", "acme", "--data-dir"])
+        .arg(other.path());
+    succeed(&mut init);
+    let said = refused(
+        stencil()
+            .args([
+                "hub",
+                "--http",
+                &taken,
+                "--mqtt",
+                "127.0.0.1:0",
+                "--data-dir",
+            ])
+            .arg(other.path()),
+    );
+    assert!(
+        said.contains("http.listen") && said.contains(&taken),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_demo_leaves_somebody_elses_folder_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("thesis.tex"), "years of work").unwrap();
+    let said = refused(
+        stencil()
+            .args(["demo", "--once", "--data-dir"])
+            .arg(dir.path()),
+    );
+    assert!(said.contains("--data-dir"), "{said}");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_workflow_with_a_mistake_is_told_with_line_and_column() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("warm.yaml");
+    let good = "id: warm\nversion: 1\non: { telemetry: { devices: \"freezer-*\", name: t } }\n\
+        when: { above: 1 }\nsteps:\n  - { id: a, use: content.publish, with: { collection: c, key: k } }\n";
+    for (from, to, words) in [
+        ("above", "abvoe", ["line 4", "`above`"]),
+        (
+            "content.publish",
+            "content.pubish",
+            ["line 6", "content.pubish"],
+        ),
+        ("version: 1", "version: one", ["line 2", "version"]),
+    ] {
+        std::fs::write(&file, good.replace(from, to)).unwrap();
+        let said = refused(stencil().args(["workflow", "check"]).arg(&file));
+        assert!(said.contains("warm.yaml"), "{said}");
+        assert!(
+            words.iter().all(|word| said.contains(word)),
+            "{to} {words:?}: {said}"
+        );
+    }
+    std::fs::write(&file, good).unwrap();
+    succeed(stencil().args(["workflow", "check"]).arg(&file));
 }

@@ -119,6 +119,11 @@ impl Hub {
         self.start.disk.as_ref().expect("it is on a small disk")
     }
 
+    /// Its process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
     /// SIGKILL.
     pub(crate) fn kill(&mut self) {
         self.process.kill();

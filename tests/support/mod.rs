@@ -1,4 +1,5 @@
 //! Real processes in temporary folders, for whole-system tests.
+#![allow(clippy::print_stderr, reason = "what failed is shown with its logs")]
 #![allow(
     dead_code,
     unused_imports,
