@@ -7,6 +7,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use stencil_crypto::rng::Os;
 use stencil_firmware::retained::{MAX_STATE_BYTES, Retained, State};
 
 /// Each slot: counter, length, state; the state has its own checksum.
@@ -39,6 +40,16 @@ impl Flash {
         };
         flash.writes = flash.newest()?.map_or(0, |(writes, _)| writes);
         Ok(flash)
+    }
+
+    /// The newest whole state; a new device gets one, with a boot number of its
+    /// own, so that its next boot is known before it begins.
+    pub(crate) fn state_or_fresh(&mut self) -> State {
+        self.load().unwrap_or_else(|| {
+            let state = State::fresh(&mut Os);
+            self.store(&state);
+            state
+        })
     }
 
     /// The newest whole state.
@@ -122,9 +133,8 @@ mod tests {
 
     fn state(last: u64) -> State {
         State {
-            boot: Boot(3),
             last_given: Seq(last),
-            ..State::default()
+            ..State::new(Boot(3))
         }
     }
 
@@ -138,6 +148,18 @@ mod tests {
             flash.store(&state(last));
             assert_eq!(Flash::open(&path).unwrap().load(), Some(state(last)));
         }
+    }
+
+    #[test]
+    fn a_new_device_keeps_the_boot_that_it_drew() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("freezer-01.state");
+        let drawn = Flash::open(&path).unwrap().state_or_fresh();
+        assert_eq!(Flash::open(&path).unwrap().load(), Some(drawn.clone()));
+        assert_eq!(Flash::open(&path).unwrap().state_or_fresh(), drawn);
+        std::fs::remove_file(&path).unwrap();
+        let after = Flash::open(&path).unwrap().state_or_fresh();
+        assert_ne!(after.boot, drawn.boot); // or a chance of one in 2^30
     }
 
     #[test]

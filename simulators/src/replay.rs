@@ -16,8 +16,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
+use stencil_firmware::Config;
 use stencil_firmware::sensor::{Error as SensorError, Reading, Sensor, Taken};
-use stencil_firmware::{Config, Retained};
 use stencil_protocol::id::DeviceId;
 use stencil_protocol::sample::{MAX_UNIT, Value, check_name};
 use tokio::sync::{mpsc, watch};
@@ -129,7 +129,7 @@ pub async fn run(options: Options, stop: watch::Receiver<bool>) -> Result<Outcom
     config.readings_per_measure = 1;
     config.batch_delay_us = 50_000;
 
-    let state = home.flash(&device)?.load().unwrap_or_default();
+    let state = home.flash(&device)?.state_or_fresh();
     let cursor_path = options.state_dir.join(format!("{device}.cursor"));
     let row = Cursor::resume(&cursor_path, &state)?;
     tracing::info!(%device, values = recording.points().len(), from = row, "replay starts");

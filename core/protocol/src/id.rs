@@ -186,7 +186,9 @@ macro_rules! number_id {
 }
 
 number_id! {
-    /// A device's boot counter: it survives resets, so that no two boots share one.
+    /// Names a boot of a device: no two boots share one. A device counts them in memory that
+    /// survives resets, from a random number on, so that this also holds after it lost that
+    /// memory. A later boot may thus have a lower number.
     Boot(u32), u32
 }
 number_id! {

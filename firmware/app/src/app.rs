@@ -93,9 +93,14 @@ pub struct App<B: Board, const BUFFER: usize> {
 }
 
 impl<B: Board, const BUFFER: usize> App<B, BUFFER> {
-    /// Begins a new boot: counts it in retained memory before anything else.
+    /// Begins a new boot: counts it in retained memory before anything else. A
+    /// device without retained memory draws its first boot number at random
+    /// ([`State::fresh`]).
     pub fn new(config: Config, mut parts: Parts<B>) -> Self {
-        let state = parts.retained.load().unwrap_or_default().next_boot();
+        let ended = parts.retained.load();
+        let state = ended
+            .unwrap_or_else(|| State::fresh(&mut parts.rng))
+            .next_boot();
         parts.retained.store(&state);
         Self {
             ring: Ring::new(state.last_given),

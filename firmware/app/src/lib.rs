@@ -13,7 +13,9 @@
 //! of every following batch says which, until that is acknowledged too. After
 //! a reset, the numbers that were in the ring are gone: each boot tells the
 //! last number of the boot before, and how far that was acknowledged. So each
-//! number that was ever given is delivered or accounted for.
+//! number that was ever given is delivered or accounted for. A device that
+//! starts without [`retained`] memory draws its boot number at random, so that
+//! none of its numbers is one that it gave before.
 //!
 //! **Link.** The board brings bytes (a UART, a TCP connection); the
 //! application makes the post-quantum handshake of `stencil_crypto` on each
@@ -25,8 +27,8 @@
 //! message that tells it wait with the board's counter and are corrected in
 //! the ring.
 //!
-//! **Commands** are carried out at most once, also across resets; their
-//! statuses are told until confirmed.
+//! **Commands** are carried out at most once, also across resets, as long as
+//! retained memory lasts; their statuses are told until confirmed.
 //!
 //! | module | what it holds |
 //! |---|---|

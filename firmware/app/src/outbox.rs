@@ -209,10 +209,7 @@ mod tests {
     impl Bench {
         fn new() -> Self {
             let psk = Psk::from_bytes([7; 32]).unwrap();
-            let mut state = State {
-                boot: Boot(2),
-                ..State::default()
-            };
+            let mut state = State::new(Boot(2));
             state.previous.push(ENDED).unwrap();
             Self {
                 config: Config::new(DeviceId::parse("d").unwrap(), psk),

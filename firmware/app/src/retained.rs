@@ -2,10 +2,22 @@
 //!
 //! Backup SRAM, FRAM or a RAM section that start-up code leaves alone hold it
 //! without wear. A board that has flash only can store it in a log of pages.
+//!
+//! **When it is lost** (or at the very first start) the device draws the number
+//! of its boot at random from 1 to [`MAX_FIRST_BOOT`], and counts up from there.
+//! Would it begin at 1 again, the hub would hold its new samples for those that
+//! it stored under the same numbers before, and throw them away. Boots that are
+//! drawn can meet earlier ones by chance only: with `n` boots before the loss
+//! and after it taken together, the probability is below `n` / 2^30, one in a
+//! million for a thousand boots. A board without any retained memory draws at
+//! each start: that two of `n` starts share a number has the probability
+//! `n`² / 2^31, one in 2,000 for a thousand starts. Boot numbers are thus names:
+//! a later boot may have a lower number.
 
 use heapless::Vec;
 use minicbor::encode::write::{Cursor, EndOfSlice};
 use minicbor::{Decoder, Encoder, decode, encode};
+use rand_core::CryptoRng;
 use stencil_protocol::batch::PreviousBoot;
 use stencil_protocol::command;
 use stencil_protocol::id::{Boot, CommandId, Seq};
@@ -16,6 +28,10 @@ use crate::commands::{Closed, Commands, Open, shortened};
 /// number over resets, so that none is forgotten.
 pub const UNREPORTED_BOOTS: usize = 8;
 
+/// The highest number that a device without retained memory draws for its first
+/// boot. Three times as many are left to count up.
+pub const MAX_FIRST_BOOT: u32 = 1 << 30;
+
 /// The most that [`State::encode`] writes, in bytes.
 pub const MAX_STATE_BYTES: usize = 5_120;
 
@@ -25,9 +41,11 @@ const CHECKSUM_BYTES: usize = 4;
 
 /// Memory that survives a reset.
 pub trait Retained {
-    /// What was stored last, or nothing on a device that never stored (or
-    /// whose memory was lost: it then begins at boot 1 again, and has to be
-    /// enrolled anew, since its numbers were given before).
+    /// What was stored last, or nothing on a device that never stored or whose
+    /// memory was lost: it then goes on with [`State::fresh`]. What it had
+    /// measured and not delivered is then lost without a report (the hub shows
+    /// it as a gap as far as it heard of it), and a command that it carried out
+    /// before is carried out once more if it comes again.
     fn load(&mut self) -> Option<State>;
 
     /// Stores the state in place of the last one; a reset in the middle leaves
@@ -57,11 +75,21 @@ pub struct State {
     pub commands: Commands,
 }
 
-impl Default for State {
-    /// The state of a device that never ran.
-    fn default() -> Self {
+impl State {
+    /// The state of a device that never ran, or does not know that it did: its
+    /// first boot is drawn from 1 to [`MAX_FIRST_BOOT`]. The randomness has to
+    /// differ from start to start and from that of the same device before.
+    #[must_use]
+    pub fn fresh<R: CryptoRng>(rng: &mut R) -> State {
+        State::new(Boot(rng.next_u32() % MAX_FIRST_BOOT))
+    }
+
+    /// The state in which `boot` has given no number yet, and nothing is known
+    /// of others.
+    #[must_use]
+    pub fn new(boot: Boot) -> State {
         Self {
-            boot: Boot(0),
+            boot,
             last_given: Seq(0),
             acked: Seq(0),
             lost_through: Seq(0),
@@ -206,7 +234,7 @@ impl State {
             acked: Seq(d.u64()?),
             lost_through: Seq(d.u64()?),
             reported: d.bool()?,
-            ..State::default()
+            ..State::new(Boot(0))
         };
         let full = |_| decode::Error::message("more entries than fit");
         for _ in 0..length(d)? {
@@ -295,10 +323,9 @@ mod tests {
 
     fn ran(boot: u32, last: u64, acked: u64) -> State {
         State {
-            boot: Boot(boot),
             last_given: Seq(last),
             acked: Seq(acked),
-            ..State::default()
+            ..State::new(Boot(boot))
         }
     }
 
@@ -359,9 +386,42 @@ mod tests {
         assert_eq!(State::decode(&other), Err(Error::Version));
     }
 
+    /// Gives the same number each time.
+    struct Stuck(u32);
+    impl rand_core::TryRng for Stuck {
+        type Error = core::convert::Infallible;
+        fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
+            Ok(self.0)
+        }
+        fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
+            Ok(u64::from(self.0))
+        }
+        fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), Self::Error> {
+            out.fill(self.0.to_le_bytes()[0]);
+            Ok(())
+        }
+    }
+    impl rand_core::TryCryptoRng for Stuck {}
+
+    #[test]
+    fn the_first_boot_is_drawn_so_that_many_can_follow() {
+        for (drawn, first) in [
+            (0, 1),
+            (41, 42),
+            (MAX_FIRST_BOOT - 1, MAX_FIRST_BOOT),
+            (MAX_FIRST_BOOT, 1),
+            (u32::MAX, MAX_FIRST_BOOT),
+        ] {
+            let state = State::fresh(&mut Stuck(drawn)).next_boot();
+            assert_eq!((state.boot, state.last_given), (Boot(first), Seq(0)));
+            assert!(!state.has_report());
+            assert_eq!(state.next_boot().boot, Boot(first + 1));
+        }
+    }
+
     #[test]
     fn a_boot_that_gave_no_number_needs_no_report() {
-        let state = State::default().next_boot();
+        let state = State::new(Boot(0)).next_boot();
         assert_eq!((state.boot, state.has_report()), (Boot(1), false));
         assert_eq!(state.next_boot().boot, Boot(2));
     }
@@ -406,7 +466,7 @@ mod tests {
 
     #[test]
     fn no_boot_is_forgotten_when_too_many_wait() {
-        let mut state = State::default();
+        let mut state = State::new(Boot(0));
         for _ in 0..8 {
             state = state.next_boot();
             state.last_given = Seq(6);

@@ -32,9 +32,10 @@ enum Step {
     /// Bytes of noise on the line to the device.
     Noise(Vec<u8>),
     Replay,
-    /// An acknowledgement of long ago, or of what was never sent.
+    /// An acknowledgement of long ago, or of what was never sent, in the boot
+    /// that began so many boots ago (0: this one; the last: one to come).
     WrongAck {
-        boot: u32,
+        back: u32,
         through: u64,
     },
     /// A command, with an id of few, so that most come more than once.
@@ -59,7 +60,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => any::<bool>().prop_map(Step::Acknowledge),
         1 => prop::collection::vec(any::<u8>(), 0..40).prop_map(Step::Noise),
         1 => Just(Step::Replay),
-        1 => (0..6_u32, 0..60_u64).prop_map(|(boot, through)| Step::WrongAck { boot, through }),
+        1 => (0..6_u32, 0..60_u64).prop_map(|(back, through)| Step::WrongAck { back, through }),
         3 => (0..12_u8, any::<bool>(), -100..20_000_i64)
             .prop_map(|(id, jam, expires_ms)| Step::Offer { id, jam, expires_ms }),
         1 => (-3_000..3_000_i64).prop_map(|ms| Step::SetClock { ms }),
@@ -78,11 +79,17 @@ fn play(desk: &mut Desk<BUFFER>, steps: Vec<Step>) {
             Step::Acknowledge(on) => desk.peer.acknowledges = on,
             Step::Noise(bytes) => desk.wire.0.borrow_mut().down.extend(bytes),
             Step::Replay => desk.peer.replay_last_record(),
-            Step::WrongAck { boot, through } => {
+            Step::WrongAck { back, through } => {
                 // A gateway acknowledges what it has: of a number that it was
                 // never sent, it can only claim that it has it.
                 let held = held(&desk.peer.heard);
                 let through = Seq(through);
+                let now = desk.app.progress().boot.0;
+                let boot = if back == 5 {
+                    now + 1
+                } else {
+                    now.saturating_sub(back)
+                };
                 let has = (1..=through.0).all(|seq| held.contains(&(Boot(boot), seq)));
                 let last = desk.app.progress();
                 let never_sent = boot == last.boot.0 && through > last.last_given;

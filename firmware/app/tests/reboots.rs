@@ -33,13 +33,14 @@ fn explained(heard: &[Heard]) -> BTreeSet<(Boot, u64)> {
 #[test]
 fn twenty_boots_without_a_gateway_are_all_accounted_for() {
     let mut desk = Desk::<8_192>::new(config());
+    let first = desk.app.progress().boot;
     desk.up_lost = true;
     for _ in 0..20 {
         desk.run_ms(500);
         desk.reboot();
     }
     // Eight boots wait to be reported; the ninth goes on with its numbers.
-    assert_eq!(desk.app.progress().boot, Boot(9));
+    assert_eq!(desk.app.progress().boot, Boot(first.0 + 8));
     desk.up_lost = false;
     desk.run_ms(5_000);
     desk.app.set_measuring(false);
@@ -58,6 +59,7 @@ fn twenty_boots_without_a_gateway_are_all_accounted_for() {
 #[test]
 fn a_report_alone_is_told_without_samples() {
     let mut desk = Desk::<8_192>::new(config());
+    let first = desk.app.progress().boot;
     desk.run_ms(1_000);
     desk.reboot();
     desk.app.set_measuring(false);
@@ -68,8 +70,8 @@ fn a_report_alone_is_told_without_samples() {
         _ => None,
     });
     let (header, samples) = last.unwrap();
-    assert_eq!((header.boot, samples), (Boot(2), 0));
-    assert_eq!(header.previous.map(|previous| previous.boot), Some(Boot(1)));
+    assert_eq!((header.boot, samples), (Boot(first.0 + 1), 0));
+    assert_eq!(header.previous.map(|previous| previous.boot), Some(first));
 }
 
 #[test]
@@ -114,4 +116,29 @@ fn a_reset_before_the_time_is_known_loses_no_number() {
     desk.app.set_measuring(false);
     desk.run_ms(3_000);
     assert_eq!(explained(&desk.peer.heard), given);
+}
+
+#[test]
+fn no_number_is_given_again_after_retained_memory_was_lost() {
+    let mut desk = Desk::<8_192>::new(config());
+    for _ in 0..10 {
+        desk.run_ms(500);
+        desk.reboot();
+        desk.run_ms(500);
+        desk.lose_memory();
+    }
+    desk.run_ms(500);
+    let seen = desk.seen.borrow();
+    let numbers: BTreeSet<_> = seen
+        .given
+        .iter()
+        .map(|(boot, seq, ..)| (*boot, seq.0))
+        .collect();
+    assert!(seen.given.len() > 50);
+    assert_eq!(numbers.len(), seen.given.len());
+    // Each of the eleven lives counts up from a number that it drew.
+    let boots: BTreeSet<u32> = numbers.iter().map(|(boot, _)| boot.0).collect();
+    let firsts = boots.iter().filter(|boot| !boots.contains(&(*boot - 1)));
+    assert_eq!((boots.len(), firsts.count()), (21, 11));
+    assert!(boots.iter().all(|boot| (1..=(1 << 30) + 1).contains(boot)));
 }

@@ -184,7 +184,7 @@ pub struct LinkSeen {
 pub struct Loaded {
     /// The log position of the last commit; 0 at first.
     pub position: u64,
-    /// The newest boots' ledgers of each device.
+    /// Ledgers of each device: those of the boots with the highest numbers.
     pub ledgers: Vec<(TenantId, DeviceId, Boot, BootLedger)>,
     /// All rule states.
     pub rule_states: Vec<RuleState>,
@@ -195,8 +195,9 @@ pub struct Loaded {
 /// The pipeline's port.
 #[async_trait]
 pub trait Pipeline: Send + Sync + 'static {
-    /// State as of the last commit. Of each device's boots the newest
-    /// `boots_per_device` are loaded; [`Pipeline::ledger`] has the others.
+    /// State as of the last commit. Of each device's boots the
+    /// `boots_per_device` with the highest numbers are loaded (mostly, not
+    /// always, the newest); [`Pipeline::ledger`] has the others.
     async fn load(&self, boots_per_device: u32) -> Result<Loaded, Error>;
 
     /// The ledger of one boot, if there is one.

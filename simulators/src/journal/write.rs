@@ -314,9 +314,8 @@ mod tests {
         assert_eq!(read(dir.path()).unwrap().count(), 3);
         let mut book = open(dir.path(), 1 << 20);
         let state = State {
-            boot: Boot(1),
             last_given: Seq(5),
-            ..State::default()
+            ..State::new(Boot(1))
         };
         book.0.catch_up(&state);
         give(&mut book, 6..=6);

@@ -66,13 +66,13 @@ impl Cursor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use stencil_protocol::id::Seq;
+    use stencil_protocol::id::{Boot, Seq};
 
     #[test]
     fn goes_on_behind_the_last_acknowledged_row() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("machine-01.cursor");
-        let fresh = State::default();
+        let fresh = State::new(Boot(7));
         assert_eq!(Cursor::resume(&path, &fresh).unwrap(), 0);
         // Killed before the boot began, then again.
         assert_eq!(Cursor::resume(&path, &fresh).unwrap(), 0);
@@ -89,7 +89,7 @@ mod tests {
     fn a_boot_that_keeps_its_number_loses_no_row() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("machine-01.cursor");
-        let mut state = State::default();
+        let mut state = State::new(Boot(7));
         // So many boots without an acknowledgement that the number stays.
         for _ in 0..20 {
             assert_eq!(Cursor::resume(&path, &state).unwrap(), 0);
@@ -105,7 +105,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("machine-01.cursor");
         std::fs::write(&path, "{").unwrap();
-        let error = Cursor::resume(&path, &State::default())
+        let error = Cursor::resume(&path, &State::new(Boot(7)))
             .unwrap_err()
             .to_string();
         assert!(error.contains("machine-01.cursor"), "{error}");

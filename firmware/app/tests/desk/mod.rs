@@ -236,6 +236,12 @@ impl<const BUFFER: usize> Desk<BUFFER> {
         self.connect();
     }
 
+    /// A reset in which retained memory is lost too.
+    pub fn lose_memory(&mut self) {
+        self.seen.borrow_mut().retained.clear();
+        self.reboot();
+    }
+
     /// Lets time pass in steps of 10 ms, both ends working.
     pub fn run_ms(&mut self, ms: u64) -> Poll {
         let mut poll = self.step();

@@ -155,8 +155,8 @@ pub struct PipelineOptions {
     /// Devices of one tenant, so that no tenant takes the room of all; records of further ones are
     /// quarantined.
     pub max_tenant_devices: usize,
-    /// Newest boots of a device whose loss ledger is kept in memory; those of older boots are
-    /// fetched from the store when a batch of one comes.
+    /// Boots of a device whose loss ledger is kept in memory: those that were heard of last. Others
+    /// are fetched from the store when a batch of one comes.
     pub max_boots: usize,
     /// Sample names (series) of one device; further ones are quarantined.
     pub max_names: usize,

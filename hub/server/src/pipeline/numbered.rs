@@ -46,21 +46,14 @@ fn account(
     let held = state.admit(key)?;
     fetched(held, known);
 
+    // Which boot has the higher number says nothing: a device that lost its memory began anew.
     if let Some(previous) = &header.previous {
-        if previous.boot >= header.boot {
-            let why = format!(
-                "boot {} calls boot {} its previous one, which must be lower",
-                header.boot, previous.boot
-            );
-            quarantine.put(changes, Some("previous".to_owned()), why);
+        let ledger = held.boots.entry(previous.boot).or_default();
+        if has_room(ledger, max_spans) {
+            ledger.close(previous);
+            touched(key, previous.boot, changes);
         } else {
-            let ledger = held.boots.entry(previous.boot).or_default();
-            if has_room(ledger, max_spans) {
-                ledger.close(previous);
-                touched(key, previous.boot, changes);
-            } else {
-                quarantine.put(changes, Some("previous".to_owned()), no_room(max_spans));
-            }
+            quarantine.put(changes, Some("previous".to_owned()), no_room(max_spans));
         }
     }
     let ledger = held.boots.entry(header.boot).or_default();

@@ -24,10 +24,13 @@ pub(crate) struct State {
 /// What is held of one device.
 #[derive(Debug, Default)]
 pub(super) struct Device {
-    /// The newest boots' ledgers.
+    /// Ledgers of boots, of all or of those that were heard of last.
     pub(super) boots: BTreeMap<Boot, BootLedger>,
-    /// Whether the store has older boots than these.
-    pub(super) older_boots: bool,
+    /// The boots of committed ledgers, the one that was heard of last at the end: a boot's number
+    /// does not say when it was.
+    heard: Vec<Boot>,
+    /// Whether the store may have other boots than these.
+    more_boots: bool,
     /// The newest event time of each name.
     pub(super) newest: HashMap<String, i64>,
 }
@@ -55,7 +58,7 @@ impl State {
             device.boots.insert(*boot, ledger.clone());
         }
         for device in state.devices.values_mut() {
-            device.older_boots = device.boots.len() >= state.bounds.max_boots;
+            device.more_boots = device.boots.len() >= state.bounds.max_boots;
         }
         for twin in &loaded.twins {
             let key = (twin.tenant.clone(), twin.device.clone());
@@ -151,16 +154,19 @@ impl State {
         }
     }
 
-    /// Lets go of the oldest boots, beyond the bound, of the devices whose ledgers were committed;
-    /// the store has them. To be called after the commit, never before.
+    /// Lets go of the boots that were not heard of for longest, beyond the bound, of the devices
+    /// whose ledgers were committed; the store has them. To be called after the commit of all
+    /// changes, never before.
     pub(crate) fn trim(&mut self, committed: &[(TenantId, DeviceId, Boot, BootLedger)]) {
+        let max_boots = self.bounds.max_boots;
+        for (tenant, device, boot, _) in committed {
+            if let Some(held) = self.devices.get_mut(&(tenant.clone(), device.clone())) {
+                held.hear(*boot);
+            }
+        }
         for (tenant, device, _, _) in committed {
-            let Some(held) = self.devices.get_mut(&(tenant.clone(), device.clone())) else {
-                continue;
-            };
-            while held.boots.len() > self.bounds.max_boots {
-                held.boots.pop_first();
-                held.older_boots = true;
+            if let Some(held) = self.devices.get_mut(&(tenant.clone(), device.clone())) {
+                held.trim(max_boots);
             }
         }
     }
@@ -177,15 +183,30 @@ pub(super) fn max_ahead_us(bounds: &PipelineOptions) -> i64 {
 }
 
 impl Device {
-    /// Whether the ledger of `boot` may be in the store but is not at hand. The newest boot always
-    /// is at hand, so that a newer one is new indeed; of those below it any may have gone, in any
-    /// order, as old ones are fetched and let go.
+    /// Whether the ledger of `boot` may be in the store but is not at hand.
     pub(super) fn must_fetch(&self, boot: Boot) -> bool {
-        self.older_boots
-            && !self.boots.contains_key(&boot)
-            && self
-                .boots
-                .last_key_value()
-                .is_none_or(|(newest, _)| boot < *newest)
+        self.more_boots && !self.boots.contains_key(&boot)
+    }
+
+    fn hear(&mut self, boot: Boot) {
+        if self.heard.last() != Some(&boot) {
+            self.heard.retain(|other| *other != boot);
+            self.heard.push(boot);
+        }
+    }
+
+    fn trim(&mut self, max_boots: usize) {
+        if self.boots.len() <= max_boots {
+            return;
+        }
+        let excess = self.boots.len() - max_boots;
+        // First those that were loaded or fetched, and never changed.
+        let unheard = self.boots.keys().filter(|boot| !self.heard.contains(boot));
+        let mut gone: Vec<Boot> = unheard.take(excess).copied().collect();
+        gone.extend(self.heard.drain(..excess - gone.len()));
+        for boot in gone {
+            self.boots.remove(&boot);
+        }
+        self.more_boots = true;
     }
 }

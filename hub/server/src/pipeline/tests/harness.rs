@@ -57,6 +57,8 @@ pub(super) struct Harness {
     state: State,
     changes: Changes,
     next: usize,
+    /// How many ledgers were asked of the store.
+    pub(super) fetched: usize,
 }
 
 pub(super) fn tenant() -> TenantId {
@@ -92,6 +94,7 @@ impl Harness {
             disk: Disk::default(),
             changes: Changes::default(),
             next: 0,
+            fetched: 0,
         };
         for entry in log {
             harness.append(entry);
@@ -194,6 +197,7 @@ impl Harness {
                 let origin = Origin::new(&publication, record.received_us, position);
                 let message = Message::decode(&publication, record.received_us);
                 let questions = Questions::of(&origin, &message, &self.state, &self.changes);
+                self.fetched += questions.boots.len();
                 let known = self.answer(message.device(), &questions);
                 apply::publication(&origin, &message, known, &mut self.state, &mut self.changes);
             }

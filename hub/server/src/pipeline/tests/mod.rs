@@ -2,5 +2,6 @@
 
 mod harness;
 mod interleaving;
+mod lost_memory;
 mod rejected;
 mod replay;
