@@ -72,7 +72,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         (None, true) => temporary.insert(temporary_folder()?).clone(),
         (None, false) => user_data().join("stencil-demo"),
     };
-    let layout = Layout::open(&std::path::absolute(&root)?).await?;
+    let layout = Layout::open(&std::path::absolute(&root)?, !args.once).await?;
     narrator.tell(format!(
         "{} {}",
         if layout.fresh {
@@ -165,12 +165,13 @@ async fn once(args: &Args, layout: &Layout, narrator: &Narrator) -> anyhow::Resu
         }
     }
     let mut report = Report::default();
+    let ended_us = now_us();
     narrator.tell("devices stop measuring and hand in what they have");
     let drained = cast.drain(SETTLE_LIMIT).await;
     report.outcome("devices hand in everything", drained);
     checks::settle(&client, SETTLE_LIMIT).await;
     watched.look(&client, narrator).await;
-    checks::all(&mut report, layout, &client, &cast, args.chaos).await;
+    checks::all(&mut report, layout, &client, &cast, args.chaos, ended_us).await;
     while let Ok(end) = ends.try_recv() {
         narrator.tell(end);
     }
@@ -181,6 +182,15 @@ async fn once(args: &Args, layout: &Layout, narrator: &Narrator) -> anyhow::Resu
     report.outcome("a clean end", stopped);
     report.close();
     Ok(report)
+}
+
+/// The wall clock, in microseconds since the Unix epoch.
+fn now_us() -> i64 {
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .ok()
+        .and_then(|since| i64::try_from(since.as_micros()).ok())
+        .unwrap_or_default()
 }
 
 /// A new folder below the system's temporary one.

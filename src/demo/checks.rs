@@ -18,6 +18,9 @@ use crate::reconcile::{account::Account, gather};
 
 /// Fifty simulated devices and the recording.
 const DEVICES: usize = 51;
+/// An open door warms a freezer beyond the rule's limit, and for the rule's hold time, within
+/// this time; twice over, since a sensor may fail meanwhile.
+const WARMING_US: i64 = 20_000_000;
 /// Between two looks at something that is still settling.
 const LOOK: Duration = Duration::from_millis(300);
 
@@ -49,6 +52,7 @@ pub(crate) async fn all(
     client: &Client,
     cast: &Cast,
     chaos: bool,
+    ended_us: i64,
 ) {
     report.outcome("every link is post-quantum", links(client).await);
     report.outcome(
@@ -59,7 +63,7 @@ pub(crate) async fn all(
         Ok(runs) => {
             report.outcome(
                 "an open door starts a workflow, which ends",
-                runs.doors(layout),
+                runs.doors(layout, ended_us),
             );
             report.outcome("the recording's two faults are found", runs.faults());
             report.outcome("each page is published", runs.pages(client).await);
@@ -221,19 +225,38 @@ impl Runs {
         Ok(runs)
     }
 
-    fn doors(&self, layout: &Layout) -> anyhow::Result<String> {
-        let opened = journal::read(layout.path("journal"))?
-            .doors
-            .iter()
-            .filter(|door| door.open)
-            .count();
+    /// Every freezer whose door was left open early enough has a run. A door that is opened again
+    /// while its freezer is still warm fires nothing: the rule has not seen it cold since.
+    fn doors(&self, layout: &Layout, ended_us: i64) -> anyhow::Result<String> {
+        let doors = journal::read(layout.path("journal"))?.doors;
+        let opened = doors.iter().filter(|door| door.open).count();
         ensure!(
             !self.doors.is_empty(),
             "no run, although {opened} doors were left open"
         );
         all_done(&self.doors)?;
+        let warm: BTreeSet<&str> = self
+            .doors
+            .iter()
+            .filter_map(|run| run["event"]["device"].as_str())
+            .collect();
+        for door in doors
+            .iter()
+            .filter(|door| door.open && door.at_us + WARMING_US < ended_us)
+        {
+            ensure!(
+                warm.contains(door.device.as_str()),
+                "the door of {} was left open, and nothing came of it",
+                door.device
+            );
+        }
         Ok(format!(
-            "{opened} doors were left open; {} runs, all done",
+            "doors were left open {opened} times at {} freezers; {} runs, all done",
+            doors
+                .iter()
+                .map(|door| &door.device)
+                .collect::<BTreeSet<_>>()
+                .len(),
             self.doors.len()
         ))
     }

@@ -1,5 +1,6 @@
 //! Where the demo keeps things, and on which addresses its parts meet.
 
+use std::hash::BuildHasher as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 
@@ -45,16 +46,18 @@ pub(crate) struct Ports {
 }
 
 impl Layout {
-    /// Opens the demo's folder, and makes it when it isn't there.
+    /// Opens the demo's folder, and makes it when it isn't there. A new one gets the `usual`
+    /// addresses where they are free, or else ones that nobody else looks for.
     ///
     /// # Errors
     /// When the folder can't be made, or is something else's.
-    pub(crate) async fn open(root: &Path) -> anyhow::Result<Self> {
+    pub(crate) async fn open(root: &Path, usual: bool) -> anyhow::Result<Self> {
         let ports_file = root.join("ports.json");
         let token_file = root.join("admin.token");
         if ports_file.is_file() && token_file.is_file() {
-            let ports = serde_json::from_slice(&std::fs::read(&ports_file)?)
+            let ports: Ports = serde_json::from_slice(&std::fs::read(&ports_file)?)
                 .with_context(|| format!("{} is damaged", ports_file.display()))?;
+            ports.are_free()?;
             let token = String::from_utf8(stencil_crypto::keyfile::read(&token_file)?.to_vec())
                 .context("the token file is damaged")?;
             return Ok(Self {
@@ -81,7 +84,7 @@ impl Layout {
         }
         std::fs::write(root.join("demo.begun"), b"")?;
         let token = prepare(root).await?;
-        let ports = Ports::choose()?;
+        let ports = Ports::choose(usual)?;
         stencil_crypto::keyfile::write(&token_file, token.as_bytes())?;
         std::fs::write(&ports_file, serde_json::to_vec_pretty(&ports)?)?;
         Ok(Self {
@@ -117,11 +120,14 @@ async fn prepare(root: &Path) -> anyhow::Result<String> {
 
 impl Ports {
     /// Free ports, all held at once while they are chosen so that they differ.
-    fn choose() -> anyhow::Result<Self> {
+    fn choose(usual: bool) -> anyhow::Result<Self> {
         let mut held = Vec::new();
         let mut free = |wish: u16| -> anyhow::Result<SocketAddr> {
-            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, wish))
-                .or_else(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
+            let wish = Some(wish).filter(|wish| usual && *wish > 0);
+            let listener = wish
+                .into_iter()
+                .chain(candidates())
+                .find_map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok())
                 .context("no free port on 127.0.0.1")?;
             let address = listener.local_addr()?;
             held.push(listener);
@@ -135,5 +141,71 @@ impl Ports {
             gateways: GATEWAYS.iter().map(|_| free(0)).collect::<Result<_, _>>()?,
             receiver: free(0)?,
         })
+    }
+
+    /// Refuses when somebody else listens on one of them: his answers would be taken for ours.
+    fn are_free(&self) -> anyhow::Result<()> {
+        let Self {
+            http,
+            mqtt,
+            uplinks,
+            links,
+            gateways,
+            receiver,
+        } = self;
+        let lists = [uplinks, links, gateways].into_iter().flatten();
+        for address in [http, mqtt, receiver].into_iter().chain(lists) {
+            TcpListener::bind(address).with_context(|| {
+                format!(
+                    "this demo's address {address} is in use; if the demo runs already, end it, \
+                     or begin another with --data-dir"
+                )
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// Ports to try, in an order of chance. They lie below those that systems give to outgoing
+/// connections, so that no such connection holds the port of a part that is being restarted.
+fn candidates() -> impl Iterator<Item = u16> {
+    const FIRST: u16 = 20_000;
+    const COUNT: u16 = 10_000;
+    let chance = std::hash::RandomState::new().hash_one(FIRST) % u64::from(COUNT);
+    let start = u16::try_from(chance).unwrap_or(0);
+    (0..COUNT).map(move |step| FIRST + (start + step) % COUNT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_differ_and_are_usual_only_when_asked_for() {
+        let ports = Ports::choose(false).unwrap();
+        let mut all = vec![ports.http, ports.mqtt, ports.receiver];
+        all.extend(
+            ports
+                .uplinks
+                .iter()
+                .chain(&ports.links)
+                .chain(&ports.gateways),
+        );
+        assert!(
+            all.iter()
+                .all(|address| (20_000..30_000).contains(&address.port()))
+        );
+        all.sort();
+        all.dedup();
+        assert_eq!(all.len(), 9);
+    }
+
+    #[test]
+    fn an_address_in_use_is_named() {
+        let ports = Ports::choose(false).unwrap();
+        ports.are_free().unwrap();
+        let _taken = TcpListener::bind(ports.links[1]).unwrap();
+        let error = ports.are_free().unwrap_err().to_string();
+        assert!(error.contains(&ports.links[1].to_string()), "{error}");
     }
 }

@@ -44,6 +44,8 @@ enum Order {
 const STOP_LIMIT: Duration = Duration::from_secs(20);
 /// The one variable that parts share with the demo: what to log.
 const LOG_VARIABLE: &str = "STENCIL_LOG";
+/// Bytes of a part's log in which its last words are looked for.
+const MAX_LAST_WORDS: usize = 4096;
 /// Between an unexpected end and the next start.
 const RESTART_DELAY: Duration = Duration::from_millis(300);
 
@@ -115,8 +117,10 @@ async fn watch(
         let next_plan = tokio::select! {
             status = child.wait() => {
                 let how = status.map_or_else(|error| error.to_string(), describe);
+                let why = last_words(&recipe).map(|why| format!(": {why}")).unwrap_or_default();
                 // Nobody listens any more when the demo ends.
-                let _ = ended.try_send(format!("{} ended ({how}); starting it again", recipe.name));
+                let _ = ended
+                    .try_send(format!("{} ended ({how}){why}; starting it again", recipe.name));
                 plans.pop_front()
             }
             order = inbox.recv() => match order {
@@ -153,7 +157,7 @@ async fn watch(
 
 fn spawn(recipe: &Recipe, crash: Option<&str>) -> anyhow::Result<Child> {
     let program = std::env::current_exe().context("can't tell where this program is")?;
-    let log = open_log(&recipe.log_dir, &recipe.name)?;
+    let log = open_log(&log_path(recipe))?;
     let mut command = Command::new(program);
     command
         .args(&recipe.arguments)
@@ -181,13 +185,25 @@ fn spawn(recipe: &Recipe, crash: Option<&str>) -> anyhow::Result<Child> {
         .with_context(|| format!("can't start {}", recipe.name))
 }
 
-fn open_log(dir: &Path, name: &str) -> anyhow::Result<File> {
-    let path = dir.join(format!("{name}.log"));
+fn log_path(recipe: &Recipe) -> PathBuf {
+    recipe.log_dir.join(format!("{}.log", recipe.name))
+}
+
+fn open_log(path: &Path) -> anyhow::Result<File> {
     File::options()
         .create(true)
         .append(true)
-        .open(&path)
+        .open(path)
         .with_context(|| format!("can't write {}", path.display()))
+}
+
+/// What a part said at its end, if it ended with an error.
+fn last_words(recipe: &Recipe) -> Option<String> {
+    let log = std::fs::read(log_path(recipe)).ok()?;
+    let tail = &log[log.len().saturating_sub(MAX_LAST_WORDS)..];
+    let tail = String::from_utf8_lossy(tail);
+    let words = tail.lines().last()?.strip_prefix("stencil: ")?;
+    Some(words.to_owned())
 }
 
 async fn end(name: &str, child: &mut Child, limit: Duration) -> anyhow::Result<()> {
