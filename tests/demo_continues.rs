@@ -139,6 +139,18 @@ fn it_ends_cleanly_and_continues_with_its_data() {
     });
     let before = points(&demo, "freezer-01");
     let recorded = points(&demo, "machine-01").len();
+    // The same command in a second terminal.
+    let second = stencil()
+        .args(["demo", "--data-dir"])
+        .arg(&data)
+        .output()
+        .unwrap();
+    let said = support::text(&second);
+    assert_eq!(second.status.code(), Some(2), "{said}");
+    assert!(
+        said.contains("in use") && said.contains("--data-dir"),
+        "{said}"
+    );
     demo.end();
 
     // Nothing of it is left running.

@@ -39,9 +39,11 @@ fn play(flags: &[&str]) -> Value {
             .flatten()
         {
             let log = std::fs::read_to_string(entry.path()).unwrap_or_default();
-            let wrong = log
-                .lines()
-                .filter(|line| line.contains("ERROR") || line.contains("panic"));
+            let wrong = log.lines().filter(|line| {
+                ["ERROR", "panicked", "stencil: "]
+                    .iter()
+                    .any(|word| line.contains(word))
+            });
             said.push_str(&format!("\n{}:\n", entry.path().display()));
             wrong
                 .take(40)

@@ -1,6 +1,7 @@
 //! The demo's processes: started, watched, killed, restarted.
 
 use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
@@ -45,7 +46,7 @@ const STOP_LIMIT: Duration = Duration::from_secs(20);
 /// The one variable that parts share with the demo: what to log.
 const LOG_VARIABLE: &str = "STENCIL_LOG";
 /// Bytes of a part's log in which its last words are looked for.
-const MAX_LAST_WORDS: usize = 4096;
+const MAX_LAST_WORDS: u64 = 4096;
 /// Between an unexpected end and the next start.
 const RESTART_DELAY: Duration = Duration::from_millis(300);
 
@@ -199,9 +200,13 @@ fn open_log(path: &Path) -> anyhow::Result<File> {
 
 /// What a part said at its end, if it ended with an error.
 fn last_words(recipe: &Recipe) -> Option<String> {
-    let log = std::fs::read(log_path(recipe)).ok()?;
-    let tail = &log[log.len().saturating_sub(MAX_LAST_WORDS)..];
-    let tail = String::from_utf8_lossy(tail);
+    let mut log = File::open(log_path(recipe)).ok()?;
+    let length = log.metadata().ok()?.len();
+    log.seek(SeekFrom::Start(length.saturating_sub(MAX_LAST_WORDS)))
+        .ok()?;
+    let mut tail = Vec::new();
+    log.take(MAX_LAST_WORDS).read_to_end(&mut tail).ok()?;
+    let tail = String::from_utf8_lossy(&tail);
     let words = tail.lines().last()?.strip_prefix("stencil: ")?;
     Some(words.to_owned())
 }

@@ -1,5 +1,7 @@
 //! A hub process.
 
+use std::hash::BuildHasher as _;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 
@@ -68,7 +70,7 @@ impl Hub {
             disk,
         };
         let token = start.init("acme");
-        let process = start.serve("127.0.0.1:0", None);
+        let process = start.serve(&format!("127.0.0.1:{}", lasting_port()), None);
         Self {
             token,
             process,
@@ -326,6 +328,17 @@ impl Start {
             None => command,
         }
     }
+}
+
+/// A free port that is still free when a hub that listened on it is started again: it is not one
+/// of those that the system gives to outgoing connections.
+fn lasting_port() -> u16 {
+    let chance = std::hash::RandomState::new().hash_one(std::process::id());
+    let first = 10_000 + u16::try_from(chance % 10_000).unwrap();
+    let mut ports = first..first + 200;
+    ports
+        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .expect("a free port")
 }
 
 /// The newest segment of the log in this folder.
