@@ -2,7 +2,10 @@
 //!
 //! A chore installs the tools that it needs, each by exact version, and fails when it can't:
 //! nothing is skipped because something is missing.
-#![allow(clippy::print_stdout, reason = "a chore talks to the person at the terminal")]
+#![allow(
+    clippy::print_stdout,
+    reason = "a chore talks to the person at the terminal"
+)]
 
 use clap::Parser;
 

@@ -28,8 +28,10 @@ pub(crate) fn cargo() -> Command {
 pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
     let shown = format!("{command:?}");
     println!("$ {shown}");
-    let status =
-        command.stdin(Stdio::null()).status().with_context(|| format!("can't start {shown}"))?;
+    let status = command
+        .stdin(Stdio::null())
+        .status()
+        .with_context(|| format!("can't start {shown}"))?;
     if !status.success() {
         bail!("{shown} failed: {status}");
     }
@@ -38,6 +40,13 @@ pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
 
 /// What a command prints, or nothing when it can't be run or fails.
 pub(crate) fn output(command: &mut Command) -> Option<String> {
-    let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
-    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    let output = command
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .output()
+        .ok()?;
+    output
+        .status
+        .success()
+        .then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }

@@ -4,9 +4,6 @@ use clap::Args;
 
 use crate::{shell, tools};
 
-/// Fuzz targets, one a decoder of what a stranger can send.
-const FUZZ_TARGETS: &[&str] = &["batch", "command", "frame", "link", "thingsboard", "topic"];
-
 /// What to test.
 #[derive(Args)]
 pub(crate) struct Options {
@@ -37,7 +34,9 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         tools::THUMB,
     ]))?;
     let mut tests = shell::cargo();
-    tests.args(["test", "--locked"]).env("STENCIL_TEST_PYTHON", python);
+    tests
+        .args(["test", "--locked"])
+        .env("STENCIL_TEST_PYTHON", python);
     if options.cargo.is_empty() {
         tests.arg("--workspace");
     } else {
@@ -48,20 +47,29 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
 
 /// Runs each fuzz target; a crash fails the chore and leaves its input below `fuzz/artifacts`.
 pub(crate) fn fuzz(options: &FuzzOptions) -> anyhow::Result<()> {
-    for target in FUZZ_TARGETS {
-        let mut cargo = std::process::Command::new("cargo");
-        cargo.current_dir(shell::root().join("fuzz")).args([
-            "+nightly",
-            "fuzz",
-            "run",
-            target,
-            "--",
-            &format!("-max_total_time={}", options.seconds),
-        ]);
-        // The chore itself was started by the pinned toolchain's cargo, whose choice rustup
-        // would otherwise hand on.
-        cargo.env_remove("RUSTUP_TOOLCHAIN").env_remove("CARGO");
-        shell::run(&mut cargo)?;
+    tools::cargo_fuzz()?;
+    let folder = shell::root().join("fuzz");
+    let mut targets: Vec<_> = std::fs::read_dir(folder.join("fuzz_targets"))?
+        .filter_map(|entry| {
+            Some(
+                entry
+                    .ok()?
+                    .path()
+                    .file_stem()?
+                    .to_string_lossy()
+                    .into_owned(),
+            )
+        })
+        .collect();
+    targets.sort();
+    anyhow::ensure!(!targets.is_empty(), "{} has no targets", folder.display());
+    for target in targets {
+        let seconds = format!("-max_total_time={}", options.seconds);
+        shell::run(
+            tools::nightly_cargo()
+                .current_dir(&folder)
+                .args(["fuzz", "run", &target, "--", &seconds]),
+        )?;
     }
     Ok(())
 }

