@@ -147,7 +147,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             hub,
             gateway,
         }) => {
-            add_gateway(&data_dir, &tenant, &out, &hub, &gateway)?;
+            add_gateway(&data_dir, &tenant, &out, &hub, &gateway).await?;
         }
         None => {
             let options: Options = config::load(ENVIRONMENT, args.config.as_deref(), &args.flags)?;
@@ -221,7 +221,7 @@ async fn init(
     Ok(())
 }
 
-fn add_gateway(
+async fn add_gateway(
     data_dir: &Path,
     tenant: &str,
     out: &Path,
@@ -230,6 +230,7 @@ fn add_gateway(
 ) -> anyhow::Result<()> {
     let tenant = TenantId::parse(tenant).context("the tenant's id")?;
     let gateway = GatewayId::parse(gateway).context("the gateway's id")?;
+    stencil_server::has_tenant(data_dir, &tenant).await?;
     stencil_server::add_gateway(data_dir, &tenant, &gateway, out)?;
     let file = crate::gateway::write_config(out, hub)?;
     println!("wrote {}", out.display());

@@ -1,6 +1,9 @@
 //! Records of a device's link that are repeated, altered or another's, at a real gateway: they
 //! cost only themselves.
 
+use std::io::Write as _;
+use std::net::TcpStream;
+
 use serde_json::json;
 use stencil_protocol::frame::Kind;
 
@@ -79,4 +82,39 @@ fn a_device_with_a_wrong_key_is_refused_and_the_right_one_stays() {
     gateway.wait_for_log(&["handshake refused", "freezer-1"]);
     device.deliver(1, 2, 1);
     hub.wait_for_ledger("freezer-1", 1, |ledger| ledger["stored"] == json!([[1, 2]]));
+}
+
+#[test]
+fn noise_on_the_links_port_disturbs_nobody() {
+    let hub = Hub::start(&[]);
+    let mut gateway = Gateway::add(&hub, "gw-1");
+    gateway.start();
+    let psk = gateway.add_device("freezer-1");
+    let mut device = gateway.link("freezer-1", &psk);
+    let noise: Vec<u8> = (0..40_000_u32)
+        .map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()[3])
+        .collect();
+    let mut strangers = Vec::new();
+    for (round, bytes) in [
+        b"GET / HTTP/1.1\r\n\r\n\0".as_slice(),
+        &[0; 5_000],
+        &[0xff; 5_000],
+        &noise,
+        &[noise.as_slice(), &[0]].concat(),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut stranger = TcpStream::connect(gateway.address()).unwrap();
+        // It may be shown the door before it has said all.
+        let _ = stranger.write_all(bytes);
+        strangers.push(stranger);
+        device.deliver(1, 1 + 2 * round as u64, 2);
+    }
+    gateway.wait_for_metric("frames_bad_total", |count| count >= 4);
+    assert_eq!(gateway.metric("links"), 1, "one device is linked");
+    hub.wait_for_ledger("freezer-1", 1, |ledger| {
+        ledger["stored"] == json!([[1, 10]])
+    });
+    gateway.is_sound();
 }

@@ -246,6 +246,29 @@ fn a_tenant_that_is_there_keeps_its_token() {
 }
 
 #[test]
+fn a_gateway_of_a_tenant_that_is_not_there_is_not_made() {
+    let hub = Hub::start(&[]);
+    let out = hub.dir.path().join("out");
+    let said = refused(
+        stencil()
+            .args([
+                "hub",
+                "add-gateway",
+                "--tenant",
+                "amce",
+                "gw-1",
+                "--data-dir",
+            ])
+            .arg(hub.data())
+            .arg("--out")
+            .arg(&out),
+    );
+    let words = ["no tenant amce", "stencil hub init"];
+    assert!(words.iter().all(|word| said.contains(word)), "{said}");
+    assert!(!out.exists());
+}
+
+#[test]
 fn a_second_process_on_the_same_data_is_told_of_the_first() {
     let hub = Hub::start(&[]);
     let ports = ["--http", "127.0.0.1:0", "--mqtt", "127.0.0.1:0"];

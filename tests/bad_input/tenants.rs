@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use stencil_protocol::command::{Command, State, Status};
 
 use crate::support::http::{get, request};
+use crate::support::mqtt::{Mqtt, connect};
 use crate::support::{Hub, LIMIT, batch, wait_for};
 
 /// Fires for any freezer above 0, writes content, and stops at a command that nobody carries out.
@@ -273,7 +274,7 @@ fn what_is_not_ones_own_is_refused() {
     let hub = Hub::start(&["--mqtt-plain", "127.0.0.1:0"]);
     let mut gateway = hub.as_gateway("acme", "gw-1");
     let mut meter = hub.foreign("meter");
-    let refused = |client: &mut crate::support::mqtt::Mqtt, topic: &str| {
+    let refused = |client: &mut Mqtt, topic: &str| {
         let id = client.publish(topic, b"{}").unwrap();
         let ack = client.acknowledged(LIMIT).expect("a PUBACK");
         // Not authorised, or for nobody.
@@ -312,4 +313,26 @@ fn what_is_not_ones_own_is_refused() {
     let devices: Vec<Value> = hub.items("/api/v1/devices");
     assert_eq!(devices.len(), 1, "{devices:?}");
     assert_eq!(hub.items("/api/v1/quarantine"), Vec::<Value>::new());
+}
+
+#[test]
+fn a_certificate_of_another_fleet_opens_nothing() {
+    let hub = Hub::start(&[]);
+    let elsewhere = Hub::start(&[]);
+    // A gateway of the same names, made by another hub's authority.
+    let foreign = elsewhere.add_gateway("acme", "gw-1");
+    let mut ours = hub.as_gateway("acme", "gw-1");
+    let root = hub.data().join("authority/root.pem");
+    let identity = Some((foreign.as_path(), "gw-1"));
+    let mut stranger = Mqtt::tls(hub.port("mqtt_strict"), &root, identity);
+    // With TLS 1.3 a client learns after its own last message that its certificate is refused.
+    let _ = stranger.send(&connect("gw-1", None));
+    assert_eq!(stranger.packet(LIMIT), None, "no CONNACK");
+    stranger.closed("a certificate of another fleet");
+    hub.wait_for_log(&["refused", "certificate"]);
+    // Nor does a gateway trust another hub.
+    let trust = Mqtt::try_tls(elsewhere.port("mqtt_strict"), &root, None);
+    assert!(trust.is_err(), "a hub of another authority was trusted");
+    // Who has the name already was not cut off.
+    ours.deliver("stencil/v1/d/freezer-1/batch", &batch::numbered(1, 1, 1));
 }

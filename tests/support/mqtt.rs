@@ -50,6 +50,15 @@ impl Mqtt {
 
     /// A connection over strict TLS, with a gateway's certificate from its `folder`, if any.
     pub(crate) fn tls(port: u16, root: &Path, gateway: Option<(&Path, &str)>) -> Self {
+        Self::try_tls(port, root, gateway).expect("the handshake is completed")
+    }
+
+    /// As [`Mqtt::tls`]; why not, when the handshake fails on this side.
+    pub(crate) fn try_tls(
+        port: u16,
+        root: &Path,
+        gateway: Option<(&Path, &str)>,
+    ) -> std::io::Result<Self> {
         let identity = gateway.map(|(folder, name)| {
             let file = |kind: &str| folder.join(format!("{name}.{kind}"));
             Identity::load(file("pem"), file("key")).unwrap()
@@ -66,13 +75,11 @@ impl Mqtt {
         // A look that ends for want of bytes would end the handshake as well.
         socket.set_read_timeout(Some(LIMIT)).unwrap();
         while session.is_handshaking() {
-            session
-                .complete_io(&mut socket)
-                .expect("the handshake is completed");
+            session.complete_io(&mut socket)?;
         }
         socket.set_read_timeout(Some(LOOK)).unwrap();
         let stream = StreamOwned::new(session, socket.try_clone().unwrap());
-        Self::over(Box::new(stream), socket)
+        Ok(Self::over(Box::new(stream), socket))
     }
 
     fn over(stream: Box<dyn Stream>, socket: TcpStream) -> Self {

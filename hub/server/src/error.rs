@@ -30,6 +30,17 @@ pub enum Error {
     /// The tenant was made before; its first token was shown then.
     #[error("tenant {0} exists already; make another token with `stencil token`")]
     TenantExists(TenantId),
+    /// There is no such tenant.
+    #[error(
+        "the hub in {} has no tenant {tenant}; `stencil hub init` with --tenant {tenant} makes it",
+        dir.display()
+    )]
+    NoTenant {
+        /// The hub's directory.
+        dir: PathBuf,
+        /// The tenant asked for.
+        tenant: TenantId,
+    },
     /// A device's key is there already.
     #[error("{} exists; delete it first if the device is to get another key", .0.display())]
     PskExists(PathBuf),

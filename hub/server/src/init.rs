@@ -86,6 +86,35 @@ pub(crate) fn missing(layout: &Layout) -> Option<PathBuf> {
         .find(|path| !path.exists())
 }
 
+/// Makes sure that the hub in `data_dir` has this tenant. A certificate can be issued without it,
+/// but the hub lets nobody in whose tenant it does not have.
+///
+/// # Errors
+/// [`Error::NotInitialised`]; [`Error::NoTenant`]; what the store says.
+pub async fn has_tenant(data_dir: &Path, tenant: &TenantId) -> Result<(), Error> {
+    let layout = Layout::new(data_dir);
+    if let Some(missing) = missing(&layout) {
+        return Err(Error::not_initialised(&layout, &missing));
+    }
+    let store = stencil_store::sqlite::open(layout.store()).await?;
+    let mut after = None;
+    loop {
+        let page = store
+            .tenants(after.as_deref(), stencil_store::MAX_PAGE)
+            .await?;
+        if page.items.contains(tenant) {
+            return Ok(());
+        }
+        after = page.next;
+        if after.is_none() {
+            return Err(Error::NoTenant {
+                dir: data_dir.to_owned(),
+                tenant: tenant.clone(),
+            });
+        }
+    }
+}
+
 /// Issues a certificate to a gateway of `tenant`; its files go to `out_dir` as `{gateway}.pem`,
 /// `{gateway}.key` and `root.pem`.
 ///

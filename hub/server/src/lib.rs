@@ -79,7 +79,9 @@ pub use clock::Clock;
 pub use error::Error;
 pub use health::{Check, Readiness};
 pub use hub::{Hub, WorkflowPut};
-pub use init::{Credentials, Init, add_device, add_device_psk, add_gateway, init, is_initialised};
+pub use init::{
+    Credentials, Init, add_device, add_device_psk, add_gateway, has_tenant, init, is_initialised,
+};
 pub use layout::Layout;
 pub use live::{Live, LiveEvent, LiveEvents, Next};
 pub use metrics::Metrics;

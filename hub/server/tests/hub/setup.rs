@@ -20,6 +20,28 @@ async fn a_tenant_is_made_once_and_a_second_one_beside_it() {
 }
 
 #[tokio::test]
+async fn a_tenant_that_is_not_there_is_told_with_what_makes_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let none = stencil_server::has_tenant(dir.path(), &tenant("acme")).await;
+    assert!(
+        matches!(none, Err(Error::NotInitialised { .. })),
+        "{none:?}"
+    );
+    prepare(dir.path()).await;
+    stencil_server::has_tenant(dir.path(), &tenant("acme"))
+        .await
+        .unwrap();
+    let error = stencil_server::has_tenant(dir.path(), &tenant("amce"))
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("amce") && error.contains("hub init"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
 async fn a_directory_that_is_no_hub_is_named_with_what_is_missing() {
     let dir = tempfile::tempdir().unwrap();
     let error = Service::start(options(dir.path()))
