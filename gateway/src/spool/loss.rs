@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use stencil_protocol::{
-    batch::{Batch, DropReason, Dropped},
+    batch::{Batch, DropReason, Dropped, Header, Writer},
     command::Status,
     id::{Boot, CommandId, DeviceId, Seq},
     ranges::RangeSet,
@@ -17,10 +17,15 @@ use super::entry::{Entry, Kind};
 /// The most statuses of commands that are kept from what is dropped; the hub expires the rest.
 const MAX_KEPT_STATUSES: usize = 4_096;
 
+/// More than a batch has that holds neither samples nor drops.
+const MAX_REPORTING_BATCH_BYTES: usize = 128;
+
 /// Gathers what is lost.
 #[derive(Default)]
 pub(crate) struct Losses {
     numbers: BTreeMap<(DeviceId, Boot, DropReason), RangeSet>,
+    /// What devices have told about the boot before.
+    headers: BTreeMap<(DeviceId, Boot), (Header, Option<u16>)>,
     /// How a command ended is small and matters: it is spooled again.
     statuses: BTreeMap<(DeviceId, CommandId), Vec<u8>>,
     /// Numbers of samples that were in dropped batches.
@@ -36,7 +41,7 @@ impl Losses {
         let device = &entry.device;
         match entry.kind {
             Kind::Batch => match Batch::decode(entry.payload) {
-                Ok(batch) => self.add_batch(device, &batch, reason),
+                Ok(batch) => self.add_batch(entry, &batch, reason),
                 Err(_) => self.unreported += 1,
             },
             Kind::Loss => match LossReport::decode(entry.payload) {
@@ -62,7 +67,15 @@ impl Losses {
     /// round.
     pub(crate) fn add_refused(&mut self, entry: &Entry<'_>, reason: DropReason) {
         match entry.kind {
-            Kind::Batch => self.add(entry, reason),
+            Kind::Batch => {
+                self.add(entry, reason);
+                if let Ok(batch) = Batch::decode(entry.payload)
+                    && batch.is_empty()
+                {
+                    let key = (entry.device.clone(), batch.header().boot);
+                    self.headers.remove(&key);
+                }
+            }
             Kind::Status | Kind::Loss | Kind::Link => self.unreported += 1,
         }
     }
@@ -82,6 +95,9 @@ impl Losses {
             }
         }
         let mut entries: Vec<Vec<u8>> = self.statuses.into_values().collect();
+        for ((device, _), (header, suite)) in self.headers {
+            entries.extend(without_samples(device, &header, suite));
+        }
         for ((device, boot), runs) in runs {
             for runs in runs.chunks(MAX_DROPPED) {
                 let report = LossReport {
@@ -105,17 +121,14 @@ impl Losses {
         entries
     }
 
-    fn add_batch(&mut self, device: &DeviceId, batch: &Batch<'_>, reason: DropReason) {
-        let header = batch.header();
+    fn add_batch(&mut self, entry: &Entry<'_>, batch: &Batch<'_>, reason: DropReason) {
+        let (device, header) = (&entry.device, batch.header());
         for dropped in &header.dropped {
             self.add_run(device, header.boot, *dropped);
         }
-        if let Some(previous) = header.previous
-            && previous.last > previous.acked
-        {
-            let lost = previous.acked.0 + 1..=previous.last.0;
-            let key = (device.clone(), previous.boot, DropReason::Reboot);
-            self.numbers.entry(key).or_default().insert(lost);
+        if header.previous.is_some() {
+            let key = (device.clone(), header.boot);
+            self.headers.insert(key, (header.clone(), entry.suite));
         }
         let samples = batch.len() as u64;
         if samples > 0 {
@@ -132,6 +145,22 @@ impl Losses {
             .or_default()
             .insert(dropped.first.0..=dropped.last().0);
     }
+}
+
+/// What a device has told about the boot before, in its own words, as a batch that only reports:
+/// it is the hub that knows which of those numbers have come by another way.
+fn without_samples(device: DeviceId, header: &Header, suite: Option<u16>) -> Option<Vec<u8>> {
+    let mut header = header.clone();
+    header.dropped.clear();
+    let mut payload = [0; MAX_REPORTING_BATCH_BYTES];
+    let length = Writer::new(&mut payload, &header).ok()?.finish().ok()?;
+    let entry = Entry {
+        kind: Kind::Batch,
+        device,
+        suite,
+        payload: &payload[..length],
+    };
+    Some(entry.to_bytes())
 }
 
 /// A run's count has 32 bits.
@@ -154,7 +183,7 @@ fn push_span(runs: &mut Vec<Dropped>, first: u64, last: u64, reason: DropReason)
 #[cfg(test)]
 mod tests {
     use stencil_protocol::{
-        batch::{Header, PreviousBoot, Writer},
+        batch::PreviousBoot,
         command::State,
         sample::{Sample, Value},
     };
@@ -236,15 +265,38 @@ mod tests {
             DropReason::SpoolFull,
         );
         assert_eq!((losses.samples, losses.unreported), (8, 0));
-        let reports = reports(losses);
-        assert_eq!(reports.len(), 2);
-        assert_eq!(reports[0].boot, Boot(2));
-        assert_eq!(reports[0].dropped, [run(81, 10, DropReason::Reboot)]);
-        assert_eq!(reports[1].boot, Boot(3));
+        let entries = losses.into_entries();
+        let entries: Vec<_> = entries.iter().map(|e| Entry::parse(e).unwrap()).collect();
+        assert_eq!(entries.len(), 2);
+        assert_eq!((entries[0].kind, entries[0].suite), (Kind::Batch, Some(1)));
+        let told = Batch::decode(entries[0].payload).unwrap();
+        assert_eq!(told.len(), 0);
         assert_eq!(
-            reports[1].dropped,
-            [overflow, run(5, 8, DropReason::SpoolFull)]
+            (told.header().boot, told.header().previous),
+            (Boot(3), Some(previous))
         );
+        let report = LossReport::decode(entries[1].payload).unwrap();
+        assert_eq!(report.boot, Boot(3));
+        assert_eq!(report.dropped, [overflow, run(5, 8, DropReason::SpoolFull)]);
+    }
+
+    #[test]
+    fn a_device_cannot_make_a_report_that_fills_the_memory() {
+        let previous = PreviousBoot {
+            boot: Boot(2),
+            last: Seq::MAX,
+            acked: Seq(0),
+        };
+        let mut losses = Losses::default();
+        for _ in 0..2 {
+            let told = batch(1, 0, &[], Some(previous));
+            losses.add(&entry(Kind::Batch, &told), DropReason::SpoolFull);
+        }
+        let entries = losses.into_entries();
+        assert!(entries.iter().map(Vec::len).sum::<usize>() < 200);
+        let told = Entry::parse(&entries[0]).unwrap();
+        let told = Batch::decode(told.payload).unwrap();
+        assert_eq!(told.header().previous, Some(previous));
     }
 
     #[test]
