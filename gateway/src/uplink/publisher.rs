@@ -63,6 +63,13 @@ pub(super) async fn publish(
                 let mut unsettled = None;
                 // With those that have come at the same time, so that the spool moves on once.
                 while let Some((record, outcome)) = next {
+                    // What a refusal leaves behind may have to wait for the room that those
+                    // before it give back.
+                    if matches!(outcome, Outcome::Refused(_))
+                        && let Some(position) = through.take()
+                    {
+                        spool.acknowledge(position);
+                    }
                     if let Err(lost) = settle(uplink, &record, outcome).await {
                         unsettled = Some(lost);
                         break;
@@ -153,13 +160,19 @@ async fn settle(uplink: &Uplink, record: &Record, outcome: Outcome) -> Result<()
                 tracing::error!(device = %entry.device, reason, "the hub refuses a message");
                 losses.add_refused(&entry, DropReason::Quarantined);
             }
-            uplink.metrics.samples_lost.add(losses.samples);
+            let samples = losses.samples;
             // On disk before the record is let go. Not waited for room: what frees it comes
-            // after this.
+            // after this, so it is tried again later.
             for entry in losses.into_entries() {
-                let position = uplink.spool.log().append(&[&entry])?;
-                uplink.spool.log().wait(position).await?;
+                match uplink.spool.try_put(&entry) {
+                    Ok(position) => uplink.spool.log().wait(position).await?,
+                    Err(error) if error.is_retryable() => {
+                        return Err(Lost::Publish(format!("{reason}; to report it: {error}")));
+                    }
+                    Err(error) => return Err(error.into()),
+                }
             }
+            uplink.metrics.samples_lost.add(samples);
         }
     }
     Ok(())

@@ -50,7 +50,7 @@ async fn read_on(
     to: mpsc::Sender<Record>,
     metrics: Arc<Metrics>,
 ) -> Result<(), Error> {
-    let mut reader = log.reader(from.max(log.oldest()))?;
+    let mut reader = open(&log, from)?;
     loop {
         // Files are read where that may block.
         let Ok((back, read)) = tokio::task::spawn_blocking(move || read(reader)).await else {
@@ -78,6 +78,17 @@ async fn read_on(
     }
 }
 
+/// A reader from `from`, or from what is oldest when that was dropped.
+fn open(log: &Log, from: Position) -> Result<Reader, Error> {
+    let mut from = from;
+    loop {
+        match log.reader(from) {
+            Err(Error::Trimmed { oldest }) => from = oldest,
+            other => return other,
+        }
+    }
+}
+
 #[derive(Default)]
 struct Read {
     records: Vec<Record>,
@@ -91,14 +102,14 @@ fn read(mut reader: Reader) -> (Reader, Result<Read, Error>) {
             Ok(Some(record)) => read.records.push(record),
             Ok(None) => break,
             // Dropped for size or age in the meantime, and reported.
-            Err(Error::Trimmed { oldest }) => {
-                if let Err(error) = reader.seek(oldest) {
-                    return (reader, Err(error));
-                }
-            }
+            Err(Error::Trimmed { oldest }) => match reader.seek(oldest) {
+                // The next one is gone already, too.
+                Ok(()) | Err(Error::Trimmed { .. }) => {}
+                Err(error) => return (reader, Err(error)),
+            },
             Err(error) => match reader.skip_corrupt() {
                 Ok(Some(skipped)) => read.damaged_bytes += skipped.to.0 - skipped.from.0,
-                Ok(None) => {}
+                Ok(None) | Err(Error::Trimmed { .. }) => {}
                 Err(_) => return (reader, Err(error)),
             },
         }
