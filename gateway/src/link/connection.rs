@@ -40,7 +40,7 @@ pub(crate) struct Connection<S> {
     /// Held until the other side has shown a device's key; none on a serial line, which stays
     /// open whatever comes over it.
     stranger: Option<OwnedSemaphorePermit>,
-    is_line: bool,
+    pub(super) is_line: bool,
     pub(super) stop: watch::Receiver<bool>,
     pub(super) current: Option<Linked>,
     candidate: Option<Secured>,
@@ -263,7 +263,7 @@ impl<S: AsyncRead + AsyncWrite + Send> Connection<S> {
         self.current = Some(Linked { secured, place });
         let connected = report::Link::Connected { suite: suite.id() };
         let entry = self.link_event(device, connected);
-        self.links.spool.put_bytes(&entry).await?;
+        self.spool(&entry).await?;
         self.send_commands().await
     }
 
@@ -298,7 +298,7 @@ fn ticker(interval: Duration) -> tokio::time::Interval {
     ticker
 }
 
-async fn superseded(linked: Option<&Linked>) {
+pub(super) async fn superseded(linked: Option<&Linked>) {
     match linked {
         Some(linked) => linked.place.superseded().await,
         None => std::future::pending().await,

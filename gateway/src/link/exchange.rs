@@ -14,7 +14,7 @@ use stencil_protocol::{
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
-    connection::{Connection, End},
+    connection::{Connection, End, superseded},
     session::SealError,
 };
 use crate::{
@@ -55,7 +55,7 @@ impl<S: AsyncRead + AsyncWrite + Send> Connection<S> {
                         suite,
                         payload,
                     };
-                    self.put(entry, ack).await?;
+                    self.put(&entry, ack).await?;
                 }
                 Err(error) => {
                     metrics.batches_malformed.increment();
@@ -73,7 +73,7 @@ impl<S: AsyncRead + AsyncWrite + Send> Connection<S> {
                     payload: &payload[..length],
                 };
                 let (id, state) = (status.id, status.state);
-                self.put(entry, Due::Status { id, state }).await?;
+                self.put(&entry, Due::Status { id, state }).await?;
             }
             Ok(Up::Ping) => {}
             Err(error) => {
@@ -84,14 +84,22 @@ impl<S: AsyncRead + AsyncWrite + Send> Connection<S> {
         Ok(())
     }
 
-    /// Spools a message. While there is no room the link isn't read: the device is held back.
-    async fn put(&mut self, entry: Entry<'_>, due: Due) -> Result<(), End> {
-        let position = tokio::select! {
-            position = self.links.spool.put(&entry) => position?,
-            () = stopped(&mut self.stop) => return Err(End::Stopped),
-        };
+    /// Spools a message that is to be acknowledged.
+    async fn put(&mut self, entry: &Entry<'_>, due: Due) -> Result<(), End> {
+        let position = self.spool(&entry.to_bytes()).await?;
         self.due.push_back((position, due));
         Ok(())
+    }
+
+    /// Spools an entry. While there is no room the link isn't read: the device is held back, for
+    /// as long as this is its link.
+    pub(super) async fn spool(&mut self, entry: &[u8]) -> Result<Position, End> {
+        let superseded = superseded(self.current.as_ref().filter(|_| !self.is_line));
+        tokio::select! {
+            position = self.links.spool.put_bytes(entry) => Ok(position?),
+            () = superseded => Err(End::Superseded),
+            () = stopped(&mut self.stop) => Err(End::Stopped),
+        }
     }
 
     /// Tells the device what is on disk now.

@@ -5,7 +5,7 @@ mod cursor;
 mod entry;
 mod loss;
 
-use std::{io, path::Path, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, path::Path, sync::Arc, time::Duration};
 
 use stencil_log::{Health, Log, OnDrop, Options, Overflow, Position, Record, Why};
 use stencil_protocol::batch::DropReason;
@@ -80,13 +80,8 @@ impl Spool {
         })
     }
 
-    /// Takes a message; waits for room where the disk or the memory for it is full. Returns the
-    /// position to [wait for](Self::committed).
-    pub(crate) async fn put(&self, entry: &Entry<'_>) -> Result<Position, stencil_log::Error> {
-        self.put_bytes(&entry.to_bytes()).await
-    }
-
-    /// The same for an entry's bytes.
+    /// Takes an entry's bytes; waits for room where the disk or the memory for it is full. Returns
+    /// the position to [wait for](Self::committed).
     pub(crate) async fn put_bytes(&self, bytes: &[u8]) -> Result<Position, stencil_log::Error> {
         let mut committed = self.log.committed();
         loop {
@@ -150,11 +145,18 @@ impl Spool {
 
     /// Frees what was acknowledged, keeps the cursor, drops what is too old. Ends with an error,
     /// or when `stop` holds true.
-    pub(crate) async fn keep(&self, mut stop: watch::Receiver<bool>) -> Result<(), Error> {
+    pub(crate) async fn keep(&self, stop: watch::Receiver<bool>) -> Result<(), Error> {
+        // Side by side: on a full disk the log drops nothing before there is room, and it is
+        // freeing that makes room.
+        tokio::select! {
+            freed = self.free_acknowledged(stop) => freed,
+            failed = self.drop_old() => failed.map(|never| match never {}),
+        }
+    }
+
+    async fn free_acknowledged(&self, mut stop: watch::Receiver<bool>) -> Result<(), Error> {
         let mut acknowledged = self.acknowledged.subscribe();
         acknowledged.mark_changed();
-        let mut retain = tokio::time::interval(RETAIN_INTERVAL);
-        retain.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 // The sender is our own: this cannot fail.
@@ -163,14 +165,20 @@ impl Spool {
                     self.free(position).await?;
                     let _ = tokio::time::timeout(CURSOR_INTERVAL, stopped(&mut stop)).await;
                 }
-                _ = retain.tick() => {
-                    if let Some(now_us) = clock::set_now_us() {
-                        self.log.retain(now_us).await?;
-                    }
-                }
                 () = stopped(&mut stop) => {
                     return self.free(self.acknowledged()).await;
                 }
+            }
+        }
+    }
+
+    async fn drop_old(&self) -> Result<Infallible, Error> {
+        let mut retain = tokio::time::interval(RETAIN_INTERVAL);
+        retain.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            retain.tick().await;
+            if let Some(now_us) = clock::set_now_us() {
+                self.log.retain(now_us).await?;
             }
         }
     }
@@ -217,4 +225,66 @@ fn on_drop(metrics: Arc<Metrics>) -> OnDrop {
         }
         losses.into_entries()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use stencil_protocol::id::DeviceId;
+
+    use super::*;
+
+    /// The next file of the spool is a device without room: the disk is full.
+    #[tokio::test]
+    async fn a_full_disk_is_freed_by_what_the_hub_acknowledges() {
+        let dir = tempfile::tempdir().unwrap();
+        let options = options::Spool {
+            segment_bytes: 80_000,
+            max_bytes: 10 << 20,
+            ..options::Spool::default()
+        };
+        let spool = Spool::open(dir.path(), &options, &Arc::default()).unwrap();
+        let payload = vec![0; 30_000];
+        let entry = Entry {
+            kind: Kind::Batch,
+            device: DeviceId::parse("freezer-07").unwrap(),
+            suite: None,
+            payload: &payload,
+        }
+        .to_bytes();
+        // Two a file.
+        let first = spool.put_bytes(&entry).await.unwrap();
+        let third_file = dir.path().join(format!("spool/{:020}.log", first.0 * 4));
+        std::os::unix::fs::symlink("/dev/full", &third_file).unwrap();
+        for _ in 0..3 {
+            spool.put_bytes(&entry).await.unwrap();
+        }
+        let two_files = Position(first.0 * 4);
+        spool.log().wait(two_files).await.unwrap();
+        spool.put_bytes(&entry).await.unwrap();
+        while !matches!(spool.health(), Health::Stalled { .. }) {
+            tokio::task::yield_now().await;
+        }
+
+        let (stop, stopping) = watch::channel(false);
+        let keeping = tokio::spawn({
+            let spool = spool.clone();
+            async move { spool.keep(stopping).await }
+        });
+        // It has asked the log, which is busy, to drop what is old.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        spool.acknowledge(two_files);
+        let soon = Duration::from_secs(30);
+        tokio::time::timeout(soon, async {
+            while spool.log().oldest() < Position(first.0 * 2) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await
+        .expect("what is acknowledged is freed");
+        stop.send_replace(true);
+        let kept = tokio::time::timeout(soon, keeping).await;
+        kept.expect("a full disk holds up no stop")
+            .unwrap()
+            .unwrap();
+    }
 }
