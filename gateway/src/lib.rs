@@ -16,7 +16,9 @@
 //!   reason, and deleted only after the report is on disk.
 //! - A device without its key learns and changes nothing: replays neither cut off a link nor
 //!   reach the spool. Of two links with one identity the newer wins, once it has shown its key.
-//! - Devices' batches pass byte for byte.
+//! - Devices' batches pass byte for byte. One that cannot be read is never acknowledged, as nobody
+//!   can say which numbers it holds: its device keeps sending it. It is counted
+//!   (`batches_malformed`), and passed on once an hour for the hub to set aside with the reason.
 //!
 //! # Running one
 //! [`Service::start`] with [`Options`]; who it is, it reads from its certificate. New devices are

@@ -15,7 +15,7 @@ use crate::{
     commands::Commands,
     http::{self, Shown},
     identity::Identity,
-    link::{self, Links, Live, Places},
+    link::{self, Links, Live, Places, Unreadable},
     metrics::Metrics,
     psk::KeyRing,
     spool::{Spool, stopped},
@@ -83,6 +83,7 @@ impl Service {
             spool: spool.clone(),
             commands: Arc::clone(&commands),
             live: live.clone(),
+            unreadable: Unreadable::default(),
             metrics: Arc::clone(&metrics),
             options: options.link.clone(),
         });

@@ -59,7 +59,18 @@ impl<S: AsyncRead + AsyncWrite + Send> Connection<S> {
                 }
                 Err(error) => {
                     metrics.batches_malformed.increment();
-                    tracing::warn!(%device, %error, "a batch cannot be read; not acknowledged");
+                    let now = Instant::now();
+                    if self.links.unreadable.is_news(&device, payload, now) {
+                        tracing::error!(%device, %error, "a batch cannot be read: it is not \
+                            acknowledged, but passed on for the hub to set aside");
+                        let entry = Entry {
+                            kind: spool::Kind::Batch,
+                            device,
+                            suite,
+                            payload,
+                        };
+                        self.spool(&entry.to_bytes()).await?;
+                    }
                 }
             },
             Ok(Up::Status(status)) => {

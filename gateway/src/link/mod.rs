@@ -7,6 +7,7 @@ mod listener;
 mod live;
 mod serial;
 mod session;
+mod unreadable;
 mod wire;
 
 use std::{sync::Arc, time::Duration};
@@ -18,6 +19,7 @@ pub(crate) use self::{
     listener::{Places, listen},
     live::Live,
     serial::keep_open,
+    unreadable::Unreadable,
 };
 
 use crate::{commands::Commands, metrics::Metrics, options, psk::KeyRing, spool::Spool};
@@ -30,6 +32,7 @@ pub(crate) struct Links {
     pub(crate) spool: Spool,
     pub(crate) commands: Arc<Commands>,
     pub(crate) live: Live,
+    pub(crate) unreadable: Unreadable,
     pub(crate) metrics: Arc<Metrics>,
 }
 

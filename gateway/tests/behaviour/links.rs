@@ -158,8 +158,41 @@ async fn repeated_and_garbled_records_cost_only_themselves() {
 
     device.deliver(1, 4, 3).await;
     other.deliver(1, 1, 3).await;
+    hub.until(|kept| batches(kept, &id).len() >= 3).await;
+    gateway.stop().await;
+    let kept = hub.kept();
+    let payloads: Vec<&[u8]> = batches(&kept, &id)
+        .iter()
+        .map(|kept| &kept.payload[..])
+        .collect();
+    assert_eq!(
+        payloads,
+        [&batch(1, 1, 3)[..], b"no batch", &batch(1, 4, 3)]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_cannot_be_read_is_shown_to_the_hub_once_and_never_acknowledged() {
+    let place = Place::new();
+    let hub = Hub::started(&place.authority).await;
+    let gateway = place.gateway(&hub).await;
+    let (id, psk) = place.device("freezer-01");
+    let mut device = Device::link(gateway.link, &id, &psk).await;
+    for _ in 0..20 {
+        device.say(&Up::Batch(b"no batch")).await;
+    }
+    // Also over a new link.
+    let mut device = Device::link(gateway.link, &id, &psk).await;
+    device.say(&Up::Batch(b"no batch")).await;
+    gateway.until("batches_malformed_total", |n| n == 21).await;
+    // What comes next over the link is the next batch's acknowledgement.
+    device.deliver(1, 1, 3).await;
     let kept = hub.until(|kept| batches(kept, &id).len() >= 2).await;
-    assert_eq!(batches(&kept, &id).len(), 2);
+    let payloads: Vec<&[u8]> = batches(&kept, &id)
+        .iter()
+        .map(|kept| &kept.payload[..])
+        .collect();
+    assert_eq!(payloads, [b"no batch", &batch(1, 1, 3)[..]]);
     gateway.stop().await;
 }
 
