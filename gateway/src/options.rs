@@ -120,6 +120,10 @@ pub struct Commands {
 pub struct Http {
     /// Where `/livez`, `/readyz` and `/metrics` are served. They name no device and no value.
     pub listen: SocketAddr,
+    /// Connections at once; more wait until one ends.
+    pub max_connections: usize,
+    /// How long a connection may last, however much it asks or says.
+    pub connection_timeout_ms: u64,
 }
 
 impl Options {
@@ -163,6 +167,11 @@ impl Options {
             ),
             ("commands.max_total", self.commands.max_total as u64),
             ("commands.resend_ms", self.commands.resend_ms),
+            ("http.max_connections", self.http.max_connections as u64),
+            (
+                "http.connection_timeout_ms",
+                self.http.connection_timeout_ms,
+            ),
         ];
         if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
             return Err(format!(
@@ -274,6 +283,8 @@ impl Default for Http {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9464)),
+            max_connections: 64,
+            connection_timeout_ms: 5_000,
         }
     }
 }

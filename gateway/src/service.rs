@@ -1,8 +1,9 @@
 //! The gateway as a whole: what runs, and how it ends.
 
-use std::{fmt, future::Future, net::SocketAddr, sync::Arc};
+use std::{fmt, future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use serde::Serialize;
+use stencil_log::Position;
 use stencil_protocol::id::{GatewayId, TenantId};
 use tokio::{
     net::TcpListener,
@@ -22,6 +23,9 @@ use crate::{
     uplink::Uplink,
 };
 
+/// How long a stop may wait for the spool to be closed.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// A gateway.
 #[derive(Debug)]
 pub struct Service;
@@ -33,6 +37,8 @@ pub struct Running {
     stop: watch::Sender<bool>,
     failure: Mutex<oneshot::Receiver<Error>>,
     supervisor: JoinHandle<()>,
+    /// Closes with the spool.
+    spool: watch::Receiver<Position>,
 }
 
 /// Where a gateway that runs can be reached.
@@ -73,6 +79,7 @@ impl Service {
             http: http_listener.1,
         };
 
+        let spool_is_open = spool.committed();
         let (stop, stopping) = watch::channel(false);
         let (connected, is_connected) = watch::channel(false);
         let commands = Arc::new(Commands::new(options.commands.clone()));
@@ -126,8 +133,9 @@ impl Service {
         tasks.spawn(uplink.run(stopping.clone()));
         tasks.spawn({
             let (address, stopping) = (addresses.http, stopping.clone());
+            let http_options = options.http;
             async move {
-                http::serve(http_listener.0, shown, stopping)
+                http::serve(http_listener.0, &http_options, shown, stopping)
                     .await
                     .map_err(|source| Error::Listen {
                         what: "http.listen",
@@ -146,6 +154,7 @@ impl Service {
             stop,
             failure,
             supervisor,
+            spool: spool_is_open,
         })
     }
 
@@ -184,10 +193,15 @@ impl Running {
     ///
     /// # Errors
     /// The first that a part of the gateway ended with.
-    pub async fn shutdown(self) -> Result<(), Error> {
+    pub async fn shutdown(mut self) -> Result<(), Error> {
         self.stop.send_replace(true);
         if self.supervisor.await.is_err() {
             return Err(Error::Ended("supervisor"));
+        }
+        // Who reads the spool or answers a question about it lets go of it a moment later.
+        let closed = async { while self.spool.changed().await.is_ok() {} };
+        if tokio::time::timeout(CLOSE_TIMEOUT, closed).await.is_err() {
+            tracing::warn!("the gateway has ended, but somebody still holds its spool open");
         }
         match self.failure.into_inner().try_recv() {
             Ok(error) => Err(error),

@@ -24,10 +24,14 @@ pub(crate) struct Places {
 impl Places {
     pub(crate) fn new(links: &Links) -> Self {
         Self {
-            links: Arc::new(Semaphore::new(links.options.max_links)),
-            strangers: Arc::new(Semaphore::new(links.options.max_strangers)),
+            links: places(links.options.max_links),
+            strangers: places(links.options.max_strangers),
         }
     }
+}
+
+fn places(most: usize) -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)))
 }
 
 /// Accepts links until `stop` holds true, then ends them.

@@ -34,7 +34,7 @@ pub(crate) async fn keep_open(
 ) {
     let path = line.path.display().to_string();
     let mut told = false;
-    while !*stop.borrow() {
+    loop {
         match Line::open(&line) {
             Ok(opened) => {
                 told = false;
@@ -53,7 +53,11 @@ pub(crate) async fn keep_open(
             }
             Err(_) => {}
         }
-        let _ = tokio::time::timeout(REOPEN, stopped(&mut stop)).await;
+        // Also when nobody is left who could say so.
+        let stop = tokio::time::timeout(REOPEN, stopped(&mut stop)).await;
+        if stop.is_ok() {
+            return;
+        }
     }
 }
 

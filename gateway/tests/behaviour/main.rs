@@ -14,6 +14,7 @@ mod full_disk;
 mod hub;
 mod kill;
 mod links;
+mod operator;
 mod place;
 mod serial;
 mod startup;

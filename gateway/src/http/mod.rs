@@ -1,5 +1,7 @@
 //! Health and metrics over HTTP. No device, no value, no key is named.
 
+mod listener;
+
 use std::{fmt::Write as _, sync::Arc};
 
 use axum::{
@@ -12,10 +14,12 @@ use axum::{
 use stencil_log::Health;
 use tokio::{net::TcpListener, sync::watch};
 
+use self::listener::Bounded;
 use crate::{
     commands::Commands,
     link::Live,
     metrics::{Gauge, Metrics},
+    options,
     spool::{Spool, stopped},
 };
 
@@ -31,6 +35,7 @@ pub(crate) struct Shown {
 /// Serves until `stop` holds true.
 pub(crate) async fn serve(
     listener: TcpListener,
+    options: &options::Http,
     shown: Shown,
     mut stop: watch::Receiver<bool>,
 ) -> std::io::Result<()> {
@@ -39,7 +44,7 @@ pub(crate) async fn serve(
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .with_state(Arc::new(shown));
-    axum::serve(listener, router)
+    axum::serve(Bounded::new(listener, options), router)
         .with_graceful_shutdown(async move { stopped(&mut stop).await })
         .await
 }
