@@ -39,7 +39,6 @@
 
 mod identity;
 mod negotiated;
-mod objection;
 mod policy;
 mod resolver;
 mod roots;
@@ -54,7 +53,6 @@ use rustls::{ClientConfig, ServerConfig};
 
 pub use identity::{Identity, ServerIdentity};
 pub use negotiated::Negotiated;
-pub use objection::{objection, offered};
 pub use policy::{Policy, provider};
 pub use roots::Roots;
 

@@ -12,7 +12,6 @@ use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{default_provider, kx_group};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
-use rustls::server::Acceptor;
 use rustls::{
     CertificateError, ClientConfig, ClientConnection, Error, HandshakeKind, PeerIncompatible,
     RootCertStore,
@@ -38,13 +37,6 @@ fn foreign(fleet: &Fleet, provider: CryptoProvider) -> Arc<ClientConfig> {
             .with_root_certificates(roots)
             .with_no_client_auth(),
     )
-}
-
-fn first_message(config: &Arc<ClientConfig>) -> Vec<u8> {
-    let mut client = ClientConnection::new(Arc::clone(config), HUB.try_into().unwrap()).unwrap();
-    let mut wire = Vec::new();
-    client.write_tls(&mut wire).unwrap();
-    wire
 }
 
 #[test]
@@ -92,7 +84,7 @@ fn a_client_without_certificate_is_left_to_the_caller() {
 }
 
 #[test]
-fn a_classical_client_is_refused_and_the_log_line_says_why() {
+fn a_classical_client_is_refused() {
     let fleet = Fleet::new();
     let server = tls::server(Policy::Strict, &fleet.hub(), &fleet.roots()).unwrap();
     let client = foreign(
@@ -108,28 +100,10 @@ fn a_classical_client_is_refused_and_the_log_line_says_why() {
             PeerIncompatible::NoKxGroupsInCommon
         )))
     );
-
-    let mut acceptor = Acceptor::default();
-    acceptor
-        .read_tls(&mut first_message(&client).as_slice())
-        .unwrap();
-    let accepted = acceptor.accept().unwrap().unwrap();
-    let why = tls::objection(&server, accepted.client_hello()).unwrap();
-    assert!(
-        why.contains("requires the key exchange X25519MLKEM768"),
-        "{why}"
-    );
-    assert!(why.contains("the client offers X25519, secp256r1"), "{why}");
-    let offered = tls::offered(&accepted.client_hello());
-    assert!(
-        offered.starts_with("groups X25519, secp256r1, signatures "),
-        "{offered}"
-    );
-    assert!(offered.contains("ECDSA_NISTP256_SHA256"), "{offered}");
 }
 
 #[test]
-fn a_client_that_knows_no_ml_dsa_is_refused_and_the_log_line_says_why() {
+fn a_client_that_knows_no_ml_dsa_is_refused() {
     let fleet = Fleet::new();
     let server = tls::server(Policy::Strict, &fleet.hub(), &fleet.roots()).unwrap();
     let mut provider = default_provider();
@@ -138,29 +112,6 @@ fn a_client_that_knows_no_ml_dsa_is_refused_and_the_log_line_says_why() {
         &provider.signature_verification_algorithms.mapping[..4];
     let client = foreign(&fleet, provider);
     assert!(matches!(connect(&client, &server), Err(Refused::Server(_))));
-
-    let mut acceptor = Acceptor::default();
-    acceptor
-        .read_tls(&mut first_message(&client).as_slice())
-        .unwrap();
-    let why = tls::objection(&server, acceptor.accept().unwrap().unwrap().client_hello()).unwrap();
-    assert!(
-        why.contains("can check none of this listener's certificates"),
-        "{why}"
-    );
-}
-
-#[test]
-fn nothing_speaks_against_a_strict_client() {
-    let fleet = Fleet::new();
-    let server = tls::server(Policy::Strict, &fleet.hub(), &fleet.roots()).unwrap();
-    let client = tls::client(Policy::Strict, &fleet.roots(), None).unwrap();
-    let mut acceptor = Acceptor::default();
-    acceptor
-        .read_tls(&mut first_message(&client).as_slice())
-        .unwrap();
-    let accepted = acceptor.accept().unwrap().unwrap();
-    assert_eq!(tls::objection(&server, accepted.client_hello()), None);
 }
 
 #[test]
