@@ -130,14 +130,15 @@ pub(crate) async fn admit<P: Policy, S: Sink<P::Principal>, IO: AsyncRead + Asyn
     }
 }
 
-/// Makes the client known and puts the CONNACK into the write buffer.
+/// Makes the client known and puts the CONNACK into the write buffer; also for
+/// a client that is not let in for want of room.
 pub(crate) fn welcome<P: Policy, S: Sink<P::Principal>, IO: AsyncRead + AsyncWrite + Unpin>(
     endpoint: &Endpoint<P, S>,
     wire: &mut Wire<IO>,
     admitted: Admitted<P::Principal>,
     peer: SocketAddr,
     transport: Transport,
-) -> Result<Connected<P::Principal>, Fault> {
+) -> Option<Connected<P::Principal>> {
     let hub = &endpoint.hub;
     let Admitted {
         principal,
@@ -153,7 +154,10 @@ pub(crate) fn welcome<P: Policy, S: Sink<P::Principal>, IO: AsyncRead + AsyncWri
         keep_alive_s: told.then_some(keep_alive_s),
         session_expires_at_once: connect.session_expiry_s > 0,
     };
-    wire.engine.accept(&accept, &mut wire.out)?;
+    if let Err(fault) = wire.engine.accept(&accept, &mut wire.out) {
+        tracing::info!(%peer, %fault, "the client accepts no CONNACK");
+        return None;
+    }
     let source = Arc::new(Source {
         principal,
         transport,
@@ -161,7 +165,20 @@ pub(crate) fn welcome<P: Policy, S: Sink<P::Principal>, IO: AsyncRead + AsyncWri
         peer,
     });
     let namespace = endpoint.policy.namespace(&source.principal);
-    let membership = hub.join(namespace, hub.next_session(), Arc::clone(&source));
+    let Ok(membership) = hub.join(namespace, hub.next_session(), Arc::clone(&source)) else {
+        let why = "its namespace has as many clients as are allowed";
+        tracing::info!(%peer, namespace, client_id = source.client_id, why, "client refused");
+        hub.counters.refused.one();
+        wire.engine
+            .refuse(Code::QUOTA, "too many clients", &mut wire.out);
+        hub.tell(Event::Refused {
+            peer,
+            client_id: source.client_id.clone(),
+            code: RefusedCode::Quota,
+            why: why.to_owned(),
+        });
+        return None;
+    };
     tracing::debug!(
         namespace = &*membership.namespace.name,
         client_id = source.client_id,
@@ -174,7 +191,7 @@ pub(crate) fn welcome<P: Policy, S: Sink<P::Principal>, IO: AsyncRead + AsyncWri
         source,
         version: connect.version,
     });
-    Ok(Connected {
+    Some(Connected {
         membership,
         version: connect.version,
         wants_session: connect.session_expiry_s > 0,

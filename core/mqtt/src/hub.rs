@@ -8,7 +8,7 @@ use tokio::sync::broadcast;
 
 use crate::message::Message;
 use crate::metrics::Counters;
-use crate::namespace::Namespace;
+use crate::namespace::{Full, Namespace};
 use crate::outbox::Outbox;
 use crate::{Disconnect, Error, Event, Options, Source, topic};
 
@@ -40,31 +40,39 @@ impl<Pr: Clone + Send + Sync + 'static> Hub<Pr> {
         self.sessions.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Makes a connection known in its namespace until the result is dropped.
+    /// Makes a connection known in its namespace until the result is dropped,
+    /// if there is room for another client.
     pub(crate) fn join(
         self: &Arc<Self>,
         namespace: &str,
         session: u64,
         source: Arc<Source<Pr>>,
-    ) -> Membership<Pr> {
+    ) -> Result<Membership<Pr>, Full> {
         let outbox = Arc::new(Outbox::new(
             self.options.outbound_queue,
             self.options.outbound_queue_bytes,
         ));
         let mut namespaces = self.namespaces();
         let namespace = self.open(&mut namespaces, namespace);
-        if namespace.join(session, &source.client_id, Arc::clone(&outbox)) {
-            self.counters.takeovers.one();
+        let max_clients = self.options.max_namespace_clients;
+        let outbox_there = Arc::clone(&outbox);
+        match namespace.join(session, &source.client_id, outbox_there, max_clients) {
+            Ok(false) => {}
+            Ok(true) => self.counters.takeovers.one(),
+            Err(full) => {
+                forget_idle(&mut namespaces, &namespace);
+                return Err(full);
+            }
         }
         drop(namespaces);
-        Membership {
+        Ok(Membership {
             hub: Arc::clone(self),
             namespace,
             session,
             source,
             outbox,
             reason: Disconnect::Lost,
-        }
+        })
     }
 
     pub(crate) fn publish(&self, namespace: &str, message: Message) -> Result<usize, Error> {

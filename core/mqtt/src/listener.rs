@@ -142,12 +142,7 @@ async fn serve_client<P, S, IO>(
     };
     let admitted = match admitted {
         Ok(Some(admitted)) => admitted,
-        Ok(None) => {
-            if !wire.out.is_empty() && wire.flush(&hub.counters).await.is_ok() {
-                wire.close().await;
-            }
-            return;
-        }
+        Ok(None) => return turned_away(wire, hub).await,
         Err(_) => {
             hub.counters.connect_timeouts.one();
             tracing::info!(%peer, "connection closed: no CONNECT in time");
@@ -155,13 +150,23 @@ async fn serve_client<P, S, IO>(
         }
     };
     match connect::welcome(endpoint, &mut wire, admitted, peer, transport) {
-        Ok(connected) => {
+        Some(connected) => {
             place.connected();
             Connection::new(endpoint, wire, connected)
                 .run(shutdown)
                 .await;
         }
-        Err(fault) => tracing::info!(%peer, %fault, "the client accepts no CONNACK"),
+        None => turned_away(wire, hub).await,
+    }
+}
+
+/// Tells a client that is not let in, if there is something to tell.
+async fn turned_away<IO, Pr>(mut wire: Wire<IO>, hub: &Hub<Pr>)
+where
+    IO: AsyncRead + AsyncWrite + Unpin,
+{
+    if !wire.out.is_empty() && wire.flush(&hub.counters).await.is_ok() {
+        wire.close().await;
     }
 }
 

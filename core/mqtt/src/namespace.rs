@@ -47,6 +47,10 @@ struct Member {
     replaced: bool,
 }
 
+/// There are as many clients in a namespace as are allowed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Full;
+
 impl Namespace {
     pub(crate) fn new(name: Arc<str>, options: &Options) -> Self {
         Self {
@@ -61,10 +65,20 @@ impl Namespace {
         }
     }
 
-    /// Adds a connection. One with the same client id is asked to end and gets
-    /// no more messages; returns whether there was one.
-    pub(crate) fn join(&self, session: u64, client_id: &str, outbox: Arc<Outbox>) -> bool {
+    /// Adds a connection, if there is room for another client id. One with the
+    /// same client id is asked to end and gets no more messages; returns
+    /// whether there was one.
+    pub(crate) fn join(
+        &self,
+        session: u64,
+        client_id: &str,
+        outbox: Arc<Outbox>,
+        max_clients: usize,
+    ) -> Result<bool, Full> {
         let mut state = self.write();
+        if state.clients.len() >= max_clients && !state.clients.contains_key(client_id) {
+            return Err(Full);
+        }
         let before = state.clients.insert(Box::from(client_id), session);
         if let Some(before) = before {
             state.unsubscribe_all(before);
@@ -83,7 +97,7 @@ impl Namespace {
             },
         );
         self.count(&state);
-        before.is_some()
+        Ok(before.is_some())
     }
 
     /// Removes a connection and its subscriptions. Returns whether another

@@ -12,6 +12,8 @@ pub struct Options {
     /// Sockets that have not completed TLS and CONNECT yet. Keeps strangers
     /// from taking the places of known clients.
     pub max_connecting: usize,
+    /// Clients of one namespace at once: so that nobody takes all places with one credential.
+    pub max_namespace_clients: usize,
     /// How long TLS handshake, CONNECT and authentication may take together.
     pub connect_timeout: Duration,
     /// How long one write may wait for a client that doesn't read.
@@ -76,6 +78,7 @@ impl Default for Options {
         Self {
             max_connections: 20_000,
             max_connecting: 1_000,
+            max_namespace_clients: 1_000,
             connect_timeout: Duration::from_secs(10),
             write_timeout: Duration::from_secs(30),
             drain_timeout: Duration::from_secs(10),

@@ -259,6 +259,41 @@ async fn connections_are_bounded() {
 }
 
 #[tokio::test]
+async fn clients_of_one_namespace_are_bounded_and_leave_room_for_others() {
+    let options = Options {
+        max_namespace_clients: 2,
+        ..Options::default()
+    };
+    let server = Server::with(Mode::Commit, options, None).await;
+    let mut events = server.handle.events();
+    let _first = server.v3("a/x", "1").await;
+    let mut second = server.v3("a/x", "2").await;
+    let mut client = server.socket().await;
+    client.send(&connect_v3("a/x", "3", 2, 60)).await;
+    assert_eq!(client.packet().await, (0x20, vec![0, 3]));
+    client.closed().await;
+    let mut client = server.socket().await;
+    client.send(&connect_v5("a/x", "3", &[])).await;
+    let (first, body) = client.packet().await;
+    assert_eq!((first, &body[..2]), (0x20, &[0, 0x97][..]));
+    client.closed().await;
+    let code = Server::event(&mut events, |event| match event {
+        Event::Refused { code, .. } => Some(code),
+        _ => None,
+    })
+    .await;
+    assert_eq!(code, RefusedCode::Quota);
+    // Others, and those who come again, are let in.
+    let _other = server.v3("b/x", "3").await;
+    let _again = server.v3("a/x", "2").await;
+    second.closed().await;
+    drop(second);
+    while server.handle.metrics().connections > 3 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
 async fn packets_may_follow_a_connect_at_once() {
     let server = Server::start(Mode::Commit).await;
     let mut client = server.socket().await;
