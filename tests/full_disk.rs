@@ -16,6 +16,33 @@ const TELEMETRY: &str = "v1/devices/me/telemetry";
 /// An acknowledgement that does not come within this time is one that is withheld.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+#[test]
+fn a_hub_told_to_stop_on_a_full_disk_ends_and_has_all_that_it_acknowledged() {
+    let Some(FullHub {
+        mut hub,
+        mut meter,
+        held,
+        ..
+    }) = full_hub()
+    else {
+        return;
+    };
+    let status = hub.stop();
+    assert!(status.code().is_some(), "it ends by itself: {status}");
+    let told = hub.log().matches("a commit failed").count();
+    assert!(told < 6, "the log tells the same {told} times");
+    // Not by the way: what was held back is not acknowledged now.
+    assert_eq!(meter.acknowledged(LIMIT), None);
+    hub.disk().make_room();
+    hub.start_again(None);
+    let mut meter = hub.foreign("meter");
+    meter.deliver(TELEMETRY, reading(held + 1).as_bytes());
+    hub.wait_for_latest("meter", "n", &json!(held + 1));
+    let stored = hub.points("meter", "n");
+    assert!(stored == held || stored == held + 1, "{stored} of {held}");
+    hub.is_sound();
+}
+
 /// Samples that fit into one batch of a device's link.
 const BATCH: usize = 50;
 
@@ -53,7 +80,8 @@ struct FullHub {
 }
 
 fn full_hub() -> Option<FullHub> {
-    let hub = Hub::on_small_disk(24 * 1024, &["--mqtt-plain", "127.0.0.1:0"], &[])?;
+    let impatient = [("STENCIL_HUB_MQTT__DRAIN_TIMEOUT_MS", "2000")];
+    let hub = Hub::on_small_disk(24 * 1024, &["--mqtt-plain", "127.0.0.1:0"], &impatient)?;
     let token = hub.device_token("other");
     let mut meter = hub.foreign("meter");
     meter.deliver(TELEMETRY, reading(1).as_bytes());

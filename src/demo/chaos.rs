@@ -53,7 +53,7 @@ pub(crate) fn gateway_crashes(seed: u64) -> Vec<String> {
 
 /// The blows from outside, in order of time, all before `until`.
 pub(crate) fn schedule(seed: u64, until: Duration) -> Vec<Blow> {
-    let mut chance = Chance(seed ^ 0x6368_616f_73);
+    let mut chance = Chance(seed ^ 0x63_6861_6f73);
     let span_ms = u64::try_from(until.as_millis())
         .unwrap_or(u64::MAX)
         .max(1_000);

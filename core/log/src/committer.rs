@@ -87,7 +87,10 @@ impl Committer {
                     break;
                 }
                 Err(Stop::ClosedWhileStalled) => {
-                    tracing::error!(dir, "closed while the disk was full: what waited is gone");
+                    tracing::error!(
+                        dir,
+                        "closed while the disk was full: what waited was not acknowledged, and is gone"
+                    );
                     break;
                 }
             }

@@ -168,17 +168,25 @@ impl Driver {
     ) -> Result<Committed, Error> {
         let retry = Duration::from_millis(self.options.retry_ms);
         let mut attempts_after_stop = 0;
+        let mut refusals = 0_u32;
         loop {
             match self.store.pipeline.commit(commit.clone()).await {
                 Ok(committed) => {
+                    if refusals > 0 {
+                        tracing::info!(refusals, "the store takes commits again");
+                    }
                     self.health.commits(None);
                     return Ok(committed);
                 }
                 Err(error) => {
                     self.metrics.commit_failed();
                     self.health.commits(Some(error.to_string()));
-                    tracing::error!(position = commit.position, %error,
-                        retryable = error.retryable(), "a commit failed; trying again");
+                    refusals = refusals.saturating_add(1);
+                    // Ever more seldom: a full disk is not to be filled with this line.
+                    if refusals.is_power_of_two() {
+                        tracing::error!(position = commit.position, refusals, %error,
+                            retryable = error.retryable(), "a commit failed; trying again");
+                    }
                     if *stop.borrow() {
                         attempts_after_stop += 1;
                         if attempts_after_stop >= LAST_ATTEMPTS {
