@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use stencil_connect::Connectors;
 use stencil_protocol::id::TenantId;
 use stencil_store::{
-    Attempt, Claim, Error as StoreError, Outcome, Page, Progress, Run, RunFilter, RunId, Runs,
-    Store, Trigger,
+    Attempt, Claim, Error as StoreError, Outcome, Page, Progress, Room, Run, RunFilter, RunId,
+    Runs, Store, Trigger,
 };
 use stencil_workflow::Runner;
 
@@ -80,13 +80,13 @@ impl Runs for LiveRuns {
         &self,
         now_us: i64,
         lease_us: i64,
-        limit: u32,
+        room: &Room,
     ) -> Result<Vec<Claim>, StoreError> {
-        self.inner.claim_due(now_us, lease_us, limit).await
+        self.inner.claim_due(now_us, lease_us, room).await
     }
 
-    async fn next_due_us(&self) -> Result<Option<i64>, StoreError> {
-        self.inner.next_due_us().await
+    async fn next_due_us(&self, without: &[TenantId]) -> Result<Option<i64>, StoreError> {
+        self.inner.next_due_us(without).await
     }
 
     async fn get(&self, tenant: &TenantId, run: &RunId) -> Result<Option<Run>, StoreError> {

@@ -54,7 +54,7 @@ pub use pipeline::{
     Quarantined, RuleState, Trigger, TwinUpdate,
 };
 pub use runs::{
-    Attempt, Claim, MAX_ATTEMPTS_KEPT, Outcome, Progress, Run, RunFilter, RunId, Runs, Step,
+    Attempt, Claim, MAX_ATTEMPTS_KEPT, Outcome, Progress, Room, Run, RunFilter, RunId, Runs, Step,
 };
 pub use series::{MAX_RANGE, Series, SeriesName, SeriesPoint};
 pub use store::Store;

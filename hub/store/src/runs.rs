@@ -7,6 +7,7 @@
 //! a claim that a later one has overtaken. Effects carry keys of their own, so a
 //! step that is done twice at such a seam acts once.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -187,6 +188,49 @@ pub struct Claim {
     pub lease_until_us: i64,
 }
 
+/// How many runs may be claimed: of all tenants together and of each.
+///
+/// So that the runs of one tenant, however many are due and however long each
+/// takes, leave room for another's.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Room {
+    /// So many runs, of whatever tenant.
+    pub runs: u32,
+    /// So many of one tenant, those in `busy` included.
+    pub tenant_runs: u32,
+    /// How many runs of each tenant are being worked on.
+    pub busy: BTreeMap<TenantId, u32>,
+}
+
+impl Room {
+    /// Room for so many runs, be they of one tenant or of many.
+    pub fn any(runs: u32) -> Self {
+        Self {
+            runs,
+            tenant_runs: runs,
+            busy: BTreeMap::new(),
+        }
+    }
+
+    /// How many runs of a tenant are being worked on.
+    pub fn busy(&self, tenant: &TenantId) -> u32 {
+        self.busy.get(tenant).copied().unwrap_or(0)
+    }
+
+    /// How many more runs of a tenant there is room for.
+    pub fn of(&self, tenant: &TenantId) -> u32 {
+        let left = self.tenant_runs.saturating_sub(self.busy(tenant));
+        left.min(self.runs)
+    }
+
+    /// The tenants of whose runs as many are being worked on as may be.
+    pub fn full(&self) -> Vec<TenantId> {
+        let full = |busy: &u32| *busy >= self.tenant_runs;
+        let tenants = self.busy.iter().filter(|(_, busy)| full(busy));
+        tenants.map(|(tenant, _)| tenant.clone()).collect()
+    }
+}
+
 /// What became of a claimed run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
@@ -218,9 +262,12 @@ pub trait Runs: Send + Sync + 'static {
     /// Starts a run outside of the pipeline; `false` if it exists already.
     async fn trigger(&self, trigger: &Trigger) -> Result<bool, Error>;
 
-    /// Claims up to `limit` runs (of all tenants) that are due at `now_us`, the
-    /// longest due first, until `now_us + lease_us`.
-    async fn claim_due(&self, now_us: i64, lease_us: i64, limit: u32) -> Result<Vec<Claim>, Error>;
+    /// Claims runs that are due at `now_us`, as many as there is `room` for, until
+    /// `now_us + lease_us`. Tenants take turns: the next one is always of the
+    /// tenant that has the fewest in work; of one tenant (and of tenants that have
+    /// as many) the one that is due for longest.
+    async fn claim_due(&self, now_us: i64, lease_us: i64, room: &Room)
+    -> Result<Vec<Claim>, Error>;
 
     /// Records what became of a claimed run, in one transaction.
     ///
@@ -235,8 +282,9 @@ pub trait Runs: Send + Sync + 'static {
         now_us: i64,
     ) -> Result<Option<i64>, Error>;
 
-    /// When the next run is due, leases' ends included; `None`: nothing to do.
-    async fn next_due_us(&self) -> Result<Option<i64>, Error>;
+    /// When the next run is due, leases' ends included, but for those of some
+    /// tenants; `None`: nothing to do.
+    async fn next_due_us(&self, without: &[TenantId]) -> Result<Option<i64>, Error>;
 
     /// One run with its steps.
     async fn get(&self, tenant: &TenantId, run: &RunId) -> Result<Option<Run>, Error>;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use stencil_protocol::id::CommandId;
-use stencil_store::{Progress, Runs};
+use stencil_store::{Progress, Room, Runs};
 use stencil_workflow::{Effect, Failure, Options, Performed, effect_key};
 use world::{Act, START_US, Script, World, tenant};
 
@@ -224,17 +224,17 @@ async fn a_claim_is_renewed_as_long_as_an_effect_takes() {
     world.script.asked_times(1).await;
     let lease_us = i64::from(Options::default().lease_ms) * 1_000;
     for _ in 0..5 {
-        let before_us = world.runs.next_due_us().await.unwrap().unwrap();
+        let before_us = world.runs.next_due_us(&[]).await.unwrap().unwrap();
         world.clock.advance(lease_us * 2 / 3);
         let mut due_us = before_us;
         while due_us == before_us {
             tokio::task::yield_now().await;
-            due_us = world.runs.next_due_us().await.unwrap().unwrap();
+            due_us = world.runs.next_due_us(&[]).await.unwrap().unwrap();
         }
         assert_eq!(due_us, world.now_us() + lease_us);
         let others = world
             .runs
-            .claim_due(world.now_us(), lease_us, 10)
+            .claim_due(world.now_us(), lease_us, &Room::any(10))
             .await
             .unwrap();
         assert!(others.is_empty(), "nobody else gets it");
@@ -250,7 +250,7 @@ async fn an_outcome_of_a_claim_that_was_overtaken_is_dropped() {
     // Another runner, whose clock says that the lease is over.
     let others = world
         .runs
-        .claim_due(START_US + 2 * 3_600_000_000, 1, 10)
+        .claim_due(START_US + 2 * 3_600_000_000, 1, &Room::any(10))
         .await
         .unwrap();
     assert_eq!(others.len(), 1);
@@ -337,6 +337,7 @@ async fn no_more_runs_at_a_time_than_the_setting_says() {
     let hangs = (0..5).map(|_| Act::Hang).collect();
     let options = Options {
         max_concurrent_runs: 2,
+        max_tenant_runs: Some(2),
         ..Options::default()
     };
     let world = World::with(Script::of([("webhook.post", hangs)]), 0, options).await;
@@ -408,7 +409,7 @@ async fn told_to_stop_it_leaves_what_hangs_to_the_next_start() {
     );
     assert_eq!(world.run(&id).await.state, Progress::Running);
     assert!(
-        world.runs.next_due_us().await.unwrap().is_some(),
+        world.runs.next_due_us(&[]).await.unwrap().is_some(),
         "it is claimed again later"
     );
 }

@@ -12,6 +12,7 @@ mod listening;
 mod refused;
 mod restart;
 mod setup;
+mod slow_receiver;
 mod storing;
 mod support;
 mod workflow;

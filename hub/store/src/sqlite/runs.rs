@@ -11,10 +11,12 @@ use super::row::Columns as _;
 use super::{Sqlite, pair, pipeline};
 use crate::page::clamp;
 use crate::{
-    Attempt, Claim, Error, Outcome, Page, Progress, Run, RunFilter, RunId, Runs, Step, Trigger,
+    Attempt, Claim, Error, Outcome, Page, Progress, Room, Run, RunFilter, RunId, Runs, Step,
+    Trigger,
 };
 
 mod claim;
+mod queue;
 
 /// Due before anything that has a time.
 pub(super) const AT_ONCE: i64 = 0;
@@ -30,9 +32,14 @@ impl Runs for Sqlite {
         Ok(transaction.end(started).await? == 1)
     }
 
-    async fn claim_due(&self, now_us: i64, lease_us: i64, limit: u32) -> Result<Vec<Claim>, Error> {
+    async fn claim_due(
+        &self,
+        now_us: i64,
+        lease_us: i64,
+        room: &Room,
+    ) -> Result<Vec<Claim>, Error> {
         // Looking costs no write: most of the time nothing is due.
-        match self.next_due_us().await? {
+        match self.next_due_us(&room.full()).await? {
             Some(due_us) if due_us <= now_us => {}
             _ => return Ok(Vec::new()),
         }
@@ -41,7 +48,7 @@ impl Runs for Sqlite {
             &mut transaction,
             now_us,
             now_us.saturating_add(lease_us),
-            limit,
+            room,
         )
         .await;
         transaction.end(claims).await
@@ -58,11 +65,9 @@ impl Runs for Sqlite {
         transaction.end(due).await
     }
 
-    async fn next_due_us(&self) -> Result<Option<i64>, Error> {
-        sqlx::query("SELECT MIN(due_us) AS due_us FROM runs WHERE due_us IS NOT NULL")
-            .fetch_one(self.readers())
-            .await?
-            .maybe_int("due_us")
+    async fn next_due_us(&self, without: &[TenantId]) -> Result<Option<i64>, Error> {
+        let mut reader = self.readers().acquire().await?;
+        queue::next_due_us(&mut reader, without).await
     }
 
     async fn get(&self, tenant: &TenantId, id: &RunId) -> Result<Option<Run>, Error> {

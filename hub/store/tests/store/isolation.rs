@@ -6,8 +6,8 @@ use stencil_protocol::id::{Boot, TenantId};
 use stencil_protocol::ledger::BootLedger;
 use stencil_protocol::sample::OwnedValue;
 use stencil_store::{
-    CommandStatus, Commit, Fields, LinkSeen, NewCommand, Outcome, Progress, Role, RunFilter, Store,
-    TokenKind,
+    CommandStatus, Commit, Fields, LinkSeen, NewCommand, Outcome, Progress, Role, Room, RunFilter,
+    Store, TokenKind,
 };
 
 use crate::{acme, command, device, fresh, gateway, other, point, quarantined, run, trigger, twin};
@@ -343,7 +343,7 @@ async fn what_one_tenant_writes_does_not_change_another() {
         };
         store.commands.status(&status).await.unwrap();
     }
-    for claim in store.runs.claim_due(10, 1, 1).await.unwrap() {
+    for claim in store.runs.claim_due(10, 1, &Room::any(1)).await.unwrap() {
         // Both runs have one id; what is recorded for one stays with its tenant.
         if claim.run.tenant == acme() {
             let outcome = Outcome {
@@ -392,7 +392,7 @@ async fn answers_to_the_hubs_own_loops_name_the_tenant() {
     fill(&fresh.store, &other(), 1, 111).await;
     fill(&fresh.store, &acme(), 2, 222).await;
     let store = &fresh.store;
-    for claim in store.runs.claim_due(10, 1, 9).await.unwrap() {
+    for claim in store.runs.claim_due(10, 1, &Room::any(9)).await.unwrap() {
         let value = if claim.run.tenant == acme() { 222 } else { 111 };
         assert_eq!(claim.run.event, json!({ "value": value }));
     }

@@ -1,12 +1,14 @@
+use std::collections::BTreeMap;
+
 use serde_json::json;
 use stencil_protocol::command::State;
 use stencil_protocol::id::CommandId;
 use stencil_store::{
-    Attempt, Claim, CommandStatus, Error, MAX_ATTEMPTS_KEPT, NewCommand, Outcome, Progress,
+    Attempt, Claim, CommandStatus, Error, MAX_ATTEMPTS_KEPT, NewCommand, Outcome, Progress, Room,
     RunFilter, Step, Store,
 };
 
-use crate::{acme, command, device, fresh, reopen, run, trigger};
+use crate::{acme, command, device, fresh, other, reopen, run, trigger};
 
 const LEASE: i64 = 100;
 
@@ -36,7 +38,11 @@ fn outcome(state: Progress, due_us: i64, steps: Vec<Step>) -> Outcome {
 }
 
 async fn claim_one(store: &Store, now_us: i64) -> Claim {
-    let mut claims = store.runs.claim_due(now_us, LEASE, 10).await.unwrap();
+    let mut claims = store
+        .runs
+        .claim_due(now_us, LEASE, &Room::any(10))
+        .await
+        .unwrap();
     assert_eq!(claims.len(), 1, "{claims:?}");
     claims.remove(0)
 }
@@ -45,7 +51,7 @@ async fn claim_one(store: &Store, now_us: i64) -> Claim {
 async fn a_run_goes_from_its_trigger_to_its_end() {
     let fresh = fresh().await;
     let port = &fresh.store.runs;
-    assert_eq!(port.next_due_us().await.unwrap(), None);
+    assert_eq!(port.next_due_us(&[]).await.unwrap(), None);
     assert!(port.trigger(&trigger(1)).await.unwrap());
     assert!(!port.trigger(&trigger(1)).await.unwrap());
 
@@ -56,8 +62,11 @@ async fn a_run_goes_from_its_trigger_to_its_end() {
     );
     assert_eq!(claim.run.event, json!({ "device": "freezer-1" }));
     assert_eq!((claim.run.steps.len(), claim.lease_until_us), (0, 1_100));
-    assert_eq!(port.claim_due(1_050, LEASE, 10).await.unwrap(), []);
-    assert_eq!(port.next_due_us().await.unwrap(), Some(1_100));
+    assert_eq!(
+        port.claim_due(1_050, LEASE, &Room::any(10)).await.unwrap(),
+        []
+    );
+    assert_eq!(port.next_due_us(&[]).await.unwrap(), Some(1_100));
 
     let done = outcome(Progress::Running, 1_010, vec![step(Progress::Done)]);
     assert_eq!(
@@ -69,7 +78,7 @@ async fn a_run_goes_from_its_trigger_to_its_end() {
 
     let end = outcome(Progress::Done, 0, Vec::new());
     assert_eq!(port.record(&claim, &end, 1_020).await.unwrap(), None);
-    assert_eq!(port.next_due_us().await.unwrap(), None);
+    assert_eq!(port.next_due_us(&[]).await.unwrap(), None);
     let found = port.get(&acme(), &run(1)).await.unwrap().unwrap();
     assert_eq!((found.state, found.ended_us), (Progress::Done, Some(1_020)));
     assert_eq!(found.steps, [step(Progress::Done)]);
@@ -107,7 +116,7 @@ async fn two_runners_never_hold_one_run() {
             tokio::spawn(async move {
                 let mut mine = Vec::new();
                 for _ in 0..5 {
-                    mine.extend(runs.claim_due(1_000, LEASE, 3).await.unwrap());
+                    mine.extend(runs.claim_due(1_000, LEASE, &Room::any(3)).await.unwrap());
                 }
                 mine
             })
@@ -172,7 +181,12 @@ async fn the_end_of_a_command_wakes_the_step_that_waits() {
             .await
             .unwrap();
         assert_eq!(
-            fresh.store.runs.claim_due(1_500, LEASE, 10).await.unwrap(),
+            fresh
+                .store
+                .runs
+                .claim_due(1_500, LEASE, &Room::any(10))
+                .await
+                .unwrap(),
             []
         );
 
@@ -253,7 +267,7 @@ async fn lists_filter_and_go_on_where_they_ended() {
         };
         port.trigger(&trigger).await.unwrap();
     }
-    for claim in port.claim_due(1_000, LEASE, 4).await.unwrap() {
+    for claim in port.claim_due(1_000, LEASE, &Room::any(4)).await.unwrap() {
         let end = outcome(Progress::Failed, 0, vec![step(Progress::Failed)]);
         port.record(&claim, &end, 1_001).await.unwrap();
     }
@@ -306,7 +320,7 @@ async fn ended_runs_are_forgotten_with_all_that_belongs_to_them() {
     let port = &fresh.store.runs;
     port.trigger(&trigger(1)).await.unwrap();
     port.trigger(&trigger(2)).await.unwrap();
-    let claims = port.claim_due(1_000, LEASE, 1).await.unwrap();
+    let claims = port.claim_due(1_000, LEASE, &Room::any(1)).await.unwrap();
     let mut end = outcome(Progress::Done, 0, vec![step(Progress::Done)]);
     end.attempt = Some(Attempt {
         step: 0,
@@ -328,4 +342,43 @@ async fn ended_runs_are_forgotten_with_all_that_belongs_to_them() {
             .len(),
         1
     );
+}
+
+#[tokio::test]
+async fn tenants_take_turns_and_none_has_more_than_its_share() {
+    let fresh = fresh().await;
+    let port = &fresh.store.runs;
+    for n in 1..=10 {
+        port.trigger(&trigger(n)).await.unwrap();
+    }
+    for n in 101..=103 {
+        let mut trigger = trigger(n);
+        trigger.tenant = other();
+        port.trigger(&trigger).await.unwrap();
+    }
+    let mut room = Room {
+        runs: 5,
+        tenant_runs: 3,
+        busy: BTreeMap::new(),
+    };
+    let ids = |claims: Vec<Claim>| -> Vec<_> { claims.iter().map(|it| it.run.id).collect() };
+    let claims = port.claim_due(1_000, LEASE, &room).await.unwrap();
+    assert_eq!(ids(claims), [1, 101, 2, 102, 3].map(run));
+    room.busy = BTreeMap::from([(acme(), 3), (other(), 2)]);
+    assert_eq!(port.next_due_us(&room.full()).await.unwrap(), Some(0));
+    let claims = port.claim_due(1_000, LEASE, &room).await.unwrap();
+    assert_eq!(ids(claims), [103].map(run));
+    // What is due of a tenant without room is not the next; its own claims' ends are not either.
+    room.busy.insert(other(), 1);
+    assert_eq!(port.next_due_us(&[]).await.unwrap(), Some(0));
+    assert_eq!(port.next_due_us(&room.full()).await.unwrap(), Some(1_100));
+    assert_eq!(port.claim_due(1_050, LEASE, &room).await.unwrap(), []);
+    // The one that has fewest in work comes first, though others are due for longer.
+    room.busy = BTreeMap::from([(acme(), 2)]);
+    room.runs = 1;
+    let claims = port.claim_due(1_100, LEASE, &room).await.unwrap();
+    assert_eq!(ids(claims), [101].map(run));
+    assert_eq!(room.busy(&other()), 0);
+    room.runs = 0;
+    assert_eq!(port.claim_due(1_100, LEASE, &room).await.unwrap(), []);
 }

@@ -1,22 +1,23 @@
 //! Working on one claimed run, as far as it goes now.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use stencil_store::{Claim, Outcome, Progress, Run};
 
 use super::Shared;
 use super::definitions::Missing;
+use super::seats::Seat;
 use crate::definition::Definition;
 use crate::effect::{Effect, Failure, Performed, Request};
 use crate::event::effect_key;
 use crate::template::Scope;
 use crate::transition::{self, Next, Times, Transition};
 
-/// Works on a run until it ends, sleeps or waits, or the claim is lost.
-pub(super) async fn work(shared: Arc<Shared>, claim: Claim) {
-    let _counted = Counted::new(&shared.counters.in_flight);
+/// Works on a run until it ends, sleeps or waits, or the claim is lost; the seat
+/// is free then.
+pub(super) async fn work(shared: Arc<Shared>, claim: Claim, _seat: Seat) {
     let lease_until_us = claim.lease_until_us;
     let mut working = Working {
         shared: &shared,
@@ -305,20 +306,4 @@ fn scope(run: &Run) -> Scope {
         &run.event,
         outputs.filter_map(|step| Some((step.id.as_str(), step.output.as_ref()?))),
     )
-}
-
-/// Counts as long as it lives.
-struct Counted<'a>(&'a AtomicU64);
-
-impl<'a> Counted<'a> {
-    fn new(counter: &'a AtomicU64) -> Self {
-        counter.fetch_add(1, Ordering::Relaxed);
-        Self(counter)
-    }
-}
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
 }

@@ -6,6 +6,7 @@
 
 mod claimed;
 mod definitions;
+mod seats;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,13 +19,17 @@ use tokio::task::JoinSet;
 use crate::clock::{Clock, SystemClock};
 use crate::effect::Effects;
 use definitions::Definitions;
+use seats::Seats;
 
 /// What a runner may be set to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
-    /// How many runs are worked on at a time. Default 16.
+    /// How many runs are worked on at a time. Default 64.
     pub max_concurrent_runs: u32,
+    /// How many of these may be of one tenant, so that slow receivers of its
+    /// webhooks leave room for others. Default: a quarter, but at least one.
+    pub max_tenant_runs: Option<u32>,
     /// How long a claim of a run lasts, in ms; it is renewed while an effect
     /// takes longer. After a crash a run goes on when its claim has ended, so
     /// this is how long it may stand still then. Default 6,000.
@@ -45,7 +50,8 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            max_concurrent_runs: 16,
+            max_concurrent_runs: 64,
+            max_tenant_runs: None,
             lease_ms: 6_000,
             idle_ms: 30_000,
             waiting_ms: 60_000,
@@ -58,6 +64,12 @@ impl Default for Options {
 impl Options {
     fn lease_us(&self) -> i64 {
         i64::from(self.lease_ms.max(100)) * 1_000
+    }
+
+    fn seats(&self) -> Arc<Seats> {
+        let runs = self.max_concurrent_runs.max(1);
+        let tenant_runs = self.max_tenant_runs.unwrap_or(runs / 4);
+        Seats::new(runs, tenant_runs.clamp(1, runs))
     }
 }
 
@@ -109,6 +121,7 @@ struct Shared {
     options: Options,
     definitions: Definitions,
     counters: Counters,
+    seats: Arc<Seats>,
     wake: Notify,
 }
 
@@ -139,7 +152,6 @@ pub struct Metrics {
 
 #[derive(Default)]
 struct Counters {
-    in_flight: AtomicU64,
     claims: AtomicU64,
     attempts_done: AtomicU64,
     attempts_failed: AtomicU64,
@@ -161,7 +173,7 @@ impl Handle {
         let counters = &self.0.counters;
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Metrics {
-            in_flight: read(&counters.in_flight),
+            in_flight: u64::from(self.0.seats.taken()),
             claims: read(&counters.claims),
             attempts_done: read(&counters.attempts_done),
             attempts_failed: read(&counters.attempts_failed),
@@ -185,6 +197,7 @@ impl Runner {
                 options,
                 definitions,
                 counters,
+                seats: options.seats(),
                 wake,
             }),
         }
@@ -231,16 +244,15 @@ impl Runner {
         let shared = &self.shared;
         let now_us = shared.parts.clock.now_us();
         let idle_us = now_us.saturating_add(i64::from(self.options.idle_ms.max(1)) * 1_000);
-        let busy = u32::try_from(working.len()).unwrap_or(u32::MAX);
-        let free = self.options.max_concurrent_runs.max(1).saturating_sub(busy);
-        if free == 0 {
+        let room = shared.seats.room();
+        if room.runs == 0 {
             // The end of a run wakes the loop.
             return idle_us;
         }
         let claims = match shared
             .parts
             .runs
-            .claim_due(now_us, shared.options.lease_us(), free)
+            .claim_due(now_us, shared.options.lease_us(), &room)
             .await
         {
             Ok(claims) => claims,
@@ -248,10 +260,14 @@ impl Runner {
         };
         for claim in claims {
             shared.counters.claims.fetch_add(1, Ordering::Relaxed);
-            working.spawn(claimed::work(shared.clone(), claim));
+            let seat = shared.seats.take(&claim.run.tenant);
+            working.spawn(claimed::work(shared.clone(), claim, seat));
         }
-        match shared.parts.runs.next_due_us().await {
-            // Due already, but beyond `free`: the end of a run wakes the loop.
+        // What is due of a tenant that has no room waits for the end of a run,
+        // which wakes the loop.
+        let full = shared.seats.room().full();
+        match shared.parts.runs.next_due_us(&full).await {
+            // Due already, but beyond the room for all: as above.
             Ok(Some(due_us)) if due_us <= now_us => {
                 now_us.saturating_add(shared.options.lease_us())
             }

@@ -19,8 +19,8 @@ use stencil_protocol::sample::OwnedValue;
 use stencil_rules::{Cause, Finite, Firing};
 use stencil_store::sqlite::{self, Sqlite};
 use stencil_store::{
-    Attempt, Claim, Error, Outcome, Page, Progress, Run, RunFilter, RunId, Runs, Tenancy, Trigger,
-    Workflows,
+    Attempt, Claim, Error, Outcome, Page, Progress, Room, Run, RunFilter, RunId, Runs, Tenancy,
+    Trigger, Workflows,
 };
 use stencil_workflow::clock::{Clock, ManualClock};
 use stencil_workflow::{
@@ -144,8 +144,8 @@ impl Runs for Observed {
         self.inner.trigger(trigger).await
     }
 
-    async fn claim_due(&self, now: i64, lease: i64, limit: u32) -> Result<Vec<Claim>, Error> {
-        self.inner.claim_due(now, lease, limit).await
+    async fn claim_due(&self, now: i64, lease: i64, room: &Room) -> Result<Vec<Claim>, Error> {
+        self.inner.claim_due(now, lease, room).await
     }
 
     async fn record(
@@ -165,8 +165,8 @@ impl Runs for Observed {
         result
     }
 
-    async fn next_due_us(&self) -> Result<Option<i64>, Error> {
-        self.inner.next_due_us().await
+    async fn next_due_us(&self, without: &[TenantId]) -> Result<Option<i64>, Error> {
+        self.inner.next_due_us(without).await
     }
 
     async fn get(&self, tenant: &TenantId, run: &RunId) -> Result<Option<Run>, Error> {
@@ -261,10 +261,15 @@ impl World {
 
     /// Puts a definition and triggers a run of it.
     pub async fn start(&self, yaml: &str, seq: u64) -> RunId {
+        self.start_of(&tenant(), yaml, seq).await
+    }
+
+    /// Puts a definition of a tenant and triggers a run of it.
+    pub async fn start_of(&self, tenant: &TenantId, yaml: &str, seq: u64) -> RunId {
         let definition = definition::parse(yaml).unwrap();
         let (id, version) = (&definition.id, definition.version);
         self.store
-            .put(&tenant(), id, version, yaml, START_US)
+            .put(tenant, id, version, yaml, START_US)
             .await
             .unwrap();
         let device = DeviceId::parse("freezer-07").unwrap();
@@ -280,14 +285,7 @@ impl World {
             cause,
         };
         let value = OwnedValue::Number(-11.5);
-        let trigger = trigger(
-            &tenant(),
-            &definition,
-            &device,
-            &value,
-            Some("degC"),
-            &firing,
-        );
+        let trigger = trigger(tenant, &definition, &device, &value, Some("degC"), &firing);
         assert!(self.runs.trigger(&trigger).await.unwrap());
         assert!(
             !self.runs.trigger(&trigger).await.unwrap(),
@@ -298,15 +296,24 @@ impl World {
     }
 
     pub async fn run(&self, run: &RunId) -> Run {
-        self.runs.get(&tenant(), run).await.unwrap().unwrap()
+        self.run_of(&tenant(), run).await
+    }
+
+    pub async fn run_of(&self, tenant: &TenantId, run: &RunId) -> Run {
+        self.runs.get(tenant, run).await.unwrap().unwrap()
     }
 
     /// Waits until the run is so, looking after each record.
     pub async fn until(&self, run: &RunId, is: impl Fn(&Run) -> bool) -> Run {
+        self.until_of(&tenant(), run, is).await
+    }
+
+    /// As [`Self::until`] for a run of a tenant.
+    pub async fn until_of(&self, tenant: &TenantId, run: &RunId, is: impl Fn(&Run) -> bool) -> Run {
         let mut records = self.runs.records.subscribe();
         loop {
             records.borrow_and_update();
-            let now = self.run(run).await;
+            let now = self.run_of(tenant, run).await;
             if is(&now) {
                 return now;
             }

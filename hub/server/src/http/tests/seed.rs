@@ -9,7 +9,7 @@ use stencil_protocol::ledger::BootLedger;
 use stencil_protocol::sample::OwnedValue;
 use stencil_store::{
     Attempt, CommandStatus, Commit, LinkInfo, LinkSeen, NewCommand, Outcome, Point, Progress,
-    Quarantined, RunId, Step, Store, Trigger, TwinUpdate,
+    Quarantined, Room, RunId, Step, Store, Trigger, TwinUpdate,
 };
 
 use super::NOW_US;
@@ -170,7 +170,7 @@ fn readings() -> Commit {
 async fn run(store: &Store) {
     let claims = store
         .runs
-        .claim_due(NOW_US + 1, 60_000_000, 10)
+        .claim_due(NOW_US + 1, 60_000_000, &Room::any(10))
         .await
         .unwrap();
     let claim = claims.iter().find(|claim| claim.run.id == RUN).unwrap();

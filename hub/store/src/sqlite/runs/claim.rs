@@ -3,12 +3,11 @@
 use sqlx::SqliteConnection;
 use stencil_protocol::id::TenantId;
 
-use super::{run, steps_of};
-use crate::page::clamp;
+use super::{queue, run, steps_of};
 use crate::sqlite::bulk::Bulk;
 use crate::sqlite::row::{Columns as _, bigint};
 use crate::sqlite::{commands, pipeline};
-use crate::{Attempt, Claim, Error, MAX_ATTEMPTS_KEPT, Outcome, Progress, RunId};
+use crate::{Attempt, Claim, Error, MAX_ATTEMPTS_KEPT, Outcome, Progress, Room, RunId};
 
 static STEPS: Bulk = Bulk::new(
     "INSERT INTO steps (tenant, run, step, id, uses, state, attempts, next_at_us, output, \
@@ -24,19 +23,11 @@ pub(super) async fn claim(
     connection: &mut SqliteConnection,
     now_us: i64,
     lease_until_us: i64,
-    limit: u32,
+    room: &Room,
 ) -> Result<Vec<Claim>, Error> {
-    let due = sqlx::query(
-        "SELECT tenant, run FROM runs WHERE due_us IS NOT NULL AND due_us <= $1 \
-         ORDER BY due_us, at_us LIMIT $2",
-    )
-    .bind(now_us)
-    .bind(i64::from(clamp(limit)))
-    .fetch_all(&mut *connection)
-    .await?;
+    let due = queue::next(connection, now_us, room).await?;
     let mut claims = Vec::with_capacity(due.len());
-    for row in due {
-        let tenant: TenantId = row.parsed("tenant")?;
+    for (tenant, run_id) in due {
         let row = sqlx::query(
             "UPDATE runs SET due_us = $1, fence = fence + 1, \
              state = CASE WHEN state = 'pending' THEN 'running' ELSE state END \
@@ -45,7 +36,7 @@ pub(super) async fn claim(
         )
         .bind(lease_until_us)
         .bind(tenant.as_str())
-        .bind(row.bytes("run")?)
+        .bind(run_id)
         .fetch_one(&mut *connection)
         .await?;
         let fence = row.number("fence")?;
