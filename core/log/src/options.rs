@@ -13,7 +13,8 @@ pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
 /// Called with the records of a segment that is about to be dropped for size or age (not by
 /// [`crate::Log::trim`]), as far as they were not trimmed. The records that it returns are
 /// appended, and the segment is deleted after they are on disk: so a report of the loss cannot
-/// get lost. It runs on the log's thread: it must not wait for the log.
+/// get lost. They may take three quarters of the room of what is dropped; the rest is left out,
+/// with an error in the events. It runs on the log's thread: it must not wait for the log.
 pub type OnDrop = Arc<dyn Fn(&mut dyn Iterator<Item = Record>, Why) -> Vec<Vec<u8>> + Send + Sync>;
 
 /// What happens to an append when the log holds `max_bytes`.

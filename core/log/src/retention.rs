@@ -166,24 +166,35 @@ impl Committer {
         let dir = self.shared.options.dir.display();
         tracing::warn!(%dir, ?dropped, "dropped the oldest part of the log");
 
-        let after = self.push_replacements(&replacements);
+        let after = self.push_replacements(&replacements, (end - base) / 4 * 3);
         self.condemned.push_back(Condemned { base, after });
         self.delete_condemned();
         Ok(Some(dropped))
     }
 
-    /// Appends beyond the bounds: these make room. Returns the position to wait for.
-    fn push_replacements(&self, replacements: &[Vec<u8>]) -> u64 {
+    /// Appends beyond the bounds: these make room. So they may take less than what they replace,
+    /// or the log would turn round for ever, full of reports of reports. Returns the position to
+    /// wait for.
+    fn push_replacements(&self, replacements: &[Vec<u8>], max_bytes: u64) -> u64 {
         let mut appender = self.shared.appender();
         let mut after = 0;
+        let (mut left, mut left_out) = (max_bytes, 0_u64);
         for replacement in replacements {
             match header(replacement, self.shared.options.max_record_bytes) {
-                Ok(header) => {
+                Ok(header) if header.record_bytes() <= left => {
+                    left -= header.record_bytes();
                     appender.push(header, replacement);
                     after = appender.next;
                 }
+                Ok(_) => left_out += 1,
                 Err(error) => tracing::error!(%error, "a report of dropped records is left out"),
             }
+        }
+        if left_out > 0 {
+            tracing::error!(
+                left_out,
+                "reports take as much room as what was dropped: left out"
+            );
         }
         after
     }

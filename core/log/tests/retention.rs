@@ -226,3 +226,36 @@ async fn what_is_trimmed_while_it_is_dropped_takes_no_other_segment_with_it() {
     let expected: Vec<Vec<u8>> = (10..=40).map(|n| vec![n; 100]).collect();
     assert_eq!(read(&log), expected, "and nothing is told as lost");
 }
+
+#[tokio::test]
+async fn reports_that_free_nothing_do_not_turn_the_log_round_for_ever() {
+    let dir = tempfile::tempdir().unwrap();
+    let drops = Arc::new(AtomicI64::new(0));
+    let log = Log::open(Options {
+        overflow: Overflow::DropOldest,
+        on_drop: Some(Arc::new({
+            let drops = Arc::clone(&drops);
+            move |records, _| {
+                drops.fetch_add(1, Ordering::SeqCst);
+                records.map(|record| record.payload.to_vec()).collect()
+            }
+        })),
+        ..options(dir.path())
+    })
+    .unwrap();
+    for n in 0..100 {
+        append(&log, n).await.unwrap();
+    }
+    let all_done = async {
+        while *log.committed().borrow() != log.end() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), all_done)
+        .await
+        .expect("an end of it");
+    let count = drops.load(Ordering::SeqCst);
+    assert!(count < 400, "{count}");
+    assert!(read(&log).contains(&vec![99; 100]));
+    assert!(log.bytes() <= 4480 + 1120);
+}
