@@ -23,6 +23,7 @@
 //! ```
 
 mod key;
+mod renewal;
 mod root;
 mod subject;
 mod validity;
@@ -35,10 +36,12 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use rcgen::{
-    CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SanType,
+    CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
+    PublicKeyData, SanType,
 };
 use zeroize::{Zeroize, Zeroizing};
 
+pub use renewal::Renewed;
 pub use root::Algorithm;
 pub use subject::Subject;
 pub use validity::Validity;
@@ -157,6 +160,13 @@ impl std::fmt::Debug for Issued {
             .field("validity", &self.validity)
             .finish_non_exhaustive()
     }
+}
+
+/// A certificate that was signed and noted.
+struct Certified {
+    certificate: rcgen::Certificate,
+    serial: String,
+    validity: Validity,
 }
 
 /// A fleet authority in a folder.
@@ -312,6 +322,16 @@ impl Authority {
         algorithm: Algorithm,
         validity: Validity,
     ) -> Result<Issued, Error> {
+        let (params, holder) = Self::server_params(names)?;
+        let root = match algorithm {
+            Algorithm::MlDsa65 => &self.post_quantum,
+            Algorithm::EcdsaP256 => &self.classical,
+        };
+        self.sign(root, params, validity, &holder)
+    }
+
+    /// What stands in a server's certificate, and how it is noted.
+    fn server_params<S: AsRef<str>>(names: &[S]) -> Result<(CertificateParams, String), Error> {
         let first = names.first().ok_or(Error::NoServerName)?.as_ref();
         let mut params = CertificateParams::default();
         for name in names {
@@ -319,44 +339,61 @@ impl Authority {
         }
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.distinguished_name.push(DnType::CommonName, first);
-        let root = match algorithm {
-            Algorithm::MlDsa65 => &self.post_quantum,
-            Algorithm::EcdsaP256 => &self.classical,
-        };
-        self.sign(root, params, validity, &format!("server:{first}"))
+        Ok((params, format!("server:{first}")))
     }
 
     fn sign(
         &self,
         root: &Root,
-        mut params: CertificateParams,
+        params: CertificateParams,
         validity: Validity,
         holder: &str,
     ) -> Result<Issued, Error> {
         let validity = validity.within(root.validity)?;
+        let mut key = KeyPair::generate_for(root.algorithm.signature())?;
+        let certified = self.certify(root, params, validity, holder, &key);
+        let key_pem = Zeroizing::new(key.serialize_pem());
+        key.zeroize();
+        let Certified {
+            certificate,
+            serial,
+            validity,
+        } = certified?;
+        Ok(Issued {
+            chain_pem: certificate.pem(),
+            key_pem,
+            certificate_der: certificate.der().to_vec(),
+            serial,
+            validity,
+        })
+    }
+
+    /// Signs a certificate for the holder of `key`. `validity` lies within the root's.
+    fn certify(
+        &self,
+        root: &Root,
+        mut params: CertificateParams,
+        validity: Validity,
+        holder: &str,
+        key: &impl PublicKeyData,
+    ) -> Result<Certified, Error> {
         root::set_validity(&mut params, validity);
         let serial = root::serial();
         params.serial_number = Some(serial.clone());
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.use_authority_key_identifier_extension = true;
-
-        let mut key = KeyPair::generate_for(root.algorithm.signature())?;
-        let certificate = params.signed_by(&key, &root.issuer)?;
-        let issued = Issued {
-            chain_pem: certificate.pem(),
-            key_pem: Zeroizing::new(key.serialize_pem()),
-            certificate_der: certificate.der().to_vec(),
+        let certified = Certified {
+            certificate: params.signed_by(key, &root.issuer)?,
             serial: hex::encode(serial.to_bytes()),
             validity,
         };
-        key.zeroize();
-        self.record(&issued, holder)?;
-        Ok(issued)
+        self.record(&certified, holder)?;
+        Ok(certified)
     }
 
     /// Notes what was issued, before it leaves: revocation needs the serial.
-    fn record(&self, issued: &Issued, holder: &str) -> Result<(), Error> {
+    fn record(&self, issued: &Certified, holder: &str) -> Result<(), Error> {
         let path = self.dir.join(ISSUED);
         let line = format!(
             "{} {} {} {holder}\n",

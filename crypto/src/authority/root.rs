@@ -127,11 +127,7 @@ impl Root {
         if !certificate.is_ca() {
             return Err(wrong("it is no certificate of an authority".to_owned()));
         }
-        let seconds = |timestamp: i64| u64::try_from(timestamp).unwrap_or(0);
-        let validity = Validity::between(
-            seconds(certificate.validity().not_before.timestamp()),
-            seconds(certificate.validity().not_after.timestamp()),
-        )?;
+        let validity = Validity::read(&certificate)?;
         let issuer = Issuer::from_ca_cert_der(&der, key)?;
         Ok(Self {
             algorithm,

@@ -1,5 +1,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use x509_parser::prelude::{FromDer, X509Certificate};
+
 use super::Error;
 
 /// When a certificate is valid, in seconds since the Unix epoch, both ends included.
@@ -50,6 +52,31 @@ impl Validity {
         }
     }
 
+    /// When the certificate in `der` is valid.
+    ///
+    /// # Errors
+    /// [`Error::Certificate`] if it is none.
+    pub fn of(der: &[u8]) -> Result<Self, Error> {
+        Self::read(&parse(der)?)
+    }
+
+    pub(super) fn read(certificate: &X509Certificate<'_>) -> Result<Self, Error> {
+        let seconds = |timestamp: i64| u64::try_from(timestamp).unwrap_or(0);
+        Self::between(
+            seconds(certificate.validity().not_before.timestamp()),
+            seconds(certificate.validity().not_after.timestamp()),
+        )
+    }
+
+    /// How many whole days are left at `now`; 0 when it is over.
+    #[must_use]
+    pub fn days_left(&self, now: SystemTime) -> u64 {
+        let now_s = now
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs());
+        self.not_after_s.saturating_sub(now_s) / DAY_S
+    }
+
     /// The first second of validity.
     #[must_use]
     pub fn not_before_s(&self) -> u64 {
@@ -73,6 +100,17 @@ impl Validity {
             not_after_s: outer.not_after_s,
         })
     }
+}
+
+/// Reads a certificate in DER.
+pub(super) fn parse(der: &[u8]) -> Result<X509Certificate<'_>, Error> {
+    X509Certificate::from_der(der)
+        .map(|(_, certificate)| certificate)
+        .map_err(malformed)
+}
+
+pub(super) fn malformed(error: impl std::fmt::Display) -> Error {
+    Error::Certificate(error.to_string())
 }
 
 #[cfg(test)]

@@ -8,11 +8,12 @@ use stencil_log::{Log, Position};
 use stencil_store::Store;
 use tokio::net::TcpListener;
 
+use crate::clock::Clock;
 use crate::dispatch::WakingCommands;
 use crate::listeners::{self, Listeners};
 use crate::pipeline::{self, State, Unlogged};
 use crate::wake::Wakes;
-use crate::{Error, Layout, Options, init};
+use crate::{Error, Layout, Options, init, renewal};
 
 /// Bytes of an ingest record besides topic and payload, generously.
 const RECORD_OVERHEAD_BYTES: u32 = 1_024;
@@ -32,7 +33,11 @@ pub(crate) struct Foundation {
 
 impl Foundation {
     /// Opens all of it.
-    pub(crate) async fn open(options: &Options, wakes: &Wakes) -> Result<Self, Error> {
+    pub(crate) async fn open(
+        options: &Options,
+        wakes: &Wakes,
+        clock: &Clock,
+    ) -> Result<Self, Error> {
         let layout = Layout::new(&options.data_dir);
         if let Some(missing) = init::missing(&layout) {
             return Err(Error::not_initialised(&layout, &missing));
@@ -49,6 +54,7 @@ impl Foundation {
             log = open_log(options, &layout, Some(position)).await?;
         }
         let unlogged = pipeline::unlogged(&store, &state).await?;
+        renewal::server_certificates(&layout, clock);
         let mqtt = Listeners::open(&options.mqtt, &layout).await?;
         let http = listeners::bind("http.listen", options.http.listen).await?;
         Ok(Self {

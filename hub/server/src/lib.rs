@@ -69,6 +69,7 @@ mod parts;
 mod pipeline;
 mod policy;
 mod principal;
+mod renewal;
 mod retention;
 mod runner;
 mod scrape;

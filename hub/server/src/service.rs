@@ -65,7 +65,7 @@ impl Service {
     pub async fn start_with(options: Options, clock: Clock) -> Result<Running, Error> {
         options.check()?;
         let wakes = Wakes::default();
-        let foundation = Foundation::open(&options, &wakes).await?;
+        let foundation = Foundation::open(&options, &wakes, &clock).await?;
         let addresses = foundation.addresses();
         let (store, log) = (foundation.store, foundation.log);
         let metrics = Arc::new(Metrics::default());

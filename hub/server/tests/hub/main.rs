@@ -10,6 +10,7 @@ mod killed;
 mod ledger;
 mod listening;
 mod refused;
+mod renewal;
 mod restart;
 mod setup;
 mod slow_receiver;
