@@ -13,7 +13,7 @@ use crate::dispatch::WakingCommands;
 use crate::listeners::{self, Listeners};
 use crate::pipeline::{self, State, Unlogged};
 use crate::wake::Wakes;
-use crate::{Error, Layout, Options, init, renewal};
+use crate::{Error, Layout, Live, Options, init, renewal};
 
 /// Bytes of an ingest record besides topic and payload, generously.
 const RECORD_OVERHEAD_BYTES: u32 = 1_024;
@@ -37,6 +37,7 @@ impl Foundation {
         options: &Options,
         wakes: &Wakes,
         clock: &Clock,
+        live: &Live,
     ) -> Result<Self, Error> {
         let layout = Layout::new(&options.data_dir);
         if let Some(missing) = init::missing(&layout) {
@@ -44,7 +45,7 @@ impl Foundation {
         }
         // The log first: its lock says whether another process runs this hub.
         let mut log = open_log(options, &layout, None).await?;
-        let store = open_store(options, &layout, wakes).await?;
+        let store = open_store(options, &layout, wakes, live).await?;
         let (state, position) =
             pipeline::restore(&store, &options.pipeline, &options.workflow).await?;
         if position > log.end() {
@@ -69,10 +70,19 @@ impl Foundation {
     }
 }
 
-async fn open_store(options: &Options, layout: &Layout, wakes: &Wakes) -> Result<Store, Error> {
+async fn open_store(
+    options: &Options,
+    layout: &Layout,
+    wakes: &Wakes,
+    live: &Live,
+) -> Result<Store, Error> {
     let sqlite = stencil_store::sqlite::open_with(layout.store(), options.store.clone()).await?;
     let mut store = sqlite.store();
-    store.commands = Arc::new(WakingCommands::new(store.commands, wakes.clone()));
+    store.commands = Arc::new(WakingCommands::new(
+        store.commands,
+        wakes.clone(),
+        live.clone(),
+    ));
     Ok(store)
 }
 

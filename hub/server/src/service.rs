@@ -65,12 +65,12 @@ impl Service {
     pub async fn start_with(options: Options, clock: Clock) -> Result<Running, Error> {
         options.check()?;
         let wakes = Wakes::default();
-        let foundation = Foundation::open(&options, &wakes, &clock).await?;
+        let live = Live::new(options.live.capacity);
+        let foundation = Foundation::open(&options, &wakes, &clock, &live).await?;
         let addresses = foundation.addresses();
         let (store, log) = (foundation.store, foundation.log);
         let metrics = Arc::new(Metrics::default());
         let health = Arc::new(Health::default());
-        let live = Live::new(options.live.capacity);
         let (committed, applied) = watch::channel(foundation.position.0);
         let ingest = Ingest::new(log.clone(), clock.clone(), Arc::clone(&metrics));
         let endpoint = Endpoint::new(

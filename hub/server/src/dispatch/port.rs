@@ -1,23 +1,26 @@
-//! The store's commands, with a word to the dispatcher when one is queued.
+//! The store's commands, with a word to the dispatcher and to who watches when one is queued.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use stencil_protocol::command::State;
 use stencil_protocol::id::{CommandId, DeviceId, GatewayId, TenantId};
 use stencil_store::{CommandStatus, Commands, Error, NewCommand, Outstanding, Page, StoredCommand};
 
 use crate::wake::Wakes;
+use crate::{Live, LiveEvent};
 
-/// A [`Commands`] port that wakes the dispatcher, so that a command leaves at once whoever queued
-/// it: a workflow or the API.
+/// A [`Commands`] port that wakes the dispatcher, so that a command leaves at once, and shows it,
+/// whoever queued it: a workflow or the API.
 pub(crate) struct WakingCommands {
     inner: Arc<dyn Commands>,
     wakes: Wakes,
+    live: Live,
 }
 
 impl WakingCommands {
-    pub(crate) fn new(inner: Arc<dyn Commands>, wakes: Wakes) -> Self {
-        Self { inner, wakes }
+    pub(crate) fn new(inner: Arc<dyn Commands>, wakes: Wakes, live: Live) -> Self {
+        Self { inner, wakes, live }
     }
 }
 
@@ -25,6 +28,14 @@ impl WakingCommands {
 impl Commands for WakingCommands {
     async fn queue(&self, command: &NewCommand, now_us: i64) -> Result<bool, Error> {
         let queued = self.inner.queue(command, now_us).await?;
+        if queued {
+            let event = LiveEvent::Command {
+                command: command.id,
+                state: State::Queued,
+                at_us: now_us,
+            };
+            self.live.send(&command.tenant, event);
+        }
         self.wakes.dispatcher();
         Ok(queued)
     }

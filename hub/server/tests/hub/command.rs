@@ -93,7 +93,39 @@ async fn a_command_goes_out_comes_back_done_and_is_watched() {
             seen.push(state);
         }
     }
-    assert_eq!(seen, [State::Sent, State::Acknowledged, State::Done]);
+    assert_eq!(
+        seen,
+        [State::Queued, State::Sent, State::Acknowledged, State::Done]
+    );
+}
+
+#[tokio::test]
+async fn it_is_watched_from_the_moment_it_is_queued() {
+    let test = TestHub::start().await;
+    let mut live = test.hub().live().subscribe(tenant("acme"));
+    // Nobody has heard of the device: nothing else happens to the command.
+    let id = queue(&test, "nobody-knows", 60_000_000).await;
+    let Next::Event(LiveEvent::Command { command, state, .. }) = live.next().await else {
+        panic!("an event of the command")
+    };
+    assert_eq!((command, state), (id, State::Queued));
+    // Queued twice it is one command, and told once.
+    let expires_us = test.hub().now_us() + 60_000_000;
+    for key in ["a", "a", "b"] {
+        let (acme, lock) = (tenant("acme"), device("lock-07"));
+        let queued = test
+            .hub()
+            .queue_command(&acme, &lock, "lock", None, expires_us, Some(key))
+            .await;
+        queued.unwrap();
+    }
+    let mut told = Vec::new();
+    for _ in 0..2 {
+        if let Next::Event(LiveEvent::Command { command, .. }) = live.next().await {
+            told.push(command);
+        }
+    }
+    assert_ne!(told[0], told[1]);
 }
 
 #[tokio::test]
