@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 
 use crate::clock::Clock;
 use crate::dispatch::WakingCommands;
+use crate::links::{LinkedDevices, Links};
 use crate::listeners::{self, Listeners};
 use crate::pipeline::{self, State, Unlogged};
 use crate::wake::Wakes;
@@ -38,6 +39,7 @@ impl Foundation {
         wakes: &Wakes,
         clock: &Clock,
         live: &Live,
+        links: &Links,
     ) -> Result<Self, Error> {
         let layout = Layout::new(&options.data_dir);
         if let Some(missing) = init::missing(&layout) {
@@ -45,7 +47,11 @@ impl Foundation {
         }
         // The log first: its lock says whether another process runs this hub.
         let mut log = open_log(options, &layout, None).await?;
-        let store = open_store(options, &layout, wakes, live).await?;
+        let mut store = open_store(options, &layout, wakes, live).await?;
+        store.devices = Arc::new(LinkedDevices {
+            inner: store.devices,
+            links: links.clone(),
+        });
         let (state, position) =
             pipeline::restore(&store, &options.pipeline, &options.workflow).await?;
         if position > log.end() {

@@ -61,6 +61,7 @@ mod hub;
 mod ingest;
 mod init;
 mod layout;
+mod links;
 mod listeners;
 mod live;
 mod metrics;

@@ -39,6 +39,13 @@ pub enum LiveEvent {
         /// When, µs since the Unix epoch.
         at_us: i64,
     },
+    /// A gateway's session has ended: its devices are not linked until they are heard of again.
+    GatewayLost {
+        /// The gateway.
+        gateway: GatewayId,
+        /// When, µs since the Unix epoch.
+        at_us: i64,
+    },
     /// A rule fired and a run began.
     Run {
         /// The run.

@@ -9,11 +9,12 @@ use stencil_mqtt::{Endpoint, Handle};
 use tokio::sync::{Mutex, watch};
 
 use crate::clock::Clock;
-use crate::dispatch::{self, Dispatcher};
+use crate::dispatch::{Dispatcher, Sessions};
 use crate::foundation::Foundation;
 use crate::health::Health;
 use crate::hub::{Hub, Inner};
 use crate::ingest::Ingest;
+use crate::links::Links;
 use crate::listeners::Listener;
 use crate::metrics::Metrics;
 use crate::parts::Parts;
@@ -66,7 +67,8 @@ impl Service {
         options.check()?;
         let wakes = Wakes::default();
         let live = Live::new(options.live.capacity);
-        let foundation = Foundation::open(&options, &wakes, &clock, &live).await?;
+        let links = Links::since(clock.now_us());
+        let foundation = Foundation::open(&options, &wakes, &clock, &live, &links).await?;
         let addresses = foundation.addresses();
         let (store, log) = (foundation.store, foundation.log);
         let metrics = Arc::new(Metrics::default());
@@ -97,9 +99,9 @@ impl Service {
         };
 
         let mut parts = Parts::new(health, drain_timeout(&hub.inner.options));
-        let driver = hub.driver(&wakes, committed);
+        let driver = hub.driver(&wakes, &links, committed);
         parts.pipeline(|stop| driver.run(foundation.state, foundation.position, stop));
-        dispatching(&hub, &wakes, endpoint.handle(), &mut parts);
+        dispatching(&hub, &wakes, links, endpoint.handle(), &mut parts);
         parts.effect("runner", |stop| async move {
             runner::run(runner, wakes, stop).await;
             Ok(())
@@ -182,7 +184,7 @@ impl Foundation {
 }
 
 impl Hub {
-    fn driver(&self, wakes: &Wakes, committed: watch::Sender<u64>) -> Driver {
+    fn driver(&self, wakes: &Wakes, links: &Links, committed: watch::Sender<u64>) -> Driver {
         let inner = &self.inner;
         Driver {
             store: inner.store.clone(),
@@ -193,19 +195,26 @@ impl Hub {
             metrics: Arc::clone(&inner.metrics),
             live: inner.live.clone(),
             wakes: wakes.clone(),
+            links: links.clone(),
             health: Arc::clone(&inner.health),
             committed,
         }
     }
 }
 
-fn dispatching(hub: &Hub, wakes: &Wakes, handle: Handle<Peer>, parts: &mut Parts) {
-    let (events, woken) = (handle.events(), wakes.clone());
-    parts.effect("subscriptions", |stop| async move {
-        dispatch::watch(events, woken, stop).await;
+fn dispatching(hub: &Hub, wakes: &Wakes, links: Links, handle: Handle<Peer>, parts: &mut Parts) {
+    let inner = &hub.inner;
+    let sessions = Sessions {
+        events: handle.events(),
+        wakes: wakes.clone(),
+        links,
+        live: inner.live.clone(),
+        clock: inner.clock.clone(),
+    };
+    parts.effect("sessions", |stop| async move {
+        sessions.watch(stop).await;
         Ok(())
     });
-    let inner = &hub.inner;
     let dispatcher = Dispatcher {
         commands: Arc::clone(&inner.store.commands),
         handle,

@@ -28,7 +28,8 @@ pub struct Device {
     /// Whether it numbers what it sends. Foreign devices don't, so no gap of
     /// theirs can be known.
     pub numbered: bool,
-    /// Whether its link is up; `None` if nobody ever told.
+    /// Whether its link is up, by the last word of its gateway; `None` if nobody
+    /// ever told.
     pub connected: Option<bool>,
     /// When the link last came up or went down.
     pub link_changed_us: Option<i64>,
@@ -38,6 +39,10 @@ pub struct Device {
     pub last_event_us: Option<i64>,
     /// When the hub last received something from it.
     pub last_received_us: Option<i64>,
+    /// When the hub last received something of it through `gateway`, news of its
+    /// link included.
+    #[serde(skip)]
+    pub heard_us: Option<i64>,
 }
 
 /// The newest value (by event time) of one name of a device.

@@ -173,6 +173,8 @@ pub struct LinkSeen {
     pub gateway: Option<GatewayId>,
     /// When, by the clock of who saw it. Older news than stored is ignored.
     pub at_us: i64,
+    /// When the hub received the news.
+    pub received_us: i64,
     /// Up or down.
     pub connected: bool,
     /// What the link negotiated, if known.

@@ -3,8 +3,8 @@
 
 mod dispatcher;
 mod port;
-mod subscribed;
+mod sessions;
 
 pub(crate) use dispatcher::Dispatcher;
 pub(crate) use port::WakingCommands;
-pub(crate) use subscribed::watch;
+pub(crate) use sessions::Sessions;

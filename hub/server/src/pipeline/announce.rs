@@ -3,16 +3,17 @@
 use stencil_store::{Commit, Committed};
 
 use super::changes::Aftermath;
-use crate::wake::Wakes;
-use crate::{Live, LiveEvent};
+use super::driver::Driver;
+use crate::LiveEvent;
 
 /// Tells of one commit.
 pub(super) fn all(
     commit: &Commit,
     aftermath: &Aftermath,
     committed: &Committed,
-    live: &Live,
-    wakes: &Wakes,
+    Driver {
+        live, wakes, links, ..
+    }: &Driver,
 ) {
     if committed.started > 0 || committed.woken > 0 {
         wakes.runner();
@@ -38,7 +39,9 @@ pub(super) fn all(
         let event = LiveEvent::Link {
             device: link.device.clone(),
             gateway: link.gateway.clone(),
-            connected: link.connected,
+            // Unless its gateway has gone since.
+            connected: link.connected
+                && links.stands(&link.tenant, link.gateway.as_ref(), Some(link.received_us)),
             at_us: link.at_us,
         };
         live.send(&link.tenant, event);

@@ -17,6 +17,7 @@ use super::{State, announce, apply, lookup};
 use crate::clock::Clock;
 use crate::health::Health;
 use crate::ingest::{Body, Record};
+use crate::links::Links;
 use crate::metrics::Metrics;
 use crate::parts::told_to_end;
 use crate::wake::Wakes;
@@ -38,6 +39,7 @@ pub(crate) struct Driver {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) live: Live,
     pub(crate) wakes: Wakes,
+    pub(crate) links: Links,
     pub(crate) health: Arc<Health>,
     /// Told each committed position.
     pub(crate) committed: watch::Sender<u64>,
@@ -152,7 +154,7 @@ impl Driver {
         self.metrics
             .committed(&aftermath.tally(state, position.0, started, self.clock.now_us()));
         self.committed.send_replace(position.0);
-        announce::all(&commit, &aftermath, &committed, &self.live, &self.wakes);
+        announce::all(&commit, &aftermath, &committed, self);
         let needless = Position(position.0.saturating_sub(self.keep_bytes));
         if let Err(error) = self.log.trim(needless) {
             tracing::warn!(%error, "the ingest log cannot be trimmed");

@@ -96,6 +96,7 @@ pub(super) fn link(origin: &Origin<'_>, event: &LinkEvent, changes: &mut Changes
         device: event.device.clone(),
         gateway: Some(gateway.clone()),
         at_us: event.at_us,
+        received_us: origin.received_us,
         connected,
         link,
     });

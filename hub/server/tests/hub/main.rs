@@ -8,6 +8,7 @@ mod full_disk;
 mod history;
 mod killed;
 mod ledger;
+mod links;
 mod listening;
 mod refused;
 mod renewal;

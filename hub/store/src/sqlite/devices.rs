@@ -19,8 +19,9 @@ use crate::{Commit, Device, Devices, Error, Latest, LinkSeen, MAX_PAGE, Page, Tw
 /// ahead is held at the time of arrival, else it would pin the device.
 static HEARD: Bulk = Bulk::new(
     "INSERT INTO devices \
-     (tenant, device, gateway, gateway_us, numbered, link, last_event_us, last_received_us)",
-    8,
+     (tenant, device, gateway, gateway_us, numbered, link, last_event_us, last_received_us, \
+     heard_us)",
+    9,
     "ON CONFLICT (tenant, device) DO UPDATE SET \
      gateway = CASE WHEN excluded.gateway_us >= COALESCE(devices.gateway_us, excluded.gateway_us) \
        THEN excluded.gateway ELSE devices.gateway END, \
@@ -33,6 +34,9 @@ static HEARD: Bulk = Bulk::new(
      last_event_us = CASE WHEN excluded.last_event_us >= \
        COALESCE(devices.last_event_us, excluded.last_event_us) \
        THEN excluded.last_event_us ELSE devices.last_event_us END, \
+     heard_us = CASE WHEN excluded.gateway = devices.gateway \
+       OR excluded.gateway_us >= COALESCE(devices.gateway_us, excluded.gateway_us) \
+       THEN excluded.last_received_us ELSE devices.heard_us END, \
      last_received_us = CASE WHEN excluded.last_received_us >= \
        COALESCE(devices.last_received_us, excluded.last_received_us) \
        THEN excluded.last_received_us ELSE devices.last_received_us END",
@@ -42,11 +46,12 @@ static HEARD: Bulk = Bulk::new(
 /// elsewhere. So only the gateway that has a device can report its loss.
 static LINKS: Bulk = Bulk::new(
     "INSERT INTO devices \
-     (tenant, device, gateway, gateway_us, numbered, connected, link_changed_us, link)",
-    8,
+     (tenant, device, gateway, gateway_us, numbered, connected, link_changed_us, link, heard_us)",
+    9,
     "ON CONFLICT (tenant, device) DO UPDATE SET \
      connected = excluded.connected, \
      link_changed_us = excluded.link_changed_us, \
+     heard_us = excluded.heard_us, \
      gateway = CASE WHEN excluded.connected = 1 THEN excluded.gateway ELSE devices.gateway END, \
      gateway_us = CASE WHEN excluded.connected = 1 \
        THEN excluded.gateway_us ELSE devices.gateway_us END, \
@@ -77,7 +82,7 @@ impl Devices for Sqlite {
     ) -> Result<Page<Device>, Error> {
         let rows = sqlx::query(
             "SELECT device, gateway, numbered, connected, link_changed_us, link, last_event_us, \
-             last_received_us FROM devices WHERE tenant = $1 AND device > $2 \
+             last_received_us, heard_us FROM devices WHERE tenant = $1 AND device > $2 \
              ORDER BY device LIMIT $3",
         )
         .bind(tenant.as_str())
@@ -94,7 +99,7 @@ impl Devices for Sqlite {
     async fn get(&self, tenant: &TenantId, id: &DeviceId) -> Result<Option<Device>, Error> {
         let row = sqlx::query(
             "SELECT device, gateway, numbered, connected, link_changed_us, link, last_event_us, \
-             last_received_us FROM devices WHERE tenant = $1 AND device = $2",
+             last_received_us, heard_us FROM devices WHERE tenant = $1 AND device = $2",
         )
         .bind(tenant.as_str())
         .bind(id.as_str())
@@ -167,6 +172,7 @@ pub(super) async fn store(connection: &mut SqliteConnection, commit: &Commit) ->
                 .bind(heard.link.clone())
                 .bind(heard.last_event_us)
                 .bind(heard.last_received_us)
+                .bind(heard.last_received_us)
         })
         .await?;
     for round in rounds(&commit.links) {
@@ -185,6 +191,7 @@ pub(super) async fn store(connection: &mut SqliteConnection, commit: &Commit) ->
                     .bind(i64::from(seen.connected))
                     .bind(seen.at_us)
                     .bind(seen.link.as_ref().map(link_text))
+                    .bind(seen.received_us)
             })
             .await?;
     }
@@ -328,6 +335,7 @@ fn device(row: &SqliteRow) -> Result<Device, Error> {
         link: row.maybe_json("link")?,
         last_event_us: row.maybe_int("last_event_us")?,
         last_received_us: row.maybe_int("last_received_us")?,
+        heard_us: row.maybe_int("heard_us")?,
     })
 }
 

@@ -73,6 +73,7 @@ async fn a_gateway_gets_what_its_devices_wait_for() {
             device: device(id),
             gateway: Some(gateway(through)),
             at_us: 1,
+            received_us: 1,
             connected: true,
             link: None,
         })

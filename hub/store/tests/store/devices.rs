@@ -19,6 +19,7 @@ fn seen(through: &str, at_us: i64, connected: bool) -> LinkSeen {
         device: device("freezer-1"),
         gateway: Some(gateway(through)),
         at_us,
+        received_us: at_us,
         connected,
         link: connected.then(link),
     }
@@ -172,4 +173,39 @@ async fn lists_go_on_where_they_ended() {
             .map(|n| OwnedValue::Number(f64::from(n)))
             .collect::<Vec<_>>()
     );
+}
+
+#[tokio::test]
+async fn a_device_is_heard_of_through_the_gateway_that_it_has() {
+    let fresh = fresh().await;
+    let mut position = 0;
+    let mut told = async |twins: Vec<stencil_store::TwinUpdate>, links: Vec<LinkSeen>| {
+        position += 1;
+        let mut commit = at(position);
+        (commit.twins, commit.links) = (twins, links);
+        fresh.store.pipeline.commit(commit).await.unwrap();
+        let found = fresh.store.devices.get(&acme(), &device("freezer-1")).await;
+        found.unwrap().unwrap().heard_us
+    };
+    let twin = |through: &str, time_us, received_us| {
+        let mut twin = twin("freezer-1", time_us, 1.0);
+        (twin.gateway, twin.received_us) = (Some(gateway(through)), received_us);
+        twin
+    };
+    let link = |through, at_us, connected, received_us| LinkSeen {
+        received_us,
+        ..seen(through, at_us, connected)
+    };
+    assert_eq!(told(vec![twin("g1", 50, 60)], vec![]).await, Some(60));
+    let moved = vec![link("g2", 100, true, 110)];
+    assert_eq!(told(vec![], moved).await, Some(110));
+    // Late news from the gateway that it has left.
+    assert_eq!(told(vec![twin("g1", 70, 200)], vec![]).await, Some(110));
+    let late = vec![link("g1", 120, false, 210)];
+    assert_eq!(told(vec![], late).await, Some(110));
+    // Older than the move, but through the gateway that it has.
+    assert_eq!(told(vec![twin("g2", 80, 220)], vec![]).await, Some(220));
+    let gone = vec![link("g2", 130, false, 230)];
+    assert_eq!(told(vec![], gone).await, Some(230));
+    assert_eq!(told(vec![twin("g3", 240, 250)], vec![]).await, Some(250));
 }

@@ -52,6 +52,7 @@ async fn fill(store: &Store, tenant: &TenantId, position: u64, value: i64) -> St
             device: device("freezer-1"),
             gateway: Some(gateway("g1")),
             at_us: value,
+            received_us: 1,
             connected: true,
             link: None,
         }],

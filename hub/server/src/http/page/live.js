@@ -101,6 +101,8 @@
       }
       return;
     }
+    // It may be linked again.
+    if (found.querySelector("[data-link] .badge.bad")) refresh("fleet");
     const values = found.querySelector("[data-values]");
     let cell = values.querySelector(`[data-name="${CSS.escape(item.name)}"]`);
     if (!cell) {

@@ -138,6 +138,7 @@ impl Gathering {
                 }
                 self.links.insert(device, connected);
             }
+            LiveEvent::GatewayLost { .. } => self.fleet = true,
             LiveEvent::Run { .. } | LiveEvent::RunChanged { .. } => self.runs = true,
             LiveEvent::Command { .. } => self.commands = true,
         }

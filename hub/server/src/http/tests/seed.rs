@@ -159,6 +159,7 @@ fn readings() -> Commit {
             device: freezer(),
             gateway,
             at_us: NOW_US,
+            received_us: NOW_US,
             connected: true,
             link: Some(link),
         }],

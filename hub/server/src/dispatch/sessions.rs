@@ -1,0 +1,66 @@
+//! When a gateway begins to listen for commands, and when its session ends.
+
+use stencil_mqtt::{Disconnect, Event};
+use tokio::sync::{broadcast, watch};
+
+use crate::clock::Clock;
+use crate::links::Links;
+use crate::parts::told_to_end;
+use crate::policy::Peer;
+use crate::wake::Wakes;
+use crate::{Live, LiveEvent};
+
+/// Follows the endpoint's events, and tells those whom they concern.
+pub(crate) struct Sessions {
+    pub(crate) events: broadcast::Receiver<Event<Peer>>,
+    pub(crate) wakes: Wakes,
+    pub(crate) links: Links,
+    pub(crate) live: Live,
+    pub(crate) clock: Clock,
+}
+
+impl Sessions {
+    /// Works until told to end. Waits for nothing else, so that it does not fall behind.
+    pub(crate) async fn watch(mut self, mut stop: watch::Receiver<bool>) {
+        loop {
+            let event = tokio::select! {
+                event = self.events.recv() => event,
+                () = told_to_end(&mut stop) => return,
+            };
+            match event {
+                Ok(event) => self.take(&event),
+                Err(broadcast::error::RecvError::Lagged(missed)) => {
+                    tracing::warn!(missed, "endpoint events were missed");
+                    self.links.all_ended(self.clock.now_us());
+                }
+                Err(broadcast::error::RecvError::Closed) => return,
+            }
+        }
+    }
+
+    fn take(&self, event: &Event<Peer>) {
+        let (Event::Subscribed { source, .. } | Event::Disconnected { source, .. }) = event else {
+            return;
+        };
+        let principal = &source.principal.principal;
+        let (tenant, Some(gateway)) = (&principal.tenant, principal.gateway()) else {
+            return;
+        };
+        match event {
+            // The policy lets a gateway subscribe to its commands and to nothing else.
+            Event::Subscribed { .. } => self.wakes.gateway(tenant, gateway),
+            // The session lives on in another connection.
+            Event::Disconnected {
+                reason: Disconnect::TakenOver,
+                ..
+            } => {}
+            _ => {
+                let at_us = self.clock.now_us();
+                self.links.ended(tenant, gateway, at_us);
+                let gateway = gateway.clone();
+                self.live
+                    .send(tenant, LiveEvent::GatewayLost { gateway, at_us });
+            }
+        }
+    }
+}
