@@ -98,7 +98,14 @@ async fn goes_on_after_a_restart_with_what_was_not_acknowledged() {
         values
     };
     assert_eq!(sorted(arrived(&gateway)), sorted(recorded()));
-    assert!(outcome.given < 22_695 - 9_000, "it began anew");
+    // What had arrived but was not acknowledged when a process died is given again: at most one
+    // batch a round.
+    let again = 3 * stencil_protocol::batch::MAX_SAMPLES as u64;
+    assert!(
+        outcome.given < 22_695 - 9_000 + again,
+        "it began anew: {}",
+        outcome.given
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
