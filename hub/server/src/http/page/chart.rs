@@ -99,12 +99,17 @@ async fn device(state: &State, caller: &Caller, view: &View) -> Result<Option<De
         .ok_or_else(|| Problem::not_found("device", id))
 }
 
-/// The series asked for, else the first of numbers, else the first.
+/// The series asked for, else the first of measured numbers, else the first that can be drawn.
 fn choose<'a>(latest: &'a [Latest], name: Option<&str>) -> Option<&'a Latest> {
-    let numeric = |item: &&Latest| !matches!(item.value, OwnedValue::Text(_));
+    let measured = |item: &&Latest| matches!(item.value, OwnedValue::Number(_));
+    let drawable = |item: &&Latest| !matches!(item.value, OwnedValue::Text(_));
     match name {
         Some(name) => latest.iter().find(|item| item.name == name),
-        None => latest.iter().find(numeric).or(latest.first()),
+        None => latest
+            .iter()
+            .find(measured)
+            .or_else(|| latest.iter().find(drawable))
+            .or(latest.first()),
     }
 }
 

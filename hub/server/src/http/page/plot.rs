@@ -72,10 +72,14 @@ impl Plot<'_> {
         let values = || self.points.iter().map(|&(_, value)| value);
         let low = values().fold(f64::INFINITY, f64::min);
         let high = values().fold(f64::NEG_INFINITY, f64::max);
-        // By halves, and cut: the difference of the largest numbers is not finite.
-        let air = ((high / 2.0 - low / 2.0) * 0.1)
-            .max(low.abs().max(high.abs()) * 1e-6)
-            .max(1e-9);
+        let size = low.abs().max(high.abs());
+        // A flat line gets a scale that can be read; of others, the difference is taken by halves
+        // and cut, since that of the largest numbers is not finite.
+        let air = if low == high {
+            (size * 0.1).max(1.0)
+        } else {
+            ((high / 2.0 - low / 2.0) * 0.1).max(size * 1e-6).max(1e-9)
+        };
         ((low - air).max(f64::MIN), (high + air).min(f64::MAX))
     }
 
