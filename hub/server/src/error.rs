@@ -28,7 +28,7 @@ pub enum Error {
         missing: PathBuf,
     },
     /// The tenant was made before; its first token was shown then.
-    #[error("tenant {0} exists already; make another token with `stencil token`")]
+    #[error("tenant {0} exists already; `stencil hub add-token` makes it another admin token")]
     TenantExists(TenantId),
     /// There is no such tenant.
     #[error(

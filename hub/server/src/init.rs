@@ -115,6 +115,25 @@ pub async fn has_tenant(data_dir: &Path, tenant: &TenantId) -> Result<(), Error>
     }
 }
 
+/// Makes another admin token of `tenant`: the way back in for whoever has the machine when all
+/// tokens are lost. It works whether or not a hub is running on the directory, and a running one
+/// takes the token at once. `name` is 1 to 64 characters.
+///
+/// # Errors
+/// [`Error::NotInitialised`]; [`Error::NoTenant`]; what the store says.
+pub async fn issue_admin_token(
+    data_dir: &Path,
+    tenant: &TenantId,
+    name: &str,
+) -> Result<Secret, Error> {
+    has_tenant(data_dir, tenant).await?;
+    let store = stencil_store::sqlite::open(Layout::new(data_dir).store()).await?;
+    let kind = TokenKind::Api { role: Role::Admin };
+    let now_us = Clock::system().now_us();
+    let IssuedToken { secret, .. } = store.create_token(tenant, kind, name, now_us).await?;
+    Ok(secret)
+}
+
 /// Issues a certificate to a gateway of `tenant`; its files go to `out_dir` as `{gateway}.pem`,
 /// `{gateway}.key` and `root.pem`.
 ///
