@@ -81,7 +81,10 @@ impl Client {
                 .as_str()
                 .or(value["title"].as_str())
                 .unwrap_or(&text);
-            bail!("the hub answered {status}: {said}");
+            bail!(
+                "the hub answered {status}: {}",
+                crate::output::escaped(said)
+            );
         }
         Ok(value)
     }

@@ -3,6 +3,9 @@
 use clap::ValueEnum;
 use serde::Serialize;
 
+/// Characters of a cell that a table shows; `--output json` has the whole.
+const MAX_CELL: usize = 80;
+
 /// How a command answers on standard output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
@@ -14,8 +17,22 @@ pub(crate) enum Format {
 
 /// Prints a value as JSON.
 pub(crate) fn json(value: &impl Serialize) -> anyhow::Result<()> {
-    println!("{}", serde_json::to_string_pretty(value)?);
+    println!("{}", json_text(value)?);
     Ok(())
+}
+
+/// JSON whose strings hold no character that a terminal obeys: beyond what the format itself
+/// wants escaped, DEL and C1 are.
+fn json_text(value: &impl Serialize) -> anyhow::Result<String> {
+    let mut text = String::new();
+    for character in serde_json::to_string_pretty(value)?.chars() {
+        if character != '\n' && is_invisible(character) {
+            text.push_str(&format!("\\u{:04x}", u32::from(character)));
+        } else {
+            text.push(character);
+        }
+    }
+    Ok(text)
 }
 
 /// Prints rows with their columns aligned; the first row is the head.
@@ -68,13 +85,51 @@ fn cell(item: &serde_json::Value, column: &str) -> String {
     let value = column.split('.').fold(item, |value, name| &value[name]);
     match value {
         serde_json::Value::Null => "-".to_owned(),
-        serde_json::Value::String(text) => text.clone(),
+        serde_json::Value::String(text) => shown(text),
         serde_json::Value::Bool(yes) => if *yes { "yes" } else { "no" }.to_owned(),
         serde_json::Value::Number(time) if column.ends_with("_us") => time
             .as_i64()
             .map_or_else(|| time.to_string(), stencil_protocol::moment::utc),
-        other => other.to_string(),
+        other => shown(&other.to_string()),
     }
+}
+
+/// Text in a form that is safe on a terminal: devices choose it, and what they choose must
+/// neither move the cursor, nor turn the direction of writing, nor begin a row of its own.
+pub(crate) fn shown(text: &str) -> String {
+    let mut shown = String::new();
+    let mut length = 0;
+    for piece in text.chars().map(visible) {
+        length += piece.chars().count();
+        if length > MAX_CELL {
+            shown.push('…');
+            break;
+        }
+        shown.push_str(&piece);
+    }
+    shown
+}
+
+/// As [`shown`], uncut: for the texts of errors.
+pub(crate) fn escaped(text: &str) -> String {
+    text.chars().map(visible).collect()
+}
+
+fn visible(character: char) -> String {
+    if is_invisible(character) {
+        character.escape_unicode().to_string()
+    } else {
+        character.to_string()
+    }
+}
+
+/// Control characters (C0, DEL, C1), and those that a terminal does not draw but obeys: line
+/// separators, marks of direction, zero widths.
+fn is_invisible(character: char) -> bool {
+    character.is_control()
+        || matches!(character,
+            '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 #[cfg(test)]
@@ -93,5 +148,43 @@ mod tests {
             (cell(&item, "x"), cell(&item, "y.z")),
             ("-".to_owned(), "-".to_owned())
         );
+    }
+
+    #[test]
+    fn what_a_device_says_moves_no_cursor() {
+        let item = json!({
+            "value": "\u{1b}[2J\u{1b}]0;owned\u{7}\r\nfake  row\t\u{9b}1m\u{202e}ok é",
+            "list": ["\u{7f}"],
+        });
+        assert_eq!(
+            cell(&item, "value"),
+            "\\u{1b}[2J\\u{1b}]0;owned\\u{7}\\u{d}\\u{a}fake  row\\u{9}\\u{9b}1m\\u{202e}ok é"
+        );
+        assert_eq!(cell(&item, "list"), "[\"\\u{7f}\"]");
+    }
+
+    #[test]
+    fn a_long_cell_is_cut_and_says_so() {
+        let fits = "x".repeat(MAX_CELL);
+        assert_eq!(shown(&fits), fits);
+        assert_eq!(shown(&format!("{fits}y")), format!("{fits}…"));
+        let hostile = shown(&"\u{1b}".repeat(1_000_000));
+        assert!(
+            hostile.ends_with("}…"),
+            "cut between, not within: {hostile}"
+        );
+        assert!(hostile.chars().count() <= MAX_CELL + 1);
+    }
+
+    #[test]
+    fn json_stays_the_same_value_and_moves_no_cursor_either() {
+        let value = json!({ "text": "\u{1b}\u{7f}\u{9b}2J\u{202e} é\n" });
+        let text = json_text(&value).unwrap();
+        assert!(
+            text.chars().all(|c| c == '\n' || !is_invisible(c)),
+            "{text:?}"
+        );
+        let back: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(back, value);
     }
 }
