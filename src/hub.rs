@@ -109,6 +109,22 @@ enum Command {
         #[arg(long, value_enum, default_value = "text")]
         output: Format,
     },
+    /// Makes another admin token of a tenant and prints it, once: the way back in when all tokens
+    /// are lost. The hub may be running; it takes the token at once.
+    AddToken {
+        /// The hub's folder.
+        #[arg(long)]
+        data_dir: PathBuf,
+        /// The tenant whose token it is.
+        #[arg(long)]
+        tenant: String,
+        /// A name to know it by in `token list`.
+        #[arg(long, default_value = "recovery")]
+        name: String,
+        /// How to answer.
+        #[arg(long, value_enum, default_value = "text")]
+        output: Format,
+    },
     /// Issues a gateway's certificate and writes its folder: keys, the fleet's root, and a
     /// gateway.toml to start with.
     AddGateway {
@@ -139,6 +155,14 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             output,
         }) => {
             init(&data_dir, &tenant, &name, output).await?;
+        }
+        Some(Command::AddToken {
+            data_dir,
+            tenant,
+            name,
+            output,
+        }) => {
+            add_token(&data_dir, &tenant, &name, output).await?;
         }
         Some(Command::AddGateway {
             data_dir,
@@ -217,6 +241,26 @@ async fn init(
             println!("admin token, shown this once: {token}");
             println!("next: stencil hub --data-dir {}", data_dir.display());
         }
+    }
+    Ok(())
+}
+
+async fn add_token(
+    data_dir: &Path,
+    tenant: &str,
+    name: &str,
+    format: Format,
+) -> anyhow::Result<()> {
+    let tenant = TenantId::parse(tenant).context("the tenant's id")?;
+    let secret = stencil_server::issue_admin_token(data_dir, &tenant, name).await?;
+    match format {
+        Format::Json => output::json(&serde_json::json!({
+            "tenant": tenant.as_str(),
+            "name": name,
+            "admin_token": secret.reveal(),
+        }))?,
+        // Alone on the line, for `export STENCIL_TOKEN=$(…)`.
+        Format::Text => println!("{}", secret.reveal()),
     }
     Ok(())
 }

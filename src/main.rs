@@ -45,7 +45,8 @@ struct Stencil {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Runs the hub, or prepares its data folder (`hub init`, `hub add-gateway`).
+    /// Runs the hub, or prepares its data folder (`hub init`, `hub add-gateway`,
+    /// `hub add-token`).
     Hub(hub::Args),
     /// Runs an edge gateway, or adds devices to it (`gateway add-device`).
     Gateway(gateway::Args),

@@ -7,5 +7,6 @@ mod support;
 mod link_records;
 mod malformed_mqtt;
 mod malformed_payload;
+mod operator;
 mod settings;
 mod tenants;

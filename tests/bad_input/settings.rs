@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::support::{Gateway, Hub, stencil, succeed, text};
 
 /// Runs a command that must fail as a mistake of its user, and gives what it said.
-fn refused(command: &mut Command) -> String {
+pub(crate) fn refused(command: &mut Command) -> String {
     let output = command.output().unwrap();
     let said = text(&output);
     assert_eq!(output.status.code(), Some(2), "{command:?}: {said}");
