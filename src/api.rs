@@ -7,18 +7,49 @@ use clap::Args;
 use reqwest::Method;
 use serde_json::Value;
 
+/// The variable that holds the API token where no flag names one.
+const TOKEN: &str = "STENCIL_TOKEN";
+
 /// Which hub, and with what right.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Hub {
     /// The hub's HTTP address.
-    #[arg(long, env = "STENCIL_HUB_URL", default_value = "http://127.0.0.1:8080")]
+    #[arg(
+        long,
+        env = "STENCIL_HUB_URL",
+        default_value = "http://127.0.0.1:8080",
+        global = true
+    )]
     pub hub: String,
-    /// An API token; better in the environment or a file than on the command line.
-    #[arg(long, env = "STENCIL_TOKEN", hide_env_values = true)]
+    /// An API token; better in the environment (STENCIL_TOKEN) or a file than on the command
+    /// line.
+    #[arg(long, global = true)]
     pub token: Option<String>,
     /// A file that holds the API token.
-    #[arg(long, conflicts_with = "token")]
+    #[arg(long, conflicts_with = "token", global = true)]
     pub token_file: Option<PathBuf>,
+}
+
+impl Hub {
+    /// The token: of the flags, else of the environment, where an empty one counts as none.
+    fn secret(&self, environment: Option<String>) -> anyhow::Result<String> {
+        let (secret, from) = match (&self.token, &self.token_file) {
+            (Some(token), _) => (token.clone(), "--token".to_owned()),
+            (None, Some(file)) => (
+                std::fs::read_to_string(file)
+                    .with_context(|| format!("can't read the token file {}", file.display()))?,
+                format!("the token file {}", file.display()),
+            ),
+            (None, None) => (environment.unwrap_or_default(), TOKEN.to_owned()),
+        };
+        match secret.trim() {
+            "" if from == TOKEN => {
+                bail!("a token is needed: --token-file FILE, or {TOKEN} in the environment")
+            }
+            "" => bail!("{from} is empty"),
+            secret => Ok(secret.to_owned()),
+        }
+    }
 }
 
 /// A hub that can be asked.
@@ -32,14 +63,7 @@ pub(crate) struct Client {
 impl Client {
     /// A client for `hub`.
     pub(crate) fn new(hub: &Hub) -> anyhow::Result<Self> {
-        let token = match (&hub.token, &hub.token_file) {
-            (Some(token), _) => token.clone(),
-            (None, Some(file)) => std::fs::read_to_string(file)
-                .with_context(|| format!("can't read the token file {}", file.display()))?
-                .trim()
-                .to_owned(),
-            (None, None) => bail!("a token is needed: --token-file FILE, or STENCIL_TOKEN"),
-        };
+        let token = hub.secret(std::env::var(TOKEN).ok())?;
         Self::with(&hub.hub, &token)
     }
 
@@ -119,5 +143,40 @@ impl Client {
     pub(crate) async fn public(&self, path: &str) -> anyhow::Result<(u16, String)> {
         let answer = self.http.get(format!("{}{path}", self.base)).send().await?;
         Ok((answer.status().as_u16(), answer.text().await?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secret(token: Option<&str>, file: Option<PathBuf>, environment: &str) -> String {
+        let hub = Hub {
+            hub: String::new(),
+            token: token.map(str::to_owned),
+            token_file: file,
+        };
+        match hub.secret(Some(environment.to_owned())) {
+            Ok(secret) => secret,
+            Err(error) => format!("error: {error}"),
+        }
+    }
+
+    #[test]
+    fn flags_go_before_the_environment_and_nothing_is_no_token() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("token");
+        std::fs::write(&file, "from-file\n").unwrap();
+        assert_eq!(secret(Some("given"), None, "set"), "given");
+        assert_eq!(secret(None, Some(file.clone()), "set"), "from-file");
+        assert_eq!(secret(None, Some(file.clone()), ""), "from-file");
+        assert_eq!(secret(None, None, "set"), "set");
+        for empty in ["", " "] {
+            let said = secret(None, None, empty);
+            assert!(said.contains("a token is needed"), "{said}");
+        }
+        std::fs::write(&file, "").unwrap();
+        let said = secret(None, Some(file), "set");
+        assert!(said.contains("is empty"), "{said}");
     }
 }

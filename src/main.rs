@@ -122,6 +122,12 @@ fn told(error: &anyhow::Error) -> String {
 #[cfg(test)]
 mod tests {
     use anyhow::Context as _;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_free_of_contradictions() {
+        super::Stencil::command().debug_assert();
+    }
 
     #[test]
     fn each_cause_is_told_once() {
