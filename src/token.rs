@@ -2,9 +2,10 @@
 
 use std::process::ExitCode;
 
+use anyhow::bail;
 use clap::{Parser, Subcommand};
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::api::{Client, Hub};
 use crate::output::{self, Format};
@@ -79,14 +80,94 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             output::items(
                 args.output,
                 &items,
-                &["id", "kind", "device", "role", "name"],
+                &["id", "kind", "device", "role", "name", "revoked_us"],
             )?;
         }
         Command::Revoke { id } => {
-            client
-                .call(Method::DELETE, &format!("/api/v1/tokens/{id}"), None)
-                .await?;
+            let all = client.list("/api/v1/tokens").await?;
+            let outcome = Outcome::of(&id, &all)?;
+            if outcome == Outcome::Revoked {
+                client
+                    .call(Method::DELETE, &format!("/api/v1/tokens/{id}"), None)
+                    .await?;
+            }
+            match args.output {
+                Format::Json => output::json(&json!({
+                    "id": id,
+                    "already_revoked": outcome != Outcome::Revoked,
+                }))?,
+                Format::Text => println!("{}", outcome.tell(&id)),
+            }
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What revoking a token comes to.
+#[derive(Debug, PartialEq, Eq)]
+enum Outcome {
+    /// It opened something until now.
+    Revoked,
+    /// It opened nothing any more, since this moment.
+    Already(i64),
+}
+
+impl Outcome {
+    /// For the token `id` among all of the tenant; one that is not there is an error, because a
+    /// mistyped id would leave the meant one open.
+    fn of(id: &str, all: &[Value]) -> anyhow::Result<Self> {
+        let Some(token) = all.iter().find(|token| token["id"] == id) else {
+            bail!(
+                "there is no token {}: `stencil token list` shows the ids",
+                output::escaped(id)
+            );
+        };
+        Ok(token["revoked_us"]
+            .as_i64()
+            .map_or(Self::Revoked, Self::Already))
+    }
+
+    fn tell(&self, id: &str) -> String {
+        match self {
+            Self::Revoked => format!("revoked {id}: it opens nothing any more"),
+            Self::Already(at_us) => format!(
+                "{id} was revoked already, {} UTC",
+                stencil_protocol::moment::utc(*at_us)
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn revoking_tells_what_it_found() {
+        let all = [
+            json!({ "id": "aa", "revoked_us": null }),
+            json!({ "id": "bb", "revoked_us": 1_386_018_900_000_000_i64 }),
+        ];
+        assert_eq!(Outcome::of("aa", &all).unwrap(), Outcome::Revoked);
+        let before = Outcome::of("bb", &all).unwrap();
+        assert_eq!(
+            before.tell("bb"),
+            "bb was revoked already, 2013-12-02 21:15:00 UTC"
+        );
+        let unknown = Outcome::of("a", &all).unwrap_err().to_string();
+        assert!(unknown.contains("no token a:"), "{unknown}");
+    }
+
+    #[test]
+    fn the_hub_and_the_token_may_be_named_behind_the_command() {
+        let before = ["token", "--hub", "http://h", "--token", "x", "list"];
+        let behind = ["token", "list", "--hub", "http://h", "--token", "x"];
+        for words in [before, behind] {
+            let args = Args::try_parse_from(words).unwrap();
+            assert_eq!(args.hub.hub, "http://h", "{words:?}");
+            assert_eq!(args.hub.token.as_deref(), Some("x"), "{words:?}");
+        }
+        let both = ["token", "list", "--token", "x", "--token-file", "f"];
+        assert!(Args::try_parse_from(both).is_err());
+    }
 }
