@@ -215,6 +215,7 @@ where
                 return Err(Ending::silent(Disconnect::WriteTimeout));
             }
         }
+        self.stays()?;
         match self.membership.outbox.ended() {
             Some(Disconnect::TakenOver) => Err(Ending::told(
                 Disconnect::TakenOver,
@@ -228,6 +229,19 @@ where
             )),
             None => Ok(more),
         }
+    }
+
+    /// Whether the client's credential is still good.
+    pub(crate) fn stays(&self) -> Result<(), Ending> {
+        let principal = &self.membership.source.principal;
+        if self.endpoint.policy.may_stay(principal) {
+            return Ok(());
+        }
+        Err(Ending::told(
+            Disconnect::NotAuthorized,
+            Code::NOT_AUTHORIZED,
+            "the credential of this connection was revoked",
+        ))
     }
 
     fn may_read(&self) -> bool {

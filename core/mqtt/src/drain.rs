@@ -22,6 +22,11 @@ where
         let mut broken = matches!(ending.reason, Disconnect::Lost | Disconnect::WriteTimeout);
         let deadline = tokio::time::Instant::now() + hub.options.drain_timeout;
         let mut will = self.take_will(ending.reason);
+        if self.stays().is_err() {
+            // What is in the sink is acknowledged; nothing more goes there.
+            self.stalled = None;
+            will = None;
+        }
         loop {
             let due = self.acknowledge();
             if broken {

@@ -106,6 +106,12 @@ impl<Pr: Clone + Send + Sync + 'static> Handle<Pr> {
         self.hub.disconnect(namespace, client_id)
     }
 
+    /// Ends the connections of all client ids of a namespace, such as when the credential was
+    /// revoked to which it belongs. Returns how many there were.
+    pub fn disconnect_namespace(&self, namespace: &str) -> usize {
+        self.hub.disconnect_namespace(namespace)
+    }
+
     /// Events from now on. A reader that lags more than
     /// [`Options::event_queue`] behind gets
     /// [`Lagged`](broadcast::error::RecvError::Lagged), and then should look

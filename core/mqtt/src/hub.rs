@@ -107,6 +107,11 @@ impl<Pr: Clone + Send + Sync + 'static> Hub<Pr> {
         namespace.is_some_and(|n| n.end(client_id, Disconnect::Administrative))
     }
 
+    pub(crate) fn disconnect_namespace(&self, namespace: &str) -> usize {
+        let namespace = self.namespaces().get(namespace).map(Arc::clone);
+        namespace.map_or(0, |n| n.end_all(Disconnect::Administrative))
+    }
+
     /// Tells who listens; nobody need to.
     pub(crate) fn tell(&self, event: Event<Pr>) {
         let _ = self.events.send(event);

@@ -99,6 +99,7 @@ where
             }
             return Ok(());
         }
+        self.stays()?;
         let batch: Vec<crate::Publish<'_>> = taken
             .publishes
             .iter()

@@ -139,6 +139,15 @@ impl Namespace {
         member.is_some()
     }
 
+    /// Ends all connections; returns how many there are.
+    pub(crate) fn end_all(&self, reason: Disconnect) -> usize {
+        let state = self.read();
+        for member in state.members.values() {
+            member.outbox.end(reason);
+        }
+        state.members.len()
+    }
+
     /// Puts a subscription in force and queues the retained messages that it
     /// asks for. The filter is well-formed and allowed.
     pub(crate) fn subscribe(

@@ -34,6 +34,14 @@ pub trait Policy: Send + Sync + 'static {
     /// May this principal subscribe with this filter, wildcards included? The
     /// filter is already well-formed.
     fn may_subscribe(&self, principal: &Self::Principal, filter: &str) -> bool;
+
+    /// Is what let this principal in still good? Asked before anything of it goes to the sink,
+    /// so it must be quick. From `false` on nothing more is taken of it, its will included, and
+    /// its connections end with 0x87 (not authorized): at once if
+    /// [`Handle::disconnect_namespace`](crate::Handle::disconnect_namespace) wakes them.
+    fn may_stay(&self, _principal: &Self::Principal) -> bool {
+        true
+    }
 }
 
 /// What a client says of itself.

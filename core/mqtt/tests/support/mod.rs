@@ -11,6 +11,7 @@
 
 mod packets;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -76,6 +77,17 @@ impl Policy for TestPolicy {
     fn may_subscribe(&self, _: &Who, filter: &str) -> bool {
         !filter.starts_with("forbidden")
     }
+
+    fn may_stay(&self, who: &Who) -> bool {
+        !REVOKED.lock().unwrap().contains(&who.name)
+    }
+}
+
+/// Names that are let in no longer; a test takes one of its own.
+static REVOKED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
+pub fn revoke(name: &str) {
+    REVOKED.lock().unwrap().insert(name.to_owned());
 }
 
 /// One message that the sink took.
