@@ -1,8 +1,9 @@
 //! Making a hub, and starting one that was not made.
 
 use stencil_server::{Error, Options, Service};
+use stencil_store::{Role, TokenKind};
 
-use crate::support::{device, options, prepare, tenant};
+use crate::support::{TestHub, device, options, prepare, tenant};
 
 #[tokio::test]
 async fn a_tenant_is_made_once_and_a_second_one_beside_it() {
@@ -12,6 +13,8 @@ async fn a_tenant_is_made_once_and_a_second_one_beside_it() {
     assert!(stencil_server::is_initialised(dir.path()));
     let again = stencil_server::init(dir.path(), &tenant("acme"), &["localhost"]).await;
     assert!(matches!(again, Err(Error::TenantExists(_))), "{again:?}");
+    let error = again.unwrap_err().to_string();
+    assert!(error.contains("stencil hub add-token"), "{error}");
     let second = stencil_server::init(dir.path(), &tenant("umbrella"), &["localhost"])
         .await
         .unwrap();
@@ -98,4 +101,34 @@ fn options_survive_their_own_text() {
     let text = serde_json::to_string(&Options::default()).unwrap();
     let read: Options = serde_json::from_str(&text).unwrap();
     assert_eq!(serde_json::to_string(&read).unwrap(), text);
+}
+
+#[tokio::test]
+async fn who_has_the_machine_gets_back_in_also_beside_a_running_hub() {
+    let dir = tempfile::tempdir().unwrap();
+    let none = stencil_server::issue_admin_token(dir.path(), &tenant("acme"), "back").await;
+    assert!(
+        matches!(none, Err(Error::NotInitialised { .. })),
+        "{none:?}"
+    );
+    let test = TestHub::start().await;
+    let unknown =
+        stencil_server::issue_admin_token(&test.data_dir(), &tenant("amce"), "back").await;
+    assert!(
+        matches!(unknown, Err(Error::NoTenant { .. })),
+        "{unknown:?}"
+    );
+    let secret = stencil_server::issue_admin_token(&test.data_dir(), &tenant("acme"), "back")
+        .await
+        .unwrap();
+    let tenancy = &test.hub().store().tenancy;
+    let owner = tenancy
+        .verify_token(secret.reveal())
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        (owner.tenant, owner.name.as_str(), owner.kind),
+        (tenant("acme"), "back", TokenKind::Api { role: Role::Admin })
+    );
 }
