@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 
 use crate::clock::Clock;
 use crate::dispatch::WakingCommands;
+use crate::grants::{EndingTenancy, Grants};
 use crate::links::{LinkedDevices, Links};
 use crate::listeners::{self, Listeners};
 use crate::pipeline::{self, State, Unlogged};
@@ -22,6 +23,8 @@ const RECORD_OVERHEAD_BYTES: u32 = 1_024;
 /// All that is opened.
 pub(crate) struct Foundation {
     pub(crate) store: Store,
+    /// What tokens have let in.
+    pub(crate) grants: Grants,
     pub(crate) log: Log,
     /// The pipeline's state as of the last commit, and its place in the log.
     pub(crate) state: State,
@@ -52,6 +55,8 @@ impl Foundation {
             inner: store.devices,
             links: links.clone(),
         });
+        let grants = Grants::default();
+        store.tenancy = Arc::new(EndingTenancy::new(store.tenancy, grants.clone()));
         let (state, position) =
             pipeline::restore(&store, &options.pipeline, &options.workflow).await?;
         if position > log.end() {
@@ -66,6 +71,7 @@ impl Foundation {
         let http = listeners::bind("http.listen", options.http.listen).await?;
         Ok(Self {
             store,
+            grants,
             log,
             state,
             position,

@@ -13,6 +13,7 @@ use stencil_workflow::definition;
 use tokio::sync::{Mutex, watch};
 
 use crate::clock::Clock;
+use crate::grants::Grants;
 use crate::health::Health;
 use crate::ingest::{Activation, Ingest};
 use crate::metrics::Metrics;
@@ -30,6 +31,7 @@ pub struct Hub {
 pub(crate) struct Inner {
     pub(crate) options: Options,
     pub(crate) store: Store,
+    pub(crate) grants: Grants,
     pub(crate) log: Log,
     pub(crate) ingest: Ingest,
     pub(crate) endpoint: Handle<Peer>,

@@ -55,6 +55,7 @@ mod clock;
 mod dispatch;
 mod error;
 mod foundation;
+mod grants;
 mod health;
 pub mod http;
 mod hub;

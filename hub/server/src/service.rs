@@ -19,7 +19,7 @@ use crate::listeners::Listener;
 use crate::metrics::Metrics;
 use crate::parts::Parts;
 use crate::pipeline::Driver;
-use crate::policy::{HubPolicy, Peer};
+use crate::policy::{HubPolicy, Peer, token_namespace};
 use crate::wake::Wakes;
 use crate::{Error, Live, Options, http, retention, runner};
 
@@ -70,21 +70,26 @@ impl Service {
         let links = Links::since(clock.now_us());
         let foundation = Foundation::open(&options, &wakes, &clock, &live, &links).await?;
         let addresses = foundation.addresses();
-        let (store, log) = (foundation.store, foundation.log);
+        let (store, log, grants) = (foundation.store, foundation.log, foundation.grants);
         let metrics = Arc::new(Metrics::default());
         let health = Arc::new(Health::default());
         let (committed, applied) = watch::channel(foundation.position.0);
         let ingest = Ingest::new(log.clone(), clock.clone(), Arc::clone(&metrics));
         let endpoint = Endpoint::new(
             mqtt_options(&options),
-            Arc::new(HubPolicy::new(Arc::clone(&store.tenancy))),
+            Arc::new(HubPolicy::new(Arc::clone(&store.tenancy), grants.clone())),
             Arc::new(ingest.clone()),
         );
+        let sessions = endpoint.handle();
+        grants.on_revoked(move |tenant, token| {
+            sessions.disconnect_namespace(&token_namespace(tenant, token));
+        });
         let runner = runner::new(&options, &store, &clock, &live)?;
         let hub = Hub {
             inner: Arc::new(Inner {
                 options,
                 store,
+                grants,
                 log,
                 ingest,
                 endpoint: endpoint.handle(),

@@ -41,6 +41,8 @@ pub(super) struct Caller {
     pub(super) role: Role,
     /// The token's id.
     pub(super) token: String,
+    /// How many tokens had been revoked before this one was verified.
+    pub(super) revocations: u64,
 }
 
 /// Lets a request through that `access` allows, with a [`Caller`] in its extensions.
@@ -86,6 +88,7 @@ pub(super) async fn caller(state: &State, secret: &str) -> Result<Caller, Refuse
     if secret.is_empty() || secret.len() > MAX_TOKEN_BYTES {
         return Err(Refused::Unknown);
     }
+    let revocations = state.grants().revocations();
     let owner = state
         .store
         .tenancy
@@ -98,6 +101,7 @@ pub(super) async fn caller(state: &State, secret: &str) -> Result<Caller, Refuse
             tenant: owner.tenant,
             role,
             token: owner.id,
+            revocations,
         }),
         TokenKind::Device { .. } => Err(Refused::Device),
     }

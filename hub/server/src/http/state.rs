@@ -10,6 +10,7 @@ use stencil_protocol::sample::OwnedValue;
 use stencil_store::Store;
 use tokio::sync::{Semaphore, watch};
 
+use crate::grants::{EndingTenancy, Grants};
 use crate::{Clock, Error, Hub, Live, Readiness, WorkflowPut};
 
 /// Bounds of the HTTP listener.
@@ -113,6 +114,8 @@ pub struct State {
     pub control: Arc<dyn Control>,
     /// The bounds.
     pub limits: Limits,
+    /// What tokens have let in.
+    grants: Grants,
     streams: Arc<Semaphore>,
     stop: Option<watch::Receiver<bool>>,
 }
@@ -126,17 +129,31 @@ impl State {
             let hub = hub.clone();
             Clock::from_fn(move || hub.now_us())
         };
-        Self::of(store, live, clock, Arc::new(hub), Limits::default())
+        let grants = hub.inner.grants.clone();
+        Self::with(store, live, clock, Arc::new(hub), Limits::default(), grants)
     }
 
     /// The state over parts.
     #[must_use]
     pub fn of(
+        mut store: Store,
+        live: Live,
+        clock: Clock,
+        control: Arc<dyn Control>,
+        limits: Limits,
+    ) -> Self {
+        let grants = Grants::default();
+        store.tenancy = Arc::new(EndingTenancy::new(store.tenancy, grants.clone()));
+        Self::with(store, live, clock, control, limits, grants)
+    }
+
+    fn with(
         store: Store,
         live: Live,
         clock: Clock,
         control: Arc<dyn Control>,
         limits: Limits,
+        grants: Grants,
     ) -> Self {
         let streams = Arc::new(Semaphore::new(limits.max_streams));
         Self {
@@ -145,6 +162,7 @@ impl State {
             clock,
             control,
             limits,
+            grants,
             streams,
             stop: None,
         }
@@ -153,7 +171,19 @@ impl State {
     /// The same with other limits.
     #[must_use]
     pub fn limited(self, limits: Limits) -> Self {
-        Self::of(self.store, self.live, self.clock, self.control, limits)
+        Self::with(
+            self.store,
+            self.live,
+            self.clock,
+            self.control,
+            limits,
+            self.grants,
+        )
+    }
+
+    /// What tokens have let in.
+    pub(super) fn grants(&self) -> &Grants {
+        &self.grants
     }
 
     pub(super) fn stopped_by(mut self, stop: watch::Receiver<bool>) -> Self {

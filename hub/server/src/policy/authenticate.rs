@@ -9,46 +9,60 @@ use stencil_store::{Tenancy, TokenKind};
 
 use super::permission;
 use super::tenants::Tenants;
+use crate::grants::{Grant, Grants};
 use crate::{Principal, Role};
 
 /// A peer with the namespace of its MQTT session.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Peer {
     /// Who it is.
     pub principal: Principal,
     /// Client ids, subscriptions and retained messages are kept apart by this. One a credential,
     /// not one a tenant: nobody may end another's session by taking its client id.
     namespace: Arc<str>,
+    /// Of the token that let it in, if one did.
+    grant: Option<Grant>,
 }
 
 impl Peer {
-    /// The peer for a principal.
+    /// The peer that a certificate lets in.
     #[must_use]
-    pub(crate) fn new(principal: Principal) -> Self {
+    fn certified(principal: Principal) -> Self {
         let namespace = namespace(&principal);
         Self {
             principal,
             namespace,
+            grant: None,
         }
     }
 }
 
-/// The namespace of a principal's session, where its commands are published.
+/// The namespace of a principal that a certificate lets in, where its commands are published.
 pub(crate) fn namespace(principal: &Principal) -> Arc<str> {
     Arc::from(principal.to_string())
+}
+
+/// The namespace of all that a token lets in.
+pub(crate) fn token_namespace(tenant: &TenantId, token: &str) -> Arc<str> {
+    Arc::from(format!("{tenant}/token/{token}"))
 }
 
 /// The hub's answer to who may connect.
 pub(crate) struct HubPolicy {
     tenancy: Arc<dyn Tenancy>,
     tenants: Tenants,
+    grants: Grants,
 }
 
 impl HubPolicy {
     /// A policy over the store's tenants and tokens.
-    pub(crate) fn new(tenancy: Arc<dyn Tenancy>) -> Self {
+    pub(crate) fn new(tenancy: Arc<dyn Tenancy>, grants: Grants) -> Self {
         let tenants = Tenants::new(Arc::clone(&tenancy));
-        Self { tenancy, tenants }
+        Self {
+            tenancy,
+            tenants,
+            grants,
+        }
     }
 
     /// A certificate may be older than the hub's data: its tenant must be one of this hub.
@@ -63,18 +77,33 @@ impl HubPolicy {
         }
     }
 
-    async fn by_token(&self, connect: &Connect<'_>) -> Result<Principal, Refused> {
+    async fn by_token(&self, connect: &Connect<'_>) -> Result<Peer, Refused> {
         let Some(token) = connect.username.filter(|name| !name.is_empty()) else {
             return Err(refused(
                 "no client certificate and no user name: a device's token goes into the user name",
             ));
         };
+        let before = self.grants.revocations();
         match self.tenancy.verify_token(token).await {
             Ok(Some(owner)) => match owner.kind {
-                TokenKind::Device { device } => Ok(Principal {
-                    tenant: owner.tenant,
-                    role: Role::Token(device),
-                }),
+                TokenKind::Device { device } => {
+                    let grant = self.grants.hold(&owner.tenant, &owner.id);
+                    if self.grants.revocations() != before {
+                        // It may have been this one, before its grant was held.
+                        let again = self.tenancy.verify_token(token).await;
+                        if again.map_err(|error| unavailable(&error))?.is_none() {
+                            return Err(refused("the token was revoked just now"));
+                        }
+                    }
+                    Ok(Peer {
+                        namespace: token_namespace(&owner.tenant, &owner.id),
+                        principal: Principal {
+                            tenant: owner.tenant,
+                            role: Role::Token(device),
+                        },
+                        grant: Some(grant),
+                    })
+                }
                 TokenKind::Api { .. } => Err(refused(
                     "the user name is an API token, which is for HTTP; make a device token",
                 )),
@@ -98,11 +127,10 @@ impl Policy for HubPolicy {
             } => Some(der),
             _ => None,
         };
-        let principal = match certificate {
-            Some(der) => self.known(by_certificate(der)?).await?,
-            None => self.by_token(connect).await?,
-        };
-        Ok(Peer::new(principal))
+        match certificate {
+            Some(der) => Ok(Peer::certified(self.known(by_certificate(der)?).await?)),
+            None => self.by_token(connect).await,
+        }
     }
 
     fn namespace<'a>(&self, peer: &'a Peer) -> &'a str {
@@ -115,6 +143,10 @@ impl Policy for HubPolicy {
 
     fn may_subscribe(&self, peer: &Peer, filter: &str) -> bool {
         permission::may_subscribe(&peer.principal, filter)
+    }
+
+    fn may_stay(&self, peer: &Peer) -> bool {
+        peer.grant.as_ref().is_none_or(|grant| !grant.is_revoked())
     }
 }
 

@@ -4,5 +4,5 @@ mod authenticate;
 mod permission;
 mod tenants;
 
-pub(crate) use authenticate::namespace;
 pub(crate) use authenticate::{HubPolicy, Peer};
+pub(crate) use authenticate::{namespace, token_namespace};

@@ -13,6 +13,7 @@ mod listening;
 mod refused;
 mod renewal;
 mod restart;
+mod revoked;
 mod setup;
 mod slow_receiver;
 mod storing;

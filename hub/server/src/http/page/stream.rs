@@ -25,7 +25,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Readings in one message; with more the fleet is asked for anew.
 const MAX_READINGS: usize = 500;
 
-/// `GET /live`: messages of kind `update`, and `end` when the hub stops.
+/// `GET /live`: messages of kind `update`, and `end` when the hub stops or the token is revoked.
 pub(in crate::http) async fn events(
     Shared(state): Shared<State>,
     caller: Caller,
@@ -37,11 +37,21 @@ pub(in crate::http) async fn events(
             format!("{max} live pages are open, which is the limit"),
         )
     })?;
+    let grant = state.grants().hold(&caller.tenant, &caller.token);
+    // A token was revoked since this one was verified: the stream ends as it begins, and who has
+    // another one to open is asked for the token again.
+    let in_doubt = state.grants().revocations() != caller.revocations;
     let events = state.live.subscribe(caller.tenant);
     let gather = Duration::from_millis(state.limits.gather_ms);
     let life = Duration::from_millis(state.limits.stream_life_ms);
     let clock = state.clock.clone();
-    let end = Box::pin(async move { state.stopped_or(life).await });
+    let end = Box::pin(async move {
+        tokio::select! {
+            () = std::future::ready(()), if in_doubt => {}
+            () = grant.revoked() => {}
+            () = state.stopped_or(life) => {}
+        }
+    });
     let stream = futures_util::stream::unfold(Some((events, end)), move |open| {
         // The room is given back with the stream.
         let _held = &permit;
@@ -49,6 +59,8 @@ pub(in crate::http) async fn events(
         async move {
             let (mut events, mut end) = open?;
             tokio::select! {
+                // First, so that nothing is told after a revocation.
+                biased;
                 () = &mut end => Some((Ok(Event::default().event("end").data("{}")), None)),
                 update = gathered(&mut events, gather) => match update {
                     Some(mut update) => {

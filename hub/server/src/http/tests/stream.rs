@@ -182,3 +182,21 @@ async fn a_stream_ends_at_its_life_and_when_the_hub_stops() {
         .unwrap()
         .unwrap();
 }
+
+#[tokio::test]
+async fn ends_with_its_token() {
+    let served = Served::start().await;
+    let mut stream = Stream::open(&served, &served.tokens.reader).await;
+    let mut other = Stream::open(&served, &served.tokens.editor).await;
+    let tenancy = &served.store.tenancy;
+    let owner = tenancy.verify_token(&served.tokens.reader).await.unwrap();
+    let path = format!("/api/v1/tokens/{}", owner.unwrap().id);
+    let revoked = served.ask("DELETE", &path).bearer(&served.tokens.admin);
+    assert_eq!(revoked.send().await.status, 204);
+    served.live.send(&seed::acme(), reading(-7.0));
+    other.update().await;
+    let before = stream.until("event: end\n").await;
+    assert!(!before.contains("update"), "{before}");
+    let again = served.get("/live").bearer(&served.tokens.reader).send();
+    again.await.problem(401);
+}

@@ -1,0 +1,196 @@
+//! What tokens have let in and what is still open: MQTT sessions and event streams. Revoking a
+//! token ends them.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+
+use async_trait::async_trait;
+use stencil_protocol::id::TenantId;
+use stencil_store::{Error, IssuedToken, Page, Tenancy, Token, TokenKind, TokenOwner};
+use tokio::sync::watch;
+
+/// With fewer entries than this the table is not looked through for those that are over.
+const PRUNE_FROM: usize = 64;
+
+/// What a token has let in: told when the token is revoked. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Grant(Arc<watch::Sender<bool>>);
+
+impl Grant {
+    /// Whether the token is revoked.
+    pub(crate) fn is_revoked(&self) -> bool {
+        *self.0.borrow()
+    }
+
+    /// Returns when the token is revoked.
+    pub(crate) async fn revoked(&self) {
+        // The sender is held here, so that it cannot be gone.
+        let _ = self.0.subscribe().wait_for(|revoked| *revoked).await;
+    }
+}
+
+/// Ends the sessions of a token of a tenant.
+type End = Box<dyn Fn(&TenantId, &str) + Send + Sync>;
+
+/// The grants that are held. Bounded by what holds them: connections and streams. Cheap to clone.
+#[derive(Clone, Default)]
+pub(crate) struct Grants {
+    inner: Arc<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    table: Mutex<Table>,
+    /// What to do besides telling the grants.
+    end: OnceLock<End>,
+}
+
+#[derive(Default)]
+struct Table {
+    held: HashMap<(TenantId, String), Weak<watch::Sender<bool>>>,
+    prune_at: usize,
+    revocations: u64,
+}
+
+impl Grants {
+    /// What is done when a token is revoked, besides telling its grants; set once.
+    pub(crate) fn on_revoked(&self, end: impl Fn(&TenantId, &str) + Send + Sync + 'static) {
+        let _ = self.inner.end.set(Box::new(end));
+    }
+
+    /// How many tokens were revoked so far. Who reads this before verifying a token, and again
+    /// after holding its grant, knows whether a revocation came in between.
+    pub(crate) fn revocations(&self) -> u64 {
+        self.table().revocations
+    }
+
+    /// The grant of a token: told of each revocation that comes after this call.
+    pub(crate) fn hold(&self, tenant: &TenantId, token: &str) -> Grant {
+        let mut table = self.table();
+        let key = (tenant.clone(), token.to_owned());
+        if let Some(held) = table.held.get(&key).and_then(Weak::upgrade) {
+            return Grant(held);
+        }
+        if table.held.len() >= table.prune_at.max(PRUNE_FROM) {
+            table.held.retain(|_, held| held.strong_count() > 0);
+            table.prune_at = table.held.len().saturating_mul(2);
+        }
+        let fresh = Arc::new(watch::Sender::new(false));
+        table.held.insert(key, Arc::downgrade(&fresh));
+        Grant(fresh)
+    }
+
+    /// Tells what the token has let in, and ends it.
+    fn revoke(&self, tenant: &TenantId, token: &str) {
+        let mut table = self.table();
+        table.revocations = table.revocations.wrapping_add(1);
+        let held = table.held.remove(&(tenant.clone(), token.to_owned()));
+        drop(table);
+        if let Some(held) = held.and_then(|held| held.upgrade()) {
+            held.send_replace(true);
+        }
+        if let Some(end) = self.inner.end.get() {
+            end(tenant, token);
+        }
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.inner
+            .table
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A [`Tenancy`] port that ends what a token has let in when it is revoked, whoever revokes it.
+pub(crate) struct EndingTenancy {
+    inner: Arc<dyn Tenancy>,
+    grants: Grants,
+}
+
+impl EndingTenancy {
+    pub(crate) fn new(inner: Arc<dyn Tenancy>, grants: Grants) -> Self {
+        Self { inner, grants }
+    }
+}
+
+#[async_trait]
+impl Tenancy for EndingTenancy {
+    async fn create_tenant(&self, tenant: &TenantId, now_us: i64) -> Result<bool, Error> {
+        self.inner.create_tenant(tenant, now_us).await
+    }
+
+    async fn tenants(&self, after: Option<&str>, limit: u32) -> Result<Page<TenantId>, Error> {
+        self.inner.tenants(after, limit).await
+    }
+
+    async fn create_token(
+        &self,
+        tenant: &TenantId,
+        kind: TokenKind,
+        name: &str,
+        now_us: i64,
+    ) -> Result<IssuedToken, Error> {
+        self.inner.create_token(tenant, kind, name, now_us).await
+    }
+
+    async fn verify_token(&self, secret: &str) -> Result<Option<TokenOwner>, Error> {
+        self.inner.verify_token(secret).await
+    }
+
+    async fn tokens(
+        &self,
+        tenant: &TenantId,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Page<Token>, Error> {
+        self.inner.tokens(tenant, after, limit).await
+    }
+
+    async fn revoke_token(&self, tenant: &TenantId, id: &str, now_us: i64) -> Result<bool, Error> {
+        let revoked = self.inner.revoke_token(tenant, id, now_us).await?;
+        // Also if it was revoked before: a caller that went away in between left it half done.
+        self.grants.revoke(tenant, id);
+        Ok(revoked)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tenant(name: &str) -> TenantId {
+        TenantId::parse(name).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_revocation_is_told_to_its_token_and_to_no_other() {
+        let grants = Grants::default();
+        let (one, same) = (
+            grants.hold(&tenant("a"), "1"),
+            grants.hold(&tenant("a"), "1"),
+        );
+        let others = [
+            grants.hold(&tenant("a"), "2"),
+            grants.hold(&tenant("b"), "1"),
+        ];
+        let before = grants.revocations();
+        grants.revoke(&tenant("a"), "1");
+        one.revoked().await;
+        assert!(one.is_revoked() && same.is_revoked());
+        assert!(others.iter().all(|other| !other.is_revoked()));
+        assert_ne!(grants.revocations(), before);
+    }
+
+    #[test]
+    fn what_is_over_leaves_the_table() {
+        let grants = Grants::default();
+        let kept = grants.hold(&tenant("a"), "kept");
+        for n in 0..10_000 {
+            grants.hold(&tenant("a"), &n.to_string());
+        }
+        assert!(grants.table().held.len() <= 2 * PRUNE_FROM);
+        grants.revoke(&tenant("a"), "kept");
+        assert!(kept.is_revoked());
+    }
+}
