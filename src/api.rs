@@ -120,6 +120,11 @@ impl Client {
 
     /// Asks for a list, page after page.
     pub(crate) async fn list(&self, path: &str) -> anyhow::Result<Vec<Value>> {
+        self.newest(path, usize::MAX).await
+    }
+
+    /// Asks for the first `limit` items of a list, page after page.
+    pub(crate) async fn newest(&self, path: &str, limit: usize) -> anyhow::Result<Vec<Value>> {
         let mut items = Vec::new();
         let mut after = String::new();
         loop {
@@ -130,7 +135,10 @@ impl Client {
                 self.get(&format!("{path}{joint}after={after}")).await?
             };
             if let Some(found) = page["items"].as_array() {
-                items.extend(found.iter().cloned());
+                items.extend(found.iter().take(limit - items.len()).cloned());
+            }
+            if items.len() == limit {
+                return Ok(items);
             }
             match page["next"].as_str() {
                 Some(next) if next != after => after = next.to_owned(),

@@ -64,6 +64,8 @@ enum Command {
     Workflow(workflow::Args),
     /// Shows devices, or the latest values and the history of one.
     Device(query::DeviceArgs),
+    /// Shows what devices sent that could not be understood or taken.
+    Quarantine(query::QuarantineArgs),
     /// Shows workflow runs, or one with its steps.
     Run(query::RunArgs),
 }
@@ -95,6 +97,7 @@ fn main() -> ExitCode {
             Command::Token(args) => token::run(args).await,
             Command::Workflow(args) => workflow::run(args).await,
             Command::Device(args) => query::devices(args).await,
+            Command::Quarantine(args) => query::quarantine(args).await,
             Command::Run(args) => query::runs(args).await,
         }
     });

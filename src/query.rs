@@ -1,4 +1,4 @@
-//! `stencil device` and `stencil run`: looking at what the hub knows.
+//! `stencil device`, `stencil run` and `stencil quarantine`: looking at what the hub knows.
 
 use std::process::ExitCode;
 
@@ -67,6 +67,43 @@ enum RunCommand {
         /// The run's id.
         id: String,
     },
+}
+
+/// Shows what devices sent that could not be understood or taken.
+///
+/// The rest of such a message is stored; what is here counts as dropped in the loss ledger, with
+/// its reason.
+#[derive(Parser)]
+pub(crate) struct QuarantineArgs {
+    #[command(flatten)]
+    hub: Hub,
+    /// How to answer.
+    #[arg(long, value_enum, default_value = "text", global = true)]
+    output: Format,
+    #[command(subcommand)]
+    command: QuarantineCommand,
+}
+
+#[derive(Subcommand)]
+enum QuarantineCommand {
+    /// Lists what was set aside, the newest first; as JSON with the payloads, in hexadecimal
+    /// digits.
+    List {
+        /// The most entries to show.
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+        limit: u32,
+    },
+}
+
+/// Runs `stencil quarantine`.
+pub(crate) async fn quarantine(args: QuarantineArgs) -> anyhow::Result<ExitCode> {
+    let client = Client::new(&args.hub)?;
+    let QuarantineCommand::List { limit } = args.command;
+    let limit = usize::try_from(limit)?;
+    let items = client.newest("/api/v1/quarantine", limit).await?;
+    let columns = ["at_us", "device", "topic", "path", "reason"];
+    output::items(args.output, &items, &columns)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Runs `stencil device`.
