@@ -7,13 +7,26 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use serde::Serialize;
 use stencil_gateway::Options;
-use stencil_protocol::id::DeviceId;
+use stencil_protocol::id::{DeviceId, GatewayId};
 
 use crate::output::Format;
 use crate::{config, shutdown};
 
 /// The prefix of the gateway's environment variables.
 const ENVIRONMENT: &str = "STENCIL_GATEWAY_";
+
+/// The settings' file in a gateway's folder.
+const SETTINGS: &str = "gateway.toml";
+
+/// The settings whose relative paths start in the folder of the configuration file, so that a
+/// gateway's folder works wherever it is moved to.
+const PATHS: [&str; 5] = [
+    "data_dir",
+    "psk_dir",
+    "hub.root",
+    "hub.certificate",
+    "hub.key",
+];
 
 /// Runs an edge gateway until Ctrl-C.
 ///
@@ -25,7 +38,9 @@ const ENVIRONMENT: &str = "STENCIL_GATEWAY_";
 pub(crate) struct Args {
     #[command(subcommand)]
     command: Option<Command>,
-    /// A TOML file with settings; relative paths in it start where the command is run.
+    /// A TOML file with settings. Relative paths in it start in its own folder, so that the
+    /// folder of `hub add-gateway` can be moved; those of flags and of the environment start
+    /// where the command is run.
     #[arg(long)]
     config: Option<PathBuf>,
     /// Prints the settings as they would be used, with every default, and ends.
@@ -78,7 +93,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let options: Options = config::load(ENVIRONMENT, args.config.as_deref(), &args.flags)?;
+    let options: Options =
+        config::load_beside(ENVIRONMENT, args.config.as_deref(), &args.flags, &PATHS)?;
     if args.dump_config {
         print!("{}", config::dump(&options)?);
         return Ok(ExitCode::SUCCESS);
@@ -100,13 +116,131 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes a first gateway.toml into a gateway's folder.
-pub(crate) fn write_config(folder: &Path, hub: &str) -> anyhow::Result<PathBuf> {
-    let folder = std::path::absolute(folder)?;
-    let mut options = Options::in_folder(&folder);
+/// Fails if a gateway's folder is there already: its certificate and its settings are never
+/// replaced by the way.
+pub(crate) fn refuse_existing(folder: &Path, gateway: &GatewayId) -> anyhow::Result<()> {
+    let files = [
+        format!("{gateway}.pem"),
+        format!("{gateway}.key"),
+        "root.pem".to_owned(),
+        SETTINGS.to_owned(),
+    ];
+    for file in files.iter().map(|file| folder.join(file)) {
+        anyhow::ensure!(
+            // A link to nowhere counts too: it would be written through.
+            file.symlink_metadata().is_err(),
+            "{} holds a gateway already, {} is there: name another folder with --out, or move \
+             that one away first",
+            folder.display(),
+            file.display()
+        );
+    }
+    Ok(())
+}
+
+/// Writes a first gateway.toml into a gateway's folder. Its paths start in that folder.
+pub(crate) fn write_config(
+    folder: &Path,
+    gateway: &GatewayId,
+    hub: &str,
+) -> anyhow::Result<PathBuf> {
+    let mut options = Options::default();
     hub.clone_into(&mut options.hub.address);
-    let file = folder.join("gateway.toml");
+    options.data_dir = "data".into();
+    options.psk_dir = "psk".into();
+    options.hub.root = "root.pem".into();
+    options.hub.certificate = format!("{gateway}.pem").into();
+    options.hub.key = format!("{gateway}.key").into();
+    let file = folder.join(SETTINGS);
     std::fs::write(&file, config::dump(&options)?)
         .with_context(|| format!("can't write {}", file.display()))?;
     Ok(file)
+}
+
+/// Reads `host:port`, where the host is a name, an IPv4 address, or an IPv6 address in brackets.
+pub(crate) fn host_and_port(text: &str) -> Result<String, String> {
+    let wrong = || "write host:port, such as hub.example:8883 or [2001:db8::1]:8883".to_owned();
+    let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
+    if !port.bytes().all(|byte| byte.is_ascii_digit()) || !port.parse::<u16>().is_ok_and(|n| n > 0)
+    {
+        return Err(format!("the port has to be 1 to 65535; {}", wrong()));
+    }
+    let good = match host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+    {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => {
+            (1..=253).contains(&host.len())
+                && host
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte))
+        }
+    };
+    good.then(|| text.to_owned()).ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hubs_address_is_host_and_port() {
+        for good in [
+            "hub.example:8883",
+            "127.0.0.1:1",
+            "[::1]:65535",
+            "hub_1:8883",
+        ] {
+            assert_eq!(host_and_port(good).as_deref(), Ok(good));
+        }
+        for bad in [
+            "",
+            "hub.example",
+            ":8883",
+            "hub:",
+            "hub:0",
+            "hub:65536",
+            "hub:+1",
+            "::1:8883",
+            "[hub]:8883",
+            "mqtts://hub:8883",
+            "hub example:8883",
+            "hub\u{1b}:8883",
+        ] {
+            let error = host_and_port(bad).unwrap_err();
+            assert!(error.contains("hub.example:8883"), "{bad}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_written_settings_hold_where_the_folder_is_moved_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let gateway = GatewayId::parse("gw-1").unwrap();
+        let (first, second) = (dir.path().join("first"), dir.path().join("second"));
+        std::fs::create_dir(&first).unwrap();
+        refuse_existing(&first, &gateway).unwrap();
+        write_config(&first, &gateway, "hub.example:8883").unwrap();
+        let again = refuse_existing(&first, &gateway).unwrap_err().to_string();
+        assert!(again.contains("gateway.toml"), "{again}");
+        std::fs::rename(&first, &second).unwrap();
+
+        let flags = Flags {
+            data_dir: None,
+            psk_dir: None,
+        };
+        let file = second.join(SETTINGS);
+        let options: Options =
+            config::load_beside("STENCIL_TEST_", Some(&file), &flags, &PATHS).unwrap();
+        assert_eq!(options.hub.address, "hub.example:8883");
+        for (path, name) in [
+            (options.data_dir, "data"),
+            (options.psk_dir, "psk"),
+            (options.hub.root, "root.pem"),
+            (options.hub.certificate, "gw-1.pem"),
+            (options.hub.key, "gw-1.key"),
+        ] {
+            assert_eq!(path, second.join(name));
+        }
+    }
 }

@@ -25,7 +25,7 @@ const ENVIRONMENT: &str = "STENCIL_HUB_";
 pub(crate) struct Args {
     #[command(subcommand)]
     command: Option<Command>,
-    /// A TOML file with settings.
+    /// A TOML file with settings; relative paths in it start where the command is run.
     #[arg(long)]
     config: Option<PathBuf>,
     /// Prints the settings as they would be used, with every default, and ends.
@@ -134,11 +134,12 @@ enum Command {
         /// The tenant that the gateway belongs to.
         #[arg(long)]
         tenant: String,
-        /// The folder to write; its content then goes to the gateway's machine.
+        /// The folder to write, where no gateway is yet; it then goes to the gateway's machine
+        /// and works wherever it is put there.
         #[arg(long)]
         out: PathBuf,
-        /// The hub's MQTT address as the gateway reaches it.
-        #[arg(long, default_value = "127.0.0.1:8883")]
+        /// The hub's MQTT address as the gateway reaches it, host:port.
+        #[arg(long, default_value = "127.0.0.1:8883", value_parser = crate::gateway::host_and_port)]
         hub: String,
         /// The gateway's id.
         gateway: String,
@@ -275,8 +276,9 @@ async fn add_gateway(
     let tenant = TenantId::parse(tenant).context("the tenant's id")?;
     let gateway = GatewayId::parse(gateway).context("the gateway's id")?;
     stencil_server::has_tenant(data_dir, &tenant).await?;
+    crate::gateway::refuse_existing(out, &gateway)?;
     stencil_server::add_gateway(data_dir, &tenant, &gateway, out)?;
-    let file = crate::gateway::write_config(out, hub)?;
+    let file = crate::gateway::write_config(out, &gateway, hub)?;
     println!("wrote {}", out.display());
     println!("next: stencil gateway --config {}", file.display());
     Ok(())

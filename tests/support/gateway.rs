@@ -36,6 +36,12 @@ impl Gateway {
         }
     }
 
+    /// Moves its folder; it must not run.
+    pub(crate) fn move_to(&mut self, folder: &Path) {
+        std::fs::rename(&self.folder, folder).unwrap();
+        folder.clone_into(&mut self.folder);
+    }
+
     /// Puts its spool on a disk of so many KiB; false where such a disk can't be had.
     pub(crate) fn on_small_disk(&mut self, kib: u32) -> bool {
         self.disk = SmallDisk::mount(&self.folder.join("data"), kib);
