@@ -109,8 +109,8 @@ pub(crate) async fn all(
 }
 
 async fn reconcile(layout: &Layout, client: &Client) -> anyhow::Result<Account> {
-    let given = gather::journals(&layout.path("journal"))?;
     let ledgers = gather::ledgers(client).await?;
+    let given = gather::journals(&layout.path("journal"))?;
     Ok(Account::of(
         &ledgers,
         Some(&given),

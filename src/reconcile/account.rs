@@ -141,6 +141,11 @@ impl Account {
         }
     }
 
+    /// Whether something that was given is neither stored nor dropped.
+    pub(crate) fn is_missing(&self) -> bool {
+        self.faults.iter().any(|fault| !fault.missing.is_empty())
+    }
+
     /// How many numbers were dropped, over all reasons.
     pub(crate) fn dropped_total(&self) -> u64 {
         self.dropped.values().sum()
@@ -209,6 +214,33 @@ impl Account {
         }
         println!("{}", self.summary());
     }
+}
+
+/// What a later look at the ledgers says of the numbers in `given`, and of those that the
+/// `first` look showed; devices that go on give others meanwhile, which count nowhere.
+pub(crate) fn later(
+    first: &BTreeMap<Key, BootLedger>,
+    mut now: BTreeMap<Key, BootLedger>,
+    given: &BTreeMap<Key, RangeSet>,
+) -> BTreeMap<Key, BootLedger> {
+    now.retain(|key, ledger| {
+        let mut counted = given.get(key).cloned().unwrap_or_default();
+        if let Some(first) = first.get(key) {
+            counted = first
+                .dropped
+                .values()
+                .fold(counted.union(&first.stored), |sum, dropped| {
+                    sum.union(dropped)
+                });
+        }
+        ledger.stored = ledger.stored.intersect(&counted);
+        for dropped in ledger.dropped.values_mut() {
+            *dropped = dropped.intersect(&counted);
+        }
+        ledger.dropped.retain(|_, dropped| !dropped.is_empty());
+        !counted.is_empty()
+    });
+    now
 }
 
 impl Fault {
@@ -312,6 +344,32 @@ mod tests {
         let ledgers = BTreeMap::from([(key("a"), ledger(1..=5, 5))]);
         let journal = BTreeMap::from([(key("a"), up_to(4))]);
         let account = Account::of(&ledgers, Some(&journal), Vec::new());
+        assert_eq!(account.faults[0].describe(), "a boot 1: never given 5");
+    }
+
+    #[test]
+    fn a_later_look_counts_what_arrived_and_not_what_was_given_since() {
+        let first = BTreeMap::from([(key("a"), ledger(1..=5, 5))]);
+        let journal = BTreeMap::from([(key("a"), up_to(8))]);
+        assert!(Account::of(&first, Some(&journal), Vec::new()).is_missing());
+        let now = BTreeMap::from([(key("a"), ledger(1..=12, 12)), (key("b"), ledger(1..=2, 2))]);
+        let account = Account::of(&later(&first, now, &journal), Some(&journal), Vec::new());
+        assert!(account.held, "{:?}", account.faults);
+        assert_eq!((account.sent, account.stored), (8, 8));
+        let still = BTreeMap::from([(key("a"), ledger(1..=7, 7))]);
+        let account = Account::of(&later(&first, still, &journal), Some(&journal), Vec::new());
+        assert_eq!(account.faults[0].describe(), "a boot 1: missing 8");
+    }
+
+    #[test]
+    fn a_number_that_no_journal_gave_stays_a_fault_in_a_later_look() {
+        let first = BTreeMap::from([(key("a"), ledger(1..=5, 5))]);
+        let journal = BTreeMap::from([(key("a"), up_to(4))]);
+        let account = Account::of(
+            &later(&first, first.clone(), &journal),
+            Some(&journal),
+            Vec::new(),
+        );
         assert_eq!(account.faults[0].describe(), "a boot 1: never given 5");
     }
 }
