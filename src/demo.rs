@@ -1,13 +1,13 @@
 //! `stencil demo`: hub, gateways, fleet and receiver on this machine, and the story that they
 //! play.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Parser;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::api::Client;
 use crate::output::Format;
@@ -26,6 +26,7 @@ use cast::Cast;
 use layout::Layout;
 use report::Report;
 use story::{Narrator, Watched};
+use supervisor::News;
 
 /// Plays the main job on this machine.
 ///
@@ -60,19 +61,56 @@ pub(crate) struct Args {
 
 /// How long devices may need to hand in what they measured, and workflows to end.
 const SETTLE_LIMIT: Duration = Duration::from_secs(60);
+/// The exit code after a second Ctrl-C: what shells say of a command that SIGINT ended.
+const KILLED: u8 = 130;
 /// How often the hub is looked at for the story.
 const LOOK: Duration = Duration::from_millis(400);
+
+/// What may be untold at once of parts that ended.
+const MAX_NEWS: usize = 64;
 
 /// Runs it.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let narrator = Narrator::new();
+    let signals = shutdown::count()?;
     let mut temporary = None;
     let root = match (&args.data_dir, args.once) {
         (Some(root), _) => root.clone(),
         (None, true) => temporary.insert(temporary_folder()?).clone(),
         (None, false) => user_data().join("stencil-demo"),
     };
-    let layout = Layout::open(&std::path::absolute(&root)?, !args.once).await?;
+    let outcome = tokio::select! {
+        biased;
+        () = killed(signals.clone(), &narrator) => Ok(ExitCode::from(KILLED)),
+        outcome = play(&args, &root, signals, &narrator) => outcome,
+    };
+    let held = matches!(outcome, Ok(code) if code == ExitCode::SUCCESS);
+    match temporary {
+        Some(folder) if held => std::fs::remove_dir_all(&folder)
+            .with_context(|| format!("can't remove {}", folder.display()))?,
+        Some(folder) if folder.exists() => {
+            narrator.tell(format!("kept for a look: {}", folder.display()));
+        }
+        _ => {}
+    }
+    outcome
+}
+
+/// Answers Ctrl-C; at the second one it is over, and the parts are killed as they are dropped.
+async fn killed(mut signals: Signals, narrator: &Narrator) {
+    shutdown::reaches(&mut signals, 1).await;
+    narrator.tell("ends its parts in order; a second Ctrl-C kills them all at once");
+    shutdown::reaches(&mut signals, 2).await;
+    narrator.tell("kills all parts");
+}
+
+async fn play(
+    args: &Args,
+    root: &Path,
+    signals: Signals,
+    narrator: &Narrator,
+) -> anyhow::Result<ExitCode> {
+    let layout = Layout::open(&std::path::absolute(root)?, !args.once).await?;
     narrator.tell(format!(
         "{} {}",
         if layout.fresh {
@@ -82,38 +120,69 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         },
         layout.root.display()
     ));
-    let (code, keep) = if args.once {
-        let report = once(&args, &layout, &narrator).await?;
-        report.print(args.output)?;
-        (
-            if report.held {
-                ExitCode::SUCCESS
-            } else {
-                ExitCode::from(1)
-            },
-            !report.held,
-        )
-    } else {
-        live(&args, &layout, &narrator).await?;
-        (ExitCode::SUCCESS, false)
+    let (news, heard) = mpsc::channel(MAX_NEWS);
+    let mut stage = Stage {
+        signals,
+        heard,
+        narrator,
     };
-    match temporary {
-        Some(folder) if keep => narrator.tell(format!("kept for a look: {}", folder.display())),
-        Some(folder) => std::fs::remove_dir_all(&folder)
-            .with_context(|| format!("can't remove {}", folder.display()))?,
-        None => {}
+    if !args.once {
+        live(args, &layout, &mut stage, news).await?;
+        return Ok(ExitCode::SUCCESS);
     }
-    Ok(code)
+    let report = once(args, &layout, &mut stage, news).await?;
+    report.print(args.output)?;
+    Ok(if report.held {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(1)
+    })
+}
+
+/// How many times Ctrl-C came.
+type Signals = watch::Receiver<u32>;
+
+/// What may come between the demo and what it does.
+struct Stage<'a> {
+    signals: Signals,
+    heard: mpsc::Receiver<News>,
+    narrator: &'a Narrator,
+}
+
+impl Stage<'_> {
+    /// Waits for `work`, and tells meanwhile which parts end. Nothing when Ctrl-C came first.
+    ///
+    /// # Errors
+    /// When a part is given up.
+    async fn during<T>(&mut self, work: impl Future<Output = T>) -> anyhow::Result<Option<T>> {
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                () = shutdown::reaches(&mut self.signals, 1) => return Ok(None),
+                Some(news) = self.heard.recv() => match news {
+                    News::Ended(line) => self.narrator.tell(line),
+                    News::GaveUp(why) => anyhow::bail!("{why}"),
+                },
+                done = &mut work => return Ok(Some(done)),
+            }
+        }
+    }
 }
 
 /// Plays until Ctrl-C.
-async fn live(args: &Args, layout: &Layout, narrator: &Narrator) -> anyhow::Result<()> {
-    let mut stop = shutdown::on_signal()?;
-    let (ended, mut ends) = mpsc::channel(16);
-    let cast = tokio::select! {
-        cast = Cast::start(layout, args.seed, None, false, ended, narrator) => cast?,
-        _ = stop.wait_for(|stop| *stop) => return Ok(()),
+async fn live(
+    args: &Args,
+    layout: &Layout,
+    stage: &mut Stage<'_>,
+    news: mpsc::Sender<News>,
+) -> anyhow::Result<()> {
+    let narrator = stage.narrator;
+    let starting = Cast::start(layout, args.seed, None, false, news, narrator);
+    let Some(cast) = stage.during(starting).await? else {
+        return Ok(());
     };
+    let cast = cast?;
     narrator.tell(format!(
         "the live page: {}/login?token={}",
         layout.base(),
@@ -122,46 +191,74 @@ async fn live(args: &Args, layout: &Layout, narrator: &Narrator) -> anyhow::Resu
     narrator.tell("Ctrl-C ends it");
     let client = Client::with(&layout.base(), &layout.token)?;
     let mut watched = Watched::default();
-    let mut tick = tokio::time::interval(LOOK);
-    loop {
-        tokio::select! {
-            _ = stop.wait_for(|stop| *stop) => break,
-            Some(end) = ends.recv() => narrator.tell(end),
-            _ = tick.tick() => watched.look(&client, narrator).await,
-        }
-    }
-    narrator.tell("ends; devices hand in what they have");
-    cast.end(narrator).await
+    let played = stage
+        .during(watched.keep_looking(&client, narrator, LOOK))
+        .await;
+    narrator.tell(match &played {
+        Ok(_) => "ends; devices hand in what they have".to_owned(),
+        Err(error) => format!("{error:#}"),
+    });
+    let ended = cast.end(narrator).await;
+    played?;
+    ended
 }
 
 /// Plays to the end and checks.
-async fn once(args: &Args, layout: &Layout, narrator: &Narrator) -> anyhow::Result<Report> {
-    let mut stop = shutdown::on_signal()?;
-    let (ended, mut ends) = mpsc::channel(16);
+async fn once(
+    args: &Args,
+    layout: &Layout,
+    stage: &mut Stage<'_>,
+    news: mpsc::Sender<News>,
+) -> anyhow::Result<Report> {
+    let narrator = stage.narrator;
     let length = Duration::from_secs(args.seconds);
-    let cast = Cast::start(layout, args.seed, Some(length), args.chaos, ended, narrator).await?;
+    let starting = Cast::start(layout, args.seed, Some(length), args.chaos, news, narrator);
+    let cast = stage
+        .during(starting)
+        .await?
+        .context("stopped before the start was done")??;
+    let played = stage
+        .during(story(args, layout, length, &cast, narrator))
+        .await;
+    if let Err(error) = &played {
+        narrator.tell(format!("{error:#}"));
+    }
+    let stopped = cast
+        .end(narrator)
+        .await
+        .map(|()| "all parts ended by themselves".to_owned());
+    let mut report = played?.context("stopped before the end")??;
+    report.outcome("a clean end", stopped);
+    report.close();
+    Ok(report)
+}
+
+/// The story with its end, and its checks.
+async fn story(
+    args: &Args,
+    layout: &Layout,
+    length: Duration,
+    cast: &Cast,
+    narrator: &Narrator,
+) -> anyhow::Result<Report> {
     narrator.tell(format!("{} plays for {} s", layout.base(), args.seconds));
     let client = Client::with(&layout.base(), &layout.token)?;
-    let blows = if args.chaos {
-        chaos::schedule(args.seed, length)
-    } else {
-        Vec::new()
-    };
-    let mut blows = blows.into_iter().peekable();
     let mut watched = Watched::default();
-    let mut tick = tokio::time::interval(LOOK);
-    let begun = tokio::time::Instant::now();
-    while begun.elapsed() < length {
-        let next_blow = blows.peek().map_or(begun + length, |blow| begun + blow.at);
-        tokio::select! {
-            _ = stop.wait_for(|stop| *stop) => anyhow::bail!("stopped before the end"),
-            Some(end) = ends.recv() => narrator.tell(end),
-            () = tokio::time::sleep_until(next_blow) => {
-                if let Some(blow) = blows.next() {
+    {
+        let begun = tokio::time::Instant::now();
+        let blows = async {
+            if args.chaos {
+                for blow in chaos::schedule(args.seed, length) {
+                    tokio::time::sleep_until(begun + blow.at).await;
                     cast.strike(blow.what, narrator).await;
                 }
             }
-            _ = tick.tick() => watched.look(&client, narrator).await,
+            tokio::time::sleep_until(begun + length).await;
+        };
+        tokio::select! {
+            biased;
+            () = blows => {}
+            never = watched.keep_looking(&client, narrator, LOOK) => match never {},
         }
     }
     let mut report = Report::default();
@@ -171,16 +268,7 @@ async fn once(args: &Args, layout: &Layout, narrator: &Narrator) -> anyhow::Resu
     report.outcome("devices hand in everything", drained);
     checks::settle(&client, SETTLE_LIMIT).await;
     watched.look(&client, narrator).await;
-    checks::all(&mut report, layout, &client, &cast, args.chaos, ended_us).await;
-    while let Ok(end) = ends.try_recv() {
-        narrator.tell(end);
-    }
-    let stopped = cast
-        .end(narrator)
-        .await
-        .map(|()| "all parts ended by themselves".to_owned());
-    report.outcome("a clean end", stopped);
-    report.close();
+    checks::all(&mut report, layout, &client, cast, args.chaos, ended_us).await;
     Ok(report)
 }
 

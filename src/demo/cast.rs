@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use super::chaos::{self, What};
 use super::layout::{GATEWAYS, Layout};
 use super::story::Narrator;
-use super::supervisor::{Recipe, Supervised};
+use super::supervisor::{News, Recipe, Supervised};
 use super::uplink::Uplink;
 use crate::api::Client;
 use crate::config;
@@ -47,7 +47,7 @@ impl Cast {
         seed: u64,
         length: Option<Duration>,
         broken: bool,
-        ended: mpsc::Sender<String>,
+        news: mpsc::Sender<News>,
         narrator: &Narrator,
     ) -> anyhow::Result<Self> {
         let mut uplinks = Vec::new();
@@ -63,7 +63,7 @@ impl Cast {
                 arguments,
                 log_dir: layout.path("logs"),
             };
-            Supervised::start(recipe, crashes, ended.clone())
+            Supervised::start(recipe, crashes, news.clone())
         };
         let fleet = fleet(layout, seed, length);
         settings(layout, seed, &fleet, broken)?;
@@ -76,7 +76,7 @@ impl Cast {
             Vec::new()
         };
         let hub = start("hub", &["hub"], crashes)?;
-        ready(&format!("{}/readyz", layout.base()))
+        ready(&hub, &format!("{}/readyz", layout.base()))
             .await
             .context("the hub did not start")?;
         narrator.tell("the hub is up");
@@ -89,17 +89,20 @@ impl Cast {
             };
             gateways.push(start(name, &["gateway"], crashes)?);
         }
-        for address in &layout.ports.gateways {
-            ready(&format!("http://{address}/readyz"))
+        for (gateway, address) in gateways.iter().zip(&layout.ports.gateways) {
+            ready(gateway, &format!("http://{address}/readyz"))
                 .await
                 .context("a gateway did not start")?;
         }
         narrator.tell("two gateways are up, their links to the hub are post-quantum");
         apply_workflows(layout).await?;
+        receiver.set_ready();
         let devices = vec![
             start("fleet", &["sim", "fleet"], Vec::new())?,
             start("replay", &["sim", "replay"], Vec::new())?,
         ];
+        // Nobody can ask them: one that can't run at all is given up after a few lives.
+        devices.iter().for_each(Supervised::set_ready);
         narrator.tell("fifty devices and the recording of a machine are switched on");
         Ok(Self {
             hub,
@@ -157,11 +160,22 @@ impl Cast {
     /// Ends everything, sources first, so that nothing is left on the way.
     pub(crate) async fn end(self, narrator: &Narrator) -> anyhow::Result<()> {
         let mut failures = Vec::new();
-        let parts = self.devices.into_iter().chain(self.gateways);
-        for part in parts.chain([self.hub, self.receiver]) {
-            if let Err(error) = part.stop().await {
-                narrator.tell(format!("{error:#}"));
-                failures.push(error);
+        let groups = [
+            self.devices,
+            self.gateways,
+            vec![self.hub],
+            vec![self.receiver],
+        ];
+        for group in groups {
+            let ends: Vec<_> = group
+                .into_iter()
+                .map(|part| tokio::spawn(part.stop()))
+                .collect();
+            for end in ends {
+                if let Err(error) = end.await? {
+                    narrator.tell(format!("{error:#}"));
+                    failures.push(error);
+                }
             }
         }
         failures.into_iter().next().map_or(Ok(()), Err)
@@ -278,8 +292,9 @@ async fn apply_workflows(layout: &Layout) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Waits until a part says that it is ready.
-async fn ready(url: &str) -> anyhow::Result<()> {
+/// Waits until a part says that it is ready. An answer counts only while the part runs: on its
+/// address somebody else may answer.
+async fn ready(part: &Supervised, url: &str) -> anyhow::Result<()> {
     let http = crate::tls::http()?
         .timeout(Duration::from_secs(2))
         .build()?;
@@ -290,7 +305,9 @@ async fn ready(url: &str) -> anyhow::Result<()> {
                 .send()
                 .await
                 .is_ok_and(|answer| answer.status().is_success())
+                && part.is_running()
             {
+                part.set_ready();
                 return;
             }
             tokio::time::sleep(ASK).await;

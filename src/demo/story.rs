@@ -1,11 +1,14 @@
 //! The demo's story as it happens: new runs, their steps, lost and found gateways.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::api::Client;
+
+/// How long the hub may take for an answer: one that hangs has nothing to tell.
+const LOOK_LIMIT: Duration = Duration::from_secs(2);
 
 /// Tells a line to whoever watches: on standard error, so that standard output stays the
 /// report's.
@@ -39,9 +42,28 @@ pub(crate) struct Watched {
 }
 
 impl Watched {
+    /// Looks at the hub again and again.
+    pub(crate) async fn keep_looking(
+        &mut self,
+        client: &Client,
+        narrator: &Narrator,
+        every: Duration,
+    ) -> std::convert::Infallible {
+        let mut tick = tokio::time::interval(every);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tick.tick().await;
+            self.look(client, narrator).await;
+        }
+    }
+
     /// Looks at the hub and tells what is new. While the hub is down there is nothing to tell.
     pub(crate) async fn look(&mut self, client: &Client, narrator: &Narrator) {
-        let Ok(page) = client.get("/api/v1/runs?limit=100").await else {
+        let asked = tokio::time::timeout(LOOK_LIMIT, async {
+            let runs = client.get("/api/v1/runs?limit=100").await?;
+            anyhow::Ok((runs, client.list("/api/v1/devices?limit=1000").await?))
+        });
+        let Ok(Ok((page, devices))) = asked.await else {
             return;
         };
         let runs = page["items"].as_array().cloned().unwrap_or_default();
@@ -54,18 +76,16 @@ impl Watched {
                 self.tell_run(run, narrator);
             }
         }
-        if let Ok(devices) = client.list("/api/v1/devices?limit=1000").await {
-            let connected = devices
-                .iter()
-                .filter(|device| device["connected"] == true)
-                .count();
-            if connected != self.devices {
-                self.devices = connected;
-                narrator.tell(format!(
-                    "{connected} of {} devices are linked",
-                    devices.len()
-                ));
-            }
+        let connected = devices
+            .iter()
+            .filter(|device| device["connected"] == true)
+            .count();
+        if connected != self.devices {
+            self.devices = connected;
+            narrator.tell(format!(
+                "{connected} of {} devices are linked",
+                devices.len()
+            ));
         }
     }
 
