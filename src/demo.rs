@@ -45,7 +45,7 @@ pub(crate) struct Args {
     #[arg(long, requires = "once")]
     chaos: bool,
     /// What is random follows from this number.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(..=MAX_SEED))]
     seed: u64,
     /// How long the story plays before the devices stop measuring, in seconds.
     #[arg(long, default_value_t = 40, requires = "once", value_parser = clap::value_parser!(u64).range(10..=600))]
@@ -66,6 +66,8 @@ const KILLED: u8 = 130;
 /// How often the hub is looked at for the story.
 const LOOK: Duration = Duration::from_millis(400);
 
+/// Beyond it a seed can't be written into the settings, whose numbers are signed.
+const MAX_SEED: u64 = i64::MAX.unsigned_abs();
 /// What may be untold at once of parts that ended.
 const MAX_NEWS: usize = 64;
 
