@@ -146,6 +146,7 @@ pub trait Tenancy: Send + Sync + 'static {
         limit: u32,
     ) -> Result<Page<Token>, Error>;
 
-    /// Revokes a token for good; `false` if it was revoked before.
+    /// Revokes a token for good; `false` if it was revoked before. The tenant's last admin token
+    /// is not revoked ([`Error::Conflict`]): nobody could make another one then.
     async fn revoke_token(&self, tenant: &TenantId, id: &str, now_us: i64) -> Result<bool, Error>;
 }

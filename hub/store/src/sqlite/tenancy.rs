@@ -8,6 +8,7 @@ use stencil_protocol::id::TenantId;
 use super::Sqlite;
 use super::failure::of_tenant;
 use super::row::Columns as _;
+use super::transaction::Transaction;
 use crate::page::clamp;
 use crate::{Error, IssuedToken, Page, Role, Secret, Tenancy, Token, TokenKind, TokenOwner};
 
@@ -151,28 +152,45 @@ impl Tenancy for Sqlite {
     }
 
     async fn revoke_token(&self, tenant: &TenantId, id: &str, now_us: i64) -> Result<bool, Error> {
-        let known = sqlx::query("SELECT token FROM tokens WHERE tenant = $1 AND token = $2")
-            .bind(tenant.as_str())
-            .bind(id)
-            .fetch_optional(self.readers())
-            .await?;
-        if known.is_none() {
-            return Err(Error::not_found("token", id));
-        }
         let mut transaction = self.write().await?;
-        let revoked = sqlx::query(
-            "UPDATE tokens SET revoked_us = $1 \
-             WHERE tenant = $2 AND token = $3 AND revoked_us IS NULL",
-        )
+        let revoked = revoke(&mut transaction, tenant, id, now_us).await;
+        transaction.end(revoked).await
+    }
+}
+
+async fn revoke(
+    transaction: &mut Transaction,
+    tenant: &TenantId,
+    id: &str,
+    now_us: i64,
+) -> Result<bool, Error> {
+    let token = sqlx::query(
+        "SELECT revoked_us, role IS 'admin' AND NOT EXISTS (SELECT 1 FROM tokens other \
+         WHERE other.tenant = $1 AND other.token <> $2 AND other.role = 'admin' \
+         AND other.revoked_us IS NULL) AS last_admin \
+         FROM tokens WHERE tenant = $1 AND token = $2",
+    )
+    .bind(tenant.as_str())
+    .bind(id)
+    .fetch_optional(&mut **transaction)
+    .await?
+    .ok_or_else(|| Error::not_found("token", id))?;
+    if token.maybe_int("revoked_us")?.is_some() {
+        return Ok(false);
+    }
+    if token.int("last_admin")? != 0 {
+        return Err(Error::Conflict(format!(
+            "token {id} is the last admin token of tenant {tenant}, nobody could make another \
+             one without it; make another admin token first, then revoke this one with that"
+        )));
+    }
+    sqlx::query("UPDATE tokens SET revoked_us = $1 WHERE tenant = $2 AND token = $3")
         .bind(now_us)
         .bind(tenant.as_str())
         .bind(id)
-        .execute(&mut *transaction)
-        .await
-        .map(|done| done.rows_affected() == 1)
-        .map_err(Error::from);
-        transaction.end(revoked).await
-    }
+        .execute(&mut **transaction)
+        .await?;
+    Ok(true)
 }
 
 fn digest(secret: &str) -> Vec<u8> {

@@ -129,3 +129,30 @@ async fn errors_say_what_was_wrong() {
         "{error}"
     );
 }
+
+#[tokio::test]
+async fn the_last_admin_token_is_not_revoked() {
+    let fresh = fresh().await;
+    let port = &fresh.store.tenancy;
+    let make = async |tenant: &stencil_protocol::id::TenantId, role| {
+        let kind = TokenKind::Api { role };
+        let issued = port.create_token(tenant, kind, "x", 7).await.unwrap();
+        issued.token.id
+    };
+    let first = make(&acme(), Role::Admin).await;
+    // None of these is another admin of this tenant.
+    let editor = make(&acme(), Role::Editor).await;
+    make(&other(), Role::Admin).await;
+    let revoked = make(&acme(), Role::Admin).await;
+    assert!(port.revoke_token(&acme(), &revoked, 8).await.unwrap());
+
+    let error = port.revoke_token(&acme(), &first, 9).await.unwrap_err();
+    assert!(matches!(error, Error::Conflict(_)), "{error}");
+    assert!(error.to_string().contains("last admin token"), "{error}");
+    assert!(!port.revoke_token(&acme(), &revoked, 9).await.unwrap());
+    assert!(port.revoke_token(&acme(), &editor, 9).await.unwrap());
+
+    let second = make(&acme(), Role::Admin).await;
+    assert!(port.revoke_token(&acme(), &first, 10).await.unwrap());
+    assert!(port.revoke_token(&acme(), &second, 11).await.is_err());
+}

@@ -76,7 +76,8 @@ pub(in crate::http) async fn list(
     ))
 }
 
-/// `DELETE /api/v1/tokens/{token}`: for good. 204, also if it was revoked before.
+/// `DELETE /api/v1/tokens/{token}`: for good, and what it has let in ends. 204, also if it was
+/// revoked before; 409 for the tenant's last admin token.
 pub(in crate::http) async fn revoke(
     Shared(state): Shared<State>,
     caller: Caller,

@@ -96,3 +96,18 @@ async fn what_is_wrong_is_said() {
         .await
         .problem(404);
 }
+
+#[tokio::test]
+async fn an_admin_cannot_lock_its_tenant_out() {
+    let served = Served::start().await;
+    let admin = &served.tokens.admin;
+    let owner = served.store.tenancy.verify_token(admin).await.unwrap();
+    let path = format!("/api/v1/tokens/{}", owner.unwrap().id);
+    let refused = served.ask("DELETE", &path).bearer(admin).send().await;
+    let detail = refused.problem(409);
+    assert!(detail.contains("last admin token"), "{detail}");
+    let another = json!({ "kind": "api", "role": "admin", "name": "second" });
+    assert_eq!(make(&served, &another).await.status, 201);
+    let done = served.ask("DELETE", &path).bearer(admin).send().await;
+    assert_eq!(done.status, 204, "{done:?}");
+}
