@@ -106,7 +106,7 @@ fn page(status: StatusCode, problem: Option<&str>) -> Response {
                 button { "Sign in" }
             }
             p.dim {
-                "Make a token with " code { "stencil token create --role reader --name me" } ". "
+                "Make a token with " code { "stencil token create --role viewer --name me" } ". "
                 "Signed in already? " a href="/" { "Open the page" } "."
             }
         }

@@ -29,6 +29,9 @@ async fn by_link_and_by_form() {
         form.body
             .contains("<form method=\"post\" action=\"/login\">")
     );
+    let named = form.body.split("--role ").nth(1).unwrap();
+    let named = named.split_whitespace().next().unwrap();
+    assert!(stencil_store::Role::parse(named).is_some(), "{named}");
     let by_form = served
         .ask("POST", "/login")
         .body(format!("token=+{secret}+"))
