@@ -11,9 +11,10 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 mod api;
+mod completions;
 mod config;
 mod demo;
 mod gateway;
@@ -68,6 +69,13 @@ enum Command {
     Quarantine(query::QuarantineArgs),
     /// Shows workflow runs, or one with its steps.
     Run(query::RunArgs),
+    /// Prints a script by which bash, zsh or fish completes commands and flags.
+    Completions(completions::Args),
+}
+
+/// The command line as `clap` knows it.
+fn command() -> clap::Command {
+    Stencil::command()
 }
 
 fn main() -> ExitCode {
@@ -99,6 +107,7 @@ fn main() -> ExitCode {
             Command::Device(args) => query::devices(args).await,
             Command::Quarantine(args) => query::quarantine(args).await,
             Command::Run(args) => query::runs(args).await,
+            Command::Completions(args) => completions::run(&args, command()),
         }
     });
     match outcome {
@@ -125,11 +134,10 @@ fn told(error: &anyhow::Error) -> String {
 #[cfg(test)]
 mod tests {
     use anyhow::Context as _;
-    use clap::CommandFactory as _;
 
     #[test]
     fn the_command_line_is_free_of_contradictions() {
-        super::Stencil::command().debug_assert();
+        super::command().debug_assert();
     }
 
     #[test]
