@@ -10,6 +10,9 @@ use serde_json::Value;
 /// The variable that holds the API token where no flag names one.
 const TOKEN: &str = "STENCIL_TOKEN";
 
+/// Where a hub listens by default.
+const LOCAL: &str = "http://127.0.0.1:8080";
+
 /// Which hub, and with what right.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Hub {
@@ -17,7 +20,7 @@ pub(crate) struct Hub {
     #[arg(
         long,
         env = "STENCIL_HUB_URL",
-        default_value = "http://127.0.0.1:8080",
+        default_value = LOCAL,
         global = true
     )]
     pub hub: String,
@@ -64,7 +67,8 @@ impl Client {
     /// A client for `hub`.
     pub(crate) fn new(hub: &Hub) -> anyhow::Result<Self> {
         let token = hub.secret(std::env::var(TOKEN).ok())?;
-        Self::with(&hub.hub, &token)
+        let base = if hub.hub.is_empty() { LOCAL } else { &hub.hub };
+        Self::with(base, &token)
     }
 
     /// A client for the hub at `base`.

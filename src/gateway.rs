@@ -28,9 +28,9 @@ const PATHS: [&str; 5] = [
     "hub.key",
 ];
 
-/// Runs an edge gateway until Ctrl-C.
+/// Runs an edge gateway, or adds devices to it (`gateway add-device`).
 ///
-/// Settings come from defaults, then --config (TOML), then the environment
+/// It runs until Ctrl-C. Settings come from defaults, then --config (TOML), then the environment
 /// (STENCIL_GATEWAY_HUB__ADDRESS is hub.address), then flags. `stencil hub add-gateway` writes
 /// keys and a first gateway.toml.
 #[derive(Parser)]

@@ -16,9 +16,9 @@ use crate::{config, shutdown};
 /// The prefix of the hub's environment variables; `STENCIL_HUB_MQTT__PLAIN` is `mqtt.plain`.
 const ENVIRONMENT: &str = "STENCIL_HUB_";
 
-/// Runs the hub until Ctrl-C.
+/// Runs the hub, or prepares it (`hub init`, `hub add-gateway`, `hub add-token`).
 ///
-/// Settings come from defaults, then --config (TOML), then the environment
+/// It runs until Ctrl-C. Settings come from defaults, then --config (TOML), then the environment
 /// (STENCIL_HUB_HTTP__LISTEN is http.listen), then flags. The data folder is made by `hub init`.
 #[derive(Parser)]
 #[command(args_conflicts_with_subcommands = true)]

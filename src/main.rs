@@ -44,32 +44,20 @@ struct Stencil {
     log: String,
 }
 
+// Without comments of their own: `help` would show those, and not what the arguments' types teach.
 #[derive(Subcommand)]
 enum Command {
-    /// Runs the hub, or prepares its data folder (`hub init`, `hub add-gateway`,
-    /// `hub add-token`).
     Hub(hub::Args),
-    /// Runs an edge gateway, or adds devices to it (`gateway add-device`).
     Gateway(gateway::Args),
-    /// Runs simulated devices, a replayed recording, or a webhook receiver.
     Sim(sim::Args),
-    /// Plays the main job on this machine: hub, gateways and a fleet, all on loopback.
     Demo(demo::Args),
-    /// Holds the hub's loss ledger against the devices' own numbers; exits 1 and names the gap.
     Reconcile(reconcile::Args),
-    /// Publishes a reading over MQTT, with mosquitto_pub's flags.
     Pub(publish::Args),
-    /// Makes, lists and revokes the tokens of people and of foreign devices.
     Token(token::Args),
-    /// Checks, applies and lists workflows.
     Workflow(workflow::Args),
-    /// Shows devices, or the latest values and the history of one.
     Device(query::DeviceArgs),
-    /// Shows what devices sent that could not be understood or taken.
     Quarantine(query::QuarantineArgs),
-    /// Shows workflow runs, or one with its steps.
     Run(query::RunArgs),
-    /// Prints a script by which bash, zsh or fish completes commands and flags.
     Completions(completions::Args),
 }
 
@@ -138,6 +126,23 @@ mod tests {
     #[test]
     fn the_command_line_is_free_of_contradictions() {
         super::command().debug_assert();
+    }
+
+    #[test]
+    fn help_teaches_what_each_part_says_of_itself() {
+        for (part, taught) in [
+            ("hub", "STENCIL_HUB_HTTP__LISTEN"),
+            ("gateway", "STENCIL_GATEWAY_HUB__ADDRESS"),
+            ("reconcile", "Exits 0 when"),
+            ("pub", "X25519MLKEM768"),
+            ("token", "printed once"),
+        ] {
+            let mut command = super::command();
+            let part = command.find_subcommand_mut(part).unwrap();
+            assert!(part.get_about().is_some());
+            let help = part.render_long_help().to_string();
+            assert!(help.contains(taught), "{help}");
+        }
     }
 
     #[test]

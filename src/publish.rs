@@ -9,8 +9,9 @@ use clap::{ArgAction, Parser};
 use rumqttc::mqttbytes::QoS;
 use rumqttc::{AsyncClient, MqttOptions, PublishOptions, TlsConfiguration, Transport};
 
-/// Publishes a message and waits for its acknowledgement, which means that the hub has it on
-/// disk.
+/// Publishes a message over MQTT, with mosquitto_pub's flags.
+///
+/// It waits for the acknowledgement, which means that the hub has the message on disk.
 ///
 /// Example: stencil pub -u "$DEVICE_TOKEN" -t v1/devices/me/telemetry -m '{"temperature": 21.5}'
 ///

@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use crate::api::{Client, Hub};
 use crate::output::{self, Format};
 
-/// Shows devices.
+/// Shows devices, or the latest values and the history of one.
 #[derive(Parser)]
 pub(crate) struct DeviceArgs {
     #[command(flatten)]
@@ -46,7 +46,7 @@ enum DeviceCommand {
     },
 }
 
-/// Shows workflow runs.
+/// Shows workflow runs, or one with its steps.
 #[derive(Parser)]
 pub(crate) struct RunArgs {
     #[command(flatten)]
