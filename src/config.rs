@@ -125,7 +125,7 @@ mod tests {
         let load = |flag: Option<&str>| -> Settings {
             let near = flag.map(PathBuf::from);
             let keys = ["near", "inner.far"];
-            load_beside("STENCIL_TEST_", Some(&file), &Flags { near }, &keys).unwrap()
+            load_beside("STENCIL_NOBODY_SETS_", Some(&file), &Flags { near }, &keys).unwrap()
         };
         let settings = load(None);
         assert_eq!(settings.near, dir.path().join("data"));
@@ -138,7 +138,7 @@ mod tests {
     fn a_folder_is_called_a_folder() {
         let dir = tempfile::tempdir().unwrap();
         let none = Flags { near: None };
-        let error = load::<Settings>("STENCIL_TEST_", Some(dir.path()), &none);
+        let error = load::<Settings>("STENCIL_NOBODY_SETS_", Some(dir.path()), &none);
         assert!(error.is_err_and(|error| error.to_string().contains("is a folder")));
     }
 }

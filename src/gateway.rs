@@ -231,7 +231,7 @@ mod tests {
         };
         let file = second.join(SETTINGS);
         let options: Options =
-            config::load_beside("STENCIL_TEST_", Some(&file), &flags, &PATHS).unwrap();
+            config::load_beside("STENCIL_NOBODY_SETS_", Some(&file), &flags, &PATHS).unwrap();
         assert_eq!(options.hub.address, "hub.example:8883");
         for (path, name) in [
             (options.data_dir, "data"),
