@@ -101,7 +101,7 @@ fn a_wrong_value_is_named_with_its_key_and_place() {
         (
             "hub",
             "[mqtt]\nmax_connections = 0\n",
-            ["mqtt.max_connections", "1 or more"],
+            ["mqtt.max_connections", "use 1 "],
         ),
         (
             "gateway",
@@ -234,7 +234,7 @@ fn a_tenant_that_is_there_keeps_its_token() {
     succeed(&mut init());
     let said = refused(&mut init());
     assert!(
-        said.contains("acme exists already") && said.contains("stencil token"),
+        said.contains("acme exists already") && said.contains("stencil hub add-token"),
         "{said}"
     );
     let said = refused(
