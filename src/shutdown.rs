@@ -1,6 +1,6 @@
 //! When to stop: at Ctrl-C and SIGTERM, and for the demo's parts when the demo is gone.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -13,6 +13,9 @@ pub(crate) const WITH_STDIN: &str = "STENCIL_END_WITH_STDIN";
 /// then, and nobody is left to whom one could hand in what it has; each starts again from what
 /// is on its disk.
 const ORPHAN_LIMIT: Duration = Duration::from_secs(5);
+/// Signals that come closer together are one: a wrapper such as `timeout` hands on what the
+/// whole process group got already.
+const ONE_SIGNAL: Duration = Duration::from_millis(200);
 
 /// A flag that turns true at the first Ctrl-C or SIGTERM.
 pub(crate) fn on_signal() -> anyhow::Result<watch::Receiver<bool>> {
@@ -37,11 +40,16 @@ pub(crate) fn count() -> anyhow::Result<watch::Receiver<u32>> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::spawn(async move {
+        let mut last: Option<Instant> = None;
         loop {
             tokio::select! {
                 _ = interrupt.recv() => {}
                 _ = terminate.recv() => {}
             }
+            if last.is_some_and(|last| last.elapsed() < ONE_SIGNAL) {
+                continue;
+            }
+            last = Some(Instant::now());
             counter.send_modify(|count: &mut u32| *count = count.saturating_add(1));
         }
     });

@@ -134,8 +134,12 @@ fn a_second_ctrl_c_ends_it_at_once_even_when_the_hub_hangs() {
     let begun = Instant::now();
     demo.signal(Signal::INT);
     demo.wait_for_line("a second Ctrl-C kills");
-    demo.signal(Signal::INT);
-    assert_eq!(demo.code(), Some(130));
+    // One that follows too closely counts as the first.
+    let status = wait_for("the demo's end", || {
+        demo.signal(Signal::INT);
+        demo.child.try_wait().unwrap()
+    });
+    assert_eq!(status.code(), Some(130));
     wait_for("the end of all parts", || {
         parts(id, &data).is_empty().then_some(())
     });
