@@ -1,7 +1,7 @@
 //! Settings that contradict each other, or that would open the hub by mistake, are refused at
 //! start.
 
-use super::Options;
+use super::{Options, ranges};
 use crate::Error;
 use crate::ingest::MAX_APPEND_BYTES;
 
@@ -21,45 +21,7 @@ impl Options {
                 ),
             ));
         }
-        let least_one = [
-            ("mqtt.max_connections", self.mqtt.max_connections),
-            (
-                "mqtt.receive_maximum",
-                usize::from(self.mqtt.receive_maximum),
-            ),
-            ("log.max_pending_bytes", self.log.max_pending_bytes),
-            (
-                "pipeline.max_commit_records",
-                self.pipeline.max_commit_records,
-            ),
-            (
-                "pipeline.max_commit_points",
-                self.pipeline.max_commit_points,
-            ),
-            ("pipeline.max_devices", self.pipeline.max_devices),
-            (
-                "pipeline.max_tenant_devices",
-                self.pipeline.max_tenant_devices,
-            ),
-            ("pipeline.max_boots", self.pipeline.max_boots),
-            ("pipeline.max_names", self.pipeline.max_names),
-            ("pipeline.max_ledger_spans", self.pipeline.max_ledger_spans),
-            ("dispatch.max_batch", self.dispatch.max_batch),
-            ("workflow.max_active", self.workflow.max_active),
-            ("live.capacity", self.live.capacity),
-        ];
-        if let Some((key, _)) = least_one.iter().find(|(_, value)| *value == 0) {
-            return Err(Error::option(
-                key,
-                "0 would let nothing through; use 1 or more",
-            ));
-        }
-        if self.dispatch.sweep_interval_ms == 0 || self.pipeline.retry_ms == 0 {
-            return Err(Error::option(
-                "dispatch.sweep_interval_ms, pipeline.retry_ms",
-                "0 would spin; use 1 or more",
-            ));
-        }
+        ranges::check(self)?;
         if self.mqtt.max_packet_bytes < 2_048 {
             return Err(Error::option(
                 "mqtt.max_packet_bytes",

@@ -1,6 +1,7 @@
 //! What an operator can set, each bound with a default that is safe on a small machine.
 
 mod check;
+mod ranges;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -237,7 +238,8 @@ impl Default for WorkflowOptions {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LiveOptions {
-    /// Events that a slow viewer may lag behind before it misses some.
+    /// Events that a slow viewer may lag behind before it misses some; at most 65,536, whose
+    /// places are taken at start.
     pub capacity: usize,
 }
 
