@@ -104,6 +104,7 @@ fn link(device: &Device) -> Markup {
         @if let Some(link) = &device.link {
             " "
             @if link.post_quantum { (badge("good", "post-quantum")) }
+            @else if link.group.is_none() { (badge("bad", "no TLS")) }
             @else { (badge("warn", "classical")) }
             @for hop in [&link.suite, &link.group].into_iter().flatten() { " " span.dim { (hop) } }
         }

@@ -1,6 +1,9 @@
 //! The live page and its fragments.
 
-use super::{NOW_US, Served, problem};
+use stencil_protocol::sample::OwnedValue;
+use stencil_store::{Commit, LinkInfo, TwinUpdate};
+
+use super::{NOW_US, Served, problem, seed};
 
 async fn page(served: &Served, path: &str) -> String {
     let answer = served.read(path).await;
@@ -155,4 +158,40 @@ async fn an_empty_hub_has_a_page_too() {
     assert_eq!(page.status, 200);
     assert!(page.body.contains("No device has been heard yet."));
     assert!(page.body.contains("No workflow has run yet."));
+}
+
+#[tokio::test]
+async fn a_link_without_tls_is_told_from_a_classical_one() {
+    let served = Served::start().await;
+    let twin = |device: &str, group: Option<&str>| TwinUpdate {
+        tenant: seed::acme(),
+        device: device.parse().unwrap(),
+        gateway: None,
+        name: "t".to_owned(),
+        value: OwnedValue::Number(1.0),
+        unit: None,
+        time_us: NOW_US,
+        received_us: NOW_US,
+        link: Some(LinkInfo {
+            suite: None,
+            group: group.map(str::to_owned),
+            post_quantum: false,
+        }),
+    };
+    let commit = Commit {
+        position: 11,
+        twins: vec![twin("bare", None), twin("old", Some("X25519"))],
+        ..Commit::default()
+    };
+    served.store.pipeline.commit(commit).await.unwrap();
+    let fleet = page(&served, "/live/fleet").await;
+    for (device, badge, not) in [
+        ("bare", ">no TLS<", ">classical<"),
+        ("old", ">classical<", ">no TLS<"),
+    ] {
+        let start = format!("data-device=\"{device}\"");
+        let row = fleet.split(&start).nth(1).unwrap();
+        let row = row.split("</tr>").next().unwrap();
+        assert!(row.contains(badge) && !row.contains(not), "{row}");
+    }
 }
