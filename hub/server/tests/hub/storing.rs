@@ -98,6 +98,10 @@ async fn a_repeated_batch_is_counted_and_changes_nothing() {
         text.contains("stencil_hub_mqtt_acknowledged_publishes_total 3\n"),
         "{text}"
     );
+    // It is read without a token.
+    for name in ["acme", "freezer", "gw-1", "stencil/v1"] {
+        assert!(!text.contains(name), "{name} is in {text}");
+    }
 }
 
 #[tokio::test]
