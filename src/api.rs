@@ -13,6 +13,9 @@ const TOKEN: &str = "STENCIL_TOKEN";
 /// Where a hub listens by default.
 const LOCAL: &str = "http://127.0.0.1:8080";
 
+/// Bytes of a token file; a token has 72.
+const MAX_TOKEN_FILE: usize = 4096;
+
 /// Which hub, and with what right.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Hub {
@@ -39,8 +42,7 @@ impl Hub {
         let (secret, from) = match (&self.token, &self.token_file) {
             (Some(token), _) => (token.clone(), "--token".to_owned()),
             (None, Some(file)) => (
-                std::fs::read_to_string(file)
-                    .with_context(|| format!("can't read the token file {}", file.display()))?,
+                crate::bounded::text(file, MAX_TOKEN_FILE).context("the token file")?,
                 format!("the token file {}", file.display()),
             ),
             (None, None) => (environment.unwrap_or_default(), TOKEN.to_owned()),

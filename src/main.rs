@@ -14,6 +14,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 mod api;
+mod bounded;
 mod completions;
 mod config;
 mod demo;

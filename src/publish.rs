@@ -9,6 +9,9 @@ use clap::{ArgAction, Parser};
 use rumqttc::mqttbytes::QoS;
 use rumqttc::{AsyncClient, MqttOptions, PublishOptions, TlsConfiguration, Transport};
 
+/// What MQTT can carry in one packet; the hub takes less (`mqtt.max_packet_bytes`).
+const MAX_MESSAGE: usize = 268_435_455;
+
 /// Publishes a message over MQTT, with mosquitto_pub's flags.
 ///
 /// It waits for the acknowledgement, which means that the hub has the message on disk.
@@ -67,9 +70,7 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let payload = match (&args.message, &args.file) {
         (Some(message), _) => message.clone().into_bytes(),
-        (None, Some(file)) => {
-            std::fs::read(file).with_context(|| format!("can't read {}", file.display()))?
-        }
+        (None, Some(file)) => crate::bounded::bytes(file, MAX_MESSAGE)?,
         (None, None) => bail!("a message is needed: -m TEXT or -f FILE"),
     };
     let port = args

@@ -1,10 +1,8 @@
 //! `stencil workflow`: check, apply, list.
 
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use reqwest::Method;
 use stencil_workflow::definition::MAX_BYTES;
@@ -77,42 +75,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 fn check(file: &Path) -> anyhow::Result<(String, stencil_workflow::definition::Definition)> {
-    let text = read(file)?;
+    let text = crate::bounded::text(file, MAX_BYTES)?;
     let definition = stencil_workflow::definition::parse(&text)
         .map_err(|error| anyhow::anyhow!("{}: {error}", file.display()))?;
     Ok((text, definition))
-}
-
-/// The text of a definition; no more is read than one may have.
-fn read(file: &Path) -> anyhow::Result<String> {
-    let name = file.display();
-    let mut text = Vec::new();
-    std::fs::File::open(file)
-        .and_then(|opened| opened.take(MAX_BYTES as u64 + 1).read_to_end(&mut text))
-        .with_context(|| format!("can't read {name}"))?;
-    anyhow::ensure!(
-        text.len() <= MAX_BYTES,
-        "{name} is longer than {MAX_BYTES} bytes: that is no workflow"
-    );
-    String::from_utf8(text).with_context(|| format!("{name} is not UTF-8 text"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_more_is_read_than_a_definition_may_have() {
-        let endless = read(Path::new("/dev/zero")).unwrap_err().to_string();
-        assert!(endless.contains("longer than 65536 bytes"), "{endless}");
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("w.yaml");
-        std::fs::write(&file, "#".repeat(65_536)).unwrap();
-        assert_eq!(read(&file).unwrap().len(), 65_536);
-        std::fs::write(&file, "#".repeat(65_537)).unwrap();
-        assert!(read(&file).is_err());
-        std::fs::write(&file, [0xff]).unwrap();
-        let binary = read(&file).unwrap_err().to_string();
-        assert!(binary.contains("not UTF-8"), "{binary}");
-    }
 }
