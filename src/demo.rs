@@ -61,6 +61,8 @@ pub(crate) struct Args {
 
 /// How long devices may need to hand in what they measured, and workflows to end.
 const SETTLE_LIMIT: Duration = Duration::from_secs(60);
+/// Told when a part is given up; the error itself is the last that is told.
+const GIVES_UP: &str = "a part ends again and again; ends the others";
 /// The exit code after a second Ctrl-C: what shells say of a command that SIGINT ended.
 const KILLED: u8 = 130;
 /// How often the hub is looked at for the story.
@@ -164,6 +166,7 @@ impl Stage<'_> {
                 () = shutdown::reaches(&mut self.signals, 1) => return Ok(None),
                 Some(news) = self.heard.recv() => match news {
                     News::Ended(line) => self.narrator.tell(line),
+                    // Told at the end, where it is not overlooked.
                     News::GaveUp(why) => anyhow::bail!("{why}"),
                 },
                 done = &mut work => return Ok(Some(done)),
@@ -197,8 +200,8 @@ async fn live(
         .during(watched.keep_looking(&client, narrator, LOOK))
         .await;
     narrator.tell(match &played {
-        Ok(_) => "ends; devices hand in what they have".to_owned(),
-        Err(error) => format!("{error:#}"),
+        Ok(_) => "ends; devices hand in what they have",
+        Err(_) => GIVES_UP,
     });
     let ended = cast.end(narrator).await;
     played?;
@@ -222,8 +225,8 @@ async fn once(
     let played = stage
         .during(story(args, layout, length, &cast, narrator))
         .await;
-    if let Err(error) = &played {
-        narrator.tell(format!("{error:#}"));
+    if played.is_err() {
+        narrator.tell(GIVES_UP);
     }
     let stopped = cast
         .end(narrator)

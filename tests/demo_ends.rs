@@ -98,11 +98,11 @@ fn parts(demo: u32, data: &Path) -> Vec<(i32, String)> {
     found
 }
 
-fn hub(parts: &[(i32, String)]) -> Pid {
+fn part(parts: &[(i32, String)], settings: &str) -> Pid {
     let (id, _) = parts
         .iter()
-        .find(|(_, line)| line.contains("/hub.toml"))
-        .expect("a hub");
+        .find(|(_, line)| line.contains(settings))
+        .expect("a part of this name");
     Pid::from_raw(*id).unwrap()
 }
 
@@ -130,7 +130,7 @@ fn a_second_ctrl_c_ends_it_at_once_even_when_the_hub_hangs() {
     let mut demo = Demo::start(&data, &[]);
     demo.wait_for_line("linked");
     let id = demo.child.id();
-    kill_process(hub(&parts(id, &data)), Signal::STOP).unwrap();
+    kill_process(part(&parts(id, &data), "/hub.toml"), Signal::STOP).unwrap();
     let begun = Instant::now();
     demo.signal(Signal::INT);
     demo.wait_for_line("a second Ctrl-C kills");
@@ -169,4 +169,19 @@ fn a_hub_that_can_not_start_is_told_of_with_its_whole_error() {
         said.contains("hub ended before it was ready") && said.contains("server.key"),
         "{said}"
     );
+}
+
+#[test]
+fn a_part_that_ends_again_and_again_is_given_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("demo");
+    let mut demo = Demo::start(&data, &ONCE);
+    demo.wait_for_line("linked");
+    fs::write(data.join("receiver.toml"), "nonsense = 1\n").unwrap();
+    let receiver = part(&parts(demo.child.id(), &data), "/receiver.toml");
+    kill_process(receiver, Signal::KILL).unwrap();
+    demo.wait_for_line("receiver ended (exit code 2)");
+    demo.wait_for_line("a part ends again and again");
+    demo.wait_for_line("stencil: receiver ended 6 times");
+    assert_eq!(demo.code(), Some(2));
 }
