@@ -148,10 +148,16 @@ impl Tenancy for EndingTenancy {
     }
 
     async fn revoke_token(&self, tenant: &TenantId, id: &str, now_us: i64) -> Result<bool, Error> {
-        let revoked = self.inner.revoke_token(tenant, id, now_us).await?;
-        // Also if it was revoked before: a caller that went away in between left it half done.
-        self.grants.revoke(tenant, id);
-        Ok(revoked)
+        let (inner, grants) = (Arc::clone(&self.inner), self.grants.clone());
+        let (tenant, id) = (tenant.clone(), id.to_owned());
+        // A task of its own: a caller that goes away must not leave it half done.
+        let revoking = tokio::spawn(async move {
+            let revoked = inner.revoke_token(&tenant, &id, now_us).await?;
+            grants.revoke(&tenant, &id);
+            Ok(revoked)
+        });
+        let ended = revoking.await;
+        ended.unwrap_or_else(|error| Err(Error::Unavailable(format!("revoking: {error}"))))
     }
 }
 

@@ -1,5 +1,7 @@
 //! A token that is revoked while it is in use.
 
+use std::time::Duration;
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -57,6 +59,10 @@ async fn its_sessions_end_at_once_and_nothing_more_of_it_is_taken() {
 
     let answer = revoke(&test, &lost.token.id).await;
     assert!(answer.starts_with("HTTP/1.1 204"), "{answer}");
+    // Before it says anything by itself, which it does every 30 s.
+    let ended = eventually("a silent session ends", async || !second.is_connected());
+    let in_time = tokio::time::timeout(Duration::from_secs(10), ended).await;
+    assert!(in_time.is_ok(), "the session was not ended");
     for client in [&first, &second] {
         let refused = client
             .publish(TOPIC, batch(1, 2, &[Sampled("t", 2.0, 2)]))
