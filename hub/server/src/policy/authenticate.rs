@@ -173,3 +173,43 @@ fn unavailable(error: &stencil_store::Error) -> Refused {
 fn refused(why: impl Into<String>) -> Refused {
     Refused::new(RefusedCode::Credentials, why)
 }
+
+#[cfg(test)]
+mod tests {
+    use stencil_mqtt::Version;
+
+    use super::*;
+    use crate::grants::EndingTenancy;
+
+    #[tokio::test]
+    async fn a_peer_may_stay_until_its_token_is_revoked() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = stencil_store::sqlite::open(folder.path().join("hub.db"));
+        let (store, grants) = (store.await.unwrap().store(), Grants::default());
+        let tenancy = Arc::new(EndingTenancy::new(store.tenancy, grants.clone()));
+        let acme = TenantId::parse("acme").unwrap();
+        tenancy.create_tenant(&acme, 1).await.unwrap();
+        let device = DeviceId::parse("kiosk").unwrap();
+        let kind = TokenKind::Device { device };
+        let issued = tenancy.create_token(&acme, kind, "kiosk", 1).await.unwrap();
+        let policy = HubPolicy::new(tenancy.clone(), grants);
+        let connect = Connect {
+            client_id: "any",
+            username: Some(issued.secret.reveal()),
+            password: None,
+            peer: "127.0.0.1:1".parse().unwrap(),
+            transport: &Transport::Plain,
+            version: Version::V5,
+        };
+        let peer = policy.authenticate(&connect).await.unwrap();
+        assert!(policy.may_stay(&peer));
+        let space = token_namespace(&acme, &issued.token.id);
+        assert_eq!(policy.namespace(&peer), &*space);
+        tenancy
+            .revoke_token(&acme, &issued.token.id, 2)
+            .await
+            .unwrap();
+        assert!(!policy.may_stay(&peer));
+        assert!(policy.authenticate(&connect).await.is_err());
+    }
+}
