@@ -1,4 +1,4 @@
-//! The chores of the repository: `cargo xtask test`, `cargo xtask lint`, `cargo xtask tools`.
+//! The chores of the repository: `cargo xtask test`, `cargo xtask lint`, `cargo xtask bench`.
 //!
 //! A chore installs the tools that it needs, each by exact version, and fails when it can't:
 //! nothing is skipped because something is missing.
@@ -9,6 +9,7 @@
 
 use clap::Parser;
 
+mod bench;
 mod lint;
 mod shell;
 mod test;
@@ -28,6 +29,9 @@ enum Chore {
     Lint,
     /// Installs the tools of `test` and `lint`, and says where they are.
     Tools,
+    /// Measures: each bench says what it compares with, and prints a table or one JSON document.
+    #[command(subcommand)]
+    Bench(bench::Bench),
     /// Runs each fuzz target for a while (needs a nightly toolchain).
     Fuzz(test::FuzzOptions),
 }
@@ -37,6 +41,7 @@ fn main() -> anyhow::Result<()> {
         Chore::Test(options) => test::run(&options),
         Chore::Lint => lint::run(),
         Chore::Tools => tools::report(),
+        Chore::Bench(bench) => bench::run(&bench),
         Chore::Fuzz(options) => test::fuzz(&options),
     }
 }

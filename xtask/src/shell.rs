@@ -38,6 +38,20 @@ pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// [`run`] without a word of its own on standard output, for commands whose output is read by a
+/// program.
+pub(crate) fn run_quietly(command: &mut Command) -> anyhow::Result<()> {
+    let shown = format!("{command:?}");
+    let status = command
+        .stdin(Stdio::null())
+        .status()
+        .with_context(|| format!("can't start {shown}"))?;
+    if !status.success() {
+        bail!("{shown} failed: {status}");
+    }
+    Ok(())
+}
+
 /// What a command prints, or nothing when it can't be run or fails.
 pub(crate) fn output(command: &mut Command) -> Option<String> {
     let output = command

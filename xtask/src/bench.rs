@@ -1,0 +1,45 @@
+//! The benches: programs of the packages that they measure, built in the release profile and run
+//! with the arguments that were given.
+
+use clap::{Args, Subcommand};
+
+use crate::shell;
+
+/// What to measure.
+#[derive(Subcommand)]
+pub(crate) enum Bench {
+    /// What a sample costs with 1, 100 and 10,000 rules.
+    Rules(Arguments),
+}
+
+/// Passed on to the bench.
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// Such as `--output json`; `--help` lists all.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    rest: Vec<String>,
+}
+
+/// Builds and runs a bench. What it measured goes to standard output, all else to standard error.
+pub(crate) fn run(bench: &Bench) -> anyhow::Result<()> {
+    match bench {
+        Bench::Rules(arguments) => example("stencil-rules", "bench_rules", arguments),
+    }
+}
+
+fn example(package: &str, name: &str, arguments: &Arguments) -> anyhow::Result<()> {
+    let cargo = [
+        "run",
+        "--release",
+        "--locked",
+        "--quiet",
+        "--package",
+        package,
+    ];
+    shell::run_quietly(
+        shell::cargo()
+            .args(cargo)
+            .args(["--example", name, "--"])
+            .args(&arguments.rest),
+    )
+}
