@@ -17,8 +17,13 @@ const PYTHON_PACKAGES: &[(&str, &str)] = &[
 ];
 
 /// Debian packages: name, version pattern, and a program that shows that it is there.
-const DEBIAN_PACKAGES: &[(&str, &str, &str)] =
-    &[("mosquitto-clients", "2.0.11-*", "mosquitto_pub")];
+const DEBIAN_PACKAGES: &[(&str, &str, &str)] = &[
+    ("mosquitto-clients", "2.0.11-*", "mosquitto_pub"),
+    // The console is tested in a browser. The driver comes from the browser's own source package
+    // and depends on exactly its version, so that the two always fit.
+    ("chromium", "156.*", "chromium"),
+    ("chromium-driver", "156.*", "chromedriver"),
+];
 
 /// Adds the firmware's target to the toolchain.
 pub(crate) fn thumb_target() -> anyhow::Result<()> {
