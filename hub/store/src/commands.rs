@@ -28,19 +28,23 @@ pub struct NewCommand {
 }
 
 /// A command as stored.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct StoredCommand {
     /// Its id.
+    #[schema(value_type = String)]
     pub id: CommandId,
     /// The device.
+    #[schema(value_type = String)]
     pub device: DeviceId,
     /// What to do.
     pub name: String,
     /// With what.
+    #[schema(value_type = Option<crate::schema::Scalar>)]
     pub argument: Option<OwnedValue>,
     /// After this it is not to be done any more.
     pub expires_us: i64,
     /// Where it stands.
+    #[schema(value_type = crate::schema::CommandState)]
     pub state: State,
     /// In words, as the device last said.
     pub detail: Option<String>,

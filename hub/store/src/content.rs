@@ -23,7 +23,7 @@ pub const MAX_VERSIONS_KEPT: u32 = 100;
 pub type Fields = Map<String, Value>;
 
 /// One version of an entry.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct EntryVersion {
     /// The collection.
     pub collection: String,
@@ -32,6 +32,7 @@ pub struct EntryVersion {
     /// The version, from 1.
     pub version: u32,
     /// All fields of this version.
+    #[schema(value_type = Object)]
     pub fields: Fields,
     /// The effect that made it.
     pub effect_key: Option<String>,
@@ -40,7 +41,7 @@ pub struct EntryVersion {
 }
 
 /// An entry.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Entry {
     /// Its newest version: the draft, or what is published.
     #[serde(flatten)]
@@ -52,7 +53,7 @@ pub struct Entry {
 }
 
 /// A published version, as the public reads it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Published {
     /// The version.
     #[serde(flatten)]

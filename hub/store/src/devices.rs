@@ -8,7 +8,7 @@ use stencil_protocol::sample::OwnedValue;
 use crate::{Error, Page};
 
 /// What the hops between a device and the hub negotiated.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct LinkInfo {
     /// Device ↔ gateway: the suite's name; `None` where there is no such hop.
     pub suite: Option<String>,
@@ -19,11 +19,13 @@ pub struct LinkInfo {
 }
 
 /// A device.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Device {
     /// Its id.
+    #[schema(value_type = String)]
     pub id: DeviceId,
     /// The gateway that it was last heard through; `None`: directly.
+    #[schema(value_type = Option<String>)]
     pub gateway: Option<GatewayId>,
     /// Whether it numbers what it sends. Foreign devices don't, so no gap of
     /// theirs can be known.
@@ -46,11 +48,12 @@ pub struct Device {
 }
 
 /// The newest value (by event time) of one name of a device.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Latest {
     /// The sample's name.
     pub name: String,
     /// The value.
+    #[schema(value_type = crate::schema::Scalar)]
     pub value: OwnedValue,
     /// Its unit.
     pub unit: Option<String>,

@@ -8,13 +8,16 @@ use stencil_protocol::ledger::BootLedger;
 use crate::{Error, Page, Quarantined};
 
 /// The ledger of one boot of one device.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct LedgerRow {
     /// The device.
+    #[schema(value_type = String)]
     pub device: DeviceId,
     /// Its boot.
+    #[schema(value_type = u64)]
     pub boot: Boot,
     /// What became of the boot's numbers.
+    #[schema(value_type = crate::schema::BootLedger)]
     pub ledger: BootLedger,
 }
 

@@ -34,6 +34,7 @@ mod ledger;
 mod page;
 mod pipeline;
 mod runs;
+pub mod schema;
 mod series;
 pub mod sqlite;
 mod store;

@@ -9,7 +9,7 @@ pub const MAX_PAGE: u32 = 1_000;
 ///
 /// Serializes as `{ "items": [...], "next": null | "cursor" }`. The cursor is
 /// opaque: hand it back as `after` to the same list.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Page<T> {
     /// The items, in the order of the list.
     pub items: Vec<T>,

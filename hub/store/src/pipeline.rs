@@ -122,12 +122,13 @@ pub struct Trigger {
 }
 
 /// Something that could not be understood, kept for the tenant to see.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Quarantined {
     /// The tenant.
     #[serde(skip)]
     pub tenant: TenantId,
     /// The device, where it is known.
+    #[schema(value_type = Option<String>)]
     pub device: Option<DeviceId>,
     /// The topic that it came on.
     pub topic: String,
@@ -137,6 +138,7 @@ pub struct Quarantined {
     pub path: Option<String>,
     /// The payload's beginning; cut to [`MAX_QUARANTINED_PAYLOAD`] bytes.
     #[serde(serialize_with = "as_hex")]
+    #[schema(value_type = String)]
     pub payload: Vec<u8>,
     /// When it was received.
     pub at_us: i64,

@@ -65,7 +65,7 @@ impl<'de> Deserialize<'de> for RunId {
 }
 
 /// Where a run or a step stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Progress {
     /// Not begun.
@@ -111,9 +111,10 @@ impl Progress {
 }
 
 /// A run of a workflow.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Run {
     /// Its id.
+    #[schema(value_type = String)]
     pub id: RunId,
     /// The tenant.
     #[serde(skip)]
@@ -123,6 +124,7 @@ pub struct Run {
     /// The version that it is pinned to.
     pub version: u32,
     /// What its templates see as `event`.
+    #[schema(value_type = crate::schema::Json)]
     pub event: Value,
     /// Where it stands.
     pub state: Progress,
@@ -137,7 +139,7 @@ pub struct Run {
 }
 
 /// A step of a run.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Step {
     /// Its place in the definition, from 0.
     pub index: u32,
@@ -153,17 +155,19 @@ pub struct Step {
     /// When it is tried next, or looked at again.
     pub next_at_us: Option<i64>,
     /// What it gave; visible to later steps.
+    #[schema(value_type = Option<crate::schema::Json>)]
     pub output: Option<Value>,
     /// Why the last attempt failed.
     pub error: Option<String>,
     /// The key that makes its effect happen once.
     pub effect_key: String,
     /// The command whose end it waits for (state [`Progress::Waiting`]).
+    #[schema(value_type = Option<String>)]
     pub waiting_for: Option<CommandId>,
 }
 
 /// One attempt of a step, for the run's history.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Attempt {
     /// The step's index.
     pub step: u32,

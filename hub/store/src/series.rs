@@ -17,16 +17,17 @@ pub(crate) mod value;
 pub const MAX_RANGE: u32 = 100_000;
 
 /// A point of a series.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct SeriesPoint {
     /// Event time.
     pub time_us: i64,
     /// The value.
+    #[schema(value_type = crate::schema::Scalar)]
     pub value: OwnedValue,
 }
 
 /// A series of a device.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct SeriesName {
     /// The sample's name.
     pub name: String,

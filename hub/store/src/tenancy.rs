@@ -9,7 +9,7 @@ use stencil_protocol::id::{DeviceId, TenantId};
 use crate::{Error, Page};
 
 /// What an API token may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// Everything within the tenant, tokens included.
@@ -42,7 +42,7 @@ impl Role {
 }
 
 /// Who holds a token.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum TokenKind {
     /// A user or program of the HTTP API.
@@ -53,6 +53,7 @@ pub enum TokenKind {
     /// A foreign device, which signs in to MQTT with the token as its user name.
     Device {
         /// The device that it speaks for, and for no other.
+        #[schema(value_type = String)]
         device: DeviceId,
     },
 }
@@ -80,7 +81,7 @@ impl fmt::Debug for Secret {
 }
 
 /// A token, without its secret.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Token {
     /// Names the token within its tenant; 16 hex digits.
     pub id: String,

@@ -12,7 +12,7 @@ pub const MAX_WORKFLOW_ID: usize = 64;
 pub const MAX_DEFINITION: usize = 64 * 1024;
 
 /// One version of a workflow.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Workflow {
     /// Its id within the tenant.
     pub id: String,
