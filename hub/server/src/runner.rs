@@ -107,6 +107,15 @@ impl Runs for LiveRuns {
         self.inner.counts(tenant).await
     }
 
+    async fn count_since(
+        &self,
+        tenant: &TenantId,
+        workflow: &str,
+        since_us: i64,
+    ) -> Result<u64, StoreError> {
+        self.inner.count_since(tenant, workflow, since_us).await
+    }
+
     async fn attempts(&self, tenant: &TenantId, run: &RunId) -> Result<Vec<Attempt>, StoreError> {
         self.inner.attempts(tenant, run).await
     }

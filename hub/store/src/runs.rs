@@ -305,6 +305,14 @@ pub trait Runs: Send + Sync + 'static {
     /// How many runs the tenant has in each state that occurs.
     async fn counts(&self, tenant: &TenantId) -> Result<Vec<(Progress, u64)>, Error>;
 
+    /// How many runs of a workflow were fired at `since_us` or later (event time).
+    async fn count_since(
+        &self,
+        tenant: &TenantId,
+        workflow: &str,
+        since_us: i64,
+    ) -> Result<u64, Error>;
+
     /// The kept attempts of a run, by step and number.
     async fn attempts(&self, tenant: &TenantId, run: &RunId) -> Result<Vec<Attempt>, Error>;
 

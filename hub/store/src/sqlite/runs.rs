@@ -100,6 +100,24 @@ impl Runs for Sqlite {
             .collect()
     }
 
+    async fn count_since(
+        &self,
+        tenant: &TenantId,
+        workflow: &str,
+        since_us: i64,
+    ) -> Result<u64, Error> {
+        let row = sqlx::query(
+            "SELECT COUNT(*) AS runs FROM runs \
+             WHERE tenant = $1 AND workflow = $2 AND at_us >= $3",
+        )
+        .bind(tenant.as_str())
+        .bind(workflow)
+        .bind(since_us)
+        .fetch_one(self.readers())
+        .await?;
+        row.number("runs")
+    }
+
     async fn attempts(&self, tenant: &TenantId, run: &RunId) -> Result<Vec<Attempt>, Error> {
         let rows = sqlx::query(
             "SELECT step, number, started_us, ended_us, error FROM attempts \

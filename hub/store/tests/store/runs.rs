@@ -5,7 +5,7 @@ use stencil_protocol::command::State;
 use stencil_protocol::id::CommandId;
 use stencil_store::{
     Attempt, Claim, CommandStatus, Error, MAX_ATTEMPTS_KEPT, NewCommand, Outcome, Progress, Room,
-    RunFilter, Step, Store,
+    Run, RunFilter, Step, Store,
 };
 
 use crate::{acme, command, device, fresh, other, reopen, run, trigger};
@@ -312,6 +312,22 @@ async fn lists_filter_and_go_on_where_they_ended() {
     let mut counts = port.counts(&acme()).await.unwrap();
     counts.sort_by_key(|(state, _)| state.as_str());
     assert_eq!(counts, [(Progress::Failed, 4), (Progress::Pending, 36)]);
+    let all = port.list(&acme(), &RunFilter::default(), None, 100).await;
+    let all = all.unwrap().items;
+    let middle = all[all.len() / 2].at_us;
+    let even = |since_us: i64| {
+        let of = |run: &&Run| run.workflow == "even" && run.at_us >= since_us;
+        all.iter().filter(of).count() as u64
+    };
+    for since_us in [i64::MIN, middle, middle + 1, i64::MAX] {
+        let counted = port.count_since(&acme(), "even", since_us).await.unwrap();
+        assert_eq!(counted, even(since_us), "since {since_us}");
+    }
+    assert!(0 < even(middle) && even(middle) < even(i64::MIN));
+    assert_eq!(
+        port.count_since(&other(), "even", i64::MIN).await.unwrap(),
+        0
+    );
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
@@ -38,6 +39,8 @@ pub enum Act {
     Done(Value),
     Fail(Failure),
     Wait(CommandId),
+    /// Is busy for so long.
+    Later(Duration),
     /// Never answers.
     Hang,
 }
@@ -94,6 +97,7 @@ impl Effects for Script {
             Effect::ContentUpsert { .. } => "content.upsert",
             Effect::ContentPublish { .. } => "content.publish",
             Effect::WebhookPost { .. } => "webhook.post",
+            Effect::MailSend(_) => "mail.send",
             Effect::DeviceCommand { .. } => "device.command",
         };
         let act = self
@@ -116,6 +120,7 @@ impl Effects for Script {
             Some(Act::Done(output)) => Ok(Performed::Done(output)),
             Some(Act::Fail(failure)) => Err(failure),
             Some(Act::Wait(command)) => Ok(Performed::Waiting(command)),
+            Some(Act::Later(after)) => Ok(Performed::Later(after)),
             Some(Act::Hang) => std::future::pending().await,
         }
     }
@@ -185,6 +190,15 @@ impl Runs for Observed {
 
     async fn counts(&self, tenant: &TenantId) -> Result<Vec<(Progress, u64)>, Error> {
         self.inner.counts(tenant).await
+    }
+
+    async fn count_since(
+        &self,
+        tenant: &TenantId,
+        workflow: &str,
+        since_us: i64,
+    ) -> Result<u64, Error> {
+        self.inner.count_since(tenant, workflow, since_us).await
     }
 
     async fn attempts(&self, tenant: &TenantId, run: &RunId) -> Result<Vec<Attempt>, Error> {
