@@ -50,14 +50,34 @@ pub(crate) fn request(
     stream
         .write_all(format!("{head}\r\n{body}").as_bytes())
         .unwrap();
-    let mut answer = String::new();
-    stream
-        .read_to_string(&mut answer)
-        .expect("an answer to its end");
+    let answer = whole(&mut stream);
     let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
     let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
     Answer {
         status: status.expect("a status"),
         body: body.to_owned(),
     }
+}
+
+/// An answer to its end: that of its stated length, since not every server closes when asked to,
+/// else that of the connection.
+fn whole(stream: &mut TcpStream) -> String {
+    let mut answer = Vec::new();
+    let mut chunk = [0; 16 * 1024];
+    loop {
+        let read = stream.read(&mut chunk).expect("an answer to its end");
+        answer.extend_from_slice(&chunk[..read]);
+        if read == 0 || length(&answer).is_some_and(|length| answer.len() >= length) {
+            return String::from_utf8(answer).expect("UTF-8");
+        }
+    }
+}
+
+/// How long head and body are together, if the head is there and says it.
+fn length(answer: &[u8]) -> Option<usize> {
+    let head = answer.windows(4).position(|four| four == b"\r\n\r\n")?;
+    let text = std::str::from_utf8(answer.get(..head)?).ok()?;
+    let mut lines = text.lines().filter_map(|line| line.split_once(':'));
+    let (_, length) = lines.find(|(name, _)| name.eq_ignore_ascii_case("content-length"))?;
+    Some(head + 4 + length.trim().parse::<usize>().ok()?)
 }

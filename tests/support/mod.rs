@@ -11,6 +11,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 pub(crate) mod batch;
+pub(crate) mod browser;
 mod device;
 mod gateway;
 pub(crate) mod http;
