@@ -1,5 +1,5 @@
 //! What the hub remembers: tenants, devices, time series, the loss ledger,
-//! workflows and their runs, content, commands.
+//! workflows and their runs, alarms, content, commands.
 //!
 //! The crate is a set of **ports** (one trait a file, with the rows that it
 //! speaks of) and one implementation of them all over SQLite ([`sqlite::open`]).
@@ -14,6 +14,7 @@
 //! | [`Ledger`] | what became of every number that a device gave; the quarantine |
 //! | [`Workflows`] | definitions, immutable by version |
 //! | [`Runs`] | durable runs and steps |
+//! | [`Alarms`] | alarms, their history, silences |
 //! | [`Content`] | collections, entries, drafts and what is published |
 //! | [`Commands`] | commands and their states |
 //!
@@ -26,6 +27,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod alarms;
 mod commands;
 mod content;
 mod devices;
@@ -41,6 +43,10 @@ mod store;
 mod tenancy;
 mod workflows;
 
+pub use alarms::{
+    ActiveAlarm, Alarm, AlarmChange, AlarmCounts, AlarmEvent, AlarmEventKind, AlarmFilter, AlarmId,
+    Alarms, Cleared, MAX_ALARM_EVENTS, MAX_ALARM_NOTE, MAX_ALARM_TITLE, Mark, Raised, Severity,
+};
 pub use commands::{Commands, NewCommand, Outstanding, StoredCommand};
 pub use content::{
     Content, Entry, EntryVersion, Fields, MAX_EFFECT_KEY, MAX_FIELDS, MAX_KEY, MAX_VERSIONS_KEPT,

@@ -8,7 +8,7 @@ use stencil_protocol::id::{Boot, CommandId, DeviceId, GatewayId, TenantId};
 use stencil_protocol::ledger::BootLedger;
 use stencil_protocol::sample::OwnedValue;
 
-use crate::{Error, LinkInfo, RunId};
+use crate::{ActiveAlarm, AlarmChange, Error, LinkInfo, RunId};
 
 /// One step of the pipeline. All of it is stored, or nothing.
 ///
@@ -31,6 +31,8 @@ pub struct Commit {
     pub rule_states: Vec<RuleState>,
     /// Runs to start; a run that exists already is left alone.
     pub triggers: Vec<Trigger>,
+    /// Alarms to raise and to clear, in this order.
+    pub alarms: Vec<AlarmChange>,
     /// What could not be understood.
     pub quarantined: Vec<Quarantined>,
     /// What devices said about their commands; a report that the command's state
@@ -192,6 +194,8 @@ pub struct Loaded {
     pub ledgers: Vec<(TenantId, DeviceId, Boot, BootLedger)>,
     /// All rule states.
     pub rule_states: Vec<RuleState>,
+    /// Alarms that are active.
+    pub alarms: Vec<ActiveAlarm>,
     /// Newest values.
     pub twins: Vec<TwinUpdate>,
 }

@@ -20,6 +20,7 @@ use sqlx::sqlite::{
 
 use crate::{Error, Store};
 
+mod alarms;
 mod bulk;
 mod commands;
 mod content;

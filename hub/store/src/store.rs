@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::{Commands, Content, Devices, Ledger, Pipeline, Runs, Series, Tenancy, Workflows};
+use crate::{
+    Alarms, Commands, Content, Devices, Ledger, Pipeline, Runs, Series, Tenancy, Workflows,
+};
 
 /// The ports of a store, whatever is behind them.
 ///
@@ -21,6 +23,8 @@ pub struct Store {
     pub workflows: Arc<dyn Workflows>,
     /// Runs and steps.
     pub runs: Arc<dyn Runs>,
+    /// Alarms.
+    pub alarms: Arc<dyn Alarms>,
     /// Content.
     pub content: Arc<dyn Content>,
     /// Commands.
@@ -33,7 +37,16 @@ impl Store {
     /// The bundle of something that implements every port.
     pub fn of<S>(all: Arc<S>) -> Self
     where
-        S: Tenancy + Pipeline + Devices + Series + Workflows + Runs + Content + Commands + Ledger,
+        S: Tenancy
+            + Pipeline
+            + Devices
+            + Series
+            + Workflows
+            + Runs
+            + Alarms
+            + Content
+            + Commands
+            + Ledger,
     {
         Self {
             tenancy: all.clone(),
@@ -42,6 +55,7 @@ impl Store {
             series: all.clone(),
             workflows: all.clone(),
             runs: all.clone(),
+            alarms: all.clone(),
             content: all.clone(),
             commands: all.clone(),
             ledger: all,

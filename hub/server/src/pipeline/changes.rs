@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use stencil_protocol::batch::DropReason;
 use stencil_protocol::id::{Boot, DeviceId, GatewayId, TenantId};
 use stencil_store::{
-    CommandStatus, Commit, LinkSeen, Point, Quarantined, RuleState, Trigger, TwinUpdate,
+    AlarmChange, CommandStatus, Commit, LinkSeen, Point, Quarantined, RuleState, Trigger,
+    TwinUpdate,
 };
 
 use super::State;
@@ -20,6 +21,8 @@ pub(crate) type DeviceKey = (TenantId, DeviceId);
 pub(crate) struct Changes {
     pub(crate) points: Vec<Point>,
     pub(crate) triggers: Vec<Trigger>,
+    /// Alarms to raise and to clear, in log order.
+    pub(crate) alarms: Vec<AlarmChange>,
     pub(crate) statuses: Vec<CommandStatus>,
     pub(crate) links: Vec<LinkSeen>,
     pub(crate) quarantined: Vec<Quarantined>,
@@ -81,6 +84,7 @@ impl Changes {
             points: self.points,
             rule_states: self.rule_states,
             triggers: self.triggers,
+            alarms: self.alarms,
             quarantined: self.quarantined,
             statuses: self.statuses,
             links: self.links,

@@ -11,7 +11,7 @@ use stencil_protocol::ledger::BootLedger;
 use super::bulk::Bulk;
 use super::row::{Columns as _, bigint};
 use super::state::Turn;
-use super::{Sqlite, commands, devices, sealing};
+use super::{Sqlite, alarms, commands, devices, sealing};
 use crate::series::head::Change;
 use crate::{
     Commit, Committed, Error, Loaded, MAX_QUARANTINED_PAYLOAD, Pipeline, Quarantined, RuleState,
@@ -124,6 +124,7 @@ impl Sqlite {
         devices::store(connection, commit).await?;
         store_ledgers(connection, commit).await?;
         store_rule_states(connection, &commit.rule_states).await?;
+        alarms::write::apply(connection, &commit.alarms).await?;
         store_quarantine(connection, commit, self.inner.options.max_quarantined).await?;
         let mut committed = Committed {
             started: start_runs(connection, &commit.triggers).await?,
@@ -208,6 +209,7 @@ async fn load(connection: &mut SqliteConnection, boots: u32) -> Result<Loaded, E
             bytes: row.bytes("body")?,
         });
     }
+    loaded.alarms = alarms::write::active(connection).await?;
     loaded.twins = devices::load(connection).await?;
     Ok(loaded)
 }

@@ -13,6 +13,7 @@ use crate::{Error, LinkInfo};
 pub(super) trait Columns {
     fn int(&self, column: &str) -> Result<i64, Error>;
     fn maybe_int(&self, column: &str) -> Result<Option<i64>, Error>;
+    fn maybe_double(&self, column: &str) -> Result<Option<f64>, Error>;
     fn text(&self, column: &str) -> Result<String, Error>;
     fn maybe_text(&self, column: &str) -> Result<Option<String>, Error>;
     fn bytes(&self, column: &str) -> Result<Vec<u8>, Error>;
@@ -78,6 +79,10 @@ impl Columns for SqliteRow {
     }
 
     fn maybe_int(&self, column: &str) -> Result<Option<i64>, Error> {
+        get(self, column)
+    }
+
+    fn maybe_double(&self, column: &str) -> Result<Option<f64>, Error> {
         get(self, column)
     }
 
