@@ -17,6 +17,7 @@
 //! | [`Alarms`] | alarms, their history, silences |
 //! | [`Content`] | collections, entries, drafts and what is published |
 //! | [`Commands`] | commands and their states |
+//! | [`Keeping`] | how long history is kept, and erasure |
 //!
 //! Three rules hold for every port. *The tenant is a parameter of every query*; the
 //! few that serve the hub's own loops (what is due, what is active) answer with
@@ -32,6 +33,7 @@ mod commands;
 mod content;
 mod devices;
 mod error;
+mod keeping;
 mod ledger;
 mod page;
 mod pipeline;
@@ -54,6 +56,7 @@ pub use content::{
 };
 pub use devices::{Device, Devices, Latest, LinkInfo};
 pub use error::Error;
+pub use keeping::{Erased, Forgotten, Keep, Keeping, MAX_KEEP_DAYS, Retention};
 pub use ledger::{Ledger, LedgerRow};
 pub use page::{MAX_PAGE, Page};
 pub use pipeline::{

@@ -25,7 +25,9 @@ mod bulk;
 mod commands;
 mod content;
 mod devices;
+mod erase;
 mod failure;
+mod keeping;
 mod ledger;
 mod load;
 mod pipeline;
@@ -200,6 +202,10 @@ impl Sqlite {
     pub async fn close(&self) {
         self.inner.readers.close().await;
         self.inner.writer.close().await;
+    }
+
+    fn options(&self) -> &Options {
+        &self.inner.options
     }
 
     fn readers(&self) -> &SqlitePool {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    Alarms, Commands, Content, Devices, Ledger, Pipeline, Runs, Series, Tenancy, Workflows,
+    Alarms, Commands, Content, Devices, Keeping, Ledger, Pipeline, Runs, Series, Tenancy, Workflows,
 };
 
 /// The ports of a store, whatever is behind them.
@@ -31,6 +31,8 @@ pub struct Store {
     pub commands: Arc<dyn Commands>,
     /// Loss ledger and quarantine.
     pub ledger: Arc<dyn Ledger>,
+    /// Retention and erasure.
+    pub keeping: Arc<dyn Keeping>,
 }
 
 impl Store {
@@ -46,7 +48,8 @@ impl Store {
             + Alarms
             + Content
             + Commands
-            + Ledger,
+            + Ledger
+            + Keeping,
     {
         Self {
             tenancy: all.clone(),
@@ -58,7 +61,8 @@ impl Store {
             alarms: all.clone(),
             content: all.clone(),
             commands: all.clone(),
-            ledger: all,
+            ledger: all.clone(),
+            keeping: all,
         }
     }
 }

@@ -62,6 +62,8 @@ pub(crate) struct Change {
     pub(crate) groups: Vec<Group>,
     /// Series that are sealed up to and including this commit.
     pub(crate) sealed: Vec<i64>,
+    /// Series that are erased.
+    pub(crate) erased: HashSet<i64>,
     /// The number of this commit's tail row.
     pub(crate) tail: i64,
     /// The highest number given to a series.
@@ -161,6 +163,21 @@ impl Heads {
             .collect()
     }
 
+    /// Up to `limit` series of a tenant of which an unsealed point is older than `before_us`.
+    pub(crate) fn older(&self, tenant: &TenantId, before_us: i64, limit: usize) -> Vec<i64> {
+        let is_older = |series: &i64| {
+            let head = self.heads.get(series);
+            head.and_then(|head| head.points.first_key_value())
+                .is_some_and(|(time_us, _)| *time_us < before_us)
+        };
+        let of_tenant = self.known.iter().filter(|(key, _)| key.tenant == *tenant);
+        of_tenant
+            .map(|(_, known)| known.series)
+            .filter(is_older)
+            .take(limit)
+            .collect()
+    }
+
     /// Series that hold the oldest tail rows: those older than `keep_tails` rows
     /// and, while more than `keep_points` points are unsealed, the next older
     /// ones. At most `limit` of them.
@@ -222,8 +239,12 @@ impl Heads {
             self.known.insert(key, known);
         }
         let sealed: HashSet<i64> = change.sealed.into_iter().collect();
-        for series in &sealed {
+        for series in sealed.union(&change.erased) {
             self.seal(*series);
+        }
+        if !change.erased.is_empty() {
+            self.known
+                .retain(|_, known| !change.erased.contains(&known.series));
         }
         for group in change.groups {
             if !sealed.contains(&group.series) {

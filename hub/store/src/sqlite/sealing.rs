@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use sqlx::{Row as _, SqliteConnection};
+use stencil_protocol::id::TenantId;
 use stencil_protocol::sample::OwnedValue;
 
-use super::Options;
 use super::bulk::Bulk;
 use super::row::Columns as _;
 use super::state::Turn;
+use super::{Options, Sqlite};
 use crate::series::chunk;
 use crate::series::head::{Change, Heads, Key, Known};
 use crate::series::seal::{self, Span};
@@ -93,6 +94,59 @@ pub(super) async fn store(
             .await?;
     }
     Ok(change)
+}
+
+/// Seals series of a tenant of which an unsealed point is older than `before_us`, one a
+/// transaction and at most `limit` of them.
+pub(super) async fn seal_older(
+    store: &Sqlite,
+    tenant: &TenantId,
+    before_us: i64,
+    limit: u32,
+) -> Result<(), Error> {
+    for _ in 0..limit {
+        let turn = store.turn().await?;
+        let Some(series) = turn.look(|heads| heads.older(tenant, before_us, 1))?.pop() else {
+            break;
+        };
+        let mut transaction = store.write().await?;
+        let sealed = seal_one(&mut transaction, &turn, series, store.options()).await;
+        let doubt = sealed.is_ok().then(|| turn.doubt());
+        let change = transaction.end(sealed).await?;
+        if let Some(doubt) = doubt {
+            doubt.settle(change, usize::MAX);
+        }
+    }
+    Ok(())
+}
+
+async fn seal_one(
+    connection: &mut SqliteConnection,
+    turn: &Turn<'_>,
+    series: i64,
+    options: &Options,
+) -> Result<Change, Error> {
+    let (tail, newest_series) = turn.look(|heads| (heads.tail(), heads.newest_series()))?;
+    let head = turn.look(|heads| heads.with(series, None))?;
+    seal_head(connection, series, head, options.chunk_points).await?;
+    sqlx::query("UPDATE series SET sealed_through = $1 WHERE series = $2")
+        .bind(tail)
+        .bind(series)
+        .execute(&mut *connection)
+        .await?;
+    for (first, last) in turn.look(|heads| heads.freed_by(&[series]))? {
+        sqlx::query("DELETE FROM series_tail WHERE tail >= $1 AND tail <= $2")
+            .bind(first)
+            .bind(last)
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(Change {
+        sealed: vec![series],
+        tail,
+        newest_series,
+        ..Change::default()
+    })
 }
 
 /// The series to seal: those that hold old tail rows or are full, as many as a

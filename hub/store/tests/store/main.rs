@@ -9,6 +9,7 @@ mod crash;
 mod devices;
 mod disk_full;
 mod isolation;
+mod keeping;
 mod ledger;
 mod opening;
 mod pipeline;
