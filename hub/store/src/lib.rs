@@ -8,6 +8,9 @@
 //! | port | what it keeps |
 //! |---|---|
 //! | [`Tenancy`] | tenants, tokens |
+//! | [`Users`] | users, their one-time links, sessions of browsers |
+//! | [`Operators`] | who runs the hub and manages tenants |
+//! | [`Audit`] | who changed what |
 //! | [`Pipeline`] | what the pipeline commits: state, points and log position in one transaction |
 //! | [`Devices`] | devices, their links, their newest values |
 //! | [`Series`] | points by event time |
@@ -29,12 +32,14 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod alarms;
+mod audit;
 mod commands;
 mod content;
 mod devices;
 mod error;
 mod keeping;
 mod ledger;
+mod operators;
 mod page;
 mod pipeline;
 mod runs;
@@ -43,12 +48,14 @@ mod series;
 pub mod sqlite;
 mod store;
 mod tenancy;
+mod users;
 mod workflows;
 
 pub use alarms::{
     ActiveAlarm, Alarm, AlarmChange, AlarmCounts, AlarmEvent, AlarmEventKind, AlarmFilter, AlarmId,
     Alarms, Cleared, MAX_ALARM_EVENTS, MAX_ALARM_NOTE, MAX_ALARM_TITLE, Mark, Raised, Severity,
 };
+pub use audit::{Audit, AuditEntry, AuditFilter, AuditOutcome, MAX_AUDIT_TEXT, NewAudit};
 pub use commands::{Commands, NewCommand, Outstanding, StoredCommand};
 pub use content::{
     Content, Entry, EntryVersion, Fields, MAX_EFFECT_KEY, MAX_FIELDS, MAX_KEY, MAX_VERSIONS_KEPT,
@@ -61,6 +68,7 @@ pub use ledger::{Ledger, LedgerRow};
 pub use page::{MAX_PAGE, Page};
 pub use pipeline::{
     CommandStatus, Commit, Committed, LinkSeen, Loaded, MAX_QUARANTINED_PAYLOAD, Pipeline, Point,
+pub use operators::{Operator, Operators, Tenant};
     Quarantined, RuleState, Trigger, TwinUpdate,
 };
 pub use runs::{
@@ -70,3 +78,7 @@ pub use series::{MAX_RANGE, Series, SeriesName, SeriesPoint};
 pub use store::Store;
 pub use tenancy::{IssuedToken, Role, Secret, Tenancy, Token, TokenKind, TokenOwner};
 pub use workflows::{MAX_DEFINITION, MAX_WORKFLOW_ID, Workflow, Workflows};
+pub use users::{
+    Ended, MAX_SESSIONS, MAX_USER_NAME, MAX_USERS, Opener, Session, SessionOwner, User, UserChange,
+    Users,
+};

@@ -21,6 +21,7 @@ use sqlx::sqlite::{
 use crate::{Error, Store};
 
 mod alarms;
+mod audit;
 mod bulk;
 mod commands;
 mod content;
@@ -31,14 +32,17 @@ mod keeping;
 mod ledger;
 mod load;
 mod pipeline;
+mod operators;
 mod row;
 mod runs;
 mod sealing;
 mod series;
+mod secret;
 mod state;
 mod tenancy;
 mod transaction;
 mod workflows;
+mod users;
 
 /// To which size the write-ahead log is cut back when a checkpoint has emptied it.
 const MAX_IDLE_LOG_BYTES: u64 = 64 * 1024 * 1024;

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::{
-    Alarms, Commands, Content, Devices, Keeping, Ledger, Pipeline, Runs, Series, Tenancy, Workflows,
+    Alarms, Audit, Commands, Content, Devices, Keeping, Ledger, Operators, Pipeline, Runs, Series,
+    Tenancy, Users, Workflows,
 };
 
 /// The ports of a store, whatever is behind them.
@@ -13,6 +14,12 @@ use crate::{
 pub struct Store {
     /// Tenants and tokens.
     pub tenancy: Arc<dyn Tenancy>,
+    /// Users, links and sessions.
+    pub users: Arc<dyn Users>,
+    /// Those who run the hub.
+    pub operators: Arc<dyn Operators>,
+    /// Who changed what.
+    pub audit: Arc<dyn Audit>,
     /// What the pipeline loads and commits.
     pub pipeline: Arc<dyn Pipeline>,
     /// Devices and latest values.
@@ -40,6 +47,9 @@ impl Store {
     pub fn of<S>(all: Arc<S>) -> Self
     where
         S: Tenancy
+            + Users
+            + Operators
+            + Audit
             + Pipeline
             + Devices
             + Series
@@ -53,6 +63,9 @@ impl Store {
     {
         Self {
             tenancy: all.clone(),
+            users: all.clone(),
+            operators: all.clone(),
+            audit: all.clone(),
             pipeline: all.clone(),
             devices: all.clone(),
             series: all.clone(),

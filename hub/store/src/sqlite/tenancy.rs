@@ -1,16 +1,16 @@
 //! Tenants and tokens.
 
 use async_trait::async_trait;
-use sha2::{Digest as _, Sha256};
 use sqlx::sqlite::SqliteRow;
 use stencil_protocol::id::TenantId;
 
 use super::Sqlite;
 use super::failure::of_tenant;
 use super::row::Columns as _;
+use super::secret::{digest, fresh, has_form};
 use super::transaction::Transaction;
 use crate::page::clamp;
-use crate::{Error, IssuedToken, Page, Role, Secret, Tenancy, Token, TokenKind, TokenOwner};
+use crate::{Error, IssuedToken, Page, Role, Tenancy, Token, TokenKind, TokenOwner};
 
 /// Marks a secret as one of ours, so that scanners for leaked secrets find it.
 const PREFIX: &str = "stencil_";
@@ -53,19 +53,8 @@ impl Tenancy for Sqlite {
         name: &str,
         now_us: i64,
     ) -> Result<IssuedToken, Error> {
-        if name.is_empty() || name.chars().count() > MAX_NAME || name.chars().any(char::is_control)
-        {
-            return Err(Error::invalid(
-                "token name",
-                format!("1 to {MAX_NAME} characters without control characters are allowed"),
-            ));
-        }
-        let mut random = [0_u8; 40];
-        getrandom::fill(&mut random)
-            .map_err(|error| Error::Unavailable(format!("no random bytes: {error}")))?;
-        let (id, secret) = random.split_at(8);
-        let id = hex::encode(id);
-        let secret = Secret::new(format!("{PREFIX}{}", hex::encode(secret)));
+        check_token_name(name)?;
+        let (id, secret) = fresh(PREFIX)?;
         let (kind_name, role, device) = match &kind {
             TokenKind::Api { role } => ("api", Some(role.as_str()), None),
             TokenKind::Device { device } => ("device", None, Some(device.as_str())),
@@ -100,7 +89,7 @@ impl Tenancy for Sqlite {
     }
 
     async fn verify_token(&self, secret: &str) -> Result<Option<TokenOwner>, Error> {
-        if secret.len() != PREFIX.len() + 64 || !secret.starts_with(PREFIX) {
+        if !has_form(secret, PREFIX) {
             return Ok(None);
         }
         let row = sqlx::query(
@@ -193,8 +182,15 @@ async fn revoke(
     Ok(true)
 }
 
-fn digest(secret: &str) -> Vec<u8> {
-    Sha256::digest(secret.as_bytes()).to_vec()
+/// What a name of a token has to be.
+pub(super) fn check_token_name(name: &str) -> Result<(), Error> {
+    if name.is_empty() || name.chars().count() > MAX_NAME || name.chars().any(char::is_control) {
+        return Err(Error::invalid(
+            "token name",
+            format!("1 to {MAX_NAME} characters without control characters are allowed"),
+        ));
+    }
+    Ok(())
 }
 
 fn kind(row: &SqliteRow) -> Result<TokenKind, Error> {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod alarms;
+mod audit;
 mod commands;
 mod content;
 mod crash;
@@ -12,12 +13,14 @@ mod isolation;
 mod keeping;
 mod ledger;
 mod opening;
+mod operators;
 mod pipeline;
 mod runs;
 mod series;
 mod series_model;
 mod tenancy;
 mod two_processes;
+mod users;
 mod workflows;
 
 use std::path::Path;

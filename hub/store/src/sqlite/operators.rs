@@ -1,0 +1,91 @@
+//! Operators.
+
+use async_trait::async_trait;
+
+use super::Sqlite;
+use super::row::Columns as _;
+use super::secret::{digest, fresh, has_form};
+use super::tenancy::check_token_name;
+use crate::page::clamp;
+use crate::{Error, Operator, Operators, Page, Secret, Tenant};
+
+const PREFIX: &str = "stencil_operator_";
+
+#[async_trait]
+impl Operators for Sqlite {
+    async fn create_operator(&self, name: &str, now_us: i64) -> Result<(Operator, Secret), Error> {
+        check_token_name(name)?;
+        let (id, secret) = fresh(PREFIX)?;
+        let mut transaction = self.write().await?;
+        let made = sqlx::query(
+            "INSERT INTO operators (token, secret_sha256, name, created_us) \
+             VALUES ($1, $2, $3, $4)",
+        )
+        .bind(id.as_str())
+        .bind(digest(secret.reveal()))
+        .bind(name)
+        .bind(now_us)
+        .execute(&mut *transaction)
+        .await
+        .map(drop)
+        .map_err(Error::from);
+        transaction.end(made).await?;
+        let name = name.to_owned();
+        Ok((Operator { id, name }, secret))
+    }
+
+    async fn verify_operator(&self, secret: &str) -> Result<Option<Operator>, Error> {
+        if !has_form(secret, PREFIX) {
+            return Ok(None);
+        }
+        let row = sqlx::query(
+            "SELECT token, name FROM operators WHERE secret_sha256 = $1 AND revoked_us IS NULL",
+        )
+        .bind(digest(secret))
+        .fetch_optional(self.readers())
+        .await?;
+        row.map(|row| {
+            Ok(Operator {
+                id: row.text("token")?,
+                name: row.text("name")?,
+            })
+        })
+        .transpose()
+    }
+
+    async fn revoke_operator(&self, id: &str, now_us: i64) -> Result<bool, Error> {
+        let mut transaction = self.write().await?;
+        let revoked = sqlx::query(
+            "UPDATE operators SET revoked_us = $1 WHERE token = $2 AND revoked_us IS NULL",
+        )
+        .bind(now_us)
+        .bind(id)
+        .execute(&mut *transaction)
+        .await
+        .map(|done| done.rows_affected() == 1)
+        .map_err(Error::from);
+        transaction.end(revoked).await
+    }
+
+    async fn overview(&self, after: Option<&str>, limit: u32) -> Result<Page<Tenant>, Error> {
+        let rows = sqlx::query(
+            "SELECT tenant, created_us FROM tenants WHERE tenant > $1 ORDER BY tenant LIMIT $2",
+        )
+        .bind(after.unwrap_or(""))
+        .bind(i64::from(clamp(limit)) + 1)
+        .fetch_all(self.readers())
+        .await?;
+        let tenants = rows
+            .iter()
+            .map(|row| {
+                Ok(Tenant {
+                    id: row.parsed("tenant")?,
+                    created_us: row.int("created_us")?,
+                })
+            })
+            .collect::<Result<_, Error>>()?;
+        Ok(Page::cut(tenants, limit, |tenant: &Tenant| {
+            tenant.id.to_string()
+        }))
+    }
+}

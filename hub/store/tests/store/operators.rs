@@ -1,0 +1,31 @@
+use crate::{acme, fresh, other};
+
+#[tokio::test]
+async fn an_operator_is_known_until_revoked_and_is_nobody_in_a_tenant() {
+    let fresh = fresh().await;
+    let port = &fresh.store.operators;
+    let (operator, secret) = port.create_operator("ann", 5).await.unwrap();
+    let found = port.verify_operator(secret.reveal()).await.unwrap();
+    assert_eq!(found.as_ref(), Some(&operator));
+    let tenancy = &fresh.store.tenancy;
+    assert_eq!(tenancy.verify_token(secret.reveal()).await.unwrap(), None);
+    assert!(!format!("{secret:?}").contains(secret.reveal()));
+
+    assert!(port.revoke_operator(&operator.id, 6).await.unwrap());
+    assert!(!port.revoke_operator(&operator.id, 7).await.unwrap());
+    assert_eq!(port.verify_operator(secret.reveal()).await.unwrap(), None);
+    for nobody in ["", "stencil_operator_", "x"] {
+        assert_eq!(port.verify_operator(nobody).await.unwrap(), None);
+    }
+    assert!(port.create_operator("", 5).await.is_err());
+}
+
+#[tokio::test]
+async fn an_operator_sees_which_tenants_there_are() {
+    let fresh = fresh().await;
+    let port = &fresh.store.operators;
+    let first = port.overview(None, 1).await.unwrap();
+    let rest = port.overview(first.next.as_deref(), 1).await.unwrap();
+    assert_eq!((&first.items[0].id, &rest.items[0].id), (&acme(), &other()));
+    assert_eq!((first.items[0].created_us, rest.next), (1, None));
+}
