@@ -258,6 +258,10 @@ pub struct RunFilter {
     pub workflow: Option<String>,
     /// Only in this state.
     pub state: Option<Progress>,
+    /// Only those whose rule fired at this time (event time) or later.
+    pub from_us: Option<i64>,
+    /// Only those whose rule fired before this time.
+    pub to_us: Option<i64>,
 }
 
 /// Runs and their steps.

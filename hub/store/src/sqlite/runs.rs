@@ -212,24 +212,29 @@ async fn list(
     // One text a filter, so that each finds its index.
     const SELECT: [&str; 4] = [
         "SELECT run, workflow, version, event, state, at_us, ended_us, error FROM runs \
-         WHERE tenant = $1 AND (at_us, run) < ($2, $3) ORDER BY at_us DESC, run DESC LIMIT $4",
+         WHERE tenant = $1 AND (at_us, run) < ($2, $3) AND at_us >= $5 ORDER BY at_us DESC, run DESC LIMIT $4",
         "SELECT run, workflow, version, event, state, at_us, ended_us, error FROM runs \
-         WHERE tenant = $1 AND (at_us, run) < ($2, $3) AND workflow = $5 \
+         WHERE tenant = $1 AND (at_us, run) < ($2, $3) AND at_us >= $5 AND workflow = $6 \
          ORDER BY at_us DESC, run DESC LIMIT $4",
         "SELECT run, workflow, version, event, state, at_us, ended_us, error FROM runs \
-         WHERE tenant = $1 AND (at_us, run) < ($2, $3) AND state = $5 \
+         WHERE tenant = $1 AND (at_us, run) < ($2, $3) AND at_us >= $5 AND state = $6 \
          ORDER BY at_us DESC, run DESC LIMIT $4",
         "SELECT run, workflow, version, event, state, at_us, ended_us, error FROM runs \
-         WHERE tenant = $1 AND (at_us, run) < ($2, $3) AND workflow = $5 AND state = $6 \
+         WHERE tenant = $1 AND (at_us, run) < ($2, $3) AND at_us >= $5 AND workflow = $6 AND state = $7 \
          ORDER BY at_us DESC, run DESC LIMIT $4",
     ];
-    let (at_us, id) = pair(after)?.unwrap_or((i64::MAX, RunId([0xff; 32])));
+    let (mut at_us, mut id) = pair(after)?.unwrap_or((i64::MAX, RunId([0xff; 32])));
+    // No run has the id of zeros: nothing of that very time is before it.
+    if let Some(to_us) = filter.to_us.filter(|to_us| *to_us <= at_us) {
+        (at_us, id) = (to_us, RunId([0; 32]));
+    }
     let which = usize::from(filter.workflow.is_some()) + 2 * usize::from(filter.state.is_some());
     let mut query = sqlx::query(SELECT[which])
         .bind(tenant.as_str())
         .bind(at_us)
         .bind(id.0.to_vec())
-        .bind(i64::from(clamp(limit)) + 1);
+        .bind(i64::from(clamp(limit)) + 1)
+        .bind(filter.from_us.unwrap_or(i64::MIN));
     if let Some(workflow) = &filter.workflow {
         query = query.bind(workflow.as_str());
     }

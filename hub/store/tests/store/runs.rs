@@ -293,12 +293,21 @@ async fn lists_filter_and_go_on_where_they_ended() {
     let filter = |workflow: Option<&str>, state| RunFilter {
         workflow: workflow.map(Into::into),
         state,
+        ..RunFilter::default()
+    };
+    let span = |from_us, to_us| RunFilter {
+        from_us: Some(from_us),
+        to_us: Some(to_us),
+        ..RunFilter::default()
     };
     for (filter, count) in [
         (filter(Some("even"), None), 20),
         (filter(None, Some(Progress::Failed)), 4),
         (filter(Some("even"), Some(Progress::Failed)), 2),
         (filter(Some("even"), Some(Progress::Done)), 0),
+        (span(i64::MIN, i64::MAX), 40),
+        (span(3, 3), 0),
+        (span(3, 5), 2),
     ] {
         assert_eq!(
             port.list(&acme(), &filter, None, 100)
