@@ -45,6 +45,10 @@ const OF_TENANTS: &[&str] = &[
     "entries",
     "workflows",
     "retention",
+    "sessions",
+    "login_links",
+    "users",
+    "audit",
     "tokens",
     "tenants",
 ];
