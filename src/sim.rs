@@ -1,13 +1,15 @@
 //! `stencil sim`: devices that aren't there.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::output::{self, Format};
 use crate::{config, shutdown};
 
-/// Runs simulated devices, a replayed recording, or a webhook receiver.
+/// Runs simulated devices, a replayed recording, a webhook receiver, or a load.
 ///
 /// Simulated devices run the real firmware application over the real link, and keep a journal
 /// of everything that they measured. On Ctrl-C they stop measuring, and go on sending until all
@@ -26,6 +28,56 @@ enum Command {
     Replay(Layers),
     /// Takes webhooks, acts once a key, and may drop answers after it acted.
     Receiver(Layers),
+    /// Devices that publish over plain MQTT as fast as they are acknowledged, and how fast that is.
+    Load(Load),
+}
+
+#[derive(clap::Args)]
+struct Load {
+    #[command(flatten)]
+    layers: Layers,
+    #[command(flatten)]
+    flags: LoadFlags,
+    /// How to answer.
+    #[arg(long, value_enum, default_value = "text")]
+    output: Format,
+}
+
+/// Flags that override settings; absent ones override nothing.
+#[derive(clap::Args, serde::Serialize)]
+struct LoadFlags {
+    /// The server, without TLS.
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    address: Option<SocketAddr>,
+    /// Connections at once, each a device.
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connections: Option<usize>,
+    /// Messages of each connection that may wait for their acknowledgement.
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    in_flight: Option<u16>,
+    /// Messages in all.
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    messages: Option<u64>,
+    /// Seconds after which no more is sent.
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_seconds: Option<u64>,
+    /// Messages a second in all; 0: as fast as it goes.
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rate: Option<u64>,
+    /// A file with a device and its token a line: {"device": "…", "token": "…"}.
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tokens: Option<PathBuf>,
+    /// The boot that all devices are in: another one for each run against the same hub.
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    boot: Option<u32>,
 }
 
 #[derive(clap::Args)]
@@ -50,18 +102,24 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let stop = shutdown::on_signal()?;
     match args.command {
         Command::Fleet(layers) => {
-            if let Some(options) = layers.load()? {
+            if let Some(options) = layers.load(&NoFlags {})? {
                 return Ok(tell(&stencil_simulators::fleet::run(options, stop).await?));
             }
         }
         Command::Replay(layers) => {
-            if let Some(options) = layers.load()? {
+            if let Some(options) = layers.load(&NoFlags {})? {
                 return Ok(tell(&stencil_simulators::replay::run(options, stop).await?));
             }
         }
         Command::Receiver(layers) => {
-            if let Some(options) = layers.load()? {
+            if let Some(options) = layers.load(&NoFlags {})? {
                 stencil_simulators::receiver::run(options, stop).await?;
+            }
+        }
+        Command::Load(load) => {
+            if let Some(options) = load.layers.load(&load.flags)? {
+                let report = stencil_simulators::load::run(options, stop).await?;
+                return measured(&report, load.output);
             }
         }
     }
@@ -81,13 +139,38 @@ fn tell(outcome: &stencil_simulators::Outcome) -> ExitCode {
     }
 }
 
+/// Says what a load came to: 1 when a connection ended early.
+fn measured(report: &stencil_simulators::load::Report, format: Format) -> anyhow::Result<ExitCode> {
+    match format {
+        Format::Json => output::json(report)?,
+        Format::Text => {
+            println!(
+                "{} of {} messages acknowledged, {:.0} a second",
+                report.acknowledged, report.sent, report.per_s
+            );
+            println!(
+                "acknowledged after {} µs (half), {} µs (99 %), {} µs (all)",
+                report.latency_us.p50, report.latency_us.p99, report.latency_us.max
+            );
+            for failure in &report.failures {
+                println!("{failure}");
+            }
+        }
+    }
+    Ok(if report.failures.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(1)
+    })
+}
+
 impl Layers {
     /// The options; nothing when they were only to be shown.
-    fn load<T>(&self) -> anyhow::Result<Option<T>>
+    fn load<T>(&self, flags: &impl serde::Serialize) -> anyhow::Result<Option<T>>
     where
         T: Default + serde::Serialize + serde::de::DeserializeOwned,
     {
-        let options: T = config::load(ENVIRONMENT, self.config.as_deref(), &NoFlags {})?;
+        let options: T = config::load(ENVIRONMENT, self.config.as_deref(), flags)?;
         if self.dump_config {
             print!("{}", config::dump(&options)?);
             return Ok(None);

@@ -19,6 +19,16 @@ pub enum Error {
         /// What would be right.
         why: &'static str,
     },
+    /// A setting is out of its range.
+    #[error("`{setting}` has to be {least} to {most}")]
+    Range {
+        /// Its name.
+        setting: &'static str,
+        /// The least that it may be.
+        least: u64,
+        /// The most that it may be.
+        most: u64,
+    },
     /// A file or folder cannot be used.
     #[error("{}: {source}", path.display())]
     File {

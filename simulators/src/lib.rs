@@ -8,6 +8,7 @@
 //! | [`fleet`] | freezers, door locks and rooms with physics and faults |
 //! | [`replay`] | a recording as a device, with its own timestamps |
 //! | [`receiver`] | takes webhooks, acts once a key, may drop answers |
+//! | [`load`] | many devices that publish as fast as they are acknowledged |
 //! | [`journal`] | the devices' own books, against which the hub's are held |
 //!
 //! Each is an `Options` and a `run(options, stop)`. When `stop` becomes true,
@@ -23,6 +24,7 @@ mod error;
 mod flash;
 pub mod fleet;
 pub mod journal;
+pub mod load;
 mod random;
 pub mod receiver;
 pub mod replay;

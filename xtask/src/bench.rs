@@ -5,9 +5,13 @@ use clap::{Args, Subcommand};
 
 use crate::shell;
 
+mod ingest;
+
 /// What to measure.
 #[derive(Subcommand)]
 pub(crate) enum Bench {
+    /// Messages a second through the hub's whole pipeline, beside mosquitto and a bare loop.
+    Ingest(ingest::Options),
     /// What a sample costs with 1, 100 and 10,000 rules.
     Rules(Arguments),
 }
@@ -23,6 +27,7 @@ pub(crate) struct Arguments {
 /// Builds and runs a bench. What it measured goes to standard output, all else to standard error.
 pub(crate) fn run(bench: &Bench) -> anyhow::Result<()> {
     match bench {
+        Bench::Ingest(options) => ingest::run(options),
         Bench::Rules(arguments) => example("stencil-rules", "bench_rules", arguments),
     }
 }

