@@ -1,11 +1,11 @@
-//! What made a rule fire: the identity of one sample.
+//! What made a rule fire or clear: the identity of one sample, or of a moment.
 
 use serde::Serialize;
 use stencil_protocol::id::{Boot, Seq};
 
-/// The sample that made a rule fire, by the identity that it keeps when it is
-/// sent, stored or replayed again. With the device it is unique in a tenant,
-/// and the keys of all effects derive from it.
+/// What made a rule fire or clear. A sample has the identity that it keeps when
+/// it is sent, stored or replayed again. With rule and device a cause names one
+/// change, and the keys of all effects derive from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(untagged)]
 pub enum Cause {
@@ -21,5 +21,15 @@ pub enum Cause {
     Timed {
         /// The sample's time, µs since the Unix epoch.
         time_us: i64,
+    },
+    /// That nothing came: a silence is known by the sample after which it began.
+    Silence {
+        /// The time of the last sample, µs since the Unix epoch.
+        since_us: i64,
+    },
+    /// A window that was judged: known by its end.
+    Window {
+        /// The end of the window, µs since the Unix epoch.
+        end_us: i64,
     },
 }

@@ -1,99 +1,42 @@
 //! All rules of a tenant, with the state of each device.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use crate::{Cause, Error, Finite, Firing, Pattern, State, Threshold};
-
-/// One rule: which devices, and what is asked of their samples.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rule {
-    /// The devices that it is about; each has a state of its own.
-    pub devices: Pattern,
-    /// What is asked.
-    pub threshold: Threshold,
-}
-
-/// A sample as the engine takes it.
-#[derive(Debug, Clone, Copy)]
-pub struct Observation<'a> {
-    /// Which device measured.
-    pub device: &'a str,
-    /// The sample's name.
-    pub name: &'a str,
-    /// Event time, µs since the Unix epoch.
-    pub time_us: i64,
-    /// When the hub (or gateway) received it, as recorded in the log, µs.
-    pub received_us: i64,
-    /// The value; see [`Finite::of`].
-    pub value: Finite,
-    /// The sample's identity.
-    pub cause: Cause,
-}
-
-/// What an engine may cost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Bounds {
-    /// The most rules; more are refused ([`Error::TooManyRules`]). Default 1,000.
-    pub max_rules: usize,
-    /// The most states (rule × device); samples of further devices are not
-    /// watched, and counted ([`Metrics::unwatched`]). Default 1,000,000.
-    pub max_states: usize,
-    /// Samples further ahead of their reception than this are ignored and
-    /// counted, in µs: one reading of a clock that runs years ahead would
-    /// otherwise silence a rule for years. Default 10 minutes.
-    pub max_ahead_us: i64,
-}
-
-impl Default for Bounds {
-    fn default() -> Self {
-        Self {
-            max_rules: 1_000,
-            max_states: 1_000_000,
-            max_ahead_us: 600 * 1_000_000,
-        }
-    }
-}
-
-/// What an engine did not look at, counted since it was made.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Metrics {
-    /// Samples older than the newest one of their rule and device.
-    pub late: u64,
-    /// Samples too far ahead of their reception.
-    pub ahead: u64,
-    /// Samples of devices beyond [`Bounds::max_states`].
-    pub unwatched: u64,
-    /// Rules that fired.
-    pub fired: u64,
-}
+use crate::index::Index;
+use crate::memory::{Memory, Seen};
+use crate::states::{Held, States};
+use crate::subject::{Entry, NO_STATE, Subjects};
+use crate::{Bounds, Change, Error, Metrics, Observation, Rule, SubjectId};
 
 /// The rules of one tenant, and what they remember. `K` names a rule (for the
 /// hub: the workflow's id). Feed it every new sample in log order with
-/// [`observe`](Self::observe); save what [`take_changed`](Self::take_changed)
+/// [`observe`](Self::observe), and the passing of time with
+/// [`advance`](Self::advance); save what [`take_changed`](Self::take_changed)
 /// hands out together with the log's position; give it back by
 /// [`restore`](Self::restore) after a restart.
 #[derive(Debug)]
 pub struct Engine<K> {
     bounds: Bounds,
-    rules: BTreeMap<K, Watch>,
-    /// Keys of the rules on samples of a name, in the order of the keys.
-    by_name: HashMap<String, Vec<K>>,
-    states: usize,
-    changed: Vec<(K, String)>,
+    keys: BTreeMap<K, u32>,
+    watches: Vec<Option<Watch<K>>>,
+    free: Vec<u32>,
+    index: Index,
+    /// Grows with each change of the rules: what was looked up before is out of date.
+    epoch: u64,
+    subjects: Subjects,
+    states: States,
+    /// States that `advance` has to look at, by when.
+    queue: BTreeSet<(i64, u32)>,
+    changed: Vec<u32>,
     metrics: Metrics,
 }
 
 #[derive(Debug)]
-struct Watch {
+struct Watch<K> {
+    key: K,
     rule: Rule,
-    devices: HashMap<String, Held>,
-}
-
-#[derive(Debug, Default)]
-struct Held {
-    state: State,
-    /// Listed in `Engine::changed`.
-    changed: bool,
+    /// The places of the states of its devices.
+    devices: HashMap<Box<str>, u32>,
 }
 
 impl<K: Ord + Clone> Engine<K> {
@@ -101,164 +44,308 @@ impl<K: Ord + Clone> Engine<K> {
     pub fn new(bounds: Bounds) -> Self {
         Self {
             bounds,
-            rules: BTreeMap::new(),
-            by_name: HashMap::new(),
-            states: 0,
+            keys: BTreeMap::new(),
+            watches: Vec::new(),
+            free: Vec::new(),
+            index: Index::default(),
+            epoch: 0,
+            subjects: Subjects::default(),
+            states: States::default(),
+            queue: BTreeSet::new(),
             changed: Vec::new(),
             metrics: Metrics::default(),
         }
     }
 
     /// Adds a rule, or replaces the one of the same key. State is kept when
-    /// the threshold is the same (devices that no longer match lose theirs);
-    /// with another threshold every device starts afresh.
+    /// name and condition are the same (devices that no longer match lose
+    /// theirs); with another question every device starts afresh.
     ///
     /// # Errors
-    /// [`Error::TooManyRules`].
+    /// [`Error::TooManyRules`], and what [`Rule::new`] refuses.
     pub fn put(&mut self, key: K, rule: Rule) -> Result<(), Error> {
-        if !self.rules.contains_key(&key) && self.rules.len() >= self.bounds.max_rules {
+        rule.check()?;
+        if !self.keys.contains_key(&key) && self.keys.len() >= self.bounds.max_rules {
             return Err(Error::TooManyRules {
                 max_rules: self.bounds.max_rules,
             });
         }
-        let mut devices = match self.take(&key) {
-            Some(old) if old.rule.threshold == rule.threshold => old.devices,
-            _ => HashMap::new(),
+        let same =
+            |old: &Watch<K>| old.rule.name == rule.name && old.rule.condition == rule.condition;
+        let kept = match self.keys.get(&key).copied() {
+            Some(place) if self.watch(place).is_some_and(same) => Some(place),
+            Some(_) => {
+                self.remove(&key);
+                None
+            }
+            None => None,
         };
-        devices.retain(|device, _| rule.devices.matches(device));
-        self.states += devices.len();
-        let keys = self
-            .by_name
-            .entry(rule.threshold.name().to_owned())
-            .or_default();
-        if let Err(place) = keys.binary_search(&key) {
-            keys.insert(place, key.clone());
+        self.epoch += 1;
+        match kept {
+            Some(place) => self.narrow(place, rule),
+            None => {
+                let place = self.free.pop().unwrap_or_else(|| {
+                    self.watches.push(None);
+                    u32::try_from(self.watches.len() - 1).unwrap_or(u32::MAX)
+                });
+                self.index.insert(place, &rule);
+                self.keys.insert(key.clone(), place);
+                self.watches[place as usize] = Some(Watch {
+                    key,
+                    rule,
+                    devices: HashMap::new(),
+                });
+            }
         }
-        self.rules.insert(key, Watch { rule, devices });
         Ok(())
     }
 
     /// Takes a rule away with all its state; false if there was none.
     pub fn remove(&mut self, key: &K) -> bool {
-        self.take(key).is_some()
+        let Some(place) = self.keys.remove(key) else {
+            return false;
+        };
+        self.epoch += 1;
+        if let Some(watch) = self.watches[place as usize].take() {
+            self.index.remove(place, &watch.rule);
+            for state in watch.devices.into_values() {
+                self.forget(state);
+            }
+        }
+        self.free.push(place);
+        true
     }
 
     /// The rules, in the order of their keys.
     pub fn rules(&self) -> impl Iterator<Item = (&K, &Rule)> {
-        self.rules.iter().map(|(key, watch)| (key, &watch.rule))
+        let watches = self.keys.values().filter_map(|&place| self.watch(place));
+        watches.map(|watch| (&watch.key, &watch.rule))
     }
 
     /// Gives back a state that was saved. Saved state of a rule that is gone,
-    /// no longer matches the device, or has another threshold is dropped.
+    /// no longer matches the device, or has another condition is dropped.
     ///
     /// # Errors
     /// [`Error::SavedState`]; the device then starts afresh.
     pub fn restore(&mut self, key: &K, device: &str, bytes: &[u8]) -> Result<(), Error> {
-        let Some(watch) = self.rules.get_mut(key) else {
+        let Some(&place) = self.keys.get(key) else {
+            return Ok(());
+        };
+        let Some(watch) = self.watches[place as usize].as_mut() else {
             return Ok(());
         };
         if !watch.rule.devices.matches(device) {
             return Ok(());
         }
-        let state = State::decode(&watch.rule.threshold, bytes)?;
-        if watch
-            .devices
-            .insert(
-                device.to_owned(),
-                Held {
-                    state,
-                    changed: false,
-                },
-            )
-            .is_none()
-        {
-            self.states += 1;
+        let memory = Memory::decode(&watch.rule.condition, bytes)?;
+        if let Some(state) = watch.devices.remove(device) {
+            self.forget(state);
         }
+        if let Some(state) = self.watched(place, device, Some(memory)) {
+            self.schedule(state);
+        }
+        // Subjects may have looked the state up before.
+        self.epoch += 1;
         Ok(())
     }
 
-    /// Takes the next sample in log order; `fire` is called for each rule
-    /// that fires, in the order of the rules' keys. Duplicates must have been
-    /// sorted out before.
-    pub fn observe(&mut self, sample: &Observation<'_>, mut fire: impl FnMut(&K, &Rule, Firing)) {
-        let Some(keys) = self.by_name.get(sample.name) else {
-            return;
-        };
+    /// A handle for a device and name, with which a sample of theirs costs no
+    /// look-up: see [`observe_subject`](Self::observe_subject).
+    pub fn subject(&mut self, device: &str, name: &str) -> SubjectId {
+        self.subjects.find(device, name, self.bounds.max_subjects)
+    }
+
+    /// Takes the next sample in log order; `tell` is called for each change, in
+    /// the order of the rules' keys. Duplicates must have been sorted out before.
+    pub fn observe(&mut self, sample: &Observation<'_>, tell: impl FnMut(&K, &Rule, Change)) {
+        let subject = self.subject(sample.device, sample.name);
+        self.observe_subject(subject, sample, tell);
+    }
+
+    /// [`observe`](Self::observe) for a sample of the device and name that the
+    /// handle was given out for. False, and nothing is done, if the handle is
+    /// no longer known: then ask for a new one.
+    pub fn observe_subject(
+        &mut self,
+        subject: SubjectId,
+        sample: &Observation<'_>,
+        mut tell: impl FnMut(&K, &Rule, Change),
+    ) -> bool {
+        if !self.subjects.is_known(subject) {
+            return false;
+        }
+        let at = subject.index as usize;
+        if self.subjects.list[at].epoch != self.epoch {
+            self.look_up(at);
+        }
+        let count = self.subjects.list[at].entries.len();
+        if count == 0 {
+            return true;
+        }
+        debug_assert_eq!(&*self.subjects.list[at].device, sample.device);
+        debug_assert_eq!(&*self.subjects.list[at].name, sample.name);
         if sample.time_us.saturating_sub(sample.received_us) > self.bounds.max_ahead_us {
             self.metrics.ahead += 1;
-            return;
+            return true;
         }
-        for key in keys {
-            let Some(watch) = self.rules.get_mut(key) else {
-                continue;
-            };
-            let held = match watch.devices.get_mut(sample.device) {
-                Some(held) => held,
-                None if !watch.rule.devices.matches(sample.device) => continue,
-                None if self.states >= self.bounds.max_states => {
+        for turn in 0..count {
+            let Entry { rule, mut state } = self.subjects.list[at].entries[turn];
+            if state == NO_STATE {
+                let Some(made) = self.watched(rule, sample.device, None) else {
                     self.metrics.unwatched += 1;
                     continue;
-                }
-                None => {
-                    self.states += 1;
-                    watch.devices.entry(sample.device.to_owned()).or_default()
-                }
-            };
-            if held.state.is_late(sample.time_us) {
-                self.metrics.late += 1;
-                continue;
+                };
+                self.subjects.list[at].entries[turn].state = made;
+                state = made;
             }
-            if !held.changed {
-                held.changed = true;
-                self.changed.push((key.clone(), sample.device.to_owned()));
-            }
-            let threshold = &watch.rule.threshold;
-            let firing = held
-                .state
-                .apply(threshold, sample.time_us, sample.value, sample.cause);
-            if let Some(firing) = firing {
-                self.metrics.fired += 1;
-                fire(key, &watch.rule, firing);
-            }
+            self.judge(rule, state, sample, &mut tell);
         }
+        true
+    }
+
+    /// Lets time pass up to `now_us`, µs: what is due by then changes, in the
+    /// order of event time, then of keys, then of devices. Time that goes back
+    /// changes nothing.
+    pub fn advance(&mut self, now_us: i64, mut tell: impl FnMut(&K, &str, &Rule, Change)) {
+        let _ = (now_us, &mut tell);
     }
 
     /// Hands out each state that has changed since the last call, encoded.
     pub fn take_changed(&mut self, mut save: impl FnMut(&K, &str, Vec<u8>)) {
-        for (key, device) in self.changed.drain(..) {
-            let Some(watch) = self.rules.get_mut(&key) else {
+        for state in self.changed.drain(..) {
+            let Some(held) = self.states.get_mut(state) else {
                 continue;
             };
-            let Some(held) = watch.devices.get_mut(&device) else {
+            // Listed twice when its place was used again in between.
+            if !std::mem::take(&mut held.changed) {
                 continue;
-            };
-            // Listed twice when its rule was replaced in between.
-            if std::mem::take(&mut held.changed) {
-                save(&key, &device, held.state.encode(&watch.rule.threshold));
+            }
+            if let Some(Some(watch)) = self.watches.get(held.rule as usize) {
+                let bytes = held.memory.encode(&watch.rule.condition);
+                save(&watch.key, &held.device, bytes);
             }
         }
     }
 
     /// How many states (rule × device) it holds.
-    pub const fn states(&self) -> usize {
-        self.states
+    pub fn states(&self) -> usize {
+        self.states.len()
     }
 
-    /// What it did not look at, and how often rules fired.
+    /// What it did and did not look at.
     pub const fn metrics(&self) -> Metrics {
         self.metrics
     }
 
-    fn take(&mut self, key: &K) -> Option<Watch> {
-        let watch = self.rules.remove(key)?;
-        self.states -= watch.devices.len();
-        let name = watch.rule.threshold.name();
-        if let Some(keys) = self.by_name.get_mut(name) {
-            keys.retain(|other| other != key);
-            if keys.is_empty() {
-                self.by_name.remove(name);
+    fn watch(&self, place: u32) -> Option<&Watch<K>> {
+        self.watches.get(place as usize)?.as_ref()
+    }
+
+    /// Replaces a rule by one that asks the same of perhaps other devices.
+    fn narrow(&mut self, place: u32, rule: Rule) {
+        let Some(watch) = self.watches[place as usize].as_mut() else {
+            return;
+        };
+        let mut gone = Vec::new();
+        watch.devices.retain(|device, state| {
+            let stays = rule.devices.matches(device);
+            if !stays {
+                gone.push(*state);
+            }
+            stays
+        });
+        self.index.remove(place, &watch.rule);
+        self.index.insert(place, &rule);
+        watch.rule = rule;
+        for state in gone {
+            self.forget(state);
+        }
+    }
+
+    fn forget(&mut self, state: u32) {
+        if let Some(Held {
+            queued_us: Some(due_us),
+            ..
+        }) = self.states.remove(state)
+        {
+            self.queue.remove(&(due_us, state));
+        }
+    }
+
+    /// Looks up which rules concern a subject.
+    fn look_up(&mut self, at: usize) {
+        let subject = &self.subjects.list[at];
+        let (device, name) = (&*subject.device, &*subject.name);
+        let mut found: Vec<(&K, Entry)> = Vec::new();
+        for rule in self.index.candidates(device, name) {
+            if let Some(watch) = self.watch(rule)
+                && watch.rule.devices.matches(device)
+            {
+                let state = watch.devices.get(device).copied().unwrap_or(NO_STATE);
+                found.push((&watch.key, Entry { rule, state }));
             }
         }
-        Some(watch)
+        found.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        let entries = found.into_iter().map(|(_, entry)| entry).collect();
+        let epoch = self.epoch;
+        let subject = &mut self.subjects.list[at];
+        subject.entries = entries;
+        subject.epoch = epoch;
     }
+
+    /// The place of a rule's state on a device, made if there is room.
+    fn watched(&mut self, rule: u32, device: &str, memory: Option<Memory>) -> Option<u32> {
+        let watch = self.watches.get_mut(rule as usize)?.as_mut()?;
+        if let Some(&state) = watch.devices.get(device) {
+            return Some(state);
+        }
+        let most = self.bounds.max_states.min(NO_STATE as usize);
+        if self.states.len() >= most {
+            return None;
+        }
+        let memory = memory.unwrap_or_else(|| Memory::fresh(&watch.rule.condition));
+        let state = self.states.insert(Held {
+            rule,
+            device: device.into(),
+            memory,
+            queued_us: None,
+            changed: false,
+        });
+        watch.devices.insert(device.into(), state);
+        Some(state)
+    }
+
+    fn judge(
+        &mut self,
+        rule: u32,
+        state: u32,
+        sample: &Observation<'_>,
+        tell: &mut impl FnMut(&K, &Rule, Change),
+    ) {
+        let (Some(Some(watch)), Some(held)) =
+            (self.watches.get(rule as usize), self.states.get_mut(state))
+        else {
+            return;
+        };
+        let metrics = &mut self.metrics;
+        let seen = held
+            .memory
+            .observe(&watch.rule.condition, sample, &mut |change| {
+                metrics.count(change);
+                tell(&watch.key, &watch.rule, change);
+            });
+        match seen {
+            Seen::Taken => {
+                if !held.changed {
+                    held.changed = true;
+                    self.changed.push(state);
+                }
+            }
+            Seen::Late => self.metrics.late += 1,
+            Seen::PassedOver => {}
+        }
+    }
+
+    /// Notes when `advance` has to look at a state.
+    fn schedule(&mut self, _state: u32) {}
 }

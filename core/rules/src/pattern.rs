@@ -13,7 +13,7 @@ pub const MAX_STARS: usize = 8;
 
 /// A pattern over device ids: `*` stands for any characters, also none, `?`
 /// for exactly one, all else for itself. The whole id must match.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Pattern(String);
 
 impl Pattern {
@@ -44,6 +44,12 @@ impl Pattern {
     /// As it was written.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// What every id that matches begins with: all up to the first wildcard.
+    pub fn prefix(&self) -> &str {
+        let end = self.0.find(['*', '?']).unwrap_or(self.0.len());
+        &self.0[..end]
     }
 
     /// Whether the whole of `device` matches.

@@ -1,31 +1,32 @@
 //! What an engine may cost, and what happens beyond.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use stencil_protocol::sample::Value;
 use stencil_rules::{
-    Bounds, Cause, Condition, Engine, Error, Finite, Observation, Pattern, Rule, Threshold,
+    Bounds, Cause, Change, Condition, Engine, Error, Finite, Level, Limit, Observation, Pattern,
+    Rule, Threshold,
 };
 
 fn rule(devices: &str, limit: f64) -> Rule {
-    let condition = Condition::Above(Finite::new(limit).unwrap());
-    Rule {
-        devices: Pattern::parse(devices).unwrap(),
-        threshold: Threshold::new("t", condition, 0).unwrap(),
-    }
+    let level = Level::new(Limit::Above(Finite::new(limit).unwrap()), None).unwrap();
+    let condition = Condition::Threshold(Threshold::new(level, 0).unwrap());
+    Rule::new(Pattern::parse(devices).unwrap(), Some("t"), condition).unwrap()
 }
 
 fn observe(engine: &mut Engine<u32>, device: &str, time_us: i64, received_us: i64) -> usize {
-    let cause = Cause::Timed { time_us };
-    let value = Finite::new(1.0).unwrap();
     let mut fired = 0;
     let sample = Observation {
         device,
         name: "t",
         time_us,
         received_us,
-        value,
-        cause,
+        value: Value::Number(1.0),
+        unit: None,
+        cause: Cause::Timed { time_us },
     };
-    engine.observe(&sample, |_, _, _| fired += 1);
+    engine.observe(&sample, |_, _, change| {
+        fired += usize::from(matches!(change, Change::Fired(_)));
+    });
     fired
 }
 

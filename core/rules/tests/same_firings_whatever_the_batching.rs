@@ -5,8 +5,10 @@
 
 use proptest::prelude::*;
 use stencil_protocol::id::{Boot, Seq};
+use stencil_protocol::sample::Value;
 use stencil_rules::{
-    Bounds, Cause, Condition, Engine, Finite, Firing, Observation, Pattern, Rule, Threshold,
+    Bounds, Cause, Change, Condition, Engine, Finite, Firing, Level, Limit, Observation, Pattern,
+    Rule, Threshold,
 };
 
 const DEVICES: [&str; 3] = ["freezer-1", "freezer-2", "room-1"];
@@ -21,14 +23,15 @@ struct Sample {
 type Fired = (&'static str, String, Firing);
 
 fn rules() -> Vec<(&'static str, Rule)> {
-    let rule = |devices: &str, condition: fn(Finite) -> Condition, limit: f64, hold_us| Rule {
-        devices: Pattern::parse(devices).unwrap(),
-        threshold: Threshold::new("t", condition(Finite::new(limit).unwrap()), hold_us).unwrap(),
+    let rule = |devices: &str, limit: fn(Finite) -> Limit, at: f64, hold_us| {
+        let level = Level::new(limit(Finite::new(at).unwrap()), None).unwrap();
+        let condition = Condition::Threshold(Threshold::new(level, hold_us).unwrap());
+        Rule::new(Pattern::parse(devices).unwrap(), Some("t"), condition).unwrap()
     };
     vec![
-        ("at-once", rule("*", Condition::Above, 0.5, 0)),
-        ("cold", rule("room-*", Condition::Below, -0.5, 7)),
-        ("warm", rule("freezer-*", Condition::Above, 0.0, 10)),
+        ("at-once", rule("*", Limit::Above, 0.5, 0)),
+        ("cold", rule("room-*", Limit::Below, -0.5, 7)),
+        ("warm", rule("freezer-*", Limit::Above, 0.0, 10)),
     ]
 }
 
@@ -49,14 +52,17 @@ fn feed(engine: &mut Engine<&'static str>, first: usize, samples: &[Sample]) -> 
             name: "t",
             time_us: sample.time_us,
             received_us: sample.time_us,
-            value: Finite::new(sample.value).unwrap(),
+            value: Value::Number(sample.value),
+            unit: None,
             cause: Cause::Numbered {
                 boot: Boot(1),
                 seq: Seq((first + index) as u64 + 1),
             },
         };
-        engine.observe(&observation, |key, _, firing| {
-            fired.push((*key, device.to_owned(), firing))
+        engine.observe(&observation, |key, _, change| {
+            if let Change::Fired(firing) = change {
+                fired.push((*key, device.to_owned(), firing));
+            }
         });
     }
     fired
@@ -76,8 +82,12 @@ fn by_definition(samples: &[Sample]) -> Vec<Fired> {
         }
         for (key, rule) in rules() {
             let holds = |s: &Sample| {
-                rule.threshold
-                    .condition()
+                let Condition::Threshold(threshold) = &rule.condition else {
+                    return false;
+                };
+                threshold
+                    .level()
+                    .limit()
                     .holds(Finite::new(s.value).unwrap())
             };
             if !rule.devices.matches(device) || !holds(sample) {
@@ -95,13 +105,13 @@ fn by_definition(samples: &[Sample]) -> Vec<Fired> {
             }
             let run: Vec<&&Sample> = on_time.iter().rev().take_while(|s| holds(s)).collect();
             let since_us = run.last().map_or(sample.time_us, |first| first.time_us);
-            let held = |at_us: i64| at_us - since_us >= rule.threshold.hold_us();
+            let held = |at_us: i64| at_us - since_us >= rule.condition.hold_us();
             if held(sample.time_us) && !run.iter().any(|earlier| held(earlier.time_us)) {
                 let cause = Cause::Numbered {
                     boot: Boot(1),
                     seq: Seq(index as u64 + 1),
                 };
-                let value = Finite::new(sample.value).unwrap();
+                let value = Finite::new(sample.value);
                 let firing = Firing {
                     since_us,
                     at_us: sample.time_us,
