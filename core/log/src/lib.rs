@@ -60,6 +60,7 @@ mod error;
 mod faults;
 mod hint;
 mod log;
+mod observer;
 mod options;
 mod reader;
 mod record;
@@ -70,6 +71,7 @@ mod segment;
 
 pub use error::{Error, Full};
 pub use log::{Health, Log};
+pub use observer::{Observer, Piece};
 pub use options::{Clock, OnDrop, Options, Overflow};
 pub use reader::{Reader, Skipped};
 pub use record::{Position, Record};

@@ -82,7 +82,12 @@ impl Header {
 
 /// Where the segment that starts at `base` lies.
 pub(crate) fn path(dir: &Path, base: u64) -> PathBuf {
-    dir.join(format!("{base:0DIGITS$}.log"))
+    dir.join(name(base))
+}
+
+/// What the segment's file is called.
+pub(crate) fn name(base: u64) -> String {
+    format!("{base:0DIGITS$}.log")
 }
 
 /// The bases of all segments, oldest first.
