@@ -65,6 +65,67 @@ pub struct Latest {
     pub link: Option<LinkInfo>,
 }
 
+/// Which devices to find; what is `None` holds for all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DeviceFilter {
+    /// Those whose id has this in it, whatever the case of its letters.
+    pub search: Option<String>,
+    /// Those whose link is so.
+    pub linked: Option<Linked>,
+    /// Those last heard through this gateway.
+    pub gateway: Option<GatewayId>,
+    /// What counts as linked.
+    pub standing: Standing,
+}
+
+/// How a device's link is, as far as anybody knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Linked {
+    /// Its link is up.
+    Connected,
+    /// Its link is down.
+    CutOff,
+    /// Nobody ever told.
+    Unknown,
+}
+
+/// What was heard through a gateway before its session ended does not say that a device is linked
+/// now. The default takes every word as it stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// What was heard before this counts for no gateway.
+    pub since_us: i64,
+    /// When gateways' sessions ended.
+    pub ended: Vec<(GatewayId, i64)>,
+}
+
+/// How many devices there are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct DeviceCounts {
+    /// All of them.
+    pub devices: u64,
+    /// Whose link is up.
+    pub connected: u64,
+    /// Whose link is down.
+    pub cut_off: u64,
+    /// Whose every hop was post-quantum when it was last heard.
+    pub post_quantum: u64,
+}
+
+/// The newest values of one device, for a list of devices.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Newest {
+    /// The device.
+    pub device: DeviceId,
+    /// The first of them, by name.
+    pub values: Vec<Latest>,
+    /// How many names it has.
+    pub names: u64,
+}
+
+/// The most devices that one [`Devices::newest`] answers.
+pub const MAX_NEWEST: usize = 500;
+
 /// Devices and their latest values.
 #[async_trait]
 pub trait Devices: Send + Sync + 'static {
@@ -94,4 +155,29 @@ pub trait Devices: Send + Sync + 'static {
         after: Option<&str>,
         limit: u32,
     ) -> Result<Page<(DeviceId, Latest)>, Error>;
+
+    /// The tenant's devices that a filter lets through, by id.
+    async fn find(
+        &self,
+        tenant: &TenantId,
+        filter: &DeviceFilter,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Page<Device>, Error>;
+
+    /// How many devices the tenant has, by their links.
+    async fn counts(&self, tenant: &TenantId, standing: &Standing) -> Result<DeviceCounts, Error>;
+
+    /// The gateways that the tenant's devices were last heard through, by id; at most
+    /// [`crate::MAX_PAGE`].
+    async fn gateways(&self, tenant: &TenantId) -> Result<Vec<GatewayId>, Error>;
+
+    /// The newest values of several devices (the first [`MAX_NEWEST`] of them), `each` of one
+    /// device at most, in one query. Who has none is not in it.
+    async fn newest(
+        &self,
+        tenant: &TenantId,
+        devices: &[DeviceId],
+        each: u32,
+    ) -> Result<Vec<Newest>, Error>;
 }

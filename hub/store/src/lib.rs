@@ -61,14 +61,17 @@ pub use content::{
     Content, Entry, EntryVersion, Fields, MAX_EFFECT_KEY, MAX_FIELDS, MAX_KEY, MAX_VERSIONS_KEPT,
     Published, Written,
 };
-pub use devices::{Device, Devices, Latest, LinkInfo};
+pub use devices::{
+    Device, DeviceCounts, DeviceFilter, Devices, Latest, LinkInfo, Linked, MAX_NEWEST, Newest,
+    Standing,
+};
 pub use error::Error;
 pub use keeping::{Erased, Forgotten, Keep, Keeping, MAX_KEEP_DAYS, Retention};
 pub use ledger::{Ledger, LedgerRow};
+pub use operators::{Operator, Operators, Tenant};
 pub use page::{MAX_PAGE, Page};
 pub use pipeline::{
     CommandStatus, Commit, Committed, LinkSeen, Loaded, MAX_QUARANTINED_PAYLOAD, Pipeline, Point,
-pub use operators::{Operator, Operators, Tenant};
     Quarantined, RuleState, Trigger, TwinUpdate,
 };
 pub use runs::{
@@ -77,8 +80,8 @@ pub use runs::{
 pub use series::{MAX_RANGE, Series, SeriesName, SeriesPoint};
 pub use store::Store;
 pub use tenancy::{IssuedToken, Role, Secret, Tenancy, Token, TokenKind, TokenOwner};
-pub use workflows::{MAX_DEFINITION, MAX_WORKFLOW_ID, Workflow, Workflows};
 pub use users::{
     Ended, MAX_SESSIONS, MAX_USER_NAME, MAX_USERS, Opener, Session, SessionOwner, User, UserChange,
     Users,
 };
+pub use workflows::{MAX_DEFINITION, MAX_WORKFLOW_ID, Workflow, Workflows};

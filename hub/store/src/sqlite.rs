@@ -25,27 +25,33 @@ mod audit;
 mod bulk;
 mod commands;
 mod content;
+mod copy;
 mod devices;
 mod erase;
 mod failure;
 mod keeping;
 mod ledger;
 mod load;
-mod pipeline;
 mod operators;
+mod pipeline;
 mod row;
 mod runs;
 mod sealing;
-mod series;
 mod secret;
+mod series;
 mod state;
 mod tenancy;
 mod transaction;
-mod workflows;
 mod users;
+mod workflows;
+
+pub use copy::{Copied, copy, refuse_newer};
 
 /// To which size the write-ahead log is cut back when a checkpoint has emptied it.
 const MAX_IDLE_LOG_BYTES: u64 = 64 * 1024 * 1024;
+
+/// What brings a database of any earlier version to this one.
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("migrations/sqlite");
 
 /// How the database is opened. Every field has a default.
 #[derive(Debug, Clone, serde::Deserialize, serde::Serialize)]
@@ -145,6 +151,7 @@ pub async fn open_with(path: impl AsRef<Path>, options: Options) -> Result<Sqlit
         return Err(Error::not_found("folder", parent.display()));
     }
     make_private(&path)?;
+    refuse_newer(&path).await?;
     let connect = SqliteConnectOptions::new()
         .filename(&path)
         .create_if_missing(true)
@@ -168,7 +175,7 @@ pub async fn open_with(path: impl AsRef<Path>, options: Options) -> Result<Sqlit
         .max_lifetime(None)
         .connect_with(bounded)
         .await?;
-    sqlx::migrate!("migrations/sqlite")
+    MIGRATIONS
         .run(&writer)
         .await
         .map_err(|error| Error::Migration(error.to_string()))?;

@@ -12,7 +12,12 @@ use super::bulk::Bulk;
 use super::row::{Columns as _, link_text};
 use crate::page::clamp;
 use crate::series::value;
-use crate::{Commit, Device, Devices, Error, Latest, LinkSeen, MAX_PAGE, Page, TwinUpdate};
+use crate::{
+    Commit, Device, DeviceCounts, DeviceFilter, Devices, Error, Latest, LinkSeen, MAX_PAGE, Newest,
+    Page, Standing, TwinUpdate,
+};
+
+mod find;
 
 /// A device may be heard late through a gateway that it has left: so what tells
 /// its gateway is the newest event, not the newest arrival. A clock that runs
@@ -155,6 +160,33 @@ impl Devices for Sqlite {
             limit,
             |(device, _): &(DeviceId, Latest)| device.to_string(),
         ))
+    }
+
+    async fn find(
+        &self,
+        tenant: &TenantId,
+        filter: &DeviceFilter,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Page<Device>, Error> {
+        find::devices(self, tenant, filter, after, limit).await
+    }
+
+    async fn counts(&self, tenant: &TenantId, standing: &Standing) -> Result<DeviceCounts, Error> {
+        find::counts(self, tenant, standing).await
+    }
+
+    async fn gateways(&self, tenant: &TenantId) -> Result<Vec<GatewayId>, Error> {
+        find::gateways(self, tenant).await
+    }
+
+    async fn newest(
+        &self,
+        tenant: &TenantId,
+        devices: &[DeviceId],
+        each: u32,
+    ) -> Result<Vec<Newest>, Error> {
+        find::newest(self, tenant, devices, each).await
     }
 }
 

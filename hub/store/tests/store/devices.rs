@@ -1,7 +1,7 @@
 use stencil_protocol::id::Boot;
 use stencil_protocol::ledger::BootLedger;
 use stencil_protocol::sample::OwnedValue;
-use stencil_store::{Commit, LinkInfo, LinkSeen};
+use stencil_store::{Commit, DeviceFilter, LinkInfo, LinkSeen, Linked, Standing};
 
 use crate::{acme, at, device, fresh, gateway, twin};
 
@@ -208,4 +208,157 @@ async fn a_device_is_heard_of_through_the_gateway_that_it_has() {
     let gone = vec![link("g2", 130, false, 230)];
     assert_eq!(told(vec![], gone).await, Some(230));
     assert_eq!(told(vec![twin("g3", 240, 250)], vec![]).await, Some(250));
+}
+
+/// Devices `a-1` and `a_2` by `gw-1`, `B-3` by `gw-2`, and `c` that nobody linked.
+async fn few() -> crate::Fresh {
+    let fresh = fresh().await;
+    let of = |name: &str, through: &str, connected: bool| LinkSeen {
+        device: device(name),
+        ..seen(through, 100, connected)
+    };
+    let commit = Commit {
+        position: 1,
+        twins: vec![twin("c", 1, 1.0), twin("a-1", 1, 2.0)],
+        links: vec![
+            of("a-1", "gw-1", true),
+            of("a_2", "gw-1", false),
+            of("B-3", "gw-2", true),
+        ],
+        ..Commit::default()
+    };
+    fresh.store.pipeline.commit(commit).await.unwrap();
+    fresh
+}
+
+async fn found(fresh: &crate::Fresh, filter: &DeviceFilter) -> Vec<String> {
+    let page = fresh
+        .store
+        .devices
+        .find(&acme(), filter, None, 10)
+        .await
+        .unwrap();
+    page.items.iter().map(|d| d.id.to_string()).collect()
+}
+
+#[tokio::test]
+async fn devices_are_found_by_a_part_of_their_id_by_their_link_and_by_their_gateway() {
+    let fresh = few().await;
+    let all = DeviceFilter::default();
+    assert_eq!(found(&fresh, &all).await, ["B-3", "a-1", "a_2", "c"]);
+    for (search, expected) in [
+        ("b-", vec!["B-3"]),
+        ("A", vec!["a-1", "a_2"]),
+        ("_", vec!["a_2"]),
+        ("%", vec![]),
+        ("!", vec![]),
+    ] {
+        let filter = DeviceFilter {
+            search: Some(search.to_owned()),
+            ..all.clone()
+        };
+        assert_eq!(found(&fresh, &filter).await, expected, "{search}");
+    }
+    for (linked, expected) in [
+        (Linked::Connected, vec!["B-3", "a-1"]),
+        (Linked::CutOff, vec!["a_2"]),
+        (Linked::Unknown, vec!["c"]),
+    ] {
+        let filter = DeviceFilter {
+            linked: Some(linked),
+            ..all.clone()
+        };
+        assert_eq!(found(&fresh, &filter).await, expected, "{linked:?}");
+    }
+    let filter = DeviceFilter {
+        gateway: Some(gateway("gw-1")),
+        linked: Some(Linked::Connected),
+        search: Some("1".to_owned()),
+        ..all.clone()
+    };
+    assert_eq!(found(&fresh, &filter).await, ["a-1"]);
+    let gateways = fresh.store.devices.gateways(&acme()).await.unwrap();
+    assert_eq!(gateways, [gateway("gw-1"), gateway("gw-2")]);
+    // By pages, without one twice.
+    let first = fresh
+        .store
+        .devices
+        .find(&acme(), &all, None, 3)
+        .await
+        .unwrap();
+    let rest = fresh
+        .store
+        .devices
+        .find(&acme(), &all, first.next.as_deref(), 3)
+        .await
+        .unwrap();
+    assert_eq!((first.items.len(), rest.items[0].id.as_str()), (3, "c"));
+    assert_eq!(rest.next, None);
+}
+
+#[tokio::test]
+async fn a_gateway_whose_session_ended_links_nobody() {
+    let fresh = few().await;
+    let (store, acme) = (&fresh.store.devices, acme());
+    let count = async |standing: &Standing| {
+        let counts = store.counts(&acme, standing).await.unwrap();
+        (counts.devices, counts.connected, counts.cut_off)
+    };
+    let ended = |at_us| Standing {
+        since_us: 0,
+        ended: vec![(gateway("gw-1"), at_us)],
+    };
+    assert_eq!(count(&Standing::default()).await, (4, 2, 1));
+    assert_eq!(count(&ended(99)).await, (4, 2, 1));
+    assert_eq!(count(&ended(100)).await, (4, 1, 2));
+    let later = Standing {
+        since_us: 101,
+        ended: Vec::new(),
+    };
+    assert_eq!(count(&later).await, (4, 0, 3));
+    let filter = DeviceFilter {
+        linked: Some(Linked::CutOff),
+        standing: ended(100),
+        ..DeviceFilter::default()
+    };
+    assert_eq!(found(&fresh, &filter).await, ["a-1", "a_2"]);
+    let counts = store.counts(&acme, &Standing::default()).await.unwrap();
+    assert_eq!(
+        counts.post_quantum, 2,
+        "whose last word of a link was post-quantum"
+    );
+}
+
+#[tokio::test]
+async fn newest_values_of_several_devices_come_at_once() {
+    let fresh = few().await;
+    let named = |name: &str, value| stencil_store::TwinUpdate {
+        name: name.to_owned(),
+        ..twin("c", 5, value)
+    };
+    let mut commit = at(2);
+    commit.twins = vec![named("a", 1.0), named("b", 2.0)];
+    fresh.store.pipeline.commit(commit).await.unwrap();
+    let ids = [device("a-1"), device("c"), device("B-3"), device("none")];
+    let newest = fresh.store.devices.newest(&acme(), &ids, 2).await.unwrap();
+    let seen: Vec<_> = newest
+        .iter()
+        .map(|n| {
+            let names: Vec<_> = n.values.iter().map(|v| v.name.as_str()).collect();
+            (n.device.as_str(), names, n.names)
+        })
+        .collect();
+    assert_eq!(
+        seen,
+        [("a-1", vec!["temperature"], 1), ("c", vec!["a", "b"], 3)]
+    );
+    assert!(
+        fresh
+            .store
+            .devices
+            .newest(&acme(), &[], 2)
+            .await
+            .unwrap()
+            .is_empty()
+    );
 }

@@ -109,6 +109,18 @@ async fn read(store: &Store, tenant: &TenantId) -> String {
         store.devices.get(tenant, &id).await.unwrap()
     ));
     add(format!("{:?}", store.devices.count(tenant).await.unwrap()));
+    let all = stencil_store::DeviceFilter::default();
+    add(format!(
+        "{:?} {:?} {:?} {:?}",
+        store.devices.find(tenant, &all, None, 9).await.unwrap(),
+        store.devices.counts(tenant, &all.standing).await.unwrap(),
+        store.devices.gateways(tenant).await.unwrap(),
+        store
+            .devices
+            .newest(tenant, std::slice::from_ref(&id), 9)
+            .await
+            .unwrap()
+    ));
     add(format!(
         "{:?}",
         store.devices.latest(tenant, &id).await.unwrap()
@@ -145,15 +157,16 @@ async fn read(store: &Store, tenant: &TenantId) -> String {
         RunFilter::default(),
         RunFilter {
             workflow: Some("freezer-warm".into()),
-            state: None,
+            ..RunFilter::default()
         },
         RunFilter {
-            workflow: None,
             state: Some(Progress::Pending),
+            ..RunFilter::default()
         },
         RunFilter {
             workflow: Some("freezer-warm".into()),
             state: Some(Progress::Pending),
+            ..RunFilter::default()
         },
     ] {
         add(format!(
