@@ -1,6 +1,7 @@
 //! All connectors in one hand.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -10,6 +11,7 @@ use stencil_store::{Commands, Content};
 use stencil_workflow::{Effect, Effects, Failure, Performed, Request};
 use tokio::sync::Notify;
 
+use crate::mail::{self, Mailer};
 use crate::secret::{Secret, Secrets};
 use crate::webhook::{self, Webhook};
 use crate::{content, device_command};
@@ -20,6 +22,9 @@ use crate::{content, device_command};
 pub struct Options {
     /// Webhooks.
     pub webhook: webhook::Options,
+    /// Mail connections by the name that a step's `connection` gives; a step
+    /// that gives none means `default`.
+    pub mail: BTreeMap<String, mail::Connection>,
     /// Secrets that workflows can name.
     pub secrets: Vec<SecretFile>,
 }
@@ -34,6 +39,51 @@ pub struct SecretFile {
     pub name: String,
     /// A file that only its owner can read, with `whsec_` and base64.
     pub file: PathBuf,
+    /// Files with the secrets that this one replaces, at most
+    /// [`MAX_PREVIOUS`]. As long as they stand here webhooks are signed with
+    /// them, too, so that a receiver can change at its leisure.
+    #[serde(default)]
+    pub previous: Vec<PathBuf>,
+}
+
+/// The most previous secrets under one name.
+pub const MAX_PREVIOUS: usize = 4;
+
+/// The longest name of a mail connection, in bytes.
+const MAX_NAME: usize = 64;
+
+impl SecretFile {
+    /// The secrets, the current one first.
+    fn read(&self) -> Result<Vec<Secret>, Error> {
+        let Self {
+            tenant,
+            name,
+            file,
+            previous,
+        } = self;
+        if previous.len() > MAX_PREVIOUS {
+            return Err(Error::TooManyPrevious {
+                tenant: tenant.clone(),
+                name: name.clone(),
+                count: previous.len(),
+            });
+        }
+        let read = |file: &Path| {
+            let text =
+                stencil_crypto::keyfile::read_text(file).map_err(|source| Error::SecretFile {
+                    tenant: tenant.clone(),
+                    name: name.clone(),
+                    source,
+                })?;
+            Secret::parse(&text).map_err(|source| Error::Secret {
+                tenant: tenant.clone(),
+                name: name.clone(),
+                source,
+            })
+        };
+        let all = std::iter::once(file).chain(previous);
+        all.map(|file| read(file)).collect()
+    }
 }
 
 /// Why connectors could not be made.
@@ -59,9 +109,53 @@ pub enum Error {
         /// What is wrong.
         source: crate::secret::Error,
     },
+    /// More previous secrets than are taken.
+    #[error(
+        "the secret `{name}` of tenant `{tenant}` has {count} previous ones; at most \
+         {MAX_PREVIOUS} are taken"
+    )]
+    TooManyPrevious {
+        /// The tenant.
+        tenant: TenantId,
+        /// The secret's name.
+        name: String,
+        /// How many there are.
+        count: usize,
+    },
+    /// A mail connection cannot be used.
+    #[error("connect.mail.{name}: {source}")]
+    Mail {
+        /// The connection's name.
+        name: String,
+        /// What is wrong.
+        source: mail::Error,
+    },
     /// The HTTP client could not be made.
     #[error(transparent)]
     Webhook(#[from] webhook::Error),
+}
+
+impl Options {
+    /// Checks the mail connections.
+    ///
+    /// # Errors
+    /// The key that cannot be used, and why.
+    pub fn check(&self) -> Result<(), (String, String)> {
+        for (name, connection) in &self.mail {
+            let good = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
+            if name.is_empty() || name.len() > MAX_NAME || !name.chars().all(good) {
+                let why = format!(
+                    "{name:?} is no name of a connection; use 1 to {MAX_NAME} letters, digits, '-' \
+                     or '_'"
+                );
+                return Err(("connect.mail".to_owned(), why));
+            }
+            if let Err(mail::Invalid { key, why }) = connection.check() {
+                return Err((format!("connect.mail.{name}.{key}"), why));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Performs effects.
@@ -69,6 +163,7 @@ pub struct Connectors {
     content: Arc<dyn Content>,
     commands: Arc<dyn Commands>,
     webhook: Webhook,
+    mailer: Mailer,
     queued: Arc<Notify>,
 }
 
@@ -83,25 +178,18 @@ impl Connectors {
         commands: Arc<dyn Commands>,
     ) -> Result<Self, Error> {
         let mut secrets = Secrets::default();
-        for SecretFile { tenant, name, file } in &options.secrets {
-            let text =
-                stencil_crypto::keyfile::read_text(file).map_err(|source| Error::SecretFile {
-                    tenant: tenant.clone(),
-                    name: name.clone(),
-                    source,
-                })?;
-            let secret = Secret::parse(&text).map_err(|source| Error::Secret {
-                tenant: tenant.clone(),
-                name: name.clone(),
-                source,
-            })?;
-            secrets.insert(tenant.clone(), name.clone(), secret);
+        for file in &options.secrets {
+            let SecretFile { tenant, name, .. } = file;
+            secrets.insert(tenant.clone(), name.clone(), file.read()?);
         }
+        let mailer =
+            Mailer::new(&options.mail).map_err(|(name, source)| Error::Mail { name, source })?;
         let webhook = Webhook::new(&options.webhook, secrets)?;
         Ok(Self {
             content,
             commands,
             webhook,
+            mailer,
             queued: Arc::new(Notify::new()),
         })
     }
@@ -129,6 +217,7 @@ impl Effects for Connectors {
                     .post(request, url, body, secret.as_deref())
                     .await
             }
+            Effect::MailSend(mail) => self.mailer.send(request, mail).await,
             Effect::DeviceCommand {
                 device,
                 command,

@@ -57,19 +57,20 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Secrets by tenant and name.
+/// Secrets by tenant and name: under one name the current one first, then those
+/// that it replaces.
 #[derive(Debug, Clone, Default)]
-pub struct Secrets(BTreeMap<TenantId, BTreeMap<String, Secret>>);
+pub struct Secrets(BTreeMap<TenantId, BTreeMap<String, Vec<Secret>>>);
 
 impl Secrets {
-    /// Adds or replaces one.
-    pub fn insert(&mut self, tenant: TenantId, name: String, secret: Secret) {
-        self.0.entry(tenant).or_default().insert(name, secret);
+    /// Adds or replaces what is under a name.
+    pub fn insert(&mut self, tenant: TenantId, name: String, secrets: Vec<Secret>) {
+        self.0.entry(tenant).or_default().insert(name, secrets);
     }
 
-    /// A tenant's secret.
-    pub fn get(&self, tenant: &TenantId, name: &str) -> Option<&Secret> {
-        self.0.get(tenant)?.get(name)
+    /// A tenant's secrets of this name.
+    pub fn get(&self, tenant: &TenantId, name: &str) -> Option<&[Secret]> {
+        self.0.get(tenant)?.get(name).map(Vec::as_slice)
     }
 }
 
@@ -96,7 +97,7 @@ mod tests {
         let secret = Secret::parse(&format!("whsec_{}", STANDARD.encode([7; 32]))).unwrap();
         let (ours, theirs) = (TenantId::parse("a").unwrap(), TenantId::parse("b").unwrap());
         let mut secrets = Secrets::default();
-        secrets.insert(ours.clone(), "ops".to_owned(), secret);
+        secrets.insert(ours.clone(), "ops".to_owned(), vec![secret]);
         assert!(secrets.get(&ours, "ops").is_some());
         assert!(secrets.get(&theirs, "ops").is_none());
         assert!(secrets.get(&ours, "other").is_none());

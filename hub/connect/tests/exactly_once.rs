@@ -90,7 +90,7 @@ async fn run_to_the_end(dir: &Path) {
     };
     let options = Options {
         webhook,
-        secrets: Vec::new(),
+        ..Options::default()
     };
     let connectors = Arc::new(Connectors::new(&options, store.clone(), store.clone()).unwrap());
     let parts = Parts::system(store.clone(), store.clone(), connectors.clone());
@@ -174,7 +174,7 @@ async fn once_by_its_key_wherever_the_process_dies() {
                 boot: Boot(1),
                 seq: Seq(seq),
             };
-            let value = Finite::new(-11.0).unwrap();
+            let value = Finite::new(-11.0);
             let firing = Firing {
                 since_us: 1,
                 at_us: 1,
@@ -183,7 +183,13 @@ async fn once_by_its_key_wherever_the_process_dies() {
             };
             let device = DeviceId::parse("freezer-07").unwrap();
             let value = OwnedValue::Number(-11.0);
-            let trigger = trigger(&tenant(), &definition, &device, &value, None, &firing);
+            let trigger = trigger(
+                &tenant(),
+                &definition,
+                &device,
+                Some((&value, None)),
+                &firing,
+            );
             store.trigger(&trigger).await.unwrap();
             told.push(effect_key(&trigger.run, "tell"));
         }

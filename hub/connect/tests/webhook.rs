@@ -25,7 +25,7 @@ fn loopback() -> Options {
     };
     Options {
         webhook,
-        secrets: Vec::new(),
+        ..Default::default()
     }
 }
 
@@ -63,6 +63,7 @@ impl Poster {
             effect_key: KEY,
             effect: &effect,
             attempt: 1,
+            at_us: NOW_US,
             now_us: NOW_US,
             timeout: self.timeout,
         };
@@ -94,7 +95,12 @@ async fn what_is_posted_is_signed_and_carries_its_key() {
     .unwrap();
     let (tenant, name) = (TenantId::parse("acme").unwrap(), "ops".to_owned());
     let options = Options {
-        secrets: vec![SecretFile { tenant, name, file }],
+        secrets: vec![SecretFile {
+            tenant,
+            name,
+            file,
+            previous: Vec::new(),
+        }],
         ..loopback()
     };
     let answer = Answer::status(
@@ -108,7 +114,7 @@ async fn what_is_posted_is_signed_and_carries_its_key() {
     assert_eq!(
         performed,
         Ok(Performed::Done(
-            json!({ "status": 201, "body": { "id": 7 } })
+            json!({ "status": 201, "body": { "id": 7 }, "link": null })
         ))
     );
 
@@ -215,12 +221,16 @@ async fn a_slow_receiver_is_left_in_time() {
 
 #[tokio::test]
 async fn of_a_long_answer_nothing_is_kept_and_it_is_done() {
-    let none = Ok(Performed::Done(json!({ "status": 200, "body": null })));
+    let none = Ok(Performed::Done(
+        json!({ "status": 200, "body": null, "link": null }),
+    ));
     assert_eq!(answered(Answer::Endless).await, none);
     let long = "x".repeat(8_193);
     assert_eq!(answered(Answer::status("200 OK", "", &long)).await, none);
     let fits = "x".repeat(8_192);
-    let kept = Ok(Performed::Done(json!({ "status": 200, "body": fits })));
+    let kept = Ok(Performed::Done(
+        json!({ "status": 200, "body": fits, "link": null }),
+    ));
     assert_eq!(answered(Answer::status("200 OK", "", &fits)).await, kept);
     // Taken, then cut off in the middle of the body.
     let cut = b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\nconnection: close\r\n\r\nhalf".to_vec();
@@ -281,7 +291,12 @@ async fn settings_that_cannot_be_used_are_refused() {
     stencil_crypto::keyfile::write(&file, b"hunter2").unwrap();
     let (tenant, name) = (TenantId::parse("acme").unwrap(), "ops".to_owned());
     let options = Options {
-        secrets: vec![SecretFile { tenant, name, file }],
+        secrets: vec![SecretFile {
+            tenant,
+            name,
+            file,
+            previous: Vec::new(),
+        }],
         ..loopback()
     };
     let error = Connectors::new(&options, store.clone(), store)

@@ -75,6 +75,7 @@ async fn post(port: u16, roots_pem: &str) -> Result<Performed, Failure> {
         effect_key: "k",
         effect: &effect,
         attempt: 1,
+        at_us: 0,
         now_us: 0,
         timeout: Duration::from_secs(20),
     };
@@ -94,7 +95,10 @@ async fn the_hybrid_group_is_taken_where_it_is_to_be_had() {
         let performed = post(port, &roots).await;
         assert_eq!(
             performed,
-            Ok(Performed::Done(json!({ "status": 204, "body": null })))
+            Ok(Performed::Done(json!({
+                "status": 204, "body": null,
+                "link": { "group": "X25519MLKEM768", "post_quantum": true },
+            })))
         );
         let negotiated = negotiated.recv().await.unwrap();
         assert_eq!(

@@ -12,6 +12,12 @@ use stencil_protocol::sample::{MAX_TEXT, OwnedValue};
 /// The longest URL of a webhook, in bytes.
 pub const MAX_URL: usize = 2_048;
 
+/// The most recipients of one mail.
+pub const MAX_RECIPIENTS: usize = 50;
+
+/// The most characters of a mail's subject; a longer one is cut.
+pub const MAX_SUBJECT: usize = 200;
+
 /// What a step does to the world, with nothing left to compute.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "use")]
@@ -44,6 +50,9 @@ pub enum Effect {
         /// The name of the secret that signs it.
         secret: Option<String>,
     },
+    /// Send a mail.
+    #[serde(rename = "mail.send")]
+    MailSend(Mail),
     /// Tell a device to do something.
     #[serde(rename = "device.command")]
     DeviceCommand {
@@ -56,6 +65,21 @@ pub enum Effect {
         /// How long after the command is given it may still be begun, in µs.
         expires_us: i64,
     },
+}
+
+/// A mail, without what its connection adds: who sends it, and through what.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Mail {
+    /// The name of the connection, a setting of the hub.
+    pub connection: String,
+    /// To whom: 1 to [`MAX_RECIPIENTS`] addresses, each as `name@domain`.
+    pub to: Vec<String>,
+    /// The subject, on one line.
+    pub subject: String,
+    /// The text.
+    pub text: String,
+    /// The same as HTML, for those who read that.
+    pub html: Option<String>,
 }
 
 /// A value that an effect cannot have.
@@ -87,6 +111,7 @@ impl Effect {
                 right: format!("at most {MAX_URL} are allowed"),
             }),
             Self::WebhookPost { .. } => Ok(()),
+            Self::MailSend(mail) => check_mail(mail),
             Self::DeviceCommand { command, .. } => check_command(command),
         }
     }
@@ -104,6 +129,9 @@ pub struct Request<'a> {
     pub effect: &'a Effect,
     /// Which attempt this is, from 1.
     pub attempt: u32,
+    /// When the run's rule fired (event time), µs since the Unix epoch: the
+    /// same at each attempt.
+    pub at_us: i64,
     /// The time, µs since the Unix epoch.
     pub now_us: i64,
     /// How long it may take.
@@ -118,6 +146,9 @@ pub enum Performed {
     Done(Value),
     /// A command was given; the step ends when the command does.
     Waiting(CommandId),
+    /// Nothing was tried: whoever takes it is busy. It is asked for again after
+    /// this time, and that does not count as an attempt.
+    Later(Duration),
 }
 
 /// Why it could not be done.
@@ -186,6 +217,68 @@ pub(crate) fn check_key(name: &str, text: &str) -> Result<(), Invalid> {
     })
 }
 
+fn check_mail(mail: &Mail) -> Result<(), Invalid> {
+    check_recipients(mail.to.len())?;
+    mail.to.iter().try_for_each(|to| check_address(to))
+}
+
+pub(crate) fn check_recipients(count: usize) -> Result<(), Invalid> {
+    if (1..=MAX_RECIPIENTS).contains(&count) {
+        return Ok(());
+    }
+    Err(Invalid {
+        what: format!("`to` names {count} recipients"),
+        right: format!("1 to {MAX_RECIPIENTS} are allowed"),
+    })
+}
+
+/// Whether a text is an address: a dot-atom and a domain (RFC 5321, section
+/// 4.1.2), in ASCII. Quoted names and address literals are left out: nothing
+/// that passes can end a line or an argument of a mail server's command.
+///
+/// # Errors
+/// [`Invalid`], with what would be right.
+pub fn check_address(text: &str) -> Result<(), Invalid> {
+    let atoms = |text: &str, good: fn(char) -> bool| {
+        text.split('.')
+            .all(|atom| !atom.is_empty() && atom.chars().all(good))
+    };
+    let name = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-/=?^_`{|}~".contains(c);
+    let label = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    let good = text.rsplit_once('@').is_some_and(|(local, domain)| {
+        local.len() <= 64
+            && domain.len() <= 253
+            && text.len() <= 254
+            && atoms(local, name)
+            && atoms(domain, label)
+            && domain
+                .split('.')
+                .all(|l| l.len() <= 63 && !l.starts_with('-') && !l.ends_with('-'))
+    });
+    if good {
+        return Ok(());
+    }
+    Err(Invalid {
+        what: format!(
+            "{:?} is not a mail address",
+            text.chars().take(60).collect::<String>()
+        ),
+        right: "write it as name@example.org, in ASCII and without a display name".to_owned(),
+    })
+}
+
+/// A subject on one line: what would end the line is a space, and what is too
+/// long is cut. An alarm is not lost for a name with a line break in it.
+pub(crate) fn subject(text: &str) -> String {
+    let line = text.split(|c: char| c.is_control() || c == '\u{2028}' || c == '\u{2029}');
+    let line: Vec<&str> = line.flat_map(str::split_whitespace).collect();
+    let line = line.join(" ");
+    match line.char_indices().nth(MAX_SUBJECT) {
+        Some((end, _)) => format!("{}…", line[..end].trim_end()),
+        None => line,
+    }
+}
+
 pub(crate) fn check_command(name: &str) -> Result<(), Invalid> {
     if !name.is_empty() && name.len() <= command::MAX_NAME && !name.chars().any(char::is_control) {
         return Ok(());
@@ -231,4 +324,57 @@ pub(crate) fn argument(value: Value) -> Result<Option<OwnedValue>, Invalid> {
         Value::Array(_) => return Err(invalid("`argument` is a list".to_owned())),
         Value::Object(_) => return Err(invalid("`argument` is a map".to_owned())),
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_that_could_say_more_than_an_address_are_none() {
+        for good in [
+            "ops@example.org",
+            "a.b+c@mail.example.org",
+            "o'hara@localhost",
+            "x@xn--bcher-kva.example",
+        ] {
+            assert_eq!(check_address(good), Ok(()), "{good}");
+        }
+        let long = format!("{}@example.org", "a".repeat(65));
+        for bad in [
+            "",
+            "ops",
+            "@example.org",
+            "ops@",
+            "ops@example.org\r\nRCPT TO:<x@y>",
+            "ops@example.org\nBcc: x@y",
+            "Ops <ops@example.org>",
+            "a@example.org,b@example.org",
+            "a b@example.org",
+            "\"a b\"@example.org",
+            ".a@example.org",
+            "a..b@example.org",
+            "a@-example.org",
+            "a@example.org.",
+            "a@[127.0.0.1]",
+            "a@bücher.example",
+            "a>@example.org",
+            &long,
+        ] {
+            let error = check_address(bad).unwrap_err();
+            assert!(error.to_string().contains("name@example.org"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_subject_is_one_line() {
+        assert_eq!(subject("warm\r\nBcc: x@y"), "warm Bcc: x@y");
+        assert_eq!(subject(" a \u{2028}b\0 "), "a b");
+        let cut = subject(&"ü".repeat(MAX_SUBJECT + 1));
+        assert_eq!(cut, format!("{}…", "ü".repeat(MAX_SUBJECT)));
+        assert_eq!(
+            subject(&"ü".repeat(MAX_SUBJECT)).chars().count(),
+            MAX_SUBJECT
+        );
+    }
 }

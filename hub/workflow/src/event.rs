@@ -5,7 +5,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use stencil_protocol::id::{Boot, DeviceId, Seq, TenantId};
 use stencil_protocol::sample::OwnedValue;
-use stencil_rules::{Cause, Firing};
+use stencil_rules::{Cause, Condition, Firing};
 use stencil_store::{RunId, Trigger};
 
 use crate::definition::Definition;
@@ -22,49 +22,67 @@ pub struct Event<'a> {
     pub tenant: &'a TenantId,
     /// The device that measured.
     pub device: &'a DeviceId,
-    /// The sample's name.
-    pub name: &'a str,
-    /// The sample's value, as it was sent.
-    pub value: &'a OwnedValue,
+    /// The sample's name; null where any sample counts.
+    pub name: Option<&'a str>,
+    /// What was looked at: the sample's value as it was sent, or the change per
+    /// second or aggregate that a limit is on; null for absence.
+    pub value: Option<OwnedValue>,
     /// Its unit.
     pub unit: Option<&'a str>,
     /// When it was measured, µs.
     pub time_us: i64,
     /// Since when the condition has held, µs.
     pub since_us: i64,
-    /// The device's boot; null for devices that number nothing.
+    /// The device's boot; null where no numbered sample is the cause.
     pub boot: Option<Boot>,
-    /// The sample's number in that boot; null for devices that number nothing.
+    /// The sample's number in that boot; null where no numbered sample is the cause.
     pub seq: Option<Seq>,
 }
 
+/// What happened when a rule fired, as templates see it. `sample` is the value
+/// and unit of the sample that made it fire; `None` if time did.
+pub fn event<'a>(
+    tenant: &'a TenantId,
+    definition: &'a Definition,
+    device: &'a DeviceId,
+    sample: Option<(&OwnedValue, Option<&'a str>)>,
+    firing: &Firing,
+) -> Event<'a> {
+    let (boot, seq) = match firing.cause {
+        Cause::Numbered { boot, seq } => (Some(boot), Some(seq)),
+        Cause::Timed { .. } | Cause::Silence { .. } | Cause::Window { .. } => (None, None),
+    };
+    let compared = || firing.value.map(|value| OwnedValue::Number(value.get()));
+    let (value, unit) = match (&definition.rule.condition, sample) {
+        (Condition::Threshold(_) | Condition::Expression(_), Some((value, unit))) => {
+            (Some(value.clone()), unit)
+        }
+        // An aggregate or a change per second is in no unit that the device sent.
+        _ => (compared(), None),
+    };
+    Event {
+        tenant,
+        device,
+        name: definition.rule.name.as_deref(),
+        value,
+        unit,
+        time_us: firing.at_us,
+        since_us: firing.since_us,
+        boot,
+        seq,
+    }
+}
+
 /// The trigger of the run that a firing starts. The same firing gives the same
-/// run id, so that it starts once, however often it is found.
+/// run id, so that it starts once, however often it is found. `sample` as in [`event`].
 pub fn trigger(
     tenant: &TenantId,
     definition: &Definition,
     device: &DeviceId,
-    value: &OwnedValue,
-    unit: Option<&str>,
+    sample: Option<(&OwnedValue, Option<&str>)>,
     firing: &Firing,
 ) -> Trigger {
-    let (boot, seq) = match firing.cause {
-        Cause::Numbered { boot, seq } => (Some(boot), Some(seq)),
-        Cause::Timed { .. } => (None, None),
-    };
-    let name = definition.rule.threshold.name();
-    let (time_us, since_us) = (firing.at_us, firing.since_us);
-    let event = Event {
-        tenant,
-        device,
-        name,
-        value,
-        unit,
-        time_us,
-        since_us,
-        boot,
-        seq,
-    };
+    let event = event(tenant, definition, device, sample, firing);
     Trigger {
         run: run_id(tenant, definition, device, firing.cause),
         tenant: tenant.clone(),
@@ -98,8 +116,24 @@ pub fn run_id(
         }
         Cause::Timed { time_us } => {
             part(&mut hash, b"timed");
-            part(&mut hash, definition.rule.threshold.name().as_bytes());
+            part(
+                &mut hash,
+                definition
+                    .rule
+                    .name
+                    .as_deref()
+                    .unwrap_or_default()
+                    .as_bytes(),
+            );
             part(&mut hash, &time_us.to_be_bytes());
+        }
+        Cause::Silence { since_us } => {
+            part(&mut hash, b"silence");
+            part(&mut hash, &since_us.to_be_bytes());
+        }
+        Cause::Window { end_us } => {
+            part(&mut hash, b"window");
+            part(&mut hash, &end_us.to_be_bytes());
         }
     }
     RunId(hash.finalize().into())

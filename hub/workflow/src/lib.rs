@@ -58,6 +58,8 @@ pub mod transition;
 
 pub use clock::Clock;
 pub use definition::Definition;
-pub use effect::{Effect, Effects, Failure, Performed, Request};
-pub use event::{Event, effect_key, run_id, trigger};
+pub use effect::{
+    Effect, Effects, Failure, MAX_RECIPIENTS, Mail, Performed, Request, check_address,
+};
+pub use event::{Event, effect_key, event, run_id, trigger};
 pub use runner::{Handle, Metrics, Options, Parts, Random, Runner};

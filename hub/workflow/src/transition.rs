@@ -232,6 +232,8 @@ fn progress(step: &mut Step, performed: Performed, again_us: i64) {
             step.waiting_for = Some(command);
             step.next_at_us = Some(again_us);
         }
+        // As it was, until then.
+        Performed::Later(_) => step.next_at_us = Some(again_us),
     }
 }
 

@@ -119,7 +119,7 @@ async fn each_effect_happens_once_by_its_key_wherever_the_process_dies() {
                 boot: Boot(1),
                 seq: Seq(seq),
             };
-            let value = Finite::new(1.0).unwrap();
+            let value = Finite::new(1.0);
             let firing = Firing {
                 since_us: 1,
                 at_us: 1,
@@ -127,7 +127,13 @@ async fn each_effect_happens_once_by_its_key_wherever_the_process_dies() {
                 cause,
             };
             let value = OwnedValue::Number(1.0);
-            let trigger = trigger(&tenant(), &definition, &device, &value, None, &firing);
+            let trigger = trigger(
+                &tenant(),
+                &definition,
+                &device,
+                Some((&value, None)),
+                &firing,
+            );
             store.trigger(&trigger).await.unwrap();
             expected.extend(STEPS.map(|step| (effect_key(&trigger.run, step), 1)));
         }

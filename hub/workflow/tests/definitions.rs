@@ -32,8 +32,8 @@ fn a_whole_definition_is_understood() {
         ("freezer-warm", 3)
     );
     assert!(definition.rule.devices.matches("freezer-07"));
-    assert_eq!(definition.rule.threshold.name(), "temperature");
-    assert_eq!(definition.rule.threshold.hold_us(), 3_000_000);
+    assert_eq!(definition.rule.name.as_deref(), Some("temperature"));
+    assert_eq!(definition.rule.condition.hold_us(), 3_000_000);
     let uses: Vec<_> = definition
         .steps
         .iter()
@@ -72,7 +72,7 @@ fn a_whole_definition_is_understood() {
 fn json_is_yaml_too() {
     let json = r#"{"id":"a","version":1,"on":{"telemetry":{"devices":"*","name":"t"}},
         "when":{"below":2},"steps":[{"id":"p","use":"content.publish","with":{"collection":"c","key":"k"}}]}"#;
-    assert_eq!(parse(json).unwrap().rule.threshold.hold_us(), 0);
+    assert_eq!(parse(json).unwrap().rule.condition.hold_us(), 0);
 }
 
 /// A good definition with one piece replaced must be refused with this message.

@@ -87,6 +87,31 @@ async fn steps_run_in_order_and_see_what_the_earlier_ones_gave() {
 }
 
 #[tokio::test]
+async fn a_busy_receiver_costs_no_attempt() {
+    let after = Duration::from_millis(700);
+    let script = Script::of([("webhook.post", vec![Act::Later(after), Act::Later(after)])]);
+    let world = World::new(script, 0).await;
+    let id = world.start(&webhook(), 1).await;
+    for asked in 1..=2 {
+        world.script.asked_times(asked).await;
+        world
+            .counted(|metrics| metrics.put_off == asked as u64 && metrics.in_flight == 0)
+            .await;
+        world.clock.advance(700_000);
+    }
+    let run = world.ended(&id).await;
+    assert_eq!((run.state, run.steps[0].attempts), (Progress::Done, 1));
+    let asked: Vec<_> = world.script.asked();
+    let times: Vec<_> = asked
+        .iter()
+        .map(|a| (a.attempt, a.now_us - START_US))
+        .collect();
+    assert_eq!(times, [(1, 0), (1, 700_000), (1, 1_400_000)]);
+    let history = world.runs.attempts(&tenant(), &id).await.unwrap();
+    assert_eq!(history.len(), 1, "{history:?}");
+}
+
+#[tokio::test]
 async fn a_failed_attempt_is_made_again_later_and_later() {
     for (random, waits_us) in [(0, [500_000, 1_000_000, 2_000_000]), (u64::MAX, [0, 0, 0])] {
         let script = Script::of([("webhook.post", vec![busy(), busy(), busy()])]);

@@ -2,8 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use reqwest::Url;
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use url::Url;
 
 /// Which addresses webhooks may go to, besides public ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +27,9 @@ pub(super) enum Refused {
     #[error("{0} is not an address of a machine")]
     Special(IpAddr),
 }
+
+/// Why no connection is made.
+pub(super) type Failed = Box<dyn std::error::Error + Send + Sync>;
 
 #[derive(Debug, PartialEq, Eq)]
 enum Class {
@@ -60,6 +62,22 @@ impl Destinations {
         Ok(url)
     }
 
+    /// The addresses of a host that may be connected to: the connection is made
+    /// to what was checked, whatever the name says a moment later.
+    pub(super) async fn resolve(self, host: &str, port: u16) -> Result<Vec<SocketAddr>, Failed> {
+        let (mut allowed, mut refused) = (Vec::new(), None);
+        for address in tokio::net::lookup_host((host, port)).await? {
+            match self.address(address.ip()) {
+                Ok(()) => allowed.push(address),
+                Err(why) => refused = Some(why),
+            }
+        }
+        match (allowed.is_empty(), refused) {
+            (true, Some(why)) => Err(why.into()),
+            _ => Ok(allowed),
+        }
+    }
+
     /// Checks an address.
     pub(super) fn address(self, address: IpAddr) -> Result<(), Refused> {
         match class(address) {
@@ -70,29 +88,6 @@ impl Destinations {
             Class::Private => Err(Refused::Private(address)),
             Class::Special => Err(Refused::Special(address)),
         }
-    }
-}
-
-/// Resolves names, and lets only allowed addresses through: the connection is
-/// made to what was checked, whatever the name says a moment later.
-impl Resolve for Destinations {
-    fn resolve(&self, name: Name) -> Resolving {
-        let destinations = *self;
-        Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let mut refused = None;
-            let mut allowed: Vec<SocketAddr> = Vec::new();
-            for address in found {
-                match destinations.address(address.ip()) {
-                    Ok(()) => allowed.push(address),
-                    Err(why) => refused = Some(why),
-                }
-            }
-            match (allowed.is_empty(), refused) {
-                (true, Some(why)) => Err(why.into()),
-                _ => Ok(Box::new(allowed.into_iter()) as Addrs),
-            }
-        })
     }
 }
 

@@ -1,22 +1,33 @@
 //! Webhooks: JSON, signed, posted until it is taken.
 
 mod answer;
+mod client;
 mod destination;
 mod signature;
 
 use std::error::Error as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
-use reqwest::{Client, Response};
+use http::header::{CONTENT_TYPE, USER_AGENT};
+use http::{HeaderMap, HeaderValue, Method, Uri};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper_util::client::legacy;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use stencil_crypto::tls::{self, Policy, Roots};
 use stencil_workflow::{Failure, Performed, Request};
+use tokio::time::{Instant, timeout_at};
 
 use crate::secret::Secrets;
+use crate::trust;
+use crate::turns::{PATIENCE, Turns};
+use client::{Connector, Http, Secured};
 use destination::{Destinations, Refused};
+
+/// What this hub calls itself.
+const AGENT: &str = concat!("stencil-hub/", env!("CARGO_PKG_VERSION"));
 
 /// What webhooks may be set to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +46,10 @@ pub struct Options {
     /// The most bytes of an answer that are kept as the step's output; of a
     /// longer one nothing is. Default 8,192.
     pub max_answer_bytes: u32,
+    /// How many calls may be under way to one receiver (host and port) at a
+    /// time, over all tenants, which share them evenly. At one that hangs the
+    /// others are put off, so that they hold up nobody else. Default 8.
+    pub max_per_host: u32,
 }
 
 impl Default for Options {
@@ -45,6 +60,7 @@ impl Default for Options {
             roots: None,
             connect_timeout_ms: 5_000,
             max_answer_bytes: 8_192,
+            max_per_host: 8,
         }
     }
 }
@@ -54,22 +70,18 @@ impl Default for Options {
 pub enum Error {
     /// The roots to trust, or the TLS configuration.
     #[error("TLS for webhooks: {0}")]
-    Tls(#[from] tls::Error),
-    /// rustls refused the configuration.
-    #[error("TLS for webhooks: {0}")]
-    Rustls(#[from] rustls::Error),
-    /// The HTTP client could not be made.
-    #[error("HTTP client for webhooks: {0}")]
-    Client(#[from] reqwest::Error),
+    Tls(#[from] trust::Error),
 }
 
 /// Posts webhooks.
 #[derive(Debug)]
 pub struct Webhook {
-    client: Client,
+    client: Http,
     destinations: Destinations,
     secrets: Secrets,
     max_answer_bytes: usize,
+    turns: Arc<Turns>,
+    max_per_host: usize,
 }
 
 impl Webhook {
@@ -83,27 +95,19 @@ impl Webhook {
             allow_loopback: options.allow_loopback,
             allow_private: options.allow_private,
         };
-        let client = Client::builder()
-            .tls_backend_preconfigured(tls_config(options)?)
-            .dns_resolver(destinations)
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .referer(false)
-            .no_proxy()
-            .http1_only()
-            .connect_timeout(Duration::from_millis(
-                options.connect_timeout_ms.max(1).into(),
-            ))
-            .pool_idle_timeout(Duration::from_secs(15))
-            .pool_max_idle_per_host(4)
-            .user_agent(concat!("stencil-hub/", env!("CARGO_PKG_VERSION")))
-            .build()?;
-        let max_answer_bytes = usize::try_from(options.max_answer_bytes).unwrap_or(usize::MAX);
+        let client = client::client(Connector {
+            destinations,
+            tls: trust::client(options.roots.as_deref(), "webhooks")?,
+            timeout: Duration::from_millis(options.connect_timeout_ms.max(1).into()),
+        });
+        let wide = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
         Ok(Self {
             client,
             destinations,
             secrets,
-            max_answer_bytes,
+            max_answer_bytes: wide(options.max_answer_bytes),
+            turns: Turns::new(PATIENCE),
+            max_per_host: wide(options.max_per_host),
         })
     }
 
@@ -119,22 +123,42 @@ impl Webhook {
             .destinations
             .url(url)
             .map_err(|why| Failure::permanent(why.to_string()))?;
+        let uri = Uri::try_from(url.as_str())
+            .map_err(|error| Failure::permanent(format!("the URL cannot be called: {error}")))?;
         let body = serde_json::to_vec(body).map_err(|e| Failure::permanent(e.to_string()))?;
         let headers = self.headers(request, &body, secret)?;
-        let posted = self
-            .client
-            .post(url)
-            .headers(headers)
-            .body(body)
-            .timeout(request.timeout);
-        let response = posted.send().await.map_err(|error| unreachable(&error))?;
-        let status = response.status();
-        answer::judge(status, response.headers(), request.now_us)?;
+        let until = Instant::now() + request.timeout;
+        let (host, port) = (
+            url.host_str().unwrap_or_default(),
+            url.port_or_known_default(),
+        );
+        let receiver = format!("{host}:{}", port.unwrap_or_default());
+        let turn = self
+            .turns
+            .take(&receiver, request.tenant, self.max_per_host);
+        let _turn = match turn.await {
+            Ok(turn) => turn,
+            Err(later) => return Ok(Performed::Later(later)),
+        };
+        let mut posted = http::Request::new(Full::new(Bytes::from(body)));
+        *posted.method_mut() = Method::POST;
+        *posted.uri_mut() = uri;
+        *posted.headers_mut() = headers;
+        let answer = match timeout_at(until, self.client.request(posted)).await {
+            Ok(answer) => answer.map_err(|error| unreachable(&error))?,
+            Err(_) => return Err(Failure::retryable("the receiver did not answer in time")),
+        };
+        let status = answer.status();
+        answer::judge(status, answer.headers(), request.now_us)?;
+        let link = answer.extensions().get::<Secured>();
+        let link = link.map(|Secured(link)| link.clone());
         // The receiver has taken it: whatever comes of the body, it is done.
-        let body = self.read(response).await.unwrap_or(Value::Null);
-        Ok(Performed::Done(
-            json!({ "status": status.as_u16(), "body": body }),
-        ))
+        let body = timeout_at(until, self.read(answer.into_body())).await;
+        Ok(Performed::Done(json!({
+            "status": status.as_u16(),
+            "body": body.ok().flatten(),
+            "link": link,
+        })))
     }
 
     fn headers(
@@ -148,15 +172,16 @@ impl Webhook {
         let seconds = request.now_us.div_euclid(1_000_000);
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
         headers.insert("idempotency-key", key.clone());
         headers.insert("webhook-id", key);
         headers.insert("webhook-timestamp", HeaderValue::from(seconds));
         if let Some(name) = secret {
-            let Some(secret) = self.secrets.get(request.tenant, name) else {
+            let Some(secrets) = self.secrets.get(request.tenant, name) else {
                 let message = format!("there is no secret `{name}`; add it to the hub's settings");
                 return Err(Failure::permanent(message));
             };
-            let signature = signature::sign(secret, request.effect_key, seconds, body);
+            let signature = signature::sign(secrets, request.effect_key, seconds, body);
             let mut signature = HeaderValue::try_from(signature)
                 .map_err(|_| Failure::permanent("the signature cannot stand in a header"))?;
             signature.set_sensitive(true);
@@ -167,9 +192,12 @@ impl Webhook {
 
     /// The answer's body: JSON if it is, else text; `None` if it is empty, too
     /// long or cut off.
-    async fn read(&self, mut response: Response) -> Option<Value> {
+    async fn read(&self, mut body: Incoming) -> Option<Value> {
         let mut bytes = Vec::new();
-        while let Some(chunk) = response.chunk().await.ok()? {
+        while let Some(frame) = body.frame().await {
+            let Ok(chunk) = frame.ok()?.into_data() else {
+                continue;
+            };
             if bytes.len() + chunk.len() > self.max_answer_bytes {
                 return None;
             }
@@ -183,33 +211,9 @@ impl Webhook {
     }
 }
 
-/// TLS 1.3 with the hybrid group preferred. A machine that trusts nobody can
-/// still post to `http://`; `https://` then fails, and says why.
-fn tls_config(options: &Options) -> Result<rustls::ClientConfig, Error> {
-    let roots = match &options.roots {
-        Some(file) => Roots::load(file)?,
-        None => match Roots::system() {
-            Ok(roots) => roots,
-            Err(error) => {
-                tracing::warn!(%error, "webhooks to https:// will fail; set `roots` to a PEM file");
-                return without_roots();
-            }
-        },
-    };
-    Ok((*tls::client(Policy::Prefer, &roots, None)?).clone())
-}
-
-fn without_roots() -> Result<rustls::ClientConfig, Error> {
-    let provider = tls::provider(Policy::Prefer);
-    Ok(rustls::ClientConfig::builder_with_provider(provider.into())
-        .with_protocol_versions(&[&rustls::version::TLS13])?
-        .with_root_certificates(rustls::RootCertStore::empty())
-        .with_no_client_auth())
-}
-
 /// No answer came. What was refused by our own rules stays refused; all else
 /// may pass.
-fn unreachable(error: &reqwest::Error) -> Failure {
+fn unreachable(error: &legacy::Error) -> Failure {
     let mut causes = Vec::new();
     let mut cause = error.source();
     while let Some(inner) = cause {
@@ -218,9 +222,6 @@ fn unreachable(error: &reqwest::Error) -> Failure {
         }
         causes.push(inner.to_string());
         cause = inner.source();
-    }
-    if error.is_timeout() {
-        return Failure::retryable("the receiver did not answer in time");
     }
     // The innermost cause says most; the URL may hold a secret, and is left out.
     let why = causes

@@ -1,5 +1,7 @@
 //! What a step does: the kinds of `use`, each with its own `with`.
 
+mod mail;
+
 use std::collections::BTreeMap;
 
 use serde_json::Value;
@@ -13,6 +15,8 @@ use super::tree::{Content, Node};
 use crate::effect::{self, Effect};
 use crate::template::{self as engine, Scope, Template};
 
+pub use mail::MailTemplates;
+
 /// The longest time within which a command must be begun: 7 days, in µs.
 pub const MAX_EXPIRES_US: i64 = 7 * 86_400 * 1_000_000;
 
@@ -20,6 +24,7 @@ const USES: &[&str] = &[
     "content.upsert",
     "content.publish",
     "webhook.post",
+    "mail.send",
     "device.command",
 ];
 
@@ -52,6 +57,8 @@ pub enum Action {
         /// setting of the hub.
         secret: Option<String>,
     },
+    /// Sends a mail.
+    MailSend(MailTemplates),
     /// Tells a device to do something, and waits for the end of that.
     DeviceCommand {
         /// The device.
@@ -88,6 +95,7 @@ impl Action {
             Self::ContentUpsert { .. } => "content.upsert",
             Self::ContentPublish { .. } => "content.publish",
             Self::WebhookPost { .. } => "webhook.post",
+            Self::MailSend(_) => "mail.send",
             Self::DeviceCommand { .. } => "device.command",
         }
     }
@@ -98,7 +106,8 @@ impl Action {
             Self::ContentUpsert { .. } | Self::ContentPublish { .. } => {
                 &["collection", "key", "version"]
             }
-            Self::WebhookPost { .. } => &["status", "body"],
+            Self::WebhookPost { .. } => &["status", "body", "link"],
+            Self::MailSend(_) => &["message_id", "accepted", "refused", "answer", "link"],
             Self::DeviceCommand { .. } => &["command", "state", "detail"],
         }
     }
@@ -144,6 +153,7 @@ impl Action {
                 body: value("body", body)?,
                 secret: secret.clone(),
             },
+            Self::MailSend(templates) => Effect::MailSend(templates.render(scope)?),
             Self::DeviceCommand {
                 device,
                 command,
@@ -205,6 +215,7 @@ pub(super) fn read(uses: &Node, with: &Node, before: &[Step]) -> Result<Action, 
             Ok(Action::ContentPublish { collection, key })
         }
         "webhook.post" => webhook(with, before),
+        "mail.send" => mail::read(with, before).map(Action::MailSend),
         "device.command" => command(with, before),
         other => {
             let right = match nearest(other, USES) {

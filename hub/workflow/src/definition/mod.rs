@@ -3,8 +3,10 @@
 //! ```yaml
 //! id: freezer-warm
 //! version: 1
+//! title: Freezer too warm
 //! on: { telemetry: { devices: "freezer-*", name: temperature } }
-//! when: { above: -12.0, for: 3s }
+//! when: { above: -12.0, for: 3s, clear: -14.0 }
+//! alarm: { severity: major, title: "{{ event.device }} is warm: {{ event.value }}" }
 //! steps:
 //!   - id: notice
 //!     use: content.upsert
@@ -22,24 +24,28 @@
 //! place, what is wrong, and what would be right ([`Error`]).
 
 mod action;
+mod alarm;
 mod error;
 mod fields;
 mod input;
 mod names;
+mod rule;
 mod schema;
 mod step;
 mod tree;
 
-use stencil_rules::{Condition, MAX_HOLD_US, Pattern, Rule, Threshold};
+use stencil_rules::Rule;
 
-pub use action::{Action, EffectError, MAX_EXPIRES_US};
+pub use action::{Action, EffectError, MAX_EXPIRES_US, MailTemplates};
+pub use alarm::Alarm;
 pub use error::{Error, Place};
 pub use input::Input;
+pub use rule::DEFAULT_LATENESS_US;
 pub use schema::json_schema;
 pub use step::{MAX_RETRIES, MAX_TIMEOUT_US, Retry, Step};
 pub use tree::MAX_BYTES;
 
-use fields::{Fields, duration_us, integer, number, text};
+use fields::{Fields, integer, text};
 use tree::{Content, Node};
 
 /// The most steps of a workflow.
@@ -48,6 +54,9 @@ pub const MAX_STEPS: usize = 32;
 /// The longest id of a workflow, in bytes.
 pub const MAX_ID: usize = 48;
 
+/// The longest title of a workflow, in characters.
+pub const MAX_TITLE: usize = 120;
+
 /// A workflow that was understood.
 #[derive(Debug, PartialEq)]
 pub struct Definition {
@@ -55,9 +64,13 @@ pub struct Definition {
     pub id: String,
     /// Its version, from 1. A version never changes; runs are pinned to one.
     pub version: u32,
+    /// What people call it, if not by its id.
+    pub title: Option<String>,
     /// When it runs.
     pub rule: Rule,
-    /// What it does, one step after the other; at least one.
+    /// The alarm that is raised while the rule's condition holds.
+    pub alarm: Option<Alarm>,
+    /// What it does, one step after the other; at least one, unless there is an alarm.
     pub steps: Vec<Step>,
 }
 
@@ -70,7 +83,7 @@ pub fn parse(yaml: &str) -> Result<Definition, Error> {
     let fields = Fields::of(
         &root,
         "a workflow",
-        &["id", "version", "on", "when", "steps"],
+        &["id", "version", "title", "on", "when", "alarm", "steps"],
     )?;
     let id = identifier(fields.need("id", "freezer-warm")?, "id")?;
     let version = integer(
@@ -79,18 +92,47 @@ pub fn parse(yaml: &str) -> Result<Definition, Error> {
         1,
         i64::from(i32::MAX),
     )?;
-    let (devices, name) = trigger(fields.need(
+    let title = fields.get("title").map(title).transpose()?;
+    let on = fields.need(
         "on",
         "{ telemetry: { devices: \"freezer-*\", name: temperature } }",
-    )?)?;
-    let threshold = condition(fields.need("when", "{ above: -12.0, for: 3s }")?, &name)?;
-    let steps = steps(fields.need("steps", "[{ id: …, use: content.upsert, with: … }]")?)?;
+    )?;
+    let rule = rule::read(on, fields.need("when", "{ above: -12.0, for: 3s }")?)?;
+    let alarm = fields.get("alarm").map(alarm::read).transpose()?;
+    let steps = match (fields.get("steps"), &alarm) {
+        (None, Some(_)) => Vec::new(),
+        (Some(node), alarm) => steps(node, alarm.is_some())?,
+        (None, None) => {
+            return Err(Error::new(
+                fields.at,
+                "a workflow has neither `alarm` nor `steps`",
+                "add one, for example `alarm: { severity: major }` or \
+                 `steps: [{ id: …, use: content.upsert, with: … }]`",
+            ));
+        }
+    };
     Ok(Definition {
         id,
         version: u32::try_from(version).unwrap_or(u32::MAX),
-        rule: Rule { devices, threshold },
+        title,
+        rule,
+        alarm,
         steps,
     })
+}
+
+/// `title: Freezer too warm`
+fn title(node: &Node) -> Result<String, Error> {
+    let title = text(node, "title")?;
+    let length = title.chars().count();
+    if title.trim().is_empty() || length > MAX_TITLE || title.chars().any(char::is_control) {
+        return Err(Error::new(
+            node.at,
+            format!("`title` is {}", error::shown(title)),
+            format!("write 1 to {MAX_TITLE} characters in one line"),
+        ));
+    }
+    Ok(title.to_owned())
 }
 
 fn identifier(node: &Node, name: &str) -> Result<String, Error> {
@@ -112,54 +154,8 @@ fn identifier(node: &Node, name: &str) -> Result<String, Error> {
     Ok(id.to_owned())
 }
 
-/// `on: { telemetry: { devices, name } }`
-fn trigger(node: &Node) -> Result<(Pattern, String), Error> {
-    let on = Fields::of(node, "`on`", &["telemetry"])?;
-    let telemetry = on.need("telemetry", "{ devices: \"freezer-*\", name: temperature }")?;
-    let fields = Fields::of(telemetry, "`telemetry`", &["devices", "name"])?;
-    let devices = fields.need("devices", "\"freezer-*\"")?;
-    let pattern = Pattern::parse(text(devices, "devices")?).map_err(|error| {
-        Error::new(
-            devices.at,
-            error.to_string(),
-            "write a device id, or a pattern such as \"freezer-*\"",
-        )
-    })?;
-    let name = fields.need("name", "temperature")?;
-    Ok((pattern, text(name, "name")?.to_owned()))
-}
-
-/// `when: { above | below, for }`
-fn condition(node: &Node, name: &str) -> Result<Threshold, Error> {
-    let fields = Fields::of(node, "`when`", &["above", "below", "for"])?;
-    let condition = match (fields.get("above"), fields.get("below")) {
-        (Some(limit), None) => Condition::Above(number(limit, "above")?),
-        (None, Some(limit)) => Condition::Below(number(limit, "below")?),
-        (Some(_), Some(second)) => {
-            let right = "write one of them; two conditions are two workflows";
-            return Err(Error::new(
-                second.at,
-                "`when` has both `above` and `below`",
-                right,
-            ));
-        }
-        (None, None) => {
-            let right = "add one, for example `above: -12.0`";
-            return Err(Error::new(
-                node.at,
-                "`when` has neither `above` nor `below`",
-                right,
-            ));
-        }
-    };
-    let hold_us = fields
-        .get("for")
-        .map_or(Ok(0), |node| duration_us(node, "for", 0, MAX_HOLD_US))?;
-    Threshold::new(name, condition, hold_us)
-        .map_err(|error| Error::new(node.at, error.to_string(), "correct `name` or `for`"))
-}
-
-fn steps(node: &Node) -> Result<Vec<Step>, Error> {
+/// The steps; none only where there is an alarm.
+fn steps(node: &Node, or_alarm: bool) -> Result<Vec<Step>, Error> {
     let Content::List(items) = &node.content else {
         let right = "write a list: each step begins with `- id:`";
         return Err(Error::new(
@@ -168,11 +164,12 @@ fn steps(node: &Node) -> Result<Vec<Step>, Error> {
             right,
         ));
     };
-    if items.is_empty() || items.len() > MAX_STEPS {
+    let least = usize::from(!or_alarm);
+    if items.len() < least || items.len() > MAX_STEPS {
         return Err(Error::new(
             node.at,
             format!("there are {} steps", items.len()),
-            format!("write 1 to {MAX_STEPS}"),
+            format!("write {least} to {MAX_STEPS}"),
         ));
     }
     let mut steps: Vec<Step> = Vec::with_capacity(items.len());

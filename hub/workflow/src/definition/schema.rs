@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{MAX_ID, MAX_STEPS, step::MAX_RETRIES};
+use crate::effect::MAX_RECIPIENTS;
 use crate::template::MAX_SOURCE;
 
 /// The JSON Schema (2020-12) of a workflow's YAML. It is a little wider than
@@ -50,6 +51,20 @@ pub fn json_schema() -> Value {
             object(
                 &["url", "body"],
                 json!({ "url": template, "body": {}, "secret": id }),
+            ),
+        ),
+        step(
+            "mail.send",
+            object(
+                &["to", "subject", "text"],
+                json!({
+                    "connection": id,
+                    "to": { "oneOf": [
+                        template,
+                        { "type": "array", "minItems": 1, "maxItems": MAX_RECIPIENTS, "items": template },
+                    ] },
+                    "subject": template, "text": template, "html": template,
+                }),
             ),
         ),
         step(

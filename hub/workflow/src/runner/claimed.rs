@@ -141,6 +141,15 @@ impl Working<'_> {
         };
         stencil_crashpoint::reach("workflow.after_effect");
         let counters = &self.shared.counters;
+        if let Ok(Performed::Later(after)) = result {
+            counters.put_off.fetch_add(1, Ordering::Relaxed);
+            let after_us = i64::try_from(after.as_micros()).unwrap_or(i64::MAX);
+            let due_us = self.now_us().saturating_add(after_us);
+            return Some(Transition {
+                outcome: transition::put_back(&self.claim.run, due_us),
+                goes_on: false,
+            });
+        }
         match &result {
             Ok(_) => counters.attempts_done.fetch_add(1, Ordering::Relaxed),
             Err(failure) => {
@@ -179,6 +188,7 @@ impl Working<'_> {
             effect_key,
             effect,
             attempt,
+            at_us: self.claim.run.at_us,
             now_us: started_us,
             timeout,
         };

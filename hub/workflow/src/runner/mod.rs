@@ -140,6 +140,8 @@ pub struct Metrics {
     pub attempts_done: u64,
     /// Attempts of steps that failed.
     pub attempts_failed: u64,
+    /// Steps that were put off, because whoever takes their effect was busy.
+    pub put_off: u64,
     /// Runs that ended well.
     pub runs_done: u64,
     /// Runs that failed.
@@ -155,6 +157,7 @@ struct Counters {
     claims: AtomicU64,
     attempts_done: AtomicU64,
     attempts_failed: AtomicU64,
+    put_off: AtomicU64,
     runs_done: AtomicU64,
     runs_failed: AtomicU64,
     overtaken: AtomicU64,
@@ -177,6 +180,7 @@ impl Handle {
             claims: read(&counters.claims),
             attempts_done: read(&counters.attempts_done),
             attempts_failed: read(&counters.attempts_failed),
+            put_off: read(&counters.put_off),
             runs_done: read(&counters.runs_done),
             runs_failed: read(&counters.runs_failed),
             overtaken: read(&counters.overtaken),

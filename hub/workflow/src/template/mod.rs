@@ -156,16 +156,30 @@ impl Template {
     /// # Errors
     /// All but [`Error::Syntax`].
     pub fn text(&self, scope: &Scope) -> Result<String, Error> {
+        self.render(scope, |out, value| write!(out, "{value}"))
+    }
+
+    /// Renders to HTML: the template's own text stays as it is, and what its
+    /// expressions give is shown as text, whatever a device has put into it.
+    ///
+    /// # Errors
+    /// All but [`Error::Syntax`].
+    pub fn html(&self, scope: &Scope) -> Result<String, Error> {
+        self.render(scope, |out, value| write!(Escaping(out), "{value}"))
+    }
+
+    fn render(
+        &self,
+        scope: &Scope,
+        show: impl Fn(&mut Bounded, &minijinja::Value) -> fmt::Result,
+    ) -> Result<String, Error> {
         let mut out = Bounded(String::new());
         for piece in &self.pieces {
             match piece {
                 Piece::Text(text) => out.write_str(text),
                 Piece::Expression { source, compiled } => {
-                    write!(
-                        out,
-                        "{}",
-                        environment::evaluate(source, compiled, &scope.0)?
-                    )
+                    let value = environment::evaluate(source, compiled, &scope.0)?;
+                    show(&mut out, &value)
                 }
             }
             .map_err(|_| self.too_long())?;
@@ -226,6 +240,27 @@ impl fmt::Write for Bounded {
     }
 }
 
+/// Writes what HTML would take as markup as text.
+struct Escaping<'a>(&'a mut Bounded);
+
+impl fmt::Write for Escaping<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for piece in text.split_inclusive(['&', '<', '>', '"', '\'']) {
+            let plain = piece.trim_end_matches(['&', '<', '>', '"', '\'']);
+            self.0.write_str(plain)?;
+            self.0.write_str(match &piece[plain.len()..] {
+                "&" => "&amp;",
+                "<" => "&lt;",
+                ">" => "&gt;",
+                "\"" => "&quot;",
+                "'" => "&#39;",
+                _ => "",
+            })?;
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -273,6 +308,16 @@ mod tests {
             Ok(json!("at 2013-12-02T15:55:00Z"))
         );
         assert_eq!(value("{{ event.place | default('?') }}"), Ok(json!("?")));
+    }
+
+    #[test]
+    fn html_shows_what_expressions_give_as_text() {
+        let event = json!({ "device": "<b>\"a\" & 'b'</b>" });
+        let template = Template::parse("<p>{{ event.device }} &amp; more</p>").unwrap();
+        assert_eq!(
+            template.html(&Scope::new(&event, [])).unwrap(),
+            "<p>&lt;b&gt;&quot;a&quot; &amp; &#39;b&#39;&lt;/b&gt; &amp; more</p>"
+        );
     }
 
     #[test]

@@ -291,7 +291,7 @@ impl World {
             boot: Boot(2),
             seq: Seq(seq),
         };
-        let value = Finite::new(-11.5).unwrap();
+        let value = Finite::new(-11.5);
         let firing = Firing {
             since_us: 10,
             at_us: 20,
@@ -299,7 +299,13 @@ impl World {
             cause,
         };
         let value = OwnedValue::Number(-11.5);
-        let trigger = trigger(tenant, &definition, &device, &value, Some("degC"), &firing);
+        let trigger = trigger(
+            tenant,
+            &definition,
+            &device,
+            Some((&value, Some("degC"))),
+            &firing,
+        );
         assert!(self.runs.trigger(&trigger).await.unwrap());
         assert!(
             !self.runs.trigger(&trigger).await.unwrap(),
