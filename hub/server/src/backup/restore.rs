@@ -1,0 +1,281 @@
+//! Restoring a backup.
+
+use std::collections::HashSet;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, BufReader, Read, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Component, Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+
+use super::archive::{Entries, Head};
+use super::manifest::Format;
+use super::{
+    DIGEST, Entry, Error, MANIFEST, Manifest, Progress, SETTINGS, STORE, Unfinished, beside,
+    sync_dir,
+};
+
+/// The longest manifest.
+const MAX_MANIFEST: u64 = 64 << 20;
+/// The most entries that are looked at before the manifest says what there should be.
+const MAX_ENTRIES: usize = 1_000_000;
+
+/// A backup that was restored.
+#[derive(Debug, Clone)]
+pub struct Restored {
+    /// What the backup says of itself.
+    pub manifest: Manifest,
+    /// Where the settings lie, if the backup holds some.
+    pub settings: Option<PathBuf>,
+}
+
+/// Restores the backup in `file` to `data_dir`, a folder that is empty or does not exist: all of it
+/// or nothing. Reads the backup twice: every digest is checked before anything is written.
+///
+/// Blocks; call it from a context where that does not matter.
+///
+/// # Errors
+/// [`Error::NotEmpty`], [`Error::Damaged`], [`Error::Newer`], [`Error::Io`].
+pub fn restore(file: &Path, data_dir: &Path, mut progress: Progress) -> Result<Restored, Error> {
+    must_be_empty(data_dir)?;
+    progress("checking the backup");
+    let manifest = check(file)?;
+    progress(&format!("{} files are as they were", manifest.files.len()));
+    let parent = match data_dir.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    fs::create_dir_all(&parent).map_err(Error::io(&parent))?;
+    let partial = Unfinished::new(beside(data_dir, "restoring")?);
+    make_dir(&partial.path)?;
+    write_all(file, &manifest, &partial.path, &mut progress)?;
+    // Over an empty folder, or where there is none; fails where there is something by now.
+    fs::rename(&partial.path, data_dir).map_err(|error| match error.kind() {
+        io::ErrorKind::DirectoryNotEmpty => Error::NotEmpty(data_dir.to_owned()),
+        _ => Error::io(data_dir)(error),
+    })?;
+    partial.keep();
+    sync_dir(&parent)?;
+    let has_settings = manifest.files.iter().any(|entry| entry.path == SETTINGS);
+    Ok(Restored {
+        settings: has_settings.then(|| data_dir.join(SETTINGS)),
+        manifest,
+    })
+}
+
+fn must_be_empty(dir: &Path) -> Result<(), Error> {
+    match fs::read_dir(dir) {
+        Ok(mut entries) => match entries.next() {
+            None => Ok(()),
+            Some(_) => Err(Error::NotEmpty(dir.to_owned())),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(Error::io(dir)(error)),
+    }
+}
+
+/// Reads the whole backup and holds it against its manifest.
+fn check(file: &Path) -> Result<Manifest, Error> {
+    let mut entries = open(file)?;
+    let mut found = Vec::new();
+    let mut manifest = None;
+    let mut digest = None;
+    while let Some(head) = next(file, &mut entries)? {
+        if digest.is_some() || found.len() > MAX_ENTRIES {
+            return Err(Error::damaged(file, "there are entries behind its end"));
+        }
+        match head.path.as_str() {
+            MANIFEST => manifest = Some(small(file, &head, &mut entries)?),
+            DIGEST => digest = Some(small(file, &head, &mut entries)?),
+            _ if manifest.is_some() => {
+                return Err(Error::damaged(
+                    file,
+                    "there are entries behind its manifest",
+                ));
+            }
+            _ => {
+                let sha256 = hashed(file, &head, &mut entries, |_| Ok(()))?;
+                found.push(entry(head, sha256));
+            }
+        }
+    }
+    let (Some(manifest), Some(digest)) = (manifest, digest) else {
+        return Err(Error::damaged(file, "it has no manifest: is it a backup?"));
+    };
+    if hex::encode(Sha256::digest(&manifest)).as_bytes() != digest {
+        return Err(Error::damaged(file, "its manifest does not fit its digest"));
+    }
+    let unreadable = |error| Error::damaged(file, format!("its manifest: {error}"));
+    let Format { format } = serde_json::from_slice(&manifest).map_err(unreadable)?;
+    if format > Manifest::FORMAT {
+        return Err(Error::Newer {
+            file: file.to_owned(),
+            found: format,
+        });
+    }
+    let manifest: Manifest = serde_json::from_slice(&manifest).map_err(unreadable)?;
+    let differs = found
+        .iter()
+        .zip(&manifest.files)
+        .find(|(is, should)| is != should);
+    if let Some((is, _)) = differs {
+        let why = format!("{} is not what its manifest says", is.path);
+        return Err(Error::damaged(file, why));
+    }
+    if found.len() != manifest.files.len() {
+        return Err(Error::damaged(file, "it lacks entries of its manifest"));
+    }
+    let mut names = HashSet::new();
+    for entry in &manifest.files {
+        if !is_within(&entry.path) || !names.insert(&entry.path) {
+            let why = format!("{:?} is no name for a file of a hub", entry.path);
+            return Err(Error::damaged(file, why));
+        }
+    }
+    if !names.contains(&STORE.to_owned()) {
+        return Err(Error::damaged(file, "it holds no store"));
+    }
+    Ok(manifest)
+}
+
+/// Writes what was checked. What is read now must be the same again.
+fn write_all(
+    file: &Path,
+    manifest: &Manifest,
+    into: &Path,
+    progress: &mut Progress,
+) -> Result<(), Error> {
+    let mut entries = open(file)?;
+    let mut folders = vec![into.to_owned()];
+    for wanted in &manifest.files {
+        let head = next(file, &mut entries)?;
+        let Some(head) = head.filter(|head| head.path == wanted.path) else {
+            return Err(Error::damaged(file, "it has changed meanwhile"));
+        };
+        progress(&format!("{}, {} bytes", head.path, head.bytes));
+        let path = into.join(&head.path);
+        let mut missing: Vec<PathBuf> = Vec::new();
+        for folder in path.ancestors().skip(1) {
+            if folder.is_dir() {
+                break;
+            }
+            missing.push(folder.to_owned());
+        }
+        for folder in missing.into_iter().rev() {
+            make_dir(&folder)?;
+            folders.push(folder);
+        }
+        let mut out = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(head.mode & 0o777)
+            .open(&path)
+            .map_err(Error::io(&path))?;
+        let sha256 = hashed(file, &head, &mut entries, |bytes| {
+            out.write_all(bytes).map_err(Error::io(&path))
+        })?;
+        if entry(head, sha256) != *wanted {
+            return Err(Error::damaged(file, "it has changed meanwhile"));
+        }
+        out.sync_all().map_err(Error::io(&path))?;
+    }
+    // Names last, the innermost first.
+    folders.iter().rev().try_for_each(|folder| sync_dir(folder))
+}
+
+fn open(file: &Path) -> Result<Entries<BufReader<File>>, Error> {
+    let opened = File::open(file).map_err(Error::io(file))?;
+    Ok(Entries::new(BufReader::with_capacity(1 << 20, opened)))
+}
+
+fn next(file: &Path, entries: &mut Entries<BufReader<File>>) -> Result<Option<Head>, Error> {
+    entries.next().map_err(|error| unreadable(file, error))
+}
+
+/// The digest of an entry's content, which `take` is shown.
+fn hashed(
+    file: &Path,
+    head: &Head,
+    entries: &mut Entries<BufReader<File>>,
+    mut take: impl FnMut(&[u8]) -> Result<(), Error>,
+) -> Result<String, Error> {
+    let mut hash = Sha256::new();
+    let mut chunk = vec![0; 256 << 10];
+    loop {
+        let got = entries.read(&mut chunk);
+        let got = got.map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => {
+                Error::damaged(file, format!("it is cut off within {}", head.path))
+            }
+            _ => unreadable(file, error),
+        })?;
+        if got == 0 {
+            return Ok(hex::encode(hash.finalize()));
+        }
+        hash.update(&chunk[..got]);
+        take(&chunk[..got])?;
+    }
+}
+
+/// An entry that is held in memory.
+fn small(
+    file: &Path,
+    head: &Head,
+    entries: &mut Entries<BufReader<File>>,
+) -> Result<Vec<u8>, Error> {
+    if head.bytes > MAX_MANIFEST {
+        return Err(Error::damaged(file, format!("{} is too long", head.path)));
+    }
+    let mut content = Vec::new();
+    hashed(file, head, entries, |bytes| {
+        content.extend_from_slice(bytes);
+        Ok(())
+    })?;
+    Ok(content)
+}
+
+fn entry(head: Head, sha256: String) -> Entry {
+    Entry {
+        path: head.path,
+        bytes: head.bytes,
+        mode: head.mode,
+        sha256,
+    }
+}
+
+/// Whether a name leads to a place within the folder, and nowhere else.
+fn is_within(path: &str) -> bool {
+    let normal = |part| matches!(part, Component::Normal(_));
+    !path.is_empty() && !path.ends_with('/') && Path::new(path).components().all(normal)
+}
+
+fn unreadable(file: &Path, error: io::Error) -> Error {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => Error::damaged(file, "it is cut off"),
+        io::ErrorKind::InvalidData => Error::damaged(file, error.to_string()),
+        _ => Error::io(file)(error),
+    }
+}
+
+/// A folder for its owner only.
+fn make_dir(path: &Path) -> Result<(), Error> {
+    DirBuilder::new()
+        .mode(0o700)
+        .create(path)
+        .map_err(Error::io(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_lead_elsewhere_are_refused() {
+        for good in ["hub.sqlite", "log/0.log", "a/b/c"] {
+            assert!(is_within(good), "{good}");
+        }
+        for bad in ["", "/etc/passwd", "../x", "a/../../x", "./x", "a/"] {
+            assert!(!is_within(bad), "{bad}");
+        }
+    }
+}

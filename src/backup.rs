@@ -1,0 +1,118 @@
+//! `stencil backup` and `stencil restore`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use stencil_server::backup::{self, Request};
+
+use crate::output::{self, Format};
+
+/// Copies a hub's data into one file, while the hub runs or while it doesn't.
+///
+/// The file holds the store as it was at one moment, the ingest log from there to its end, keys
+/// and certificates: it is as secret as the data folder. `position` in the answer is the place in
+/// the log before which nothing that was acknowledged is missing. A file that exists is never
+/// written over; one that is not finished never has the name that was asked for.
+#[derive(Parser)]
+pub(crate) struct BackupArgs {
+    /// The hub's folder.
+    #[arg(long)]
+    data_dir: PathBuf,
+    /// The file to write. Beside it there must be room for a copy of the store meanwhile.
+    #[arg(long)]
+    out: PathBuf,
+    /// The hub's settings file, to be kept with the rest.
+    #[arg(long)]
+    config: Option<PathBuf>,
+    /// How to answer.
+    #[arg(long, value_enum, default_value = "text")]
+    output: Format,
+}
+
+/// Makes a hub's data folder out of a backup.
+///
+/// Every digest is checked before anything is written; then all of it is written, or nothing.
+/// After that `stencil hub --data-dir` goes on where the backup was taken: it applies what the
+/// log holds beyond the store, and devices and gateways that still have what came later send it.
+#[derive(Parser)]
+pub(crate) struct RestoreArgs {
+    /// The backup.
+    #[arg(long)]
+    from: PathBuf,
+    /// The folder to make; it must be empty, or not exist.
+    #[arg(long)]
+    data_dir: PathBuf,
+    /// How to answer.
+    #[arg(long, value_enum, default_value = "text")]
+    output: Format,
+}
+
+/// Runs `stencil backup`.
+pub(crate) async fn backup(args: BackupArgs) -> anyhow::Result<ExitCode> {
+    let request = Request {
+        data_dir: args.data_dir,
+        out: args.out.clone(),
+        settings: args.config,
+    };
+    let taken = backup::take(request, progress()).await?;
+    let manifest = &taken.manifest;
+    match args.output {
+        Format::Json => output::json(&serde_json::json!({
+            "file": args.out,
+            "bytes": taken.bytes,
+            "files": manifest.files.len(),
+            "position": manifest.position,
+            "applied": manifest.applied,
+            "taken_us": manifest.taken_us,
+        }))?,
+        Format::Text => println!(
+            "wrote {}: {} bytes, {} files, up to position {} of the log",
+            args.out.display(),
+            taken.bytes,
+            manifest.files.len(),
+            manifest.position
+        ),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs `stencil restore`.
+pub(crate) async fn restore(args: RestoreArgs) -> anyhow::Result<ExitCode> {
+    let (from, data_dir) = (args.from, args.data_dir.clone());
+    let restoring =
+        tokio::task::spawn_blocking(move || backup::restore(&from, &data_dir, progress()));
+    let restored = restoring.await??;
+    let manifest = &restored.manifest;
+    match args.output {
+        Format::Json => output::json(&serde_json::json!({
+            "data_dir": args.data_dir,
+            "settings": restored.settings,
+            "position": manifest.position,
+            "applied": manifest.applied,
+            "taken_us": manifest.taken_us,
+            "hub": manifest.hub,
+        }))?,
+        Format::Text => {
+            println!(
+                "made {} as of {} (UTC), up to position {} of the log",
+                args.data_dir.display(),
+                stencil_protocol::moment::utc(manifest.taken_us),
+                manifest.position
+            );
+            let config = restored.settings.as_ref();
+            let config = config.map_or(String::new(), |file| {
+                format!(" --config {}", file.display())
+            });
+            println!(
+                "next: stencil hub --data-dir {}{config}",
+                args.data_dir.display()
+            );
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn progress() -> backup::Progress {
+    Box::new(|line| eprintln!("{}", output::escaped(line)))
+}
