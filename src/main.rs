@@ -14,6 +14,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 mod api;
+mod backup;
 mod bounded;
 mod completions;
 mod config;
@@ -21,6 +22,7 @@ mod demo;
 mod gateway;
 mod hub;
 mod logging;
+mod openapi;
 mod output;
 mod publish;
 mod query;
@@ -53,12 +55,15 @@ enum Command {
     Sim(sim::Args),
     Demo(demo::Args),
     Reconcile(reconcile::Args),
+    Backup(backup::BackupArgs),
+    Restore(backup::RestoreArgs),
     Pub(publish::Args),
     Token(token::Args),
     Workflow(workflow::Args),
     Device(query::DeviceArgs),
     Quarantine(query::QuarantineArgs),
     Run(query::RunArgs),
+    Openapi(openapi::Args),
     Completions(completions::Args),
 }
 
@@ -90,12 +95,15 @@ fn main() -> ExitCode {
             Command::Sim(args) => sim::run(args).await,
             Command::Demo(args) => demo::run(args).await,
             Command::Reconcile(args) => reconcile::run(args).await,
+            Command::Backup(args) => backup::backup(args).await,
+            Command::Restore(args) => backup::restore(args).await,
             Command::Pub(args) => publish::run(args).await,
             Command::Token(args) => token::run(args).await,
             Command::Workflow(args) => workflow::run(args).await,
             Command::Device(args) => query::devices(args).await,
             Command::Quarantine(args) => query::quarantine(args).await,
             Command::Run(args) => query::runs(args).await,
+            Command::Openapi(args) => openapi::run(&args),
             Command::Completions(args) => completions::run(&args, command()),
         }
     });

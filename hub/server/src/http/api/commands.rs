@@ -24,17 +24,38 @@ const MAX_EXPIRY_S: u32 = 7 * 24 * 3600;
 const MAX_KEY_BYTES: usize = 128;
 
 /// What a device shall do.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct Order {
+    /// What to do, e.g. `lock`.
+    #[schema(min_length = 1, max_length = 32)]
     name: String,
+    /// With what: a boolean, a number, a text, or null.
     #[serde(default)]
+    #[schema(value_type = Option<stencil_store::schema::Scalar>, required = false)]
     argument: Value,
+    /// Seconds until it is not to be done any more, 60 if it is not given.
+    #[schema(minimum = 1, maximum = 604_800)]
     expires_in_s: Option<u32>,
 }
 
-/// `POST /api/v1/devices/{device}/commands`: `{"name", "argument"?, "expires_in_s"?}`. With an
-/// `Idempotency-Key` the same call again is the same command.
+/// Queues a command for a device.
+///
+/// With an `Idempotency-Key` the same call again is the same command, and answers the same.
+#[utoipa::path(
+    post,
+    path = "/api/v1/devices/{device}/commands",
+    tag = "commands",
+    request_body = Order,
+    params((
+        "Idempotency-Key" = Option<String>, Header, max_length = 128,
+        description = "The caller's own name of this call"
+    )),
+    responses(
+        (status = 202, description = "Queued; `Location` has its address", body = StoredCommand),
+        (status = 409, description = "The key was used for another command"),
+    )
+)]
 pub(in crate::http) async fn queue(
     Shared(state): Shared<State>,
     caller: Caller,
@@ -85,7 +106,13 @@ pub(in crate::http) async fn queue(
         .into_response())
 }
 
-/// `GET /api/v1/commands?after&limit`, the newest first.
+/// Commands, the newest first.
+#[utoipa::path(
+    get,
+    path = "/api/v1/commands",
+    tag = "commands",
+    params(Paging), responses((status = 200, body = Page<StoredCommand>))
+)]
 pub(in crate::http) async fn list(
     Shared(state): Shared<State>,
     caller: Caller,
@@ -102,7 +129,13 @@ pub(in crate::http) async fn list(
     ))
 }
 
-/// `GET /api/v1/devices/{device}/commands?after&limit`, the newest first.
+/// Commands to a device, the newest first.
+#[utoipa::path(
+    get,
+    path = "/api/v1/devices/{device}/commands",
+    tag = "commands",
+    params(Paging), responses((status = 200, body = Page<StoredCommand>))
+)]
 pub(in crate::http) async fn of_device(
     Shared(state): Shared<State>,
     caller: Caller,
@@ -121,7 +154,13 @@ pub(in crate::http) async fn of_device(
     ))
 }
 
-/// `GET /api/v1/commands/{command}`
+/// One command.
+#[utoipa::path(
+    get,
+    path = "/api/v1/commands/{command}",
+    tag = "commands",
+    responses((status = 200, body = StoredCommand))
+)]
 pub(in crate::http) async fn one(
     Shared(state): Shared<State>,
     caller: Caller,

@@ -9,7 +9,13 @@ use crate::http::input::{Paging, Path, Query};
 use crate::http::problem::Problem;
 use crate::http::{Caller, State};
 
-/// `GET /api/v1/content`: the names of the collections.
+/// The names of the collections.
+#[utoipa::path(
+    get,
+    path = "/api/v1/content",
+    tag = "content",
+    responses((status = 200, body = Whole<String>))
+)]
 pub(in crate::http) async fn collections(
     Shared(state): Shared<State>,
     caller: Caller,
@@ -19,7 +25,13 @@ pub(in crate::http) async fn collections(
     )))
 }
 
-/// `GET /api/v1/content/{collection}?after&limit`, by key.
+/// The entries of a collection with their newest version, by key.
+#[utoipa::path(
+    get,
+    path = "/api/v1/content/{collection}",
+    tag = "content",
+    params(Paging), responses((status = 200, body = Page<Entry>))
+)]
 pub(in crate::http) async fn list(
     Shared(state): Shared<State>,
     caller: Caller,
@@ -37,7 +49,13 @@ pub(in crate::http) async fn list(
     ))
 }
 
-/// `GET /api/v1/content/{collection}/{key}`
+/// An entry with its newest version.
+#[utoipa::path(
+    get,
+    path = "/api/v1/content/{collection}/{key}",
+    tag = "content",
+    responses((status = 200, body = Entry))
+)]
 pub(in crate::http) async fn one(
     Shared(state): Shared<State>,
     caller: Caller,
@@ -53,7 +71,13 @@ pub(in crate::http) async fn one(
         .ok_or_else(|| Problem::not_found("entry", format!("{collection}/{key}")))
 }
 
-/// `GET /api/v1/content/{collection}/{key}/versions?after&limit`, the newest first.
+/// The versions of an entry, the newest first.
+#[utoipa::path(
+    get,
+    path = "/api/v1/content/{collection}/{key}/versions",
+    tag = "content",
+    params(Paging), responses((status = 200, body = Page<EntryVersion>))
+)]
 pub(in crate::http) async fn versions(
     Shared(state): Shared<State>,
     caller: Caller,

@@ -10,7 +10,13 @@ use crate::http::input::{self, Paging, Path, Query};
 use crate::http::problem::Problem;
 use crate::http::{Caller, State};
 
-/// `GET /api/v1/devices?after&limit`
+/// The devices, by id.
+#[utoipa::path(
+    get,
+    path = "/api/v1/devices",
+    tag = "devices",
+    params(Paging), responses((status = 200, body = Page<Device>))
+)]
 pub(in crate::http) async fn list(
     Shared(state): Shared<State>,
     caller: Caller,
@@ -26,7 +32,13 @@ pub(in crate::http) async fn list(
     ))
 }
 
-/// `GET /api/v1/devices/{device}`
+/// One device.
+#[utoipa::path(
+    get,
+    path = "/api/v1/devices/{device}",
+    tag = "devices",
+    responses((status = 200, body = Device))
+)]
 pub(in crate::http) async fn one(
     Shared(state): Shared<State>,
     caller: Caller,
@@ -35,7 +47,13 @@ pub(in crate::http) async fn one(
     known(&state, &caller, &device).await.map(Json)
 }
 
-/// `GET /api/v1/devices/{device}/latest`: of each name the newest value by event time.
+/// Of each name of a device the newest value by event time.
+#[utoipa::path(
+    get,
+    path = "/api/v1/devices/{device}/latest",
+    tag = "devices",
+    responses((status = 200, body = Whole<Latest>))
+)]
 pub(in crate::http) async fn latest(
     Shared(state): Shared<State>,
     caller: Caller,

@@ -9,7 +9,13 @@ use crate::http::input::{Paging, Path, Query};
 use crate::http::problem::Problem;
 use crate::http::{Caller, State};
 
-/// `GET /api/v1/ledger?after&limit`, by device and boot.
+/// What became of every number of every device, by device and boot.
+#[utoipa::path(
+    get,
+    path = "/api/v1/ledger",
+    tag = "ledger",
+    params(Paging), responses((status = 200, body = Page<LedgerRow>))
+)]
 pub(in crate::http) async fn list(
     Shared(state): Shared<State>,
     caller: Caller,
@@ -25,7 +31,13 @@ pub(in crate::http) async fn list(
     ))
 }
 
-/// `GET /api/v1/devices/{device}/ledger?after&limit`, by boot.
+/// What became of every number of a device, by boot.
+#[utoipa::path(
+    get,
+    path = "/api/v1/devices/{device}/ledger",
+    tag = "ledger",
+    params(Paging), responses((status = 200, body = Page<LedgerRow>))
+)]
 pub(in crate::http) async fn of_device(
     Shared(state): Shared<State>,
     caller: Caller,
@@ -44,7 +56,13 @@ pub(in crate::http) async fn of_device(
     ))
 }
 
-/// `GET /api/v1/quarantine?after&limit`, the newest first; payloads as hexadecimal digits.
+/// What could not be understood, the newest first; payloads as hexadecimal digits.
+#[utoipa::path(
+    get,
+    path = "/api/v1/quarantine",
+    tag = "ledger",
+    params(Paging), responses((status = 200, body = Page<Quarantined>))
+)]
 pub(in crate::http) async fn quarantine(
     Shared(state): Shared<State>,
     caller: Caller,

@@ -12,9 +12,10 @@ pub(super) mod workflows;
 use serde::Serialize;
 
 /// A list that is never longer than one page.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct Whole<T> {
     items: Vec<T>,
+    #[schema(value_type = Option<String>)]
     next: Option<()>,
 }
 

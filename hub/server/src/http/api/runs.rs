@@ -10,24 +10,41 @@ use crate::http::problem::Problem;
 use crate::http::{Caller, State};
 
 /// Which runs.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(in crate::http) struct Which {
+    /// Runs of this workflow only.
     workflow: Option<String>,
+    /// Runs in this state only: `pending`, `running`, `waiting`, `done` or `failed`.
+    #[param(value_type = Option<Progress>)]
     state: Option<String>,
+    /// Runs whose rule fired at this time (event time) or later.
+    from_us: Option<i64>,
+    /// Runs whose rule fired before this time.
+    to_us: Option<i64>,
+    /// The cursor: `next` of the page before.
     after: Option<String>,
+    /// Items at most, 100 if it is not given.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
 }
 
 /// A run with the history of its steps.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(in crate::http) struct WithAttempts {
     #[serde(flatten)]
     run: Run,
     attempts: Vec<Attempt>,
 }
 
-/// `GET /api/v1/runs?workflow&state&after&limit`, the newest first.
+/// Runs of workflows, the newest first.
+#[utoipa::path(
+    get,
+    path = "/api/v1/runs",
+    tag = "runs",
+    params(Which), responses((status = 200, body = Page<Run>))
+)]
 pub(in crate::http) async fn list(
     Shared(state): Shared<State>,
     caller: Caller,
@@ -38,6 +55,8 @@ pub(in crate::http) async fn list(
     let filter = RunFilter {
         workflow: which.workflow,
         state: progress,
+        from_us: which.from_us,
+        to_us: which.to_us,
     };
     let after = which.after.as_deref();
     Ok(Json(
@@ -49,7 +68,13 @@ pub(in crate::http) async fn list(
     ))
 }
 
-/// `GET /api/v1/runs/{run}`
+/// A run with the history of its steps.
+#[utoipa::path(
+    get,
+    path = "/api/v1/runs/{run}",
+    tag = "runs",
+    responses((status = 200, body = WithAttempts))
+)]
 pub(in crate::http) async fn one(
     Shared(state): Shared<State>,
     caller: Caller,

@@ -16,8 +16,9 @@ const MAX_POINTS: u32 = 10_000;
 const DEFAULT_POINTS: u32 = 1_000;
 
 /// Which points.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(in crate::http) struct Window {
     /// From this event time on, µs since the Unix epoch.
     from_us: Option<i64>,
@@ -25,12 +26,15 @@ pub(in crate::http) struct Window {
     to_us: Option<i64>,
     /// The cursor: the time of the last point seen.
     after: Option<i64>,
+    /// Points at most, 1,000 if it is not given.
+    #[param(minimum = 1, maximum = 10_000)]
     limit: Option<u32>,
 }
 
 /// Points of a series.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(in crate::http) struct Points {
+    #[schema(value_type = String)]
     device: DeviceId,
     name: String,
     unit: Option<String>,
@@ -38,7 +42,13 @@ pub(in crate::http) struct Points {
     next: Option<String>,
 }
 
-/// `GET /api/v1/devices/{device}/series`
+/// The series of a device, by name.
+#[utoipa::path(
+    get,
+    path = "/api/v1/devices/{device}/series",
+    tag = "series",
+    responses((status = 200, body = Whole<SeriesName>))
+)]
 pub(in crate::http) async fn names(
     Shared(state): Shared<State>,
     caller: Caller,
@@ -50,7 +60,13 @@ pub(in crate::http) async fn names(
     )))
 }
 
-/// `GET /api/v1/devices/{device}/series/{name}?from_us&to_us&after&limit`, by event time.
+/// The points of a series, by event time.
+#[utoipa::path(
+    get,
+    path = "/api/v1/devices/{device}/series/{name}",
+    tag = "series",
+    params(Window), responses((status = 200, body = Points))
+)]
 pub(in crate::http) async fn range(
     Shared(state): Shared<State>,
     caller: Caller,

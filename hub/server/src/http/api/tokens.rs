@@ -13,16 +13,23 @@ use crate::http::problem::Problem;
 use crate::http::{Caller, State};
 
 /// What token is wanted.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct Wanted {
+    /// For the HTTP API, or for a foreign device over MQTT.
     kind: WantedKind,
+    /// What an API token may do.
+    #[schema(value_type = Option<Role>)]
     role: Option<String>,
+    /// The device that a device token is for.
+    #[schema(value_type = Option<String>)]
     device: Option<DeviceId>,
+    /// What to call it.
+    #[schema(min_length = 1, max_length = 64)]
     name: String,
 }
 
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Debug, Clone, Copy, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum WantedKind {
     Api,
@@ -30,16 +37,28 @@ enum WantedKind {
 }
 
 /// A fresh token; the secret is shown this once.
-#[derive(Debug, Serialize)]
-struct Made {
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(in crate::http) struct Made {
     #[serde(flatten)]
     token: Token,
     #[serde(rename = "token")]
     secret: String,
 }
 
-/// `POST /api/v1/tokens`: `{"kind": "api", "role", "name"}` or `{"kind": "device", "device",
-/// "name"}`. The answer's `token` is the secret, shown this once.
+/// Makes a token.
+///
+/// `{"kind": "api", "role", "name"}` or `{"kind": "device", "device", "name"}`. The answer's
+/// `token` is the secret, shown this once.
+#[utoipa::path(
+    post,
+    path = "/api/v1/tokens",
+    tag = "tokens",
+    request_body = Wanted,
+    responses(
+        (status = 201, body = Made),
+        (status = 409, description = "A token of this name is in use"),
+    )
+)]
 pub(in crate::http) async fn create(
     Shared(state): Shared<State>,
     caller: Caller,
@@ -60,7 +79,13 @@ pub(in crate::http) async fn create(
     Ok((StatusCode::CREATED, Json(made)).into_response())
 }
 
-/// `GET /api/v1/tokens?after&limit`, by id, without secrets.
+/// Tokens, by id, without their secrets.
+#[utoipa::path(
+    get,
+    path = "/api/v1/tokens",
+    tag = "tokens",
+    params(Paging), responses((status = 200, body = Page<Token>))
+)]
 pub(in crate::http) async fn list(
     Shared(state): Shared<State>,
     caller: Caller,
@@ -76,8 +101,16 @@ pub(in crate::http) async fn list(
     ))
 }
 
-/// `DELETE /api/v1/tokens/{token}`: for good, and what it has let in ends. 204, also if it was
-/// revoked before; 409 for the tenant's last admin token.
+/// Revokes a token for good, and ends what it has let in.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/tokens/{token}",
+    tag = "tokens",
+    responses(
+        (status = 204, description = "Revoked, now or before"),
+        (status = 409, description = "It is the tenant's last admin token"),
+    )
+)]
 pub(in crate::http) async fn revoke(
     Shared(state): Shared<State>,
     caller: Caller,

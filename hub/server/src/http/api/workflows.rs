@@ -8,12 +8,26 @@ use serde_json::json;
 use stencil_store::{MAX_DEFINITION, Page, Workflow};
 use stencil_workflow::definition;
 
+use crate::WorkflowPut;
 use crate::http::input::{self, Paging, Path, Query};
 use crate::http::problem::{Kind, Problem};
 use crate::http::{Caller, State};
 
-/// `PUT /api/v1/workflows/{workflow}`: the definition as YAML. 201 for a new version, 200 if
-/// exactly this text was there before; in force from now on.
+/// Keeps a version of a workflow and puts it in force.
+///
+/// The body is the definition as YAML. The same text again changes nothing.
+#[utoipa::path(
+    put,
+    path = "/api/v1/workflows/{workflow}",
+    tag = "workflows",
+    request_body(content = String, content_type = "application/yaml"),
+    responses(
+        (status = 201, description = "A new version, in force from now on", body = WorkflowPut),
+        (status = 200, description = "Exactly this text was there before", body = WorkflowPut),
+        (status = 409, description = "The version exists with another text, or is lower than the newest"),
+        (status = 422, description = "The definition has errors; `errors` says where"),
+    )
+)]
 pub(in crate::http) async fn put(
     Shared(state): Shared<State>,
     caller: Caller,
@@ -45,7 +59,13 @@ pub(in crate::http) async fn put(
     Ok((status, Json(put)).into_response())
 }
 
-/// `DELETE /api/v1/workflows/{workflow}`: out of force; its versions and runs stay.
+/// Takes a workflow out of force; its versions and runs stay.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/workflows/{workflow}",
+    tag = "workflows",
+    responses((status = 204, description = "Out of force"))
+)]
 pub(in crate::http) async fn stop(
     Shared(state): Shared<State>,
     caller: Caller,
@@ -67,7 +87,13 @@ pub(in crate::http) async fn stop(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// `GET /api/v1/workflows?after&limit`: of each the version in force, else the newest.
+/// Workflows, by id: of each the version in force, else the newest.
+#[utoipa::path(
+    get,
+    path = "/api/v1/workflows",
+    tag = "workflows",
+    params(Paging), responses((status = 200, body = Page<Workflow>))
+)]
 pub(in crate::http) async fn list(
     Shared(state): Shared<State>,
     caller: Caller,
@@ -83,7 +109,13 @@ pub(in crate::http) async fn list(
     ))
 }
 
-/// `GET /api/v1/workflows/{workflow}`: the version in force, else the newest.
+/// A workflow: the version in force, else the newest.
+#[utoipa::path(
+    get,
+    path = "/api/v1/workflows/{workflow}",
+    tag = "workflows",
+    responses((status = 200, body = Workflow))
+)]
 pub(in crate::http) async fn one(
     Shared(state): Shared<State>,
     caller: Caller,
@@ -99,7 +131,13 @@ pub(in crate::http) async fn one(
         .ok_or_else(|| Problem::not_found("workflow", workflow))
 }
 
-/// `GET /api/v1/workflows/{workflow}/versions?after&limit`, the newest first.
+/// The versions of a workflow, the newest first.
+#[utoipa::path(
+    get,
+    path = "/api/v1/workflows/{workflow}/versions",
+    tag = "workflows",
+    params(Paging), responses((status = 200, body = Page<Workflow>))
+)]
 pub(in crate::http) async fn versions(
     Shared(state): Shared<State>,
     caller: Caller,
