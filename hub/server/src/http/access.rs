@@ -9,6 +9,7 @@ use stencil_protocol::id::TenantId;
 use stencil_store::{Role, TokenKind};
 
 use super::State;
+use super::origin::Origin;
 use super::problem::{Kind, Problem};
 
 /// The cookie of the live page.
@@ -17,19 +18,36 @@ pub(super) const COOKIE: &str = "stencil_session";
 /// No secret of ours is longer, in bytes.
 const MAX_TOKEN_BYTES: usize = 256;
 
+/// The answer to a change by cookie that does not come from a page of this hub, whatever the
+/// cookie is.
+const FOREIGN: &str = "with a cookie this is taken from a page of this hub only; a program sends \
+                       its token in the `Authorization` header";
+
 /// Who may use a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Access {
     /// Anybody.
     Public,
-    /// Whoever has an API token, also by the cookie; without one a browser is sent to sign in.
+    /// Whoever has an API token or a session; without one a browser is sent to sign in.
     Page,
-    /// Whoever has an API token, also by the cookie.
+    /// Whoever has an API token or a session.
     Read,
-    /// Editors and admins, by the token itself.
+    /// Editors and admins.
     Write,
-    /// Admins, by the token itself.
+    /// Admins.
     Admin,
+}
+
+impl Access {
+    /// Whom it lets in, in words.
+    pub(super) fn who(self) -> &'static str {
+        match self {
+            Self::Public => "anybody",
+            Self::Page | Self::Read => "viewer, editor, admin",
+            Self::Write => "editor, admin",
+            Self::Admin => "admin",
+        }
+    }
 }
 
 /// Whoever is calling, by their token. The tenant comes from here and from nowhere else.
@@ -41,6 +59,8 @@ pub(super) struct Caller {
     pub(super) role: Role,
     /// The token's id.
     pub(super) token: String,
+    /// Who it is, for those who read it later: `token ci`.
+    pub(super) who: String,
     /// How many tokens had been revoked before this one was verified.
     pub(super) revocations: u64,
 }
@@ -55,7 +75,7 @@ pub(super) async fn check(
     if access == Access::Public {
         return next.run(request).await;
     }
-    let secret = match presented(access, &request) {
+    let secret = match presented(&request) {
         Ok(secret) => secret,
         Err(_) if access == Access::Page => return Redirect::to("/login").into_response(),
         Err(problem) => return problem.into_response(),
@@ -100,6 +120,7 @@ pub(super) async fn caller(state: &State, secret: &str) -> Result<Caller, Refuse
         TokenKind::Api { role } => Ok(Caller {
             tenant: owner.tenant,
             role,
+            who: format!("token {}", owner.name),
             token: owner.id,
             revocations,
         }),
@@ -138,7 +159,7 @@ fn allows(role: Role, access: Access) -> bool {
     }
 }
 
-fn presented(access: Access, request: &Request) -> Result<String, Problem> {
+fn presented(request: &Request) -> Result<String, Problem> {
     if let Some(value) = request.headers().get(header::AUTHORIZATION) {
         let text = value.to_str().unwrap_or_default();
         return match text.split_once(' ') {
@@ -151,9 +172,12 @@ fn presented(access: Access, request: &Request) -> Result<String, Problem> {
             )),
         };
     }
-    let reading = matches!(*request.method(), Method::GET | Method::HEAD);
-    let by_cookie = reading && matches!(access, Access::Page | Access::Read);
-    if let (true, Some(secret)) = (by_cookie, cookie(request.headers())) {
+    if let Some(secret) = cookie(request.headers()) {
+        let reading = matches!(*request.method(), Method::GET | Method::HEAD);
+        // Before the cookie is looked at, so that another page learns nothing about it.
+        if !reading && Origin::of(request.headers()) != Origin::Same {
+            return Err(Problem::new(Kind::Forbidden, FOREIGN));
+        }
         return Ok(secret.to_owned());
     }
     Err(Problem::new(

@@ -19,10 +19,14 @@ pub(super) const MAX_BODY_BYTES: usize = 128 * 1024;
 const DEFAULT_LIMIT: u32 = 100;
 
 /// The query of a list.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Paging {
+    /// The cursor: `next` of the page before.
     pub(super) after: Option<String>,
+    /// Items at most, 100 if it is not given.
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
 }
 

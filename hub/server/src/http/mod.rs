@@ -14,8 +14,9 @@
 //!   so that no route can be without an answer to that. A handler learns the tenant from
 //!   `Caller`, which only the check of a token makes.
 //! - **Another tenant's things do not exist**: 404 or an empty list, as for any unknown name.
-//! - A cookie opens reading only; what changes something needs the token itself in the
-//!   `Authorization` header, so that no other page can make a browser do it.
+//! - What changes something needs the token in the `Authorization` header, or a cookie together
+//!   with the browser's word that the request comes from a page of this hub (`origin`), so that
+//!   no other page can make a browser do it.
 //! - Errors are problem documents (RFC 9457). Lists answer `{"items": […], "next": null | cursor}`
 //!   and go on by `?after=<cursor>`; a query with an unknown or malformed parameter is refused.
 //! - Everything is bounded by [`Limits`]: connections, idle time, streams, bodies, lists.
@@ -33,7 +34,9 @@ mod api;
 mod headers;
 mod input;
 mod listener;
+mod openapi;
 mod ops;
+mod origin;
 mod page;
 mod problem;
 mod public;
@@ -46,6 +49,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use access::Caller;
+pub use openapi::openapi;
 pub use routes::router;
 pub use state::{Control, Limits, State};
 

@@ -9,7 +9,7 @@ use http::Method;
 
 use super::access::{self, Access};
 use super::api::{commands, content, devices, ledger, runs, series, tokens, workflows};
-use super::page::{self, assets, fragments, sign_in, stream};
+use super::page::{assets, device, overview, sign_in, stream};
 use super::{State, headers, input, ops, problem, public};
 
 /// One route.
@@ -62,18 +62,13 @@ pub(super) fn routes() -> Vec<Route> {
         open(GET, "/readyz", ops::readyz),
         open(GET, "/metrics", ops::metrics),
         open(GET, "/problems", problem::explained),
-        route(GET, "/", Access::Page, page::show),
+        route(GET, "/", Access::Page, overview::show),
+        route(GET, "/devices/{device}", Access::Page, device::show),
         read("/live", stream::events),
-        read("/live/fleet", fragments::fleet),
-        read("/live/chart", fragments::chart),
-        read("/live/runs", fragments::runs),
-        read("/live/commands", fragments::commands),
         open(GET, "/login", sign_in::form),
         open(POST, "/login", sign_in::submit),
         open(POST, "/logout", sign_in::sign_out),
-        open(GET, "/assets/live.js", assets::script),
-        open(GET, "/assets/live.css", assets::style),
-        open(GET, "/assets/icon.svg", assets::icon),
+        open(GET, "/assets/{file}", assets::file),
     ]
 }
 

@@ -1,4 +1,4 @@
-//! The script and the style sheet, in the binary. Their addresses change with their bytes, so
+//! Scripts, style sheets and the icon, in the binary. Their addresses change with their bytes, so
 //! that a browser keeps them for ever and still never mixes versions.
 
 use std::sync::LazyLock;
@@ -7,53 +7,113 @@ use axum::response::{IntoResponse, Response};
 use http::header;
 use sha2::{Digest, Sha256};
 
-const SCRIPT: &str = include_str!("live.js");
-const STYLE: &str = include_str!("live.css");
-const ICON: &str = "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 16 16\">\
-    <rect width=\"16\" height=\"16\" rx=\"3\" fill=\"#0b5cad\"/>\
-    <path d=\"M3 11l3-5 3 4 4-6\" fill=\"none\" stroke=\"#fff\" stroke-width=\"1.5\"/></svg>";
+use super::super::input::Path;
+use super::super::problem::Problem;
+
+/// A file that pages name.
+#[derive(Debug)]
+pub(super) struct Asset {
+    name: &'static str,
+    text: &'static str,
+}
+
+const CSS: &str = "text/css; charset=utf-8";
+const JS: &str = "text/javascript; charset=utf-8";
+const SVG: &str = "image/svg+xml";
 const FOREVER: &str = "public, max-age=31536000, immutable";
 
-/// Where the script is.
-pub(super) fn script_url() -> &'static str {
-    static URL: LazyLock<String> = LazyLock::new(|| url("/assets/live.js", SCRIPT));
-    &URL
+/// The design: its constants, the elements, the frame and the parts of pages.
+pub(super) static STYLE: Asset = Asset {
+    name: "stencil.css",
+    text: concat!(
+        include_str!("css/tokens.css"),
+        include_str!("css/base.css"),
+        include_str!("css/frame.css"),
+        include_str!("css/parts.css"),
+    ),
+};
+/// What every page does.
+pub(super) static CORE: Asset = Asset {
+    name: "core.js",
+    text: include_str!("core.js"),
+};
+/// The icon of the browser's tab.
+static ICON: Asset = Asset {
+    name: "icon.svg",
+    text: "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 16 16\">\
+           <rect width=\"16\" height=\"16\" rx=\"3.5\" fill=\"#1f5fc4\"/>\
+           <path d=\"M3 11l3-5 3 4 4-6\" fill=\"none\" stroke=\"#fff\" stroke-width=\"1.6\" \
+           stroke-linecap=\"round\" stroke-linejoin=\"round\"/></svg>",
+};
+
+/// Every file that is served, one a line.
+static ALL: &[&Asset] = &[&STYLE, &CORE, &ICON];
+
+/// The addresses, in the order of [`ALL`].
+static URLS: LazyLock<Vec<String>> =
+    LazyLock::new(|| ALL.iter().map(|asset| asset.address()).collect());
+
+impl Asset {
+    /// Where it is.
+    pub(super) fn url(&self) -> &'static str {
+        let place = ALL.iter().position(|asset| asset.name == self.name);
+        let url = place.and_then(|place| URLS.get(place));
+        url.map(String::as_str).unwrap_or_default()
+    }
+
+    fn address(&self) -> String {
+        let digest = Sha256::digest(self.text.as_bytes());
+        let version = hex::encode(digest.get(..6).unwrap_or_default());
+        format!("/assets/{}?v={version}", self.name)
+    }
+
+    fn kind(&self) -> &'static str {
+        match self.name.rsplit('.').next() {
+            Some("css") => CSS,
+            Some("js") => JS,
+            _ => SVG,
+        }
+    }
 }
 
-/// Where the style sheet is.
-pub(super) fn style_url() -> &'static str {
-    static URL: LazyLock<String> = LazyLock::new(|| url("/assets/live.css", STYLE));
-    &URL
+/// Where the icon is.
+pub(super) fn icon_url() -> &'static str {
+    ICON.url()
 }
 
-/// `GET /assets/live.js`
-pub(in crate::http) async fn script() -> Response {
-    asset("text/javascript; charset=utf-8", SCRIPT)
+/// `GET /assets/{file}`
+pub(in crate::http) async fn file(Path(name): Path<String>) -> Result<Response, Problem> {
+    let Some(asset) = ALL.iter().find(|asset| asset.name == name) else {
+        return Err(Problem::not_found("asset", name));
+    };
+    let headers = [
+        (header::CONTENT_TYPE, asset.kind()),
+        (header::CACHE_CONTROL, FOREVER),
+    ];
+    Ok((headers, asset.text).into_response())
 }
 
-/// `GET /assets/live.css`
-pub(in crate::http) async fn style() -> Response {
-    asset("text/css; charset=utf-8", STYLE)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// `GET /assets/icon.svg`
-pub(in crate::http) async fn icon() -> Response {
-    asset("image/svg+xml", ICON)
-}
-
-fn asset(kind: &'static str, text: &'static str) -> Response {
-    (
-        [
-            (header::CONTENT_TYPE, kind),
-            (header::CACHE_CONTROL, FOREVER),
-        ],
-        text,
-    )
-        .into_response()
-}
-
-fn url(path: &str, text: &str) -> String {
-    let digest = Sha256::digest(text.as_bytes());
-    let version = hex::encode(digest.get(..6).unwrap_or_default());
-    format!("{path}?v={version}")
+    #[test]
+    fn every_file_has_an_address_of_its_own_that_names_its_bytes() {
+        for (place, asset) in ALL.iter().enumerate() {
+            let url = asset.url();
+            assert!(
+                url.starts_with(&format!("/assets/{}?v=", asset.name)),
+                "{url}"
+            );
+            assert!(
+                ALL[..place].iter().all(|other| other.url() != url),
+                "{url} is there twice"
+            );
+        }
+        let other = Asset {
+            name: STYLE.name,
+            text: "other",
+        };
+        assert_ne!(other.address(), STYLE.address());
+    }
 }

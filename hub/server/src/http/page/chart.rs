@@ -6,9 +6,10 @@ use stencil_protocol::sample::OwnedValue;
 use stencil_store::{Latest, MAX_RANGE, SeriesPoint};
 
 use super::super::problem::Problem;
-use super::super::{Caller, State, input};
+use super::super::{Caller, State};
+use super::device::View;
 use super::plot::Plot;
-use super::{View, moment, value};
+use super::{encoded, moment, value};
 
 /// Windows tried, up to the newest value, until one has enough points.
 const WINDOWS_US: [i64; 5] = [
@@ -27,22 +28,20 @@ const MIN_WINDOW_US: i64 = 1_000;
 /// Points in the table.
 const TABLE: usize = 50;
 
-/// The fragment `chart`.
-pub(super) async fn render(state: &State, caller: &Caller, view: &View) -> Result<Markup, Problem> {
-    let Some(device) = device(state, caller, view).await? else {
-        return Ok(frame(
-            "",
-            "/live/chart",
-            &html! { p { "No device has been heard yet." } },
-        ));
-    };
-    let latest = state.store.devices.latest(&caller.tenant, &device).await?;
+/// The card of the chart.
+pub(super) async fn render(
+    state: &State,
+    caller: &Caller,
+    device: &DeviceId,
+    view: &View,
+) -> Result<Markup, Problem> {
+    let latest = state.store.devices.latest(&caller.tenant, device).await?;
     let Some(shown) = choose(&latest, view.name.as_deref()) else {
         let text = html! { p { "Nothing has been heard of " b { (device) } "." } };
-        return Ok(frame(device.as_str(), "/live/chart", &text));
+        return Ok(frame(&text));
     };
     let series = Series {
-        device: &device,
+        device,
         shown,
         latest: &latest,
     };
@@ -52,8 +51,7 @@ pub(super) async fn render(state: &State, caller: &Caller, view: &View) -> Resul
         (series.controls(&window))
         (series.picture(&window))
     };
-    let address = series.address("/live/chart", window.asked());
-    Ok(frame(device.as_str(), &address, &body))
+    Ok(frame(&body))
 }
 
 /// A device's series on the page.
@@ -72,31 +70,13 @@ struct Window {
     points: Vec<SeriesPoint>,
 }
 
-impl Window {
-    fn asked(&self) -> Option<(i64, i64)> {
-        self.fixed.then_some((self.from_us, self.to_us))
-    }
-}
-
-fn frame(device: &str, address: &str, body: &Markup) -> Markup {
+fn frame(body: &Markup) -> Markup {
     html! {
-        div #chart data-fragment=(address) data-device=(device) {
-            h2 #chart-title { @if device.is_empty() { "Chart" } @else { "Chart of " (device) } }
+        section #chart.card aria-labelledby="chart-title" {
+            h2 #chart-title { "Chart" }
             (body)
         }
     }
-}
-
-async fn device(state: &State, caller: &Caller, view: &View) -> Result<Option<DeviceId>, Problem> {
-    let Some(asked) = &view.device else {
-        let first = state.store.devices.list(&caller.tenant, None, 1).await?;
-        return Ok(first.items.into_iter().next().map(|device| device.id));
-    };
-    let id = input::device(asked)?;
-    let known = state.store.devices.get(&caller.tenant, &id).await?;
-    known
-        .map(|device| Some(device.id))
-        .ok_or_else(|| Problem::not_found("device", id))
 }
 
 /// The series asked for, else the first of measured numbers, else the first that can be drawn.
@@ -175,9 +155,9 @@ async fn window(
 }
 
 impl Series<'_> {
-    fn address(&self, path: &str, window: Option<(i64, i64)>) -> String {
+    fn address(&self, window: Option<(i64, i64)>) -> String {
         let name = encoded(&self.shown.name);
-        let mut address = format!("{path}?device={}&name={name}", self.device);
+        let mut address = format!("/devices/{}?name={name}", self.device);
         if let Some((from_us, to_us)) = window {
             address.push_str(&format!("&from_us={from_us}&to_us={to_us}"));
         }
@@ -190,7 +170,7 @@ impl Series<'_> {
             nav aria-label="Series" {
                 @for item in self.latest {
                     @let here = item.name == self.shown.name;
-                    a href={ "/?device=" (self.device) "&name=" (encoded(&item.name)) "#chart" }
+                    a href={ "/devices/" (self.device) "?name=" (encoded(&item.name)) "#chart" }
                         data-chart aria-current=[here.then_some("true")] { (item.name) }
                 }
             }
@@ -231,9 +211,9 @@ impl Series<'_> {
             nav aria-label="Window of the chart" {
                 @for (id, text, from_us, to_us) in controls {
                     a.button #(id) data-chart
-                        href={ (self.address("/", Some((from_us, to_us)))) "#chart" } { (text) }
+                        href={ (self.address(Some((from_us, to_us)))) "#chart" } { (text) }
                 }
-                a.button #newest data-chart href={ (self.address("/", None)) "#chart" }
+                a.button #newest data-chart href={ (self.address(None)) "#chart" }
                     aria-current=[(!window.fixed).then_some("true")] { "Newest" }
                 span.dim { "Drag over the chart to zoom; keys + − ← → 0." }
             }
@@ -318,17 +298,4 @@ fn table(points: &[SeriesPoint], unit: &str) -> Markup {
             }
         }
     }
-}
-
-/// A text for a query string.
-fn encoded(text: &str) -> String {
-    let mut coded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            coded.push(char::from(byte));
-        } else {
-            coded.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    coded
 }

@@ -18,7 +18,7 @@ pub(super) async fn render(state: &State, caller: &Caller) -> Result<Markup, Pro
         .list(&caller.tenant, None, None, COMMANDS)
         .await?;
     Ok(html! {
-        div #commands data-fragment="/live/commands" {
+        section #commands.card data-live="commands" aria-labelledby="commands-title" {
             h2 #commands-title { "Commands" }
             @if page.items.is_empty() {
                 p { "No device was sent a command yet." }

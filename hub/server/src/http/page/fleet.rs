@@ -34,12 +34,8 @@ pub(super) async fn render(
             .await?;
         rows.push((device, latest));
     }
-    let this = after.map_or_else(
-        || "/live/fleet".to_owned(),
-        |at| format!("/live/fleet?after={at}"),
-    );
     Ok(html! {
-        div #fleet data-fragment=(this) {
+        section #fleet.card data-live="fleet" data-every="10" aria-labelledby="fleet-title" {
             h2 #fleet-title { "Fleet" }
             p.dim {
                 (count) @if count == 1 { " device" } @else { " devices" }
@@ -50,7 +46,6 @@ pub(super) async fn render(
             @if rows.is_empty() {
                 p { "No device has been heard yet." }
             } @else {
-                p { label { "Filter " input #filter type="search" autocomplete="off"; } }
                 div.scroll tabindex="0" role="region" aria-labelledby="fleet-title" {
                     table {
                         thead { tr {
@@ -75,14 +70,14 @@ fn row(device: &Device, latest: &[Latest]) -> Markup {
     let id = device.id.as_str();
     html! {
         tr data-device=(id) {
-            th scope="row" { a href={ "/?device=" (id) "#chart" } data-chart { (id) } }
+            th scope="row" { a href={ "/devices/" (id) } { (id) } }
             td { (link(device)) }
             td data-values {
                 @for item in latest.iter().take(VALUES) {
                     span.value data-name=(item.name) {
                         span.dim { (item.name) } " "
                         b { (value::text(&item.value)) } " "
-                        span { (item.unit.as_deref().unwrap_or_default()) }
+                        span data-unit { (item.unit.as_deref().unwrap_or_default()) }
                     }
                 }
                 @if latest.len() > VALUES { span.dim { "and " (latest.len() - VALUES) " more" } }

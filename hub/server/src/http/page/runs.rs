@@ -5,7 +5,7 @@ use stencil_store::{Attempt, Progress, Run, RunFilter, Step};
 
 use super::super::problem::Problem;
 use super::super::{Caller, State};
-use super::{badge, moment};
+use super::{badge, encoded, moment};
 
 /// Runs shown.
 const RUNS: u32 = 20;
@@ -23,7 +23,7 @@ pub(super) async fn render(state: &State, caller: &Caller) -> Result<Markup, Pro
         items.push((run, attempts));
     }
     Ok(html! {
-        div #runs data-fragment="/live/runs" {
+        section #runs.card data-live="runs" aria-labelledby="runs-title" {
             h2 #runs-title { "Workflow runs" }
             @if items.is_empty() {
                 p { "No workflow has run yet." }
@@ -54,7 +54,7 @@ fn one(run: &Run, attempts: &[Attempt]) -> Markup {
             span.dim { "version " (run.version) }
             @if !text("device").is_empty() {
                 " by "
-                a href={ "/?device=" (text("device")) "&name=" (text("name")) "#chart" } data-chart {
+                a href={ "/devices/" (text("device")) "?name=" (encoded(text("name"))) "#chart" } {
                     (text("device"))
                 }
             }

@@ -94,8 +94,7 @@ fn with_cookie(mut response: Response, cookie: &str) -> Response {
 
 fn page(status: StatusCode, problem: Option<&str>) -> Response {
     let body = html! {
-        main.narrow {
-            h1 { "Stencil Hub" }
+            h1 { "Sign in" }
             @if let Some(problem) = problem {
                 p.alert role="alert" { (problem) }
             }
@@ -103,13 +102,12 @@ fn page(status: StatusCode, problem: Option<&str>) -> Response {
                 label for="token" { "API token" }
                 input #token name="token" type="password" autocomplete="current-password"
                     required maxlength="256" autofocus;
-                button { "Sign in" }
+                button.primary { "Sign in" }
             }
             p.dim {
                 "Make a token with " code { "stencil token create --role viewer --name me" } ". "
                 "Signed in already? " a href="/" { "Open the page" } "."
             }
-        }
     };
-    (status, super::document("Sign in to Stencil Hub", &body)).into_response()
+    (status, super::shell::alone("Sign in to Stencil Hub", &body)).into_response()
 }

@@ -11,11 +11,12 @@ use std::time::Duration;
 use axum::extract::State as Shared;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_util::Stream;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use stencil_protocol::id::DeviceId;
 use stencil_protocol::sample::OwnedValue;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
+use super::super::input::{self, Query};
 use super::super::problem::{Kind, Problem};
 use super::super::{Caller, State};
 use crate::{LiveEvent, LiveEvents, Next};
@@ -25,11 +26,22 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Readings in one message; with more the fleet is asked for anew.
 const MAX_READINGS: usize = 500;
 
-/// `GET /live`: messages of kind `update`, and `end` when the hub stops or the token is revoked.
+/// What the stream brings.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct Watch {
+    /// Of readings and links, those of this device alone.
+    device: Option<String>,
+}
+
+/// `GET /live?device`: messages of kind `update`, and `end` when the hub stops or the token is
+/// revoked.
 pub(in crate::http) async fn events(
     Shared(state): Shared<State>,
     caller: Caller,
+    Query(watch): Query<Watch>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
+    let only = watch.device.as_deref().map(input::device).transpose()?;
     let permit = state.streams().try_acquire_owned().map_err(|_| {
         let max = state.limits.max_streams;
         Problem::new(
@@ -56,13 +68,14 @@ pub(in crate::http) async fn events(
         // The room is given back with the stream.
         let _held = &permit;
         let clock = clock.clone();
+        let only = only.clone();
         async move {
             let (mut events, mut end) = open?;
             tokio::select! {
                 // First, so that nothing is told after a revocation.
                 biased;
                 () = &mut end => Some((Ok(Event::default().event("end").data("{}")), None)),
-                update = gathered(&mut events, gather) => match update {
+                update = gathered(&mut events, gather, only.as_ref()) => match update {
                     Some(mut update) => {
                         update.at_us = clock.now_us();
                         let event = Event::default().event("update");
@@ -87,6 +100,7 @@ pub(super) struct Update {
     /// Fragments to be asked for anew.
     fleet: bool,
     runs: bool,
+    alarms: bool,
     commands: bool,
 }
 
@@ -111,6 +125,7 @@ struct Gathering {
     links: BTreeMap<DeviceId, bool>,
     fleet: bool,
     runs: bool,
+    alarms: bool,
     commands: bool,
 }
 
@@ -152,12 +167,13 @@ impl Gathering {
             }
             LiveEvent::GatewayLost { .. } => self.fleet = true,
             LiveEvent::Run { .. } | LiveEvent::RunChanged { .. } => self.runs = true,
+            LiveEvent::Alarm { .. } => self.alarms = true,
             LiveEvent::Command { .. } => self.commands = true,
         }
     }
 
     fn missed(&mut self) {
-        (self.fleet, self.runs, self.commands) = (true, true, true);
+        (self.fleet, self.runs, self.alarms, self.commands) = (true, true, true, true);
     }
 
     fn update(self) -> Update {
@@ -170,23 +186,43 @@ impl Gathering {
                 .collect(),
             fleet: self.fleet,
             runs: self.runs,
+            alarms: self.alarms,
             commands: self.commands,
         }
     }
 }
 
+/// Whether a viewer of one device is told.
+fn concerns(event: &LiveEvent, only: Option<&DeviceId>) -> bool {
+    match (event, only) {
+        (LiveEvent::Reading { device, .. } | LiveEvent::Link { device, .. }, Some(only)) => {
+            device == only
+        }
+        _ => true,
+    }
+}
+
 /// Waits for something to happen, then for a moment more. `None`: nothing will.
-async fn gathered(events: &mut LiveEvents, moment: Duration) -> Option<Update> {
+async fn gathered(
+    events: &mut LiveEvents,
+    moment: Duration,
+    only: Option<&DeviceId>,
+) -> Option<Update> {
     let mut gathering = Gathering::default();
-    match events.next().await {
-        Next::Event(event) => gathering.take(event),
-        Next::Missed(_) => gathering.missed(),
-        Next::Ended => return None,
+    loop {
+        match events.next().await {
+            Next::Event(event) if concerns(&event, only) => gathering.take(event),
+            Next::Event(_) => continue,
+            Next::Missed(_) => gathering.missed(),
+            Next::Ended => return None,
+        }
+        break;
     }
     let until = Instant::now() + moment;
     loop {
         match timeout_at(until, events.next()).await {
-            Ok(Next::Event(event)) => gathering.take(event),
+            Ok(Next::Event(event)) if concerns(&event, only) => gathering.take(event),
+            Ok(Next::Event(_)) => {}
             Ok(Next::Missed(_)) => gathering.missed(),
             Ok(Next::Ended) => {
                 sleep_until(until).await;
@@ -223,7 +259,7 @@ mod tests {
             live.send(&tenant, reading("a", f64::from(n)));
             live.send(&tenant, reading("b", f64::from(-n)));
         }
-        let update = gathered(&mut events, Duration::from_millis(50))
+        let update = gathered(&mut events, Duration::from_millis(50), None)
             .await
             .unwrap();
         let values: Vec<_> = update.readings.iter().map(|r| r.value.clone()).collect();
@@ -242,7 +278,7 @@ mod tests {
         for n in 0..=MAX_READINGS {
             live.send(&tenant, reading(&format!("d{n}"), 0.0));
         }
-        let update = gathered(&mut events, Duration::from_millis(50))
+        let update = gathered(&mut events, Duration::from_millis(50), None)
             .await
             .unwrap();
         assert_eq!(update.readings.len(), MAX_READINGS);
@@ -250,9 +286,25 @@ mod tests {
         for _ in 0..2_000 {
             live.send(&tenant, reading("a", 0.0));
         }
-        let update = gathered(&mut events, Duration::from_millis(50))
+        let update = gathered(&mut events, Duration::from_millis(50), None)
             .await
             .unwrap();
         assert!(update.fleet && update.runs && update.commands);
+    }
+
+    #[tokio::test]
+    async fn a_viewer_of_one_device_is_told_of_that_one() {
+        let tenant = TenantId::parse("acme").unwrap();
+        let live = Live::new(100);
+        let mut events = live.subscribe(tenant.clone());
+        live.send(&tenant, reading("b", 1.0));
+        live.send(&tenant, reading("a", 2.0));
+        live.send(&tenant, reading("b", 3.0));
+        let a = DeviceId::parse("a").unwrap();
+        let update = gathered(&mut events, Duration::from_millis(50), Some(&a))
+            .await
+            .unwrap();
+        let values: Vec<_> = update.readings.iter().map(|r| r.value.clone()).collect();
+        assert_eq!(values, [OwnedValue::Number(2.0)]);
     }
 }

@@ -32,7 +32,7 @@ async fn every_answer_is_guarded() {
         "/livez",
         "/api/v1/devices",
         "/nothing",
-        "/assets/live.js",
+        "/assets/core.js",
     ] {
         let answer = served.get(path).send().await;
         let policy = answer.header("content-security-policy").unwrap();

@@ -1,4 +1,4 @@
-//! The live page and its fragments.
+//! The console: what holds for every page, and the overview.
 
 use stencil_protocol::sample::OwnedValue;
 use stencil_store::{Commit, LinkInfo, TwinUpdate};
@@ -16,17 +16,15 @@ async fn page(served: &Served, path: &str) -> String {
 }
 
 #[tokio::test]
-async fn shows_fleet_chart_runs_and_commands_without_its_script() {
+async fn the_overview_shows_fleet_runs_and_commands_without_its_script() {
     let served = Served::start().await;
-    let page = page(&served, "/?device=freezer-marked&name=temperature").await;
+    let page = page(&served, "/").await;
     for part in [
-        "Tenant <strong>acme</strong>",
+        "<strong>acme</strong>",
         "data-device=\"freezer-marked\"",
         "post-quantum",
         "suite-marked",
         "by gateway-marked",
-        "<polyline",
-        "lowest -20 degC, highest -8.1 degC, last -8.1 degC at 2023-11-14 22:13:20.",
         "<ol class=\"steps\">",
         "page-marked",
         "340 ms",
@@ -40,60 +38,111 @@ async fn shows_fleet_chart_runs_and_commands_without_its_script() {
 }
 
 #[tokio::test]
-async fn takes_nothing_from_elsewhere_and_runs_nothing_inline() {
+async fn a_device_has_a_chart_without_its_script() {
     let served = Served::start().await;
-    let page = page(&served, "/").await;
-    assert!(
-        page.contains("&lt;b&gt;marked&lt;/b&gt;"),
-        "a device's text is text"
-    );
-    assert!(!page.contains("<b>marked</b>"));
-    assert_eq!(page.matches("<script").count(), 1);
-    for inline in [
-        " style=",
-        " onclick=",
-        "javascript:",
-        "http://",
-        "https://",
-        "//cdn",
+    let page = page(&served, "/devices/freezer-marked?name=temperature").await;
+    for part in [
+        "<polyline",
+        "lowest -20 degC, highest -8.1 degC, last -8.1 degC at 2023-11-14 22:13:20.",
     ] {
-        assert!(!page.contains(inline), "{inline}");
-    }
-    let addresses: Vec<&str> = ["src=\"", "rel=\"stylesheet\" href=\""]
-        .iter()
-        .map(|start| page.split(start).nth(1).unwrap().split('"').next().unwrap())
-        .collect();
-    for address in addresses {
-        assert!(address.contains("?v="), "{address}");
-        let asset = served.get(address).send().await;
-        assert_eq!(asset.status, 200, "{address}");
-        assert!(asset.header("cache-control").unwrap().contains("immutable"));
+        assert!(page.contains(part), "{part} is not in {page}");
     }
 }
 
+/// Every page of the console.
+const PAGES: &[&str] = &["/", "/devices/freezer-marked"];
+
 #[tokio::test]
-async fn the_page_is_named_and_labelled() {
+async fn pages_take_nothing_from_elsewhere_and_run_nothing_inline() {
     let served = Served::start().await;
-    let page = page(&served, "/").await;
-    assert!(page.starts_with("<!DOCTYPE html><html lang=\"en\">"));
-    assert_eq!(page.matches("<h1").count(), 1);
-    assert!(page.contains("role=\"img\"") && page.contains("aria-labelledby=\"plot-summary\""));
-    for labelled in page.split("aria-labelledby=\"").skip(1) {
-        let id = labelled.split('"').next().unwrap();
-        assert!(
-            page.contains(&format!("id=\"{id}\"")),
-            "nothing has the id {id}"
-        );
+    for path in PAGES {
+        let page = page(&served, path).await;
+        assert!(!page.contains("<b>marked</b>"), "a device's text is text");
+        for inline in [
+            " style=",
+            "<style",
+            " onclick=",
+            " onsubmit=",
+            "javascript:",
+            "http://",
+            "https://",
+            "//cdn",
+        ] {
+            assert!(!page.contains(inline), "{path}: {inline}");
+        }
+        let scripts = page.split("<script").skip(1);
+        for script in scripts {
+            let (attributes, rest) = script.split_once('>').unwrap();
+            assert!(
+                attributes.contains(" src=\"/assets/"),
+                "{path}: {attributes}"
+            );
+            assert!(rest.starts_with("</script>"), "{path}: an inline script");
+        }
+        let mut assets = 0;
+        for start in [" src=\"", "rel=\"stylesheet\" href=\""] {
+            for rest in page.split(start).skip(1) {
+                let address = rest.split('"').next().unwrap();
+                assert!(address.contains("?v="), "{address}");
+                let asset = served.get(address).send().await;
+                assert_eq!(asset.status, 200, "{address}");
+                assert!(asset.header("cache-control").unwrap().contains("immutable"));
+                assets += 1;
+            }
+        }
+        assert!(assets >= 2, "{path}");
     }
-    let mut ids: Vec<&str> = page
-        .split(" id=\"")
-        .skip(1)
-        .filter_map(|rest| rest.split('"').next())
-        .collect();
-    let count = ids.len();
-    ids.sort_unstable();
-    ids.dedup();
-    assert_eq!(ids.len(), count, "an id is there twice");
+    let overview = page(&served, "/").await;
+    assert!(overview.contains("&lt;b&gt;marked&lt;/b&gt;"), "{overview}");
+    served.get("/assets/none.js").send().await.problem(404);
+}
+
+#[tokio::test]
+async fn pages_are_named_and_labelled() {
+    let served = Served::start().await;
+    for path in PAGES {
+        let page = page(&served, path).await;
+        assert!(page.starts_with("<!DOCTYPE html><html lang=\"en\">"));
+        assert_eq!(page.matches("<h1").count(), 1, "{path}");
+        assert_eq!(page.matches("<main").count(), 1, "{path}");
+        assert_eq!(page.matches("aria-current=\"page\"").count(), 1, "{path}");
+        assert!(page.contains("href=\"#main\"") && page.contains("id=\"main\""));
+        for named in [
+            "aria-labelledby=\"",
+            "aria-describedby=\"",
+            " for=\"",
+            "popovertarget=\"",
+        ] {
+            for labelled in page.split(named).skip(1) {
+                for id in labelled.split('"').next().unwrap().split(' ') {
+                    let there = page.contains(&format!("id=\"{id}\""));
+                    assert!(there, "{path}: nothing has the id {id}");
+                }
+            }
+        }
+        for table in page
+            .split("<th")
+            .skip(1)
+            .filter(|th| !th.starts_with("ead"))
+        {
+            assert!(
+                table.starts_with(" scope=") || table.contains("scope="),
+                "{path}: {table}"
+            );
+        }
+        for part in page.split("data-live=").skip(1) {
+            assert!(part.starts_with('"'));
+        }
+        let mut ids: Vec<&str> = page
+            .split(" id=\"")
+            .skip(1)
+            .filter_map(|rest| rest.split('"').next())
+            .collect();
+        let count = ids.len();
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), count, "{path}: an id is there twice");
+    }
 }
 
 #[tokio::test]
@@ -101,23 +150,19 @@ async fn the_chart_has_a_window_that_links_move() {
     let served = Served::start().await;
     let (from, to) = (NOW_US - 10_000_000, NOW_US - 5_000_000);
     let path = |from: i64, to: i64| {
-        format!("/live/chart?device=freezer-marked&name=temperature&from_us={from}&to_us={to}")
+        format!("/devices/freezer-marked?name=temperature&from_us={from}&to_us={to}")
     };
     let chart = page(&served, &path(from, to)).await;
     assert!(chart.contains("temperature: 5 points from"), "{chart}");
-    let escaped = path(from - 2_500_000, to - 2_500_000).replace("/live/chart", "/");
+    let escaped = path(from - 2_500_000, to - 2_500_000);
     assert!(chart.contains(&escaped.replace('&', "&amp;")), "{chart}");
     // Without a window it ends at the newest point.
-    let newest = page(
-        &served,
-        "/live/chart?device=freezer-marked&name=temperature",
-    )
-    .await;
+    let newest = page(&served, "/devices/freezer-marked?name=temperature").await;
     assert!(newest.contains("120 points"), "{newest}");
     assert!(newest.contains("<summary>The newest 50 of 120 points as a table</summary>"));
-    let door = page(&served, "/live/chart?device=freezer-marked&name=door").await;
+    let door = page(&served, "/devices/freezer-marked?name=door").await;
     assert!(door.contains("<circle"), "{door}");
-    let texts = page(&served, "/live/chart?device=freezer-marked&name=note").await;
+    let texts = page(&served, "/devices/freezer-marked?name=note").await;
     assert!(
         texts.contains("1 texts") && !texts.contains("<polyline"),
         "{texts}"
@@ -137,11 +182,14 @@ async fn the_chart_has_a_window_that_links_move() {
 #[tokio::test]
 async fn what_is_wrong_is_said() {
     let served = Served::start().await;
-    served.read("/?device=none").await.problem(404);
-    served.read("/?device=a%20b").await.problem(400);
-    served.read("/?from_us=x").await.problem(400);
-    served.read("/live/fleet?device=a").await.problem(400);
-    let unknown = page(&served, "/live/chart?device=freezer-marked&name=pressure").await;
+    served.read("/devices/none").await.problem(404);
+    served.read("/devices/a%20b").await.problem(400);
+    served
+        .read("/devices/freezer-marked?from_us=x")
+        .await
+        .problem(400);
+    served.read("/?device=a").await.problem(400);
+    let unknown = page(&served, "/devices/freezer-marked?name=pressure").await;
     assert!(unknown.contains("Nothing has been heard"), "{unknown}");
     problem(&served, "the disk is full");
     assert!(
@@ -184,7 +232,7 @@ async fn a_link_without_tls_is_told_from_a_classical_one() {
         ..Commit::default()
     };
     served.store.pipeline.commit(commit).await.unwrap();
-    let fleet = page(&served, "/live/fleet").await;
+    let fleet = page(&served, "/").await;
     for (device, badge, not) in [
         ("bare", ">no TLS<", ">classical<"),
         ("old", ">classical<", ">no TLS<"),
