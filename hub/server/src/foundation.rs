@@ -48,6 +48,8 @@ impl Foundation {
         if let Some(missing) = init::missing(&layout) {
             return Err(Error::not_initialised(&layout, &missing));
         }
+        // Before anything is repaired or migrated.
+        stencil_store::sqlite::refuse_newer(&layout.store()).await?;
         // The log first: its lock says whether another process runs this hub.
         let mut log = open_log(options, &layout, None).await?;
         let mut store = open_store(options, &layout, wakes, live).await?;

@@ -47,7 +47,7 @@ pub(crate) struct Inner {
 }
 
 /// What [`Hub::put_workflow`] did.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 pub struct WorkflowPut {
     /// The workflow.
     pub id: String,

@@ -11,7 +11,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use stencil_protocol::id::{DeviceId, GatewayId, TenantId};
-use stencil_store::{Device, Devices, Error, Latest, Page};
+use stencil_store::{
+    Device, DeviceCounts, DeviceFilter, Devices, Error, Latest, Newest, Page, Standing,
+};
 
 /// Since when what was heard counts. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -62,6 +64,19 @@ impl Links {
         heard_us.is_some_and(|heard_us| {
             heard_us >= ends.since_us && ended_us.is_none_or(|ended_us| heard_us > *ended_us)
         })
+    }
+
+    /// The same as the store asks for it.
+    fn standing(&self, tenant: &TenantId) -> Standing {
+        let ends = self.ends();
+        let of = ends.of.iter();
+        let ended = of
+            .filter(|((of, _), _)| of == tenant)
+            .map(|((_, gateway), ended_us)| (gateway.clone(), *ended_us));
+        Standing {
+            since_us: ends.since_us,
+            ended: ended.collect(),
+        }
     }
 
     fn ends(&self) -> MutexGuard<'_, Ends> {
@@ -118,5 +133,37 @@ impl Devices for LinkedDevices {
         limit: u32,
     ) -> Result<Page<(DeviceId, Latest)>, Error> {
         self.inner.latest_of(tenant, name, after, limit).await
+    }
+
+    async fn find(
+        &self,
+        tenant: &TenantId,
+        filter: &DeviceFilter,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Page<Device>, Error> {
+        let filter = DeviceFilter {
+            standing: self.links.standing(tenant),
+            ..filter.clone()
+        };
+        self.inner.find(tenant, &filter, after, limit).await
+    }
+
+    async fn counts(&self, tenant: &TenantId, _: &Standing) -> Result<DeviceCounts, Error> {
+        let standing = self.links.standing(tenant);
+        self.inner.counts(tenant, &standing).await
+    }
+
+    async fn gateways(&self, tenant: &TenantId) -> Result<Vec<GatewayId>, Error> {
+        self.inner.gateways(tenant).await
+    }
+
+    async fn newest(
+        &self,
+        tenant: &TenantId,
+        devices: &[DeviceId],
+        each: u32,
+    ) -> Result<Vec<Newest>, Error> {
+        self.inner.newest(tenant, devices, each).await
     }
 }

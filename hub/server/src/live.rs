@@ -5,7 +5,7 @@ use serde::Serialize;
 use stencil_protocol::command::State;
 use stencil_protocol::id::{CommandId, DeviceId, GatewayId, TenantId};
 use stencil_protocol::sample::OwnedValue;
-use stencil_store::RunId;
+use stencil_store::{AlarmEventKind, AlarmId, RunId, Severity};
 use tokio::sync::broadcast;
 
 /// Something that became durable a moment ago. The tenant stands beside it, never in its JSON.
@@ -59,6 +59,21 @@ pub enum LiveEvent {
     RunChanged {
         /// The run.
         run: RunId,
+    },
+    /// Something happened to an alarm.
+    Alarm {
+        /// The alarm.
+        alarm: AlarmId,
+        /// The workflow whose rule it is.
+        workflow: String,
+        /// The device.
+        device: DeviceId,
+        /// How bad it is.
+        severity: Severity,
+        /// What happened.
+        state: AlarmEventKind,
+        /// When, µs since the Unix epoch: event time where the rule did it.
+        at_us: i64,
     },
     /// A command changed its state.
     Command {

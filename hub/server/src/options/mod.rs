@@ -169,6 +169,12 @@ pub struct PipelineOptions {
     pub max_ahead_s: u64,
     /// Time between two attempts to commit while the store refuses, in milliseconds.
     pub retry_ms: u64,
+    /// Time between two ticks of the log, in milliseconds: how late a silence or the end of a
+    /// window may be noticed. There are none while no rule in force waits for such a thing.
+    pub tick_ms: u64,
+    /// How long after a start there are no ticks, in milliseconds: gateways come back with what
+    /// they have kept before any of their devices counts as silent.
+    pub settle_ms: u64,
 }
 
 impl Default for PipelineOptions {
@@ -184,6 +190,8 @@ impl Default for PipelineOptions {
             max_ledger_spans: 4_096,
             max_ahead_s: 600,
             retry_ms: 500,
+            tick_ms: 1_000,
+            settle_ms: 10_000,
         }
     }
 }

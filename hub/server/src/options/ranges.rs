@@ -131,6 +131,8 @@ fn ranges(options: &Options) -> Vec<Range> {
         MANY,
     );
     add("pipeline.retry_ms", pipeline.retry_ms, 1, HOUR_MS);
+    add("pipeline.tick_ms", pipeline.tick_ms, 50, 60_000);
+    add("pipeline.settle_ms", pipeline.settle_ms, 0, HOUR_MS);
 
     let dispatch = &options.dispatch;
     add(
@@ -241,6 +243,8 @@ mod tests {
             ("pipeline.max_ledger_spans", 0, "1 to"),
             ("pipeline.commit_interval_ms", u64::MAX, "0 to 60000"),
             ("pipeline.retry_ms", 0, "1 to"),
+            ("pipeline.tick_ms", 0, "50 to 60000"),
+            ("pipeline.settle_ms", u64::MAX, "0 to"),
             ("dispatch.sweep_interval_ms", 0, "1 to"),
             ("dispatch.max_batch", 0, "1 to"),
             ("workflow.max_active", 0, "1 to"),

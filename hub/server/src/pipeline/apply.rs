@@ -42,6 +42,12 @@ pub(super) fn publication(
     }
 }
 
+/// Lets time pass for the rules that wait for something not to happen.
+pub(super) fn tick(at_us: i64, state: &mut State, changes: &mut Changes) {
+    changes.tally.records += 1;
+    state.advance(at_us, changes);
+}
+
 /// Puts a workflow version in force, or takes the workflow out of force. All records before this
 /// one were judged by what was in force then, all after it are judged by this.
 pub(super) fn activation(

@@ -131,6 +131,10 @@ impl Driver {
                 let known = lookup::definition(&self.store, &activation, retry).await;
                 apply::activation(&activation, position, known, state, changes);
             }
+            Ok(Record {
+                received_us,
+                body: Body::Tick,
+            }) => apply::tick(received_us, state, changes),
             Err(error) => {
                 tracing::error!(position, %error, "a record of the ingest log is left out");
                 self.metrics.damaged(record.payload.len() as u64);

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use minicbor::{Decode, Encode};
 use stencil_protocol::id::{DeviceId, TenantId};
-use stencil_protocol::sample::OwnedSample;
-use stencil_rules::{Bounds, Cause, Engine, Finite, Observation};
+use stencil_protocol::sample::{OwnedSample, OwnedValue, Value};
+use stencil_rules::{Bounds, Cause, Change, Engine, Observation};
 use stencil_store::{RuleState, Trigger};
 use stencil_workflow::Definition;
 
@@ -165,8 +165,11 @@ impl Rules {
         cause: Cause,
         triggers: &mut Vec<Trigger>,
     ) -> bool {
-        let Some(value) = Finite::of_owned(&sample.value) else {
-            return false;
+        let value = match &sample.value {
+            OwnedValue::Number(number) => Value::Number(*number),
+            OwnedValue::Integer(integer) => Value::Integer(*integer),
+            OwnedValue::Bool(bit) => Value::Bool(*bit),
+            OwnedValue::Text(text) => Value::Text(text),
         };
         let observation = Observation {
             device: device.as_str(),
@@ -174,24 +177,45 @@ impl Rules {
             time_us: sample.time_us,
             received_us,
             value,
+            unit: sample.unit.as_deref(),
             cause,
         };
         let in_force = &self.in_force;
-        self.engine.observe(&observation, |workflow, _, firing| {
+        self.engine.observe(&observation, |workflow, _, change| {
+            let Change::Fired(firing) = change else {
+                return;
+            };
             if let Some(held) = in_force.get(workflow) {
-                let (value, unit) = (&sample.value, sample.unit.as_deref());
-                let trigger = stencil_workflow::trigger(
-                    tenant,
-                    &held.definition,
-                    device,
-                    value,
-                    unit,
-                    &firing,
-                );
+                let seen = Some((&sample.value, sample.unit.as_deref()));
+                let trigger =
+                    stencil_workflow::trigger(tenant, &held.definition, device, seen, &firing);
                 triggers.push(trigger);
             }
         });
         true
+    }
+
+    /// Lets time pass up to `now_us`; what fires is pushed to `triggers`. Whether anything changed.
+    pub(super) fn advance(
+        &mut self,
+        tenant: &TenantId,
+        now_us: i64,
+        triggers: &mut Vec<Trigger>,
+    ) -> bool {
+        let in_force = &self.in_force;
+        let mut changed = false;
+        self.engine.advance(now_us, |workflow, device, _, change| {
+            changed = true;
+            let (Change::Fired(firing), Some(held)) = (change, in_force.get(workflow)) else {
+                return;
+            };
+            if let Ok(device) = DeviceId::parse(device) {
+                let definition = &held.definition;
+                let trigger = stencil_workflow::trigger(tenant, definition, &device, None, &firing);
+                triggers.push(trigger);
+            }
+        });
+        changed
     }
 
     /// Adds each state that has changed since the last call.

@@ -6,7 +6,7 @@ use stencil_protocol::id::{Boot, DeviceId, TenantId};
 use stencil_protocol::ledger::BootLedger;
 use stencil_store::{Loaded, RuleState};
 
-use super::changes::DeviceKey;
+use super::changes::{Changes, DeviceKey};
 use super::rules::{InForce, Rules};
 use crate::PipelineOptions;
 
@@ -125,6 +125,15 @@ impl State {
     /// The rules of a tenant, if it has any.
     pub(super) fn known_rules(&mut self, tenant: &TenantId) -> Option<&mut Rules> {
         self.rules.get_mut(tenant)
+    }
+
+    /// Tells the rules of all tenants how late it is.
+    pub(super) fn advance(&mut self, at_us: i64, changes: &mut Changes) {
+        for (tenant, rules) in &mut self.rules {
+            if rules.advance(tenant, at_us, &mut changes.triggers) {
+                changes.observed.insert(tenant.clone());
+            }
+        }
     }
 
     /// The version in force of each workflow of each tenant.

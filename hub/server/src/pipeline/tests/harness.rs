@@ -169,6 +169,7 @@ impl Harness {
             ledgers: newest_boots(disk, self.bounds.max_boots),
             rule_states: disk.rule_states.values().cloned().collect(),
             twins: disk.twins.values().cloned().collect(),
+            alarms: Vec::new(),
         };
         let mut state = State::load(self.bounds.clone(), MAX_RULES, &loaded);
         let (rows, saved) = rules::split(loaded.rule_states);
@@ -201,6 +202,7 @@ impl Harness {
                 let known = self.answer(message.device(), &questions);
                 apply::publication(&origin, &message, known, &mut self.state, &mut self.changes);
             }
+            Body::Tick => apply::tick(record.received_us, &mut self.state, &mut self.changes),
             Body::Activation(activation) => {
                 let definition = activation
                     .version
