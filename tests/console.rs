@@ -4,8 +4,8 @@
 
 mod support;
 
-use support::browser::Browser;
 use support::Hub;
+use support::browser::Browser;
 
 #[test]
 fn somebody_signs_in() {

@@ -111,10 +111,8 @@ fn no_answer_to_the_second_tenant_holds_anything_of_the_first() {
         "/api/v1/workflows/secret-workflow",
         "/api/v1/workflows/secret-workflow/versions",
         "/api/v1/tokens",
-        "/live/fleet",
-        "/live/chart?device=freezer-1&name=secret-series",
-        "/live/runs",
-        "/live/commands",
+        "/",
+        "/devices/freezer-1?name=secret-series",
     ];
     let device_token = hub.device_token("freezer-9");
     for path in paths {

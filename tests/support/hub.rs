@@ -53,6 +53,23 @@ impl Hub {
         Some(Self::make(flags, variables, dir, Some(disk)))
     }
 
+    /// Starts a hub on the data folder `hub` that lies in `dir` already, whose admin has `token`.
+    pub(crate) fn over(dir: tempfile::TempDir, token: &str, flags: &[&str]) -> Self {
+        let start = Start {
+            folder: dir.path().to_owned(),
+            flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
+            variables: Vec::new(),
+            disk: None,
+        };
+        let process = start.serve(&format!("127.0.0.1:{}", lasting_port()), None);
+        Self {
+            token: token.to_owned(),
+            process,
+            start,
+            dir,
+        }
+    }
+
     fn make(
         flags: &[&str],
         variables: &[(&str, &str)],
