@@ -1,0 +1,213 @@
+//! Times and spans as people write them on a command line.
+
+/// A span such as `90s`, `15m`, `2h`, `7d`, in µs.
+///
+/// # Errors
+/// What would be right.
+pub(crate) fn span_us(text: &str) -> Result<i64, String> {
+    let right = || format!("{text:?} is no time span: a number and a unit are, as in 90s, 2h, 7d");
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit_us: i64 = match &text[digits.len()..] {
+        "ms" => 1_000,
+        "s" => 1_000_000,
+        "m" => 60_000_000,
+        "h" => 3_600_000_000,
+        "d" => 86_400_000_000,
+        _ => return Err(right()),
+    };
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(right());
+    }
+    let number: i64 = digits.parse().map_err(|_| right())?;
+    number.checked_mul(unit_us).ok_or_else(right)
+}
+
+/// A time: `now`, `-2h` (before now) or RFC 3339 (`2026-03-01T12:00:00Z`, with an offset, or with
+/// a blank for the `T`; a date alone is its midnight in UTC). In µs since the Unix epoch.
+///
+/// # Errors
+/// What would be right.
+pub(crate) fn time_us(text: &str, now_us: i64) -> Result<i64, String> {
+    if text == "now" {
+        return Ok(now_us);
+    }
+    if let Some(span) = text.strip_prefix('-') {
+        return Ok(now_us.saturating_sub(span_us(span)?));
+    }
+    rfc3339_us(text).ok_or_else(|| {
+        format!("{text:?} is no time: now, -2h and 2026-03-01T12:00:00Z are the forms")
+    })
+}
+
+/// An argument that is a time, still relative to a `now` that the command takes later.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Moment(String);
+
+impl Moment {
+    /// The time, seen from `now_us`.
+    pub(crate) fn us(&self, now_us: i64) -> Result<i64, String> {
+        time_us(&self.0, now_us)
+    }
+}
+
+impl std::str::FromStr for Moment {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        time_us(text, 0).map(|_| Self(text.to_owned()))
+    }
+}
+
+/// The machine's time, µs since the Unix epoch.
+pub(crate) fn now_us() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| {
+        i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+    })
+}
+
+fn rfc3339_us(text: &str) -> Option<i64> {
+    let number = |from: usize, digits: usize| -> Option<i64> {
+        let part = text.get(from..from + digits)?;
+        part.bytes()
+            .all(|byte| byte.is_ascii_digit())
+            .then(|| part.parse().ok())?
+    };
+    let is = |at: usize, any: &[u8]| text.as_bytes().get(at).is_some_and(|c| any.contains(c));
+    let (year, month, day) = (number(0, 4)?, number(5, 2)?, number(8, 2)?);
+    if !is(4, b"-") || !is(7, b"-") || !(1..=12).contains(&month) {
+        return None;
+    }
+    if !(1..=days_in(year, month)).contains(&day) {
+        return None;
+    }
+    let midnight_us = days(year, month, day) * 86_400_000_000;
+    if text.len() == 10 {
+        return Some(midnight_us);
+    }
+    let (hour, minute, second) = (number(11, 2)?, number(14, 2)?, number(17, 2)?);
+    if !is(10, b"Tt ") || !is(13, b":") || !is(16, b":") {
+        return None;
+    }
+    if hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    let (fraction_us, at) = fraction(text, 19)?;
+    let offset_s = match text.get(at..)? {
+        "Z" | "z" => 0,
+        offset if offset.len() == 6 && is(at, b"+-") && is(at + 3, b":") => {
+            let (hours, minutes) = (number(at + 1, 2)?, number(at + 4, 2)?);
+            if hours > 23 || minutes > 59 {
+                return None;
+            }
+            let seconds = hours * 3_600 + minutes * 60;
+            if offset.starts_with('-') {
+                -seconds
+            } else {
+                seconds
+            }
+        }
+        _ => return None,
+    };
+    let seconds = hour * 3_600 + minute * 60 + second - offset_s;
+    Some(midnight_us + seconds * 1_000_000 + fraction_us)
+}
+
+/// The fraction of a second from `at` on, in µs (what is finer is cut), and where it ends.
+fn fraction(text: &str, at: usize) -> Option<(i64, usize)> {
+    let Some(rest) = text.get(at..)?.strip_prefix('.') else {
+        return Some((0, at));
+    };
+    let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+    if digits == 0 {
+        return None;
+    }
+    let mut micros: i64 = 0;
+    for place in 0..6 {
+        let digit = rest.as_bytes().get(place).filter(|_| place < digits);
+        micros = micros * 10 + digit.map_or(0, |digit| i64::from(digit - b'0'));
+    }
+    Some((micros, at + 1 + digits))
+}
+
+fn days_in(year: i64, month: i64) -> i64 {
+    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    match month {
+        2 if leap => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    }
+}
+
+/// Days from the Unix epoch to a date of the Gregorian calendar, by its 400-year cycle that begins
+/// on 1 March 0000, so that the leap day is a year's last.
+fn days(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let of_cycle = year.rem_euclid(400);
+    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let days = of_cycle * 365 + of_cycle / 4 - of_cycle / 100 + of_year;
+    year.div_euclid(400) * 146_097 + days - 719_468
+}
+
+#[cfg(test)]
+mod tests {
+    use stencil_protocol::moment::rfc3339;
+
+    use super::*;
+
+    #[test]
+    fn spans_need_a_unit() {
+        assert_eq!(span_us("90s"), Ok(90_000_000));
+        assert_eq!(span_us("250ms"), Ok(250_000));
+        assert_eq!(span_us("2h"), Ok(7_200_000_000));
+        assert_eq!(span_us("7d"), Ok(604_800_000_000));
+        for wrong in ["", "h", "2", "-2h", "2 h", "1.5h", "2w", "9999999999999999d", "2é"] {
+            assert!(span_us(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn times_are_relative_or_rfc_3339() {
+        let now_us = 1_386_018_900_000_000;
+        assert_eq!(time_us("now", now_us), Ok(now_us));
+        assert_eq!(time_us("-2h", now_us), Ok(now_us - 7_200_000_000));
+        for (text, expected) in [
+            ("2013-12-02T21:15:00Z", now_us),
+            ("2013-12-02 21:15:00Z", now_us),
+            ("2013-12-02T22:15:00+01:00", now_us),
+            ("2013-12-02T16:45:00-04:30", now_us),
+            ("2013-12-02T21:15:00.25Z", now_us + 250_000),
+            ("2013-12-02T21:15:00.1234567Z", now_us + 123_456),
+            ("2013-12-02", now_us - 76_500_000_000),
+            ("1969-12-31T23:59:59Z", -1_000_000),
+        ] {
+            assert_eq!(time_us(text, 0), Ok(expected), "{text}");
+        }
+        for wrong in [
+            "",
+            "yesterday",
+            "2013-12-02T21:15:00",
+            "2013-13-02T21:15:00Z",
+            "2013-02-29",
+            "2013-12-02T24:00:00Z",
+            "2013-12-02T21:15:00.Z",
+            "2013-12-02T21:15:00Zx",
+            "2013-12-02T21:15:00+1:00",
+            "2013-12-0é",
+            "1386018900",
+        ] {
+            assert!(time_us(wrong, 0).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        // Over four centuries, in steps that hit all months and times of day.
+        let mut time_us = -11_644_473_600_000_000;
+        while time_us < 4_102_444_800_000_000 {
+            assert_eq!(rfc3339_us(&rfc3339(time_us)), Some(time_us));
+            time_us += 1_000_003_000_000;
+        }
+    }
+}
