@@ -1,5 +1,6 @@
 //! All rules of a tenant, with the state of each device.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::index::Index;
@@ -207,7 +208,53 @@ impl<K: Ord + Clone> Engine<K> {
     /// order of event time, then of keys, then of devices. Time that goes back
     /// changes nothing.
     pub fn advance(&mut self, now_us: i64, mut tell: impl FnMut(&K, &str, &Rule, Change)) {
-        let _ = (now_us, &mut tell);
+        let mut told: Vec<(u32, Change)> = Vec::new();
+        while let Some(&(due_us, state)) = self.queue.first()
+            && due_us <= now_us
+        {
+            self.queue.pop_first();
+            let Some(held) = self.states.get_mut(state) else {
+                continue;
+            };
+            held.queued_us = None;
+            let Some(Some(watch)) = self.watches.get(held.rule as usize) else {
+                continue;
+            };
+            let condition = &watch.rule.condition;
+            // Not so when samples have come since it was queued.
+            if held.memory.due_us(condition).is_some_and(|us| us <= now_us) {
+                let tell = &mut |change| told.push((state, change));
+                held.memory.advance(condition, now_us, tell);
+                if !std::mem::replace(&mut held.changed, true) {
+                    self.changed.push(state);
+                }
+                // Only at the end of what an i64 can say: then it is due for ever.
+                if held.memory.due_us(condition).is_some_and(|us| us <= now_us) {
+                    continue;
+                }
+            }
+            self.schedule(state);
+        }
+        // Each state's own changes are in order already.
+        let of = |&(state, change): &(u32, Change)| {
+            let held = self.states.get(state)?;
+            let watch = self.watch(held.rule)?;
+            Some((change.at_us(), &watch.key, &held.device, &watch.rule))
+        };
+        told.sort_by(|a, b| match (of(a), of(b)) {
+            (Some((at, key, device, _)), Some(other)) => {
+                (at, key, device).cmp(&(other.0, other.1, other.2))
+            }
+            _ => Ordering::Equal,
+        });
+        for one in &told {
+            if let Some((_, key, device, rule)) = of(one) {
+                tell(key, device, rule, one.1);
+            }
+        }
+        for (_, change) in told {
+            self.metrics.count(change);
+        }
     }
 
     /// Hands out each state that has changed since the last call, encoded.
@@ -340,6 +387,7 @@ impl<K: Ord + Clone> Engine<K> {
                     held.changed = true;
                     self.changed.push(state);
                 }
+                self.schedule(state);
             }
             Seen::Late => self.metrics.late += 1,
             Seen::PassedOver => {}
@@ -347,5 +395,25 @@ impl<K: Ord + Clone> Engine<K> {
     }
 
     /// Notes when `advance` has to look at a state.
-    fn schedule(&mut self, _state: u32) {}
+    fn schedule(&mut self, state: u32) {
+        let Some(held) = self.states.get_mut(state) else {
+            return;
+        };
+        let Some(Some(watch)) = self.watches.get(held.rule as usize) else {
+            return;
+        };
+        let Some(due_us) = held.memory.due_us(&watch.rule.condition) else {
+            return;
+        };
+        match held.queued_us {
+            // It is asked again then; each sample that puts it off costs nothing here.
+            Some(queued_us) if queued_us <= due_us => return,
+            Some(queued_us) => {
+                self.queue.remove(&(queued_us, state));
+            }
+            None => {}
+        }
+        held.queued_us = Some(due_us);
+        self.queue.insert((due_us, state));
+    }
 }

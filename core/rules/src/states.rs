@@ -26,6 +26,10 @@ impl States {
         self.list.len() - self.free.len()
     }
 
+    pub(crate) fn get(&self, place: u32) -> Option<&Held> {
+        self.list.get(place as usize)?.as_ref()
+    }
+
     pub(crate) fn get_mut(&mut self, place: u32) -> Option<&mut Held> {
         self.list.get_mut(place as usize)?.as_mut()
     }

@@ -3,6 +3,7 @@
 use minicbor::{Decode, Encode};
 
 use super::phase::{Phase, Verdict};
+use super::saved;
 use crate::{Change, Error, Finite, Limit, Threshold};
 
 /// The newest sample's time, and how far the condition is.
@@ -60,6 +61,9 @@ impl Track {
 
     /// Fresh if it was gathered under another condition.
     pub(crate) fn decode(rule: &Threshold, bytes: &[u8]) -> Result<Self, Error> {
+        if saved::is_enveloped(bytes) {
+            return Ok(Self::default());
+        }
         let saved: Saved = minicbor::decode(bytes).map_err(Error::saved)?;
         let same = saved.above == matches!(rule.level().limit(), Limit::Above(_))
             && saved.limit == rule.level().limit().get()
