@@ -23,6 +23,7 @@ mod small_disk;
 pub(crate) use device::Device;
 pub(crate) use gateway::Gateway;
 pub(crate) use hub::{Hub, last_segment};
+pub(crate) use small_disk::SmallDisk;
 
 /// How long anything may take before a test gives up.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);

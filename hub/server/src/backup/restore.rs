@@ -267,7 +267,70 @@ fn make_dir(path: &Path) -> Result<(), Error> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::archive;
     use super::*;
+
+    /// An archive with right digests, whoever made it.
+    fn forged(paths: &[&str]) -> Vec<u8> {
+        let mut out = Vec::new();
+        let mut add = |path: &str, content: &[u8]| {
+            let bytes = content.len() as u64;
+            let (path, mode) = (path.to_owned(), 0o600);
+            archive::write_head(&mut out, &Head { path, bytes, mode }, 0).unwrap();
+            out.extend(content);
+            archive::pad(&mut out, bytes).unwrap();
+        };
+        let files = paths.iter().map(|path| {
+            add(path, b"x");
+            Entry {
+                path: (*path).to_owned(),
+                bytes: 1,
+                mode: 0o600,
+                sha256: hex::encode(Sha256::digest(b"x")),
+            }
+        });
+        let manifest = Manifest {
+            format: Manifest::FORMAT,
+            hub: String::new(),
+            taken_us: 0,
+            position: 0,
+            applied: 0,
+            schema: 1,
+            files: files.collect(),
+        };
+        let manifest = serde_json::to_vec(&manifest).unwrap();
+        add(MANIFEST, &manifest);
+        add(DIGEST, hex::encode(Sha256::digest(&manifest)).as_bytes());
+        archive::finish(&mut out).unwrap();
+        out
+    }
+
+    #[test]
+    fn a_forged_backup_writes_nowhere_but_into_its_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, data) = (dir.path().join("forged"), dir.path().join("hub"));
+        let restored = |paths: &[&str]| {
+            fs::write(&file, forged(paths)).unwrap();
+            restore(&file, &data, Box::new(|_| {}))
+        };
+        for bad in [
+            "../escaped",
+            "a/../../escaped",
+            "/tmp/escaped-from-a-backup",
+        ] {
+            let error = restored(&[STORE, bad]).unwrap_err();
+            assert!(error.to_string().contains(bad), "{error}");
+        }
+        let error = restored(&[STORE, "twice", "twice"]).unwrap_err();
+        assert!(error.to_string().contains("twice"), "{error}");
+        let error = restored(&["no store"]).unwrap_err();
+        assert!(error.to_string().contains("holds no store"), "{error}");
+        // A file where a folder is needed.
+        assert!(restored(&[STORE, "a", "a/b"]).is_err());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        restored(&[STORE, "a/b"]).unwrap();
+        assert_eq!(fs::read(data.join("a/b")).unwrap(), b"x");
+    }
 
     #[test]
     fn names_that_lead_elsewhere_are_refused() {

@@ -23,6 +23,8 @@ const LEFT_OUT: &[&str] = &[
     "hub.sqlite-shm",
     "hub.sqlite-journal",
 ];
+/// What begins so is a backup's own.
+const OWN: &str = "backup/";
 /// Levels of folders in a data directory.
 const MAX_DEPTH: usize = 16;
 
@@ -34,7 +36,8 @@ pub struct Request {
     /// The file to write; there must be none. Room for a copy of the store is needed beside it
     /// meanwhile.
     pub out: PathBuf,
-    /// The hub's settings file, if it has one.
+    /// The hub's settings file, if it has one. Without it, the one that a restored backup has left
+    /// in the data directory is kept.
     pub settings: Option<PathBuf>,
 }
 
@@ -113,6 +116,9 @@ pub async fn take(request: Request, mut progress: Progress) -> Result<Taken, Err
         for (name, path) in others(&data_dir)? {
             archive.add_file(&name, &path)?;
         }
+        // Where a backup was restored, its settings lie: they are kept as such once more.
+        let restored = data_dir.join(SETTINGS);
+        let settings = settings.or_else(|| restored.is_file().then_some(restored));
         if let Some(settings) = &settings {
             archive.add_file(SETTINGS, settings)?;
         }
@@ -229,11 +235,14 @@ fn others(root: &Path) -> Result<Vec<(String, PathBuf)>, Error> {
             if at_top && (LEFT_OUT.contains(&name) || name == LOG) {
                 continue;
             }
-            if at_top && name == "backup" {
+            let name = format!("{prefix}{name}");
+            if name == SETTINGS {
+                continue;
+            }
+            if name.starts_with(OWN) && !kind.is_dir() {
                 let why = io::Error::other("a backup keeps its own files under this name; move it");
                 return Err(Error::io(&path)(why));
             }
-            let name = format!("{prefix}{name}");
             if kind.is_dir() && depth < MAX_DEPTH {
                 folders.push((path, format!("{name}/"), depth + 1));
             } else if kind.is_file() {

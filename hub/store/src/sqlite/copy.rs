@@ -1,6 +1,6 @@
 //! A copy of a database that may be in use, and which version wrote it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
@@ -58,7 +58,10 @@ pub async fn copy(from: &Path, into: &Path) -> Result<Copied, Error> {
 /// # Errors
 /// [`Error::Migration`]; what the database says.
 pub async fn refuse_newer(path: &Path) -> Result<(), Error> {
-    let mut connection = connect(path, true).await?;
+    // Who only reads still leaves files for the others beside the database, unless it can't change.
+    let idle = !beside(path, "-wal").exists();
+    let options = options(path, true).immutable(idle);
+    let mut connection = options.connect().await?;
     let found = schema(&mut connection).await;
     connection.close().await?;
     let known = MIGRATIONS.iter().map(|migration| migration.version).max();
@@ -74,12 +77,22 @@ pub async fn refuse_newer(path: &Path) -> Result<(), Error> {
 }
 
 async fn connect(path: &Path, reading: bool) -> Result<SqliteConnection, Error> {
-    let options = SqliteConnectOptions::new()
+    Ok(options(path, reading).connect().await?)
+}
+
+fn options(path: &Path, reading: bool) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
         .filename(path)
         .create_if_missing(false)
         .read_only(reading)
-        .busy_timeout(BUSY);
-    Ok(options.connect().await?)
+        .busy_timeout(BUSY)
+}
+
+/// Another file of the same database.
+fn beside(path: &Path, what: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(what);
+    name.into()
 }
 
 /// The newest migration that was applied; `None` for an empty database.
