@@ -196,7 +196,11 @@ fn answer(format: Format, alarm: &Value) -> anyhow::Result<()> {
 /// An alarm in a few lines.
 fn told(alarm: &Value) -> String {
     let text = |name: &str| output::escaped(alarm[name].as_str().unwrap_or_default());
-    let time = |value: &Value| value.as_i64().map(|at_us| format!("{} UTC", moment::utc(at_us)));
+    let time = |value: &Value| {
+        value
+            .as_i64()
+            .map(|at_us| format!("{} UTC", moment::utc(at_us)))
+    };
     let mut told = format!(
         "{} ({}): {}\n  workflow {} version {}, device {}",
         text("title"),
@@ -224,7 +228,10 @@ fn told(alarm: &Value) -> String {
         }
     }
     if let Some(until) = time(&alarm["silenced_until_us"]) {
-        told.push_str(&format!("\n  silenced until {until} by {}", text("silenced_by")));
+        told.push_str(&format!(
+            "\n  silenced until {until} by {}",
+            text("silenced_by")
+        ));
     }
     told
 }
@@ -236,7 +243,10 @@ mod tests {
     fn silence(words: &[&str]) -> Result<Value, String> {
         let mut all = vec!["alarm", "silence", "00"];
         all.extend(words);
-        match Args::try_parse_from(all).map_err(|error| error.to_string())?.command {
+        match Args::try_parse_from(all)
+            .map_err(|error| error.to_string())?
+            .command
+        {
             Command::Silence(silence) => silence.body(1_000_000),
             _ => unreachable!(),
         }
@@ -271,7 +281,15 @@ mod tests {
         };
         assert_eq!(list(&[]), "/api/v1/alarms?active=true&limit=100");
         assert_eq!(
-            list(&["--all", "--device", "a&b", "--severity", "major", "--limit", "5000"]),
+            list(&[
+                "--all",
+                "--device",
+                "a&b",
+                "--severity",
+                "major",
+                "--limit",
+                "5000"
+            ]),
             "/api/v1/alarms?device=a%26b&severity=major&limit=1000"
         );
     }
@@ -284,7 +302,10 @@ mod tests {
             "acknowledged": null, "silenced_until_us": null,
         });
         let text = told(&alarm);
-        assert!(text.contains("\\u{1b}[2J is warm (major): active"), "{text}");
+        assert!(
+            text.contains("\\u{1b}[2J is warm (major): active"),
+            "{text}"
+        );
         assert!(text.contains("raised 2013-12-02 21:15:00 UTC"), "{text}");
         assert!(text.contains("not acknowledged"), "{text}");
         alarm["cleared_us"] = json!(1_386_018_901_000_000_i64);
@@ -301,6 +322,9 @@ mod tests {
         assert!(path("../tokens").is_err());
         assert!(path(&"g".repeat(32)).is_err());
         let id = "ab".repeat(16);
-        assert_eq!(path(&id.to_uppercase()).unwrap(), format!("/api/v1/alarms/{id}"));
+        assert_eq!(
+            path(&id.to_uppercase()).unwrap(),
+            format!("/api/v1/alarms/{id}")
+        );
     }
 }

@@ -13,6 +13,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
+mod alarm;
 mod api;
 mod backup;
 mod bounded;
@@ -27,10 +28,12 @@ mod output;
 mod publish;
 mod query;
 mod reconcile;
+mod rule;
 mod shutdown;
 mod sim;
 mod tls;
 mod token;
+mod when;
 mod workflow;
 
 /// The IoT, edge and workflow hub: from a sensor's pin to a published page, nothing lost.
@@ -60,7 +63,9 @@ enum Command {
     Pub(publish::Args),
     Token(token::Args),
     Workflow(workflow::Args),
+    Rule(rule::Args),
     Device(query::DeviceArgs),
+    Alarm(alarm::Args),
     Quarantine(query::QuarantineArgs),
     Run(query::RunArgs),
     Openapi(openapi::Args),
@@ -100,7 +105,9 @@ fn main() -> ExitCode {
             Command::Pub(args) => publish::run(args).await,
             Command::Token(args) => token::run(args).await,
             Command::Workflow(args) => workflow::run(args).await,
+            Command::Rule(args) => rule::run(args).await,
             Command::Device(args) => query::devices(args).await,
+            Command::Alarm(args) => alarm::run(args).await,
             Command::Quarantine(args) => query::quarantine(args).await,
             Command::Run(args) => query::runs(args).await,
             Command::Openapi(args) => openapi::run(&args),

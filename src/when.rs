@@ -162,7 +162,17 @@ mod tests {
         assert_eq!(span_us("250ms"), Ok(250_000));
         assert_eq!(span_us("2h"), Ok(7_200_000_000));
         assert_eq!(span_us("7d"), Ok(604_800_000_000));
-        for wrong in ["", "h", "2", "-2h", "2 h", "1.5h", "2w", "9999999999999999d", "2é"] {
+        for wrong in [
+            "",
+            "h",
+            "2",
+            "-2h",
+            "2 h",
+            "1.5h",
+            "2w",
+            "9999999999999999d",
+            "2é",
+        ] {
             assert!(span_us(wrong).is_err(), "{wrong:?}");
         }
     }

@@ -51,6 +51,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod backtest;
 pub mod backup;
 mod clock;
 mod dispatch;

@@ -24,6 +24,7 @@ pub(super) async fn add(
     };
     let runs = store.runs.list(tenant, &filter, None, MAX_PAGE).await?;
     let filter = AlarmFilter {
+        device: question.device.cloned(),
         workflow: Some(id.clone()),
         from_us,
         to_us,
@@ -56,7 +57,12 @@ pub(super) async fn add(
         alarm: Some(alarm.id),
         cleared_us: alarm.cleared_us,
     });
-    backtest.actual = runs.chain(alarms).collect();
+    let about = |one: &Actual| {
+        question
+            .device
+            .is_none_or(|only| *only.as_str() == *one.device)
+    };
+    backtest.actual = runs.chain(alarms).filter(about).collect();
     backtest
         .actual
         .sort_by(|a, b| (a.at_us, &a.device).cmp(&(b.at_us, &b.device)));

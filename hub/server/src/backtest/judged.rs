@@ -87,7 +87,11 @@ impl<'a> Judged<'a> {
     /// What came of it. Devices, end and what really happened are the caller's to add.
     pub(super) fn report(self, definition: &Definition, samples: u64) -> Backtest {
         let Found { firings, count, .. } = self.found;
-        let runs = if definition.steps.is_empty() { 0 } else { count };
+        let runs = if definition.steps.is_empty() {
+            0
+        } else {
+            count
+        };
         let alarms = if definition.alarm.is_none() { 0 } else { count };
         Backtest {
             workflow: definition.id.clone(),

@@ -120,7 +120,14 @@ impl<'a> Merged<'a> {
             let device = &self.devices[lane.device];
             let points = self
                 .series
-                .range(self.tenant, device, &lane.name, from_us, self.to_us, self.page)
+                .range(
+                    self.tenant,
+                    device,
+                    &lane.name,
+                    from_us,
+                    self.to_us,
+                    self.page,
+                )
                 .await?;
             let more = points.len() >= self.page as usize;
             let last_us = points.last().map(|point| point.time_us);

@@ -68,6 +68,8 @@ pub(crate) struct Question<'a> {
     pub(crate) from_us: i64,
     /// Up to this event time, µs; that moment itself is not in the range.
     pub(crate) to_us: i64,
+    /// This device only.
+    pub(crate) device: Option<&'a DeviceId>,
     /// The most devices; the first ones by id are looked at.
     pub(crate) max_devices: Option<usize>,
 }
@@ -113,9 +115,14 @@ impl Backtests {
         let begin_us = from_us.saturating_sub(look_back_us);
         let mut scope = self.scope(store, question).await?;
         let lanes = std::mem::take(&mut scope.lanes);
+        let (series, devices) = (&*store.series, scope.devices.as_slice());
         let mut merged =
-            Merged::open(&*store.series, tenant, lanes, begin_us..to_us, until).await?;
-        let mut judged = Judged::new(rule.clone(), &scope.devices, from_us..to_us);
+            Merged::open(series, tenant, devices, lanes, begin_us..to_us, until).await?;
+        let judged = Judged::new(rule.clone(), devices, from_us..to_us);
+        let mut judged = judged.map_err(|error| stencil_store::Error::Invalid {
+            what: "rule",
+            why: error.to_string(),
+        })?;
         let mut seen = 0;
         let stopped_us = loop {
             if seen >= self.options.max_samples || merged.is_out_of_time() {
@@ -126,7 +133,7 @@ impl Backtests {
                 break None;
             };
             seen += 1;
-            judged.sample(device, name, unit, point);
+            judged.sample(device, name, unit, &point);
             if seen % 1_024 == 0 {
                 // Others of this runtime come to their turn, the pipeline first of all.
                 tokio::task::yield_now().await;
@@ -159,13 +166,17 @@ impl Backtests {
         let mut scope = Scope::default();
         let mut after = None;
         loop {
-            let filter = DeviceFilter::default();
+            let filter = DeviceFilter {
+                search: question.device.map(ToString::to_string),
+                ..DeviceFilter::default()
+            };
             let page = store
                 .devices
-                .list(tenant, &filter, after.as_deref(), MAX_PAGE)
+                .find(tenant, &filter, after.as_deref(), MAX_PAGE)
                 .await?;
             for device in page.items {
-                if !rule.devices.matches(device.id.as_str()) {
+                let other = question.device.is_some_and(|only| *only != device.id);
+                if other || !rule.devices.matches(device.id.as_str()) {
                     continue;
                 }
                 if scope.devices.len() >= max_devices {

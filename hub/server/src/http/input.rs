@@ -82,11 +82,11 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T>
     }
 }
 
-/// A JSON body.
+/// A JSON body of at most `MAX` bytes.
 #[derive(Debug)]
-pub(super) struct Json<T>(pub(super) T);
+pub(super) struct Json<T, const MAX: usize = MAX_JSON_BYTES>(pub(super) T);
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
+impl<S: Send + Sync, T: DeserializeOwned, const MAX: usize> FromRequest<S> for Json<T, MAX> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
@@ -99,7 +99,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
             let detail = format!("the content type is `{media_type}`, not `application/json`");
             return Err(Problem::new(Kind::MediaType, detail));
         }
-        let bytes = body(request, state, MAX_JSON_BYTES).await?;
+        let bytes = body(request, state, MAX).await?;
         axum::Json::from_bytes(&bytes)
             .map(|json| Json(json.0))
             .map_err(|error| Problem::invalid(error.body_text()))

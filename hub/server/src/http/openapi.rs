@@ -35,7 +35,9 @@ use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
 use super::access::Access;
-use super::api::{commands, content, devices, ledger, runs, series, tokens, workflows};
+use super::api::{
+    alarms, backtest, commands, content, devices, ledger, runs, series, tokens, workflows,
+};
 use super::routes::{Route, routes};
 
 /// The handlers that are described, in the order of the table of routes.
@@ -64,6 +66,12 @@ use super::routes::{Route, routes};
         commands::one,
         runs::list,
         runs::one,
+        alarms::list,
+        alarms::counts,
+        alarms::one,
+        alarms::history,
+        alarms::acknowledge,
+        alarms::silence,
         ledger::list,
         ledger::quarantine,
         content::collections,
@@ -71,6 +79,8 @@ use super::routes::{Route, routes};
         content::one,
         content::versions,
         workflows::list,
+        workflows::check,
+        backtest::run,
         workflows::one,
         workflows::versions,
         workflows::put,

@@ -21,12 +21,13 @@ pub(super) enum Kind {
     Conflict,
     TooLarge,
     MediaType,
+    TooMany,
     Busy,
     Internal,
 }
 
 impl Kind {
-    const ALL: [Kind; 11] = [
+    const ALL: [Kind; 12] = [
         Kind::Invalid,
         Kind::InvalidWorkflow,
         Kind::Unauthenticated,
@@ -36,6 +37,7 @@ impl Kind {
         Kind::Conflict,
         Kind::TooLarge,
         Kind::MediaType,
+        Kind::TooMany,
         Kind::Busy,
         Kind::Internal,
     ];
@@ -51,6 +53,7 @@ impl Kind {
             Kind::Conflict => StatusCode::CONFLICT,
             Kind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Kind::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Kind::TooMany => StatusCode::TOO_MANY_REQUESTS,
             Kind::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -67,6 +70,7 @@ impl Kind {
             Kind::Conflict => "conflict",
             Kind::TooLarge => "too-large",
             Kind::MediaType => "unsupported-media-type",
+            Kind::TooMany => "too-many-requests",
             Kind::Busy => "unavailable",
             Kind::Internal => "internal",
         }
@@ -83,6 +87,7 @@ impl Kind {
             Kind::Conflict => "The request contradicts what is stored",
             Kind::TooLarge => "The request is too large",
             Kind::MediaType => "The content type is not understood",
+            Kind::TooMany => "Too many requests at one time",
             Kind::Busy => "The hub cannot do this right now",
             Kind::Internal => "The hub has a fault",
         }
@@ -114,6 +119,10 @@ impl Kind {
             }
             Kind::TooLarge => "The body is longer than allowed; `detail` has the limit.",
             Kind::MediaType => "JSON bodies need `Content-Type: application/json`.",
+            Kind::TooMany => {
+                "There is no room for one more of these now; `detail` says of what. Send the same \
+                 request again after the seconds of `Retry-After`."
+            }
             Kind::Busy => {
                 "The store or the log is busy, full or unreachable, or too many pages are open. \
                  The same request may succeed later: see `Retry-After`."
@@ -232,7 +241,7 @@ impl IntoResponse for Problem {
                 let scheme = HeaderValue::from_static("Bearer realm=\"stencil\"");
                 headers.insert(header::WWW_AUTHENTICATE, scheme);
             }
-            Kind::Busy => {
+            Kind::TooMany | Kind::Busy => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
             }
             _ => {}

@@ -8,7 +8,9 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use http::Method;
 
 use super::access::{self, Access};
-use super::api::{commands, content, devices, ledger, runs, series, tokens, workflows};
+use super::api::{
+    alarms, backtest, commands, content, devices, ledger, runs, series, tokens, workflows,
+};
 use super::page::{assets, device, overview, sign_in, stream};
 use super::{State, headers, input, ops, problem, public};
 
@@ -40,6 +42,12 @@ pub(super) fn routes() -> Vec<Route> {
         read("/api/v1/commands/{command}", commands::one),
         read("/api/v1/runs", runs::list),
         read("/api/v1/runs/{run}", runs::one),
+        read("/api/v1/alarms", alarms::list),
+        read("/api/v1/alarms/counts", alarms::counts),
+        read("/api/v1/alarms/{alarm}", alarms::one),
+        read("/api/v1/alarms/{alarm}/history", alarms::history),
+        write(POST, "/api/v1/alarms/{alarm}/acknowledge", alarms::acknowledge),
+        write(POST, "/api/v1/alarms/{alarm}/silence", alarms::silence),
         read("/api/v1/ledger", ledger::list),
         read("/api/v1/quarantine", ledger::quarantine),
         read("/api/v1/content", content::collections),
@@ -47,6 +55,8 @@ pub(super) fn routes() -> Vec<Route> {
         read("/api/v1/content/{collection}/{key}", content::one),
         read("/api/v1/content/{collection}/{key}/versions", content::versions),
         read("/api/v1/workflows", workflows::list),
+        ask("/api/v1/workflows/check", workflows::check),
+        ask("/api/v1/backtest", backtest::run),
         read("/api/v1/workflows/{workflow}", workflows::one),
         read("/api/v1/workflows/{workflow}/versions", workflows::versions),
         write(PUT, "/api/v1/workflows/{workflow}", workflows::put),
@@ -110,6 +120,12 @@ fn open<T: 'static>(method: Method, path: &'static str, handler: impl Handler<T,
 /// For whoever has an API token.
 fn read<T: 'static>(path: &'static str, handler: impl Handler<T, State>) -> Route {
     route(GET, path, Access::Read, handler)
+}
+
+/// For whoever has an API token: a POST whose question is too long for a query, and which changes
+/// nothing.
+fn ask<T: 'static>(path: &'static str, handler: impl Handler<T, State>) -> Route {
+    route(POST, path, Access::Read, handler)
 }
 
 /// For editors and admins.

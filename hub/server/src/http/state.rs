@@ -10,6 +10,7 @@ use stencil_protocol::sample::OwnedValue;
 use stencil_store::Store;
 use tokio::sync::{Semaphore, watch};
 
+use crate::backtest::{BacktestOptions, Backtests};
 use crate::grants::{EndingTenancy, Grants};
 use crate::{Clock, Error, Hub, Live, Readiness, WorkflowPut};
 
@@ -117,6 +118,7 @@ pub struct State {
     /// What tokens have let in.
     grants: Grants,
     streams: Arc<Semaphore>,
+    backtests: Backtests,
     stop: Option<watch::Receiver<bool>>,
 }
 
@@ -130,7 +132,9 @@ impl State {
             Clock::from_fn(move || hub.now_us())
         };
         let grants = hub.inner.grants.clone();
+        let backtest = hub.options().backtest.clone();
         Self::with(store, live, clock, Arc::new(hub), Limits::default(), grants)
+            .backtesting(backtest)
     }
 
     /// The state over parts.
@@ -164,21 +168,29 @@ impl State {
             limits,
             grants,
             streams,
+            backtests: Backtests::new(BacktestOptions::default()),
             stop: None,
         }
     }
 
     /// The same with other limits.
     #[must_use]
-    pub fn limited(self, limits: Limits) -> Self {
-        Self::with(
-            self.store,
-            self.live,
-            self.clock,
-            self.control,
-            limits,
-            self.grants,
-        )
+    pub fn limited(mut self, limits: Limits) -> Self {
+        self.streams = Arc::new(Semaphore::new(limits.max_streams));
+        self.limits = limits;
+        self
+    }
+
+    /// The same with other bounds of backtests.
+    #[must_use]
+    pub fn backtesting(mut self, options: BacktestOptions) -> Self {
+        self.backtests = Backtests::new(options);
+        self
+    }
+
+    /// Who runs backtests.
+    pub(super) fn backtests(&self) -> &Backtests {
+        &self.backtests
     }
 
     /// What tokens have let in.

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::backtest::BacktestOptions;
 use crate::http;
 
 /// Settings of a hub. Unknown keys are refused, so that a misspelt bound is found at start and
@@ -37,6 +38,8 @@ pub struct Options {
     pub live: LiveOptions,
     /// How long history is kept.
     pub retention: RetentionOptions,
+    /// Drafts of workflows over what is stored.
+    pub backtest: BacktestOptions,
 }
 
 impl Default for Options {
@@ -53,6 +56,7 @@ impl Default for Options {
             connect: stencil_connect::Options::default(),
             live: LiveOptions::default(),
             retention: RetentionOptions::default(),
+            backtest: BacktestOptions::default(),
         }
     }
 }

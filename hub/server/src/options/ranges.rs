@@ -196,6 +196,13 @@ fn ranges(options: &Options) -> Vec<Range> {
         1,
         DAY_MS / 1_000,
     );
+
+    let backtest = &options.backtest;
+    let most = 1_000 * MANY;
+    add("backtest.max_samples", backtest.max_samples, 1, most);
+    add("backtest.max_series", wide(backtest.max_series), 1, MANY);
+    add("backtest.max_ms", backtest.max_ms, 1, HOUR_MS);
+    add("backtest.max_running", wide(backtest.max_running), 1, 1_000);
     ranges
 }
 
@@ -257,6 +264,10 @@ mod tests {
             ("workflow.runner.max_definitions", 0, "1 to"),
             ("connect.webhook.connect_timeout_ms", 0, "1 to"),
             ("retention.sweep_interval_s", 0, "1 to"),
+            ("backtest.max_samples", 0, "1 to"),
+            ("backtest.max_series", 0, "1 to"),
+            ("backtest.max_ms", u64::MAX, "1 to"),
+            ("backtest.max_running", 0, "1 to 1000"),
         ] {
             let error = with(key, wrong).unwrap().check().unwrap_err().to_string();
             let says = format!("option `{key}`: {wrong} is out of range; use {right}");

@@ -1,5 +1,7 @@
 //! The API of a tenant's programs, `/api/v1`.
 
+pub(super) mod alarms;
+pub(super) mod backtest;
 pub(super) mod commands;
 pub(super) mod content;
 pub(super) mod devices;

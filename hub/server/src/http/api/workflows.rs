@@ -4,9 +4,10 @@ use axum::Json;
 use axum::extract::{Request, State as Shared};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use stencil_store::{MAX_DEFINITION, Page, Workflow};
-use stencil_workflow::definition;
+use stencil_workflow::{Definition, definition};
 
 use crate::WorkflowPut;
 use crate::http::input::{self, Paging, Path, Query};
@@ -57,6 +58,103 @@ pub(in crate::http) async fn put(
         StatusCode::OK
     };
     Ok((status, Json(put)).into_response())
+}
+
+/// A definition that is not kept yet.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct Draft {
+    /// The definition as YAML.
+    #[schema(max_length = 65_536)]
+    definition: String,
+}
+
+/// Whether a definition can be taken.
+#[derive(Debug, Default, Serialize, utoipa::ToSchema)]
+pub(in crate::http) struct Checked {
+    /// Whether it is well formed. The first four of what follows are there if it is, the others if
+    /// it is not.
+    ok: bool,
+    /// Its id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    workflow: Option<String>,
+    /// Its version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<u32>,
+    /// When it fires, in plain words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<String>,
+    /// When it fires and what comes of that, in plain words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    summary: Option<String>,
+    /// The line of what is wrong, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<u64>,
+    /// The column of what is wrong, from 1, in characters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    column: Option<u64>,
+    /// What is wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
+    /// What would be right.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    suggestion: Option<String>,
+}
+
+/// Checks a definition without keeping it.
+///
+/// The answer is 200 for a wrong one too: that it is wrong is what was asked. What it says is right
+/// can be put, unless its version is kept already with another text.
+#[utoipa::path(
+    post,
+    path = "/api/v1/workflows/check",
+    tag = "workflows",
+    request_body = Draft,
+    responses((status = 200, body = Checked))
+)]
+pub(in crate::http) async fn check(
+    _: Caller,
+    input::Json(draft): input::Json<Draft, { input::MAX_BODY_BYTES }>,
+) -> Json<Checked> {
+    Json(match definition::parse(&draft.definition) {
+        Ok(definition) => Checked {
+            ok: true,
+            rule: Some(definition.rule.to_string()),
+            summary: Some(summary(&definition)),
+            workflow: Some(definition.id),
+            version: Some(definition.version),
+            ..Checked::default()
+        },
+        Err(error) => Checked {
+            line: Some(error.at.line),
+            column: Some(error.at.column),
+            problem: Some(error.what),
+            suggestion: Some(error.right),
+            ..Checked::default()
+        },
+    })
+}
+
+/// "temperature of freezer-*: the value is above -12 for 3s. A major alarm is raised, and 2 steps
+/// are run."
+fn summary(definition: &Definition) -> String {
+    let steps = match definition.steps.len() {
+        0 => None,
+        1 => Some("one step is run".to_owned()),
+        several => Some(format!("{several} steps are run")),
+    };
+    let alarm = definition
+        .alarm
+        .as_ref()
+        .map(|alarm| format!("a {} alarm is raised", alarm.severity.as_str()));
+    let mut leads = match (alarm, steps) {
+        (Some(alarm), Some(steps)) => format!("{alarm}, and {steps}"),
+        (alarm, steps) => alarm.or(steps).unwrap_or_default(),
+    };
+    if let Some(first) = leads.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    format!("{}. {leads}.", definition.rule)
 }
 
 /// Takes a workflow out of force; its versions and runs stay.

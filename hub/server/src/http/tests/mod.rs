@@ -1,6 +1,8 @@
 //! The API over a real store in a temporary folder, asked over a real socket.
 
+mod alarms;
 mod authorisation;
+mod backtest;
 mod bounds;
 mod client;
 mod commands;
@@ -123,6 +125,11 @@ impl Served {
     }
 
     async fn start_with(limits: Limits) -> Self {
+        Self::start_changed(limits, |state| state).await
+    }
+
+    /// The tests' own way into the state before it is served.
+    async fn start_changed(limits: Limits, change: impl FnOnce(State) -> State) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = sqlite::open(folder.path().join("hub.db"))
             .await
@@ -151,7 +158,7 @@ impl Served {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = watch::channel(false);
-        let server = tokio::spawn(serve(listener, state, stopped));
+        let server = tokio::spawn(serve(listener, change(state), stopped));
         Self {
             address,
             store,

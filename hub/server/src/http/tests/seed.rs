@@ -8,8 +8,8 @@ use stencil_protocol::id::{Boot, CommandId, DeviceId, GatewayId, Seq, TenantId};
 use stencil_protocol::ledger::BootLedger;
 use stencil_protocol::sample::OwnedValue;
 use stencil_store::{
-    Attempt, CommandStatus, Commit, LinkInfo, LinkSeen, NewCommand, Outcome, Point, Progress,
-    Quarantined, Room, RunId, Step, Store, Trigger, TwinUpdate,
+    AlarmChange, AlarmId, Attempt, CommandStatus, Commit, LinkInfo, LinkSeen, NewCommand, Outcome,
+    Point, Progress, Quarantined, Raised, Room, RunId, Severity, Step, Store, Trigger, TwinUpdate,
 };
 
 use super::NOW_US;
@@ -17,6 +17,7 @@ use super::NOW_US;
 /// In all that belongs to `acme`.
 pub(super) const MARK: &str = "marked";
 pub(super) const RUN: RunId = RunId([0xab; 32]);
+pub(super) const ALARM: AlarmId = AlarmId([0xef; 16]);
 pub(super) const COMMAND: CommandId = CommandId([0xcd; 16]);
 
 pub(super) fn acme() -> TenantId {
@@ -154,6 +155,7 @@ fn readings() -> Commit {
             event: json!({ "device": "freezer-marked", "name": "temperature", "value": -8.1 }),
             at_us: NOW_US,
         }],
+        alarms: vec![raised(ALARM, Severity::Major, NOW_US)],
         links: vec![LinkSeen {
             tenant: acme(),
             device: freezer(),
@@ -165,6 +167,21 @@ fn readings() -> Commit {
         }],
         ..Commit::default()
     }
+}
+
+/// An alarm of the freezer.
+pub(super) fn raised(id: AlarmId, severity: Severity, at_us: i64) -> AlarmChange {
+    AlarmChange::Raised(Raised {
+        id,
+        tenant: acme(),
+        workflow: "warm-marked".to_owned(),
+        version: 1,
+        device: freezer(),
+        severity,
+        title: "freezer-marked is warm".to_owned(),
+        at_us,
+        value: Some(-8.1),
+    })
 }
 
 /// The run is done after a second attempt of its one step.

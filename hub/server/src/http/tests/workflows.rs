@@ -60,6 +60,63 @@ async fn errors_have_line_and_column() {
 }
 
 #[tokio::test]
+async fn a_draft_is_checked_and_not_kept() {
+    let served = Served::start().await;
+    let check = async |yaml: &str| {
+        let ask = served.ask("POST", "/api/v1/workflows/check");
+        let body = serde_json::json!({ "definition": yaml });
+        ask.bearer(&served.tokens.reader).json(&body).send().await
+    };
+    let before = served.read("/api/v1/workflows").await.body;
+    let draft = seed::workflow(2).replace("warm-marked", "draft");
+    let good = check(&draft).await.ok();
+    assert_eq!(
+        good,
+        serde_json::json!({
+            "ok": true,
+            "workflow": "draft",
+            "version": 2,
+            "rule": "temperature of freezer-*: the value is above -12 for 3s",
+            "summary": "temperature of freezer-*: the value is above -12 for 3s. One step is run.",
+        })
+    );
+    let alarm = draft.replace("steps:", "alarm: { severity: major }\nsteps:");
+    let good = check(&alarm).await.ok();
+    let summary = good["summary"].as_str().unwrap();
+    assert!(
+        summary.ends_with(" for 3s. A major alarm is raised, and one step is run."),
+        "{summary}"
+    );
+    let wrong = check(&draft.replace("above:", "abov:")).await.ok();
+    assert_eq!(
+        (&wrong["ok"], &wrong["line"]),
+        (&false.into(), &4.into()),
+        "{wrong}"
+    );
+    assert!(wrong["column"].as_u64().unwrap() > 1);
+    assert!(
+        wrong["problem"].as_str().unwrap().contains("abov"),
+        "{wrong}"
+    );
+    assert!(
+        wrong["suggestion"].as_str().unwrap().contains("above"),
+        "{wrong}"
+    );
+    assert!(wrong["rule"].is_null() && wrong["summary"].is_null());
+    assert_eq!(check("").await.ok()["ok"], false);
+    // As long as a definition may be, and longer.
+    let longest = format!("{draft}# {}", "\"".repeat(64 * 1024 - draft.len() - 2));
+    assert_eq!(check(&longest).await.ok()["ok"], true);
+    let longer = check(&format!("{longest}x")).await.ok();
+    assert!(
+        longer["problem"].as_str().unwrap().contains("65"),
+        "{longer}"
+    );
+    check(&"\"".repeat(70 * 1024)).await.problem(413);
+    assert_eq!(served.read("/api/v1/workflows").await.body, before);
+}
+
+#[tokio::test]
 async fn what_is_wrong_is_said() {
     let served = Served::start().await;
     let changed = seed::workflow(1).replace("-12.0", "-11.0");
