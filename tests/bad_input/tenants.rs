@@ -139,8 +139,10 @@ fn no_answer_to_the_second_tenant_holds_anything_of_the_first() {
         // Who has no token, a false one, or a device's, sees nothing at all.
         for token in [None, Some("stencil_0000"), Some(device_token.as_str())] {
             let answer = get(port, path, token);
+            // A page sends its reader to sign in, and says nothing besides.
+            let sent_away = answer.status == 303 && answer.body.is_empty();
             assert!(
-                matches!(answer.status, 401 | 403),
+                matches!(answer.status, 401 | 403) || (!path.starts_with("/api/") && sent_away),
                 "{path} with {token:?}: {answer:?}"
             );
         }
