@@ -59,8 +59,9 @@ impl Foundation {
         });
         let grants = Grants::default();
         store.tenancy = Arc::new(EndingTenancy::new(store.tenancy, grants.clone()));
+        let (pipeline, workflow) = (&options.pipeline, &options.workflow);
         let (state, position) =
-            pipeline::restore(&store, &options.pipeline, &options.workflow).await?;
+            pipeline::restore(&store, pipeline, workflow, clock.now_us()).await?;
         if position > log.end() {
             // Its end was damaged, or it was replaced. What the store has seen of it is applied;
             // what it has not seen is gone either way, and the loss ledger shows it.

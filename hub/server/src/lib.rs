@@ -78,6 +78,7 @@ mod retention;
 mod runner;
 mod scrape;
 mod service;
+mod ticks;
 mod wake;
 
 pub use clock::Clock;

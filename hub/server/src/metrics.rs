@@ -20,6 +20,11 @@ pub struct Metrics {
     samples_dropped: Mutex<BTreeMap<DropReason, u64>>,
     quarantined: AtomicU64,
     runs_started: AtomicU64,
+    alarms_raised: AtomicU64,
+    alarms_cleared: AtomicU64,
+    alarms_active: AtomicU64,
+    ticks: AtomicU64,
+    tick_refusals: AtomicU64,
     commits: AtomicU64,
     commit_failures: AtomicU64,
     damaged_bytes: AtomicU64,
@@ -39,6 +44,9 @@ pub(crate) struct CommitTally {
     pub(crate) dropped: BTreeMap<DropReason, u64>,
     pub(crate) quarantined: u64,
     pub(crate) started: u64,
+    pub(crate) alarms_raised: u64,
+    pub(crate) alarms_cleared: u64,
+    pub(crate) alarms_active: u64,
     pub(crate) devices: u64,
     pub(crate) position: u64,
     pub(crate) at_us: i64,
@@ -67,6 +75,12 @@ impl Metrics {
             .fetch_add(tally.quarantined, Ordering::Relaxed);
         self.runs_started
             .fetch_add(tally.started, Ordering::Relaxed);
+        self.alarms_raised
+            .fetch_add(tally.alarms_raised, Ordering::Relaxed);
+        self.alarms_cleared
+            .fetch_add(tally.alarms_cleared, Ordering::Relaxed);
+        self.alarms_active
+            .store(tally.alarms_active, Ordering::Relaxed);
         self.devices.store(tally.devices, Ordering::Relaxed);
         self.position.store(tally.position, Ordering::Relaxed);
         self.committed_at_us.store(tally.at_us, Ordering::Relaxed);
@@ -77,6 +91,14 @@ impl Metrics {
         for (reason, count) in &tally.dropped {
             *dropped.entry(*reason).or_default() += count;
         }
+    }
+
+    pub(crate) fn ticked(&self) {
+        self.ticks.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn tick_refused(&self) {
+        self.tick_refusals.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn commit_failed(&self) {
@@ -184,6 +206,26 @@ impl Metrics {
                 &self.runs_started,
             ),
             (
+                "alarms_raised_total",
+                "alarms raised by rules",
+                &self.alarms_raised,
+            ),
+            (
+                "alarms_cleared_total",
+                "alarms that ended",
+                &self.alarms_cleared,
+            ),
+            (
+                "ticks_total",
+                "times that the passing of time was logged for rules that wait",
+                &self.ticks,
+            ),
+            (
+                "tick_refusals_total",
+                "times that the log took no tick",
+                &self.tick_refusals,
+            ),
+            (
                 "commands_sent_total",
                 "commands handed to gateways",
                 &self.commands_sent,
@@ -197,6 +239,13 @@ impl Metrics {
         for (name, help, counter) in counters {
             line(out, name, help, "counter", counter.load(Ordering::Relaxed));
         }
+        line(
+            out,
+            "alarms_active_count",
+            "alarms that are active",
+            "gauge",
+            self.alarms_active.load(Ordering::Relaxed),
+        );
         line(
             out,
             "devices_count",

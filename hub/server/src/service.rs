@@ -21,7 +21,7 @@ use crate::parts::Parts;
 use crate::pipeline::Driver;
 use crate::policy::{HubPolicy, Peer, token_namespace};
 use crate::wake::Wakes;
-use crate::{Error, Live, Options, http, retention, runner};
+use crate::{Error, Live, Options, http, retention, runner, ticks};
 
 /// The hub as a service.
 #[derive(Debug)]
@@ -104,7 +104,8 @@ impl Service {
         };
 
         let mut parts = Parts::new(health, drain_timeout(&hub.inner.options));
-        let driver = hub.driver(&wakes, &links, committed);
+        let (waits, needed) = watch::channel(false);
+        let driver = hub.driver(&wakes, &links, committed, waits);
         parts.pipeline(|stop| driver.run(foundation.state, foundation.position, stop));
         dispatching(&hub, &wakes, links, endpoint.handle(), &mut parts);
         parts.effect("runner", |stop| async move {
@@ -118,6 +119,7 @@ impl Service {
             Ok(())
         });
         hub.log_changes(foundation.unlogged, &mut parts).await;
+        ticking(&hub, needed, &mut parts);
         for Listener {
             what, socket, tls, ..
         } in foundation.mqtt.into_vec()
@@ -189,7 +191,13 @@ impl Foundation {
 }
 
 impl Hub {
-    fn driver(&self, wakes: &Wakes, links: &Links, committed: watch::Sender<u64>) -> Driver {
+    fn driver(
+        &self,
+        wakes: &Wakes,
+        links: &Links,
+        committed: watch::Sender<u64>,
+        waits: watch::Sender<bool>,
+    ) -> Driver {
         let inner = &self.inner;
         Driver {
             store: inner.store.clone(),
@@ -203,8 +211,20 @@ impl Hub {
             links: links.clone(),
             health: Arc::clone(&inner.health),
             committed,
+            waits,
         }
     }
+}
+
+/// Time is something that comes in: it ends with the listeners, before the pipeline does.
+fn ticking(hub: &Hub, needed: watch::Receiver<bool>, parts: &mut Parts) {
+    let inner = &hub.inner;
+    let (ingest, options) = (inner.ingest.clone(), inner.options.pipeline.clone());
+    let metrics = Arc::clone(&inner.metrics);
+    parts.listener("ticks", |stop| async move {
+        ticks::run(ingest, options, metrics, needed, stop).await;
+        Ok(())
+    });
 }
 
 fn dispatching(hub: &Hub, wakes: &Wakes, links: Links, handle: Handle<Peer>, parts: &mut Parts) {

@@ -5,6 +5,7 @@
 //! logged every so often. It stands in the order of things: whatever was received before it has
 //! been seen by the rules when they judge by it, and a replay judges the same.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -12,11 +13,13 @@ use tokio::time::MissedTickBehavior;
 
 use crate::PipelineOptions;
 use crate::ingest::Ingest;
+use crate::metrics::Metrics;
 
 /// Logs ticks until told to end, while `needed` holds true.
 pub(crate) async fn run(
     ingest: Ingest,
     options: PipelineOptions,
+    metrics: Arc<Metrics>,
     mut needed: watch::Receiver<bool>,
     mut stop: watch::Receiver<bool>,
 ) {
@@ -29,12 +32,15 @@ pub(crate) async fn run(
         while needed.wait_for(|needed| *needed).await.is_ok() {
             interval.tick().await;
             match ingest.tick() {
-                Ok(_) if refused > 0 => {
-                    tracing::info!(refused, "time goes on for the rules");
-                    refused = 0;
+                Ok(_) => {
+                    metrics.ticked();
+                    if refused > 0 {
+                        tracing::info!(refused, "time goes on for the rules");
+                        refused = 0;
+                    }
                 }
-                Ok(_) => {}
                 Err(error) => {
+                    metrics.tick_refused();
                     refused += 1;
                     // Ever more seldom: a full disk is not to be filled with this line.
                     if refused.is_power_of_two() {

@@ -148,7 +148,7 @@ pub fn effect_key(run: &RunId, step: &str) -> String {
     hex::encode(hash.finalize())
 }
 
-fn part(hash: &mut Sha256, bytes: &[u8]) {
+pub(crate) fn part(hash: &mut Sha256, bytes: &[u8]) {
     hash.update((bytes.len() as u64).to_be_bytes());
     hash.update(bytes);
 }

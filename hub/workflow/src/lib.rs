@@ -48,6 +48,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod alarm;
 pub mod clock;
 pub mod definition;
 pub mod effect;
@@ -56,6 +57,7 @@ mod runner;
 pub mod template;
 pub mod transition;
 
+pub use alarm::{raised, why_cleared};
 pub use clock::Clock;
 pub use definition::Definition;
 pub use effect::{

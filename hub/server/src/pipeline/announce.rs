@@ -1,10 +1,11 @@
 //! After a commit: wakes those who wait for it, and shows it to those who watch.
 
-use stencil_store::{Commit, Committed};
+use stencil_protocol::id::TenantId;
+use stencil_store::{ActiveAlarm, AlarmChange, AlarmEventKind, Commit, Committed};
 
 use super::changes::Aftermath;
 use super::driver::Driver;
-use crate::LiveEvent;
+use crate::{Live, LiveEvent};
 
 /// Tells of one commit.
 pub(super) fn all(
@@ -54,6 +55,10 @@ pub(super) fn all(
         };
         live.send(&trigger.tenant, event);
     }
+    for change in &commit.alarms {
+        let (tenant, event) = alarm(change);
+        live.send(tenant, event);
+    }
     for status in &commit.statuses {
         let event = LiveEvent::Command {
             command: status.command,
@@ -62,4 +67,51 @@ pub(super) fn all(
         };
         live.send(&status.tenant, event);
     }
+}
+
+/// Tells of alarms that are gone with the device or tenant that they were of.
+pub(super) fn gone(alarms: &[ActiveAlarm], at_us: i64, live: &Live) {
+    for alarm in alarms {
+        let event = LiveEvent::Alarm {
+            alarm: alarm.id,
+            workflow: alarm.workflow.clone(),
+            device: alarm.device.clone(),
+            severity: alarm.severity,
+            state: AlarmEventKind::Cleared,
+            at_us,
+        };
+        live.send(&alarm.tenant, event);
+    }
+}
+
+fn alarm(change: &AlarmChange) -> (&TenantId, LiveEvent) {
+    let (tenant, alarm, workflow, device, severity, state, at_us) = match change {
+        AlarmChange::Raised(it) => (
+            &it.tenant,
+            it.id,
+            &it.workflow,
+            &it.device,
+            it.severity,
+            AlarmEventKind::Raised,
+            it.at_us,
+        ),
+        AlarmChange::Cleared(it) => (
+            &it.tenant,
+            it.id,
+            &it.workflow,
+            &it.device,
+            it.severity,
+            AlarmEventKind::Cleared,
+            it.at_us,
+        ),
+    };
+    let event = LiveEvent::Alarm {
+        alarm,
+        workflow: workflow.clone(),
+        device: device.clone(),
+        severity,
+        state,
+        at_us,
+    };
+    (tenant, event)
 }

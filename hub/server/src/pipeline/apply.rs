@@ -53,6 +53,7 @@ pub(super) fn tick(at_us: i64, state: &mut State, changes: &mut Changes) {
 pub(super) fn activation(
     activation: &Activation<'_>,
     position: u64,
+    received_us: i64,
     known: Known,
     state: &mut State,
     changes: &mut Changes,
@@ -63,16 +64,21 @@ pub(super) fn activation(
     // gone from memory afterwards.
     state.save_rules(tenant, &mut changes.rule_states);
     let rules = state.rules(tenant);
-    let row = match (activation.version, known.definition) {
-        (None, _) => Ok(rules.deactivate(tenant, activation.workflow)),
-        (Some(_), Some(definition)) => rules.activate(tenant, Arc::new(definition), position),
+    let done = match (activation.version, known.definition) {
+        (None, _) => {
+            rules.deactivate(tenant, activation.workflow, received_us, changes);
+            Ok(())
+        }
+        (Some(_), Some(definition)) => {
+            let definition = Arc::new(definition);
+            rules.activate(tenant, definition, position, received_us, changes)
+        }
         (Some(_), None) => Err("the version is not in the store".to_owned()),
     };
-    match row {
-        Ok(row) => {
+    match done {
+        Ok(()) => {
             tracing::info!(%tenant, workflow = activation.workflow, version = activation.version,
                 position, "workflow version in force");
-            changes.rule_states.push(row);
         }
         Err(why) => {
             tracing::error!(%tenant, workflow = activation.workflow, version = activation.version,

@@ -49,6 +49,8 @@ pub(crate) struct Tally {
     pub(crate) duplicate: u64,
     pub(crate) dropped: BTreeMap<DropReason, u64>,
     pub(crate) quarantined: u64,
+    pub(crate) alarms_raised: u64,
+    pub(crate) alarms_cleared: u64,
 }
 
 impl Changes {
@@ -73,6 +75,8 @@ impl Changes {
         for tenant in &self.observed {
             state.save_rules(tenant, &mut self.rule_states);
         }
+        let mut alarms = state.take_orphans();
+        alarms.append(&mut self.alarms);
         let commit = Commit {
             position,
             ledgers: self
@@ -84,11 +88,17 @@ impl Changes {
             points: self.points,
             rule_states: self.rule_states,
             triggers: self.triggers,
-            alarms: self.alarms,
+            alarms,
             quarantined: self.quarantined,
             statuses: self.statuses,
             links: self.links,
         };
+        for change in &commit.alarms {
+            match change {
+                AlarmChange::Raised(_) => self.tally.alarms_raised += 1,
+                AlarmChange::Cleared(_) => self.tally.alarms_cleared += 1,
+            }
+        }
         (
             commit,
             Aftermath {
@@ -123,6 +133,9 @@ impl Aftermath {
             dropped: self.tally.dropped.clone(),
             quarantined: self.tally.quarantined,
             started,
+            alarms_raised: self.tally.alarms_raised,
+            alarms_cleared: self.tally.alarms_cleared,
+            alarms_active: state.alarms() as u64,
             devices: state.devices() as u64,
             position,
             at_us,

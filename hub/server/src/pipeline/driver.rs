@@ -43,6 +43,8 @@ pub(crate) struct Driver {
     pub(crate) health: Arc<Health>,
     /// Told each committed position.
     pub(crate) committed: watch::Sender<u64>,
+    /// Told whether a rule in force waits for the time.
+    pub(crate) waits: watch::Sender<bool>,
 }
 
 impl Driver {
@@ -63,6 +65,7 @@ impl Driver {
             self.metrics.damaged(to.0.saturating_sub(from.0));
         }
         let interval = Duration::from_millis(self.options.commit_interval_ms);
+        self.tell_waits(&state);
         loop {
             let began = Instant::now();
             let portion = intake
@@ -125,11 +128,12 @@ impl Driver {
                 apply::publication(&origin, &message, known, state, changes);
             }
             Ok(Record {
+                received_us,
                 body: Body::Activation(activation),
-                ..
             }) => {
                 let known = lookup::definition(&self.store, &activation, retry).await;
-                apply::activation(&activation, position, known, state, changes);
+                apply::activation(&activation, position, received_us, known, state, changes);
+                self.tell_waits(state);
             }
             Ok(Record {
                 received_us,
@@ -140,6 +144,13 @@ impl Driver {
                 self.metrics.damaged(record.payload.len() as u64);
             }
         }
+    }
+
+    /// Says whether ticks are needed.
+    fn tell_waits(&self, state: &State) {
+        let waits = state.waits();
+        self.waits
+            .send_if_modified(|held| std::mem::replace(held, waits) != waits);
     }
 
     async fn commit(

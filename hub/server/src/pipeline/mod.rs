@@ -6,6 +6,7 @@
 //! log position go to the store in one transaction, so that after a crash the log is read from
 //! exactly where the state is.
 
+mod alarms;
 mod announce;
 mod apply;
 mod changes;

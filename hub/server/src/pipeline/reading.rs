@@ -54,10 +54,8 @@ pub(super) fn take(
     let (tenant, device) = key;
     let newest = state.device(key).is_some_and(|held| newest(held, &sample));
     if let Some(rules) = state.known_rules(tenant) {
-        let (received_us, triggers) = (origin.received_us, &mut changes.triggers);
-        if rules.observe(tenant, device, &sample, received_us, cause, triggers) {
-            changes.observed.insert(tenant.clone());
-        }
+        rules.observe(device, &sample, origin.received_us, cause, changes);
+        changes.observed.insert(tenant.clone());
     }
     if newest {
         changes.twin(TwinUpdate {

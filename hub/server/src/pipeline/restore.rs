@@ -12,7 +12,8 @@ use super::State;
 use super::rules::{self, InForce};
 use crate::{PipelineOptions, WorkflowOptions};
 
-/// Loads what the last commit left: state and position belong together.
+/// Loads what the last commit left: state and position belong together. `now_us` is the time at
+/// which an alarm ends whose rule was lost.
 ///
 /// # Errors
 /// What the store says.
@@ -20,6 +21,7 @@ pub(crate) async fn restore(
     store: &Store,
     options: &PipelineOptions,
     workflow: &WorkflowOptions,
+    now_us: i64,
 ) -> Result<(State, Position), Error> {
     let boots = u32::try_from(options.max_boots).unwrap_or(u32::MAX);
     let mut loaded = store.pipeline.load(boots).await?;
@@ -49,7 +51,8 @@ pub(crate) async fn restore(
                 "a workflow version that was in force cannot be read"),
         }
     }
-    let unreadable = state.restore_rules(in_force, &saved);
+    let alarms = std::mem::take(&mut loaded.alarms);
+    let unreadable = state.restore_rules(in_force, &saved, alarms, now_us);
     if unreadable > 0 {
         tracing::error!(
             unreadable,

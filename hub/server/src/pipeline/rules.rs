@@ -6,9 +6,12 @@ use std::sync::Arc;
 use minicbor::{Decode, Encode};
 use stencil_protocol::id::{DeviceId, TenantId};
 use stencil_protocol::sample::{OwnedSample, OwnedValue, Value};
-use stencil_rules::{Bounds, Cause, Change, Engine, Observation};
-use stencil_store::{RuleState, Trigger};
+use stencil_rules::{Bounds, Cause, Change, Condition, Engine, Observation};
+use stencil_store::{ActiveAlarm, RuleState};
 use stencil_workflow::Definition;
+
+use super::alarms::Active;
+use super::changes::Changes;
 
 /// Marks the rows in which the pipeline keeps which version is in force: they are committed with
 /// the position, so that a replay judges each record by the version that ruled at its place. No
@@ -43,11 +46,23 @@ struct StateRow<'a> {
     state: &'a [u8],
 }
 
+/// What became of a saved state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Restored {
+    /// The rule has it again.
+    Back,
+    /// It is of a rule that is no longer in force.
+    OfAnother,
+    /// It cannot be read: the device starts afresh.
+    Unreadable,
+}
+
 /// Rules of one tenant.
 #[derive(Debug)]
 pub(crate) struct Rules {
     engine: Engine<String>,
     in_force: BTreeMap<String, InForce>,
+    alarms: Active,
     max_rules: usize,
 }
 
@@ -63,6 +78,7 @@ impl Rules {
         Self {
             engine: Engine::new(bounds),
             in_force: BTreeMap::new(),
+            alarms: Active::default(),
             max_rules,
         }
     }
@@ -72,6 +88,22 @@ impl Rules {
         self.in_force
             .values()
             .map(|held| (held.definition.id.as_str(), held.definition.version))
+    }
+
+    /// Whether a rule in force waits for something not to happen, so that it must be told the time.
+    pub(super) fn waits(&self) -> bool {
+        let mut rules = self.engine.rules();
+        rules.any(|(_, rule)| {
+            matches!(
+                rule.condition,
+                Condition::Absence(_) | Condition::Window(_)
+            )
+        })
+    }
+
+    /// How many alarms are active.
+    pub(super) fn alarms(&self) -> usize {
+        self.alarms.len()
     }
 
     /// Puts a rule back that was in force at the last commit.
@@ -89,30 +121,39 @@ impl Rules {
         }
     }
 
-    /// Gives a rule back what it remembered of a device; false if that cannot be read.
-    pub(super) fn restore_state(&mut self, saved: &RuleState) -> bool {
+    /// Gives a rule back what it remembered of a device.
+    pub(super) fn restore_state(&mut self, saved: &RuleState) -> Restored {
         let Some(held) = self.in_force.get(&saved.workflow) else {
-            return true;
+            return Restored::OfAnother;
         };
         let Ok(row) = minicbor::decode::<StateRow<'_>>(&saved.bytes) else {
-            return false;
+            return Restored::Unreadable;
         };
         if row.since != held.since {
-            return true;
+            return Restored::OfAnother;
         }
-        self.engine
-            .restore(&saved.workflow, saved.device.as_str(), row.state)
-            .is_ok()
+        let (workflow, device) = (&saved.workflow, saved.device.as_str());
+        match self.engine.restore(workflow, device, row.state) {
+            Ok(()) => Restored::Back,
+            Err(_) => Restored::Unreadable,
+        }
+    }
+
+    /// Puts an alarm back that was active at the last commit.
+    pub(super) fn restore_alarm(&mut self, alarm: ActiveAlarm) {
+        self.alarms.restore(alarm);
     }
 
     /// Puts a version in force from `position` on, in place of the one that was. What the rule
-    /// remembers stays if the rule is the same.
+    /// remembers stays if the rule is the same, and so do its alarms; else they end.
     pub(super) fn activate(
         &mut self,
         tenant: &TenantId,
         definition: Arc<Definition>,
         position: u64,
-    ) -> Result<RuleState, String> {
+        at_us: i64,
+        changes: &mut Changes,
+    ) -> Result<(), String> {
         let workflow = definition.id.clone();
         let held = self.in_force.get(&workflow);
         if held.is_none() && self.in_force.len() >= self.max_rules {
@@ -123,11 +164,22 @@ impl Rules {
         }
         let kept = held.filter(|held| held.definition.rule == definition.rule);
         let since = kept.map_or(position, |held| held.since);
-        if kept.is_none() {
+        let same_rule = kept.is_some();
+        if !same_rule {
             self.engine.remove(&workflow);
         }
         let put = self.engine.put(workflow.clone(), definition.rule.clone());
         put.map_err(|error| error.to_string())?;
+        let version = definition.version;
+        let ended = match (same_rule, &definition.alarm) {
+            (false, _) => Some(format!("version {version} of the workflow has another rule")),
+            (true, None) => Some(format!("version {version} of the workflow raises no alarm")),
+            (true, Some(_)) => None,
+        };
+        if let Some(why) = ended {
+            let out = &mut changes.alarms;
+            self.alarms.clear_workflow(&workflow, at_us, &why, out);
+        }
         let row = in_force_row(
             tenant,
             &workflow,
@@ -144,27 +196,35 @@ impl Rules {
                 since,
             },
         );
-        Ok(row)
+        changes.rule_states.push(row);
+        Ok(())
     }
 
-    /// Takes a workflow out of force.
-    pub(super) fn deactivate(&mut self, tenant: &TenantId, workflow: &str) -> RuleState {
-        self.engine.remove(&workflow.to_owned());
-        self.in_force.remove(workflow);
-        in_force_row(tenant, workflow, None)
-    }
-
-    /// Shows a new sample to the rules; what fires is pushed to `triggers`. False if it is of no
-    /// kind that a rule can look at.
-    pub(super) fn observe(
+    /// Takes a workflow out of force; its alarms end.
+    pub(super) fn deactivate(
         &mut self,
         tenant: &TenantId,
+        workflow: &str,
+        at_us: i64,
+        changes: &mut Changes,
+    ) {
+        self.engine.remove(&workflow.to_owned());
+        self.in_force.remove(workflow);
+        let (why, out) = ("the workflow was taken out of force", &mut changes.alarms);
+        self.alarms.clear_workflow(workflow, at_us, why, out);
+        let row = in_force_row(tenant, workflow, None);
+        changes.rule_states.push(row);
+    }
+
+    /// Shows a new sample to the rules; what comes of it is pushed to `changes`.
+    pub(super) fn observe(
+        &mut self,
         device: &DeviceId,
         sample: &OwnedSample,
         received_us: i64,
         cause: Cause,
-        triggers: &mut Vec<Trigger>,
-    ) -> bool {
+        changes: &mut Changes,
+    ) {
         let value = match &sample.value {
             OwnedValue::Number(number) => Value::Number(*number),
             OwnedValue::Integer(integer) => Value::Integer(*integer),
@@ -180,39 +240,24 @@ impl Rules {
             unit: sample.unit.as_deref(),
             cause,
         };
-        let in_force = &self.in_force;
+        let seen = Some((&sample.value, sample.unit.as_deref()));
+        let (in_force, alarms) = (&self.in_force, &mut self.alarms);
         self.engine.observe(&observation, |workflow, _, change| {
-            let Change::Fired(firing) = change else {
-                return;
-            };
             if let Some(held) = in_force.get(workflow) {
-                let seen = Some((&sample.value, sample.unit.as_deref()));
-                let trigger =
-                    stencil_workflow::trigger(tenant, &held.definition, device, seen, &firing);
-                triggers.push(trigger);
+                apply(held, device, seen, change, alarms, changes);
             }
         });
-        true
     }
 
-    /// Lets time pass up to `now_us`; what fires is pushed to `triggers`. Whether anything changed.
-    pub(super) fn advance(
-        &mut self,
-        tenant: &TenantId,
-        now_us: i64,
-        triggers: &mut Vec<Trigger>,
-    ) -> bool {
-        let in_force = &self.in_force;
+    /// Lets time pass up to `now_us`; what comes of it is pushed to `changes`. Whether anything
+    /// changed.
+    pub(super) fn advance(&mut self, now_us: i64, changes: &mut Changes) -> bool {
+        let (in_force, alarms) = (&self.in_force, &mut self.alarms);
         let mut changed = false;
         self.engine.advance(now_us, |workflow, device, _, change| {
             changed = true;
-            let (Change::Fired(firing), Some(held)) = (change, in_force.get(workflow)) else {
-                return;
-            };
-            if let Ok(device) = DeviceId::parse(device) {
-                let definition = &held.definition;
-                let trigger = stencil_workflow::trigger(tenant, definition, &device, None, &firing);
-                triggers.push(trigger);
+            if let (Some(held), Ok(device)) = (in_force.get(workflow), DeviceId::parse(device)) {
+                apply(held, &device, None, change, alarms, changes);
             }
         });
         changed
@@ -241,6 +286,37 @@ impl Rules {
                 bytes,
             });
         });
+    }
+}
+
+/// What a change of a rule on a device comes to: a run, an alarm, or its end.
+fn apply(
+    held: &InForce,
+    device: &DeviceId,
+    sample: Option<(&OwnedValue, Option<&str>)>,
+    change: Change,
+    alarms: &mut Active,
+    changes: &mut Changes,
+) {
+    let (tenant, definition) = (&held.tenant, &*held.definition);
+    match change {
+        Change::Fired(firing) => {
+            let raised =
+                stencil_workflow::raised(tenant, definition, held.since, device, sample, &firing);
+            if let Some(raised) = raised {
+                alarms.raise(raised, &mut changes.alarms);
+            }
+            if !definition.steps.is_empty() {
+                let trigger =
+                    stencil_workflow::trigger(tenant, definition, device, sample, &firing);
+                changes.triggers.push(trigger);
+            }
+        }
+        Change::Cleared(clearing) => {
+            let why = || stencil_workflow::why_cleared(definition, &clearing);
+            let (workflow, out) = (&definition.id, &mut changes.alarms);
+            alarms.clear(workflow, device, clearing.at_us, why, out);
+        }
     }
 }
 

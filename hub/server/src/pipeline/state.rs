@@ -1,13 +1,14 @@
 //! What the pipeline holds in memory, a function of the log and nothing else.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use stencil_protocol::id::{Boot, DeviceId, TenantId};
 use stencil_protocol::ledger::BootLedger;
-use stencil_store::{Loaded, RuleState};
+use stencil_store::{ActiveAlarm, AlarmChange, Loaded, RuleState};
 
+use super::alarms;
 use super::changes::{Changes, DeviceKey};
-use super::rules::{InForce, Rules};
+use super::rules::{InForce, Restored, Rules};
 use crate::PipelineOptions;
 
 /// Ledgers, newest times and rules of all tenants.
@@ -19,6 +20,8 @@ pub(crate) struct State {
     /// How many devices each tenant has.
     counts: HashMap<TenantId, usize>,
     rules: HashMap<TenantId, Rules>,
+    /// Ends of alarms whose rules could not be restored.
+    orphans: Vec<AlarmChange>,
 }
 
 /// What is held of one device.
@@ -44,6 +47,7 @@ impl State {
             devices: HashMap::new(),
             counts: HashMap::new(),
             rules: HashMap::new(),
+            orphans: Vec::new(),
         }
     }
 
@@ -71,19 +75,58 @@ impl State {
         state
     }
 
-    /// Puts the rules in force that were so at the last commit, with their states. Returns how
-    /// many of the saved states could not be read (those devices start afresh).
-    pub(crate) fn restore_rules(&mut self, in_force: Vec<InForce>, saved: &[RuleState]) -> usize {
+    /// Puts the rules in force that were so at the last commit, with their states and alarms.
+    /// Returns how many of the saved states could not be read (those devices start afresh).
+    ///
+    /// An alarm whose rule cannot go on where it was would never end by itself; the next commit
+    /// clears it, at `now_us`.
+    pub(crate) fn restore_rules(
+        &mut self,
+        in_force: Vec<InForce>,
+        saved: &[RuleState],
+        alarms: Vec<ActiveAlarm>,
+        now_us: i64,
+    ) -> usize {
         for one in in_force {
             self.rules(&one.tenant.clone()).restore_rule(one);
         }
-        let mut unreadable = 0;
+        let (mut unreadable, mut back) = (0, HashSet::new());
         for state in saved {
-            if let Some(rules) = self.rules.get_mut(&state.tenant) {
-                unreadable += usize::from(!rules.restore_state(state));
+            let Some(rules) = self.rules.get_mut(&state.tenant) else {
+                continue;
+            };
+            match rules.restore_state(state) {
+                Restored::Back => {
+                    back.insert((&state.tenant, state.workflow.as_str(), &state.device));
+                }
+                Restored::OfAnother => {}
+                Restored::Unreadable => unreadable += 1,
+            }
+        }
+        for alarm in alarms {
+            if back.contains(&(&alarm.tenant, alarm.workflow.as_str(), &alarm.device)) {
+                self.rules(&alarm.tenant.clone()).restore_alarm(alarm);
+            } else {
+                let why = "what its rule remembered of the device was lost".to_owned();
+                self.orphans.push(alarms::cleared(alarm, now_us, why));
             }
         }
         unreadable
+    }
+
+    /// Alarms that the next commit has to clear, whatever else it holds.
+    pub(super) fn take_orphans(&mut self) -> Vec<AlarmChange> {
+        std::mem::take(&mut self.orphans)
+    }
+
+    /// How many alarms are active.
+    pub(super) fn alarms(&self) -> usize {
+        self.rules.values().map(Rules::alarms).sum()
+    }
+
+    /// Whether a rule in force must be told the time.
+    pub(crate) fn waits(&self) -> bool {
+        self.rules.values().any(Rules::waits)
     }
 
     /// The device, made at its first word; the reason when there are as many as are allowed.
@@ -130,7 +173,7 @@ impl State {
     /// Tells the rules of all tenants how late it is.
     pub(super) fn advance(&mut self, at_us: i64, changes: &mut Changes) {
         for (tenant, rules) in &mut self.rules {
-            if rules.advance(tenant, at_us, &mut changes.triggers) {
+            if rules.advance(at_us, changes) {
                 changes.observed.insert(tenant.clone());
             }
         }

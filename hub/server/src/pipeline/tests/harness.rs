@@ -7,7 +7,10 @@ use stencil_protocol::batch::{DropReason, PreviousBoot};
 use stencil_protocol::id::{Boot, DeviceId, GatewayId, Seq, TenantId};
 use stencil_protocol::ledger::BootLedger;
 use stencil_protocol::topic::Topic;
-use stencil_store::{Commit, Loaded, Quarantined, RuleState, RunId, Trigger, TwinUpdate};
+use stencil_store::{
+    ActiveAlarm, AlarmChange, AlarmId, Commit, Loaded, Quarantined, Raised, RuleState, RunId,
+    Trigger, TwinUpdate,
+};
 use stencil_workflow::definition;
 
 use super::super::changes::Changes;
@@ -34,6 +37,16 @@ pub(super) enum Entry {
         workflow: String,
         version: Option<u32>,
     },
+    /// That it is so late, µs.
+    Tick(i64),
+}
+
+/// An alarm as the store keeps it.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Episode {
+    pub(super) raised: Raised,
+    /// When it ended, and why.
+    pub(super) cleared: Option<(i64, String)>,
 }
 
 /// What survives a kill.
@@ -45,6 +58,7 @@ pub(super) struct Disk {
     pub(super) points: Vec<stencil_store::Point>,
     pub(super) rule_states: BTreeMap<(String, DeviceId), RuleState>,
     pub(super) triggers: BTreeMap<RunId, Trigger>,
+    pub(super) alarms: BTreeMap<AlarmId, Episode>,
     pub(super) quarantined: Vec<Quarantined>,
 }
 
@@ -104,7 +118,12 @@ impl Harness {
 
     pub(super) fn append(&mut self, entry: &Entry) {
         let mut bytes = Vec::new();
+        let mut received_us = RECEIVED_US;
         let body = match entry {
+            Entry::Tick(at_us) => {
+                received_us = *at_us;
+                Body::Tick
+            }
             Entry::Publish {
                 from,
                 topic,
@@ -128,11 +147,7 @@ impl Harness {
                 version: *version,
             }),
         };
-        Record {
-            received_us: RECEIVED_US,
-            body,
-        }
-        .encode_into(&mut bytes);
+        Record { received_us, body }.encode_into(&mut bytes);
         self.log.push(bytes);
     }
 
@@ -163,6 +178,11 @@ impl Harness {
 
     /// Forgets what was not committed, and goes on from the disk.
     pub(super) fn kill(&mut self) {
+        assert_eq!(self.restart(), 0);
+    }
+
+    /// [`Self::kill`]; says how many states of rules could not be read.
+    pub(super) fn restart(&mut self) -> usize {
         let disk = &self.disk;
         let loaded = Loaded {
             position: disk.next as u64,
@@ -171,6 +191,7 @@ impl Harness {
             twins: disk.twins.values().cloned().collect(),
             alarms: Vec::new(),
         };
+        let alarms = disk.active().collect();
         let mut state = State::load(self.bounds.clone(), MAX_RULES, &loaded);
         let (rows, saved) = rules::split(loaded.rule_states);
         let in_force = rows
@@ -181,10 +202,11 @@ impl Harness {
                 since: row.since,
             })
             .collect();
-        assert_eq!(state.restore_rules(in_force, &saved), 0);
+        let unreadable = state.restore_rules(in_force, &saved, alarms, RECEIVED_US);
         self.state = state;
         self.changes = Changes::default();
         self.next = disk.next;
+        unreadable
     }
 
     fn definition(&self, workflow: &str, version: u32) -> definition::Definition {
@@ -214,6 +236,7 @@ impl Harness {
                 apply::activation(
                     &activation,
                     position,
+                    record.received_us,
                     known,
                     &mut self.state,
                     &mut self.changes,
@@ -270,7 +293,46 @@ impl Disk {
         for trigger in commit.triggers {
             self.triggers.entry(trigger.run).or_insert(trigger);
         }
+        for change in commit.alarms {
+            self.take_alarm(change);
+        }
         self.quarantined.extend(commit.quarantined);
+    }
+
+    /// The pipeline is to say nothing that the store would leave alone.
+    fn take_alarm(&mut self, change: AlarmChange) {
+        match change {
+            AlarmChange::Raised(raised) => {
+                let (workflow, device) = (&raised.workflow, &raised.device);
+                let mut active = self.active();
+                assert!(
+                    !active.any(|it| it.workflow == *workflow && it.device == *device),
+                    "raised while one is active: {raised:?}"
+                );
+                drop(active);
+                let cleared = None;
+                let before = self.alarms.insert(raised.id, Episode { raised, cleared });
+                assert_eq!(before, None, "raised twice");
+            }
+            AlarmChange::Cleared(cleared) => {
+                let episode = self.alarms.get_mut(&cleared.id).expect("raised before");
+                let end = Some((cleared.at_us, cleared.why));
+                let before = std::mem::replace(&mut episode.cleared, end);
+                assert_eq!(before, None, "cleared twice");
+            }
+        }
+    }
+
+    /// The alarms that have not ended.
+    fn active(&self) -> impl Iterator<Item = ActiveAlarm> {
+        let active = self.alarms.values().filter(|it| it.cleared.is_none());
+        active.map(|Episode { raised, .. }| ActiveAlarm {
+            id: raised.id,
+            tenant: raised.tenant.clone(),
+            workflow: raised.workflow.clone(),
+            device: raised.device.clone(),
+            severity: raised.severity,
+        })
     }
 
     /// Dropped numbers of a boot for a reason.

@@ -1,5 +1,6 @@
 //! The pure middle of the pipeline, with a store in memory, killed and restarted at will.
 
+mod alarms;
 mod harness;
 mod interleaving;
 mod lost_memory;
