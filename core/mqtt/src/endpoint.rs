@@ -112,6 +112,12 @@ impl<Pr: Clone + Send + Sync + 'static> Handle<Pr> {
         self.hub.disconnect_namespace(namespace)
     }
 
+    /// Ends the connections of all namespaces that `which` picks, such as when their tenant is
+    /// gone. Returns how many there were.
+    pub fn disconnect_namespaces(&self, which: impl Fn(&str) -> bool) -> usize {
+        self.hub.disconnect_namespaces(which)
+    }
+
     /// Events from now on. A reader that lags more than
     /// [`Options::event_queue`] behind gets
     /// [`Lagged`](broadcast::error::RecvError::Lagged), and then should look

@@ -112,6 +112,16 @@ impl<Pr: Clone + Send + Sync + 'static> Hub<Pr> {
         namespace.map_or(0, |n| n.end_all(Disconnect::Administrative))
     }
 
+    pub(crate) fn disconnect_namespaces(&self, which: impl Fn(&str) -> bool) -> usize {
+        let picked: Vec<_> = {
+            let namespaces = self.namespaces();
+            let picked = namespaces.iter().filter(|(name, _)| which(name));
+            picked.map(|(_, namespace)| Arc::clone(namespace)).collect()
+        };
+        let ended = picked.iter().map(|n| n.end_all(Disconnect::Administrative));
+        ended.sum()
+    }
+
     /// Tells who listens; nobody need to.
     pub(crate) fn tell(&self, event: Event<Pr>) {
         let _ = self.events.send(event);

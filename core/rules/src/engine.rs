@@ -117,6 +117,19 @@ impl<K: Ord + Clone> Engine<K> {
         true
     }
 
+    /// Forgets what all rules remember of a device, as if it had never been heard of.
+    pub fn forget_device(&mut self, device: &str) {
+        let watches = self.watches.iter_mut().flatten();
+        let gone: Vec<u32> = watches
+            .filter_map(|watch| watch.devices.remove(device))
+            .collect();
+        // Subjects may have looked the states up before.
+        self.epoch += 1;
+        for state in gone {
+            self.forget(state);
+        }
+    }
+
     /// The rules, in the order of their keys.
     pub fn rules(&self) -> impl Iterator<Item = (&K, &Rule)> {
         let watches = self.keys.values().filter_map(|&place| self.watch(place));

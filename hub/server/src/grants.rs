@@ -94,6 +94,20 @@ impl Grants {
         }
     }
 
+    /// Tells all that tokens of a tenant have let in, and ends it: the tenant is gone.
+    pub(crate) fn revoke_all(&self, tenant: &TenantId) {
+        let held: Vec<String> = {
+            let mut table = self.table();
+            // Also for who verified a token and has not held its grant yet.
+            table.revocations = table.revocations.wrapping_add(1);
+            let held = table.held.keys().filter(|(of, _)| of == tenant);
+            held.map(|(_, token)| token.clone()).collect()
+        };
+        for token in held {
+            self.revoke(tenant, &token);
+        }
+    }
+
     fn table(&self) -> MutexGuard<'_, Table> {
         self.inner
             .table
@@ -185,6 +199,21 @@ mod tests {
         one.revoked().await;
         assert!(one.is_revoked() && same.is_revoked());
         assert!(others.iter().all(|other| !other.is_revoked()));
+        assert_ne!(grants.revocations(), before);
+    }
+
+    #[test]
+    fn a_tenant_that_is_gone_takes_along_what_its_tokens_let_in() {
+        let grants = Grants::default();
+        let gone = [
+            grants.hold(&tenant("a"), "1"),
+            grants.hold(&tenant("a"), "2"),
+        ];
+        let other = grants.hold(&tenant("b"), "1");
+        let before = grants.revocations();
+        grants.revoke_all(&tenant("a"));
+        assert!(gone.iter().all(Grant::is_revoked));
+        assert!(!other.is_revoked());
         assert_ne!(grants.revocations(), before);
     }
 

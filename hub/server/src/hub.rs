@@ -15,7 +15,7 @@ use tokio::sync::{Mutex, watch};
 use crate::clock::Clock;
 use crate::grants::Grants;
 use crate::health::Health;
-use crate::ingest::{Activation, Ingest};
+use crate::ingest::{Activation, Erase, Ingest};
 use crate::metrics::Metrics;
 use crate::parts::Parts;
 use crate::pipeline::Unlogged;
@@ -222,6 +222,38 @@ impl Hub {
             version,
         };
         Ok(self.inner.ingest.activate(activation).await?.0)
+    }
+
+    /// Erases all that is kept of a device, as of the returned log position; when this returns it is
+    /// gone, except for what [`stencil_store::Erased::Device`] says stays. What the device sends
+    /// from then on makes it a new one.
+    ///
+    /// # Errors
+    /// [`Error::Log`]: the log takes nothing now, and nothing was erased. [`Error::Stopped`]: the
+    /// hub ends; it is erased at the next start.
+    pub async fn erase_device(&self, tenant: &TenantId, device: &DeviceId) -> Result<u64, Error> {
+        self.erase(tenant, Some(device)).await
+    }
+
+    /// Erases all of a tenant and the tenant itself, as of the returned log position. Its
+    /// connections are ended; nobody can sign in or connect for it any more.
+    ///
+    /// # Errors
+    /// As for [`Hub::erase_device`].
+    pub async fn erase_tenant(&self, tenant: &TenantId) -> Result<u64, Error> {
+        self.erase(tenant, None).await
+    }
+
+    async fn erase(&self, tenant: &TenantId, device: Option<&DeviceId>) -> Result<u64, Error> {
+        let erase = Erase {
+            tenant: tenant.clone(),
+            device: device.cloned(),
+        };
+        let position = self.inner.ingest.erase(erase).await?.0;
+        let mut applied = self.applied();
+        let waited = applied.wait_for(|applied| *applied >= position).await;
+        waited.map_err(|_| Error::Stopped("pipeline", "the hub has ended".to_owned()))?;
+        Ok(position)
     }
 
     /// Queues a command for a device; it leaves at once if its gateway listens. With a `key` the

@@ -28,6 +28,8 @@ pub struct Metrics {
     commits: AtomicU64,
     commit_failures: AtomicU64,
     damaged_bytes: AtomicU64,
+    orphaned: AtomicU64,
+    erasures: AtomicU64,
     commands_sent: AtomicU64,
     commands_expired: AtomicU64,
     devices: AtomicU64,
@@ -109,6 +111,14 @@ impl Metrics {
         self.damaged_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
+    pub(crate) fn orphaned(&self) {
+        self.orphaned.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn erased(&self) {
+        self.erasures.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(crate) fn command_sent(&self) {
         self.commands_sent.fetch_add(1, Ordering::Relaxed);
     }
@@ -184,6 +194,16 @@ impl Metrics {
                 "log_damaged_bytes_total",
                 "bytes of the log left out as damaged",
                 &self.damaged_bytes,
+            ),
+            (
+                "records_orphaned_total",
+                "log records of tenants that were erased meanwhile, left out",
+                &self.orphaned,
+            ),
+            (
+                "erasures_total",
+                "devices and tenants whose data was erased",
+                &self.erasures,
             ),
             (
                 "samples_stored_total",

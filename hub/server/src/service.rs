@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stencil_mqtt::{Endpoint, Handle};
+use stencil_protocol::id::TenantId;
 use tokio::sync::{Mutex, watch};
 
 use crate::clock::Clock;
@@ -19,7 +20,7 @@ use crate::listeners::Listener;
 use crate::metrics::Metrics;
 use crate::parts::Parts;
 use crate::pipeline::Driver;
-use crate::policy::{HubPolicy, Peer, token_namespace};
+use crate::policy::{HubPolicy, Peer, Tenants, token_namespace};
 use crate::wake::Wakes;
 use crate::{Error, Live, Options, http, retention, runner, ticks};
 
@@ -75,9 +76,14 @@ impl Service {
         let health = Arc::new(Health::default());
         let (committed, applied) = watch::channel(foundation.position.0);
         let ingest = Ingest::new(log.clone(), clock.clone(), Arc::clone(&metrics));
+        let tenants = Tenants::new(Arc::clone(&store.tenancy));
         let endpoint = Endpoint::new(
             mqtt_options(&options),
-            Arc::new(HubPolicy::new(Arc::clone(&store.tenancy), grants.clone())),
+            Arc::new(HubPolicy::new(
+                Arc::clone(&store.tenancy),
+                tenants.clone(),
+                grants.clone(),
+            )),
             Arc::new(ingest.clone()),
         );
         let sessions = endpoint.handle();
@@ -105,7 +111,7 @@ impl Service {
 
         let mut parts = Parts::new(health, drain_timeout(&hub.inner.options));
         let (waits, needed) = watch::channel(false);
-        let driver = hub.driver(&wakes, &links, committed, waits);
+        let driver = hub.driver(&wakes, &links, committed, waits, tenants);
         parts.pipeline(|stop| driver.run(foundation.state, foundation.position, stop));
         dispatching(&hub, &wakes, links, endpoint.handle(), &mut parts);
         parts.effect("runner", |stop| async move {
@@ -197,8 +203,15 @@ impl Hub {
         links: &Links,
         committed: watch::Sender<u64>,
         waits: watch::Sender<bool>,
+        tenants: Tenants,
     ) -> Driver {
         let inner = &self.inner;
+        let (grants, endpoint) = (inner.grants.clone(), inner.endpoint.clone());
+        let tenant_gone = move |tenant: &TenantId| {
+            grants.revoke_all(tenant);
+            let of_tenant = format!("{tenant}/");
+            endpoint.disconnect_namespaces(|namespace| namespace.starts_with(&of_tenant));
+        };
         Driver {
             store: inner.store.clone(),
             log: inner.log.clone(),
@@ -212,6 +225,8 @@ impl Hub {
             health: Arc::clone(&inner.health),
             committed,
             waits,
+            tenants,
+            tenant_gone: Box::new(tenant_gone),
         }
     }
 }

@@ -7,10 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use stencil_protocol::id::{GatewayId, TenantId};
 use tokio::sync::Notify;
 
-/// Wakes the runner of workflows and the dispatcher of commands. Cheap to clone.
+/// Wakes the runner of workflows, the dispatcher of commands, and who overwrites what was erased.
+/// Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Wakes {
     runner: Arc<Notify>,
+    purge: Arc<Notify>,
     dispatcher: Arc<Dispatcher>,
 }
 
@@ -30,6 +32,16 @@ impl Wakes {
     /// Waits until the runner was woken.
     pub(crate) async fn runner_woken(&self) {
         self.runner.notified().await;
+    }
+
+    /// Something was erased and is to be overwritten.
+    pub(crate) fn purge(&self) {
+        self.purge.notify_one();
+    }
+
+    /// Waits until something was erased.
+    pub(crate) async fn purge_woken(&self) {
+        self.purge.notified().await;
     }
 
     /// Commands may be queued.

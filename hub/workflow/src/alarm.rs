@@ -97,13 +97,13 @@ pub fn why_cleared(definition: &Definition, clearing: &Clearing) -> String {
     };
     match &definition.rule.condition {
         Condition::Threshold(threshold) => compared(name, threshold.level()),
-        Condition::Rate(rate) => compared(
-            &format!("the change of {name} per second"),
-            rate.level(),
-        ),
-        Condition::Window(window) => {
-            compared(&format!("the {} of {name}", window.of().name()), window.level())
+        Condition::Rate(rate) => {
+            compared(&format!("the change of {name} per second"), rate.level())
         }
+        Condition::Window(window) => compared(
+            &format!("the {} of {name}", window.of().name()),
+            window.level(),
+        ),
         Condition::Absence(_) => "a reading came".to_owned(),
         Condition::Expression(_) => match clearing.value {
             Some(value) => format!("{name} is {value}: the expression is no longer true"),
@@ -160,8 +160,14 @@ mod tests {
         );
         let raised = alarm(&full, 0, 1);
         assert_eq!(raised.title, "freezer-1: -3.5 degC");
-        assert_eq!((raised.value, raised.at_us, raised.version), (Some(-3.5), 2, 2));
-        assert_eq!(alarm(&definition("", above), 0, 1).title, "Freezer too warm");
+        assert_eq!(
+            (raised.value, raised.at_us, raised.version),
+            (Some(-3.5), 2, 2)
+        );
+        assert_eq!(
+            alarm(&definition("", above), 0, 1).title,
+            "Freezer too warm"
+        );
         // A name of a step that there is not is refused when it is read; this one fails later.
         let failing = definition(", title: \"{{ event.value / event.device }}\"", above);
         assert_eq!(alarm(&failing, 0, 1).title, "Freezer too warm");
@@ -178,7 +184,11 @@ mod tests {
     #[test]
     fn it_says_why_it_ended() {
         for (when, value, says) in [
-            ("{ above: -12.0 }", Some(-15.0), "temperature is -15, which is not above -12"),
+            (
+                "{ above: -12.0 }",
+                Some(-15.0),
+                "temperature is -15, which is not above -12",
+            ),
             (
                 "{ below: 3.0, clear: 4.5 }",
                 Some(5.0),

@@ -3,5 +3,5 @@
 mod record;
 mod sink;
 
-pub(crate) use record::{Activation, Body, Publication, Record, Transport};
+pub(crate) use record::{Activation, Body, Erase, Publication, Record, RecordError, Transport};
 pub(crate) use sink::{Ingest, MAX_APPEND_BYTES};

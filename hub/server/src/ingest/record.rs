@@ -5,7 +5,7 @@
 //! Changes of the rules are records too, which is what gives them a place in the order of things.
 
 use minicbor::{Decode, Encode};
-use stencil_protocol::id::TenantId;
+use stencil_protocol::id::{DeviceId, TenantId};
 
 use crate::Principal;
 
@@ -34,6 +34,9 @@ pub(crate) enum Body<'a> {
     /// judged by it, so that a replay finds the same silences at the same places.
     #[n(2)]
     Tick,
+    /// Somebody's data is to be gone: what was logged before this, and nothing of what comes after.
+    #[n(3)]
+    Erase(#[n(0)] Erase),
 }
 
 /// A message that a peer published.
@@ -91,6 +94,18 @@ pub(crate) struct Activation<'a> {
     pub version: Option<u32>,
 }
 
+/// Whose data is to be gone.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub(crate) struct Erase {
+    /// Of this tenant.
+    #[n(0)]
+    pub tenant: TenantId,
+    /// Only of this device; `None`: all of it, and the tenant.
+    #[n(1)]
+    pub device: Option<DeviceId>,
+}
+
 /// Bytes that are no record of this hub.
 #[derive(Debug, thiserror::Error)]
 #[error("not an ingest record: {0}")]
@@ -115,7 +130,7 @@ impl<'a> Record<'a> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use stencil_protocol::id::{DeviceId, GatewayId};
+    use stencil_protocol::id::GatewayId;
 
     use super::*;
     use crate::Role;
@@ -174,6 +189,20 @@ mod tests {
         record.encode_into(&mut bytes);
         assert_eq!(Record::decode(&bytes).unwrap(), record);
         assert!(bytes.len() <= 16, "{bytes:?}");
+    }
+
+    #[test]
+    fn an_erasure_survives_the_round_trip() {
+        for device in [None, Some(DeviceId::parse("freezer-1").unwrap())] {
+            let tenant = TenantId::parse("acme").unwrap();
+            let record = Record {
+                received_us: 7,
+                body: Body::Erase(Erase { tenant, device }),
+            };
+            let mut bytes = Vec::new();
+            record.encode_into(&mut bytes);
+            assert_eq!(Record::decode(&bytes).unwrap(), record);
+        }
     }
 
     #[test]

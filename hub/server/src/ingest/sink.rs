@@ -6,7 +6,7 @@ use stencil_log::{Log, Position};
 use stencil_mqtt::{Publish, Sink, SinkError, Source};
 use tokio::sync::watch;
 
-use super::{Activation, Body, Publication, Record, Transport};
+use super::{Activation, Body, Erase, Publication, Record, Transport};
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::policy::Peer;
@@ -50,10 +50,24 @@ impl Ingest {
         &self,
         activation: Activation<'_>,
     ) -> Result<Position, stencil_log::Error> {
+        self.durably(Body::Activation(activation)).await
+    }
+
+    /// Has somebody's data erased: all that is logged before this. Returns when that is sure to
+    /// happen, which is not when it has happened.
+    ///
+    /// # Errors
+    /// What the log says; nothing is erased then.
+    pub(crate) async fn erase(&self, erase: Erase) -> Result<Position, stencil_log::Error> {
+        self.durably(Body::Erase(erase)).await
+    }
+
+    /// Logs what is not published by a peer; returns its end when it is durable.
+    async fn durably(&self, body: Body<'_>) -> Result<Position, stencil_log::Error> {
         let mut bytes = Vec::with_capacity(128);
         Record {
             received_us: self.clock.now_us(),
-            body: Body::Activation(activation),
+            body,
         }
         .encode_into(&mut bytes);
         let position = self.log.append(&[&bytes])?;

@@ -1,10 +1,12 @@
 //! The rim of the pipeline: reads the log, looks things up, commits, tells others.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use stencil_log::{Log, Position};
-use stencil_store::{Commit, Committed, Store};
+use stencil_protocol::id::TenantId;
+use stencil_store::{Erased, Store};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -16,10 +18,11 @@ use super::origin::Origin;
 use super::{State, announce, apply, lookup};
 use crate::clock::Clock;
 use crate::health::Health;
-use crate::ingest::{Body, Record};
+use crate::ingest::{Body, Erase, Record, RecordError};
 use crate::links::Links;
 use crate::metrics::Metrics;
 use crate::parts::told_to_end;
+use crate::policy::Tenants;
 use crate::wake::Wakes;
 use crate::{Error, Live, PipelineOptions};
 
@@ -45,6 +48,10 @@ pub(crate) struct Driver {
     pub(crate) committed: watch::Sender<u64>,
     /// Told whether a rule in force waits for the time.
     pub(crate) waits: watch::Sender<bool>,
+    /// Which tenants there are.
+    pub(crate) tenants: Tenants,
+    /// What else a tenant leaves when it is erased: connections, streams.
+    pub(crate) tenant_gone: Box<dyn Fn(&TenantId) + Send + Sync>,
 }
 
 impl Driver {
@@ -98,7 +105,20 @@ impl Driver {
         }
         let mut changes = Changes::default();
         for record in &portion.records {
-            self.record(record, state, &mut changes).await;
+            let read = Record::decode(&record.payload);
+            if let Ok(Record {
+                received_us,
+                body: Body::Erase(erase),
+            }) = read
+            {
+                // What was logged before it goes, too, and what comes after it is new.
+                let before = std::mem::take(&mut changes);
+                self.commit(before, record.start, state, stop).await?;
+                self.erase(erase, received_us, record.end, state, stop)
+                    .await?;
+                continue;
+            }
+            self.record(record, read, state, &mut changes).await;
             if changes.points.len() >= self.options.max_commit_points {
                 let full = std::mem::take(&mut changes);
                 self.commit(full, record.end, state, stop).await?;
@@ -108,14 +128,30 @@ impl Driver {
         self.commit(changes, portion.end, state, stop).await
     }
 
-    async fn record(&self, record: &stencil_log::Record, state: &mut State, changes: &mut Changes) {
+    async fn record(
+        &self,
+        record: &stencil_log::Record,
+        read: Result<Record<'_>, RecordError>,
+        state: &mut State,
+        changes: &mut Changes,
+    ) {
         let retry = Duration::from_millis(self.options.retry_ms);
         let position = record.start.0;
-        match Record::decode(&record.payload) {
-            Ok(Record {
-                received_us,
-                body: Body::Publication(publication),
-            }) => {
+        let Record { received_us, body } = match read {
+            Ok(read) => read,
+            Err(error) => {
+                tracing::error!(position, %error, "a record of the ingest log is left out");
+                self.metrics.damaged(record.payload.len() as u64);
+                return;
+            }
+        };
+        match body {
+            Body::Publication(publication) => {
+                let tenant = &publication.from.tenant;
+                if !lookup::tenant(&self.tenants, tenant, retry).await {
+                    self.metrics.orphaned();
+                    return;
+                }
                 let origin = Origin::new(&publication, received_us, position);
                 let message = Message::decode(&publication, received_us);
                 let questions = Questions::of(&origin, &message, state, changes);
@@ -127,23 +163,53 @@ impl Driver {
                 };
                 apply::publication(&origin, &message, known, state, changes);
             }
-            Ok(Record {
-                received_us,
-                body: Body::Activation(activation),
-            }) => {
+            Body::Activation(activation) => {
+                if !lookup::tenant(&self.tenants, &activation.tenant, retry).await {
+                    self.metrics.orphaned();
+                    return;
+                }
                 let known = lookup::definition(&self.store, &activation, retry).await;
                 apply::activation(&activation, position, received_us, known, state, changes);
                 self.tell_waits(state);
             }
-            Ok(Record {
-                received_us,
-                body: Body::Tick,
-            }) => apply::tick(received_us, state, changes),
-            Err(error) => {
-                tracing::error!(position, %error, "a record of the ingest log is left out");
-                self.metrics.damaged(record.payload.len() as u64);
-            }
+            Body::Tick => apply::tick(received_us, state, changes),
+            // Not applied to a state among others, but between two commits: see `portion`.
+            Body::Erase(_) => {}
         }
+    }
+
+    /// Erases what is stored, then what is held in memory; nothing is uncommitted.
+    async fn erase(
+        &self,
+        erase: Erase,
+        at_us: i64,
+        end: Position,
+        state: &mut State,
+        stop: &watch::Receiver<bool>,
+    ) -> Result<(), Error> {
+        let Erase { tenant, device } = erase;
+        let erased = match device.clone() {
+            Some(device) => Erased::Device(tenant.clone(), device),
+            None => Erased::Tenant(tenant.clone()),
+        };
+        stencil_crashpoint::reach("pipeline.before_erase");
+        let keeping = &self.store.keeping;
+        self.until_stored(end, stop, || keeping.erase(end.0, &erased))
+            .await?;
+        stencil_crashpoint::reach("pipeline.after_erase");
+        let alarms = state.forget(&erased);
+        if device.is_none() {
+            self.tenants.erased(&tenant);
+            (self.tenant_gone)(&tenant);
+        }
+        tracing::info!(%tenant, device = device.as_ref().map(tracing::field::display),
+            position = end.0, "erased");
+        self.metrics.erased();
+        self.tell_waits(state);
+        announce::gone(&alarms, at_us, &self.live);
+        self.wakes.purge();
+        self.committed.send_replace(end.0);
+        Ok(())
     }
 
     /// Says whether ticks are needed.
@@ -162,7 +228,10 @@ impl Driver {
     ) -> Result<(), Error> {
         let (commit, aftermath) = changes.into_commit(state, position.0);
         stencil_crashpoint::reach("pipeline.before_commit");
-        let committed = self.until_committed(&commit, stop).await?;
+        let pipeline = &self.store.pipeline;
+        let committed = self
+            .until_stored(position, stop, || pipeline.commit(commit.clone()))
+            .await?;
         stencil_crashpoint::reach("pipeline.after_commit");
         state.trim(&commit.ledgers);
         let started = committed.started;
@@ -177,23 +246,28 @@ impl Driver {
         Ok(())
     }
 
-    /// Commits, again and again while the store refuses: the state in memory is ahead of it.
-    async fn until_committed(
+    /// Stores something, again and again while the store refuses: the state in memory is ahead of
+    /// it.
+    async fn until_stored<T, F>(
         &self,
-        commit: &Commit,
+        position: Position,
         stop: &watch::Receiver<bool>,
-    ) -> Result<Committed, Error> {
+        mut attempt: impl FnMut() -> F,
+    ) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, stencil_store::Error>>,
+    {
         let retry = Duration::from_millis(self.options.retry_ms);
         let mut attempts_after_stop = 0;
         let mut refusals = 0_u32;
         loop {
-            match self.store.pipeline.commit(commit.clone()).await {
-                Ok(committed) => {
+            match attempt().await {
+                Ok(stored) => {
                     if refusals > 0 {
                         tracing::info!(refusals, "the store takes commits again");
                     }
                     self.health.commits(None);
-                    return Ok(committed);
+                    return Ok(stored);
                 }
                 Err(error) => {
                     self.metrics.commit_failed();
@@ -201,7 +275,7 @@ impl Driver {
                     refusals = refusals.saturating_add(1);
                     // Ever more seldom: a full disk is not to be filled with this line.
                     if refusals.is_power_of_two() {
-                        tracing::error!(position = commit.position, refusals, %error,
+                        tracing::error!(%position, refusals, %error,
                             retryable = error.retryable(), "a commit failed; trying again");
                     }
                     if *stop.borrow() {

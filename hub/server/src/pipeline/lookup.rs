@@ -8,6 +8,7 @@ use stencil_workflow::definition;
 
 use super::known::{Known, Questions};
 use crate::ingest::Activation;
+use crate::policy::Tenants;
 
 /// Asks the store. Tries again, for as long as it takes, what may succeed later: a record must
 /// not be applied without its answers, and not be left out either.
@@ -58,6 +59,19 @@ async fn once(
             .map(|it| it.device);
     }
     Ok(known)
+}
+
+/// Whether there is this tenant: what was taken in just before it was erased is nobody's.
+pub(super) async fn tenant(tenants: &Tenants, tenant: &TenantId, retry: Duration) -> bool {
+    loop {
+        match tenants.exists(tenant).await {
+            Ok(exists) => return exists,
+            Err(error) => {
+                tracing::warn!(%tenant, %error, "the store does not answer; trying again");
+                tokio::time::sleep(retry).await;
+            }
+        }
+    }
 }
 
 /// The version that an activation names.

@@ -93,12 +93,8 @@ impl Rules {
     /// Whether a rule in force waits for something not to happen, so that it must be told the time.
     pub(super) fn waits(&self) -> bool {
         let mut rules = self.engine.rules();
-        rules.any(|(_, rule)| {
-            matches!(
-                rule.condition,
-                Condition::Absence(_) | Condition::Window(_)
-            )
-        })
+        rules
+            .any(|(_, rule)| matches!(rule.condition, Condition::Absence(_) | Condition::Window(_)))
     }
 
     /// How many alarms are active.
@@ -172,7 +168,9 @@ impl Rules {
         put.map_err(|error| error.to_string())?;
         let version = definition.version;
         let ended = match (same_rule, &definition.alarm) {
-            (false, _) => Some(format!("version {version} of the workflow has another rule")),
+            (false, _) => Some(format!(
+                "version {version} of the workflow has another rule"
+            )),
             (true, None) => Some(format!("version {version} of the workflow raises no alarm")),
             (true, Some(_)) => None,
         };
@@ -214,6 +212,17 @@ impl Rules {
         self.alarms.clear_workflow(workflow, at_us, why, out);
         let row = in_force_row(tenant, workflow, None);
         changes.rule_states.push(row);
+    }
+
+    /// Forgets a device; returns the alarms that were active for it.
+    pub(super) fn forget_device(&mut self, device: &DeviceId) -> Vec<ActiveAlarm> {
+        self.engine.forget_device(device.as_str());
+        self.alarms.forget_device(device)
+    }
+
+    /// The alarms that were active, of rules that are let go of.
+    pub(super) fn into_alarms(mut self) -> Vec<ActiveAlarm> {
+        self.alarms.forget_all()
     }
 
     /// Shows a new sample to the rules; what comes of it is pushed to `changes`.

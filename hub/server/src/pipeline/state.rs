@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use stencil_protocol::id::{Boot, DeviceId, TenantId};
 use stencil_protocol::ledger::BootLedger;
-use stencil_store::{ActiveAlarm, AlarmChange, Loaded, RuleState};
+use stencil_store::{ActiveAlarm, AlarmChange, Erased, Loaded, RuleState};
 
 use super::alarms;
 use super::changes::{Changes, DeviceKey};
@@ -112,6 +112,31 @@ impl State {
             }
         }
         unreadable
+    }
+
+    /// Forgets a device, or a tenant with all of its devices and rules; returns the alarms that
+    /// were active. To be called when the store has erased it and nothing is uncommitted.
+    pub(crate) fn forget(&mut self, erased: &Erased) -> Vec<ActiveAlarm> {
+        match erased {
+            Erased::Device(tenant, device) => {
+                if self
+                    .devices
+                    .remove(&(tenant.clone(), device.clone()))
+                    .is_some()
+                    && let Some(count) = self.counts.get_mut(tenant)
+                {
+                    *count -= 1;
+                }
+                let rules = self.rules.get_mut(tenant);
+                rules.map_or_else(Vec::new, |rules| rules.forget_device(device))
+            }
+            Erased::Tenant(tenant) => {
+                self.devices.retain(|(of, _), _| of != tenant);
+                self.counts.remove(tenant);
+                let rules = self.rules.remove(tenant);
+                rules.map_or_else(Vec::new, Rules::into_alarms)
+            }
+        }
     }
 
     /// Alarms that the next commit has to clear, whatever else it holds.

@@ -56,8 +56,7 @@ pub(crate) struct HubPolicy {
 
 impl HubPolicy {
     /// A policy over the store's tenants and tokens.
-    pub(crate) fn new(tenancy: Arc<dyn Tenancy>, grants: Grants) -> Self {
-        let tenants = Tenants::new(Arc::clone(&tenancy));
+    pub(crate) fn new(tenancy: Arc<dyn Tenancy>, tenants: Tenants, grants: Grants) -> Self {
         Self {
             tenancy,
             tenants,
@@ -146,7 +145,10 @@ impl Policy for HubPolicy {
     }
 
     fn may_stay(&self, peer: &Peer) -> bool {
-        peer.grant.as_ref().is_none_or(|grant| !grant.is_revoked())
+        match &peer.grant {
+            Some(grant) => !grant.is_revoked(),
+            None => self.tenants.knows(&peer.principal.tenant),
+        }
     }
 }
 
@@ -192,7 +194,8 @@ mod tests {
         let device = DeviceId::parse("kiosk").unwrap();
         let kind = TokenKind::Device { device };
         let issued = tenancy.create_token(&acme, kind, "kiosk", 1).await.unwrap();
-        let policy = HubPolicy::new(tenancy.clone(), grants);
+        let tenants = Tenants::new(tenancy.clone());
+        let policy = HubPolicy::new(tenancy.clone(), tenants, grants);
         let connect = Connect {
             client_id: "any",
             username: Some(issued.secret.reveal()),

@@ -6,3 +6,4 @@ mod tenants;
 
 pub(crate) use authenticate::{HubPolicy, Peer};
 pub(crate) use authenticate::{namespace, token_namespace};
+pub(crate) use tenants::Tenants;

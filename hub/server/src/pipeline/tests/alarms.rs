@@ -31,10 +31,7 @@ fn activate(workflow: &str, version: Option<u32>) -> Entry {
 fn sample(second: u64, value: f64) -> Entry {
     let time_us = i64::try_from(second).unwrap() * SECOND_US;
     let items = [Item::Number("t", time_us, value)];
-    publish_batch(
-        &device("freezer-1"),
-        batch(1, second, second, None, &items),
-    )
+    publish_batch(&device("freezer-1"), batch(1, second, second, None, &items))
 }
 
 fn tick(second: i64) -> Entry {
@@ -104,7 +101,11 @@ fn it_ends_when_its_rule_is_no_longer_in_force() {
         (Some(3), Some("version 3 of the workflow raises no alarm")),
         (Some(4), Some("version 4 of the workflow has another rule")),
     ] {
-        let log = [activate("warm", Some(1)), sample(1, 5.0), activate("warm", next)];
+        let log = [
+            activate("warm", Some(1)),
+            sample(1, 5.0),
+            activate("warm", next),
+        ];
         let mut harness = harness(&log, &definitions);
         harness.finish();
         let end = end.map(|why| (hub, why));
@@ -145,11 +146,30 @@ fn one_whose_rule_was_lost_does_not_stay_for_ever() {
     assert_eq!(episodes(&harness), [(1, Some(end))]);
 }
 
+#[test]
+fn what_a_rule_saw_of_a_device_that_was_erased_is_forgotten() {
+    let log = [
+        activate("warm", Some(1)),
+        sample(1, 5.0),
+        sample(2, 5.0),
+        Entry::Erase(device("freezer-1")),
+        sample(2, 5.0), // a new device, which may use numbers again
+        sample(3, 5.0),
+        sample(4, 5.0),
+    ];
+    let definitions = [workflow("warm", 1, "{ above: 0.0, for: 2s }", ALARM)];
+    let mut harness = harness(&log, &definitions);
+    harness.finish();
+    assert_eq!(episodes(&harness), [(4, None)]);
+    assert_eq!(harness.disk.points.len(), 3);
+}
+
 #[derive(Debug, Clone, Copy)]
 enum Step {
     Sample(f64),
     Warm(Option<u32>),
     Quiet(Option<u32>),
+    Erase,
     /// So many seconds after the newest sample.
     Tick(i64),
 }
@@ -158,6 +178,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => prop::sample::select(vec![-5.0, 5.0, 50.0]).prop_map(Step::Sample),
         2 => (0..9_i64).prop_map(Step::Tick),
+        1 => Just(Step::Erase),
         1 => prop::option::of(1..4_u32).prop_map(Step::Warm),
         1 => prop::option::of(1..3_u32).prop_map(Step::Quiet),
     ]
@@ -189,6 +210,7 @@ proptest! {
                     second += 1;
                     sample(second, *value)
                 }
+                Step::Erase => Entry::Erase(device("freezer-1")),
                 Step::Warm(version) => activate("warm", *version),
                 Step::Quiet(version) => activate("quiet", *version),
                 Step::Tick(after) => tick(i64::try_from(second).unwrap() + after),
@@ -210,5 +232,7 @@ proptest! {
         killed.finish();
         prop_assert_eq!(&killed.disk.alarms, &straight.disk.alarms);
         prop_assert_eq!(&killed.disk.triggers, &straight.disk.triggers);
+        prop_assert_eq!(&killed.disk.ledgers, &straight.disk.ledgers);
+        prop_assert_eq!(&killed.disk.points, &straight.disk.points);
     }
 }

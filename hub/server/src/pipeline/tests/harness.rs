@@ -8,8 +8,8 @@ use stencil_protocol::id::{Boot, DeviceId, GatewayId, Seq, TenantId};
 use stencil_protocol::ledger::BootLedger;
 use stencil_protocol::topic::Topic;
 use stencil_store::{
-    ActiveAlarm, AlarmChange, AlarmId, Commit, Loaded, Quarantined, Raised, RuleState, RunId,
-    Trigger, TwinUpdate,
+    ActiveAlarm, AlarmChange, AlarmId, Commit, Erased, Loaded, Quarantined, Raised, RuleState,
+    RunId, Trigger, TwinUpdate,
 };
 use stencil_workflow::definition;
 
@@ -19,7 +19,7 @@ use super::super::known::{Known, Questions};
 use super::super::origin::Origin;
 use super::super::rules::{self, InForce};
 use super::super::{State, apply};
-use crate::ingest::{Activation, Body, Publication, Record, Transport};
+use crate::ingest::{Activation, Body, Erase, Publication, Record, Transport};
 use crate::{PipelineOptions, Principal, Role};
 
 pub(super) const RECEIVED_US: i64 = 1_700_000_000_000_000;
@@ -37,6 +37,8 @@ pub(super) enum Entry {
         workflow: String,
         version: Option<u32>,
     },
+    /// Of a device.
+    Erase(DeviceId),
     /// That it is so late, µs.
     Tick(i64),
 }
@@ -141,6 +143,10 @@ impl Harness {
                 topic,
                 payload,
             }),
+            Entry::Erase(device) => Body::Erase(Erase {
+                tenant: tenant(),
+                device: Some(device.clone()),
+            }),
             Entry::Activate { workflow, version } => Body::Activation(Activation {
                 tenant: tenant(),
                 workflow,
@@ -225,6 +231,7 @@ impl Harness {
                 apply::publication(&origin, &message, known, &mut self.state, &mut self.changes);
             }
             Body::Tick => apply::tick(record.received_us, &mut self.state, &mut self.changes),
+            Body::Erase(erase) => self.erase(erase),
             Body::Activation(activation) => {
                 let definition = activation
                     .version
@@ -243,6 +250,14 @@ impl Harness {
                 );
             }
         }
+    }
+
+    /// As the driver does: what is before it is committed, then the store erases, then the state.
+    fn erase(&mut self, erase: Erase) {
+        self.commit();
+        let device = erase.device.expect("of a device");
+        self.disk.erase(&device, self.next + 1);
+        self.state.forget(&Erased::Device(erase.tenant, device));
     }
 
     fn answer(&self, device: Option<&DeviceId>, questions: &Questions) -> Known {
@@ -333,6 +348,18 @@ impl Disk {
             device: raised.device.clone(),
             severity: raised.severity,
         })
+    }
+
+    fn erase(&mut self, device: &DeviceId, next: usize) {
+        self.next = next;
+        self.ledgers.retain(|(of, _), _| of != device);
+        self.twins.retain(|(of, _), _| of != device);
+        self.points.retain(|point| point.device != *device);
+        self.rule_states.retain(|(_, of), _| of != device);
+        self.alarms
+            .retain(|_, alarm| alarm.raised.device != *device);
+        self.quarantined
+            .retain(|one| one.device.as_ref() != Some(device));
     }
 
     /// Dropped numbers of a boot for a reason.
