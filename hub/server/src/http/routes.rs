@@ -11,7 +11,10 @@ use super::access::{self, Access};
 use super::api::{
     alarms, backtest, commands, content, devices, ledger, runs, series, tokens, workflows,
 };
-use super::page::{assets, device, overview, sign_in, stream};
+use super::page::{
+    alarms as alarm_pages, assets, content as content_pages, device, ledger as ledger_page,
+    overview, quarantine, rules, run, sign_in, stream,
+};
 use super::{State, headers, input, ops, problem, public};
 
 /// One route.
@@ -74,6 +77,18 @@ pub(super) fn routes() -> Vec<Route> {
         open(GET, "/problems", problem::explained),
         route(GET, "/", Access::Page, overview::show),
         route(GET, "/devices/{device}", Access::Page, device::show),
+        route(GET, "/alarms", Access::Page, alarm_pages::list),
+        route(GET, "/alarms/{alarm}", Access::Page, alarm_pages::one),
+        route(GET, "/workflows", Access::Page, rules::list),
+        route(GET, "/workflows/new", Access::Page, rules::create),
+        route(GET, "/workflows/{workflow}", Access::Page, rules::edit),
+        route(GET, "/runs", Access::Page, run::list),
+        route(GET, "/runs/{run}", Access::Page, run::one),
+        route(GET, "/content", Access::Page, content_pages::list),
+        route(GET, "/content/{collection}/{key}", Access::Page, content_pages::entry),
+        route(GET, "/ledger", Access::Page, ledger_page::show),
+        route(GET, "/quarantine", Access::Page, quarantine::show),
+        read("/live/figure", rules::figure::show),
         read("/live", stream::events),
         open(GET, "/login", sign_in::form),
         open(POST, "/login", sign_in::submit),

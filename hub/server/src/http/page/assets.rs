@@ -30,12 +30,34 @@ pub(super) static STYLE: Asset = Asset {
         include_str!("css/base.css"),
         include_str!("css/frame.css"),
         include_str!("css/parts.css"),
+        include_str!("css/records.css"),
+        include_str!("css/figures.css"),
     ),
+};
+/// The editor of rules.
+pub(super) static RULES_STYLE: Asset = Asset {
+    name: "rules.css",
+    text: include_str!("css/rules.css"),
 };
 /// What every page does.
 pub(super) static CORE: Asset = Asset {
     name: "core.js",
     text: include_str!("core.js"),
+};
+/// The dialogs of the alarms' pages.
+pub(super) static ALARMS: Asset = Asset {
+    name: "alarms.js",
+    text: include_str!("alarms.js"),
+};
+/// The editor of rules.
+pub(super) static EDITOR: Asset = Asset {
+    name: "editor.js",
+    text: include_str!("editor.js"),
+};
+/// The editor's backtest.
+pub(super) static BACKTEST: Asset = Asset {
+    name: "backtest.js",
+    text: include_str!("backtest.js"),
 };
 /// The icon of the browser's tab.
 static ICON: Asset = Asset {
@@ -47,7 +69,15 @@ static ICON: Asset = Asset {
 };
 
 /// Every file that is served, one a line.
-static ALL: &[&Asset] = &[&STYLE, &CORE, &ICON];
+static ALL: &[&Asset] = &[
+    &STYLE,
+    &RULES_STYLE,
+    &CORE,
+    &ALARMS,
+    &EDITOR,
+    &BACKTEST,
+    &ICON,
+];
 
 /// The addresses, in the order of [`ALL`].
 static URLS: LazyLock<Vec<String>> =

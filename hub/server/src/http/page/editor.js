@@ -57,6 +57,7 @@
       places.append(span(bad ? "wrong" : "", `${index + 1}\n`));
     });
     paint.replaceChildren(colours);
+    paint.closest(".code").classList.add("painted");
     numbers.replaceChildren(places);
     follow();
   }

@@ -5,14 +5,20 @@
 //! event stream says that something in them has changed. Without the script each page still
 //! shows all, and each way to another one is a plain link.
 
+pub(super) mod alarms;
 pub(super) mod assets;
 mod chart;
 mod commands;
+pub(super) mod content;
 pub(super) mod device;
 mod fleet;
+pub(super) mod ledger;
 pub(super) mod moment;
 pub(super) mod overview;
 mod plot;
+pub(super) mod quarantine;
+pub(super) mod rules;
+pub(super) mod run;
 mod runs;
 mod shell;
 pub(super) mod sign_in;

@@ -46,7 +46,7 @@ pub(in crate::http) async fn show(
                     p { "Everything that was received was understood." }
                 }
             } @else {
-                @for payload in &page.items { (one(payload)) }
+                @for (place, payload) in page.items.iter().enumerate() { (one(payload, place)) }
                 nav.pager aria-label="Pages of the quarantine" {
                     span.dim { (count) @if count == 1 { " payload" } @else { " payloads" } " in all, the newest first" }
                     @if which.after.is_some() { a.button href="/quarantine" { "Newest" } }
@@ -66,13 +66,14 @@ pub(in crate::http) async fn show(
     .await
 }
 
-fn one(payload: &Quarantined) -> Markup {
+/// `place` tells payloads of one record apart.
+fn one(payload: &Quarantined, place: usize) -> Markup {
     let bytes = payload.payload.as_slice();
     let cut = bytes.len() >= MAX_QUARANTINED_PAYLOAD;
     html! {
-        article.card aria-labelledby={ "q" (payload.position) } {
+        article.card aria-labelledby={ "q" (payload.position) "-" (place) } {
             header {
-                h2 id={ "q" (payload.position) } { (payload.reason) }
+                h2 id={ "q" (payload.position) "-" (place) } { (payload.reason) }
                 span.more { (moment::element(payload.at_us)) }
             }
             dl.facts {
@@ -139,7 +140,10 @@ mod tests {
     #[test]
     fn text_is_told_from_bytes() {
         assert_eq!(readable(b"{\"a\":\n1}"), Some("{\"a\":\n1}"));
-        assert_eq!(readable("t\u{00e9}l\u{00e9}".as_bytes()).map(str::len), Some(5));
+        assert_eq!(
+            readable("t\u{00e9}l\u{00e9}".as_bytes()).map(str::len),
+            Some(6)
+        );
         for bytes in [&b"\xff\x00"[..], b"a\x00b", b"", b"\x1b[31m"] {
             assert_eq!(readable(bytes), None, "{bytes:?}");
         }
@@ -152,7 +156,7 @@ mod tests {
             dump(&bytes),
             "0000  00 01 02 03 04 05 06 07 08 09 0a 0b 0c 0d 0e 0f  ................\n\
              0010  10 11 12 13 14 15 16 17 18 19 1a 1b 1c 1d 1e 1f  ................\n\
-             0020  20                                                \x20\n"
+             0020  20                                               \x20\n"
         );
         assert_eq!(dump(&[]), "");
     }

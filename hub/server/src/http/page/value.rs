@@ -28,6 +28,19 @@ pub(super) fn number(n: f64) -> String {
     }
 }
 
+/// A number of things, with a thin space between thousands.
+pub(super) fn count(n: u64) -> String {
+    let digits = n.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place) % 3 == 0 {
+            text.push('\u{202f}');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -44,6 +57,18 @@ mod tests {
             (-2.5e12, "-2.500e12"),
         ] {
             assert_eq!(number(n), text);
+        }
+    }
+
+    #[test]
+    fn counts_are_readable() {
+        for (n, text) in [
+            (0, "0"),
+            (999, "999"),
+            (1_000, "1\u{202f}000"),
+            (12_345_678, "12\u{202f}345\u{202f}678"),
+        ] {
+            assert_eq!(count(n), text);
         }
     }
 }

@@ -23,6 +23,44 @@ enum Rival {
 /// Method, route, a request to `acme`'s things that a right token is allowed, and what a rival
 /// gets for it.
 const SAMPLES: &[(&str, &str, &str, Rival)] = &[
+    // Pages first: what a rival writes below, its own pages show.
+    (
+        "GET",
+        "/live/figure",
+        "/live/figure?name=temperature&from_us=0&to_us=1&device=freezer-marked",
+        Rival::Nothing,
+    ),
+    ("GET", "/alarms", "/alarms", Rival::Empty),
+    (
+        "GET",
+        "/alarms/{alarm}",
+        "/alarms/efefefefefefefefefefefefefefefef",
+        Rival::Nothing,
+    ),
+    ("GET", "/workflows", "/workflows", Rival::Empty),
+    ("GET", "/workflows/new", "/workflows/new", Rival::Empty),
+    (
+        "GET",
+        "/workflows/{workflow}",
+        "/workflows/warm-marked",
+        Rival::Nothing,
+    ),
+    ("GET", "/runs", "/runs", Rival::Empty),
+    (
+        "GET",
+        "/runs/{run}",
+        "/runs/abababababababababababababababababababababababababababababababab",
+        Rival::Nothing,
+    ),
+    ("GET", "/content", "/content", Rival::Empty),
+    (
+        "GET",
+        "/content/{collection}/{key}",
+        "/content/notices-marked/draft-marked",
+        Rival::Nothing,
+    ),
+    ("GET", "/ledger", "/ledger", Rival::Empty),
+    ("GET", "/quarantine", "/quarantine", Rival::Empty),
     ("GET", "/api/v1/devices", "/api/v1/devices", Rival::Empty),
     (
         "GET",

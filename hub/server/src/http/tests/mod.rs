@@ -6,6 +6,7 @@ mod backtest;
 mod bounds;
 mod client;
 mod commands;
+mod console;
 mod content;
 mod devices;
 mod ledger;

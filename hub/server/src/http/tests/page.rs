@@ -50,7 +50,22 @@ async fn a_device_has_a_chart_without_its_script() {
 }
 
 /// Every page of the console.
-const PAGES: &[&str] = &["/", "/devices/freezer-marked"];
+const PAGES: &[&str] = &[
+    "/",
+    "/devices/freezer-marked",
+    "/alarms",
+    "/alarms/efefefefefefefefefefefefefefefef",
+    "/workflows",
+    "/workflows/new",
+    "/workflows/warm-marked",
+    "/workflows/warm-marked?from=1&to=1",
+    "/runs",
+    "/runs/abababababababababababababababababababababababababababababababab",
+    "/content",
+    "/content/notices-marked/published-marked",
+    "/ledger",
+    "/quarantine",
+];
 
 #[tokio::test]
 async fn pages_take_nothing_from_elsewhere_and_run_nothing_inline() {

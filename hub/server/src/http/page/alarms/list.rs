@@ -133,7 +133,11 @@ pub(in crate::http) async fn show(
     let now_us = state.clock.now_us();
     let after = which.after.as_deref();
     // Silences end by themselves, so that they are no filter of the store's.
-    let limit = if view == View::Silenced { MAX_PAGE } else { ALARMS };
+    let limit = if view == View::Silenced {
+        MAX_PAGE
+    } else {
+        ALARMS
+    };
     let mut page = alarms.list(&caller.tenant, &filter, after, limit).await?;
     if view == View::Silenced {
         page.items.retain(|alarm| silenced(alarm, now_us).is_some());
@@ -178,7 +182,7 @@ fn views(which: &Which, shown: View, counts: &AlarmCounts) -> Markup {
     html! {
         nav #alarm-views.segments aria-label="State" data-live="alarms" {
             @for view in View::ALL {
-                a href=(which.address(view, None)) aria-current=[(view == shown).then_some("page")] {
+                a href=(which.address(view, None)) aria-current=[(view == shown).then_some("true")] {
                     (view.title())
                     @if view == View::Active {
                         " " span.dim { (counts.active()) }

@@ -14,7 +14,7 @@ use super::super::Caller;
 use super::{badge, moment};
 
 /// A severity as a badge.
-fn severity(severity: Severity) -> Markup {
+pub(super) fn severity(severity: Severity) -> Markup {
     let class = match severity {
         Severity::Warning => "info",
         Severity::Minor => "warn",
@@ -26,7 +26,9 @@ fn severity(severity: Severity) -> Markup {
 
 /// Until when nobody is told, if that is still ahead.
 fn silenced(alarm: &Alarm, now_us: i64) -> Option<i64> {
-    alarm.silenced_until_us.filter(|until_us| *until_us > now_us)
+    alarm
+        .silenced_until_us
+        .filter(|until_us| *until_us > now_us)
 }
 
 /// What an alarm is: active or cleared, noted by whom, silenced until when.

@@ -41,7 +41,9 @@ pub(in crate::http) async fn show(
         workflow: Some(alarm.workflow.clone()),
         ..AlarmFilter::default()
     };
-    let others = alarms.list(&caller.tenant, &filter, None, OTHERS + 1).await?;
+    let others = alarms
+        .list(&caller.tenant, &filter, None, OTHERS + 1)
+        .await?;
     let others: Vec<&Alarm> = others.items.iter().filter(|other| other.id != id).collect();
     let now_us = state.clock.now_us();
     let figure = figure(&state, &caller, &alarm).await?;

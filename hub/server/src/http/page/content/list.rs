@@ -47,7 +47,7 @@ pub(in crate::http) async fn show(
         nav.segments aria-label="Collections" {
             @for name in &collections {
                 a href={ "/content?collection=" (super::super::encoded(name)) }
-                    aria-current=[(name == shown).then_some("page")] { (name) }
+                    aria-current=[(name == shown).then_some("true")] { (name) }
             }
         }
         section #entries.card data-live="runs" aria-labelledby="entries-title" {

@@ -18,7 +18,11 @@ pub(super) enum Line<'a> {
 pub(super) fn lines<'a>(before: &'a str, after: &'a str) -> Vec<Line<'a>> {
     let before: Vec<&str> = before.lines().collect();
     let after: Vec<&str> = after.lines().collect();
-    let head = before.iter().zip(&after).take_while(|(a, b)| a == b).count();
+    let head = before
+        .iter()
+        .zip(&after)
+        .take_while(|(a, b)| a == b)
+        .count();
     let (rest_before, rest_after) = (slice(&before, head), slice(&after, head));
     let tail = rest_before
         .iter()
@@ -26,11 +30,23 @@ pub(super) fn lines<'a>(before: &'a str, after: &'a str) -> Vec<Line<'a>> {
         .zip(rest_after.iter().rev())
         .take_while(|(a, b)| a == b)
         .count();
-    let middle_before = rest_before.get(..rest_before.len() - tail).unwrap_or_default();
-    let middle_after = rest_after.get(..rest_after.len() - tail).unwrap_or_default();
-    let mut found: Vec<Line<'a>> = before.iter().take(head).map(|line| Line::Same(line)).collect();
+    let middle_before = rest_before
+        .get(..rest_before.len() - tail)
+        .unwrap_or_default();
+    let middle_after = rest_after
+        .get(..rest_after.len() - tail)
+        .unwrap_or_default();
+    let mut found: Vec<Line<'a>> = before
+        .iter()
+        .take(head)
+        .map(|line| Line::Same(line))
+        .collect();
     middle(middle_before, middle_after, &mut found);
-    found.extend(slice(&before, before.len() - tail).iter().map(|line| Line::Same(line)));
+    found.extend(
+        slice(&before, before.len() - tail)
+            .iter()
+            .map(|line| Line::Same(line)),
+    );
     found
 }
 
@@ -69,9 +85,7 @@ fn middle<'a>(before: &[&'a str], after: &[&'a str], found: &mut Vec<Line<'a>>) 
                 (i, j) = (i + 1, j + 1);
             }
             // What goes stands before what comes.
-            (Some(old), new)
-                if new.is_none() || at(&common, i + 1, j) >= at(&common, i, j + 1) =>
-            {
+            (Some(old), new) if new.is_none() || at(&common, i + 1, j) >= at(&common, i, j + 1) => {
                 found.push(Line::Gone(old));
                 i += 1;
             }
@@ -93,7 +107,10 @@ mod tests {
     #[test]
     fn a_change_in_the_middle_is_one_line_for_another() {
         assert_eq!(
-            lines("id: a\nversion: 1\nsteps: []\n", "id: a\nversion: 2\nsteps: []\n"),
+            lines(
+                "id: a\nversion: 1\nsteps: []\n",
+                "id: a\nversion: 2\nsteps: []\n"
+            ),
             [
                 Same("id: a"),
                 Gone("version: 1"),

@@ -7,7 +7,7 @@ use axum::extract::State as Shared;
 use axum::response::Html;
 use maud::{Markup, html};
 use serde::Deserialize;
-use stencil_store::{DeviceFilter, MAX_PAGE, Workflow};
+use stencil_store::{MAX_PAGE, Workflow};
 use stencil_workflow::definition;
 
 use super::super::super::input::{self, Path, Query};
@@ -50,7 +50,7 @@ pub(in crate::http) async fn create(
         nav.segments aria-label="Begin with" {
             @for one in &templates::ALL {
                 a href={ "/workflows/new?template=" (one.name) } title=(one.about)
-                    aria-current=[(one.name == template.name).then_some("page")] { (one.title) }
+                    aria-current=[(one.name == template.name).then_some("true")] { (one.title) }
             }
         }
         div.split {
@@ -92,9 +92,14 @@ pub(in crate::http) async fn edit(
     };
     let store = &state.store.workflows;
     let newest = store.versions(&caller.tenant, &workflow, None, 1).await?;
-    let newest = newest.items.first().map_or(shown.version, |newest| newest.version);
+    let newest = newest
+        .items
+        .first()
+        .map_or(shown.version, |newest| newest.version);
     let older = view.older.as_deref();
-    let list = store.versions(&caller.tenant, &workflow, older, VERSIONS).await?;
+    let list = store
+        .versions(&caller.tenant, &workflow, older, VERSIONS)
+        .await?;
     let compared = view.from.zip(view.to);
     let difference = match compared {
         Some((from, to)) => {
@@ -154,8 +159,16 @@ fn frame(title: &str) -> Frame<'_> {
 /// The newest event time there is: where a range of the past ends, also when what is stored is of
 /// another year.
 async fn newest_us(state: &State, caller: &Caller) -> Result<i64, Problem> {
-    let devices = state.store.devices.list(&caller.tenant, &DeviceFilter::default(), None, MAX_PAGE).await?;
-    let newest = devices.items.iter().filter_map(|device| device.last_event_us).max();
+    let devices = state
+        .store
+        .devices
+        .list(&caller.tenant, None, MAX_PAGE)
+        .await?;
+    let newest = devices
+        .items
+        .iter()
+        .filter_map(|device| device.last_event_us)
+        .max();
     Ok(newest.unwrap_or_else(|| state.clock.now_us()))
 }
 

@@ -84,7 +84,14 @@ impl Figure {
         };
         let (mut points, mut from_us, mut cut) = (Vec::new(), window.from_us, true);
         for _ in 0..READS {
-            let read = series.range(&caller.tenant, device, name, from_us, window.to_us, MAX_RANGE);
+            let read = series.range(
+                &caller.tenant,
+                device,
+                name,
+                from_us,
+                window.to_us,
+                MAX_RANGE,
+            );
             let read = read.await?;
             let numbers = read.iter();
             points.extend(
@@ -183,7 +190,9 @@ pub(in crate::http) async fn show(
         Some(name) => name,
         None => {
             let latest = state.store.devices.latest(&caller.tenant, &device).await?;
-            let number = latest.into_iter().find(|item| item.value.as_ref().as_f64().is_some());
+            let number = latest
+                .into_iter()
+                .find(|item| item.value.as_ref().as_f64().is_some());
             number
                 .map(|item| item.name)
                 .ok_or_else(|| Problem::not_found("series of numbers of device", &device))?

@@ -94,7 +94,11 @@ async fn rows(
         active: Some(true),
         ..AlarmFilter::default()
     };
-    let mut active = store.alarms.list(tenant, &active, None, MAX_PAGE).await?.items;
+    let mut active = store
+        .alarms
+        .list(tenant, &active, None, MAX_PAGE)
+        .await?
+        .items;
     let mut rows = Vec::with_capacity(workflows.len());
     for workflow in workflows {
         let of_it = AlarmFilter {
@@ -114,7 +118,10 @@ async fn rows(
         let own = active.extract_if(.., |alarm| alarm.workflow == workflow.id);
         rows.push(Row {
             active: own.collect(),
-            runs: store.runs.count_since(tenant, &workflow.id, since_us).await?,
+            runs: store
+                .runs
+                .count_since(tenant, &workflow.id, since_us)
+                .await?,
             fired_us: times.into_iter().flatten().max(),
             workflow,
         });

@@ -42,7 +42,10 @@ pub(super) fn state(shown: &Workflow, write: bool) -> Markup {
 /// How definitions are written, in short.
 pub(super) fn reference() -> Markup {
     let conditions = [
-        ("{ above: 30.0, for: 10s, clear: 28.0 }", "a limit; for and clear may be left out"),
+        (
+            "{ above: 30.0, for: 10s, clear: 28.0 }",
+            "a limit; for and clear may be left out",
+        ),
         ("{ below: 4.0 }", "the other way round"),
         ("{ absent: 5m }", "no sample for five minutes"),
         ("{ rate: { over: 1m, above: 0.5 } }", "change per second"),

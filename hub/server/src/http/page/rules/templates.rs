@@ -107,14 +107,18 @@ impl Template {
     pub(super) fn text(&self, device: Option<&DeviceId>, name: Option<&str>) -> String {
         let devices = device.map_or("sensor-*", DeviceId::as_str);
         let name = name.map_or_else(|| "temperature".to_owned(), plain_or_quoted);
-        self.yaml.replace("@DEVICES@", devices).replace("@NAME@", &name)
+        self.yaml
+            .replace("@DEVICES@", devices)
+            .replace("@NAME@", &name)
     }
 }
 
 /// A name as YAML has it: as it is where nothing in it means something else.
 fn plain_or_quoted(name: &str) -> String {
     let plain = name.starts_with(|c: char| c.is_ascii_lowercase())
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c))
+        && name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "_-".contains(c))
         && !["true", "false", "null", "yes", "no", "on", "off", "y", "n"].contains(&name);
     if plain {
         return name.to_owned();

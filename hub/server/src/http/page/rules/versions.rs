@@ -20,7 +20,10 @@ pub(super) fn list(
     let here = format!("/workflows/{}", encoded(id));
     let (from, to) = compared.unwrap_or_else(|| {
         let newest = versions.items.first().map_or(1, |version| version.version);
-        let before = versions.items.get(1).map_or(newest, |version| version.version);
+        let before = versions
+            .items
+            .get(1)
+            .map_or(newest, |version| version.version);
         (before, newest)
     });
     html! {
@@ -58,7 +61,10 @@ pub(super) fn list(
 }
 
 fn choice(name: &str, versions: &Page<Workflow>, chosen: u32) -> Markup {
-    let listed = versions.items.iter().any(|version| version.version == chosen);
+    let listed = versions
+        .items
+        .iter()
+        .any(|version| version.version == chosen);
     html! {
         select #(name) name=(name) {
             @for version in &versions.items {

@@ -75,9 +75,15 @@ pub(in crate::http) async fn show(
     };
     let store = &state.store;
     let after = which.after.as_deref();
-    let page = store.runs.list(&caller.tenant, &filter, after, RUNS).await?;
+    let page = store
+        .runs
+        .list(&caller.tenant, &filter, after, RUNS)
+        .await?;
     let counts = store.runs.counts(&caller.tenant).await?;
-    let workflows = store.workflows.list(&caller.tenant, None, WORKFLOWS).await?;
+    let workflows = store
+        .workflows
+        .list(&caller.tenant, None, WORKFLOWS)
+        .await?;
     let names: Vec<&str> = workflows.items.iter().map(|one| one.id.as_str()).collect();
     let body = html! {
         div.row {
@@ -106,12 +112,12 @@ fn states(which: &Which, chosen: Option<Progress>, counts: &[(Progress, u64)]) -
     let all: u64 = counts.iter().map(|(_, count)| *count).sum();
     html! {
         nav #run-states.segments aria-label="State" data-live="runs" {
-            a href=(which.with_state(None)) aria-current=[chosen.is_none().then_some("page")] {
+            a href=(which.with_state(None)) aria-current=[chosen.is_none().then_some("true")] {
                 "All " span.dim { (all) }
             }
             @for state in STATES {
                 a href=(which.with_state(Some(state)))
-                    aria-current=[(chosen == Some(state)).then_some("page")] {
+                    aria-current=[(chosen == Some(state)).then_some("true")] {
                     (state.as_str()) " " span.dim { (count(state)) }
                 }
             }

@@ -36,8 +36,12 @@ pub(in crate::http) async fn show(
     let run = store.runs.get(&caller.tenant, &id).await?;
     let run = run.ok_or_else(|| Problem::not_found("run", id))?;
     let attempts = store.runs.attempts(&caller.tenant, &id).await?;
-    let version = store.workflows.get(&caller.tenant, &run.workflow, Some(run.version));
-    let ahead = version.await?.map_or_else(Vec::new, |version| ahead(&run, &version.yaml));
+    let version = store
+        .workflows
+        .get(&caller.tenant, &run.workflow, Some(run.version));
+    let ahead = version
+        .await?
+        .map_or_else(Vec::new, |version| ahead(&run, &version.yaml));
     let span = Span::of(&run, &attempts, state.clock.now_us());
     let body = html! {
         div #run.stack data-live="runs" {
@@ -62,12 +66,10 @@ pub(in crate::http) async fn show(
     };
     let short: String = id.to_string().chars().take(8).collect();
     let title = format!("{} {short}", run.workflow);
-    let frame = Frame::new(Nav::Runs, &title)
-        .crumb("/runs", "Runs")
-        .crumb(
-            &format!("/runs?workflow={}", encoded(&run.workflow)),
-            &run.workflow,
-        );
+    let frame = Frame::new(Nav::Runs, &title).crumb("/runs", "Runs").crumb(
+        &format!("/runs?workflow={}", encoded(&run.workflow)),
+        &run.workflow,
+    );
     shell(&state, &caller, frame, body).await
 }
 
