@@ -6,7 +6,7 @@ use crate::Change;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
     /// The most rules; more are refused ([`Error::TooManyRules`](crate::Error::TooManyRules)).
-    /// Default 1,000.
+    /// Default 100,000.
     pub max_rules: usize,
     /// The most states (rule × device); samples of further devices are not
     /// watched, and counted ([`Metrics::unwatched`]). Default 1,000,000.
@@ -23,7 +23,7 @@ pub struct Bounds {
 impl Default for Bounds {
     fn default() -> Self {
         Self {
-            max_rules: 1_000,
+            max_rules: 100_000,
             max_states: 1_000_000,
             max_subjects: 1_000_000,
             max_ahead_us: 600 * 1_000_000,

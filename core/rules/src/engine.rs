@@ -345,7 +345,7 @@ impl<K: Ord + Clone> Engine<K> {
                 found.push((&watch.key, Entry { rule, state }));
             }
         }
-        found.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        found.sort_unstable_by_key(|(key, _)| *key);
         let entries = found.into_iter().map(|(_, entry)| entry).collect();
         let epoch = self.epoch;
         let subject = &mut self.subjects.list[at];
@@ -394,8 +394,9 @@ impl<K: Ord + Clone> Engine<K> {
                 metrics.count(change);
                 tell(&watch.key, &watch.rule, change);
             });
+        metrics.errors += u64::from(seen == Seen::Failed);
         match seen {
-            Seen::Taken => {
+            Seen::Taken | Seen::Failed => {
                 if !held.changed {
                     held.changed = true;
                     self.changed.push(state);

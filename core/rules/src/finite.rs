@@ -10,7 +10,7 @@ use stencil_protocol::sample::{OwnedValue, Value};
 
 /// A number that is neither NaN nor infinite, so that `above` and `below` are
 /// decided for every value, and equality is what it seems.
-#[derive(Clone, Copy, PartialEq, Serialize)]
+#[derive(Clone, Copy, Default, PartialEq, Serialize)]
 #[serde(transparent)]
 pub struct Finite(f64);
 

@@ -1,12 +1,19 @@
 //! What a rule remembers about one device.
 
+mod pane;
+mod panes;
 mod phase;
 mod saved;
 mod silence;
+mod sketch;
+mod slope;
+mod sum;
 mod track;
 
+use panes::Panes;
 use phase::Verdict;
 use silence::Silence;
+use slope::Slope;
 use track::Track;
 
 use crate::{Change, Condition, Error, Finite, Observation};
@@ -16,7 +23,9 @@ use crate::{Change, Condition, Error, Finite, Observation};
 pub(crate) enum Memory {
     Threshold(Track),
     Absence(Silence),
-    Pending,
+    Rate(Box<Slope>),
+    Window(Box<Panes>),
+    Expression(Track),
 }
 
 /// What became of a sample.
@@ -28,6 +37,8 @@ pub(crate) enum Seen {
     PassedOver,
     /// It came too late to be judged.
     Late,
+    /// What is asked could not be said of it, and so was false.
+    Failed,
 }
 
 impl Memory {
@@ -35,7 +46,9 @@ impl Memory {
         match condition {
             Condition::Threshold(_) => Self::Threshold(Track::default()),
             Condition::Absence(_) => Self::Absence(Silence::default()),
-            _ => Self::Pending,
+            Condition::Rate(_) => Self::Rate(Box::default()),
+            Condition::Window(_) => Self::Window(Box::default()),
+            Condition::Expression(_) => Self::Expression(Track::default()),
         }
     }
 
@@ -70,6 +83,25 @@ impl Memory {
                 }
                 Seen::Taken
             }
+            (Self::Rate(slope), Condition::Rate(rate)) => slope.observe(rate, sample, tell),
+            (Self::Window(panes), Condition::Window(window)) => panes.observe(window, sample, tell),
+            (Self::Expression(track), Condition::Expression(expression)) => {
+                if track.is_late(sample.time_us) {
+                    return Seen::Late;
+                }
+                let answer = expression.evaluate(sample);
+                let verdict = Verdict {
+                    holds: answer.unwrap_or(false),
+                    at_us: sample.time_us,
+                    value: Finite::of(&sample.value),
+                    cause: sample.cause,
+                };
+                if let Some(change) = track.apply(expression.hold_us(), verdict) {
+                    tell(change);
+                }
+                answer.map_or(Seen::Failed, |_| Seen::Taken)
+            }
+            // A state is made for the condition that it is used with.
             _ => Seen::PassedOver,
         }
     }
@@ -78,6 +110,7 @@ impl Memory {
     pub(crate) fn due_us(&self, condition: &Condition) -> Option<i64> {
         match (self, condition) {
             (Self::Absence(silence), Condition::Absence(asked)) => silence.due_us(*asked),
+            (Self::Window(panes), Condition::Window(window)) => panes.due_us(window),
             _ => None,
         }
     }
@@ -89,10 +122,16 @@ impl Memory {
         now_us: i64,
         tell: &mut impl FnMut(Change),
     ) {
-        if let (Self::Absence(silence), Condition::Absence(asked)) = (self, condition)
-            && let Some(change) = silence.advance(*asked, now_us)
-        {
-            tell(change);
+        match (self, condition) {
+            (Self::Absence(silence), Condition::Absence(asked)) => {
+                if let Some(change) = silence.advance(*asked, now_us) {
+                    tell(change);
+                }
+            }
+            (Self::Window(panes), Condition::Window(window)) => {
+                panes.advance(window, now_us, tell);
+            }
+            _ => {}
         }
     }
 
@@ -105,6 +144,11 @@ impl Memory {
             (Self::Absence(silence), Condition::Absence(asked)) => {
                 silence.encode(*asked, &mut bytes);
             }
+            (Self::Rate(slope), Condition::Rate(rate)) => slope.encode(rate, &mut bytes),
+            (Self::Window(panes), Condition::Window(window)) => panes.encode(window, &mut bytes),
+            (Self::Expression(track), Condition::Expression(expression)) => {
+                track.encode_expression(expression, &mut bytes);
+            }
             _ => {}
         }
         bytes
@@ -114,7 +158,11 @@ impl Memory {
         Ok(match condition {
             Condition::Threshold(threshold) => Self::Threshold(Track::decode(threshold, bytes)?),
             Condition::Absence(asked) => Self::Absence(Silence::decode(*asked, bytes)?),
-            _ => Self::Pending,
+            Condition::Rate(rate) => Self::Rate(Box::new(Slope::decode(rate, bytes)?)),
+            Condition::Window(window) => Self::Window(Box::new(Panes::decode(window, bytes)?)),
+            Condition::Expression(expression) => {
+                Self::Expression(Track::decode_expression(expression, bytes)?)
+            }
         })
     }
 }

@@ -4,7 +4,10 @@ use minicbor::{Decode, Encode};
 
 use super::phase::{Phase, Verdict};
 use super::saved;
-use crate::{Change, Error, Finite, Limit, Threshold};
+use crate::{Change, Error, Expression, Finite, Limit, Threshold};
+
+/// The number of an expression's kind in saved states.
+const KIND: u8 = 4;
 
 /// The newest sample's time, and how far the condition is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Encode, Decode)]
@@ -83,6 +86,26 @@ impl Track {
             phase,
         })
     }
+
+    pub(crate) fn encode_expression(&self, rule: &Expression, out: &mut Vec<u8>) {
+        saved::write(KIND, &question(rule), self, out);
+    }
+
+    /// Fresh if it was gathered under another condition.
+    pub(crate) fn decode_expression(rule: &Expression, bytes: &[u8]) -> Result<Self, Error> {
+        Ok(saved::read(KIND, &question(rule), bytes)?.unwrap_or_default())
+    }
+}
+
+/// The source as its FNV-1a hash: a state is a few bytes, a source up to a thousand.
+fn question(rule: &Expression) -> (u64, i64) {
+    let hash = rule
+        .source()
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+        });
+    (hash, rule.hold_us())
 }
 
 #[cfg(test)]

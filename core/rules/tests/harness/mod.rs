@@ -10,11 +10,11 @@ use stencil_rules::{
     Bounds, Cause, Change, Condition, Engine, Finite, Level, Limit, Observation, Pattern, Rule,
 };
 
-pub const DEVICES: [&str; 3] = ["freezer-1", "freezer-2", "room-1"];
+pub(crate) const DEVICES: [&str; 3] = ["freezer-1", "freezer-2", "room-1"];
 
 /// What happens to an engine.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Op {
+pub(crate) enum Op {
     Sample {
         device: usize,
         time_us: i64,
@@ -30,26 +30,26 @@ pub enum Op {
 }
 
 /// What a rule told.
-pub type Told = (&'static str, String, Change);
+pub(crate) type Told = (&'static str, String, Change);
 
-pub fn finite(value: f64) -> Finite {
+pub(crate) fn finite(value: f64) -> Finite {
     Finite::new(value).unwrap()
 }
 
-pub fn above(limit: f64, clear: Option<f64>) -> Level {
+pub(crate) fn above(limit: f64, clear: Option<f64>) -> Level {
     Level::new(Limit::Above(finite(limit)), clear.map(finite)).unwrap()
 }
 
-pub fn below(limit: f64, clear: Option<f64>) -> Level {
+pub(crate) fn below(limit: f64, clear: Option<f64>) -> Level {
     Level::new(Limit::Below(finite(limit)), clear.map(finite)).unwrap()
 }
 
 /// A rule about samples named `t`.
-pub fn rule(devices: &str, condition: Condition) -> Rule {
+pub(crate) fn rule(devices: &str, condition: Condition) -> Rule {
     Rule::new(Pattern::parse(devices).unwrap(), Some("t"), condition).unwrap()
 }
 
-pub fn engine(rules: &[(&'static str, Rule)]) -> Engine<&'static str> {
+pub(crate) fn engine(rules: &[(&'static str, Rule)]) -> Engine<&'static str> {
     let mut engine = Engine::new(Bounds {
         max_ahead_us: i64::MAX,
         ..Bounds::default()
@@ -60,7 +60,7 @@ pub fn engine(rules: &[(&'static str, Rule)]) -> Engine<&'static str> {
     engine
 }
 
-pub fn feed(engine: &mut Engine<&'static str>, ops: &[Op], told: &mut Vec<Told>) {
+pub(crate) fn feed(engine: &mut Engine<&'static str>, ops: &[Op], told: &mut Vec<Told>) {
     for op in ops {
         let (device, time_us, received_us, value, cause) = match *op {
             Op::Time(now_us) => {
@@ -110,14 +110,14 @@ pub fn feed(engine: &mut Engine<&'static str>, ops: &[Op], told: &mut Vec<Told>)
 }
 
 /// All at a stretch.
-pub fn whole(rules: &[(&'static str, Rule)], ops: &[Op]) -> Vec<Told> {
+pub(crate) fn whole(rules: &[(&'static str, Rule)], ops: &[Op]) -> Vec<Told> {
     let mut told = Vec::new();
     feed(&mut engine(rules), ops, &mut told);
     told
 }
 
 /// In pieces of these lengths, with a save, a restart and a load after each.
-pub fn in_pieces(rules: &[(&'static str, Rule)], ops: &[Op], cuts: &[usize]) -> Vec<Told> {
+pub(crate) fn in_pieces(rules: &[(&'static str, Rule)], ops: &[Op], cuts: &[usize]) -> Vec<Told> {
     let mut saved: BTreeMap<(&str, String), Vec<u8>> = BTreeMap::new();
     let (mut told, mut rest, mut cuts) = (Vec::new(), ops, cuts.iter());
     while !rest.is_empty() {
@@ -136,12 +136,12 @@ pub fn in_pieces(rules: &[(&'static str, Rule)], ops: &[Op], cuts: &[usize]) -> 
     told
 }
 
-pub fn cuts() -> impl Strategy<Value = Vec<usize>> {
+pub(crate) fn cuts() -> impl Strategy<Value = Vec<usize>> {
     prop::collection::vec(1_usize..9, 0..60)
 }
 
 /// What one rule told about one device.
-pub fn of<'a>(told: &'a [Told], key: &str, device: &str) -> Vec<&'a Change> {
+pub(crate) fn of<'a>(told: &'a [Told], key: &str, device: &str) -> Vec<&'a Change> {
     told.iter()
         .filter(|(its, whose, _)| *its == key && whose == device)
         .map(|(_, _, change)| change)
@@ -149,7 +149,7 @@ pub fn of<'a>(told: &'a [Told], key: &str, device: &str) -> Vec<&'a Change> {
 }
 
 /// Each rule's changes on a device must alternate, beginning with `Fired`.
-pub fn alternate(told: &[Told]) -> bool {
+pub(crate) fn alternate(told: &[Told]) -> bool {
     let mut fired: BTreeMap<(&str, &str), bool> = BTreeMap::new();
     told.iter().all(|(key, device, change)| {
         let fires = matches!(change, Change::Fired(_));
