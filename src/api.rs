@@ -119,6 +119,12 @@ impl Client {
         Ok(value)
     }
 
+    /// Posts a JSON document.
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        let body = ("application/json", body.to_string().into_bytes());
+        self.call(Method::POST, path, Some(body)).await
+    }
+
     /// Asks for one document.
     pub(crate) async fn get(&self, path: &str) -> anyhow::Result<Value> {
         self.call(Method::GET, path, None).await

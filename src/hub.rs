@@ -8,7 +8,9 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use serde::Serialize;
 use stencil_protocol::id::{GatewayId, TenantId};
-use stencil_server::Options;
+use stencil_server::http::link_url;
+use stencil_server::{FIRST_USER, HttpOptions, Options};
+use stencil_store::{Role, Secret};
 
 use crate::output::{self, Format};
 use crate::{config, shutdown};
@@ -16,7 +18,7 @@ use crate::{config, shutdown};
 /// The prefix of the hub's environment variables; `STENCIL_HUB_MQTT__PLAIN` is `mqtt.plain`.
 const ENVIRONMENT: &str = "STENCIL_HUB_";
 
-/// Runs the hub, or prepares it (`hub init`, `hub add-gateway`, `hub add-token`).
+/// Runs the hub, or prepares it (`hub init`, `hub add-gateway`, `hub add-user`).
 ///
 /// It runs until Ctrl-C. Settings come from defaults, then --config (TOML), then the environment
 /// (STENCIL_HUB_HTTP__LISTEN is http.listen), then flags. The data folder is made by `hub init`.
@@ -90,10 +92,36 @@ impl MqttFlags {
     }
 }
 
+/// Where people reach the hub, for links.
+#[derive(clap::Args)]
+struct Reached {
+    /// Where people reach the hub over HTTP; by default what its settings say (http.public_url,
+    /// else http.listen).
+    #[arg(long)]
+    url: Option<String>,
+    /// The hub's TOML file with settings.
+    #[arg(long)]
+    config: Option<PathBuf>,
+}
+
+impl Reached {
+    /// The hub's HTTP settings.
+    fn http(self) -> anyhow::Result<HttpOptions> {
+        let none = serde_json::Map::new();
+        let mut options: Options = config::load(ENVIRONMENT, self.config.as_deref(), &none)?;
+        if let Some(url) = self.url {
+            options.http.public_url = Some(url);
+        }
+        options.check()?;
+        Ok(options.http)
+    }
+}
+
 #[derive(Subcommand)]
 enum Command {
     /// Makes the data folder: store, fleet authority, server certificate, first tenant. Prints
-    /// the tenant's admin token, once.
+    /// a one-time link by which the tenant's first user, `admin`, sets a password and signs in,
+    /// and the tenant's admin token for programs; each is shown once.
     Init {
         /// The folder. In one that holds a hub already, the tenant is added.
         #[arg(long)]
@@ -105,6 +133,59 @@ enum Command {
         /// several times.
         #[arg(long, default_values = ["localhost", "127.0.0.1"])]
         name: Vec<String>,
+        #[command(flatten)]
+        reached: Reached,
+        /// How to answer.
+        #[arg(long, value_enum, default_value = "text")]
+        output: Format,
+    },
+    /// Makes a user of a tenant and prints the one-time link by which they set a password. The
+    /// hub may be running.
+    AddUser {
+        /// The hub's folder.
+        #[arg(long)]
+        data_dir: PathBuf,
+        /// The tenant that the user belongs to.
+        #[arg(long)]
+        tenant: String,
+        /// What they may do.
+        #[arg(long, default_value = "viewer", value_parser = crate::user::role)]
+        role: Role,
+        #[command(flatten)]
+        reached: Reached,
+        /// How to answer.
+        #[arg(long, value_enum, default_value = "text")]
+        output: Format,
+        /// By which they sign in.
+        name: String,
+    },
+    /// Makes a one-time link by which a user sets a new password: the way back in when nobody
+    /// can sign in. A link before it opens nothing any more; the hub may be running.
+    LoginLink {
+        /// The hub's folder.
+        #[arg(long)]
+        data_dir: PathBuf,
+        /// The tenant that the user belongs to.
+        #[arg(long)]
+        tenant: String,
+        #[command(flatten)]
+        reached: Reached,
+        /// How to answer.
+        #[arg(long, value_enum, default_value = "text")]
+        output: Format,
+        /// The user.
+        #[arg(default_value = FIRST_USER)]
+        name: String,
+    },
+    /// Makes a token for who runs the hub and prints it, once: it makes, lists and deletes
+    /// tenants (`stencil tenant`), and opens nothing of theirs. The hub may be running.
+    AddOperator {
+        /// The hub's folder.
+        #[arg(long)]
+        data_dir: PathBuf,
+        /// A name to know the operator by.
+        #[arg(long, default_value = "operator")]
+        name: String,
         /// How to answer.
         #[arg(long, value_enum, default_value = "text")]
         output: Format,
@@ -153,9 +234,53 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             data_dir,
             tenant,
             name,
+            reached,
             output,
         }) => {
-            init(&data_dir, &tenant, &name, output).await?;
+            let http = reached.http()?;
+            init(&data_dir, &tenant, &name, &http, output).await?;
+        }
+        Some(Command::AddUser {
+            data_dir,
+            tenant,
+            role,
+            reached,
+            output,
+            name,
+        }) => {
+            let http = reached.http()?;
+            let tenant = TenantId::parse(&tenant).context("the tenant's id")?;
+            let secret =
+                stencil_server::add_user(&data_dir, &tenant, &name, role, &http.limits).await?;
+            tell_link(&tenant, &name, &http, &secret, output)?;
+        }
+        Some(Command::LoginLink {
+            data_dir,
+            tenant,
+            reached,
+            output,
+            name,
+        }) => {
+            let http = reached.http()?;
+            let tenant = TenantId::parse(&tenant).context("the tenant's id")?;
+            let secret =
+                stencil_server::login_link(&data_dir, &tenant, &name, &http.limits).await?;
+            tell_link(&tenant, &name, &http, &secret, output)?;
+        }
+        Some(Command::AddOperator {
+            data_dir,
+            name,
+            output,
+        }) => {
+            let secret = stencil_server::add_operator(&data_dir, &name).await?;
+            match output {
+                Format::Json => output::json(&serde_json::json!({
+                    "name": name,
+                    "operator_token": secret.reveal(),
+                }))?,
+                // Alone on the line, for `export STENCIL_TOKEN=$(…)`.
+                Format::Text => println!("{}", secret.reveal()),
+            }
         }
         Some(Command::AddToken {
             data_dir,
@@ -226,24 +351,50 @@ async fn init(
     data_dir: &Path,
     tenant: &str,
     names: &[String],
+    http: &HttpOptions,
     format: Format,
 ) -> anyhow::Result<()> {
     let tenant = TenantId::parse(tenant).context("the tenant's id")?;
     let made = stencil_server::init(data_dir, &tenant, names).await?;
     let token = made.admin_token.reveal();
+    let link = link_url(&http.url(http.listen), &made.admin_link);
     match format {
         Format::Json => output::json(&serde_json::json!({
             "data_dir": data_dir,
             "tenant": tenant.as_str(),
             "admin_token": token,
+            "admin": FIRST_USER,
+            "admin_link": link,
         }))?,
         Format::Text => {
             println!("made {} with tenant {tenant}", data_dir.display());
             println!("admin token, shown this once: {token}");
             println!("next: stencil hub --data-dir {}", data_dir.display());
+            println!("then set the password of user {FIRST_USER}, once within a day: {link}");
         }
     }
     Ok(())
+}
+
+fn tell_link(
+    tenant: &TenantId,
+    name: &str,
+    http: &HttpOptions,
+    secret: &Secret,
+    format: Format,
+) -> anyhow::Result<()> {
+    let link = link_url(&http.url(http.listen), secret);
+    match format {
+        Format::Json => output::json(&serde_json::json!({
+            "tenant": tenant.as_str(),
+            "name": name,
+            "link": link,
+        })),
+        Format::Text => {
+            println!("{link}");
+            Ok(())
+        }
+    }
 }
 
 async fn add_token(

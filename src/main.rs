@@ -15,6 +15,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 mod alarm;
 mod api;
+mod audit;
 mod backup;
 mod bounded;
 mod completions;
@@ -29,10 +30,13 @@ mod publish;
 mod query;
 mod reconcile;
 mod rule;
+mod session;
 mod shutdown;
 mod sim;
+mod tenant;
 mod tls;
 mod token;
+mod user;
 mod when;
 mod workflow;
 
@@ -62,6 +66,10 @@ enum Command {
     Restore(backup::RestoreArgs),
     Pub(publish::Args),
     Token(token::Args),
+    User(user::Args),
+    Session(session::Args),
+    Audit(audit::Args),
+    Tenant(tenant::Args),
     Workflow(workflow::Args),
     Rule(rule::Args),
     Device(query::DeviceArgs),
@@ -104,6 +112,10 @@ fn main() -> ExitCode {
             Command::Restore(args) => backup::restore(args).await,
             Command::Pub(args) => publish::run(args).await,
             Command::Token(args) => token::run(args).await,
+            Command::User(args) => user::run(args).await,
+            Command::Session(args) => session::run(args).await,
+            Command::Audit(args) => audit::run(args).await,
+            Command::Tenant(args) => tenant::run(args).await,
             Command::Workflow(args) => workflow::run(args).await,
             Command::Rule(args) => rule::run(args).await,
             Command::Device(args) => query::devices(args).await,
@@ -152,6 +164,10 @@ mod tests {
             ("reconcile", "Exits 0 when"),
             ("pub", "X25519MLKEM768"),
             ("token", "printed once"),
+            ("user", "one-time link"),
+            ("session", "signed in"),
+            ("audit", "who changed what"),
+            ("tenant", "stencil hub add-operator"),
         ] {
             let mut command = super::command();
             let part = command.find_subcommand_mut(part).unwrap();

@@ -13,8 +13,9 @@ fn somebody_signs_in() {
     let browser = Browser::start();
     let origin = format!("http://127.0.0.1:{}", hub.port("http"));
     browser.open(&origin);
-    browser.type_into("input[type=password]", &hub.token);
-    browser.click("button");
+    browser.click("summary");
+    browser.type_into("#token", &hub.token);
+    browser.click("#by-token button");
     browser.wait_for_path("the overview", |path| path == "/");
     browser.picture(std::path::Path::new("/tmp/screens/first.png"));
     eprintln!("{:?} {:?}", browser.complaints(), browser.requests());

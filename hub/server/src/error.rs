@@ -27,8 +27,11 @@ pub enum Error {
         /// The first file that is missing.
         missing: PathBuf,
     },
-    /// The tenant was made before; its first token was shown then.
-    #[error("tenant {0} exists already; `stencil hub add-token` makes it another admin token")]
+    /// The tenant was made before; its first token and link were shown then.
+    #[error(
+        "tenant {0} exists already; `stencil hub login-link` makes a link for one of its users, \
+         `stencil hub add-token` another admin token"
+    )]
     TenantExists(TenantId),
     /// There is no such tenant.
     #[error(

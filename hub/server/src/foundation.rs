@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 
 use crate::clock::Clock;
 use crate::dispatch::WakingCommands;
-use crate::grants::{EndingTenancy, Grants};
+use crate::grants::{EndingTenancy, EndingUsers, Grants};
 use crate::links::{LinkedDevices, Links};
 use crate::listeners::{self, Listeners};
 use crate::pipeline::{self, State, Unlogged};
@@ -23,7 +23,7 @@ const RECORD_OVERHEAD_BYTES: u32 = 1_024;
 /// All that is opened.
 pub(crate) struct Foundation {
     pub(crate) store: Store,
-    /// What tokens have let in.
+    /// What tokens and sessions have let in.
     pub(crate) grants: Grants,
     pub(crate) log: Log,
     /// The pipeline's state as of the last commit, and its place in the log.
@@ -59,6 +59,7 @@ impl Foundation {
         });
         let grants = Grants::default();
         store.tenancy = Arc::new(EndingTenancy::new(store.tenancy, grants.clone()));
+        store.users = Arc::new(EndingUsers::new(store.users, grants.clone()));
         let (pipeline, workflow) = (&options.pipeline, &options.workflow);
         let (state, position) =
             pipeline::restore(&store, pipeline, workflow, clock.now_us()).await?;

@@ -1,5 +1,5 @@
-//! What tokens have let in and what is still open: MQTT sessions and event streams. Revoking a
-//! token ends them.
+//! What tokens and sessions of browsers have let in and what is still open: MQTT sessions and event
+//! streams. Revoking a token, or ending a session, ends them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -9,20 +9,24 @@ use stencil_protocol::id::TenantId;
 use stencil_store::{Error, IssuedToken, Page, Tenancy, Token, TokenKind, TokenOwner};
 use tokio::sync::watch;
 
+mod users;
+
+pub(crate) use users::EndingUsers;
+
 /// With fewer entries than this the table is not looked through for those that are over.
 const PRUNE_FROM: usize = 64;
 
-/// What a token has let in: told when the token is revoked. Cheap to clone.
+/// What a token or session has let in: told when that is revoked. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Grant(Arc<watch::Sender<bool>>);
 
 impl Grant {
-    /// Whether the token is revoked.
+    /// Whether the token is revoked, or the session has ended.
     pub(crate) fn is_revoked(&self) -> bool {
         *self.0.borrow()
     }
 
-    /// Returns when the token is revoked.
+    /// Returns when the token is revoked, or the session has ended.
     pub(crate) async fn revoked(&self) {
         // The sender is held here, so that it cannot be gone.
         let _ = self.0.subscribe().wait_for(|revoked| *revoked).await;
@@ -31,6 +35,13 @@ impl Grant {
 
 /// Ends the sessions of a token of a tenant.
 type End = Box<dyn Fn(&TenantId, &str) + Send + Sync>;
+
+/// What lets somebody in, by its id within the tenant.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Key {
+    Token(String),
+    Session(String),
+}
 
 /// The grants that are held. Bounded by what holds them: connections and streams. Cheap to clone.
 #[derive(Clone, Default)]
@@ -47,7 +58,7 @@ struct Inner {
 
 #[derive(Default)]
 struct Table {
-    held: HashMap<(TenantId, String), Weak<watch::Sender<bool>>>,
+    held: HashMap<(TenantId, Key), Weak<watch::Sender<bool>>>,
     prune_at: usize,
     revocations: u64,
 }
@@ -58,16 +69,40 @@ impl Grants {
         let _ = self.inner.end.set(Box::new(end));
     }
 
-    /// How many tokens were revoked so far. Who reads this before verifying a token, and again
-    /// after holding its grant, knows whether a revocation came in between.
+    /// How many tokens were revoked and sessions ended so far. Who reads this before verifying one,
+    /// and again after holding its grant, knows whether a revocation came in between.
     pub(crate) fn revocations(&self) -> u64 {
         self.table().revocations
     }
 
     /// The grant of a token: told of each revocation that comes after this call.
     pub(crate) fn hold(&self, tenant: &TenantId, token: &str) -> Grant {
+        self.hold_key(tenant, Key::Token(token.to_owned()))
+    }
+
+    /// The grant of a session, told of its end if that comes after this call.
+    pub(crate) fn hold_session(&self, tenant: &TenantId, session: &str) -> Grant {
+        self.hold_key(tenant, Key::Session(session.to_owned()))
+    }
+
+    /// Tells what sessions have let in, and ends it.
+    fn end_sessions(&self, tenant: &TenantId, sessions: &[String]) {
+        for session in sessions {
+            self.tell(tenant, Key::Session(session.clone()));
+        }
+    }
+
+    /// Tells what the token has let in, and ends it.
+    fn revoke(&self, tenant: &TenantId, token: &str) {
+        self.tell(tenant, Key::Token(token.to_owned()));
+        if let Some(end) = self.inner.end.get() {
+            end(tenant, token);
+        }
+    }
+
+    fn hold_key(&self, tenant: &TenantId, key: Key) -> Grant {
         let mut table = self.table();
-        let key = (tenant.clone(), token.to_owned());
+        let key = (tenant.clone(), key);
         if let Some(held) = table.held.get(&key).and_then(Weak::upgrade) {
             return Grant(held);
         }
@@ -80,31 +115,30 @@ impl Grants {
         Grant(fresh)
     }
 
-    /// Tells what the token has let in, and ends it.
-    fn revoke(&self, tenant: &TenantId, token: &str) {
+    fn tell(&self, tenant: &TenantId, key: Key) {
         let mut table = self.table();
         table.revocations = table.revocations.wrapping_add(1);
-        let held = table.held.remove(&(tenant.clone(), token.to_owned()));
+        let held = table.held.remove(&(tenant.clone(), key));
         drop(table);
         if let Some(held) = held.and_then(|held| held.upgrade()) {
             held.send_replace(true);
         }
-        if let Some(end) = self.inner.end.get() {
-            end(tenant, token);
-        }
     }
 
-    /// Tells all that tokens of a tenant have let in, and ends it: the tenant is gone.
+    /// Tells all that tokens and sessions of a tenant have let in, and ends it: the tenant is gone.
     pub(crate) fn revoke_all(&self, tenant: &TenantId) {
-        let held: Vec<String> = {
+        let held: Vec<Key> = {
             let mut table = self.table();
             // Also for who verified a token and has not held its grant yet.
             table.revocations = table.revocations.wrapping_add(1);
             let held = table.held.keys().filter(|(of, _)| of == tenant);
-            held.map(|(_, token)| token.clone()).collect()
+            held.map(|(_, key)| key.clone()).collect()
         };
-        for token in held {
-            self.revoke(tenant, &token);
+        for key in held {
+            match key {
+                Key::Token(token) => self.revoke(tenant, &token),
+                Key::Session(_) => self.tell(tenant, key),
+            }
         }
     }
 
@@ -193,6 +227,7 @@ mod tests {
         let others = [
             grants.hold(&tenant("a"), "2"),
             grants.hold(&tenant("b"), "1"),
+            grants.hold_session(&tenant("a"), "1"),
         ];
         let before = grants.revocations();
         grants.revoke(&tenant("a"), "1");

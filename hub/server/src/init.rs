@@ -6,13 +6,17 @@ use std::path::{Path, PathBuf};
 use stencil_crypto::authority::{Algorithm, Authority};
 use stencil_crypto::{Psk, keyfile, rng};
 use stencil_protocol::id::{DeviceId, GatewayId, TenantId};
-use stencil_store::{IssuedToken, Role, Secret, Tenancy, TokenKind};
+use stencil_store::{IssuedToken, Role, Secret, Tenancy, TokenKind, Users as _};
 
 use crate::clock::Clock;
-use crate::{Error, Layout};
+use crate::http::Limits;
+use crate::{Error, Layout, people};
 
 /// The name that stands in the roots of a fleet authority.
 const AUTHORITY_NAME: &str = "Stencil fleet";
+
+/// The name of a tenant's first user, who is an admin.
+pub const FIRST_USER: &str = "admin";
 
 /// A hub has a certificate of each.
 const ALGORITHMS: [Algorithm; 2] = [Algorithm::MlDsa65, Algorithm::EcdsaP256];
@@ -22,6 +26,9 @@ const ALGORITHMS: [Algorithm; 2] = [Algorithm::MlDsa65, Algorithm::EcdsaP256];
 pub struct Init {
     /// The tenant's first token, with all rights within it; shown once.
     pub admin_token: Secret,
+    /// The one-time link by which the tenant's first user, [`FIRST_USER`], sets a password: see
+    /// [`crate::http::link_url`].
+    pub admin_link: Secret,
     /// What gateways and devices need to trust the hub: the authority's root.
     pub root: PathBuf,
 }
@@ -54,16 +61,26 @@ pub async fn init<S: AsRef<str>>(
     server_certificates(&layout, &authority, server_names)?;
     let store = stencil_store::sqlite::open(layout.store()).await?;
     let now_us = Clock::system().now_us();
-    // A tenant without tokens is what an interrupted call left.
-    if !store.create_tenant(tenant, now_us).await?
-        && !store.tokens(tenant, None, 1).await?.items.is_empty()
-    {
-        return Err(Error::TenantExists(tenant.clone()));
+    // A tenant without tokens is what an interrupted call left, or what an operator has made.
+    if !store.create_tenant(tenant, now_us).await? {
+        let first_user = store.user(tenant, FIRST_USER).await?;
+        let in_use = first_user.is_some_and(|user| user.has_password);
+        if in_use || !store.tokens(tenant, None, 1).await?.items.is_empty() {
+            return Err(Error::TenantExists(tenant.clone()));
+        }
     }
+    if store.user(tenant, FIRST_USER).await?.is_none() {
+        store
+            .create_user(tenant, FIRST_USER, Role::Admin, now_us)
+            .await?;
+    }
+    let expires_us = Limits::default().sessions.link_expires_us(now_us);
+    let admin_link = store.issue_link(tenant, FIRST_USER, expires_us).await?;
     let kind = TokenKind::Api { role: Role::Admin };
     let IssuedToken { secret, .. } = store.create_token(tenant, kind, "first", now_us).await?;
     Ok(Init {
         admin_token: secret,
+        admin_link,
         root: layout.fleet_root(),
     })
 }
@@ -130,7 +147,15 @@ pub async fn issue_admin_token(
     let store = stencil_store::sqlite::open(Layout::new(data_dir).store()).await?;
     let kind = TokenKind::Api { role: Role::Admin };
     let now_us = Clock::system().now_us();
-    let IssuedToken { secret, .. } = store.create_token(tenant, kind, name, now_us).await?;
+    let IssuedToken { secret, token } = store.create_token(tenant, kind, name, now_us).await?;
+    people::note(
+        &store,
+        tenant,
+        "tokens.create",
+        &token.id,
+        &Limits::default(),
+    )
+    .await?;
     Ok(secret)
 }
 

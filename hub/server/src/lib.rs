@@ -39,7 +39,7 @@
 //! let options = Options { data_dir: "data/hub".into(), ..Options::default() };
 //! if !stencil_server::is_initialised(&options.data_dir) {
 //!     let made = init(&options.data_dir, &"acme".parse()?, &["localhost", "127.0.0.1"]).await?;
-//!     // made.admin_token.reveal(): shown once
+//!     // made.admin_token.reveal(), made.admin_link.reveal(): shown once
 //! }
 //! let mut hub = Service::start(options).await?;
 //! tokio::select! {
@@ -56,6 +56,7 @@ pub mod backup;
 mod clock;
 mod dispatch;
 mod error;
+mod expiry;
 mod foundation;
 mod grants;
 mod health;
@@ -70,6 +71,7 @@ mod live;
 mod metrics;
 mod options;
 mod parts;
+mod people;
 mod pipeline;
 mod policy;
 mod principal;
@@ -86,8 +88,8 @@ pub use error::Error;
 pub use health::{Check, Readiness};
 pub use hub::{Hub, WorkflowPut};
 pub use init::{
-    Credentials, Init, add_device, add_device_psk, add_gateway, has_tenant, init, is_initialised,
-    issue_admin_token,
+    Credentials, FIRST_USER, Init, add_device, add_device_psk, add_gateway, has_tenant, init,
+    is_initialised, issue_admin_token,
 };
 pub use layout::Layout;
 pub use live::{Live, LiveEvent, LiveEvents, Next};
@@ -96,5 +98,6 @@ pub use options::{
     DispatchOptions, HttpOptions, LiveOptions, LogOptions, MqttOptions, Options, PipelineOptions,
     RetentionOptions, WorkflowOptions,
 };
+pub use people::{add_operator, add_user, login_link};
 pub use principal::{Principal, Role};
 pub use service::{Addresses, Running, Service};

@@ -22,7 +22,7 @@ use crate::parts::Parts;
 use crate::pipeline::Driver;
 use crate::policy::{HubPolicy, Peer, Tenants, token_namespace};
 use crate::wake::Wakes;
-use crate::{Error, Live, Options, http, retention, runner, ticks};
+use crate::{Error, Live, Options, expiry, http, retention, runner, ticks};
 
 /// The hub as a service.
 #[derive(Debug)]
@@ -124,6 +124,12 @@ impl Service {
             retention::run(store, clock, history, stop).await;
             Ok(())
         });
+        let (users, clock) = (Arc::clone(&hub.inner.store.users), hub.inner.clock.clone());
+        let idle_us = hub.inner.options.http.limits.sessions.idle_us();
+        parts.effect("sessions' end", |stop| async move {
+            expiry::run(users, clock, idle_us, stop).await;
+            Ok(())
+        });
         hub.log_changes(foundation.unlogged, &mut parts).await;
         ticking(&hub, needed, &mut parts);
         for Listener {
@@ -136,7 +142,10 @@ impl Service {
                 Ok(())
             });
         }
-        let state = http::State::new(hub.clone()).limited(hub.inner.options.http.limits.clone());
+        let options = &hub.inner.options.http;
+        let state = http::State::new(hub.clone())
+            .limited(options.limits.clone())
+            .reached_at(&options.url(addresses.http));
         let (socket, _) = foundation.http;
         parts.listener("http", |stop| async move {
             let served = http::serve(socket, state, stop).await;

@@ -82,6 +82,6 @@ pub use store::Store;
 pub use tenancy::{IssuedToken, Role, Secret, Tenancy, Token, TokenKind, TokenOwner};
 pub use users::{
     Ended, MAX_SESSIONS, MAX_USER_NAME, MAX_USERS, Opener, Session, SessionOwner, User, UserChange,
-    Users,
+    Users, check_user_name,
 };
 pub use workflows::{MAX_DEFINITION, MAX_WORKFLOW_ID, Workflow, Workflows};

@@ -197,7 +197,10 @@ pub trait Users: Send + Sync + 'static {
 }
 
 /// What a name of a user has to be.
-pub(crate) fn check_name(name: &str) -> Result<(), Error> {
+///
+/// # Errors
+/// [`Error::Invalid`] with what would be right.
+pub fn check_user_name(name: &str) -> Result<(), Error> {
     let first = name.bytes().next();
     let right = name.len() <= MAX_USER_NAME
         && first.is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())

@@ -4,24 +4,22 @@ use axum::extract::{FromRequestParts, Request};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 use http::request::Parts;
-use http::{HeaderMap, Method, header};
+use http::{Method, header};
 use stencil_protocol::id::TenantId;
-use stencil_store::{Role, TokenKind};
+use stencil_store::{Opener, Operator, Role, TokenKind};
 
-use super::State;
 use super::origin::Origin;
 use super::problem::{Kind, Problem};
-
-/// The cookie of the live page.
-pub(super) const COOKIE: &str = "stencil_session";
+use super::{State, session};
+use crate::grants::{Grant, Grants};
 
 /// No secret of ours is longer, in bytes.
-const MAX_TOKEN_BYTES: usize = 256;
+const MAX_SECRET_BYTES: usize = 256;
 
 /// The answer to a change by cookie that does not come from a page of this hub, whatever the
 /// cookie is.
-const FOREIGN: &str = "with a cookie this is taken from a page of this hub only; a program sends \
-                       its token in the `Authorization` header";
+pub(super) const FOREIGN: &str = "with a cookie this is taken from a page of this hub only; a \
+                                  program sends its token in the `Authorization` header";
 
 /// Who may use a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,10 +30,14 @@ pub(super) enum Access {
     Page,
     /// Whoever has an API token or a session.
     Read,
+    /// Whoever has an API token or a session, to change what is their own.
+    Own,
     /// Editors and admins.
     Write,
     /// Admins.
     Admin,
+    /// Who runs the hub, by an operator's token, and nobody of a tenant.
+    Operator,
 }
 
 impl Access {
@@ -43,29 +45,72 @@ impl Access {
     pub(super) fn who(self) -> &'static str {
         match self {
             Self::Public => "anybody",
-            Self::Page | Self::Read => "viewer, editor, admin",
+            Self::Page | Self::Read | Self::Own => "viewer, editor, admin",
             Self::Write => "editor, admin",
             Self::Admin => "admin",
+            Self::Operator => "operator",
         }
     }
 }
 
-/// Whoever is calling, by their token. The tenant comes from here and from nowhere else.
+/// Whoever is calling, by their token or session. The tenant comes from here and from nowhere
+/// else.
 #[derive(Debug, Clone)]
 pub(super) struct Caller {
     /// The tenant.
     pub(super) tenant: TenantId,
-    /// What the token allows.
+    /// What they may do.
     pub(super) role: Role,
-    /// The token's id.
-    pub(super) token: String,
-    /// Who it is, for those who read it later: `token ci`.
+    /// The user, or the token that they hold or that has opened their session.
+    pub(super) opener: Opener,
+    /// What the user or token is called.
+    pub(super) name: String,
+    /// Who it is, for those who read it later: `user ann`, `token ci`.
     pub(super) who: String,
-    /// How many tokens had been revoked before this one was verified.
+    /// The session, if they call by one.
+    pub(super) session: Option<String>,
+    /// How many tokens had been revoked and sessions ended before this one was verified.
     pub(super) revocations: u64,
 }
 
-/// Lets a request through that `access` allows, with a [`Caller`] in its extensions.
+impl Caller {
+    fn new(
+        tenant: TenantId,
+        role: Role,
+        opener: Opener,
+        name: String,
+        session: Option<String>,
+        revocations: u64,
+    ) -> Self {
+        let who = match opener {
+            Opener::User(_) => format!("user {name}"),
+            Opener::Token(_) => format!("token {name}"),
+        };
+        Self {
+            tenant,
+            role,
+            opener,
+            name,
+            who,
+            session,
+            revocations,
+        }
+    }
+
+    /// What is told when they may not stay: the token is revoked, the session has ended.
+    pub(super) fn hold(&self, grants: &Grants) -> Vec<Grant> {
+        let token = match &self.opener {
+            Opener::Token(token) => Some(grants.hold(&self.tenant, token)),
+            Opener::User(_) => None,
+        };
+        let session = self.session.as_deref();
+        let session = session.map(|session| grants.hold_session(&self.tenant, session));
+        token.into_iter().chain(session).collect()
+    }
+}
+
+/// Lets a request through that `access` allows, with a [`Caller`] (or an [`Operator`]) in its
+/// extensions; and in those of the answer, for who writes it down.
 pub(super) async fn check(
     access: Access,
     state: State,
@@ -75,64 +120,126 @@ pub(super) async fn check(
     if access == Access::Public {
         return next.run(request).await;
     }
-    let secret = match presented(&request) {
-        Ok(secret) => secret,
+    let credential = match presented(&request) {
+        Ok(credential) => credential,
         Err(_) if access == Access::Page => return Redirect::to("/login").into_response(),
         Err(problem) => return problem.into_response(),
     };
-    let caller = match caller(&state, &secret).await {
+    if access == Access::Operator {
+        return match operator(&state, credential).await {
+            Ok(operator) => {
+                request.extensions_mut().insert(operator.clone());
+                let mut response = next.run(request).await;
+                response.extensions_mut().insert(operator);
+                response
+            }
+            Err(refused) => Problem::from(refused).into_response(),
+        };
+    }
+    let caller = match caller(&state, credential).await {
         Ok(caller) => caller,
-        Err(Refused::Unknown) if access == Access::Page => {
+        Err(Refused::Unknown | Refused::Ended) if access == Access::Page => {
             return Redirect::to("/login").into_response();
         }
         Err(refused) => return Problem::from(refused).into_response(),
     };
-    if !allows(caller.role, access) {
-        let needed = if access == Access::Admin {
-            "an admin's"
-        } else {
-            "an editor's"
+    let mut response = if allows(caller.role, access) {
+        request.extensions_mut().insert(caller.clone());
+        next.run(request).await
+    } else {
+        let needed = match access {
+            Access::Admin => "an admin",
+            _ => "an editor",
         };
-        let detail = format!(
-            "this needs {needed} token, yours is a {}'s",
-            caller.role.as_str()
-        );
-        return Problem::new(Kind::Forbidden, detail).into_response();
-    }
-    request.extensions_mut().insert(caller);
-    next.run(request).await
+        let role = caller.role.as_str();
+        let detail = format!("this needs {needed}; {} is a {role}", caller.who);
+        Problem::new(Kind::Forbidden, detail).into_response()
+    };
+    response.extensions_mut().insert(caller);
+    response
 }
 
-/// Whom a secret makes of somebody.
-pub(super) async fn caller(state: &State, secret: &str) -> Result<Caller, Refused> {
-    if secret.is_empty() || secret.len() > MAX_TOKEN_BYTES {
+/// What somebody shows.
+pub(super) enum Credential {
+    /// A token, in the `Authorization` header.
+    Token(String),
+    /// The secret of a session, in a cookie.
+    Session(String),
+}
+
+/// Whom a credential makes of somebody.
+async fn caller(state: &State, credential: Credential) -> Result<Caller, Refused> {
+    let revocations = state.grants().revocations();
+    match credential {
+        Credential::Token(secret) => by_token(state, &secret).await,
+        Credential::Session(secret) if secret.len() > MAX_SECRET_BYTES => Err(Refused::Ended),
+        Credential::Session(secret) => {
+            let owner = session::owner(state, &secret).await;
+            let owner = owner.map_err(Refused::Store)?.ok_or(Refused::Ended)?;
+            Ok(Caller::new(
+                owner.tenant,
+                owner.role,
+                owner.opener,
+                owner.name,
+                Some(owner.session),
+                revocations,
+            ))
+        }
+    }
+}
+
+/// Whom a token makes of somebody.
+pub(super) async fn by_token(state: &State, secret: &str) -> Result<Caller, Refused> {
+    if secret.is_empty() || secret.len() > MAX_SECRET_BYTES {
         return Err(Refused::Unknown);
     }
     let revocations = state.grants().revocations();
-    let owner = state
-        .store
-        .tenancy
-        .verify_token(secret)
-        .await
-        .map_err(Refused::Store)?;
-    let owner = owner.ok_or(Refused::Unknown)?;
+    let owner = state.store.tenancy.verify_token(secret).await;
+    let Some(owner) = owner.map_err(Refused::Store)? else {
+        let operator = state.store.operators.verify_operator(secret).await;
+        return Err(match operator.map_err(Refused::Store)? {
+            Some(_) => Refused::Operator,
+            None => Refused::Unknown,
+        });
+    };
     match owner.kind {
-        TokenKind::Api { role } => Ok(Caller {
-            tenant: owner.tenant,
+        TokenKind::Api { role } => Ok(Caller::new(
+            owner.tenant,
             role,
-            who: format!("token {}", owner.name),
-            token: owner.id,
+            Opener::Token(owner.id),
+            owner.name,
+            None,
             revocations,
-        }),
+        )),
         TokenKind::Device { .. } => Err(Refused::Device),
     }
 }
 
-/// Why a secret makes nobody a caller.
+/// Which operator a credential makes of somebody. What belongs to somebody of a tenant is known,
+/// but opens nothing here.
+async fn operator(state: &State, credential: Credential) -> Result<Operator, Refused> {
+    if let Credential::Token(secret) = &credential
+        && secret.len() <= MAX_SECRET_BYTES
+    {
+        let operator = state.store.operators.verify_operator(secret).await;
+        if let Some(operator) = operator.map_err(Refused::Store)? {
+            return Ok(operator);
+        }
+    }
+    match caller(state, credential).await {
+        Ok(_) => Err(Refused::Tenants),
+        Err(refused) => Err(refused),
+    }
+}
+
+/// Why a credential makes nobody a caller.
 #[derive(Debug)]
 pub(super) enum Refused {
     Unknown,
+    Ended,
     Device,
+    Operator,
+    Tenants,
     Store(stencil_store::Error),
 }
 
@@ -142,9 +249,22 @@ impl From<Refused> for Problem {
             Refused::Unknown => {
                 Problem::new(Kind::Unauthenticated, "the token is unknown or revoked")
             }
+            Refused::Ended => Problem::new(
+                Kind::Unauthenticated,
+                "the session has ended; sign in again",
+            ),
             Refused::Device => Problem::new(
                 Kind::Forbidden,
                 "this is a device's token, which is for MQTT only; use an API token",
+            ),
+            Refused::Operator => Problem::new(
+                Kind::Forbidden,
+                "this is an operator's token, which is for `/api/v1/operator/…` only; use an API \
+                 token of the tenant",
+            ),
+            Refused::Tenants => Problem::new(
+                Kind::Forbidden,
+                "this needs an operator's token, which `stencil hub add-operator` makes",
             ),
             Refused::Store(error) => error.into(),
         }
@@ -153,18 +273,19 @@ impl From<Refused> for Problem {
 
 fn allows(role: Role, access: Access) -> bool {
     match access {
-        Access::Public | Access::Page | Access::Read => true,
+        Access::Public | Access::Page | Access::Read | Access::Own => true,
         Access::Write => matches!(role, Role::Editor | Role::Admin),
         Access::Admin => role == Role::Admin,
+        Access::Operator => false,
     }
 }
 
-fn presented(request: &Request) -> Result<String, Problem> {
+fn presented(request: &Request) -> Result<Credential, Problem> {
     if let Some(value) = request.headers().get(header::AUTHORIZATION) {
         let text = value.to_str().unwrap_or_default();
         return match text.split_once(' ') {
             Some((scheme, secret)) if scheme.eq_ignore_ascii_case("bearer") => {
-                Ok(secret.trim().to_owned())
+                Ok(Credential::Token(secret.trim().to_owned()))
             }
             _ => Err(Problem::new(
                 Kind::Unauthenticated,
@@ -172,28 +293,18 @@ fn presented(request: &Request) -> Result<String, Problem> {
             )),
         };
     }
-    if let Some(secret) = cookie(request.headers()) {
+    if let Some(secret) = session::cookie(request.headers()) {
         let reading = matches!(*request.method(), Method::GET | Method::HEAD);
         // Before the cookie is looked at, so that another page learns nothing about it.
         if !reading && Origin::of(request.headers()) != Origin::Same {
             return Err(Problem::new(Kind::Forbidden, FOREIGN));
         }
-        return Ok(secret.to_owned());
+        return Ok(Credential::Session(secret.to_owned()));
     }
     Err(Problem::new(
         Kind::Unauthenticated,
         "there is no `Authorization: Bearer <token>` header",
     ))
-}
-
-fn cookie(headers: &HeaderMap) -> Option<&str> {
-    headers
-        .get_all(header::COOKIE)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(';'))
-        .filter_map(|pair| pair.trim().split_once('='))
-        .find_map(|(name, value)| (name == COOKIE).then_some(value))
 }
 
 impl<S: Sync> FromRequestParts<S> for Caller {

@@ -13,6 +13,8 @@ use super::problem::{Kind, Problem};
 
 /// The longest JSON body in bytes.
 pub(super) const MAX_JSON_BYTES: usize = 16 * 1024;
+/// The longest form of a page for who is not signed in, in bytes.
+const MAX_FORM_BYTES: usize = 4 * 1024;
 /// The most bytes that are read of any body: a workflow definition is the longest.
 pub(super) const MAX_BODY_BYTES: usize = 128 * 1024;
 /// Items of a list when no limit is given.
@@ -104,6 +106,21 @@ impl<S: Send + Sync, T: DeserializeOwned, const MAX: usize> FromRequest<S> for J
             .map(|json| Json(json.0))
             .map_err(|error| Problem::invalid(error.body_text()))
     }
+}
+
+/// A JSON body, for a handler that asks more of the request.
+pub(super) async fn json<T: DeserializeOwned>(request: Request) -> Result<Json<T>, Problem> {
+    Json::from_request(request, &()).await
+}
+
+/// The fields of a form of a page; `None` if they are not those of a `T`.
+pub(super) async fn form<T: DeserializeOwned>(request: Request) -> Result<Option<T>, Problem> {
+    let body = body(request, &(), MAX_FORM_BYTES).await?;
+    // A form is coded as a query is.
+    let query = String::from_utf8_lossy(&body);
+    let uri = format!("/?{query}").parse::<http::Uri>().ok();
+    let form = uri.and_then(|uri| axum::extract::Query::try_from_uri(&uri).ok());
+    Ok(form.map(|form| form.0))
 }
 
 /// The body's bytes, at most `max`.

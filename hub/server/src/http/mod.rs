@@ -3,19 +3,19 @@
 //!
 //! | path | for whom | module |
 //! |---|---|---|
-//! | `/api/v1/…` | bearers of an API token, each within its tenant | `api` |
+//! | `/api/v1/…` | bearers of an API token or a session, each within its tenant | `api` |
 //! | `/content/v1/…`, `/p/…` | the public: what a tenant has published | `public` |
 //! | `/livez`, `/readyz`, `/metrics` | the operator | `ops` |
-//! | `/`, `/login`, `/live…`, `/assets/…` | people with a browser | `page` |
+//! | `/`, `/login`, `/link/…`, `/live…`, `/assets/…` | people with a browser | `page` |
 //! | `/problems` | whoever got an error | `problem` |
 //!
 //! # What holds
 //! - **One table** (`routes`) names each route with who may use it; the router is built from it,
 //!   so that no route can be without an answer to that. A handler learns the tenant from
-//!   `Caller`, which only the check of a token makes.
+//!   `Caller`, which only the check of a token or of a session makes.
 //! - **Another tenant's things do not exist**: 404 or an empty list, as for any unknown name.
-//! - What changes something needs the token in the `Authorization` header, or a cookie together
-//!   with the browser's word that the request comes from a page of this hub (`origin`), so that
+//! - What changes something needs a token in the `Authorization` header, or the cookie of a session
+//!   together with the browser's word that the request comes from a page of this hub (`origin`), so that
 //!   no other page can make a browser do it.
 //! - Errors are problem documents (RFC 9457). Lists answer `{"items": […], "next": null | cursor}`
 //!   and go on by `?after=<cursor>`; a query with an unknown or malformed parameter is refused.
@@ -33,25 +33,33 @@ mod access;
 mod api;
 mod headers;
 mod input;
+mod limits;
 mod listener;
 mod openapi;
 mod ops;
 mod origin;
 mod page;
+mod password;
 mod problem;
 mod public;
+mod recent;
 mod routes;
+mod session;
 mod state;
 #[cfg(test)]
 mod tests;
+mod throttle;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use access::Caller;
+pub use limits::{Limits, SessionLimits};
+use listener::Peer;
 pub use openapi::openapi;
 pub use routes::router;
-pub use state::{Control, Limits, State};
+pub use session::link_url;
+pub use state::{Control, State};
 
 /// Serves until `stop` becomes true (or its sender is gone); then open requests are answered,
 /// streams are ended, and it returns.
@@ -65,6 +73,7 @@ pub async fn serve(
 ) -> std::io::Result<()> {
     let listener = listener::Bounded::new(listener, &state.limits);
     let router = router(state.stopped_by(stop.clone()));
+    let router = router.into_make_service_with_connect_info::<Peer>();
     axum::serve(listener, router)
         .with_graceful_shutdown(stopped(stop))
         .await

@@ -38,6 +38,7 @@ use super::access::Access;
 use super::api::{
     alarms, backtest, commands, content, devices, ledger, runs, series, tokens, workflows,
 };
+use super::api::{audit, me, operator, sessions, users};
 use super::routes::{Route, routes};
 
 /// The handlers that are described, in the order of the table of routes.
@@ -88,6 +89,19 @@ use super::routes::{Route, routes};
         tokens::list,
         tokens::create,
         tokens::revoke,
+        me::show,
+        me::set_password,
+        users::list,
+        users::create,
+        users::one,
+        users::change,
+        users::delete,
+        users::make_link,
+        sessions::list,
+        sessions::end,
+        audit::list,
+        operator::list,
+        operator::create,
     )
 )]
 struct Described;
@@ -148,8 +162,12 @@ fn complete(operation: &mut Map<String, Value>, route: &Route) {
     if route.access != Access::Public {
         // A device's token is refused everywhere.
         statuses.extend([401, 403]);
-        let both = json!([{ "token": [] }, { "session": [] }]);
-        operation.insert("security".to_owned(), both);
+        let by = if route.access == Access::Operator {
+            json!([{ "operator": [] }])
+        } else {
+            json!([{ "token": [] }, { "session": [] }])
+        };
+        operation.insert("security".to_owned(), by);
         operation.insert("x-access".to_owned(), route.access.who().into());
     }
     let Some(responses) = object_of(operation, "responses") else {
@@ -247,10 +265,15 @@ fn schemes() -> Value {
             "scheme": "bearer",
             "description": "An API token: `Authorization: Bearer <token>`",
         },
+        "operator": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "The token of who runs the hub: `Authorization: Bearer <token>`",
+        },
         "session": {
             "type": "apiKey",
             "in": "cookie",
-            "name": super::access::COOKIE,
+            "name": super::session::COOKIE,
             "description": "The session of somebody who has signed in with a browser. What changes \
                 something is taken from a page of the hub itself only.",
         },

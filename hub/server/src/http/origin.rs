@@ -44,6 +44,15 @@ impl Origin {
     }
 }
 
+/// Whether a browser says that a page of another site has sent it here. Who types an address, or
+/// follows it from another program, is sent by nobody.
+pub(super) fn sent_by_another_site(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(SEC_FETCH_SITE)
+        .iter()
+        .any(|site| site != "none" && site != "same-origin")
+}
+
 fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h str> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {

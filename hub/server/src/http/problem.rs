@@ -1,5 +1,7 @@
 //! Errors as problem documents (RFC 9457), and the page that explains them.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::response::{Html, IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
@@ -80,14 +82,14 @@ impl Kind {
         match self {
             Kind::Invalid => "The request is not understood",
             Kind::InvalidWorkflow => "The workflow definition has errors",
-            Kind::Unauthenticated => "A valid token is needed",
-            Kind::Forbidden => "The token does not allow this",
+            Kind::Unauthenticated => "A valid token or session is needed",
+            Kind::Forbidden => "The token or session does not allow this",
             Kind::NotFound => "There is no such thing",
             Kind::Method => "The method does not fit the path",
             Kind::Conflict => "The request contradicts what is stored",
             Kind::TooLarge => "The request is too large",
             Kind::MediaType => "The content type is not understood",
-            Kind::TooMany => "Too many requests at one time",
+            Kind::TooMany => "Too many requests",
             Kind::Busy => "The hub cannot do this right now",
             Kind::Internal => "The hub has a fault",
         }
@@ -104,12 +106,13 @@ impl Kind {
                  what is wrong there, and what would be right."
             }
             Kind::Unauthenticated => {
-                "Send `Authorization: Bearer <token>`. An operator makes tokens with \
+                "Send `Authorization: Bearer <token>`, or sign in. An admin makes tokens with \
                  `stencil token create`; a revoked token opens nothing."
             }
             Kind::Forbidden => {
                 "A viewer may read, an editor may also change workflows and send commands, an \
-                 admin may also make tokens. A device's token is for MQTT only."
+                 admin may also make users and tokens. A device's token is for MQTT only, an \
+                 operator's for tenants only."
             }
             Kind::NotFound => "The path or the thing in it does not exist in your tenant.",
             Kind::Method => "The `Allow` header has the methods that this path takes.",
@@ -120,8 +123,9 @@ impl Kind {
             Kind::TooLarge => "The body is longer than allowed; `detail` has the limit.",
             Kind::MediaType => "JSON bodies need `Content-Type: application/json`.",
             Kind::TooMany => {
-                "There is no room for one more of these now; `detail` says of what. Send the same \
-                 request again after the seconds of `Retry-After`."
+                "Requests come faster than is allowed, signing in has failed too often, or there is \
+                 no room for one more of these now; `detail` says which. Send the same request \
+                 again after the seconds of `Retry-After`."
             }
             Kind::Busy => {
                 "The store or the log is busy, full or unreachable, or too many pages are open. \
@@ -140,6 +144,8 @@ pub(super) struct Problem {
     kind: Kind,
     detail: String,
     errors: Vec<Value>,
+    /// Seconds after which the same may succeed.
+    retry_after: Option<u64>,
 }
 
 impl Problem {
@@ -148,7 +154,18 @@ impl Problem {
             kind,
             detail: detail.into(),
             errors: Vec::new(),
+            retry_after: matches!(kind, Kind::Busy | Kind::TooMany).then_some(2),
         }
+    }
+
+    /// Something was done too often; when it may be done again.
+    pub(super) fn too_many(what: &str, wait: Duration) -> Self {
+        // Rounded up: who comes a moment early would be refused again.
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        let detail = format!("{what}; try again in {seconds} s");
+        let mut problem = Self::new(Kind::TooMany, detail);
+        problem.retry_after = Some(seconds.max(1));
+        problem
     }
 
     pub(super) fn invalid(detail: impl Into<String>) -> Self {
@@ -236,15 +253,12 @@ impl IntoResponse for Problem {
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/problem+json"),
         );
-        match self.kind {
-            Kind::Unauthenticated => {
-                let scheme = HeaderValue::from_static("Bearer realm=\"stencil\"");
-                headers.insert(header::WWW_AUTHENTICATE, scheme);
-            }
-            Kind::TooMany | Kind::Busy => {
-                headers.insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
-            }
-            _ => {}
+        if self.kind == Kind::Unauthenticated {
+            let scheme = HeaderValue::from_static("Bearer realm=\"stencil\"");
+            headers.insert(header::WWW_AUTHENTICATE, scheme);
+        }
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, seconds.into());
         }
         response
     }

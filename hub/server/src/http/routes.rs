@@ -11,8 +11,9 @@ use super::access::{self, Access};
 use super::api::{
     alarms, backtest, commands, content, devices, ledger, runs, series, tokens, workflows,
 };
+use super::api::{audit, me, operator, sessions, users};
 use super::page::{
-    alarms as alarm_pages, assets, content as content_pages, device, ledger as ledger_page,
+    alarms as alarm_pages, assets, content as content_pages, device, ledger as ledger_page, link,
     overview, quarantine, rules, run, sign_in, stream,
 };
 use super::{State, headers, input, ops, problem, public};
@@ -67,6 +68,19 @@ pub(super) fn routes() -> Vec<Route> {
         admin(GET, "/api/v1/tokens", tokens::list),
         admin(POST, "/api/v1/tokens", tokens::create),
         admin(DELETE, "/api/v1/tokens/{token}", tokens::revoke),
+        read("/api/v1/me", me::show),
+        own(POST, "/api/v1/me/password", me::set_password),
+        admin(GET, "/api/v1/users", users::list),
+        admin(POST, "/api/v1/users", users::create),
+        admin(GET, "/api/v1/users/{user}", users::one),
+        admin(PATCH, "/api/v1/users/{user}", users::change),
+        admin(DELETE, "/api/v1/users/{user}", users::delete),
+        admin(POST, "/api/v1/users/{user}/link", users::make_link),
+        read("/api/v1/sessions", sessions::list),
+        own(DELETE, "/api/v1/sessions/{session}", sessions::end),
+        admin(GET, "/api/v1/audit", audit::list),
+        operator(GET, "/api/v1/operator/tenants", operator::list),
+        operator(POST, "/api/v1/operator/tenants", operator::create),
         open(GET, "/content/v1/{tenant}/{collection}", public::list),
         open(GET, "/content/v1/{tenant}/{collection}/{key}", public::entry),
         open(GET, "/p/{tenant}/{collection}", public::index),
@@ -93,6 +107,8 @@ pub(super) fn routes() -> Vec<Route> {
         open(GET, "/login", sign_in::form),
         open(POST, "/login", sign_in::submit),
         open(POST, "/logout", sign_in::sign_out),
+        open(GET, "/link/{secret}", link::form),
+        open(POST, "/link/{secret}", link::submit),
         open(GET, "/assets/{file}", assets::file),
     ]
 }
@@ -123,6 +139,7 @@ pub fn router(state: State) -> Router {
 }
 
 const GET: Method = Method::GET;
+const PATCH: Method = Method::PATCH;
 const PUT: Method = Method::PUT;
 const POST: Method = Method::POST;
 const DELETE: Method = Method::DELETE;
@@ -143,6 +160,11 @@ fn ask<T: 'static>(path: &'static str, handler: impl Handler<T, State>) -> Route
     route(POST, path, Access::Read, handler)
 }
 
+/// For whoever is signed in, to change what is their own.
+fn own<T: 'static>(method: Method, path: &'static str, handler: impl Handler<T, State>) -> Route {
+    route(method, path, Access::Own, handler)
+}
+
 /// For editors and admins.
 fn write<T: 'static>(method: Method, path: &'static str, handler: impl Handler<T, State>) -> Route {
     route(method, path, Access::Write, handler)
@@ -151,6 +173,15 @@ fn write<T: 'static>(method: Method, path: &'static str, handler: impl Handler<T
 /// For admins.
 fn admin<T: 'static>(method: Method, path: &'static str, handler: impl Handler<T, State>) -> Route {
     route(method, path, Access::Admin, handler)
+}
+
+/// For who runs the hub.
+fn operator<T: 'static>(
+    method: Method,
+    path: &'static str,
+    handler: impl Handler<T, State>,
+) -> Route {
+    route(method, path, Access::Operator, handler)
 }
 
 fn route<T: 'static>(

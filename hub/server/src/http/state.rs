@@ -4,45 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use serde::{Deserialize, Serialize};
 use stencil_protocol::id::{CommandId, DeviceId, TenantId};
 use stencil_protocol::sample::OwnedValue;
 use stencil_store::Store;
 use tokio::sync::{Semaphore, watch};
 
+use super::Limits;
+use super::password::Passwords;
+use super::throttle::Throttle;
 use crate::backtest::{BacktestOptions, Backtests};
-use crate::grants::{EndingTenancy, Grants};
+use crate::grants::{EndingTenancy, EndingUsers, Grants};
 use crate::{Clock, Error, Hub, Live, Readiness, WorkflowPut};
-
-/// Bounds of the HTTP listener.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Limits {
-    /// Connections at one time; further ones wait to be accepted.
-    pub max_connections: usize,
-    /// Time after which a connection on which nothing moves is closed, in milliseconds. More
-    /// than the 15 s between two signs of life of an event stream.
-    pub idle_timeout_ms: u64,
-    /// Event streams (open live pages) at one time, over all tenants.
-    pub max_streams: usize,
-    /// Time after which an event stream is ended, in milliseconds; the browser opens the next
-    /// one by itself, and its token is checked anew.
-    pub stream_life_ms: u64,
-    /// Time over which live events are gathered into one message, in milliseconds.
-    pub gather_ms: u64,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            max_connections: 1_024,
-            idle_timeout_ms: 60_000,
-            max_streams: 256,
-            stream_life_ms: 600_000,
-            gather_ms: 250,
-        }
-    }
-}
 
 /// What the API asks of the hub beyond its store.
 #[async_trait]
@@ -115,8 +87,12 @@ pub struct State {
     pub control: Arc<dyn Control>,
     /// The bounds.
     pub limits: Limits,
-    /// What tokens have let in.
+    /// Where people reach the hub, without a slash at the end.
+    pub public_url: Arc<str>,
+    /// What tokens and sessions have let in.
     grants: Grants,
+    passwords: Arc<Passwords>,
+    throttle: Arc<Throttle>,
     streams: Arc<Semaphore>,
     backtests: Backtests,
     stop: Option<watch::Receiver<bool>>,
@@ -133,8 +109,10 @@ impl State {
         };
         let grants = hub.inner.grants.clone();
         let backtest = hub.options().backtest.clone();
+        let public_url = hub.options().http.url(hub.options().http.listen);
         Self::with(store, live, clock, Arc::new(hub), Limits::default(), grants)
             .backtesting(backtest)
+            .reached_at(&public_url)
     }
 
     /// The state over parts.
@@ -148,6 +126,7 @@ impl State {
     ) -> Self {
         let grants = Grants::default();
         store.tenancy = Arc::new(EndingTenancy::new(store.tenancy, grants.clone()));
+        store.users = Arc::new(EndingUsers::new(store.users, grants.clone()));
         Self::with(store, live, clock, control, limits, grants)
     }
 
@@ -165,6 +144,9 @@ impl State {
             live,
             clock,
             control,
+            public_url: Arc::from("http://127.0.0.1:8080"),
+            passwords: Arc::new(Passwords::new(limits.sessions.max_hashes)),
+            throttle: Arc::default(),
             limits,
             grants,
             streams,
@@ -177,6 +159,7 @@ impl State {
     #[must_use]
     pub fn limited(mut self, limits: Limits) -> Self {
         self.streams = Arc::new(Semaphore::new(limits.max_streams));
+        self.passwords = Arc::new(Passwords::new(limits.sessions.max_hashes));
         self.limits = limits;
         self
     }
@@ -193,7 +176,24 @@ impl State {
         &self.backtests
     }
 
-    /// What tokens have let in.
+    /// The same with this address for people to reach the hub at.
+    #[must_use]
+    pub fn reached_at(mut self, public_url: &str) -> Self {
+        self.public_url = Arc::from(public_url.trim_end_matches('/'));
+        self
+    }
+
+    /// The room for checking passwords.
+    pub(super) fn passwords(&self) -> &Passwords {
+        &self.passwords
+    }
+
+    /// Who has failed to sign in of late.
+    pub(super) fn throttle(&self) -> &Throttle {
+        &self.throttle
+    }
+
+    /// What tokens and sessions have let in.
     pub(super) fn grants(&self) -> &Grants {
         &self.grants
     }

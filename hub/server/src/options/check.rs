@@ -21,6 +21,9 @@ impl Options {
                 ),
             ));
         }
+        if let Some(url) = &self.http.public_url {
+            public_url(url)?;
+        }
         ranges::check(self)?;
         if self.mqtt.max_packet_bytes < 2_048 {
             return Err(Error::option(
@@ -56,6 +59,27 @@ impl Options {
     }
 }
 
+/// An address that a browser takes, without anything behind the host and port: paths of the hub are
+/// put there.
+fn public_url(url: &str) -> Result<(), Error> {
+    let parsed: Option<http::Uri> = url.parse().ok();
+    let right = parsed.is_some_and(|uri| {
+        matches!(uri.scheme_str(), Some("http" | "https"))
+            && uri
+                .authority()
+                .is_some_and(|authority| !authority.as_str().contains('@'))
+            && matches!(uri.path(), "" | "/")
+            && uri.query().is_none()
+    });
+    if right {
+        return Ok(());
+    }
+    Err(Error::option(
+        "http.public_url",
+        format!("{url:?} is no address of a hub; use one such as \"https://hub.example.org\""),
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,6 +110,32 @@ mod tests {
             error.contains("mqtt.plain") && error.contains("loopback"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_public_url_is_an_origin() {
+        let mut options = Options::default();
+        for right in ["https://hub.example.org", "http://10.0.0.1:8080/"] {
+            options.http.public_url = Some(right.to_owned());
+            options.check().unwrap();
+            assert!(!options.http.url(options.http.listen).ends_with('/'));
+        }
+        for wrong in [
+            "",
+            "hub.example.org",
+            "ftp://hub.example.org",
+            "https://hub.example.org/stencil",
+            "https://hub.example.org/?a",
+            "https://ann@hub.example.org",
+            "javascript:alert(1)",
+        ] {
+            options.http.public_url = Some(wrong.to_owned());
+            let error = options.check().unwrap_err().to_string();
+            assert!(error.contains("http.public_url"), "{wrong}: {error}");
+        }
+        options.http.public_url = None;
+        let any = "0.0.0.0:80".parse().unwrap();
+        assert_eq!(options.http.url(any), "http://127.0.0.1:80");
     }
 
     #[test]

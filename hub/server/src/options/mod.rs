@@ -3,7 +3,7 @@
 mod check;
 mod ranges;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -67,6 +67,9 @@ impl Default for Options {
 pub struct HttpOptions {
     /// Address to listen on; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// Where people reach the hub, such as `https://hub.example.org` where a proxy adds TLS; links
+    /// for signing in begin with it. By default the address that is listened on.
+    pub public_url: Option<String>,
     /// Bounds of connections and streams.
     pub limits: http::Limits,
 }
@@ -75,8 +78,27 @@ impl Default for HttpOptions {
     fn default() -> Self {
         Self {
             listen: loopback(8080),
+            public_url: None,
             limits: http::Limits::default(),
         }
+    }
+}
+
+impl HttpOptions {
+    /// Where people reach the hub that listens on `address`, without a slash at the end.
+    #[must_use]
+    pub fn url(&self, address: SocketAddr) -> String {
+        if let Some(url) = &self.public_url {
+            return url.trim_end_matches('/').to_owned();
+        }
+        let mut address = address;
+        if address.ip().is_unspecified() {
+            address.set_ip(match address {
+                SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+                SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+            });
+        }
+        format!("http://{address}")
     }
 }
 

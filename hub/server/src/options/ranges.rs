@@ -72,6 +72,28 @@ fn ranges(options: &Options) -> Vec<Range> {
         DAY_MS,
     );
     add("http.limits.gather_ms", http.gather_ms, 0, 60_000);
+    add(
+        "http.limits.audit_entries",
+        http.audit_entries.into(),
+        100,
+        MANY,
+    );
+    let sessions = &http.sessions;
+    let year_s = 366 * DAY_MS / 1_000;
+    add("http.limits.sessions.life_s", sessions.life_s, 60, year_s);
+    add("http.limits.sessions.idle_s", sessions.idle_s, 60, year_s);
+    add(
+        "http.limits.sessions.link_life_s",
+        sessions.link_life_s,
+        60,
+        30 * DAY_MS / 1_000,
+    );
+    add(
+        "http.limits.sessions.max_hashes",
+        wide(sessions.max_hashes),
+        1,
+        1_024,
+    );
 
     let mqtt = &options.mqtt;
     add("mqtt.max_connections", wide(mqtt.max_connections), 1, MANY);
@@ -235,6 +257,11 @@ mod tests {
             ("http.limits.idle_timeout_ms", 15_000, "16000 to"),
             ("http.limits.stream_life_ms", 0, "1000 to"),
             ("http.limits.gather_ms", u64::MAX, "0 to 60000"),
+            ("http.limits.audit_entries", 0, "100 to"),
+            ("http.limits.sessions.life_s", 0, "60 to 31622400"),
+            ("http.limits.sessions.idle_s", u64::MAX, "60 to 31622400"),
+            ("http.limits.sessions.link_life_s", 0, "60 to 2592000"),
+            ("http.limits.sessions.max_hashes", 0, "1 to 1024"),
             ("mqtt.max_connections", 0, "1 to"),
             ("mqtt.receive_maximum", 0, "1 to 65535"),
             ("mqtt.connect_timeout_ms", 0, "1 to"),

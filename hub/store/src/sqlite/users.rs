@@ -10,10 +10,9 @@ use super::row::Columns as _;
 use super::secret::{digest, fresh, has_form};
 use super::transaction::Transaction;
 use crate::page::clamp;
-use crate::users::check_name;
 use crate::{
     Ended, Error, MAX_USERS, Opener, Page, Role, Secret, Session, SessionOwner, User, UserChange,
-    Users,
+    Users, check_user_name,
 };
 
 mod sessions;
@@ -29,7 +28,7 @@ impl Users for Sqlite {
         role: Role,
         now_us: i64,
     ) -> Result<User, Error> {
-        check_name(name)?;
+        check_user_name(name)?;
         let mut transaction = self.write().await?;
         let made = create(&mut transaction, tenant, name, role, now_us).await;
         transaction.end(made).await

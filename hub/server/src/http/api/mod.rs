@@ -1,14 +1,19 @@
 //! The API of a tenant's programs, `/api/v1`.
 
 pub(super) mod alarms;
+pub(super) mod audit;
 pub(super) mod backtest;
 pub(super) mod commands;
 pub(super) mod content;
 pub(super) mod devices;
 pub(super) mod ledger;
+pub(super) mod me;
+pub(super) mod operator;
 pub(super) mod runs;
 pub(super) mod series;
+pub(super) mod sessions;
 pub(super) mod tokens;
+pub(super) mod users;
 pub(super) mod workflows;
 
 use serde::Serialize;

@@ -15,9 +15,9 @@ use crate::http::{Caller, State};
 /// What token is wanted.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(in crate::http) struct Wanted {
+pub(in crate::http) struct NewToken {
     /// For the HTTP API, or for a foreign device over MQTT.
-    kind: WantedKind,
+    kind: NewTokenKind,
     /// What an API token may do.
     #[schema(value_type = Option<Role>)]
     role: Option<String>,
@@ -31,14 +31,14 @@ pub(in crate::http) struct Wanted {
 
 #[derive(Debug, Clone, Copy, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
-enum WantedKind {
+enum NewTokenKind {
     Api,
     Device,
 }
 
 /// A fresh token; the secret is shown this once.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
-pub(in crate::http) struct Made {
+pub(in crate::http) struct TokenMade {
     #[serde(flatten)]
     token: Token,
     #[serde(rename = "token")]
@@ -53,16 +53,16 @@ pub(in crate::http) struct Made {
     post,
     path = "/api/v1/tokens",
     tag = "tokens",
-    request_body = Wanted,
+    request_body = NewToken,
     responses(
-        (status = 201, body = Made),
+        (status = 201, body = TokenMade),
         (status = 409, description = "A token of this name is in use"),
     )
 )]
 pub(in crate::http) async fn create(
     Shared(state): Shared<State>,
     caller: Caller,
-    input::Json(wanted): input::Json<Wanted>,
+    input::Json(wanted): input::Json<NewToken>,
 ) -> Result<Response, Problem> {
     let kind = kind(wanted.kind, wanted.role.as_deref(), wanted.device)?;
     let now_us = state.clock.now_us();
@@ -70,9 +70,9 @@ pub(in crate::http) async fn create(
     let issued = tenancy
         .create_token(&caller.tenant, kind, &wanted.name, now_us)
         .await?;
-    tracing::info!(tenant = %caller.tenant, token = issued.token.id, by = caller.token,
+    tracing::info!(tenant = %caller.tenant, token = issued.token.id, by = caller.who,
         "a token was made");
-    let made = Made {
+    let made = TokenMade {
         secret: issued.secret.reveal().to_owned(),
         token: issued.token,
     };
@@ -123,29 +123,29 @@ pub(in crate::http) async fn revoke(
         .revoke_token(&caller.tenant, &token, now_us)
         .await?
     {
-        tracing::info!(tenant = %caller.tenant, token, by = caller.token, "a token was revoked");
+        tracing::info!(tenant = %caller.tenant, token, by = caller.who, "a token was revoked");
     }
     Ok(StatusCode::NO_CONTENT)
 }
 
 fn kind(
-    kind: WantedKind,
+    kind: NewTokenKind,
     role: Option<&str>,
     device: Option<DeviceId>,
 ) -> Result<TokenKind, Problem> {
     match (kind, role, device) {
-        (WantedKind::Api, Some(role), None) => {
+        (NewTokenKind::Api, Some(role), None) => {
             let role = Role::parse(role).ok_or_else(|| {
                 let detail = format!("`role` is `{role}`, it has to be viewer, editor or admin");
                 Problem::invalid(detail)
             })?;
             Ok(TokenKind::Api { role })
         }
-        (WantedKind::Device, None, Some(device)) => Ok(TokenKind::Device { device }),
-        (WantedKind::Api, ..) => Err(Problem::invalid(
+        (NewTokenKind::Device, None, Some(device)) => Ok(TokenKind::Device { device }),
+        (NewTokenKind::Api, ..) => Err(Problem::invalid(
             "a token of kind `api` needs a `role` (viewer, editor, admin) and no `device`",
         )),
-        (WantedKind::Device, ..) => Err(Problem::invalid(
+        (NewTokenKind::Device, ..) => Err(Problem::invalid(
             "a token of kind `device` needs a `device` and no `role`",
         )),
     }

@@ -13,6 +13,7 @@ pub(super) mod content;
 pub(super) mod device;
 mod fleet;
 pub(super) mod ledger;
+pub(super) mod link;
 pub(super) mod moment;
 pub(super) mod overview;
 mod plot;

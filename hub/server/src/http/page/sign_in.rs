@@ -1,113 +1,274 @@
-//! Signing in to the live page: a token for a cookie that no script can read and no other page
-//! can send.
+//! Signing in to the console: a password, or a token, for a session.
+
+use std::net::IpAddr;
+use std::time::Duration;
 
 use axum::extract::{Request, State as Shared};
 use axum::response::{IntoResponse, Redirect, Response};
-use http::{HeaderValue, StatusCode, header};
-use maud::html;
+use http::{HeaderMap, StatusCode, header};
+use maud::{Markup, html};
 use serde::Deserialize;
+use stencil_protocol::id::TenantId;
+use stencil_store::{MAX_USER_NAME, Opener};
 
-use super::super::State;
-use super::super::access::{self, COOKIE, Refused};
+use super::super::access::{self, FOREIGN, Refused};
 use super::super::input::{self, Query};
-use super::super::problem::Problem;
+use super::super::listener::Peer;
+use super::super::origin::{self, Origin};
+use super::super::password::MAX_BYTES;
+use super::super::problem::{Kind, Problem};
+use super::super::throttle::Subject;
+use super::super::{State, session};
 
-/// A month; revoking the token ends it at once.
-const MAX_AGE_S: u32 = 30 * 24 * 3600;
-/// The longest form.
-const MAX_FORM_BYTES: usize = 1_024;
+const WRONG_PASSWORD: &str = "This is no tenant, user and password of this hub.";
+const WRONG_TOKEN: &str = "This token is unknown or revoked.";
 
-/// What the form or the link brings.
+/// What a link brings.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(in crate::http) struct Form {
+pub(in crate::http) struct Link {
     token: Option<String>,
 }
 
-/// `GET /login`: the form. `GET /login?token=…`: signs in and goes to the page, which is what
+/// What a form brings: a token, or the rest.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Form {
+    token: Option<String>,
+    tenant: Option<String>,
+    name: Option<String>,
+    password: Option<String>,
+}
+
+/// What came of it.
+enum Outcome {
+    /// Somebody is signed in.
+    In(TenantId, Opener),
+    /// Nobody is, for this reason.
+    Refused(StatusCode, &'static str),
+    /// It was tried too often.
+    Wait(Duration),
+}
+
+/// `GET /login`: the forms. `GET /login?token=…`: signs in and goes to the console, which is what
 /// the link does that the hub's command prints.
 pub(in crate::http) async fn form(
     Shared(state): Shared<State>,
-    Query(form): Query<Form>,
+    Query(link): Query<Link>,
+    request: Request,
 ) -> Result<Response, Problem> {
-    match form.token {
-        Some(token) => sign_in(&state, &token).await,
-        None => Ok(page(StatusCode::OK, None)),
+    let Some(token) = link.token else {
+        return Ok(page(StatusCode::OK, None, ("", "")));
+    };
+    if origin::sent_by_another_site(request.headers()) {
+        // Else a page of somebody else could sign a browser in to a tenant of their own.
+        let why = "The page that led here is not one of this hub. Sign in below.";
+        return Ok(page(StatusCode::FORBIDDEN, Some(why), ("", "")));
     }
+    let address = Peer::address(request.extensions());
+    let outcome = by_token(&state, &token, address).await?;
+    answer(&state, request.headers(), outcome, address, ("", "")).await
 }
 
-/// `POST /login` with the form.
+/// `POST /login` with a form.
 pub(in crate::http) async fn submit(
     Shared(state): Shared<State>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let body = input::body(request, &(), MAX_FORM_BYTES).await?;
-    // A form is coded as a query is.
-    let query = String::from_utf8_lossy(&body);
-    let parsed = format!("/?{query}").parse::<http::Uri>().ok();
-    let form = parsed.and_then(|uri| axum::extract::Query::<Form>::try_from_uri(&uri).ok());
-    match form.and_then(|form| form.0.token) {
-        Some(token) => sign_in(&state, token.trim()).await,
-        None => Ok(page(StatusCode::BAD_REQUEST, Some("Give a token."))),
+    let (headers, address) = (
+        request.headers().clone(),
+        Peer::address(request.extensions()),
+    );
+    if Origin::of(&headers) == Origin::Foreign {
+        return Err(Problem::new(Kind::Forbidden, FOREIGN));
+    }
+    let form: Option<Form> = input::form(request).await?;
+    let (tenant, name, outcome) = match form {
+        Some(Form {
+            token: Some(token),
+            tenant: None,
+            name: None,
+            password: None,
+        }) => {
+            let outcome = by_token(&state, token.trim(), address).await?;
+            (String::new(), String::new(), outcome)
+        }
+        Some(Form {
+            token: None,
+            tenant: Some(tenant),
+            name: Some(name),
+            password: Some(password),
+        }) => {
+            let outcome = by_password(&state, tenant.trim(), name.trim(), password, address);
+            let outcome = outcome.await?;
+            (tenant, name, outcome)
+        }
+        _ => {
+            let why = "Give a tenant, a user and a password, or a token.";
+            let outcome = Outcome::Refused(StatusCode::BAD_REQUEST, why);
+            (String::new(), String::new(), outcome)
+        }
+    };
+    answer(&state, &headers, outcome, address, (&tenant, &name)).await
+}
+
+/// `POST /logout`: ends the session. A token that opened it stays valid for who has it.
+pub(in crate::http) async fn sign_out(
+    Shared(state): Shared<State>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let headers = request.headers();
+    if session::cookie(headers).is_some() && Origin::of(headers) != Origin::Same {
+        return Err(Problem::new(Kind::Forbidden, FOREIGN));
+    }
+    end_session(&state, headers).await?;
+    let mut response = Redirect::to("/login").into_response();
+    let cookie = session::forgotten(&state)?;
+    response.headers_mut().insert(header::SET_COOKIE, cookie);
+    Ok(response)
+}
+
+/// Ends the session that the request's cookie is of, if there is one.
+async fn end_session(state: &State, headers: &HeaderMap) -> Result<(), Problem> {
+    if let Some(secret) = session::cookie(headers)
+        && let Some(owner) = session::owner(state, secret).await?
+    {
+        let users = &state.store.users;
+        users.end_session(&owner.tenant, &owner.session).await?;
+    }
+    Ok(())
+}
+
+/// The way in for who has proved who they are: a session in place of the one before.
+pub(super) async fn signed_in(
+    state: &State,
+    headers: &HeaderMap,
+    tenant: &TenantId,
+    opener: &Opener,
+    address: IpAddr,
+) -> Result<Response, Problem> {
+    end_session(state, headers).await?;
+    let (_, cookie) = session::open(state, tenant, opener, address).await?;
+    let mut response = Redirect::to("/").into_response();
+    response.headers_mut().insert(header::SET_COOKIE, cookie);
+    Ok(response)
+}
+
+async fn by_password(
+    state: &State,
+    tenant: &str,
+    name: &str,
+    password: String,
+    address: IpAddr,
+) -> Result<Outcome, Problem> {
+    let wrong = Outcome::Refused(StatusCode::UNAUTHORIZED, WRONG_PASSWORD);
+    let tenant = TenantId::parse(tenant).ok();
+    let Some(tenant) = tenant.filter(|_| name.len() <= MAX_USER_NAME) else {
+        return Ok(wrong);
+    };
+    let subjects = Subject::of(Some(&format!("{tenant}/{name}")), address);
+    if let Err(wait) = state.throttle().begin(&subjects, state.clock.now_us()) {
+        return Ok(Outcome::Wait(wait));
+    }
+    let users = &state.store.users;
+    let kept = users.password(&tenant, name).await?;
+    if password.len() > MAX_BYTES || !state.passwords().is(password, kept).await? {
+        tracing::info!(%tenant, name, %address, "a sign-in was refused");
+        return Ok(wrong);
+    }
+    state.throttle().succeeded(&subjects);
+    Ok(Outcome::In(tenant, Opener::User(name.to_owned())))
+}
+
+async fn by_token(state: &State, token: &str, address: IpAddr) -> Result<Outcome, Problem> {
+    let subjects = Subject::of(None, address);
+    if let Err(wait) = state.throttle().begin(&subjects, state.clock.now_us()) {
+        return Ok(Outcome::Wait(wait));
+    }
+    let refused = |status, why| Ok(Outcome::Refused(status, why));
+    match access::by_token(state, token).await {
+        Ok(caller) => {
+            state.throttle().succeeded(&subjects);
+            Ok(Outcome::In(caller.tenant, caller.opener))
+        }
+        Err(Refused::Device) => refused(
+            StatusCode::FORBIDDEN,
+            "This is a device's token, which is for MQTT only. Use an API token.",
+        ),
+        Err(Refused::Operator) => refused(
+            StatusCode::FORBIDDEN,
+            "This is an operator's token, which opens no tenant. Use an API token of the tenant.",
+        ),
+        Err(Refused::Store(error)) => Err(error.into()),
+        Err(_) => refused(StatusCode::UNAUTHORIZED, WRONG_TOKEN),
     }
 }
 
-/// `POST /logout`: forgets the cookie. The token stays valid for who has it.
-pub(in crate::http) async fn sign_out() -> Response {
-    with_cookie(
-        Redirect::to("/login").into_response(),
-        &format!("{COOKIE}=; Max-Age=0"),
-    )
-}
-
-async fn sign_in(state: &State, token: &str) -> Result<Response, Problem> {
-    match access::caller(state, token).await {
-        // A secret of ours has only characters that may stand in a cookie; else the header
-        // cannot be made and the form is shown.
-        Ok(_)
-            if token
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) =>
-        {
-            let cookie = format!("{COOKIE}={token}; Max-Age={MAX_AGE_S}");
-            Ok(with_cookie(Redirect::to("/").into_response(), &cookie))
+async fn answer(
+    state: &State,
+    headers: &HeaderMap,
+    outcome: Outcome,
+    address: IpAddr,
+    typed: (&str, &str),
+) -> Result<Response, Problem> {
+    match outcome {
+        Outcome::In(tenant, opener) => signed_in(state, headers, &tenant, &opener, address).await,
+        Outcome::Refused(status, why) => Ok(page(status, Some(why), typed)),
+        Outcome::Wait(wait) => {
+            let seconds = wait.as_secs() + 1;
+            let why = format!("This failed too often. Try again in {seconds} s.");
+            let mut response = page(StatusCode::TOO_MANY_REQUESTS, Some(&why), typed);
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, seconds.into());
+            Ok(response)
         }
-        Ok(_) | Err(Refused::Unknown) => {
-            let why = "This token is unknown or revoked.";
-            Ok(page(StatusCode::UNAUTHORIZED, Some(why)))
-        }
-        Err(Refused::Device) => {
-            let why = "This is a device's token, which is for MQTT only. Use an API token.";
-            Ok(page(StatusCode::FORBIDDEN, Some(why)))
-        }
-        Err(store) => Err(store.into()),
     }
 }
 
-fn with_cookie(mut response: Response, cookie: &str) -> Response {
-    let cookie = format!("{cookie}; Path=/; HttpOnly; SameSite=Strict");
-    if let Ok(value) = HeaderValue::from_str(&cookie) {
-        response.headers_mut().insert(header::SET_COOKIE, value);
-    }
-    response
-}
-
-fn page(status: StatusCode, problem: Option<&str>) -> Response {
+fn page(status: StatusCode, problem: Option<&str>, (tenant, name): (&str, &str)) -> Response {
     let body = html! {
-            h1 { "Sign in" }
-            @if let Some(problem) = problem {
-                p.alert role="alert" { (problem) }
+        h1 { "Sign in" }
+        @if let Some(problem) = problem { p.alert role="alert" { (problem) } }
+        form #by-password method="post" action="/login" {
+            (field("tenant", "Tenant", html! {
+                input #tenant name="tenant" value=(tenant) autocomplete="organization"
+                    autocapitalize="none" spellcheck="false" required maxlength="64"
+                    autofocus[tenant.is_empty()];
+            }))
+            (field("name", "User", html! {
+                input #name name="name" value=(name) autocomplete="username"
+                    autocapitalize="none" spellcheck="false" required maxlength="64";
+            }))
+            (field("password", "Password", html! {
+                input #password name="password" type="password" autocomplete="current-password"
+                    required maxlength=(MAX_BYTES) autofocus[!tenant.is_empty()];
+            }))
+            button.primary { "Sign in" }
+        }
+        details {
+            summary { "Sign in with an API token" }
+            form #by-token method="post" action="/login" {
+                (field("token", "API token", html! {
+                    input #token name="token" type="password" autocomplete="off" required
+                        maxlength="256";
+                }))
+                button { "Sign in with the token" }
+                p.dim.small {
+                    "Make one with " code { "stencil token create --role viewer --name me" } "."
+                }
             }
-            form method="post" action="/login" {
-                label for="token" { "API token" }
-                input #token name="token" type="password" autocomplete="current-password"
-                    required maxlength="256" autofocus;
-                button.primary { "Sign in" }
-            }
-            p.dim {
-                "Make a token with " code { "stencil token create --role viewer --name me" } ". "
-                "Signed in already? " a href="/" { "Open the page" } "."
-            }
+        }
+        p.dim.small {
+            "No password yet, or forgotten? An admin of your tenant makes a one-time link; who has \
+             the hub's machine makes one with "
+            code { "stencil hub login-link" } "."
+        }
     };
     (status, super::shell::alone("Sign in to Stencil Hub", &body)).into_response()
+}
+
+/// A labelled field of a form.
+pub(super) fn field(id: &str, label: &str, input: Markup) -> Markup {
+    html! { div.field { label for=(id) { (label) } (input) } }
 }

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use axum::extract::State as Shared;
 use axum::response::sse::{Event, KeepAlive, Sse};
-use futures_util::Stream;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{Stream, StreamExt as _};
 use serde::{Deserialize, Serialize};
 use stencil_protocol::id::DeviceId;
 use stencil_protocol::sample::OwnedValue;
@@ -19,6 +20,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use super::super::input::{self, Query};
 use super::super::problem::{Kind, Problem};
 use super::super::{Caller, State};
+use crate::grants::Grant;
 use crate::{LiveEvent, LiveEvents, Next};
 
 /// Between two signs of life.
@@ -34,8 +36,8 @@ pub(in crate::http) struct Watch {
     device: Option<String>,
 }
 
-/// `GET /live?device`: messages of kind `update`, and `end` when the hub stops or the token is
-/// revoked.
+/// `GET /live?device`: messages of kind `update`, and `end` when the hub stops, the
+/// token is revoked or the session ends.
 pub(in crate::http) async fn events(
     Shared(state): Shared<State>,
     caller: Caller,
@@ -49,9 +51,9 @@ pub(in crate::http) async fn events(
             format!("{max} live pages are open, which is the limit"),
         )
     })?;
-    let grant = state.grants().hold(&caller.tenant, &caller.token);
-    // A token was revoked since this one was verified: the stream ends as it begins, and who has
-    // another one to open is asked for the token again.
+    let grants = caller.hold(state.grants());
+    // A token was revoked, or a session ended, since this one was verified: the stream ends as it
+    // begins, and who opens another one is asked who they are again.
     let in_doubt = state.grants().revocations() != caller.revocations;
     let events = state.live.subscribe(caller.tenant);
     let gather = Duration::from_millis(state.limits.gather_ms);
@@ -60,7 +62,7 @@ pub(in crate::http) async fn events(
     let end = Box::pin(async move {
         tokio::select! {
             () = std::future::ready(()), if in_doubt => {}
-            () = grant.revoked() => {}
+            () = any_revoked(&grants) => {}
             () = state.stopped_or(life) => {}
         }
     });
@@ -88,6 +90,14 @@ pub(in crate::http) async fn events(
         }
     });
     Ok(Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
+}
+
+/// Returns when one of them is revoked.
+async fn any_revoked(grants: &[Grant]) {
+    let mut revoked: FuturesUnordered<_> = grants.iter().map(Grant::revoked).collect();
+    if revoked.next().await.is_none() {
+        std::future::pending::<()>().await;
+    }
 }
 
 /// What changed within a short time.

@@ -3,9 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use stencil_store::TokenKind;
+use stencil_store::{Opener, Role, TokenKind, UserChange};
 
-use super::{Answer, Served, seed};
+use super::{Answer, NOW_US, Served, seed};
 use crate::http::access::Access;
 use crate::http::routes::routes;
 
@@ -18,6 +18,8 @@ enum Rival {
     Empty,
     /// What it did, it did to its own tenant.
     Own,
+    /// 403: it is for nobody of a tenant.
+    Refused,
 }
 
 /// Method, route, a request to `acme`'s things that a right token is allowed, and what a rival
@@ -220,6 +222,59 @@ const SAMPLES: &[(&str, &str, &str, Rival)] = &[
         "/api/v1/tokens/{acme's}",
         Rival::Nothing,
     ),
+    ("GET", "/api/v1/audit", "/api/v1/audit", Rival::Empty),
+    ("GET", "/api/v1/me", "/api/v1/me", Rival::Own),
+    ("GET", "/api/v1/sessions", "/api/v1/sessions", Rival::Own),
+    (
+        "DELETE",
+        "/api/v1/sessions/{session}",
+        "/api/v1/sessions/{viewer's}",
+        Rival::Nothing,
+    ),
+    ("GET", "/api/v1/users", "/api/v1/users", Rival::Own),
+    ("POST", "/api/v1/users", "/api/v1/users", Rival::Own),
+    (
+        "GET",
+        "/api/v1/users/{user}",
+        "/api/v1/users/dee-marked",
+        Rival::Nothing,
+    ),
+    (
+        "PATCH",
+        "/api/v1/users/{user}",
+        "/api/v1/users/dee-marked",
+        Rival::Nothing,
+    ),
+    (
+        "POST",
+        "/api/v1/users/{user}/link",
+        "/api/v1/users/dee-marked/link",
+        Rival::Nothing,
+    ),
+    (
+        "DELETE",
+        "/api/v1/users/{user}",
+        "/api/v1/users/dee-marked",
+        Rival::Nothing,
+    ),
+    (
+        "POST",
+        "/api/v1/me/password",
+        "/api/v1/me/password",
+        Rival::Own,
+    ),
+    (
+        "GET",
+        "/api/v1/operator/tenants",
+        "/api/v1/operator/tenants",
+        Rival::Refused,
+    ),
+    (
+        "POST",
+        "/api/v1/operator/tenants",
+        "/api/v1/operator/tenants",
+        Rival::Refused,
+    ),
     ("GET", "/", "/", Rival::Empty),
     ("GET", "/live", "/live", Rival::Empty),
     (
@@ -246,6 +301,8 @@ const OPEN: &[(&str, &str)] = &[
     ("GET", "/login"),
     ("POST", "/login"),
     ("POST", "/logout"),
+    ("GET", "/link/{secret}"),
+    ("POST", "/link/{secret}"),
     ("GET", "/assets/{file}"),
 ];
 
@@ -291,8 +348,65 @@ fn each_route_has_its_test() {
 enum As<'s> {
     Nobody,
     Token(&'s str),
-    /// From a page of the hub.
-    Cookie(&'s str),
+    /// By the secret of a session, from a page of the hub.
+    Session(&'s str),
+}
+
+/// A served store with users of each role, and an operator.
+struct Peopled {
+    served: Served,
+    /// Sessions of users, and who they are.
+    viewer: String,
+    editor: String,
+    admin: String,
+    operator: String,
+}
+
+impl std::ops::Deref for Peopled {
+    type Target = Served;
+
+    fn deref(&self) -> &Served {
+        &self.served
+    }
+}
+
+impl Peopled {
+    async fn start() -> Self {
+        let served = Served::start().await;
+        let people = [
+            ("vic", Role::Viewer),
+            ("eve", Role::Editor),
+            ("ada", Role::Admin),
+            ("dee-marked", Role::Viewer),
+        ];
+        for (name, role) in people {
+            served.user(&seed::acme(), name, role).await;
+        }
+        let operators = &served.store.operators;
+        let operator = operators.create_operator("ops", NOW_US).await.unwrap().1;
+        Self {
+            viewer: open(&served, "vic", 3_600).await,
+            editor: open(&served, "eve", 3_600).await,
+            admin: open(&served, "ada", 3_600).await,
+            operator: operator.reveal().to_owned(),
+            served,
+        }
+    }
+}
+
+/// The secret of a session of a user, which lasts so many seconds.
+async fn open(served: &Served, name: &str, seconds: i64) -> String {
+    let (users, opener) = (&served.store.users, Opener::User(name.to_owned()));
+    let until_us = NOW_US + seconds * 1_000_000;
+    let acme = seed::acme();
+    let opened = users.open_session(&acme, &opener, None, until_us, NOW_US);
+    opened.await.unwrap().1.reveal().to_owned()
+}
+
+/// Whether an answer shows that somebody was let in.
+fn let_in(path: &str, answer: &Answer) -> bool {
+    let tokens_have_none = path == "/api/v1/me/password" && answer.status == 409;
+    (200..300).contains(&answer.status) || tokens_have_none
 }
 
 /// The sample request, with a body where one is needed.
@@ -310,6 +424,11 @@ async fn ask(served: &Served, method: &str, path: &str, who: As<'_>) -> Answer {
         .find(|t| matches!(t.owner, TokenKind::Device { .. }))
         .unwrap();
     let path = path.replace("{acme's}", &device.id);
+    let path = if path.contains("{viewer's}") {
+        path.replace("{viewer's}", &viewers(served, who).await)
+    } else {
+        path
+    };
     let ask = served.ask(method, &path);
     let ask = match (method, path.as_str()) {
         ("POST", "/api/v1/tokens") => {
@@ -322,6 +441,14 @@ async fn ask(served: &Served, method: &str, path: &str, who: As<'_>) -> Answer {
         ("POST", "/api/v1/backtest") => ask.json(&serde_json::json!({
             "definition": seed::workflow(2).replace("warm-marked", "draft"), "from_us": 0, "to_us": super::NOW_US + 1,
         })),
+        ("POST", "/api/v1/users") => {
+            ask.json(&serde_json::json!({ "name": "new", "role": "viewer" }))
+        }
+        ("POST", "/api/v1/me/password") => ask.json(&serde_json::json!({
+            "current": super::PASSWORD, "password": "another-password-1",
+        })),
+        ("POST", "/api/v1/operator/tenants") => ask.json(&serde_json::json!({ "id": "new" })),
+        ("PATCH", _) => ask.json(&serde_json::json!({ "role": "editor" })),
         ("POST", _) => ask.json(&serde_json::json!({ "name": "lock" })),
         ("PUT", _) => ask.body(seed::workflow(2)),
         _ => ask,
@@ -329,15 +456,28 @@ async fn ask(served: &Served, method: &str, path: &str, who: As<'_>) -> Answer {
     let ask = match who {
         As::Nobody => ask,
         As::Token(secret) => ask.bearer(secret),
-        As::Cookie(secret) => ask
-            .header("cookie", &format!("a=b; stencil_session={secret}; c=d"))
-            .header("sec-fetch-site", "same-origin"),
+        As::Session(secret) => ask.session(secret),
     };
     if path == "/live" {
         // The stream does not end by itself: its head tells.
         return head_only(ask).await;
     }
     ask.send().await
+}
+
+/// The id of a session that is the asking viewer's own: of the user `vic`, or of the viewer's token.
+async fn viewers(served: &Served, who: As<'_>) -> String {
+    let opener = match who {
+        As::Session(_) => Opener::User("vic".to_owned()),
+        _ => {
+            let owner = served.store.tenancy.verify_token(&served.tokens.reader);
+            Opener::Token(owner.await.unwrap().expect("the viewer's").id)
+        }
+    };
+    let users = &served.store.users;
+    let acme = seed::acme();
+    let opened = users.open_session(&acme, &opener, None, i64::MAX, NOW_US);
+    opened.await.unwrap().0.id
 }
 
 async fn head_only(ask: super::Ask) -> Answer {
@@ -356,40 +496,85 @@ async fn head_only(ask: super::Ask) -> Answer {
     }
 }
 
+/// An answer to somebody whom nobody knows.
+#[track_caller]
+fn shut_out(method: &str, route: &str, answer: &Answer) {
+    if access(method, route) == Access::Page {
+        assert_eq!(answer.status, 303, "{method} {route}: {answer:?}");
+        assert_eq!(answer.header("location"), Some("/login"));
+    } else {
+        assert_eq!(answer.status, 401, "{method} {route}: {answer:?}");
+        let scheme = answer.header("www-authenticate").expect("a challenge");
+        assert!(scheme.starts_with("bearer"), "{scheme}");
+    }
+    assert!(
+        !answer.body.contains(seed::MARK),
+        "{method} {route}: {answer:?}"
+    );
+}
+
 #[tokio::test]
 async fn without_a_token_nothing_opens() {
-    let served = Served::start().await;
+    let served = Peopled::start().await;
     for (method, route, path, _) in SAMPLES {
         for who in [
             As::Nobody,
             As::Token("nonsense"),
             As::Token(""),
-            As::Cookie("nonsense"),
+            As::Session("nonsense"),
+            // Each opens what is its own, and not in the other's place.
+            As::Token(&served.admin),
+            As::Session(&served.tokens.admin),
+            As::Session(&served.operator),
         ] {
-            let answer = ask(&served, method, path, who).await;
-            if access(method, route) == Access::Page {
-                assert_eq!(answer.status, 303, "{method} {route}");
-                assert_eq!(answer.header("location"), Some("/login"));
-            } else {
-                assert_eq!(answer.status, 401, "{method} {route}: {answer:?}");
-                assert!(
-                    answer
-                        .header("www-authenticate")
-                        .unwrap()
-                        .starts_with("bearer")
-                );
-            }
-            assert!(
-                !answer.body.contains(seed::MARK),
-                "{method} {route}: {answer:?}"
-            );
+            shut_out(method, route, &ask(&served, method, path, who).await);
         }
     }
 }
 
 #[tokio::test]
+async fn a_session_that_is_over_opens_nothing() {
+    let served = Peopled::start().await;
+    let (acme, users) = (seed::acme(), &served.store.users);
+    let expired = open(&served, "ada", 0).await;
+    let (ended, unused) = (
+        open(&served, "ada", 3_600).await,
+        open(&served, "ada", i64::MAX / 2_000_000).await,
+    );
+    let owner = users
+        .verify_session(&ended, i64::MAX, NOW_US)
+        .await
+        .unwrap();
+    let id = owner.unwrap().session;
+    assert!(users.end_session(&acme, &id).await.unwrap());
+    served.user(&acme, "off", Role::Admin).await;
+    let disabled = open(&served, "off", 3_600).await;
+    let off = UserChange {
+        disabled: Some(true),
+        role: None,
+    };
+    users.change_user(&acme, "off", off, NOW_US).await.unwrap();
+    // A session that somebody who is shut out has kept, however that came about.
+    let kept = open(&served, "off", 3_600).await;
+    served.user(&acme, "gone", Role::Admin).await;
+    let deleted = open(&served, "gone", 3_600).await;
+    users.delete_user(&acme, "gone").await.unwrap();
+    for secret in [&expired, &ended, &disabled, &kept, &deleted] {
+        for (method, route, path, _) in SAMPLES {
+            let answer = ask(&served, method, path, As::Session(secret)).await;
+            shut_out(method, route, &answer);
+        }
+    }
+    served.later(8 * 24 * 3_600);
+    for (method, route, path, _) in SAMPLES {
+        let answer = ask(&served, method, path, As::Session(&unused)).await;
+        shut_out(method, route, &answer);
+    }
+}
+
+#[tokio::test]
 async fn a_devices_token_opens_nothing() {
-    let served = Served::start().await;
+    let served = Peopled::start().await;
     for (method, route, path, _) in SAMPLES {
         let answer = ask(&served, method, path, As::Token(&served.tokens.device)).await;
         assert_eq!(answer.status, 403, "{method} {route}: {answer:?}");
@@ -397,37 +582,61 @@ async fn a_devices_token_opens_nothing() {
     }
 }
 
+/// Who is refused, and who is allowed, of those who are known.
+fn expected<'s>(served: &'s Peopled, access: Access, by_session: bool) -> (Vec<As<'s>>, As<'s>) {
+    let tokens = &served.served.tokens;
+    let [viewer, editor, admin] = if by_session {
+        [&served.viewer, &served.editor, &served.admin].map(|secret| As::Session(secret))
+    } else {
+        [&tokens.reader, &tokens.editor, &tokens.admin].map(|secret| As::Token(secret))
+    };
+    match access {
+        Access::Public | Access::Page | Access::Read | Access::Own => (vec![], viewer),
+        Access::Write => (vec![viewer], editor),
+        Access::Admin => (vec![viewer, editor], admin),
+        Access::Operator => (vec![viewer, editor, admin], As::Token(&served.operator)),
+    }
+}
+
 #[tokio::test]
 async fn each_role_may_do_what_it_may() {
-    let served = Served::start().await;
-    let tokens = &served.tokens;
-    for (method, route, path, _) in SAMPLES {
-        let (refused, allowed): (&[&String], &String) = match access(method, route) {
-            Access::Public | Access::Page | Access::Read => (&[], &tokens.reader),
-            Access::Write => (&[&tokens.reader], &tokens.editor),
-            Access::Admin => (&[&tokens.reader, &tokens.editor], &tokens.admin),
-        };
-        for token in refused {
-            let answer = ask(&served, method, path, As::Token(token)).await;
-            assert_eq!(answer.status, 403, "{method} {route}: {answer:?}");
+    for by_session in [false, true] {
+        let served = Peopled::start().await;
+        for (method, route, path, _) in SAMPLES {
+            let (refused, allowed) = expected(&served, access(method, route), by_session);
+            for who in refused {
+                let answer = ask(&served, method, path, who).await;
+                assert_eq!(answer.status, 403, "{method} {route}: {answer:?}");
+                assert!(!answer.body.contains(seed::MARK), "{answer:?}");
+            }
+            let answer = ask(&served, method, path, allowed).await;
+            assert!(let_in(path, &answer), "{method} {route}: {answer:?}");
         }
-        let answer = ask(&served, method, path, As::Token(allowed)).await;
-        assert!(
-            (200..300).contains(&answer.status),
-            "{method} {route}: {answer:?}"
-        );
+    }
+}
+
+#[tokio::test]
+async fn an_operator_opens_nothing_of_a_tenant() {
+    let served = Peopled::start().await;
+    for (method, route, path, _) in SAMPLES {
+        if access(method, route) != Access::Operator {
+            let answer = ask(&served, method, path, As::Token(&served.operator)).await;
+            assert_eq!(answer.status, 403, "{method} {route}: {answer:?}");
+            assert!(!answer.body.contains(seed::MARK), "{answer:?}");
+        }
     }
 }
 
 #[tokio::test]
 async fn another_tenants_things_do_not_exist() {
-    let served = Served::start().await;
+    let served = Peopled::start().await;
     for (method, route, path, expected) in SAMPLES {
         let answer = ask(&served, method, path, As::Token(&served.tokens.rival)).await;
         let right = match expected {
             Rival::Nothing => answer.status == 404,
             Rival::Empty => answer.status == 200,
-            Rival::Own => (200..300).contains(&answer.status),
+            Rival::Own => let_in(path, &answer),
+            Rival::Refused => answer.status == 403,
         };
         assert!(right, "{method} {route}: {answer:?}");
         // A name that the rival itself sent may come back; nothing else of `acme`'s.
@@ -464,8 +673,8 @@ async fn another_tenants_things_do_not_exist() {
 
 #[tokio::test]
 async fn with_a_cookie_only_the_hubs_own_pages_change_something() {
-    let served = Served::start().await;
-    let cookies = [served.tokens.admin.as_str(), "nonsense"]
+    let served = Peopled::start().await;
+    let cookies = [served.admin.as_str(), "nonsense"]
         .map(|secret| format!("a=b; stencil_session={secret}; c=d"));
     let foreign: [&[(&str, &str)]; 6] = [
         &[],
@@ -496,27 +705,6 @@ async fn with_a_cookie_only_the_hubs_own_pages_change_something() {
     }
     let workflow = served.read("/api/v1/workflows/warm-marked").await.ok();
     assert_eq!(workflow["active"], true);
-}
-
-#[tokio::test]
-async fn a_cookie_opens_what_its_role_may() {
-    let served = Served::start().await;
-    for (method, route, path, _) in SAMPLES {
-        let (refused, allowed) = match access(method, route) {
-            Access::Public | Access::Page | Access::Read => (None, &served.tokens.reader),
-            Access::Write => (Some(&served.tokens.reader), &served.tokens.editor),
-            Access::Admin => (Some(&served.tokens.editor), &served.tokens.admin),
-        };
-        if let Some(secret) = refused {
-            let answer = ask(&served, method, path, As::Cookie(secret)).await;
-            assert_eq!(answer.status, 403, "{method} {route}: {answer:?}");
-        }
-        let answer = ask(&served, method, path, As::Cookie(allowed)).await;
-        assert!(
-            (200..300).contains(&answer.status),
-            "{method} {route}: {answer:?}"
-        );
-    }
 }
 
 #[tokio::test]

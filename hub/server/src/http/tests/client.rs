@@ -34,6 +34,12 @@ impl Ask {
         self
     }
 
+    /// With a session, from a page of the hub.
+    pub(super) fn session(self, secret: &str) -> Self {
+        self.header("cookie", &format!("a=b; stencil_session={secret}; c=d"))
+            .header("sec-fetch-site", "same-origin")
+    }
+
     pub(super) fn bearer(self, token: &str) -> Self {
         self.header("authorization", &format!("Bearer {token}"))
     }
@@ -99,6 +105,16 @@ impl Answer {
         assert!(document["type"].as_str().unwrap().starts_with("/problems#"));
         assert!(!document["title"].as_str().unwrap().is_empty());
         document["detail"].as_str().unwrap().to_owned()
+    }
+
+    /// The secret of the session that was opened.
+    #[track_caller]
+    pub(super) fn session(&self) -> String {
+        assert_eq!(self.status, 303, "{self:?}");
+        assert_eq!(self.header("location"), Some("/"));
+        let cookie = self.header("set-cookie").expect("a cookie");
+        let secret = cookie.strip_prefix("stencil_session=").unwrap();
+        secret.split(';').next().unwrap().to_owned()
     }
 
     pub(super) fn header(&self, name: &str) -> Option<&str> {

@@ -10,16 +10,21 @@ mod console;
 mod content;
 mod devices;
 mod ledger;
+mod links;
 mod operator;
 mod page;
 mod runs;
 mod seed;
+mod sessions;
 mod sign_in;
 mod stream;
+mod tenants;
 mod tokens;
+mod users;
 mod workflows;
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -35,8 +40,13 @@ use super::{Control, Limits, State, serve};
 use crate::{Check, Clock, Error, Live, Readiness, WorkflowPut};
 use client::{Answer, Ask};
 
-/// The hub's time in these tests.
+/// The hub's time in these tests, until somebody sets another.
 const NOW_US: i64 = 1_700_000_000_000_000;
+
+/// The password of users in these tests.
+const PASSWORD: &str = "correct-horse-battery";
+/// Its hash.
+const PASSWORD_HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$b7b/LalLqsDG1moflx04NQ$+Dhr8VXAEHKilXHQPFN8sbe9VI2Ao6JsNeJOzlRskms";
 
 /// A served store with two tenants: `acme`, which has one of everything, and `rival`, which has
 /// nothing.
@@ -45,6 +55,7 @@ struct Served {
     store: Store,
     live: Live,
     readiness: Arc<Mutex<Readiness>>,
+    now_us: Arc<AtomicI64>,
     tokens: Tokens,
     stop: watch::Sender<bool>,
     server: JoinHandle<std::io::Result<()>>,
@@ -148,7 +159,11 @@ impl Served {
             store: store.clone(),
             readiness: Arc::clone(&readiness),
         };
-        let clock = Clock::from_fn(|| NOW_US);
+        let now_us = Arc::new(AtomicI64::new(NOW_US));
+        let clock = {
+            let now_us = Arc::clone(&now_us);
+            Clock::from_fn(move || now_us.load(Ordering::SeqCst))
+        };
         let state = State::of(
             store.clone(),
             live.clone(),
@@ -165,6 +180,7 @@ impl Served {
             store,
             live,
             readiness,
+            now_us,
             tokens,
             stop,
             server,
@@ -178,6 +194,35 @@ impl Served {
 
     fn ask(&self, method: &str, path: &str) -> Ask {
         Ask::new(self.address, method, path)
+    }
+
+    /// So many seconds go by.
+    fn later(&self, seconds: i64) {
+        self.now_us.fetch_add(seconds * 1_000_000, Ordering::SeqCst);
+    }
+
+    /// Signs in with a token: the secret of the session.
+    async fn session(&self, token: &str) -> String {
+        let form = format!("token={token}");
+        let answer = self.ask("POST", "/login").body(form).send().await;
+        answer.session()
+    }
+
+    /// Makes a user with this role and [`PASSWORD`].
+    async fn user(&self, tenant: &TenantId, name: &str, role: Role) {
+        let users = &self.store.users;
+        users.create_user(tenant, name, role, NOW_US).await.unwrap();
+        // As dear as others, but made once.
+        users
+            .set_password(tenant, name, PASSWORD_HASH, None)
+            .await
+            .unwrap();
+    }
+
+    /// Posts the form for signing in.
+    async fn sign_in(&self, tenant: &str, name: &str, password: &str) -> Answer {
+        let form = format!("tenant={tenant}&name={name}&password={password}");
+        self.ask("POST", "/login").body(form).send().await
     }
 
     /// A GET with the reader's token.

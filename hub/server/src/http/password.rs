@@ -1,0 +1,186 @@
+//! Passwords: what one has to be, and its hash (Argon2id, RFC 9106, kept as a PHC string).
+
+use std::sync::Arc;
+
+use argon2::Argon2;
+use argon2::password_hash::phc::PasswordHash;
+use argon2::{PasswordHasher, PasswordVerifier};
+use rand_core::Rng as _;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::problem::{Kind, Problem};
+
+/// The fewest characters of a password.
+pub(super) const MIN_CHARACTERS: usize = 12;
+/// The longest password in bytes.
+pub(super) const MAX_BYTES: usize = 256;
+/// Fewer different characters than this are no password.
+const MIN_DIFFERENT: usize = 5;
+const SALT_BYTES: usize = 16;
+/// Requests that wait for their turn, for each that has it.
+const WAITING: usize = 16;
+
+/// A hash with the same costs that belongs to no password: what is compared where there is no
+/// user, so that the time tells nothing.
+const NOBODYS: &str = "$argon2id$v=19$m=19456,t=2,p=1$c3RlbmNpbCBub2JvZHkncw\
+                       $AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+/// What is wrong with a password; `None`: it is taken.
+pub(super) fn weakness(password: &str, user: &str) -> Option<String> {
+    let characters = password.chars().count();
+    let mut different: Vec<char> = password.chars().collect();
+    different.sort_unstable();
+    different.dedup();
+    if characters < MIN_CHARACTERS {
+        Some(format!(
+            "The password has {characters} characters; use {MIN_CHARACTERS} or more, a few words for example."
+        ))
+    } else if password.len() > MAX_BYTES {
+        Some(format!(
+            "The password is longer than {MAX_BYTES} bytes; use a shorter one."
+        ))
+    } else if different.len() < MIN_DIFFERENT {
+        Some(format!(
+            "The password has fewer than {MIN_DIFFERENT} different characters; use a few words for example."
+        ))
+    } else if password.to_lowercase().replace(user, "").chars().count() < MIN_CHARACTERS / 2 {
+        Some("The password is little more than your name; use other words.".to_owned())
+    } else {
+        None
+    }
+}
+
+/// The room in which passwords are hashed: a few at a time, since each takes memory and a moment of
+/// a processor, some that wait, and no more.
+#[derive(Debug)]
+pub(super) struct Passwords {
+    turns: Arc<Semaphore>,
+    room: Arc<Semaphore>,
+}
+
+impl Passwords {
+    /// Room for so many at a time.
+    pub(super) fn new(at_a_time: usize) -> Self {
+        let turns = at_a_time.clamp(1, 1_024);
+        Self {
+            turns: Arc::new(Semaphore::new(turns)),
+            room: Arc::new(Semaphore::new(turns * (1 + WAITING))),
+        }
+    }
+
+    /// The PHC string of a password.
+    pub(super) async fn hash(&self, password: String) -> Result<String, Problem> {
+        let mut salt = [0; SALT_BYTES];
+        stencil_crypto::rng::Os.fill_bytes(&mut salt);
+        let hashed = self.work(move || {
+            let hashed = Argon2::default().hash_password_with_salt(password.as_bytes(), &salt);
+            hashed.map(|hash| hash.to_string())
+        });
+        hashed.await?.map_err(Problem::internal)
+    }
+
+    /// Whether a password is that of a PHC string. Without one it is not, which takes as long.
+    pub(super) async fn is(&self, password: String, kept: Option<String>) -> Result<bool, Problem> {
+        let known = kept.is_some();
+        let verified = self.work(move || {
+            let kept = PasswordHash::new(kept.as_deref().unwrap_or(NOBODYS))?;
+            let right = Argon2::default().verify_password(password.as_bytes(), &kept);
+            Ok::<_, argon2::password_hash::phc::Error>(right.is_ok())
+        });
+        let right = verified.await?.map_err(Problem::internal)?;
+        Ok(known && right)
+    }
+
+    async fn work<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Problem> {
+        let place = Arc::clone(&self.room).try_acquire_owned();
+        let place = place.map_err(|_| Problem::new(Kind::Busy, "too many sign in right now"))?;
+        let turn = Arc::clone(&self.turns).acquire_owned().await;
+        let turn = turn.map_err(Problem::internal)?;
+        // Both go with the work, not with the request: who goes away does not make room for more.
+        let worked = tokio::task::spawn_blocking(move || {
+            let _held: (OwnedSemaphorePermit, OwnedSemaphorePermit) = (place, turn);
+            work()
+        });
+        worked.await.map_err(Problem::internal)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_password_is_itself_and_no_other() {
+        let passwords = Passwords::new(2);
+        let hash = passwords.hash("correct horse battery".to_owned());
+        let hash = hash.await.unwrap();
+        assert!(
+            hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"),
+            "{hash}"
+        );
+        let again = passwords.hash("correct horse battery".to_owned());
+        assert_ne!(hash, again.await.unwrap(), "salted");
+        for (password, kept, right) in [
+            ("correct horse battery", Some(hash.clone()), true),
+            ("correct horse batterz", Some(hash.clone()), false),
+            ("", Some(hash), false),
+            ("correct horse battery", None, false),
+        ] {
+            let is = passwords.is(password.to_owned(), kept).await.unwrap();
+            assert_eq!(is, right, "{password}");
+        }
+        let damaged = passwords.is("any".to_owned(), Some("no hash".to_owned()));
+        assert!(damaged.await.is_err());
+    }
+
+    #[test]
+    fn nobodys_hash_costs_what_others_cost() {
+        let nobodys = PasswordHash::new(NOBODYS).unwrap();
+        let params = argon2::Params::try_from(&nobodys).unwrap();
+        assert_eq!(params.m_cost(), argon2::Params::DEFAULT_M_COST);
+        assert_eq!(params.t_cost(), argon2::Params::DEFAULT_T_COST);
+        assert_eq!(params.p_cost(), argon2::Params::DEFAULT_P_COST);
+    }
+
+    #[test]
+    fn what_is_easily_guessed_is_no_password() {
+        for (password, user, told) in [
+            ("", "ann", "0 characters"),
+            ("short", "ann", "12 or more"),
+            ("aaaaaaaaaaaaaaaa", "ann", "different"),
+            ("christine-christine1", "christine", "your name"),
+            (&"ab3d5".repeat(60), "ann", "256 bytes"),
+        ] {
+            let why = weakness(password, user).expect(password);
+            assert!(why.contains(told), "{password}: {why}");
+        }
+        for password in ["correct horse battery", "ümläut wörds ok", "q7#kP2!vvZ9$m"] {
+            assert_eq!(weakness(password, "ann"), None, "{password}");
+        }
+    }
+
+    #[tokio::test]
+    async fn so_many_wait_and_no_more() {
+        let passwords = Arc::new(Passwords::new(1));
+        let held = Arc::clone(&passwords.turns).acquire_owned().await.unwrap();
+        let mut waiting = Vec::new();
+        for _ in 0..=WAITING {
+            let passwords = Arc::clone(&passwords);
+            waiting.push(tokio::spawn(
+                async move { passwords.work(|| ()).await.is_ok() },
+            ));
+        }
+        while passwords.room.available_permits() > 0 {
+            tokio::task::yield_now().await;
+        }
+        assert!(passwords.work(|| ()).await.is_err());
+        drop(held);
+        for one in waiting {
+            assert!(one.await.unwrap());
+        }
+        assert!(passwords.work(|| ()).await.is_ok());
+    }
+}

@@ -1,0 +1,84 @@
+//! Sessions of browsers: a secret in a cookie that no script can read and no other page can send.
+
+use std::net::IpAddr;
+
+use http::{HeaderMap, HeaderValue, header};
+use stencil_protocol::id::TenantId;
+use stencil_store::{Opener, Secret, Session, SessionOwner};
+
+use super::State;
+use super::problem::Problem;
+
+/// The cookie of a session.
+pub(super) const COOKIE: &str = "stencil_session";
+
+/// The address of a one-time link, on a hub that people reach at `public_url`.
+#[must_use]
+pub fn link_url(public_url: &str, secret: &Secret) -> String {
+    format!(
+        "{}/link/{}",
+        public_url.trim_end_matches('/'),
+        secret.reveal()
+    )
+}
+
+/// The secret in the cookie.
+pub(super) fn cookie(headers: &HeaderMap) -> Option<&str> {
+    headers
+        .get_all(header::COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .find_map(|(name, value)| (name == COOKIE).then_some(value))
+}
+
+/// Whom a session's secret belongs to; `None`: it is unknown or has ended.
+pub(super) async fn owner(
+    state: &State,
+    secret: &str,
+) -> Result<Option<SessionOwner>, stencil_store::Error> {
+    let (idle_us, now_us) = (state.limits.sessions.idle_us(), state.clock.now_us());
+    state
+        .store
+        .users
+        .verify_session(secret, idle_us, now_us)
+        .await
+}
+
+/// Opens a session; the cookie for it.
+pub(super) async fn open(
+    state: &State,
+    tenant: &TenantId,
+    opener: &Opener,
+    address: IpAddr,
+) -> Result<(Session, HeaderValue), Problem> {
+    let limits = &state.limits.sessions;
+    let now_us = state.clock.now_us();
+    let expires_us = limits.expires_us(now_us);
+    let address = address.to_string();
+    let users = &state.store.users;
+    let (session, secret, _) = users
+        .open_session(tenant, opener, Some(&address), expires_us, now_us)
+        .await?;
+    let cookie = set(
+        state,
+        &format!("{}; Max-Age={}", secret.reveal(), limits.life_s),
+    )?;
+    Ok((session, cookie))
+}
+
+/// The cookie that takes the place of a session's.
+pub(super) fn forgotten(state: &State) -> Result<HeaderValue, Problem> {
+    set(state, "; Max-Age=0")
+}
+
+fn set(state: &State, value: &str) -> Result<HeaderValue, Problem> {
+    let secure = if state.public_url.starts_with("https://") {
+        "; Secure"
+    } else {
+        ""
+    };
+    let cookie = format!("{COOKIE}={value}; Path=/; HttpOnly; SameSite=Strict{secure}");
+    HeaderValue::from_str(&cookie).map_err(Problem::internal)
+}

@@ -1,0 +1,91 @@
+//! Letting people in from the hub's machine: who can write to the data directory is an admin of all
+//! tenants. All of it works beside a running hub, which takes it at once.
+
+use std::path::Path;
+
+use stencil_protocol::id::TenantId;
+use stencil_store::sqlite::Sqlite;
+use stencil_store::{Audit as _, AuditOutcome, NewAudit, Operators as _, Role, Secret, Users as _};
+
+use crate::clock::Clock;
+use crate::http::Limits;
+use crate::{Error, Layout, init};
+
+/// Who did it, for the audit log.
+const COMMAND_LINE: &str = "command line";
+
+/// Makes a user of `tenant`, and the one-time link by which they set their password.
+///
+/// # Errors
+/// [`Error::NotInitialised`]; [`Error::NoTenant`]; what the store says: with a conflict when there
+/// is such a user.
+pub async fn add_user(
+    data_dir: &Path,
+    tenant: &TenantId,
+    name: &str,
+    role: Role,
+    limits: &Limits,
+) -> Result<Secret, Error> {
+    init::has_tenant(data_dir, tenant).await?;
+    let store = stencil_store::sqlite::open(Layout::new(data_dir).store()).await?;
+    let now_us = Clock::system().now_us();
+    store.create_user(tenant, name, role, now_us).await?;
+    note(&store, tenant, "users.create", name, limits).await?;
+    let expires_us = limits.sessions.link_expires_us(now_us);
+    Ok(store.issue_link(tenant, name, expires_us).await?)
+}
+
+/// Makes a one-time link by which a user of `tenant` sets a new password: the way back in when
+/// nobody can sign in. A link before it opens nothing any more.
+///
+/// # Errors
+/// [`Error::NotInitialised`]; [`Error::NoTenant`]; what the store says: that there is no such user,
+/// or with a conflict that they are disabled.
+pub async fn login_link(
+    data_dir: &Path,
+    tenant: &TenantId,
+    name: &str,
+    limits: &Limits,
+) -> Result<Secret, Error> {
+    init::has_tenant(data_dir, tenant).await?;
+    let store = stencil_store::sqlite::open(Layout::new(data_dir).store()).await?;
+    let expires_us = limits.sessions.link_expires_us(Clock::system().now_us());
+    let secret = store.issue_link(tenant, name, expires_us).await?;
+    note(&store, tenant, "users.make_link", name, limits).await?;
+    Ok(secret)
+}
+
+/// Makes a token of an operator, who makes and removes tenants over the API and sees nothing of
+/// theirs. `name` is 1 to 64 characters.
+///
+/// # Errors
+/// [`Error::NotInitialised`]; what the store says.
+pub async fn add_operator(data_dir: &Path, name: &str) -> Result<Secret, Error> {
+    let layout = Layout::new(data_dir);
+    if let Some(missing) = init::missing(&layout) {
+        return Err(Error::not_initialised(&layout, &missing));
+    }
+    let store = stencil_store::sqlite::open(layout.store()).await?;
+    let now_us = Clock::system().now_us();
+    Ok(store.create_operator(name, now_us).await?.1)
+}
+
+/// Writes down what was done to a tenant from the command line.
+pub(crate) async fn note(
+    store: &Sqlite,
+    tenant: &TenantId,
+    action: &str,
+    target: &str,
+    limits: &Limits,
+) -> Result<(), Error> {
+    let entry = NewAudit {
+        at_us: Clock::system().now_us(),
+        who: COMMAND_LINE.to_owned(),
+        action: action.to_owned(),
+        target: Some(target.to_owned()),
+        outcome: AuditOutcome::Done,
+        detail: None,
+        address: None,
+    };
+    Ok(store.note(tenant, &entry, limits.audit_entries).await?)
+}

@@ -1,0 +1,56 @@
+//! `stencil tenant`: the tenants of a hub, for who runs it.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use serde_json::json;
+
+use crate::api::{Client, Hub};
+use crate::output::{self, Format};
+use crate::user;
+
+/// Makes and lists the tenants of a hub.
+///
+/// It needs an operator's token, which `stencil hub add-operator` makes on the hub's machine. An
+/// operator sees nothing of what a tenant has.
+#[derive(Parser)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    hub: Hub,
+    /// How to answer.
+    #[arg(long, value_enum, default_value = "text", global = true)]
+    output: Format,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Lists tenants, by id.
+    List,
+    /// Makes a tenant and prints the one-time link by which its first admin sets a password.
+    Create {
+        /// The tenant's id, for good.
+        id: String,
+        /// The name of its first user, an admin.
+        #[arg(long, default_value = stencil_server::FIRST_USER)]
+        admin: String,
+    },
+}
+
+/// Runs it.
+pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let client = Client::new(&args.hub)?;
+    match args.command {
+        Command::List => {
+            let items = client.list("/api/v1/operator/tenants").await?;
+            output::items(args.output, &items, &["id", "created_us"])?;
+        }
+        Command::Create { id, admin } => {
+            let body = json!({ "id": id, "admin": admin });
+            let made = client.post("/api/v1/operator/tenants", &body).await?;
+            user::tell_link(args.output, &made)?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
