@@ -75,6 +75,7 @@ mod people;
 mod pipeline;
 mod policy;
 mod principal;
+mod rates;
 mod renewal;
 mod retention;
 mod runner;
@@ -100,4 +101,5 @@ pub use options::{
 };
 pub use people::{add_operator, add_user, login_link};
 pub use principal::{Principal, Role};
+pub use rates::Rates;
 pub use service::{Addresses, Running, Service};

@@ -149,6 +149,12 @@ impl Devices for LinkedDevices {
         self.inner.find(tenant, &filter, after, limit).await
     }
 
+    async fn recent(&self, tenant: &TenantId, limit: u32) -> Result<Vec<Device>, Error> {
+        let found = self.inner.recent(tenant, limit).await?;
+        let shown = found.into_iter().map(|device| self.shown(tenant, device));
+        Ok(shown.collect())
+    }
+
     async fn counts(&self, tenant: &TenantId, _: &Standing) -> Result<DeviceCounts, Error> {
         let standing = self.links.standing(tenant);
         self.inner.counts(tenant, &standing).await

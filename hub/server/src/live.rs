@@ -8,6 +8,8 @@ use stencil_protocol::sample::OwnedValue;
 use stencil_store::{AlarmEventKind, AlarmId, RunId, Severity};
 use tokio::sync::broadcast;
 
+use crate::Rates;
+
 /// Something that became durable a moment ago. The tenant stands beside it, never in its JSON.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -90,6 +92,7 @@ pub enum LiveEvent {
 #[derive(Debug, Clone)]
 pub struct Live {
     sender: broadcast::Sender<(TenantId, LiveEvent)>,
+    rates: Rates,
 }
 
 /// One tenant's events from now on.
@@ -114,7 +117,14 @@ impl Live {
     pub(crate) fn new(capacity: usize) -> Self {
         Self {
             sender: broadcast::channel(capacity.max(1)).0,
+            rates: Rates::default(),
         }
+    }
+
+    /// How many readings come right now, whether or not anybody watches.
+    #[must_use]
+    pub fn rates(&self) -> &Rates {
+        &self.rates
     }
 
     /// Whether anybody watches.

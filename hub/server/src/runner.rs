@@ -107,6 +107,14 @@ impl Runs for LiveRuns {
         self.inner.counts(tenant).await
     }
 
+    async fn counts_since(
+        &self,
+        tenant: &TenantId,
+        since_us: i64,
+    ) -> Result<Vec<(Progress, u64)>, StoreError> {
+        self.inner.counts_since(tenant, since_us).await
+    }
+
     async fn count_since(
         &self,
         tenant: &TenantId,

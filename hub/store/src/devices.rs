@@ -74,6 +74,9 @@ pub struct DeviceFilter {
     pub linked: Option<Linked>,
     /// Those last heard through this gateway.
     pub gateway: Option<GatewayId>,
+    /// Those whose every hop was post-quantum when they were last heard, or those of whom it is
+    /// known that one was not.
+    pub post_quantum: Option<bool>,
     /// What counts as linked.
     pub standing: Standing,
 }
@@ -110,6 +113,8 @@ pub struct DeviceCounts {
     pub cut_off: u64,
     /// Whose every hop was post-quantum when it was last heard.
     pub post_quantum: u64,
+    /// Of whom it is known that a hop was not.
+    pub not_post_quantum: u64,
 }
 
 /// The newest values of one device, for a list of devices.
@@ -164,6 +169,9 @@ pub trait Devices: Send + Sync + 'static {
         after: Option<&str>,
         limit: u32,
     ) -> Result<Page<Device>, Error>;
+
+    /// The tenant's devices that were heard last, the newest first; looks at all of them.
+    async fn recent(&self, tenant: &TenantId, limit: u32) -> Result<Vec<Device>, Error>;
 
     /// How many devices the tenant has, by their links.
     async fn counts(&self, tenant: &TenantId, standing: &Standing) -> Result<DeviceCounts, Error>;

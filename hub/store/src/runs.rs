@@ -309,6 +309,13 @@ pub trait Runs: Send + Sync + 'static {
     /// How many runs the tenant has in each state that occurs.
     async fn counts(&self, tenant: &TenantId) -> Result<Vec<(Progress, u64)>, Error>;
 
+    /// The same of runs that were fired at `since_us` or later (event time).
+    async fn counts_since(
+        &self,
+        tenant: &TenantId,
+        since_us: i64,
+    ) -> Result<Vec<(Progress, u64)>, Error>;
+
     /// How many runs of a workflow were fired at `since_us` or later (event time).
     async fn count_since(
         &self,

@@ -12,6 +12,8 @@ use super::api::{
     alarms, backtest, commands, content, devices, ledger, runs, series, tokens, workflows,
 };
 use super::api::{audit, me, operator, sessions, users};
+use super::page::chart;
+use super::page::devices as fleet;
 use super::page::{
     alarms as alarm_pages, assets, content as content_pages, device, ledger as ledger_page, link,
     overview, quarantine, rules, run, sign_in, stream,
@@ -90,6 +92,7 @@ pub(super) fn routes() -> Vec<Route> {
         open(GET, "/metrics", ops::metrics),
         open(GET, "/problems", problem::explained),
         route(GET, "/", Access::Page, overview::show),
+        route(GET, "/devices", Access::Page, fleet::show),
         route(GET, "/devices/{device}", Access::Page, device::show),
         route(GET, "/alarms", Access::Page, alarm_pages::list),
         route(GET, "/alarms/{alarm}", Access::Page, alarm_pages::one),
@@ -103,6 +106,8 @@ pub(super) fn routes() -> Vec<Route> {
         route(GET, "/ledger", Access::Page, ledger_page::show),
         route(GET, "/quarantine", Access::Page, quarantine::show),
         read("/live/figure", rules::figure::show),
+        route(GET, "/devices/{device}/parts", Access::Page, device::parts),
+        read("/devices/{device}/chart", chart::data),
         read("/live", stream::events),
         open(GET, "/login", sign_in::form),
         open(POST, "/login", sign_in::submit),

@@ -13,9 +13,20 @@ pub(super) fn all(
     aftermath: &Aftermath,
     committed: &Committed,
     Driver {
-        live, wakes, links, ..
+        live,
+        wakes,
+        links,
+        clock,
+        ..
     }: &Driver,
 ) {
+    let now_us = clock.now_us();
+    for of_tenant in commit.points.chunk_by(|a, b| a.tenant == b.tenant) {
+        if let Some(first) = of_tenant.first() {
+            live.rates()
+                .add(&first.tenant, of_tenant.len() as u64, now_us);
+        }
+    }
     if committed.started > 0 || committed.woken > 0 {
         wakes.runner();
     }

@@ -172,6 +172,10 @@ impl Devices for Sqlite {
         find::devices(self, tenant, filter, after, limit).await
     }
 
+    async fn recent(&self, tenant: &TenantId, limit: u32) -> Result<Vec<Device>, Error> {
+        find::recent(self, tenant, limit).await
+    }
+
     async fn counts(&self, tenant: &TenantId, standing: &Standing) -> Result<DeviceCounts, Error> {
         find::counts(self, tenant, standing).await
     }

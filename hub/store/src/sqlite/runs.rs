@@ -100,6 +100,24 @@ impl Runs for Sqlite {
             .collect()
     }
 
+    async fn counts_since(
+        &self,
+        tenant: &TenantId,
+        since_us: i64,
+    ) -> Result<Vec<(Progress, u64)>, Error> {
+        let rows = sqlx::query(
+            "SELECT state, COUNT(*) AS runs FROM runs WHERE tenant = $1 AND at_us >= $2 \
+             GROUP BY state",
+        )
+        .bind(tenant.as_str())
+        .bind(since_us)
+        .fetch_all(self.readers())
+        .await?;
+        rows.iter()
+            .map(|row| Ok((progress(row)?, row.number("runs")?)))
+            .collect()
+    }
+
     async fn count_since(
         &self,
         tenant: &TenantId,

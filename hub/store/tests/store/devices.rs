@@ -277,6 +277,13 @@ async fn devices_are_found_by_a_part_of_their_id_by_their_link_and_by_their_gate
         ..all.clone()
     };
     assert_eq!(found(&fresh, &filter).await, ["a-1"]);
+    for (post_quantum, expected) in [(true, vec!["B-3", "a-1"]), (false, vec![])] {
+        let filter = DeviceFilter {
+            post_quantum: Some(post_quantum),
+            ..all.clone()
+        };
+        assert_eq!(found(&fresh, &filter).await, expected, "{post_quantum}");
+    }
     let gateways = fresh.store.devices.gateways(&acme()).await.unwrap();
     assert_eq!(gateways, [gateway("gw-1"), gateway("gw-2")]);
     // By pages, without one twice.
@@ -360,5 +367,53 @@ async fn newest_values_of_several_devices_come_at_once() {
             .await
             .unwrap()
             .is_empty()
+    );
+}
+
+#[tokio::test]
+async fn the_devices_heard_last_come_first() {
+    let fresh = few().await;
+    let heard = |name: &str, received_us| stencil_store::TwinUpdate {
+        received_us,
+        ..twin(name, 5, 1.0)
+    };
+    let mut commit = at(2);
+    commit.twins = vec![heard("c", 500), heard("B-3", 900), heard("a-1", 700)];
+    fresh.store.pipeline.commit(commit).await.unwrap();
+    let recent = fresh.store.devices.recent(&acme(), 2).await.unwrap();
+    let ids: Vec<_> = recent.iter().map(|device| device.id.as_str()).collect();
+    assert_eq!(ids, ["B-3", "a-1"]);
+}
+
+#[tokio::test]
+async fn devices_that_are_known_to_be_less_than_post_quantum_are_told_from_unknown_ones() {
+    let fresh = few().await;
+    let classical = stencil_store::LinkInfo {
+        suite: None,
+        group: Some("X25519".to_owned()),
+        post_quantum: false,
+    };
+    let of = |name: &str, link| stencil_store::TwinUpdate {
+        link,
+        ..twin(name, 5, 1.0)
+    };
+    let (acme, all) = (acme(), Standing::default());
+    let before = fresh.store.devices.counts(&acme, &all).await.unwrap();
+    let mut commit = at(2);
+    commit.twins = vec![of("old", Some(classical)), of("dark", None)];
+    fresh.store.pipeline.commit(commit).await.unwrap();
+    let filter = DeviceFilter {
+        post_quantum: Some(false),
+        ..DeviceFilter::default()
+    };
+    assert_eq!(found(&fresh, &filter).await, ["old"]);
+    let counts = fresh.store.devices.counts(&acme, &all).await.unwrap();
+    assert_eq!(
+        (counts.devices, counts.post_quantum, counts.not_post_quantum),
+        (
+            before.devices + 2,
+            before.post_quantum,
+            before.not_post_quantum + 1
+        )
     );
 }

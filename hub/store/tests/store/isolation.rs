@@ -111,7 +111,8 @@ async fn read(store: &Store, tenant: &TenantId) -> String {
     add(format!("{:?}", store.devices.count(tenant).await.unwrap()));
     let all = stencil_store::DeviceFilter::default();
     add(format!(
-        "{:?} {:?} {:?} {:?}",
+        "{:?} {:?} {:?} {:?} {:?}",
+        store.devices.recent(tenant, 9).await.unwrap(),
         store.devices.find(tenant, &all, None, 9).await.unwrap(),
         store.devices.counts(tenant, &all.standing).await.unwrap(),
         store.devices.gateways(tenant).await.unwrap(),
@@ -174,7 +175,11 @@ async fn read(store: &Store, tenant: &TenantId) -> String {
             store.runs.list(tenant, &filter, None, 9).await.unwrap()
         ));
     }
-    add(format!("{:?}", store.runs.counts(tenant).await.unwrap()));
+    add(format!(
+        "{:?} {:?}",
+        store.runs.counts(tenant).await.unwrap(),
+        store.runs.counts_since(tenant, i64::MIN).await.unwrap()
+    ));
     add(format!(
         "{:?}",
         store.runs.attempts(tenant, &run(1)).await.unwrap()

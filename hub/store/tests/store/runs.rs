@@ -331,6 +331,13 @@ async fn lists_filter_and_go_on_where_they_ended() {
     for since_us in [i64::MIN, middle, middle + 1, i64::MAX] {
         let counted = port.count_since(&acme(), "even", since_us).await.unwrap();
         assert_eq!(counted, even(since_us), "since {since_us}");
+        let by_state = port.counts_since(&acme(), since_us).await.unwrap();
+        for state in [Progress::Failed, Progress::Pending] {
+            let of = |run: &&Run| run.state == state && run.at_us >= since_us;
+            let expected = all.iter().filter(of).count() as u64;
+            let found = by_state.iter().find(|(other, _)| *other == state);
+            assert_eq!(found.map_or(0, |(_, count)| *count), expected, "{state:?}");
+        }
     }
     assert!(0 < even(middle) && even(middle) < even(i64::MIN));
     assert_eq!(

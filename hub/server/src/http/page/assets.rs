@@ -32,6 +32,8 @@ pub(super) static STYLE: Asset = Asset {
         include_str!("css/parts.css"),
         include_str!("css/records.css"),
         include_str!("css/figures.css"),
+        include_str!("css/overview.css"),
+        include_str!("css/device.css"),
     ),
 };
 /// The editor of rules.
@@ -59,6 +61,11 @@ pub(super) static BACKTEST: Asset = Asset {
     name: "backtest.js",
     text: include_str!("backtest.js"),
 };
+/// The chart of a device's series.
+pub(super) static CHART: Asset = Asset {
+    name: "chart.js",
+    text: include_str!("chart.js"),
+};
 /// The icon of the browser's tab.
 static ICON: Asset = Asset {
     name: "icon.svg",
@@ -76,6 +83,7 @@ static ALL: &[&Asset] = &[
     &ALARMS,
     &EDITOR,
     &BACKTEST,
+    &CHART,
     &ICON,
 ];
 

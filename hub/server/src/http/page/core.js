@@ -226,8 +226,8 @@ window.Stencil = (() => {
   function update(news) {
     news.readings.forEach((item) => reading(item, news.at_us));
     news.links.forEach(linked);
-    refresh($$("[data-live]").filter((part) =>
-      part.dataset.live.split(" ").some((topic) => news[topic])));
+    const told = (topic) => (Array.isArray(news[topic]) ? news[topic].length > 0 : news[topic]);
+    refresh($$("[data-live]").filter((part) => part.dataset.live.split(" ").some(told)));
     for (const listener of listeners) listener(news);
   }
 

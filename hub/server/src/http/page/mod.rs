@@ -7,20 +7,19 @@
 
 pub(super) mod alarms;
 pub(super) mod assets;
-mod chart;
-mod commands;
+pub(super) mod chart;
 pub(super) mod content;
 pub(super) mod device;
-mod fleet;
+pub(super) mod devices;
 pub(super) mod ledger;
 pub(super) mod link;
+mod linked;
 pub(super) mod moment;
 pub(super) mod overview;
 mod plot;
 pub(super) mod quarantine;
 pub(super) mod rules;
 pub(super) mod run;
-mod runs;
 mod shell;
 pub(super) mod sign_in;
 pub(super) mod stream;

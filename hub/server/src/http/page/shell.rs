@@ -166,8 +166,8 @@ pub(in crate::http) fn style() -> Markup {
     }
 }
 
-async fn active_alarms(_: &State, _: &Caller) -> Result<u64, Problem> {
-    Ok(0)
+async fn active_alarms(state: &State, caller: &Caller) -> Result<u64, Problem> {
+    Ok(state.store.alarms.counts(&caller.tenant).await?.active())
 }
 
 fn bar() -> Markup {

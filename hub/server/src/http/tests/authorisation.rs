@@ -277,6 +277,19 @@ const SAMPLES: &[(&str, &str, &str, Rival)] = &[
     ),
     ("GET", "/", "/", Rival::Empty),
     ("GET", "/live", "/live", Rival::Empty),
+    ("GET", "/devices", "/devices", Rival::Empty),
+    (
+        "GET",
+        "/devices/{device}/parts",
+        "/devices/freezer-marked/parts",
+        Rival::Nothing,
+    ),
+    (
+        "GET",
+        "/devices/{device}/chart",
+        "/devices/freezer-marked/chart?name=temperature&from_us=0&to_us=9&columns=9",
+        Rival::Nothing,
+    ),
     (
         "GET",
         "/devices/{device}",

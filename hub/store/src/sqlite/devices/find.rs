@@ -13,6 +13,9 @@ use crate::{
     Device, DeviceCounts, DeviceFilter, Error, Linked, MAX_NEWEST, MAX_PAGE, Newest, Page, Standing,
 };
 
+/// Whether every hop of a device's link was post-quantum, as links are written.
+const POST_QUANTUM: &str = "link LIKE '%\"post_quantum\":true%'";
+
 /// The tenant's devices with what `shown` makes of their links: 1, 0, or NULL where nobody told.
 /// `$1` is the tenant, `$2` and the rows of `ended` what stands.
 fn linked(standing: &Standing, columns: &str) -> String {
@@ -82,6 +85,11 @@ pub(super) async fn devices(
     if filter.gateway.is_some() {
         sql.push_str(&format!(" AND gateway = {}", placeholder()));
     }
+    match filter.post_quantum {
+        Some(true) => sql.push_str(&format!(" AND {POST_QUANTUM}")),
+        Some(false) => sql.push_str(&format!(" AND link IS NOT NULL AND NOT {POST_QUANTUM}")),
+        None => {}
+    }
     sql.push_str(&format!(" ORDER BY device LIMIT {}", placeholder()));
 
     let mut query = bound(sql, tenant, standing).bind(after.unwrap_or("").to_owned());
@@ -114,18 +122,43 @@ fn pattern(text: &str) -> String {
     pattern
 }
 
+pub(super) async fn recent(
+    store: &Sqlite,
+    tenant: &TenantId,
+    limit: u32,
+) -> Result<Vec<Device>, Error> {
+    let rows = sqlx::query(
+        "SELECT device, gateway, numbered, connected, link_changed_us, link, last_event_us, \
+         last_received_us, heard_us FROM devices \
+         WHERE tenant = $1 AND last_received_us IS NOT NULL \
+         ORDER BY last_received_us DESC, device LIMIT $2",
+    )
+    .bind(tenant.as_str())
+    .bind(i64::from(clamp(limit)))
+    .fetch_all(store.readers())
+    .await?;
+    rows.iter().map(device).collect()
+}
+
 pub(super) async fn counts(
     store: &Sqlite,
     tenant: &TenantId,
     standing: &Standing,
 ) -> Result<DeviceCounts, Error> {
-    let sql = linked(
-        standing,
-        "COUNT(*) AS devices, COALESCE(SUM(CASE WHEN connected = 1 THEN 1 ELSE 0 END), 0) AS up, \
-         COALESCE(SUM(CASE WHEN connected = 0 THEN 1 ELSE 0 END), 0) AS down, \
-         COALESCE(SUM(CASE WHEN link LIKE '%\"post_quantum\":true%' THEN 1 ELSE 0 END), 0) \
-           AS post_quantum",
-    );
+    let count = |of: &str, name: &str| {
+        format!("COALESCE(SUM(CASE WHEN {of} THEN 1 ELSE 0 END), 0) AS {name}")
+    };
+    let columns = [
+        "COUNT(*) AS devices".to_owned(),
+        count("connected = 1", "up"),
+        count("connected = 0", "down"),
+        count(POST_QUANTUM, "post_quantum"),
+        count(
+            &format!("link IS NOT NULL AND NOT {POST_QUANTUM}"),
+            "not_post_quantum",
+        ),
+    ];
+    let sql = linked(standing, &columns.join(", "));
     let row = bound(sql, tenant, standing)
         .fetch_one(store.readers())
         .await?;
@@ -134,6 +167,7 @@ pub(super) async fn counts(
         connected: row.number("up")?,
         cut_off: row.number("down")?,
         post_quantum: row.number("post_quantum")?,
+        not_post_quantum: row.number("not_post_quantum")?,
     })
 }
 

@@ -1,0 +1,58 @@
+//! What is said of a device's link: whether it is up, and what its hops negotiated.
+
+use maud::{Markup, html};
+use stencil_store::{Device, LinkInfo};
+
+use super::badge;
+
+/// Whether the link is up. The script puts another one in its place when that changes.
+pub(super) fn state(device: &Device) -> Markup {
+    html! {
+        span data-link {
+            @match device.connected {
+                Some(true) => { (badge("good", "connected")) }
+                Some(false) => { (badge("bad", "cut off")) }
+                None => { (badge("", "never linked")) }
+            }
+        }
+    }
+}
+
+/// How well it is protected, in a word or two; nothing where nothing is known.
+pub(super) fn protection(device: &Device) -> Markup {
+    html! {
+        @if let Some(link) = &device.link { (of(link)) }
+        @if !device.numbered { " " (badge("warn", "unnumbered")) }
+    }
+}
+
+/// The same of a link alone.
+pub(super) fn of(link: &LinkInfo) -> Markup {
+    match Hops::of(link) {
+        Hops::PostQuantum => badge("good", "post-quantum"),
+        Hops::Classical => badge("warn", "classical"),
+        Hops::Plain => badge("bad", "no TLS"),
+    }
+}
+
+/// How well a link is protected, all hops taken together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hops {
+    PostQuantum,
+    /// One hop at least can be opened by who has a quantum computer.
+    Classical,
+    /// One hop at least can be read by anybody on the way.
+    Plain,
+}
+
+impl Hops {
+    pub(super) fn of(link: &LinkInfo) -> Self {
+        if link.post_quantum {
+            Self::PostQuantum
+        } else if link.group.is_none() {
+            Self::Plain
+        } else {
+            Self::Classical
+        }
+    }
+}
