@@ -212,7 +212,7 @@ impl<K: Ord + Clone> Engine<K> {
                 self.subjects.list[at].entries[turn].state = made;
                 state = made;
             }
-            self.judge(rule, state, sample, &mut tell);
+            self.judge(state, sample, &mut tell);
         }
         true
     }
@@ -230,10 +230,7 @@ impl<K: Ord + Clone> Engine<K> {
                 continue;
             };
             held.queued_us = None;
-            let Some(Some(watch)) = self.watches.get(held.rule as usize) else {
-                continue;
-            };
-            let condition = &watch.rule.condition;
+            let condition = &held.condition;
             // Not so when samples have come since it was queued.
             if held.memory.due_us(condition).is_some_and(|us| us <= now_us) {
                 let tell = &mut |change| told.push((state, change));
@@ -281,7 +278,7 @@ impl<K: Ord + Clone> Engine<K> {
                 continue;
             }
             if let Some(Some(watch)) = self.watches.get(held.rule as usize) {
-                let bytes = held.memory.encode(&watch.rule.condition);
+                let bytes = held.memory.encode(&held.condition);
                 save(&watch.key, &held.device, bytes);
             }
         }
@@ -363,10 +360,12 @@ impl<K: Ord + Clone> Engine<K> {
         if self.states.len() >= most {
             return None;
         }
-        let memory = memory.unwrap_or_else(|| Memory::fresh(&watch.rule.condition));
+        let condition = watch.rule.condition.clone();
+        let memory = memory.unwrap_or_else(|| Memory::fresh(&condition));
         let state = self.states.insert(Held {
             rule,
             device: device.into(),
+            condition,
             memory,
             queued_us: None,
             changed: false,
@@ -377,23 +376,22 @@ impl<K: Ord + Clone> Engine<K> {
 
     fn judge(
         &mut self,
-        rule: u32,
         state: u32,
         sample: &Observation<'_>,
         tell: &mut impl FnMut(&K, &Rule, Change),
     ) {
-        let (Some(Some(watch)), Some(held)) =
-            (self.watches.get(rule as usize), self.states.get_mut(state))
-        else {
+        let Some(held) = self.states.get_mut(state) else {
             return;
         };
-        let metrics = &mut self.metrics;
-        let seen = held
-            .memory
-            .observe(&watch.rule.condition, sample, &mut |change| {
+        let (rule, watches, metrics) = (held.rule, &self.watches, &mut self.metrics);
+        let told = &mut |change| {
+            if let Some(Some(watch)) = watches.get(rule as usize) {
                 metrics.count(change);
                 tell(&watch.key, &watch.rule, change);
-            });
+            }
+        };
+        let seen = held.memory.observe(&held.condition, sample, told);
+        let metrics = &mut self.metrics;
         metrics.errors += u64::from(seen == Seen::Failed);
         match seen {
             Seen::Taken | Seen::Failed => {
@@ -413,10 +411,7 @@ impl<K: Ord + Clone> Engine<K> {
         let Some(held) = self.states.get_mut(state) else {
             return;
         };
-        let Some(Some(watch)) = self.watches.get(held.rule as usize) else {
-            return;
-        };
-        let Some(due_us) = held.memory.due_us(&watch.rule.condition) else {
+        let Some(due_us) = held.memory.due_us(&held.condition) else {
             return;
         };
         match held.queued_us {

@@ -1,5 +1,6 @@
 //! The states of all rules on all devices, each at a place of its own.
 
+use crate::Condition;
 use crate::memory::Memory;
 
 /// What one rule remembers about one device.
@@ -7,6 +8,8 @@ use crate::memory::Memory;
 pub(crate) struct Held {
     pub(crate) rule: u32,
     pub(crate) device: Box<str>,
+    /// The rule's: beside the memory, so that judging a sample touches one place.
+    pub(crate) condition: Condition,
     pub(crate) memory: Memory,
     /// When `advance` has to look at it, µs; listed in the engine's queue.
     pub(crate) queued_us: Option<i64>,

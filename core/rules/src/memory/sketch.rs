@@ -61,7 +61,10 @@ impl Sketch {
         let shift = sketches.clone().map(|sketch| sketch.shift).max()?;
         let mut all: Vec<(i32, u64)> = Vec::new();
         for sketch in sketches {
-            all.extend(coarser(&sketch.buckets, shift - sketch.shift));
+            match shift - sketch.shift {
+                0 => all.extend_from_slice(&sketch.buckets),
+                by => all.extend(coarser(&sketch.buckets, by)),
+            }
         }
         all.sort_unstable();
         let mut seen = 0_u64;

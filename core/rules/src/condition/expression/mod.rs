@@ -23,13 +23,13 @@ pub const MAX_EXPRESSION: usize = 1_024;
 /// crate's page for what it may hold.
 #[derive(Clone)]
 pub struct Expression {
-    source: String,
     hold_us: i64,
     compiled: Arc<Compiled>,
 }
 
 #[derive(Debug)]
 struct Compiled {
+    source: Box<str>,
     /// For numbers, where the expression only compares.
     native: Option<Native>,
     program: Program,
@@ -44,16 +44,20 @@ impl Expression {
         let hold_us = hold(hold_us)?;
         let program = check::compile(source)?;
         let native = Native::of(program.expression());
+        let source = source.into();
         Ok(Self {
-            source: source.to_owned(),
             hold_us,
-            compiled: Arc::new(Compiled { native, program }),
+            compiled: Arc::new(Compiled {
+                source,
+                native,
+                program,
+            }),
         })
     }
 
     /// As it was written.
     pub fn source(&self) -> &str {
-        &self.source
+        &self.compiled.source
     }
 
     /// How long it must be true, in µs of event time.
@@ -78,7 +82,7 @@ impl Expression {
 /// The same question if written the same.
 impl PartialEq for Expression {
     fn eq(&self, other: &Self) -> bool {
-        self.source == other.source && self.hold_us == other.hold_us
+        self.source() == other.source() && self.hold_us == other.hold_us
     }
 }
 
@@ -87,7 +91,7 @@ impl Eq for Expression {}
 impl fmt::Debug for Expression {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Expression")
-            .field("source", &self.source)
+            .field("source", &self.source())
             .field("hold_us", &self.hold_us)
             .field("native", &self.is_native())
             .finish()
@@ -97,7 +101,7 @@ impl fmt::Debug for Expression {
 impl Serialize for Expression {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut fields = serializer.serialize_struct("Expression", 2)?;
-        fields.serialize_field("source", &self.source)?;
+        fields.serialize_field("source", self.source())?;
         fields.serialize_field("hold_us", &self.hold_us)?;
         fields.end()
     }
@@ -105,6 +109,6 @@ impl Serialize for Expression {
 
 impl fmt::Display for Expression {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.source, held(self.hold_us))
+        write!(f, "{}{}", self.source(), held(self.hold_us))
     }
 }
