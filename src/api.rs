@@ -13,6 +13,9 @@ const TOKEN: &str = "STENCIL_TOKEN";
 /// Where a hub listens by default.
 const LOCAL: &str = "http://127.0.0.1:8080";
 
+/// How long a file may take to come: a day.
+const LONGEST: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
+
 /// Bytes of a token file; a token has 72.
 const MAX_TOKEN_FILE: usize = 4096;
 
@@ -105,18 +108,10 @@ impl Client {
             .with_context(|| format!("no answer from the hub at {}", self.base))?;
         let status = answer.status();
         let text = answer.text().await?;
-        let value: Value = serde_json::from_str(&text).unwrap_or(Value::Null);
         if !status.is_success() {
-            let said = value["detail"]
-                .as_str()
-                .or(value["title"].as_str())
-                .unwrap_or(&text);
-            bail!(
-                "the hub answered {status}: {}",
-                crate::output::escaped(said)
-            );
+            return Err(refused(status, &text));
         }
-        Ok(value)
+        Ok(serde_json::from_str(&text).unwrap_or(Value::Null))
     }
 
     /// Posts a JSON document.
@@ -159,11 +154,62 @@ impl Client {
         }
     }
 
+    /// Asks for a file and writes it as it comes, however long that takes; gives its length. An
+    /// answer that breaks off is an error.
+    pub(crate) async fn download(
+        &self,
+        path: &str,
+        out: &mut impl std::io::Write,
+    ) -> anyhow::Result<u64> {
+        let mut answer = self
+            .http
+            .get(format!("{}{path}", self.base))
+            .bearer_auth(&self.token)
+            .timeout(LONGEST)
+            .send()
+            .await
+            .with_context(|| format!("no answer from the hub at {}", self.base))?;
+        if !answer.status().is_success() {
+            return Err(refused(answer.status(), &answer.text().await?));
+        }
+        let mut bytes = 0;
+        while let Some(part) = answer
+            .chunk()
+            .await
+            .context("the hub's answer broke off: it is not whole")?
+        {
+            out.write_all(&part)?;
+            bytes += part.len() as u64;
+        }
+        Ok(bytes)
+    }
+
     /// Asks a public page, without the token.
     pub(crate) async fn public(&self, path: &str) -> anyhow::Result<(u16, String)> {
         let answer = self.http.get(format!("{}{path}", self.base)).send().await?;
         Ok((answer.status().as_u16(), answer.text().await?))
     }
+}
+
+/// A part of a path: what is not a letter, digit or one of `-._~` stands as `%` and its bytes.
+pub(crate) fn segment(text: &str) -> String {
+    let mut segment = String::new();
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            segment.push(char::from(byte));
+        } else {
+            segment.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    segment
+}
+
+/// A problem document as an error.
+fn refused(status: reqwest::StatusCode, text: &str) -> anyhow::Error {
+    let value: Value = serde_json::from_str(text).unwrap_or(Value::Null);
+    let said = value["detail"].as_str().or(value["title"].as_str());
+    let said = crate::output::escaped(said.unwrap_or(text));
+    anyhow::anyhow!("the hub answered {status}: {said}")
 }
 
 #[cfg(test)]

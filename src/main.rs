@@ -29,7 +29,9 @@ mod output;
 mod publish;
 mod query;
 mod reconcile;
+mod retention;
 mod rule;
+mod series;
 mod session;
 mod shutdown;
 mod sim;
@@ -72,6 +74,8 @@ enum Command {
     Tenant(tenant::Args),
     Workflow(workflow::Args),
     Rule(rule::Args),
+    Retention(retention::Args),
+    Series(series::Args),
     Device(query::DeviceArgs),
     Alarm(alarm::Args),
     Quarantine(query::QuarantineArgs),
@@ -118,6 +122,8 @@ fn main() -> ExitCode {
             Command::Tenant(args) => tenant::run(args).await,
             Command::Workflow(args) => workflow::run(args).await,
             Command::Rule(args) => rule::run(args).await,
+            Command::Retention(args) => retention::run(args).await,
+            Command::Series(args) => series::run(args).await,
             Command::Device(args) => query::devices(args).await,
             Command::Alarm(args) => alarm::run(args).await,
             Command::Quarantine(args) => query::quarantine(args).await,

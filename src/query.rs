@@ -3,8 +3,10 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use reqwest::Method;
+use serde_json::json;
 
-use crate::api::{Client, Hub};
+use crate::api::{Client, Hub, segment};
 use crate::output::{self, Format};
 
 /// Shows devices, or the latest values and the history of one.
@@ -21,8 +23,27 @@ pub(crate) struct DeviceArgs {
 
 #[derive(Subcommand)]
 enum DeviceCommand {
-    /// Lists the devices.
-    List,
+    /// Lists the devices, or those that all of what is given holds for.
+    List {
+        /// Devices whose id has this in it, whatever the case of its letters.
+        #[arg(long)]
+        search: Option<String>,
+        /// Devices whose link is so.
+        #[arg(long, value_parser = ["connected", "cut_off", "unknown"])]
+        link: Option<String>,
+        /// Devices that were last heard through this gateway.
+        #[arg(long)]
+        gateway: Option<String>,
+    },
+    /// Erases all that is kept of a device, for good: its points, newest values, ledger, commands
+    /// and alarms. Runs that it started and its tokens stay. Needs an admin's token.
+    Erase {
+        /// The device.
+        device: String,
+        /// Yes, really.
+        #[arg(long, required = true)]
+        yes: bool,
+    },
     /// The newest value of each of a device's series, by event time.
     Latest {
         /// The device.
@@ -110,8 +131,19 @@ pub(crate) async fn quarantine(args: QuarantineArgs) -> anyhow::Result<ExitCode>
 pub(crate) async fn devices(args: DeviceArgs) -> anyhow::Result<ExitCode> {
     let client = Client::new(&args.hub)?;
     match args.command {
-        DeviceCommand::List => {
-            let items = client.list("/api/v1/devices").await?;
+        DeviceCommand::List {
+            search,
+            link,
+            gateway,
+        } => {
+            let mut path = "/api/v1/devices?limit=1000".to_owned();
+            let filters = [("search", search), ("link", link), ("gateway", gateway)];
+            for (name, value) in filters {
+                if let Some(value) = value {
+                    path.push_str(&format!("&{name}={}", segment(&value)));
+                }
+            }
+            let items = client.list(&path).await?;
             let columns = [
                 "id",
                 "gateway",
@@ -120,6 +152,14 @@ pub(crate) async fn devices(args: DeviceArgs) -> anyhow::Result<ExitCode> {
                 "last_received_us",
             ];
             output::items(args.output, &items, &columns)?;
+        }
+        DeviceCommand::Erase { device, .. } => {
+            let path = format!("/api/v1/devices/{}", segment(&device));
+            client.call(Method::DELETE, &path, None).await?;
+            match args.output {
+                Format::Json => output::json(&json!({ "erased": device }))?,
+                Format::Text => println!("erased {}", output::escaped(&device)),
+            }
         }
         DeviceCommand::Latest { device } => {
             let answer = client

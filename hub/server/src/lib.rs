@@ -96,8 +96,8 @@ pub use layout::Layout;
 pub use live::{Live, LiveEvent, LiveEvents, Next};
 pub use metrics::Metrics;
 pub use options::{
-    DispatchOptions, HttpOptions, LiveOptions, LogOptions, MqttOptions, Options, PipelineOptions,
-    RetentionOptions, WorkflowOptions,
+    DispatchOptions, ExportOptions, HttpOptions, LiveOptions, LogOptions, MqttOptions, Options,
+    PipelineOptions, RetentionOptions, WorkflowOptions,
 };
 pub use people::{add_operator, add_user, login_link};
 pub use principal::{Principal, Role};

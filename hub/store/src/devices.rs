@@ -103,7 +103,7 @@ pub struct Standing {
 }
 
 /// How many devices there are.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct DeviceCounts {
     /// All of them.
     pub devices: u64,

@@ -13,6 +13,8 @@ mod actual;
 mod judged;
 mod merged;
 mod report;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;

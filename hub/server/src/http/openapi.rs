@@ -35,10 +35,9 @@ use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
 use super::access::Access;
-use super::api::{
-    alarms, backtest, commands, content, devices, ledger, runs, series, tokens, workflows,
-};
+use super::api::{alarms, backtest, commands, content, devices, export, ledger, retention};
 use super::api::{audit, me, operator, sessions, users};
+use super::api::{runs, series, tokens, workflows};
 use super::routes::{Route, routes};
 
 /// The handlers that are described, in the order of the table of routes.
@@ -55,11 +54,14 @@ use super::routes::{Route, routes};
         contact(name = "Stencil Hub")
     ),
     paths(
+        devices::overview,
         devices::list,
         devices::one,
+        devices::erase,
         devices::latest,
         series::names,
         series::range,
+        export::csv,
         ledger::of_device,
         commands::of_device,
         commands::queue,
@@ -86,6 +88,8 @@ use super::routes::{Route, routes};
         workflows::versions,
         workflows::put,
         workflows::stop,
+        retention::show,
+        retention::set,
         tokens::list,
         tokens::create,
         tokens::revoke,

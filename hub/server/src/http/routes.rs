@@ -8,10 +8,9 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use http::Method;
 
 use super::access::{self, Access};
-use super::api::{
-    alarms, backtest, commands, content, devices, ledger, runs, series, tokens, workflows,
-};
+use super::api::{alarms, backtest, commands, content, devices, export, ledger, retention};
 use super::api::{audit, me, operator, sessions, users};
+use super::api::{runs, series, tokens, workflows};
 use super::page::chart;
 use super::page::devices as fleet;
 use super::page::{
@@ -36,11 +35,14 @@ pub(super) struct Route {
 #[rustfmt::skip]
 pub(super) fn routes() -> Vec<Route> {
     vec![
+        read("/api/v1/overview", devices::overview),
         read("/api/v1/devices", devices::list),
         read("/api/v1/devices/{device}", devices::one),
+        admin(DELETE, "/api/v1/devices/{device}", devices::erase),
         read("/api/v1/devices/{device}/latest", devices::latest),
         read("/api/v1/devices/{device}/series", series::names),
         read("/api/v1/devices/{device}/series/{name}", series::range),
+        read("/api/v1/devices/{device}/series/{name}/csv", export::csv),
         read("/api/v1/devices/{device}/ledger", ledger::of_device),
         read("/api/v1/devices/{device}/commands", commands::of_device),
         write(POST, "/api/v1/devices/{device}/commands", commands::queue),
@@ -67,6 +69,8 @@ pub(super) fn routes() -> Vec<Route> {
         read("/api/v1/workflows/{workflow}/versions", workflows::versions),
         write(PUT, "/api/v1/workflows/{workflow}", workflows::put),
         write(DELETE, "/api/v1/workflows/{workflow}", workflows::stop),
+        admin(GET, "/api/v1/retention", retention::show),
+        admin(PUT, "/api/v1/retention", retention::set),
         admin(GET, "/api/v1/tokens", tokens::list),
         admin(POST, "/api/v1/tokens", tokens::create),
         admin(DELETE, "/api/v1/tokens/{token}", tokens::revoke),

@@ -15,6 +15,7 @@ use super::throttle::Throttle;
 use crate::backtest::{BacktestOptions, Backtests};
 use crate::grants::{EndingTenancy, EndingUsers, Grants};
 use crate::{Clock, Error, Hub, Live, Readiness, WorkflowPut};
+use crate::{ExportOptions, RetentionOptions};
 
 /// What the API asks of the hub beyond its store.
 #[async_trait]
@@ -30,6 +31,9 @@ pub trait Control: Send + Sync + 'static {
 
     /// Takes a workflow out of force. See [`Hub::activate_workflow`].
     async fn stop_workflow(&self, tenant: &TenantId, id: &str) -> Result<(), Error>;
+
+    /// Erases all that is kept of a device. See [`Hub::erase_device`].
+    async fn erase_device(&self, tenant: &TenantId, device: &DeviceId) -> Result<(), Error>;
 
     /// Queues a command. See [`Hub::queue_command`].
     async fn queue_command(
@@ -55,6 +59,10 @@ impl Control for Hub {
 
     async fn put_workflow(&self, tenant: &TenantId, yaml: &str) -> Result<WorkflowPut, Error> {
         Hub::put_workflow(self, tenant, yaml).await
+    }
+
+    async fn erase_device(&self, tenant: &TenantId, device: &DeviceId) -> Result<(), Error> {
+        Hub::erase_device(self, tenant, device).await.map(|_| ())
     }
 
     async fn stop_workflow(&self, tenant: &TenantId, id: &str) -> Result<(), Error> {
@@ -95,6 +103,8 @@ pub struct State {
     throttle: Arc<Throttle>,
     streams: Arc<Semaphore>,
     backtests: Backtests,
+    exports: Arc<Semaphore>,
+    retention: RetentionOptions,
     stop: Option<watch::Receiver<bool>>,
 }
 
@@ -108,10 +118,12 @@ impl State {
             Clock::from_fn(move || hub.now_us())
         };
         let grants = hub.inner.grants.clone();
-        let backtest = hub.options().backtest.clone();
-        let public_url = hub.options().http.url(hub.options().http.listen);
+        let options = hub.options().clone();
+        let public_url = options.http.url(options.http.listen);
         Self::with(store, live, clock, Arc::new(hub), Limits::default(), grants)
-            .backtesting(backtest)
+            .backtesting(options.backtest)
+            .exporting(&options.export)
+            .keeping(options.retention)
             .reached_at(&public_url)
     }
 
@@ -151,6 +163,8 @@ impl State {
             grants,
             streams,
             backtests: Backtests::new(BacktestOptions::default()),
+            exports: Arc::new(Semaphore::new(ExportOptions::default().max_running)),
+            retention: RetentionOptions::default(),
             stop: None,
         }
     }
@@ -169,6 +183,30 @@ impl State {
     pub fn backtesting(mut self, options: BacktestOptions) -> Self {
         self.backtests = Backtests::new(options);
         self
+    }
+
+    /// The same with other bounds of exports.
+    #[must_use]
+    pub fn exporting(mut self, options: &ExportOptions) -> Self {
+        self.exports = Arc::new(Semaphore::new(options.max_running));
+        self
+    }
+
+    /// Room for one more export.
+    pub(super) fn exports(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.exports)
+    }
+
+    /// The same with another default of how long history is kept.
+    #[must_use]
+    pub fn keeping(mut self, options: RetentionOptions) -> Self {
+        self.retention = options;
+        self
+    }
+
+    /// For how long history is kept where a tenant has set nothing.
+    pub(super) fn retention(&self) -> &RetentionOptions {
+        &self.retention
     }
 
     /// Who runs backtests.

@@ -40,6 +40,8 @@ pub struct Options {
     pub retention: RetentionOptions,
     /// Drafts of workflows over what is stored.
     pub backtest: BacktestOptions,
+    /// Series as files.
+    pub export: ExportOptions,
 }
 
 impl Default for Options {
@@ -57,6 +59,7 @@ impl Default for Options {
             live: LiveOptions::default(),
             retention: RetentionOptions::default(),
             backtest: BacktestOptions::default(),
+            export: ExportOptions::default(),
         }
     }
 }
@@ -283,7 +286,8 @@ impl Default for LiveOptions {
     }
 }
 
-/// How long history is kept. `None` keeps it as long as the disk has room.
+/// How long history is kept where a tenant has set nothing of its own. `None` keeps it as long as
+/// the disk has room.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RetentionOptions {
@@ -291,6 +295,12 @@ pub struct RetentionOptions {
     pub series_days: Option<u32>,
     /// Runs that have ended, in days. A cause that comes again after that starts a run again.
     pub runs_days: Option<u32>,
+    /// Alarms that have ended, in days.
+    pub alarms_days: Option<u32>,
+    /// What could not be understood, in days.
+    pub quarantine_days: Option<u32>,
+    /// Who changed what, in days.
+    pub audit_days: Option<u32>,
     /// Time between two looks, in seconds.
     pub sweep_interval_s: u64,
 }
@@ -300,8 +310,25 @@ impl Default for RetentionOptions {
         Self {
             series_days: None,
             runs_days: Some(365),
+            alarms_days: Some(365),
+            quarantine_days: Some(90),
+            audit_days: Some(730),
             sweep_interval_s: 3_600,
         }
+    }
+}
+
+/// Series as files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ExportOptions {
+    /// Exports at one time, over all tenants; further ones are refused.
+    pub max_running: usize,
+}
+
+impl Default for ExportOptions {
+    fn default() -> Self {
+        Self { max_running: 16 }
     }
 }
 

@@ -225,6 +225,8 @@ fn ranges(options: &Options) -> Vec<Range> {
     add("backtest.max_series", wide(backtest.max_series), 1, MANY);
     add("backtest.max_ms", backtest.max_ms, 1, HOUR_MS);
     add("backtest.max_running", wide(backtest.max_running), 1, 1_000);
+    let exports = wide(options.export.max_running);
+    add("export.max_running", exports, 1, 10_000);
     ranges
 }
 
@@ -295,6 +297,7 @@ mod tests {
             ("backtest.max_series", 0, "1 to"),
             ("backtest.max_ms", u64::MAX, "1 to"),
             ("backtest.max_running", 0, "1 to 1000"),
+            ("export.max_running", 0, "1 to 10000"),
         ] {
             let error = with(key, wrong).unwrap().check().unwrap_err().to_string();
             let says = format!("option `{key}`: {wrong} is out of range; use {right}");

@@ -74,26 +74,16 @@ pub(in crate::http) async fn range(
     Query(window): Query<Window>,
 ) -> Result<Json<Points>, Problem> {
     let limit = input::limit(window.limit, DEFAULT_POINTS, MAX_POINTS)?;
-    let to_us = window.to_us.unwrap_or(i64::MAX);
-    let mut from_us = window.from_us.unwrap_or(i64::MIN);
-    if from_us > to_us {
-        return Err(Problem::invalid(format!(
-            "`from_us` {from_us} is after `to_us` {to_us}"
-        )));
-    }
+    let (mut from_us, to_us) = span(window.from_us, window.to_us)?;
     if let Some(after) = window.after {
         from_us = from_us.max(after.saturating_add(1));
     }
-    let device = devices::known(&state, &caller, &device).await?;
-    let names = state.store.series.names(&caller.tenant, &device.id).await?;
-    let Some(series) = names.into_iter().find(|series| series.name == name) else {
-        return Err(Problem::not_found("series", name));
-    };
+    let (device, series) = known(&state, &caller, &device, &name).await?;
     let mut items = Vec::new();
     if from_us < to_us {
-        let series = &state.store.series;
-        items = series
-            .range(&caller.tenant, &device.id, &name, from_us, to_us, limit + 1)
+        let points = &state.store.series;
+        items = points
+            .range(&caller.tenant, &device, &name, from_us, to_us, limit + 1)
             .await?;
     }
     let more = items.len() > limit as usize;
@@ -103,10 +93,35 @@ pub(in crate::http) async fn range(
         .filter(|_| more)
         .map(|point| point.time_us.to_string());
     Ok(Json(Points {
-        device: device.id,
+        device,
         name,
         unit: series.unit,
         items,
         next,
     }))
+}
+
+/// A stretch of event time: from this on, up to but not with that.
+pub(super) fn span(from_us: Option<i64>, to_us: Option<i64>) -> Result<(i64, i64), Problem> {
+    let (from_us, to_us) = (from_us.unwrap_or(i64::MIN), to_us.unwrap_or(i64::MAX));
+    if from_us > to_us {
+        return Err(Problem::invalid(format!(
+            "`from_us` {from_us} is after `to_us` {to_us}"
+        )));
+    }
+    Ok((from_us, to_us))
+}
+
+/// A series of a device of the caller's tenant.
+pub(super) async fn known(
+    state: &State,
+    caller: &Caller,
+    device: &str,
+    name: &str,
+) -> Result<(DeviceId, SeriesName), Problem> {
+    let device = devices::known(state, caller, device).await?.id;
+    let names = state.store.series.names(&caller.tenant, &device).await?;
+    let series = names.into_iter().find(|series| series.name == name);
+    let series = series.ok_or_else(|| Problem::not_found("series", name))?;
+    Ok((device, series))
 }

@@ -63,6 +63,7 @@ const SAMPLES: &[(&str, &str, &str, Rival)] = &[
     ),
     ("GET", "/ledger", "/ledger", Rival::Empty),
     ("GET", "/quarantine", "/quarantine", Rival::Empty),
+    ("GET", "/api/v1/overview", "/api/v1/overview", Rival::Empty),
     ("GET", "/api/v1/devices", "/api/v1/devices", Rival::Empty),
     (
         "GET",
@@ -86,6 +87,12 @@ const SAMPLES: &[(&str, &str, &str, Rival)] = &[
         "GET",
         "/api/v1/devices/{device}/series/{name}",
         "/api/v1/devices/freezer-marked/series/temperature",
+        Rival::Nothing,
+    ),
+    (
+        "GET",
+        "/api/v1/devices/{device}/series/{name}/csv",
+        "/api/v1/devices/freezer-marked/series/temperature/csv",
         Rival::Nothing,
     ),
     (
@@ -214,6 +221,8 @@ const SAMPLES: &[(&str, &str, &str, Rival)] = &[
         "/api/v1/workflows/warm-marked",
         Rival::Own,
     ),
+    ("GET", "/api/v1/retention", "/api/v1/retention", Rival::Own),
+    ("PUT", "/api/v1/retention", "/api/v1/retention", Rival::Own),
     ("GET", "/api/v1/tokens", "/api/v1/tokens", Rival::Own),
     ("POST", "/api/v1/tokens", "/api/v1/tokens", Rival::Own),
     (
@@ -294,6 +303,13 @@ const SAMPLES: &[(&str, &str, &str, Rival)] = &[
         "GET",
         "/devices/{device}",
         "/devices/freezer-marked",
+        Rival::Nothing,
+    ),
+    // Last: others ask for the device.
+    (
+        "DELETE",
+        "/api/v1/devices/{device}",
+        "/api/v1/devices/freezer-marked",
         Rival::Nothing,
     ),
 ];
@@ -463,6 +479,7 @@ async fn ask(served: &Served, method: &str, path: &str, who: As<'_>) -> Answer {
         ("POST", "/api/v1/operator/tenants") => ask.json(&serde_json::json!({ "id": "new" })),
         ("PATCH", _) => ask.json(&serde_json::json!({ "role": "editor" })),
         ("POST", _) => ask.json(&serde_json::json!({ "name": "lock" })),
+        ("PUT", "/api/v1/retention") => ask.json(&serde_json::json!({ "runs_days": 30 })),
         ("PUT", _) => ask.body(seed::workflow(2)),
         _ => ask,
     };

@@ -26,6 +26,80 @@ async fn devices_in_pages() {
 }
 
 #[tokio::test]
+async fn found_by_name_link_and_gateway() {
+    let served = Served::start().await;
+    for (query, expected) in [
+        ("", vec!["a-foreign-marked", "freezer-marked"]),
+        ("?search=FREEZER", vec!["freezer-marked"]),
+        ("?search=marked", vec!["a-foreign-marked", "freezer-marked"]),
+        ("?search=", vec!["a-foreign-marked", "freezer-marked"]),
+        ("?search=%25", vec![]),
+        ("?search=_", vec![]),
+        ("?search=%27%20OR%201=1--", vec![]),
+        ("?link=connected", vec!["freezer-marked"]),
+        ("?link=cut_off", vec![]),
+        ("?link=unknown", vec!["a-foreign-marked"]),
+        ("?gateway=gateway-marked", vec!["freezer-marked"]),
+        ("?gateway=gateway-2", vec![]),
+        ("?gateway=gateway-marked&search=foreign", vec![]),
+        (
+            "?search=marked&limit=1&after=a-foreign-marked",
+            vec!["freezer-marked"],
+        ),
+    ] {
+        let found = served.read(&format!("/api/v1/devices{query}")).await.ok();
+        let items = found["items"].as_array().unwrap();
+        let ids: Vec<_> = items
+            .iter()
+            .map(|item| item["id"].as_str().unwrap())
+            .collect();
+        assert_eq!(ids, expected, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn counted_by_link_and_alarm() {
+    let served = Served::start().await;
+    let overview = served.read("/api/v1/overview").await.ok();
+    assert_eq!(
+        overview,
+        serde_json::json!({
+            "devices": { "devices": 2, "connected": 1, "cut_off": 0, "post_quantum": 2 },
+            "alarms": { "warning": 0, "minor": 0, "major": 1, "critical": 0, "unacknowledged": 1 },
+        })
+    );
+}
+
+#[tokio::test]
+async fn an_erased_device_is_gone() {
+    let served = Served::start().await;
+    let path = "/api/v1/devices/freezer-marked";
+    let erase = async |token: &str| served.ask("DELETE", path).bearer(token).send().await;
+    erase(&served.tokens.editor).await.problem(403);
+    assert_eq!(served.read(path).await.status, 200);
+    let erased = erase(&served.tokens.admin).await;
+    assert_eq!((erased.status, erased.body.as_str()), (204, ""));
+    for rest in [
+        "",
+        "/latest",
+        "/series",
+        "/series/temperature",
+        "/ledger",
+        "/commands",
+    ] {
+        served.read(&format!("{path}{rest}")).await.problem(404);
+    }
+    assert_eq!(
+        served.read("/api/v1/alarms").await.ok()["items"],
+        serde_json::json!([])
+    );
+    let left = served.read("/api/v1/devices").await.ok();
+    assert_eq!(left["items"].as_array().unwrap().len(), 1, "{left}");
+    let detail = erase(&served.tokens.admin).await.problem(404);
+    assert!(detail.contains("no device `freezer-marked`"), "{detail}");
+}
+
+#[tokio::test]
 async fn newest_values() {
     let served = Served::start().await;
     let latest = served
@@ -124,6 +198,21 @@ async fn what_is_wrong_is_said() {
             "/api/v1/devices?limt=5".to_owned(),
             400,
             "unknown field `limt`",
+        ),
+        (
+            "/api/v1/devices?link=up".to_owned(),
+            400,
+            "`link` is `up`, it has to be connected, cut_off or unknown",
+        ),
+        (
+            "/api/v1/devices?gateway=a%2Fb".to_owned(),
+            400,
+            "the gateway",
+        ),
+        (
+            format!("/api/v1/devices?search={}", "x".repeat(129)),
+            400,
+            "at most 128 bytes",
         ),
         (
             "/api/v1/devices/freezer-marked/series/pressure".to_owned(),

@@ -10,12 +10,14 @@ mod console;
 mod content;
 mod device_page;
 mod devices;
+mod export;
 mod fleet;
 mod ledger;
 mod links;
 mod operator;
 mod overview;
 mod page;
+mod retention;
 mod runs;
 mod seed;
 mod sessions;
@@ -34,7 +36,7 @@ use async_trait::async_trait;
 use sha2::{Digest, Sha256};
 use stencil_protocol::id::{CommandId, DeviceId, TenantId};
 use stencil_protocol::sample::OwnedValue;
-use stencil_store::{NewCommand, Role, Store, TokenKind, sqlite};
+use stencil_store::{Erased, NewCommand, Role, Store, TokenKind, sqlite};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -108,6 +110,11 @@ impl Control for StoreOnly {
 
     async fn stop_workflow(&self, tenant: &TenantId, id: &str) -> Result<(), Error> {
         Ok(self.store.workflows.activate(tenant, id, None).await?)
+    }
+
+    async fn erase_device(&self, tenant: &TenantId, device: &DeviceId) -> Result<(), Error> {
+        let erased = Erased::Device(tenant.clone(), device.clone());
+        Ok(self.store.keeping.erase(100, &erased).await?)
     }
 
     async fn queue_command(

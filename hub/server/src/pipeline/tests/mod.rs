@@ -1,6 +1,7 @@
 //! The pure middle of the pipeline, with a store in memory, killed and restarted at will.
 
 mod alarms;
+mod backtest;
 mod harness;
 mod interleaving;
 mod lost_memory;
