@@ -26,6 +26,8 @@ enum Command {
     Fleet(Layers),
     /// A recording (CSV: timestamp, value) as a device, with its own timestamps.
     Replay(Layers),
+    /// What a fleet would have measured over days, at once: lines `device,name,time_us,value`.
+    History(Layers),
     /// Takes webhooks, acts once a key, and may drop answers after it acted.
     Receiver(Layers),
     /// Devices that publish over plain MQTT as fast as they are acknowledged, and how fast that is.
@@ -109,6 +111,13 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Replay(layers) => {
             if let Some(options) = layers.load(&NoFlags {})? {
                 return Ok(tell(&stencil_simulators::replay::run(options, stop).await?));
+            }
+        }
+        Command::History(layers) => {
+            if let Some(history) = layers.load::<stencil_simulators::fleet::History>(&NoFlags {})? {
+                let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+                history.write(&mut out)?;
+                std::io::Write::flush(&mut out)?;
             }
         }
         Command::Receiver(layers) => {

@@ -7,6 +7,7 @@
 
 mod board;
 mod freezer;
+mod history;
 mod kind;
 mod options;
 mod schedule;
@@ -16,6 +17,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub use history::History;
 pub use options::{Doors, FaultKind, Faults, Options};
 use stencil_firmware::Config;
 use stencil_firmware::model::Fault;

@@ -194,6 +194,12 @@ fn a_backup_of_a_hub_that_is_not_running_has_its_settings_too() {
     let kept = made["settings"].as_str().unwrap();
     assert_eq!(std::fs::read_to_string(kept).unwrap(), "# the settings\n");
     let restored = Hub::over(dir, &hub.token, &[]);
+    // Also before anything new has come, it tells how far it has applied its log.
+    let page = http::get(restored.port("http"), "/metrics", None).body;
+    let name = "stencil_hub_pipeline_position_bytes ";
+    let position = page.lines().find_map(|line| line.strip_prefix(name));
+    let position: u64 = position.unwrap().parse().unwrap();
+    assert!(position >= told["applied"].as_u64().unwrap(), "{position}");
     restored.wait_for_latest("meter", "n", &json!(21));
     restored.is_sound();
 }

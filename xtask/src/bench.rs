@@ -6,12 +6,16 @@ use clap::{Args, Subcommand};
 use crate::shell;
 
 mod ingest;
+mod series;
+pub(crate) use ingest::http;
 
 /// What to measure.
 #[derive(Subcommand)]
 pub(crate) enum Bench {
     /// Messages a second through the hub's whole pipeline, beside mosquitto and a bare loop.
     Ingest(ingest::Options),
+    /// Bytes a point, points a second and ranges of time series, beside rows in PostgreSQL.
+    Series(series::Options),
     /// What a sample costs with 1, 100 and 10,000 rules.
     Rules(Arguments),
 }
@@ -28,6 +32,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(bench: &Bench) -> anyhow::Result<()> {
     match bench {
         Bench::Ingest(options) => ingest::run(options),
+        Bench::Series(options) => series::run(options),
         Bench::Rules(arguments) => example("stencil-rules", "bench_rules", arguments),
     }
 }

@@ -1,4 +1,5 @@
-//! The chores of the repository: `cargo xtask test`, `cargo xtask lint`, `cargo xtask bench`.
+//! The chores of the repository: `cargo xtask test`, `cargo xtask lint`, `cargo xtask bench`,
+//! `cargo xtask faults`.
 //!
 //! A chore installs the tools that it needs, each by exact version, and fails when it can't:
 //! nothing is skipped because something is missing.
@@ -10,6 +11,7 @@
 use clap::Parser;
 
 mod bench;
+mod faults;
 mod lint;
 mod shell;
 mod test;
@@ -32,6 +34,9 @@ enum Chore {
     /// Measures: each bench says what it compares with, and prints a table or one JSON document.
     #[command(subcommand)]
     Bench(bench::Bench),
+    /// Breaks things under load, and checks that nothing is lost by it.
+    #[command(subcommand)]
+    Faults(faults::Faults),
     /// Runs each fuzz target for a while (needs a nightly toolchain).
     Fuzz(test::FuzzOptions),
 }
@@ -42,6 +47,7 @@ fn main() -> anyhow::Result<()> {
         Chore::Lint => lint::run(),
         Chore::Tools => tools::report(),
         Chore::Bench(bench) => bench::run(&bench),
+        Chore::Faults(faults) => faults::run(&faults),
         Chore::Fuzz(options) => test::fuzz(&options),
     }
 }

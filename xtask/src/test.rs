@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::{shell, tools};
+use crate::{faults, shell, tools};
 
 /// What to test.
 #[derive(Args)]
@@ -20,7 +20,8 @@ pub(crate) struct FuzzOptions {
     seconds: u32,
 }
 
-/// Gets what the tests need, compiles the firmware for its target, runs every test.
+/// Gets what the tests need, compiles the firmware for its target, runs every test, and a few rounds
+/// of faults.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     tools::thumb_target()?;
     tools::debian()?;
@@ -42,7 +43,11 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     } else {
         tests.args(&options.cargo);
     }
-    shell::run(&mut tests)
+    shell::run(&mut tests)?;
+    if options.cargo.is_empty() {
+        faults::short()?;
+    }
+    Ok(())
 }
 
 /// Runs each fuzz target; a crash fails the chore and leaves its input below `fuzz/artifacts`.

@@ -1,6 +1,6 @@
 //! The programs that tests and lints call, installed by exact version when they are missing.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, bail};
@@ -30,6 +30,14 @@ const DEBIAN_PACKAGES: &[(&str, &str, &str)] = &[
 /// The broker that benches measure beside the hub. Debian keeps it out of some users' PATH.
 pub(crate) const MOSQUITTO: &str = "/usr/sbin/mosquitto";
 const MOSQUITTO_PACKAGE: (&str, &str, &str) = ("mosquitto", "2.0.11-*", MOSQUITTO);
+
+/// The database that benches measure beside the store. Its programs are in a folder of its version.
+const POSTGRESQL: &str = "/usr/lib/postgresql/15/bin";
+const POSTGRESQL_PACKAGE: (&str, &str, &str) = (
+    "postgresql-15",
+    "15.*",
+    "/usr/lib/postgresql/15/bin/postgres",
+);
 
 /// Adds the firmware's target to the toolchain.
 pub(crate) fn thumb_target() -> anyhow::Result<()> {
@@ -135,6 +143,16 @@ pub(crate) fn debian() -> anyhow::Result<()> {
 /// Installs mosquitto where it is missing.
 pub(crate) fn mosquitto() -> anyhow::Result<()> {
     install(&[MOSQUITTO_PACKAGE])
+}
+
+/// Installs PostgreSQL where it is missing.
+pub(crate) fn postgresql() -> anyhow::Result<()> {
+    install(&[POSTGRESQL_PACKAGE])
+}
+
+/// A program of PostgreSQL's.
+pub(crate) fn postgresql_program(name: &str) -> PathBuf {
+    Path::new(POSTGRESQL).join(name)
 }
 
 fn install(packages: &[(&str, &str, &str)]) -> anyhow::Result<()> {

@@ -48,6 +48,10 @@
 //! - **`fdatasync` fails:** [`Health::Poisoned`] until the log is opened again, because what the
 //!   kernel still holds can no longer be known.
 //!
+//! # Faults on purpose
+//! With the feature `faults`, which no release has, `STENCIL_LOG_FAULTS` lets writes and syncs of a
+//! whole process fail, tear or wait: `src/unsound.rs` lists how, `cargo xtask faults` uses it.
+//!
 //! # Bounds
 //! Each is in [`Options`]: bytes pending, bytes of a record, of a segment, of the whole log, age.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
@@ -68,6 +72,8 @@ mod recovery;
 mod retention;
 mod scanner;
 mod segment;
+#[cfg(any(test, feature = "faults"))]
+mod unsound;
 
 pub use error::{Error, Full};
 pub use log::{Health, Log};

@@ -90,6 +90,12 @@ impl Log {
     ///
     /// Blocks; call it from a blocking context where that matters.
     pub fn open(options: Options) -> Result<Self, Error> {
+        #[cfg(feature = "faults")]
+        if let Some(unsound) =
+            crate::unsound::Unsound::from_environment().map_err(Error::Options)?
+        {
+            return Self::open_on(options, Arc::new(unsound));
+        }
         Self::open_on(options, Arc::new(Kernel))
     }
 

@@ -151,6 +151,11 @@ impl Metrics {
         self.ingest_refusals.load(Ordering::Relaxed)
     }
 
+    /// Where an earlier process has come to.
+    pub(crate) fn begins_at(&self, position: u64) {
+        self.position.store(position, Ordering::Relaxed);
+    }
+
     /// The log position of the last commit.
     #[must_use]
     pub fn position(&self) -> u64 {

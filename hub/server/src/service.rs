@@ -73,6 +73,7 @@ impl Service {
         let addresses = foundation.addresses();
         let (store, log, grants) = (foundation.store, foundation.log, foundation.grants);
         let metrics = Arc::new(Metrics::default());
+        metrics.begins_at(foundation.position.0);
         let health = Arc::new(Health::default());
         let (committed, applied) = watch::channel(foundation.position.0);
         let ingest = Ingest::new(log.clone(), clock.clone(), Arc::clone(&metrics));

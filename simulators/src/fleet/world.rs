@@ -83,19 +83,16 @@ impl World {
     pub(crate) fn freezer_air(&self, index: usize) -> Option<(f64, f64)> {
         let mut cell = held(self.cells.get(index)?);
         self.advance(&mut cell);
-        let temperature = cell.freezer.temperature_degc() + cell.noise.between(-0.05, 0.05);
-        let humidity = cell.freezer.humidity_percent() + cell.noise.between(-0.3, 0.3);
-        Some((temperature, humidity))
+        let Cell { freezer, noise, .. } = &mut *cell;
+        Some(freezer_air(freezer, noise))
     }
 
     /// Temperature in °C and humidity in % in a room, now: a day's swing.
     pub(crate) fn room_air(&self, index: usize) -> Option<(f64, f64)> {
         let mut room = held(self.rooms.get(index)?);
         let days = room.started.elapsed().as_secs_f64() * self.speed / DAY_S;
-        let swing = ((days + room.phase) * std::f64::consts::TAU).sin();
-        let temperature = 21.0 + 1.8 * swing + room.noise.between(-0.05, 0.05);
-        let humidity = 45.0 - 6.0 * swing + room.noise.between(-0.3, 0.3);
-        Some((temperature, humidity))
+        let days = days + room.phase;
+        Some(room_air(days, &mut room.noise))
     }
 
     /// Whether the door of a freezer is open.
@@ -154,6 +151,21 @@ impl World {
             .pass(now.saturating_duration_since(cell.seen).as_secs_f64() * self.speed);
         cell.seen = now;
     }
+}
+
+/// Temperature in °C and humidity in % in a freezer.
+pub(super) fn freezer_air(freezer: &Freezer, noise: &mut Random) -> (f64, f64) {
+    let temperature = freezer.temperature_degc() + noise.between(-0.05, 0.05);
+    let humidity = freezer.humidity_percent() + noise.between(-0.3, 0.3);
+    (temperature, humidity)
+}
+
+/// Temperature in °C and humidity in % in a room whose day begins with each whole of `days`.
+pub(super) fn room_air(days: f64, noise: &mut Random) -> (f64, f64) {
+    let swing = (days * std::f64::consts::TAU).sin();
+    let temperature = 21.0 + 1.8 * swing + noise.between(-0.05, 0.05);
+    let humidity = 45.0 - 6.0 * swing + noise.between(-0.3, 0.3);
+    (temperature, humidity)
 }
 
 fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

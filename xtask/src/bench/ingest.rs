@@ -8,7 +8,7 @@
 //! log; then as many samples must be stored as were sent. Mosquitto is Debian's, without
 //! persistence and without a subscriber: the easiest case for it.
 
-mod http;
+pub(crate) mod http;
 mod server;
 
 use std::collections::BTreeMap;

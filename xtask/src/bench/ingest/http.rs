@@ -11,20 +11,20 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Speaks to the hub with a token.
-pub(super) struct Client {
+pub(crate) struct Client {
     address: SocketAddr,
     token: String,
 }
 
 impl Client {
-    pub(super) fn new(address: SocketAddr, token: &str) -> Self {
+    pub(crate) fn new(address: SocketAddr, token: &str) -> Self {
         let token = token.to_owned();
         Self { address, token }
     }
 
     /// The answer's body; an error if the status is not 2xx. Tries again where there were too
     /// many requests.
-    pub(super) fn send(
+    pub(crate) fn send(
         &self,
         method: &str,
         path: &str,
@@ -46,6 +46,13 @@ impl Client {
             }
             return Ok(rest.to_owned());
         }
+    }
+
+    /// The status of a GET.
+    pub(crate) fn status(&self, path: &str) -> anyhow::Result<u16> {
+        let answer = self.once("GET", path, "text/plain", "")?;
+        let status = answer.split(' ').nth(1).context("an answer's status")?;
+        Ok(status.parse()?)
     }
 
     fn once(&self, method: &str, path: &str, kind: &str, body: &str) -> anyhow::Result<String> {
