@@ -1,6 +1,7 @@
 //! A client of the hub's HTTP API, for the commands that ask a running hub.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
@@ -9,6 +10,12 @@ use serde_json::Value;
 
 /// The variable that holds the API token where no flag names one.
 const TOKEN: &str = "STENCIL_TOKEN";
+
+/// How often a request is sent that the hub answers with "too many".
+const MAX_TRIES: u32 = 30;
+
+/// The longest wait until it is sent again.
+const MAX_WAIT: Duration = Duration::from_secs(10);
 
 /// Where a hub listens by default.
 const LOCAL: &str = "http://127.0.0.1:8080";
@@ -79,7 +86,7 @@ impl Client {
     /// A client for the hub at `base`.
     pub(crate) fn with(base: &str, token: &str) -> anyhow::Result<Self> {
         let http = crate::tls::http()?
-            .timeout(std::time::Duration::from_secs(30))
+            .timeout(Duration::from_secs(30))
             .build()?;
         Ok(Self {
             http,
@@ -95,17 +102,25 @@ impl Client {
         path: &str,
         body: Option<(&str, Vec<u8>)>,
     ) -> anyhow::Result<Value> {
-        let mut request = self
-            .http
-            .request(method, format!("{}{path}", self.base))
-            .bearer_auth(&self.token);
-        if let Some((kind, bytes)) = body {
-            request = request.header("content-type", kind).body(bytes);
-        }
-        let answer = request
-            .send()
-            .await
-            .with_context(|| format!("no answer from the hub at {}", self.base))?;
+        let mut tries = 0;
+        let answer = loop {
+            let mut request = self
+                .http
+                .request(method.clone(), format!("{}{path}", self.base))
+                .bearer_auth(&self.token);
+            if let Some((kind, bytes)) = &body {
+                request = request.header("content-type", *kind).body(bytes.clone());
+            }
+            let answer = request
+                .send()
+                .await
+                .with_context(|| format!("no answer from the hub at {}", self.base))?;
+            tries += 1;
+            match wait(&answer) {
+                Some(wait) if tries < MAX_TRIES => tokio::time::sleep(wait).await,
+                _ => break answer,
+            }
+        };
         let status = answer.status();
         let text = answer.text().await?;
         if !status.is_success() {
@@ -210,6 +225,16 @@ fn refused(status: reqwest::StatusCode, text: &str) -> anyhow::Error {
     let said = value["detail"].as_str().or(value["title"].as_str());
     let said = crate::output::escaped(said.unwrap_or(text));
     anyhow::anyhow!("the hub answered {status}: {said}")
+}
+
+/// How long to wait with a request that came too early: it has done nothing.
+fn wait(answer: &reqwest::Response) -> Option<Duration> {
+    if answer.status() != reqwest::StatusCode::TOO_MANY_REQUESTS {
+        return None;
+    }
+    let after = answer.headers().get("retry-after")?.to_str().ok()?;
+    let wait = Duration::from_secs(after.parse().ok()?);
+    (wait <= MAX_WAIT).then_some(wait)
 }
 
 #[cfg(test)]

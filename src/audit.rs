@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::api::{Client, Hub};
+use crate::api::{self, Client, Hub};
 use crate::output::{self, Format};
 
 /// Shows the audit log: who changed what, when, from where, and whether it was allowed.
@@ -67,7 +67,7 @@ impl List {
             ("outcome", &self.outcome),
         ] {
             if let Some(value) = value {
-                path.push_str(&format!("&{name}={}", output::path_part(value)));
+                path.push_str(&format!("&{name}={}", api::segment(value)));
             }
         }
         path

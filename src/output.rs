@@ -110,19 +110,6 @@ pub(crate) fn shown(text: &str) -> String {
     shown
 }
 
-/// A text as one part of a path or query, whatever is in it.
-pub(crate) fn path_part(text: &str) -> String {
-    let mut coded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
-            coded.push(char::from(byte));
-        } else {
-            coded.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    coded
-}
-
 /// As [`shown`], uncut: for the texts of errors.
 pub(crate) fn escaped(text: &str) -> String {
     text.chars().map(visible).collect()

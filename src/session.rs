@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand};
 use reqwest::Method;
 use serde_json::json;
 
-use crate::api::{Client, Hub};
+use crate::api::{self, Client, Hub};
 use crate::output::{self, Format};
 
 /// Shows which browsers are signed in, and signs them out.
@@ -45,7 +45,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.command {
         Command::List { user } => {
             let path = match user {
-                Some(user) => format!("/api/v1/sessions?user={}", output::path_part(&user)),
+                Some(user) => format!("/api/v1/sessions?user={}", api::segment(&user)),
                 None => "/api/v1/sessions".to_owned(),
             };
             let items = client.list(&path).await?;
@@ -53,7 +53,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             output::items(args.output, &items, &columns)?;
         }
         Command::End { id } => {
-            let path = format!("/api/v1/sessions/{}", output::path_part(&id));
+            let path = format!("/api/v1/sessions/{}", api::segment(&id));
             client.call(Method::DELETE, &path, None).await?;
             match args.output {
                 Format::Json => output::json(&json!({ "id": id, "ended": true }))?,

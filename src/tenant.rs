@@ -3,13 +3,14 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use reqwest::Method;
 use serde_json::json;
 
-use crate::api::{Client, Hub};
+use crate::api::{self, Client, Hub};
 use crate::output::{self, Format};
 use crate::user;
 
-/// Makes and lists the tenants of a hub.
+/// Makes, lists and erases the tenants of a hub.
 ///
 /// It needs an operator's token, which `stencil hub add-operator` makes on the hub's machine. An
 /// operator sees nothing of what a tenant has.
@@ -36,6 +37,15 @@ enum Command {
         #[arg(long, default_value = stencil_server::FIRST_USER)]
         admin: String,
     },
+    /// Erases a tenant and all that is its own, for good: devices, series, workflows, content,
+    /// users, tokens.
+    Delete {
+        /// The tenant's id.
+        id: String,
+        /// The tenant's id once more: what is erased can't be had back.
+        #[arg(long)]
+        confirm: String,
+    },
 }
 
 /// Runs it.
@@ -50,6 +60,19 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             let body = json!({ "id": id, "admin": admin });
             let made = client.post("/api/v1/operator/tenants", &body).await?;
             user::tell_link(args.output, &made)?;
+        }
+        Command::Delete { id, confirm } => {
+            anyhow::ensure!(
+                id == confirm,
+                "nothing is erased: --confirm has to be {}, the tenant's id",
+                output::escaped(&id)
+            );
+            let path = format!("/api/v1/operator/tenants/{}", api::segment(&id));
+            client.call(Method::DELETE, &path, None).await?;
+            match args.output {
+                Format::Json => output::json(&json!({ "id": id, "erased": true }))?,
+                Format::Text => println!("erased {}", output::escaped(&id)),
+            }
         }
     }
     Ok(ExitCode::SUCCESS)

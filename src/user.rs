@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use stencil_protocol::moment;
 use stencil_store::Role;
 
-use crate::api::{Client, Hub};
+use crate::api::{self, Client, Hub};
 use crate::output::{self, Format};
 
 /// Makes, lists, changes and deletes users, who sign in to the console.
@@ -143,7 +143,7 @@ async fn change(client: &Client, name: &str, change: &Value) -> anyhow::Result<V
 
 /// The address of a user, whatever they are called.
 fn path(name: &str) -> String {
-    format!("/api/v1/users/{}", output::path_part(name))
+    format!("/api/v1/users/{}", api::segment(name))
 }
 
 fn tell(format: Format, value: &Value, text: &str) -> anyhow::Result<()> {

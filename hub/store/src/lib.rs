@@ -11,6 +11,7 @@
 //! | [`Users`] | users, their one-time links, sessions of browsers |
 //! | [`Operators`] | who runs the hub and manages tenants |
 //! | [`Audit`] | who changed what |
+//! | [`Answers`] | answers to requests with an `Idempotency-Key` |
 //! | [`Pipeline`] | what the pipeline commits: state, points and log position in one transaction |
 //! | [`Devices`] | devices, their links, their newest values |
 //! | [`Series`] | points by event time |
@@ -32,6 +33,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod alarms;
+mod answers;
 mod audit;
 mod commands;
 mod content;
@@ -55,6 +57,7 @@ pub use alarms::{
     ActiveAlarm, Alarm, AlarmChange, AlarmCounts, AlarmEvent, AlarmEventKind, AlarmFilter, AlarmId,
     Alarms, Cleared, MAX_ALARM_EVENTS, MAX_ALARM_NOTE, MAX_ALARM_TITLE, Mark, Raised, Severity,
 };
+pub use answers::{Answers, Begun, Keyed, MAX_ANSWERS};
 pub use audit::{Audit, AuditEntry, AuditFilter, AuditOutcome, MAX_AUDIT_TEXT, NewAudit};
 pub use commands::{Commands, NewCommand, Outstanding, StoredCommand};
 pub use content::{

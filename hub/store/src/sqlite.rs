@@ -21,6 +21,7 @@ use sqlx::sqlite::{
 use crate::{Error, Store};
 
 mod alarms;
+mod answers;
 mod audit;
 mod bulk;
 mod commands;

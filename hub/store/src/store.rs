@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::{
-    Alarms, Audit, Commands, Content, Devices, Keeping, Ledger, Operators, Pipeline, Runs, Series,
-    Tenancy, Users, Workflows,
+    Alarms, Answers, Audit, Commands, Content, Devices, Keeping, Ledger, Operators, Pipeline, Runs,
+    Series, Tenancy, Users, Workflows,
 };
 
 /// The ports of a store, whatever is behind them.
@@ -20,6 +20,8 @@ pub struct Store {
     pub operators: Arc<dyn Operators>,
     /// Who changed what.
     pub audit: Arc<dyn Audit>,
+    /// Answers to requests with a key.
+    pub answers: Arc<dyn Answers>,
     /// What the pipeline loads and commits.
     pub pipeline: Arc<dyn Pipeline>,
     /// Devices and latest values.
@@ -50,6 +52,7 @@ impl Store {
             + Users
             + Operators
             + Audit
+            + Answers
             + Pipeline
             + Devices
             + Series
@@ -66,6 +69,7 @@ impl Store {
             users: all.clone(),
             operators: all.clone(),
             audit: all.clone(),
+            answers: all.clone(),
             pipeline: all.clone(),
             devices: all.clone(),
             series: all.clone(),

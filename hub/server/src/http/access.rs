@@ -1,5 +1,7 @@
 //! Who may use a route, and who is calling.
 
+use std::net::IpAddr;
+
 use axum::extract::{FromRequestParts, Request};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
@@ -8,9 +10,11 @@ use http::{Method, header};
 use stencil_protocol::id::TenantId;
 use stencil_store::{Opener, Operator, Role, TokenKind};
 
+use super::listener::Peer;
 use super::origin::Origin;
 use super::problem::{Kind, Problem};
-use super::{State, session};
+use super::rate::Asker;
+use super::{State, session, throttle};
 use crate::grants::{Grant, Grants};
 
 /// No secret of ours is longer, in bytes.
@@ -117,46 +121,97 @@ pub(super) async fn check(
     mut request: Request,
     next: Next,
 ) -> Response {
+    let address = Peer::address(request.extensions());
     if access == Access::Public {
-        return next.run(request).await;
+        return match unknown_may_ask(&state, address) {
+            Ok(()) => next.run(request).await,
+            Err(wait) => wait.into_response(),
+        };
     }
-    let credential = match presented(&request) {
-        Ok(credential) => credential,
-        Err(_) if access == Access::Page => return Redirect::to("/login").into_response(),
-        Err(problem) => return problem.into_response(),
+    let admitted = match presented(&request) {
+        Ok(credential) if access == Access::Operator => operator(&state, credential).await,
+        Ok(credential) => caller(&state, credential).await.map(Admitted::Caller),
+        Err(problem) => Err(Refused::Nobody(problem)),
     };
-    if access == Access::Operator {
-        return match operator(&state, credential).await {
-            Ok(operator) => {
-                request.extensions_mut().insert(operator.clone());
-                let mut response = next.run(request).await;
-                response.extensions_mut().insert(operator);
-                response
+    let admitted = match admitted {
+        Ok(admitted) => admitted,
+        Err(Refused::Tenants(caller)) => {
+            if let Err(wait) = unknown_may_ask(&state, address) {
+                return wait.into_response();
             }
-            Err(refused) => Problem::from(refused).into_response(),
-        };
-    }
-    let caller = match caller(&state, credential).await {
-        Ok(caller) => caller,
-        Err(Refused::Unknown | Refused::Ended) if access == Access::Page => {
-            return Redirect::to("/login").into_response();
+            let mut response = Problem::from(Refused::Tenants(caller.clone())).into_response();
+            response.extensions_mut().insert(*caller);
+            return response;
         }
-        Err(refused) => return Problem::from(refused).into_response(),
+        Err(refused) => {
+            if let Err(wait) = unknown_may_ask(&state, address) {
+                return wait.into_response();
+            }
+            let unknown = matches!(
+                refused,
+                Refused::Nobody(_) | Refused::Unknown | Refused::Ended
+            );
+            if access == Access::Page && unknown {
+                return Redirect::to("/login").into_response();
+            }
+            return Problem::from(refused).into_response();
+        }
     };
-    let mut response = if allows(caller.role, access) {
-        request.extensions_mut().insert(caller.clone());
-        next.run(request).await
-    } else {
-        let needed = match access {
-            Access::Admin => "an admin",
-            _ => "an editor",
-        };
-        let role = caller.role.as_str();
-        let detail = format!("this needs {needed}; {} is a {role}", caller.who);
-        Problem::new(Kind::Forbidden, detail).into_response()
+    let now_us = state.clock.now_us();
+    let asker = match &admitted {
+        Admitted::Caller(caller) => Asker::of(&caller.tenant, &caller.opener),
+        Admitted::Operator(operator) => Asker::Operator(operator.id.clone()),
     };
-    response.extensions_mut().insert(caller);
-    response
+    if let Err(wait) = state.rates().caller(asker, now_us) {
+        return Problem::too_many("requests come faster than is allowed", wait).into_response();
+    }
+    match admitted {
+        Admitted::Operator(operator) => {
+            request.extensions_mut().insert(operator.clone());
+            let mut response = next.run(request).await;
+            response.extensions_mut().insert(operator);
+            response
+        }
+        Admitted::Caller(caller) => {
+            let mut response = if allows(caller.role, access) {
+                request.extensions_mut().insert(caller.clone());
+                next.run(request).await
+            } else {
+                forbidden(&caller, access).into_response()
+            };
+            response.extensions_mut().insert(caller);
+            response
+        }
+    }
+}
+
+/// Whether somebody at this address may ask who has not shown who they are.
+fn unknown_may_ask(state: &State, address: IpAddr) -> Result<(), Problem> {
+    let asked = state
+        .rates()
+        .network(throttle::network(address), state.clock.now_us());
+    asked.map_err(|wait| {
+        Problem::too_many(
+            "requests from your address come faster than is allowed",
+            wait,
+        )
+    })
+}
+
+fn forbidden(caller: &Caller, access: Access) -> Problem {
+    let needed = match access {
+        Access::Admin => "an admin",
+        _ => "an editor",
+    };
+    let role = caller.role.as_str();
+    let detail = format!("this needs {needed}; {} is a {role}", caller.who);
+    Problem::new(Kind::Forbidden, detail)
+}
+
+/// Who was let in.
+enum Admitted {
+    Caller(Caller),
+    Operator(Operator),
 }
 
 /// What somebody shows.
@@ -217,17 +272,17 @@ pub(super) async fn by_token(state: &State, secret: &str) -> Result<Caller, Refu
 
 /// Which operator a credential makes of somebody. What belongs to somebody of a tenant is known,
 /// but opens nothing here.
-async fn operator(state: &State, credential: Credential) -> Result<Operator, Refused> {
+async fn operator(state: &State, credential: Credential) -> Result<Admitted, Refused> {
     if let Credential::Token(secret) = &credential
         && secret.len() <= MAX_SECRET_BYTES
     {
         let operator = state.store.operators.verify_operator(secret).await;
         if let Some(operator) = operator.map_err(Refused::Store)? {
-            return Ok(operator);
+            return Ok(Admitted::Operator(operator));
         }
     }
     match caller(state, credential).await {
-        Ok(_) => Err(Refused::Tenants),
+        Ok(caller) => Err(Refused::Tenants(Box::new(caller))),
         Err(refused) => Err(refused),
     }
 }
@@ -235,11 +290,14 @@ async fn operator(state: &State, credential: Credential) -> Result<Operator, Ref
 /// Why a credential makes nobody a caller.
 #[derive(Debug)]
 pub(super) enum Refused {
+    /// There is no credential, or none that may be looked at.
+    Nobody(Problem),
     Unknown,
     Ended,
     Device,
     Operator,
-    Tenants,
+    /// Somebody of a tenant, where none of them is let in.
+    Tenants(Box<Caller>),
     Store(stencil_store::Error),
 }
 
@@ -262,7 +320,8 @@ impl From<Refused> for Problem {
                 "this is an operator's token, which is for `/api/v1/operator/…` only; use an API \
                  token of the tenant",
             ),
-            Refused::Tenants => Problem::new(
+            Refused::Nobody(problem) => problem,
+            Refused::Tenants(_) => Problem::new(
                 Kind::Forbidden,
                 "this needs an operator's token, which `stencil hub add-operator` makes",
             ),
@@ -280,7 +339,8 @@ fn allows(role: Role, access: Access) -> bool {
     }
 }
 
-fn presented(request: &Request) -> Result<Credential, Problem> {
+/// What somebody shows with a request.
+pub(super) fn presented(request: &Request) -> Result<Credential, Problem> {
     if let Some(value) = request.headers().get(header::AUTHORIZATION) {
         let text = value.to_str().unwrap_or_default();
         return match text.split_once(' ') {

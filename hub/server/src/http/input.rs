@@ -4,7 +4,7 @@ use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use http::request::Parts;
-use http::{StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use stencil_protocol::id::{DeviceId, TenantId};
@@ -13,6 +13,8 @@ use super::problem::{Kind, Problem};
 
 /// The longest JSON body in bytes.
 pub(super) const MAX_JSON_BYTES: usize = 16 * 1024;
+/// The longest `Idempotency-Key` in bytes.
+pub(super) const MAX_KEY_BYTES: usize = 128;
 /// The longest form of a page for who is not signed in, in bytes.
 const MAX_FORM_BYTES: usize = 4 * 1024;
 /// The most bytes that are read of any body: a workflow definition is the longest.
@@ -148,6 +150,21 @@ pub(super) async fn body<S: Send + Sync>(
         Err(too_large())
     } else {
         Ok(bytes)
+    }
+}
+
+/// The key by which a caller knows a request again.
+pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    let mut values = headers.get_all("idempotency-key").iter();
+    let (Some(value), more) = (values.next(), values.next()) else {
+        return Ok(None);
+    };
+    match value.to_str() {
+        Ok(key) if more.is_none() && !key.is_empty() && key.len() <= MAX_KEY_BYTES => Ok(Some(key)),
+        _ => Err(Problem::invalid(format!(
+            "`Idempotency-Key` has to be there once, of 1 to {MAX_KEY_BYTES} visible ASCII \
+             characters"
+        ))),
     }
 }
 

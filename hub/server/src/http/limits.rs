@@ -20,6 +20,8 @@ pub struct Limits {
     pub gather_ms: u64,
     /// Entries of one tenant's audit log; with one more the oldest goes.
     pub audit_entries: u32,
+    /// How often somebody may ask.
+    pub rates: RateLimits,
     /// How people sign in and for how long.
     pub sessions: SessionLimits,
 }
@@ -33,7 +35,40 @@ impl Default for Limits {
             stream_life_ms: 600_000,
             gather_ms: 250,
             audit_entries: 100_000,
+            rates: RateLimits::default(),
             sessions: SessionLimits::default(),
+        }
+    }
+}
+
+/// How often somebody may ask: so many requests at once, and from then on so many a second. Who asks
+/// more is told when to come again (429 with `Retry-After`).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RateLimits {
+    /// Requests a second of one user or token.
+    pub caller_per_s: u32,
+    /// Requests of one user or token at once.
+    pub caller_burst: u32,
+    /// Requests a second from one address (in IPv6, one /64) that show no valid token or session:
+    /// published content, signing in, probes, and those that are refused. Behind a proxy all of
+    /// them come from one address.
+    pub address_per_s: u32,
+    /// Such requests from one address at once.
+    pub address_burst: u32,
+    /// Callers, and addresses, of which is remembered how often they have asked; with more, those
+    /// are forgotten who asked longest ago.
+    pub max_tracked: usize,
+}
+
+impl Default for RateLimits {
+    fn default() -> Self {
+        Self {
+            caller_per_s: 200,
+            caller_burst: 2_000,
+            address_per_s: 200,
+            address_burst: 2_000,
+            max_tracked: 65_536,
         }
     }
 }

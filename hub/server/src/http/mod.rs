@@ -31,8 +31,10 @@
 
 mod access;
 mod api;
+mod audit;
 mod headers;
 mod input;
+mod keyed;
 mod limits;
 mod listener;
 mod openapi;
@@ -42,6 +44,7 @@ mod page;
 mod password;
 mod problem;
 mod public;
+mod rate;
 mod recent;
 mod routes;
 mod session;
@@ -53,8 +56,8 @@ mod throttle;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use access::Caller;
-pub use limits::{Limits, SessionLimits};
+use access::{Access, Caller};
+pub use limits::{Limits, RateLimits, SessionLimits};
 use listener::Peer;
 pub use openapi::openapi;
 pub use routes::router;

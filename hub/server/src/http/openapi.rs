@@ -29,7 +29,7 @@
 //! `stencil openapi` prints the document. `docs/openapi.json` is that, and a test compares;
 //! `STENCIL_UPDATE_OPENAPI=1 cargo test -p stencil-server openapi` writes it anew.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
@@ -39,6 +39,7 @@ use super::api::{alarms, backtest, commands, content, devices, export, ledger, r
 use super::api::{audit, me, operator, sessions, users};
 use super::api::{runs, series, tokens, workflows};
 use super::routes::{Route, routes};
+use super::{input, keyed};
 
 /// The handlers that are described, in the order of the table of routes.
 #[derive(OpenApi)]
@@ -106,6 +107,7 @@ use super::routes::{Route, routes};
         audit::list,
         operator::list,
         operator::create,
+        operator::delete,
     )
 )]
 struct Described;
@@ -142,6 +144,22 @@ pub fn openapi() -> String {
     text
 }
 
+/// What the operations are called, by method and path: `tokens.create` for `POST /api/v1/tokens`.
+pub(super) fn names() -> BTreeMap<(String, String), String> {
+    let document = serde_json::to_value(Described::openapi()).unwrap_or_default();
+    let mut names = BTreeMap::new();
+    for (path, item) in document["paths"].as_object().into_iter().flatten() {
+        for (method, operation) in item.as_object().into_iter().flatten() {
+            let mut operation = operation.as_object().cloned().unwrap_or_default();
+            name(&mut operation);
+            if let Some(name) = operation.get("operationId").and_then(Value::as_str) {
+                names.insert((method.to_uppercase(), path.clone()), name.to_owned());
+            }
+        }
+    }
+    names
+}
+
 /// Adds what follows from the route.
 fn complete(operation: &mut Map<String, Value>, route: &Route) {
     name(operation);
@@ -162,6 +180,20 @@ fn complete(operation: &mut Map<String, Value>, route: &Route) {
     }
     if json {
         statuses.insert(415);
+    }
+    if keyed::is_taken(&route.method, route.path, route.access) {
+        statuses.extend([409, 422]);
+        let listed = operation.entry("parameters").or_insert(json!([]));
+        if let Some(listed) = listed.as_array_mut() {
+            listed.push(json!({
+                "name": "Idempotency-Key",
+                "in": "header",
+                "required": false,
+                "description": "The caller's own name of this request: sent again within a day, it \
+                    does nothing and is answered the same",
+                "schema": { "type": "string", "minLength": 1, "maxLength": input::MAX_KEY_BYTES },
+            }));
+        }
     }
     if route.access != Access::Public {
         // A device's token is refused everywhere.
@@ -253,8 +285,10 @@ fn meaning(status: u16) -> &'static str {
         401 => "No valid token or session",
         403 => "The token or session does not allow this",
         404 => "There is no such thing in the tenant",
+        409 => "A request with this `Idempotency-Key` is being answered",
         413 => "The body is too large",
         415 => "The body is not `application/json`",
+        422 => "The `Idempotency-Key` was used for another request",
         429 => "Too many requests",
         500 => "The hub has a fault",
         503 => "The hub cannot do this right now",

@@ -21,6 +21,7 @@ pub(super) enum Kind {
     NotFound,
     Method,
     Conflict,
+    KeyReused,
     TooLarge,
     MediaType,
     TooMany,
@@ -29,7 +30,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Kind; 12] = [
+    const ALL: [Kind; 13] = [
         Kind::Invalid,
         Kind::InvalidWorkflow,
         Kind::Unauthenticated,
@@ -37,6 +38,7 @@ impl Kind {
         Kind::NotFound,
         Kind::Method,
         Kind::Conflict,
+        Kind::KeyReused,
         Kind::TooLarge,
         Kind::MediaType,
         Kind::TooMany,
@@ -53,6 +55,7 @@ impl Kind {
             Kind::NotFound => StatusCode::NOT_FOUND,
             Kind::Method => StatusCode::METHOD_NOT_ALLOWED,
             Kind::Conflict => StatusCode::CONFLICT,
+            Kind::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
             Kind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Kind::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Kind::TooMany => StatusCode::TOO_MANY_REQUESTS,
@@ -70,6 +73,7 @@ impl Kind {
             Kind::NotFound => "not-found",
             Kind::Method => "method-not-allowed",
             Kind::Conflict => "conflict",
+            Kind::KeyReused => "idempotency-key-reused",
             Kind::TooLarge => "too-large",
             Kind::MediaType => "unsupported-media-type",
             Kind::TooMany => "too-many-requests",
@@ -87,6 +91,7 @@ impl Kind {
             Kind::NotFound => "There is no such thing",
             Kind::Method => "The method does not fit the path",
             Kind::Conflict => "The request contradicts what is stored",
+            Kind::KeyReused => "The Idempotency-Key was used for another request",
             Kind::TooLarge => "The request is too large",
             Kind::MediaType => "The content type is not understood",
             Kind::TooMany => "Too many requests",
@@ -120,6 +125,11 @@ impl Kind {
                 "For example another text for a workflow version that exists: versions never \
                  change, raise `version`. Or an `Idempotency-Key` that was used for another command."
             }
+            Kind::KeyReused => {
+                "An `Idempotency-Key` stands for one request for a day: sent again with the same \
+                 path and body, it is answered the same and does nothing. Give each request a key \
+                 of its own, such as a random UUID."
+            }
             Kind::TooLarge => "The body is longer than allowed; `detail` has the limit.",
             Kind::MediaType => "JSON bodies need `Content-Type: application/json`.",
             Kind::TooMany => {
@@ -137,6 +147,11 @@ impl Kind {
         }
     }
 }
+
+/// What a problem said, for who writes it down: of those alone that repeat nothing of the request
+/// but names.
+#[derive(Debug, Clone)]
+pub(super) struct Said(pub(super) String);
 
 /// An error on its way to the client.
 #[derive(Debug)]
@@ -242,7 +257,7 @@ impl IntoResponse for Problem {
             "type": format!("/problems#{}", self.kind.slug()),
             "title": self.kind.title(),
             "status": status.as_u16(),
-            "detail": self.detail,
+            "detail": &self.detail,
         });
         if let (Some(members), false) = (document.as_object_mut(), self.errors.is_empty()) {
             members.insert("errors".to_owned(), Value::Array(self.errors));
@@ -257,8 +272,15 @@ impl IntoResponse for Problem {
             let scheme = HeaderValue::from_static("Bearer realm=\"stencil\"");
             headers.insert(header::WWW_AUTHENTICATE, scheme);
         }
+        let said = matches!(
+            self.kind,
+            Kind::Forbidden | Kind::NotFound | Kind::Conflict | Kind::Busy
+        );
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        if said {
+            response.extensions_mut().insert(Said(self.detail));
         }
         response
     }

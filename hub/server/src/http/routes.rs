@@ -1,5 +1,7 @@
 //! All routes in one table: the router is built from it, and a test walks it.
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::handler::Handler;
@@ -9,7 +11,7 @@ use http::Method;
 
 use super::access::{self, Access};
 use super::api::{alarms, backtest, commands, content, devices, export, ledger, retention};
-use super::api::{audit, me, operator, sessions, users};
+use super::api::{audit as audit_log, me, operator, sessions, users};
 use super::api::{runs, series, tokens, workflows};
 use super::page::chart;
 use super::page::devices as fleet;
@@ -17,7 +19,7 @@ use super::page::{
     alarms as alarm_pages, assets, content as content_pages, device, ledger as ledger_page, link,
     overview, quarantine, rules, run, sign_in, stream,
 };
-use super::{State, headers, input, ops, problem, public};
+use super::{State, audit, headers, input, keyed, ops, problem, public};
 
 /// One route.
 #[derive(Debug, Clone)]
@@ -84,9 +86,10 @@ pub(super) fn routes() -> Vec<Route> {
         admin(POST, "/api/v1/users/{user}/link", users::make_link),
         read("/api/v1/sessions", sessions::list),
         own(DELETE, "/api/v1/sessions/{session}", sessions::end),
-        admin(GET, "/api/v1/audit", audit::list),
+        admin(GET, "/api/v1/audit", audit_log::list),
         operator(GET, "/api/v1/operator/tenants", operator::list),
         operator(POST, "/api/v1/operator/tenants", operator::create),
+        operator(DELETE, "/api/v1/operator/tenants/{tenant}", operator::delete),
         open(GET, "/content/v1/{tenant}/{collection}", public::list),
         open(GET, "/content/v1/{tenant}/{collection}/{key}", public::entry),
         open(GET, "/p/{tenant}/{collection}", public::index),
@@ -125,6 +128,7 @@ pub(super) fn routes() -> Vec<Route> {
 /// The router over a state.
 pub fn router(state: State) -> Router {
     let mut router = Router::new();
+    let names = super::openapi::names();
     for Route {
         method,
         path,
@@ -137,7 +141,23 @@ pub fn router(state: State) -> Router {
         let check = from_fn(move |request: Request, next: Next| {
             access::check(access, of.clone(), request, next)
         });
-        router = router.route(path, handler.route_layer(check));
+        let action: Arc<str> = match names.get(&(method.to_string(), path.to_owned())) {
+            Some(name) => Arc::from(name.as_str()),
+            None => Arc::from(format!("{method} {path}")),
+        };
+        let of = state.clone();
+        let note = from_fn(move |request: Request, next: Next| {
+            audit::watch(Arc::clone(&action), access, of.clone(), request, next)
+        });
+        let handler = if keyed::is_taken(&method, path, access) {
+            let of = state.clone();
+            handler.route_layer(from_fn(move |request: Request, next: Next| {
+                keyed::once(of.clone(), request, next)
+            }))
+        } else {
+            handler
+        };
+        router = router.route(path, handler.route_layer(check).route_layer(note));
     }
     router
         .fallback(problem::no_such_path)

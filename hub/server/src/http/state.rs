@@ -10,7 +10,9 @@ use stencil_store::Store;
 use tokio::sync::{Semaphore, watch};
 
 use super::Limits;
+use super::audit::Undone;
 use super::password::Passwords;
+use super::rate::Rates;
 use super::throttle::Throttle;
 use crate::backtest::{BacktestOptions, Backtests};
 use crate::grants::{EndingTenancy, EndingUsers, Grants};
@@ -34,6 +36,9 @@ pub trait Control: Send + Sync + 'static {
 
     /// Erases all that is kept of a device. See [`Hub::erase_device`].
     async fn erase_device(&self, tenant: &TenantId, device: &DeviceId) -> Result<(), Error>;
+
+    /// Erases a tenant and all that is its own. See [`Hub::erase_tenant`].
+    async fn erase_tenant(&self, tenant: &TenantId) -> Result<(), Error>;
 
     /// Queues a command. See [`Hub::queue_command`].
     async fn queue_command(
@@ -69,6 +74,10 @@ impl Control for Hub {
         self.activate_workflow(tenant, id, None).await.map(|_| ())
     }
 
+    async fn erase_tenant(&self, tenant: &TenantId) -> Result<(), Error> {
+        Hub::erase_tenant(self, tenant).await.map(|_| ())
+    }
+
     async fn queue_command(
         &self,
         tenant: &TenantId,
@@ -101,6 +110,8 @@ pub struct State {
     grants: Grants,
     passwords: Arc<Passwords>,
     throttle: Arc<Throttle>,
+    rates: Arc<Rates>,
+    undone: Arc<Undone>,
     streams: Arc<Semaphore>,
     backtests: Backtests,
     exports: Arc<Semaphore>,
@@ -159,6 +170,8 @@ impl State {
             public_url: Arc::from("http://127.0.0.1:8080"),
             passwords: Arc::new(Passwords::new(limits.sessions.max_hashes)),
             throttle: Arc::default(),
+            rates: Arc::new(Rates::new(&limits.rates)),
+            undone: Arc::default(),
             limits,
             grants,
             streams,
@@ -174,6 +187,7 @@ impl State {
     pub fn limited(mut self, limits: Limits) -> Self {
         self.streams = Arc::new(Semaphore::new(limits.max_streams));
         self.passwords = Arc::new(Passwords::new(limits.sessions.max_hashes));
+        self.rates = Arc::new(Rates::new(&limits.rates));
         self.limits = limits;
         self
     }
@@ -229,6 +243,16 @@ impl State {
     /// Who has failed to sign in of late.
     pub(super) fn throttle(&self) -> &Throttle {
         &self.throttle
+    }
+
+    /// How often everybody has asked of late.
+    pub(super) fn rates(&self) -> &Rates {
+        &self.rates
+    }
+
+    /// What was not done of late.
+    pub(super) fn undone(&self) -> &Undone {
+        &self.undone
     }
 
     /// What tokens and sessions have let in.

@@ -78,6 +78,30 @@ fn ranges(options: &Options) -> Vec<Range> {
         100,
         MANY,
     );
+    let rates = &http.rates;
+    let fastest = 1_000_000;
+    for (key, value, most) in [
+        (
+            "http.limits.rates.caller_per_s",
+            rates.caller_per_s,
+            fastest,
+        ),
+        ("http.limits.rates.caller_burst", rates.caller_burst, MANY),
+        (
+            "http.limits.rates.address_per_s",
+            rates.address_per_s,
+            fastest,
+        ),
+        ("http.limits.rates.address_burst", rates.address_burst, MANY),
+    ] {
+        add(key, value.into(), 1, most);
+    }
+    add(
+        "http.limits.rates.max_tracked",
+        wide(rates.max_tracked),
+        16,
+        MANY,
+    );
     let sessions = &http.sessions;
     let year_s = 366 * DAY_MS / 1_000;
     add("http.limits.sessions.life_s", sessions.life_s, 60, year_s);
@@ -260,6 +284,11 @@ mod tests {
             ("http.limits.stream_life_ms", 0, "1000 to"),
             ("http.limits.gather_ms", u64::MAX, "0 to 60000"),
             ("http.limits.audit_entries", 0, "100 to"),
+            ("http.limits.rates.caller_per_s", 0, "1 to 1000000"),
+            ("http.limits.rates.caller_burst", 0, "1 to"),
+            ("http.limits.rates.address_per_s", 1_000_001, "1 to 1000000"),
+            ("http.limits.rates.address_burst", 0, "1 to"),
+            ("http.limits.rates.max_tracked", 0, "16 to"),
             ("http.limits.sessions.life_s", 0, "60 to 31622400"),
             ("http.limits.sessions.idle_s", u64::MAX, "60 to 31622400"),
             ("http.limits.sessions.link_life_s", 0, "60 to 2592000"),

@@ -62,3 +62,16 @@ CREATE TABLE audit (
 ) WITHOUT ROWID;
 CREATE INDEX audit_by_who ON audit (tenant, who, entry);
 CREATE INDEX audit_by_action ON audit (tenant, action, entry);
+
+-- Answers to requests with an `Idempotency-Key`, sealed by who asked; NULL until there is one. The
+-- empty tenant is that of operators.
+CREATE TABLE answers (
+    tenant         TEXT   NOT NULL,
+    caller         TEXT   NOT NULL,
+    key_sha256     BLOB   NOT NULL,
+    request_sha256 BLOB   NOT NULL,
+    answer         BLOB,
+    begun_us       BIGINT NOT NULL,
+    PRIMARY KEY (tenant, caller, key_sha256)
+);
+CREATE INDEX answers_by_age ON answers (tenant, begun_us);

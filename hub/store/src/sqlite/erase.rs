@@ -45,6 +45,7 @@ const OF_TENANTS: &[&str] = &[
     "entries",
     "workflows",
     "retention",
+    "answers",
     "sessions",
     "login_links",
     "users",

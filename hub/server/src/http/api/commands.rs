@@ -20,8 +20,6 @@ use crate::http::{Caller, State};
 const DEFAULT_EXPIRY_S: u32 = 60;
 /// The most seconds until a command expires: a week.
 const MAX_EXPIRY_S: u32 = 7 * 24 * 3600;
-/// The longest `Idempotency-Key` in bytes.
-const MAX_KEY_BYTES: usize = 128;
 
 /// What a device shall do.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
@@ -63,7 +61,7 @@ pub(in crate::http) async fn queue(
     headers: HeaderMap,
     input::Json(order): input::Json<Order>,
 ) -> Result<Response, Problem> {
-    let key = idempotency_key(&headers)?;
+    let key = input::idempotency_key(&headers)?;
     let argument = argument(order.argument)?;
     let seconds = order.expires_in_s.unwrap_or(DEFAULT_EXPIRY_S);
     if !(1..=MAX_EXPIRY_S).contains(&seconds) {
@@ -182,16 +180,4 @@ fn argument(value: Value) -> Result<Option<OwnedValue>, Problem> {
     serde_json::from_value(value).map(Some).map_err(|_| {
         Problem::invalid("`argument` has to be a number, true, false, a text, or null for none")
     })
-}
-
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
-    let Some(value) = headers.get("idempotency-key") else {
-        return Ok(None);
-    };
-    match value.to_str() {
-        Ok(key) if !key.is_empty() && key.len() <= MAX_KEY_BYTES => Ok(Some(key)),
-        _ => Err(Problem::invalid(format!(
-            "`Idempotency-Key` has to be 1 to {MAX_KEY_BYTES} visible ASCII characters"
-        ))),
-    }
 }

@@ -1,4 +1,5 @@
-//! Tenants, for who runs the hub. An operator makes and lists them, and sees nothing of theirs.
+//! Tenants, for who runs the hub. An operator makes, lists and erases them, and sees
+//! nothing of theirs.
 
 use axum::Extension;
 use axum::Json;
@@ -11,7 +12,8 @@ use stencil_store::{Operator, Page, Role, Tenant};
 
 use super::users::{self, LoginLink};
 use crate::http::State;
-use crate::http::input::{self, Paging, Query};
+use crate::http::audit::Target;
+use crate::http::input::{self, Paging, Path, Query};
 use crate::http::problem::{Kind, Problem};
 
 /// Which tenant to make.
@@ -93,7 +95,42 @@ pub(in crate::http) async fn create(
         admin,
         link,
     };
-    Ok((StatusCode::CREATED, Json(made)).into_response())
+    let target = Target(made.tenant.id.to_string());
+    Ok((StatusCode::CREATED, target, Json(made)).into_response())
+}
+
+/// Erases a tenant and all that is its own: devices, series, workflows, runs, content, users,
+/// tokens. Nobody finds any of it when this answers, and nobody of it is let in any more.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/operator/tenants/{tenant}",
+    tag = "operator",
+    responses((status = 204, description = "Erased"))
+)]
+pub(in crate::http) async fn delete(
+    Shared(state): Shared<State>,
+    Extension(operator): Extension<Operator>,
+    Path(tenant): Path<String>,
+) -> Result<StatusCode, Problem> {
+    let id = input::tenant(&tenant)?;
+    let mut after = None;
+    loop {
+        let page = state
+            .store
+            .operators
+            .overview(after.as_deref(), 1_000)
+            .await?;
+        if page.items.iter().any(|tenant| tenant.id == id) {
+            break;
+        }
+        after = page.next;
+        if after.is_none() {
+            return Err(Problem::not_found("tenant", tenant));
+        }
+    }
+    tracing::info!(tenant = %id, by = operator.name, "a tenant is erased");
+    state.control.erase_tenant(&id).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 async fn is_deserted(state: &State, tenant: &TenantId) -> Result<bool, Problem> {

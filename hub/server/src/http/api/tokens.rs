@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use stencil_protocol::id::DeviceId;
 use stencil_store::{Page, Role, Token, TokenKind};
 
+use crate::http::audit::Target;
 use crate::http::input::{self, Paging, Path, Query};
 use crate::http::problem::Problem;
 use crate::http::{Caller, State};
@@ -76,7 +77,8 @@ pub(in crate::http) async fn create(
         secret: issued.secret.reveal().to_owned(),
         token: issued.token,
     };
-    Ok((StatusCode::CREATED, Json(made)).into_response())
+    let target = Target(made.token.id.clone());
+    Ok((StatusCode::CREATED, target, Json(made)).into_response())
 }
 
 /// Tokens, by id, without their secrets.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use stencil_protocol::id::TenantId;
 use stencil_store::{Page, Role, User, UserChange};
 
+use crate::http::audit::Target;
 use crate::http::input::{self, Paging, Path, Query};
 use crate::http::problem::Problem;
 use crate::http::{Caller, State, session};
@@ -93,8 +94,10 @@ pub(in crate::http) async fn create(
     let user = user.await?;
     let link = link(&state, &caller.tenant, &user.name).await?;
     let location = format!("/api/v1/users/{}", user.name);
+    let target = Target(user.name.clone());
     let made = Json(UserMade { user, link });
-    Ok((StatusCode::CREATED, [(header::LOCATION, location)], made).into_response())
+    let location = [(header::LOCATION, location)];
+    Ok((StatusCode::CREATED, target, location, made).into_response())
 }
 
 /// One user.

@@ -9,7 +9,7 @@ use http::StatusCode;
 use maud::html;
 use serde::Deserialize;
 use stencil_protocol::id::TenantId;
-use stencil_store::Opener;
+use stencil_store::{AuditOutcome, Opener};
 
 use super::super::State;
 use super::super::access::FOREIGN;
@@ -18,7 +18,7 @@ use super::super::listener::Peer;
 use super::super::origin::Origin;
 use super::super::password::{self, MAX_BYTES, MIN_CHARACTERS};
 use super::super::problem::{Kind, Problem};
-use super::sign_in::{field, signed_in};
+use super::sign_in::{field, signed_in, tell};
 
 /// What the form brings.
 #[derive(Debug, Deserialize)]
@@ -75,8 +75,10 @@ pub(in crate::http) async fn submit(
     let Some((tenant, name, _)) = used else {
         return Ok(over());
     };
-    tracing::info!(%tenant, user = name, %address, "a password was set by a one-time link");
-    signed_in(&state, &headers, &tenant, &Opener::User(name), address).await
+    let (who, done) = (format!("user {name}"), AuditOutcome::Done);
+    tell(&state, &tenant, who, "session.use_link", done, address).await;
+    let opener = Opener::User(name.clone());
+    signed_in(&state, &headers, &tenant, (&opener, &name), address).await
 }
 
 fn page(status: StatusCode, tenant: &TenantId, name: &str, problem: Option<&str>) -> Response {

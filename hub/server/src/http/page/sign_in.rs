@@ -1,6 +1,7 @@
 //! Signing in to the console: a password, or a token, for a session.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Request, State as Shared};
@@ -9,9 +10,10 @@ use http::{HeaderMap, StatusCode, header};
 use maud::{Markup, html};
 use serde::Deserialize;
 use stencil_protocol::id::TenantId;
-use stencil_store::{MAX_USER_NAME, Opener};
+use stencil_store::{AuditOutcome, MAX_USER_NAME, Opener};
 
 use super::super::access::{self, FOREIGN, Refused};
+use super::super::audit::{self, Event};
 use super::super::input::{self, Query};
 use super::super::listener::Peer;
 use super::super::origin::{self, Origin};
@@ -42,8 +44,8 @@ struct Form {
 
 /// What came of it.
 enum Outcome {
-    /// Somebody is signed in.
-    In(TenantId, Opener),
+    /// Somebody is signed in, and what they are called.
+    In(TenantId, Opener, String),
     /// Nobody is, for this reason.
     Refused(StatusCode, &'static str),
     /// It was tried too often.
@@ -121,7 +123,7 @@ pub(in crate::http) async fn sign_out(
     if session::cookie(headers).is_some() && Origin::of(headers) != Origin::Same {
         return Err(Problem::new(Kind::Forbidden, FOREIGN));
     }
-    end_session(&state, headers).await?;
+    end_session(&state, headers, Peer::address(request.extensions())).await?;
     let mut response = Redirect::to("/login").into_response();
     let cookie = session::forgotten(&state)?;
     response.headers_mut().insert(header::SET_COOKIE, cookie);
@@ -129,12 +131,15 @@ pub(in crate::http) async fn sign_out(
 }
 
 /// Ends the session that the request's cookie is of, if there is one.
-async fn end_session(state: &State, headers: &HeaderMap) -> Result<(), Problem> {
+async fn end_session(state: &State, headers: &HeaderMap, address: IpAddr) -> Result<(), Problem> {
     if let Some(secret) = session::cookie(headers)
         && let Some(owner) = session::owner(state, secret).await?
     {
         let users = &state.store.users;
         users.end_session(&owner.tenant, &owner.session).await?;
+        let who = who(&owner.opener, &owner.name);
+        let done = AuditOutcome::Done;
+        tell(state, &owner.tenant, who, "session.sign_out", done, address).await;
     }
     Ok(())
 }
@@ -144,14 +149,51 @@ pub(super) async fn signed_in(
     state: &State,
     headers: &HeaderMap,
     tenant: &TenantId,
-    opener: &Opener,
+    (opener, name): (&Opener, &str),
     address: IpAddr,
 ) -> Result<Response, Problem> {
-    end_session(state, headers).await?;
+    end_session(state, headers, address).await?;
     let (_, cookie) = session::open(state, tenant, opener, address).await?;
+    let done = AuditOutcome::Done;
+    tell(
+        state,
+        tenant,
+        who(opener, name),
+        "session.sign_in",
+        done,
+        address,
+    )
+    .await;
     let mut response = Redirect::to("/").into_response();
     response.headers_mut().insert(header::SET_COOKIE, cookie);
     Ok(response)
+}
+
+fn who(opener: &Opener, name: &str) -> String {
+    match opener {
+        Opener::User(_) => format!("user {name}"),
+        Opener::Token(_) => format!("token {name}"),
+    }
+}
+
+/// Notes that somebody signed in or out, or could not.
+pub(super) async fn tell(
+    state: &State,
+    tenant: &TenantId,
+    who: String,
+    action: &str,
+    outcome: AuditOutcome,
+    address: IpAddr,
+) {
+    let event = Event {
+        who,
+        action: Arc::from(action),
+        target: None,
+        outcome,
+        detail: None,
+        address,
+    };
+    audit::note(state, tenant, event).await;
 }
 
 async fn by_password(
@@ -173,11 +215,30 @@ async fn by_password(
     let users = &state.store.users;
     let kept = users.password(&tenant, name).await?;
     if password.len() > MAX_BYTES || !state.passwords().is(password, kept).await? {
-        tracing::info!(%tenant, name, %address, "a sign-in was refused");
+        // A name that nobody has may be a password, typed into the wrong field.
+        let known = users.user(&tenant, name).await?.is_some();
+        let who = if known {
+            format!("user {name}")
+        } else {
+            "unknown user".to_owned()
+        };
+        tell(
+            state,
+            &tenant,
+            who,
+            "session.sign_in",
+            AuditOutcome::Refused,
+            address,
+        )
+        .await;
         return Ok(wrong);
     }
     state.throttle().succeeded(&subjects);
-    Ok(Outcome::In(tenant, Opener::User(name.to_owned())))
+    Ok(Outcome::In(
+        tenant,
+        Opener::User(name.to_owned()),
+        name.to_owned(),
+    ))
 }
 
 async fn by_token(state: &State, token: &str, address: IpAddr) -> Result<Outcome, Problem> {
@@ -189,7 +250,7 @@ async fn by_token(state: &State, token: &str, address: IpAddr) -> Result<Outcome
     match access::by_token(state, token).await {
         Ok(caller) => {
             state.throttle().succeeded(&subjects);
-            Ok(Outcome::In(caller.tenant, caller.opener))
+            Ok(Outcome::In(caller.tenant, caller.opener, caller.name))
         }
         Err(Refused::Device) => refused(
             StatusCode::FORBIDDEN,
@@ -212,7 +273,9 @@ async fn answer(
     typed: (&str, &str),
 ) -> Result<Response, Problem> {
     match outcome {
-        Outcome::In(tenant, opener) => signed_in(state, headers, &tenant, &opener, address).await,
+        Outcome::In(tenant, opener, name) => {
+            signed_in(state, headers, &tenant, (&opener, &name), address).await
+        }
         Outcome::Refused(status, why) => Ok(page(status, Some(why), typed)),
         Outcome::Wait(wait) => {
             let seconds = wait.as_secs() + 1;

@@ -25,6 +25,8 @@ enum Rival {
 /// Method, route, a request to `acme`'s things that a right token is allowed, and what a rival
 /// gets for it.
 const SAMPLES: &[(&str, &str, &str, Rival)] = &[
+    // First: later the rival's own log has the names that it asked for in vain.
+    ("GET", "/api/v1/audit", "/api/v1/audit", Rival::Empty),
     // Pages first: what a rival writes below, its own pages show.
     (
         "GET",
@@ -231,7 +233,6 @@ const SAMPLES: &[(&str, &str, &str, Rival)] = &[
         "/api/v1/tokens/{acme's}",
         Rival::Nothing,
     ),
-    ("GET", "/api/v1/audit", "/api/v1/audit", Rival::Empty),
     ("GET", "/api/v1/me", "/api/v1/me", Rival::Own),
     ("GET", "/api/v1/sessions", "/api/v1/sessions", Rival::Own),
     (
@@ -282,6 +283,12 @@ const SAMPLES: &[(&str, &str, &str, Rival)] = &[
         "POST",
         "/api/v1/operator/tenants",
         "/api/v1/operator/tenants",
+        Rival::Refused,
+    ),
+    (
+        "DELETE",
+        "/api/v1/operator/tenants/{tenant}",
+        "/api/v1/operator/tenants/rival",
         Rival::Refused,
     ),
     ("GET", "/", "/", Rival::Empty),

@@ -1,6 +1,7 @@
 //! The API over a real store in a temporary folder, asked over a real socket.
 
 mod alarms;
+mod audit;
 mod authorisation;
 mod backtest;
 mod bounds;
@@ -12,11 +13,13 @@ mod device_page;
 mod devices;
 mod export;
 mod fleet;
+mod keyed;
 mod ledger;
 mod links;
 mod operator;
 mod overview;
 mod page;
+mod rates;
 mod retention;
 mod runs;
 mod seed;
@@ -64,7 +67,7 @@ struct Served {
     tokens: Tokens,
     stop: watch::Sender<bool>,
     server: JoinHandle<std::io::Result<()>>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 struct Tokens {
@@ -114,6 +117,11 @@ impl Control for StoreOnly {
 
     async fn erase_device(&self, tenant: &TenantId, device: &DeviceId) -> Result<(), Error> {
         let erased = Erased::Device(tenant.clone(), device.clone());
+        Ok(self.store.keeping.erase(100, &erased).await?)
+    }
+
+    async fn erase_tenant(&self, tenant: &TenantId) -> Result<(), Error> {
+        let erased = Erased::Tenant(tenant.clone());
         Ok(self.store.keeping.erase(100, &erased).await?)
     }
 
@@ -194,7 +202,7 @@ impl Served {
             tokens,
             stop,
             server,
-            _folder: folder,
+            folder,
         }
     }
 

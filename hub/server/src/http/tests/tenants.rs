@@ -97,3 +97,23 @@ async fn an_operator_sees_nothing_of_a_tenant_and_a_tenant_nothing_of_the_others
         .unwrap();
     served.get(path).bearer(&operator).send().await.problem(401);
 }
+
+#[tokio::test]
+async fn an_erased_tenant_is_gone_and_lets_nobody_in() {
+    let served = Served::start().await;
+    let operator = operator(&served).await;
+    let session = served.session(&served.tokens.admin).await;
+    let erase = |tenant: &str| {
+        let path = format!("/api/v1/operator/tenants/{tenant}");
+        served.ask("DELETE", &path).bearer(&operator).send()
+    };
+    assert_eq!(erase("acme").await.status, 204);
+    served.read("/api/v1/devices").await.problem(401);
+    let gone = served.get("/api/v1/me").session(&session).send().await;
+    gone.problem(401);
+    let other = served.get("/api/v1/me").bearer(&served.tokens.rival);
+    other.send().await.ok();
+    for unknown in ["acme", "nobody", "a%2fb", "%00"] {
+        erase(unknown).await.problem(404);
+    }
+}

@@ -1,0 +1,80 @@
+//! Who asks too fast is told when to come again.
+
+use super::{Answer, Limits, Served};
+use crate::http::RateLimits;
+
+async fn slow() -> Served {
+    let rates = RateLimits {
+        caller_per_s: 1,
+        caller_burst: 5,
+        address_per_s: 1,
+        address_burst: 5,
+        ..RateLimits::default()
+    };
+    Served::start_with(Limits {
+        rates,
+        ..Limits::default()
+    })
+    .await
+}
+
+#[track_caller]
+fn too_many(answer: &Answer) {
+    assert!(answer.problem(429).contains("try again in 1 s"));
+    assert_eq!(answer.header("retry-after"), Some("1"), "{answer:?}");
+}
+
+#[tokio::test]
+async fn each_caller_has_a_rate_of_their_own() {
+    let served = slow().await;
+    for _ in 0..5 {
+        served.read("/api/v1/devices").await.ok();
+    }
+    too_many(&served.read("/api/v1/devices").await);
+    // Also for what they may not do, and with a session of the same token.
+    let refused = served.read("/api/v1/tokens").await;
+    too_many(&refused);
+    let session = served.session(&served.tokens.reader).await;
+    let by_session = served.get("/api/v1/devices").session(&session).send().await;
+    too_many(&by_session);
+    let other = served.get("/api/v1/devices").bearer(&served.tokens.editor);
+    other.send().await.ok();
+    served.later(1);
+    served.read("/api/v1/devices").await.ok();
+    too_many(&served.read("/api/v1/devices").await);
+}
+
+#[tokio::test]
+async fn whoever_is_unknown_shares_their_addresss_rate() {
+    let served = slow().await;
+    served.get("/livez").send().await;
+    served.get("/p/acme/notices-marked").send().await;
+    served.get("/api/v1/devices").send().await.problem(401);
+    served
+        .get("/api/v1/devices")
+        .bearer("nonsense")
+        .send()
+        .await
+        .problem(401);
+    assert_eq!(served.get("/").session("nonsense").send().await.status, 303);
+    for path in [
+        "/livez",
+        "/p/acme/notices-marked",
+        "/login",
+        "/api/v1/devices",
+        "/",
+    ] {
+        too_many(&served.get(path).send().await);
+    }
+    too_many(
+        &served
+            .get("/api/v1/devices")
+            .bearer("nonsense")
+            .send()
+            .await,
+    );
+    // Who is known is let in all the same.
+    served.read("/api/v1/devices").await.ok();
+    served.later(1);
+    assert_eq!(served.get("/livez").send().await.status, 200);
+}

@@ -1,0 +1,162 @@
+//! People are let in from the hub's machine and by each other, with the commands that do it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use serde_json::Value;
+use support::{Hub, http, stencil, succeed};
+
+const PASSWORD: &str = "correct-horse-battery";
+const FORM: &str = "application/x-www-form-urlencoded";
+
+/// The path of a one-time link.
+fn path(link: &str) -> String {
+    let at = link
+        .find("/link/")
+        .unwrap_or_else(|| panic!("no link: {link}"));
+    link[at..].trim().to_owned()
+}
+
+/// Sets a password by a link, which signs in.
+fn use_link(hub: &Hub, link: &str) -> u16 {
+    let form = format!("password={PASSWORD}&again={PASSWORD}");
+    let path = path(link);
+    http::request(hub.port("http"), "POST", &path, None, Some((FORM, &form))).status
+}
+
+fn sign_in(hub: &Hub, tenant: &str, name: &str) -> u16 {
+    let form = format!("tenant={tenant}&name={name}&password={PASSWORD}");
+    http::request(
+        hub.port("http"),
+        "POST",
+        "/login",
+        None,
+        Some((FORM, &form)),
+    )
+    .status
+}
+
+/// A `stencil hub` command on the hub's data folder.
+fn on_the_machine(hub: &Hub, arguments: &[&str]) -> String {
+    let mut command = stencil();
+    command.arg("hub").args(arguments);
+    succeed(command.arg("--data-dir").arg(hub.data()))
+        .trim()
+        .to_owned()
+}
+
+#[test]
+fn somebody_without_a_password_is_let_in_and_lets_others_in() {
+    let hub = Hub::start(&[]);
+    // The machine opens the door for the first user, once a link.
+    let url = "https://hub.example.org";
+    let link = on_the_machine(&hub, &["login-link", "--tenant", "acme", "--url", url]);
+    assert!(
+        link.starts_with("https://hub.example.org/link/stencil_link_"),
+        "{link}"
+    );
+    assert_ne!(sign_in(&hub, "acme", "admin"), 303);
+    assert_eq!(use_link(&hub, &link), 303);
+    assert_eq!(use_link(&hub, &link), 404);
+    assert_eq!(sign_in(&hub, "acme", "admin"), 303);
+
+    let ann = hub.ask(&["user", "add", "ann", "--role", "editor"]);
+    assert_eq!(use_link(&hub, ann["link"].as_str().unwrap()), 303);
+    let link = ["add-user", "--tenant", "acme", "--role", "viewer", "ben"];
+    assert_eq!(use_link(&hub, &on_the_machine(&hub, &link)), 303);
+    let users = hub.ask(&["user", "list"]);
+    let users: Vec<_> = users
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|user| {
+            assert_eq!(user["has_password"], true);
+            (
+                user["name"].as_str().unwrap(),
+                user["role"].as_str().unwrap(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        users,
+        [("admin", "admin"), ("ann", "editor"), ("ben", "viewer")]
+    );
+
+    let sessions = hub.ask(&["session", "list", "--user", "ann"]);
+    let id = sessions[0]["id"].as_str().unwrap().to_owned();
+    assert_eq!(hub.ask(&["session", "end", &id])["ended"], true);
+    assert_eq!(
+        hub.ask(&["session", "list", "--user", "ann"]),
+        Value::Array(Vec::new())
+    );
+    assert_eq!(
+        hub.ask(&["user", "set-role", "ann", "viewer"])["role"],
+        "viewer"
+    );
+    assert!(hub.ask(&["user", "disable", "ann"])["disabled_us"].is_i64());
+    assert_ne!(sign_in(&hub, "acme", "ann"), 303);
+    hub.ask(&["user", "enable", "ann"]);
+    assert_eq!(sign_in(&hub, "acme", "ann"), 303);
+    assert_eq!(hub.ask(&["user", "delete", "ben"])["deleted"], true);
+    let last = hub.command(&["user", "delete", "admin"]).output().unwrap();
+    assert_eq!(last.status.code(), Some(2));
+    assert!(
+        support::text(&last).contains("last admin"),
+        "{}",
+        support::text(&last)
+    );
+
+    let log = hub.ask(&["audit", "list", "--who", "command line"]);
+    let actions: Vec<_> = log
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| entry["action"].as_str().unwrap())
+        .collect();
+    assert_eq!(actions, ["users.create", "users.make_link"]);
+    let log = hub.ask(&["audit", "list", "--action", "users.delete"]);
+    assert_eq!(
+        (&log[0]["target"], &log[0]["outcome"]),
+        (&"admin".into(), &"failed".into())
+    );
+    assert_eq!(
+        (&log[1]["target"], &log[1]["outcome"]),
+        (&"ben".into(), &"done".into())
+    );
+    hub.is_sound();
+}
+
+#[test]
+fn an_operator_makes_and_erases_a_tenant() {
+    let hub = Hub::start(&[]);
+    let operator = on_the_machine(&hub, &["add-operator"]);
+    let tenant = |arguments: &[&str]| {
+        let mut command = hub.command(&["tenant"]);
+        command.args(arguments).env("STENCIL_TOKEN", &operator);
+        command
+    };
+    let made = succeed(&mut tenant(&["create", "globex", "--admin", "hank"]));
+    assert_eq!(use_link(&hub, &made), 303);
+    assert_eq!(sign_in(&hub, "globex", "hank"), 303);
+    let list = succeed(&mut tenant(&["list"]));
+    assert!(list.contains("acme") && list.contains("globex"), "{list}");
+
+    let mistyped = ["delete", "globex", "--confirm", "globey"];
+    assert_eq!(tenant(&mistyped).output().unwrap().status.code(), Some(2));
+    assert_eq!(sign_in(&hub, "globex", "hank"), 303);
+    succeed(&mut tenant(&["delete", "globex", "--confirm", "globex"]));
+    assert_ne!(sign_in(&hub, "globex", "hank"), 303);
+    let list = succeed(&mut tenant(&["list"]));
+    assert!(list.contains("acme") && !list.contains("globex"), "{list}");
+    // An admin of a tenant is no operator.
+    assert_eq!(
+        hub.command(&["tenant", "list"])
+            .output()
+            .unwrap()
+            .status
+            .code(),
+        Some(2)
+    );
+    assert_eq!(hub.get("/api/v1/me").status, 200);
+    hub.is_sound();
+}
