@@ -6,7 +6,7 @@ use axum::extract::{FromRequestParts, Request};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 use http::request::Parts;
-use http::{Method, header};
+use http::{HeaderMap, Method, header};
 use stencil_protocol::id::TenantId;
 use stencil_store::{Opener, Operator, Role, TokenKind};
 
@@ -241,6 +241,12 @@ async fn caller(state: &State, credential: Credential) -> Result<Caller, Refused
             ))
         }
     }
+}
+
+/// Whose session the cookie is of, for pages that are there for anybody.
+pub(super) async fn of_session(state: &State, headers: &HeaderMap) -> Option<Caller> {
+    let secret = session::cookie(headers)?.to_owned();
+    caller(state, Credential::Session(secret)).await.ok()
 }
 
 /// Whom a token makes of somebody.

@@ -250,6 +250,14 @@ impl From<stencil_workflow::definition::Error> for Problem {
     }
 }
 
+/// What a problem says, in the extensions of its answer: for who tells it in another form.
+#[derive(Debug, Clone)]
+pub(super) struct Told {
+    pub(super) status: StatusCode,
+    pub(super) title: &'static str,
+    pub(super) detail: String,
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = self.kind.status();
@@ -262,7 +270,13 @@ impl IntoResponse for Problem {
         if let (Some(members), false) = (document.as_object_mut(), self.errors.is_empty()) {
             members.insert("errors".to_owned(), Value::Array(self.errors));
         }
+        let told = Told {
+            status,
+            title: self.kind.title(),
+            detail: self.detail,
+        };
         let mut response = (status, Json(document)).into_response();
+        response.extensions_mut().insert(told);
         let headers = response.headers_mut();
         headers.insert(
             header::CONTENT_TYPE,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::handler::Handler;
-use axum::middleware::{Next, from_fn};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::routing::{MethodFilter, MethodRouter, on};
 use http::Method;
 
@@ -13,12 +13,12 @@ use super::access::{self, Access};
 use super::api::{alarms, backtest, commands, content, devices, export, ledger, retention};
 use super::api::{audit as audit_log, me, operator, sessions, users};
 use super::api::{runs, series, tokens, workflows};
-use super::page::chart;
 use super::page::devices as fleet;
 use super::page::{
     alarms as alarm_pages, assets, content as content_pages, device, ledger as ledger_page, link,
     overview, quarantine, rules, run, sign_in, stream,
 };
+use super::page::{audit as audit_page, chart, failed, settings};
 use super::{State, audit, headers, input, keyed, ops, problem, public};
 
 /// One route.
@@ -112,6 +112,8 @@ pub(super) fn routes() -> Vec<Route> {
         route(GET, "/content/{collection}/{key}", Access::Page, content_pages::entry),
         route(GET, "/ledger", Access::Page, ledger_page::show),
         route(GET, "/quarantine", Access::Page, quarantine::show),
+        route(GET, "/settings", Access::Page, settings::show),
+        admin(GET, "/audit", audit_page::show),
         read("/live/figure", rules::figure::show),
         route(GET, "/devices/{device}/parts", Access::Page, device::parts),
         read("/devices/{device}/chart", chart::data),
@@ -163,6 +165,7 @@ pub fn router(state: State) -> Router {
         .fallback(problem::no_such_path)
         .method_not_allowed_fallback(problem::wrong_method)
         .layer(DefaultBodyLimit::max(input::MAX_BODY_BYTES))
+        .layer(from_fn_with_state(state.clone(), failed::framed))
         .layer(from_fn(headers::add))
         .with_state(state)
 }

@@ -16,7 +16,7 @@ use super::rate::Rates;
 use super::throttle::Throttle;
 use crate::backtest::{BacktestOptions, Backtests};
 use crate::grants::{EndingTenancy, EndingUsers, Grants};
-use crate::{Clock, Error, Hub, Live, Readiness, WorkflowPut};
+use crate::{Clock, Error, Hub, Live, Options, Readiness, WorkflowPut};
 use crate::{ExportOptions, RetentionOptions};
 
 /// What the API asks of the hub beyond its store.
@@ -27,6 +27,9 @@ pub trait Control: Send + Sync + 'static {
 
     /// All counters in Prometheus' text form.
     fn metrics_text(&self) -> String;
+
+    /// The settings.
+    fn options(&self) -> &Options;
 
     /// Keeps a workflow version and puts it in force. See [`Hub::put_workflow`].
     async fn put_workflow(&self, tenant: &TenantId, yaml: &str) -> Result<WorkflowPut, Error>;
@@ -60,6 +63,10 @@ impl Control for Hub {
 
     fn metrics_text(&self) -> String {
         Hub::metrics_text(self)
+    }
+
+    fn options(&self) -> &Options {
+        Hub::options(self)
     }
 
     async fn put_workflow(&self, tenant: &TenantId, yaml: &str) -> Result<WorkflowPut, Error> {

@@ -34,6 +34,7 @@ pub(super) static STYLE: Asset = Asset {
         include_str!("css/figures.css"),
         include_str!("css/overview.css"),
         include_str!("css/device.css"),
+        include_str!("css/settings.css"),
     ),
 };
 /// The editor of rules.
@@ -66,6 +67,11 @@ pub(super) static CHART: Asset = Asset {
     name: "chart.js",
     text: include_str!("chart.js"),
 };
+/// Secrets that are shown once.
+pub(super) static SETTINGS: Asset = Asset {
+    name: "settings.js",
+    text: include_str!("settings.js"),
+};
 /// The icon of the browser's tab.
 static ICON: Asset = Asset {
     name: "icon.svg",
@@ -84,6 +90,7 @@ static ALL: &[&Asset] = &[
     &EDITOR,
     &BACKTEST,
     &CHART,
+    &SETTINGS,
     &ICON,
 ];
 

@@ -248,6 +248,8 @@
     caption.textContent = `${moment(view.from)} to ${moment(view.to)}`;
     figure.replaceChildren(root, caption);
     if (focused) root.focus({ preventScroll: true });
+    $("#csv", card).href = `/api/v1/devices/${encodeURIComponent(device)}/series/${encodeURIComponent(name)}/csv`
+      + `?from_us=${Math.floor(view.from)}&to_us=${Math.ceil(view.to)}`;
     point(cursor);
     state();
   }

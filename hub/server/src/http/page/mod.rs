@@ -7,10 +7,12 @@
 
 pub(super) mod alarms;
 pub(super) mod assets;
+pub(super) mod audit;
 pub(super) mod chart;
 pub(super) mod content;
 pub(super) mod device;
 pub(super) mod devices;
+pub(super) mod failed;
 pub(super) mod ledger;
 pub(super) mod link;
 mod linked;
@@ -20,6 +22,7 @@ mod plot;
 pub(super) mod quarantine;
 pub(super) mod rules;
 pub(super) mod run;
+pub(super) mod settings;
 mod shell;
 pub(super) mod sign_in;
 pub(super) mod stream;

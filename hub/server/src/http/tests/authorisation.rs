@@ -294,6 +294,8 @@ const SAMPLES: &[(&str, &str, &str, Rival)] = &[
     ("GET", "/", "/", Rival::Empty),
     ("GET", "/live", "/live", Rival::Empty),
     ("GET", "/devices", "/devices", Rival::Empty),
+    ("GET", "/settings", "/settings", Rival::Own),
+    ("GET", "/audit", "/audit", Rival::Empty),
     (
         "GET",
         "/devices/{device}/parts",

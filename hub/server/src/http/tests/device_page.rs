@@ -134,6 +134,20 @@ async fn commands_are_sent_by_who_may_and_shown_as_far_as_they_came() {
         commands.contains("data-send=\"POST /api/v1/devices/freezer-marked/commands\""),
         "{commands}"
     );
+    assert!(
+        !editor.body.contains("DELETE /api/v1/devices/"),
+        "only an admin may erase"
+    );
+    let admin = served
+        .get("/devices/freezer-marked")
+        .bearer(&served.tokens.admin)
+        .send()
+        .await;
+    assert!(
+        admin
+            .body
+            .contains("data-send=\"DELETE /api/v1/devices/freezer-marked\"")
+    );
     // The newest 20, and older ones by a link.
     for n in 0..25_u8 {
         let command = NewCommand {

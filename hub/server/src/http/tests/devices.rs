@@ -64,7 +64,7 @@ async fn counted_by_link_and_alarm() {
     assert_eq!(
         overview,
         serde_json::json!({
-            "devices": { "devices": 2, "connected": 1, "cut_off": 0, "post_quantum": 2 },
+            "devices": { "devices": 2, "connected": 1, "cut_off": 0, "post_quantum": 2, "not_post_quantum": 0 },
             "alarms": { "warning": 0, "minor": 0, "major": 1, "critical": 0, "unacknowledged": 1 },
         })
     );

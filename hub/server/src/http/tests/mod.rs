@@ -24,6 +24,7 @@ mod retention;
 mod runs;
 mod seed;
 mod sessions;
+mod settings_page;
 mod sign_in;
 mod stream;
 mod tenants;
@@ -45,7 +46,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::{Control, Limits, State, serve};
-use crate::{Check, Clock, Error, Live, Readiness, WorkflowPut};
+use crate::{Check, Clock, Error, Live, Options, Readiness, WorkflowPut};
 use client::{Answer, Ask};
 
 /// The hub's time in these tests, until somebody sets another.
@@ -82,6 +83,7 @@ struct Tokens {
 /// The hub without its pipeline: the store alone.
 struct StoreOnly {
     store: Store,
+    options: Options,
     readiness: Arc<Mutex<Readiness>>,
 }
 
@@ -93,6 +95,10 @@ impl Control for StoreOnly {
 
     fn metrics_text(&self) -> String {
         "stencil_hub_samples_stored_total 7\n".to_owned()
+    }
+
+    fn options(&self) -> &Options {
+        &self.options
     }
 
     async fn put_workflow(&self, tenant: &TenantId, yaml: &str) -> Result<WorkflowPut, Error> {
@@ -174,6 +180,7 @@ impl Served {
         };
         let readiness = Arc::new(Mutex::new(ready));
         let control = StoreOnly {
+            options: settings_page::options(),
             store: store.clone(),
             readiness: Arc::clone(&readiness),
         };

@@ -29,6 +29,7 @@ const PAGES: &[&str] = &[
     "/content/notices-marked/published-marked",
     "/ledger",
     "/quarantine",
+    "/settings",
 ];
 
 #[tokio::test]

@@ -132,6 +132,7 @@ impl Chart<'_> {
                 (self.figure())
                 p #readout.small aria-live="polite" {}
                 (self.table())
+                p.small { a #csv href=(self.csv()) { "This window as CSV" } }
             }
         }
     }
@@ -143,6 +144,14 @@ impl Chart<'_> {
             None => format!("from_us={}&to_us={}", window.from_us, window.to_us),
         };
         format!("/devices/{device}?name={name}&{window}")
+    }
+
+    /// All points of the window as a file.
+    fn csv(&self) -> String {
+        let device = encoded(self.device.id.as_str());
+        let name = encoded(&self.shown.name);
+        let (from_us, to_us) = (self.window.from_us, self.window.to_us);
+        format!("/api/v1/devices/{device}/series/{name}/csv?from_us={from_us}&to_us={to_us}")
     }
 
     /// The ways to the device's other series.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use maud::{Markup, html};
 use stencil_protocol::batch::DropReason;
-use stencil_store::{AlarmFilter, LedgerRow, MAX_PAGE, Severity};
+use stencil_store::{AlarmFilter, LedgerRow, MAX_PAGE, Role, Severity};
 
 use super::super::super::problem::Problem;
 use super::super::{badge, encoded, linked, moment, value};
@@ -38,6 +38,12 @@ pub(super) async fn render(of: &Of<'_>) -> Result<Markup, Problem> {
                 div { dt { "Heard" } dd { (or_dim(ago(device.last_received_us), "never")) } }
                 div { dt { "Newest reading" } dd { (or_dim(ago(device.last_event_us), "none")) } }
                 (numbers(device.numbered, &ledgers.items, ledgers.next.is_some()))
+            }
+            @if of.caller.role == Role::Admin {
+                form data-send={ "DELETE /api/v1" (of.here()) } data-then="/devices" data-told="Erased"
+                    data-confirm={ "Erase all that is kept of " (device.id) "? Its readings, numbers, alarms and commands cannot be had back." } {
+                    button.danger { "Erase its data" }
+                }
             }
         }
     })
