@@ -33,6 +33,8 @@ pub(crate) struct Connection<'e, P: Policy, S: Sink<P::Principal>, IO> {
     will: Option<LastWill>,
     keep_alive: Option<std::time::Duration>,
     pub(crate) committed: watch::Receiver<u64>,
+    /// What was committed when that was last looked at.
+    pub(crate) seen: u64,
     /// What waits for its commit.
     pub(crate) pending: Pending,
     /// What the sink had no room for.
@@ -104,6 +106,7 @@ where
             will: connected.will,
             keep_alive: connected.keep_alive,
             committed: endpoint.sink.committed(),
+            seen: 0,
             pending: Pending::default(),
             stalled: None,
             retry_at: tokio::time::Instant::now(),
@@ -129,6 +132,8 @@ where
         let mut read = self.wire.resume(&mut inbox, &hub.options);
         let alive = tokio::time::sleep(self.keep_alive.unwrap_or_default());
         let mut alive = std::pin::pin!(alive);
+        // Once for the connection: to wait for it anew with each packet takes a lock that all share.
+        let mut shutdown = std::pin::pin!(shutdown.wait_for(|stop| *stop));
         loop {
             if let Some(ending) = self.take(&mut inbox, read) {
                 return ending;
@@ -138,19 +143,24 @@ where
                 Err(ending) => return ending,
             };
             let open = self.may_read();
-            let waiting = !self.pending.is_empty() || self.stalled.is_some();
+            let (due, stalled) = (self.pending.next(), self.stalled.is_some());
+            let seen = self.seen;
+            // A commit that does not reach what waits here wakes nobody up for long.
+            let reached = |now: &u64| due.is_some_and(|due| due <= *now) || stalled && *now != seen;
             let wake = tokio::select! {
                 () = std::future::ready(()), if more => Wake::Work,
                 () = self.membership.outbox.changed() => Wake::Work,
-                changed = self.committed.changed(), if waiting => match changed {
-                    Ok(()) => Wake::Retry,
-                    Err(_) => Wake::CommitsEnded,
-                },
+                reached = self.committed.wait_for(reached), if due.is_some() || stalled => {
+                    match reached {
+                        Ok(_) => Wake::Retry,
+                        Err(_) => Wake::CommitsEnded,
+                    }
+                }
                 () = tokio::time::sleep_until(self.retry_at), if self.stalled.is_some() => {
                     Wake::Retry
                 }
                 () = &mut alive, if self.keep_alive.is_some() => Wake::KeepAlive,
-                _ = shutdown.wait_for(|stop| *stop) => Wake::Shutdown,
+                _ = &mut shutdown => Wake::Shutdown,
                 read = self.wire.read(&mut inbox, &hub.counters), if open => Wake::Read(read),
             };
             read = Read::Packets;

@@ -53,6 +53,11 @@ impl Pending {
         Some(batch)
     }
 
+    /// What has to be committed for the first batch to be due.
+    pub(crate) fn next(&self) -> Option<u64> {
+        self.queue.front().map(|batch| batch.position)
+    }
+
     /// The position of the last batch ever pushed: when something that needs
     /// no commit of its own is due.
     pub(crate) fn last(&self) -> u64 {

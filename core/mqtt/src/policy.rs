@@ -27,8 +27,9 @@ pub trait Policy: Send + Sync + 'static {
     /// client id crosses it.
     fn namespace<'a>(&self, principal: &'a Self::Principal) -> &'a str;
 
-    /// May this principal publish on this topic name? Asked for each PUBLISH;
-    /// the name is already well-formed.
+    /// May this principal publish on this topic name? Asked for each PUBLISH,
+    /// but once for those of one read that follow each other on one topic; the
+    /// name is already well-formed.
     fn may_publish(&self, principal: &Self::Principal, topic: &str) -> bool;
 
     /// May this principal subscribe with this filter, wildcards included? The

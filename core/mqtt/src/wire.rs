@@ -4,13 +4,14 @@ use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
-use std::task::ready;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use crate::Options;
-use crate::engine::{Engine, Inbound};
+use crate::engine::{Engine, Inbound, Publish};
 use crate::frame::Framer;
 use crate::metrics::Counters;
 use crate::reason::Fault;
@@ -117,11 +118,27 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Wire<IO> {
         if self.out.is_empty() {
             return Ok(());
         }
-        let written = tokio::time::timeout(self.write_timeout, async {
-            self.io.write_all(&self.out).await?;
-            self.io.flush().await
-        })
-        .await;
+        let Self {
+            io,
+            out,
+            write_timeout,
+            ..
+        } = self;
+        let mut from = 0;
+        let mut write = |cx: &mut Context<'_>| {
+            while from < out.len() {
+                match ready!(Pin::new(&mut *io).poll_write(cx, &out[from..]))? {
+                    0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                    bytes => from += bytes,
+                }
+            }
+            Pin::new(&mut *io).poll_flush(cx)
+        };
+        // Mostly the socket takes it at once, and then no timer is needed.
+        let written = match poll_fn(|cx| Poll::Ready(write(cx))).await {
+            Poll::Ready(written) => Ok(written),
+            Poll::Pending => tokio::time::timeout(*write_timeout, poll_fn(write)).await,
+        };
         counters.bytes_out.add(self.out.len());
         self.out.clear();
         self.out.shrink_to(KEPT_BYTES);
@@ -159,12 +176,27 @@ fn decode(
     mut bytes: &[u8],
     inbox: &mut Vec<Inbound>,
 ) -> Read {
+    let whole = bytes;
+    // What plain packets share: one copy for all that came in one read.
+    let mut kept: Option<Bytes> = None;
     loop {
+        let left = bytes.len();
         let packet = match framer.take(&mut bytes) {
             Ok(Some(packet)) => packet,
             Ok(None) => return Read::Packets,
             Err(fault) => return Read::Fault(fault),
         };
+        if let Some(place) = engine.plain(packet) {
+            // A packet that began in an earlier read is longer than what was taken of this one.
+            let packet = if packet.len() == left - bytes.len() {
+                let kept = kept.get_or_insert_with(|| Bytes::copy_from_slice(whole));
+                kept.slice(whole.len() - left..whole.len() - bytes.len())
+            } else {
+                Bytes::copy_from_slice(packet)
+            };
+            inbox.push(Inbound::Publish(Publish::Plain(place.of(packet))));
+            continue;
+        }
         let inbound = match engine.receive(packet, out) {
             Ok(inbound) => inbound,
             Err(fault) => return Read::Fault(fault),

@@ -12,7 +12,7 @@ use crate::message::Message;
 use crate::reason::{Code, Fault};
 use crate::{Qos, Version};
 
-use super::Forwarded;
+use super::{Forwarded, Plain};
 
 /// One packet of a client, decoded.
 #[derive(Debug)]
@@ -95,6 +95,7 @@ pub(crate) enum RetainHandling {
 pub(crate) enum Publish {
     V3(v3_1_1::Publish),
     V5(v5_0::Publish),
+    Plain(Plain),
 }
 
 /// The quality of service that a client asked for.
@@ -109,17 +110,23 @@ impl Publish {
         match self {
             Self::V3(packet) => packet.topic_name(),
             Self::V5(packet) => packet.topic_name(),
+            Self::Plain(packet) => packet.topic(),
         }
     }
 
     pub(crate) fn payload(&self) -> &[u8] {
-        self.shared().as_slice()
+        match self {
+            Self::V3(packet) => packet.payload().as_slice(),
+            Self::V5(packet) => packet.payload().as_slice(),
+            Self::Plain(packet) => packet.payload(),
+        }
     }
 
     pub(crate) fn qos(&self) -> Asked {
         match match self {
             Self::V3(packet) => packet.qos(),
             Self::V5(packet) => packet.qos(),
+            Self::Plain(packet) => return Asked::Offered(packet.qos()),
         } {
             CoreQos::AtMostOnce => Asked::Offered(Qos::AtMostOnce),
             CoreQos::AtLeastOnce => Asked::Offered(Qos::AtLeastOnce),
@@ -132,6 +139,7 @@ impl Publish {
         match self {
             Self::V3(packet) => packet.packet_id(),
             Self::V5(packet) => packet.packet_id(),
+            Self::Plain(packet) => packet.id(),
         }
     }
 
@@ -139,6 +147,7 @@ impl Publish {
         match self {
             Self::V3(packet) => packet.retain(),
             Self::V5(packet) => packet.retain(),
+            Self::Plain(packet) => packet.retain(),
         }
     }
 
@@ -150,29 +159,27 @@ impl Publish {
         super::user_properties(self.properties())
     }
 
-    /// The message for subscribers, which shares the payload.
+    /// The message for subscribers.
     pub(crate) fn message(&self, now: Instant) -> Message {
         let qos = match self.qos() {
             Asked::Offered(qos) => qos,
             Asked::ExactlyOnce => Qos::AtLeastOnce,
         };
-        let payload = Bytes::from_owner(Payload(self.shared().clone()));
+        let payload = match self {
+            Self::V3(packet) => Bytes::from_owner(Payload(packet.payload().clone())),
+            Self::V5(packet) => Bytes::from_owner(Payload(packet.payload().clone())),
+            // A copy: a message that is kept for long must not keep all that came with it.
+            Self::Plain(packet) => Bytes::copy_from_slice(packet.payload()),
+        };
         let mut message = Message::new(self.topic(), payload, qos, self.retain());
         message.forwarded = Forwarded::of(self.properties());
         message.expires = expiry(self.properties()).and_then(|interval| now.checked_add(interval));
         message
     }
 
-    fn shared(&self) -> &ArcPayload {
-        match self {
-            Self::V3(packet) => packet.payload(),
-            Self::V5(packet) => packet.payload(),
-        }
-    }
-
     fn properties(&self) -> &[Property] {
         match self {
-            Self::V3(_) => &[],
+            Self::V3(_) | Self::Plain(_) => &[],
             Self::V5(packet) => packet.props(),
         }
     }

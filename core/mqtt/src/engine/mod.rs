@@ -8,6 +8,7 @@
 
 mod inbound;
 mod outbound;
+mod plain;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -25,6 +26,7 @@ pub(crate) use inbound::{
     Asked, Connect, Entry, Inbound, Publish, RetainHandling, Subscribe, Will,
 };
 pub(crate) use outbound::{Accept, Delivery, Undeliverable};
+pub(crate) use plain::Plain;
 
 /// The protocol state of one connection.
 pub(crate) struct Engine {
@@ -37,6 +39,8 @@ pub(crate) struct Engine {
     in_flight: u16,
     /// A DISCONNECT was sent, or the engine wants the socket closed.
     closing: bool,
+    /// The client was let in, and neither has it said goodbye nor broken a rule.
+    open: bool,
 }
 
 impl Engine {
@@ -51,6 +55,7 @@ impl Engine {
             problem_information: true,
             in_flight: 0,
             closing: false,
+            open: false,
         }
     }
 
@@ -78,7 +83,10 @@ impl Engine {
         let events = catch_unwind(AssertUnwindSafe(|| {
             self.core.recv(&mut Cursor::new(packet))
         }))
-        .map_err(|_| Fault::new(Code::IMPLEMENTATION, "the packet could not be processed"))?;
+        .map_err(|_| {
+            self.open = false;
+            Fault::new(Code::IMPLEMENTATION, "the packet could not be processed")
+        })?;
         let mut received = None;
         let mut error = None;
         for event in events {
@@ -89,6 +97,7 @@ impl Engine {
             }
         }
         if let Some(error) = error {
+            self.open = false;
             return Err(inbound::fault(error));
         }
         let inbound = received.map_or(Ok(Inbound::Nothing), inbound::translate)?;
@@ -98,6 +107,7 @@ impl Engine {
                 self.problem_information = connect.problem_information;
             }
             Inbound::Acknowledged => self.in_flight = self.in_flight.saturating_sub(1),
+            Inbound::Disconnect { .. } => self.open = false,
             _ => {}
         }
         Ok(inbound)
@@ -120,7 +130,10 @@ impl Engine {
             Event::RequestSendPacket { packet, .. } => {
                 out.extend_from_slice(&packet.to_continuous_buffer());
             }
-            Event::RequestClose => self.closing = true,
+            Event::RequestClose => {
+                self.closing = true;
+                self.open = false;
+            }
             // Keep-alive is watched where the clock is: see `connection`.
             _ => {}
         }

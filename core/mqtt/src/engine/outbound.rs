@@ -70,13 +70,19 @@ impl Engine {
         };
         packet
             .and_then(|packet| self.send(packet, out))
-            .map_err(super::inbound::fault)
+            .map_err(super::inbound::fault)?;
+        self.open = true;
+        Ok(())
     }
 
     /// Acknowledges a PUBLISH with QoS 1. A 3.1.1 client can't be told of a
     /// failure, so `code` must be a success there.
     pub(crate) fn acknowledge(&mut self, id: u16, code: Code, what: &str, out: &mut Vec<u8>) {
         let success = code == Code::SUCCESS;
+        if success && self.takes_plain() {
+            super::plain::acknowledge(id, out);
+            return;
+        }
         let packet: Result<Packet, MqttError> = match self.version() {
             Some(Version::V5) if !success => {
                 let code = PubackReasonCode::try_from(code.0)
