@@ -31,6 +31,13 @@ impl RangeSet {
             return 0;
         }
         let asked = width(first, last);
+        // The usual case: what follows the last one.
+        if let Some(end) = self.spans.last_mut()
+            && end.1.checked_add(1) == Some(first)
+        {
+            end.1 = last;
+            return asked;
+        }
         // The spans that overlap or touch [first, last].
         let from = self
             .spans
