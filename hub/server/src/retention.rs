@@ -168,7 +168,8 @@ mod tests {
                 time_us: at_us,
                 value: OwnedValue::Number(1.0),
                 unit: None,
-            }],
+            }]
+            .into(),
             quarantined: vec![Quarantined {
                 tenant: tenant.clone(),
                 device: Some(device),

@@ -15,7 +15,7 @@ use serde_json::json;
 use sqlx::{Connection as _, Row as _};
 use stencil_protocol::id::{DeviceId, TenantId};
 use stencil_protocol::sample::OwnedValue;
-use stencil_store::{Commit, MAX_RANGE, Point, Store, sqlite};
+use stencil_store::{Commit, MAX_RANGE, Point, Points, Store, sqlite};
 
 const HOUR_US: i64 = 3_600_000_000;
 const DAYS_90_US: i64 = 90 * 24 * HOUR_US;
@@ -64,7 +64,7 @@ async fn measure(
     let mut batches = Vec::new();
     let mut rest = points.into_iter();
     loop {
-        let points: Vec<Point> = rest.by_ref().take(batch).collect();
+        let points: Points = rest.by_ref().take(batch).collect();
         if points.is_empty() {
             break;
         }

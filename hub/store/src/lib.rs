@@ -44,6 +44,7 @@ mod ledger;
 mod operators;
 mod page;
 mod pipeline;
+mod points;
 mod runs;
 pub mod schema;
 mod series;
@@ -77,6 +78,7 @@ pub use pipeline::{
     CommandStatus, Commit, Committed, LinkSeen, Loaded, MAX_QUARANTINED_PAYLOAD, Pipeline, Point,
     Quarantined, RuleState, Trigger, TwinUpdate,
 };
+pub use points::{Points, SeriesPoints};
 pub use runs::{
     Attempt, Claim, MAX_ATTEMPTS_KEPT, Outcome, Progress, Room, Run, RunFilter, RunId, Runs, Step,
 };

@@ -8,7 +8,7 @@ use stencil_protocol::id::{Boot, CommandId, DeviceId, GatewayId, TenantId};
 use stencil_protocol::ledger::BootLedger;
 use stencil_protocol::sample::OwnedValue;
 
-use crate::{ActiveAlarm, AlarmChange, Error, LinkInfo, RunId};
+use crate::{ActiveAlarm, AlarmChange, Error, LinkInfo, Points, RunId};
 
 /// One step of the pipeline. All of it is stored, or nothing.
 ///
@@ -26,7 +26,7 @@ pub struct Commit {
     pub twins: Vec<TwinUpdate>,
     /// Points of the time series, in order of arrival: a later one replaces an
     /// earlier one of the same series and time.
-    pub points: Vec<Point>,
+    pub points: Points,
     /// States of rules that changed.
     pub rule_states: Vec<RuleState>,
     /// Runs to start; a run that exists already is left alone.

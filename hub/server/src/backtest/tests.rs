@@ -119,7 +119,7 @@ impl Recorded {
         };
         let commit = Commit {
             position: 1,
-            points,
+            points: points.into(),
             twins: vec![twin],
             ..Commit::default()
         };

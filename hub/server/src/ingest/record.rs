@@ -24,7 +24,7 @@ pub(crate) struct Record<'a> {
 /// What a record is about.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub(crate) enum Body<'a> {
-    /// A message that a peer published.
+    /// A message that a peer published, as the first release wrote each one.
     #[n(0)]
     Publication(#[b(0)] Publication<'a>),
     /// A workflow version that rules from here on.
@@ -37,6 +37,120 @@ pub(crate) enum Body<'a> {
     /// Somebody's data is to be gone: what was logged before this, and nothing of what comes after.
     #[n(3)]
     Erase(#[n(0)] Erase),
+    /// Messages that a peer published one after the other.
+    #[n(4)]
+    Publications(#[b(0)] Publications<'a>),
+}
+
+/// Messages that a peer published one after the other: what they have in common is said once.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub(crate) struct Publications<'a> {
+    /// Who published them.
+    #[n(0)]
+    pub from: Principal,
+    /// The link between that peer and the hub.
+    #[b(1)]
+    pub transport: Transport<'a>,
+    /// The messages, as [`Messages`] has written them.
+    #[cbor(b(2), with = "minicbor::bytes")]
+    pub messages: &'a [u8],
+}
+
+/// A message in a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Published<'a> {
+    /// The suite of the link between the device and its gateway, as the gateway names it.
+    pub link_suite: Option<&'a str>,
+    /// The topic.
+    pub topic: &'a str,
+    /// The payload, as it came.
+    pub payload: &'a [u8],
+}
+
+/// Writes messages for a record: a CBOR sequence (RFC 8742) of `[suite, topic, payload]`, in which
+/// no suite is null, and so is a topic that is the one before.
+#[derive(Debug, Default)]
+pub(crate) struct Messages {
+    bytes: Vec<u8>,
+    /// Where the last topic is written.
+    topic: std::ops::Range<usize>,
+}
+
+impl Messages {
+    /// None yet, with room for so many bytes.
+    pub(crate) fn with_capacity(bytes: usize) -> Self {
+        Self {
+            bytes: Vec::with_capacity(bytes),
+            ..Self::default()
+        }
+    }
+
+    /// Adds a message.
+    pub(crate) fn push(&mut self, message: &Published<'_>) {
+        let mut encoder = minicbor::Encoder::new(&mut self.bytes);
+        // Writing to a Vec cannot fail.
+        let _ = encoder.array(3);
+        let _ = match message.link_suite {
+            Some(suite) => encoder.str(suite),
+            None => encoder.null(),
+        };
+        let same = !self.topic.is_empty()
+            && self.bytes.get(self.topic.clone()) == Some(message.topic.as_bytes());
+        let mut encoder = minicbor::Encoder::new(&mut self.bytes);
+        if same {
+            let _ = encoder.null();
+        } else {
+            let _ = encoder.str(message.topic);
+            let end = self.bytes.len();
+            self.topic = end - message.topic.len()..end;
+        }
+        let _ = minicbor::Encoder::new(&mut self.bytes).bytes(message.payload);
+    }
+
+    /// What is written.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Begins anew.
+    pub(crate) fn clear(&mut self) {
+        self.bytes.clear();
+        self.topic = 0..0;
+    }
+}
+
+impl<'a> Publications<'a> {
+    /// The messages in order, up to where the bytes stop making sense.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Result<Published<'a>, RecordError>> + 'a {
+        let mut decoder = minicbor::Decoder::new(self.messages);
+        let (mut topic, mut broken) = ("", false);
+        std::iter::from_fn(move || {
+            if broken || decoder.position() == decoder.input().len() {
+                return None;
+            }
+            let read = message(&mut decoder, topic);
+            match &read {
+                Ok(message) => topic = message.topic,
+                Err(_) => broken = true,
+            }
+            Some(read)
+        })
+    }
+}
+
+fn message<'a>(
+    decoder: &mut minicbor::Decoder<'a>,
+    before: &'a str,
+) -> Result<Published<'a>, RecordError> {
+    if decoder.array()? != Some(3) {
+        return Err(minicbor::decode::Error::message("a message has three parts").into());
+    }
+    Ok(Published {
+        link_suite: decoder.decode()?,
+        topic: decoder.decode::<Option<&str>>()?.unwrap_or(before),
+        payload: decoder.bytes()?,
+    })
 }
 
 /// A message that a peer published.
@@ -58,6 +172,29 @@ pub(crate) struct Publication<'a> {
     /// The payload, as it came.
     #[cbor(b(4), with = "minicbor::bytes")]
     pub payload: &'a [u8],
+}
+
+impl<'a> Publication<'a> {
+    /// As the first release wrote it.
+    #[cfg(test)]
+    pub(crate) fn new(from: Principal, transport: Transport<'a>, one: &Published<'a>) -> Self {
+        Self {
+            from,
+            transport,
+            link_suite: one.link_suite,
+            topic: one.topic,
+            payload: one.payload,
+        }
+    }
+
+    /// What was published.
+    pub(crate) fn published(&self) -> Published<'a> {
+        Published {
+            link_suite: self.link_suite,
+            topic: self.topic,
+            payload: self.payload,
+        }
+    }
 }
 
 /// A link between a peer and the hub, as it was negotiated.
@@ -174,8 +311,65 @@ mod tests {
         }
 
         #[test]
+        fn messages_survive_the_round_trip(
+            messages in prop::collection::vec(
+                (any::<Option<String>>(), "[a-c]{0,2}", any::<Vec<u8>>()),
+                0..20,
+            ),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let published: Vec<_> = messages
+                .iter()
+                .map(|(suite, topic, payload)| Published {
+                    link_suite: suite.as_deref(),
+                    topic,
+                    payload,
+                })
+                .collect();
+            let mut written = Messages::default();
+            for message in &published {
+                written.push(message);
+            }
+            let record = Record {
+                received_us: 7,
+                body: Body::Publications(Publications {
+                    from: Principal {
+                        tenant: TenantId::parse("t").unwrap(),
+                        role: Role::Gateway(GatewayId::parse("g").unwrap()),
+                    },
+                    transport: Transport::Plain,
+                    messages: written.as_bytes(),
+                }),
+            };
+            let mut bytes = Vec::new();
+            record.encode_into(&mut bytes);
+            let read = Record::decode(&bytes).unwrap();
+            prop_assert_eq!(&read, &record);
+            let Body::Publications(mut read) = read.body else { panic!() };
+            let all: Vec<_> = read.iter().map(Result::unwrap).collect();
+            prop_assert_eq!(&all, &published);
+            // What is cut off is told, and what comes before is read.
+            let (whole, at) = (read.messages, cut.index(read.messages.len() + 1));
+            read.messages = &whole[..at];
+            let mut rest = published.iter();
+            for message in read.iter() {
+                match message {
+                    Ok(message) => prop_assert_eq!(Some(&message), rest.next()),
+                    Err(_) => prop_assert!(at < whole.len()),
+                }
+            }
+            prop_assert!(at < whole.len() || rest.next().is_none());
+        }
+
+        #[test]
         fn no_bytes_make_it_panic(bytes in any::<Vec<u8>>()) {
             let _ = Record::decode(&bytes);
+            let from = Principal {
+                tenant: TenantId::parse("t").unwrap(),
+                role: Role::Gateway(GatewayId::parse("g").unwrap()),
+            };
+            let transport = Transport::Plain;
+            let _ = Publications { from, transport, messages: &bytes }.iter().count();
         }
     }
 

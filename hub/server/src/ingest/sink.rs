@@ -6,7 +6,9 @@ use stencil_log::{Log, Position};
 use stencil_mqtt::{Publish, Sink, SinkError, Source};
 use tokio::sync::watch;
 
-use super::{Activation, Body, Erase, Publication, Record, Transport};
+use super::record::{Messages, Publications};
+use super::{Activation, Body, Erase, Published, Record, Transport};
+use crate::Principal;
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::policy::Peer;
@@ -18,6 +20,9 @@ pub(crate) const LINK_SUITE: &str = "link-suite";
 /// the largest size: 64 KiB of the smallest publishes (8 bytes, their topic by an alias) with some
 /// 400 bytes of circumstances each. They are logged all or none, so the log must have room for them.
 pub(crate) const MAX_APPEND_BYTES: u64 = 4 * 1024 * 1024;
+
+/// The messages of one record take no more bytes than this, unless it is only one.
+const RECORD_BYTES: usize = 32 * 1024;
 
 /// Longest suite name that is kept, in bytes; a longer one is no suite of ours.
 const MAX_SUITE_BYTES: usize = 64;
@@ -90,26 +95,12 @@ impl Ingest {
 
 impl Sink<Peer> for Ingest {
     fn append(&self, from: &Source<Peer>, batch: &[Publish<'_>]) -> Result<u64, SinkError> {
-        let received_us = self.clock.now_us();
-        let mut bytes = Vec::with_capacity(batch.iter().map(|p| p.payload.len() + 256).sum());
-        let mut ends = Vec::with_capacity(batch.len());
-        for publish in batch {
-            Record {
-                received_us,
-                body: Body::Publication(publication(from, publish)),
-            }
-            .encode_into(&mut bytes);
-            ends.push(bytes.len());
-        }
-        let mut records = Vec::with_capacity(ends.len());
-        let mut start = 0;
-        for end in ends {
-            records.push(&bytes[start..end]);
-            start = end;
-        }
+        let principal = &from.principal.principal;
+        let packed = Packed::new(principal, &from.transport, self.clock.now_us(), batch);
+        let records: Vec<&[u8]> = packed.records().collect();
         match self.log.append(&records) {
             Ok(position) => {
-                self.metrics.ingested(records.len(), bytes.len());
+                self.metrics.ingested(batch.len(), packed.bytes.len());
                 Ok(position.0)
             }
             Err(stencil_log::Error::Full(_)) => {
@@ -125,27 +116,147 @@ impl Sink<Peer> for Ingest {
     }
 }
 
-fn publication<'a>(from: &'a Source<Peer>, publish: &Publish<'a>) -> Publication<'a> {
+/// The publishes of one read as records.
+#[derive(Debug)]
+struct Packed {
+    bytes: Vec<u8>,
+    /// Where each record ends.
+    ends: Vec<usize>,
+}
+
+impl Packed {
+    fn new(
+        from: &Principal,
+        transport: &stencil_mqtt::Transport,
+        received_us: i64,
+        batch: &[Publish<'_>],
+    ) -> Self {
+        let bytes: usize = batch.iter().map(|publish| publish.payload.len() + 64).sum();
+        let mut packed = Self {
+            bytes: Vec::with_capacity(bytes + 128),
+            ends: Vec::with_capacity(1),
+        };
+        let mut messages = Messages::with_capacity(bytes.min(RECORD_BYTES));
+        for publish in batch {
+            let message = published(publish);
+            let held = messages.as_bytes().len();
+            if held > 0 && held + message.topic.len() + message.payload.len() > RECORD_BYTES {
+                packed.end(from, transport, received_us, &mut messages);
+            }
+            messages.push(&message);
+        }
+        if !messages.as_bytes().is_empty() {
+            packed.end(from, transport, received_us, &mut messages);
+        }
+        packed
+    }
+
+    fn end(
+        &mut self,
+        from: &Principal,
+        transport: &stencil_mqtt::Transport,
+        received_us: i64,
+        messages: &mut Messages,
+    ) {
+        let body = Body::Publications(Publications {
+            from: from.clone(),
+            transport: match transport {
+                stencil_mqtt::Transport::Plain => Transport::Plain,
+                stencil_mqtt::Transport::Tls {
+                    group,
+                    post_quantum,
+                    ..
+                } => Transport::Tls {
+                    group,
+                    post_quantum: *post_quantum,
+                },
+            },
+            messages: messages.as_bytes(),
+        });
+        Record { received_us, body }.encode_into(&mut self.bytes);
+        self.ends.push(self.bytes.len());
+        messages.clear();
+    }
+
+    fn records(&self) -> impl Iterator<Item = &[u8]> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts
+            .zip(&self.ends)
+            .map(|(start, end)| self.bytes.get(start..*end).unwrap_or_default())
+    }
+}
+
+fn published<'a>(publish: &Publish<'a>) -> Published<'a> {
     let link_suite = publish
         .user_properties
         .iter()
         .find(|(key, value)| *key == LINK_SUITE && value.len() <= MAX_SUITE_BYTES)
         .map(|(_, value)| *value);
-    Publication {
-        from: from.principal.principal.clone(),
-        transport: match &from.transport {
-            stencil_mqtt::Transport::Plain => Transport::Plain,
-            stencil_mqtt::Transport::Tls {
-                group,
-                post_quantum,
-                ..
-            } => Transport::Tls {
-                group,
-                post_quantum: *post_quantum,
-            },
-        },
+    Published {
         link_suite,
         topic: publish.topic,
         payload: publish.payload,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use stencil_mqtt::Qos;
+    use stencil_protocol::id::{GatewayId, TenantId};
+
+    use super::*;
+    use crate::Role;
+
+    #[test]
+    fn what_one_read_brought_becomes_few_records_that_hold_all_of_it_in_order() {
+        let from = Principal {
+            tenant: TenantId::parse("acme").unwrap(),
+            role: Role::Gateway(GatewayId::parse("gw-1").unwrap()),
+        };
+        let payloads: Vec<Vec<u8>> = [10, RECORD_BYTES + 1, 20_000, 20_000, 0, 30]
+            .iter()
+            .zip(0..)
+            .map(|(length, fill)| vec![fill; *length])
+            .collect();
+        let suite = [("other", "x"), (LINK_SUITE, "psk-x25519-mlkem768")];
+        let batch: Vec<Publish<'_>> = payloads
+            .iter()
+            .enumerate()
+            .map(|(at, payload)| Publish {
+                topic: if at < 3 { "one" } else { "two" },
+                payload,
+                qos: Qos::AtLeastOnce,
+                retain: false,
+                content_type: None,
+                user_properties: if at == 5 { suite.to_vec() } else { Vec::new() },
+            })
+            .collect();
+        let transport = stencil_mqtt::Transport::Plain;
+        let packed = Packed::new(&from, &transport, 7, &batch);
+        let mut found = Vec::new();
+        let mut records = 0;
+        for bytes in packed.records() {
+            records += 1;
+            let record = Record::decode(bytes).unwrap();
+            assert_eq!(record.received_us, 7);
+            let Body::Publications(many) = record.body else {
+                panic!("{record:?}");
+            };
+            assert_eq!((&many.from, &many.transport), (&from, &Transport::Plain));
+            let messages: Vec<_> = many.iter().map(Result::unwrap).collect();
+            let bytes: usize = messages.iter().map(|it| it.payload.len()).sum();
+            assert!(messages.len() == 1 || bytes <= RECORD_BYTES);
+            found.extend(messages);
+        }
+        let wanted: Vec<_> = batch.iter().map(published).collect();
+        assert_eq!(found, wanted);
+        assert_eq!(wanted[5].link_suite, Some("psk-x25519-mlkem768"));
+        assert_eq!(records, 4);
+        assert!(
+            Packed::new(&from, &transport, 7, &[])
+                .records()
+                .next()
+                .is_none()
+        );
     }
 }

@@ -174,7 +174,8 @@ impl Default for LogOptions {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PipelineOptions {
-    /// Least time from the start of one commit to the start of the next, in milliseconds.
+    /// Least time from the start of one commit to the start of the next, in milliseconds. It grows
+    /// with the time that a commit takes, up to a quarter of a second.
     pub commit_interval_ms: u64,
     /// Records in one commit at most.
     pub max_commit_records: usize,
@@ -210,7 +211,7 @@ impl Default for PipelineOptions {
     fn default() -> Self {
         Self {
             commit_interval_ms: 20,
-            max_commit_records: 4_096,
+            max_commit_records: 65_536,
             max_commit_points: 65_536,
             max_devices: 100_000,
             max_tenant_devices: 50_000,

@@ -21,10 +21,11 @@ pub(super) fn all(
     }: &Driver,
 ) {
     let now_us = clock.now_us();
-    for of_tenant in commit.points.chunk_by(|a, b| a.tenant == b.tenant) {
+    let series = commit.points.series();
+    for of_tenant in series.chunk_by(|a, b| a.tenant == b.tenant) {
         if let Some(first) = of_tenant.first() {
-            live.rates()
-                .add(&first.tenant, of_tenant.len() as u64, now_us);
+            let points: usize = of_tenant.iter().map(|series| series.points.len()).sum();
+            live.rates().add(&first.tenant, points as u64, now_us);
         }
     }
     if committed.started > 0 || committed.woken > 0 {

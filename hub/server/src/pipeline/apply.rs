@@ -35,7 +35,7 @@ pub(super) fn publication(
         Message::Loss(report) => reports::loss(origin, report, known, state, changes),
         Message::Link(event) => reports::link(origin, event, changes),
         Message::Malformed(device, reason) => {
-            let mut quarantine = Quarantine::new(origin, device.clone());
+            let mut quarantine = Quarantine::new(origin, device.as_ref());
             quarantine.put(changes, None, reason);
             quarantine.finish(changes);
         }

@@ -4,12 +4,15 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use stencil_protocol::batch::DropReason;
 use stencil_protocol::id::{Boot, DeviceId, GatewayId, TenantId};
+use stencil_protocol::sample::{OwnedValue, Sample};
 use stencil_store::{
-    AlarmChange, CommandStatus, Commit, LinkSeen, Point, Quarantined, RuleState, Trigger,
-    TwinUpdate,
+    AlarmChange, CommandStatus, Commit, LinkSeen, Points, Quarantined, RuleState, SeriesPoint,
+    SeriesPoints, Trigger, TwinUpdate,
 };
 
 use super::State;
+use super::origin::Origin;
+use super::state::Name;
 use crate::metrics::CommitTally;
 
 /// A device within its tenant.
@@ -19,7 +22,9 @@ pub(crate) type DeviceKey = (TenantId, DeviceId);
 /// value only the newest is kept.
 #[derive(Debug, Default)]
 pub(crate) struct Changes {
-    pub(crate) points: Vec<Point>,
+    pub(crate) series: Vec<SeriesChange>,
+    /// How many points are in there.
+    pub(crate) points: usize,
     pub(crate) triggers: Vec<Trigger>,
     /// Alarms to raise and to clear, in log order.
     pub(crate) alarms: Vec<AlarmChange>,
@@ -28,9 +33,10 @@ pub(crate) struct Changes {
     pub(crate) quarantined: Vec<Quarantined>,
     /// States of rules that the log told to forget or to begin.
     pub(crate) rule_states: Vec<RuleState>,
-    pub(crate) twins: BTreeMap<(TenantId, DeviceId, String), TwinUpdate>,
     /// Boots whose ledger changed; the ledgers themselves are in the state.
     pub(crate) ledgers: BTreeSet<(TenantId, DeviceId, Boot)>,
+    /// The one that was noted last, by the device's serial number: mostly the next one, too.
+    touched: Option<(u64, Boot)>,
     /// Tenants whose rules saw something.
     pub(crate) observed: BTreeSet<TenantId>,
     /// Points of devices that number nothing, not yet in the store.
@@ -39,6 +45,16 @@ pub(crate) struct Changes {
     pub(crate) reachable: BTreeSet<(TenantId, GatewayId)>,
     /// For the counters.
     pub(crate) tally: Tally,
+}
+
+/// What samples of one name of one device changed.
+#[derive(Debug)]
+pub(crate) struct SeriesChange {
+    /// The device's serial number.
+    serial: u64,
+    points: SeriesPoints,
+    /// The newest value, if one of the points is that.
+    twin: Option<TwinUpdate>,
 }
 
 /// How many of each; grows with each record.
@@ -54,19 +70,56 @@ pub(crate) struct Tally {
 }
 
 impl Changes {
-    /// Keeps the newest value of a name by event time; of two of the same time the later one.
-    pub(crate) fn twin(&mut self, update: TwinUpdate) {
-        let key = (
-            update.tenant.clone(),
-            update.device.clone(),
-            update.name.clone(),
-        );
-        match self.twins.get(&key) {
-            Some(held) if held.time_us > update.time_us => {}
-            _ => {
-                self.twins.insert(key, update);
+    /// Notes that a ledger has to be committed.
+    pub(crate) fn touched(&mut self, key: &DeviceKey, serial: u64, boot: Boot) {
+        if self.touched != Some((serial, boot)) {
+            self.touched = Some((serial, boot));
+            self.ledgers.insert((key.0.clone(), key.1.clone(), boot));
+        }
+    }
+
+    /// Takes in a sample that is stored, and whether it is the newest of its name.
+    pub(super) fn take(
+        &mut self,
+        origin: &Origin<'_>,
+        key: &DeviceKey,
+        serial: u64,
+        name: &mut Name,
+        sample: &Sample<'_>,
+        newest: bool,
+    ) {
+        let held = self.series.get(name.place);
+        if held.is_none_or(|held| held.serial != serial || *held.points.name != *name.name) {
+            name.place = self.series.len();
+            self.series.push(SeriesChange {
+                serial,
+                points: SeriesPoints {
+                    tenant: key.0.clone(),
+                    device: key.1.clone(),
+                    name: name.name.to_string(),
+                    unit: None,
+                    points: Vec::new(),
+                },
+                twin: None,
+            });
+        }
+        // It is there: found, or made just now.
+        let SeriesChange { points, twin, .. } = &mut self.series[name.place];
+        let value = OwnedValue::from(sample.value);
+        if newest {
+            match twin {
+                Some(twin) => renew(twin, origin, sample, &value),
+                None => *twin = Some(first_twin(origin, key, sample, &value)),
             }
         }
+        if let Some(unit) = sample.unit {
+            same_text(&mut points.unit, unit);
+        }
+        points.points.push(SeriesPoint {
+            time_us: sample.time_us,
+            value,
+        });
+        self.points += 1;
     }
 
     /// The transaction that makes all of this durable together with the log position up to which
@@ -77,6 +130,12 @@ impl Changes {
         }
         let mut alarms = state.take_orphans();
         alarms.append(&mut self.alarms);
+        let mut points = Vec::with_capacity(self.series.len());
+        let mut twins = Vec::with_capacity(self.series.len());
+        for series in self.series {
+            points.push(series.points);
+            twins.extend(series.twin);
+        }
         let commit = Commit {
             position,
             ledgers: self
@@ -84,8 +143,8 @@ impl Changes {
                 .iter()
                 .filter_map(|key| state.ledger_row(key))
                 .collect(),
-            twins: self.twins.into_values().collect(),
-            points: self.points,
+            twins,
+            points: Points::from(points),
             rule_states: self.rule_states,
             triggers: self.triggers,
             alarms,
@@ -104,8 +163,54 @@ impl Changes {
             Aftermath {
                 reachable: self.reachable,
                 tally: self.tally,
+                held: Held {
+                    devices: state.devices(),
+                    alarms: state.alarms(),
+                },
             },
         )
+    }
+}
+
+fn first_twin(
+    origin: &Origin<'_>,
+    key: &DeviceKey,
+    sample: &Sample<'_>,
+    value: &OwnedValue,
+) -> TwinUpdate {
+    TwinUpdate {
+        tenant: key.0.clone(),
+        device: key.1.clone(),
+        gateway: origin.gateway().cloned(),
+        name: sample.name.to_owned(),
+        value: value.clone(),
+        unit: sample.unit.map(str::to_owned),
+        time_us: sample.time_us,
+        received_us: origin.received_us,
+        link: Some(origin.link.clone()),
+    }
+}
+
+/// Puts a newer value in the place of the one before; mostly nothing else is different.
+fn renew(twin: &mut TwinUpdate, origin: &Origin<'_>, sample: &Sample<'_>, value: &OwnedValue) {
+    twin.value = value.clone();
+    twin.time_us = sample.time_us;
+    twin.received_us = origin.received_us;
+    match sample.unit {
+        Some(unit) => same_text(&mut twin.unit, unit),
+        None => twin.unit = None,
+    }
+    if twin.gateway.as_ref() != origin.gateway() {
+        twin.gateway = origin.gateway().cloned();
+    }
+    if twin.link.as_ref() != Some(origin.link) {
+        twin.link = Some(origin.link.clone());
+    }
+}
+
+fn same_text(held: &mut Option<String>, text: &str) {
+    if held.as_deref() != Some(text) {
+        *held = Some(text.to_owned());
     }
 }
 
@@ -115,17 +220,19 @@ pub(crate) struct Aftermath {
     /// Gateways that have just heard of a device, and so can take its commands.
     pub(crate) reachable: BTreeSet<(TenantId, GatewayId)>,
     tally: Tally,
+    held: Held,
+}
+
+/// What the state held when the commit was made up.
+#[derive(Debug)]
+struct Held {
+    devices: usize,
+    alarms: usize,
 }
 
 impl Aftermath {
     /// For the counters.
-    pub(crate) fn tally(
-        &self,
-        state: &State,
-        position: u64,
-        started: u64,
-        at_us: i64,
-    ) -> CommitTally {
+    pub(crate) fn tally(&self, position: u64, started: u64, at_us: i64) -> CommitTally {
         CommitTally {
             records: self.tally.records,
             stored: self.tally.stored,
@@ -135,8 +242,8 @@ impl Aftermath {
             started,
             alarms_raised: self.tally.alarms_raised,
             alarms_cleared: self.tally.alarms_cleared,
-            alarms_active: state.alarms() as u64,
-            devices: state.devices() as u64,
+            alarms_active: self.held.alarms as u64,
+            devices: self.held.devices as u64,
             position,
             at_us,
         }

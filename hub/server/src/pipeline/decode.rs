@@ -7,7 +7,7 @@ use stencil_protocol::id::DeviceId;
 use stencil_protocol::report::{LinkEvent, LossReport};
 use stencil_protocol::topic::Topic;
 
-use crate::ingest::Publication;
+use super::origin::Origin;
 
 /// What a publication says.
 #[derive(Debug)]
@@ -27,10 +27,10 @@ pub(super) enum Message<'a> {
 }
 
 impl<'a> Message<'a> {
-    /// Reads a publication that was received at `received_us`.
-    pub(super) fn decode(publication: &Publication<'a>, received_us: i64) -> Self {
-        let payload = publication.payload;
-        let topic = match Topic::parse(publication.topic) {
+    /// Reads what was published.
+    pub(super) fn decode(origin: &Origin<'a>) -> Self {
+        let payload = origin.payload;
+        let topic = match origin.about.clone() {
             Ok(topic) => topic,
             Err(error) => return Self::Malformed(None, format!("topic: {error}")),
         };
@@ -53,9 +53,9 @@ impl<'a> Message<'a> {
                 Ok(event) => malformed(device, "link event", other_device(&event.device)),
                 Err(error) => malformed(device, "link event", error),
             },
-            Topic::ForeignTelemetry => match publication.from.device() {
+            Topic::ForeignTelemetry => match origin.from.device() {
                 None => Self::Malformed(None, "this topic is for a device's own token".to_owned()),
-                Some(device) => match thingsboard::parse(payload, received_us) {
+                Some(device) => match thingsboard::parse(payload, origin.received_us) {
                     Ok(parsed) => Self::Unnumbered(device.clone(), parsed),
                     Err(error) => malformed(device.clone(), "telemetry", error),
                 },

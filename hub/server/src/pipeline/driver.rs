@@ -1,4 +1,4 @@
-//! The rim of the pipeline: reads the log, looks things up, commits, tells others.
+//! The rim of the pipeline: reads the log, commits, tells others.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -6,19 +6,16 @@ use std::time::Duration;
 
 use stencil_log::{Log, Position};
 use stencil_protocol::id::TenantId;
-use stencil_store::{Erased, Store};
+use stencil_store::{Commit, Store};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::changes::Changes;
-use super::decode::Message;
-use super::intake::{Intake, Portion};
-use super::known::{Known, Questions};
-use super::origin::Origin;
-use super::{State, announce, apply, lookup};
+use super::changes::Aftermath;
+use super::intake::Intake;
+use super::work::{Landed, Work};
+use super::{State, announce};
 use crate::clock::Clock;
 use crate::health::Health;
-use crate::ingest::{Body, Erase, Record, RecordError};
 use crate::links::Links;
 use crate::metrics::Metrics;
 use crate::parts::told_to_end;
@@ -61,7 +58,7 @@ impl Driver {
     /// When the log cannot be read, or the store refuses the last commit.
     pub(crate) async fn run(
         self,
-        mut state: State,
+        state: State,
         from: Position,
         mut stop: watch::Receiver<bool>,
     ) -> Result<(), Error> {
@@ -71,14 +68,15 @@ impl Driver {
                 readings may be missing, and the loss ledger will show them as gaps");
             self.metrics.damaged(to.0.saturating_sub(from.0));
         }
-        let interval = Duration::from_millis(self.options.commit_interval_ms);
+        let max_records = self.options.max_commit_records;
         self.tell_waits(&state);
+        let mut work = Work::new(self, state, stop.clone());
         loop {
-            let began = Instant::now();
-            let portion = intake
-                .next(self.options.max_commit_records, MAX_PORTION_BYTES)
-                .await?;
+            let portion = intake.next(max_records, MAX_PORTION_BYTES).await?;
             if portion.is_empty() {
+                if work.land().await? {
+                    continue;
+                }
                 if *stop.borrow_and_update() {
                     return Ok(());
                 }
@@ -88,167 +86,59 @@ impl Driver {
                 }
                 continue;
             }
-            self.portion(portion, &mut state, &stop).await?;
-            let _ = tokio::time::timeout_at(began + interval, told_to_end(&mut stop)).await;
+            let full = portion.full;
+            work.portion(portion).await?;
+            if !full {
+                let next = tokio::time::timeout_at(work.next_commit(), told_to_end(&mut stop));
+                let _ = next.await;
+            }
         }
     }
 
-    /// Applies a portion, in one commit or, when it has very many points, in a few.
-    async fn portion(
-        &self,
-        portion: Portion,
-        state: &mut State,
-        stop: &watch::Receiver<bool>,
-    ) -> Result<(), Error> {
-        for (from, to) in &portion.damaged {
-            self.metrics.damaged(to.0.saturating_sub(from.0));
-        }
-        let mut changes = Changes::default();
-        for record in &portion.records {
-            let read = Record::decode(&record.payload);
-            if let Ok(Record {
-                received_us,
-                body: Body::Erase(erase),
-            }) = read
-            {
-                // What was logged before it goes, too, and what comes after it is new.
-                let before = std::mem::take(&mut changes);
-                self.commit(before, record.start, state, stop).await?;
-                self.erase(erase, received_us, record.end, state, stop)
-                    .await?;
-                continue;
-            }
-            self.record(record, read, state, &mut changes).await;
-            if changes.points.len() >= self.options.max_commit_points {
-                let full = std::mem::take(&mut changes);
-                self.commit(full, record.end, state, stop).await?;
-            }
-        }
-        // Also without changes: the position says what need not be read again.
-        self.commit(changes, portion.end, state, stop).await
-    }
-
-    async fn record(
-        &self,
-        record: &stencil_log::Record,
-        read: Result<Record<'_>, RecordError>,
-        state: &mut State,
-        changes: &mut Changes,
-    ) {
-        let retry = Duration::from_millis(self.options.retry_ms);
-        let position = record.start.0;
-        let Record { received_us, body } = match read {
-            Ok(read) => read,
-            Err(error) => {
-                tracing::error!(position, %error, "a record of the ingest log is left out");
-                self.metrics.damaged(record.payload.len() as u64);
-                return;
-            }
-        };
-        match body {
-            Body::Publication(publication) => {
-                let tenant = &publication.from.tenant;
-                if !lookup::tenant(&self.tenants, tenant, retry).await {
-                    self.metrics.orphaned();
-                    return;
-                }
-                let origin = Origin::new(&publication, received_us, position);
-                let message = Message::decode(&publication, received_us);
-                let questions = Questions::of(&origin, &message, state, changes);
-                let known = match message.device() {
-                    Some(device) if questions != Questions::default() => {
-                        lookup::answers(&self.store, &origin.tenant, device, questions, retry).await
-                    }
-                    _ => Known::default(),
-                };
-                apply::publication(&origin, &message, known, state, changes);
-            }
-            Body::Activation(activation) => {
-                if !lookup::tenant(&self.tenants, &activation.tenant, retry).await {
-                    self.metrics.orphaned();
-                    return;
-                }
-                let known = lookup::definition(&self.store, &activation, retry).await;
-                apply::activation(&activation, position, received_us, known, state, changes);
-                self.tell_waits(state);
-            }
-            Body::Tick => apply::tick(received_us, state, changes),
-            // Not applied to a state among others, but between two commits: see `portion`.
-            Body::Erase(_) => {}
-        }
-    }
-
-    /// Erases what is stored, then what is held in memory; nothing is uncommitted.
-    async fn erase(
-        &self,
-        erase: Erase,
-        at_us: i64,
-        end: Position,
-        state: &mut State,
-        stop: &watch::Receiver<bool>,
-    ) -> Result<(), Error> {
-        let Erase { tenant, device } = erase;
-        let erased = match device.clone() {
-            Some(device) => Erased::Device(tenant.clone(), device),
-            None => Erased::Tenant(tenant.clone()),
-        };
-        stencil_crashpoint::reach("pipeline.before_erase");
-        let keeping = &self.store.keeping;
-        self.until_stored(end, stop, || keeping.erase(end.0, &erased))
-            .await?;
-        stencil_crashpoint::reach("pipeline.after_erase");
-        let alarms = state.forget(&erased);
-        if device.is_none() {
-            self.tenants.erased(&tenant);
-            (self.tenant_gone)(&tenant);
-        }
-        tracing::info!(%tenant, device = device.as_ref().map(tracing::field::display),
-            position = end.0, "erased");
-        self.metrics.erased();
-        self.tell_waits(state);
-        announce::gone(&alarms, at_us, &self.live);
-        self.wakes.purge();
-        self.committed.send_replace(end.0);
-        Ok(())
+    /// Between two attempts.
+    pub(super) fn retry(&self) -> Duration {
+        Duration::from_millis(self.options.retry_ms)
     }
 
     /// Says whether ticks are needed.
-    fn tell_waits(&self, state: &State) {
+    pub(super) fn tell_waits(&self, state: &State) {
         let waits = state.waits();
         self.waits
             .send_if_modified(|held| std::mem::replace(held, waits) != waits);
     }
 
-    async fn commit(
-        &self,
-        changes: Changes,
-        position: Position,
-        state: &mut State,
-        stop: &watch::Receiver<bool>,
-    ) -> Result<(), Error> {
-        let (commit, aftermath) = changes.into_commit(state, position.0);
+    /// Makes a commit durable, and tells of it.
+    pub(super) async fn commit(
+        self: Arc<Self>,
+        commit: Commit,
+        aftermath: Aftermath,
+        stop: watch::Receiver<bool>,
+    ) -> Result<Landed, Error> {
+        let began = Instant::now();
+        let position = Position(commit.position);
         stencil_crashpoint::reach("pipeline.before_commit");
         let pipeline = &self.store.pipeline;
         let committed = self
-            .until_stored(position, stop, || pipeline.commit(commit.clone()))
+            .until_stored(position, &stop, || pipeline.commit(commit.clone()))
             .await?;
         stencil_crashpoint::reach("pipeline.after_commit");
-        state.trim(&commit.ledgers);
-        let started = committed.started;
-        self.metrics
-            .committed(&aftermath.tally(state, position.0, started, self.clock.now_us()));
+        let tally = aftermath.tally(position.0, committed.started, self.clock.now_us());
+        self.metrics.committed(&tally);
         self.committed.send_replace(position.0);
-        announce::all(&commit, &aftermath, &committed, self);
+        announce::all(&commit, &aftermath, &committed, &self);
         let needless = Position(position.0.saturating_sub(self.keep_bytes));
         if let Err(error) = self.log.trim(needless) {
             tracing::warn!(%error, "the ingest log cannot be trimmed");
         }
-        Ok(())
+        Ok(Landed {
+            ledgers: commit.ledgers,
+            took: began.elapsed(),
+        })
     }
 
     /// Stores something, again and again while the store refuses: the state in memory is ahead of
     /// it.
-    async fn until_stored<T, F>(
+    pub(super) async fn until_stored<T, F>(
         &self,
         position: Position,
         stop: &watch::Receiver<bool>,
@@ -257,7 +147,7 @@ impl Driver {
     where
         F: Future<Output = Result<T, stencil_store::Error>>,
     {
-        let retry = Duration::from_millis(self.options.retry_ms);
+        let retry = self.retry();
         let mut attempts_after_stop = 0;
         let mut refusals = 0_u32;
         loop {

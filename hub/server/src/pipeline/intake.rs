@@ -11,6 +11,8 @@ pub(super) struct Portion {
     pub(super) damaged: Vec<(Position, Position)>,
     /// Up to where the portion goes.
     pub(super) end: Position,
+    /// It is as large as it may be: there may be more.
+    pub(super) full: bool,
 }
 
 impl Portion {
@@ -109,5 +111,6 @@ fn read(reader: &mut Reader, max_records: usize, max_bytes: usize) -> Result<Por
             Err(error) => return Err(error),
         }
     }
+    portion.full = portion.records.len() >= max_records || bytes >= max_bytes;
     Ok(portion)
 }

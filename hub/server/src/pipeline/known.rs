@@ -59,8 +59,8 @@ impl Questions {
                 let held = state.known_device(&key);
                 for sample in &parsed.samples {
                     // Newer than all that is stored: the usual case, and no question.
-                    let newest = held.and_then(|held| held.newest.get(&sample.name));
-                    if newest.is_some_and(|newest| sample.time_us <= *newest) {
+                    let newest = held.and_then(|held| held.names.newest_us(&sample.name));
+                    if newest.is_some_and(|newest| sample.time_us <= newest) {
                         let point = (sample.name.clone(), sample.time_us);
                         let (tenant, device) = key.clone();
                         let unnumbered = (tenant, device, point.0.clone(), point.1);
@@ -83,6 +83,9 @@ impl Questions {
         state: &State,
         boots: [Option<Boot>; 2],
     ) {
+        if !state.has_more_boots() {
+            return;
+        }
         if let Some(held) = state.known_device(&(origin.tenant.clone(), device.clone())) {
             self.boots.extend(
                 boots

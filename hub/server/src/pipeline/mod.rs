@@ -2,7 +2,8 @@
 //!
 //! Everything in here but the driver is pure. A record is decoded ([`decode`]); what must be
 //! looked up for it is named ([`known`]) and fetched by the [`driver`]; then it is applied
-//! ([`apply`]) to the [`State`], and what that changes gathers in [`changes`]. State, points and
+//! ([`apply`]) to the [`State`], and what that changes gathers in [`changes`], while the commit
+//! before it is on its way into the store ([`work`]). State, points and
 //! log position go to the store in one transaction, so that after a crash the log is read from
 //! exactly where the state is.
 
@@ -24,6 +25,7 @@ mod restore;
 mod rules;
 mod state;
 mod unnumbered;
+mod work;
 
 #[cfg(test)]
 mod tests;

@@ -1,18 +1,17 @@
 //! Samples of a device that numbers what it sends.
 
 use stencil_protocol::batch::{Batch, DropReason, Dropped, Header};
-use stencil_protocol::id::{Boot, DeviceId, Seq};
+use stencil_protocol::id::{DeviceId, Seq};
 use stencil_protocol::ledger::{Arrival, BootLedger};
-use stencil_protocol::sample::{OwnedSample, Sample};
+use stencil_protocol::sample::Sample;
 use stencil_rules::Cause;
 
 use super::changes::Changes;
 use super::known::Known;
 use super::origin::Origin;
 use super::quarantine::Quarantine;
-use super::reading::{self, Reading};
-use super::state::Device;
-use super::{State, changes::DeviceKey};
+use super::state::{Admitted, Device};
+use super::{State, changes::DeviceKey, reading};
 
 /// Applies a batch: each number is stored once, whatever comes twice, late or out of order.
 pub(super) fn batch(
@@ -23,11 +22,20 @@ pub(super) fn batch(
     state: &mut State,
     changes: &mut Changes,
 ) {
-    let mut quarantine = Quarantine::new(origin, Some(device.clone()));
+    let mut quarantine = Quarantine::new(origin, Some(device));
     let key = (origin.tenant.clone(), device.clone());
-    let header = batch.header();
-    match account(&key, header, known, state, changes, &mut quarantine) {
-        Ok(()) => samples(origin, &key, batch, state, changes, &mut quarantine),
+    match state.admit(&key) {
+        Ok(mut admitted) => {
+            account(
+                &key,
+                batch.header(),
+                known,
+                &mut admitted,
+                changes,
+                &mut quarantine,
+            );
+            samples(origin, &key, batch, &mut admitted, changes, &mut quarantine);
+        }
         Err(why) => quarantine.put(changes, None, why),
     }
     quarantine.finish(changes);
@@ -38,12 +46,12 @@ fn account(
     key: &DeviceKey,
     header: &Header,
     known: Known,
-    state: &mut State,
+    admitted: &mut Admitted<'_>,
     changes: &mut Changes,
     quarantine: &mut Quarantine<'_>,
-) -> Result<(), String> {
-    let max_spans = state.bounds.max_ledger_spans;
-    let held = state.admit(key)?;
+) {
+    let max_spans = admitted.bounds.max_ledger_spans;
+    let held = &mut *admitted.device;
     fetched(held, known);
 
     // Which boot has the higher number says nothing: a device that lost its memory began anew.
@@ -51,7 +59,7 @@ fn account(
         let ledger = held.boots.entry(previous.boot).or_default();
         if has_room(ledger, max_spans) {
             ledger.close(previous);
-            touched(key, previous.boot, changes);
+            changes.touched(key, held.serial, previous.boot);
         } else {
             quarantine.put(changes, Some("previous".to_owned()), no_room(max_spans));
         }
@@ -63,24 +71,21 @@ fn account(
             quarantine.put(changes, Some("dropped".to_owned()), why);
         }
     }
-    touched(key, header.boot, changes);
-    Ok(())
+    changes.touched(key, held.serial, header.boot);
 }
 
 fn samples(
     origin: &Origin<'_>,
     key: &DeviceKey,
     batch: &Batch<'_>,
-    state: &mut State,
+    admitted: &mut Admitted<'_>,
     changes: &mut Changes,
     quarantine: &mut Quarantine<'_>,
 ) {
     let boot = batch.header().boot;
-    let bounds = state.bounds.clone();
+    let bounds = admitted.bounds;
     for (seq, item) in batch.samples() {
-        let Some(held) = state.device(key) else {
-            return;
-        };
+        let held = &mut *admitted.device;
         let ledger = held.boots.entry(boot).or_default();
         if ledger.stored.contains(seq.0) {
             ledger.store(seq);
@@ -92,22 +97,16 @@ fn samples(
             quarantine.put(changes, path, no_room(bounds.max_ledger_spans));
             continue;
         }
-        match accept(origin, held, item, &bounds) {
+        match accept(origin, held, item, bounds) {
             Ok(sample) => {
                 let cause = Cause::Numbered { boot, seq };
-                let Some(held) = state.device(key) else {
-                    return;
-                };
                 let ledger = held.boots.entry(boot).or_default();
                 if ledger.store(seq) == Arrival::New {
                     changes.tally.stored += 1;
-                    reading::take(origin, key, Reading { sample, cause }, state, changes);
+                    reading::take(origin, key, admitted, &sample, cause, changes);
                 }
             }
             Err((reason, why)) => {
-                let Some(held) = state.device(key) else {
-                    return;
-                };
                 let ledger = held.boots.entry(boot).or_default();
                 let one = Dropped {
                     first: seq,
@@ -124,12 +123,12 @@ fn samples(
 }
 
 /// Whether a sample may be stored; else how its number is accounted for, and why.
-fn accept(
+fn accept<'a>(
     origin: &Origin<'_>,
-    held: &Device,
-    item: Result<Sample<'_>, stencil_protocol::sample::Error>,
+    held: &mut Device,
+    item: Result<Sample<'a>, stencil_protocol::sample::Error>,
     bounds: &crate::PipelineOptions,
-) -> Result<OwnedSample, (DropReason, String)> {
+) -> Result<Sample<'a>, (DropReason, String)> {
     let sample = item.map_err(|error| (DropReason::Malformed, error.to_string()))?;
     reading::plausible(
         sample.name,
@@ -139,7 +138,7 @@ fn accept(
         bounds,
     )
     .map_err(|why| (DropReason::Quarantined, why))?;
-    Ok(OwnedSample::from(sample))
+    Ok(sample)
 }
 
 /// Enters numbers as dropped; returns how many were not accounted for before.
@@ -172,11 +171,6 @@ pub(super) fn fetched(held: &mut Device, known: Known) {
     for (boot, ledger) in known.ledgers {
         held.boots.entry(boot).or_insert(ledger);
     }
-}
-
-/// Notes that a ledger has to be committed.
-pub(super) fn touched(key: &DeviceKey, boot: Boot, changes: &mut Changes) {
-    changes.ledgers.insert((key.0.clone(), key.1.clone(), boot));
 }
 
 fn has_room(ledger: &BootLedger, max_spans: usize) -> bool {

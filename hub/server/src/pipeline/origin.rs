@@ -2,64 +2,112 @@
 
 use stencil_crypto::suite;
 use stencil_protocol::id::{GatewayId, TenantId};
+use stencil_protocol::topic::{self, Topic};
 use stencil_store::LinkInfo;
 
 use crate::Principal;
-use crate::ingest::{Publication, Transport};
+use crate::ingest::{Published, Transport};
 
 /// The circumstances of one publication.
 #[derive(Debug)]
 pub(super) struct Origin<'a> {
-    pub(super) tenant: TenantId,
-    pub(super) from: Principal,
+    pub(super) tenant: &'a TenantId,
+    pub(super) from: &'a Principal,
     pub(super) topic: &'a str,
+    /// What the topic says.
+    pub(super) about: Result<Topic, topic::Error>,
     pub(super) payload: &'a [u8],
     pub(super) received_us: i64,
     /// Where its record begins in the log.
     pub(super) position: u64,
     /// What the hops negotiated.
-    pub(super) link: LinkInfo,
+    pub(super) link: &'a LinkInfo,
     /// Whether the hop to the hub was post-quantum.
     pub(super) hub_hop: bool,
 }
 
-impl<'a> Origin<'a> {
-    pub(super) fn new(publication: &Publication<'a>, received_us: i64, position: u64) -> Self {
+/// Who sent the publications of one record, and what they have in common. Mostly that is also
+/// topic and link, so what follows from them is worked out when they change.
+#[derive(Debug)]
+pub(super) struct Sender<'a> {
+    from: &'a Principal,
+    transport: &'a Transport<'a>,
+    received_us: i64,
+    position: u64,
+    suite: Option<&'a str>,
+    link: LinkInfo,
+    topic: &'a str,
+    about: Result<Topic, topic::Error>,
+}
+
+impl<'a> Sender<'a> {
+    pub(super) fn new(
+        from: &'a Principal,
+        transport: &'a Transport<'a>,
+        received_us: i64,
+        position: u64,
+    ) -> Self {
         Self {
-            tenant: publication.from.tenant.clone(),
-            from: publication.from.clone(),
-            topic: publication.topic,
-            payload: publication.payload,
+            from,
+            transport,
             received_us,
             position,
-            link: link(publication),
-            hub_hop: matches!(
-                publication.transport,
-                Transport::Tls {
-                    post_quantum: true,
-                    ..
-                }
-            ),
+            suite: None,
+            link: link(from, transport, None),
+            topic: "",
+            about: Topic::parse(""),
         }
     }
 
+    /// The circumstances of the next publication.
+    pub(super) fn origin(&mut self, publication: &Published<'a>) -> Origin<'_> {
+        if publication.link_suite != self.suite {
+            self.suite = publication.link_suite;
+            self.link = link(self.from, self.transport, self.suite);
+        }
+        if publication.topic != self.topic {
+            self.topic = publication.topic;
+            self.about = Topic::parse(self.topic);
+        }
+        Origin {
+            tenant: &self.from.tenant,
+            from: self.from,
+            topic: self.topic,
+            about: self.about.clone(),
+            payload: publication.payload,
+            received_us: self.received_us,
+            position: self.position,
+            link: &self.link,
+            hub_hop: hub_hop(self.transport),
+        }
+    }
+}
+
+impl Origin<'_> {
     /// The gateway that it came through, if any.
     pub(super) fn gateway(&self) -> Option<&GatewayId> {
         self.from.gateway()
     }
 }
 
+fn hub_hop(transport: &Transport<'_>) -> bool {
+    matches!(
+        transport,
+        Transport::Tls {
+            post_quantum: true,
+            ..
+        }
+    )
+}
+
 /// A reading was post-quantum all the way only if each hop says so of itself: a gateway that
 /// names no suite, or one that the hub does not know, does not count.
-fn link(publication: &Publication<'_>) -> LinkInfo {
-    let (group, hub_hop) = match &publication.transport {
-        Transport::Plain => (None, false),
-        Transport::Tls {
-            group,
-            post_quantum,
-        } => (Some((*group).to_owned()), *post_quantum),
+fn link(from: &Principal, transport: &Transport<'_>, suite: Option<&str>) -> LinkInfo {
+    let group = match transport {
+        Transport::Plain => None,
+        Transport::Tls { group, .. } => Some((*group).to_owned()),
     };
-    let device_hop = match (publication.from.gateway(), publication.link_suite) {
+    let device_hop = match (from.gateway(), suite) {
         (None, _) => true,
         (Some(_), None) => false,
         (Some(_), Some(name)) => {
@@ -67,12 +115,8 @@ fn link(publication: &Publication<'_>) -> LinkInfo {
         }
     };
     LinkInfo {
-        suite: publication
-            .from
-            .gateway()
-            .and(publication.link_suite)
-            .map(str::to_owned),
+        suite: from.gateway().and(suite).map(str::to_owned),
         group,
-        post_quantum: hub_hop && device_hop,
+        post_quantum: hub_hop(transport) && device_hop,
     }
 }

@@ -14,13 +14,13 @@ const MAX_REASON_BYTES: usize = 512;
 /// The rejected parts of one record.
 pub(super) struct Quarantine<'a> {
     origin: &'a Origin<'a>,
-    device: Option<DeviceId>,
+    device: Option<&'a DeviceId>,
     entries: usize,
     beyond: usize,
 }
 
 impl<'a> Quarantine<'a> {
-    pub(super) fn new(origin: &'a Origin<'a>, device: Option<DeviceId>) -> Self {
+    pub(super) fn new(origin: &'a Origin<'a>, device: Option<&'a DeviceId>) -> Self {
         Self {
             origin,
             device,
@@ -60,7 +60,7 @@ impl<'a> Quarantine<'a> {
         let plain = |text: String| text.replace(char::is_control, "\u{fffd}");
         changes.quarantined.push(Quarantined {
             tenant: self.origin.tenant.clone(),
-            device: self.device.clone(),
+            device: self.device.cloned(),
             topic: plain(self.origin.topic.to_owned()),
             reason: plain(reason),
             path: path.map(plain),

@@ -46,11 +46,11 @@ pub(super) fn loss(
     state: &mut State,
     changes: &mut Changes,
 ) {
-    let mut quarantine = Quarantine::new(origin, Some(report.device.clone()));
+    let mut quarantine = Quarantine::new(origin, Some(&report.device));
     let key = (origin.tenant.clone(), report.device.clone());
     let max_spans = state.bounds.max_ledger_spans;
     let held = match state.admit(&key) {
-        Ok(held) => held,
+        Ok(admitted) => admitted.device,
         Err(why) => {
             quarantine.put(changes, None, why);
             return quarantine.finish(changes);
@@ -63,7 +63,7 @@ pub(super) fn loss(
             quarantine.put(changes, Some("dropped".to_owned()), why);
         }
     }
-    numbered::touched(&key, report.boot, changes);
+    changes.touched(&key, held.serial, report.boot);
     quarantine.finish(changes);
 }
 
@@ -103,7 +103,7 @@ pub(super) fn link(origin: &Origin<'_>, event: &LinkEvent, changes: &mut Changes
 }
 
 fn reject(origin: &Origin<'_>, device: &DeviceId, changes: &mut Changes, why: String) {
-    let mut quarantine = Quarantine::new(origin, Some(device.clone()));
+    let mut quarantine = Quarantine::new(origin, Some(device));
     quarantine.put(changes, None, why);
     quarantine.finish(changes);
 }

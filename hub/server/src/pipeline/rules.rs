@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use minicbor::{Decode, Encode};
 use stencil_protocol::id::{DeviceId, TenantId};
-use stencil_protocol::sample::{OwnedSample, OwnedValue, Value};
-use stencil_rules::{Bounds, Cause, Change, Condition, Engine, Observation};
+use stencil_protocol::sample::{OwnedValue, Sample};
+use stencil_rules::{Bounds, Cause, Change, Condition, Engine, Observation, SubjectId};
 use stencil_store::{ActiveAlarm, RuleState};
 use stencil_workflow::Definition;
 
@@ -225,37 +225,44 @@ impl Rules {
         self.alarms.forget_all()
     }
 
-    /// Shows a new sample to the rules; what comes of it is pushed to `changes`.
+    /// Shows a new sample to the rules; what comes of it is pushed to `changes`. `subject` is the
+    /// rules' handle of device and name: `None` at first, and then what this has left there.
     pub(super) fn observe(
         &mut self,
         device: &DeviceId,
-        sample: &OwnedSample,
+        subject: &mut Option<SubjectId>,
+        sample: &Sample<'_>,
         received_us: i64,
         cause: Cause,
         changes: &mut Changes,
     ) {
-        let value = match &sample.value {
-            OwnedValue::Number(number) => Value::Number(*number),
-            OwnedValue::Integer(integer) => Value::Integer(*integer),
-            OwnedValue::Bool(bit) => Value::Bool(*bit),
-            OwnedValue::Text(text) => Value::Text(text),
-        };
         let observation = Observation {
             device: device.as_str(),
-            name: &sample.name,
+            name: sample.name,
             time_us: sample.time_us,
             received_us,
-            value,
-            unit: sample.unit.as_deref(),
+            value: sample.value,
+            unit: sample.unit,
             cause,
         };
-        let seen = Some((&sample.value, sample.unit.as_deref()));
         let (in_force, alarms) = (&self.in_force, &mut self.alarms);
-        self.engine.observe(&observation, |workflow, _, change| {
+        let mut tell = |workflow: &String, change| {
             if let Some(held) = in_force.get(workflow) {
+                let value = OwnedValue::from(sample.value);
+                let seen = Some((&value, sample.unit));
                 apply(held, device, seen, change, alarms, changes);
             }
+        };
+        let engine = &mut self.engine;
+        let mut known = subject.is_some_and(|subject| {
+            engine.observe_subject(subject, &observation, |key, _, change| tell(key, change))
         });
+        if !known {
+            let fresh = engine.subject(device.as_str(), sample.name);
+            *subject = Some(fresh);
+            known = engine.observe_subject(fresh, &observation, |key, _, change| tell(key, change));
+        }
+        debug_assert!(known, "a handle that was given out just now");
     }
 
     /// Lets time pass up to `now_us`; what comes of it is pushed to `changes`. Whether anything

@@ -1,9 +1,12 @@
 //! What the pipeline holds in memory, a function of the log and nothing else.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use stencil_protocol::id::{Boot, DeviceId, TenantId};
 use stencil_protocol::ledger::BootLedger;
+use stencil_rules::SubjectId;
 use stencil_store::{ActiveAlarm, AlarmChange, Erased, Loaded, RuleState};
 
 use super::alarms;
@@ -14,9 +17,13 @@ use crate::PipelineOptions;
 /// Ledgers, newest times and rules of all tenants.
 #[derive(Debug)]
 pub(crate) struct State {
-    pub(super) bounds: PipelineOptions,
+    pub(super) bounds: Arc<PipelineOptions>,
     pub(super) max_rules: usize,
     devices: HashMap<DeviceKey, Device>,
+    /// The serial number of the next device.
+    next_serial: u64,
+    /// Whether some device has more boots in the store.
+    more_boots: bool,
     /// How many devices each tenant has.
     counts: HashMap<TenantId, usize>,
     rules: HashMap<TenantId, Rules>,
@@ -27,6 +34,8 @@ pub(crate) struct State {
 /// What is held of one device.
 #[derive(Debug, Default)]
 pub(super) struct Device {
+    /// No other device that this state has ever held has the same.
+    pub(super) serial: u64,
     /// Ledgers of boots, of all or of those that were heard of last.
     pub(super) boots: BTreeMap<Boot, BootLedger>,
     /// The boots of committed ledgers, the one that was heard of last at the end: a boot's number
@@ -34,17 +43,48 @@ pub(super) struct Device {
     heard: Vec<Boot>,
     /// Whether the store may have other boots than these.
     more_boots: bool,
-    /// The newest event time of each name.
-    pub(super) newest: HashMap<String, i64>,
+    /// The names of its samples.
+    pub(super) names: Names,
+}
+
+/// The sample names of one device.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    list: Vec<Name>,
+    by_name: HashMap<Box<str>, usize>,
+    /// The one that was asked for last: mostly the next one, too.
+    recent: usize,
+}
+
+/// What is held of one name of a device.
+#[derive(Debug, Default)]
+pub(super) struct Name {
+    pub(super) name: Box<str>,
+    /// The newest event time.
+    pub(super) newest_us: i64,
+    /// The rules' handle of it.
+    pub(super) subject: Option<SubjectId>,
+    /// Where its points were put last; whether they are there still is for `changes` to say.
+    pub(super) place: usize,
+}
+
+/// A device with what its samples meet.
+pub(super) struct Admitted<'a> {
+    pub(super) device: &'a mut Device,
+    /// The rules of its tenant, if it has any.
+    pub(super) rules: Option<&'a mut Rules>,
+    pub(super) bounds: &'a PipelineOptions,
 }
 
 impl State {
     /// An empty state: that of a new hub.
     pub(crate) fn new(bounds: PipelineOptions, max_rules: usize) -> Self {
         Self {
-            bounds,
+            bounds: Arc::new(bounds),
             max_rules,
             devices: HashMap::new(),
+            next_serial: 1,
+            more_boots: false,
             counts: HashMap::new(),
             rules: HashMap::new(),
             orphans: Vec::new(),
@@ -55,19 +95,16 @@ impl State {
     pub(crate) fn load(bounds: PipelineOptions, max_rules: usize, loaded: &Loaded) -> Self {
         let mut state = Self::new(bounds, max_rules);
         for (tenant, device, boot, ledger) in &loaded.ledgers {
-            let device = state
-                .devices
-                .entry((tenant.clone(), device.clone()))
-                .or_default();
+            let device = state.loaded((tenant.clone(), device.clone()));
             device.boots.insert(*boot, ledger.clone());
         }
         for device in state.devices.values_mut() {
             device.more_boots = device.boots.len() >= state.bounds.max_boots;
+            state.more_boots |= device.more_boots;
         }
         for twin in &loaded.twins {
-            let key = (twin.tenant.clone(), twin.device.clone());
-            let device = state.devices.entry(key).or_default();
-            device.newest.insert(twin.name.clone(), twin.time_us);
+            let device = state.loaded((twin.tenant.clone(), twin.device.clone()));
+            device.names.make(&twin.name).newest_us = twin.time_us;
         }
         for (tenant, _) in state.devices.keys() {
             *state.counts.entry(tenant.clone()).or_default() += 1;
@@ -154,27 +191,39 @@ impl State {
         self.rules.values().any(Rules::waits)
     }
 
-    /// The device, made at its first word; the reason when there are as many as are allowed.
-    pub(super) fn admit(&mut self, key: &DeviceKey) -> Result<&mut Device, String> {
-        if !self.devices.contains_key(key) {
-            let (max, max_tenant) = (self.bounds.max_devices, self.bounds.max_tenant_devices);
-            let count = self.counts.entry(key.0.clone()).or_default();
-            if self.devices.len() >= max {
-                return Err(format!("the hub knows {max} devices, which is the limit"));
-            }
-            if *count >= max_tenant {
-                return Err(format!(
-                    "the tenant has {max_tenant} devices, which is the limit"
-                ));
-            }
-            *count += 1;
-        }
-        Ok(self.devices.entry(key.clone()).or_default())
+    fn loaded(&mut self, key: DeviceKey) -> &mut Device {
+        self.devices.entry(key).or_insert_with(|| {
+            self.next_serial += 1;
+            Device::new(self.next_serial - 1)
+        })
     }
 
-    /// The device, if it is known.
-    pub(super) fn device(&mut self, key: &DeviceKey) -> Option<&mut Device> {
-        self.devices.get_mut(key)
+    /// The device, made at its first word; the reason when there are as many as are allowed.
+    pub(super) fn admit(&mut self, key: &DeviceKey) -> Result<Admitted<'_>, String> {
+        let known = self.devices.len();
+        let device = match self.devices.entry(key.clone()) {
+            Entry::Occupied(held) => held.into_mut(),
+            Entry::Vacant(place) => {
+                let (max, max_tenant) = (self.bounds.max_devices, self.bounds.max_tenant_devices);
+                let count = self.counts.entry(key.0.clone()).or_default();
+                if known >= max {
+                    return Err(format!("the hub knows {max} devices, which is the limit"));
+                }
+                if *count >= max_tenant {
+                    return Err(format!(
+                        "the tenant has {max_tenant} devices, which is the limit"
+                    ));
+                }
+                *count += 1;
+                self.next_serial += 1;
+                place.insert(Device::new(self.next_serial - 1))
+            }
+        };
+        Ok(Admitted {
+            device,
+            rules: self.rules.get_mut(&key.0),
+            bounds: &self.bounds,
+        })
     }
 
     /// The device, if it is known.
@@ -188,11 +237,6 @@ impl State {
         self.rules
             .entry(tenant.clone())
             .or_insert_with(|| Rules::new(max_rules, max_ahead_us))
-    }
-
-    /// The rules of a tenant, if it has any.
-    pub(super) fn known_rules(&mut self, tenant: &TenantId) -> Option<&mut Rules> {
-        self.rules.get_mut(tenant)
     }
 
     /// Tells the rules of all tenants how late it is.
@@ -231,21 +275,38 @@ impl State {
         }
     }
 
-    /// Lets go of the boots that were not heard of for longest, beyond the bound, of the devices
-    /// whose ledgers were committed; the store has them. To be called after the commit of all
-    /// changes, never before.
-    pub(crate) fn trim(&mut self, committed: &[(TenantId, DeviceId, Boot, BootLedger)]) {
-        let max_boots = self.bounds.max_boots;
+    /// Notes of which boots was heard last. Names the devices that hold more of them than the bound.
+    pub(super) fn hear(
+        &mut self,
+        committed: &[(TenantId, DeviceId, Boot, BootLedger)],
+    ) -> Vec<DeviceKey> {
+        let mut crowded = Vec::new();
         for (tenant, device, boot, _) in committed {
-            if let Some(held) = self.devices.get_mut(&(tenant.clone(), device.clone())) {
+            let key = (tenant.clone(), device.clone());
+            if let Some(held) = self.devices.get_mut(&key) {
                 held.hear(*boot);
+                if held.boots.len() > self.bounds.max_boots {
+                    crowded.push(key);
+                }
             }
         }
-        for (tenant, device, _, _) in committed {
-            if let Some(held) = self.devices.get_mut(&(tenant.clone(), device.clone())) {
-                held.trim(max_boots);
+        crowded
+    }
+
+    /// Lets go of the boots of these devices that were not heard of for longest, beyond the bound;
+    /// the store has them. To be called after the commit of all changes, never before.
+    pub(super) fn let_go(&mut self, crowded: Vec<DeviceKey>) {
+        for key in crowded {
+            if let Some(held) = self.devices.get_mut(&key) {
+                held.trim(self.bounds.max_boots);
+                self.more_boots |= held.more_boots;
             }
         }
+    }
+
+    /// Whether some device may have ledgers in the store that are not at hand.
+    pub(super) fn has_more_boots(&self) -> bool {
+        self.more_boots
     }
 
     /// How many devices are known.
@@ -259,7 +320,60 @@ pub(super) fn max_ahead_us(bounds: &PipelineOptions) -> i64 {
     i64::try_from(bounds.max_ahead_s.saturating_mul(1_000_000)).unwrap_or(i64::MAX)
 }
 
+impl Names {
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// The newest event time of a name.
+    pub(super) fn newest_us(&self, name: &str) -> Option<i64> {
+        let place = self.by_name.get(name)?;
+        self.list.get(*place).map(|held| held.newest_us)
+    }
+
+    /// Whether the name came before.
+    pub(super) fn contains(&mut self, name: &str) -> bool {
+        if self
+            .list
+            .get(self.recent)
+            .is_some_and(|held| *held.name == *name)
+        {
+            return true;
+        }
+        match self.by_name.get(name) {
+            Some(place) => {
+                self.recent = *place;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// The name, made if it comes first: then there is no newest time before its own.
+    pub(super) fn make(&mut self, name: &str) -> &mut Name {
+        if !self.contains(name) {
+            self.recent = self.list.len();
+            self.by_name.insert(Box::from(name), self.recent);
+            self.list.push(Name {
+                name: Box::from(name),
+                newest_us: i64::MIN,
+                ..Name::default()
+            });
+        }
+        // It is there: found, or made just now.
+        &mut self.list[self.recent]
+    }
+}
+
 impl Device {
+    fn new(serial: u64) -> Self {
+        Self {
+            serial,
+            ..Self::default()
+        }
+    }
+
     /// Whether the ledger of `boot` may be in the store but is not at hand.
     pub(super) fn must_fetch(&self, boot: Boot) -> bool {
         self.more_boots && !self.boots.contains_key(&boot)

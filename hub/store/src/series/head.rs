@@ -8,8 +8,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use stencil_protocol::id::{DeviceId, TenantId};
-use stencil_protocol::sample::OwnedValue;
 
+use super::seal;
 use super::tail::Group;
 use crate::SeriesPoint;
 
@@ -33,7 +33,8 @@ pub(crate) struct Known {
 /// The unsealed points of one series.
 #[derive(Debug, Default)]
 pub(crate) struct Head {
-    points: BTreeMap<i64, OwnedValue>,
+    /// Strictly by time.
+    points: Vec<SeriesPoint>,
     /// The tail rows that hold them.
     tails: Vec<i64>,
 }
@@ -131,44 +132,36 @@ impl Heads {
         if from_us >= to_us {
             return Vec::new();
         }
-        head.points
-            .range(from_us..to_us)
-            .take(limit)
-            .map(|(time_us, value)| SeriesPoint {
-                time_us: *time_us,
-                value: value.clone(),
-            })
+        let from = head.points.partition_point(|point| point.time_us < from_us);
+        let found = head.points.iter().skip(from).take(limit);
+        found
+            .take_while(|point| point.time_us < to_us)
+            .cloned()
             .collect()
     }
 
     pub(crate) fn contains(&self, series: i64, time_us: i64) -> bool {
-        self.heads
-            .get(&series)
-            .is_some_and(|head| head.points.contains_key(&time_us))
+        self.heads.get(&series).is_some_and(|head| {
+            head.points
+                .binary_search_by_key(&time_us, |point| point.time_us)
+                .is_ok()
+        })
     }
 
-    /// All unsealed points of a series with those of `new` put over them, by time.
-    pub(crate) fn with(&self, series: i64, new: Option<&Group>) -> Vec<SeriesPoint> {
-        let mut points = self
-            .heads
-            .get(&series)
-            .map(|head| head.points.clone())
-            .unwrap_or_default();
-        for point in new.into_iter().flat_map(|group| &group.points) {
-            points.insert(point.time_us, point.value.clone());
+    /// All unsealed points of a series with those of `new` (strictly by time) put over them.
+    pub(crate) fn with(&self, series: i64, new: Vec<SeriesPoint>) -> Vec<SeriesPoint> {
+        match self.heads.get(&series) {
+            Some(head) => seal::merge(head.points.clone(), new),
+            None => new,
         }
-        points
-            .into_iter()
-            .map(|(time_us, value)| SeriesPoint { time_us, value })
-            .collect()
     }
 
     /// Up to `limit` series of a tenant of which an unsealed point is older than `before_us`.
     pub(crate) fn older(&self, tenant: &TenantId, before_us: i64, limit: usize) -> Vec<i64> {
         let is_older = |series: &i64| {
             let head = self.heads.get(series);
-            head.and_then(|head| head.points.first_key_value())
-                .is_some_and(|(time_us, _)| *time_us < before_us)
+            head.and_then(|head| head.points.first())
+                .is_some_and(|point| point.time_us < before_us)
         };
         let of_tenant = self.known.iter().filter(|(key, _)| key.tenant == *tenant);
         of_tenant
@@ -268,11 +261,9 @@ impl Heads {
             return;
         }
         let head = self.heads.entry(group.series).or_default();
-        for point in group.points {
-            if head.points.insert(point.time_us, point.value).is_none() {
-                self.points += 1;
-            }
-        }
+        let before = head.points.len();
+        head.points = seal::merge(std::mem::take(&mut head.points), group.points);
+        self.points += head.points.len() - before;
         head.tails.push(tail);
         self.open.entry(tail).or_default().insert(group.series);
     }

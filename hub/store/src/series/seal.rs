@@ -63,7 +63,15 @@ pub(crate) fn plan(points: Vec<SeriesPoint>, spans: &[Span], chunk_points: usize
 }
 
 /// Puts `new` over `old` (both strictly by time).
-pub(crate) fn merge(old: Vec<SeriesPoint>, new: Vec<SeriesPoint>) -> Vec<SeriesPoint> {
+pub(crate) fn merge(mut old: Vec<SeriesPoint>, new: Vec<SeriesPoint>) -> Vec<SeriesPoint> {
+    // The usual case: all of it is newer.
+    let Some((last, first)) = old.last().zip(new.first()) else {
+        return if old.is_empty() { new } else { old };
+    };
+    if last.time_us < first.time_us {
+        old.extend(new);
+        return old;
+    }
     let mut merged = Vec::with_capacity(old.len() + new.len());
     let mut old = old.into_iter().peekable();
     for point in new {

@@ -1,10 +1,10 @@
 //! The series part of a commit: naming series, the tail row, sealing.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 
 use sqlx::{Row as _, SqliteConnection};
 use stencil_protocol::id::TenantId;
-use stencil_protocol::sample::OwnedValue;
 
 use super::bulk::Bulk;
 use super::row::Columns as _;
@@ -14,7 +14,7 @@ use crate::series::chunk;
 use crate::series::head::{Change, Heads, Key, Known};
 use crate::series::seal::{self, Span};
 use crate::series::tail::{self, Group};
-use crate::{Error, Point, SeriesPoint};
+use crate::{Error, Points, SeriesPoint, SeriesPoints};
 
 static NEW_SERIES: Bulk = Bulk::new(
     "INSERT INTO series (series, tenant, device, name, unit, sealed_through)",
@@ -28,7 +28,7 @@ pub(super) async fn store(
     connection: &mut SqliteConnection,
     turn: &Turn<'_>,
     options: &Options,
-    points: &[Point],
+    points: &Points,
 ) -> Result<Change, Error> {
     let (tail_number, newest_series) =
         turn.look(|heads| (heads.tail() + 1, heads.newest_series()))?;
@@ -58,13 +58,15 @@ pub(super) async fn store(
         .await?;
 
     change.sealed = turn.look(|heads| due(heads, &change.groups, options))?;
-    let new: HashMap<i64, &Group> = change
+    let mut new: HashMap<i64, &mut Group> = change
         .groups
-        .iter()
+        .iter_mut()
         .map(|group| (group.series, group))
         .collect();
     for series in &change.sealed {
-        let head = turn.look(|heads| heads.with(*series, new.get(series).copied()))?;
+        let new = new.get_mut(series);
+        let new = new.map(|group| std::mem::take(&mut group.points));
+        let head = turn.look(|heads| heads.with(*series, new.unwrap_or_default()))?;
         seal_head(connection, *series, head, options.chunk_points).await?;
         sqlx::query("UPDATE series SET sealed_through = $1 WHERE series = $2")
             .bind(tail_number)
@@ -127,7 +129,7 @@ async fn seal_one(
     options: &Options,
 ) -> Result<Change, Error> {
     let (tail, newest_series) = turn.look(|heads| (heads.tail(), heads.newest_series()))?;
-    let head = turn.look(|heads| heads.with(series, None))?;
+    let head = turn.look(|heads| heads.with(series, Vec::new()))?;
     seal_head(connection, series, head, options.chunk_points).await?;
     sqlx::query("UPDATE series SET sealed_through = $1 WHERE series = $2")
         .bind(tail)
@@ -170,95 +172,86 @@ fn due(heads: &Heads, groups: &[Group], options: &Options) -> Vec<i64> {
     due
 }
 
-/// Sorts points by series. Of two points of one time the later one stays. Series
+/// Puts together what belongs to one series. Of two points of one time the later one stays. Series
 /// that are new, or whose unit changed, are added to `known`.
 async fn group(
     connection: &mut SqliteConnection,
     turn: &Turn<'_>,
-    points: &[Point],
+    points: &Points,
     known: &mut Vec<(Key, Known)>,
     newest_series: &mut i64,
 ) -> Result<Vec<Group>, Error> {
-    struct Collected<'a> {
-        points: BTreeMap<i64, &'a OwnedValue>,
-        unit: Option<&'a str>,
-    }
-    let mut by_key: HashMap<(&str, &str, &str), Collected<'_>> = HashMap::new();
-    let mut order = Vec::new();
-    for point in points {
-        let key = (
-            point.tenant.as_str(),
-            point.device.as_str(),
-            point.name.as_str(),
-        );
-        let collected = by_key.entry(key).or_insert_with(|| {
-            order.push(point);
-            Collected {
-                points: BTreeMap::new(),
-                unit: None,
-            }
-        });
-        collected.points.insert(point.time_us, &point.value);
-        collected.unit = point.unit.as_deref().or(collected.unit);
-    }
-    let mut groups = Vec::with_capacity(order.len());
-    for first in order {
+    let mut groups = Vec::with_capacity(points.series().len());
+    for parts in by_series(points) {
+        let Some(first) = parts.first() else {
+            continue;
+        };
         let key = Key {
             tenant: first.tenant.clone(),
             device: first.device.clone(),
             name: first.name.clone(),
         };
-        let Some(collected) = by_key.remove(&(
-            first.tenant.as_str(),
-            first.device.as_str(),
-            first.name.as_str(),
-        )) else {
-            continue;
-        };
-        let stored = match turn.look(|heads| heads.known(&key).cloned())? {
+        let unit = parts.iter().rev().find_map(|part| part.unit.as_deref());
+        let at_hand = turn.look(|heads| heads.known(&key).cloned())?;
+        let is_known = at_hand.is_some();
+        let stored = match at_hand {
             Some(stored) => Some(stored),
             None => find(connection, &key).await?,
         };
         let series = match stored {
             Some(stored) => {
-                if let Some(unit) = collected.unit.filter(|u| stored.unit.as_deref() != Some(u)) {
+                let series = stored.series;
+                if let Some(unit) = unit.filter(|unit| stored.unit.as_deref() != Some(unit)) {
                     let unit = Some(unit.to_owned());
-                    known.push((
-                        key,
-                        Known {
-                            series: stored.series,
-                            unit,
-                        },
-                    ));
-                } else if turn.look(|heads| heads.known(&key).is_none())? {
-                    known.push((key, stored.clone()));
+                    known.push((key, Known { series, unit }));
+                } else if !is_known {
+                    known.push((key, stored));
                 }
-                stored.series
+                series
             }
             None => {
                 *newest_series += 1;
-                let unit = collected.unit.map(ToOwned::to_owned);
-                known.push((
-                    key,
-                    Known {
-                        series: *newest_series,
-                        unit,
-                    },
-                ));
-                *newest_series
+                let (series, unit) = (*newest_series, unit.map(ToOwned::to_owned));
+                known.push((key, Known { series, unit }));
+                series
             }
         };
-        let points = collected
-            .points
-            .into_iter()
-            .map(|(time_us, value)| SeriesPoint {
-                time_us,
-                value: value.clone(),
-            })
-            .collect();
+        let points = by_time(&parts);
         groups.push(Group { series, points });
     }
     Ok(groups)
+}
+
+/// The parts of each series, in the order in which the series came first.
+fn by_series(points: &Points) -> Vec<Vec<&SeriesPoints>> {
+    let mut places: HashMap<_, usize> = HashMap::with_capacity(points.series().len());
+    let mut found: Vec<Vec<&SeriesPoints>> = Vec::with_capacity(points.series().len());
+    for part in points.series().iter().filter(|it| !it.points.is_empty()) {
+        let key = (&part.tenant, &part.device, part.name.as_str());
+        match places.entry(key) {
+            Entry::Occupied(place) => found[*place.get()].push(part),
+            Entry::Vacant(place) => {
+                place.insert(found.len());
+                found.push(vec![part]);
+            }
+        }
+    }
+    found
+}
+
+/// The points of one series strictly by time; of two of one time the one that arrived later.
+fn by_time(parts: &[&SeriesPoints]) -> Vec<SeriesPoint> {
+    let mut points = Vec::with_capacity(parts.iter().map(|part| part.points.len()).sum());
+    for part in parts {
+        points.extend_from_slice(&part.points);
+    }
+    if !points.is_sorted_by(|a: &SeriesPoint, b| a.time_us < b.time_us) {
+        // Backwards, so that of equal ones the later comes first and stays.
+        points.reverse();
+        points.sort_by_key(|point| point.time_us);
+        points.dedup_by_key(|point| point.time_us);
+    }
+    points
 }
 
 async fn find(connection: &mut SqliteConnection, key: &Key) -> Result<Option<Known>, Error> {

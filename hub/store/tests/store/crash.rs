@@ -38,7 +38,7 @@ fn commit(n: u64) -> Commit {
     Commit {
         ledgers: vec![(acme(), device("freezer-1"), Boot(1), ledger)],
         twins: vec![twin("freezer-1", time, 1.0)],
-        points,
+        points: points.into(),
         ..at(n)
     }
 }

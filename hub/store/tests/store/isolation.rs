@@ -44,7 +44,7 @@ async fn fill(store: &Store, tenant: &TenantId, position: u64, value: i64) -> St
         position,
         ledgers: vec![(tenant.clone(), device("freezer-1"), Boot(1), ledger)],
         twins: vec![twin],
-        points: vec![point],
+        points: vec![point].into(),
         triggers: vec![trigger],
         quarantined: vec![quarantined],
         links: vec![LinkSeen {

@@ -63,7 +63,7 @@ async fn points_go_in_portions_also_those_that_were_in_no_chunk() {
     }
     // A device that says little: its points fill no chunk.
     let mut commit = at(11);
-    commit.points = vec![numbered("battery", 3), numbered("battery", 90)];
+    commit.points = vec![numbered("battery", 3), numbered("battery", 90)].into();
     let mut foreign = numbered("temperature", 3);
     foreign.tenant = other();
     commit.points.push(foreign);
@@ -167,7 +167,7 @@ async fn an_erased_device_is_gone_and_its_neighbours_are_not() {
             true => reopen(fresh.folder.path(), Options::default()).await,
         };
         let mut commit = at(30);
-        commit.points = vec![numbered("temperature", 77)];
+        commit.points = vec![numbered("temperature", 77)].into();
         store.pipeline.commit(commit).await.unwrap();
         assert_eq!(times(&store, "temperature").await, [77]);
         assert_eq!(

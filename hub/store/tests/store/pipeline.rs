@@ -55,7 +55,7 @@ async fn a_repeated_commit_changes_nothing() {
     let pipeline = &fresh.store.pipeline;
     let commit = Commit {
         position: 7,
-        points: vec![point("temperature", 10, OwnedValue::Number(1.5))],
+        points: vec![point("temperature", 10, OwnedValue::Number(1.5))].into(),
         twins: vec![twin("freezer-1", 10, 1.5)],
         triggers: vec![trigger(1), trigger(1)],
         quarantined: vec![quarantined(7, "a"), quarantined(7, "b")],
@@ -108,7 +108,7 @@ async fn one_bad_part_undoes_the_whole_commit() {
     let pipeline = &fresh.store.pipeline;
     let commit = Commit {
         position: 7,
-        points: vec![point("temperature", 10, OwnedValue::Number(1.5))],
+        points: vec![point("temperature", 10, OwnedValue::Number(1.5))].into(),
         twins: vec![twin("freezer-1", 10, 1.5)],
         quarantined: vec![quarantined(u64::MAX, "a position that cannot be kept")],
         ..Commit::default()
@@ -262,7 +262,7 @@ async fn a_caller_that_stops_waiting_does_not_part_heads_from_database() {
     let fresh = fresh().await;
     for n in 1..=20_i64 {
         let mut commit = at(n.unsigned_abs());
-        commit.points = vec![point("temperature", n, OwnedValue::Integer(n))];
+        commit.points = vec![point("temperature", n, OwnedValue::Integer(n))].into();
         let pipeline = fresh.store.pipeline.clone();
         let task = tokio::spawn(async move { pipeline.commit(commit).await });
         tokio::task::yield_now().await;

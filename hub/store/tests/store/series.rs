@@ -42,7 +42,10 @@ async fn every_kind_of_value_comes_back_from_tail_and_from_chunks() {
         fresh
             .store
             .pipeline
-            .commit(Commit { points, ..at(1) })
+            .commit(Commit {
+                points: points.into(),
+                ..at(1)
+            })
             .await
             .unwrap();
         for store in [
@@ -69,7 +72,7 @@ async fn a_second_value_of_one_time_replaces_the_first_wherever_that_is() {
         .store
         .pipeline
         .commit(Commit {
-            points: first,
+            points: first.into(),
             ..at(1)
         })
         .await
@@ -79,7 +82,7 @@ async fn a_second_value_of_one_time_replaces_the_first_wherever_that_is() {
         .store
         .pipeline
         .commit(Commit {
-            points: second,
+            points: second.into(),
             ..at(2)
         })
         .await
@@ -99,7 +102,7 @@ async fn a_second_value_of_one_time_replaces_the_first_wherever_that_is() {
         .store
         .pipeline
         .commit(Commit {
-            points: more,
+            points: more.into(),
             ..at(3)
         })
         .await
@@ -121,7 +124,7 @@ async fn ranges_end_where_they_should() {
     for n in 0..40_i64 {
         let points = vec![point("count", n * 10, OwnedValue::Integer(n))];
         let commit = Commit {
-            points,
+            points: points.into(),
             ..at(n.unsigned_abs() + 1)
         };
         fresh.store.pipeline.commit(commit).await.unwrap();
@@ -168,7 +171,7 @@ async fn contains_finds_points_in_head_and_chunks() {
     for n in 0..10_i64 {
         let points = vec![point("count", n * 10, OwnedValue::Integer(n))];
         let commit = Commit {
-            points,
+            points: points.into(),
             ..at(n.unsigned_abs() + 1)
         };
         fresh.store.pipeline.commit(commit).await.unwrap();
@@ -201,7 +204,7 @@ async fn names_carry_the_newest_unit() {
         .store
         .pipeline
         .commit(Commit {
-            points: points.clone(),
+            points: points.clone().into(),
             ..at(1)
         })
         .await
@@ -211,7 +214,7 @@ async fn names_carry_the_newest_unit() {
         .store
         .pipeline
         .commit(Commit {
-            points: points.clone(),
+            points: points.clone().into(),
             ..at(2)
         })
         .await
@@ -220,7 +223,10 @@ async fn names_carry_the_newest_unit() {
     fresh
         .store
         .pipeline
-        .commit(Commit { points, ..at(3) })
+        .commit(Commit {
+            points: points.into(),
+            ..at(3)
+        })
         .await
         .unwrap();
     let names = fresh
@@ -247,7 +253,7 @@ async fn old_chunks_expire_whole() {
         .collect();
     for (chunk, position) in points.chunks(4).zip(1..) {
         let commit = Commit {
-            points: chunk.to_vec(),
+            points: chunk.to_vec().into(),
             ..at(position)
         };
         fresh.store.pipeline.commit(commit).await.unwrap();
@@ -277,7 +283,7 @@ async fn slow_series_do_not_hold_the_tail() {
     let mut slow = point("slow", 1, OwnedValue::Integer(1));
     slow.device = device("slow");
     let commit = Commit {
-        points: vec![slow],
+        points: vec![slow].into(),
         ..at(1)
     };
     fresh.store.pipeline.commit(commit).await.unwrap();
@@ -287,7 +293,10 @@ async fn slow_series_do_not_hold_the_tail() {
         fresh
             .store
             .pipeline
-            .commit(Commit { points, ..at(n) })
+            .commit(Commit {
+                points: points.into(),
+                ..at(n)
+            })
             .await
             .unwrap();
     }
@@ -317,7 +326,7 @@ async fn a_damaged_chunk_is_reported_and_does_not_stop_the_pipeline() {
             .collect()
     };
     let commit = Commit {
-        points: points(0..4),
+        points: points(0..4).into(),
         ..at(1)
     };
     fresh.store.pipeline.commit(commit).await.unwrap();
@@ -347,7 +356,7 @@ async fn a_damaged_chunk_is_reported_and_does_not_stop_the_pipeline() {
         .store
         .pipeline
         .commit(Commit {
-            points: late,
+            points: late.into(),
             ..at(2)
         })
         .await

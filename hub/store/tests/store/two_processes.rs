@@ -32,7 +32,7 @@ async fn a_second_pipeline_is_fenced_off_until_it_knows_what_the_first_did() {
     let fresh = fresh().await;
     let second = reopen(fresh.folder.path(), Default::default()).await;
     let commit = |position: u64, value: i64| Commit {
-        points: vec![point("count", value, OwnedValue::Integer(value))],
+        points: vec![point("count", value, OwnedValue::Integer(value))].into(),
         ..at(position)
     };
     second.pipeline.commit(commit(1, 1)).await.unwrap();

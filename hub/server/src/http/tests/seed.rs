@@ -136,7 +136,7 @@ fn readings() -> Commit {
         position: 10,
         ledgers: vec![(acme(), freezer(), Boot(4), ledger)],
         twins: twins.collect(),
-        points,
+        points: points.into(),
         quarantined: vec![Quarantined {
             tenant: acme(),
             device: Some(freezer()),

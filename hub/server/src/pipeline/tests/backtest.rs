@@ -73,7 +73,7 @@ fn both(condition: &str, samples: &[Sampled]) -> (Fired, Fired) {
 
     let commit = Commit {
         position: 1,
-        points: disk.points.clone(),
+        points: disk.points.clone().into(),
         twins: disk.twins.values().cloned().collect(),
         ..Commit::default()
     };

@@ -16,10 +16,12 @@ use stencil_workflow::definition;
 use super::super::changes::Changes;
 use super::super::decode::Message;
 use super::super::known::{Known, Questions};
-use super::super::origin::Origin;
+use super::super::origin::{Origin, Sender};
 use super::super::rules::{self, InForce};
 use super::super::{State, apply};
-use crate::ingest::{Activation, Body, Erase, Publication, Record, Transport};
+use crate::ingest::{
+    Activation, Body, Erase, Messages, Publication, Publications, Published, Record, Transport,
+};
 use crate::{PipelineOptions, Principal, Role};
 
 pub(super) const RECEIVED_US: i64 = 1_700_000_000_000_000;
@@ -121,6 +123,7 @@ impl Harness {
     pub(super) fn append(&mut self, entry: &Entry) {
         let mut bytes = Vec::new();
         let mut received_us = RECEIVED_US;
+        let mut messages = Messages::default();
         let body = match entry {
             Entry::Tick(at_us) => {
                 received_us = *at_us;
@@ -130,19 +133,32 @@ impl Harness {
                 from,
                 topic,
                 payload,
-            } => Body::Publication(Publication {
-                from: Principal {
+            } => {
+                let from = Principal {
                     tenant: tenant(),
                     role: from.clone(),
-                },
-                transport: Transport::Tls {
+                };
+                let transport = Transport::Tls {
                     group: "X25519MLKEM768",
                     post_quantum: true,
-                },
-                link_suite: None,
-                topic,
-                payload,
-            }),
+                };
+                let published = Published {
+                    link_suite: None,
+                    topic,
+                    payload,
+                };
+                messages.push(&published);
+                // Both forms, of which the first release wrote the one and we write the other.
+                if self.log.len().is_multiple_of(2) {
+                    Body::Publication(Publication::new(from, transport, &published))
+                } else {
+                    Body::Publications(Publications {
+                        from,
+                        transport,
+                        messages: messages.as_bytes(),
+                    })
+                }
+            }
             Entry::Erase(device) => Body::Erase(Erase {
                 tenant: tenant(),
                 device: Some(device.clone()),
@@ -178,7 +194,8 @@ impl Harness {
     pub(super) fn commit(&mut self) {
         let changes = std::mem::take(&mut self.changes);
         let (commit, _) = changes.into_commit(&mut self.state, self.next as u64);
-        self.state.trim(&commit.ledgers);
+        let crowded = self.state.hear(&commit.ledgers);
+        self.state.let_go(crowded);
         self.disk.take(commit, self.next);
     }
 
@@ -222,13 +239,17 @@ impl Harness {
     fn one(&mut self, bytes: &[u8], position: u64) {
         let record = Record::decode(bytes).unwrap();
         match record.body {
-            Body::Publication(publication) => {
-                let origin = Origin::new(&publication, record.received_us, position);
-                let message = Message::decode(&publication, record.received_us);
-                let questions = Questions::of(&origin, &message, &self.state, &self.changes);
-                self.fetched += questions.boots.len();
-                let known = self.answer(message.device(), &questions);
-                apply::publication(&origin, &message, known, &mut self.state, &mut self.changes);
+            Body::Publication(one) => {
+                let mut sender =
+                    Sender::new(&one.from, &one.transport, record.received_us, position);
+                self.publication(&sender.origin(&one.published()));
+            }
+            Body::Publications(many) => {
+                let mut sender =
+                    Sender::new(&many.from, &many.transport, record.received_us, position);
+                for message in many.iter() {
+                    self.publication(&sender.origin(&message.unwrap()));
+                }
             }
             Body::Tick => apply::tick(record.received_us, &mut self.state, &mut self.changes),
             Body::Erase(erase) => self.erase(erase),
@@ -258,6 +279,14 @@ impl Harness {
         let device = erase.device.expect("of a device");
         self.disk.erase(&device, self.next + 1);
         self.state.forget(&Erased::Device(erase.tenant, device));
+    }
+
+    fn publication(&mut self, origin: &Origin<'_>) {
+        let message = Message::decode(origin);
+        let questions = Questions::of(origin, &message, &self.state, &self.changes);
+        self.fetched += questions.boots.len();
+        let known = self.answer(message.device(), &questions);
+        apply::publication(origin, &message, known, &mut self.state, &mut self.changes);
     }
 
     fn answer(&self, device: Option<&DeviceId>, questions: &Questions) -> Known {
@@ -296,7 +325,7 @@ impl Disk {
                 self.twins.insert(key, twin);
             }
         }
-        self.points.extend(commit.points);
+        self.points.extend(commit.points.iter());
         for state in commit.rule_states {
             let key = (state.workflow.clone(), state.device.clone());
             if state.bytes.is_empty() {
