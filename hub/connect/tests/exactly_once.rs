@@ -93,7 +93,12 @@ async fn run_to_the_end(dir: &Path) {
         ..Options::default()
     };
     let connectors = Arc::new(Connectors::new(&options, store.clone(), store.clone()).unwrap());
-    let parts = Parts::system(store.clone(), store.clone(), connectors.clone());
+    let parts = Parts::system(
+        store.clone(),
+        store.clone(),
+        store.clone(),
+        connectors.clone(),
+    );
     let options = stencil_workflow::Options {
         lease_ms: 200,
         ..Default::default()

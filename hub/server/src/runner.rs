@@ -31,6 +31,7 @@ pub(crate) fn new(
     let mut parts = stencil_workflow::Parts::system(
         Arc::new(runs),
         Arc::clone(&store.workflows),
+        Arc::clone(&store.alarms),
         Arc::new(connectors),
     );
     parts.clock = Arc::new(clock.clone());

@@ -120,6 +120,16 @@ pub(crate) fn runner(runner: &stencil_workflow::Metrics, out: &mut String) {
             "attempts of steps that failed",
             runner.attempts_failed,
         ),
+        (
+            "steps_put_off_total",
+            "times that a step was put off, because whoever takes it was busy",
+            runner.put_off,
+        ),
+        (
+            "steps_passed_over_total",
+            "steps that told nobody, because somebody had asked for silence",
+            runner.passed_over,
+        ),
     ];
     for (name, help, value) in counters {
         line(out, name, help, "counter", value);

@@ -16,7 +16,8 @@
 //! .unwrap_err();
 //! assert_eq!(
 //!     error.to_string(),
-//!     "line 4, column 9: `over` is not a key of `when`; known keys: `above`, `below`, `for`"
+//!     "line 4, column 9: `over` is not a key of `when`; known keys: `above`, `below`, \
+//!      `clear`, `absent`, `rate`, `window`, `expr`, `for`"
 //! );
 //! ```
 //!
@@ -26,7 +27,9 @@
 //! *effect, then record*: an attempt that fails in a way that may pass is made
 //! again, later and later, with jitter, not before a `Retry-After`, and so often
 //! as its `retry` says; one that fails for good ends the run. A step that gives a
-//! device a command waits for the end of that command.
+//! device a command waits for the end of that command. A step that tells people
+//! ([`definition::Action::tells`]) is passed over while somebody has silenced the
+//! workflow for the device, which its output says.
 //!
 //! # Why an effect happens once
 //! [`run_id`] derives a run's id from its cause (the very sample), so that a

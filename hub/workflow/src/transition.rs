@@ -6,7 +6,7 @@
 //! again after a crash is in the state of its last stored outcome, and [`next`]
 //! says the same as it did before the crash.
 
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 use stencil_protocol::id::CommandId;
 use stencil_store::{Attempt, Outcome, Progress, Run, Step};
 
@@ -23,6 +23,9 @@ pub const MAX_ERROR: usize = 1_024;
 /// The most bytes that are kept of a step's output, as JSON; a larger one is
 /// dropped, and later steps find nothing.
 pub const MAX_OUTPUT: usize = 32 * 1024;
+
+/// In the output of a step that told nobody: why, as `{ "silenced_until_us": … }`.
+pub const PASSED_OVER: &str = "passed_over";
 
 /// What is to be done next for a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,6 +142,35 @@ pub fn performed(
         }
     }
     store(definition, run, step, Some(attempt), times.ended_us)
+}
+
+/// Passes over a step that would tell people, because nobody is to be told before `until_us`. The
+/// run goes on: the step is done, was not tried, and says so in its output, in which what later
+/// steps may ask for is null.
+pub fn passed_over(
+    definition: &Definition,
+    run: &mut Run,
+    index: usize,
+    until_us: i64,
+    now_us: i64,
+) -> Transition {
+    let Some(rule) = definition.steps.get(index) else {
+        return unchanged(run, now_us);
+    };
+    let mut step = find(run, index)
+        .cloned()
+        .unwrap_or_else(|| fresh(run, rule, index));
+    let names = rule.action.outputs().iter();
+    let mut output: Map<String, Value> = names
+        .map(|name| ((*name).to_owned(), Value::Null))
+        .collect();
+    output.insert(
+        PASSED_OVER.to_owned(),
+        json!({ "silenced_until_us": until_us }),
+    );
+    step.next_at_us = None;
+    progress(&mut step, Performed::Done(output.into()), now_us);
+    store(definition, run, step, None, now_us)
 }
 
 /// Takes how the command stands that a step waits for. While it is under way

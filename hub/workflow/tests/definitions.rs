@@ -89,7 +89,7 @@ fn keys_that_are_unknown_missing_or_doubled() {
         "version: 3",
         "version: 3\nverison: 4",
         "line 4, column 1: `verison` is not a key of a workflow; did you mean `version`? \
-         known keys: `id`, `version`, `on`, `when`, `steps`",
+         known keys: `id`, `version`, `title`, `on`, `when`, `alarm`, `steps`",
     );
     refused(
         "timeout: 250ms",
@@ -176,7 +176,8 @@ fn values_of_the_wrong_kind_or_size() {
     refused(
         "above: -12.0, ",
         "",
-        "line 5, column 7: `when` has neither `above` nor `below`; add one, for example `above: -12.0`",
+        "line 5, column 7: `when` says no condition; add one of `above`, `below`, `absent`, `rate`, \
+         `window`, `expr`, for example `above: -12.0`",
     );
     refused(
         "\"freezer-*\"",
@@ -220,7 +221,7 @@ fn values_of_the_wrong_kind_or_size() {
         "use: webhook.post",
         "use: webhook.pots",
         "line 16, column 22: there is no `webhook.pots` to use; did you mean `webhook.post`? \
-         known: `content.upsert`, `content.publish`, `webhook.post`, `device.command`",
+         known: `content.upsert`, `content.publish`, `webhook.post`, `mail.send`, `device.command`",
     );
     refused(
         "collection: notices\n",
@@ -309,8 +310,33 @@ fn the_schema_names_the_same_keys() {
     let schema = json_schema();
     assert_eq!(
         schema["required"],
-        serde_json::json!(["id", "version", "on", "when", "steps"])
+        serde_json::json!(["id", "version", "on", "when"])
     );
+    assert_eq!(
+        schema["anyOf"],
+        serde_json::json!([{ "required": ["alarm"] }, { "required": ["steps"] }])
+    );
+    let kinds = schema["properties"]["when"]["oneOf"].as_array().unwrap();
+    for when in [
+        "{ above: 1.0, clear: 0.5, for: 1s }",
+        "{ below: 1.0 }",
+        "{ absent: 5m }",
+        "{ rate: { over: 1m, above: 1.0, clear: 0.5 }, for: 1m }",
+        "{ window: { of: p95, over: 10m, lateness: 1m, below: 1.0 } }",
+        "{ expr: \"event.value > 1.0\", for: 1s }",
+    ] {
+        let yaml = format!(
+            "id: a\nversion: 1\ntitle: A\non: {{ telemetry: {{ devices: a, name: n }} }}\n\
+             when: {when}\nalarm: {{ severity: minor, title: t }}\n"
+        );
+        assert_eq!(
+            parse(&yaml).unwrap().alarm.unwrap().severity.as_str(),
+            "minor"
+        );
+        let kind = when.split([' ', ':']).nth(1).unwrap();
+        let of_kind = kinds.iter().filter(|one| one["required"][0] == kind);
+        assert_eq!(of_kind.count(), 1, "{kind}");
+    }
     let steps = schema["properties"]["steps"]["items"]["oneOf"]
         .as_array()
         .unwrap();

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::error::{Error, shown};
-use super::fields::{Fields, duration_us, listed, nearest, text};
+use super::fields::{Fields, boolean, duration_us, listed, nearest, text};
 use super::input::{self, Input};
 use super::names;
 use super::step::Step;
@@ -56,6 +56,10 @@ pub enum Action {
         /// The name of the secret that signs it; the secret itself is a
         /// setting of the hub.
         secret: Option<String>,
+        /// Whether it is a way to tell people, as to a chat or a pager: then a
+        /// silence holds for it, too. By default it is not, because a call that
+        /// switches something must not fail to come for a silence.
+        tells: bool,
     },
     /// Sends a mail.
     MailSend(MailTemplates),
@@ -97,6 +101,18 @@ impl Action {
             Self::WebhookPost { .. } => "webhook.post",
             Self::MailSend(_) => "mail.send",
             Self::DeviceCommand { .. } => "device.command",
+        }
+    }
+
+    /// Whether it tells people something and does nothing else: it is passed over while the
+    /// workflow is silenced for the device.
+    pub fn tells(&self) -> bool {
+        match self {
+            Self::MailSend(_) => true,
+            Self::WebhookPost { tells, .. } => *tells,
+            Self::ContentUpsert { .. }
+            | Self::ContentPublish { .. }
+            | Self::DeviceCommand { .. } => false,
         }
     }
 
@@ -148,7 +164,9 @@ impl Action {
                 collection: text("collection", collection)?,
                 key: text("key", key)?,
             },
-            Self::WebhookPost { url, body, secret } => Effect::WebhookPost {
+            Self::WebhookPost {
+                url, body, secret, ..
+            } => Effect::WebhookPost {
                 url: text("url", url)?,
                 body: value("body", body)?,
                 secret: secret.clone(),
@@ -235,7 +253,7 @@ fn webhook(with: &Node, before: &[Step]) -> Result<Action, Error> {
     let fields = Fields::of(
         with,
         "the `with` of webhook.post",
-        &["url", "body", "secret"],
+        &["url", "body", "secret", "tells"],
     )?;
     let node = fields.need("url", "\"https://example.org/hook\"")?;
     let url = template(node, "url", before)?;
@@ -259,7 +277,16 @@ fn webhook(with: &Node, before: &[Step]) -> Result<Action, Error> {
         Some(node) => Some(super::identifier(node, "secret")?),
         None => None,
     };
-    Ok(Action::WebhookPost { url, body, secret })
+    let tells = match fields.get("tells") {
+        Some(node) => boolean(node, "tells")?,
+        None => false,
+    };
+    Ok(Action::WebhookPost {
+        url,
+        body,
+        secret,
+        tells,
+    })
 }
 
 fn command(with: &Node, before: &[Step]) -> Result<Action, Error> {

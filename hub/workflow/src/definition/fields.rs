@@ -80,6 +80,18 @@ pub(crate) fn text<'a>(node: &'a Node, name: &str) -> Result<&'a str, Error> {
     }
 }
 
+/// True or false.
+pub(crate) fn boolean(node: &Node, name: &str) -> Result<bool, Error> {
+    match node.content {
+        Content::Bool(bit) => Ok(bit),
+        _ => Err(Error::new(
+            node.at,
+            format!("`{name}` is {}", node.kind()),
+            "write true or false",
+        )),
+    }
+}
+
 /// A whole number within bounds.
 pub(crate) fn integer(node: &Node, name: &str, least: i64, most: i64) -> Result<i64, Error> {
     match node.content {

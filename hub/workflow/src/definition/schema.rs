@@ -1,8 +1,10 @@
 //! The format as a JSON Schema, for editors.
 
 use serde_json::{Value, json};
+use stencil_rules::{Aggregate, MAX_EXPRESSION};
+use stencil_store::Severity;
 
-use super::{MAX_ID, MAX_STEPS, step::MAX_RETRIES};
+use super::{MAX_ID, MAX_STEPS, MAX_TITLE, step::MAX_RETRIES};
 use crate::effect::MAX_RECIPIENTS;
 use crate::template::MAX_SOURCE;
 
@@ -11,12 +13,6 @@ use crate::template::MAX_SOURCE;
 pub fn json_schema() -> Value {
     let duration = json!({ "type": "string", "pattern": "^[0-9]+(us|ms|s|m|h|d)$" });
     let template = json!({ "type": "string", "maxLength": MAX_SOURCE });
-    let object = |required: &[&str], properties: Value| {
-        json!({
-            "type": "object", "additionalProperties": false,
-            "required": required, "properties": properties,
-        })
-    };
     let step = |uses: &str, with: Value| {
         let retry = object(
             &[],
@@ -50,7 +46,7 @@ pub fn json_schema() -> Value {
             "webhook.post",
             object(
                 &["url", "body"],
-                json!({ "url": template, "body": {}, "secret": id }),
+                json!({ "url": template, "body": {}, "secret": id, "tells": { "type": "boolean" } }),
             ),
         ),
         step(
@@ -78,26 +74,73 @@ pub fn json_schema() -> Value {
             ),
         ),
     ];
-    let limit = json!({ "type": "number" });
     let mut schema = object(
-        &["id", "version", "on", "when", "steps"],
+        &["id", "version", "on", "when"],
         json!({
             "id": id,
             "version": { "type": "integer", "minimum": 1, "maximum": i32::MAX },
+            "title": { "type": "string", "minLength": 1, "maxLength": MAX_TITLE },
             "on": object(&["telemetry"], json!({
-                "telemetry": object(&["devices", "name"], json!({
+                "telemetry": object(&["devices"], json!({
                     "devices": { "type": "string", "pattern": "^[A-Za-z0-9._*?-]{1,64}$" },
                     "name": { "type": "string", "minLength": 1, "maxLength": 64 },
                 })),
             })),
-            "when": { "oneOf": [
-                object(&["above"], json!({ "above": limit, "for": duration })),
-                object(&["below"], json!({ "below": limit, "for": duration })),
-            ] },
-            "steps": { "type": "array", "minItems": 1, "maxItems": MAX_STEPS, "items": { "oneOf": steps } },
+            "when": { "oneOf": conditions(&duration) },
+            "alarm": object(&["severity"], json!({
+                "severity": { "enum": Severity::ALL.map(Severity::as_str) },
+                "title": template,
+            })),
+            "steps": { "type": "array", "minItems": 0, "maxItems": MAX_STEPS, "items": { "oneOf": steps } },
         }),
     );
+    schema["anyOf"] = json!([{ "required": ["alarm"] }, { "required": ["steps"] }]);
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema".into();
     schema["title"] = "Stencil workflow".into();
     schema
+}
+
+/// Each kind of condition, the key that names it first.
+fn conditions(duration: &Value) -> Vec<Value> {
+    let number = json!({ "type": "number" });
+    let sides = ["above", "below"];
+    let mut kinds = Vec::new();
+    for side in sides {
+        let properties = json!({ side: number, "clear": number, "for": duration });
+        kinds.push(object(&[side], properties));
+    }
+    kinds.push(object(&["absent"], json!({ "absent": duration })));
+    let on_either_side = |required: &[&str], properties: Value| {
+        let of = sides.map(|side| {
+            let mut properties = properties.clone();
+            properties[side] = number.clone();
+            properties["clear"] = number.clone();
+            object(&[required, &[side]].concat(), properties)
+        });
+        json!({ "oneOf": of })
+    };
+    let rate = on_either_side(&["over"], json!({ "over": duration }));
+    kinds.push(object(&["rate"], json!({ "rate": rate, "for": duration })));
+    let window = on_either_side(
+        &["of", "over"],
+        json!({
+            "of": { "enum": Aggregate::ALL.map(Aggregate::name) },
+            "over": duration,
+            "lateness": duration,
+        }),
+    );
+    kinds.push(object(
+        &["window"],
+        json!({ "window": window, "for": duration }),
+    ));
+    let expr = json!({ "type": "string", "minLength": 1, "maxLength": MAX_EXPRESSION });
+    kinds.push(object(&["expr"], json!({ "expr": expr, "for": duration })));
+    kinds
+}
+
+fn object(required: &[&str], properties: Value) -> Value {
+    json!({
+        "type": "object", "additionalProperties": false,
+        "required": required, "properties": properties,
+    })
 }

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use serde_json::Value;
+use stencil_protocol::id::DeviceId;
 use stencil_store::{Claim, Outcome, Progress, Run};
 
 use super::Shared;
@@ -65,6 +67,14 @@ impl Working<'_> {
         let started_us = self.now_us();
         let transition = match transition::next(definition, &self.claim.run, started_us) {
             Next::Perform { index, attempt } => {
+                if let Some(until_us) = self.silenced(definition, index, started_us).await {
+                    let passed_over = &self.shared.counters.passed_over;
+                    passed_over.fetch_add(1, Ordering::Relaxed);
+                    let run = &mut self.claim.run;
+                    let passed =
+                        transition::passed_over(definition, run, index, until_us, started_us);
+                    return self.finish(passed).await;
+                }
                 match self.perform(definition, index, attempt, started_us).await {
                     Some(transition) => transition,
                     None => return Then::Leave,
@@ -95,6 +105,26 @@ impl Working<'_> {
             }
         };
         self.finish(transition).await
+    }
+
+    /// Until when a step that tells people is to tell nobody; `None`: it is performed.
+    async fn silenced(&self, definition: &Definition, index: usize, now_us: i64) -> Option<i64> {
+        if !definition.steps.get(index)?.action.tells() {
+            return None;
+        }
+        let run = &self.claim.run;
+        let device = run.event.get("device").and_then(Value::as_str)?;
+        let device = DeviceId::parse(device).ok()?;
+        let alarms = &self.shared.parts.alarms;
+        let silenced = alarms.silenced(&run.tenant, &run.workflow, &device, now_us);
+        match silenced.await {
+            Ok(until_us) => until_us,
+            Err(error) => {
+                // In doubt people are told.
+                self.shared.store_failed("ask for a silence", &error, 0);
+                None
+            }
+        }
     }
 
     /// Records a transition; says whether there is more to do at once.

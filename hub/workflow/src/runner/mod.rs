@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
-use stencil_store::{Runs, Workflows};
+use stencil_store::{Alarms, Runs, Workflows};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
@@ -83,6 +83,8 @@ pub struct Parts {
     pub runs: Arc<dyn Runs>,
     /// Where definitions are kept.
     pub workflows: Arc<dyn Workflows>,
+    /// Where it is kept for which workflow and device nobody is to be told.
+    pub alarms: Arc<dyn Alarms>,
     /// Who performs effects.
     pub effects: Arc<dyn Effects>,
     /// The time.
@@ -96,11 +98,13 @@ impl Parts {
     pub fn system(
         runs: Arc<dyn Runs>,
         workflows: Arc<dyn Workflows>,
+        alarms: Arc<dyn Alarms>,
         effects: Arc<dyn Effects>,
     ) -> Self {
         Self {
             runs,
             workflows,
+            alarms,
             effects,
             clock: Arc::new(SystemClock),
             random: Arc::new(random),
@@ -142,6 +146,8 @@ pub struct Metrics {
     pub attempts_failed: u64,
     /// Steps that were put off, because whoever takes their effect was busy.
     pub put_off: u64,
+    /// Steps that were passed over, because nobody was to be told.
+    pub passed_over: u64,
     /// Runs that ended well.
     pub runs_done: u64,
     /// Runs that failed.
@@ -158,6 +164,7 @@ struct Counters {
     attempts_done: AtomicU64,
     attempts_failed: AtomicU64,
     put_off: AtomicU64,
+    passed_over: AtomicU64,
     runs_done: AtomicU64,
     runs_failed: AtomicU64,
     overtaken: AtomicU64,
@@ -181,6 +188,7 @@ impl Handle {
             attempts_done: read(&counters.attempts_done),
             attempts_failed: read(&counters.attempts_failed),
             put_off: read(&counters.put_off),
+            passed_over: read(&counters.passed_over),
             runs_done: read(&counters.runs_done),
             runs_failed: read(&counters.runs_failed),
             overtaken: read(&counters.overtaken),

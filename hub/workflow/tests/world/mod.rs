@@ -261,6 +261,7 @@ impl World {
             Parts {
                 runs: runs.clone(),
                 workflows: store.clone(),
+                alarms: store.clone(),
                 effects: script.clone(),
                 clock: Arc::new(clock.clone()),
                 random: Arc::new(move || random),

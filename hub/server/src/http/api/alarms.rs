@@ -173,9 +173,9 @@ pub(in crate::http) async fn acknowledge(
 
 /// Lets an alarm's workflow tell nobody about its device for a time.
 ///
-/// While it lasts, steps that tell people (`mail.send`, `webhook.post`) of that workflow's runs for
-/// that device are passed over, also of later alarms. The alarm is shown and goes on as before, and
-/// steps that act (`content.*`, `device.command`) are performed. A body of `{}` ends it.
+/// While it lasts, steps that tell people (`mail.send`, and `webhook.post` with `tells: true`) of
+/// that workflow's runs for that device are passed over, also of later alarms. The alarm is shown
+/// and goes on as before, and all other steps are performed. A body of `{}` ends it.
 #[utoipa::path(
     post,
     path = "/api/v1/alarms/{alarm}/silence",

@@ -126,6 +126,15 @@ impl Span {
     }
 }
 
+/// Until when nobody was to be told, if the step was passed over for that.
+fn passed_over(step: &Step) -> Option<i64> {
+    let why = step
+        .output
+        .as_ref()?
+        .get(stencil_workflow::transition::PASSED_OVER)?;
+    why.get("silenced_until_us")?.as_i64()
+}
+
 fn of_run(step: &Step, attempts: &[Attempt], span: Option<&Span>) -> Markup {
     let own: Vec<&Attempt> = attempts
         .iter()
@@ -144,6 +153,9 @@ fn of_run(step: &Step, attempts: &[Attempt], span: Option<&Span>) -> Markup {
             }
             @if let Some(span) = span { (bar(step, &own, span)) }
             @if let Some(error) = &step.error { p.alert { (error) } }
+            @if let Some(until_us) = passed_over(step) {
+                p { "Passed over: nobody was to be told until " (moment::element(until_us)) }
+            }
             @if let Some(at_us) = step.next_at_us.filter(|_| !step.state.is_final()) {
                 p { "Tried or looked at again: " (moment::element(at_us)) }
             }
