@@ -30,11 +30,52 @@ pub struct Metrics {
     damaged_bytes: AtomicU64,
     orphaned: AtomicU64,
     erasures: AtomicU64,
+    forgotten: [AtomicU64; Forgot::ALL.len()],
     commands_sent: AtomicU64,
     commands_expired: AtomicU64,
     devices: AtomicU64,
     position: AtomicU64,
     committed_at_us: AtomicI64,
+}
+
+/// What retention and erasure free.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Forgot {
+    /// Points of time series.
+    Points,
+    /// Runs that have ended.
+    Runs,
+    /// Alarms that have ended.
+    Alarms,
+    /// Quarantined payloads.
+    Quarantined,
+    /// Entries of audit logs.
+    AuditEntries,
+    /// Chunks of series that were erased, overwritten.
+    ErasedChunks,
+}
+
+impl Forgot {
+    const ALL: [Self; 6] = [
+        Self::Points,
+        Self::Runs,
+        Self::Alarms,
+        Self::Quarantined,
+        Self::AuditEntries,
+        Self::ErasedChunks,
+    ];
+
+    /// Its name as a label.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Points => "points",
+            Self::Runs => "runs",
+            Self::Alarms => "alarms",
+            Self::Quarantined => "quarantined",
+            Self::AuditEntries => "audit",
+            Self::ErasedChunks => "erased_chunks",
+        }
+    }
 }
 
 /// What one commit of the pipeline adds.
@@ -117,6 +158,13 @@ impl Metrics {
 
     pub(crate) fn erased(&self) {
         self.erasures.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn forgot(&self, kind: Forgot, count: u64) {
+        let place = Forgot::ALL.iter().position(|one| *one == kind);
+        if let Some(counter) = place.and_then(|place| self.forgotten.get(place)) {
+            counter.fetch_add(count, Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn command_sent(&self) {
@@ -285,6 +333,14 @@ impl Metrics {
             "gauge",
             self.position(),
         );
+        let name = "stencil_hub_forgotten_total";
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "# HELP {name} what was older than it is kept, by kind");
+        let _ = writeln!(out, "# TYPE {name} counter");
+        for (kind, counter) in Forgot::ALL.iter().zip(&self.forgotten) {
+            let (kind, count) = (kind.name(), counter.load(Ordering::Relaxed));
+            let _ = writeln!(out, "{name}{{kind=\"{kind}\"}} {count}");
+        }
         let dropped = self
             .samples_dropped
             .lock()

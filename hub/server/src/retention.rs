@@ -1,5 +1,10 @@
-//! History is bounded where the operator or a tenant says so.
+//! What is older than a tenant wants to keep goes, and what was erased is overwritten.
+//!
+//! Each sweep goes through all tenants. It frees in portions, so that nobody waits for it long, and
+//! no more than [`MAX_PORTIONS`] of a kind and tenant: what is left is for the next sweep, which
+//! comes soon then. A tenant whose data cannot be freed now does not keep others from it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use stencil_protocol::id::TenantId;
@@ -9,11 +14,19 @@ use tokio::time::MissedTickBehavior;
 
 use crate::RetentionOptions;
 use crate::clock::Clock;
+use crate::metrics::{Forgot, Metrics};
 use crate::parts::told_to_end;
+use crate::wake::Wakes;
 
 const DAY_US: i64 = 86_400 * 1_000_000;
-/// What is forgotten in one transaction, so that nobody waits long for the database.
-const AT_ONCE: u32 = 500;
+/// What is freed in one transaction.
+const PORTION: u32 = 500;
+/// Portions of one kind and tenant in one sweep.
+const MAX_PORTIONS: u32 = 200;
+/// When the next sweep comes if something was left.
+const SOON: Duration = Duration::from_secs(10);
+/// When what could not be overwritten is tried again.
+const AGAIN: Duration = Duration::from_secs(10);
 
 impl RetentionOptions {
     /// What is in force for a tenant that has set this: each kind has an answer.
@@ -31,112 +44,155 @@ impl RetentionOptions {
     }
 }
 
-/// Sweeps until told to end.
-pub(crate) async fn run(
-    store: Store,
-    clock: Clock,
-    options: RetentionOptions,
-    mut stop: watch::Receiver<bool>,
-) {
-    let mut sweep = tokio::time::interval(Duration::from_secs(options.sweep_interval_s.max(1)));
-    sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
+/// Who frees and overwrites.
+pub(crate) struct Sweeper {
+    pub(crate) store: Store,
+    pub(crate) clock: Clock,
+    pub(crate) options: RetentionOptions,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) wakes: Wakes,
+}
+
+impl Sweeper {
+    /// Works until told to end.
+    pub(crate) async fn run(self, mut stop: watch::Receiver<bool>) {
         tokio::select! {
-            () = told_to_end(&mut stop) => return,
-            _ = sweep.tick() => {}
+            () = told_to_end(&mut stop) => {}
+            () = self.sweeping() => {}
+            () = self.purging() => {}
         }
-        tokio::select! {
-            () = told_to_end(&mut stop) => return,
-            swept = all_tenants(&store, clock.now_us(), &options) => {
-                if let Err(error) = swept {
+    }
+
+    async fn sweeping(&self) {
+        let every = Duration::from_secs(self.options.sweep_interval_s.max(1));
+        let mut sweep = tokio::time::interval(every);
+        sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            sweep.tick().await;
+            if self.sweep(self.clock.now_us()).await {
+                sweep.reset_after(SOON.min(every));
+            }
+        }
+    }
+
+    /// Frees what is too old at `now_us`; says whether something was left.
+    async fn sweep(&self, now_us: i64) -> bool {
+        let (mut more, mut after) = (false, None);
+        loop {
+            let page = match self.store.tenancy.tenants(after.as_deref(), MAX_PAGE).await {
+                Ok(page) => page,
+                Err(error) => {
                     tracing::warn!(%error, "old history cannot be freed now; trying again later");
+                    return more;
+                }
+            };
+            for tenant in &page.items {
+                match self.one_tenant(tenant, now_us).await {
+                    Ok(left) => more |= left,
+                    Err(error) => tracing::warn!(%tenant, %error,
+                        "old history of a tenant cannot be freed now; trying again later"),
+                }
+            }
+            after = page.next;
+            if after.is_none() {
+                return more;
+            }
+        }
+    }
+
+    async fn one_tenant(&self, tenant: &TenantId, now_us: i64) -> Result<bool, Error> {
+        let set = self.store.keeping.retention(tenant).await?;
+        let keep = self.options.of(set);
+        let mut more = false;
+        for (kind, keep) in [
+            (Forgot::Points, keep.series),
+            (Forgot::Runs, keep.runs),
+            (Forgot::Alarms, keep.alarms),
+            (Forgot::Quarantined, keep.quarantine),
+            (Forgot::AuditEntries, keep.audit),
+        ] {
+            let Some(Keep::Days(days)) = keep else {
+                continue;
+            };
+            let before_us = now_us.saturating_sub(i64::from(days).saturating_mul(DAY_US));
+            more |= self.forget(kind, tenant, before_us).await?;
+        }
+        Ok(more)
+    }
+
+    /// Frees one kind, portion by portion; says whether something was left.
+    async fn forget(&self, kind: Forgot, tenant: &TenantId, before_us: i64) -> Result<bool, Error> {
+        let (mut all, mut more) = (0, true);
+        for _ in 0..MAX_PORTIONS {
+            let (rows, count) = self.portion(kind, tenant, before_us).await?;
+            self.metrics.forgot(kind, count);
+            all += count;
+            if rows < u64::from(PORTION) {
+                more = false;
+                break;
+            }
+            // Whoever waits for the store's writer comes first.
+            tokio::task::yield_now().await;
+        }
+        if all > 0 {
+            tracing::info!(%tenant, kind = kind.name(), count = all, more, "old history was forgotten");
+        }
+        Ok(more)
+    }
+
+    /// Frees one portion: how many rows, and how many things they were.
+    async fn portion(
+        &self,
+        kind: Forgot,
+        tenant: &TenantId,
+        before_us: i64,
+    ) -> Result<(u64, u64), Error> {
+        let store = &self.store;
+        let rows = match kind {
+            Forgot::Points => {
+                let freed = store.keeping.forget_points(tenant, before_us, PORTION);
+                let freed = freed.await?;
+                return Ok((freed.chunks, freed.points));
+            }
+            Forgot::Runs => store.runs.forget_ended(tenant, before_us, PORTION).await,
+            Forgot::Alarms => {
+                let alarms = &store.alarms;
+                alarms.forget_cleared(tenant, before_us, PORTION).await
+            }
+            Forgot::Quarantined => {
+                let keeping = &store.keeping;
+                keeping.forget_quarantined(tenant, before_us, PORTION).await
+            }
+            Forgot::AuditEntries => store.audit.forget_before(tenant, before_us, PORTION).await,
+            // Not of a tenant.
+            Forgot::ErasedChunks => Ok(0),
+        }?;
+        Ok((rows, rows))
+    }
+
+    /// Overwrites what was erased: what an earlier process left, then whenever it is woken.
+    async fn purging(&self) {
+        loop {
+            match self.purge().await {
+                Ok(()) => self.wakes.purge_woken().await,
+                Err(error) => {
+                    tracing::warn!(%error, "what was erased cannot be overwritten now; trying again");
+                    tokio::time::sleep(AGAIN).await;
                 }
             }
         }
     }
-}
 
-async fn all_tenants(store: &Store, now_us: i64, options: &RetentionOptions) -> Result<(), Error> {
-    let mut after = None;
-    loop {
-        let page = store.tenancy.tenants(after.as_deref(), MAX_PAGE).await?;
-        for tenant in &page.items {
-            let set = store.keeping.retention(tenant).await?;
-            one_tenant(store, tenant, now_us, &options.of(set)).await?;
-        }
-        after = page.next;
-        if after.is_none() {
-            return Ok(());
-        }
-    }
-}
-
-/// A kind of history.
-#[derive(Debug, Clone, Copy)]
-enum Kind {
-    Chunks,
-    Runs,
-    Alarms,
-    Quarantine,
-    Audit,
-}
-
-async fn one_tenant(
-    store: &Store,
-    tenant: &TenantId,
-    now_us: i64,
-    retention: &Retention,
-) -> Result<(), Error> {
-    for (kind, keep) in [
-        (Kind::Chunks, retention.series),
-        (Kind::Runs, retention.runs),
-        (Kind::Alarms, retention.alarms),
-        (Kind::Quarantine, retention.quarantine),
-        (Kind::Audit, retention.audit),
-    ] {
-        let Some(Keep::Days(days)) = keep else {
-            continue;
-        };
-        let before_us = now_us.saturating_sub(i64::from(days).saturating_mul(DAY_US));
-        let mut all = 0;
+    async fn purge(&self) -> Result<(), Error> {
         loop {
-            let forgotten = forget(store, tenant, kind, before_us).await?;
-            all += forgotten;
-            if forgotten < u64::from(AT_ONCE) {
-                break;
+            let purged = self.store.keeping.purge(PORTION).await?;
+            self.metrics.forgot(Forgot::ErasedChunks, purged);
+            if purged < u64::from(PORTION) {
+                return Ok(());
             }
+            // Whoever waits for the store's writer comes first.
+            tokio::task::yield_now().await;
         }
-        if all > 0 {
-            tracing::info!(%tenant, ?kind, count = all, days, "old history was freed");
-        }
-    }
-    Ok(())
-}
-
-/// Forgets some of what is older; fewer than [`AT_ONCE`] were the last.
-async fn forget(
-    store: &Store,
-    tenant: &TenantId,
-    kind: Kind,
-    before_us: i64,
-) -> Result<u64, Error> {
-    match kind {
-        Kind::Chunks => {
-            let forgotten = store.keeping.forget_points(tenant, before_us, AT_ONCE);
-            forgotten.await.map(|forgotten| forgotten.chunks)
-        }
-        Kind::Runs => store.runs.forget_ended(tenant, before_us, AT_ONCE).await,
-        Kind::Alarms => {
-            store
-                .alarms
-                .forget_cleared(tenant, before_us, AT_ONCE)
-                .await
-        }
-        Kind::Quarantine => {
-            let keeping = &store.keeping;
-            keeping.forget_quarantined(tenant, before_us, AT_ONCE).await
-        }
-        Kind::Audit => store.audit.forget_before(tenant, before_us, AT_ONCE).await,
     }
 }
 
@@ -144,115 +200,274 @@ async fn forget(
 mod tests {
     use stencil_protocol::id::DeviceId;
     use stencil_protocol::sample::OwnedValue;
-    use stencil_store::{AuditFilter, AuditOutcome, Commit, NewAudit, Point, Quarantined, sqlite};
+    use stencil_store::{
+        AlarmChange, AlarmId, AuditOutcome, Cleared, Commit, NewAudit, Outcome, Point, Progress,
+        Quarantined, Raised, Room, RunId, Severity, Trigger,
+    };
 
     use super::*;
 
-    const NOW_US: i64 = 1_700_000_000_000_000;
-    /// How old what there is is, in days.
-    const AGES: [i64; 3] = [9, 4, 1];
+    const NOW_US: i64 = 1_000 * DAY_US;
 
     fn tenant(name: &str) -> TenantId {
         TenantId::parse(name).unwrap()
     }
 
-    fn commit(tenant: &TenantId, days_ago: i64, position: u64) -> Commit {
-        let device = DeviceId::parse("a").unwrap();
-        let at_us = NOW_US - days_ago * DAY_US;
-        Commit {
-            position,
-            points: vec![Point {
-                tenant: tenant.clone(),
-                device: device.clone(),
-                name: format!("t{days_ago}"),
-                time_us: at_us,
-                value: OwnedValue::Number(1.0),
-                unit: None,
-            }]
-            .into(),
-            quarantined: vec![Quarantined {
-                tenant: tenant.clone(),
-                device: Some(device),
-                topic: "t".to_owned(),
-                reason: "r".to_owned(),
-                path: None,
-                payload: vec![1],
-                at_us,
-                position,
-            }],
+    fn freezer() -> DeviceId {
+        DeviceId::parse("freezer-1").unwrap()
+    }
+
+    /// A store that soon puts points into chunks.
+    async fn open(folder: &tempfile::TempDir) -> Store {
+        let options = stencil_store::sqlite::Options {
+            max_unsealed_points: 2,
+            chunk_points: 2,
+            ..Default::default()
+        };
+        let path = folder.path().join("hub.db");
+        let sqlite = stencil_store::sqlite::open_with(path, options).await;
+        sqlite.unwrap().store()
+    }
+
+    /// A store with three tenants, of each of which one thing of each kind is ten days old, and
+    /// another one day.
+    async fn seeded(folder: &tempfile::TempDir, tenants: &[TenantId]) -> Store {
+        let store = open(folder).await;
+        let mut commit = Commit {
+            position: 1,
             ..Commit::default()
-        }
-    }
-
-    /// Points, quarantined payloads and audit entries that are left.
-    async fn left(store: &Store, tenant: &TenantId) -> (usize, usize, usize) {
-        let device = DeviceId::parse("a").unwrap();
-        let mut points = 0;
-        for days_ago in AGES {
-            // A chunk goes as a whole: each age has a series of its own.
-            let (series, name) = (&store.series, format!("t{days_ago}"));
-            let range = series.range(tenant, &device, &name, i64::MIN, i64::MAX, 100);
-            points += range.await.unwrap().len();
-        }
-        let quarantined = store.ledger.quarantine(tenant, None, 100).await.unwrap();
-        let audit = store
-            .audit
-            .entries(tenant, &AuditFilter::default(), None, 100)
-            .await
-            .unwrap();
-        (points, quarantined.items.len(), audit.items.len())
-    }
-
-    #[tokio::test]
-    async fn each_tenant_keeps_what_it_has_set_and_else_what_the_hub_does() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = sqlite::open(folder.path().join("hub.db"))
-            .await
-            .unwrap()
-            .store();
-        let (ours, theirs) = (tenant("ours"), tenant("theirs"));
-        let mut position = 0;
-        for tenant in [&ours, &theirs] {
-            store.tenancy.create_tenant(tenant, NOW_US).await.unwrap();
-            for days_ago in AGES {
-                position += 1;
-                store
-                    .pipeline
-                    .commit(commit(tenant, days_ago, position))
-                    .await
-                    .unwrap();
+        };
+        for tenant in tenants {
+            store.tenancy.create_tenant(tenant, 1).await.unwrap();
+            for (n, days) in [(1, 10), (2, 1)] {
+                add(tenant, n, NOW_US - days * DAY_US, &mut commit);
                 let entry = NewAudit {
-                    at_us: NOW_US - days_ago * DAY_US,
-                    who: "token a".to_owned(),
+                    at_us: NOW_US - days * DAY_US,
+                    who: "operator".to_owned(),
                     action: "tokens.create".to_owned(),
                     target: None,
                     outcome: AuditOutcome::Done,
                     detail: None,
                     address: None,
                 };
-                store.audit.note(tenant, &entry, 1_000).await.unwrap();
+                store.audit.note(tenant, &entry, 100).await.unwrap();
             }
         }
-        let set = Retention {
-            series: Some(Keep::Days(2)),
-            quarantine: Some(Keep::Always),
-            ..Retention::default()
-        };
+        store.pipeline.commit(commit).await.unwrap();
+        for days in [10, 1] {
+            let at_us = NOW_US - days * DAY_US;
+            let room = Room {
+                runs: u32::try_from(tenants.len()).unwrap(),
+                tenant_runs: 1,
+                ..Room::default()
+            };
+            let claims = store.runs.claim_due(at_us, 1_000, &room).await.unwrap();
+            assert_eq!(claims.len(), tenants.len());
+            for claim in claims {
+                let done = Outcome {
+                    state: Progress::Done,
+                    due_us: at_us,
+                    error: None,
+                    steps: Vec::new(),
+                    attempt: None,
+                };
+                store.runs.record(&claim, &done, at_us).await.unwrap();
+            }
+        }
         store
-            .keeping
-            .set_retention(&ours, &set, NOW_US)
-            .await
-            .unwrap();
-        let options = RetentionOptions {
-            series_days: Some(5),
-            quarantine_days: Some(5),
-            audit_days: Some(5),
+    }
+
+    fn add(tenant: &TenantId, n: u8, at_us: i64, commit: &mut Commit) {
+        let device = freezer();
+        commit.points.push(Point {
+            tenant: tenant.clone(),
+            device: device.clone(),
+            name: format!("t{n}"),
+            time_us: at_us,
+            value: OwnedValue::Number(1.0),
+            unit: None,
+        });
+        commit.triggers.push(Trigger {
+            run: RunId([n; 32]),
+            tenant: tenant.clone(),
+            workflow: "warm".to_owned(),
+            version: 1,
+            event: serde_json::json!({}),
+            at_us,
+        });
+        commit.quarantined.push(Quarantined {
+            tenant: tenant.clone(),
+            device: Some(device.clone()),
+            topic: "t".to_owned(),
+            reason: "r".to_owned(),
+            path: None,
+            payload: Vec::new(),
+            at_us,
+            position: n.into(),
+        });
+        let (id, workflow) = (AlarmId([n; 16]), "warm".to_owned());
+        commit.alarms.push(AlarmChange::Raised(Raised {
+            id,
+            tenant: tenant.clone(),
+            workflow: workflow.clone(),
+            version: 1,
+            device: device.clone(),
+            severity: Severity::Major,
+            title: "warm".to_owned(),
+            at_us,
+            value: None,
+        }));
+        commit.alarms.push(AlarmChange::Cleared(Cleared {
+            id,
+            tenant: tenant.clone(),
+            workflow,
+            device,
+            severity: Severity::Major,
+            at_us,
+            why: "cold".to_owned(),
+        }));
+    }
+
+    /// How much there is of each kind.
+    async fn kept(store: &Store, tenant: &TenantId) -> [usize; 5] {
+        let freezer = freezer();
+        let mut points = 0;
+        for name in ["t1", "t2"] {
+            let range = store.series.range(tenant, &freezer, name, 0, i64::MAX, 10);
+            points += range.await.unwrap().len();
+        }
+        let (of_runs, of_alarms, of_audit) = Default::default();
+        let runs = store.runs.list(tenant, &of_runs, None, 10).await.unwrap();
+        let alarms = store.alarms.list(tenant, &of_alarms, None, 10);
+        let quarantined = store.ledger.quarantine_count(tenant).await.unwrap();
+        let audit = store.audit.entries(tenant, &of_audit, None, 10);
+        [
+            points,
+            runs.items.len(),
+            alarms.await.unwrap().items.len(),
+            usize::try_from(quarantined).unwrap(),
+            audit.await.unwrap().items.len(),
+        ]
+    }
+
+    fn sweeper(store: &Store, options: RetentionOptions) -> Sweeper {
+        Sweeper {
+            store: store.clone(),
+            clock: Clock::from_fn(|| NOW_US),
+            options,
+            metrics: Arc::default(),
+            wakes: Wakes::default(),
+        }
+    }
+
+    #[tokio::test]
+    async fn each_tenant_keeps_as_long_as_it_says_or_else_as_the_hub_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let tenants = ["short", "always", "hub"].map(tenant);
+        let store = seeded(&folder, &tenants).await;
+        let [short, always, hub] = &tenants;
+        for (tenant, keep) in [(short, Keep::Days(5)), (always, Keep::Always)] {
+            let keep = Some(keep);
+            let own = Retention {
+                series: keep,
+                runs: keep,
+                alarms: keep,
+                quarantine: keep,
+                audit: keep,
+            };
+            store.keeping.set_retention(tenant, &own, 1).await.unwrap();
+        }
+        let days = |days| RetentionOptions {
+            series_days: days,
+            runs_days: days,
+            alarms_days: days,
+            quarantine_days: days,
+            audit_days: days,
             ..RetentionOptions::default()
         };
-        for _ in 0..2 {
-            all_tenants(&store, NOW_US, &options).await.unwrap();
-            assert_eq!(left(&store, &ours).await, (1, 3, 2));
-            assert_eq!(left(&store, &theirs).await, (2, 2, 2));
+
+        let first = sweeper(&store, days(Some(50)));
+        assert!(!first.sweep(NOW_US).await, "nothing is left for the next");
+        assert_eq!(kept(&store, short).await, [1; 5]);
+        assert_eq!(kept(&store, always).await, [2; 5]);
+        assert_eq!(kept(&store, hub).await, [2; 5]);
+        let mut told = String::new();
+        first.metrics.render(&mut told);
+        for kind in ["points", "runs", "alarms", "quarantined", "audit"] {
+            let line = format!("stencil_hub_forgotten_total{{kind=\"{kind}\"}} 1\n");
+            assert!(told.contains(&line), "{line} is not in {told}");
         }
+
+        // As time goes by, and for good.
+        first.sweep(NOW_US + 6 * DAY_US).await;
+        assert_eq!(kept(&store, short).await, [0; 5]);
+        sweeper(&store, days(None)).sweep(NOW_US * 100).await;
+        assert_eq!(kept(&store, hub).await, [2; 5]);
+        sweeper(&store, days(Some(5))).sweep(NOW_US).await;
+        assert_eq!(kept(&store, hub).await, [1; 5]);
+        assert_eq!(kept(&store, always).await, [2; 5]);
+    }
+
+    #[tokio::test]
+    async fn a_sweep_is_bounded_and_says_that_something_is_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let acme = tenant("acme");
+        let store = seeded(&folder, std::slice::from_ref(&acme)).await;
+        let most = u64::from(MAX_PORTIONS) * u64::from(PORTION);
+        let mut commit = Commit {
+            position: 2,
+            ..Commit::default()
+        };
+        add(&acme, 3, 0, &mut commit);
+        let one = commit.quarantined[0].clone();
+        commit = Commit {
+            position: 2,
+            ..Commit::default()
+        };
+        commit.quarantined = (0..most).map(|_| one.clone()).collect();
+        store.pipeline.commit(commit).await.unwrap();
+        let options = RetentionOptions {
+            quarantine_days: Some(500),
+            ..RetentionOptions::default()
+        };
+        let sweeper = sweeper(&store, options);
+        let held = sweeper.forget(Forgot::Quarantined, &acme, 1).await;
+        assert!(
+            held.unwrap(),
+            "a full sweep cannot know that it was the last"
+        );
+        assert!(!sweeper.sweep(NOW_US).await);
+    }
+
+    #[tokio::test]
+    async fn what_was_erased_is_overwritten_also_what_an_earlier_process_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let acme = tenant("acme");
+        let store = open(&folder).await;
+        store.tenancy.create_tenant(&acme, 1).await.unwrap();
+        for position in 1..=20 {
+            let mut commit = Commit {
+                position,
+                ..Commit::default()
+            };
+            for n in 0..4 {
+                let at_us = i64::try_from(position).unwrap() * 10 + n;
+                add(&acme, 1, at_us, &mut commit);
+            }
+            commit.alarms.clear();
+            store.pipeline.commit(commit).await.unwrap();
+        }
+        let keeping = &store.keeping;
+        let erased = stencil_store::Erased::Device(acme.clone(), freezer());
+        keeping.erase(21, &erased).await.unwrap();
+        let sweeper = sweeper(&store, RetentionOptions::default());
+        sweeper.purge().await.unwrap();
+        let mut told = String::new();
+        sweeper.metrics.render(&mut told);
+        let line = "stencil_hub_forgotten_total{kind=\"erased_chunks\"} ";
+        let chunks = told.lines().find_map(|told| told.strip_prefix(line));
+        assert!(chunks.unwrap().parse::<u64>().unwrap() > 0, "{told}");
+        assert_eq!(keeping.purge(10).await.unwrap(), 0);
+        assert_eq!(kept(&store, &acme).await[0], 0);
     }
 }

@@ -21,8 +21,9 @@ use crate::metrics::Metrics;
 use crate::parts::Parts;
 use crate::pipeline::Driver;
 use crate::policy::{HubPolicy, Peer, Tenants, token_namespace};
+use crate::retention::Sweeper;
 use crate::wake::Wakes;
-use crate::{Error, Live, Options, expiry, http, retention, runner, ticks};
+use crate::{Error, Live, Options, expiry, http, runner, ticks};
 
 /// The hub as a service.
 #[derive(Debug)]
@@ -115,14 +116,14 @@ impl Service {
         let driver = hub.driver(&wakes, &links, committed, waits, tenants);
         parts.pipeline(|stop| driver.run(foundation.state, foundation.position, stop));
         dispatching(&hub, &wakes, links, endpoint.handle(), &mut parts);
+        let sweeping = wakes.clone();
         parts.effect("runner", |stop| async move {
             runner::run(runner, wakes, stop).await;
             Ok(())
         });
-        let (store, clock) = (hub.inner.store.clone(), hub.inner.clock.clone());
-        let history = hub.inner.options.retention.clone();
+        let sweeper = hub.sweeper(&sweeping);
         parts.effect("retention", |stop| async move {
-            retention::run(store, clock, history, stop).await;
+            sweeper.run(stop).await;
             Ok(())
         });
         let (users, clock) = (Arc::clone(&hub.inner.store.users), hub.inner.clock.clone());
@@ -237,6 +238,19 @@ impl Hub {
             waits,
             tenants,
             tenant_gone: Box::new(tenant_gone),
+        }
+    }
+}
+
+impl Hub {
+    fn sweeper(&self, wakes: &Wakes) -> Sweeper {
+        let inner = &self.inner;
+        Sweeper {
+            store: inner.store.clone(),
+            clock: inner.clock.clone(),
+            options: inner.options.retention.clone(),
+            metrics: Arc::clone(&inner.metrics),
+            wakes: wakes.clone(),
         }
     }
 }

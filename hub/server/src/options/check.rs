@@ -25,6 +25,8 @@ impl Options {
             public_url(url)?;
         }
         ranges::check(self)?;
+        let connect = self.connect.check();
+        connect.map_err(|(key, why)| Error::option(&key, why))?;
         if self.mqtt.max_packet_bytes < 2_048 {
             return Err(Error::option(
                 "mqtt.max_packet_bytes",
@@ -136,6 +138,21 @@ mod tests {
         options.http.public_url = None;
         let any = "0.0.0.0:80".parse().unwrap();
         assert_eq!(options.http.url(any), "http://127.0.0.1:80");
+    }
+
+    #[test]
+    fn a_mail_connection_that_cannot_be_used_is_refused_with_its_key() {
+        let mut options = Options::default();
+        let connection = stencil_connect::mail::Connection {
+            server: "mail.example.org".to_owned(),
+            ..Default::default()
+        };
+        options
+            .connect
+            .mail
+            .insert("default".to_owned(), connection);
+        let error = options.check().unwrap_err().to_string();
+        assert!(error.contains("`connect.mail.default.from`"), "{error}");
     }
 
     #[test]

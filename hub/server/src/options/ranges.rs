@@ -1,6 +1,8 @@
 //! What each number may be. Outside of that a setting would stop the hub, spin, or ask for memory
 //! that no machine has; it is refused at start, with what would be right.
 
+use stencil_store::MAX_KEEP_DAYS;
+
 use super::Options;
 use crate::Error;
 
@@ -236,6 +238,17 @@ fn ranges(options: &Options) -> Vec<Range> {
     );
 
     let retention = &options.retention;
+    for (key, days) in [
+        ("retention.series_days", retention.series_days),
+        ("retention.runs_days", retention.runs_days),
+        ("retention.alarms_days", retention.alarms_days),
+        ("retention.quarantine_days", retention.quarantine_days),
+        ("retention.audit_days", retention.audit_days),
+    ] {
+        if let Some(days) = days {
+            add(key, days.into(), 1, MAX_KEEP_DAYS.into());
+        }
+    }
     add(
         "retention.sweep_interval_s",
         retention.sweep_interval_s,
@@ -321,6 +334,11 @@ mod tests {
             ("workflow.runner.waiting_ms", 0, "1 to"),
             ("workflow.runner.max_definitions", 0, "1 to"),
             ("connect.webhook.connect_timeout_ms", 0, "1 to"),
+            ("retention.series_days", 0, "1 to 36500"),
+            ("retention.runs_days", 0, "1 to 36500"),
+            ("retention.alarms_days", 36_501, "1 to 36500"),
+            ("retention.quarantine_days", 0, "1 to 36500"),
+            ("retention.audit_days", 0, "1 to 36500"),
             ("retention.sweep_interval_s", 0, "1 to"),
             ("backtest.max_samples", 0, "1 to"),
             ("backtest.max_series", 0, "1 to"),
