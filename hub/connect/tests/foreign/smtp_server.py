@@ -30,6 +30,11 @@ def say(**line):
     print(json.dumps(line), flush=True)
 
 
+def content(part):
+    # Lines end with CR LF on the wire.
+    return part.get_content().replace("\r\n", "\n")
+
+
 class Handler:
     count = 0
 
@@ -47,7 +52,7 @@ class Handler:
         html = message.get_body(("html",))
         say(
             peer_ehlo=session.host_name,
-            secure=session.ssl is not None,
+            secure=server.transport.get_extra_info("ssl_object") is not None,
             user=(session.auth_data or b"").decode(),
             mail_from=envelope.mail_from,
             rcpt_tos=envelope.rcpt_tos,
@@ -57,8 +62,8 @@ class Handler:
             date=message["date"].datetime.isoformat(),
             id=message["message-id"],
             auto=message["auto-submitted"],
-            text=message.get_body(("plain",)).get_content(),
-            html=html and html.get_content(),
+            text=content(message.get_body(("plain",))),
+            html=html and content(html),
             headers=sorted(message.keys()),
             defects=[str(d) for p in message.walk() for d in p.defects],
         )
