@@ -3,6 +3,7 @@
 
 mod back_pressure;
 mod command;
+mod erase;
 mod foreign;
 mod full_disk;
 mod history;

@@ -6,6 +6,8 @@ use super::harness::{Entry, Episode, Harness, Item, RECEIVED_US, batch, device, 
 use crate::PipelineOptions;
 
 const SECOND_US: i64 = 1_000_000;
+/// When the hub receives each publication, in seconds.
+const HUB: i64 = RECEIVED_US / SECOND_US;
 
 /// A workflow without steps, so that it does nothing but raise an alarm.
 fn workflow(id: &str, version: u32, when: &str, alarm: &str) -> String {
@@ -93,7 +95,6 @@ fn it_ends_when_its_rule_is_no_longer_in_force() {
         workflow("warm", 3, when, STEPS),
         workflow("warm", 4, "{ above: 1.0 }", ALARM),
     ];
-    let hub = RECEIVED_US / SECOND_US;
     for (next, end) in [
         (None, Some("the workflow was taken out of force")),
         (Some(1), None),
@@ -108,7 +109,7 @@ fn it_ends_when_its_rule_is_no_longer_in_force() {
         ];
         let mut harness = harness(&log, &definitions);
         harness.finish();
-        let end = end.map(|why| (hub, why));
+        let end = end.map(|why| (HUB, why));
         assert_eq!(episodes(&harness), [(1, end)], "{next:?}");
     }
 }
@@ -129,6 +130,63 @@ fn a_rule_that_comes_back_raises_it_anew() {
 }
 
 #[test]
+fn time_is_asked_for_while_a_rule_waits_and_not_otherwise() {
+    let definitions = [
+        workflow("warm", 1, "{ above: 0.0, for: 1h }", ALARM),
+        workflow("quiet", 1, "{ absent: 3s }", ALARM),
+        workflow("quiet", 2, "{ above: 5.0 }", ALARM),
+        workflow(
+            "mean",
+            1,
+            "{ window: { of: mean, over: 1m, above: 5.0 } }",
+            ALARM,
+        ),
+    ];
+    let log = [
+        (activate("warm", Some(1)), false),
+        (activate("quiet", Some(1)), true),
+        (activate("mean", Some(1)), true),
+        (activate("quiet", Some(2)), true),
+        (activate("mean", None), false),
+        (activate("quiet", Some(1)), true),
+        (activate("quiet", None), false),
+    ];
+    let (entries, waits): (Vec<Entry>, Vec<bool>) = log.into_iter().unzip();
+    let mut harness = harness(&entries, &definitions);
+    for waits in waits {
+        harness.apply(1);
+        assert_eq!(harness.waits(), waits);
+        harness.commit();
+        harness.kill();
+        assert_eq!(harness.waits(), waits, "after a start, too");
+    }
+}
+
+#[test]
+fn a_silence_is_found_when_the_log_says_how_late_it_is() {
+    let log = [
+        activate("quiet", Some(1)),
+        sample(1, 5.0),
+        tick(HUB + 2), // not yet
+        tick(HUB + 9), // a tick may be late, the alarm's time is not
+        tick(HUB + 10),
+        sample(2, 5.0),
+    ];
+    let mut harness = harness(&log, &[workflow("quiet", 1, "{ absent: 3s }", ALARM)]);
+    for _ in 0..log.len() {
+        harness.apply(1);
+        harness.commit();
+        harness.kill();
+    }
+    // What it is heard by is received when the harness says, and never before the silence.
+    let silent = HUB + 3;
+    assert_eq!(
+        episodes(&harness),
+        [(silent, Some((silent, "a reading came")))]
+    );
+}
+
+#[test]
 fn one_whose_rule_was_lost_does_not_stay_for_ever() {
     let log = [activate("warm", Some(1)), sample(1, 5.0), sample(2, -5.0)];
     let mut harness = harness(&log, &[workflow("warm", 1, "{ above: 0.0 }", ALARM)]);
@@ -139,10 +197,7 @@ fn one_whose_rule_was_lost_does_not_stay_for_ever() {
     state.bytes = vec![0xff];
     assert_eq!(harness.restart(), 1);
     harness.finish();
-    let end = (
-        RECEIVED_US / SECOND_US,
-        "what its rule remembered of the device was lost",
-    );
+    let end = (HUB, "what its rule remembered of the device was lost");
     assert_eq!(episodes(&harness), [(1, Some(end))]);
 }
 
@@ -170,14 +225,17 @@ enum Step {
     Warm(Option<u32>),
     Quiet(Option<u32>),
     Erase,
-    /// So many seconds after the newest sample.
+    /// So many seconds after the newest sample was measured.
     Tick(i64),
+    /// So many seconds after publications are received.
+    Late(i64),
 }
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => prop::sample::select(vec![-5.0, 5.0, 50.0]).prop_map(Step::Sample),
         2 => (0..9_i64).prop_map(Step::Tick),
+        2 => (0..9_i64).prop_map(Step::Late),
         1 => Just(Step::Erase),
         1 => prop::option::of(1..4_u32).prop_map(Step::Warm),
         1 => prop::option::of(1..3_u32).prop_map(Step::Quiet),
@@ -213,6 +271,7 @@ proptest! {
                 Step::Erase => Entry::Erase(device("freezer-1")),
                 Step::Warm(version) => activate("warm", *version),
                 Step::Quiet(version) => activate("quiet", *version),
+                Step::Late(after) => tick(HUB + after),
                 Step::Tick(after) => tick(i64::try_from(second).unwrap() + after),
             });
         }

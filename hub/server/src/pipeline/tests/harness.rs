@@ -184,6 +184,11 @@ impl Harness {
         }
     }
 
+    /// Whether a rule in force waits for the time.
+    pub(super) fn waits(&self) -> bool {
+        self.state.waits()
+    }
+
     /// Applies what is left and commits.
     pub(super) fn finish(&mut self) -> &Disk {
         self.apply(self.log.len());

@@ -101,6 +101,15 @@ impl TestHub {
         Client::with_certificate(name, self.running.addresses().strict, &files).await
     }
 
+    /// As [`TestHub::gateway_of`]; the reason if it is not let in.
+    pub(crate) async fn try_gateway_of(&self, of: &str, name: &str) -> Result<Client, String> {
+        let out = self.dir.path().join(format!("{of}-again"));
+        let files =
+            stencil_server::add_gateway(&self.data_dir(), &tenant(of), &gateway(name), &out)
+                .unwrap();
+        Client::try_certificate(name, self.running.addresses().strict, &files).await
+    }
+
     /// A device's token.
     pub(crate) async fn token(&self, name: &str) -> Secret {
         let kind = TokenKind::Device {

@@ -12,6 +12,8 @@ use stencil_server::Service;
 use super::options;
 
 const DATA: &str = "STENCIL_TEST_DATA";
+/// A device of which the process erases all at its start.
+const ERASE: &str = "STENCIL_TEST_ERASE";
 const READY: &str = "hub listens on ";
 
 /// What runs in the process: this test binary, asked for this test only.
@@ -29,6 +31,11 @@ fn child() {
         let mut running = Service::start(options(Path::new(&data_dir))).await.unwrap();
         let addresses = running.addresses();
         println!("\n{READY}{} {}", addresses.strict, addresses.http);
+        if let Ok(device) = std::env::var(ERASE) {
+            let (tenant, device) = (super::tenant("acme"), super::device(&device));
+            let erased = running.hub().erase_device(&tenant, &device);
+            erased.await.unwrap();
+        }
         let error = running.failed().await;
         panic!("{error}");
     });
@@ -53,6 +60,15 @@ impl Drop for HubProcess {
 impl HubProcess {
     /// Starts one over a directory that was prepared; `crash` is where it dies, if anywhere.
     pub(crate) fn start(data_dir: &Path, crash: &str) -> Self {
+        Self::start_with(data_dir, crash, &[])
+    }
+
+    /// As [`HubProcess::start`]; it erases a device of the first tenant at once.
+    pub(crate) fn start_erasing(data_dir: &Path, crash: &str, device: &str) -> Self {
+        Self::start_with(data_dir, crash, &[(ERASE, device)])
+    }
+
+    fn start_with(data_dir: &Path, crash: &str, variables: &[(&str, &str)]) -> Self {
         // A file that may not grow is to be an error, as a full disk is, not a signal.
         let mut child = Command::new("/bin/sh")
             .args(["-c", r#"trap "" XFSZ; exec "$@""#, "sh"])
@@ -65,6 +81,7 @@ impl HubProcess {
             ])
             .env(DATA, data_dir)
             .env("STENCIL_CRASH", crash)
+            .envs(variables.iter().copied())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();

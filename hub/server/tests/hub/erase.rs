@@ -1,0 +1,189 @@
+//! What is erased is gone, at its place in the log and through kills; what comes later is new.
+
+use std::path::Path;
+
+use stencil_protocol::id::DeviceId;
+use stencil_server::Service;
+use stencil_store::{AlarmFilter, RunFilter, Store};
+
+use crate::support::{
+    Client, HubProcess, Sampled, TestHub, batch, device, eventually, gateway, options, prepare,
+    tenant,
+};
+
+const YAML: &str = "id: warm\nversion: 1\n\
+    on: { telemetry: { devices: \"freezer-*\", name: t } }\nwhen: { above: 0 }\n\
+    alarm: { severity: major }\n\
+    steps:\n  - id: page\n    use: content.upsert\n    \
+    with: { collection: notices, key: warm, set: { at: \"{{ event.seq }}\" } }\n";
+
+fn topic(device: &str) -> String {
+    format!("stencil/v1/d/{device}/batch")
+}
+
+/// Three samples that make the rule fire, numbered from 1.
+fn three() -> Vec<u8> {
+    let time_us = 1_700_000_000_000_000;
+    let samples = [0, 1, 2].map(|at| Sampled("t", 5.0, time_us + at * 1_000_000));
+    batch(1, 1, &samples)
+}
+
+/// How much there is of a device: points, stored numbers, alarms.
+async fn kept(store: &Store, of: &str, name: &DeviceId) -> (usize, u64, usize) {
+    let tenant = tenant(of);
+    let points = store.series.range(&tenant, name, "t", 0, i64::MAX, 100);
+    let ledgers = store.ledger.of_device(&tenant, name, None, 10);
+    let filter = AlarmFilter {
+        device: Some(name.clone()),
+        ..AlarmFilter::default()
+    };
+    let alarms = store.alarms.list(&tenant, &filter, None, 10);
+    let ledgers = ledgers.await.unwrap().items;
+    (
+        points.await.unwrap().len(),
+        ledgers.iter().map(|row| row.ledger.stored.len()).sum(),
+        alarms.await.unwrap().items.len(),
+    )
+}
+
+#[tokio::test]
+async fn a_device_is_gone_and_may_come_back_as_a_new_one() {
+    let test = TestHub::start().await;
+    let acme = tenant("acme");
+    test.hub().put_workflow(&acme, YAML).await.unwrap();
+    let gw = test.gateway("gw-1").await;
+    let (one, two) = (device("freezer-1"), device("freezer-2"));
+    for name in [&one, &two] {
+        gw.publish(&topic(name.as_str()), three()).await.unwrap();
+    }
+    // Not waited for: what was taken in before is erased, too.
+    test.hub().erase_device(&acme, &one).await.unwrap();
+    let store = test.hub().store();
+    assert_eq!(kept(store, "acme", &one).await, (0, 0, 0));
+    assert_eq!(store.devices.get(&acme, &one).await.unwrap(), None);
+    assert_eq!(kept(store, "acme", &two).await, (3, 3, 1));
+    // What it made happen stays.
+    let all = RunFilter::default();
+    let runs = store.runs.list(&acme, &all, None, 10);
+    assert_eq!(runs.await.unwrap().items.len(), 2);
+
+    // The same numbers are not taken for duplicates, and the rule begins afresh.
+    gw.publish(&topic("freezer-1"), three()).await.unwrap();
+    test.hub().caught_up().await.unwrap();
+    assert_eq!(kept(store, "acme", &one).await, (3, 3, 1));
+
+    let test = test.restart().await;
+    let store = test.hub().store();
+    assert_eq!(kept(store, "acme", &one).await, (3, 3, 1));
+    assert_eq!(kept(store, "acme", &two).await, (3, 3, 1));
+}
+
+#[tokio::test]
+async fn a_tenant_is_gone_with_its_connections_and_nothing_of_it_comes_after() {
+    let test = TestHub::start().await;
+    let (acme, umbrella) = (tenant("acme"), tenant("umbrella"));
+    stencil_server::init(&test.data_dir(), &umbrella, &["localhost"])
+        .await
+        .unwrap();
+    for tenant in [&acme, &umbrella] {
+        test.hub().put_workflow(tenant, YAML).await.unwrap();
+    }
+    let gone = test.gateway_of("umbrella", "gw-1").await;
+    let stays = test.gateway("gw-1").await;
+    for gw in [&gone, &stays] {
+        gw.publish(&topic("freezer-1"), three()).await.unwrap();
+    }
+    // It goes on sending while its tenant is erased, until it is cut off.
+    let sending = async {
+        let mut sent = 0_u32;
+        while gone.publish(&topic("freezer-2"), three()).await.is_ok() {
+            sent += 1;
+        }
+        sent
+    };
+    let hub = test.hub().clone();
+    let (erased, sent) = tokio::join!(hub.erase_tenant(&umbrella), sending);
+    erased.unwrap();
+    assert!(sent < 1_000_000);
+    hub.caught_up().await.unwrap();
+
+    let store = hub.store();
+    let tenants = store.tenancy.tenants(None, 10).await.unwrap();
+    assert_eq!(tenants.items, std::slice::from_ref(&acme));
+    for name in ["freezer-1", "freezer-2"] {
+        let name = device(name);
+        assert_eq!(kept(store, "umbrella", &name).await, (0, 0, 0));
+        assert_eq!(store.devices.get(&umbrella, &name).await.unwrap(), None);
+    }
+    let freezer = device("freezer-1");
+    assert_eq!(kept(store, "acme", &freezer).await, (3, 3, 1));
+    // Its certificate opens nothing any more.
+    let again = test.try_gateway_of("umbrella", "gw-1").await;
+    assert!(again.is_err(), "a gateway of an erased tenant was let in");
+    assert!(hub.put_workflow(&umbrella, YAML).await.is_err());
+
+    drop(hub);
+    let test = test.restart().await;
+    let store = test.hub().store();
+    assert_eq!(kept(store, "umbrella", &freezer).await, (0, 0, 0));
+    assert_eq!(kept(store, "acme", &freezer).await, (3, 3, 1));
+    eventually("what was erased is overwritten", || async {
+        store.keeping.purge(10).await.unwrap() == 0
+    })
+    .await;
+}
+
+/// Erases in a process that dies at `crash`; then what was erased is gone, and only that.
+async fn erases_through(crash: &str) {
+    let dir = tempfile::tempdir().unwrap();
+    prepare(dir.path()).await;
+    let running = Service::start(options(dir.path())).await.unwrap();
+    let acme = tenant("acme");
+    running.hub().put_workflow(&acme, YAML).await.unwrap();
+    let files = stencil_server::add_gateway(dir.path(), &acme, &gateway("gw-1"), dir.path());
+    let files = files.unwrap();
+    let client = Client::with_certificate("gw-1", running.addresses().strict, &files).await;
+    for name in ["freezer-1", "freezer-2"] {
+        client.publish(&topic(name), three()).await.unwrap();
+    }
+    running.hub().caught_up().await.unwrap();
+    drop(client);
+    running.shutdown().await.unwrap();
+
+    let hub = HubProcess::start_erasing(dir.path(), crash, "freezer-1");
+    hub.died();
+    assert_eq!(
+        still_there(dir.path()).await,
+        crash.starts_with("pipeline.before")
+    );
+
+    let running = Service::start(options(dir.path())).await.unwrap();
+    running.hub().caught_up().await.unwrap();
+    let store = running.hub().store();
+    let (one, two) = (device("freezer-1"), device("freezer-2"));
+    assert_eq!(kept(store, "acme", &one).await, (0, 0, 0));
+    assert_eq!(kept(store, "acme", &two).await, (3, 3, 1));
+    let client = Client::with_certificate("gw-1", running.addresses().strict, &files).await;
+    client.publish(&topic("freezer-1"), three()).await.unwrap();
+    running.hub().caught_up().await.unwrap();
+    assert_eq!(kept(store, "acme", &one).await, (3, 3, 1));
+    running.shutdown().await.unwrap();
+}
+
+/// Whether the store has the device.
+async fn still_there(data_dir: &Path) -> bool {
+    let path = stencil_server::Layout::new(data_dir).store();
+    let store = stencil_store::sqlite::open(path).await.unwrap().store();
+    let kept = kept(&store, "acme", &device("freezer-1")).await;
+    kept == (3, 3, 1)
+}
+
+#[tokio::test]
+async fn a_kill_before_the_store_has_erased() {
+    erases_through("pipeline.before_erase:1").await;
+}
+
+#[tokio::test]
+async fn a_kill_after_the_store_has_erased() {
+    erases_through("pipeline.after_erase:1").await;
+}
