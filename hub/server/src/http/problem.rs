@@ -273,7 +273,7 @@ impl IntoResponse for Problem {
         let told = Told {
             status,
             title: self.kind.title(),
-            detail: self.detail,
+            detail: self.detail.clone(),
         };
         let mut response = (status, Json(document)).into_response();
         response.extensions_mut().insert(told);
