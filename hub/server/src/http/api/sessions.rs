@@ -34,7 +34,11 @@ pub(in crate::http) struct ListedSession {
     get,
     path = "/api/v1/sessions",
     tag = "sessions",
-    params(Whose), responses((status = 200, body = Whole<ListedSession>))
+    params(Whose),
+    responses(
+        (status = 200, body = Whole<ListedSession>),
+        (status = 404, description = "There is no such user"),
+    )
 )]
 pub(in crate::http) async fn list(
     Shared(state): Shared<State>,

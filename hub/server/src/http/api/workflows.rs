@@ -65,7 +65,6 @@ pub(in crate::http) async fn put(
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct Draft {
     /// The definition as YAML.
-    #[schema(max_length = 65_536)]
     definition: String,
 }
 

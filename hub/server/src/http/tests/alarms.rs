@@ -216,7 +216,7 @@ async fn what_is_wrong_is_said() {
         ),
         (json!({ "note": 7 }), "note"),
         (json!({ "nota": "x" }), "unknown field `nota`"),
-        (json!([]), "struct Acknowledgement"),
+        (json!([]), "JSON object"),
     ] {
         let detail = acknowledge(&served, &body).await.problem(400);
         assert!(detail.contains(text), "{body}: {detail}");

@@ -28,6 +28,7 @@ const SAMPLES: &[(&str, &str, &str, Rival)] = &[
     // First: later the rival's own log has the names that it asked for in vain.
     ("GET", "/api/v1/audit", "/api/v1/audit", Rival::Empty),
     // Pages first: what a rival writes below, its own pages show.
+    ("GET", "/audit", "/audit", Rival::Empty),
     (
         "GET",
         "/live/figure",
@@ -295,7 +296,6 @@ const SAMPLES: &[(&str, &str, &str, Rival)] = &[
     ("GET", "/live", "/live", Rival::Empty),
     ("GET", "/devices", "/devices", Rival::Empty),
     ("GET", "/settings", "/settings", Rival::Own),
-    ("GET", "/audit", "/audit", Rival::Empty),
     (
         "GET",
         "/devices/{device}/parts",

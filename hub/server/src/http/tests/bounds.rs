@@ -80,3 +80,59 @@ async fn malformed_requests_disturb_nobody() {
     assert!(answer.send().await.problem(413).contains("65536"));
     assert_eq!(served.get("/livez").send().await.status, 200);
 }
+
+#[tokio::test]
+async fn each_problem_is_a_document_with_the_place_of_what_is_wrong() {
+    let served = Served::start().await;
+    let silence = "/api/v1/alarms/efefefefefefefefefefefefefefefef/silence";
+    let json = "application/json";
+    for (method, path, kind, body, status, pointer) in [
+        (
+            "POST",
+            silence,
+            json,
+            "{\"for_s\": \"x\"}",
+            400,
+            Some("#/for_s"),
+        ),
+        (
+            "POST",
+            silence,
+            json,
+            "{\"for_s\": 1, \"until\": 2}",
+            400,
+            Some("#/until"),
+        ),
+        ("POST", silence, json, "[]", 400, Some("#")),
+        ("POST", silence, json, "{\"for_s\": 1", 400, None),
+        ("POST", silence, json, "{} {}", 400, None),
+        ("POST", silence, json, "", 400, None),
+        ("POST", silence, "text/plain", "{}", 415, None),
+        ("POST", silence, "", "{}", 415, None),
+        ("PATCH", silence, json, "{}", 405, None),
+        ("GET", "/api/v1/nothing", "", "", 404, None),
+        ("GET", "/api/v1/devices?limit=0", "", "", 400, None),
+    ] {
+        let ask = served.ask(method, path).bearer(&served.tokens.editor);
+        let ask = if kind.is_empty() {
+            ask
+        } else {
+            ask.header("content-type", kind)
+        };
+        let answer = ask.body(body).send().await;
+        let detail = answer.problem(status);
+        assert!(!detail.is_empty(), "{method} {path} {body}");
+        let errors = &answer.json()["errors"];
+        match pointer {
+            None => assert!(errors.is_null(), "{body}: {errors}"),
+            Some(pointer) => {
+                assert_eq!(errors[0]["pointer"], pointer, "{body}: {errors}");
+                assert!(!errors[0]["what"].as_str().unwrap().is_empty());
+            }
+        }
+    }
+    let long = format!("{{\"note\": \"{}\"}}", "x".repeat(20_000));
+    let ask = served.ask("POST", silence).bearer(&served.tokens.editor);
+    let answer = ask.header("content-type", json).body(long).send().await;
+    assert!(answer.problem(413).contains("16384"), "{answer:?}");
+}
