@@ -22,9 +22,9 @@ pub enum Cause {
         /// The sample's time, µs since the Unix epoch.
         time_us: i64,
     },
-    /// That nothing came: a silence is known by the sample after which it began.
+    /// That nothing came: a silence is known by when the device was last heard.
     Silence {
-        /// The time of the last sample, µs since the Unix epoch.
+        /// When that was, µs since the Unix epoch.
         since_us: i64,
     },
     /// A window that was judged: known by its end.

@@ -28,7 +28,7 @@ impl Change {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Firing {
     /// Since when the condition has held, µs: the first sample (for a window: the
-    /// end of the first window) of the run; for absence the last sample that came.
+    /// end of the first window) of the run; for absence when the device was last heard.
     pub since_us: i64,
     /// When it fired, µs of event time.
     pub at_us: i64,

@@ -56,10 +56,12 @@ impl Fleet {
             .collect()
     }
 
-    /// The sample with this number: each device in turn, once a second.
+    /// The sample with this number: each device in turn, once a second. Devices are spread over
+    /// three seconds, the length of a pane, so that their windows do not end all at once.
     pub(crate) fn sample(&self, number: usize) -> Observation<'_> {
         let turn = number / DEVICES;
-        let time_us = 1_700_000_000_000_000 + turn as i64 * 1_000_000;
+        let spread_us = 3_000_000 * (number % DEVICES) as i64 / DEVICES as i64;
+        let time_us = 1_700_000_000_000_000 + turn as i64 * 1_000_000 + spread_us;
         Observation {
             device: &self.ids[number % DEVICES],
             name: "temperature",

@@ -57,7 +57,12 @@ impl Panes {
             return Seen::Late;
         }
         self.first = Some(self.first.map_or(at, |first| first.min(at)));
-        let place = self.list.partition_point(|pane| pane.at < at);
+        // Mostly the last one, or a new one after it.
+        let place = match self.list.back() {
+            Some(last) if last.at == at => self.list.len() - 1,
+            Some(last) if last.at > at => self.list.partition_point(|pane| pane.at < at),
+            _ => self.list.len(),
+        };
         if self.list.get(place).is_none_or(|pane| pane.at != at) {
             self.list.insert(place, Pane::new(at));
         }
