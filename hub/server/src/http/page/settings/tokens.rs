@@ -60,7 +60,7 @@ pub(super) async fn render(
             }
             (once("fresh-token", "The token."))
             div #tokens-list data-live="" data-every="60" {
-                div.scroll tabindex="0" role="region" aria-labelledby="tokens-title" {
+                div.scroll.tall tabindex="0" role="region" aria-labelledby="tokens-title" {
                     table.cards {
                         thead { tr {
                             th scope="col" { "Name" }
