@@ -37,6 +37,10 @@ pub(crate) struct Hub {
         global = true
     )]
     pub hub: String,
+    /// A PEM file of root certificates that the hub's HTTPS certificate may be under, in place of
+    /// those of the system: for a hub's own authority, root.pem of its folder `authority`.
+    #[arg(long, env = "STENCIL_HUB_ROOT", value_name = "FILE", global = true)]
+    pub hub_root: Option<PathBuf>,
     /// An API token; better in the environment (STENCIL_TOKEN) or a file than on the command
     /// line.
     #[arg(long, global = true)]
@@ -80,14 +84,20 @@ impl Client {
     pub(crate) fn new(hub: &Hub) -> anyhow::Result<Self> {
         let token = hub.secret(std::env::var(TOKEN).ok())?;
         let base = if hub.hub.is_empty() { LOCAL } else { &hub.hub };
-        Self::with(base, &token)
+        Self::under(hub.hub_root.as_deref(), base, &token)
     }
 
     /// A client for the hub at `base`.
     pub(crate) fn with(base: &str, token: &str) -> anyhow::Result<Self> {
-        let http = crate::tls::http()?
-            .timeout(Duration::from_secs(30))
-            .build()?;
+        Self::under(None, base, token)
+    }
+
+    fn under(root: Option<&std::path::Path>, base: &str, token: &str) -> anyhow::Result<Self> {
+        let http = match root {
+            Some(root) => crate::tls::http_under(root)?,
+            None => crate::tls::http()?,
+        };
+        let http = http.timeout(Duration::from_secs(30)).build()?;
         Ok(Self {
             http,
             base: base.trim_end_matches('/').to_owned(),
@@ -244,6 +254,7 @@ mod tests {
     fn secret(token: Option<&str>, file: Option<PathBuf>, environment: &str) -> String {
         let hub = Hub {
             hub: String::new(),
+            hub_root: None,
             token: token.map(str::to_owned),
             token_file: file,
         };

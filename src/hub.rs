@@ -61,11 +61,16 @@ struct HttpFlags {
     #[arg(long = "http", value_name = "ADDRESS")]
     #[serde(skip_serializing_if = "Option::is_none")]
     listen: Option<SocketAddr>,
+    /// Speaks HTTP within TLS, with the certificate of the settings, else that of the hub's own
+    /// authority.
+    #[arg(long = "http-tls")]
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    tls: bool,
 }
 
 impl HttpFlags {
     fn is_empty(&self) -> bool {
-        self.listen.is_none()
+        self.listen.is_none() && !self.tls
     }
 }
 
@@ -313,23 +318,26 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 async fn serve(options: Options, format: Format) -> anyhow::Result<()> {
     let mut stop = shutdown::on_signal()?;
+    let http = options.http.clone();
     let data_dir = options.data_dir.clone();
     let mut running = stencil_server::Service::start(options)
         .await
         .with_context(|| format!("the hub in {} can't start", data_dir.display()))?;
     let addresses = running.addresses();
+    let url = http.url(addresses.http);
     match format {
         Format::Json => println!(
             "{}",
             serde_json::json!({
                 "http": addresses.http,
+                "http_url": url,
                 "mqtt_strict": addresses.strict,
                 "mqtt_prefer": addresses.prefer,
                 "mqtt_plain": addresses.plain,
             })
         ),
         Format::Text => {
-            println!("http         http://{}", addresses.http);
+            println!("http         {url}");
             println!("mqtt strict  {}", addresses.strict);
             if let Some(prefer) = addresses.prefer {
                 println!("mqtt prefer  {prefer}");

@@ -27,6 +27,12 @@ pub(crate) fn http() -> anyhow::Result<reqwest::ClientBuilder> {
     })
 }
 
+/// As [`http`], trusting whom a PEM file of root certificates says.
+pub(crate) fn http_under(root: &Path) -> anyhow::Result<reqwest::ClientBuilder> {
+    let config = client(Policy::Prefer, &Roots::load(root)?, None)?;
+    Ok(reqwest::Client::builder().tls_backend_preconfigured(Arc::unwrap_or_clone(config)))
+}
+
 /// A strict MQTT client: X25519MLKEM768 and ML-DSA-65 only.
 pub(crate) fn strict(
     roots: &Path,

@@ -42,6 +42,7 @@ mod negotiated;
 mod policy;
 mod resolver;
 mod roots;
+mod web;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -55,6 +56,7 @@ pub use identity::{Identity, ServerIdentity};
 pub use negotiated::Negotiated;
 pub use policy::{Policy, provider};
 pub use roots::Roots;
+pub use web::{WebIdentity, web_server};
 
 use crate::keyfile;
 

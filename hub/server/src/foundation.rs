@@ -33,6 +33,8 @@ pub(crate) struct Foundation {
     pub(crate) unlogged: Vec<Unlogged>,
     pub(crate) mqtt: Listeners,
     pub(crate) http: (TcpListener, SocketAddr),
+    /// The TLS of HTTP, if it is to be within one.
+    pub(crate) http_tls: Option<Arc<rustls::ServerConfig>>,
 }
 
 impl Foundation {
@@ -72,6 +74,7 @@ impl Foundation {
         let unlogged = pipeline::unlogged(&store, &state).await?;
         renewal::server_certificates(&layout, clock);
         let mqtt = Listeners::open(&options.mqtt, &layout).await?;
+        let http_tls = listeners::http_tls(&options.http, &layout)?;
         let http = listeners::bind("http.listen", options.http.listen).await?;
         Ok(Self {
             store,
@@ -82,6 +85,7 @@ impl Foundation {
             unlogged,
             mqtt,
             http,
+            http_tls,
         })
     }
 }

@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use stencil_crypto::authority::Algorithm;
-use stencil_crypto::tls::{self, Identity, Policy, Roots, ServerIdentity};
+use stencil_crypto::tls::{self, Identity, Policy, Roots, ServerIdentity, WebIdentity};
 use tokio::net::TcpListener;
 
-use crate::{Error, Layout, MqttOptions};
+use crate::{Error, HttpOptions, Layout, MqttOptions};
 
 /// An open socket with its TLS configuration; `None`: plain.
 pub(crate) struct Listener {
@@ -27,10 +27,7 @@ pub(crate) struct Listeners {
 impl Listeners {
     pub(crate) async fn open(options: &MqttOptions, layout: &Layout) -> Result<Self, Error> {
         let clients = Roots::load(layout.fleet_root())?;
-        let identity = ServerIdentity {
-            post_quantum: identity(layout, Algorithm::MlDsa65)?,
-            classical: Some(identity(layout, Algorithm::EcdsaP256)?),
-        };
+        let identity = own(layout)?;
         let tls = |policy| tls::server(policy, &identity, &clients);
         let strict = open("mqtt.strict", options.strict, Some(tls(Policy::Strict)?)).await?;
         let prefer = match options.prefer {
@@ -54,6 +51,29 @@ impl Listeners {
             .flatten()
             .collect()
     }
+}
+
+/// The TLS of the HTTP listener; `None`: it is plain.
+pub(crate) fn http_tls(
+    options: &HttpOptions,
+    layout: &Layout,
+) -> Result<Option<Arc<rustls::ServerConfig>>, Error> {
+    if !options.tls {
+        return Ok(None);
+    }
+    let identity = match (&options.certificate, &options.key) {
+        (Some(chain), Some(key)) => WebIdentity::Given(Identity::load(chain, key)?),
+        _ => WebIdentity::Own(own(layout)?),
+    };
+    Ok(Some(tls::web_server(&identity)?))
+}
+
+/// What the hub's own authority says that the hub is.
+fn own(layout: &Layout) -> Result<ServerIdentity, Error> {
+    Ok(ServerIdentity {
+        post_quantum: identity(layout, Algorithm::MlDsa65)?,
+        classical: Some(identity(layout, Algorithm::EcdsaP256)?),
+    })
 }
 
 fn identity(layout: &Layout, algorithm: Algorithm) -> Result<Identity, Error> {

@@ -147,7 +147,8 @@ impl Service {
         let options = &hub.inner.options.http;
         let state = http::State::new(hub.clone())
             .limited(options.limits.clone())
-            .reached_at(&options.url(addresses.http));
+            .reached_at(&options.url(addresses.http))
+            .within(foundation.http_tls);
         let (socket, _) = foundation.http;
         parts.listener("http", |stop| async move {
             let served = http::serve(socket, state, stop).await;

@@ -7,6 +7,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 use http::request::Parts;
 use http::{HeaderMap, Method, header};
+use stencil_crypto::tls::Negotiated;
 use stencil_protocol::id::TenantId;
 use stencil_store::{Opener, Operator, Role, TokenKind};
 
@@ -73,6 +74,8 @@ pub(super) struct Caller {
     pub(super) who: String,
     /// The session, if they call by one.
     pub(super) session: Option<String>,
+    /// What the connection's TLS negotiated; `None` without TLS.
+    pub(super) link: Option<Negotiated>,
     /// How many tokens had been revoked and sessions ended before this one was verified.
     pub(super) revocations: u64,
 }
@@ -97,6 +100,7 @@ impl Caller {
             name,
             who,
             session,
+            link: None,
             revocations,
         }
     }
@@ -172,7 +176,8 @@ pub(super) async fn check(
             response.extensions_mut().insert(operator);
             response
         }
-        Admitted::Caller(caller) => {
+        Admitted::Caller(mut caller) => {
+            caller.link = Peer::negotiated(request.extensions());
             let mut response = if allows(caller.role, access) {
                 request.extensions_mut().insert(caller.clone());
                 next.run(request).await

@@ -12,28 +12,37 @@ use axum::extract::ConnectInfo;
 use axum::extract::connect_info::Connected;
 use axum::serve::{IncomingStream, Listener};
 use http::Extensions;
+use rustls::ServerConfig;
+use stencil_crypto::tls::Negotiated;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep, sleep};
+use tokio_rustls::TlsAcceptor;
 
 use super::Limits;
+use super::secured::{Outcome, Secured};
 
 /// Time to wait after accept failed (out of file descriptors, mostly).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 /// The listener.
-#[derive(Debug)]
 pub(super) struct Bounded {
     listener: TcpListener,
     room: Arc<Semaphore>,
     idle: Duration,
+    tls: Option<TlsAcceptor>,
 }
 
 impl Bounded {
-    pub(super) fn new(listener: TcpListener, limits: &Limits) -> Self {
+    pub(super) fn new(
+        listener: TcpListener,
+        limits: &Limits,
+        tls: Option<Arc<ServerConfig>>,
+    ) -> Self {
         Self {
             listener,
+            tls: tls.map(TlsAcceptor::from),
             room: Arc::new(Semaphore::new(limits.max_connections.max(1))),
             idle: Duration::from_millis(limits.idle_timeout_ms.max(1)),
         }
@@ -55,9 +64,17 @@ impl Listener for Bounded {
                 Ok((stream, peer)) => {
                     let idle = self.idle;
                     let timer = Box::pin(sleep(idle));
+                    let outcome = self.tls.as_ref().map(|_| Outcome::default());
+                    let stream = match (&self.tls, &outcome) {
+                        (Some(tls), Some(outcome)) => {
+                            Secured::accept(tls, stream, Arc::clone(outcome))
+                        }
+                        _ => Secured::Plain(stream),
+                    };
                     return (
                         Connection {
                             stream,
+                            outcome,
                             timer,
                             idle,
                             _permit: permit,
@@ -79,12 +96,19 @@ impl Listener for Bounded {
 }
 
 /// The other end of a connection.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Peer(SocketAddr);
+#[derive(Debug, Clone)]
+pub(super) struct Peer {
+    address: SocketAddr,
+    /// What its TLS comes out as; nothing without TLS.
+    outcome: Option<Outcome>,
+}
 
 impl Connected<IncomingStream<'_, Bounded>> for Peer {
     fn connect_info(stream: IncomingStream<'_, Bounded>) -> Self {
-        Self(*stream.remote_addr())
+        Self {
+            address: *stream.remote_addr(),
+            outcome: stream.io().outcome.clone(),
+        }
     }
 }
 
@@ -94,15 +118,22 @@ impl Peer {
         extensions
             .get::<ConnectInfo<Self>>()
             .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |ConnectInfo(peer)| {
-                peer.0.ip().to_canonical()
+                peer.address.ip().to_canonical()
             })
+    }
+
+    /// What the TLS of a request's connection negotiated; `None` without TLS.
+    pub(super) fn negotiated(extensions: &Extensions) -> Option<Negotiated> {
+        let ConnectInfo(peer) = extensions.get::<ConnectInfo<Self>>()?;
+        peer.outcome.as_ref()?.get().cloned()
     }
 }
 
 /// A connection that ends when nothing moves on it for the idle time.
 #[derive(Debug)]
 pub(super) struct Connection {
-    stream: TcpStream,
+    stream: Secured,
+    outcome: Option<Outcome>,
     timer: Pin<Box<Sleep>>,
     idle: Duration,
     _permit: OwnedSemaphorePermit,

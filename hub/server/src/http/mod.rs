@@ -47,6 +47,7 @@ mod public;
 mod rate;
 mod recent;
 mod routes;
+mod secured;
 mod session;
 mod state;
 #[cfg(test)]
@@ -74,7 +75,7 @@ pub async fn serve(
     state: State,
     stop: watch::Receiver<bool>,
 ) -> std::io::Result<()> {
-    let listener = listener::Bounded::new(listener, &state.limits);
+    let listener = listener::Bounded::new(listener, &state.limits, state.tls());
     let router = router(state.stopped_by(stop.clone()));
     let router = router.into_make_service_with_connect_info::<Peer>();
     axum::serve(listener, router)

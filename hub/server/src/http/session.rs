@@ -74,7 +74,7 @@ pub(super) fn forgotten(state: &State) -> Result<HeaderValue, Problem> {
 }
 
 fn set(state: &State, value: &str) -> Result<HeaderValue, Problem> {
-    let secure = if state.public_url.starts_with("https://") {
+    let secure = if state.tls().is_some() || state.public_url.starts_with("https://") {
         "; Secure"
     } else {
         ""

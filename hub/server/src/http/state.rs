@@ -121,6 +121,7 @@ pub struct State {
     undone: Arc<Undone>,
     streams: Arc<Semaphore>,
     backtests: Backtests,
+    tls: Option<Arc<rustls::ServerConfig>>,
     exports: Arc<Semaphore>,
     retention: RetentionOptions,
     stop: Option<watch::Receiver<bool>>,
@@ -183,6 +184,7 @@ impl State {
             grants,
             streams,
             backtests: Backtests::new(BacktestOptions::default()),
+            tls: None,
             exports: Arc::new(Semaphore::new(ExportOptions::default().max_running)),
             retention: RetentionOptions::default(),
             stop: None,
@@ -233,6 +235,18 @@ impl State {
     /// Who runs backtests.
     pub(super) fn backtests(&self) -> &Backtests {
         &self.backtests
+    }
+
+    /// The same within TLS; `None`: without it.
+    #[must_use]
+    pub fn within(mut self, tls: Option<Arc<rustls::ServerConfig>>) -> Self {
+        self.tls = tls;
+        self
+    }
+
+    /// The TLS that the listener speaks.
+    pub(super) fn tls(&self) -> Option<Arc<rustls::ServerConfig>> {
+        self.tls.clone()
     }
 
     /// The same with this address for people to reach the hub at.

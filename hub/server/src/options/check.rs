@@ -1,7 +1,7 @@
 //! Settings that contradict each other, or that would open the hub by mistake, are refused at
 //! start.
 
-use super::{Options, ranges};
+use super::{HttpOptions, Options, ranges};
 use crate::Error;
 use crate::ingest::MAX_APPEND_BYTES;
 
@@ -21,6 +21,7 @@ impl Options {
                 ),
             ));
         }
+        self.http.check()?;
         if let Some(url) = &self.http.public_url {
             public_url(url)?;
         }
@@ -55,6 +56,43 @@ impl Options {
                      ever; at least {room}",
                     self.log.max_bytes
                 ),
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl HttpOptions {
+    /// What would let passwords, sessions and tokens cross a network for all to read is refused.
+    fn check(&self) -> Result<(), Error> {
+        let listen = self.listen;
+        if !listen.ip().is_loopback() && !self.tls {
+            return Err(Error::option(
+                "http.listen",
+                format!(
+                    "{listen} is not a loopback address, and without TLS passwords and tokens \
+                     would cross the network for all to read; set `http.tls = true` (--http-tls): \
+                     with `http.certificate` and `http.key` browsers are shown these, without \
+                     them the certificate of the hub's own authority. Or listen on 127.0.0.1"
+                ),
+            ));
+        }
+        if self.certificate.is_some() != self.key.is_some() {
+            let missing = if self.key.is_none() {
+                "http.key"
+            } else {
+                "http.certificate"
+            };
+            return Err(Error::option(
+                missing,
+                "a certificate and its private key go together: set both, or neither for those of \
+                 the hub's own authority",
+            ));
+        }
+        if self.certificate.is_some() && !self.tls {
+            return Err(Error::option(
+                "http.tls",
+                "a certificate is set, but TLS is off; set `http.tls = true`",
             ));
         }
         Ok(())
@@ -153,6 +191,40 @@ mod tests {
             .insert("default".to_owned(), connection);
         let error = options.check().unwrap_err().to_string();
         assert!(error.contains("`connect.mail.default.from`"), "{error}");
+    }
+
+    #[test]
+    fn http_off_loopback_is_within_tls_or_refused_with_the_way_out() {
+        let mut options = Options::default();
+        for listen in ["0.0.0.0:8080", "[::]:8080", "192.0.2.7:80"] {
+            options.http.listen = listen.parse().unwrap();
+            options.http.tls = false;
+            let error = options.check().unwrap_err().to_string();
+            for part in [listen, "http.listen", "http.tls", "http.certificate"] {
+                assert!(error.contains(part), "{part}: {error}");
+            }
+            options.http.tls = true;
+            options.check().unwrap();
+            assert!(
+                options
+                    .http
+                    .url(options.http.listen)
+                    .starts_with("https://")
+            );
+        }
+    }
+
+    #[test]
+    fn a_certificate_without_its_key_or_without_tls_is_refused() {
+        let mut options = Options::default();
+        options.http.certificate = Some("hub.pem".into());
+        let error = options.check().unwrap_err().to_string();
+        assert!(error.contains("http.key"), "{error}");
+        options.http.key = Some("hub.key".into());
+        let error = options.check().unwrap_err().to_string();
+        assert!(error.contains("http.tls"), "{error}");
+        options.http.tls = true;
+        options.check().unwrap();
     }
 
     #[test]

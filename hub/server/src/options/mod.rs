@@ -70,6 +70,13 @@ impl Default for Options {
 pub struct HttpOptions {
     /// Address to listen on; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// Whether HTTP is within TLS 1.3 that prefers X25519MLKEM768. Off loopback it has to be.
+    pub tls: bool,
+    /// The certificate chain in PEM that browsers are shown, the hub's own certificate first.
+    /// Without it, and without `key`, that of the hub's own authority.
+    pub certificate: Option<PathBuf>,
+    /// That certificate's private key in PEM; only its owner may read the file.
+    pub key: Option<PathBuf>,
     /// Where people reach the hub, such as `https://hub.example.org` where a proxy adds TLS; links
     /// for signing in begin with it. By default the address that is listened on.
     pub public_url: Option<String>,
@@ -81,6 +88,9 @@ impl Default for HttpOptions {
     fn default() -> Self {
         Self {
             listen: loopback(8080),
+            tls: false,
+            certificate: None,
+            key: None,
             public_url: None,
             limits: http::Limits::default(),
         }
@@ -101,7 +111,8 @@ impl HttpOptions {
                 SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
             });
         }
-        format!("http://{address}")
+        let scheme = if self.tls { "https" } else { "http" };
+        format!("{scheme}://{address}")
     }
 }
 

@@ -226,9 +226,23 @@ fn side(caller: &Caller, here: Nav, alarms: u64) -> Markup {
             }
             div.foot {
                 p { strong { (caller.tenant) } span.dim.small { "signed in as " (caller.role.as_str()) } }
+                p.link { (over(caller)) }
                 form method="post" action="/logout" { button { "Sign out" } }
             }
         }
+    }
+}
+
+/// What this page came through.
+fn over(caller: &Caller) -> Markup {
+    match &caller.link {
+        Some(link) if link.post_quantum => html! {
+            (super::badge("good", "post-quantum")) span.dim.small { "TLS 1.3, " (link.group) }
+        },
+        Some(link) => html! {
+            (super::badge("warn", "classical")) span.dim.small { "TLS 1.3, " (link.group) }
+        },
+        None => html! { (super::badge("", "no TLS")) span.dim.small { "to this hub's address" } },
     }
 }
 

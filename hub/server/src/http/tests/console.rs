@@ -4,6 +4,7 @@ mod alarms;
 mod ledger;
 mod records;
 mod rules;
+mod ways;
 
 use super::{NOW_US, Served, seed};
 

@@ -22,6 +22,7 @@ mod page;
 mod rates;
 mod retention;
 mod runs;
+mod secured;
 mod seed;
 mod sessions;
 mod settings_page;

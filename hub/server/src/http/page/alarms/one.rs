@@ -106,9 +106,14 @@ async fn figure(state: &State, caller: &Caller, alarm: &Alarm) -> Result<Option<
     };
     let end_us = end_us.max(alarm.raised_us);
     let around_us = (end_us.saturating_sub(alarm.raised_us) / 2).max(MIN_AROUND_US);
+    // While it is active nothing is behind the newest value yet.
+    let after_us = match alarm.cleared_us {
+        Some(_) => around_us,
+        None => around_us / 8,
+    };
     let window = Window::new(
         alarm.raised_us.saturating_sub(around_us),
-        end_us.saturating_add(around_us),
+        end_us.saturating_add(after_us),
     )?;
     let bands = [Band {
         from_us: alarm.raised_us,

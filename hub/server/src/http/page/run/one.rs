@@ -191,7 +191,7 @@ fn bar(step: &Step, own: &[&Attempt], span: &Span) -> Markup {
     };
     let (from, width) = span.stretch(first.started_us, until);
     html! {
-        svg.bar viewBox={ "0 0 " (BAR) " 10" } preserveAspectRatio="none" aria-hidden="true" {
+        svg.along viewBox={ "0 0 " (BAR) " 10" } preserveAspectRatio="none" aria-hidden="true" {
             rect.rail x="0" y="4" width=(BAR) height="2" {}
             rect.wait x=(from) y="3" width=(width) height="4" {}
             @for attempt in own {

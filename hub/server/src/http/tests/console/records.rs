@@ -48,7 +48,7 @@ async fn a_run_is_a_timeline_of_its_steps() {
             "content.publish",
             "340 ms",
             "2 attempts",
-            "class=\"bar\"",
+            "class=\"along\"",
             "key-marked",
             "-8.1",
             "href=\"/workflows/warm-marked?version=1\"",
