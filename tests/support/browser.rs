@@ -20,6 +20,7 @@ pub(crate) mod keys {
     pub(crate) const ENTER: &str = "\u{e007}";
     pub(crate) const SPACE: &str = " ";
     pub(crate) const SHIFT: &str = "\u{e008}";
+    pub(crate) const CONTROL: &str = "\u{e009}";
     /// Lets go of what is held, e.g. [`SHIFT`].
     pub(crate) const RELEASE: &str = "\u{e000}";
 }
@@ -83,10 +84,20 @@ pub(crate) const SCHEMES: [&str; 2] = ["light", "dark"];
 impl Browser {
     /// Starts driver and browser; panics with what to install where one is missing.
     pub(crate) fn start() -> Self {
+        Self::start_with(false)
+    }
+
+    /// As [`Browser::start`], and whatever certificate a page shows is taken.
+    pub(crate) fn start_trusting_anybody() -> Self {
+        Self::start_with(true)
+    }
+
+    fn start_with(any_certificate: bool) -> Self {
         let chromium = program("chromium");
         let driver = Driver::start(&program("chromedriver"));
         let wanted = json!({ "capabilities": { "alwaysMatch": {
             "browserName": "chrome",
+            "acceptInsecureCerts": any_certificate,
             "goog:chromeOptions": { "binary": chromium, "args": FLAGS },
             "goog:loggingPrefs": { "browser": "ALL", "performance": "ALL" },
         } } });
@@ -247,6 +258,7 @@ impl Browser {
 
     /// Takes a picture of the whole page.
     pub(crate) fn picture(&self, file: &Path) {
+        self.run("scrollTo(0, 0)");
         let metrics = self.chromium("Page.getLayoutMetrics", json!({}));
         let size = &metrics["cssContentSize"];
         let clip = json!({
@@ -262,6 +274,11 @@ impl Browser {
             .expect("base64");
         std::fs::create_dir_all(file.parent().unwrap()).unwrap();
         std::fs::write(file, bytes).unwrap();
+    }
+
+    /// The cookies of the page, also those that no script sees.
+    pub(crate) fn cookies(&self) -> Vec<Value> {
+        self.get("/cookie").as_array().expect("cookies").clone()
     }
 
     /// Warnings and errors of the console since it was asked last.
@@ -335,7 +352,7 @@ struct Driver {
 impl Driver {
     fn start(program: &Path) -> Self {
         let mut child = Command::new(program)
-            .args(["--port=0", "--log-level=OFF"])
+            .arg("--port=0")
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
