@@ -241,7 +241,7 @@ async fn open(address: SocketAddr, device: &DeviceId, token: &str) -> io::Result
     match u8::try_from(length) {
         Ok(short @ 0..=0x7f) => packet.push(short),
         _ => {
-            let [_, low] = (length % 128 | 0x80).to_be_bytes();
+            let [_, low] = ((length % 128) | 0x80).to_be_bytes();
             let [_, high] = (length / 128 % 128).to_be_bytes();
             packet.extend([low, high]);
         }

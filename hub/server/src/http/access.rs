@@ -75,7 +75,7 @@ pub(super) struct Caller {
     /// The session, if they call by one.
     pub(super) session: Option<String>,
     /// What the connection's TLS negotiated; `None` without TLS.
-    pub(super) link: Option<Negotiated>,
+    pub(super) link: Option<Box<Negotiated>>,
     /// How many tokens had been revoked and sessions ended before this one was verified.
     pub(super) revocations: u64,
 }
@@ -177,7 +177,7 @@ pub(super) async fn check(
             response
         }
         Admitted::Caller(mut caller) => {
-            caller.link = Peer::negotiated(request.extensions());
+            caller.link = Peer::negotiated(request.extensions()).map(Box::new);
             let mut response = if allows(caller.role, access) {
                 request.extensions_mut().insert(caller.clone());
                 next.run(request).await

@@ -27,8 +27,6 @@ use super::input::{self, MAX_BODY_BYTES};
 use super::problem::{Kind, Problem};
 use super::{Access, State, access};
 
-/// The header.
-pub(super) const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Says that an answer is that of the first time.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 /// For how long a key stands for its request.
