@@ -72,18 +72,24 @@ struct List {
 }
 
 #[derive(clap::Args)]
-#[group(id = "end", required = true, multiple = false)]
 struct Silence {
     /// The alarm's id, from `alarm list`.
     id: String,
+    #[command(flatten)]
+    end: End,
+}
+
+#[derive(clap::Args)]
+#[group(required = true, multiple = false)]
+struct End {
     /// For so long from now, such as 30m, 8h, 2d.
-    #[arg(long = "for", group = "end", value_parser = when::span_us)]
+    #[arg(long = "for", value_parser = when::span_us)]
     span_us: Option<i64>,
     /// Until then: 2026-03-01T12:00:00Z.
-    #[arg(long, group = "end")]
+    #[arg(long)]
     until: Option<Moment>,
     /// Ends the silence now.
-    #[arg(long, group = "end")]
+    #[arg(long)]
     stop: bool,
 }
 
@@ -161,7 +167,7 @@ impl List {
 
 impl Silence {
     fn body(&self, now_us: i64) -> Result<Value, String> {
-        Ok(match (self.span_us, &self.until) {
+        Ok(match (self.end.span_us, &self.end.until) {
             (Some(span_us), _) => json!({ "until_us": now_us.saturating_add(span_us) }),
             (None, Some(until)) => json!({ "until_us": until.us(now_us)? }),
             (None, None) => json!({}),

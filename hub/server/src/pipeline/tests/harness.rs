@@ -122,7 +122,8 @@ impl Harness {
 
     pub(super) fn append(&mut self, entry: &Entry) {
         let mut bytes = Vec::new();
-        let mut received_us = RECEIVED_US;
+        // Each at a time of its own, as a clock has it.
+        let mut received_us = RECEIVED_US + i64::try_from(self.log.len()).unwrap();
         let mut messages = Messages::default();
         let body = match entry {
             Entry::Tick(at_us) => {
