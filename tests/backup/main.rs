@@ -97,12 +97,7 @@ fn nothing_is_missing_up_to_the_position_of_a_backup_taken_under_load() {
     let position = taken["position"].as_u64().unwrap();
     assert!(taken["applied"].as_u64().unwrap() <= position, "{taken}");
     // The hub has gone on meanwhile, and goes on.
-    let goal = load
-        .acknowledged()
-        .iter()
-        .map(|(_, last)| last)
-        .sum::<u64>()
-        + 200;
+    let goal = load.acknowledged().values().sum::<u64>() + 200;
     load.wait_for_acknowledged(goal);
     hub.kill();
     let sent = load.stop();

@@ -346,7 +346,7 @@ struct Driver {
     child: Child,
     port: u16,
     /// Held open: what the driver says after its first lines has to go somewhere.
-    _said: BufReader<ChildStdout>,
+    said: BufReader<ChildStdout>,
 }
 
 impl Driver {
@@ -357,22 +357,25 @@ impl Driver {
             .stderr(Stdio::null())
             .spawn()
             .expect("chromedriver starts");
-        let mut said = BufReader::new(child.stdout.take().unwrap());
+        let said = BufReader::new(child.stdout.take().unwrap());
+        // Ended when it is dropped, also if it never says its port.
+        let mut driver = Self {
+            child,
+            port: 0,
+            said,
+        };
         let mut line = String::new();
-        loop {
+        while driver.port == 0 {
             line.clear();
-            let read = said.read_line(&mut line).expect("the driver's words");
+            let read = driver.said.read_line(&mut line);
+            let read = read.expect("the driver's words");
             assert!(read > 0, "chromedriver ended without saying its port");
             let port = line.trim_end().trim_end_matches('.').rsplit(' ').next();
             if let (true, Some(port)) = (line.contains("started successfully on port"), port) {
-                let port = port.parse().expect("a port");
-                return Self {
-                    child,
-                    port,
-                    _said: said,
-                };
+                driver.port = port.parse().expect("a port");
             }
         }
+        driver
     }
 
     /// The answer's `value`, or what went wrong.

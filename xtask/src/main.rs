@@ -5,7 +5,12 @@
 //! nothing is skipped because something is missing.
 #![allow(
     clippy::print_stdout,
+    clippy::print_stderr,
     reason = "a chore talks to the person at the terminal"
+)]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a chore watches other processes, and has nothing else to do meanwhile"
 )]
 
 use clap::Parser;

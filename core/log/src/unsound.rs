@@ -99,6 +99,7 @@ impl Unsound {
     }
 
     /// That of the environment, if it names faults.
+    #[cfg(feature = "faults")]
     pub(crate) fn from_environment() -> Result<Option<Self>, String> {
         match std::env::var(VARIABLE) {
             Ok(text) => {
@@ -155,6 +156,10 @@ impl Disk for Unsound {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.syncs += 1;
         if let Some(pause) = self.plan.sync_slow {
+            #[allow(
+                clippy::disallowed_methods,
+                reason = "a disk that is slow holds up the thread that writes to it"
+            )]
             std::thread::sleep(pause);
         }
         let unsynced = std::mem::take(&mut state.unsynced);

@@ -133,7 +133,8 @@ async fn ranges(
     let mut spent = Vec::new();
     let mut points = 0_usize;
     for _ in 0..count {
-        let (device, name) = &series[draw(random, series.len() as u64)? as usize];
+        let nth = usize::try_from(draw(random, series.len() as u64)?)?;
+        let (device, name) = &series[nth];
         let room = u64::try_from((to_us - from_us - length_us).max(1))?;
         let mut at = from_us + i64::try_from(draw(random, room)?)?;
         let end = at + length_us;

@@ -222,8 +222,8 @@ fn copied(options: &Options, folder: &Path, data: &Data) -> anyhow::Result<Copie
     let mut out = BufWriter::new(File::create(&file)?);
     let mut numbers = std::collections::HashMap::new();
     let (mut from_us, mut to_us) = (i64::MAX, i64::MIN);
-    let mut rows = 0;
-    for line in BufReader::new(File::open(&data.file)?).lines().skip(1) {
+    let lines = BufReader::new(File::open(&data.file)?).lines().skip(1);
+    for (rows, line) in (0_u32..).zip(lines) {
         let line = line?;
         let mut fields = line.split(',');
         let (device, name) = (fields.next(), fields.next());
@@ -252,7 +252,6 @@ fn copied(options: &Options, folder: &Path, data: &Data) -> anyhow::Result<Copie
             number => number,
         };
         writeln!(out, "{series}\t{time}\t{value}")?;
-        rows += 1;
     }
     writeln!(out, "\\.")?;
     out.flush()?;

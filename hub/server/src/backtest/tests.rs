@@ -62,8 +62,10 @@ const RULE: &str = "id: cold\nversion: 1\n\
 fn time_us(text: &str) -> i64 {
     let part = |at: std::ops::Range<usize>| text[at].parse::<i64>().unwrap();
     let (year, month, day) = (part(0..4), part(5..7), part(8..10));
-    let before =
-        |month: i64| [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334][month as usize - 1];
+    let before = |month: i64| {
+        let month = usize::try_from(month).unwrap();
+        [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334][month - 1]
+    };
     let leaps = (year - 1969) / 4 + i64::from(year % 4 == 0 && month > 2);
     let days = (year - 1970) * 365 + leaps + before(month) + day - 1;
     let seconds = part(11..13) * 3_600 + part(14..16) * 60 + part(17..19);
