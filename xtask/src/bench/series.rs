@@ -2,9 +2,9 @@
 //! takes: beside rows in PostgreSQL, in the same run, from the same file.
 //!
 //! Two sets of data: the recording of a machine that the repository holds (5 minutes, 79 days), and
-//! ninety days of a simulated fleet (`stencil sim history`: physics, noise, the chips' steps, and a
-//! stamp that is up to a millisecond late). Both sides take the points in the order of their times,
-//! as many a transaction, each synced to disk before the next.
+//! ninety days of a simulated fleet (`stencil sim history`: physics, noise, the chips' steps, and
+//! stamps that are up to two milliseconds late). Both sides take the points in the order of their
+//! times, as many a transaction, each synced to disk before the next.
 //!
 //! Ours is the hub's store, called in the process of the bench. PostgreSQL is Debian's with its
 //! defaults, a cluster of its own on a Unix socket: one table, primary key (series, time), by COPY,

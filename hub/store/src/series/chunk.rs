@@ -18,9 +18,10 @@
 //! the delta order and the common divisor of the times by itself, so evenly
 //! spaced times cost next to nothing. A device that measures by a timer stamps each
 //! measurement a little late, and the next is not later for that: such times are
-//! nearer to evenly spaced ones than their distances are to each other. A sensor has steps that are no round number, so that its values
-//! look like any floats; but it gives few different ones, and their ranks are small
-//! numbers. Each is done where it is shorter.
+//! nearer to evenly spaced ones than their distances are to each other. A sensor has
+//! steps that are no round number, so that its values look like any floats; but it
+//! gives few different ones, and their ranks are small numbers. Each is done where it
+//! is shorter.
 //!
 //! Version 1 had `times` alone and no `ranks`; it is read.
 
@@ -349,15 +350,47 @@ mod tests {
         })
     }
 
+    /// Points by a timer, of few different numbers: what ranks and even times are for.
+    fn measured() -> impl Strategy<Value = Vec<SeriesPoint>> {
+        let few = prop::sample::select(vec![
+            0.0,
+            -0.0,
+            f64::MIN,
+            f64::MAX,
+            f64::MIN_POSITIVE / 3.0,
+            -18.503_723_144_531_25,
+            175.0 / 65_535.0,
+        ]);
+        let late = (few, 0_i64..1_000);
+        let step = 1_000_i64..i64::MAX / 1_000;
+        (step, prop::collection::vec(late, 1..300)).prop_map(|(step, points)| {
+            let at = |(n, (number, late)): (i64, (f64, i64))| SeriesPoint {
+                time_us: (n - 150) * step + late,
+                value: OwnedValue::Number(number),
+            };
+            (0..).zip(points).map(at).collect()
+        })
+    }
+
+    /// The points, with numbers as their bits: -0.0 equals 0.0, but is another value.
+    fn bits(points: &[SeriesPoint]) -> Vec<(i64, Result<u64, OwnedValue>)> {
+        let of = |point: &SeriesPoint| match &point.value {
+            OwnedValue::Number(n) => (point.time_us, Ok(n.to_bits())),
+            other => (point.time_us, Err(other.clone())),
+        };
+        points.iter().map(of).collect()
+    }
+
     proptest! {
         #[test]
-        fn points_come_back_as_they_were(points in points()) {
-            prop_assert_eq!(decode(&encode(&points).unwrap()).unwrap(), points);
+        fn points_come_back_as_they_were(points in prop_oneof![points(), measured()]) {
+            let decoded = decode(&encode(&points).unwrap()).unwrap();
+            prop_assert_eq!(bits(&decoded), bits(&points));
         }
 
         #[test]
         fn damage_is_an_error_or_other_points_but_never_a_panic(
-            points in points(),
+            points in prop_oneof![points(), measured()],
             cut in any::<prop::sample::Index>(),
             flip in any::<prop::sample::Index>(),
             bits in 1_u8..,
@@ -422,26 +455,22 @@ mod tests {
         assert_eq!(decode(&bytes).unwrap(), points);
     }
 
+    /// A chunk that version 0.1 sealed: some days of `simulators/data`'s recording.
     #[test]
     fn chunks_of_version_1_are_read() {
-        let points = of_a_fleet();
-        let times: Vec<i64> = points.iter().map(|point| point.time_us).collect();
-        let numbers: Vec<f64> = points
-            .iter()
-            .map(|point| match point.value {
-                OwnedValue::Number(n) => n,
-                _ => unreachable!(),
-            })
-            .collect();
-        let mut bytes = Vec::new();
-        let mut encoder = Encoder::new(&mut bytes);
-        let head = encoder.array(8).unwrap().u8(1).unwrap();
-        head.u64(2_048).unwrap();
-        encoder.bytes(&compress(&times).unwrap()).unwrap();
-        encoder.null().unwrap();
-        encoder.bytes(&compress(&numbers).unwrap()).unwrap();
-        encoder.null().unwrap().null().unwrap().array(0).unwrap();
-        assert_eq!(decode(&bytes).unwrap(), points);
+        let bytes = include_bytes!("../../tests/fixtures/chunk-v1.cbor");
+        let points = decode(bytes).unwrap();
+        let times = points.iter().map(|point| point.time_us);
+        let even = (0..1_482).map(|n| 1_388_429_100_000_000 + n * 300_000_000);
+        assert!(times.eq(even));
+        let first = &points[0].value;
+        assert_eq!(first, &OwnedValue::Number(86.162_892_87));
+        // The recording's numbers, mixed by the same rule.
+        let mix = |mixed: u64, (_, number): (i64, Result<u64, OwnedValue>)| {
+            mixed.wrapping_mul(31).wrapping_add(number.unwrap())
+        };
+        let mixed = bits(&points).into_iter().fold(0, mix);
+        assert_eq!(mixed, 0xb3c4_cc5a_2857_9cc8);
     }
 
     #[test]
