@@ -6,6 +6,7 @@ use std::time::Instant;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
+use crate::commits::Ended;
 use crate::connect::{Connected, LastWill};
 use crate::engine::{Delivery, Inbound, Subscribe, Undeliverable};
 use crate::hub::Membership;
@@ -143,17 +144,17 @@ where
                 Err(ending) => return ending,
             };
             let open = self.may_read();
-            let (due, stalled) = (self.pending.next(), self.stalled.is_some());
-            let seen = self.seen;
-            // A commit that does not reach what waits here wakes nobody up for long.
-            let reached = |now: &u64| due.is_some_and(|due| due <= *now) || stalled && *now != seen;
+            // What waits for its commit, and what the sink may have room for after the next one.
+            let next = self.stalled.is_some().then(|| self.seen.saturating_add(1));
+            let due = self.pending.next().into_iter().chain(next).min();
+            let commits = &*self.endpoint.commits;
             let wake = tokio::select! {
                 () = std::future::ready(()), if more => Wake::Work,
                 () = self.membership.outbox.changed() => Wake::Work,
-                reached = self.committed.wait_for(reached), if due.is_some() || stalled => {
+                reached = commits.reached(due.unwrap_or_default()), if due.is_some() => {
                     match reached {
-                        Ok(_) => Wake::Retry,
-                        Err(_) => Wake::CommitsEnded,
+                        Ok(()) => Wake::Retry,
+                        Err(Ended) => Wake::CommitsEnded,
                     }
                 }
                 () = tokio::time::sleep_until(self.retry_at), if self.stalled.is_some() => {

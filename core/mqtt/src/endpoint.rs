@@ -7,6 +7,7 @@ use bytes::Bytes;
 use tokio::net::TcpListener;
 use tokio::sync::{broadcast, watch};
 
+use crate::commits::Commits;
 use crate::hub::Hub;
 use crate::message::Message;
 use crate::metrics::Metrics;
@@ -18,6 +19,7 @@ pub struct Endpoint<P: Policy, S: Sink<P::Principal>> {
     pub(crate) hub: Arc<Hub<P::Principal>>,
     pub(crate) policy: Arc<P>,
     pub(crate) sink: Arc<S>,
+    pub(crate) commits: Arc<Commits>,
 }
 
 impl<P: Policy, S: Sink<P::Principal>> Endpoint<P, S> {
@@ -27,6 +29,7 @@ impl<P: Policy, S: Sink<P::Principal>> Endpoint<P, S> {
             hub: Arc::new(Hub::new(options)),
             policy,
             sink,
+            commits: Arc::default(),
         }
     }
 
@@ -44,6 +47,7 @@ impl<P: Policy, S: Sink<P::Principal>> Endpoint<P, S> {
         tls: Option<Arc<rustls::ServerConfig>>,
         shutdown: watch::Receiver<bool>,
     ) {
+        self.commits.follow(self.sink.committed());
         listener::serve(self.clone(), listener, tls, shutdown).await;
     }
 
@@ -62,6 +66,7 @@ impl<P: Policy, S: Sink<P::Principal>> Clone for Endpoint<P, S> {
             hub: Arc::clone(&self.hub),
             policy: Arc::clone(&self.policy),
             sink: Arc::clone(&self.sink),
+            commits: Arc::clone(&self.commits),
         }
     }
 }

@@ -54,6 +54,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod certificate;
+mod commits;
 mod connect;
 mod connection;
 mod drain;
