@@ -131,3 +131,54 @@ impl From<Vec<Point>> for Points {
         points.into_iter().collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use stencil_protocol::sample::OwnedValue;
+
+    use super::*;
+
+    fn point(name: &str, time_us: i64, unit: Option<&str>) -> Point {
+        Point {
+            tenant: TenantId::parse("acme").unwrap(),
+            device: DeviceId::parse("a").unwrap(),
+            name: name.to_owned(),
+            time_us,
+            value: OwnedValue::Integer(time_us),
+            unit: unit.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn what_belongs_to_a_series_is_put_together_in_order_of_arrival() {
+        let points: Points = [
+            point("t", 3, None),
+            point("h", 1, Some("%")),
+            point("t", 1, Some("degC")),
+            point("t", 2, None),
+        ]
+        .into_iter()
+        .collect();
+        assert_eq!((points.len(), points.series().len()), (4, 2));
+        let t = &points.series()[0];
+        let times: Vec<i64> = t.points.iter().map(|point| point.time_us).collect();
+        assert_eq!((t.name.as_str(), times), ("t", vec![3, 1, 2]));
+        // The newest unit given.
+        assert_eq!(t.unit.as_deref(), Some("degC"));
+    }
+
+    #[test]
+    fn what_is_added_later_stays_behind() {
+        let mut points = Points::from(vec![point("t", 1, Some("degC")), point("h", 1, None)]);
+        let before = points.clone();
+        points.push(point("h", 2, None));
+        points.push(point("t", 2, None));
+        let names: Vec<_> = points.iter().map(|it| (it.name, it.time_us)).collect();
+        let name = |name: &str, time_us| (name.to_owned(), time_us);
+        assert_eq!(
+            names,
+            [name("t", 1), name("h", 1), name("h", 2), name("t", 2)]
+        );
+        assert_eq!((before.len(), points.len()), (2, 4));
+    }
+}
