@@ -165,7 +165,7 @@ mod tests {
         );
         assert!(set(&[]).is_err());
         for wrong in ["0d", "30", "36501d", "-1d", "never", "1.5d"] {
-            let said = set(&["--runs", wrong]).err().unwrap();
+            let said = set(&[&format!("--runs={wrong}")]).err().unwrap();
             assert!(said.contains("always"), "{wrong}: {said}");
         }
     }
