@@ -40,9 +40,9 @@ pub(super) async fn render(
             ol.begin {
                 (step(gateway, "Add a gateway", &html! {
                     p { "On the hub's machine; the folder that it makes goes to the gateway's." }
-                    pre { "stencil hub add-gateway --data-dir DIR --tenant " (tenant) " --out gw-1 gw-1\n\
-                           stencil gateway add-device --psk-dir gw-1/psk freezer-01\n\
-                           stencil gateway --config gw-1/gateway.toml" }
+                    pre { "stencil hub add-gateway --data-dir DIR --tenant " (tenant) " --out gateway-1 gateway-1\n\
+                           stencil gateway add-device --psk-dir gateway-1/psk freezer-01\n\
+                           stencil gateway --config gateway-1/gateway.toml" }
                 }))
                 (step(token, "Or let a device in that others made", &html! {
                     p { "It speaks MQTT with JSON, and its token is its user name." }
