@@ -4,6 +4,7 @@
 
 mod support;
 
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -48,20 +49,30 @@ fn hub_with_unapplied_log() -> Hub {
     hub.start_again(Some("pipeline.before_commit:1"));
     let mut gateway = hub.as_gateway("acme", "gw-1");
     // In one write, so that all of them are logged before the first is applied.
-    let publishes = (1..=5).map(|n| {
-        let payload = batch::numbered(1, u64::from(n) * 2 - 1, 2);
-        mqtt::publish(TOPIC, n, &payload)
-    });
-    gateway
-        .send(&publishes.collect::<Vec<_>>().concat())
-        .unwrap();
+    gateway.send(&publishes(1..=5)).unwrap();
     hub.ended();
     hub
 }
 
+/// Messages of two numbers each, the first of which says 1 and 2.
+fn publishes(messages: RangeInclusive<u16>) -> Vec<u8> {
+    let publishes = messages.map(|n| {
+        let payload = batch::numbered(1, u64::from(n) * 2 - 1, 2);
+        mqtt::publish(TOPIC, n, &payload)
+    });
+    publishes.collect::<Vec<_>>().concat()
+}
+
 #[test]
 fn damage_in_the_last_record_of_the_ingest_log() {
-    let mut hub = hub_with_unapplied_log();
+    let mut hub = Hub::start(&[]);
+    hub.start_again(Some("pipeline.before_commit:2"));
+    let mut gateway = hub.as_gateway("acme", "gw-1");
+    // What one read of the socket brings is one record: four messages, and later one more.
+    gateway.send(&publishes(1..=4)).unwrap();
+    hub.wait_for_ledger("freezer-1", 1, |ledger| ledger["stored"] == json!([[1, 8]]));
+    gateway.send(&publishes(5..=5)).unwrap();
+    hub.ended();
     let segment = last_segment(&hub.data().join("log"));
     let before = std::fs::metadata(&segment).unwrap().len();
     flip(&segment, 3);
