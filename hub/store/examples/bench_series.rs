@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 use std::error::Error;
 use std::io::{BufRead as _, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -24,15 +24,26 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 
 fn main() -> Outcome<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [file, folder, batch, short, long] = arguments.as_slice() else {
-        return Err("bench_series FILE FOLDER POINTS_A_COMMIT QUERIES_1H QUERIES_90D".into());
+    let (needed, chunk_points) = match arguments.as_slice() {
+        [needed @ .., chunk_points] if needed.len() == 5 => (needed, Some(chunk_points.parse()?)),
+        needed => (needed, None),
     };
+    let [file, folder, batch, short, long] = needed else {
+        let usage =
+            "bench_series FILE FOLDER POINTS_A_COMMIT QUERIES_1H QUERIES_90D [CHUNK_POINTS]";
+        return Err(usage.into());
+    };
+    let mut options = sqlite::Options::default();
+    if let Some(chunk_points) = chunk_points {
+        options.chunk_points = chunk_points;
+    }
     let points = read(Path::new(file))?;
     let database = Path::new(folder).join("series.db");
     let runtime = tokio::runtime::Runtime::new()?;
     let result = runtime.block_on(measure(
         points,
         &database,
+        &options,
         batch.parse()?,
         (short.parse()?, long.parse()?),
     ))?;
@@ -42,7 +53,8 @@ fn main() -> Outcome<()> {
 
 async fn measure(
     points: Vec<Point>,
-    database: &PathBuf,
+    database: &Path,
+    options: &sqlite::Options,
     batch: usize,
     queries: (u32, u32),
 ) -> Outcome<serde_json::Value> {
@@ -55,11 +67,11 @@ async fn measure(
         .into_iter()
         .collect();
     let tenant = points[0].tenant.clone();
-    let opened = sqlite::open(database).await?;
+    let opened = sqlite::open_with(database, options.clone()).await?;
     opened.close().await;
     let empty = size(database)?;
 
-    let opened = sqlite::open(database).await?;
+    let opened = sqlite::open_with(database, options.clone()).await?;
     let store = opened.store();
     let mut batches = Vec::new();
     let mut rest = points.into_iter();
@@ -110,6 +122,7 @@ async fn measure(
     let result = json!({
         "points": count,
         "series": series.len(),
+        "chunk_points": options.chunk_points,
         "bytes_per_point": bytes as f64 / count as f64,
         "chunk_bytes_per_point": chunks as f64 / sealed as f64,
         "unsealed_points": count as i64 - sealed,
