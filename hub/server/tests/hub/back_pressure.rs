@@ -31,10 +31,10 @@ async fn a_full_log_holds_clients_back_and_takes_more_when_it_has_room() {
         options.log.segment_bytes = 256 * 1024;
         options.log.keep_bytes = 0;
         options.log.max_bytes = max_bytes;
-        // Slower than the clients, so that the log fills: what one read of a socket brought, 25
-        // times a second.
-        options.pipeline.commit_interval_ms = 40;
-        options.pipeline.max_commit_records = 1;
+        // Slower than the clients, so that the log fills: four records, each of which is what one
+        // read of a socket brought, fifty times a second.
+        options.pipeline.commit_interval_ms = 20;
+        options.pipeline.max_commit_records = 4;
     })
     .await;
     let names = ["a", "b", "c", "d"];
