@@ -77,7 +77,12 @@ impl Service {
         metrics.begins_at(foundation.position.0);
         let health = Arc::new(Health::default());
         let (committed, applied) = watch::channel(foundation.position.0);
-        let ingest = Ingest::new(log.clone(), clock.clone(), Arc::clone(&metrics));
+        let ingest = Ingest::new(
+            log.clone(),
+            clock.clone(),
+            Arc::clone(&metrics),
+            options.mqtt.max_packet_bytes,
+        );
         let tenants = Tenants::new(Arc::clone(&store.tenancy));
         let endpoint = Endpoint::new(
             mqtt_options(&options),

@@ -21,7 +21,8 @@ pub(crate) const LINK_SUITE: &str = "link-suite";
 /// 400 bytes of circumstances each. They are logged all or none, so the log must have room for them.
 pub(crate) const MAX_APPEND_BYTES: u64 = 4 * 1024 * 1024;
 
-/// The messages of one record take no more bytes than this, unless it is only one.
+/// The messages of one record take no more bytes than this, nor than the largest packet, unless it
+/// is only one.
 const RECORD_BYTES: usize = 32 * 1024;
 
 /// Longest suite name that is kept, in bytes; a longer one is no suite of ours.
@@ -34,15 +35,23 @@ pub(crate) struct Ingest {
     log: Log,
     clock: Clock,
     metrics: Arc<Metrics>,
+    record_bytes: usize,
 }
 
 impl Ingest {
-    /// A sink over `log`.
-    pub(crate) fn new(log: Log, clock: Clock, metrics: Arc<Metrics>) -> Self {
+    /// A sink over `log`, whose records have room for the largest packet and its circumstances.
+    pub(crate) fn new(
+        log: Log,
+        clock: Clock,
+        metrics: Arc<Metrics>,
+        max_packet_bytes: u32,
+    ) -> Self {
+        let max_packet_bytes = usize::try_from(max_packet_bytes).unwrap_or(usize::MAX);
         Self {
             log,
             clock,
             metrics,
+            record_bytes: RECORD_BYTES.min(max_packet_bytes),
         }
     }
 
@@ -96,7 +105,13 @@ impl Ingest {
 impl Sink<Peer> for Ingest {
     fn append(&self, from: &Source<Peer>, batch: &[Publish<'_>]) -> Result<u64, SinkError> {
         let principal = &from.principal.principal;
-        let packed = Packed::new(principal, &from.transport, self.clock.now_us(), batch);
+        let packed = Packed::new(
+            principal,
+            &from.transport,
+            self.clock.now_us(),
+            batch,
+            self.record_bytes,
+        );
         let records: Vec<&[u8]> = packed.records().collect();
         match self.log.append(&records) {
             Ok(position) => {
@@ -130,17 +145,18 @@ impl Packed {
         transport: &stencil_mqtt::Transport,
         received_us: i64,
         batch: &[Publish<'_>],
+        record_bytes: usize,
     ) -> Self {
         let bytes: usize = batch.iter().map(|publish| publish.payload.len() + 64).sum();
         let mut packed = Self {
             bytes: Vec::with_capacity(bytes + 128),
             ends: Vec::with_capacity(1),
         };
-        let mut messages = Messages::with_capacity(bytes.min(RECORD_BYTES));
+        let mut messages = Messages::with_capacity(bytes.min(record_bytes));
         for publish in batch {
             let message = published(publish);
             let held = messages.as_bytes().len();
-            if held > 0 && held + message.topic.len() + message.payload.len() > RECORD_BYTES {
+            if held > 0 && held + message.topic.len() + message.payload.len() > record_bytes {
                 packed.end(from, transport, received_us, &mut messages);
             }
             messages.push(&message);
@@ -232,7 +248,7 @@ mod tests {
             })
             .collect();
         let transport = stencil_mqtt::Transport::Plain;
-        let packed = Packed::new(&from, &transport, 7, &batch);
+        let packed = Packed::new(&from, &transport, 7, &batch, RECORD_BYTES);
         let mut found = Vec::new();
         let mut records = 0;
         for bytes in packed.records() {
@@ -253,7 +269,7 @@ mod tests {
         assert_eq!(wanted[5].link_suite, Some("psk-x25519-mlkem768"));
         assert_eq!(records, 4);
         assert!(
-            Packed::new(&from, &transport, 7, &[])
+            Packed::new(&from, &transport, 7, &[], RECORD_BYTES)
                 .records()
                 .next()
                 .is_none()
