@@ -1,5 +1,7 @@
 //! Answers for people and for programs.
 
+use std::io::Write as _;
+
 use clap::ValueEnum;
 use serde::Serialize;
 
@@ -47,13 +49,17 @@ pub(crate) fn table(rows: &[Vec<String>]) {
                 .unwrap_or(0)
         })
         .collect();
+    let mut out = std::io::stdout().lock();
     for row in rows {
         let line: Vec<String> = row
             .iter()
             .zip(&widths)
             .map(|(cell, width)| format!("{cell:width$}"))
             .collect();
-        println!("{}", line.join("  ").trim_end());
+        // Who reads no further, such as `head`, has what they wanted.
+        if writeln!(out, "{}", line.join("  ").trim_end()).is_err() {
+            return;
+        }
     }
 }
 

@@ -1,10 +1,9 @@
 //! Passwords: what one has to be, and its hash (Argon2id, RFC 9106, kept as a PHC string).
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use argon2::Argon2;
-use argon2::password_hash::phc::PasswordHash;
-use argon2::{PasswordHasher, PasswordVerifier};
+use argon2::password_hash::phc::{Output, PasswordHash};
+use argon2::{Algorithm, Argon2, Block, Params, PasswordHasher, Version};
 use rand_core::Rng as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -56,6 +55,9 @@ pub(super) fn weakness(password: &str, user: &str) -> Option<String> {
 pub(super) struct Passwords {
     turns: Arc<Semaphore>,
     room: Arc<Semaphore>,
+    /// What passwords are verified in, one for each turn that was ever taken at a time: 19 MiB that
+    /// come and go would leave the heap in pieces, and it would grow by hundreds of MiB.
+    memory: Arc<Mutex<Vec<Vec<Block>>>>,
 }
 
 impl Passwords {
@@ -65,6 +67,7 @@ impl Passwords {
         Self {
             turns: Arc::new(Semaphore::new(turns)),
             room: Arc::new(Semaphore::new(turns * (1 + WAITING))),
+            memory: Arc::default(),
         }
     }
 
@@ -82,10 +85,14 @@ impl Passwords {
     /// Whether a password is that of a PHC string. Without one it is not, which takes as long.
     pub(super) async fn is(&self, password: String, kept: Option<String>) -> Result<bool, Problem> {
         let known = kept.is_some();
+        let pool = Arc::clone(&self.memory);
         let verified = self.work(move || {
-            let kept = PasswordHash::new(kept.as_deref().unwrap_or(NOBODYS))?;
-            let right = Argon2::default().verify_password(password.as_bytes(), &kept);
-            Ok::<_, argon2::password_hash::phc::Error>(right.is_ok())
+            let held = || pool.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut memory = held().pop().unwrap_or_default();
+            let kept = kept.as_deref().unwrap_or(NOBODYS);
+            let right = verify(password.as_bytes(), kept, &mut memory);
+            held().push(memory);
+            right
         });
         let right = verified.await?.map_err(Problem::internal)?;
         Ok(known && right)
@@ -106,6 +113,22 @@ impl Passwords {
         });
         worked.await.map_err(Problem::internal)
     }
+}
+
+/// Whether a password is that of a PHC string; in constant time, as outputs are compared.
+fn verify(password: &[u8], kept: &str, memory: &mut Vec<Block>) -> Result<bool, String> {
+    let kept = PasswordHash::new(kept).map_err(|error| error.to_string())?;
+    let params = Params::try_from(&kept).map_err(|error| error.to_string())?;
+    let (Some(salt), Some(output)) = (kept.salt, kept.hash) else {
+        return Err("a hash without a salt or an output".to_owned());
+    };
+    memory.resize(params.block_count(), Block::default());
+    let mut found = vec![0; output.as_bytes().len()];
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+        .hash_password_into_with_memory(password, salt.as_ref(), &mut found, memory.as_mut_slice())
+        .map_err(|error| error.to_string())?;
+    let found = Output::new(&found).map_err(|error| error.to_string())?;
+    Ok(found == output)
 }
 
 #[cfg(test)]
