@@ -43,17 +43,6 @@ fn missing(hub: &Hub) -> Value {
     account["faults"][0]["missing"].clone()
 }
 
-/// A hub whose log holds five batches of two samples that the store has not seen.
-fn hub_with_unapplied_log() -> Hub {
-    let mut hub = Hub::start(&[]);
-    hub.start_again(Some("pipeline.before_commit:1"));
-    let mut gateway = hub.as_gateway("acme", "gw-1");
-    // In one write, so that all of them are logged before the first is applied.
-    gateway.send(&publishes(1..=5)).unwrap();
-    hub.ended();
-    hub
-}
-
 /// Messages of two numbers each, the first of which says 1 and 2.
 fn publishes(messages: RangeInclusive<u16>) -> Vec<u8> {
     let publishes = messages.map(|n| {
