@@ -106,6 +106,8 @@ fn seeded(hub: &Hub) -> Vec<(&'static str, String)> {
         freezer.deliver(telemetry, reading.to_string().as_bytes());
     }
     freezer.deliver(telemetry, b"{\"broken\": [1, 2]}");
+    // It is known once the pipeline has come so far.
+    hub.wait_for_latest("freezer-1", "temperature", &json!(-5.0));
     let order = json!({ "name": "lock" }).to_string();
     let ordered = http::request(
         hub.port("http"),
