@@ -192,7 +192,11 @@ pub(super) async fn body<S: Send + Sync>(
         {
             return Err(too_large());
         }
-        Err(_) => return Err(Problem::invalid("the body ended before its stated length")),
+        Err(_) => {
+            return Err(Problem::invalid(
+                "the body ended before its stated length, or did not come in time",
+            ));
+        }
     };
     if bytes.len() > max {
         Err(too_large())

@@ -6,8 +6,18 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Connections at one time; further ones wait to be accepted.
+    /// Connections at one time. For one more, the connection is closed that has been idle longest;
+    /// never one in the middle of a request, unless its address has the most of all.
     pub max_connections: usize,
+    /// Connections of one address (in IPv6, one /64) at one time, loopback as any other. For one
+    /// more, that of the address is closed that has been idle longest. Behind a proxy all
+    /// connections come from one address.
+    pub max_connections_per_address: usize,
+    /// Time that the head of a request may take, in milliseconds: from its first byte on, and of
+    /// the first request from when the connection is accepted, with its TLS handshake.
+    pub head_timeout_ms: u64,
+    /// Time that the body of a request may take after its head, in milliseconds.
+    pub body_timeout_ms: u64,
     /// Time after which a connection on which nothing moves is closed, in milliseconds. More
     /// than the 15 s between two signs of life of an event stream.
     pub idle_timeout_ms: u64,
@@ -30,6 +40,9 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             max_connections: 1_024,
+            max_connections_per_address: 256,
+            head_timeout_ms: 10_000,
+            body_timeout_ms: 30_000,
             idle_timeout_ms: 60_000,
             max_streams: 256,
             stream_life_ms: 600_000,

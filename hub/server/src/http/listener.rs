@@ -1,4 +1,5 @@
-//! A listener that holds a bounded number of connections and closes idle ones.
+//! A listener that holds a bounded number of connections ([`Connections`] says which) and closes
+//! those that are late ([`Deadlines`] says when).
 
 use std::future::Future;
 use std::io;
@@ -16,11 +17,12 @@ use rustls::ServerConfig;
 use stencil_crypto::tls::Negotiated;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpListener;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use tokio_rustls::TlsAcceptor;
 
 use super::Limits;
+use super::connections::{Connections, Place, Ticket};
+use super::deadlines::{Awaited, Deadlines};
 use super::secured::{Outcome, Secured};
 
 /// Time to wait after accept failed (out of file descriptors, mostly).
@@ -29,8 +31,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// The listener.
 pub(super) struct Bounded {
     listener: TcpListener,
-    room: Arc<Semaphore>,
+    connections: Connections,
     idle: Duration,
+    head: Duration,
     tls: Option<TlsAcceptor>,
 }
 
@@ -38,13 +41,15 @@ impl Bounded {
     pub(super) fn new(
         listener: TcpListener,
         limits: &Limits,
+        connections: Connections,
         tls: Option<Arc<ServerConfig>>,
     ) -> Self {
         Self {
             listener,
+            connections,
             tls: tls.map(TlsAcceptor::from),
-            room: Arc::new(Semaphore::new(limits.max_connections.max(1))),
             idle: Duration::from_millis(limits.idle_timeout_ms.max(1)),
+            head: Duration::from_millis(limits.head_timeout_ms.max(1)),
         }
     }
 }
@@ -55,15 +60,12 @@ impl Listener for Bounded {
 
     async fn accept(&mut self) -> (Connection, SocketAddr) {
         loop {
-            // The semaphore is never closed.
-            let Ok(permit) = Arc::clone(&self.room).acquire_owned().await else {
-                std::future::pending::<()>().await;
-                continue;
-            };
             match self.listener.accept().await {
                 Ok((stream, peer)) => {
-                    let idle = self.idle;
-                    let timer = Box::pin(sleep(idle));
+                    // Else it is closed: those that wait for room would keep others waiting.
+                    let Some(place) = self.connections.admit(peer.ip().to_canonical()) else {
+                        continue;
+                    };
                     let outcome = self.tls.as_ref().map(|_| Outcome::default());
                     let stream = match (&self.tls, &outcome) {
                         (Some(tls), Some(outcome)) => {
@@ -71,13 +73,16 @@ impl Listener for Bounded {
                         }
                         _ => Secured::Plain(stream),
                     };
+                    let now = Instant::now();
+                    let deadlines = Deadlines::new(self.idle, self.head, now);
                     return (
                         Connection {
                             stream,
                             outcome,
-                            timer,
-                            idle,
-                            _permit: permit,
+                            timer: Box::pin(sleep_until(now + self.head.min(self.idle))),
+                            deadlines,
+                            place,
+                            connections: self.connections.clone(),
                         },
                         peer,
                     );
@@ -101,6 +106,7 @@ pub(super) struct Peer {
     address: SocketAddr,
     /// What its TLS comes out as; nothing without TLS.
     outcome: Option<Outcome>,
+    ticket: Ticket,
 }
 
 impl Connected<IncomingStream<'_, Bounded>> for Peer {
@@ -108,6 +114,7 @@ impl Connected<IncomingStream<'_, Bounded>> for Peer {
         Self {
             address: *stream.remote_addr(),
             outcome: stream.io().outcome.clone(),
+            ticket: stream.io().place.ticket(),
         }
     }
 }
@@ -122,6 +129,12 @@ impl Peer {
             })
     }
 
+    /// By what the request is counted; `None`: it did not come through a socket.
+    pub(super) fn ticket(extensions: &Extensions) -> Option<&Ticket> {
+        let ConnectInfo(peer) = extensions.get::<ConnectInfo<Self>>()?;
+        Some(&peer.ticket)
+    }
+
     /// What the TLS of a request's connection negotiated; `None` without TLS.
     pub(super) fn negotiated(extensions: &Extensions) -> Option<Negotiated> {
         let ConnectInfo(peer) = extensions.get::<ConnectInfo<Self>>()?;
@@ -129,30 +142,46 @@ impl Peer {
     }
 }
 
-/// A connection that ends when nothing moves on it for the idle time.
+/// A connection that ends when it is late, or when its place is needed.
 #[derive(Debug)]
 pub(super) struct Connection {
     stream: Secured,
     outcome: Option<Outcome>,
     timer: Pin<Box<Sleep>>,
-    idle: Duration,
-    _permit: OwnedSemaphorePermit,
+    deadlines: Deadlines,
+    place: Place,
+    connections: Connections,
 }
 
 impl Connection {
-    /// Something moved: the idle time begins anew. Nothing moved: has it passed?
+    /// Something moved, or nothing did: is it over?
     fn judge<T>(
         &mut self,
         polled: Poll<io::Result<T>>,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<T>> {
         if polled.is_ready() {
-            self.timer.as_mut().reset(Instant::now() + self.idle);
-            return polled;
+            self.deadlines.moved(Instant::now());
         }
+        // Nothing is ever sent: it is ready once the place is another's.
+        if Pin::new(&mut self.place.gone).poll(cx).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
+        let (busy, begun) = self.place.requests();
+        let (deadline, awaited) = self.deadlines.next(busy, begun);
+        if self.timer.deadline() != deadline {
+            self.timer.as_mut().reset(deadline);
+        }
+        // Polled though something moved, since it may not be asked again before the deadline.
         match self.timer.as_mut().poll(cx) {
-            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
-            Poll::Pending => Poll::Pending,
+            Poll::Ready(()) if awaited == Awaited::Head => {
+                self.connections.overdue();
+                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+            }
+            Poll::Ready(()) if polled.is_pending() => {
+                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+            }
+            _ => polled,
         }
     }
 }
@@ -164,7 +193,12 @@ impl AsyncRead for Connection {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        let before = buffer.filled().len();
         let polled = Pin::new(&mut this.stream).poll_read(cx, buffer);
+        if buffer.filled().len() > before {
+            let (busy, begun) = this.place.requests();
+            this.deadlines.came(busy, begun, Instant::now());
+        }
         this.judge(polled, cx)
     }
 }

@@ -32,7 +32,10 @@
 mod access;
 mod api;
 mod audit;
+mod connections;
+mod deadlines;
 mod headers;
+mod in_request;
 mod input;
 mod keyed;
 mod limits;
@@ -75,7 +78,8 @@ pub async fn serve(
     state: State,
     stop: watch::Receiver<bool>,
 ) -> std::io::Result<()> {
-    let listener = listener::Bounded::new(listener, &state.limits, state.tls());
+    let connections = state.connections().clone();
+    let listener = listener::Bounded::new(listener, &state.limits, connections, state.tls());
     let router = router(state.stopped_by(stop.clone()));
     let router = router.into_make_service_with_connect_info::<Peer>();
     axum::serve(listener, router)

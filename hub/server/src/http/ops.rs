@@ -29,5 +29,7 @@ pub(super) async fn metrics(Shared(state): Shared<State>) -> Response {
         header::CONTENT_TYPE,
         "text/plain; version=0.0.4; charset=utf-8",
     )];
-    (kind, state.control.metrics_text()).into_response()
+    let mut text = state.control.metrics_text();
+    state.connections().render(&mut text);
+    (kind, text).into_response()
 }

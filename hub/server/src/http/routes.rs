@@ -19,7 +19,7 @@ use super::page::{
     overview, quarantine, rules, run, sign_in, stream,
 };
 use super::page::{audit as audit_page, chart, failed, settings};
-use super::{State, audit, headers, input, keyed, ops, problem, public};
+use super::{State, audit, headers, in_request, input, keyed, ops, problem, public};
 
 /// One route.
 #[derive(Debug, Clone)]
@@ -167,6 +167,7 @@ pub fn router(state: State) -> Router {
         .layer(DefaultBodyLimit::max(input::MAX_BODY_BYTES))
         .layer(from_fn_with_state(state.clone(), failed::framed))
         .layer(from_fn(headers::add))
+        .layer(from_fn_with_state(state.clone(), in_request::hold))
         .with_state(state)
 }
 

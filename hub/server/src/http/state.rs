@@ -11,6 +11,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::Limits;
 use super::audit::Undone;
+use super::connections::Connections;
 use super::password::Passwords;
 use super::rate::Rates;
 use super::throttle::Throttle;
@@ -119,6 +120,7 @@ pub struct State {
     throttle: Arc<Throttle>,
     rates: Arc<Rates>,
     undone: Arc<Undone>,
+    connections: Connections,
     streams: Arc<Semaphore>,
     backtests: Backtests,
     tls: Option<Arc<rustls::ServerConfig>>,
@@ -180,6 +182,7 @@ impl State {
             throttle: Arc::default(),
             rates: Arc::new(Rates::new(&limits.rates)),
             undone: Arc::default(),
+            connections: connections(&limits),
             limits,
             grants,
             streams,
@@ -194,6 +197,7 @@ impl State {
     /// The same with other limits.
     #[must_use]
     pub fn limited(mut self, limits: Limits) -> Self {
+        self.connections = connections(&limits);
         self.streams = Arc::new(Semaphore::new(limits.max_streams));
         self.passwords = Arc::new(Passwords::new(limits.sessions.max_hashes));
         self.rates = Arc::new(Rates::new(&limits.rates));
@@ -271,6 +275,11 @@ impl State {
         &self.rates
     }
 
+    /// The open connections.
+    pub(super) fn connections(&self) -> &Connections {
+        &self.connections
+    }
+
     /// What was not done of late.
     pub(super) fn undone(&self) -> &Undone {
         &self.undone
@@ -306,6 +315,10 @@ impl State {
             () = tokio::time::sleep(after) => {}
         }
     }
+}
+
+fn connections(limits: &Limits) -> Connections {
+    Connections::new(limits.max_connections, limits.max_connections_per_address)
 }
 
 impl std::fmt::Debug for State {

@@ -61,6 +61,17 @@ fn ranges(options: &Options) -> Vec<Range> {
         MANY,
     );
     add(
+        "http.limits.max_connections_per_address",
+        wide(http.max_connections_per_address),
+        1,
+        MANY,
+    );
+    let minutes_ms = 10 * 60_000;
+    let head = http.head_timeout_ms;
+    add("http.limits.head_timeout_ms", head, 100, minutes_ms);
+    let body = http.body_timeout_ms;
+    add("http.limits.body_timeout_ms", body, 100, minutes_ms);
+    add(
         "http.limits.idle_timeout_ms",
         http.idle_timeout_ms,
         LEAST_IDLE_MS,
@@ -290,6 +301,9 @@ mod tests {
             ("live.capacity", i64::MAX as u64, "1 to 65536"),
             ("http.limits.max_connections", 0, "1 to"),
             ("http.limits.max_connections", u64::MAX, "1 to"),
+            ("http.limits.max_connections_per_address", 0, "1 to"),
+            ("http.limits.head_timeout_ms", 0, "100 to 600000"),
+            ("http.limits.body_timeout_ms", u64::MAX, "100 to 600000"),
             ("http.limits.max_streams", 0, "1 to"),
             ("http.limits.max_streams", i64::MAX as u64, "1 to"),
             ("http.limits.idle_timeout_ms", 0, "16000 to"),

@@ -27,7 +27,100 @@ async fn an_idle_connection_is_closed() {
 }
 
 #[tokio::test]
-async fn connections_beyond_the_bound_wait() {
+async fn a_head_that_trickles_is_cut_off() {
+    let served = Served::start_with(Limits {
+        head_timeout_ms: 300,
+        ..Limits::default()
+    })
+    .await;
+    let mut slow = TcpStream::connect(served.address).await.unwrap();
+    // The first request is in time, the head of the second never ends.
+    slow.write_all(b"GET /livez HTTP/1.1\r\nhost: hub\r\n\r\n")
+        .await
+        .unwrap();
+    let mut bytes = [0; 15];
+    slow.read_exact(&mut bytes).await.unwrap();
+    assert_eq!(&bytes, b"HTTP/1.1 200 OK");
+    slow.write_all(b"GET /livez HTTP/1.1\r\nx: ").await.unwrap();
+    let (mut reading, mut writing) = slow.into_split();
+    let trickle = async {
+        while writing.write_all(b"x").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let mut rest = Vec::new();
+    let cut = async {
+        tokio::select! {
+            () = trickle => {}
+            _ = reading.read_to_end(&mut rest) => {}
+        }
+    };
+    timeout(PATIENCE, cut).await.expect("it is cut off");
+    let metrics = served.get("/metrics").send().await.body;
+    let line = "stencil_hub_http_heads_overdue_total 1\n";
+    assert!(metrics.contains(line), "{metrics}");
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_is_not_waited_for() {
+    let served = Served::start_with(Limits {
+        body_timeout_ms: 100,
+        ..Limits::default()
+    })
+    .await;
+    let mut slow = TcpStream::connect(served.address).await.unwrap();
+    slow.write_all(b"POST /login HTTP/1.1\r\nhost: localhost\r\ncontent-length: 10\r\n\r\nabc")
+        .await
+        .unwrap();
+    let mut bytes = [0; 12];
+    let answered = timeout(PATIENCE, slow.read_exact(&mut bytes)).await;
+    answered.expect("it is answered").unwrap();
+    assert_eq!(&bytes, b"HTTP/1.1 400");
+}
+
+#[tokio::test]
+async fn half_requests_of_one_address_keep_nobody_out() {
+    let served = Served::start_with(Limits {
+        max_connections: 24,
+        max_connections_per_address: 16,
+        ..Limits::default()
+    })
+    .await;
+    let reader = &served.tokens.reader;
+    let mut page = served.get("/live").bearer(reader).open().await;
+    let mut head = [0; 15];
+    page.read_exact(&mut head).await.unwrap();
+    assert_eq!(&head, b"HTTP/1.1 200 OK");
+    let mut halves = Vec::new();
+    for _ in 0..100 {
+        let mut half = TcpStream::connect(served.address).await.unwrap();
+        // One that was closed already may say so.
+        let _ = half.write_all(b"GET /livez HT").await;
+        halves.push(half);
+    }
+    // Neither somebody else nor the same address waits, and the live page goes on.
+    for address in [[127, 0, 0, 1], [127, 0, 0, 9]] {
+        let answer = timeout(PATIENCE, served.get("/livez").from(address).send());
+        assert_eq!(answer.await.expect("no wait").status, 200);
+    }
+    let metrics = served.get("/metrics").from([127, 0, 0, 9]).send().await;
+    let shed = metrics
+        .body
+        .lines()
+        .find_map(|line| {
+            line.strip_prefix("stencil_hub_http_connections_shed_total{bound=\"address\"} ")
+        })
+        .unwrap();
+    // One hundred, a live page and a request, with room for sixteen.
+    assert!(shed.parse::<u64>().unwrap() >= 100 + 2 - 16, "{shed}");
+    let answer = served.get("/livez").send().await;
+    assert_eq!(answer.status, 200);
+    let mut more = [0; 1];
+    page.read_exact(&mut more).await.expect("it is still there");
+}
+
+#[tokio::test]
+async fn with_no_room_the_idle_make_way_and_the_busy_stay() {
     let served = Served::start_with(Limits {
         max_connections: 1,
         ..Limits::default()
@@ -41,16 +134,27 @@ async fn connections_beyond_the_bound_wait() {
     let mut bytes = [0; 15];
     first.read_exact(&mut bytes).await.unwrap();
     assert_eq!(&bytes, b"HTTP/1.1 200 OK");
-    let second = tokio::spawn(served.get("/livez").send());
-    // It has nobody to talk to while the first is there …
-    assert!(!second.is_finished());
-    drop(first);
-    // … and is served when the first is gone.
-    let second = timeout(PATIENCE, second)
-        .await
-        .expect("it is served")
-        .unwrap();
-    assert_eq!(second.status, 200);
+    let reader = &served.tokens.reader;
+    let mut second = served.get("/live").bearer(reader).open().await;
+    second.read_exact(&mut bytes).await.unwrap();
+    assert_eq!(&bytes, b"HTTP/1.1 200 OK");
+    let mut rest = Vec::new();
+    let closed = timeout(PATIENCE, first.read_to_end(&mut rest)).await;
+    let _ = closed.expect("the first was closed");
+    // One that is in the middle of an answer stays, and the newcomer hears at once that there is
+    // no room.
+    let mut third = TcpStream::connect(served.address).await.unwrap();
+    let refused = timeout(PATIENCE, third.read_to_end(&mut rest)).await;
+    let _ = refused.expect("the third was closed");
+    drop(second);
+    let again = async {
+        loop {
+            if served.get("/livez").send().await.status == 200 {
+                break;
+            }
+        }
+    };
+    timeout(PATIENCE, again).await.expect("there is room again");
 }
 
 #[tokio::test]

@@ -1,13 +1,14 @@
 //! A client of HTTP/1.1 that shows each byte: no cookie jar, no redirects followed, no retries.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 pub(super) struct Ask {
     address: SocketAddr,
+    from: IpAddr,
     head: String,
     body: Vec<u8>,
 }
@@ -24,9 +25,16 @@ impl Ask {
         let head = format!("{method} {path} HTTP/1.1\r\nhost: hub\r\nconnection: close\r\n");
         Self {
             address,
+            from: IpAddr::V4(Ipv4Addr::LOCALHOST),
             head,
             body: Vec::new(),
         }
+    }
+
+    /// From another address of loopback, `127.0.0.0/8`.
+    pub(super) fn from(mut self, address: [u8; 4]) -> Self {
+        self.from = IpAddr::from(address);
+        self
     }
 
     pub(super) fn header(mut self, name: &str, value: &str) -> Self {
@@ -56,7 +64,9 @@ impl Ask {
 
     /// Opens the connection and sends; the answer is the caller's to read.
     pub(super) async fn open(self) -> TcpStream {
-        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::new(self.from, 0)).unwrap();
+        let mut stream = socket.connect(self.address).await.unwrap();
         let head = format!("{}content-length: {}\r\n\r\n", self.head, self.body.len());
         stream.write_all(head.as_bytes()).await.unwrap();
         // A server that refuses a long body may close before it has read all of it.
