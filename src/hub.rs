@@ -379,9 +379,24 @@ async fn init(
             println!("admin token, shown this once: {token}");
             println!("next: stencil hub --data-dir {}", data_dir.display());
             println!("then set the password of user {FIRST_USER}, once within a day: {link}");
+            if let Some(hint) = elsewhere(http) {
+                println!("{hint}");
+            }
         }
     }
     Ok(())
+}
+
+/// What to do with a link where the hub listens elsewhere than its settings say.
+fn elsewhere(http: &HttpOptions) -> Option<String> {
+    if http.public_url.is_some() {
+        return None;
+    }
+    let (address, url) = (http.listen, http.url(http.listen));
+    Some(format!(
+        "(the link is for a hub that listens on {address}; if it is reached elsewhere, put its \
+         address in place of {url}, or name it with --url or --config)"
+    ))
 }
 
 fn tell_link(
@@ -400,6 +415,10 @@ fn tell_link(
         })),
         Format::Text => {
             println!("{link}");
+            // Beside the link, which scripts take.
+            if let Some(hint) = elsewhere(http) {
+                eprintln!("{hint}");
+            }
             Ok(())
         }
     }

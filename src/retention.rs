@@ -53,7 +53,7 @@ struct Set {
     /// What could not be understood.
     #[arg(long, value_parser = kept)]
     quarantine: Option<Value>,
-    /// Who changed what.
+    /// Who changed what: 30d or more.
     #[arg(long, value_parser = kept)]
     audit: Option<Value>,
 }

@@ -160,3 +160,32 @@ fn an_operator_makes_and_erases_a_tenant() {
     assert_eq!(hub.get("/api/v1/me").status, 200);
     hub.is_sound();
 }
+
+#[test]
+fn the_first_link_says_where_it_leads_and_what_to_do_if_the_hub_is_elsewhere() {
+    let dir = tempfile::tempdir().unwrap();
+    let init = |tenant: &str, more: &[&str]| {
+        let mut command = stencil();
+        command.args(["hub", "init", "--tenant", tenant, "--data-dir"]);
+        command.arg(dir.path().join("hub"));
+        succeed(command.args(more))
+    };
+    let said = init("acme", &[]);
+    assert!(said.contains("http://127.0.0.1:8080/link/"), "{said}");
+    let hint = said.lines().last().unwrap();
+    for part in [
+        "listens on 127.0.0.1:8080",
+        "in place of http://127.0.0.1:8080",
+        "--url",
+    ] {
+        assert!(hint.contains(part), "{part}: {said}");
+    }
+    let settings = dir.path().join("hub.toml");
+    std::fs::write(&settings, "[http]\nlisten = \"127.0.0.1:9090\"\n").unwrap();
+    let said = init("second", &["--config", settings.to_str().unwrap()]);
+    assert!(said.contains("http://127.0.0.1:9090/link/"), "{said}");
+    assert!(said.contains("in place of http://127.0.0.1:9090"), "{said}");
+    let said = init("third", &["--url", "https://hub.example.org"]);
+    assert!(said.contains("https://hub.example.org/link/"), "{said}");
+    assert!(!said.contains("in place of"), "{said}");
+}

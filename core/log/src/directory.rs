@@ -1,8 +1,9 @@
 //! The log's directory: made, locked, synced.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Read, Seek, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::Path,
 };
 
@@ -11,6 +12,9 @@ use rustix::fs::{FlockOperation, flock};
 use crate::{Error, disk::is_no_room};
 
 const LOCK: &str = "lock";
+/// What is logged is its owner's alone.
+const FOLDER_MODE: u32 = 0o700;
+pub(crate) const FILE_MODE: u32 = 0o600;
 
 /// Makes `dir` where it is missing, so that it is there after a power cut, too.
 pub(crate) fn make(dir: &Path) -> Result<(), Error> {
@@ -21,7 +25,16 @@ pub(crate) fn make(dir: &Path) -> Result<(), Error> {
         .ancestors()
         .take_while(|ancestor| !ancestor.exists())
         .collect();
-    fs::create_dir_all(dir).map_err(|source| io_error("make", dir, source))?;
+    if let Some(parent) = dir.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        fs::create_dir_all(parent).map_err(|source| io_error("make", parent, source))?;
+    }
+    match DirBuilder::new().mode(FOLDER_MODE).create(dir) {
+        // Somebody else was first.
+        Err(source) if source.kind() != io::ErrorKind::AlreadyExists => {
+            return Err(io_error("make", dir, source));
+        }
+        _ => {}
+    }
     for made in missing {
         if let Some(parent) = made.parent() {
             let parent = if parent.as_os_str().is_empty() {
@@ -48,6 +61,7 @@ pub(crate) fn lock(dir: &Path) -> Result<File, Error> {
         .truncate(false)
         .read(true)
         .write(true)
+        .mode(FILE_MODE)
         .open(&path)
         .map_err(|source| io_error("open", &path, source))?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {

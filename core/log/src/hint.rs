@@ -5,7 +5,7 @@
 use std::{
     fs::{File, OpenOptions},
     io,
-    os::unix::fs::FileExt,
+    os::unix::fs::{FileExt, OpenOptionsExt},
     path::Path,
 };
 
@@ -21,6 +21,7 @@ impl Hint {
             .truncate(false)
             .read(true)
             .write(true)
+            .mode(crate::directory::FILE_MODE)
             .open(dir.join(FILE))
             .map(Self)
     }

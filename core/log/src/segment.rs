@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     fs::{self, File, OpenOptions},
     io,
-    os::unix::fs::FileExt,
+    os::unix::fs::{FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
@@ -118,6 +118,7 @@ pub(crate) fn create(disk: &dyn Disk, dir: &Path, header: Header) -> io::Result<
         .truncate(true)
         .read(true)
         .write(true)
+        .mode(directory::FILE_MODE)
         .open(&path)?;
     disk.write(&file, &header.to_bytes(), 0)?;
     disk.sync(&file)?;

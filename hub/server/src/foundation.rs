@@ -4,18 +4,22 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use rand_core::Rng as _;
+use stencil_crypto::{keyfile, rng};
 use stencil_log::{Log, Position};
 use stencil_store::Store;
 use tokio::net::TcpListener;
+use zeroize::Zeroizing;
 
 use crate::clock::Clock;
 use crate::dispatch::WakingCommands;
 use crate::grants::{EndingTenancy, EndingUsers, Grants};
+use crate::http::DEVICE_KEY_BYTES;
 use crate::links::{LinkedDevices, Links};
 use crate::listeners::{self, Listeners};
 use crate::pipeline::{self, State, Unlogged};
 use crate::wake::Wakes;
-use crate::{Error, Layout, Live, Options, init, renewal};
+use crate::{Error, Layout, Live, Options, init, private, renewal};
 
 /// Bytes of an ingest record besides topic and payload, generously.
 const RECORD_OVERHEAD_BYTES: u32 = 1_024;
@@ -35,6 +39,8 @@ pub(crate) struct Foundation {
     pub(crate) http: (TcpListener, SocketAddr),
     /// The TLS of HTTP, if it is to be within one.
     pub(crate) http_tls: Option<Arc<rustls::ServerConfig>>,
+    /// By which browsers are known again.
+    pub(crate) device_key: Zeroizing<[u8; DEVICE_KEY_BYTES]>,
 }
 
 impl Foundation {
@@ -50,6 +56,7 @@ impl Foundation {
         if let Some(missing) = init::missing(&layout) {
             return Err(Error::not_initialised(&layout, &missing));
         }
+        private::warn(&private::tighten(&layout));
         // Before anything is repaired or migrated.
         stencil_store::sqlite::refuse_newer(&layout.store()).await?;
         // The log first: its lock says whether another process runs this hub.
@@ -73,6 +80,7 @@ impl Foundation {
         }
         let unlogged = pipeline::unlogged(&store, &state).await?;
         renewal::server_certificates(&layout, clock);
+        let device_key = device_key(&layout)?;
         let mqtt = Listeners::open(&options.mqtt, &layout).await?;
         let http_tls = listeners::http_tls(&options.http, &layout)?;
         let http = listeners::bind("http.listen", options.http.listen).await?;
@@ -86,8 +94,27 @@ impl Foundation {
             mqtt,
             http,
             http_tls,
+            device_key,
         })
     }
+}
+
+/// The key of the cookies by which browsers are known again, which is made at the first start.
+fn device_key(layout: &Layout) -> Result<Zeroizing<[u8; DEVICE_KEY_BYTES]>, Error> {
+    let path = layout.device_key();
+    let mut key = Zeroizing::new([0; DEVICE_KEY_BYTES]);
+    if path.exists() {
+        let kept = keyfile::read_text(&path)?;
+        if hex::decode_to_slice(kept.trim(), key.as_mut()).is_ok() {
+            return Ok(key);
+        }
+        tracing::warn!(path = %path.display(),
+            "the key of the browsers' cookies is damaged and made anew: no browser is known");
+    }
+    rng::Os.fill_bytes(key.as_mut());
+    let text = Zeroizing::new(hex::encode(key.as_slice()));
+    keyfile::write(&path, text.as_bytes())?;
+    Ok(key)
 }
 
 async fn open_store(

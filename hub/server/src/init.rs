@@ -10,7 +10,7 @@ use stencil_store::{IssuedToken, Role, Secret, Tenancy, TokenKind, Users as _};
 
 use crate::clock::Clock;
 use crate::http::Limits;
-use crate::{Error, Layout, people};
+use crate::{Error, Layout, people, private};
 
 /// The name that stands in the roots of a fleet authority.
 const AUTHORITY_NAME: &str = "Stencil fleet";
@@ -78,6 +78,8 @@ pub async fn init<S: AsRef<str>>(
     let admin_link = store.issue_link(tenant, FIRST_USER, expires_us).await?;
     let kind = TokenKind::Api { role: Role::Admin };
     let IssuedToken { secret, .. } = store.create_token(tenant, kind, "first", now_us).await?;
+    // Certificates are made for all to read; and the folder may have been there.
+    private::tighten(&layout);
     Ok(Init {
         admin_token: secret,
         admin_link,
@@ -207,7 +209,7 @@ pub fn add_device_psk(psk_dir: &Path, device: &DeviceId) -> Result<PathBuf, Erro
 
 fn authority(layout: &Layout) -> Result<Authority, Error> {
     let dir = layout.authority();
-    std::fs::create_dir_all(layout.root()).map_err(|error| Error::io(layout.root(), error))?;
+    private::folder(layout.root())?;
     match Authority::create(&dir, AUTHORITY_NAME) {
         Ok(authority) => Ok(authority),
         Err(stencil_crypto::authority::Error::Exists(_)) => Ok(Authority::open(&dir)?),
@@ -230,7 +232,7 @@ fn server_certificates<S: AsRef<str>>(
     names: &[S],
 ) -> Result<(), Error> {
     let dir = layout.server();
-    std::fs::create_dir_all(&dir).map_err(|error| Error::io(&dir, error))?;
+    private::folder(&dir)?;
     for algorithm in ALGORITHMS {
         let files = layout.server_files(algorithm);
         if files.chain.exists() && files.key.exists() {

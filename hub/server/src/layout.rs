@@ -61,6 +61,11 @@ impl Layout {
         self.root.join("server")
     }
 
+    /// The key of the cookies by which browsers are known again.
+    pub(crate) fn device_key(&self) -> PathBuf {
+        self.server().join("devices.key")
+    }
+
     /// The hub's own certificate and key of this algorithm.
     pub(crate) fn server_files(&self, algorithm: Algorithm) -> ServerFiles {
         let name = match algorithm {

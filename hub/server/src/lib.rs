@@ -75,6 +75,7 @@ mod people;
 mod pipeline;
 mod policy;
 mod principal;
+mod private;
 mod rates;
 mod renewal;
 mod retention;

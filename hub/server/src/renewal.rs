@@ -63,7 +63,8 @@ fn renew(files: &ServerFiles, authority: &Path, now: SystemTime) -> Result<Found
     let Some(renewed) = Authority::open(authority)?.renew_server(certificate, now)? else {
         return Ok(Found::Foreign { days_left });
     };
-    keyfile::write_public(&files.chain, renewed.chain_pem.as_bytes())?;
+    // As all in the data folder it is its owner's alone, though no secret.
+    keyfile::write(&files.chain, renewed.chain_pem.as_bytes())?;
     Ok(Found::Renewed {
         days_left,
         days: renewed.validity.days_left(now),

@@ -28,6 +28,10 @@ const SOON: Duration = Duration::from_secs(10);
 /// When what could not be overwritten is tried again.
 const AGAIN: Duration = Duration::from_secs(10);
 
+/// The fewest days for which a tenant has its audit log kept: an admin cannot have the traces of
+/// what they did freed at once. Who runs the hub may (`retention.audit_days`).
+pub(crate) const LEAST_AUDIT_DAYS: u32 = 30;
+
 impl RetentionOptions {
     /// What is in force for a tenant that has set this: each kind has an answer.
     pub(crate) fn of(&self, set: Retention) -> Retention {
@@ -39,7 +43,13 @@ impl RetentionOptions {
             runs: or(set.runs, self.runs_days),
             alarms: or(set.alarms, self.alarms_days),
             quarantine: or(set.quarantine, self.quarantine_days),
-            audit: or(set.audit, self.audit_days),
+            audit: or(
+                set.audit.map(|keep| match keep {
+                    Keep::Days(days) => Keep::Days(days.max(LEAST_AUDIT_DAYS)),
+                    Keep::Always => Keep::Always,
+                }),
+                self.audit_days,
+            ),
         }
     }
 }
@@ -388,19 +398,31 @@ mod tests {
 
         let first = sweeper(&store, days(Some(50)));
         assert!(!first.sweep(NOW_US).await, "nothing is left for the next");
-        assert_eq!(kept(&store, short).await, [1; 5]);
+        // The audit log has a floor.
+        assert_eq!(kept(&store, short).await, [1, 1, 1, 1, 2]);
         assert_eq!(kept(&store, always).await, [2; 5]);
         assert_eq!(kept(&store, hub).await, [2; 5]);
         let mut told = String::new();
         first.metrics.render(&mut told);
-        for kind in ["points", "runs", "alarms", "quarantined", "audit"] {
-            let line = format!("stencil_hub_forgotten_total{{kind=\"{kind}\"}} 1\n");
+        for (kind, count) in [
+            ("points", 1),
+            ("runs", 1),
+            ("alarms", 1),
+            ("quarantined", 1),
+            ("audit", 0),
+        ] {
+            let line = format!("stencil_hub_forgotten_total{{kind=\"{kind}\"}} {count}\n");
             assert!(told.contains(&line), "{line} is not in {told}");
         }
 
         // As time goes by, and for good.
         first.sweep(NOW_US + 6 * DAY_US).await;
+        assert_eq!(kept(&store, short).await, [0, 0, 0, 0, 2]);
+        first.sweep(NOW_US + 36 * DAY_US).await;
         assert_eq!(kept(&store, short).await, [0; 5]);
+        let mut told = String::new();
+        first.metrics.render(&mut told);
+        assert!(told.contains("kind=\"audit\"} 2\n"), "{told}");
         sweeper(&store, days(None)).sweep(NOW_US * 100).await;
         assert_eq!(kept(&store, hub).await, [2; 5]);
         sweeper(&store, days(Some(5))).sweep(NOW_US).await;

@@ -153,6 +153,7 @@ impl Service {
         let state = http::State::new(hub.clone())
             .limited(options.limits.clone())
             .reached_at(&options.url(addresses.http))
+            .knowing_devices(foundation.device_key)
             .within(foundation.http_tls);
         let (socket, _) = foundation.http;
         parts.listener("http", |stop| async move {

@@ -6,7 +6,7 @@ use axum::extract::{FromRequestParts, Request};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 use http::request::Parts;
-use http::{HeaderMap, Method, header};
+use http::{HeaderMap, Method, Uri, header};
 use stencil_crypto::tls::Negotiated;
 use stencil_protocol::id::TenantId;
 use stencil_store::{Opener, Operator, Role, TokenKind};
@@ -15,7 +15,7 @@ use super::listener::Peer;
 use super::origin::Origin;
 use super::problem::{Kind, Problem};
 use super::rate::Asker;
-use super::{State, session, throttle};
+use super::{State, host, session, throttle};
 use crate::grants::{Grant, Grants};
 
 /// No secret of ours is longer, in bytes.
@@ -31,6 +31,8 @@ pub(super) const FOREIGN: &str = "with a cookie this is taken from a page of thi
 pub(super) enum Access {
     /// Anybody.
     Public,
+    /// Anybody with a browser, to sign in or out: under the hub's own names.
+    SignIn,
     /// Whoever has an API token or a session; without one a browser is sent to sign in.
     Page,
     /// Whoever has an API token or a session.
@@ -49,7 +51,7 @@ impl Access {
     /// Whom it lets in, in words.
     pub(super) fn who(self) -> &'static str {
         match self {
-            Self::Public => "anybody",
+            Self::Public | Self::SignIn => "anybody",
             Self::Page | Self::Read | Self::Own => "viewer, editor, admin",
             Self::Write => "editor, admin",
             Self::Admin => "admin",
@@ -126,7 +128,13 @@ pub(super) async fn check(
     next: Next,
 ) -> Response {
     let address = Peer::address(request.extensions());
-    if access == Access::Public {
+    if let Err(problem) = host::check(&state, access, &request) {
+        return match unknown_may_ask(&state, address) {
+            Ok(()) => problem.into_response(),
+            Err(wait) => wait.into_response(),
+        };
+    }
+    if matches!(access, Access::Public | Access::SignIn) {
         return match unknown_may_ask(&state, address) {
             Ok(()) => next.run(request).await,
             Err(wait) => wait.into_response(),
@@ -251,6 +259,7 @@ async fn caller(state: &State, credential: Credential) -> Result<Caller, Refused
 /// Whose session the cookie is of, for pages that are there for anybody.
 pub(super) async fn of_session(state: &State, headers: &HeaderMap) -> Option<Caller> {
     let secret = session::cookie(headers)?.to_owned();
+    state.hosts().take(&Uri::default(), headers).ok()?;
     caller(state, Credential::Session(secret)).await.ok()
 }
 
@@ -343,7 +352,7 @@ impl From<Refused> for Problem {
 
 fn allows(role: Role, access: Access) -> bool {
     match access {
-        Access::Public | Access::Page | Access::Read | Access::Own => true,
+        Access::Public | Access::SignIn | Access::Page | Access::Read | Access::Own => true,
         Access::Write => matches!(role, Role::Editor | Role::Admin),
         Access::Admin => role == Role::Admin,
         Access::Operator => false,

@@ -148,7 +148,10 @@ pub(super) async fn watch(
     request: Request,
     next: Next,
 ) -> Response {
-    let reads = matches!(access, Access::Public | Access::Page | Access::Read);
+    let reads = matches!(
+        access,
+        Access::Public | Access::SignIn | Access::Page | Access::Read
+    );
     let changes = !reads && request.method() != http::Method::GET;
     let address = Peer::address(request.extensions());
     let (mut parts, body) = request.into_parts();

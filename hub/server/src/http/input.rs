@@ -3,6 +3,8 @@
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode, header};
 use serde::Deserialize;
@@ -59,6 +61,22 @@ pub(super) fn limit(asked: Option<u32>, default: u32, max: u32) -> Result<u32, P
 /// A limit of a list.
 pub(super) fn list_limit(asked: Option<u32>) -> Result<u32, Problem> {
     limit(asked, DEFAULT_LIMIT, stencil_store::MAX_PAGE)
+}
+
+/// Refuses a query where there is no parameter to it. A layer of all routes but those whose handlers
+/// take a [`Query`].
+pub(super) async fn no_query(request: Request, next: Next) -> Response {
+    let query = request.uri().query().unwrap_or_default();
+    let first = query.split('&').find(|pair| !pair.is_empty());
+    match first {
+        None => next.run(request).await,
+        Some(pair) => {
+            let name = pair.split('=').next().unwrap_or_default();
+            let name: String = name.chars().take(MAX_NAMED).collect();
+            let detail = format!("there is no parameter `{name}` here: this takes no query");
+            Problem::invalid(detail).into_response()
+        }
+    }
 }
 
 /// The query string as a `T`; unknown parameters are refused by `T`.

@@ -34,7 +34,9 @@ mod api;
 mod audit;
 mod connections;
 mod deadlines;
+mod device_cookie;
 mod headers;
+mod host;
 mod in_request;
 mod input;
 mod keyed;
@@ -61,6 +63,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use access::{Access, Caller};
+pub(crate) use device_cookie::KEY_BYTES as DEVICE_KEY_BYTES;
 pub use limits::{Limits, RateLimits, SessionLimits};
 use listener::Peer;
 pub use openapi::openapi;
@@ -78,6 +81,10 @@ pub async fn serve(
     state: State,
     stop: watch::Receiver<bool>,
 ) -> std::io::Result<()> {
+    let mut state = state;
+    if !listener.local_addr()?.ip().is_loopback() {
+        state.under_any_name();
+    }
     let connections = state.connections().clone();
     let listener = listener::Bounded::new(listener, &state.limits, connections, state.tls());
     let router = router(state.stopped_by(stop.clone()));

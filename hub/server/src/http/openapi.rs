@@ -163,15 +163,13 @@ pub(super) fn names() -> BTreeMap<(String, String), String> {
 /// Adds what follows from the route.
 fn complete(operation: &mut Map<String, Value>, route: &Route) {
     name(operation);
-    let inputs = parameters(operation, route);
+    parameters(operation, route);
     let body = operation.get("requestBody").cloned();
     let json = body
         .as_ref()
         .is_some_and(|body| !body["content"]["application/json"].is_null());
-    let mut statuses: BTreeSet<u16> = [429, 500, 503].into();
-    if inputs || body.is_some() {
-        statuses.insert(400);
-    }
+    // 400 wherever there is a query, known or not.
+    let mut statuses: BTreeSet<u16> = [400, 429, 500, 503].into();
     if route.path.contains('{') {
         statuses.insert(404);
     }
@@ -198,6 +196,9 @@ fn complete(operation: &mut Map<String, Value>, route: &Route) {
     if route.access != Access::Public {
         // A device's token is refused everywhere.
         statuses.extend([401, 403]);
+        if route.access != Access::Operator {
+            statuses.insert(421);
+        }
         let by = if route.access == Access::Operator {
             json!([{ "operator": [] }])
         } else {
@@ -249,11 +250,11 @@ fn name(operation: &mut Map<String, Value>) {
     }
 }
 
-/// Adds the parameters of the path; whether there is any parameter at all that can be wrong.
-fn parameters(operation: &mut Map<String, Value>, route: &Route) -> bool {
+/// Adds the parameters of the path.
+fn parameters(operation: &mut Map<String, Value>, route: &Route) {
     let listed = operation.entry("parameters").or_insert(json!([]));
     let Some(listed) = listed.as_array_mut() else {
-        return false;
+        return;
     };
     let named = route
         .path
@@ -272,9 +273,7 @@ fn parameters(operation: &mut Map<String, Value>, route: &Route) -> bool {
     listed.splice(0..0, of_path);
     if listed.is_empty() {
         operation.remove("parameters");
-        return false;
     }
-    true
 }
 
 fn meaning(status: u16) -> &'static str {
@@ -288,6 +287,7 @@ fn meaning(status: u16) -> &'static str {
         409 => "A request with this `Idempotency-Key` is being answered",
         413 => "The body is too large",
         415 => "The body is not `application/json`",
+        421 => "By a session's cookie, under a name that is not the hub's",
         422 => "The `Idempotency-Key` was used for another request",
         429 => "Too many requests",
         500 => "The hub has a fault",

@@ -49,12 +49,27 @@ pub(super) fn weakness(password: &str, user: &str) -> Option<String> {
     }
 }
 
+/// Whether somebody has shown more than what they typed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// By a session, a one-time link, or the cookie of a browser that has signed in before.
+    Known,
+    /// By nothing: it may be one of a flood.
+    Unknown,
+}
+
 /// The room in which passwords are hashed: a few at a time, since each takes memory and a moment of
-/// a processor, some that wait, and no more.
+/// a processor, some that wait, and no more. Who is known waits apart, and behind one at most of the
+/// others: however many of these come, they neither take the room nor hold the line.
 #[derive(Debug)]
 pub(super) struct Passwords {
+    /// First come, first served.
     turns: Arc<Semaphore>,
-    room: Arc<Semaphore>,
+    /// Places for those that are known, and for others.
+    known: Arc<Semaphore>,
+    unknown: Arc<Semaphore>,
+    /// The one of the others that stands in the line for a turn.
+    next_unknown: Semaphore,
     /// What passwords are verified in, one for each turn that was ever taken at a time: 19 MiB that
     /// come and go would leave the heap in pieces, and it would grow by hundreds of MiB.
     memory: Arc<Mutex<Vec<Vec<Block>>>>,
@@ -66,16 +81,18 @@ impl Passwords {
         let turns = at_a_time.clamp(1, 1_024);
         Self {
             turns: Arc::new(Semaphore::new(turns)),
-            room: Arc::new(Semaphore::new(turns * (1 + WAITING))),
+            known: Arc::new(Semaphore::new(turns * (1 + WAITING))),
+            unknown: Arc::new(Semaphore::new(turns * (1 + WAITING))),
+            next_unknown: Semaphore::new(1),
             memory: Arc::default(),
         }
     }
 
-    /// The PHC string of a password.
+    /// The PHC string of a password, which somebody sets who has shown that they may.
     pub(super) async fn hash(&self, password: String) -> Result<String, Problem> {
         let mut salt = [0; SALT_BYTES];
         stencil_crypto::rng::Os.fill_bytes(&mut salt);
-        let hashed = self.work(move || {
+        let hashed = self.work(Standing::Known, move || {
             let hashed = Argon2::default().hash_password_with_salt(password.as_bytes(), &salt);
             hashed.map(|hash| hash.to_string())
         });
@@ -83,10 +100,15 @@ impl Passwords {
     }
 
     /// Whether a password is that of a PHC string. Without one it is not, which takes as long.
-    pub(super) async fn is(&self, password: String, kept: Option<String>) -> Result<bool, Problem> {
+    pub(super) async fn is(
+        &self,
+        password: String,
+        kept: Option<String>,
+        standing: Standing,
+    ) -> Result<bool, Problem> {
         let known = kept.is_some();
         let pool = Arc::clone(&self.memory);
-        let verified = self.work(move || {
+        let verified = self.work(standing, move || {
             let held = || pool.lock().unwrap_or_else(PoisonError::into_inner);
             let mut memory = held().pop().unwrap_or_default();
             let kept = kept.as_deref().unwrap_or(NOBODYS);
@@ -100,12 +122,25 @@ impl Passwords {
 
     async fn work<T: Send + 'static>(
         &self,
+        standing: Standing,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Problem> {
-        let place = Arc::clone(&self.room).try_acquire_owned();
+        let room = match standing {
+            Standing::Known => &self.known,
+            Standing::Unknown => &self.unknown,
+        };
+        let place = Arc::clone(room).try_acquire_owned();
         let place = place.map_err(|_| Problem::new(Kind::Busy, "too many sign in right now"))?;
+        let next = match standing {
+            Standing::Known => None,
+            Standing::Unknown => {
+                let next = self.next_unknown.acquire().await;
+                Some(next.map_err(Problem::internal)?)
+            }
+        };
         let turn = Arc::clone(&self.turns).acquire_owned().await;
         let turn = turn.map_err(Problem::internal)?;
+        drop(next);
         // Both go with the work, not with the request: who goes away does not make room for more.
         let worked = tokio::task::spawn_blocking(move || {
             let _held: (OwnedSemaphorePermit, OwnedSemaphorePermit) = (place, turn);
@@ -152,10 +187,17 @@ mod tests {
             ("", Some(hash), false),
             ("correct horse battery", None, false),
         ] {
-            let is = passwords.is(password.to_owned(), kept).await.unwrap();
+            let is = passwords
+                .is(password.to_owned(), kept, Standing::Unknown)
+                .await
+                .unwrap();
             assert_eq!(is, right, "{password}");
         }
-        let damaged = passwords.is("any".to_owned(), Some("no hash".to_owned()));
+        let damaged = passwords.is(
+            "any".to_owned(),
+            Some("no hash".to_owned()),
+            Standing::Unknown,
+        );
         assert!(damaged.await.is_err());
     }
 
@@ -186,24 +228,38 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn so_many_wait_and_no_more() {
+    async fn so_many_wait_and_no_more_and_who_is_known_comes_next() {
         let passwords = Arc::new(Passwords::new(1));
         let held = Arc::clone(&passwords.turns).acquire_owned().await.unwrap();
+        let order = Arc::new(Mutex::new(Vec::new()));
         let mut waiting = Vec::new();
+        let mut wait = |standing| {
+            let (passwords, order) = (Arc::clone(&passwords), Arc::clone(&order));
+            waiting.push(tokio::spawn(async move {
+                let worked = passwords.work(standing, move || order.lock().unwrap().push(standing));
+                worked.await.is_ok()
+            }));
+        };
         for _ in 0..=WAITING {
-            let passwords = Arc::clone(&passwords);
-            waiting.push(tokio::spawn(
-                async move { passwords.work(|| ()).await.is_ok() },
-            ));
+            wait(Standing::Unknown);
         }
-        while passwords.room.available_permits() > 0 {
+        while passwords.unknown.available_permits() > 0 {
             tokio::task::yield_now().await;
         }
-        assert!(passwords.work(|| ()).await.is_err());
+        assert!(passwords.work(Standing::Unknown, || ()).await.is_err());
+        // There is room for who is known all the same.
+        wait(Standing::Known);
+        while passwords.known.available_permits() > WAITING {
+            tokio::task::yield_now().await;
+        }
         drop(held);
         for one in waiting {
             assert!(one.await.unwrap());
         }
-        assert!(passwords.work(|| ()).await.is_ok());
+        let order = order.lock().unwrap();
+        let place = order.iter().position(|who| *who == Standing::Known);
+        assert_eq!((order.len(), place), (WAITING + 2, Some(1)));
+        drop(order);
+        assert!(passwords.work(Standing::Unknown, || ()).await.is_ok());
     }
 }

@@ -18,29 +18,33 @@ pub(super) enum Kind {
     InvalidWorkflow,
     Unauthenticated,
     Forbidden,
+    Misdirected,
     NotFound,
     Method,
     Conflict,
     KeyReused,
     TooLarge,
     MediaType,
+    Incomplete,
     TooMany,
     Busy,
     Internal,
 }
 
 impl Kind {
-    const ALL: [Kind; 13] = [
+    const ALL: [Kind; 15] = [
         Kind::Invalid,
         Kind::InvalidWorkflow,
         Kind::Unauthenticated,
         Kind::Forbidden,
+        Kind::Misdirected,
         Kind::NotFound,
         Kind::Method,
         Kind::Conflict,
         Kind::KeyReused,
         Kind::TooLarge,
         Kind::MediaType,
+        Kind::Incomplete,
         Kind::TooMany,
         Kind::Busy,
         Kind::Internal,
@@ -52,12 +56,14 @@ impl Kind {
             Kind::InvalidWorkflow => StatusCode::UNPROCESSABLE_ENTITY,
             Kind::Unauthenticated => StatusCode::UNAUTHORIZED,
             Kind::Forbidden => StatusCode::FORBIDDEN,
+            Kind::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Kind::NotFound => StatusCode::NOT_FOUND,
             Kind::Method => StatusCode::METHOD_NOT_ALLOWED,
             Kind::Conflict => StatusCode::CONFLICT,
             Kind::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
             Kind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Kind::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Kind::Incomplete => StatusCode::UNPROCESSABLE_ENTITY,
             Kind::TooMany => StatusCode::TOO_MANY_REQUESTS,
             Kind::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -70,12 +76,14 @@ impl Kind {
             Kind::InvalidWorkflow => "invalid-workflow",
             Kind::Unauthenticated => "unauthenticated",
             Kind::Forbidden => "forbidden",
+            Kind::Misdirected => "misdirected",
             Kind::NotFound => "not-found",
             Kind::Method => "method-not-allowed",
             Kind::Conflict => "conflict",
             Kind::KeyReused => "idempotency-key-reused",
             Kind::TooLarge => "too-large",
             Kind::MediaType => "unsupported-media-type",
+            Kind::Incomplete => "incomplete",
             Kind::TooMany => "too-many-requests",
             Kind::Busy => "unavailable",
             Kind::Internal => "internal",
@@ -88,12 +96,14 @@ impl Kind {
             Kind::InvalidWorkflow => "The workflow definition has errors",
             Kind::Unauthenticated => "A valid token or session is needed",
             Kind::Forbidden => "The token or session does not allow this",
+            Kind::Misdirected => "The hub is not known by this name",
             Kind::NotFound => "There is no such thing",
             Kind::Method => "The method does not fit the path",
             Kind::Conflict => "The request contradicts what is stored",
             Kind::KeyReused => "The Idempotency-Key was used for another request",
             Kind::TooLarge => "The request is too large",
             Kind::MediaType => "The content type is not understood",
+            Kind::Incomplete => "The request leaves something out",
             Kind::TooMany => "Too many requests",
             Kind::Busy => "The hub cannot do this right now",
             Kind::Internal => "The hub has a fault",
@@ -119,6 +129,12 @@ impl Kind {
                  admin may also make users and tokens. A device's token is for MQTT only, an \
                  operator's for tenants only."
             }
+            Kind::Misdirected => {
+                "A hub on loopback takes what browsers do under the names of loopback and those of \
+                 its settings (`http.public_url`, `http.public_names`), so that no page of somebody \
+                 else can pass it off as its own. Tokens in the `Authorization` header are taken \
+                 under any name."
+            }
             Kind::NotFound => "The path or the thing in it does not exist in your tenant.",
             Kind::Method => "The `Allow` header has the methods that this path takes.",
             Kind::Conflict => {
@@ -132,6 +148,10 @@ impl Kind {
             }
             Kind::TooLarge => "The body is longer than allowed; `detail` has the limit.",
             Kind::MediaType => "JSON bodies need `Content-Type: application/json`.",
+            Kind::Incomplete => {
+                "It replaces a whole, so all of it has to be there; `errors` has what is missing. \
+                 Read what is there, change it, and send it all."
+            }
             Kind::TooMany => {
                 "Requests come faster than is allowed, signing in has failed too often, or there is \
                  no room for one more of these now; `detail` says which. Send the same request \

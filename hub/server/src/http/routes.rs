@@ -30,7 +30,28 @@ pub(super) struct Route {
     pub(super) path: &'static str,
     /// Who may use it.
     pub(super) access: Access,
+    /// Which parameters its query may have.
+    pub(super) parameters: Parameters,
     handler: MethodRouter<State>,
+}
+
+/// Which parameters a query may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Parameters {
+    /// None.
+    None,
+    /// Those that its handler takes by [`input::Query`], which refuses others.
+    Known,
+    /// Whatever there is, and none of it counts: who shares a link to a published page adds some.
+    Any,
+}
+
+impl Route {
+    /// The same with these parameters.
+    fn asked(mut self, parameters: Parameters) -> Self {
+        self.parameters = parameters;
+        self
+    }
 }
 
 /// Every route there is, one a line.
@@ -38,92 +59,92 @@ pub(super) struct Route {
 pub(super) fn routes() -> Vec<Route> {
     vec![
         read("/api/v1/overview", devices::overview),
-        read("/api/v1/devices", devices::list),
+        read("/api/v1/devices", devices::list).asked(Parameters::Known),
         read("/api/v1/devices/{device}", devices::one),
         admin(DELETE, "/api/v1/devices/{device}", devices::erase),
         read("/api/v1/devices/{device}/latest", devices::latest),
         read("/api/v1/devices/{device}/series", series::names),
-        read("/api/v1/devices/{device}/series/{name}", series::range),
-        read("/api/v1/devices/{device}/series/{name}/csv", export::csv),
-        read("/api/v1/devices/{device}/ledger", ledger::of_device),
-        read("/api/v1/devices/{device}/commands", commands::of_device),
+        read("/api/v1/devices/{device}/series/{name}", series::range).asked(Parameters::Known),
+        read("/api/v1/devices/{device}/series/{name}/csv", export::csv).asked(Parameters::Known),
+        read("/api/v1/devices/{device}/ledger", ledger::of_device).asked(Parameters::Known),
+        read("/api/v1/devices/{device}/commands", commands::of_device).asked(Parameters::Known),
         write(POST, "/api/v1/devices/{device}/commands", commands::queue),
-        read("/api/v1/commands", commands::list),
+        read("/api/v1/commands", commands::list).asked(Parameters::Known),
         read("/api/v1/commands/{command}", commands::one),
-        read("/api/v1/runs", runs::list),
+        read("/api/v1/runs", runs::list).asked(Parameters::Known),
         read("/api/v1/runs/{run}", runs::one),
-        read("/api/v1/alarms", alarms::list),
+        read("/api/v1/alarms", alarms::list).asked(Parameters::Known),
         read("/api/v1/alarms/counts", alarms::counts),
         read("/api/v1/alarms/{alarm}", alarms::one),
         read("/api/v1/alarms/{alarm}/history", alarms::history),
         write(POST, "/api/v1/alarms/{alarm}/acknowledge", alarms::acknowledge),
         write(POST, "/api/v1/alarms/{alarm}/silence", alarms::silence),
-        read("/api/v1/ledger", ledger::list),
-        read("/api/v1/quarantine", ledger::quarantine),
+        read("/api/v1/ledger", ledger::list).asked(Parameters::Known),
+        read("/api/v1/quarantine", ledger::quarantine).asked(Parameters::Known),
         read("/api/v1/content", content::collections),
-        read("/api/v1/content/{collection}", content::list),
+        read("/api/v1/content/{collection}", content::list).asked(Parameters::Known),
         read("/api/v1/content/{collection}/{key}", content::one),
-        read("/api/v1/content/{collection}/{key}/versions", content::versions),
-        read("/api/v1/workflows", workflows::list),
+        read("/api/v1/content/{collection}/{key}/versions", content::versions).asked(Parameters::Known),
+        read("/api/v1/workflows", workflows::list).asked(Parameters::Known),
         ask("/api/v1/workflows/check", workflows::check),
         ask("/api/v1/backtest", backtest::run),
         read("/api/v1/workflows/{workflow}", workflows::one),
-        read("/api/v1/workflows/{workflow}/versions", workflows::versions),
+        read("/api/v1/workflows/{workflow}/versions", workflows::versions).asked(Parameters::Known),
         write(PUT, "/api/v1/workflows/{workflow}", workflows::put),
         write(DELETE, "/api/v1/workflows/{workflow}", workflows::stop),
         admin(GET, "/api/v1/retention", retention::show),
         admin(PUT, "/api/v1/retention", retention::set),
-        admin(GET, "/api/v1/tokens", tokens::list),
+        admin(GET, "/api/v1/tokens", tokens::list).asked(Parameters::Known),
         admin(POST, "/api/v1/tokens", tokens::create),
         admin(DELETE, "/api/v1/tokens/{token}", tokens::revoke),
         read("/api/v1/me", me::show),
         own(POST, "/api/v1/me/password", me::set_password),
-        admin(GET, "/api/v1/users", users::list),
+        admin(GET, "/api/v1/users", users::list).asked(Parameters::Known),
         admin(POST, "/api/v1/users", users::create),
         admin(GET, "/api/v1/users/{user}", users::one),
         admin(PATCH, "/api/v1/users/{user}", users::change),
         admin(DELETE, "/api/v1/users/{user}", users::delete),
         admin(POST, "/api/v1/users/{user}/link", users::make_link),
-        read("/api/v1/sessions", sessions::list),
+        read("/api/v1/sessions", sessions::list).asked(Parameters::Known),
         own(DELETE, "/api/v1/sessions/{session}", sessions::end),
-        admin(GET, "/api/v1/audit", audit_log::list),
-        operator(GET, "/api/v1/operator/tenants", operator::list),
+        admin(GET, "/api/v1/audit", audit_log::list).asked(Parameters::Known),
+        operator(GET, "/api/v1/operator/tenants", operator::list).asked(Parameters::Known),
         operator(POST, "/api/v1/operator/tenants", operator::create),
         operator(DELETE, "/api/v1/operator/tenants/{tenant}", operator::delete),
-        open(GET, "/content/v1/{tenant}/{collection}", public::list),
+        open(GET, "/content/v1/{tenant}/{collection}", public::list).asked(Parameters::Known),
         open(GET, "/content/v1/{tenant}/{collection}/{key}", public::entry),
-        open(GET, "/p/{tenant}/{collection}", public::index),
-        open(GET, "/p/{tenant}/{collection}/{key}", public::page),
+        open(GET, "/p/{tenant}/{collection}", public::index).asked(Parameters::Known),
+        open(GET, "/p/{tenant}/{collection}/{key}", public::page).asked(Parameters::Any),
         open(GET, "/livez", ops::livez),
         open(GET, "/readyz", ops::readyz),
         open(GET, "/metrics", ops::metrics),
         open(GET, "/problems", problem::explained),
         route(GET, "/", Access::Page, overview::show),
-        route(GET, "/devices", Access::Page, fleet::show),
-        route(GET, "/devices/{device}", Access::Page, device::show),
-        route(GET, "/alarms", Access::Page, alarm_pages::list),
+        route(GET, "/devices", Access::Page, fleet::show).asked(Parameters::Known),
+        route(GET, "/devices/{device}", Access::Page, device::show).asked(Parameters::Known),
+        route(GET, "/alarms", Access::Page, alarm_pages::list).asked(Parameters::Known),
         route(GET, "/alarms/{alarm}", Access::Page, alarm_pages::one),
-        route(GET, "/workflows", Access::Page, rules::list),
-        route(GET, "/workflows/new", Access::Page, rules::create),
-        route(GET, "/workflows/{workflow}", Access::Page, rules::edit),
-        route(GET, "/runs", Access::Page, run::list),
+        route(GET, "/workflows", Access::Page, rules::list).asked(Parameters::Known),
+        route(GET, "/workflows/new", Access::Page, rules::create).asked(Parameters::Known),
+        route(GET, "/workflows/{workflow}", Access::Page, rules::edit).asked(Parameters::Known),
+        route(GET, "/runs", Access::Page, run::list).asked(Parameters::Known),
         route(GET, "/runs/{run}", Access::Page, run::one),
-        route(GET, "/content", Access::Page, content_pages::list),
-        route(GET, "/content/{collection}/{key}", Access::Page, content_pages::entry),
-        route(GET, "/ledger", Access::Page, ledger_page::show),
-        route(GET, "/quarantine", Access::Page, quarantine::show),
-        route(GET, "/settings", Access::Page, settings::show),
-        admin(GET, "/audit", audit_page::show),
-        read("/live/figure", rules::figure::show),
-        route(GET, "/devices/{device}/parts", Access::Page, device::parts),
-        read("/devices/{device}/chart", chart::data),
-        read("/live", stream::events),
-        open(GET, "/login", sign_in::form),
-        open(POST, "/login", sign_in::submit),
-        open(POST, "/logout", sign_in::sign_out),
-        open(GET, "/link/{secret}", link::form),
-        open(POST, "/link/{secret}", link::submit),
-        open(GET, "/assets/{file}", assets::file),
+        route(GET, "/content", Access::Page, content_pages::list).asked(Parameters::Known),
+        route(GET, "/content/{collection}/{key}", Access::Page, content_pages::entry).asked(Parameters::Known),
+        route(GET, "/ledger", Access::Page, ledger_page::show).asked(Parameters::Known),
+        route(GET, "/quarantine", Access::Page, quarantine::show).asked(Parameters::Known),
+        route(GET, "/settings", Access::Page, settings::show).asked(Parameters::Known),
+        admin(GET, "/audit", audit_page::show).asked(Parameters::Known),
+        read("/live/figure", rules::figure::show).asked(Parameters::Known),
+        route(GET, "/devices/{device}/parts", Access::Page, device::parts).asked(Parameters::Known),
+        read("/devices/{device}/chart", chart::data).asked(Parameters::Known),
+        read("/live", stream::events).asked(Parameters::Known),
+        enter(GET, "/login", sign_in::form).asked(Parameters::Known),
+        enter(POST, "/login", sign_in::submit),
+        enter(POST, "/logout", sign_in::sign_out),
+        enter(GET, "/link/{secret}", link::form),
+        enter(POST, "/link/{secret}", link::submit),
+        open(GET, "/assets/{file}", assets::file).asked(Parameters::Known),
     ]
 }
 
@@ -135,6 +156,7 @@ pub fn router(state: State) -> Router {
         method,
         path,
         access,
+        parameters,
         handler,
     } in routes()
     {
@@ -159,6 +181,11 @@ pub fn router(state: State) -> Router {
         } else {
             handler
         };
+        let handler = if parameters == Parameters::None {
+            handler.route_layer(from_fn(input::no_query))
+        } else {
+            handler
+        };
         router = router.route(path, handler.route_layer(check).route_layer(note));
     }
     router
@@ -180,6 +207,11 @@ const DELETE: Method = Method::DELETE;
 /// For anybody.
 fn open<T: 'static>(method: Method, path: &'static str, handler: impl Handler<T, State>) -> Route {
     route(method, path, Access::Public, handler)
+}
+
+/// For anybody with a browser, to sign in or out.
+fn enter<T: 'static>(method: Method, path: &'static str, handler: impl Handler<T, State>) -> Route {
+    route(method, path, Access::SignIn, handler)
 }
 
 /// For whoever has an API token.
@@ -229,6 +261,7 @@ fn route<T: 'static>(
         method,
         path,
         access,
+        parameters: Parameters::None,
         handler: on(filter, handler),
     }
 }

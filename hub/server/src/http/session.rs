@@ -24,13 +24,18 @@ pub fn link_url(public_url: &str, secret: &Secret) -> String {
 
 /// The secret in the cookie.
 pub(super) fn cookie(headers: &HeaderMap) -> Option<&str> {
+    cookie_named(headers, COOKIE)
+}
+
+/// The value of the first cookie of this name.
+pub(super) fn cookie_named<'h>(headers: &'h HeaderMap, wanted: &str) -> Option<&'h str> {
     headers
         .get_all(header::COOKIE)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(';'))
         .filter_map(|pair| pair.trim().split_once('='))
-        .find_map(|(name, value)| (name == COOKIE).then_some(value))
+        .find_map(|(name, value)| (name == wanted).then_some(value))
 }
 
 /// Whom a session's secret belongs to; `None`: it is unknown or has ended.
@@ -63,6 +68,7 @@ pub(super) async fn open(
         .await?;
     let cookie = set(
         state,
+        COOKIE,
         &format!("{}; Max-Age={}", secret.reveal(), limits.life_s),
     )?;
     Ok((session, cookie))
@@ -70,15 +76,16 @@ pub(super) async fn open(
 
 /// The cookie that takes the place of a session's.
 pub(super) fn forgotten(state: &State) -> Result<HeaderValue, Problem> {
-    set(state, "; Max-Age=0")
+    set(state, COOKIE, "; Max-Age=0")
 }
 
-fn set(state: &State, value: &str) -> Result<HeaderValue, Problem> {
+/// A cookie for the hub's own pages, which no script reads.
+pub(super) fn set(state: &State, name: &str, value: &str) -> Result<HeaderValue, Problem> {
     let secure = if state.tls().is_some() || state.public_url.starts_with("https://") {
         "; Secure"
     } else {
         ""
     };
-    let cookie = format!("{COOKIE}={value}; Path=/; HttpOnly; SameSite=Strict{secure}");
+    let cookie = format!("{name}={value}; Path=/; HttpOnly; SameSite=Strict{secure}");
     HeaderValue::from_str(&cookie).map_err(Problem::internal)
 }

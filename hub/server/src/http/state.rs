@@ -8,13 +8,16 @@ use stencil_protocol::id::{CommandId, DeviceId, TenantId};
 use stencil_protocol::sample::OwnedValue;
 use stencil_store::Store;
 use tokio::sync::{Semaphore, watch};
+use zeroize::Zeroizing;
 
-use super::Limits;
 use super::audit::Undone;
 use super::connections::Connections;
+use super::device_cookie::Devices;
+use super::host::Hosts;
 use super::password::Passwords;
 use super::rate::Rates;
 use super::throttle::Throttle;
+use super::{DEVICE_KEY_BYTES, Limits};
 use crate::backtest::{BacktestOptions, Backtests};
 use crate::grants::{EndingTenancy, EndingUsers, Grants};
 use crate::{Clock, Error, Hub, Live, Options, Readiness, WorkflowPut};
@@ -121,6 +124,8 @@ pub struct State {
     rates: Arc<Rates>,
     undone: Arc<Undone>,
     connections: Connections,
+    devices: Arc<Devices>,
+    hosts: Hosts,
     streams: Arc<Semaphore>,
     backtests: Backtests,
     tls: Option<Arc<rustls::ServerConfig>>,
@@ -146,6 +151,7 @@ impl State {
             .exporting(&options.export)
             .keeping(options.retention)
             .reached_at(&public_url)
+            .named(&options.http.public_names)
     }
 
     /// The state over parts.
@@ -183,6 +189,8 @@ impl State {
             rates: Arc::new(Rates::new(&limits.rates)),
             undone: Arc::default(),
             connections: connections(&limits),
+            devices: Arc::new(Devices::random()),
+            hosts: Hosts::default(),
             limits,
             grants,
             streams,
@@ -257,7 +265,36 @@ impl State {
     #[must_use]
     pub fn reached_at(mut self, public_url: &str) -> Self {
         self.public_url = Arc::from(public_url.trim_end_matches('/'));
+        self.hosts.also_of(public_url);
         self
+    }
+
+    /// The same with these names, too, under which the console is reached.
+    #[must_use]
+    pub fn named(mut self, names: &[String]) -> Self {
+        names.iter().for_each(|name| self.hosts.also(name));
+        self
+    }
+
+    /// The same with a key that was kept, by which it knows browsers again.
+    #[must_use]
+    pub(crate) fn knowing_devices(mut self, key: Zeroizing<[u8; DEVICE_KEY_BYTES]>) -> Self {
+        self.devices = Arc::new(Devices::with(key));
+        self
+    }
+
+    /// By which names browsers reach the hub.
+    pub(super) fn hosts(&self) -> &Hosts {
+        &self.hosts
+    }
+
+    pub(super) fn under_any_name(&mut self) {
+        self.hosts.any();
+    }
+
+    /// Who knows browsers again.
+    pub(super) fn devices(&self) -> &Devices {
+        &self.devices
     }
 
     /// The room for checking passwords.

@@ -3,7 +3,9 @@
 //! Attempts are counted in three ways, each with some that are free: for an account from one
 //! network, for an account from anywhere, and from a network for whatever account. The first slows
 //! down who guesses at one account, and nobody else who has it; the second who guesses from many
-//! places; the third who tries many accounts.
+//! places; the third who tries many accounts. Attempts from a browser that is known
+//! ([`super::device_cookie`]) or within a session are counted by that alone: nobody else's count
+//! against them, and they count against nobody else.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
@@ -27,6 +29,8 @@ pub(super) enum Subject {
     Account(String),
     /// A network, at any account.
     Network(IpAddr),
+    /// A browser or session that is the account's own, by its name.
+    Own(String),
 }
 
 impl Subject {
@@ -45,7 +49,7 @@ impl Subject {
     /// Attempts without a wait.
     fn free(&self) -> u32 {
         match self {
-            Self::AccountFrom(..) => 5,
+            Self::AccountFrom(..) | Self::Own(_) => 5,
             Self::Network(_) => 20,
             Self::Account(_) => 50,
         }
@@ -116,7 +120,7 @@ impl Throttle {
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         for subject in subjects {
             match subject {
-                Subject::AccountFrom(..) => table.remove(subject),
+                Subject::AccountFrom(..) | Subject::Own(_) => table.remove(subject),
                 Subject::Account(_) | Subject::Network(_) => {
                     let attempts = table.entry(subject.clone(), Attempts::default);
                     attempts.count = attempts.count.saturating_sub(1);
@@ -200,6 +204,22 @@ mod tests {
         throttle.begin(&neighbour, S).unwrap_err();
         throttle
             .begin(&at("acme/new", "2001:db8:0:1::1"), S)
+            .unwrap();
+    }
+
+    #[test]
+    fn what_is_the_accounts_own_has_its_own_count() {
+        let throttle = Throttle::default();
+        for n in 0..=255 {
+            let _ = throttle.begin(&at("acme/ann", &format!("192.0.2.{n}")), S);
+        }
+        let own = [Subject::Own("a browser".to_owned())];
+        for _ in 0..5 {
+            throttle.begin(&own, S).unwrap();
+        }
+        throttle.begin(&own, S).unwrap_err();
+        throttle
+            .begin(&[Subject::Own("another".to_owned())], S)
             .unwrap();
     }
 

@@ -1,6 +1,8 @@
 //! Settings that contradict each other, or that would open the hub by mistake, are refused at
 //! start.
 
+use std::net::IpAddr;
+
 use super::{HttpOptions, Options, ranges};
 use crate::Error;
 use crate::ingest::MAX_APPEND_BYTES;
@@ -25,6 +27,10 @@ impl Options {
         if let Some(url) = &self.http.public_url {
             public_url(url)?;
         }
+        self.http
+            .public_names
+            .iter()
+            .try_for_each(|name| public_name(name))?;
         ranges::check(self)?;
         let connect = self.connect.check();
         connect.map_err(|(key, why)| Error::option(&key, why))?;
@@ -120,6 +126,19 @@ fn public_url(url: &str) -> Result<(), Error> {
     ))
 }
 
+/// A host name or an address, and nothing else.
+fn public_name(name: &str) -> Result<(), Error> {
+    let is_address = name.parse::<IpAddr>().is_ok();
+    let authority: Option<http::uri::Authority> = name.parse().ok();
+    if is_address || authority.is_some_and(|authority| authority.host() == name) {
+        return Ok(());
+    }
+    Err(Error::option(
+        "http.public_names",
+        format!("{name:?} is no host name or address; use one such as \"hub.example.org\""),
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -176,6 +195,32 @@ mod tests {
         options.http.public_url = None;
         let any = "0.0.0.0:80".parse().unwrap();
         assert_eq!(options.http.url(any), "http://127.0.0.1:80");
+    }
+
+    #[test]
+    fn a_public_name_is_a_host_without_scheme_and_port() {
+        let mut options = Options::default();
+        let right = [
+            "hub.example.org",
+            "hub",
+            "192.0.2.7",
+            "::1",
+            "[2001:db8::1]",
+        ];
+        options.http.public_names = right.map(str::to_owned).to_vec();
+        options.check().unwrap();
+        for wrong in [
+            "",
+            "http://hub.example.org",
+            "hub.example.org:8080",
+            "hub.example.org/",
+            "ann@hub",
+            "a b",
+        ] {
+            options.http.public_names = vec!["hub".to_owned(), wrong.to_owned()];
+            let error = options.check().unwrap_err().to_string();
+            assert!(error.contains("http.public_names"), "{wrong}: {error}");
+        }
     }
 
     #[test]

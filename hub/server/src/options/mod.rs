@@ -80,6 +80,11 @@ pub struct HttpOptions {
     /// Where people reach the hub, such as `https://hub.example.org` where a proxy adds TLS; links
     /// for signing in begin with it. By default the address that is listened on.
     pub public_url: Option<String>,
+    /// Further names and addresses by which browsers reach a hub that listens on loopback, such as
+    /// `hub.example.org`, without a port. Those of loopback, and that of `public_url`, are taken
+    /// as they are; under others the console is not shown, so that no page of somebody else can
+    /// have its name lead to this hub.
+    pub public_names: Vec<String>,
     /// Bounds of connections and streams.
     pub limits: http::Limits,
 }
@@ -92,6 +97,7 @@ impl Default for HttpOptions {
             certificate: None,
             key: None,
             public_url: None,
+            public_names: Vec::new(),
             limits: http::Limits::default(),
         }
     }

@@ -22,6 +22,47 @@ async fn a_tenant_is_made_once_and_a_second_one_beside_it() {
     assert_eq!(first.root, second.root);
 }
 
+/// What below a folder others than its owner may use.
+fn exposed(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mut found = Vec::new();
+    let mut left = vec![dir.to_owned()];
+    while let Some(path) = left.pop() {
+        let metadata = std::fs::symlink_metadata(&path).unwrap();
+        if metadata.permissions().mode() & 0o077 != 0 {
+            found.push(path.clone());
+        }
+        if metadata.is_dir() {
+            let entries = std::fs::read_dir(&path).unwrap();
+            left.extend(entries.map(|entry| entry.unwrap().path()));
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn the_data_folder_is_its_owners_alone_and_is_made_so_again() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let data_dir = dir.path().join("hub");
+    prepare(&data_dir).await;
+    assert_eq!(exposed(&data_dir), Vec::<std::path::PathBuf>::new());
+    let running = Service::start(options(&data_dir)).await.unwrap();
+    assert_eq!(exposed(&data_dir), Vec::<std::path::PathBuf>::new());
+    running.shutdown().await.unwrap();
+    let loose = |path: &std::path::Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let layout = stencil_server::Layout::new(&data_dir);
+    loose(&layout.store(), 0o644);
+    loose(&layout.log(), 0o755);
+    loose(&data_dir, 0o755);
+    assert_eq!(exposed(&data_dir).len(), 3);
+    let running = Service::start(options(&data_dir)).await.unwrap();
+    assert_eq!(exposed(&data_dir), Vec::<std::path::PathBuf>::new());
+    running.shutdown().await.unwrap();
+}
+
 #[tokio::test]
 async fn a_tenant_that_is_not_there_is_told_with_what_makes_it() {
     let dir = tempfile::tempdir().unwrap();

@@ -9,7 +9,7 @@ use stencil_store::{Opener, Role};
 
 use crate::http::input;
 use crate::http::listener::Peer;
-use crate::http::password;
+use crate::http::password::{self, Standing};
 use crate::http::problem::{Kind, Problem};
 use crate::http::throttle::Subject;
 use crate::http::{Caller, State};
@@ -96,12 +96,18 @@ pub(in crate::http) async fn set_password(
     if let Some(why) = password::weakness(&password, name) {
         return Err(Problem::invalid(why));
     }
-    let subjects = Subject::of(Some(&format!("{}/{name}", caller.tenant)), address);
+    // By the session: nobody who guesses elsewhere keeps who is signed in from it.
+    let subjects = match &caller.session {
+        Some(session) => vec![Subject::Own(session.clone())],
+        None => Subject::of(Some(&format!("{}/{name}", caller.tenant)), address),
+    };
     let begun = state.throttle().begin(&subjects, state.clock.now_us());
     begun.map_err(|wait| Problem::too_many("this failed too often", wait))?;
     let users = &state.store.users;
     let kept = users.password(&caller.tenant, name).await?;
-    if current.len() > password::MAX_BYTES || !state.passwords().is(current, kept).await? {
+    if current.len() > password::MAX_BYTES
+        || !state.passwords().is(current, kept, Standing::Known).await?
+    {
         let detail = "`current` is not your password";
         return Err(Problem::new(Kind::Forbidden, detail));
     }

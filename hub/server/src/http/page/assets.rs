@@ -5,9 +5,10 @@ use std::sync::LazyLock;
 
 use axum::response::{IntoResponse, Response};
 use http::header;
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::super::input::Path;
+use super::super::input::{Path, Query};
 use super::super::problem::Problem;
 
 /// A file that pages name.
@@ -126,8 +127,19 @@ pub(super) fn icon_url() -> &'static str {
     ICON.url()
 }
 
-/// `GET /assets/{file}`
-pub(in crate::http) async fn file(Path(name): Path<String>) -> Result<Response, Problem> {
+/// What an address has besides the name: it is another one when the bytes are others.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct Version {
+    #[serde(rename = "v")]
+    _version: Option<String>,
+}
+
+/// `GET /assets/{file}?v`
+pub(in crate::http) async fn file(
+    Path(name): Path<String>,
+    Query(_): Query<Version>,
+) -> Result<Response, Problem> {
     let Some(asset) = ALL.iter().find(|asset| asset.name == name) else {
         return Err(Problem::not_found("asset", name));
     };

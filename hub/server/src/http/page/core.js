@@ -313,14 +313,17 @@ window.Stencil = (() => {
     return { ok: false, status: answer.status, data, problem: why[0].toUpperCase() + why.slice(1) };
   }
 
-  /** A form's fields as JSON; empty ones are left out. */
+  /** A form's fields as JSON; empty ones are left out, or null where the form says so. */
   function fields(form) {
     const body = {};
     for (const field of form.elements) {
       if (!field.name || field.disabled || field.type === "submit") continue;
       if (field.type === "checkbox") { body[field.name] = field.checked; continue; }
       if (field.type === "radio" && !field.checked) continue;
-      if (field.value === "") continue;
+      if (field.value === "") {
+        if (field.dataset.empty === "null") body[field.name] = null;
+        continue;
+      }
       const kind = field.dataset.type;
       if (kind === "number") body[field.name] = Number(field.value);
       else if (kind === "value") {

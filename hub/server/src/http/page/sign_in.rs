@@ -18,9 +18,10 @@ use super::super::input::{self, Query};
 use super::super::listener::Peer;
 use super::super::origin::{self, Origin};
 use super::super::password::MAX_BYTES;
+use super::super::password::Standing;
 use super::super::problem::{Kind, Problem};
 use super::super::throttle::Subject;
-use super::super::{State, session};
+use super::super::{State, device_cookie, session};
 
 const WRONG_PASSWORD: &str = "This is no tenant, user and password of this hub.";
 const WRONG_TOKEN: &str = "This token is unknown or revoked.";
@@ -101,7 +102,13 @@ pub(in crate::http) async fn submit(
             name: Some(name),
             password: Some(password),
         }) => {
-            let outcome = by_password(&state, tenant.trim(), name.trim(), password, address);
+            let outcome = by_password(
+                &state,
+                &headers,
+                (tenant.trim(), name.trim()),
+                password,
+                address,
+            );
             let outcome = outcome.await?;
             (tenant, name, outcome)
         }
@@ -166,6 +173,10 @@ pub(super) async fn signed_in(
     .await;
     let mut response = Redirect::to("/").into_response();
     response.headers_mut().insert(header::SET_COOKIE, cookie);
+    if let Opener::User(name) = opener {
+        let cookie = device_cookie::cookie(state, headers, tenant, name)?;
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
     Ok(response)
 }
 
@@ -198,8 +209,8 @@ pub(super) async fn tell(
 
 async fn by_password(
     state: &State,
-    tenant: &str,
-    name: &str,
+    headers: &HeaderMap,
+    (tenant, name): (&str, &str),
     password: String,
     address: IpAddr,
 ) -> Result<Outcome, Problem> {
@@ -208,13 +219,20 @@ async fn by_password(
     let Some(tenant) = tenant.filter(|_| name.len() <= MAX_USER_NAME) else {
         return Ok(wrong);
     };
-    let subjects = Subject::of(Some(&format!("{tenant}/{name}")), address);
-    if let Err(wait) = state.throttle().begin(&subjects, state.clock.now_us()) {
+    let now_us = state.clock.now_us();
+    let (subjects, standing) = match state.devices().known(headers, &tenant, name, now_us) {
+        Some(device) => (vec![Subject::Own(device)], Standing::Known),
+        None => (
+            Subject::of(Some(&format!("{tenant}/{name}")), address),
+            Standing::Unknown,
+        ),
+    };
+    if let Err(wait) = state.throttle().begin(&subjects, now_us) {
         return Ok(Outcome::Wait(wait));
     }
     let users = &state.store.users;
     let kept = users.password(&tenant, name).await?;
-    if password.len() > MAX_BYTES || !state.passwords().is(password, kept).await? {
+    if password.len() > MAX_BYTES || !state.passwords().is(password, kept, standing).await? {
         // A name that nobody has may be a password, typed into the wrong field.
         let known = users.user(&tenant, name).await?.is_some();
         let who = if known {
@@ -279,7 +297,10 @@ async fn answer(
         Outcome::Refused(status, why) => Ok(page(status, Some(why), typed)),
         Outcome::Wait(wait) => {
             let seconds = wait.as_secs() + 1;
-            let why = format!("This failed too often. Try again in {seconds} s.");
+            let why = format!(
+                "This failed too often, from here or from elsewhere. Try again in {seconds} s, with \
+                 a browser that you have signed in with before, or by a one-time link."
+            );
             let mut response = page(StatusCode::TOO_MANY_REQUESTS, Some(&why), typed);
             response
                 .headers_mut()

@@ -11,7 +11,7 @@ use crate::http::routes::routes;
 
 /// What another tenant's admin gets of `acme`'s things.
 #[derive(Clone, Copy, PartialEq)]
-enum Rival {
+pub(super) enum Rival {
     /// 404.
     Nothing,
     /// 200, without anything of `acme`'s.
@@ -24,7 +24,7 @@ enum Rival {
 
 /// Method, route, a request to `acme`'s things that a right token is allowed, and what a rival
 /// gets for it.
-const SAMPLES: &[(&str, &str, &str, Rival)] = &[
+pub(super) const SAMPLES: &[(&str, &str, &str, Rival)] = &[
     // First: later the rival's own log has the names that it asked for in vain.
     ("GET", "/api/v1/audit", "/api/v1/audit", Rival::Empty),
     // Pages first: what a rival writes below, its own pages show.
@@ -327,7 +327,7 @@ const SAMPLES: &[(&str, &str, &str, Rival)] = &[
 const ASKED: &[&str] = &["/api/v1/workflows/check", "/api/v1/backtest"];
 
 /// Routes that need no token; each is tested where its module is.
-const OPEN: &[(&str, &str)] = &[
+pub(super) const OPEN: &[(&str, &str)] = &[
     ("GET", "/content/v1/{tenant}/{collection}"),
     ("GET", "/content/v1/{tenant}/{collection}/{key}"),
     ("GET", "/p/{tenant}/{collection}"),
@@ -368,11 +368,14 @@ fn each_route_has_its_test() {
     assert_eq!(all, tested, "give each route a sample request here");
     assert_eq!(all.len(), routes().len(), "a route is there twice");
     for (method, route) in OPEN {
-        assert_eq!(access(method, route), Access::Public);
+        let access = access(method, route);
+        let enters = matches!(access, Access::SignIn);
+        assert!(enters || access == Access::Public, "{method} {route}");
     }
     for (method, route, ..) in SAMPLES {
         let access = access(method, route);
-        assert_ne!(access, Access::Public, "{method} {route}");
+        let open = matches!(access, Access::Public | Access::SignIn);
+        assert!(!open, "{method} {route}");
         let reads = matches!(access, Access::Read | Access::Page);
         assert!(
             *method == "GET" || !reads || ASKED.contains(route),
@@ -488,7 +491,10 @@ async fn ask(served: &Served, method: &str, path: &str, who: As<'_>) -> Answer {
         ("POST", "/api/v1/operator/tenants") => ask.json(&serde_json::json!({ "id": "new" })),
         ("PATCH", _) => ask.json(&serde_json::json!({ "role": "editor" })),
         ("POST", _) => ask.json(&serde_json::json!({ "name": "lock" })),
-        ("PUT", "/api/v1/retention") => ask.json(&serde_json::json!({ "runs_days": 30 })),
+        ("PUT", "/api/v1/retention") => ask.json(&serde_json::json!({
+            "series_days": null, "runs_days": 30, "alarms_days": null, "quarantine_days": null,
+            "audit_days": null,
+        })),
         ("PUT", _) => ask.body(seed::workflow(2)),
         _ => ask,
     };
@@ -630,7 +636,9 @@ fn expected<'s>(served: &'s Peopled, access: Access, by_session: bool) -> (Vec<A
         [&tokens.reader, &tokens.editor, &tokens.admin].map(|secret| As::Token(secret))
     };
     match access {
-        Access::Public | Access::Page | Access::Read | Access::Own => (vec![], viewer),
+        Access::Public | Access::SignIn | Access::Page | Access::Read | Access::Own => {
+            (vec![], viewer)
+        }
         Access::Write => (vec![viewer], editor),
         Access::Admin => (vec![viewer, editor], admin),
         Access::Operator => (vec![viewer, editor, admin], As::Token(&served.operator)),
@@ -719,7 +727,7 @@ async fn with_a_cookie_only_the_hubs_own_pages_change_something() {
         &[],
         &[("sec-fetch-site", "cross-site")],
         &[("sec-fetch-site", "same-site")],
-        &[("sec-fetch-site", "none"), ("origin", "http://hub")],
+        &[("sec-fetch-site", "none"), ("origin", "http://localhost")],
         &[("origin", "http://evil.example")],
         &[("origin", "null")],
     ];

@@ -158,6 +158,29 @@ async fn with_no_room_the_idle_make_way_and_the_busy_stay() {
 }
 
 #[tokio::test]
+async fn who_holds_all_the_room_with_live_pages_makes_some_for_another() {
+    let served = Served::start_with(Limits {
+        max_connections: 2,
+        ..Limits::default()
+    })
+    .await;
+    let mut pages = Vec::new();
+    for _ in 0..2 {
+        let ask = served.get("/live").bearer(&served.tokens.reader);
+        let mut page = ask.from([127, 0, 0, 7]).open().await;
+        let mut bytes = [0; 15];
+        page.read_exact(&mut bytes).await.unwrap();
+        assert_eq!(&bytes, b"HTTP/1.1 200 OK");
+        pages.push(page);
+    }
+    let answer = timeout(PATIENCE, served.get("/livez").send()).await;
+    assert_eq!(answer.expect("it is served").status, 200);
+    let mut rest = Vec::new();
+    let ended = timeout(PATIENCE, pages[0].read_to_end(&mut rest)).await;
+    let _ = ended.expect("the older page was closed");
+}
+
+#[tokio::test]
 async fn malformed_requests_disturb_nobody() {
     let served = Served::start().await;
     for bytes in [

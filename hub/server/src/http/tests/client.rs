@@ -9,6 +9,7 @@ use tokio::net::{TcpSocket, TcpStream};
 pub(super) struct Ask {
     address: SocketAddr,
     from: IpAddr,
+    host: String,
     head: String,
     body: Vec<u8>,
 }
@@ -22,10 +23,11 @@ pub(super) struct Answer {
 
 impl Ask {
     pub(super) fn new(address: SocketAddr, method: &str, path: &str) -> Self {
-        let head = format!("{method} {path} HTTP/1.1\r\nhost: hub\r\nconnection: close\r\n");
+        let head = format!("{method} {path} HTTP/1.1\r\nconnection: close\r\n");
         Self {
             address,
             from: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            host: "localhost".to_owned(),
             head,
             body: Vec::new(),
         }
@@ -34,6 +36,12 @@ impl Ask {
     /// From another address of loopback, `127.0.0.0/8`.
     pub(super) fn from(mut self, address: [u8; 4]) -> Self {
         self.from = IpAddr::from(address);
+        self
+    }
+
+    /// Under another name than `localhost`.
+    pub(super) fn host(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.host);
         self
     }
 
@@ -67,7 +75,12 @@ impl Ask {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind(SocketAddr::new(self.from, 0)).unwrap();
         let mut stream = socket.connect(self.address).await.unwrap();
-        let head = format!("{}content-length: {}\r\n\r\n", self.head, self.body.len());
+        let head = format!(
+            "{}host: {}\r\ncontent-length: {}\r\n\r\n",
+            self.head,
+            self.host,
+            self.body.len()
+        );
         stream.write_all(head.as_bytes()).await.unwrap();
         // A server that refuses a long body may close before it has read all of it.
         let _ = stream.write_all(&self.body).await;
@@ -125,6 +138,18 @@ impl Answer {
         let cookie = self.header("set-cookie").expect("a cookie");
         let secret = cookie.strip_prefix("stencil_session=").unwrap();
         secret.split(';').next().unwrap().to_owned()
+    }
+
+    /// The cookie of the browser that somebody has signed in with, as it is sent back.
+    pub(super) fn device(&self) -> Option<String> {
+        let cookies = self
+            .head
+            .lines()
+            .filter_map(|line| line.strip_prefix("set-cookie:"));
+        let device = cookies
+            .map(str::trim)
+            .find(|cookie| cookie.starts_with("stencil_device="))?;
+        device.split(';').next().map(str::to_owned)
     }
 
     pub(super) fn header(&self, name: &str) -> Option<&str> {

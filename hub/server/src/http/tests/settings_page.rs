@@ -117,7 +117,10 @@ async fn retention_is_told_to_all_and_set_by_admins() {
         &["<dt>Runs</dt><dd>365 days", "as the hub does by default"],
     );
     has_not(&shown, &["PUT /api/v1/retention"]);
-    let set = serde_json::json!({ "runs_days": 7, "series_days": "always" });
+    let set = serde_json::json!({
+        "runs_days": 7, "series_days": "always", "alarms_days": null, "quarantine_days": null,
+        "audit_days": null,
+    });
     let ask = served
         .ask("PUT", "/api/v1/retention")
         .bearer(&served.tokens.admin);
@@ -131,6 +134,8 @@ async fn retention_is_told_to_all_and_set_by_admins() {
             "data-send=\"PUT /api/v1/retention\"",
             "name=\"runs_days\" value=\"7\"",
             "name=\"series_days\" value=\"always\"",
+            // Who leaves a field empty says null, and does not leave the kind out.
+            "name=\"audit_days\" value=\"\" data-type=\"value\" data-empty=\"null\"",
         ],
     );
 }

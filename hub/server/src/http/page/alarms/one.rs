@@ -3,10 +3,9 @@
 use axum::extract::State as Shared;
 use axum::response::Html;
 use maud::{Markup, html};
-use serde::Deserialize;
 use stencil_store::{Alarm, AlarmEvent, AlarmEventKind, AlarmFilter, AlarmId};
 
-use super::super::super::input::{Path, Query};
+use super::super::super::input::Path;
 use super::super::super::problem::Problem;
 use super::super::super::{Caller, State};
 use super::super::rules::figure::{Band, Figure, Window};
@@ -19,17 +18,11 @@ const OTHERS: u32 = 10;
 /// The least that is drawn before and after an alarm: 5 minutes, in µs.
 const MIN_AROUND_US: i64 = 300_000_000;
 
-/// Nothing is asked for.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(in crate::http) struct Nothing {}
-
 /// `GET /alarms/{alarm}`
 pub(in crate::http) async fn show(
     Shared(state): Shared<State>,
     caller: Caller,
     Path(alarm): Path<String>,
-    Query(Nothing {}): Query<Nothing>,
 ) -> Result<Html<String>, Problem> {
     let id: AlarmId = alarm.parse()?;
     let alarms = &state.store.alarms;

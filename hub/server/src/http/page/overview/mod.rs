@@ -9,24 +9,16 @@ pub(super) use recent::row;
 use axum::extract::State as Shared;
 use axum::response::Html;
 use maud::html;
-use serde::Deserialize;
 use stencil_store::Standing;
 
-use super::super::input::Query;
 use super::super::problem::Problem;
 use super::super::{Caller, State};
 use super::{Frame, Nav, shell};
-
-/// Nothing is asked for.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(in crate::http) struct Nothing {}
 
 /// `GET /`
 pub(in crate::http) async fn show(
     Shared(state): Shared<State>,
     caller: Caller,
-    Query(Nothing {}): Query<Nothing>,
 ) -> Result<Html<String>, Problem> {
     let devices = &state.store.devices;
     let counts = devices.counts(&caller.tenant, &Standing::default()).await?;

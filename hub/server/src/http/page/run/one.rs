@@ -3,11 +3,10 @@
 use axum::extract::State as Shared;
 use axum::response::Html;
 use maud::{Markup, html};
-use serde::Deserialize;
 use stencil_store::{Attempt, Progress, Run, RunId, Step};
 use stencil_workflow::definition;
 
-use super::super::super::input::{Path, Query};
+use super::super::super::input::Path;
 use super::super::super::problem::Problem;
 use super::super::super::{Caller, State};
 use super::super::shell::{Frame, Nav, shell};
@@ -19,17 +18,11 @@ const BAR: i64 = 1_000;
 /// What can still be seen of the shortest attempt, in those units.
 const SHORTEST: i64 = 6;
 
-/// Nothing is asked for.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(in crate::http) struct Nothing {}
-
 /// `GET /runs/{run}`
 pub(in crate::http) async fn show(
     Shared(state): Shared<State>,
     caller: Caller,
     Path(run): Path<String>,
-    Query(Nothing {}): Query<Nothing>,
 ) -> Result<Html<String>, Problem> {
     let id: RunId = run.parse()?;
     let store = &state.store;

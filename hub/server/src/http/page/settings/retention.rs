@@ -65,7 +65,7 @@ fn form(set: &Retention) -> Markup {
             summary { "Change" }
             form.form.keeps data-send="PUT /api/v1/retention" data-then="keep" data-told="It is so from now on"
                 data-confirm="Free what is older than this? It cannot be had back." {
-                p.dim.small { "Days, 1 to " (MAX_KEEP_DAYS) "; " q { "always" } "; or empty for the hub's default." }
+                p.dim.small { "Days, 1 to " (MAX_KEEP_DAYS) " (for the audit log 30 or more); " q { "always" } "; or empty for the hub's default." }
                 @for (member, name, _, of) in KINDS {
                     @let value = match of(set) {
                         None => String::new(),
@@ -74,7 +74,7 @@ fn form(set: &Retention) -> Markup {
                     };
                     div.field {
                         label for=(member) { (name) }
-                        input #(member) name=(member) value=(value) data-type="value" inputmode="numeric"
+                        input #(member) name=(member) value=(value) data-type="value" data-empty="null" inputmode="numeric"
                             pattern="[0-9]{1,5}|always" title="days, always, or nothing" autocomplete="off"
                             placeholder="the hub's default";
                     }
