@@ -6,46 +6,18 @@
 //! keeps no place. When all are in the middle of a request (or an event stream), one of the address
 //! that has most goes if the newcomer's has fewer; else the newcomer does.
 
-use std::collections::{BTreeMap, HashMap};
-use std::fmt::Write as _;
+mod figures;
+mod table;
+
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::oneshot;
 
 use super::throttle::network;
-
-/// Time between two warnings in the log.
-const WARN_AGAIN: Duration = Duration::from_secs(10);
-
-/// Why there was no room.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Bound {
-    /// Of one address.
-    Address,
-    /// Of all.
-    All,
-}
-
-impl Bound {
-    const ALL: [Self; 2] = [Self::Address, Self::All];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Address => "address",
-            Self::All => "all",
-        }
-    }
-
-    fn setting(self) -> &'static str {
-        match self {
-            Self::Address => "http.limits.max_connections_per_address",
-            Self::All => "http.limits.max_connections",
-        }
-    }
-}
+use table::Table;
 
 /// All open connections. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -83,11 +55,7 @@ pub(super) struct InRequest(Ticket);
 impl Connections {
     /// Room for so many, and for so many of one address.
     pub(super) fn new(max: usize, max_per_address: usize) -> Self {
-        let table = Table {
-            max: max.max(1),
-            max_per_address: max_per_address.max(1),
-            ..Table::default()
-        };
+        let table = Table::new(max, max_per_address);
         Self {
             table: Arc::new(Mutex::new(table)),
         }
@@ -108,57 +76,13 @@ impl Connections {
     /// A connection was closed because the head of a request did not come in time.
     pub(super) fn overdue(&self) {
         let mut table = lock(&self.table);
-        table.overdue = table.overdue.saturating_add(1);
+        table.counts.overdue = table.counts.overdue.saturating_add(1);
     }
 
     /// Appends the figures in Prometheus' text form.
     pub(super) fn render(&self, out: &mut String) {
         let table = lock(&self.table);
-        let mut family = |name: &str, kind: &str, help: &str, values: &[(&str, u64)]| {
-            let name = format!("stencil_hub_http_{name}");
-            // Writing to a String cannot fail.
-            let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
-            for (labels, value) in values {
-                let _ = writeln!(out, "{name}{labels} {value}");
-            }
-        };
-        let by_bound = |counts: &[u64; 2]| {
-            let labels = Bound::ALL.map(|bound| format!("{{bound=\"{}\"}}", bound.name()));
-            (labels, *counts)
-        };
-        let open = table.open.len() as u64;
-        family(
-            "connections_count",
-            "gauge",
-            "connections open",
-            &[("", open)],
-        );
-        let accepted = [("", table.accepted)];
-        family(
-            "connections_accepted_total",
-            "counter",
-            "connections taken",
-            &accepted,
-        );
-        for (name, help, counts) in [
-            (
-                "connections_shed_total",
-                "connections closed to make room for another, by the bound that was reached",
-                &table.shed,
-            ),
-            (
-                "connections_refused_total",
-                "connections not taken for want of room, by the bound that was reached",
-                &table.refused,
-            ),
-        ] {
-            let ([address, all], [of_address, of_all]) = by_bound(counts);
-            let values = [(address.as_str(), of_address), (all.as_str(), of_all)];
-            family(name, "counter", help, &values);
-        }
-        let overdue = [("", table.overdue)];
-        let help = "connections closed because a request's head did not come in time";
-        family("heads_overdue_total", "counter", help, &overdue);
+        table.counts.render(table.len(), out);
     }
 }
 
@@ -211,167 +135,6 @@ impl Drop for InRequest {
 
 fn lock(table: &Mutex<Table>) -> MutexGuard<'_, Table> {
     table.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Connections in the order in which they became idle, or busy: by the count of such changes.
-type Order = BTreeMap<u64, u64>;
-
-#[derive(Debug, Default)]
-struct Table {
-    max: usize,
-    max_per_address: usize,
-    changes: u64,
-    open: HashMap<u64, Open>,
-    idle: Order,
-    networks: HashMap<IpAddr, Network>,
-    accepted: u64,
-    shed: [u64; 2],
-    refused: [u64; 2],
-    overdue: u64,
-    warned: Option<Instant>,
-    /// Shed and refused when it was last warned of.
-    told: (u64, u64),
-}
-
-#[derive(Debug)]
-struct Open {
-    network: IpAddr,
-    /// Requests that are being answered.
-    requests: u32,
-    /// Since which change it is idle, or busy.
-    since: u64,
-    _end: oneshot::Sender<()>,
-}
-
-#[derive(Debug, Default)]
-struct Network {
-    idle: Order,
-    busy: Order,
-}
-
-impl Network {
-    fn len(&self) -> usize {
-        self.idle.len() + self.busy.len()
-    }
-}
-
-impl Table {
-    fn admit(&mut self, network: IpAddr, end: oneshot::Sender<()>, now: Instant) -> Option<u64> {
-        let of_address = self.networks.get(&network);
-        let mine = of_address.map_or(0, Network::len);
-        let bound = if mine >= self.max_per_address {
-            Some((Bound::Address, first(of_address.map(|of| &of.idle))))
-        } else if self.open.len() >= self.max {
-            let victim = first(Some(&self.idle)).or_else(|| self.of_the_greediest(mine + 1));
-            Some((Bound::All, victim))
-        } else {
-            None
-        };
-        if let Some((bound, victim)) = bound {
-            match victim {
-                Some(id) => {
-                    self.remove(id);
-                    self.shed[bound as usize] = self.shed[bound as usize].saturating_add(1);
-                }
-                None => {
-                    self.refused[bound as usize] = self.refused[bound as usize].saturating_add(1);
-                }
-            }
-            self.warn(bound, now);
-            victim?;
-        }
-        self.accepted = self.accepted.saturating_add(1);
-        self.changes = self.changes.saturating_add(1);
-        let id = self.changes;
-        let open = Open {
-            network,
-            requests: 0,
-            since: id,
-            _end: end,
-        };
-        self.open.insert(id, open);
-        self.idle.insert(id, id);
-        self.networks
-            .entry(network)
-            .or_default()
-            .idle
-            .insert(id, id);
-        Some(id)
-    }
-
-    /// The connection that is busy longest of the address with most of them, if these are more than
-    /// so many.
-    fn of_the_greediest(&self, than: usize) -> Option<u64> {
-        let greediest = self.networks.values().max_by_key(|of| of.len())?;
-        first(Some(&greediest.busy)).filter(|_| greediest.len() > than)
-    }
-
-    fn turn(&mut self, id: u64, change: impl FnOnce(u32) -> u32) {
-        let Some(open) = self.open.get_mut(&id) else {
-            return;
-        };
-        let was_idle = open.requests == 0;
-        open.requests = change(open.requests);
-        let is_idle = open.requests == 0;
-        if was_idle == is_idle {
-            return;
-        }
-        self.changes = self.changes.saturating_add(1);
-        let since = std::mem::replace(&mut open.since, self.changes);
-        let network = self.networks.entry(open.network).or_default();
-        if is_idle {
-            network.busy.remove(&since);
-            network.idle.insert(self.changes, id);
-            self.idle.insert(self.changes, id);
-        } else {
-            self.idle.remove(&since);
-            network.idle.remove(&since);
-            network.busy.insert(self.changes, id);
-        }
-    }
-
-    fn remove(&mut self, id: u64) {
-        let Some(open) = self.open.remove(&id) else {
-            return;
-        };
-        self.idle.remove(&open.since);
-        if let Some(network) = self.networks.get_mut(&open.network) {
-            network.idle.remove(&open.since);
-            network.busy.remove(&open.since);
-            if network.len() == 0 {
-                self.networks.remove(&open.network);
-            }
-        }
-    }
-
-    /// Says so in the log, now and then.
-    fn warn(&mut self, bound: Bound, now: Instant) {
-        if self
-            .warned
-            .is_some_and(|last| now.saturating_duration_since(last) < WARN_AGAIN)
-        {
-            return;
-        }
-        self.warned = Some(now);
-        let total = (self.shed.iter().sum(), self.refused.iter().sum());
-        let told = std::mem::replace(&mut self.told, total);
-        let greediest = self.networks.iter().max_by_key(|(_, of)| of.len());
-        let (address, of_address) =
-            greediest.map_or((None, 0), |(address, of)| (Some(address), of.len()));
-        tracing::warn!(
-            closed = total.0 - told.0,
-            refused = total.1 - told.1,
-            open = self.open.len(),
-            most_from = ?address,
-            of_these = of_address,
-            setting = bound.setting(),
-            "there are as many HTTP connections as may be; those that were idle longest are closed"
-        );
-    }
-}
-
-fn first(order: Option<&Order>) -> Option<u64> {
-    order?.first_key_value().map(|(_, id)| *id)
 }
 
 #[cfg(test)]
@@ -470,8 +233,8 @@ mod tests {
         let _next = connections.admit(address("192.0.2.2")).unwrap();
         drop(request);
         let table = lock(&connections.table);
-        assert_eq!((table.open.len(), table.idle.len()), (1, 1));
-        assert_eq!((table.networks.len(), table.shed), (1, [0, 0]));
+        assert_eq!(table.sizes(), [1; 3]);
+        assert_eq!(table.counts.no_room_total(), (0, 0));
     }
 
     #[test]
@@ -483,7 +246,7 @@ mod tests {
             places.push(connections.admit(from).unwrap());
         }
         let table = lock(&connections.table);
-        assert_eq!((table.open.len(), table.networks.len()), (8, 8));
-        assert_eq!((table.idle.len(), table.shed), (8, [0, 9_992]));
+        assert_eq!(table.sizes(), [8; 3]);
+        assert_eq!(table.counts.no_room_total(), (9_992, 0));
     }
 }
