@@ -249,6 +249,7 @@ fn reads(criterion: &mut Criterion) {
         })
     };
     let (chunks, sealed) = bytes("series_chunks");
+    let chunks = chunks + bytes("series_stamps").0;
     let (tail, _) = bytes("series_tail");
     let unsealed = 2_500 * 1_000 - sealed;
     eprintln!(

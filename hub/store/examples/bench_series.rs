@@ -223,11 +223,13 @@ fn size(database: &Path) -> Outcome<u64> {
     Ok(database.metadata()?.len() + log)
 }
 
-/// Bytes and points of all sealed chunks.
+/// Bytes and points of all sealed chunks, with the times that they refer to.
 async fn sealed(database: &Path) -> Outcome<(i64, i64)> {
     let url = format!("sqlite://{}", database.display());
     let mut connection = sqlx::SqliteConnection::connect(&url).await?;
-    let sums = "SELECT COALESCE(SUM(LENGTH(body)), 0), COALESCE(SUM(points), 0) FROM series_chunks";
+    let sums = "SELECT COALESCE(SUM(LENGTH(body)), 0) \
+                + (SELECT COALESCE(SUM(LENGTH(body)), 0) FROM series_stamps), \
+                COALESCE(SUM(points), 0) FROM series_chunks";
     let row = sqlx::query(sums).fetch_one(&mut connection).await?;
     let sums = (row.try_get(0)?, row.try_get(1)?);
     connection.close().await?;

@@ -8,10 +8,16 @@ use stencil_protocol::sample::OwnedValue;
 use crate::Error;
 
 pub(crate) mod chunk;
+mod column;
 pub(crate) mod head;
+pub(crate) mod names;
 pub(crate) mod seal;
+pub(crate) mod stamps;
 pub(crate) mod tail;
 pub(crate) mod value;
+
+/// The most points in a chunk: a bound for whoever decodes one.
+pub(crate) const MAX_POINTS: usize = 8_192;
 
 /// The most points that one [`Series::range`] answers.
 pub const MAX_RANGE: u32 = 100_000;

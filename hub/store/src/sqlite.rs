@@ -24,16 +24,19 @@ mod alarms;
 mod answers;
 mod audit;
 mod bulk;
+mod chunks;
 mod commands;
 mod content;
 mod copy;
 mod devices;
+mod due;
 mod erase;
 mod failure;
 mod keeping;
 mod ledger;
 mod load;
 mod operators;
+mod pages;
 mod pipeline;
 mod row;
 mod runs;
@@ -101,7 +104,7 @@ impl Default for Options {
 
 impl Options {
     fn check(&self) -> Result<(), Error> {
-        let chunk_bound = crate::series::chunk::MAX_POINTS / 2;
+        let chunk_bound = crate::series::MAX_POINTS / 2;
         if !(2..=chunk_bound).contains(&self.chunk_points) {
             return Err(Error::invalid(
                 "chunk_points",
@@ -153,21 +156,28 @@ pub async fn open_with(path: impl AsRef<Path>, options: Options) -> Result<Sqlit
     }
     make_private(&path)?;
     refuse_newer(&path).await?;
+    let page_bytes = pages::page_bytes(&path)?;
     let connect = SqliteConnectOptions::new()
         .filename(&path)
         .create_if_missing(true)
+        .page_size(page_bytes)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(Duration::from_millis(options.busy_timeout_ms))
         .foreign_keys(true)
         .statement_cache_capacity(512)
         .pragma("journal_size_limit", MAX_IDLE_LOG_BYTES.to_string())
+        .pragma(
+            "wal_autocheckpoint",
+            pages::checkpoint_pages(page_bytes).to_string(),
+        )
         .pragma("cache_size", format!("-{}", options.cache_kib))
         .pragma("temp_store", "MEMORY");
     let bounded = match options.max_bytes {
-        Some(bytes) => connect
-            .clone()
-            .pragma("max_page_count", (bytes / 4096).max(1).to_string()),
+        Some(bytes) => {
+            let pages = (bytes / u64::from(page_bytes)).max(1);
+            connect.clone().pragma("max_page_count", pages.to_string())
+        }
         None => connect.clone(),
     };
     let writer = SqlitePoolOptions::new()

@@ -4,10 +4,10 @@
 //!
 //! | field | form |
 //! |---|---|
-//! | version | 2 |
+//! | version | 2 or 3 |
 //! | points | how many |
-//! | first, step | of the evenly spaced times that the times are held against; null, null: against none |
-//! | times | pco of i64: how far each is from its even time, or the time itself |
+//! | the times | version 2: first, step and times as in [`super::stamps`] |
+//! | | version 3: places, pco of u32: which of the times kept for several series are its own; null: all of them |
 //! | kinds | pco of u8, one a point; null if all points are of one kind |
 //! | numbers | pco of f64; null if there is none |
 //! | ranks | pco of u32, one a number: its place among `numbers`, which then are all different and ascend; null: `numbers` are the values |
@@ -23,26 +23,23 @@
 //! gives few different ones, and their ranks are small numbers. Each is done where it
 //! is shorter.
 //!
-//! Version 1 had `times` alone and no `ranks`; it is read.
+//! Version 1 had `times` alone, without first and step, and no `ranks`; it is read.
 
 use minicbor::{Decoder, Encoder};
-use pco::ChunkConfig;
-use pco::data_types::Number;
-use pco::standalone::{simple_compress, simple_decompress_into};
 use stencil_protocol::sample::{MAX_TEXT, OwnedValue};
 
+use super::column::{compress, decompress};
 use super::value::written;
+use super::{MAX_POINTS, stamps};
 use crate::{Error, SeriesPoint};
 
-/// The most points in a chunk: a bound for whoever decodes one.
-pub(crate) const MAX_POINTS: usize = 8_192;
-
-/// As small as pco's default of 8 on 2,048 readings, in half the time.
-const COMPRESSION_LEVEL: usize = 4;
-
-const VERSION: u8 = 2;
+const WHAT: &str = "series chunk";
+/// With times of its own.
+const OWN: u8 = 2;
+/// With times that are kept for several series.
+const COMMON: u8 = 3;
 /// Fields of a chunk by its version.
-const FIELDS: [(u8, u64); 2] = [(1, 8), (VERSION, 11)];
+const FIELDS: [(u8, u64); 3] = [(1, 8), (OWN, 11), (COMMON, 9)];
 const NUMBER: u8 = 0;
 const INTEGER: u8 = 1;
 const BOOL: u8 = 2;
@@ -50,24 +47,71 @@ const TEXT: u8 = 3;
 
 /// Encodes `points`, which are at most [`MAX_POINTS`], strictly by time.
 pub(crate) fn encode(points: &[SeriesPoint]) -> Result<Vec<u8>, Error> {
+    check(points)?;
+    let times: Vec<i64> = points.iter().map(|point| point.time_us).collect();
+    let times = stamps::Column::of(&times)?;
+    let mut out = Vec::with_capacity(64 + times.len() + points.len());
+    let mut encoder = Encoder::new(&mut out);
+    start(&mut encoder, OWN, points.len());
+    written(times.write(&mut encoder));
+    values(&mut encoder, points)?;
+    Ok(out)
+}
+
+/// Encodes `points`, which are at most [`MAX_POINTS`], strictly by time, and have their times
+/// among `common`.
+pub(crate) fn encode_in(points: &[SeriesPoint], common: &[i64]) -> Result<Vec<u8>, Error> {
+    check(points)?;
+    let times: Vec<i64> = points.iter().map(|point| point.time_us).collect();
+    let places = if times == common {
+        Vec::new()
+    } else {
+        let places = stamps::places(&times, common)
+            .ok_or_else(|| Error::invalid("chunk", "a time that is not among those in common"))?;
+        compress(&places)?
+    };
+    let mut out = Vec::with_capacity(64 + places.len() + points.len());
+    let mut encoder = Encoder::new(&mut out);
+    start(&mut encoder, COMMON, points.len());
+    column(&mut encoder, &places);
+    values(&mut encoder, points)?;
+    Ok(out)
+}
+
+fn check(points: &[SeriesPoint]) -> Result<(), Error> {
     if points.is_empty() || points.len() > MAX_POINTS {
         return Err(Error::invalid(
             "chunk",
             format!("{} points; 1 to {MAX_POINTS} fit", points.len()),
         ));
     }
+    Ok(())
+}
+
+fn start(encoder: &mut Encoder<&mut Vec<u8>>, version: u8, points: usize) {
+    let fields = FIELDS.iter().find(|known| known.0 == version);
+    written(
+        encoder
+            .array(fields.map_or(0, |known| known.1))
+            .and_then(|e| e.u8(version)?.u64(points as u64)),
+    );
+}
+
+fn column(encoder: &mut Encoder<&mut Vec<u8>>, column: &[u8]) {
+    written(if column.is_empty() {
+        encoder.null()
+    } else {
+        encoder.bytes(column)
+    });
+}
+
+/// Appends all that follows the times.
+fn values(encoder: &mut Encoder<&mut Vec<u8>>, points: &[SeriesPoint]) -> Result<(), Error> {
     let mut columns = Columns::default();
     for point in points {
         columns.push(&point.value);
     }
-    let times: Vec<i64> = points.iter().map(|point| point.time_us).collect();
     let uniform = columns.kinds.windows(2).all(|pair| pair[0] == pair[1]);
-
-    let line = Line::of(&times);
-    let (line, times) = shorter(
-        (None, compress(&times)?),
-        (Some(line), compress(&line.offsets(&times))?),
-    );
     let kinds = if uniform {
         Vec::new()
     } else {
@@ -76,35 +120,19 @@ pub(crate) fn encode(points: &[SeriesPoint]) -> Result<Vec<u8>, Error> {
     let (numbers, ranks) = numbers(&columns.numbers)?;
     let integers = compress(&columns.integers)?;
     let bools = compress(&columns.bools)?;
-
-    let mut out = Vec::with_capacity(64 + times.len() + numbers.len() + integers.len());
-    let mut encoder = Encoder::new(&mut out);
-    written(
-        encoder
-            .array(11)
-            .and_then(|e| e.u8(VERSION)?.u64(points.len() as u64)),
-    );
-    written(match line {
-        Some(line) => encoder.i64(line.first).and_then(|e| e.i64(line.step)),
-        None => encoder.null().and_then(minicbor::Encoder::null),
-    });
-    for column in [&times, &kinds, &numbers, &ranks, &integers, &bools] {
-        written(if column.is_empty() {
-            encoder.null()
-        } else {
-            encoder.bytes(column)
-        });
+    for bytes in [&kinds, &numbers, &ranks, &integers, &bools] {
+        column(encoder, bytes);
     }
     written(encoder.array(columns.texts.len() as u64));
     for text in columns.texts {
         written(encoder.str(text));
     }
-    Ok(out)
+    Ok(())
 }
 
-/// Decodes a chunk.
-pub(crate) fn decode(bytes: &[u8]) -> Result<Vec<SeriesPoint>, Error> {
-    let corrupt = |error: minicbor::decode::Error| Error::corrupt("series chunk", error);
+/// Decodes a chunk. `common` are the times kept for several series that it refers to, if it does.
+pub(crate) fn decode(bytes: &[u8], common: Option<&[i64]>) -> Result<Vec<SeriesPoint>, Error> {
+    let corrupt = |error: minicbor::decode::Error| Error::corrupt(WHAT, error);
     let mut decoder = Decoder::new(bytes);
     let fields = decoder.array().map_err(corrupt)?;
     let version = decoder.u8().map_err(corrupt)?;
@@ -112,56 +140,36 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Vec<SeriesPoint>, Error> {
         .iter()
         .any(|known| fields == Some(known.1) && version == known.0)
     {
-        return Err(Error::corrupt(
-            "series chunk",
-            format!("unknown version {version}"),
-        ));
+        return Err(Error::corrupt(WHAT, format!("unknown version {version}")));
     }
     let count = decoder.u64().map_err(corrupt)?;
     let count = usize::try_from(count)
         .ok()
         .filter(|count| (1..=MAX_POINTS).contains(count))
-        .ok_or_else(|| Error::corrupt("series chunk", format!("{count} points")))?;
-    let mut line = None;
-    if version > 1 {
-        if decoder.datatype().map_err(corrupt)? == minicbor::data::Type::Null {
-            decoder.null().map_err(corrupt)?;
-            decoder.null().map_err(corrupt)?;
-        } else {
-            let first = decoder.i64().map_err(corrupt)?;
-            let step = decoder.i64().map_err(corrupt)?;
-            line = Some(Line { first, step });
-        }
-    }
-    let mut column = || -> Result<Option<&[u8]>, Error> {
-        if decoder.datatype().map_err(corrupt)? == minicbor::data::Type::Null {
-            decoder.null().map_err(corrupt)?;
-            Ok(None)
-        } else {
-            decoder.bytes().map(Some).map_err(corrupt)
+        .ok_or_else(|| Error::corrupt(WHAT, format!("{count} points")))?;
+    let times = match version {
+        1 => stamps::read_plain(&mut decoder, count, WHAT)?,
+        OWN => stamps::read(&mut decoder, count, WHAT)?,
+        _ => {
+            let common = common
+                .ok_or_else(|| Error::corrupt(WHAT, "the times that it refers to are missing"))?;
+            picked(common, bytes_or_null(&mut decoder)?, count)?
         }
     };
-    let mut times: Vec<i64> = decompress(column()?, count)?;
-    if let Some(line) = line {
-        times = line.times(&times);
-    }
-    let kinds: Vec<u8> = decompress(column()?, count)?;
-    let mut numbers = decompress::<f64>(column()?, count)?;
+    let kinds: Vec<u8> = decompress(bytes_or_null(&mut decoder)?, count, WHAT)?;
+    let mut numbers = decompress::<f64>(bytes_or_null(&mut decoder)?, count, WHAT)?;
     if version > 1
-        && let Some(ranks) = column()?
+        && let Some(ranks) = bytes_or_null(&mut decoder)?
     {
-        let ranks: Vec<u32> = decompress(Some(ranks), count)?;
+        let ranks: Vec<u32> = decompress(Some(ranks), count, WHAT)?;
         let value = |rank: u32| numbers.get(usize::try_from(rank).ok()?).copied();
         let values: Option<Vec<f64>> = ranks.into_iter().map(value).collect();
-        numbers = values.ok_or_else(|| Error::corrupt("series chunk", "a rank of no number"))?;
+        numbers = values.ok_or_else(|| Error::corrupt(WHAT, "a rank of no number"))?;
     }
     let mut numbers = numbers.into_iter();
-    let mut integers = decompress::<i64>(column()?, count)?.into_iter();
-    let mut bools = decompress::<u8>(column()?, count)?.into_iter();
+    let mut integers = decompress::<i64>(bytes_or_null(&mut decoder)?, count, WHAT)?.into_iter();
+    let mut bools = decompress::<u8>(bytes_or_null(&mut decoder)?, count, WHAT)?.into_iter();
     let texts = decoder.array().map_err(corrupt)?.unwrap_or_default();
-    if times.len() != count {
-        return Err(Error::corrupt("series chunk", "times are missing"));
-    }
     let only = match (numbers.len(), integers.len(), bools.len(), texts) {
         (1.., 0, 0, 0) => Some(NUMBER),
         (0, 1.., 0, 0) => Some(INTEGER),
@@ -169,7 +177,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Vec<SeriesPoint>, Error> {
         (0, 0, 0, 1..) => Some(TEXT),
         _ => None,
     };
-    let short = || Error::corrupt("series chunk", "a column is too short");
+    let short = || Error::corrupt(WHAT, "a column is too short");
     let mut points = Vec::with_capacity(count);
     for (index, time_us) in times.into_iter().enumerate() {
         let kind = kinds.get(index).copied().or(only).ok_or_else(short)?;
@@ -180,15 +188,12 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Vec<SeriesPoint>, Error> {
             TEXT => {
                 let text = decoder.str().map_err(corrupt)?;
                 if text.len() > MAX_TEXT {
-                    return Err(Error::corrupt("series chunk", "a text is too long"));
+                    return Err(Error::corrupt(WHAT, "a text is too long"));
                 }
                 OwnedValue::Text(text.to_owned())
             }
             other => {
-                return Err(Error::corrupt(
-                    "series chunk",
-                    format!("unknown kind {other}"),
-                ));
+                return Err(Error::corrupt(WHAT, format!("unknown kind {other}")));
             }
         };
         points.push(SeriesPoint { time_us, value });
@@ -196,52 +201,37 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Vec<SeriesPoint>, Error> {
     Ok(points)
 }
 
-/// Evenly spaced times.
-#[derive(Clone, Copy)]
-struct Line {
-    first: i64,
-    step: i64,
+fn bytes_or_null<'a>(decoder: &mut Decoder<'a>) -> Result<Option<&'a [u8]>, Error> {
+    let corrupt = |error: minicbor::decode::Error| Error::corrupt(WHAT, error);
+    if decoder.datatype().map_err(corrupt)? == minicbor::data::Type::Null {
+        decoder.null().map_err(corrupt)?;
+        Ok(None)
+    } else {
+        decoder.bytes().map(Some).map_err(corrupt)
+    }
 }
 
-impl Line {
-    /// From the first to the last, with the nearest whole step: a timer's is whole, and the last
-    /// time's own lateness does not tilt the line.
-    fn of(times: &[i64]) -> Self {
-        let (first, last) = (times.first(), times.last());
-        let (first, last) = (first.copied().unwrap_or(0), last.copied().unwrap_or(0));
-        let steps = (times.len().max(2) - 1) as i128;
-        let span = i128::from(last) - i128::from(first);
-        Self {
-            first,
-            step: i64::try_from((span + steps / 2) / steps).unwrap_or(0),
+/// Those of the times in common that are at these places, or all of them; `count` either way.
+fn picked(common: &[i64], places: Option<&[u8]>, count: usize) -> Result<Vec<i64>, Error> {
+    let times = match places {
+        None => common.to_vec(),
+        Some(places) => {
+            let places: Vec<u32> = decompress(Some(places), count, WHAT)?;
+            if !places.is_sorted_by(|a, b| a < b) {
+                return Err(Error::corrupt(WHAT, "places that do not ascend"));
+            }
+            let at = |place: u32| common.get(usize::try_from(place).ok()?).copied();
+            let times: Option<Vec<i64>> = places.into_iter().map(at).collect();
+            times.ok_or_else(|| Error::corrupt(WHAT, "a place of no time"))?
         }
+    };
+    if times.len() != count {
+        return Err(Error::corrupt(
+            WHAT,
+            format!("{count} points, but {} times in common", times.len()),
+        ));
     }
-
-    /// The line at each of `count` points. Wraps around, there and back the same.
-    fn at(self, count: usize) -> impl Iterator<Item = i64> {
-        let next = move |at: &i64| Some(at.wrapping_add(self.step));
-        std::iter::successors(Some(self.first), next).take(count)
-    }
-
-    /// How far each time is from the line.
-    fn offsets(self, times: &[i64]) -> Vec<i64> {
-        let line = self.at(times.len());
-        times
-            .iter()
-            .zip(line)
-            .map(|(time, at)| time.wrapping_sub(at))
-            .collect()
-    }
-
-    /// The times that are so far from the line.
-    fn times(self, offsets: &[i64]) -> Vec<i64> {
-        let line = self.at(offsets.len());
-        offsets
-            .iter()
-            .zip(line)
-            .map(|(offset, at)| offset.wrapping_add(at))
-            .collect()
-    }
+    Ok(times)
 }
 
 /// Numbers and ranks, compressed: the values themselves, or the different ones and their ranks.
@@ -265,15 +255,6 @@ fn numbers(values: &[f64]) -> Result<(Vec<u8>, Vec<u8>), Error> {
         Ok((different, ranks))
     } else {
         Ok((plain, Vec::new()))
-    }
-}
-
-/// The one whose column is shorter.
-fn shorter<T>(one: (T, Vec<u8>), other: (T, Vec<u8>)) -> (T, Vec<u8>) {
-    if other.1.len() < one.1.len() {
-        other
-    } else {
-        one
     }
 }
 
@@ -309,40 +290,15 @@ impl<'a> Columns<'a> {
     }
 }
 
-/// An empty column is no bytes.
-fn compress<T: Number>(column: &[T]) -> Result<Vec<u8>, Error> {
-    if column.is_empty() {
-        return Ok(Vec::new());
-    }
-    // Kinds and truth values are bytes, which pco wants to be asked for.
-    let config = ChunkConfig::default()
-        .with_compression_level(COMPRESSION_LEVEL)
-        .with_enable_8_bit(true);
-    simple_compress(column, &config)
-        .map_err(|error| Error::Database(format!("compressing a chunk: {error}")))
-}
-
-/// At most `max` values, however many the bytes claim.
-fn decompress<T: Number>(column: Option<&[u8]>, max: usize) -> Result<Vec<T>, Error> {
-    let Some(column) = column else {
-        return Ok(Vec::new());
-    };
-    let mut values = vec![T::default(); max];
-    let progress = simple_decompress_into(column, &mut values)
-        .map_err(|error| Error::corrupt("series chunk", error))?;
-    values.truncate(progress.n_processed);
-    Ok(values)
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::series::value::tests::any_value;
+    use crate::series::value::tests::any_bits;
 
     fn points() -> impl Strategy<Value = Vec<SeriesPoint>> {
-        prop::collection::btree_map(any::<i64>(), any_value(), 1..200).prop_map(|points| {
+        prop::collection::btree_map(any::<i64>(), any_bits(), 1..200).prop_map(|points| {
             points
                 .into_iter()
                 .map(|(time_us, value)| SeriesPoint { time_us, value })
@@ -384,7 +340,7 @@ mod tests {
     proptest! {
         #[test]
         fn points_come_back_as_they_were(points in prop_oneof![points(), measured()]) {
-            let decoded = decode(&encode(&points).unwrap()).unwrap();
+            let decoded = decode(&encode(&points).unwrap(), None).unwrap();
             prop_assert_eq!(bits(&decoded), bits(&points));
         }
 
@@ -396,13 +352,103 @@ mod tests {
             bits in 1_u8..,
         ) {
             let mut bytes = encode(&points).unwrap();
-            prop_assert!(decode(&bytes[..cut.index(bytes.len())]).is_err());
+            prop_assert!(decode(&bytes[..cut.index(bytes.len())], None).is_err());
             let at = flip.index(bytes.len());
             bytes[at] ^= bits;
-            if let Ok(points) = decode(&bytes) {
+            if let Ok(points) = decode(&bytes, None) {
                 prop_assert!(points.len() <= MAX_POINTS);
             }
         }
+    }
+
+    /// Points, and times among which theirs are: the same, or some more.
+    fn in_common() -> impl Strategy<Value = (Vec<SeriesPoint>, Vec<i64>)> {
+        let more = prop::collection::vec(any::<i64>(), 0..50);
+        (prop_oneof![points(), measured()], more).prop_map(|(points, more)| {
+            let mut times: Vec<i64> = points.iter().map(|point| point.time_us).collect();
+            times.extend(more);
+            times.sort_unstable();
+            times.dedup();
+            (points, times)
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn points_come_back_from_times_in_common((points, times) in in_common()) {
+            let bytes = encode_in(&points, &times).unwrap();
+            let decoded = decode(&bytes, Some(&times)).unwrap();
+            prop_assert_eq!(bits(&decoded), bits(&points));
+            let error = decode(&bytes, None).unwrap_err().to_string();
+            prop_assert!(error.contains("missing"), "{}", error);
+            // Times of another chunk.
+            if let Ok(points) = decode(&bytes, Some(&times[1..])) {
+                prop_assert!(points.iter().all(|point| times.contains(&point.time_us)));
+            }
+        }
+
+        #[test]
+        fn damage_to_a_chunk_of_times_in_common_is_no_panic(
+            (points, times) in in_common(),
+            cut in any::<prop::sample::Index>(),
+            flip in any::<prop::sample::Index>(),
+            bits in 1_u8..,
+        ) {
+            let mut bytes = encode_in(&points, &times).unwrap();
+            prop_assert!(decode(&bytes[..cut.index(bytes.len())], Some(&times)).is_err());
+            let at = flip.index(bytes.len());
+            bytes[at] ^= bits;
+            if let Ok(points) = decode(&bytes, Some(&times)) {
+                prop_assert!(points.len() <= MAX_POINTS);
+                prop_assert!(points.is_sorted_by(|a, b| a.time_us < b.time_us));
+            }
+        }
+    }
+
+    #[test]
+    fn a_chunk_whose_times_are_kept_elsewhere_costs_its_values_alone() {
+        let points = of_a_fleet();
+        let times: Vec<i64> = points.iter().map(|point| point.time_us).collect();
+        let (own, common) = (
+            encode(&points).unwrap().len(),
+            encode_in(&points, &times).unwrap().len(),
+        );
+        let kept = stamps::encode(&times).unwrap().len();
+        assert!(common + kept <= own + 32, "{common} + {kept} for {own}");
+        assert!(4 * common < 3 * own, "{common} of {own}");
+        // Of two points in a hundred that drop out, it is to say which.
+        let gaps = |(n, _): &(usize, SeriesPoint)| n % 50 != 7;
+        let some: Vec<_> = points.into_iter().enumerate().filter(gaps).collect();
+        let some: Vec<_> = some.into_iter().map(|(_, point)| point).collect();
+        let with_gaps = encode_in(&some, &times).unwrap();
+        assert!(with_gaps.len() < common + 100, "{}", with_gaps.len());
+        assert_eq!(decode(&with_gaps, Some(&times)).unwrap(), some);
+    }
+
+    #[test]
+    fn places_that_cannot_be_are_an_error() {
+        let points = of_a_fleet()[..3].to_vec();
+        let times: Vec<i64> = points.iter().map(|point| point.time_us).collect();
+        let chunk = |places: &[u32]| {
+            let mut bytes = Vec::new();
+            let mut encoder = Encoder::new(&mut bytes);
+            start(&mut encoder, COMMON, 3);
+            column(&mut encoder, &compress(places).unwrap());
+            values(&mut encoder, &points).unwrap();
+            bytes
+        };
+        assert_eq!(decode(&chunk(&[0, 1, 2]), Some(&times)).unwrap(), points);
+        for (places, why) in [
+            ([0, 1, 3], "no time"),
+            ([0, 2, 1], "ascend"),
+            ([0, 1, 1], "ascend"),
+        ] {
+            let error = decode(&chunk(&places), Some(&times)).unwrap_err();
+            assert!(error.to_string().contains(why), "{error}");
+        }
+        let error = decode(&chunk(&[0, 1]), Some(&times)).unwrap_err();
+        assert!(error.to_string().contains("2 times"), "{error}");
+        assert!(encode_in(&points, &times[1..]).is_err());
     }
 
     #[test]
@@ -452,14 +498,14 @@ mod tests {
         let points = of_a_fleet();
         let bytes = encode(&points).unwrap();
         assert!(bytes.len() < 2 * points.len(), "{} bytes", bytes.len());
-        assert_eq!(decode(&bytes).unwrap(), points);
+        assert_eq!(decode(&bytes, None).unwrap(), points);
     }
 
     /// A chunk that version 0.1 sealed: some days of `simulators/data`'s recording.
     #[test]
     fn chunks_of_version_1_are_read() {
         let bytes = include_bytes!("../../tests/fixtures/chunk-v1.cbor");
-        let points = decode(bytes).unwrap();
+        let points = decode(bytes, None).unwrap();
         let times = points.iter().map(|point| point.time_us);
         let even = (0..1_482).map(|n| 1_388_429_100_000_000 + n * 300_000_000);
         assert!(times.eq(even));
@@ -484,7 +530,7 @@ mod tests {
         encoder.bytes(&compress(&[1.5_f64]).unwrap()).unwrap();
         encoder.bytes(&compress(&[0_u32, 1]).unwrap()).unwrap();
         encoder.null().unwrap().null().unwrap().array(0).unwrap();
-        let error = decode(&bytes).unwrap_err().to_string();
+        let error = decode(&bytes, None).unwrap_err().to_string();
         assert!(error.contains("rank"), "{error}");
     }
 
@@ -500,7 +546,7 @@ mod tests {
             .collect();
         assert!(encode(&many).is_err());
         assert_eq!(
-            decode(&encode(&many[1..]).unwrap()).unwrap().len(),
+            decode(&encode(&many[1..]).unwrap(), None).unwrap().len(),
             MAX_POINTS
         );
     }

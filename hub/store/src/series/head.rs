@@ -7,28 +7,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use stencil_protocol::id::{DeviceId, TenantId};
+use stencil_protocol::id::TenantId;
 
+use super::names::{Key, Known, Names};
 use super::seal;
 use super::tail::Group;
 use crate::SeriesPoint;
-
-/// What a series is called.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Key {
-    pub(crate) tenant: TenantId,
-    pub(crate) device: DeviceId,
-    pub(crate) name: String,
-}
-
-/// What is known of a series without asking the database.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Known {
-    /// Its number.
-    pub(crate) series: i64,
-    /// Its unit as stored.
-    pub(crate) unit: Option<String>,
-}
 
 /// The unsealed points of one series.
 #[derive(Debug, Default)]
@@ -42,7 +26,7 @@ pub(crate) struct Head {
 /// All heads.
 #[derive(Debug, Default)]
 pub(crate) struct Heads {
-    known: HashMap<Key, Known>,
+    names: Names,
     heads: HashMap<i64, Head>,
     /// For each tail row the series that still need it.
     open: BTreeMap<i64, BTreeSet<i64>>,
@@ -88,11 +72,12 @@ impl Heads {
 
     /// Remembers what a series is called.
     pub(crate) fn learn(&mut self, key: Key, known: Known) {
-        self.known.insert(key, known);
+        self.names.learn(key, known);
     }
 
-    pub(crate) fn known(&self, key: &Key) -> Option<&Known> {
-        self.known.get(key)
+    /// Which series there are; all of those that have unsealed points are known.
+    pub(crate) fn names(&self) -> &Names {
+        &self.names
     }
 
     pub(crate) fn tail(&self) -> i64 {
@@ -163,12 +148,8 @@ impl Heads {
             head.and_then(|head| head.points.first())
                 .is_some_and(|point| point.time_us < before_us)
         };
-        let of_tenant = self.known.iter().filter(|(key, _)| key.tenant == *tenant);
-        of_tenant
-            .map(|(_, known)| known.series)
-            .filter(is_older)
-            .take(limit)
-            .collect()
+        let of_tenant = self.names.of_tenant(tenant);
+        of_tenant.filter(is_older).take(limit).collect()
     }
 
     /// Series that hold the oldest tail rows: those older than `keep_tails` rows
@@ -229,15 +210,15 @@ impl Heads {
         self.tail = change.tail;
         self.newest_series = change.newest_series;
         for (key, known) in change.known {
-            self.known.insert(key, known);
+            self.names.learn(key, known);
         }
         let sealed: HashSet<i64> = change.sealed.into_iter().collect();
         for series in sealed.union(&change.erased) {
             self.seal(*series);
         }
         if !change.erased.is_empty() {
-            self.known
-                .retain(|_, known| !change.erased.contains(&known.series));
+            let erased = &change.erased;
+            self.names.keep(|series| !erased.contains(&series));
         }
         for group in change.groups {
             if !sealed.contains(&group.series) {
@@ -249,10 +230,9 @@ impl Heads {
     /// Forgets names of series without unsealed points while there are more than
     /// `max`; they are asked for again when needed.
     pub(crate) fn forget_idle(&mut self, max: usize) {
-        if self.known.len() > max {
+        if self.names.len() > max {
             let heads = &self.heads;
-            self.known
-                .retain(|_, known| heads.contains_key(&known.series));
+            self.names.keep(|series| heads.contains_key(&series));
         }
     }
 

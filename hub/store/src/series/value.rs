@@ -62,6 +62,18 @@ pub(crate) mod tests {
         ]
     }
 
+    /// Also numbers of which only the bits can be compared.
+    pub(crate) fn any_bits() -> impl Strategy<Value = OwnedValue> {
+        let number = |bits| OwnedValue::Number(f64::from_bits(bits));
+        let not_a_number = any::<u64>().prop_map(|payload| payload | 0x7ff0 << 48);
+        prop_oneof![
+            4 => any_value(),
+            1 => any::<u64>().prop_map(number),
+            1 => not_a_number.prop_map(number),
+            1 => any::<f32>().prop_map(|short| OwnedValue::Number(f64::from(short))),
+        ]
+    }
+
     proptest! {
         #[test]
         fn comes_back_as_it_was(value in any_value()) {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions as _, Connection as _};
 
+use super::pages::NEW_PAGE_BYTES;
 use super::row::Columns as _;
 use super::{MIGRATIONS, make_private};
 use crate::Error;
@@ -36,14 +37,18 @@ pub async fn copy(from: &Path, into: &Path) -> Result<Copied, Error> {
     let name = into
         .to_str()
         .ok_or_else(|| Error::invalid("path", format!("{}: it is not in UTF-8", into.display())))?;
-    let mut connection = connect(from, false).await?;
+    // The copy gets pages of today's size, whatever the database has.
+    let mut connection = options(from, false)
+        .page_size(NEW_PAGE_BYTES)
+        .connect()
+        .await?;
     let copied = sqlx::query("VACUUM INTO $1")
         .bind(name)
         .execute(&mut connection)
         .await;
     connection.close().await?;
     copied?;
-    let mut copy = connect(into, true).await?;
+    let mut copy = options(into, true).connect().await?;
     let position = sqlx::query("SELECT position FROM pipeline WHERE one = 1")
         .fetch_one(&mut copy)
         .await?
@@ -74,10 +79,6 @@ pub async fn refuse_newer(path: &Path) -> Result<(), Error> {
         ))),
         _ => Ok(()),
     }
-}
-
-async fn connect(path: &Path, reading: bool) -> Result<SqliteConnection, Error> {
-    Ok(options(path, reading).connect().await?)
 }
 
 fn options(path: &Path, reading: bool) -> SqliteConnectOptions {

@@ -7,7 +7,8 @@ use sqlx::SqliteConnection;
 use super::Sqlite;
 use super::row::Columns as _;
 use crate::Error;
-use crate::series::head::{Heads, Key, Known};
+use crate::series::head::Heads;
+use crate::series::names::{Key, Known};
 use crate::series::tail;
 
 impl Sqlite {

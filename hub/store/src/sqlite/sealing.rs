@@ -3,16 +3,16 @@
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
-use sqlx::{Row as _, SqliteConnection};
+use sqlx::SqliteConnection;
 use stencil_protocol::id::TenantId;
 
 use super::bulk::Bulk;
+use super::due::due;
 use super::row::Columns as _;
 use super::state::Turn;
-use super::{Options, Sqlite};
-use crate::series::chunk;
-use crate::series::head::{Change, Heads, Key, Known};
-use crate::series::seal::{self, Span};
+use super::{Options, Sqlite, chunks};
+use crate::series::head::Change;
+use crate::series::names::{Key, Known, Owner};
 use crate::series::tail::{self, Group};
 use crate::{Error, Points, SeriesPoint, SeriesPoints};
 
@@ -57,22 +57,22 @@ pub(super) async fn store(
         })
         .await?;
 
-    change.sealed = turn.look(|heads| due(heads, &change.groups, options))?;
+    change.sealed = turn.look(|heads| due(heads, &change.groups, &change.known, options))?;
+    let by_owner = by_owner(turn, &change)?;
     let mut new: HashMap<i64, &mut Group> = change
         .groups
         .iter_mut()
         .map(|group| (group.series, group))
         .collect();
-    for series in &change.sealed {
-        let new = new.get_mut(series);
-        let new = new.map(|group| std::mem::take(&mut group.points));
-        let head = turn.look(|heads| heads.with(*series, new.unwrap_or_default()))?;
-        seal_head(connection, *series, head, options.chunk_points).await?;
-        sqlx::query("UPDATE series SET sealed_through = $1 WHERE series = $2")
-            .bind(tail_number)
-            .bind(*series)
-            .execute(&mut *connection)
-            .await?;
+    for series in by_owner {
+        let mut sealed = Vec::with_capacity(series.len());
+        for series in series {
+            let new = new.get_mut(&series);
+            let new = new.map(|group| std::mem::take(&mut group.points));
+            let head = turn.look(|heads| heads.with(series, new.unwrap_or_default()))?;
+            sealed.push((series, head));
+        }
+        seal(connection, sealed, tail_number, options).await?;
     }
     for (first, last) in turn.look(|heads| heads.freed_by(&change.sealed))? {
         sqlx::query("DELETE FROM series_tail WHERE tail >= $1 AND tail <= $2")
@@ -130,12 +130,7 @@ async fn seal_one(
 ) -> Result<Change, Error> {
     let (tail, newest_series) = turn.look(|heads| (heads.tail(), heads.newest_series()))?;
     let head = turn.look(|heads| heads.with(series, Vec::new()))?;
-    seal_head(connection, series, head, options.chunk_points).await?;
-    sqlx::query("UPDATE series SET sealed_through = $1 WHERE series = $2")
-        .bind(tail)
-        .bind(series)
-        .execute(&mut *connection)
-        .await?;
+    seal(connection, vec![(series, head)], tail, options).await?;
     for (first, last) in turn.look(|heads| heads.freed_by(&[series]))? {
         sqlx::query("DELETE FROM series_tail WHERE tail >= $1 AND tail <= $2")
             .bind(first)
@@ -151,25 +146,44 @@ async fn seal_one(
     })
 }
 
-/// The series to seal: those that hold old tail rows or are full, as many as a
-/// commit may seal; and without that limit what is beyond twice a bound: then the
-/// commit takes long, which holds the pipeline back.
-fn due(heads: &Heads, groups: &[Group], options: &Options) -> Vec<i64> {
-    let (tails, points) = (options.max_tail_rows, options.max_unsealed_points);
-    let max = options.max_seals_per_commit;
-    let mut due = heads.overdue(tails, points, max);
-    if heads.tails() > 2 * tails || heads.points() > 2 * points {
-        due = heads.overdue(2 * tails, 2 * points, usize::MAX);
+/// Seals heads of series of one device up to and including this tail row.
+async fn seal(
+    connection: &mut SqliteConnection,
+    heads: Vec<(i64, Vec<SeriesPoint>)>,
+    tail: i64,
+    options: &Options,
+) -> Result<(), Error> {
+    let sealed: Vec<i64> = heads.iter().map(|(series, _)| *series).collect();
+    chunks::seal(connection, heads, options.chunk_points).await?;
+    for series in sealed {
+        sqlx::query("UPDATE series SET sealed_through = $1 WHERE series = $2")
+            .bind(tail)
+            .bind(series)
+            .execute(&mut *connection)
+            .await?;
     }
-    let mut chosen: HashSet<i64> = due.iter().copied().collect();
-    for group in groups {
-        let points = heads.len_of(group.series) + group.points.len();
-        let full = points >= options.chunk_points && due.len() < max;
-        if (full || points >= 2 * options.chunk_points) && chosen.insert(group.series) {
-            due.push(group.series);
+    Ok(())
+}
+
+/// The series that a commit seals, a list for each device, in the order in which they came.
+fn by_owner(turn: &Turn<'_>, change: &Change) -> Result<Vec<Vec<i64>>, Error> {
+    let mut found: Vec<Vec<i64>> = Vec::new();
+    let mut places: HashMap<Owner, usize> = HashMap::new();
+    let new = change.known.iter().map(|(key, known)| (known.series, key));
+    let new: HashMap<i64, &Key> = new.collect();
+    for series in &change.sealed {
+        let known = turn.look(|heads| heads.names().owner(*series))?;
+        let owner = known
+            .map(|owner| (*owner).clone())
+            .or_else(|| new.get(series).map(|key| key.owner()))
+            .ok_or_else(|| Error::Database(format!("series {series} has no name")))?;
+        let place = *places.entry(owner).or_insert(found.len());
+        match found.get_mut(place) {
+            Some(of_device) => of_device.push(*series),
+            None => found.push(vec![*series]),
         }
     }
-    due
+    Ok(found)
 }
 
 /// Puts together what belongs to one series. Of two points of one time the later one stays. Series
@@ -192,7 +206,7 @@ async fn group(
             name: first.name.clone(),
         };
         let unit = parts.iter().rev().find_map(|part| part.unit.as_deref());
-        let at_hand = turn.look(|heads| heads.known(&key).cloned())?;
+        let at_hand = turn.look(|heads| heads.names().get(&key).cloned())?;
         let is_known = at_hand.is_some();
         let stored = match at_hand {
             Some(stored) => Some(stored),
@@ -270,106 +284,4 @@ async fn find(connection: &mut SqliteConnection, key: &Key) -> Result<Option<Kno
         })
     })
     .transpose()
-}
-
-/// Puts the points of a head among the chunks of its series.
-async fn seal_head(
-    connection: &mut SqliteConnection,
-    series: i64,
-    head: Vec<SeriesPoint>,
-    chunk_points: usize,
-) -> Result<(), Error> {
-    let (Some(first), Some(last)) = (head.first(), head.last()) else {
-        return Ok(());
-    };
-    let rows = sqlx::query(
-        "SELECT from_us, to_us, points FROM series_chunks WHERE series = $1 AND from_us <= $3 \
-         AND from_us >= COALESCE((SELECT MAX(from_us) FROM series_chunks \
-         WHERE series = $1 AND from_us <= $2), $2) ORDER BY from_us",
-    )
-    .bind(series)
-    .bind(first.time_us)
-    .bind(last.time_us)
-    .fetch_all(&mut *connection)
-    .await?;
-    let spans = rows
-        .iter()
-        .map(|row| {
-            Ok(Span {
-                from_us: row.int("from_us")?,
-                to_us: row.int("to_us")?,
-                points: row.number("points")?,
-            })
-        })
-        .collect::<Result<Vec<_>, Error>>()?;
-    let plan = seal::plan(head, &spans, chunk_points);
-    for (from_us, new) in plan.merge {
-        let old = take_chunk(connection, series, from_us).await?;
-        write_chunks(connection, series, &seal::merge(old, new), chunk_points).await?;
-    }
-    for fresh in plan.fresh {
-        write_chunks(connection, series, &fresh, chunk_points).await?;
-    }
-    Ok(())
-}
-
-/// Reads and removes a chunk. One that cannot be read is moved aside.
-async fn take_chunk(
-    connection: &mut SqliteConnection,
-    series: i64,
-    from_us: i64,
-) -> Result<Vec<SeriesPoint>, Error> {
-    let row = sqlx::query("SELECT body FROM series_chunks WHERE series = $1 AND from_us = $2")
-        .bind(series)
-        .bind(from_us)
-        .fetch_one(&mut *connection)
-        .await?;
-    let points = match chunk::decode(row.try_get("body")?) {
-        Ok(points) => points,
-        Err(error) => {
-            tracing::error!(series, from_us, %error, "a chunk is damaged and is moved aside");
-            sqlx::query(
-                "INSERT INTO series_damaged (series, from_us, to_us, points, body) \
-                 SELECT series, from_us, to_us, points, body FROM series_chunks \
-                 WHERE series = $1 AND from_us = $2",
-            )
-            .bind(series)
-            .bind(from_us)
-            .execute(&mut *connection)
-            .await?;
-            Vec::new()
-        }
-    };
-    sqlx::query("DELETE FROM series_chunks WHERE series = $1 AND from_us = $2")
-        .bind(series)
-        .bind(from_us)
-        .execute(connection)
-        .await?;
-    Ok(points)
-}
-
-async fn write_chunks(
-    connection: &mut SqliteConnection,
-    series: i64,
-    points: &[SeriesPoint],
-    chunk_points: usize,
-) -> Result<(), Error> {
-    for piece in seal::cut(points, chunk_points) {
-        let (Some(first), Some(last)) = (piece.first(), piece.last()) else {
-            continue;
-        };
-        let count = i64::try_from(piece.len()).unwrap_or(i64::MAX);
-        sqlx::query(
-            "INSERT INTO series_chunks (series, from_us, to_us, points, body) \
-             VALUES ($1, $2, $3, $4, $5)",
-        )
-        .bind(series)
-        .bind(first.time_us)
-        .bind(last.time_us)
-        .bind(count)
-        .bind(chunk::encode(piece)?)
-        .execute(&mut *connection)
-        .await?;
-    }
-    Ok(())
 }

@@ -1,14 +1,15 @@
 //! Reading series: head and chunks put together.
 
 use async_trait::async_trait;
+use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, SqliteConnection};
 use stencil_protocol::id::{DeviceId, TenantId};
 
 use super::Sqlite;
 use super::row::Columns as _;
-use crate::series::chunk;
-use crate::series::head::{Key, Known};
+use crate::series::names::{Key, Known};
 use crate::series::seal::merge;
+use crate::series::{chunk, stamps};
 use crate::{Error, MAX_PAGE, MAX_RANGE, Series, SeriesName, SeriesPoint};
 
 /// How many chunks are read at once.
@@ -58,8 +59,9 @@ impl Series for Sqlite {
             return Ok(true);
         }
         let row = sqlx::query(
-            "SELECT to_us, body FROM series_chunks WHERE series = $1 AND from_us <= $2 \
-             ORDER BY from_us DESC LIMIT 1",
+            "SELECT c.to_us, c.body, s.body AS stamps FROM series_chunks c \
+             LEFT JOIN series_stamps s ON s.stamps = c.stamps \
+             WHERE c.series = $1 AND c.from_us <= $2 ORDER BY c.from_us DESC LIMIT 1",
         )
         .bind(series)
         .bind(time_us)
@@ -69,7 +71,7 @@ impl Series for Sqlite {
         if row.int("to_us")? < time_us {
             return Ok(false);
         }
-        let points = chunk::decode(row.try_get("body")?)?;
+        let points = chunk_of(&row)?;
         Ok(points
             .binary_search_by_key(&time_us, |point| point.time_us)
             .is_ok())
@@ -115,7 +117,7 @@ impl Sqlite {
             name: name.to_owned(),
         };
         let known = self
-            .with_heads(|heads| heads.known(&key).map(|known| known.series))
+            .with_heads(|heads| heads.names().get(&key).map(|known| known.series))
             .await?;
         if known.is_some() {
             return Ok(known);
@@ -137,6 +139,13 @@ impl Sqlite {
         self.change_heads(|heads| heads.learn(key, known));
         Ok(Some(series))
     }
+}
+
+/// The points of a row with `body` and `stamps`, which is NULL where the chunk has times of its own.
+pub(super) fn chunk_of(row: &SqliteRow) -> Result<Vec<SeriesPoint>, Error> {
+    let stamps: Option<&[u8]> = row.try_get("stamps")?;
+    let common = stamps.map(stamps::decode).transpose()?;
+    chunk::decode(row.try_get("body")?, common.as_deref())
 }
 
 /// The first `limit` sealed points with `from_us <= time < to_us`.
@@ -162,8 +171,10 @@ async fn sealed(
     let mut next = before.unwrap_or(from_us);
     loop {
         let rows = sqlx::query(
-            "SELECT from_us, body FROM series_chunks \
-             WHERE series = $1 AND from_us >= $2 AND from_us < $3 ORDER BY from_us LIMIT $4",
+            "SELECT c.from_us, c.body, s.body AS stamps FROM series_chunks c \
+             LEFT JOIN series_stamps s ON s.stamps = c.stamps \
+             WHERE c.series = $1 AND c.from_us >= $2 AND c.from_us < $3 \
+             ORDER BY c.from_us LIMIT $4",
         )
         .bind(series)
         .bind(next)
@@ -172,7 +183,7 @@ async fn sealed(
         .fetch_all(&mut *connection)
         .await?;
         for row in &rows {
-            let chunk = chunk::decode(row.try_get("body")?)?;
+            let chunk = chunk_of(row)?;
             points.extend(
                 chunk
                     .into_iter()

@@ -31,7 +31,11 @@ fn commit(n: u64) -> Commit {
     }
     let mut slow = point("slow", time, OwnedValue::Integer(time));
     slow.device = device("slow");
-    let mut points = vec![point("count", time, OwnedValue::Integer(time))];
+    // At the same times, so that their chunks keep them in common.
+    let mut points = vec![
+        point("count", time, OwnedValue::Integer(time)),
+        point("level", time, OwnedValue::Integer(-time)),
+    ];
     if n.is_multiple_of(7) {
         points.push(slow);
     }
@@ -59,6 +63,15 @@ async fn agreed_position(store: &Store) -> u64 {
         (1..=time).collect::<Vec<_>>(),
         "at position {position}"
     );
+    let levels = store
+        .series
+        .range(&acme(), &id, "level", 0, i64::MAX, 100_000)
+        .await
+        .unwrap();
+    let level = |(point, time): (&stencil_store::SeriesPoint, &i64)| {
+        point.time_us == *time && point.value == OwnedValue::Integer(-time)
+    };
+    assert!(levels.len() == times.len() && levels.iter().zip(&times).all(level));
     let slow = store
         .series
         .range(&acme(), &device("slow"), "slow", 0, i64::MAX, 100_000)

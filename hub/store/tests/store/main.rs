@@ -19,6 +19,7 @@ mod pipeline;
 mod runs;
 mod series;
 mod series_model;
+mod stamps;
 mod tenancy;
 mod two_processes;
 mod users;

@@ -15,6 +15,9 @@ use crate::{acme, at, device, fresh_with, point, reopen};
 enum Step {
     /// Points of one of three series, all in one commit.
     Commit(Vec<(u8, i64, OwnedValue)>),
+    /// A device measures several of its three series at once, again and again; one or another
+    /// drops out.
+    Samples(Vec<(i64, [Option<OwnedValue>; 3])>),
     Reopen,
     Range {
         series: u8,
@@ -37,9 +40,14 @@ fn time() -> impl Strategy<Value = i64> {
     prop_oneof![8 => 0_i64..200, 1 => Just(i64::MIN), 1 => Just(i64::MAX), 1 => -1_000_i64..1_000]
 }
 
+fn some_values() -> impl Strategy<Value = [Option<OwnedValue>; 3]> {
+    prop::array::uniform3(prop::option::weighted(0.9, value()))
+}
+
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => prop::collection::vec((0_u8..3, time(), value()), 1..12).prop_map(Step::Commit),
+        6 => prop::collection::vec((time(), some_values()), 1..24).prop_map(Step::Samples),
         1 => Just(Step::Reopen),
         3 => (0_u8..3, time(), time(), 0_u32..30)
             .prop_map(|(series, from, to, limit)| Step::Range { series, from, to, limit }),
@@ -77,6 +85,19 @@ async fn check(options: Options, steps: Vec<Step>) {
                 }
                 store.pipeline.commit(commit).await.unwrap();
             }
+            Step::Samples(samples) => {
+                position += 1;
+                let mut commit = Commit { ..at(position) };
+                for (time, values) in samples {
+                    for (series, value) in (0_u8..).zip(values) {
+                        let Some(value) = value else { continue };
+                        let name = format!("s{series}");
+                        commit.points.push(point(&name, time, value.clone()));
+                        model.insert((series, time), value);
+                    }
+                }
+                store.pipeline.commit(commit).await.unwrap();
+            }
             Step::Reopen => store = reopen(fresh.folder.path(), options.clone()).await,
             Step::Range {
                 series,
@@ -98,6 +119,14 @@ async fn check(options: Options, steps: Vec<Step>) {
     .await
     .unwrap();
     assert_eq!(overlaps, 0);
+    let unused: i64 = sqlx::query_scalar(
+        "SELECT COUNT(*) FROM series_stamps s \
+         WHERE NOT EXISTS (SELECT 1 FROM series_chunks c WHERE c.stamps = s.stamps)",
+    )
+    .fetch_one(&mut database)
+    .await
+    .unwrap();
+    assert_eq!(unused, 0, "times that no chunk refers to");
     for reopened in [false, true] {
         if reopened {
             store = reopen(fresh.folder.path(), options.clone()).await;
