@@ -38,6 +38,7 @@ mod sim;
 mod tenant;
 mod tls;
 mod token;
+mod update;
 mod user;
 mod when;
 mod workflow;
@@ -77,6 +78,7 @@ enum Command {
     Retention(retention::Args),
     Series(series::Args),
     Device(query::DeviceArgs),
+    Update(update::Args),
     Alarm(alarm::Args),
     Quarantine(query::QuarantineArgs),
     Run(query::RunArgs),
@@ -125,6 +127,7 @@ fn main() -> ExitCode {
             Command::Retention(args) => retention::run(args).await,
             Command::Series(args) => series::run(args).await,
             Command::Device(args) => query::devices(args).await,
+            Command::Update(args) => update::run(&args),
             Command::Alarm(args) => alarm::run(args).await,
             Command::Quarantine(args) => query::quarantine(args).await,
             Command::Run(args) => query::runs(args).await,
@@ -174,6 +177,7 @@ mod tests {
             ("session", "signed in"),
             ("audit", "who changed what"),
             ("tenant", "stencil hub add-operator"),
+            ("update", "never copy the folder"),
         ] {
             let mut command = super::command();
             let part = command.find_subcommand_mut(part).unwrap();

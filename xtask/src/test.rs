@@ -31,6 +31,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         "--locked",
         "--package",
         "stencil-firmware",
+        "--package",
+        "stencil-boot",
         "--target",
         tools::THUMB,
     ]))?;

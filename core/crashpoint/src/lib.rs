@@ -14,7 +14,9 @@
 //!
 //! The points: `mqtt.before_puback`, `gateway.before_ack`,
 //! `gateway.before_trim`, `pipeline.before_commit`, `pipeline.after_commit`,
-//! `workflow.after_effect`, `log.after_write`.
+//! `workflow.after_effect`, `log.after_write`, and of the signer of updates `update.before_leaf`,
+//! `update.state_half_written`, `update.state_written`, `update.state_synced`,
+//! `update.state_renamed`, `update.leaf_taken`, `update.signed`.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 use std::sync::OnceLock;
