@@ -29,6 +29,7 @@ use crate::output::{self, Format};
 /// LMS key signs 1,024 updates, each with a leaf of its own. A leaf that signs twice breaks the key:
 /// never copy the folder and sign with both, never restore it from a backup.
 #[derive(Parser)]
+#[command(verbatim_doc_comment)]
 pub(crate) struct Args {
     /// How to answer.
     #[arg(long, value_enum, default_value = "text", global = true)]
