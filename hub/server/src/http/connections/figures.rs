@@ -67,9 +67,9 @@ impl Counts {
         let one = |value: u64| vec![(String::new(), value)];
         let by_bound = |counts: [u64; 2]| {
             let labels = Bound::BOTH.map(|bound| format!("{{bound=\"{}\"}}", bound.name()));
-            labels.into_iter().zip(counts).collect()
+            labels.into_iter().zip(counts).collect::<Vec<_>>()
         };
-        let families: [(&str, &str, &str, Vec<(String, u64)>); 5] = [
+        let families = [
             (
                 "connections_count",
                 "gauge",
