@@ -1,8 +1,8 @@
 //! The registry of cipher suites of the device link.
 //!
 //! A suite fixes key agreement, AEAD and hash together; nothing is negotiated
-//! piece by piece. The number travels in the first handshake message and is part
-//! of the transcript, so that nobody can move two peers to another suite unseen.
+//! piece by piece. The device offers numbers, the gateway chooses; offer and choice
+//! are part of the transcript, so that nobody can move two peers to another suite unseen.
 
 use core::fmt;
 
@@ -86,7 +86,17 @@ impl Suite {
     pub(crate) const fn protocol_name(self) -> &'static [u8] {
         match self {
             Suite::X25519MlKem768ChaChaPoly => {
-                b"StencilLink_pqNNpsk0_25519+MLKEM768_ChaChaPoly_SHA256"
+                b"StencilLink2_pqNNpsk0_25519+MLKEM768_ChaChaPoly_SHA256"
+            }
+        }
+    }
+
+    /// The name that starts the transcript of a resumption. It tells the key agreement
+    /// too, so that each suite has its own.
+    pub(crate) const fn resumption_name(self) -> &'static [u8] {
+        match self {
+            Suite::X25519MlKem768ChaChaPoly => {
+                b"StencilLink2_resume_25519+MLKEM768_ChaChaPoly_SHA256"
             }
         }
     }

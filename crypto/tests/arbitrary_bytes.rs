@@ -3,11 +3,16 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod chance;
+mod exchange;
 
 use chance::Repeatable;
+use exchange::{PLACE, greet};
 use proptest::prelude::*;
 use stencil_crypto::authority::Subject;
-use stencil_crypto::link::{ANSWER_BYTES, HELLO_MAX_BYTES, Hello, Initiator, Session, respond};
+use stencil_crypto::link::{
+    ANSWER_BYTES, Cookies, Hello, Initiator, Offer, Open, Opening, Resume, Resuming, Session,
+    respond,
+};
 use stencil_crypto::tls::{Identity, Roots};
 use stencil_crypto::{Psk, Suite};
 
@@ -15,11 +20,16 @@ fn psk() -> Psk {
     Psk::from_bytes([7; 32]).unwrap()
 }
 
+fn offer() -> Offer<'static> {
+    Offer::new(Suite::ALL, b"d-1")
+}
+
+fn cookies() -> Cookies {
+    Cookies::new(&mut Repeatable(5)).unwrap()
+}
+
 fn start() -> (Initiator, Vec<u8>) {
-    let mut out = [0; HELLO_MAX_BYTES];
-    let (initiator, sent) =
-        Initiator::start(Suite::DEFAULT, &psk(), b"d-1", &mut Repeatable(1), &mut out).unwrap();
-    (initiator, out[..sent].to_vec())
+    greet(&offer(), &psk(), &cookies(), &mut Repeatable(1))
 }
 
 fn session() -> Session {
@@ -28,27 +38,67 @@ fn session() -> Session {
     respond(&hello, &psk(), &mut Repeatable(2), &mut [0; ANSWER_BYTES])
         .unwrap()
         .0
+        .session
 }
 
 proptest! {
     #[test]
-    fn as_a_first_message(
-        start_bytes in prop_oneof![Just(vec![]), Just(vec![1, 0, 1, 16]), Just(vec![1, 0, 1, 16, 3])],
+    fn as_a_first_message(message in prop::collection::vec(any::<u8>(), 0..100)) {
+        if let Ok(open) = Open::parse(&message) {
+            let _ = open.choose(Suite::ALL);
+        }
+    }
+
+    #[test]
+    fn as_a_challenge(message in prop::collection::vec(any::<u8>(), 0..40)) {
+        let opening = Opening::start(&offer(), &mut Repeatable(1)).unwrap();
+        let (mut rng, mut out) = (Repeatable(1), [0; 1_400]);
+        prop_assert!(opening.hello(&message, &psk(), &mut rng, &mut out).is_err());
+    }
+
+    #[test]
+    fn as_a_hello(
+        start_bytes in prop_oneof![Just(vec![]), Just(vec![2, 2, 16, 1, 0, 1, 3])],
         rest in prop::collection::vec(any::<u8>(), 0..1400),
     ) {
         let message = [start_bytes, rest].concat();
         if let Ok(hello) = Hello::parse(&message) {
+            prop_assert!(cookies().check(&hello, PLACE, 0).is_err());
             let refused = respond(&hello, &psk(), &mut Repeatable(3), &mut [0; ANSWER_BYTES]);
             prop_assert!(refused.is_err());
         }
     }
 
     #[test]
-    fn as_a_first_message_of_the_right_length(tail in prop::collection::vec(any::<u8>(), 1232)) {
-        let message = [&[1, 0, 1, 16, 3], &b"d-1"[..], &tail[..]].concat();
+    fn as_a_hello_of_the_right_form(
+        nonce in prop::collection::vec(any::<u8>(), 16),
+        tail in prop::collection::vec(any::<u8>(), 20 + 1232),
+    ) {
+        let head = &[2, 2, 16, 1, 0, 1, 3, b'd', b'-', b'1'][..];
+        let message = [head, &nonce, &[2, 0, 1], &tail].concat();
         let hello = Hello::parse(&message).unwrap();
+        prop_assert!(cookies().check(&hello, PLACE, 0).is_err());
         let refused = respond(&hello, &psk(), &mut Repeatable(3), &mut [0; ANSWER_BYTES]);
         prop_assert!(refused.is_err());
+    }
+
+    #[test]
+    fn as_messages_to_resume(
+        head in prop_oneof![Just(vec![]), Just(vec![2, 0, 1, 16, 3])],
+        rest in prop::collection::vec(any::<u8>(), 0..60),
+    ) {
+        let message = [head, rest].concat();
+        let (device, hello) = start();
+        let hello = Hello::parse(&hello).unwrap();
+        let mut answer = [0; ANSWER_BYTES];
+        let (kept, _) = respond(&hello, &psk(), &mut Repeatable(2), &mut answer).unwrap();
+        if let Ok(resume) = Resume::parse(&message) {
+            let (mut rng, mut out) = (Repeatable(3), [0; 64]);
+            prop_assert!(resume.respond(&psk(), &kept.resumption, &mut rng, &mut out).is_err());
+        }
+        let resumption = device.finish(&answer).unwrap().resumption;
+        let resuming = Resuming::start(&offer(), &psk(), &resumption, &mut Repeatable(4)).unwrap();
+        prop_assert!(resuming.finish(&message).is_err());
     }
 
     #[test]

@@ -2,10 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod exchange;
+
+use exchange::{PLACE, challenge, greet};
 use stencil_crypto::kem::{AwsLc, Kem, RustCrypto};
 use stencil_crypto::link::{
-    ANSWER_BYTES, Error, HELLO_MAX_BYTES, HELLO_MIN_BYTES, Hello, Initiator, Rekey, Session,
-    respond_with,
+    ANSWER_BYTES, Cookies, Error, HELLO_MAX_BYTES, HELLO_REST_BYTES, Hello, Offer, Opening, Rekey,
+    Session, respond_with,
 };
 use stencil_crypto::{Psk, Suite, rng};
 
@@ -15,19 +18,15 @@ fn psk() -> Psk {
 
 fn handshake<Device: Kem, Gateway: Kem>(rekey: Rekey) -> (Session, Session) {
     let mut rng = rng::Os;
-    let mut hello = [0; HELLO_MAX_BYTES];
-    let (device, sent) = Initiator::<Device>::start_with(
-        Suite::DEFAULT,
+    let offer = Offer {
         rekey,
-        &psk(),
-        b"freezer-07",
-        &mut rng,
-        &mut hello,
-    )
-    .unwrap();
-    assert_eq!(sent, HELLO_MIN_BYTES + b"freezer-07".len());
+        ..Offer::new(Suite::ALL, b"freezer-07")
+    };
+    let cookies = Cookies::new(&mut rng).unwrap();
+    let (device, hello) = greet::<Device, _>(&offer, &psk(), &cookies, &mut rng);
 
-    let hello = Hello::parse(&hello[..sent]).unwrap();
+    let hello = Hello::parse(&hello).unwrap();
+    cookies.check(&hello, PLACE, 0).unwrap();
     assert_eq!(hello.identity(), b"freezer-07");
     assert_eq!(hello.suite(), Suite::DEFAULT);
     assert_eq!(hello.rekey(), rekey);
@@ -36,7 +35,9 @@ fn handshake<Device: Kem, Gateway: Kem>(rekey: Rekey) -> (Session, Session) {
     let (gateway, sent) =
         respond_with::<Gateway, _>(&hello, &psk(), &mut rng, &mut answer).unwrap();
     assert_eq!(sent, ANSWER_BYTES);
-    (device.finish(&answer).unwrap(), gateway)
+    let device = device.finish(&answer).unwrap();
+    assert!(device.resumption == gateway.resumption);
+    (device.session, gateway.session)
 }
 
 /// One body for all: the sides agree, speak both ways, and hold keys of their own.
@@ -99,21 +100,27 @@ fn gateway_with_gateway() {
 #[test]
 fn buffers_that_are_too_small_are_refused_with_what_is_needed() {
     let mut rng = rng::Os;
-    let mut hello = [0; HELLO_MIN_BYTES];
-    let refused = Initiator::start(Suite::DEFAULT, &psk(), b"d", &mut rng, &mut hello)
-        .err()
-        .unwrap();
-    assert_eq!(
-        refused,
-        Error::Buffer {
-            needed_bytes: HELLO_MIN_BYTES + 1,
-            available_bytes: HELLO_MIN_BYTES
-        }
-    );
+    let cookies = Cookies::new(&mut rng).unwrap();
+    let opening = Opening::start(&Offer::new(Suite::ALL, b"d"), &mut rng).unwrap();
+    let challenge = challenge(&cookies, opening.message());
+    let needed_bytes = opening.message().len() + HELLO_REST_BYTES;
+    let mut hello = [0; HELLO_MAX_BYTES];
+    for available_bytes in [0, 40, 1_200, needed_bytes - 1] {
+        let refused = opening
+            .hello(&challenge, &psk(), &mut rng, &mut hello[..available_bytes])
+            .err()
+            .unwrap();
+        let expected = Error::Buffer {
+            needed_bytes,
+            available_bytes,
+        };
+        assert_eq!(refused, expected);
+    }
 
-    let mut hello = [0; HELLO_MIN_BYTES + 1];
-    Initiator::start(Suite::DEFAULT, &psk(), b"d", &mut rng, &mut hello).unwrap();
-    let hello = Hello::parse(&hello).unwrap();
+    let (_, sent) = opening
+        .hello(&challenge, &psk(), &mut rng, &mut hello[..needed_bytes])
+        .unwrap();
+    let hello = Hello::parse(&hello[..sent]).unwrap();
     let mut answer = [0; ANSWER_BYTES - 1];
     let refused = respond_with::<AwsLc, _>(&hello, &psk(), &mut rng, &mut answer)
         .err()
@@ -128,20 +135,9 @@ fn buffers_that_are_too_small_are_refused_with_what_is_needed() {
 }
 
 #[test]
-fn identities_have_1_to_48_bytes() {
-    let mut out = [0; HELLO_MAX_BYTES + 1];
-    for length in [0, 49, 300] {
-        let refused = Initiator::start(
-            Suite::DEFAULT,
-            &psk(),
-            &vec![b'x'; length],
-            &mut rng::Os,
-            &mut out,
-        );
-        assert_eq!(refused.err(), Some(Error::Identity(length)));
-    }
-    let longest = [b'x'; 48];
-    let (_, sent) =
-        Initiator::start(Suite::DEFAULT, &psk(), &longest, &mut rng::Os, &mut out).unwrap();
-    assert_eq!(sent, HELLO_MAX_BYTES);
+fn the_longest_offer_fits_into_the_longest_hello() {
+    let offer = Offer::new(&[Suite::DEFAULT; 8], &[b'x'; 48]);
+    let cookies = Cookies::new(&mut rng::Os).unwrap();
+    let (_, hello) = greet::<AwsLc, _>(&offer, &psk(), &cookies, &mut rng::Os);
+    assert_eq!(hello.len(), HELLO_MAX_BYTES);
 }

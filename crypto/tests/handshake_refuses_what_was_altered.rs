@@ -4,10 +4,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod chance;
+mod exchange;
 
 use chance::Repeatable;
+use exchange::{PLACE, challenge, greet};
+use stencil_crypto::kem::RustCrypto;
 use stencil_crypto::link::{
-    ANSWER_BYTES, Error, HELLO_MAX_BYTES, Hello, Initiator, Session, respond,
+    ANSWER_BYTES, COOKIE_SECONDS, Cookies, Error, Established, HELLO_MAX_BYTES, Hello, Initiator,
+    Offer, Open, Opening, VERSION, handshake_id, respond,
 };
 use stencil_crypto::{Psk, Suite};
 
@@ -17,28 +21,27 @@ fn psk() -> Psk {
     Psk::from_bytes([0x5a; 32]).unwrap()
 }
 
-/// The same first message each time, as the draws are the same.
-fn start() -> (Initiator, Vec<u8>) {
-    let mut out = [0; HELLO_MAX_BYTES];
-    let (initiator, sent) = Initiator::start(
-        Suite::DEFAULT,
-        &psk(),
-        IDENTITY,
-        &mut Repeatable(1),
-        &mut out,
-    )
-    .unwrap();
-    (initiator, out[..sent].to_vec())
+fn cookies() -> Cookies {
+    Cookies::new(&mut Repeatable(7)).unwrap()
 }
 
-fn answer(hello: &[u8], psk: &Psk) -> Result<(Session, [u8; ANSWER_BYTES]), Error> {
+fn offer() -> Offer<'static> {
+    Offer::new(Suite::ALL, IDENTITY)
+}
+
+/// The same hello each time, as the draws are the same.
+fn start() -> (Initiator, Vec<u8>) {
+    greet(&offer(), &psk(), &cookies(), &mut Repeatable(1))
+}
+
+fn answer(hello: &[u8], psk: &Psk) -> Result<(Established, [u8; ANSWER_BYTES]), Error> {
     let mut out = [0; ANSWER_BYTES];
-    let (session, _) = respond(&Hello::parse(hello)?, psk, &mut Repeatable(2), &mut out)?;
-    Ok((session, out))
+    let (established, _) = respond(&Hello::parse(hello)?, psk, &mut Repeatable(2), &mut out)?;
+    Ok((established, out))
 }
 
 #[test]
-fn every_bit_of_the_first_message() {
+fn every_bit_of_the_hello() {
     let (_, hello) = start();
     answer(&hello, &psk()).unwrap();
     for bit in 0..hello.len() * 8 {
@@ -50,7 +53,7 @@ fn every_bit_of_the_first_message() {
 }
 
 #[test]
-fn every_bit_of_the_second_message() {
+fn every_bit_of_the_answer() {
     let (initiator, hello) = start();
     let (_, genuine) = answer(&hello, &psk()).unwrap();
     initiator.finish(&genuine).unwrap();
@@ -101,11 +104,122 @@ fn what_this_build_does_not_speak_is_named() {
         altered[at] = value;
         Hello::parse(&altered).err()
     };
-    assert_eq!(with(0, 2), Some(Error::Version(2)));
-    assert_eq!(with(1, 0x7f), Some(Error::Suite(0x7f01)));
-    assert_eq!(with(3, 60), Some(Error::Rekey(60)));
-    assert_eq!(with(4, 0), Some(Error::Identity(0)));
-    assert_eq!(with(4, 200), Some(Error::Identity(200)));
+    assert_eq!(with(2, 60), Some(Error::Rekey(60)));
+    assert_eq!(with(3, 0), Some(Error::NoSuite));
+    assert_eq!(with(6, 0), Some(Error::Identity(0)));
+    assert_eq!(with(6, 200), Some(Error::Identity(200)));
+    let chosen = 7 + IDENTITY.len() + 16;
+    assert_eq!(with(chosen, 3), Some(Error::Version(3)));
+    assert_eq!(with(chosen + 1, 0x7f), Some(Error::Suite(0x7f01)));
+    // A suite that this build knows, but that the device has not offered.
+    assert_eq!(with(5, 9), Some(Error::Suite(1)));
+}
+
+/// A man in the middle edits the offer, so that the gateway chooses by the edited one.
+#[test]
+fn an_edited_offer_ends_the_handshake() {
+    let (mut rng, cookies) = (Repeatable(1), cookies());
+    let offer = Offer::new(&[Suite::DEFAULT; 2], IDENTITY);
+    let opening = Opening::start(&offer, &mut rng).unwrap();
+    let edits: [fn(&mut Vec<u8>); 6] = [
+        |open| open[0] = 1,                         // also speaks an older version
+        |open| open[1] = 9,                         // or a newer one
+        |open| open[2] = 24,                        // changes keys more rarely
+        |open| open[4..6].copy_from_slice(&[0, 9]), // likes another suite best
+        |open| open[6..8].copy_from_slice(&[0, 9]), // offers one less
+        |open| *open.last_mut().unwrap() ^= 1,      // has another nonce
+    ];
+    for (n, edit) in edits.into_iter().enumerate() {
+        let mut edited = opening.message().to_vec();
+        edit(&mut edited);
+        let challenge = challenge(&cookies, &edited);
+        let mut hello = [0; HELLO_MAX_BYTES];
+        let (device, sent) = opening
+            .hello(&challenge, &psk(), &mut rng, &mut hello)
+            .unwrap();
+        let hello = &hello[..sent];
+        // The device repeats what it really offered: the cookie is for something else.
+        let genuine = Hello::parse(hello).unwrap();
+        assert_eq!(cookies.check(&genuine, PLACE, 0), Err(Error::Cookie), "{n}");
+        // Edited there too, the cookie is right, but not the device's tag.
+        let consistent = [&edited[..], &hello[edited.len()..]].concat();
+        let parsed = Hello::parse(&consistent).unwrap();
+        cookies.check(&parsed, PLACE, 0).unwrap();
+        assert_eq!(
+            answer(&consistent, &psk()).err(),
+            Some(Error::Refused),
+            "{n}"
+        );
+        // And a gateway that looked at no cookie would be found out by the device.
+        let (_, answer) = answer(hello, &psk()).unwrap();
+        device.finish(&answer).unwrap();
+    }
+}
+
+/// And one that edits the gateway's choice.
+#[test]
+fn an_edited_choice_ends_the_handshake() {
+    let (mut rng, cookies) = (Repeatable(1), cookies());
+    let opening = Opening::start(&offer(), &mut rng).unwrap();
+    let genuine = challenge(&cookies, opening.message());
+    let mut out = [0; HELLO_MAX_BYTES];
+    let mut with = |at: usize, value: u8| {
+        let mut edited = genuine;
+        edited[at] = value;
+        let greeted = opening.hello(&edited, &psk(), &mut rng, &mut out);
+        let (_, sent) = greeted.map_err(Some)?;
+        let hello = Hello::parse(&out[..sent]).map_err(Some)?;
+        cookies.check(&hello, PLACE, 0).map_err(Some)?;
+        Err::<(), _>(None)
+    };
+    assert_eq!(with(0, 1), Err(Some(Error::Version(1))), "an older version");
+    assert_eq!(
+        with(2, 2),
+        Err(Some(Error::Suite(2))),
+        "a suite that was not offered"
+    );
+    for at in 3..genuine.len() {
+        assert_eq!(
+            with(at, genuine[at] ^ 1),
+            Err(Some(Error::Cookie)),
+            "byte {at}"
+        );
+    }
+    assert_eq!(with(0, VERSION), Err(None), "unaltered, it passes");
+}
+
+#[test]
+fn a_cookie_is_for_one_message_from_one_place_at_one_time() {
+    let (_, hello) = start();
+    let hello = Hello::parse(&hello).unwrap();
+    let cookies = cookies();
+    assert_eq!(cookies.check(&hello, PLACE, 0), Ok(()));
+    assert_eq!(cookies.check(&hello, PLACE, COOKIE_SECONDS), Ok(()));
+    for (place, now_s) in [
+        (PLACE, COOKIE_SECONDS + 1),
+        (PLACE, u32::MAX),
+        (b"elsewhere", 0),
+        (b"", 0),
+    ] {
+        assert_eq!(cookies.check(&hello, place, now_s), Err(Error::Cookie));
+    }
+    let other = Cookies::new(&mut Repeatable(8)).unwrap();
+    assert_eq!(other.check(&hello, PLACE, 0), Err(Error::Cookie));
+    assert_eq!(cookies.check(&hello, &[0; 256], 0), Err(Error::Place));
+    // The count of seconds may wrap around.
+    let opening = Opening::start(&offer(), &mut Repeatable(3)).unwrap();
+    let open = Open::parse(opening.message()).unwrap();
+    let late = cookies
+        .challenge(&open, Suite::DEFAULT, PLACE, u32::MAX)
+        .unwrap();
+    assert_ne!(handshake_id(&late), 0);
+    let mut out = [0; HELLO_MAX_BYTES];
+    let (_, sent) = opening
+        .hello(&late, &psk(), &mut Repeatable(4), &mut out)
+        .unwrap();
+    let hello = Hello::parse(&out[..sent]).unwrap();
+    assert_eq!(hello.handshake_id(), handshake_id(&late));
+    assert_eq!(cookies.check(&hello, PLACE, 5), Ok(()));
 }
 
 #[test]
@@ -130,23 +244,15 @@ fn a_gateway_with_another_key_refuses_the_device() {
 fn a_device_refuses_the_answer_to_another_handshake() {
     let (_, hello) = start();
     let (_, genuine) = answer(&hello, &psk()).unwrap();
-    let mut out = [0; HELLO_MAX_BYTES];
-    let (other, _) = Initiator::start(
-        Suite::DEFAULT,
-        &psk(),
-        IDENTITY,
-        &mut Repeatable(9),
-        &mut out,
-    )
-    .unwrap();
+    let (other, _) = greet::<RustCrypto, _>(&offer(), &psk(), &cookies(), &mut Repeatable(9));
     assert_eq!(other.finish(&genuine).err(), Some(Error::Refused));
 }
 
 #[test]
-fn a_first_message_that_is_sent_again_confirms_nothing() {
+fn a_hello_that_is_sent_again_confirms_nothing() {
     let (initiator, hello) = start();
     let (_, first) = answer(&hello, &psk()).unwrap();
-    let mut device = initiator.finish(&first).unwrap();
+    let mut device = initiator.finish(&first).unwrap().session;
     let mut record = [0; 64];
     let length = device.seal(b"-18.5", &mut record).unwrap();
 
@@ -154,6 +260,7 @@ fn a_first_message_that_is_sent_again_confirms_nothing() {
     let mut out = [0; ANSWER_BYTES];
     let parsed = Hello::parse(&hello).unwrap();
     let (mut again, _) = respond(&parsed, &psk(), &mut Repeatable(3), &mut out).unwrap();
+    let again = &mut again.session;
     assert_eq!(
         again.open(&record[..length], &mut [0; 64]),
         Err(Error::Refused)

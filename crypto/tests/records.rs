@@ -3,10 +3,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod exchange;
+
+use exchange::greet;
 use proptest::prelude::*;
 use stencil_crypto::kem::{AwsLc, RustCrypto};
 use stencil_crypto::link::{
-    ANSWER_BYTES, Error, HELLO_MAX_BYTES, Hello, Initiator, RECORD_OVERHEAD_BYTES, Rekey, Session,
+    ANSWER_BYTES, Cookies, Error, Hello, Offer, RECORD_OVERHEAD_BYTES, Rekey, Session,
     WINDOW_RECORDS, respond_with,
 };
 use stencil_crypto::{Psk, Suite, rng};
@@ -14,20 +17,16 @@ use stencil_crypto::{Psk, Suite, rng};
 /// A device's and a gateway's session with keys that change every 64 records.
 fn sessions() -> (Session, Session) {
     let psk = Psk::generate(&mut rng::Os);
-    let mut hello = [0; HELLO_MAX_BYTES];
-    let (device, sent) = Initiator::<RustCrypto>::start_with(
-        Suite::DEFAULT,
-        Rekey::MIN,
-        &psk,
-        b"d",
-        &mut rng::Os,
-        &mut hello,
-    )
-    .unwrap();
+    let offer = Offer {
+        rekey: Rekey::MIN,
+        ..Offer::new(Suite::ALL, b"d")
+    };
+    let cookies = Cookies::new(&mut rng::Os).unwrap();
+    let (device, hello) = greet::<RustCrypto, _>(&offer, &psk, &cookies, &mut rng::Os);
     let mut answer = [0; ANSWER_BYTES];
-    let hello = Hello::parse(&hello[..sent]).unwrap();
+    let hello = Hello::parse(&hello).unwrap();
     let (gateway, _) = respond_with::<AwsLc, _>(&hello, &psk, &mut rng::Os, &mut answer).unwrap();
-    (device.finish(&answer).unwrap(), gateway)
+    (device.finish(&answer).unwrap().session, gateway.session)
 }
 
 fn seal(session: &mut Session, plaintext: &[u8]) -> Vec<u8> {
@@ -223,6 +222,69 @@ proptest! {
         altered[bit / 8] ^= 1 << (bit % 8);
         prop_assert!(open(&mut gateway, &altered).is_err());
         prop_assert_eq!(open(&mut gateway, &record).unwrap(), plaintext);
+    }
+
+    /// Over more than 30 changes of keys, by count and on demand: what the line delivers
+    /// opens, once, whatever it lost, repeated and moved before.
+    #[test]
+    fn no_record_that_comes_is_refused_across_keys_whatever_is_lost_or_moved(
+        line in prop::collection::vec((0u8..100, 0u64..30, any::<bool>()), 2_000),
+    ) {
+        let (mut device, mut gateway) = sessions();
+        let (mut delivered, mut changes) = (Vec::new(), 0);
+        let mut sealed = Vec::new();
+        for (n, (chance, delay, _)) in (0u64..).zip(&line) {
+            if chance % 50 == 7 {
+                device.rekey();
+                changes += 1;
+            }
+            let record = seal(&mut device, &n.to_be_bytes());
+            if *chance >= 10 {
+                sealed.push((n + delay, n, record));
+            }
+        }
+        sealed.sort();
+        // A direction that rekeys on demand leaves out counters, so the window moves by
+        // more than records: what fell out of it was sent before that.
+        let mut newest = 0;
+        for (_, n, record) in &sealed {
+            let counter = u64::from_be_bytes(*record.first_chunk().unwrap());
+            match open(&mut gateway, record) {
+                Ok(plain) => {
+                    prop_assert_eq!(plain, n.to_be_bytes());
+                    delivered.push(*n);
+                    newest = newest.max(counter);
+                }
+                Err(error) => {
+                    prop_assert_eq!(error, Error::TooOld(counter));
+                    prop_assert!(counter + WINDOW_RECORDS <= newest, "{} {}", counter, newest);
+                }
+            }
+            prop_assert!(open(&mut gateway, record).is_err());
+        }
+        prop_assert!(changes > 0);
+        if changes < 5 {
+            prop_assert!(delivered.len() > 1_000);
+        }
+    }
+
+    /// By count alone nothing that comes within the window is refused.
+    #[test]
+    fn no_record_is_refused_when_keys_change_by_count(
+        line in prop::collection::vec((0u8..100, 0u64..30), 1_000),
+    ) {
+        let (mut device, mut gateway) = sessions();
+        let mut sealed: Vec<_> = (0u64..)
+            .zip(&line)
+            .map(|(n, (_, delay))| (n + delay, n, seal(&mut device, &n.to_be_bytes())))
+            .collect();
+        sealed.sort();
+        for ((_, n, record), (chance, _)) in sealed.iter().zip(&line) {
+            if *chance >= 10 {
+                prop_assert_eq!(open(&mut gateway, record).unwrap(), n.to_be_bytes());
+                prop_assert!(open(&mut gateway, record).is_err());
+            }
+        }
     }
 
     #[test]

@@ -41,6 +41,9 @@ pub enum Error {
         /// What the system says.
         source: io::Error,
     },
+    /// The operating system gives no random numbers.
+    #[error("no key for cookies: {0}")]
+    Random(stencil_crypto::link::Error),
     /// A part of the gateway has ended by a bug.
     #[error("the gateway's {0} has ended unexpectedly")]
     Ended(&'static str),

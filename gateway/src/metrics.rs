@@ -29,6 +29,7 @@ pub(crate) struct Metrics {
     pub(crate) links_accepted: Counter,
     pub(crate) links_over_bound: Counter,
     pub(crate) handshakes_completed: Counter,
+    pub(crate) sessions_resumed: Counter,
     pub(crate) handshakes_refused: Counter,
     pub(crate) frames_bad: Counter,
     pub(crate) records_bad: Counter,
@@ -80,7 +81,7 @@ impl Metrics {
         out
     }
 
-    fn counters(&self) -> [(&'static str, &'static str, &Counter); 20] {
+    fn counters(&self) -> [(&'static str, &'static str, &Counter); 21] {
         [
             (
                 "links_accepted",
@@ -96,6 +97,11 @@ impl Metrics {
                 "handshakes_completed",
                 "Handshakes whose device showed its key.",
                 &self.handshakes_completed,
+            ),
+            (
+                "sessions_resumed",
+                "Of these, sessions that were resumed without fresh keys.",
+                &self.sessions_resumed,
             ),
             (
                 "handshakes_refused",

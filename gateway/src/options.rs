@@ -75,6 +75,15 @@ pub struct Link {
     pub time_interval_ms: u64,
     /// Batches of one link that may wait for the disk; then it isn't read.
     pub max_unacknowledged: usize,
+    /// The most bytes of a handshake's answer in one frame, 42 to 1024: the fewer, the more gets
+    /// through a poor line.
+    pub fragment_bytes: u16,
+    /// After that long a session cannot be resumed without fresh keys being agreed on.
+    pub fresh_keys_s: u64,
+    /// And after so many sessions; 0: none is resumed.
+    pub max_resumptions: u32,
+    /// Devices for which is kept what their next session is resumed with.
+    pub max_resumable: usize,
 }
 
 /// A serial line.
@@ -178,6 +187,9 @@ impl Options {
                 "{name} = 0 would let nothing pass: it must be at least 1"
             ));
         }
+        if !(42..=1024).contains(&self.link.fragment_bytes) {
+            return Err("link.fragment_bytes must be 42 to 1024".into());
+        }
         if self.link.tcp.is_empty() && self.link.serial.is_empty() {
             return Err("link.tcp and link.serial are both empty: no device could connect".into());
         }
@@ -254,6 +266,10 @@ impl Default for Link {
             write_timeout_ms: 10_000,
             time_interval_ms: 60_000,
             max_unacknowledged: 16,
+            fragment_bytes: 128,
+            fresh_keys_s: 24 * 3_600,
+            max_resumptions: 96,
+            max_resumable: 8_192,
         }
     }
 }
@@ -319,6 +335,9 @@ mod tests {
         options.link.max_links = 0;
         assert!(options.check().unwrap_err().contains("link.max_links"));
         options.link.max_links = 1;
+        options.link.fragment_bytes = 41;
+        assert!(options.check().unwrap_err().contains("link.fragment_bytes"));
+        options.link.fragment_bytes = 42;
         options.link.tcp.clear();
         assert!(
             options

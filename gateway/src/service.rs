@@ -16,7 +16,7 @@ use crate::{
     commands::Commands,
     http::{self, Shown},
     identity::Identity,
-    link::{self, Links, Live, Places, Unreadable},
+    link::{self, Links, Live, Places, Porter, Resumptions, Unreadable},
     metrics::Metrics,
     psk::KeyRing,
     spool::{Spool, stopped},
@@ -87,6 +87,8 @@ impl Service {
         let links = Arc::new(Links {
             gateway: identity.gateway.clone(),
             keys: KeyRing::new(options.psk_dir.clone()),
+            porter: Porter::new().map_err(Error::Random)?,
+            resumptions: open_resumptions(&options)?,
             spool: spool.clone(),
             commands: Arc::clone(&commands),
             live: live.clone(),
@@ -218,6 +220,16 @@ impl fmt::Display for Addresses {
         }
         write!(f, ", http://{}", self.http)
     }
+}
+
+/// Reads what sessions are resumed with, beside the spool.
+fn open_resumptions(options: &Options) -> Result<Resumptions, Error> {
+    let path = options.data_dir.join("resumption");
+    Resumptions::open(path.clone(), &options.link).map_err(|source| Error::File {
+        action: "cannot open",
+        path,
+        source,
+    })
 }
 
 async fn open_spool(options: &Options, metrics: &Arc<Metrics>) -> Result<Spool, Error> {

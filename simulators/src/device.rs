@@ -22,6 +22,7 @@ use crate::Error;
 use crate::backoff::Backoff;
 use crate::flash::Flash;
 use crate::journal::{Book, Journal, Line};
+use crate::line::Weather;
 use crate::socket::{Pending, Socket};
 
 /// The memory of a simulated device for samples that wait, in bytes.
@@ -72,6 +73,9 @@ pub(crate) enum Mishap {
     Cut(Duration),
     /// The counter jumps ahead.
     Skew(Duration),
+    /// The line, this link's and the next ones', loses, repeats, reorders and damages
+    /// frames for a while.
+    PoorLine(Duration),
 }
 
 /// Where a device keeps what outlives the process.
@@ -148,6 +152,7 @@ struct GatewayLine {
     stream: Option<(Arc<TcpStream>, Arc<Pending>)>,
     connecting: Option<Connecting>,
     retry_at: Instant,
+    weather: Arc<Weather>,
 }
 
 impl Device {
@@ -210,6 +215,7 @@ impl Device {
             stream: None,
             connecting: None,
             retry_at: Instant::now(),
+            weather: Arc::default(),
         };
         let mut drain_until: Option<Instant> = None;
         loop {
@@ -250,7 +256,8 @@ impl Device {
                     Ok(stream) => {
                         line.connecting = None;
                         let stream = Arc::new(stream);
-                        let (socket, pending) = Socket::new(Arc::clone(&stream));
+                        let weather = Arc::clone(&line.weather);
+                        let (socket, pending) = Socket::new(Arc::clone(&stream), weather);
                         line.stream = Some((stream, pending));
                         app.link_up(socket);
                     }
@@ -271,6 +278,7 @@ impl Device {
                         let us = u64::try_from(ahead.as_micros()).unwrap_or(0);
                         skew_us.fetch_add(us, Ordering::Relaxed);
                     }
+                    Some(Mishap::PoorLine(lasts)) => line.weather.turn_poor(lasts),
                     Some(Mishap::Reset) | None => {}
                 },
                 () = stopped(&mut self.stop), if !stopping => {

@@ -239,6 +239,7 @@ impl Target {
                 Mishap::Reset
             }
             FaultKind::LinkCut => Mishap::Cut(duration),
+            FaultKind::PoorLine => Mishap::PoorLine(duration),
         };
         // A device with so many mishaps waiting does not miss this one.
         if self.mishaps.try_send(mishap).is_ok() {

@@ -99,7 +99,8 @@ pub enum Line<'a> {
     },
     /// A fault began.
     Fault {
-        /// Which: `stuck`, `silent`, `noisy`, `wrong_clock`, `reboot`, `link_cut`.
+        /// Which: `stuck`, `silent`, `noisy`, `wrong_clock`, `reboot`, `link_cut`,
+        /// `poor_line`.
         kind: Cow<'a, str>,
         /// For how long, in milliseconds.
         for_ms: u64,

@@ -24,6 +24,7 @@ mod error;
 mod flash;
 pub mod fleet;
 pub mod journal;
+mod line;
 pub mod load;
 mod random;
 pub mod receiver;

@@ -7,6 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use embedded_io::{ErrorKind, ErrorType, Read, ReadReady, Write, WriteReady};
 use tokio::net::TcpStream;
 
+use crate::line::{Poor, Weather};
+use crate::random::Random;
+
 const BUFFER_BYTES: usize = 4_096;
 
 /// What the task that drives the device needs to know beside the socket's own
@@ -27,30 +30,39 @@ pub(crate) struct Socket {
     inbox: Buffer,
     outbox: Buffer,
     ended: bool,
+    weather: Arc<Weather>,
+    /// The two directions while the line is poor.
+    up: Poor,
+    down: Poor,
 }
 
-#[derive(Debug)]
+/// Bytes that wait. Filled only when it is empty, with what one read or write gives: a buffer
+/// full, and what a poor line makes of it.
+#[derive(Debug, Default)]
 struct Buffer {
-    bytes: Box<[u8; BUFFER_BYTES]>,
+    bytes: Vec<u8>,
     from: usize,
-    to: usize,
 }
 
 impl Buffer {
-    fn new() -> Self {
-        Self {
-            bytes: Box::new([0; BUFFER_BYTES]),
-            from: 0,
-            to: 0,
-        }
-    }
-
     fn held(&self) -> &[u8] {
-        self.bytes.get(self.from..self.to).unwrap_or_default()
+        self.bytes.get(self.from..).unwrap_or_default()
     }
 
     fn is_empty(&self) -> bool {
-        self.from >= self.to
+        self.held().is_empty()
+    }
+
+    /// Takes what comes through the line, in the place of what was taken before.
+    fn fill(&mut self, bytes: &[u8], line: &mut Poor, is_poor: bool) {
+        self.bytes.clear();
+        self.from = 0;
+        if is_poor {
+            line.pass(bytes, &mut self.bytes);
+        } else {
+            line.drain(&mut self.bytes);
+            self.bytes.extend_from_slice(bytes);
+        }
     }
 }
 
@@ -71,14 +83,20 @@ impl embedded_io::Error for Failed {
 }
 
 impl Socket {
-    pub(crate) fn new(stream: Arc<TcpStream>) -> (Self, Arc<Pending>) {
+    pub(crate) fn new(stream: Arc<TcpStream>, weather: Arc<Weather>) -> (Self, Arc<Pending>) {
+        // Each link has luck of its own.
+        let port = stream.local_addr().map_or(0, |address| address.port());
+        let poor = |direction| Poor::new(Random::new(u64::from(port), direction));
         let pending = Arc::new(Pending::default());
         let socket = Self {
             stream,
             pending: Arc::clone(&pending),
-            inbox: Buffer::new(),
-            outbox: Buffer::new(),
+            inbox: Buffer::default(),
+            outbox: Buffer::default(),
             ended: false,
+            weather,
+            up: poor("up"),
+            down: poor("down"),
         };
         (socket, pending)
     }
@@ -107,9 +125,18 @@ impl ReadReady for Socket {
         // The firmware asks this in every poll: the moment to send on.
         self.push_out()?;
         if self.inbox.is_empty() && !self.ended {
-            match self.stream.try_read(self.inbox.bytes.as_mut_slice()) {
+            let mut bytes = [0; BUFFER_BYTES];
+            match self.stream.try_read(&mut bytes) {
                 Ok(0) => self.ended = true,
-                Ok(read) => (self.inbox.from, self.inbox.to) = (0, read),
+                Ok(read) => {
+                    let bytes = bytes.get(..read).unwrap_or_default();
+                    let is_poor = self.weather.is_poor();
+                    self.inbox.fill(bytes, &mut self.down, is_poor);
+                    // All of it may be lost: then there is nothing to read.
+                    if self.inbox.is_empty() {
+                        return Ok(false);
+                    }
+                }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(false),
                 Err(e) => return Err(e.into()),
             }
@@ -143,8 +170,8 @@ impl Write for Socket {
             return Err(io::Error::from(io::ErrorKind::WouldBlock).into());
         }
         let written = bytes.len().min(BUFFER_BYTES);
-        self.outbox.bytes[..written].copy_from_slice(&bytes[..written]);
-        (self.outbox.from, self.outbox.to) = (0, written);
+        let is_poor = self.weather.is_poor();
+        self.outbox.fill(&bytes[..written], &mut self.up, is_poor);
         self.push_out()?;
         Ok(written)
     }

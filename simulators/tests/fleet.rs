@@ -65,7 +65,7 @@ async fn an_open_door_warms_the_freezer_until_the_lock_pulls_it_shut() {
     let dir = tempfile::tempdir().unwrap();
     let gateway = Gateway::start(&dir.path().join("psk")).await;
     let doors = Doors {
-        first_s: 0.3,
+        first_s: 1.0,
         first_freezer: 3,
         every_s: 0.0,
         open_s: 1_000.0,
@@ -188,6 +188,41 @@ async fn the_books_agree_through_faults_and_a_gateway_that_dies() {
     };
     assert!(journals.given.len() > 10, "nothing was reset");
     assert_eq!(boots("room-01"), 1, "the spared device was reset");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_books_agree_over_lines_that_are_poor_all_the_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let psk_dir = dir.path().join("psk");
+    let gateway = Gateway::start(&psk_dir).await;
+    let faults = Faults {
+        first_s: 0.0,
+        every_s: 0.2,
+        last_s: 60.0,
+        kinds: vec![FaultKind::PoorLine, FaultKind::Reboot],
+        ..Faults::default()
+    };
+    let options = Options {
+        faults,
+        drain_s: 60.0,
+        samples_per_s: 5.0,
+        ..options(dir.path(), &[&gateway])
+    };
+    let (stop, stopped) = watch::channel(false);
+    let running = tokio::spawn(fleet::run(options, stopped));
+    gateway
+        .until("some", |notes| notes.stored.len() > 300)
+        .await;
+    let resumed = |notes: &gateway::Notes| {
+        let is_resumed = |(_, heard): &&(String, Heard)| matches!(heard, Heard::Resume(_));
+        notes.heard.iter().filter(is_resumed).count()
+    };
+    gateway.until("resumed", |notes| resumed(notes) > 3).await;
+    stop.send(true).unwrap();
+    let outcome = running.await.unwrap().unwrap();
+    assert!(outcome.unsettled.is_empty(), "{outcome:?}");
+    let journals = journal::read(dir.path().join("journal")).unwrap();
+    gateway.reconcile(&journals);
 }
 
 #[tokio::test]

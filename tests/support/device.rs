@@ -5,8 +5,11 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use stencil_crypto::link::{HELLO_MAX_BYTES, Initiator, RECORD_OVERHEAD_BYTES, Session};
+use stencil_crypto::link::{
+    HELLO_MAX_BYTES, Offer, Opening, RECORD_OVERHEAD_BYTES, Session, handshake_id,
+};
 use stencil_crypto::{Psk, Suite, rng};
+use stencil_protocol::fragment::{Assembly, Fragment, MAX_MESSAGE_BYTES, Progress, Sender};
 use stencil_protocol::frame::{self, Decoder, Kind};
 use stencil_protocol::id::{Boot, Seq};
 use stencil_protocol::link::{Down, Up};
@@ -33,29 +36,50 @@ impl Device {
 
     /// As [`Device::link`]; the gateway's reason when it refuses.
     pub(crate) fn try_link(address: SocketAddr, device: &str, psk: &Psk) -> Result<Self, u8> {
-        let mut hello = [0; HELLO_MAX_BYTES];
-        let (initiator, length) = Initiator::start(
-            Suite::DEFAULT,
-            psk,
-            device.as_bytes(),
-            &mut rng::Os,
-            &mut hello,
-        )
-        .unwrap();
+        let offer = Offer::new(Suite::ALL, device.as_bytes());
+        let opening = Opening::start(&offer, &mut rng::Os).unwrap();
         let mut stream = TcpStream::connect(address).expect("the gateway listens");
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(LOOK)).unwrap();
         stream
-            .write_all(&framed(Kind::Hello, &hello[..length]))
+            .write_all(&framed(Kind::Open, opening.message()))
             .unwrap();
         let (mut decoder, mut received) = (Decoder::new(), Vec::new());
-        let answer = next(&mut stream, &mut decoder, &mut received, LIMIT);
-        let answer = match answer {
-            Some((Kind::Answer, answer)) => answer,
+        let challenge = match next(&mut stream, &mut decoder, &mut received, LIMIT) {
+            Some((Kind::Challenge, challenge)) => challenge,
             Some((Kind::Refused, reason)) => return Err(reason[0]),
-            other => panic!("the gateway's answer is {other:?}"),
+            other => panic!("the gateway's challenge is {other:?}"),
         };
-        let session = initiator.finish(&answer).unwrap();
+        let mut hello = [0; HELLO_MAX_BYTES];
+        let (initiator, length) = opening
+            .hello(&challenge, psk, &mut rng::Os, &mut hello)
+            .unwrap();
+        let number = handshake_id(&challenge);
+        let mut sender = Sender::new(number, length, 256, 1).unwrap();
+        let mut payload = [0; 300];
+        while let Some(bytes) = sender.next(&hello[..length], 0, &mut payload).unwrap() {
+            stream
+                .write_all(&framed(Kind::Fragment, &payload[..bytes]))
+                .unwrap();
+        }
+        let (mut assembly, mut answer) = (Assembly::new(), [0; MAX_MESSAGE_BYTES]);
+        let answer = loop {
+            match next(&mut stream, &mut decoder, &mut received, LIMIT) {
+                Some((Kind::Received, _)) => {}
+                Some((Kind::Fragment, payload)) => {
+                    let fragment = Fragment::parse(&payload).unwrap();
+                    let taken = assembly.take(&fragment, 0, &mut answer).unwrap();
+                    if let Progress::Whole(length) = taken {
+                        break &answer[..length];
+                    }
+                }
+                Some((Kind::Refused, reason)) => return Err(reason[0]),
+                other => panic!("the gateway's answer is {other:?}"),
+            }
+        };
+        let session = initiator.finish(answer).unwrap().session;
+        let told = assembly.received().unwrap().to_bytes();
+        stream.write_all(&framed(Kind::Received, &told)).unwrap();
         let mut linked = Self {
             stream,
             decoder,
@@ -98,6 +122,10 @@ impl Device {
                 &mut self.received,
                 left,
             )?;
+            // A fragment of the answer that had come before.
+            if kind == Kind::Fragment {
+                continue;
+            }
             assert_eq!(kind, Kind::Record);
             let mut plain = [0; frame::MAX_PAYLOAD];
             let length = self.session.open(&record, &mut plain).unwrap();

@@ -18,6 +18,7 @@ use clap::Parser;
 mod bench;
 mod faults;
 mod lint;
+mod model;
 mod shell;
 mod test;
 mod tools;
@@ -44,6 +45,9 @@ enum Chore {
     Faults(faults::Faults),
     /// Runs each fuzz target for a while (needs a nightly toolchain).
     Fuzz(test::FuzzOptions),
+    /// Searches the symbolic models of the link handshake for attacks, and holds the outcome
+    /// against what each model says that it expects (needs a nightly toolchain).
+    Model,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -54,5 +58,6 @@ fn main() -> anyhow::Result<()> {
         Chore::Bench(bench) => bench::run(&bench),
         Chore::Faults(faults) => faults::run(&faults),
         Chore::Fuzz(options) => test::fuzz(&options),
+        Chore::Model => model::run(),
     }
 }

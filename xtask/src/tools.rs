@@ -85,6 +85,24 @@ pub(crate) fn cargo_fuzz() -> anyhow::Result<()> {
         .context("the fuzz targets need cargo-fuzz and a nightly toolchain")
 }
 
+/// The searcher for attacks on symbolic models: a tool of its own, under the GPL, never linked.
+const VERIFPAL: &str = "1.6.7";
+
+/// Installs Verifpal below the target folder where it is missing. It asks for a later compiler
+/// than a nightly of the middle of 2026 says that it is, and compiles with that all the same.
+pub(crate) fn verifpal() -> anyhow::Result<PathBuf> {
+    let root = shell::target().join("tools").join("verifpal");
+    let program = root.join("bin").join("verifpal");
+    let version = shell::output(Command::new(&program).arg("--version")).unwrap_or_default();
+    if !version.contains(VERIFPAL) {
+        let mut install = nightly_cargo();
+        install.args(["install", "verifpal", "--locked", "--ignore-rust-version"]);
+        shell::run(install.args(["--version", VERIFPAL, "--root"]).arg(&root))
+            .context("the models need a nightly toolchain")?;
+    }
+    Ok(program)
+}
+
 /// Makes the virtual environment, and gives its `bin` folder.
 fn python_bin() -> anyhow::Result<PathBuf> {
     let venv = shell::target().join("tools").join("python");

@@ -2,16 +2,20 @@
 //!
 //! ```text
 //! body  = kind (1 byte) ‖ payload ‖ CRC-32C of both, little-endian
-//! frame = COBS(body) ‖ 0x00
+//! frame = 0x00 ‖ COBS(body) ‖ 0x00
 //! ```
-//! COBS (Cheshire and Baker, 1999) takes the zeros out of the body, so that
-//! after any disturbance the next 0x00 is the end of a frame. Empty frames are
-//! ignored: a sender may put a 0x00 first to end what a disturbance left open.
+//! COBS (Cheshire and Baker, 1999) takes the zeros out of the body, so that a
+//! 0x00 is always a boundary. The one in front ends what noise or a frame that
+//! was cut off left open, so that neither costs the frame after it; the one
+//! behind ends the frame without waiting for the next. Empty frames are nothing.
+//!
+//! The handshake's two long messages go in [`crate::fragment`]s, so the longest
+//! frame is that of a record.
 
-/// The longest payload in bytes.
-pub const MAX_PAYLOAD: usize = 1536;
-/// The longest frame in bytes, with its closing zero.
-pub const MAX_FRAME: usize = MAX_BODY + MAX_BODY / 254 + 2;
+/// The longest payload in bytes: a record with the longest message.
+pub const MAX_PAYLOAD: usize = 1088;
+/// The longest frame in bytes, with its zeros in front and behind.
+pub const MAX_FRAME: usize = MAX_BODY + MAX_BODY / 254 + 3;
 
 const CRC_BYTES: usize = 4;
 const MAX_BODY: usize = 1 + MAX_PAYLOAD + CRC_BYTES;
@@ -20,24 +24,41 @@ const MAX_BODY: usize = 1 + MAX_PAYLOAD + CRC_BYTES;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Kind {
-    /// The first message of the handshake, from the device.
-    Hello = 1,
-    /// The second message of the handshake, from the gateway.
-    Answer = 2,
+    /// The first message of version 1 of the handshake, which no side speaks
+    /// any more: a gateway refuses it by name.
+    OldHello = 1,
     /// An encrypted record.
     Record = 3,
     /// The gateway refuses the link: one byte that says why.
     Refused = 4,
+    /// What the device offers, from the device.
+    Open = 5,
+    /// What the gateway chose, and its cookie.
+    Challenge = 6,
+    /// A part of a long message ([`crate::fragment`]): of the device's hello
+    /// or the gateway's answer.
+    Fragment = 7,
+    /// Which fragments have come.
+    Received = 8,
+    /// The device takes up an earlier session's secret.
+    Resume = 9,
+    /// The gateway does too.
+    Resumed = 10,
 }
 
 impl Kind {
     /// The kind of this code.
     pub fn from_code(code: u8) -> Option<Self> {
         match code {
-            1 => Some(Kind::Hello),
-            2 => Some(Kind::Answer),
+            1 => Some(Kind::OldHello),
             3 => Some(Kind::Record),
             4 => Some(Kind::Refused),
+            5 => Some(Kind::Open),
+            6 => Some(Kind::Challenge),
+            7 => Some(Kind::Fragment),
+            8 => Some(Kind::Received),
+            9 => Some(Kind::Resume),
+            10 => Some(Kind::Resumed),
             _ => None,
         }
     }
@@ -79,8 +100,9 @@ pub fn encode(kind: Kind, payload: &[u8], out: &mut [u8]) -> Result<usize, Error
         .copied()
         .chain(checksum.to_le_bytes());
     // COBS: each block is its length and up to 254 bytes that are not zero.
-    let mut code_at = 0;
-    let mut at = 1;
+    *out.first_mut().ok_or(Error::Space)? = 0;
+    let mut code_at = 1;
+    let mut at = 2;
     let mut code = 1u8;
     for byte in body {
         // A full block is closed only when more follows.
@@ -164,6 +186,12 @@ impl Decoder {
             }
         }
         None
+    }
+
+    /// What the frame that has just ended, good or bad, began with: the code of its
+    /// kind, as far as it came.
+    pub fn first_byte(&self) -> Option<u8> {
+        self.body.get(..self.used)?.first().copied()
     }
 
     /// How many frames had something wrong with them.
@@ -285,16 +313,32 @@ mod tests {
         let mut wire = [0u8; 3 * MAX_FRAME];
         let mut used = encode(Kind::Record, b"first", &mut wire).unwrap();
         wire[2] ^= 0x40;
-        used += encode(Kind::Hello, &[0; 300], &mut wire[used..]).unwrap();
+        used += encode(Kind::Fragment, &[0; 300], &mut wire[used..]).unwrap();
         let mut input = &wire[..used];
         let mut decoder = Decoder::new();
         assert_eq!(decoder.feed(&mut input), Some(Err(Error::Checksum)));
         assert_eq!(
             decoder.feed(&mut input),
-            Some(Ok((Kind::Hello, &[0; 300][..])))
+            Some(Ok((Kind::Fragment, &[0; 300][..])))
         );
         assert_eq!(decoder.feed(&mut input), None);
         assert_eq!(decoder.bad_frames(), 1);
+    }
+
+    #[test]
+    fn what_was_cut_off_and_what_came_twice_cost_nothing_behind_them() {
+        let mut frame = [0; MAX_FRAME];
+        let used = encode(Kind::Record, b"whole", &mut frame).unwrap();
+        for cut in 0..used {
+            let wire = [&frame[..cut], &frame[..used], &frame[..used]].concat();
+            let (mut input, mut decoder) = (&wire[..], Decoder::new());
+            let mut whole = 0;
+            while !input.is_empty() {
+                whole +=
+                    u32::from(decoder.feed(&mut input) == Some(Ok((Kind::Record, &b"whole"[..]))));
+            }
+            assert!(whole >= 2, "cut at {cut}: {whole}");
+        }
     }
 
     #[test]

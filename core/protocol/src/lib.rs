@@ -14,6 +14,7 @@
 //! | [`command`] | what the hub asks of a device, and how far it came | |
 //! | [`link`] | messages inside the encrypted records between MCU and gateway | |
 //! | [`frame`] | the bytes of that link on TCP or a serial line | |
+//! | [`fragment`] | long messages in parts over a line that loses some | |
 //! | [`topic`] | MQTT topic names within a tenant | |
 //! | [`report`] | gateway → hub: losses, links coming and going | `alloc` |
 //! | [`ranges`], [`ledger`] | which numbers are stored, dropped, missing | `alloc` |
@@ -37,6 +38,7 @@ pub mod cbor;
 pub mod command;
 #[cfg(feature = "std")]
 pub mod foreign;
+pub mod fragment;
 pub mod frame;
 pub mod id;
 #[cfg(feature = "alloc")]

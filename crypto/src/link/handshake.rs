@@ -1,18 +1,18 @@
 use rand_core::TryCryptoRng;
 
 use super::agreement::Ephemeral;
-use super::hello::header;
+use super::hello::chosen;
 use super::session::Role;
 use super::transcript::Transcript;
 use super::{
-    ANSWER_BYTES, Error, HEADER_BYTES, HELLO_MIN_BYTES, Hello, Rekey, Session, TAG_BYTES,
-    X25519_BYTES,
+    ANSWER_BYTES, CHALLENGE_BYTES, Error, HELLO_REST_BYTES, Hello, Open, Opening, Rekey,
+    Resumption, Session, TAG_BYTES, X25519_BYTES,
 };
 use crate::kem::{CIPHERTEXT_BYTES, Kem, Preferred, RustCrypto};
 use crate::psk::Psk;
 use crate::suite::Suite;
 
-/// A device between the two messages of its handshake. It holds secrets and no big
+/// A device between its hello and the gateway's answer. It holds secrets and no big
 /// array (with [`RustCrypto`]: about 200 bytes), and wipes them when dropped.
 pub struct Initiator<K: Kem = RustCrypto> {
     suite: Suite,
@@ -22,60 +22,63 @@ pub struct Initiator<K: Kem = RustCrypto> {
     kem: K::Secret,
 }
 
-impl Initiator<RustCrypto> {
-    /// Starts a handshake with the no_std ML-KEM and the default rekey schedule:
-    /// writes the first message to `out` and returns its length, which is
-    /// [`HELLO_MIN_BYTES`] and that of `identity`.
-    ///
-    /// `identity` (1 to [`IDENTITY_MAX_BYTES`](super::IDENTITY_MAX_BYTES) bytes, a
-    /// device id) is sent in clear and authenticated.
+impl Opening {
+    /// Goes on with the gateway's challenge of
+    /// [`CHALLENGE_BYTES`](super::CHALLENGE_BYTES) and the no_std ML-KEM: writes the third
+    /// message to `out` and returns its length, which is that of the first and
+    /// [`HELLO_REST_BYTES`](super::HELLO_REST_BYTES).
     ///
     /// # Errors
-    /// [`Error::Identity`], [`Error::Buffer`] if `out` is too small, [`Error::Kem`] if
-    /// `rng` fails.
-    pub fn start<R: TryCryptoRng + ?Sized>(
-        suite: Suite,
+    /// [`Error::Length`], [`Error::Version`] and [`Error::Suite`] if it is no challenge, or
+    /// chooses what was not offered: drop it and wait for another. [`Error::Buffer`] if
+    /// `out` is too small, [`Error::Kem`] if `rng` fails.
+    pub fn hello<R: TryCryptoRng + ?Sized>(
+        &self,
+        challenge: &[u8],
         psk: &Psk,
-        identity: &[u8],
         rng: &mut R,
         out: &mut [u8],
-    ) -> Result<(Self, usize), Error> {
-        Self::start_with(suite, Rekey::DEFAULT, psk, identity, rng, out)
+    ) -> Result<(Initiator, usize), Error> {
+        self.hello_with(challenge, psk, rng, out)
     }
-}
 
-impl<K: Kem> Initiator<K> {
-    /// [`start`](Initiator::start) with a chosen ML-KEM and rekey schedule.
+    /// [`hello`](Opening::hello) with a chosen ML-KEM.
     ///
     /// # Errors
-    /// As [`start`](Initiator::start).
-    pub fn start_with<R: TryCryptoRng + ?Sized>(
-        suite: Suite,
-        rekey: Rekey,
+    /// As [`hello`](Opening::hello).
+    pub fn hello_with<K: Kem, R: TryCryptoRng + ?Sized>(
+        &self,
+        challenge: &[u8],
         psk: &Psk,
-        identity: &[u8],
         rng: &mut R,
         out: &mut [u8],
-    ) -> Result<(Self, usize), Error> {
-        let header = header(suite, rekey, identity)?;
-        let prologue_bytes = HEADER_BYTES + identity.len();
-        let length = HELLO_MIN_BYTES + identity.len();
+    ) -> Result<(Initiator<K>, usize), Error> {
+        let wrong_length = Error::Length {
+            expected_bytes: CHALLENGE_BYTES,
+            actual_bytes: challenge.len(),
+        };
+        let challenge: &[u8; CHALLENGE_BYTES] = challenge.try_into().map_err(|_| wrong_length)?;
+        let open = Open::parse(self.message())?;
+        let suite = chosen(&open, challenge)?;
+        let length = open.bytes.len() + HELLO_REST_BYTES;
         let too_small = Error::Buffer {
             needed_bytes: length,
             available_bytes: out.len(),
         };
 
-        let (prologue, rest) = out.split_at_mut_checked(prologue_bytes).ok_or(too_small)?;
+        let (prologue, rest) = out
+            .split_at_mut_checked(open.bytes.len() + CHALLENGE_BYTES)
+            .ok_or(too_small)?;
         let (public, rest) = rest
             .split_first_chunk_mut::<X25519_BYTES>()
             .ok_or(too_small)?;
         let (key, rest) = rest.split_first_chunk_mut().ok_or(too_small)?;
         let tag = rest.first_chunk_mut::<TAG_BYTES>().ok_or(too_small)?;
-        let (head, name) = prologue
-            .split_at_mut_checked(HEADER_BYTES)
+        let (first, second) = prologue
+            .split_at_mut_checked(open.bytes.len())
             .ok_or(too_small)?;
-        head.copy_from_slice(&header);
-        name.copy_from_slice(identity);
+        first.copy_from_slice(open.bytes);
+        second.copy_from_slice(challenge);
 
         let mut transcript = Transcript::new(suite, prologue);
         transcript.mix_key_and_hash(psk.as_bytes())?;
@@ -84,24 +87,45 @@ impl<K: Kem> Initiator<K> {
         let kem = K::generate(rng, key)?;
         transcript.mix_public(key)?;
         *tag = transcript.tag()?;
-        Ok((
-            Self {
-                suite,
-                rekey,
-                transcript,
-                ephemeral,
-                kem,
-            },
-            length,
-        ))
+        let initiator = Initiator {
+            suite,
+            rekey: open.rekey(),
+            transcript,
+            ephemeral,
+            kem,
+        };
+        Ok((initiator, length))
     }
+}
 
+/// What a handshake leads to.
+#[derive(Debug)]
+pub struct Established {
+    /// The session.
+    pub session: Session,
+    /// What the next session can be resumed with. A device keeps it before it uses the
+    /// session; a gateway once the session is [confirmed](Session::is_confirmed).
+    pub resumption: Resumption,
+}
+
+impl Established {
+    fn new(suite: Suite, rekey: Rekey, role: Role, transcript: Transcript) -> Result<Self, Error> {
+        let (session, secret) = Session::new(suite, rekey, role, transcript)?;
+        let resumption = Resumption::first(suite, secret);
+        Ok(Self {
+            session,
+            resumption,
+        })
+    }
+}
+
+impl<K: Kem> Initiator<K> {
     /// Ends the handshake with the gateway's answer of [`ANSWER_BYTES`].
     ///
     /// # Errors
     /// [`Error::Length`]; [`Error::Refused`] if the answer is not from who holds the
-    /// pre-shared key and got our first message as we sent it; [`Error::LowOrder`].
-    pub fn finish(self, answer: &[u8]) -> Result<Session, Error> {
+    /// pre-shared key and got our messages as we sent them; [`Error::LowOrder`].
+    pub fn finish(self, answer: &[u8]) -> Result<Established, Error> {
         let Self {
             suite,
             rekey,
@@ -126,15 +150,16 @@ impl<K: Kem> Initiator<K> {
         transcript.mix_hash(ciphertext);
         transcript.mix_key(K::decapsulate(&kem, ciphertext)?.as_bytes())?;
         transcript.check_tag(tag)?;
-        Session::new(suite, rekey, Role::Initiator, transcript)
+        Established::new(suite, rekey, Role::Initiator, transcript)
     }
 }
 
-/// Answers a first message at a gateway: checks it with the device's pre-shared key,
-/// writes the answer of [`ANSWER_BYTES`] to `out` and returns the session.
+/// Answers a third message, whose cookie was [checked](super::Cookies::check): checks it
+/// with the device's pre-shared key, writes the answer of [`ANSWER_BYTES`] to `out` and
+/// returns the session.
 ///
 /// The check costs about two dozen hashes; only a message that passes it makes us draw
-/// keys. A message that was recorded and is sent again passes too, so the session is
+/// keys. One that is sent again while its cookie is good passes too, so the session is
 /// not [confirmed](Session::is_confirmed) yet.
 ///
 /// # Errors
@@ -146,7 +171,7 @@ pub fn respond<R: TryCryptoRng + ?Sized>(
     psk: &Psk,
     rng: &mut R,
     out: &mut [u8],
-) -> Result<(Session, usize), Error> {
+) -> Result<(Established, usize), Error> {
     respond_with::<Preferred, R>(hello, psk, rng, out)
 }
 
@@ -159,7 +184,7 @@ pub fn respond_with<K: Kem, R: TryCryptoRng + ?Sized>(
     psk: &Psk,
     rng: &mut R,
     out: &mut [u8],
-) -> Result<(Session, usize), Error> {
+) -> Result<(Established, usize), Error> {
     let too_small = Error::Buffer {
         needed_bytes: ANSWER_BYTES,
         available_bytes: out.len(),
@@ -183,27 +208,36 @@ pub fn respond_with<K: Kem, R: TryCryptoRng + ?Sized>(
     transcript.mix_hash(ciphertext);
     transcript.mix_key(shared.as_bytes())?;
     *tag = transcript.tag()?;
-    let session = Session::new(hello.suite, hello.rekey, Role::Responder, transcript)?;
-    Ok((session, ANSWER_BYTES))
+    let established = Established::new(hello.suite, hello.rekey(), Role::Responder, transcript)?;
+    Ok((established, ANSWER_BYTES))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::kem::{self, AwsLc, ENCAPSULATION_KEY_BYTES};
+    use crate::link::{Cookies, HELLO_MAX_BYTES, Offer};
     use crate::rng::Os;
 
     fn psk() -> Psk {
         Psk::from_bytes([3; 32]).unwrap()
     }
 
-    /// A first message with keys of the sender's choice under a genuine tag: what a
+    fn opening() -> Opening {
+        Opening::start(&Offer::new(Suite::ALL, b"d"), &mut Os).unwrap()
+    }
+
+    fn challenge(opening: &Opening) -> [u8; CHALLENGE_BYTES] {
+        let open = Open::parse(opening.message()).unwrap();
+        let cookies = Cookies::new(&mut Os).unwrap();
+        cookies.challenge(&open, Suite::DEFAULT, b"", 0).unwrap()
+    }
+
+    /// A third message with keys of the sender's choice under a genuine tag: what a
     /// device that was broken into can send.
     fn crafted(public: [u8; X25519_BYTES], key: [u8; ENCAPSULATION_KEY_BYTES]) -> Vec<u8> {
-        let mut message = header(Suite::DEFAULT, Rekey::DEFAULT, b"d")
-            .unwrap()
-            .to_vec();
-        message.extend(b"d");
+        let opening = opening();
+        let message = [opening.message(), &challenge(&opening)].concat();
         let mut transcript = Transcript::new(Suite::DEFAULT, &message);
         transcript.mix_key_and_hash(psk().as_bytes()).unwrap();
         transcript.mix_public(&public).unwrap();
@@ -262,9 +296,11 @@ mod tests {
 
     #[test]
     fn a_device_refuses_an_all_zero_agreement_too() {
-        let mut message = [0; HELLO_MIN_BYTES + 1];
-        let (device, _) =
-            Initiator::start(Suite::DEFAULT, &psk(), b"d", &mut Os, &mut message).unwrap();
+        let opening = opening();
+        let mut message = [0; HELLO_MAX_BYTES];
+        let (device, _) = opening
+            .hello(&challenge(&opening), &psk(), &mut Os, &mut message)
+            .unwrap();
         assert_eq!(
             device.finish(&[0; ANSWER_BYTES]).err(),
             Some(Error::LowOrder)

@@ -1,70 +1,52 @@
 use super::{
-    Error, HEADER_BYTES, HELLO_MIN_BYTES, IDENTITY_MAX_BYTES, Rekey, TAG_BYTES, VERSION,
-    X25519_BYTES,
+    CHALLENGE_BYTES, Error, HELLO_REST_BYTES, Open, Rekey, TAG_BYTES, VERSION, X25519_BYTES,
 };
 use crate::kem::ENCAPSULATION_KEY_BYTES;
 use crate::suite::Suite;
 
-/// The first message, parsed but not authenticated: [`respond`](super::respond)
-/// authenticates it with the pre-shared key of its [`identity`](Hello::identity).
+/// The third message, parsed but not authenticated: [`Cookies::check`](super::Cookies::check)
+/// tells whether it answers a challenge of ours, [`respond`](super::respond) authenticates it
+/// with the pre-shared key of its [`identity`](Hello::identity).
 ///
 /// ```text
-/// version u8 ‖ suite u16 BE ‖ rekey exponent u8 ‖ identity length u8
-///   ‖ identity ‖ X25519 key 32 ‖ ML-KEM-768 key 1184 ‖ tag 16
+/// first message ‖ challenge 23 ‖ X25519 key 32 ‖ ML-KEM-768 key 1184 ‖ tag 16
 /// ```
 #[derive(Debug, Clone, Copy)]
 pub struct Hello<'a> {
     pub(super) suite: Suite,
-    pub(super) rekey: Rekey,
-    /// Header and identity: what enters the transcript first.
+    pub(super) open: Open<'a>,
+    /// First message and challenge: what enters the transcript first.
     pub(super) prologue: &'a [u8],
-    pub(super) identity: &'a [u8],
+    pub(super) challenge: &'a [u8; CHALLENGE_BYTES],
     pub(super) ephemeral: &'a [u8; X25519_BYTES],
     pub(super) key: &'a [u8; ENCAPSULATION_KEY_BYTES],
     pub(super) tag: &'a [u8; TAG_BYTES],
 }
 
 impl<'a> Hello<'a> {
-    /// Parses a first message. Nothing is allocated and no secret is touched.
+    /// Parses a third message. Nothing is allocated and no secret is touched.
     ///
     /// # Errors
-    /// [`Error::Length`], [`Error::Version`], [`Error::Suite`], [`Error::Rekey`] or
-    /// [`Error::Identity`].
+    /// [`Error::Length`], [`Error::Version`], [`Error::Suite`], [`Error::NoSuite`],
+    /// [`Error::Rekey`] or [`Error::Identity`].
     pub fn parse(message: &'a [u8]) -> Result<Self, Error> {
-        let too_short = Error::Length {
-            expected_bytes: HELLO_MIN_BYTES + 1,
-            actual_bytes: message.len(),
-        };
-        let (header, rest) = message
-            .split_first_chunk::<HEADER_BYTES>()
-            .ok_or(too_short)?;
-        let &[version, suite_high, suite_low, rekey, identity_bytes] = header;
-        if version != VERSION {
-            return Err(Error::Version(version));
-        }
-        let suite = u16::from_be_bytes([suite_high, suite_low]);
-        let suite = Suite::from_id(suite).ok_or(Error::Suite(suite))?;
-        let rekey = Rekey::from_log2(rekey)?;
-        let identity_bytes = usize::from(identity_bytes);
-        if identity_bytes == 0 || identity_bytes > IDENTITY_MAX_BYTES {
-            return Err(Error::Identity(identity_bytes));
-        }
+        let (open, rest) = Open::split(message)?;
         let wrong_length = Error::Length {
-            expected_bytes: HELLO_MIN_BYTES + identity_bytes,
+            expected_bytes: open.bytes.len() + HELLO_REST_BYTES,
             actual_bytes: message.len(),
         };
-        let (identity, rest) = rest.split_at_checked(identity_bytes).ok_or(wrong_length)?;
+        let (challenge, rest) = rest.split_first_chunk().ok_or(wrong_length)?;
         let (ephemeral, rest) = rest.split_first_chunk().ok_or(wrong_length)?;
         let (key, rest) = rest.split_first_chunk().ok_or(wrong_length)?;
         let tag = rest.try_into().map_err(|_| wrong_length)?;
         let prologue = message
-            .get(..HEADER_BYTES + identity_bytes)
+            .get(..open.bytes.len() + CHALLENGE_BYTES)
             .ok_or(wrong_length)?;
         Ok(Self {
-            suite,
-            rekey,
             prologue,
-            identity,
+            suite: chosen(&open, challenge)?,
+            open,
+            challenge,
             ephemeral,
             key,
             tag,
@@ -74,10 +56,10 @@ impl<'a> Hello<'a> {
     /// Who the sender says it is: the device id, sent in clear.
     #[must_use]
     pub fn identity(&self) -> &'a [u8] {
-        self.identity
+        self.open.identity()
     }
 
-    /// The suite that the sender asks for.
+    /// The suite of this handshake.
     #[must_use]
     pub fn suite(&self) -> Suite {
         self.suite
@@ -86,20 +68,24 @@ impl<'a> Hello<'a> {
     /// The rekey schedule that the sender asks for.
     #[must_use]
     pub fn rekey(&self) -> Rekey {
-        self.rekey
+        self.open.rekey()
+    }
+
+    /// See [`handshake_id`](super::handshake_id).
+    #[must_use]
+    pub fn handshake_id(&self) -> u32 {
+        super::handshake_id(self.challenge)
     }
 }
 
-/// The header of a first message.
-pub(super) fn header(
-    suite: Suite,
-    rekey: Rekey,
-    identity: &[u8],
-) -> Result<[u8; HEADER_BYTES], Error> {
-    let length = u8::try_from(identity.len())
-        .ok()
-        .filter(|length| (1..=IDENTITY_MAX_BYTES).contains(&usize::from(*length)))
-        .ok_or(Error::Identity(identity.len()))?;
-    let [suite_high, suite_low] = suite.id().to_be_bytes();
-    Ok([VERSION, suite_high, suite_low, rekey.log2(), length])
+/// What a challenge chose of an offer, if it could.
+pub(super) fn chosen(open: &Open<'_>, challenge: &[u8; CHALLENGE_BYTES]) -> Result<Suite, Error> {
+    let &[version, high, low, ..] = challenge;
+    if version != VERSION {
+        return Err(Error::Version(version));
+    }
+    let id = u16::from_be_bytes([high, low]);
+    Suite::from_id(id)
+        .filter(|suite| open.offers(*suite))
+        .ok_or(Error::Suite(id))
 }

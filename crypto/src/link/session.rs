@@ -50,20 +50,21 @@ struct Receiving {
 }
 
 impl Session {
+    /// The session of a handshake that is over, and the secret for resumptions of it.
     pub(super) fn new(
         suite: Suite,
         rekey: Rekey,
         role: Role,
         transcript: Transcript,
-    ) -> Result<Self, Error> {
-        let ([initiator, responder], hash) = transcript.split()?;
+    ) -> Result<(Self, SecretKey), Error> {
+        let ([initiator, responder, resumption], hash) = transcript.split()?;
         let (sending, receiving) = match role {
             Role::Initiator => (initiator, responder),
             Role::Responder => (responder, initiator),
         };
         let mut id = [0; ID_BYTES];
         id.iter_mut().zip(hash).for_each(|(to, from)| *to = from);
-        Ok(Self {
+        let session = Self {
             suite,
             id,
             rekey,
@@ -79,7 +80,8 @@ impl Session {
                 epoch: 0,
                 window: Window::default(),
             },
-        })
+        };
+        Ok((session, resumption))
     }
 
     /// Seals `plaintext` into `out` and returns the record's length: that of the
@@ -225,7 +227,11 @@ mod tests {
             transcript.mix_key(b"the same on both sides").unwrap();
             transcript
         };
-        let new = |role| Session::new(Suite::DEFAULT, Rekey::MAX, role, transcript()).unwrap();
+        let new = |role| {
+            Session::new(Suite::DEFAULT, Rekey::MAX, role, transcript())
+                .unwrap()
+                .0
+        };
         (new(Role::Initiator), new(Role::Responder))
     }
 

@@ -15,6 +15,7 @@ pub(super) type SecretKey = Zeroizing<[u8; KEY_BYTES]>;
 
 /// The symmetric state of a Noise handshake (Noise, section 5.2): chaining key,
 /// transcript hash and the key of the next tag.
+#[derive(Clone)]
 pub(super) struct Transcript {
     chain: SecretKey,
     key: SecretKey,
@@ -24,7 +25,12 @@ pub(super) struct Transcript {
 impl Transcript {
     /// `InitializeSymmetric` with the suite's protocol name, then the prologue.
     pub(super) fn new(suite: Suite, prologue: &[u8]) -> Self {
-        let hash: [u8; HASH_BYTES] = Sha256::digest(suite.protocol_name()).into();
+        Self::named(suite.protocol_name(), prologue)
+    }
+
+    /// As [`Transcript::new`] with another protocol's name.
+    pub(super) fn named(name: &[u8], prologue: &[u8]) -> Self {
+        let hash: [u8; HASH_BYTES] = Sha256::digest(name).into();
         let mut transcript = Self {
             chain: Zeroizing::new(hash),
             key: Zeroizing::new([0; KEY_BYTES]),
@@ -92,8 +98,9 @@ impl Transcript {
         Ok(())
     }
 
-    /// `Split`: the initiator's key, the responder's key, and the transcript hash.
-    pub(super) fn split(self) -> Result<([SecretKey; 2], [u8; HASH_BYTES]), Error> {
+    /// `Split`: the initiator's key, the responder's key, the secret for resumptions, and
+    /// the transcript hash.
+    pub(super) fn split(self) -> Result<([SecretKey; 3], [u8; HASH_BYTES]), Error> {
         Ok((derive(&self.chain, &[])?, self.hash))
     }
 }
@@ -108,10 +115,15 @@ pub(super) fn cipher(key: &SecretKey) -> ChaCha20Poly1305 {
 
 /// The key after `key` on the rekey schedule.
 pub(super) fn next_key(key: &SecretKey) -> Result<SecretKey, Error> {
+    expand(key, b"stencil link v2 rekey")
+}
+
+/// `HKDF-Expand` of a key to another one, under a label.
+pub(super) fn expand(key: &SecretKey, label: &[u8]) -> Result<SecretKey, Error> {
     let mut next = Zeroizing::new([0; KEY_BYTES]);
     Hkdf::<Sha256>::from_prk(key.as_ref())
         .map_err(|_| Error::Refused)?
-        .expand(b"stencil link v1 rekey", next.as_mut())
+        .expand(label, next.as_mut())
         .map_err(|_| Error::Refused)?;
     Ok(next)
 }

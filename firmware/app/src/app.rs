@@ -1,5 +1,6 @@
 //! The application: measure, number, keep, send, obey.
 
+use stencil_crypto::link::Resumption;
 use stencil_protocol::command::{Command, State as CommandState};
 use stencil_protocol::id::{Boot, CommandId, Seq};
 use stencil_protocol::link::{Down, Up};
@@ -13,7 +14,7 @@ use crate::commands::Admission;
 use crate::config::Config;
 use crate::link::{LinkCounters, LinkState, Wire};
 use crate::outbox::{BATCH_BYTES, Outbox};
-use crate::retained::{Retained, State};
+use crate::retained::{Kept, Retained, State};
 use crate::sensor::{Reading, Sensor, Taken};
 use crate::witness::Witness;
 
@@ -176,7 +177,9 @@ impl<B: Board, const BUFFER: usize> App<B, BUFFER> {
         let now_us = self.parts.clock.monotonic_us();
         let actuator_us = self.parts.actuator.poll(now_us);
         self.receive(now_us);
-        self.wire.advance(&self.config, &mut self.parts.rng, now_us);
+        let kept = self.resumption(now_us);
+        self.wire
+            .advance(&self.config, kept.as_ref(), &mut self.parts.rng, now_us);
         self.measure(now_us);
         self.transmit(now_us);
         self.wire.flush();
@@ -211,10 +214,50 @@ impl<B: Board, const BUFFER: usize> App<B, BUFFER> {
         };
         let completed = wire.receive(desk.config, now_us, |message| desk.take(message));
         if completed {
+            self.keep(now_us);
             self.outbox.link_up();
             self.state.commands.resend();
             self.greet = true;
         }
+    }
+
+    /// What to resume the next session with, as long as it may be.
+    fn resumption(&mut self, now_us: u64) -> Option<Resumption> {
+        if self.has_stale_keys(now_us) {
+            return None;
+        }
+        let kept = self.state.kept.as_ref()?;
+        let used_up = kept.resumption.generation() >= self.config.max_resumptions;
+        (!used_up).then(|| kept.resumption.clone())
+    }
+
+    /// Whether it is time to agree on fresh keys, as far as the time is known.
+    fn has_stale_keys(&mut self, now_us: u64) -> bool {
+        let fresh_us = self.state.kept.as_ref().and_then(|kept| kept.fresh_us);
+        let age_us = self
+            .wall
+            .now_us(now_us)
+            .zip(fresh_us)
+            .map(|(now_us, fresh_us)| now_us.saturating_sub(fresh_us));
+        age_us.is_some_and(|age_us| age_us >= signed(self.config.fresh_keys_us))
+    }
+
+    /// Puts what a session leaves into retained memory, before anything is sent in it:
+    /// the secret that it came from is then of no more use to anyone.
+    fn keep(&mut self, now_us: u64) {
+        let Some((resumption, fresh)) = self.wire.take_resumption() else {
+            return;
+        };
+        let fresh_us = if fresh {
+            self.wall.now_us(now_us)
+        } else {
+            self.state.kept.as_ref().and_then(|kept| kept.fresh_us)
+        };
+        self.state.kept = Some(Kept {
+            resumption,
+            fresh_us,
+        });
+        self.parts.retained.store(&self.state);
     }
 
     fn measure(&mut self, now_us: u64) {
@@ -312,9 +355,19 @@ impl<B: Board, const BUFFER: usize> App<B, BUFFER> {
         let unheard = self.outbox.attempts() >= self.config.attempts
             && self.outbox_due_us().is_some_and(|due_us| now_us >= due_us);
         let stalled = self.wire.wants_write() && now_us >= self.stalls_us();
+        if self.has_stale_keys(now_us) {
+            // The next session may not be resumed then.
+            self.wire.restart(now_us);
+            return;
+        }
         if no_time || unheard || stalled {
             self.wire.restart(now_us);
             return;
+        }
+        // The time comes as the answer to a sign of life, and may get lost.
+        let asked_us = now_us.saturating_sub(self.wire.sent_us());
+        if !self.wall.known() && asked_us >= self.config.answer_us {
+            self.greet = true;
         }
         if now_us.saturating_sub(self.statuses_sent_us) >= self.config.resend_us {
             self.state.commands.resend();
@@ -368,7 +421,7 @@ impl<B: Board, const BUFFER: usize> App<B, BUFFER> {
         let mut next_us = now_us.saturating_add(self.config.keep_alive_us);
         let mut by = |due_us: Option<u64>| next_us = next_us.min(due_us.unwrap_or(u64::MAX));
         by(actuator_us);
-        by(self.wire.due_us(&self.config));
+        by(self.wire.due_us());
         by(self.measuring.then_some(self.next_measure_us));
         if self.wire.state() == LinkState::Up && self.wire.wants_write() {
             // While the link takes nothing, nothing else can be sent.
@@ -379,11 +432,10 @@ impl<B: Board, const BUFFER: usize> App<B, BUFFER> {
             if self.wall.known() {
                 by(self.outbox_due_us());
             } else {
-                by(Some(
-                    self.wire
-                        .up_since_us()
-                        .saturating_add(self.config.handshake_us),
-                ));
+                let up_us = self.wire.up_since_us();
+                by(Some(up_us.saturating_add(self.config.handshake_us)));
+                let asked_us = self.wire.sent_us();
+                by(Some(asked_us.saturating_add(self.config.answer_us)));
             }
             if self.state.commands.unconfirmed() > 0 {
                 by(Some(
@@ -432,6 +484,13 @@ impl<B: Board, const BUFFER: usize> Desk<'_, B, BUFFER> {
         {
             self.ring.correct(offset_us);
             self.parts.witness.time_known(self.state.boot, offset_us);
+        }
+        if let Some(kept) = &mut self.state.kept
+            && kept.fresh_us.is_none()
+            && let Some(now_us) = self.wall.now_us(self.now_us)
+        {
+            kept.fresh_us = Some(now_us);
+            self.parts.retained.store(self.state);
         }
     }
 

@@ -37,6 +37,17 @@ pub struct Config {
     pub handshake_us: u64,
     /// A quiet link is kept open by a message this often.
     pub keep_alive_us: u64,
+    /// The most bytes of a handshake message in one frame, 42 to 256: the fewer, the
+    /// more gets through a poor line, and the more is sent beside them.
+    pub fragment_bytes: u16,
+    /// How long to wait for an answer within a handshake before something is sent
+    /// again, at first; then twice as long each time.
+    pub answer_us: u64,
+    /// How many sessions are resumed without fresh keys being agreed on. 0: none.
+    pub max_resumptions: u32,
+    /// Fresh keys are agreed on this often, also on a link that lasts. The gateway
+    /// has its own bound, and the shorter one holds.
+    pub fresh_keys_us: u64,
 }
 
 impl Config {
@@ -56,6 +67,10 @@ impl Config {
             attempts: 4,
             handshake_us: 5_000_000,
             keep_alive_us: 20_000_000,
+            fragment_bytes: 128,
+            answer_us: 250_000,
+            max_resumptions: 96,
+            fresh_keys_us: 24 * 3_600 * 1_000_000,
         }
     }
 }

@@ -18,10 +18,13 @@
 //! none of its numbers is one that it gave before.
 //!
 //! **Link.** The board brings bytes (a UART, a TCP connection); the
-//! application makes the post-quantum handshake of `stencil_crypto` on each
-//! new link, sends one batch at a time, and sends again what is not
-//! acknowledged in time. A record that was altered or repeated is dropped and
-//! counted.
+//! application makes the post-quantum handshake of `stencil_crypto` on a new
+//! link, sends one batch at a time, and sends again what is not acknowledged in
+//! time. The line may lose, repeat, reorder and damage frames: the handshake's
+//! long messages go in fragments of which only the lost ones go again, and a
+//! record that was altered or repeated is dropped and counted. After a reset or
+//! a lost link the session is resumed, as long as [`retained`] memory holds its
+//! secret; fresh keys are agreed on at the interval of the [`Config`].
 //!
 //! **Time** comes from the gateway. Samples that are older than the first
 //! message that tells it wait with the board's counter and are corrected in
@@ -38,7 +41,7 @@
 //! | [`clock`] | counter and wall clock |
 //! | [`retained`] | what survives a reset |
 //! | [`commands`] | at most once, told until confirmed |
-//! | [`link`] | frames, handshake, records |
+//! | [`link`] | frames, handshake, resumption, records |
 //! | [`witness`] | who watches, for simulators |
 //! | `model` | register-level models of chips, with the feature of that name |
 //!

@@ -15,9 +15,11 @@
 //! a later boot may have a lower number.
 
 use heapless::Vec;
+use minicbor::data::Type;
 use minicbor::encode::write::{Cursor, EndOfSlice};
 use minicbor::{Decoder, Encoder, decode, encode};
 use rand_core::CryptoRng;
+use stencil_crypto::link::{RESUMPTION_BYTES, Resumption};
 use stencil_protocol::batch::PreviousBoot;
 use stencil_protocol::command;
 use stencil_protocol::id::{Boot, CommandId, Seq};
@@ -36,7 +38,9 @@ pub const MAX_FIRST_BOOT: u32 = 1 << 30;
 pub const MAX_STATE_BYTES: usize = 5_120;
 
 /// The form of the encoded state; a reader refuses others.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// The form before: without what a session can be resumed with.
+const WITHOUT_RESUMPTION: u8 = 1;
 const CHECKSUM_BYTES: usize = 4;
 
 /// Memory that survives a reset.
@@ -73,6 +77,18 @@ pub struct State {
     pub reported: bool,
     /// The recent commands.
     pub commands: Commands,
+    /// What the next session can be resumed with; secret.
+    pub kept: Option<Kept>,
+}
+
+/// What the last session left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// The secret.
+    pub resumption: Resumption,
+    /// When fresh keys were last agreed on, by the gateway's clock; nothing as long
+    /// as it has not told the time.
+    pub fresh_us: Option<i64>,
 }
 
 impl State {
@@ -96,6 +112,7 @@ impl State {
             previous: Vec::new(),
             reported: false,
             commands: Commands::default(),
+            kept: None,
         }
     }
 }
@@ -191,10 +208,15 @@ impl State {
             return Err(Error::Checksum);
         }
         let mut decoder = Decoder::new(body);
-        if decoder.u8().map_err(|_| Error::Shape)? != VERSION {
+        let version = decoder.u8().map_err(|_| Error::Shape)?;
+        if ![WITHOUT_RESUMPTION, VERSION].contains(&version) {
             return Err(Error::Version);
         }
-        Self::read(&mut decoder).map_err(|_| Error::Shape)
+        let mut state = Self::read(&mut decoder).map_err(|_| Error::Shape)?;
+        if version == VERSION {
+            state.kept = Kept::read(&mut decoder).map_err(|_| Error::Shape)?;
+        }
+        Ok(state)
     }
 
     fn write(&self, e: &mut Encoder<Cursor<&mut [u8]>>) -> Result<(), encode::Error<EndOfSlice>> {
@@ -224,6 +246,16 @@ impl State {
             e.bytes(&closed.id.0)?.i64(closed.expires_us)?;
             e.u8(state_code(closed.state))?.i64(closed.ended_us)?;
         }
+        match &self.kept {
+            None => e.null()?,
+            Some(kept) => {
+                e.bytes(kept.resumption.to_bytes().as_ref())?;
+                match kept.fresh_us {
+                    None => e.null()?,
+                    Some(fresh_us) => e.i64(fresh_us)?,
+                }
+            }
+        };
         Ok(())
     }
 
@@ -271,6 +303,28 @@ impl State {
             state.commands.closed.push(closed).map_err(|_| full(()))?;
         }
         Ok(state)
+    }
+}
+
+impl Kept {
+    fn read(d: &mut Decoder<'_>) -> Result<Option<Kept>, decode::Error> {
+        if d.datatype()? == Type::Null {
+            return Ok(None);
+        }
+        let bytes: &[u8; RESUMPTION_BYTES] = d
+            .bytes()?
+            .try_into()
+            .map_err(|_| decode::Error::message("a resumption of another length"))?;
+        let fresh_us = match d.datatype()? {
+            Type::Null => None,
+            _ => Some(d.i64()?),
+        };
+        // A suite that this firmware knows no more: the next handshake settles it.
+        let resumption = Resumption::from_bytes(bytes).ok();
+        Ok(resumption.map(|resumption| Kept {
+            resumption,
+            fresh_us,
+        }))
     }
 }
 
@@ -367,10 +421,28 @@ mod tests {
             (state.commands.open.len(), state.commands.closed.len()),
             (16, 48)
         );
+        let mut secret = [0xab; RESUMPTION_BYTES];
+        secret[..2].copy_from_slice(&[0, 1]);
+        state.kept = Some(Kept {
+            resumption: Resumption::from_bytes(&secret).unwrap(),
+            fresh_us: Some(i64::MIN),
+        });
         let mut bytes = [0; MAX_STATE_BYTES];
         let length = state.encode(&mut bytes).unwrap();
         assert_eq!(State::decode(&bytes[..length]).unwrap(), state);
         assert_eq!(state.encode(&mut bytes[..length - 1]), Err(Error::Space));
+    }
+
+    #[test]
+    fn what_the_firmware_before_wrote_is_read() {
+        let state = ran(1, 2, 1);
+        let mut bytes = [0; 200];
+        let length = state.encode(&mut bytes).unwrap();
+        // It wrote its version, and no null for what it did not keep.
+        let mut before = bytes[..length - CHECKSUM_BYTES - 1].to_vec();
+        before[0] = WITHOUT_RESUMPTION;
+        before.extend(crc32c(&before).to_le_bytes());
+        assert_eq!(State::decode(&before), Ok(state));
     }
 
     #[test]

@@ -55,9 +55,9 @@ fn noise_and_forged_records_change_nothing() {
     let acked = desk.app.progress().acked;
     desk.peer.put(Kind::Record, &[0xaa; 60]);
     desk.peer.put(Kind::Record, &[]);
-    desk.peer.put(Kind::Answer, &[1; 20]);
+    desk.peer.put(Kind::Fragment, &[1; 20]);
+    // No zero behind the noise: the one in front of the next frame ends it.
     desk.wire.0.borrow_mut().down.extend([7; 5_000]);
-    desk.wire.0.borrow_mut().down.extend([0]);
     desk.run_ms(50);
     let counters = desk.app.link_counters();
     assert_eq!(counters.bad_records, 2);

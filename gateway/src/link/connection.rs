@@ -7,8 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use stencil_crypto::link::Resume;
 use stencil_log::Position;
-use stencil_protocol::{frame::Kind, link::Down, report};
+use stencil_protocol::{frame::Kind, report};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::{OwnedSemaphorePermit, watch},
@@ -17,8 +18,10 @@ use tokio::{
 use super::{
     Links,
     exchange::Due,
+    handshake::{Handshake, Porter, Step as Shaken},
     live::Place,
-    session::{Plain, REFUSED_NO_SESSION, SealError, Secured},
+    resumption::Entry,
+    session::{Plain, REFUSED_NO_SESSION, Refusal, SealError, Secured, device},
     wire::{Reader, Writer, frames},
 };
 use crate::{clock, spool::stopped};
@@ -43,7 +46,7 @@ pub(crate) struct Connection<S> {
     pub(super) is_line: bool,
     pub(super) stop: watch::Receiver<bool>,
     pub(super) current: Option<Linked>,
-    candidate: Option<Secured>,
+    handshake: Handshake,
     handshake_at: Option<Instant>,
     /// What is to be said when the spool has committed so far.
     pub(super) due: VecDeque<(Position, Due)>,
@@ -83,6 +86,7 @@ enum Step {
     Committed(Position),
     Commands,
     Time,
+    Answer,
     Silent,
 }
 
@@ -103,7 +107,7 @@ impl<S: AsyncRead + AsyncWrite + Send> Connection<S> {
             stranger,
             stop,
             current: None,
-            candidate: None,
+            handshake: Handshake::new(&links.porter, links.options.fragment_bytes),
             handshake_at: None,
             due: VecDeque::new(),
             links,
@@ -141,6 +145,8 @@ impl<S: AsyncRead + AsyncWrite + Send> Connection<S> {
                 None => heard_at + links.idle_timeout(),
             };
             let due = self.due.front().map(|(position, _)| *position);
+            let answer_us = self.handshake.due_us();
+            let porter = &links.porter;
             let room = self.due.len() < links.options.max_unacknowledged;
             let step = tokio::select! {
                 () = stopped(&mut self.stop) => return Err(End::Stopped),
@@ -159,18 +165,17 @@ impl<S: AsyncRead + AsyncWrite + Send> Connection<S> {
                 () = has_commands(self.current.as_ref()) => Step::Commands,
                 _ = commands.tick() => Step::Commands,
                 _ = time.tick() => Step::Time,
+                () = reached_us(porter, answer_us) => Step::Answer,
                 () = tokio::time::sleep_until(silent_at) => Step::Silent,
             };
             match step {
-                Step::Frame(Kind::Hello, hello) => self.shake_hands(&hello).await?,
                 Step::Frame(Kind::Record, record) => {
                     if self.open(&record).await? {
                         heard_at = tokio::time::Instant::now();
                     }
                 }
-                Step::Frame(Kind::Answer | Kind::Refused, _) => {
-                    links.metrics.frames_bad.increment();
-                }
+                Step::Frame(kind, payload) => self.shake_hands(kind, &payload).await?,
+                Step::Answer => self.send_answer().await?,
                 Step::Committed(position) => self.acknowledge(position).await?,
                 Step::Commands => self.send_commands().await?,
                 Step::Time => self.check_key_and_tell_time().await?,
@@ -184,28 +189,114 @@ impl<S: AsyncRead + AsyncWrite + Send> Connection<S> {
         }
     }
 
-    async fn shake_hands(&mut self, hello: &[u8]) -> Result<(), End> {
-        // The link is held back for the rest of the pause: whoever floods it waits.
+    /// Takes a frame of a handshake.
+    async fn shake_hands(&mut self, kind: Kind, payload: &[u8]) -> Result<(), End> {
+        let porter = &self.links.porter;
+        let step = match kind {
+            Kind::Open => match self.handshake.open(porter, payload) {
+                Ok(challenge) => Shaken::Send(Kind::Challenge, challenge),
+                Err(refusal) => return self.refuse(&refusal).await,
+            },
+            Kind::Fragment => self.handshake.fragment(porter, payload),
+            Kind::Received => self.handshake.told(payload),
+            Kind::Resume => return self.resume(payload).await,
+            Kind::OldHello => return self.refuse(&Refusal::Old).await,
+            Kind::Record | Kind::Refused | Kind::Challenge | Kind::Resumed => Shaken::Nonsense,
+        };
+        match step {
+            Shaken::Done => self.send_answer().await?,
+            Shaken::Send(kind, payload) => self.writer.send(kind, &payload).await?,
+            Shaken::Nonsense => self.links.metrics.frames_bad.increment(),
+            Shaken::Hello(hello) => {
+                // Told before the work, so that the device sends nothing again meanwhile.
+                if let Some(received) = self.handshake.received() {
+                    self.writer.send(Kind::Received, &received).await?;
+                }
+                self.pause().await;
+                match self.answer(&hello).await {
+                    Ok(()) => self.send_answer().await?,
+                    Err(refusal) => self.refuse(&refusal).await?,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The link is held back for the rest of the pause: whoever floods it waits.
+    async fn pause(&mut self) {
         if let Some(at) = self.handshake_at {
             tokio::time::sleep(HANDSHAKE_PAUSE.saturating_sub(at.elapsed())).await;
         }
         self.handshake_at = Some(Instant::now());
-        match Secured::answer(hello, &self.links.keys).await {
-            Ok((mut secured, answer)) => {
-                self.writer.send(Kind::Answer, &answer).await?;
-                if let Some(now_us) = clock::set_now_us() {
-                    let time = secured.seal(&Down::Time { now_us })?;
-                    self.writer.send(Kind::Record, &time).await?;
-                }
-                self.candidate = Some(secured);
-            }
-            Err(refusal) => {
-                self.links.metrics.handshakes_refused.increment();
-                tracing::warn!(%refusal, "handshake refused");
-                self.writer.send(Kind::Refused, &[refusal.code()]).await?;
-            }
+    }
+
+    async fn answer(&mut self, hello: &[u8]) -> Result<(), Refusal> {
+        let device = self.handshake.who(&self.links.porter, hello)?;
+        let psk = match self.links.keys.key(&device).await {
+            Ok(psk) => psk,
+            Err(why) => return Err(Refusal::Key { device, why }),
+        };
+        self.handshake.hello(device, &psk, hello)
+    }
+
+    /// Sends what is due of the answer.
+    async fn send_answer(&mut self) -> Result<(), End> {
+        while let Some(fragment) = self.handshake.next(&self.links.porter) {
+            self.writer.send(Kind::Fragment, &fragment).await?;
         }
         Ok(())
+    }
+
+    async fn resume(&mut self, message: &[u8]) -> Result<(), End> {
+        if let Some(answer) = self.handshake.resumed(message) {
+            return Ok(self.writer.send(Kind::Resumed, &answer).await?);
+        }
+        match self.resumed(message).await {
+            Ok(answer) => Ok(self.writer.send(Kind::Resumed, &answer).await?),
+            Err(refusal) => {
+                self.pause().await;
+                self.refuse(&refusal).await
+            }
+        }
+    }
+
+    async fn resumed(&mut self, message: &[u8]) -> Result<Vec<u8>, Refusal> {
+        let resume = Resume::parse(message).map_err(Refusal::Hello)?;
+        let device = device(resume.identity())?;
+        let Some(kept) = self.links.resumptions.kept(&device, clock::now_us()) else {
+            return Err(Refusal::NotKept(device));
+        };
+        let psk = match self.links.keys.key(&device).await {
+            Ok(psk) => psk,
+            Err(why) => return Err(Refusal::Key { device, why }),
+        };
+        let Entry {
+            resumption,
+            fresh_us,
+        } = kept;
+        let who = device.clone();
+        let (answer, shown) =
+            self.handshake
+                .resume(device, &psk, message, &resumption, fresh_us)?;
+        if shown != resumption {
+            // The device is further than we heard: what came before is of no more use to it.
+            let shown = Entry {
+                resumption: shown,
+                fresh_us,
+            };
+            self.links.resumptions.keep(&who, shown).await;
+        }
+        Ok(answer)
+    }
+
+    async fn refuse(&mut self, refusal: &Refusal) -> Result<(), End> {
+        self.links.metrics.handshakes_refused.increment();
+        match refusal {
+            // As after each restart with another folder: no fault of anybody's.
+            Refusal::NotKept(_) => tracing::debug!(%refusal, "not resumed"),
+            _ => tracing::warn!(%refusal, "handshake refused"),
+        }
+        Ok(self.writer.send(Kind::Refused, &[refusal.code()]).await?)
     }
 
     /// Opens a record; false when it is none of ours.
@@ -215,13 +306,14 @@ impl<S: AsyncRead + AsyncWrite + Send> Connection<S> {
             .current
             .as_mut()
             .map(|linked| linked.secured.open(record, &mut plain));
+        let mut promoted = false;
         let length = match by_current {
             Some(Ok(length)) => length,
             refused => {
                 let by_candidate = self
-                    .candidate
-                    .as_mut()
-                    .map(|secured| secured.open(record, &mut plain));
+                    .handshake
+                    .session()
+                    .map(|session| session.open(record, &mut plain));
                 let Some(Ok(length)) = by_candidate else {
                     self.links.metrics.records_bad.increment();
                     if refused.is_none() && by_candidate.is_none() {
@@ -233,19 +325,24 @@ impl<S: AsyncRead + AsyncWrite + Send> Connection<S> {
                     return Ok(false);
                 };
                 self.promote().await?;
+                promoted = true;
                 length
             }
         };
-        self.take(&plain[..length]).await?;
+        self.take(&plain[..length], promoted).await?;
         Ok(true)
     }
 
     /// The device has shown that it holds the new session's keys: it is in use from now on.
     async fn promote(&mut self) -> Result<(), End> {
-        let Some(secured) = self.candidate.take() else {
+        let Some(candidate) = self.handshake.confirmed() else {
             return Ok(());
         };
+        let secured = candidate.secured;
         self.links.metrics.handshakes_completed.increment();
+        if candidate.fresh_us.is_some() {
+            self.links.metrics.sessions_resumed.increment();
+        }
         self.stranger = None;
         if self
             .current
@@ -259,8 +356,15 @@ impl<S: AsyncRead + AsyncWrite + Send> Connection<S> {
         self.due.clear();
         let (device, suite) = (secured.device.clone(), secured.session.suite());
         tracing::info!(%device, suite = suite.name(), "device linked");
+        let left = Entry {
+            resumption: candidate.left,
+            fresh_us: candidate.fresh_us.unwrap_or_else(clock::now_us),
+        };
+        self.links.resumptions.keep(&device, left).await;
         let place = self.links.live.enter(device.clone());
         self.current = Some(Linked { secured, place });
+        // Before commands, which are of no use without it, and whatever the disk has to say.
+        self.tell_time().await?;
         let connected = report::Link::Connected { suite: suite.id() };
         let entry = self.link_event(device, connected);
         self.spool(&entry).await?;
@@ -308,6 +412,17 @@ pub(super) async fn superseded(linked: Option<&Linked>) {
 async fn has_commands(linked: Option<&Linked>) {
     match linked {
         Some(linked) => linked.place.commands().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Returns at a time of the porter's; never without one.
+async fn reached_us(porter: &Porter, due_us: Option<u64>) {
+    match due_us {
+        Some(due_us) => {
+            let left_us = due_us.saturating_sub(porter.now_us());
+            tokio::time::sleep(Duration::from_micros(left_us)).await;
+        }
         None => std::future::pending().await,
     }
 }

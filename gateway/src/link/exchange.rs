@@ -30,8 +30,8 @@ pub(super) enum Due {
 }
 
 impl<S: AsyncRead + AsyncWrite + Send> Connection<S> {
-    /// Takes a message of the device.
-    pub(super) async fn take(&mut self, plain: &[u8]) -> Result<(), End> {
+    /// Takes a message of the device; it is its `first` of a session, or a later one.
+    pub(super) async fn take(&mut self, plain: &[u8], first: bool) -> Result<(), End> {
         let Some(linked) = &self.current else {
             return Ok(());
         };
@@ -86,6 +86,8 @@ impl<S: AsyncRead + AsyncWrite + Send> Connection<S> {
                 let (id, state) = (status.id, status.state);
                 self.put(&entry, Due::Status { id, state }).await?;
             }
+            // A device that doesn't hear the time asks again.
+            Ok(Up::Ping) if !first => self.tell_time().await?,
             Ok(Up::Ping) => {}
             Err(error) => {
                 metrics.records_bad.increment();
@@ -168,6 +170,11 @@ impl<S: AsyncRead + AsyncWrite + Send> Connection<S> {
         if let Err(Missing::Unknown(_)) = self.links.keys.key(&linked.secured.device).await {
             return Err(End::Revoked);
         }
+        self.tell_time().await
+    }
+
+    /// Tells the time, if it is known.
+    pub(super) async fn tell_time(&mut self) -> Result<(), End> {
         match clock::set_now_us() {
             Some(now_us) => self.tell(&Down::Time { now_us }).await,
             None => Ok(()),

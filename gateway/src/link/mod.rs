@@ -1,10 +1,12 @@
-//! The devices' links: TCP and serial lines carry frames, frames carry a handshake and then
-//! sealed records.
+//! The devices' links: TCP and serial lines carry frames, frames carry a handshake, or what
+//! is left of an earlier one, and then sealed records.
 
 mod connection;
 mod exchange;
+mod handshake;
 mod listener;
 mod live;
+mod resumption;
 mod serial;
 mod session;
 mod unreadable;
@@ -16,8 +18,10 @@ use stencil_protocol::id::GatewayId;
 
 pub(crate) use self::{
     exchange::gateway_status,
+    handshake::Porter,
     listener::{Places, listen},
     live::Live,
+    resumption::Resumptions,
     serial::keep_open,
     unreadable::Unreadable,
 };
@@ -29,6 +33,8 @@ pub(crate) struct Links {
     pub(crate) gateway: GatewayId,
     pub(crate) options: options::Link,
     pub(crate) keys: KeyRing,
+    pub(crate) porter: Porter,
+    pub(crate) resumptions: Resumptions,
     pub(crate) spool: Spool,
     pub(crate) commands: Arc<Commands>,
     pub(crate) live: Live,

@@ -1,27 +1,28 @@
 //! The secured side of a link: at most one session that is in use, and one that a device has
 //! begun but not confirmed.
 //!
-//! A first message that somebody recorded and sends again is answered like a fresh one, but it
-//! leads to no record that opens. So a new session takes the place of the one in use only with
+//! Messages to resume that somebody recorded and sends again are answered like fresh ones, but
+//! lead to no record that opens. So a new session takes the place of the one in use only with
 //! its first record, and a link that works cannot be cut off by replays.
 
-use stencil_crypto::{
-    link::{self, Hello, Session},
-    rng,
-};
+use stencil_crypto::link::{self, Session};
 use stencil_protocol::{
     frame,
     id::DeviceId,
     link::{Down, MAX_MESSAGE_BYTES},
 };
 
-use crate::psk::{KeyRing, Missing};
+use crate::psk::Missing;
 
 /// Why a handshake was refused.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refusal {
-    #[error("not a first message: {0}")]
+    #[error("not a message of a handshake here: {0}")]
     Hello(link::Error),
+    #[error("a first message of version 1, and only version {version} is spoken here", version = link::VERSION)]
+    Old,
+    #[error("device {0}: its session cannot be resumed, a handshake is needed")]
+    NotKept(DeviceId),
     #[error("its identity is no device id: {0}")]
     Identity(stencil_protocol::id::Error),
     #[error("device {device}: {why}")]
@@ -34,18 +35,21 @@ impl Refusal {
     /// The one byte of a `Refused` frame. Who asks learns nothing about which devices there are.
     pub(crate) fn code(&self) -> u8 {
         match self {
-            Self::Hello(link::Error::Version(_) | link::Error::Suite(_)) => REFUSED_SUITE,
+            Self::Old
+            | Self::Hello(link::Error::Version(_) | link::Error::Suite(_) | link::Error::NoSuite) => {
+                REFUSED_SUITE
+            }
             Self::Hello(_) | Self::Identity(_) => REFUSED_HELLO,
-            Self::Key { .. } | Self::Proof { .. } => REFUSED_KEY,
+            Self::Key { .. } | Self::Proof { .. } | Self::NotKept(_) => REFUSED_KEY,
         }
     }
 }
 
-/// The first message cannot be read.
+/// The message cannot be read, or its cookie is not of this link or too old.
 pub(crate) const REFUSED_HELLO: u8 = 1;
-/// The device or its key is not known here.
+/// The device or its key is not known here, or there is nothing to resume.
 pub(crate) const REFUSED_KEY: u8 = 2;
-/// The version or the suite isn't supported.
+/// No version or no suite in common.
 pub(crate) const REFUSED_SUITE: u8 = 3;
 /// A record came, but there is no session: the device has to make a handshake.
 pub(crate) const REFUSED_NO_SESSION: u8 = 4;
@@ -57,24 +61,8 @@ pub(crate) struct Secured {
 }
 
 impl Secured {
-    /// Answers a first message. Returns the answer to send.
-    pub(crate) async fn answer(hello: &[u8], keys: &KeyRing) -> Result<(Self, Vec<u8>), Refusal> {
-        let hello = Hello::parse(hello).map_err(Refusal::Hello)?;
-        let identity = std::str::from_utf8(hello.identity())
-            .map_err(|_| Refusal::Identity(stencil_protocol::id::Error::Character { at: 0 }))?;
-        let device = DeviceId::parse(identity).map_err(Refusal::Identity)?;
-        let psk = match keys.key(&device).await {
-            Ok(psk) => psk,
-            Err(why) => return Err(Refusal::Key { device, why }),
-        };
-        let mut answer = vec![0; link::ANSWER_BYTES];
-        match link::respond(&hello, &psk, &mut rng::Os, &mut answer) {
-            Ok((session, length)) => {
-                answer.truncate(length);
-                Ok((Self { device, session }, answer))
-            }
-            Err(why) => Err(Refusal::Proof { device, why }),
-        }
+    pub(crate) fn new(device: DeviceId, session: Session) -> Self {
+        Self { device, session }
     }
 
     /// The record of a message.
@@ -91,6 +79,13 @@ impl Secured {
     pub(crate) fn open(&mut self, record: &[u8], out: &mut Plain) -> Result<usize, link::Error> {
         self.session.open(record, out)
     }
+}
+
+/// The device of an identity.
+pub(super) fn device(identity: &[u8]) -> Result<DeviceId, Refusal> {
+    let identity = std::str::from_utf8(identity)
+        .map_err(|_| Refusal::Identity(stencil_protocol::id::Error::Character { at: 0 }))?;
+    DeviceId::parse(identity).map_err(Refusal::Identity)
 }
 
 /// Room for a message that came.

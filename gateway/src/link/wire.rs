@@ -57,8 +57,18 @@ impl<S: AsyncRead> Reader<S> {
     pub(crate) async fn next(&mut self) -> io::Result<Option<(Kind, Vec<u8>)>> {
         loop {
             let mut input = &self.chunk[self.from..self.to];
-            let found = match self.decoder.feed(&mut input) {
-                Some(Ok((kind, payload))) => Some((kind, payload.to_vec())),
+            let frame = self
+                .decoder
+                .feed(&mut input)
+                .map(|frame| frame.map(|(kind, payload)| (kind, payload.to_vec())));
+            let found = match frame {
+                Some(Ok(frame)) => Some(frame),
+                // The hello of version 1 was longer than any frame is now.
+                Some(Err(frame::Error::TooLong))
+                    if self.decoder.first_byte() == Some(Kind::OldHello as u8) =>
+                {
+                    Some((Kind::OldHello, Vec::new()))
+                }
                 Some(Err(_)) => {
                     self.metrics.frames_bad.increment();
                     None

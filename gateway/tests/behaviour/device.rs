@@ -5,12 +5,16 @@ use std::{io, net::SocketAddr};
 
 use stencil_crypto::{
     Psk, Suite,
-    link::{HELLO_MAX_BYTES, Initiator, RECORD_OVERHEAD_BYTES, Session},
+    link::{
+        self, HELLO_MAX_BYTES, Initiator, Offer, Opening, RECORD_OVERHEAD_BYTES, Resuming,
+        Resumption, Session,
+    },
     rng,
 };
 use stencil_protocol::{
     batch::{Header, Writer},
     command::{Command, State, Status},
+    fragment::{Assembly, Fragment, MAX_MESSAGE_BYTES, Progress, Sender},
     frame::{self, Decoder, Kind},
     id::{Boot, CommandId, DeviceId, Seq},
     link::{Down, Up},
@@ -80,14 +84,42 @@ pub(crate) struct Device<S = TcpStream> {
     pub(crate) id: DeviceId,
     pub(crate) frames: Frames<S>,
     session: Session,
+    /// What the next session can be resumed with.
+    pub(crate) left: Resumption,
 }
 
 impl Device {
     /// Links over TCP, and shows its key by a first message.
     pub(crate) async fn link(address: SocketAddr, id: &DeviceId, psk: &Psk) -> Self {
         let mut device = Self::answered(address, id, psk).await;
-        device.say(&Up::Ping).await;
+        device.greet().await;
         device
+    }
+
+    /// Resumes a session over a new connection; the gateway's reason when it refuses.
+    pub(crate) async fn resume(
+        address: SocketAddr,
+        id: &DeviceId,
+        psk: &Psk,
+        left: &Resumption,
+    ) -> Result<Self, u8> {
+        let mut frames = Frames::new(TcpStream::connect(address).await.unwrap());
+        let resuming = resuming(id, psk, left);
+        frames.send(Kind::Resume, resuming.message()).await.unwrap();
+        let answer = match frames.next().await.expect("an answer") {
+            (Kind::Resumed, answer) => answer,
+            (Kind::Refused, reason) => return Err(reason[0]),
+            other => panic!("{other:?}"),
+        };
+        let (session, left) = resuming.finish(&answer).unwrap();
+        let mut device = Self {
+            id: id.clone(),
+            frames,
+            session,
+            left,
+        };
+        device.greet().await;
+        Ok(device)
     }
 
     /// Up to the gateway's answer: the gateway doesn't know yet whether this is the device.
@@ -100,21 +132,25 @@ impl Device {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Device<S> {
     pub(crate) async fn handshake(mut frames: Frames<S>, id: &DeviceId, psk: &Psk) -> Self {
-        let (initiator, hello) = hello(id, psk);
-        frames.send(Kind::Hello, &hello).await.unwrap();
-        let (kind, answer) = frames.next().await.expect("an answer");
-        assert_eq!(kind, Kind::Answer);
-        let session = initiator.finish(&answer).unwrap();
-        let mut device = Self {
+        let (initiator, number, hello) = hello(&mut frames, id, psk).await;
+        send_fragments(&mut frames, number, &hello).await;
+        let answer = answer(&mut frames).await.expect("an answer");
+        let established = initiator.finish(&answer).unwrap();
+        Self {
             id: id.clone(),
             frames,
-            session,
-        };
-        let Some(Told::Time(now_us)) = device.told().await else {
+            session: established.session,
+            left: established.resumption,
+        }
+    }
+
+    /// Shows the key, and hears the time.
+    pub(crate) async fn greet(&mut self) {
+        self.say(&Up::Ping).await;
+        let Some(Told::Time(now_us)) = self.told().await else {
             panic!("the time comes first")
         };
         assert!(now_us > 1_700_000_000_000_000);
-        device
     }
 
     /// The record of a message.
@@ -139,8 +175,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Device<S> {
 
     /// What the gateway says next; `None` when it has closed the link.
     pub(crate) async fn told(&mut self) -> Option<Told> {
-        let (kind, record) = self.frames.next().await?;
-        assert_eq!(kind, Kind::Record);
+        let record = loop {
+            match self.frames.next().await? {
+                (Kind::Record, record) => break record,
+                // The answer's fragments, as nobody has told that they came.
+                (Kind::Fragment, _) => {}
+                other => panic!("{other:?}"),
+            }
+        };
         let mut plain = [0; 2048];
         let length = self.session.open(&record, &mut plain).unwrap();
         Some(match Down::decode(&plain[..length]).unwrap() {
@@ -175,14 +217,84 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Device<S> {
     }
 }
 
-/// A first message, and who waits for the answer.
-pub(crate) fn hello(id: &DeviceId, psk: &Psk) -> (Initiator, Vec<u8>) {
+/// A message to resume, and who waits for the answer.
+pub(crate) fn resuming(id: &DeviceId, psk: &Psk, left: &Resumption) -> Resuming {
+    let offer = Offer::new(Suite::ALL, id.as_str().as_bytes());
+    Resuming::start(&offer, psk, left, &mut rng::Os).unwrap()
+}
+
+/// The first message of a device.
+pub(crate) fn opening(id: &DeviceId) -> Opening {
+    let offer = Offer::new(Suite::ALL, id.as_str().as_bytes());
+    Opening::start(&offer, &mut rng::Os).unwrap()
+}
+
+/// Opens a handshake; gives the hello that answers the challenge, its number, and who waits
+/// for the answer.
+pub(crate) async fn hello<S: AsyncRead + AsyncWrite + Unpin>(
+    frames: &mut Frames<S>,
+    id: &DeviceId,
+    psk: &Psk,
+) -> (Initiator, u32, Vec<u8>) {
+    let opening = opening(id);
+    frames.send(Kind::Open, opening.message()).await.unwrap();
+    let challenge = loop {
+        match frames.next().await.expect("a challenge") {
+            (Kind::Challenge, challenge) => break challenge,
+            // Of the session before.
+            (Kind::Record | Kind::Fragment, _) => {}
+            other => panic!("{other:?}"),
+        }
+    };
     let mut hello = vec![0; HELLO_MAX_BYTES];
-    let identity = id.as_str().as_bytes();
-    let (initiator, length) =
-        Initiator::start(Suite::DEFAULT, psk, identity, &mut rng::Os, &mut hello).unwrap();
+    let (initiator, length) = opening
+        .hello(&challenge, psk, &mut rng::Os, &mut hello)
+        .unwrap();
     hello.truncate(length);
-    (initiator, hello)
+    (initiator, link::handshake_id(&challenge), hello)
+}
+
+/// Sends a message in fragments.
+pub(crate) async fn send_fragments<S: AsyncRead + AsyncWrite + Unpin>(
+    frames: &mut Frames<S>,
+    number: u32,
+    message: &[u8],
+) {
+    let mut sender = Sender::new(number, message.len(), 200, 1).unwrap();
+    let mut payload = [0; 256];
+    while let Some(length) = sender.next(message, 0, &mut payload).unwrap() {
+        frames
+            .send(Kind::Fragment, &payload[..length])
+            .await
+            .unwrap();
+    }
+}
+
+/// The gateway's answer; its reason when it refuses.
+pub(crate) async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
+    frames: &mut Frames<S>,
+) -> Result<Vec<u8>, u8> {
+    let (mut assembly, mut buffer) = (Assembly::new(), vec![0; MAX_MESSAGE_BYTES]);
+    loop {
+        match frames.next().await.expect("an answer") {
+            (Kind::Fragment, payload) => {
+                let fragment = Fragment::parse(&payload).unwrap();
+                let taken = assembly.take(&fragment, 0, &mut buffer).unwrap();
+                if let Progress::Whole(length) = taken {
+                    buffer.truncate(length);
+                    let received = assembly.received().unwrap().to_bytes();
+                    frames.send(Kind::Received, &received).await.unwrap();
+                    return Ok(buffer);
+                }
+            }
+            (Kind::Received | Kind::Record, _) => {}
+            (Kind::Refused, reason) => {
+                assert_eq!(reason.len(), 1);
+                return Err(reason[0]);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
 }
 
 /// A batch of samples whose values are their numbers.

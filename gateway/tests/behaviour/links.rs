@@ -8,19 +8,49 @@ use tokio::{
 };
 
 use crate::{
-    device::{Device, Frames, Told, batch, hello},
+    device::{Device, Frames, Told, answer, batch, hello, opening, resuming, send_fragments},
     hub::{Hub, batches, link_events},
     place::{Gateway, Place},
     soon,
 };
 
-async fn refused(gateway: &Gateway, hello: &[u8]) -> u8 {
-    let mut frames = Frames::new(TcpStream::connect(gateway.link).await.unwrap());
-    frames.send(Kind::Hello, hello).await.unwrap();
+async fn connected(gateway: &Gateway) -> Frames<TcpStream> {
+    Frames::new(TcpStream::connect(gateway.link).await.unwrap())
+}
+
+/// The reason for which one frame is refused.
+async fn refused_frame(gateway: &Gateway, kind: Kind, payload: &[u8]) -> u8 {
+    let mut frames = connected(gateway).await;
+    frames.send(kind, payload).await.unwrap();
     let (kind, reason) = frames.next().await.unwrap();
-    assert_eq!(kind, Kind::Refused);
-    assert_eq!(reason.len(), 1);
+    assert_eq!((kind, reason.len()), (Kind::Refused, 1));
     reason[0]
+}
+
+/// A hello of version 1, in one frame of its time: 1,247 bytes, stuffed without a zero in front.
+fn old_hello() -> Vec<u8> {
+    let body = [vec![1, 1], vec![7; 1_250]].concat();
+    let mut frame = Vec::new();
+    for block in body.chunks(254) {
+        frame.push(u8::try_from(block.len() + 1).unwrap());
+        frame.extend_from_slice(block);
+    }
+    frame.push(0);
+    frame
+}
+
+/// The reason for which a hello is refused.
+async fn refused(
+    gateway: &Gateway,
+    id: &DeviceId,
+    psk: &Psk,
+    alter: impl FnOnce(&mut Vec<u8>),
+) -> u8 {
+    let mut frames = connected(gateway).await;
+    let (_, number, mut hello) = hello(&mut frames, id, psk).await;
+    alter(&mut hello);
+    send_fragments(&mut frames, number, &hello).await;
+    answer(&mut frames).await.unwrap_err()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -60,62 +90,91 @@ async fn strangers_are_refused_and_learn_nothing() {
 
     let wrong = Psk::generate(&mut rng::Os);
     let unknown = DeviceId::parse("freezer-99").unwrap();
-    let for_wrong_key = refused(&gateway, &hello(&id, &wrong).1).await;
-    let for_unknown = refused(&gateway, &hello(&unknown, &wrong).1).await;
+    let as_it_is = |_: &mut Vec<u8>| {};
+    let for_wrong_key = refused(&gateway, &id, &wrong, as_it_is).await;
+    let for_unknown = refused(&gateway, &unknown, &wrong, as_it_is).await;
     assert_eq!(for_wrong_key, for_unknown, "who is enrolled isn't told");
 
-    let (_, mut altered) = hello(&id, &psk);
-    *altered.last_mut().unwrap() ^= 1;
-    assert_eq!(refused(&gateway, &altered).await, for_wrong_key);
-    assert_eq!(refused(&gateway, &altered[..40]).await, 1);
-    let (_, mut version) = hello(&id, &psk);
-    version[0] = 99;
-    assert_eq!(refused(&gateway, &version).await, 3);
+    let flip_last = |hello: &mut Vec<u8>| *hello.last_mut().unwrap() ^= 1;
+    assert_eq!(refused(&gateway, &id, &psk, flip_last).await, for_wrong_key);
+    assert_eq!(
+        refused(&gateway, &id, &psk, |hello| hello.truncate(90)).await,
+        1
+    );
+    // An offer that is not the one that was challenged.
+    assert_eq!(refused(&gateway, &id, &psk, |hello| hello[1] = 9).await, 1);
+    // What the gateway doesn't speak, and what nobody speaks any more.
+    let mut newer = opening(&id).message().to_vec();
+    newer[..2].copy_from_slice(&[8, 9]);
+    assert_eq!(refused_frame(&gateway, Kind::Open, &newer).await, 3);
+    let mut other = opening(&id).message().to_vec();
+    other[4..6].copy_from_slice(&[0x7f, 0]);
+    assert_eq!(refused_frame(&gateway, Kind::Open, &other).await, 3);
+    let mut frames = connected(&gateway).await;
+    frames.stream.write_all(&old_hello()).await.unwrap();
+    assert_eq!(frames.next().await, Some((Kind::Refused, vec![3])));
+    assert_eq!(refused_frame(&gateway, Kind::Open, &other[..20]).await, 1);
     // A path is no identity.
-    let mut path = hello(&DeviceId::parse("aa-psk").unwrap(), &psk).1;
-    let at = path
-        .windows(6)
-        .position(|window| window == b"aa-psk")
-        .unwrap();
-    path[at..at + 6].copy_from_slice(b"../psk");
-    assert_eq!(refused(&gateway, &path).await, 1);
+    let mut frames = connected(&gateway).await;
+    let mut path = opening(&DeviceId::parse("aa-psk").unwrap())
+        .message()
+        .to_vec();
+    path[7..13].copy_from_slice(b"../psk");
+    frames.send(Kind::Open, &path).await.unwrap();
+    let (kind, challenge) = frames.next().await.unwrap();
+    assert_eq!(kind, Kind::Challenge);
+    let hello = [&path[..], &challenge, &[7; 1232]].concat();
+    let number = stencil_crypto::link::handshake_id(&challenge);
+    send_fragments(&mut frames, number, &hello).await;
+    assert_eq!(answer(&mut frames).await, Err(1));
     // A record without a session.
     let mut frames = Frames::new(TcpStream::connect(gateway.link).await.unwrap());
     frames.send(Kind::Record, &[7; 100]).await.unwrap();
     assert_eq!(frames.next().await, Some((Kind::Refused, vec![4])));
 
-    gateway.until("handshakes_refused_total", |n| n == 6).await;
+    gateway.until("handshakes_refused_total", |n| n == 10).await;
     device.deliver(1, 1, 1).await;
     assert_eq!(gateway.metric("links").await, 1);
     gateway.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replayed_first_message_cuts_nobody_off() {
+async fn a_recorded_hello_is_worth_nothing_on_another_link_nor_twice() {
     let place = Place::new();
     let hub = Hub::started(&place.authority).await;
     let gateway = place.gateway(&hub).await;
     let (id, psk) = place.device("freezer-01");
 
-    // What an eavesdropper has recorded of an earlier link.
-    let (initiator, recorded_hello) = hello(&id, &psk);
-    let mut frames = Frames::new(TcpStream::connect(gateway.link).await.unwrap());
-    frames.send(Kind::Hello, &recorded_hello).await.unwrap();
-    assert_eq!(frames.next().await.unwrap().0, Kind::Answer);
-    drop((initiator, frames));
-    let mut device = Device::link(gateway.link, &id, &psk).await;
-    let recorded_record = device.sealed(&Up::Batch(&batch(1, 900, 5)));
-    device.deliver(1, 1, 5).await;
-
-    let mut replay = Frames::new(TcpStream::connect(gateway.link).await.unwrap());
-    replay.send(Kind::Hello, &recorded_hello).await.unwrap();
+    // What an eavesdropper has recorded.
+    let mut frames = connected(&gateway).await;
+    let (_, number, recorded) = hello(&mut frames, &id, &psk).await;
+    send_fragments(&mut frames, number, &recorded).await;
+    let first = answer(&mut frames).await.unwrap();
+    // Again on the same link: nothing is computed anew, and only what came is told.
+    send_fragments(&mut frames, number, &recorded).await;
+    let (kind, told) = frames.next().await.unwrap();
     assert_eq!(
-        replay.next().await.unwrap().0,
-        Kind::Answer,
-        "it is a valid first message"
+        (kind, told[..4].to_vec()),
+        (Kind::Received, number.to_be_bytes().to_vec())
     );
-    replay.send(Kind::Record, &recorded_record).await.unwrap();
-    gateway.until("records_bad_total", |n| n == 1).await;
+    assert_eq!(first.len(), stencil_crypto::link::ANSWER_BYTES);
+
+    let mut device = Device::link(gateway.link, &id, &psk).await;
+    device.deliver(1, 1, 5).await;
+    // On another link no fragment of it is even kept.
+    let mut other = connected(&gateway).await;
+    let before = gateway.metric("frames_bad_total").await;
+    send_fragments(&mut other, number, &recorded).await;
+    gateway.until("frames_bad_total", |n| n >= before + 7).await;
+    // And under a number of that link its cookie is another's.
+    other
+        .send(Kind::Open, opening(&id).message())
+        .await
+        .unwrap();
+    let (_, challenge) = other.next().await.unwrap();
+    let number = stencil_crypto::link::handshake_id(&challenge);
+    send_fragments(&mut other, number, &recorded).await;
+    assert_eq!(answer(&mut other).await, Err(1));
 
     device.deliver(1, 6, 5).await;
     assert_eq!(gateway.metric("links").await, 1);
@@ -125,6 +184,70 @@ async fn a_replayed_first_message_cuts_nobody_off() {
         1,
         "it was never disconnected"
     );
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_is_resumed_also_after_a_restart_and_never_from_an_old_secret() {
+    let place = Place::new();
+    let hub = Hub::started(&place.authority).await;
+    let gateway = place.gateway(&hub).await;
+    let (id, psk) = place.device("freezer-01");
+    let mut device = Device::link(gateway.link, &id, &psk).await;
+    device.deliver(1, 1, 1).await;
+    let first = device.left;
+    let mut device = Device::resume(gateway.link, &id, &psk, &first)
+        .await
+        .unwrap();
+    device.deliver(1, 2, 1).await;
+    // The secret has moved on.
+    let refused = Device::resume(gateway.link, &id, &psk, &first).await.err();
+    assert_eq!(refused, Some(2));
+    assert_eq!(gateway.metric("sessions_resumed_total").await, 1);
+    gateway.stop().await;
+
+    let gateway = place.gateway(&hub).await;
+    // Answered, but the answer gets lost: the device comes again with the same secret.
+    let mut frames = connected(&gateway).await;
+    let lost = resuming(&id, &psk, &device.left);
+    for _ in 0..2 {
+        frames.send(Kind::Resume, lost.message()).await.unwrap();
+    }
+    let (_, one) = frames.next().await.unwrap();
+    let (kind, same) = frames.next().await.unwrap();
+    assert_eq!(
+        (kind, one),
+        (Kind::Resumed, same),
+        "the same to the same message"
+    );
+    let mut again = Device::resume(gateway.link, &id, &psk, &device.left)
+        .await
+        .unwrap();
+    again.deliver(1, 3, 1).await;
+    // What was recorded cuts nobody off.
+    let mut replay = connected(&gateway).await;
+    replay.send(Kind::Resume, lost.message()).await.unwrap();
+    assert_eq!(replay.next().await.unwrap(), (Kind::Refused, vec![2]));
+    again.deliver(1, 4, 1).await;
+    // A replaced key ends it, and so does a gateway that keeps nothing.
+    let other = Psk::generate(&mut rng::Os);
+    let path = place.folder().join("psk/freezer-01.psk");
+    other.save(&path).unwrap();
+    let refused = Device::resume(gateway.link, &id, &psk, &again.left)
+        .await
+        .err();
+    assert_eq!(refused, Some(2));
+    psk.save(&path).unwrap();
+    gateway.stop().await;
+    std::fs::remove_dir_all(place.folder().join("data/resumption")).unwrap();
+    let gateway = place.gateway(&hub).await;
+    let refused = Device::resume(gateway.link, &id, &psk, &again.left)
+        .await
+        .err();
+    assert_eq!(refused, Some(2));
+    let mut device = Device::link(gateway.link, &id, &psk).await;
+    device.deliver(1, 5, 1).await;
+    hub.until(|kept| batches(kept, &id).len() == 5).await;
     gateway.stop().await;
 }
 
@@ -206,7 +329,7 @@ async fn the_newer_of_two_links_wins() {
     older.deliver(1, 1, 1).await;
     let mut newer = Device::answered(gateway.link, &id, &psk).await;
     older.deliver(1, 2, 1).await;
-    newer.say(&Up::Ping).await;
+    newer.greet().await;
     assert_eq!(older.told().await, None, "closed");
     newer.deliver(1, 3, 1).await;
     let kept = hub.until(|kept| batches(kept, &id).len() == 3).await;
@@ -230,6 +353,7 @@ async fn a_device_may_shake_hands_anew_on_the_same_link() {
     device.deliver(1, 1, 1).await;
     // Handshakes on one link have a least distance: this one waits for it.
     let mut device = Device::handshake(device.frames, &id, &psk).await;
+    device.greet().await;
     device.deliver(2, 1, 1).await;
     hub.until(|kept| batches(kept, &id).len() == 2).await;
     assert_eq!(gateway.metric("links").await, 1);
@@ -292,6 +416,6 @@ async fn a_device_whose_key_is_taken_away_is_cut_off() {
         assert!(matches!(told, Told::Time(_)));
     }
     assert_eq!(gateway.metric("links").await, 0);
-    assert_eq!(refused(&gateway, &hello(&id, &psk).1).await, 2);
+    assert_eq!(refused(&gateway, &id, &psk, |_| {}).await, 2);
     gateway.stop().await;
 }

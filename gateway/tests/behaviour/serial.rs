@@ -101,7 +101,7 @@ async fn a_serial_line_carries_devices_one_after_the_other() {
     gateway.until("links_accepted_total", |n| n == 1).await;
 
     let mut device = Device::handshake(Frames::new(stream(&side)), &first, &first_psk).await;
-    device.say(&Up::Ping).await;
+    device.greet().await;
     for n in 0..40 {
         device.deliver(1, 1 + n * 50, 50).await;
     }
@@ -113,7 +113,7 @@ async fn a_serial_line_carries_devices_one_after_the_other() {
     frames.stream.write_all(&[0]).await.unwrap();
     gateway.until("frames_bad_total", |n| n == 1).await;
     let mut device = Device::handshake(frames, &second, &second_psk).await;
-    device.say(&Up::Ping).await;
+    device.greet().await;
     device.deliver(1, 1, 1).await;
     assert_eq!(gateway.metric("links").await, 1);
     gateway.stop().await;
@@ -133,6 +133,7 @@ async fn a_record_after_a_restart_of_the_gateway_asks_for_a_handshake() {
     let gateway = Gateway::start(options.clone()).await;
     gateway.until("links_accepted_total", |n| n == 1).await;
     let mut device = Device::handshake(Frames::new(stream(&side)), &id, &psk).await;
+    device.greet().await;
     device.deliver(1, 1, 1).await;
     gateway.stop().await;
 
@@ -141,6 +142,7 @@ async fn a_record_after_a_restart_of_the_gateway_asks_for_a_handshake() {
     device.say(&Up::Ping).await;
     assert_eq!(device.frames.next().await, Some((Kind::Refused, vec![4])));
     let mut device = Device::handshake(device.frames, &id, &psk).await;
+    device.greet().await;
     device.deliver(1, 2, 1).await;
     gateway.stop().await;
 }

@@ -74,7 +74,7 @@ pub struct Faults {
     pub first_s: f64,
     /// From then on one about this often; 0: never again.
     pub every_s: f64,
-    /// How long stuck, silent and noisy sensors and cut links last.
+    /// How long stuck, silent and noisy sensors, cut links and poor lines last.
     pub last_s: f64,
     /// How far a wrong clock jumps ahead. The gateway sets it right again.
     pub wrong_clock_s: f64,
@@ -100,17 +100,20 @@ pub enum FaultKind {
     Reboot,
     /// The link is cut.
     LinkCut,
+    /// The line loses, repeats, reorders and damages frames.
+    PoorLine,
 }
 
 impl FaultKind {
     /// All kinds.
-    pub const ALL: [FaultKind; 6] = [
+    pub const ALL: [FaultKind; 7] = [
         FaultKind::Stuck,
         FaultKind::Silent,
         FaultKind::Noisy,
         FaultKind::WrongClock,
         FaultKind::Reboot,
         FaultKind::LinkCut,
+        FaultKind::PoorLine,
     ];
 
     /// The name in settings and journals.
@@ -122,6 +125,7 @@ impl FaultKind {
             FaultKind::WrongClock => "wrong_clock",
             FaultKind::Reboot => "reboot",
             FaultKind::LinkCut => "link_cut",
+            FaultKind::PoorLine => "poor_line",
         }
     }
 }

@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 
 use peer::{Heard, Peer};
 use stencil_crypto::Psk;
-use stencil_crypto::link::Hello;
+use stencil_crypto::link::{Open, Resume, Resumption};
 use stencil_protocol::command::Command;
 use stencil_protocol::frame::{Decoder, Kind};
 use stencil_protocol::id::{Boot, CommandId, DeviceId};
@@ -33,6 +33,8 @@ pub struct Notes {
     /// Dropped, or of a boot that was reported.
     pub explained: BTreeSet<Key>,
     pub heard: Vec<(String, Heard)>,
+    /// What sessions are resumed with.
+    pub kept: BTreeMap<String, Resumption>,
     /// A command for the device, given when it has said something.
     pub commands: BTreeMap<String, (CommandId, String)>,
 }
@@ -137,15 +139,22 @@ async fn serve(mut stream: TcpStream, psk_dir: std::path::PathBuf, notes: Arc<Mu
         };
         early.extend_from_slice(&buffer[..read]);
         for byte in &buffer[..read] {
-            if let Some(Ok((Kind::Hello, payload))) = decoder.push(*byte) {
-                let identity = Hello::parse(payload).unwrap().identity().to_vec();
-                break 'found String::from_utf8(identity).unwrap();
-            }
+            let identity = match decoder.push(*byte) {
+                Some(Ok((Kind::Open, payload))) => {
+                    Open::parse(payload).unwrap().identity().to_vec()
+                }
+                Some(Ok((Kind::Resume, payload))) => {
+                    Resume::parse(payload).unwrap().identity().to_vec()
+                }
+                _ => continue,
+            };
+            break 'found String::from_utf8(identity).unwrap();
         }
     };
     let device = DeviceId::parse(&device).unwrap();
     let psk = Psk::load(psk_dir.join(format!("{device}.psk"))).unwrap();
     let mut peer = Peer::new(psk, u64::from(stream.peer_addr().unwrap().port()));
+    peer.kept = notes.lock().unwrap().kept.get(device.as_str()).cloned();
     let mut bytes = early;
     loop {
         let now = SystemTime::now()
@@ -158,6 +167,9 @@ async fn serve(mut stream: TcpStream, psk_dir: std::path::PathBuf, notes: Arc<Mu
             let mut notes = notes.lock().unwrap();
             for heard in heard {
                 notes.note(&device, heard);
+            }
+            if let Some(kept) = peer.kept.clone() {
+                notes.kept.insert(device.to_string(), kept);
             }
             peer.is_up()
                 .then(|| notes.commands.get(device.as_str()).cloned())
@@ -178,10 +190,13 @@ async fn serve(mut stream: TcpStream, psk_dir: std::path::PathBuf, notes: Arc<Mu
         if stream.write_all(&peer.take_out()).await.is_err() {
             return;
         }
-        let Ok(read @ 1..) = stream.read(&mut buffer).await else {
-            return;
+        // Also when nothing comes: fragments of an answer may have to go again.
+        let read = tokio::time::timeout(Duration::from_millis(50), stream.read(&mut buffer));
+        bytes = match read.await {
+            Ok(Ok(read @ 1..)) => buffer[..read].to_vec(),
+            Ok(_) => return,
+            Err(_) => Vec::new(),
         };
-        bytes = buffer[..read].to_vec();
     }
 }
 

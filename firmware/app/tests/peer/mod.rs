@@ -4,10 +4,11 @@
 
 use std::convert::Infallible;
 
-use stencil_crypto::Psk;
-use stencil_crypto::link::{self, Hello, Session};
+use stencil_crypto::link::{self, Cookies, Hello, Open, Resume, Resumption, Session};
+use stencil_crypto::{Psk, Suite};
 use stencil_protocol::batch::{Batch, Header};
 use stencil_protocol::command::State;
+use stencil_protocol::fragment::{self, Assembly, Fragment, Progress, Received, Sender};
 use stencil_protocol::frame::{self, Decoder, Kind};
 use stencil_protocol::id::{CommandId, Seq};
 use stencil_protocol::link::{Down, Up};
@@ -17,6 +18,7 @@ use stencil_protocol::sample::OwnedSample;
 #[derive(Clone, Debug, PartialEq)]
 pub enum Heard {
     Hello(String),
+    Resume(String),
     Ping,
     Batch {
         header: Header,
@@ -61,6 +63,20 @@ pub struct Peer {
     psk: Psk,
     dice: Dice,
     decoder: Decoder,
+    cookies: Cookies,
+    assembly: Assembly,
+    buffer: Vec<u8>,
+    answer: Option<(Sender, Vec<u8>)>,
+    /// A resumption that was answered, and its answer: the same again for the same.
+    resumed: Option<(Vec<u8>, Vec<u8>)>,
+    /// What is kept for the next session, and what takes its place when this one is
+    /// confirmed.
+    pub kept: Option<Resumption>,
+    next: Option<Resumption>,
+    /// Refuses to resume, as after its memory was lost.
+    pub forgetful: bool,
+    /// The session that is being begun, beside the one in use.
+    candidate: Option<Session>,
     session: Option<Session>,
     out: Vec<u8>,
     last_record: Vec<u8>,
@@ -68,7 +84,7 @@ pub struct Peer {
     pub now_us: i64,
     /// Acknowledge batches and statuses.
     pub acknowledges: bool,
-    /// Tell the time after the first record.
+    /// Tell the time to who gives a sign of life.
     pub tells_time: bool,
     /// Everything that came and was understood.
     pub heard: Vec<Heard>,
@@ -80,8 +96,17 @@ impl Peer {
     pub fn new(psk: Psk, seed: u64) -> Self {
         Self {
             psk,
+            cookies: Cookies::new(&mut Dice(seed + 1)).unwrap(),
             dice: Dice(seed),
             decoder: Decoder::new(),
+            assembly: Assembly::new(),
+            buffer: vec![0; fragment::MAX_MESSAGE_BYTES],
+            answer: None,
+            resumed: None,
+            kept: None,
+            next: None,
+            forgetful: false,
+            candidate: None,
             session: None,
             out: Vec::new(),
             last_record: Vec::new(),
@@ -93,15 +118,21 @@ impl Peer {
         }
     }
 
-    /// A new connection, or a restart: keys are forgotten.
+    /// A new connection, or a restart: all is forgotten but what sessions are resumed with.
     pub fn forget(&mut self) {
         self.session = None;
+        self.candidate = None;
+        self.assembly = Assembly::new();
+        self.answer = None;
+        self.resumed = None;
+        self.next = None;
         self.decoder = Decoder::new();
         self.out.clear();
     }
 
     /// Bytes for the device.
     pub fn take_out(&mut self) -> Vec<u8> {
+        self.pump();
         std::mem::take(&mut self.out)
     }
 
@@ -121,7 +152,13 @@ impl Peer {
                 }
             };
             match kind {
-                Kind::Hello => self.hello(&payload),
+                Kind::Open => self.open(&payload),
+                Kind::Fragment => self.fragment(&payload),
+                Kind::Received => match (Received::parse(&payload), &mut self.answer) {
+                    (Ok(told), Some((sender, _))) => sender.received(&told),
+                    _ => self.garbage += 1,
+                },
+                Kind::Resume => self.resume(&payload),
                 Kind::Record => self.record(&payload),
                 _ => self.garbage += 1,
             }
@@ -151,41 +188,144 @@ impl Peer {
         self.out.extend_from_slice(&frame[..length]);
     }
 
+    fn pump(&mut self) {
+        let now_us = u64::try_from(self.now_us).unwrap();
+        let Some((mut sender, answer)) = self.answer.take() else {
+            return;
+        };
+        let mut payload = [0; 512];
+        while let Some(length) = sender.next(&answer, now_us, &mut payload).unwrap() {
+            self.put(Kind::Fragment, &payload[..length]);
+        }
+        self.answer = Some((sender, answer));
+    }
+
+    fn open(&mut self, payload: &[u8]) {
+        let Ok(open) = Open::parse(payload) else {
+            self.garbage += 1;
+            return;
+        };
+        let suite = open.choose(Suite::ALL).unwrap();
+        let challenge = self.cookies.challenge(&open, suite, b"peer", 0).unwrap();
+        self.put(Kind::Challenge, &challenge);
+    }
+
+    fn fragment(&mut self, payload: &[u8]) {
+        let Ok(fragment) = Fragment::parse(payload) else {
+            self.garbage += 1;
+            return;
+        };
+        let now_us = u64::try_from(self.now_us).unwrap();
+        let taken = self.assembly.take(&fragment, now_us, &mut self.buffer);
+        let whole = match taken {
+            Ok(Progress::Whole(length)) => Some(length),
+            Ok(_) => None,
+            Err(_) => {
+                self.garbage += 1;
+                return;
+            }
+        };
+        if fragment.asks() || whole.is_some() {
+            let received = self.assembly.received().unwrap().to_bytes();
+            self.put(Kind::Received, &received);
+        }
+        if let Some(length) = whole {
+            let hello = self.buffer[..length].to_vec();
+            self.hello(&hello);
+        }
+    }
+
     fn hello(&mut self, payload: &[u8]) {
         let Ok(hello) = Hello::parse(payload) else {
             self.garbage += 1;
             return;
         };
+        if self.cookies.check(&hello, b"peer", 0).is_err() {
+            return self.put(Kind::Refused, &[1]);
+        }
         let identity = String::from_utf8(hello.identity().to_vec()).unwrap();
-        let mut answer = [0; link::ANSWER_BYTES];
+        let mut answer = vec![0; link::ANSWER_BYTES];
         match link::respond(&hello, &self.psk, &mut self.dice, &mut answer) {
-            Ok((session, length)) => {
-                self.session = Some(session);
+            Ok((established, length)) => {
+                self.candidate = Some(established.session);
+                self.next = Some(established.resumption);
                 self.heard.push(Heard::Hello(identity));
-                self.put(Kind::Answer, &answer[..length]);
+                answer.truncate(length);
+                let id = hello.handshake_id();
+                let sender = Sender::new(id, length, 128, 100_000).unwrap();
+                self.answer = Some((sender, answer));
             }
             Err(_) => self.put(Kind::Refused, &[1]),
         }
     }
 
-    fn record(&mut self, payload: &[u8]) {
-        let Some(session) = &mut self.session else {
-            self.put(Kind::Refused, &[2]);
+    fn resume(&mut self, payload: &[u8]) {
+        if let Some((message, answer)) = &self.resumed
+            && message == payload
+        {
+            let answer = answer.clone();
+            return self.put(Kind::Resumed, &answer);
+        }
+        let Ok(resume) = Resume::parse(payload) else {
+            self.garbage += 1;
             return;
         };
-        let fresh = !session.is_confirmed();
+        let mut answer = [0; link::RESUMED_BYTES];
+        let kept = self.kept.clone().filter(|_| !self.forgetful);
+        let resumed = kept.and_then(|kept| {
+            resume
+                .respond(&self.psk, &kept, &mut self.dice, &mut answer)
+                .ok()
+        });
+        let Some((resumed, _)) = resumed else {
+            return self.put(Kind::Refused, &[2]);
+        };
+        let identity = String::from_utf8(resume.identity().to_vec()).unwrap();
+        self.heard.push(Heard::Resume(identity));
+        self.candidate = Some(resumed.session);
+        self.kept = Some(resumed.shown);
+        self.next = Some(resumed.next);
+        self.resumed = Some((payload.to_vec(), answer.to_vec()));
+        self.put(Kind::Resumed, &answer);
+    }
+
+    fn record(&mut self, payload: &[u8]) {
+        let mut probe = [0; frame::MAX_PAYLOAD];
+        let of_candidate = self
+            .candidate
+            .as_mut()
+            .and_then(|session| session.open(payload, &mut probe).ok());
+        if let Some(length) = of_candidate {
+            self.session = self.candidate.take();
+            self.kept = self.next.take().or(self.kept.take());
+            self.answer = None;
+            let plain = probe[..length].to_vec();
+            return self.message(&plain);
+        }
+        let Some(session) = &mut self.session else {
+            if self.candidate.is_none() {
+                self.put(Kind::Refused, &[2]);
+            }
+            return;
+        };
         let mut plain = [0; frame::MAX_PAYLOAD];
         let Ok(length) = session.open(payload, &mut plain) else {
             self.garbage += 1;
             return;
         };
-        if fresh && self.tells_time {
-            self.send(&Down::Time {
-                now_us: self.now_us,
-            });
-        }
-        match Up::decode(&plain[..length]).unwrap() {
-            Up::Ping => self.heard.push(Heard::Ping),
+        self.message(&plain[..length]);
+    }
+
+    fn message(&mut self, plain: &[u8]) {
+        match Up::decode(plain).unwrap() {
+            Up::Ping => {
+                self.heard.push(Heard::Ping);
+                if self.tells_time {
+                    self.send(&Down::Time {
+                        now_us: self.now_us,
+                    });
+                }
+            }
             Up::Batch(bytes) => self.batch(bytes),
             Up::Status(status) => {
                 self.heard.push(Heard::Status {
