@@ -102,8 +102,10 @@ impl Resumptions {
         let forgotten = self.shed();
         let path = self.path(device);
         let written = tokio::task::spawn_blocking(move || {
+            let written = keyfile::write(&path, &bytes);
+            // Afterwards, as it may be this very device.
             forgotten.as_deref().map(remove);
-            keyfile::write(&path, &bytes)
+            written
         });
         match written.await {
             Ok(Err(error)) => tracing::warn!(%device, %error, "what its sessions are resumed with \
