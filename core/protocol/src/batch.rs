@@ -65,17 +65,21 @@ pub enum DropReason {
     Reboot = 4,
     /// The hub put it aside, for reasons shown in the quarantine.
     Quarantined = 5,
+    /// The hub erased all that it had of the device, this number among it. Only the hub gives this
+    /// reason: a report that does is not readable.
+    Erased = 6,
 }
 
 impl DropReason {
     /// All reasons.
-    pub const ALL: [DropReason; 6] = [
+    pub const ALL: [DropReason; 7] = [
         DropReason::BufferFull,
         DropReason::SpoolFull,
         DropReason::SpoolAge,
         DropReason::Malformed,
         DropReason::Reboot,
         DropReason::Quarantined,
+        DropReason::Erased,
     ];
 
     /// The name in JSON, tables and metrics.
@@ -87,10 +91,17 @@ impl DropReason {
             DropReason::Malformed => "malformed",
             DropReason::Reboot => "reboot",
             DropReason::Quarantined => "quarantined",
+            DropReason::Erased => "erased",
         }
     }
 
-    /// The reason of this code on the wire.
+    /// Whether a device or a gateway may report it. A number that was erased is never stored
+    /// again, so who could say so of numbers to come could keep them out.
+    pub fn is_reported(self) -> bool {
+        self != DropReason::Erased
+    }
+
+    /// The reason of this code on the wire and in a ledger.
     pub fn from_code(code: u8) -> Option<Self> {
         Self::ALL.get(usize::from(code)).copied()
     }
@@ -106,6 +117,11 @@ impl core::fmt::Display for DropReason {
         f.pad(self.as_str())
     }
 }
+
+const UNKNOWN_REASON: cbor::Error = cbor::Error::Invalid {
+    field: "dropped",
+    why: "has an unknown reason, known are 0 to 5",
+};
 
 /// A run of numbers that will never come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,8 +143,12 @@ impl Dropped {
             .saturating_add(u64::from(self.count).saturating_sub(1)))
     }
 
-    /// Checks that the run has numbers, and all of them in the range of numbers.
+    /// Checks that the run has numbers, all of them in the range of numbers, and a reason that is
+    /// reported.
     pub fn check(&self) -> Result<(), cbor::Error> {
+        if !self.reason.is_reported() {
+            return Err(UNKNOWN_REASON);
+        }
         let fits = self.first.0 >= 1 && self.count >= 1 && self.last() <= Seq::MAX;
         if fits {
             Ok(())
@@ -163,10 +183,7 @@ impl Dropped {
         let first = Seq(r.u64("the first dropped number")?);
         let count = r.u32("how many were dropped")?;
         let code = r.u8("a drop reason")?;
-        let reason = DropReason::from_code(code).ok_or(cbor::Error::Invalid {
-            field: "dropped",
-            why: "has an unknown reason, known are 0 to 5",
-        })?;
+        let reason = DropReason::from_code(code).ok_or(UNKNOWN_REASON)?;
         for _ in 3..length {
             r.skip()?;
         }

@@ -3,7 +3,8 @@
 //! A number is stored, or dropped for one reason, or missing: a gap. What is
 //! stored wins over what was said to be dropped, whichever came first; of two
 //! reasons the first one said stays. So `given = stored + dropped + gaps`
-//! always holds, and without gaps all is explained.
+//! always holds, and without gaps all is explained. Only what was erased wins
+//! over all: its number is never stored again.
 
 use alloc::collections::BTreeMap;
 use core::ops::RangeInclusive;
@@ -35,11 +36,16 @@ pub enum Arrival {
     New,
     /// The number was stored before: its sample is to be left alone.
     Duplicate,
+    /// The number was erased: its sample is to be left alone.
+    Erased,
 }
 
 impl BootLedger {
     /// A sample with this number arrived.
     pub fn store(&mut self, seq: Seq) -> Arrival {
+        if self.has_erased(seq) {
+            return Arrival::Erased;
+        }
         self.announce(seq);
         if self.stored.insert(seq.0..=seq.0) == 0 {
             self.duplicate = self.duplicate.saturating_add(1);
@@ -71,6 +77,38 @@ impl BootLedger {
         if let Some(first) = previous.acked.0.checked_add(1) {
             self.give_up(first..=previous.last.0, DropReason::Reboot);
         }
+    }
+
+    /// All that is known of the boot is erased: nothing stays but up to which
+    /// number it had counted, so that what was given before is explained, and
+    /// not taken for new when it comes late.
+    pub fn erase(&mut self) {
+        let mut numbers = RangeSet::new();
+        if self.last_given.0 > 0 {
+            numbers.insert(1..=self.last_given.0);
+        }
+        *self = BootLedger {
+            last_given: self.last_given,
+            ..BootLedger::default()
+        };
+        if !numbers.is_empty() {
+            self.dropped.insert(DropReason::Erased, numbers);
+        }
+    }
+
+    /// Whether the number was erased.
+    pub fn has_erased(&self, seq: Seq) -> bool {
+        self.dropped
+            .get(&DropReason::Erased)
+            .is_some_and(|numbers| numbers.contains(seq.0))
+    }
+
+    /// Whether nothing has come since the boot was erased.
+    pub fn is_erased(&self) -> bool {
+        self.stored.is_empty()
+            && self.dropped.len() == 1
+            && self.last_given.0 > 0
+            && self.has_erased(self.last_given)
     }
 
     /// Numbers that were given, and of which nothing is known.

@@ -7,9 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use stencil_protocol::batch::{DropReason, Dropped, PreviousBoot};
-use stencil_protocol::id::{Boot, Seq};
+use stencil_protocol::id::{Boot, DeviceId, Seq};
 use stencil_protocol::ledger::{Arrival, BootLedger};
 use stencil_protocol::ranges::RangeSet;
+use stencil_protocol::report::LossReport;
 
 #[derive(Clone, Debug)]
 enum Event {
@@ -17,6 +18,7 @@ enum Event {
     Drop(Dropped),
     Announce(u64),
     Close(u64, u64),
+    Erase,
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -27,6 +29,10 @@ fn event() -> impl Strategy<Value = Event> {
         1 => (0u64..80).prop_map(Event::Announce),
         1 => (0u64..80, 0u64..80).prop_map(|(a, b)| Event::Close(a.min(b), a.max(b))),
     ]
+}
+
+fn event_or_erasure() -> impl Strategy<Value = Event> {
+    prop_oneof![20 => event(), 1 => Just(Event::Erase)]
 }
 
 #[derive(Default)]
@@ -49,6 +55,7 @@ impl Model {
 
     fn apply(&mut self, event: &Event) {
         match *event {
+            Event::Store(n) if self.dropped.get(&n) == Some(&DropReason::Erased) => {}
             Event::Store(n) => {
                 self.last = self.last.max(n);
                 self.dropped.remove(&n);
@@ -59,6 +66,12 @@ impl Model {
             Event::Drop(d) => self.give_up(d.first.0..=d.last().0, d.reason),
             Event::Announce(n) => self.last = self.last.max(n),
             Event::Close(acked, last) => self.give_up(acked + 1..=last, DropReason::Reboot),
+            Event::Erase => {
+                self.stored.clear();
+                self.duplicate = 0;
+                let all = 1..=self.last;
+                self.dropped = all.map(|number| (number, DropReason::Erased)).collect();
+            }
         }
     }
 }
@@ -85,6 +98,11 @@ fn ledger(events: &[Event]) -> BootLedger {
                     acked: Seq(acked),
                 });
             }
+            Event::Erase => {
+                let last = ledger.last_given;
+                ledger.erase();
+                assert_eq!(ledger.is_erased(), last.0 > 0);
+            }
         }
     }
     ledger
@@ -92,7 +110,7 @@ fn ledger(events: &[Event]) -> BootLedger {
 
 proptest! {
     #[test]
-    fn is_the_model(events in proptest::collection::vec(event(), 0..60)) {
+    fn is_the_model(events in proptest::collection::vec(event_or_erasure(), 0..60)) {
         let mut model = Model::default();
         events.iter().for_each(|event| model.apply(event));
         let ledger = ledger(&events);
@@ -158,6 +176,51 @@ fn a_boot_that_ended_badly() {
             "last_given": 10,
         })
     );
+}
+
+#[test]
+fn what_was_erased_stays_explained_and_never_comes_back() {
+    let mut ledger = BootLedger::default();
+    ledger.store(Seq(1));
+    ledger.store(Seq(1));
+    ledger.announce(Seq(4));
+    ledger.erase();
+    assert!(ledger.is_erased() && ledger.gaps().is_empty());
+    assert_eq!(ledger.store(Seq(1)), Arrival::Erased);
+    // Given before, and on its way still: measured before the erasure, too.
+    assert_eq!(ledger.store(Seq(4)), Arrival::Erased);
+    assert_eq!(ledger.store(Seq(5)), Arrival::New);
+    assert!(!ledger.is_erased() && ledger.gaps().is_empty());
+    assert_eq!(
+        serde_json::to_value(&ledger).unwrap(),
+        serde_json::json!({
+            "stored": [[5, 5]],
+            "dropped": {"erased": [[1, 4]]},
+            "duplicate": 0,
+            "last_given": 5,
+        })
+    );
+    let mut nothing = BootLedger::default();
+    nothing.erase();
+    assert_eq!(nothing, BootLedger::default());
+}
+
+#[test]
+fn nobody_else_may_say_that_a_number_was_erased() {
+    let erased = Dropped {
+        first: Seq(1),
+        count: u32::MAX,
+        reason: DropReason::Erased,
+    };
+    assert!(erased.check().is_err());
+    let report = LossReport {
+        device: DeviceId::parse("freezer-1").unwrap(),
+        boot: Boot(1),
+        dropped: vec![erased],
+    };
+    let bytes = report.encode().unwrap();
+    let read = LossReport::decode(&bytes).unwrap_err();
+    assert!(read.to_string().contains("known are 0 to 5"), "{read}");
 }
 
 #[test]

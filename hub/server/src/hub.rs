@@ -226,7 +226,7 @@ impl Hub {
 
     /// Erases all that is kept of a device, as of the returned log position; when this returns it is
     /// gone, except for what [`stencil_store::Erased::Device`] says stays. What the device sends
-    /// from then on makes it a new one.
+    /// from then on makes it a new one, but for numbers that it had given before.
     ///
     /// # Errors
     /// [`Error::Log`]: the log takes nothing now, and nothing was erased. [`Error::Stopped`]: the

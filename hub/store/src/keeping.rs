@@ -44,9 +44,14 @@ pub struct Forgotten {
 /// Whose data is erased.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Erased {
-    /// All that is kept of one device: points, newest values, ledgers, states of rules, commands,
-    /// alarms, quarantined payloads, and that there was such a device. Runs that it started, what
-    /// they published, and its tokens stay.
+    /// All that is kept of one device: points, newest values, states of rules, commands, alarms,
+    /// quarantined payloads, and that it is listed. Of its ledgers it stays, with the device's id,
+    /// up to which number each boot had counted ([`BootLedger::erase`]), so that these numbers stay
+    /// explained and are not taken for new when they come late; of a link that stands, that it does,
+    /// until it ends or the device is heard again. Runs that it started, what they published, audit
+    /// entries and its tokens stay.
+    ///
+    /// [`BootLedger::erase`]: stencil_protocol::ledger::BootLedger::erase
     Device(TenantId, DeviceId),
     /// All of a tenant, and the tenant.
     Tenant(TenantId),

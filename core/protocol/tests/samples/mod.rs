@@ -39,7 +39,7 @@ pub fn owned_sample() -> impl Strategy<Value = OwnedSample> {
 }
 
 pub fn reason() -> impl Strategy<Value = DropReason> {
-    proptest::sample::select(&DropReason::ALL[..])
+    proptest::sample::select(&DropReason::ALL[..]).prop_filter("is reported", |it| it.is_reported())
 }
 
 pub fn device() -> impl Strategy<Value = DeviceId> {

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use stencil_protocol::id::{Boot, CommandId, DeviceId};
+use stencil_protocol::id::{Boot, CommandId, DeviceId, Seq};
 use stencil_protocol::ledger::BootLedger;
 use stencil_workflow::Definition;
 
@@ -34,6 +34,14 @@ pub(super) struct Known {
     pub(super) command_device: Option<DeviceId>,
     /// The workflow version that is to be activated.
     pub(super) definition: Option<Definition>,
+}
+
+impl Known {
+    /// Whether nothing is known of a boot but that its numbers were erased, up to this one at least.
+    pub(super) fn has_erased(&self, boot: Boot, last: Seq) -> bool {
+        let mut ledgers = self.ledgers.iter();
+        ledgers.any(|(of, ledger)| *of == boot && ledger.is_erased() && ledger.has_erased(last))
+    }
 }
 
 impl Questions {
@@ -86,13 +94,9 @@ impl Questions {
         if !state.has_more_boots() {
             return;
         }
-        if let Some(held) = state.known_device(&(origin.tenant.clone(), device.clone())) {
-            self.boots.extend(
-                boots
-                    .into_iter()
-                    .flatten()
-                    .filter(|boot| held.must_fetch(*boot)),
-            );
-        }
+        let key = (origin.tenant.clone(), device.clone());
+        let boots = boots.into_iter().flatten();
+        self.boots
+            .extend(boots.filter(|boot| state.must_fetch(&key, *boot)));
     }
 }

@@ -24,6 +24,10 @@ pub(super) fn batch(
 ) {
     let mut quarantine = Quarantine::new(origin, Some(device));
     let key = (origin.tenant.clone(), device.clone());
+    if state.known_device(&key).is_none() && is_erased(batch.header(), &known) {
+        changes.tally.duplicate += batch.samples().count() as u64;
+        return;
+    }
     match state.admit(&key) {
         Ok(mut admitted) => {
             account(
@@ -39,6 +43,14 @@ pub(super) fn batch(
         Err(why) => quarantine.put(changes, None, why),
     }
     quarantine.finish(changes);
+}
+
+/// Whether all that a batch says is of numbers that were erased. Of a device of which nothing else
+/// has come since, that makes no device.
+fn is_erased(header: &Header, known: &Known) -> bool {
+    let previous = header.previous.as_ref();
+    known.has_erased(header.boot, header.last_given)
+        && previous.is_none_or(|previous| known.has_erased(previous.boot, previous.last))
 }
 
 /// What the header says: how far the device has counted, what it lost, how its last boot ended.
@@ -89,6 +101,10 @@ fn samples(
         let ledger = held.boots.entry(boot).or_default();
         if ledger.stored.contains(seq.0) {
             ledger.store(seq);
+            changes.tally.duplicate += 1;
+            continue;
+        }
+        if ledger.has_erased(seq) {
             changes.tally.duplicate += 1;
             continue;
         }

@@ -48,6 +48,12 @@ pub(super) fn loss(
 ) {
     let mut quarantine = Quarantine::new(origin, Some(&report.device));
     let key = (origin.tenant.clone(), report.device.clone());
+    let mut dropped = report.dropped.iter();
+    if state.known_device(&key).is_none()
+        && dropped.all(|dropped| known.has_erased(report.boot, dropped.last()))
+    {
+        return;
+    }
     let max_spans = state.bounds.max_ledger_spans;
     let held = match state.admit(&key) {
         Ok(admitted) => admitted.device,

@@ -24,6 +24,9 @@ pub(crate) struct State {
     next_serial: u64,
     /// Whether some device has more boots in the store.
     more_boots: bool,
+    /// Tenants of which devices were erased: there may be ledgers in the store that say nothing but
+    /// that, also of a device that is not known.
+    erased: HashSet<TenantId>,
     /// How many devices each tenant has.
     counts: HashMap<TenantId, usize>,
     rules: HashMap<TenantId, Rules>,
@@ -85,6 +88,7 @@ impl State {
             devices: HashMap::new(),
             next_serial: 1,
             more_boots: false,
+            erased: HashSet::new(),
             counts: HashMap::new(),
             rules: HashMap::new(),
             orphans: Vec::new(),
@@ -95,16 +99,22 @@ impl State {
     pub(crate) fn load(bounds: PipelineOptions, max_rules: usize, loaded: &Loaded) -> Self {
         let mut state = Self::new(bounds, max_rules);
         for (tenant, device, boot, ledger) in &loaded.ledgers {
+            // What was erased counts for no device, and stays in the store until it is asked for.
+            if ledger.is_erased() {
+                state.note_erased(tenant);
+                continue;
+            }
             let device = state.loaded((tenant.clone(), device.clone()));
             device.boots.insert(*boot, ledger.clone());
-        }
-        for device in state.devices.values_mut() {
-            device.more_boots = device.boots.len() >= state.bounds.max_boots;
-            state.more_boots |= device.more_boots;
         }
         for twin in &loaded.twins {
             let device = state.loaded((twin.tenant.clone(), twin.device.clone()));
             device.names.make(&twin.name).newest_us = twin.time_us;
+        }
+        for ((tenant, _), device) in &mut state.devices {
+            let full = device.boots.len() >= state.bounds.max_boots;
+            device.more_boots = full || state.erased.contains(tenant);
+            state.more_boots |= device.more_boots;
         }
         for (tenant, _) in state.devices.keys() {
             *state.counts.entry(tenant.clone()).or_default() += 1;
@@ -156,6 +166,7 @@ impl State {
     pub(crate) fn forget(&mut self, erased: &Erased) -> Vec<ActiveAlarm> {
         match erased {
             Erased::Device(tenant, device) => {
+                self.note_erased(tenant);
                 if self
                     .devices
                     .remove(&(tenant.clone(), device.clone()))
@@ -170,6 +181,7 @@ impl State {
             Erased::Tenant(tenant) => {
                 self.devices.retain(|(of, _), _| of != tenant);
                 self.counts.remove(tenant);
+                self.erased.remove(tenant);
                 let rules = self.rules.remove(tenant);
                 rules.map_or_else(Vec::new, Rules::into_alarms)
             }
@@ -216,7 +228,9 @@ impl State {
                 }
                 *count += 1;
                 self.next_serial += 1;
-                place.insert(Device::new(self.next_serial - 1))
+                let device = place.insert(Device::new(self.next_serial - 1));
+                device.more_boots = self.erased.contains(&key.0);
+                device
             }
         };
         Ok(Admitted {
@@ -224,6 +238,26 @@ impl State {
             rules: self.rules.get_mut(&key.0),
             bounds: &self.bounds,
         })
+    }
+
+    /// Notes that the store may have ledgers of this tenant that belong to no known device.
+    fn note_erased(&mut self, tenant: &TenantId) {
+        self.more_boots = true;
+        if self.erased.contains(tenant) {
+            return;
+        }
+        self.erased.insert(tenant.clone());
+        for ((of, _), device) in &mut self.devices {
+            device.more_boots |= of == tenant;
+        }
+    }
+
+    /// Whether the ledger of a boot of this device may be in the store but is not at hand.
+    pub(super) fn must_fetch(&self, key: &DeviceKey, boot: Boot) -> bool {
+        match self.devices.get(key) {
+            Some(held) => held.must_fetch(boot),
+            None => self.erased.contains(&key.0),
+        }
     }
 
     /// The device, if it is known.
@@ -375,7 +409,7 @@ impl Device {
     }
 
     /// Whether the ledger of `boot` may be in the store but is not at hand.
-    pub(super) fn must_fetch(&self, boot: Boot) -> bool {
+    fn must_fetch(&self, boot: Boot) -> bool {
         self.more_boots && !self.boots.contains_key(&boot)
     }
 

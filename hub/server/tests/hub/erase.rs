@@ -2,9 +2,11 @@
 
 use std::path::Path;
 
+use stencil_protocol::batch::DropReason;
 use stencil_protocol::id::DeviceId;
+use stencil_protocol::report::{Link, LinkEvent};
 use stencil_server::Service;
-use stencil_store::{AlarmFilter, RunFilter, Store};
+use stencil_store::{AlarmFilter, LedgerRow, RunFilter, Store};
 
 use crate::support::{
     Client, HubProcess, Sampled, TestHub, batch, device, eventually, gateway, options, prepare,
@@ -23,9 +25,28 @@ fn topic(device: &str) -> String {
 
 /// Three samples that make the rule fire, numbered from 1.
 fn three() -> Vec<u8> {
+    three_from(1)
+}
+
+fn three_from(first: u64) -> Vec<u8> {
     let time_us = 1_700_000_000_000_000;
     let samples = [0, 1, 2].map(|at| Sampled("t", 5.0, time_us + at * 1_000_000));
-    batch(1, 1, &samples)
+    batch(1, first, &samples)
+}
+
+/// Whether the store lists the device, and what became of its numbers: stored, erased, missing.
+async fn accounted(store: &Store, name: &DeviceId) -> (bool, [u64; 3]) {
+    let acme = tenant("acme");
+    let listed = store.devices.get(&acme, name).await.unwrap().is_some();
+    let rows = store.ledger.of_device(&acme, name, None, 10).await.unwrap();
+    let (mut stored, mut erased, mut missing) = (0, 0, 0);
+    for LedgerRow { ledger, .. } in &rows.items {
+        stored += ledger.stored.len();
+        erased += ledger.dropped_by_reason().values().sum::<u64>();
+        missing += ledger.gaps().len();
+        assert!(ledger.dropped.keys().all(|it| *it == DropReason::Erased));
+    }
+    (listed, [stored, erased, missing])
 }
 
 /// How much there is of a device: points, stored numbers, alarms.
@@ -67,15 +88,73 @@ async fn a_device_is_gone_and_may_come_back_as_a_new_one() {
     let runs = store.runs.list(&acme, &all, None, 10);
     assert_eq!(runs.await.unwrap().items.len(), 2);
 
-    // The same numbers are not taken for duplicates, and the rule begins afresh.
+    // What was erased does not come back, however late it is sent again; nor does the device.
+    assert_eq!(accounted(store, &one).await, (false, [0, 3, 0]));
+    gw.publish(&topic("freezer-1"), three()).await.unwrap();
+    test.hub().caught_up().await.unwrap();
+    assert_eq!(accounted(store, &one).await, (false, [0, 3, 0]));
+    let test = test.restart().await;
+    let (gw, store) = (test.gateway("gw-1").await, test.hub().store());
+    gw.publish(&topic("freezer-1"), three()).await.unwrap();
+    test.hub().caught_up().await.unwrap();
+    assert_eq!(accounted(store, &one).await, (false, [0, 3, 0]));
+
+    // A device that goes on has a ledger without gaps, and the rule begins afresh.
+    gw.publish(&topic("freezer-1"), three_from(4))
+        .await
+        .unwrap();
     gw.publish(&topic("freezer-1"), three()).await.unwrap();
     test.hub().caught_up().await.unwrap();
     assert_eq!(kept(store, "acme", &one).await, (3, 3, 1));
+    assert_eq!(accounted(store, &one).await, (true, [3, 3, 0]));
 
     let test = test.restart().await;
-    let store = test.hub().store();
+    let (gw, store) = (test.gateway("gw-1").await, test.hub().store());
+    gw.publish(&topic("freezer-1"), three()).await.unwrap();
+    test.hub().caught_up().await.unwrap();
+    assert_eq!(accounted(store, &one).await, (true, [3, 3, 0]));
     assert_eq!(kept(store, "acme", &one).await, (3, 3, 1));
     assert_eq!(kept(store, "acme", &two).await, (3, 3, 1));
+}
+
+#[tokio::test]
+async fn a_link_that_goes_on_standing_is_shown_when_its_device_is_heard_again() {
+    let test = TestHub::start().await;
+    let (acme, one) = (tenant("acme"), device("freezer-1"));
+    let gw = test.gateway("gw-1").await;
+    let link = |event| LinkEvent {
+        device: device("freezer-1"),
+        gateway: gateway("gw-1"),
+        at_us: 1_700_000_000_000_000,
+        event,
+    };
+    let (up, down) = (
+        link(Link::Connected { suite: 1 }).encode(),
+        link(Link::Disconnected).encode(),
+    );
+    let link_topic = "stencil/v1/d/freezer-1/link";
+    let store = test.hub().store();
+    gw.publish(link_topic, up).await.unwrap();
+    gw.publish(&topic("freezer-1"), three()).await.unwrap();
+    test.hub().erase_device(&acme, &one).await.unwrap();
+    assert_eq!(store.devices.count(&acme).await.unwrap(), 0);
+
+    gw.publish(&topic("freezer-1"), three_from(4))
+        .await
+        .unwrap();
+    test.hub().caught_up().await.unwrap();
+    let shown = store.devices.get(&acme, &one).await.unwrap().unwrap();
+    assert_eq!(shown.connected, Some(true));
+
+    // The last word of a device that is gone brings it back no more than the numbers do.
+    test.hub().erase_device(&acme, &one).await.unwrap();
+    gw.publish(link_topic, down).await.unwrap();
+    gw.publish(&topic("freezer-1"), three_from(4))
+        .await
+        .unwrap();
+    test.hub().caught_up().await.unwrap();
+    assert_eq!(store.devices.count(&acme).await.unwrap(), 0);
+    assert_eq!(accounted(store, &one).await, (false, [0, 6, 0]));
 }
 
 #[tokio::test]
@@ -166,7 +245,12 @@ async fn erases_through(crash: &str) {
     let client = Client::with_certificate("gw-1", running.addresses().strict, &files).await;
     client.publish(&topic("freezer-1"), three()).await.unwrap();
     running.hub().caught_up().await.unwrap();
+    assert_eq!(accounted(store, &one).await, (false, [0, 3, 0]));
+    let more = three_from(4);
+    client.publish(&topic("freezer-1"), more).await.unwrap();
+    running.hub().caught_up().await.unwrap();
     assert_eq!(kept(store, "acme", &one).await, (3, 3, 1));
+    assert_eq!(accounted(store, &one).await, (true, [3, 3, 0]));
     running.shutdown().await.unwrap();
 }
 

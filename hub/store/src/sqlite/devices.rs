@@ -18,6 +18,7 @@ use crate::{
 };
 
 mod find;
+pub(super) mod standing;
 
 /// A device may be heard late through a gateway that it has left: so what tells
 /// its gateway is the newest event, not the newest arrival. A clock that runs
@@ -211,7 +212,18 @@ pub(super) async fn store(connection: &mut SqliteConnection, commit: &Commit) ->
                 .bind(heard.last_received_us)
         })
         .await?;
-    for round in rounds(&commit.links) {
+    // Mostly there are none: then this is one look at an empty table.
+    let mut links: Vec<&LinkSeen> = commit.links.iter().collect();
+    if (!heard.is_empty() || !links.is_empty()) && standing::any(connection).await? {
+        standing::hand_back(connection).await?;
+        links.clear();
+        for seen in &commit.links {
+            if !standing::hear(connection, seen).await? {
+                links.push(seen);
+            }
+        }
+    }
+    for round in rounds(&links) {
         LINKS
             .execute(connection, &round, |query, seen| {
                 query
@@ -334,10 +346,10 @@ fn place<'a, 'h>(
 }
 
 /// Link events in rounds, each device at most once a round, in order.
-fn rounds(links: &[LinkSeen]) -> Vec<Vec<&LinkSeen>> {
+fn rounds<'a>(links: &[&'a LinkSeen]) -> Vec<Vec<&'a LinkSeen>> {
     let mut counts: HashMap<(&TenantId, &DeviceId), usize> = HashMap::new();
     let mut rounds: Vec<Vec<&LinkSeen>> = Vec::new();
-    for seen in links {
+    for &seen in links {
         let count = counts.entry((&seen.tenant, &seen.device)).or_default();
         if rounds.len() == *count {
             rounds.push(Vec::new());

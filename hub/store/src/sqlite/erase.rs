@@ -7,17 +7,19 @@
 use std::collections::{BTreeSet, HashSet};
 
 use sqlx::{AssertSqlSafe, SqliteConnection};
+use stencil_protocol::id::{DeviceId, TenantId};
 
-use super::Sqlite;
+use super::devices::standing;
 use super::row::{Columns as _, bigint};
 use super::state::Turn;
+use super::{Sqlite, pipeline};
 use crate::series::head::Change;
 use crate::series::tail;
 use crate::{Erased, Error};
 
-/// Tables with a row or more a device, besides the series. `rule_states` is looked at apart.
+/// Tables with a row or more a device, besides the series. `ledgers`, `standing_links` and
+/// `rule_states` are looked at apart.
 const OF_DEVICES: &[&str] = &[
-    "ledgers",
     "devices",
     "twins",
     "quarantine",
@@ -30,6 +32,7 @@ const OF_DEVICES: &[&str] = &[
 const OF_TENANTS: &[&str] = &[
     "ledgers",
     "devices",
+    "standing_links",
     "twins",
     "rule_states",
     "quarantine",
@@ -117,6 +120,7 @@ async fn within(
     }
     let series = match erased {
         Erased::Device(tenant, device) => {
+            standing::keep(connection, tenant, device).await?;
             for table in OF_DEVICES {
                 let statement = format!("DELETE FROM {table} WHERE tenant = $1 AND device = $2");
                 sqlx::query(AssertSqlSafe(statement))
@@ -135,6 +139,7 @@ async fn within(
             .bind(device.as_str())
             .execute(&mut *connection)
             .await?;
+            erase_ledgers(connection, tenant, device).await?;
             let found = sqlx::query("SELECT series FROM series WHERE tenant = $1 AND device = $2")
                 .bind(tenant.as_str())
                 .bind(device.as_str());
@@ -178,6 +183,39 @@ async fn overwriting(connection: &mut SqliteConnection, on: bool) -> Result<(), 
         "PRAGMA secure_delete = OFF"
     };
     sqlx::query(statement).fetch_all(connection).await?;
+    Ok(())
+}
+
+/// Leaves of the device's ledgers only up to which number each boot had counted.
+async fn erase_ledgers(
+    connection: &mut SqliteConnection,
+    tenant: &TenantId,
+    device: &DeviceId,
+) -> Result<(), Error> {
+    let rows = sqlx::query("SELECT boot, body FROM ledgers WHERE tenant = $1 AND device = $2")
+        .bind(tenant.as_str())
+        .bind(device.as_str())
+        .fetch_all(&mut *connection)
+        .await?;
+    for row in rows {
+        // What cannot be read must not keep the rest from going.
+        let mut ledger = pipeline::decode_ledger(&row.bytes("body")?).unwrap_or_default();
+        ledger.erase();
+        // Of a boot that never gave a number there is nothing to explain.
+        let statement = if ledger.is_erased() {
+            "UPDATE ledgers SET body = $4 WHERE tenant = $1 AND device = $2 AND boot = $3"
+        } else {
+            "DELETE FROM ledgers WHERE tenant = $1 AND device = $2 AND boot = $3"
+        };
+        let mut query = sqlx::query(statement)
+            .bind(tenant.as_str())
+            .bind(device.as_str())
+            .bind(row.int("boot")?);
+        if ledger.is_erased() {
+            query = query.bind(pipeline::encode_ledger(&ledger)?);
+        }
+        query.execute(&mut *connection).await?;
+    }
     Ok(())
 }
 
@@ -265,10 +303,18 @@ mod tests {
             let all = tables.iter().chain(others);
             all.map(|table| (*table).to_owned()).collect()
         };
-        // The series are taken from their owner; tokens let a device come back.
+        // The series are taken from their owner; of ledgers it stays how far they had counted, of a
+        // link that it stands; tokens let a device come back.
+        let others = [
+            "series",
+            "ledgers",
+            "standing_links",
+            "rule_states",
+            "tokens",
+        ];
         assert_eq!(
             with_column(&store, "device").await,
-            listed(OF_DEVICES, &["series", "rule_states", "tokens"])
+            listed(OF_DEVICES, &others)
         );
         assert_eq!(
             with_column(&store, "tenant").await,

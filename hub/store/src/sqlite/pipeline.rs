@@ -218,14 +218,17 @@ pub(super) fn decode_ledger(bytes: &[u8]) -> Result<BootLedger, Error> {
     minicbor::decode(bytes).map_err(|error| Error::corrupt("ledger", error))
 }
 
+pub(super) fn encode_ledger(ledger: &BootLedger) -> Result<Vec<u8>, Error> {
+    minicbor::to_vec(ledger).map_err(|error| Error::invalid("ledger", error.to_string()))
+}
+
 async fn store_ledgers(connection: &mut SqliteConnection, commit: &Commit) -> Result<(), Error> {
     let rows = last_of_each(&commit.ledgers, |(tenant, device, boot, _)| {
         (tenant, device, boot)
     });
     let mut encoded = Vec::with_capacity(rows.len());
     for (tenant, device, boot, ledger) in rows {
-        let body = minicbor::to_vec(ledger)
-            .map_err(|error| Error::invalid("ledger", error.to_string()))?;
+        let body = encode_ledger(ledger)?;
         encoded.push((tenant, device, boot, body));
     }
     LEDGERS

@@ -1,7 +1,9 @@
 use stencil_protocol::id::Boot;
 use stencil_protocol::ledger::BootLedger;
 use stencil_protocol::sample::OwnedValue;
-use stencil_store::{Commit, DeviceFilter, LinkInfo, LinkSeen, Linked, Standing};
+use stencil_store::{
+    Commit, DeviceFilter, Erased, LinkInfo, LinkSeen, Linked, Standing, TwinUpdate,
+};
 
 use crate::{acme, at, device, fresh, gateway, twin};
 
@@ -208,6 +210,50 @@ async fn a_device_is_heard_of_through_the_gateway_that_it_has() {
     let gone = vec![link("g2", 130, false, 230)];
     assert_eq!(told(vec![], gone).await, Some(230));
     assert_eq!(told(vec![twin("g3", 240, 250)], vec![]).await, Some(250));
+}
+
+#[tokio::test]
+async fn a_link_outlasts_an_erasure_until_it_ends_and_is_no_device() {
+    let fresh = fresh().await;
+    let (store, id) = (&fresh.store, device("freezer-1"));
+    let told = async |position, twins: Vec<TwinUpdate>, links: Vec<LinkSeen>| {
+        let commit = Commit {
+            twins,
+            links,
+            ..at(position)
+        };
+        store.pipeline.commit(commit).await.unwrap();
+        let found = store.devices.get(&acme(), &id).await.unwrap();
+        found.map(|device| (device.connected, device.link_changed_us))
+    };
+    let erase = async |position| {
+        let erased = Erased::Device(acme(), device("freezer-1"));
+        store.keeping.erase(position, &erased).await.unwrap();
+        assert_eq!(store.devices.count(&acme()).await.unwrap(), 0);
+    };
+    let heard = |through| {
+        let mut twin = twin("freezer-1", 200, 1.0);
+        twin.gateway = Some(gateway(through));
+        vec![twin]
+    };
+    let up = Some((Some(true), Some(100)));
+    let link = vec![seen("g1", 100, true)];
+    assert_eq!(told(1, heard("g1"), link).await, up);
+    erase(2).await;
+    // Late news of a link before it.
+    let late = vec![seen("g2", 120, false)];
+    assert_eq!(told(3, vec![], late).await, None);
+    erase(4).await;
+    assert_eq!(told(5, heard("g1"), vec![]).await, up);
+    // Through another gateway it is not known to be linked.
+    erase(6).await;
+    assert_eq!(told(7, heard("g2"), vec![]).await, Some((None, None)));
+    let moved = vec![seen("g2", 130, true)];
+    assert_eq!(told(8, vec![], moved).await, Some((Some(true), Some(130))));
+    erase(9).await;
+    let ended = vec![seen("g2", 140, false)];
+    assert_eq!(told(10, vec![], ended).await, None);
+    assert_eq!(told(11, heard("g2"), vec![]).await, Some((None, None)));
 }
 
 /// Devices `a-1` and `a_2` by `gw-1`, `B-3` by `gw-2`, and `c` that nobody linked.

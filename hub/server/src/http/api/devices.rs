@@ -159,9 +159,11 @@ pub(in crate::http) async fn latest(
 
 /// Erases all that is kept of a device, for good.
 ///
-/// Its points, newest values, ledger, states of rules, commands, alarms and quarantined payloads
-/// are gone when this answers. Runs that it started, what they published, and its tokens stay. What
-/// it sends from then on makes it a new device.
+/// Its points, newest values, states of rules, commands, alarms, silences and quarantined payloads
+/// are gone when this answers, and it is not listed any more. What stays: runs that it started with
+/// their events, content and published pages that they made, its tokens, the audit log, and in the
+/// loss ledger the numbers of each boot, as dropped with reason `erased`. Samples with these numbers
+/// are left alone, however late they come; what else it sends from then on makes it a new device.
 #[utoipa::path(
     delete,
     path = "/api/v1/devices/{device}",

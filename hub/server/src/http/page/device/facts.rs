@@ -111,6 +111,7 @@ fn because(reason: DropReason) -> &'static str {
         DropReason::Malformed => "not readable",
         DropReason::Reboot => "lost when the device was reset",
         DropReason::Quarantined => "in quarantine",
+        DropReason::Erased => "erased",
     }
 }
 
