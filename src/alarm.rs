@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use stencil_protocol::moment;
 
 use crate::api::{Client, Hub};
-use crate::output::{self, Format};
+use crate::output::{self, Format, say};
 use crate::when::{self, Moment};
 
 /// Shows alarms, takes note of them, and silences them.
@@ -118,7 +118,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
                     "history": history["items"],
                 }))?,
                 Format::Text => {
-                    println!("{}", told(&alarm));
+                    say!("{}", told(&alarm));
                     let events = history["items"].as_array().cloned().unwrap_or_default();
                     let columns = ["at_us", "kind", "by", "note", "until_us"];
                     output::items(Format::Text, &events, &columns)?;
@@ -194,7 +194,7 @@ async fn post(client: &Client, path: &str, body: &Value) -> anyhow::Result<Value
 fn answer(format: Format, alarm: &Value) -> anyhow::Result<()> {
     match format {
         Format::Json => output::json(alarm)?,
-        Format::Text => println!("{}", told(alarm)),
+        Format::Text => say!("{}", told(alarm)),
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use stencil_server::backup::{self, Request};
 
-use crate::output::{self, Format};
+use crate::output::{self, Format, note, say};
 
 /// Copies a hub's data into one file, while the hub runs or while it doesn't.
 ///
@@ -66,7 +66,7 @@ pub(crate) async fn backup(args: BackupArgs) -> anyhow::Result<ExitCode> {
             "applied": manifest.applied,
             "taken_us": manifest.taken_us,
         }))?,
-        Format::Text => println!(
+        Format::Text => say!(
             "wrote {}: {} bytes, {} files, up to position {} of the log",
             args.out.display(),
             taken.bytes,
@@ -94,7 +94,7 @@ pub(crate) async fn restore(args: RestoreArgs) -> anyhow::Result<ExitCode> {
             "hub": manifest.hub,
         }))?,
         Format::Text => {
-            println!(
+            say!(
                 "made {} as of {} (UTC), up to position {} of the log",
                 args.data_dir.display(),
                 stencil_protocol::moment::utc(manifest.taken_us),
@@ -104,7 +104,7 @@ pub(crate) async fn restore(args: RestoreArgs) -> anyhow::Result<ExitCode> {
             let config = config.map_or(String::new(), |file| {
                 format!(" --config {}", file.display())
             });
-            println!(
+            say!(
                 "next: stencil hub --data-dir {}{config}",
                 args.data_dir.display()
             );
@@ -114,5 +114,5 @@ pub(crate) async fn restore(args: RestoreArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn progress() -> backup::Progress {
-    Box::new(|line| eprintln!("{}", output::escaped(line)))
+    Box::new(|line| note!("{}", output::escaped(line)))
 }

@@ -1,11 +1,12 @@
 //! `stencil completions`: what a shell needs to complete the command line.
 
-use std::io::{ErrorKind, Write as _};
+use std::io::Write as _;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
 use clap::{Command, Parser, ValueEnum};
 use clap_complete::Shell;
+
+use crate::output;
 
 /// Prints a script that lets a shell complete commands and flags.
 ///
@@ -30,11 +31,8 @@ enum Kind {
 
 /// Prints it for `command`.
 pub(crate) fn run(args: &Args, command: Command) -> anyhow::Result<ExitCode> {
-    match std::io::stdout().write_all(&script(args.shell, command)) {
-        // Who reads only the beginning has what was wanted.
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
-        written => written.context("can't write to standard output")?,
-    }
+    // Its errors are told at the end.
+    let _ = output::Stdout.write_all(&script(args.shell, command));
     Ok(ExitCode::SUCCESS)
 }
 

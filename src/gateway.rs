@@ -9,7 +9,7 @@ use serde::Serialize;
 use stencil_gateway::Options;
 use stencil_protocol::id::{DeviceId, GatewayId};
 
-use crate::output::Format;
+use crate::output::{self, Format, say};
 use crate::{config, shutdown};
 
 /// The prefix of the gateway's environment variables.
@@ -86,7 +86,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         for device in devices {
             let device =
                 DeviceId::parse(&device).with_context(|| format!("`{device}` is no device id"))?;
-            println!(
+            say!(
                 "{}",
                 stencil_server::add_device_psk(&psk_dir, &device)?.display()
             );
@@ -96,7 +96,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let options: Options =
         config::load_beside(ENVIRONMENT, args.config.as_deref(), &args.flags, &PATHS)?;
     if args.dump_config {
-        print!("{}", config::dump(&options)?);
+        output::text(&config::dump(&options)?);
         return Ok(ExitCode::SUCCESS);
     }
     let mut stop = shutdown::on_signal()?;
@@ -105,8 +105,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         .context("the gateway can't start")?;
     let addresses = running.addresses();
     match args.output {
-        Format::Json => println!("{}", serde_json::to_string(&addresses)?),
-        Format::Text => println!("{addresses}"),
+        Format::Json => say!("{}", serde_json::to_string(&addresses)?),
+        Format::Text => say!("{addresses}"),
     }
     tokio::select! {
         _ = stop.wait_for(|stop| *stop) => {}

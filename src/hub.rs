@@ -12,7 +12,7 @@ use stencil_server::http::link_url;
 use stencil_server::{FIRST_USER, HttpOptions, Options};
 use stencil_store::{Role, Secret};
 
-use crate::output::{self, Format};
+use crate::output::{self, Format, note, say};
 use crate::{config, shutdown};
 
 /// The prefix of the hub's environment variables; `STENCIL_HUB_MQTT__PLAIN` is `mqtt.plain`.
@@ -195,6 +195,26 @@ enum Command {
         #[arg(long, value_enum, default_value = "text")]
         output: Format,
     },
+    /// Lists operators by the ids of their tokens, revoked ones included.
+    ListOperators {
+        /// The hub's folder.
+        #[arg(long)]
+        data_dir: PathBuf,
+        /// How to answer.
+        #[arg(long, value_enum, default_value = "text")]
+        output: Format,
+    },
+    /// Revokes an operator's token for good. The hub may be running; it takes it no more at once.
+    RemoveOperator {
+        /// The hub's folder.
+        #[arg(long)]
+        data_dir: PathBuf,
+        /// How to answer.
+        #[arg(long, value_enum, default_value = "text")]
+        output: Format,
+        /// The token's id, as `hub list-operators` shows it.
+        id: String,
+    },
     /// Makes another admin token of a tenant and prints it, once: the way back in when all tokens
     /// are lost. The hub may be running; it takes the token at once.
     AddToken {
@@ -284,7 +304,25 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
                     "operator_token": secret.reveal(),
                 }))?,
                 // Alone on the line, for `export STENCIL_TOKEN=$(…)`.
-                Format::Text => println!("{}", secret.reveal()),
+                Format::Text => say!("{}", secret.reveal()),
+            }
+        }
+        Some(Command::ListOperators { data_dir, output }) => {
+            let found = stencil_server::operators(&data_dir).await?;
+            let items = found.iter().map(serde_json::to_value);
+            let items = items.collect::<Result<Vec<_>, _>>()?;
+            let columns = ["id", "name", "created_us", "revoked_us"];
+            output::items(output, &items, &columns)?;
+        }
+        Some(Command::RemoveOperator {
+            data_dir,
+            output,
+            id,
+        }) => {
+            let name = stencil_server::remove_operator(&data_dir, &id).await?;
+            match output {
+                Format::Json => output::json(&serde_json::json!({ "id": id, "name": name }))?,
+                Format::Text => say!("revoked {id}, {}", output::escaped(&name)),
             }
         }
         Some(Command::AddToken {
@@ -307,7 +345,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         None => {
             let options: Options = config::load(ENVIRONMENT, args.config.as_deref(), &args.flags)?;
             if args.dump_config {
-                print!("{}", config::dump(&options)?);
+                output::text(&config::dump(&options)?);
             } else {
                 serve(options, args.output).await?;
             }
@@ -326,7 +364,7 @@ async fn serve(options: Options, format: Format) -> anyhow::Result<()> {
     let addresses = running.addresses();
     let url = http.url(addresses.http);
     match format {
-        Format::Json => println!(
+        Format::Json => say!(
             "{}",
             serde_json::json!({
                 "http": addresses.http,
@@ -337,13 +375,13 @@ async fn serve(options: Options, format: Format) -> anyhow::Result<()> {
             })
         ),
         Format::Text => {
-            println!("http         {url}");
-            println!("mqtt strict  {}", addresses.strict);
+            say!("http         {url}");
+            say!("mqtt strict  {}", addresses.strict);
             if let Some(prefer) = addresses.prefer {
-                println!("mqtt prefer  {prefer}");
+                say!("mqtt prefer  {prefer}");
             }
             if let Some(plain) = addresses.plain {
-                println!("mqtt plain   {plain}");
+                say!("mqtt plain   {plain}");
             }
         }
     }
@@ -375,12 +413,12 @@ async fn init(
             "admin_link": link,
         }))?,
         Format::Text => {
-            println!("made {} with tenant {tenant}", data_dir.display());
-            println!("admin token, shown this once: {token}");
-            println!("next: stencil hub --data-dir {}", data_dir.display());
-            println!("then set the password of user {FIRST_USER}, once within a day: {link}");
+            say!("made {} with tenant {tenant}", data_dir.display());
+            say!("admin token, shown this once: {token}");
+            say!("next: stencil hub --data-dir {}", data_dir.display());
+            say!("then set the password of user {FIRST_USER}, once within a day: {link}");
             if let Some(hint) = elsewhere(http) {
-                println!("{hint}");
+                say!("{hint}");
             }
         }
     }
@@ -414,10 +452,10 @@ fn tell_link(
             "link": link,
         })),
         Format::Text => {
-            println!("{link}");
+            say!("{link}");
             // Beside the link, which scripts take.
             if let Some(hint) = elsewhere(http) {
-                eprintln!("{hint}");
+                note!("{hint}");
             }
             Ok(())
         }
@@ -439,7 +477,7 @@ async fn add_token(
             "admin_token": secret.reveal(),
         }))?,
         // Alone on the line, for `export STENCIL_TOKEN=$(…)`.
-        Format::Text => println!("{}", secret.reveal()),
+        Format::Text => say!("{}", secret.reveal()),
     }
     Ok(())
 }
@@ -455,9 +493,9 @@ async fn add_gateway(
     let gateway = GatewayId::parse(gateway).context("the gateway's id")?;
     stencil_server::has_tenant(data_dir, &tenant).await?;
     crate::gateway::refuse_existing(out, &gateway)?;
-    stencil_server::add_gateway(data_dir, &tenant, &gateway, out)?;
+    stencil_server::issue_gateway(data_dir, &tenant, &gateway, out).await?;
     let file = crate::gateway::write_config(out, &gateway, hub)?;
-    println!("wrote {}", out.display());
-    println!("next: stencil gateway --config {}", file.display());
+    say!("wrote {}", out.display());
+    say!("next: stencil gateway --config {}", file.display());
     Ok(())
 }

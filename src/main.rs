@@ -3,15 +3,11 @@
 //! Each part is a subcommand and a process of its own: `hub`, `gateway`, `sim`. `demo` starts
 //! them all on loopback and tells the story; the rest are an operator's and an integrator's
 //! tools, which talk to a running hub over its public API.
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a command talks to its user"
-)]
-
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
+
+use crate::output::note;
 
 mod alarm;
 mod api;
@@ -94,7 +90,7 @@ fn command() -> clap::Command {
 fn main() -> ExitCode {
     let stencil = Stencil::parse();
     if let Err(error) = logging::start(&stencil.log) {
-        eprintln!("stencil: {error:#}");
+        note!("stencil: {error:#}");
         return ExitCode::from(2);
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread()
@@ -103,7 +99,7 @@ fn main() -> ExitCode {
     {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("stencil: can't start the runtime: {error}");
+            note!("stencil: can't start the runtime: {error}");
             return ExitCode::FAILURE;
         }
     };
@@ -135,10 +131,16 @@ fn main() -> ExitCode {
             Command::Completions(args) => completions::run(&args, command()),
         }
     });
+    let outcome = outcome.and_then(|code| match output::failure() {
+        Some(error) => Err(anyhow::anyhow!(
+            "standard output can't be written, the answer is not whole: {error}"
+        )),
+        None => Ok(code),
+    });
     match outcome {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("stencil: {}", told(&error));
+            note!("stencil: {}", told(&error));
             ExitCode::from(2)
         }
     }

@@ -4,6 +4,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+use crate::output;
+
 /// Prints the description of the hub's HTTP API (OpenAPI 3.1, JSON).
 ///
 /// It is that of this version of the command, and needs no running hub: for generating clients,
@@ -13,6 +15,6 @@ pub(crate) struct Args {}
 
 /// Runs it.
 pub(crate) fn run(_: &Args) -> anyhow::Result<ExitCode> {
-    print!("{}", stencil_server::http::openapi());
+    output::text(&stencil_server::http::openapi());
     Ok(ExitCode::SUCCESS)
 }

@@ -1,9 +1,11 @@
 //! Answers for people and for programs.
 
-use std::io::Write as _;
-
 use clap::ValueEnum;
 use serde::Serialize;
+
+mod stdout;
+
+pub(crate) use stdout::{Stdout, failure, is_closed, line, note, say, text};
 
 /// Characters of a cell that a table shows; `--output json` has the whole.
 const MAX_CELL: usize = 80;
@@ -19,7 +21,7 @@ pub(crate) enum Format {
 
 /// Prints a value as JSON.
 pub(crate) fn json(value: &impl Serialize) -> anyhow::Result<()> {
-    println!("{}", json_text(value)?);
+    say!("{}", json_text(value)?);
     Ok(())
 }
 
@@ -49,17 +51,13 @@ pub(crate) fn table(rows: &[Vec<String>]) {
                 .unwrap_or(0)
         })
         .collect();
-    let mut out = std::io::stdout().lock();
     for row in rows {
         let line: Vec<String> = row
             .iter()
             .zip(&widths)
             .map(|(cell, width)| format!("{cell:width$}"))
             .collect();
-        // Who reads no further, such as `head`, has what they wanted.
-        if writeln!(out, "{}", line.join("  ").trim_end()).is_err() {
-            return;
-        }
+        say!("{}", line.join("  ").trim_end());
     }
 }
 

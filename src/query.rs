@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use crate::api::{Client, Hub, segment};
-use crate::output::{self, Format};
+use crate::output::{self, Format, say};
 
 /// Shows devices, or the latest values and the history of one.
 #[derive(Parser)]
@@ -35,13 +35,21 @@ enum DeviceCommand {
         #[arg(long)]
         gateway: Option<String>,
     },
-    /// Erases all that is kept of a device, for good: its points, newest values, ledger, commands
-    /// and alarms. Runs that it started and its tokens stay. Needs an admin's token.
+    /// Erases a device, for good: its points, newest values, commands, alarms and quarantined
+    /// payloads. Needs an admin's token.
+    ///
+    /// What stays: runs that it started with their events, content and published pages that they
+    /// made, its tokens (revoke them, else it may come back), the audit log, and in the loss ledger
+    /// the numbers of each boot, as dropped with reason `erased`, so that they are not taken for new
+    /// when they come late.
     Erase {
         /// The device.
         device: String,
-        /// Yes, really.
-        #[arg(long, required = true)]
+        /// The device once more: what is erased can't be had back.
+        #[arg(long, required_unless_present = "yes")]
+        confirm: Option<String>,
+        /// As `--confirm` with the device.
+        #[arg(long, hide = true, conflicts_with = "confirm")]
         yes: bool,
     },
     /// The newest value of each of a device's series, by event time.
@@ -153,12 +161,19 @@ pub(crate) async fn devices(args: DeviceArgs) -> anyhow::Result<ExitCode> {
             ];
             output::items(args.output, &items, &columns)?;
         }
-        DeviceCommand::Erase { device, .. } => {
+        DeviceCommand::Erase {
+            device, confirm, ..
+        } => {
+            anyhow::ensure!(
+                confirm.is_none_or(|confirm| confirm == device),
+                "nothing is erased: --confirm has to be {}, the device's id",
+                output::escaped(&device)
+            );
             let path = format!("/api/v1/devices/{}", segment(&device));
             client.call(Method::DELETE, &path, None).await?;
             match args.output {
                 Format::Json => output::json(&json!({ "erased": device }))?,
-                Format::Text => println!("erased {}", output::escaped(&device)),
+                Format::Text => say!("erased {}", output::escaped(&device)),
             }
         }
         DeviceCommand::Latest { device } => {

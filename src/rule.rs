@@ -11,8 +11,8 @@ use stencil_protocol::moment;
 use stencil_workflow::definition::MAX_BYTES;
 
 use crate::api::{Client, Hub};
-use crate::output::{self, Format};
-use crate::when::{self, Moment};
+use crate::output::{self, Format, say};
+use crate::when::{self, Moment, Until};
 
 /// Characters that a stretch of time takes in the picture.
 const WIDTH: usize = 64;
@@ -45,12 +45,13 @@ enum Command {
 struct Test {
     /// The YAML file.
     file: PathBuf,
-    /// From this time on: -7d (before now), now, or 2026-03-01T12:00:00Z.
+    /// From this time on: -7d (before now), now, 2026-03-01 (its midnight in UTC), or
+    /// 2026-03-01T12:00:00Z.
     #[arg(long, default_value = "-1d", allow_hyphen_values = true)]
     from: Moment,
-    /// Up to, but not with, this time.
+    /// Up to, but not with, this time; a date alone is the end of that day in UTC.
     #[arg(long, default_value = "now", allow_hyphen_values = true)]
-    to: Moment,
+    to: Until,
     /// This device only.
     #[arg(long)]
     device: Option<String>,
@@ -109,10 +110,10 @@ fn definition(file: &Path) -> anyhow::Result<String> {
 }
 
 fn tell(found: &Value) -> anyhow::Result<()> {
-    println!("{}", summary(found));
+    say!("{}", summary(found));
     let firings = items(&found["firings"]);
     if !firings.is_empty() {
-        println!();
+        say!("");
         let rows: Vec<Value> = firings.iter().map(|firing| row(firing, found)).collect();
         let columns = [
             "device",
@@ -125,7 +126,7 @@ fn tell(found: &Value) -> anyhow::Result<()> {
         output::items(Format::Text, &rows, &columns)?;
     }
     for line in picture(found) {
-        println!("{line}");
+        say!("{line}");
     }
     Ok(())
 }

@@ -1,6 +1,5 @@
 //! `stencil series`: a series as a file.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -8,7 +7,8 @@ use anyhow::{Context as _, bail};
 use clap::{Parser, Subcommand};
 
 use crate::api::{Client, Hub, segment};
-use crate::when::{self, Moment};
+use crate::output::{self, note};
+use crate::when::{self, Moment, Until};
 
 /// Takes series out of the hub.
 #[derive(Parser)]
@@ -34,12 +34,13 @@ struct Export {
     device: String,
     /// The series.
     name: String,
-    /// From this time on: -7d (before now), now, or 2026-03-01T12:00:00Z.
+    /// From this time on: -7d (before now), now, 2026-03-01 (its midnight in UTC), or
+    /// 2026-03-01T12:00:00Z.
     #[arg(long, allow_hyphen_values = true)]
     from: Option<Moment>,
-    /// Up to, but not with, this time.
+    /// Up to, but not with, this time; a date alone is the end of that day in UTC.
     #[arg(long, allow_hyphen_values = true)]
-    to: Option<Moment>,
+    to: Option<Until>,
     /// The file, which must not be there yet; standard output without it.
     #[arg(long)]
     out: Option<PathBuf>,
@@ -52,9 +53,12 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let client = Client::new(&args.hub)?;
     match &export.out {
         None => {
-            let mut out = std::io::stdout().lock();
-            client.download(&path, &mut out).await?;
-            out.flush()?;
+            match client.download(&path, &mut output::Stdout).await {
+                // Who reads no further needs no more of it.
+                Err(_) if output::is_closed() => {}
+                downloaded => drop(downloaded?),
+            }
+            std::io::Write::flush(&mut output::Stdout).ok();
         }
         Some(file) => to_file(&client, &path, file).await?,
     }
@@ -63,15 +67,13 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 impl Export {
     fn path(&self, now_us: i64) -> anyhow::Result<String> {
-        let at = |moment: &Option<Moment>| {
-            let moment = moment.as_ref().map(|moment| moment.us(now_us));
-            moment.transpose().map_err(anyhow::Error::msg)
-        };
         let mut query = Vec::new();
-        if let Some(from_us) = at(&self.from)? {
+        let from_us = self.from.as_ref().map(|from| from.us(now_us)).transpose();
+        let to_us = self.to.as_ref().map(|to| to.us(now_us)).transpose();
+        if let Some(from_us) = from_us.map_err(anyhow::Error::msg)? {
             query.push(format!("from_us={from_us}"));
         }
-        if let Some(to_us) = at(&self.to)? {
+        if let Some(to_us) = to_us.map_err(anyhow::Error::msg)? {
             query.push(format!("to_us={to_us}"));
         }
         let (device, name) = (segment(&self.device), segment(&self.name));
@@ -105,7 +107,7 @@ async fn to_file(client: &Client, path: &str, file: &Path) -> anyhow::Result<()>
         Ok(bytes)
     });
     let _ = std::fs::remove_file(&part);
-    eprintln!("{}: {} bytes", file.display(), written?);
+    note!("{}: {} bytes", file.display(), written?);
     Ok(())
 }
 

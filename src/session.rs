@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use crate::api::{self, Client, Hub};
-use crate::output::{self, Format};
+use crate::output::{self, Format, say};
 
 /// Shows which browsers are signed in, and signs them out.
 ///
@@ -57,7 +57,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             client.call(Method::DELETE, &path, None).await?;
             match args.output {
                 Format::Json => output::json(&json!({ "id": id, "ended": true }))?,
-                Format::Text => println!("ended {}", output::escaped(&id)),
+                Format::Text => say!("ended {}", output::escaped(&id)),
             }
         }
     }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::output::{self, Format};
+use crate::output::{self, Format, say};
 use crate::{config, shutdown};
 
 /// Runs simulated devices, a replayed recording, a webhook receiver, or a load.
@@ -115,9 +115,12 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
         Command::History(layers) => {
             if let Some(history) = layers.load::<stencil_simulators::fleet::History>(&NoFlags {})? {
-                let mut out = std::io::BufWriter::new(std::io::stdout().lock());
-                history.write(&mut out)?;
-                std::io::Write::flush(&mut out)?;
+                let mut out = std::io::BufWriter::new(output::Stdout);
+                let written = history.write(&mut out);
+                match written.and_then(|()| std::io::Write::flush(&mut out)) {
+                    Err(_) if output::is_closed() => {}
+                    written => written?,
+                }
             }
         }
         Command::Receiver(layers) => {
@@ -137,9 +140,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 /// Says how the devices ended: 1 when one could not hand in everything.
 fn tell(outcome: &stencil_simulators::Outcome) -> ExitCode {
-    println!("{} devices gave {} numbers", outcome.devices, outcome.given);
+    say!("{} devices gave {} numbers", outcome.devices, outcome.given);
     for device in &outcome.unsettled {
-        println!("{device} could not hand in everything in time");
+        say!("{device} could not hand in everything in time");
     }
     if outcome.unsettled.is_empty() {
         ExitCode::SUCCESS
@@ -153,16 +156,20 @@ fn measured(report: &stencil_simulators::load::Report, format: Format) -> anyhow
     match format {
         Format::Json => output::json(report)?,
         Format::Text => {
-            println!(
+            say!(
                 "{} of {} messages acknowledged, {:.0} a second",
-                report.acknowledged, report.sent, report.per_s
+                report.acknowledged,
+                report.sent,
+                report.per_s
             );
-            println!(
+            say!(
                 "acknowledged after {} µs (half), {} µs (99 %), {} µs (all)",
-                report.latency_us.p50, report.latency_us.p99, report.latency_us.max
+                report.latency_us.p50,
+                report.latency_us.p99,
+                report.latency_us.max
             );
             for failure in &report.failures {
-                println!("{failure}");
+                say!("{failure}");
             }
         }
     }
@@ -181,7 +188,7 @@ impl Layers {
     {
         let options: T = config::load(ENVIRONMENT, self.config.as_deref(), flags)?;
         if self.dump_config {
-            print!("{}", config::dump(&options)?);
+            output::text(&config::dump(&options)?);
             return Ok(None);
         }
         Ok(Some(options))

@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use crate::api::{self, Client, Hub};
-use crate::output::{self, Format};
+use crate::output::{self, Format, say};
 use crate::user;
 
 /// Makes, lists and erases the tenants of a hub.
@@ -71,7 +71,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             client.call(Method::DELETE, &path, None).await?;
             match args.output {
                 Format::Json => output::json(&json!({ "id": id, "erased": true }))?,
-                Format::Text => println!("erased {}", output::escaped(&id)),
+                Format::Text => say!("erased {}", output::escaped(&id)),
             }
         }
     }

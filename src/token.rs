@@ -8,7 +8,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::api::{Client, Hub};
-use crate::output::{self, Format};
+use crate::output::{self, Format, say};
 
 /// Makes, lists and revokes tokens.
 ///
@@ -72,7 +72,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
                 .await?;
             match args.output {
                 Format::Json => output::json(&made)?,
-                Format::Text => println!("{}", made["token"].as_str().unwrap_or_default()),
+                Format::Text => say!("{}", made["token"].as_str().unwrap_or_default()),
             }
         }
         Command::List => {
@@ -96,7 +96,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
                     "id": id,
                     "already_revoked": outcome != Outcome::Revoked,
                 }))?,
-                Format::Text => println!("{}", outcome.tell(&id)),
+                Format::Text => say!("{}", outcome.tell(&id)),
             }
         }
     }

@@ -9,7 +9,7 @@ use stencil_protocol::moment;
 use stencil_store::Role;
 
 use crate::api::{self, Client, Hub};
-use crate::output::{self, Format};
+use crate::output::{self, Format, note, say};
 
 /// Makes, lists, changes and deletes users, who sign in to the console.
 ///
@@ -127,9 +127,9 @@ pub(crate) fn tell_link(format: Format, made: &Value) -> anyhow::Result<()> {
         Format::Json => output::json(made)?,
         // Alone on the line of standard output, to be handed on.
         Format::Text => {
-            println!("{}", made["link"].as_str().unwrap_or_default());
+            say!("{}", made["link"].as_str().unwrap_or_default());
             if let Some(until_us) = made["link_expires_us"].as_i64() {
-                eprintln!("works once, until {} UTC", moment::utc(until_us));
+                note!("works once, until {} UTC", moment::utc(until_us));
             }
         }
     }
@@ -150,7 +150,7 @@ fn tell(format: Format, value: &Value, text: &str) -> anyhow::Result<()> {
     match format {
         Format::Json => output::json(value),
         Format::Text => {
-            println!("{}", output::escaped(text));
+            say!("{}", output::escaped(text));
             Ok(())
         }
     }

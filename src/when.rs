@@ -35,13 +35,37 @@ pub(crate) fn time_us(text: &str, now_us: i64) -> Result<i64, String> {
         return Ok(now_us.saturating_sub(span_us(span)?));
     }
     rfc3339_us(text).ok_or_else(|| {
-        format!("{text:?} is no time: now, -2h and 2026-03-01T12:00:00Z are the forms")
+        format!("{text:?} is no time: now, -2h, 2026-03-01 and 2026-03-01T12:00:00Z are the forms")
     })
 }
 
 /// An argument that is a time, still relative to a `now` that the command takes later.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Moment(String);
+
+/// The end of a stretch of time: as [`Moment`], but a date alone is the end of its day.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Until(Moment);
+
+impl Until {
+    /// The time, seen from `now_us`.
+    pub(crate) fn us(&self, now_us: i64) -> Result<i64, String> {
+        const DAY_US: i64 = 86_400_000_000;
+        let Moment(text) = &self.0;
+        let time_us = self.0.us(now_us)?;
+        // Nothing else that is a time begins with a digit and has ten characters.
+        let is_date = text.len() == 10 && text.starts_with(|first: char| first.is_ascii_digit());
+        Ok(time_us + if is_date { DAY_US } else { 0 })
+    }
+}
+
+impl std::str::FromStr for Until {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.parse().map(Self)
+    }
+}
 
 impl Moment {
     /// The time, seen from `now_us`.
@@ -209,6 +233,19 @@ mod tests {
         ] {
             assert!(time_us(wrong, 0).is_err(), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn a_date_is_a_whole_day() {
+        let until = |text: &str| text.parse::<Until>().unwrap().us(7_200_000_000);
+        let from = |text: &str| text.parse::<Moment>().unwrap().us(7_200_000_000);
+        assert_eq!(from("2013-12-02"), from("2013-12-02T00:00:00Z"));
+        assert_eq!(until("2013-12-02"), from("2013-12-03"));
+        assert_eq!(until("2013-12-02T00:00:00Z"), from("2013-12-02"));
+        assert_eq!(until("now"), Ok(7_200_000_000));
+        assert_eq!(until("-3600000ms"), Ok(3_600_000_000));
+        let wrong = "2. March".parse::<Until>().unwrap_err();
+        assert!(wrong.contains(" 2026-03-01 and"), "{wrong}");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use reqwest::Method;
 use stencil_workflow::definition::MAX_BYTES;
 
 use crate::api::{Client, Hub};
-use crate::output::{self, Format};
+use crate::output::{self, Format, say};
 
 /// Checks, applies and lists workflows.
 #[derive(Parser)]
@@ -44,9 +44,10 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.command {
         Command::Check { file } => {
             let definition = check(&file)?.1;
-            println!(
+            say!(
                 "{} version {} is well formed",
-                definition.id, definition.version
+                definition.id,
+                definition.version
             );
         }
         Command::Apply { file } => {
@@ -62,7 +63,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             match args.output {
                 Format::Json => output::json(&answer)?,
                 Format::Text => {
-                    println!("{} version {} is active", definition.id, definition.version);
+                    say!("{} version {} is active", definition.id, definition.version);
                 }
             }
         }

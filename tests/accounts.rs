@@ -107,13 +107,23 @@ fn somebody_without_a_password_is_let_in_and_lets_others_in() {
     );
 
     let log = hub.ask(&["audit", "list", "--who", "command line"]);
-    let actions: Vec<_> = log
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|entry| entry["action"].as_str().unwrap())
-        .collect();
-    assert_eq!(actions, ["users.create", "users.make_link"]);
+    let told: Vec<_> = log.as_array().unwrap().iter().map(told).collect();
+    assert_eq!(
+        told,
+        [
+            ["users.create", "ben", "role viewer"],
+            ["users.make_link", "admin", "-"]
+        ]
+    );
+    let log = hub.ask(&[
+        "audit",
+        "list",
+        "--action",
+        "users.create",
+        "--who",
+        "token first",
+    ]);
+    assert_eq!(told_of(&log), [["users.create", "ann", "role editor"]]);
     let log = hub.ask(&["audit", "list", "--action", "users.delete"]);
     assert_eq!(
         (&log[0]["target"], &log[0]["outcome"]),
@@ -122,6 +132,63 @@ fn somebody_without_a_password_is_let_in_and_lets_others_in() {
     assert_eq!(
         (&log[1]["target"], &log[1]["outcome"]),
         (&"ben".into(), &"done".into())
+    );
+    hub.is_sound();
+}
+
+/// Action, target and detail of an entry of the audit log.
+fn told(entry: &Value) -> [&str; 3] {
+    ["action", "target", "detail"].map(|field| entry[field].as_str().unwrap_or("-"))
+}
+
+fn told_of(log: &Value) -> Vec<[&str; 3]> {
+    log.as_array().unwrap().iter().map(told).collect()
+}
+
+#[test]
+fn who_got_the_keys_stands_in_the_tenants_log() {
+    let hub = Hub::start(&[]);
+    let out = hub.data().join("../gw-7");
+    let out = out.to_str().unwrap();
+    let gateway = ["add-gateway", "--tenant", "acme", "--out", out, "gw-7"];
+    on_the_machine(&hub, &gateway);
+    let operator = on_the_machine(&hub, &["add-operator", "--name", "ops"]);
+    let list = ["list-operators", "--output", "json"];
+    let operators: Value = serde_json::from_str(&on_the_machine(&hub, &list)).unwrap();
+    assert_eq!(operators[0]["name"], "ops");
+    assert!(operators[0]["revoked_us"].is_null());
+    let id = operators[0]["id"].as_str().unwrap();
+
+    let tenants = || {
+        let mut command = hub.command(&["tenant", "list"]);
+        command.env("STENCIL_TOKEN", &operator).output().unwrap()
+    };
+    assert!(tenants().status.success());
+    on_the_machine(&hub, &["remove-operator", id]);
+    assert_eq!(tenants().status.code(), Some(2));
+    let operators: Value = serde_json::from_str(&on_the_machine(&hub, &list)).unwrap();
+    assert!(operators[0]["revoked_us"].is_i64());
+    let mut again = stencil();
+    again.args(["hub", "remove-operator", id, "--data-dir"]);
+    let again = again.arg(hub.data()).output().unwrap();
+    assert_eq!(again.status.code(), Some(2));
+    assert!(
+        support::text(&again).contains(id),
+        "{}",
+        support::text(&again)
+    );
+
+    let made = hub.ask(&["token", "create", "--role", "viewer", "--name", "dashboard"]);
+    let token = made["id"].as_str().unwrap();
+    let log = hub.ask(&["audit", "list"]);
+    assert_eq!(
+        told_of(&log),
+        [
+            ["tokens.create", token, "role viewer"],
+            ["operators.revoke", id, "named ops"],
+            ["operators.create", id, "named ops"],
+            ["gateways.create", "gw-7", "-"],
+        ]
     );
     hub.is_sound();
 }

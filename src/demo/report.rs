@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::output;
+use crate::output::{self, say};
 
 /// One thing that had to hold.
 #[derive(Debug, Serialize)]
@@ -100,14 +100,13 @@ impl Report {
             duplicate,
             dropped,
         } = self.counts;
-        println!(
-            "\nsamples  sent {sent}, stored {stored}, duplicate {duplicate}, dropped {dropped}"
-        );
-        println!(
+        say!("\nsamples  sent {sent}, stored {stored}, duplicate {duplicate}, dropped {dropped}");
+        say!(
             "sensor to page  p50 {:.0} ms, p99 {:.0} ms",
-            self.latency_ms.p50, self.latency_ms.p99
+            self.latency_ms.p50,
+            self.latency_ms.p99
         );
-        println!(
+        say!(
             "{}",
             if self.held {
                 "all held"

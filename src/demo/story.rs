@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::api::Client;
+use crate::output::note;
 
 /// How long the hub may take for an answer: one that hangs has nothing to tell.
 const LOOK_LIMIT: Duration = Duration::from_secs(2);
@@ -27,7 +28,7 @@ impl Narrator {
     /// Tells a line, with the seconds since the start.
     pub(crate) fn tell(&self, line: impl AsRef<str>) {
         let seconds = self.begun.elapsed().as_secs_f64();
-        eprintln!("{seconds:6.1} s  {}", line.as_ref());
+        note!("{seconds:6.1} s  {}", line.as_ref());
     }
 }
 

@@ -6,7 +6,7 @@ use serde::Serialize;
 use stencil_protocol::ledger::BootLedger;
 use stencil_protocol::ranges::RangeSet;
 
-use crate::output;
+use crate::output::{self, say};
 
 /// A device and one of its boots.
 pub(crate) type Key = (String, u32);
@@ -205,14 +205,14 @@ impl Account {
             ]);
         }
         output::table(&rows);
-        println!();
+        say!("");
         for fault in &self.faults {
-            println!("{}", fault.describe());
+            say!("{}", fault.describe());
         }
         for device in &self.unnumbered {
-            println!("{device}: unnumbered (de-duplicated by device, key and time)");
+            say!("{device}: unnumbered (de-duplicated by device, key and time)");
         }
-        println!("{}", self.summary());
+        say!("{}", self.summary());
     }
 }
 

@@ -8,5 +8,6 @@ mod link_records;
 mod malformed_mqtt;
 mod malformed_payload;
 mod operator;
+mod output;
 mod settings;
 mod tenants;

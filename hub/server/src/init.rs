@@ -155,6 +155,7 @@ pub async fn issue_admin_token(
         tenant,
         "tokens.create",
         &token.id,
+        Some(format!("role {}", Role::Admin.as_str())),
         &Limits::default(),
     )
     .await?;
@@ -175,6 +176,24 @@ pub fn add_gateway(
     let authority = existing_authority(data_dir)?;
     let issued = authority.issue_gateway(tenant.as_str(), gateway.as_str())?;
     write(&authority, &issued, gateway.as_str(), out_dir)
+}
+
+/// As [`add_gateway`], written down in the tenant's audit log.
+///
+/// # Errors
+/// As [`add_gateway`]; [`Error::NoTenant`]; what the store says.
+pub async fn issue_gateway(
+    data_dir: &Path,
+    tenant: &TenantId,
+    gateway: &GatewayId,
+    out_dir: &Path,
+) -> Result<Credentials, Error> {
+    has_tenant(data_dir, tenant).await?;
+    let credentials = add_gateway(data_dir, tenant, gateway, out_dir)?;
+    let store = stencil_store::sqlite::open(Layout::new(data_dir).store()).await?;
+    let (action, limits) = ("gateways.create", Limits::default());
+    people::note(&store, tenant, action, gateway.as_str(), None, &limits).await?;
+    Ok(credentials)
 }
 
 /// Issues a certificate to a device of `tenant` that speaks to the hub itself; files as for

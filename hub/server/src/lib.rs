@@ -91,7 +91,7 @@ pub use health::{Check, Readiness};
 pub use hub::{Hub, WorkflowPut};
 pub use init::{
     Credentials, FIRST_USER, Init, add_device, add_device_psk, add_gateway, has_tenant, init,
-    is_initialised, issue_admin_token,
+    is_initialised, issue_admin_token, issue_gateway,
 };
 pub use layout::Layout;
 pub use live::{Live, LiveEvent, LiveEvents, Next};
@@ -100,7 +100,7 @@ pub use options::{
     DispatchOptions, ExportOptions, HttpOptions, LiveOptions, LogOptions, MqttOptions, Options,
     PipelineOptions, RetentionOptions, WorkflowOptions,
 };
-pub use people::{add_operator, add_user, login_link};
+pub use people::{add_operator, add_user, login_link, operators, remove_operator};
 pub use principal::{Principal, Role};
 pub use rates::Rates;
 pub use service::{Addresses, Running, Service};

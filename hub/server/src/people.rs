@@ -5,7 +5,10 @@ use std::path::Path;
 
 use stencil_protocol::id::TenantId;
 use stencil_store::sqlite::Sqlite;
-use stencil_store::{Audit as _, AuditOutcome, NewAudit, Operators as _, Role, Secret, Users as _};
+use stencil_store::{
+    Audit as _, AuditOutcome, MAX_PAGE, NewAudit, OperatorRow, Operators as _, Role, Secret,
+    Tenancy as _, Users as _,
+};
 
 use crate::clock::Clock;
 use crate::http::Limits;
@@ -30,7 +33,8 @@ pub async fn add_user(
     let store = stencil_store::sqlite::open(Layout::new(data_dir).store()).await?;
     let now_us = Clock::system().now_us();
     store.create_user(tenant, name, role, now_us).await?;
-    note(&store, tenant, "users.create", name, limits).await?;
+    let detail = format!("role {}", role.as_str());
+    note(&store, tenant, "users.create", name, Some(detail), limits).await?;
     let expires_us = limits.sessions.link_expires_us(now_us);
     Ok(store.issue_link(tenant, name, expires_us).await?)
 }
@@ -51,7 +55,7 @@ pub async fn login_link(
     let store = stencil_store::sqlite::open(Layout::new(data_dir).store()).await?;
     let expires_us = limits.sessions.link_expires_us(Clock::system().now_us());
     let secret = store.issue_link(tenant, name, expires_us).await?;
-    note(&store, tenant, "users.make_link", name, limits).await?;
+    note(&store, tenant, "users.make_link", name, None, limits).await?;
     Ok(secret)
 }
 
@@ -61,13 +65,73 @@ pub async fn login_link(
 /// # Errors
 /// [`Error::NotInitialised`]; what the store says.
 pub async fn add_operator(data_dir: &Path, name: &str) -> Result<Secret, Error> {
+    let store = open(data_dir).await?;
+    let now_us = Clock::system().now_us();
+    let (operator, secret) = store.create_operator(name, now_us).await?;
+    note_for_all(&store, "operators.create", &operator.id, name).await?;
+    Ok(secret)
+}
+
+/// All operators, revoked ones included.
+///
+/// # Errors
+/// [`Error::NotInitialised`]; what the store says.
+pub async fn operators(data_dir: &Path) -> Result<Vec<OperatorRow>, Error> {
+    let store = open(data_dir).await?;
+    let (mut found, mut after) = (Vec::new(), None);
+    loop {
+        let page = store.operators(after.as_deref(), MAX_PAGE).await?;
+        found.extend(page.items);
+        after = page.next;
+        if after.is_none() {
+            return Ok(found);
+        }
+    }
+}
+
+/// Revokes an operator's token for good, by its id. A running hub takes it no more at once. Returns
+/// the name that it had.
+///
+/// # Errors
+/// [`Error::NotInitialised`]; what the store says: that there is no such token, or that it was
+/// revoked before.
+pub async fn remove_operator(data_dir: &Path, id: &str) -> Result<String, Error> {
+    let rows = operators(data_dir).await?;
+    let none = || stencil_store::Error::NotFound {
+        what: "operator in force",
+        name: id.to_owned(),
+    };
+    let row = rows.into_iter().find(|row| row.id == id).ok_or_else(none)?;
+    let store = open(data_dir).await?;
+    if !store.revoke_operator(id, Clock::system().now_us()).await? {
+        return Err(none().into());
+    }
+    note_for_all(&store, "operators.revoke", id, &row.name).await?;
+    Ok(row.name)
+}
+
+async fn open(data_dir: &Path) -> Result<Sqlite, Error> {
     let layout = Layout::new(data_dir);
     if let Some(missing) = init::missing(&layout) {
         return Err(Error::not_initialised(&layout, &missing));
     }
-    let store = stencil_store::sqlite::open(layout.store()).await?;
-    let now_us = Clock::system().now_us();
-    Ok(store.create_operator(name, now_us).await?.1)
+    Ok(stencil_store::sqlite::open(layout.store()).await?)
+}
+
+/// An operator may erase any tenant: each is told in its own log who may.
+async fn note_for_all(store: &Sqlite, action: &str, id: &str, name: &str) -> Result<(), Error> {
+    let mut after = None;
+    loop {
+        let page = store.tenants(after.as_deref(), MAX_PAGE).await?;
+        for tenant in &page.items {
+            let detail = Some(format!("named {name}"));
+            note(store, tenant, action, id, detail, &Limits::default()).await?;
+        }
+        after = page.next;
+        if after.is_none() {
+            return Ok(());
+        }
+    }
 }
 
 /// Writes down what was done to a tenant from the command line.
@@ -76,6 +140,7 @@ pub(crate) async fn note(
     tenant: &TenantId,
     action: &str,
     target: &str,
+    detail: Option<String>,
     limits: &Limits,
 ) -> Result<(), Error> {
     let entry = NewAudit {
@@ -84,7 +149,7 @@ pub(crate) async fn note(
         action: action.to_owned(),
         target: Some(target.to_owned()),
         outcome: AuditOutcome::Done,
-        detail: None,
+        detail,
         address: None,
     };
     Ok(store.note(tenant, &entry, limits.audit_entries).await?)

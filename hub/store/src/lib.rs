@@ -72,7 +72,7 @@ pub use devices::{
 pub use error::Error;
 pub use keeping::{Erased, Forgotten, Keep, Keeping, MAX_KEEP_DAYS, Retention};
 pub use ledger::{Ledger, LedgerRow};
-pub use operators::{Operator, Operators, Tenant};
+pub use operators::{Operator, OperatorRow, Operators, Tenant};
 pub use page::{MAX_PAGE, Page};
 pub use pipeline::{
     CommandStatus, Commit, Committed, LinkSeen, Loaded, MAX_QUARANTINED_PAYLOAD, Pipeline, Point,

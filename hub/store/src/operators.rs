@@ -25,6 +25,19 @@ pub struct Operator {
     pub name: String,
 }
 
+/// An operator as they are listed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct OperatorRow {
+    /// The token's id; 16 hex digits.
+    pub id: String,
+    /// What its maker called it.
+    pub name: String,
+    /// When it was made.
+    pub created_us: i64,
+    /// When it was revoked, if it was.
+    pub revoked_us: Option<i64>,
+}
+
 /// Operators, and the tenants in their sight.
 #[async_trait]
 pub trait Operators: Send + Sync + 'static {
@@ -33,6 +46,9 @@ pub trait Operators: Send + Sync + 'static {
 
     /// Whom the secret belongs to; `None` if it is unknown or revoked.
     async fn verify_operator(&self, secret: &str) -> Result<Option<Operator>, Error>;
+
+    /// Operators, by the id of their token, revoked ones included.
+    async fn operators(&self, after: Option<&str>, limit: u32) -> Result<Page<OperatorRow>, Error>;
 
     /// Revokes an operator's token for good; `false` if there is none that opens anything.
     async fn revoke_operator(&self, id: &str, now_us: i64) -> Result<bool, Error>;

@@ -5,8 +5,8 @@
 //! noted each time; what is not done, which whoever may do nothing can repeat at will, once a
 //! minute with how often it was, so that it does not push the rest out.
 //!
-//! No entry holds what a request or an answer carried but the names in its path: there may be
-//! secrets in it.
+//! No entry holds what a request or an answer carried but the names in its path and what a handler
+//! says of it ([`Target`], [`Detail`]): there may be secrets in it.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -35,6 +35,19 @@ const CAPACITY: usize = 16_384;
 pub(super) struct Target(pub(super) String);
 
 impl IntoResponseParts for Target {
+    type Error = std::convert::Infallible;
+
+    fn into_response_parts(self, mut parts: ResponseParts) -> Result<ResponseParts, Self::Error> {
+        parts.extensions_mut().insert(self);
+        Ok(parts)
+    }
+}
+
+/// More of what a handler has done, in words that hold no secret: the role that it gave.
+#[derive(Debug, Clone)]
+pub(super) struct Detail(pub(super) String);
+
+impl IntoResponseParts for Detail {
     type Error = std::convert::Infallible;
 
     fn into_response_parts(self, mut parts: ResponseParts) -> Result<ResponseParts, Self::Error> {
@@ -172,7 +185,8 @@ pub(super) async fn watch(
             let detail = response
                 .extensions()
                 .get::<Said>()
-                .map(|said| said.0.clone());
+                .map(|said| said.0.clone())
+                .or_else(|| response.extensions().get::<Detail>().map(|it| it.0.clone()));
             let made = response.extensions().get::<Target>();
             let target = made.map(|made| made.0.clone()).or(target);
             if let Some((tenant, who)) = who(&response, target.as_deref()) {

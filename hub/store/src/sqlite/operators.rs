@@ -7,7 +7,7 @@ use super::row::Columns as _;
 use super::secret::{digest, fresh, has_form};
 use super::tenancy::check_token_name;
 use crate::page::clamp;
-use crate::{Error, Operator, Operators, Page, Secret, Tenant};
+use crate::{Error, Operator, OperatorRow, Operators, Page, Secret, Tenant};
 
 const PREFIX: &str = "stencil_operator_";
 
@@ -51,6 +51,31 @@ impl Operators for Sqlite {
             })
         })
         .transpose()
+    }
+
+    async fn operators(&self, after: Option<&str>, limit: u32) -> Result<Page<OperatorRow>, Error> {
+        let rows = sqlx::query(
+            "SELECT token, name, created_us, revoked_us FROM operators \
+             WHERE token > $1 ORDER BY token LIMIT $2",
+        )
+        .bind(after.unwrap_or(""))
+        .bind(i64::from(clamp(limit)) + 1)
+        .fetch_all(self.readers())
+        .await?;
+        let operators = rows
+            .iter()
+            .map(|row| {
+                Ok(OperatorRow {
+                    id: row.text("token")?,
+                    name: row.text("name")?,
+                    created_us: row.int("created_us")?,
+                    revoked_us: row.maybe_int("revoked_us")?,
+                })
+            })
+            .collect::<Result<_, Error>>()?;
+        Ok(Page::cut(operators, limit, |row: &OperatorRow| {
+            row.id.clone()
+        }))
     }
 
     async fn revoke_operator(&self, id: &str, now_us: i64) -> Result<bool, Error> {

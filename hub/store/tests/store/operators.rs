@@ -11,9 +11,22 @@ async fn an_operator_is_known_until_revoked_and_is_nobody_in_a_tenant() {
     assert_eq!(tenancy.verify_token(secret.reveal()).await.unwrap(), None);
     assert!(!format!("{secret:?}").contains(secret.reveal()));
 
+    let (other, _) = port.create_operator("bob", 5).await.unwrap();
+    let listed = || async { port.operators(None, 9).await.unwrap().items };
+    let ids: Vec<String> = listed().await.into_iter().map(|row| row.id).collect();
+    let mut made = [operator.id.clone(), other.id];
+    made.sort();
+    assert_eq!(ids, made);
+
     assert!(port.revoke_operator(&operator.id, 6).await.unwrap());
     assert!(!port.revoke_operator(&operator.id, 7).await.unwrap());
     assert_eq!(port.verify_operator(secret.reveal()).await.unwrap(), None);
+    let rows = listed().await;
+    let ann = rows.iter().find(|row| row.id == operator.id).unwrap();
+    assert_eq!(
+        (ann.name.as_str(), ann.created_us, ann.revoked_us),
+        ("ann", 5, Some(6))
+    );
     for nobody in ["", "stencil_operator_", "x"] {
         assert_eq!(port.verify_operator(nobody).await.unwrap(), None);
     }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use stencil_protocol::id::DeviceId;
 use stencil_store::{Page, Role, Token, TokenKind};
 
-use crate::http::audit::Target;
+use crate::http::audit::{Detail, Target};
 use crate::http::input::{self, Paging, Path, Query};
 use crate::http::problem::Problem;
 use crate::http::{Caller, State};
@@ -66,6 +66,10 @@ pub(in crate::http) async fn create(
     input::Json(wanted): input::Json<NewToken>,
 ) -> Result<Response, Problem> {
     let kind = kind(wanted.kind, wanted.role.as_deref(), wanted.device)?;
+    let given = match &kind {
+        TokenKind::Api { role } => format!("role {}", role.as_str()),
+        TokenKind::Device { device } => format!("of device {device}"),
+    };
     let now_us = state.clock.now_us();
     let tenancy = &state.store.tenancy;
     let issued = tenancy
@@ -78,7 +82,8 @@ pub(in crate::http) async fn create(
         token: issued.token,
     };
     let target = Target(made.token.id.clone());
-    Ok((StatusCode::CREATED, target, Json(made)).into_response())
+    let detail = Detail(given);
+    Ok((StatusCode::CREATED, target, detail, Json(made)).into_response())
 }
 
 /// Tokens, by id, without their secrets.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use stencil_protocol::id::TenantId;
 use stencil_store::{Page, Role, User, UserChange};
 
-use crate::http::audit::Target;
+use crate::http::audit::{Detail, Target};
 use crate::http::input::{self, Paging, Path, Query};
 use crate::http::problem::Problem;
 use crate::http::{Caller, State, session};
@@ -97,7 +97,8 @@ pub(in crate::http) async fn create(
     let target = Target(user.name.clone());
     let made = Json(UserMade { user, link });
     let location = [(header::LOCATION, location)];
-    Ok((StatusCode::CREATED, target, location, made).into_response())
+    let detail = Detail(format!("role {}", role.as_str()));
+    Ok((StatusCode::CREATED, target, detail, location, made).into_response())
 }
 
 /// One user.

@@ -53,6 +53,13 @@ async fn what_is_done_is_noted_with_who_what_to_which_and_from_where() {
             ["user ada", "session.sign_in", "-", "done"],
         ]
     );
+    for (action, detail) in [
+        ("tokens.create", "role viewer"),
+        ("users.create", "role viewer"),
+    ] {
+        let entry = log.iter().find(|entry| entry["action"] == action);
+        assert_eq!(entry.unwrap()["detail"], detail);
+    }
     for entry in &log {
         assert_eq!(entry["address"], "127.0.0.1");
         assert_eq!(entry["at_us"], super::NOW_US);
