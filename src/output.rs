@@ -5,7 +5,7 @@ use serde::Serialize;
 
 mod stdout;
 
-pub(crate) use stdout::{Stdout, failure, is_closed, line, note, say, text};
+pub(crate) use stdout::{Stdout, error_line, failure, is_closed, line, note, say, text};
 
 /// Characters of a cell that a table shows; `--output json` has the whole.
 const MAX_CELL: usize = 80;

@@ -116,10 +116,10 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::History(layers) => {
             if let Some(history) = layers.load::<stencil_simulators::fleet::History>(&NoFlags {})? {
                 let mut out = std::io::BufWriter::new(output::Stdout);
-                let written = history.write(&mut out);
-                match written.and_then(|()| std::io::Write::flush(&mut out)) {
-                    Err(_) if output::is_closed() => {}
-                    written => written?,
+                let written = history.write(&mut out).map_err(anyhow::Error::from);
+                let flushed = written.and_then(|_| Ok(std::io::Write::flush(&mut out)?));
+                if !output::is_closed() {
+                    flushed?;
                 }
             }
         }

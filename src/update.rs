@@ -12,7 +12,7 @@ use stencil_update::header::{Header, MAX_IMAGE_BYTES, Version};
 use stencil_update::id::Id;
 use stencil_update::signing::{self, Keys, lms_state};
 
-use crate::output::{self, Format};
+use crate::output::{self, Format, say};
 
 /// Signs firmware images, and checks what was signed.
 ///
@@ -158,7 +158,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
         Command::Recover { keys, next_leaf } => {
             lms_state::recover(keys, *next_leaf)?;
-            println!(
+            say!(
                 "the next signature of {} uses leaf {next_leaf}",
                 keys.display()
             );
@@ -180,9 +180,9 @@ fn keygen(format: Format, out: &Path) -> anyhow::Result<ExitCode> {
             "signatures_left": keys.signatures_left(),
         }))?,
         Format::Text => {
-            println!("made keys in {}", out.display());
-            println!("Ed25519 {ed25519}, ML-DSA-65 {ml_dsa_65}");
-            println!("devices are built with the LMS key {lms}");
+            say!("made keys in {}", out.display());
+            say!("Ed25519 {ed25519}, ML-DSA-65 {ml_dsa_65}");
+            say!("devices are built with the LMS key {lms}");
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -215,14 +215,14 @@ fn sign(format: Format, keys: &Path, header: &Header, out: &Path) -> anyhow::Res
             "signatures_left": left,
         }))?,
         Format::Text => {
-            println!(
+            say!(
                 "signed {} (sequence {}, {} bytes) into {}",
                 header.version,
                 header.sequence,
                 header.size,
                 out.display()
             );
-            println!("the LMS key has {left} signatures left");
+            say!("the LMS key has {left} signatures left");
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -63,6 +63,9 @@ pub enum Error {
     /// There is an authority in the folder already.
     #[error("{} exists: there is an authority here already", .0.display())]
     Exists(PathBuf),
+    /// There is a file where the authority's folder should be.
+    #[error("{} is no folder, and the authority's files lie in one: move it away", .0.display())]
+    NoFolder(PathBuf),
     /// A file could not be read or written.
     #[error(transparent)]
     File(#[from] keyfile::Error),
@@ -162,6 +165,14 @@ impl std::fmt::Debug for Issued {
     }
 }
 
+/// The folder may not be there yet.
+fn is_no_file(dir: &Path) -> Result<(), Error> {
+    match dir.exists() && !dir.is_dir() {
+        true => Err(Error::NoFolder(dir.to_owned())),
+        false => Ok(()),
+    }
+}
+
 /// A certificate that was signed and noted.
 struct Certified {
     certificate: rcgen::Certificate,
@@ -200,6 +211,7 @@ impl Authority {
         if !(1..=64).contains(&name.len()) || !name.chars().all(|c| matches!(c, ' '..='~')) {
             return Err(Error::Name(name.chars().take(128).collect()));
         }
+        is_no_file(dir)?;
         for algorithm in Algorithm::ALL {
             for path in [algorithm.certificate_path(dir), algorithm.key_path(dir)] {
                 if path.exists() {
@@ -229,6 +241,7 @@ impl Authority {
     /// its key don't belong together.
     pub fn open(dir: impl AsRef<Path>) -> Result<Self, Error> {
         let dir = dir.as_ref();
+        is_no_file(dir)?;
         Ok(Self {
             dir: dir.to_owned(),
             post_quantum: Root::open(dir, Algorithm::MlDsa65)?,

@@ -240,3 +240,18 @@ fn names_that_are_none_are_refused() {
     // Nothing was issued, so nothing is noted.
     assert!(!dir.path().join("issued.log").exists());
 }
+
+#[test]
+fn a_file_in_the_place_of_its_folder_is_told_as_such() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("authority");
+    std::fs::write(&file, "notes").unwrap();
+    for tried in [
+        Authority::create(&file, "Acme fleet"),
+        Authority::open(&file),
+    ] {
+        let error = tried.err().unwrap().to_string();
+        assert!(error.contains("authority is no folder"), "{error}");
+    }
+    assert_eq!(std::fs::read(&file).unwrap(), b"notes");
+}

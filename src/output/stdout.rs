@@ -21,7 +21,7 @@ macro_rules! say {
 /// Writes a line to standard error, formatted as by `eprintln!`, if anybody is there to read it.
 macro_rules! note {
     ($($text:tt)*) => {
-        $crate::output::note(format_args!($($text)*))
+        $crate::output::error_line(format_args!($($text)*))
     };
 }
 
@@ -45,7 +45,7 @@ pub(crate) fn text(text: &str) {
 }
 
 /// See [`note!`].
-pub(crate) fn note(text: Arguments<'_>) {
+pub(crate) fn error_line(text: Arguments<'_>) {
     let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
 

@@ -83,3 +83,4 @@ pub use reader::{Reader, Skipped};
 pub use record::{Position, Record};
 pub use recovery::Recovery;
 pub use retention::{DroppedSegment, Why};
+pub use segment::{segment_base, segment_end};

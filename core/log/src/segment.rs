@@ -90,21 +90,25 @@ pub(crate) fn name(base: u64) -> String {
     format!("{base:0DIGITS$}.log")
 }
 
+/// The position at which the segment of this file name begins; `None` if it is no segment's.
+pub fn segment_base(name: &str) -> Option<u64> {
+    let digits = name.strip_suffix(".log")?;
+    let is_base = digits.len() == DIGITS && digits.bytes().all(|byte| byte.is_ascii_digit());
+    is_base.then(|| digits.parse().ok())?
+}
+
+/// The position at which a segment ends whose file has so many bytes.
+pub fn segment_end(base: u64, bytes: u64) -> u64 {
+    base.saturating_add(bytes.saturating_sub(HEADER_BYTES))
+}
+
 /// The bases of all segments, oldest first.
 pub(crate) fn list(dir: &Path) -> Result<VecDeque<u64>, Error> {
     let mut bases = Vec::new();
     for entry in fs::read_dir(dir).map_err(|source| io_error("list", dir, source))? {
         let entry = entry.map_err(|source| io_error("list", dir, source))?;
         let name = entry.file_name();
-        let Some(digits) = name.to_str().and_then(|name| name.strip_suffix(".log")) else {
-            continue;
-        };
-        if digits.len() == DIGITS
-            && digits.bytes().all(|byte| byte.is_ascii_digit())
-            && let Ok(base) = digits.parse()
-        {
-            bases.push(base);
-        }
+        bases.extend(name.to_str().and_then(segment_base));
     }
     bases.sort_unstable();
     Ok(bases.into())

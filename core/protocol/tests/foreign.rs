@@ -63,6 +63,32 @@ fn the_rest_is_kept() {
 }
 
 #[test]
+fn a_number_that_is_too_large_costs_only_itself() {
+    for (json, path) in [
+        (r#"{"a": 1, "b": 1e999, "c": 2}"#, "$.b"),
+        (
+            r#"[{"ts": 1, "values": {"a": 1, "b": -1e999, "c": 2}}]"#,
+            "$[0].values.b",
+        ),
+    ] {
+        let parsed = parse(json);
+        let names: Vec<_> = parsed.samples.iter().map(|s| s.name.as_str()).collect();
+        assert_eq!(names, ["a", "c"], "{json}");
+        assert_eq!(
+            rejected(json),
+            [(path.to_owned(), "a number that is too large".to_owned())]
+        );
+    }
+    assert_eq!(
+        rejected(r#"{"ts": 1e999, "values": {"a": 1}}"#)[0].0,
+        "$.ts"
+    );
+    // A surrogate without its other half is no text.
+    assert_eq!(rejected(r#"{"a": "\ud800", "b": 1}"#)[0].0, "$.a");
+    assert_eq!(parse(r#"{"a": "\ud83d\ude00"}"#).samples.len(), 1);
+}
+
+#[test]
 fn each_rejection_has_its_place_and_reason() {
     let long = "k".repeat(65);
     for (json, path, reason) in [

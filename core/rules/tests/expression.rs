@@ -290,6 +290,35 @@ fn a_place_is_counted_in_characters_over_lines() {
 }
 
 #[test]
+fn what_asks_nothing_of_a_sample_is_refused() {
+    for (source, what) in [
+        ("true", "is true whatever"),
+        ("!true", "is false whatever"),
+        ("1 < 2", "asks nothing of the sample"),
+        ("'a' in ['a', 'b']", "asks nothing of the sample"),
+        ("[1, 2].exists(x, x > 1)", "asks nothing of the sample"),
+        ("event.value > 30.0 || true", "is true whatever"),
+        ("false && event.value > 30.0", "is false whatever"),
+        ("event.value > 30.0 ? true : true", "is true whatever"),
+        ("true ? false : event.value > 30.0", "is false whatever"),
+    ] {
+        let Err(Error::Expression { what: told, .. }) = Expression::new(source, 0) else {
+            panic!("taken: {source}");
+        };
+        assert!(told.contains(what), "{source}: {told}");
+    }
+    for source in [
+        "event.value == true",
+        "event.value > 30.0 && true",
+        "event.value > 30.0 ? true : false",
+        "[1.0].exists(x, event.value > x)",
+        "'err' in [event.value]",
+    ] {
+        assert!(Expression::new(source, 0).is_ok(), "{source}");
+    }
+}
+
+#[test]
 fn what_is_too_much_is_refused() {
     for source in [
         format!("event.name == \"{}\"", "x".repeat(MAX_EXPRESSION)),
@@ -308,7 +337,11 @@ fn what_is_too_much_is_refused() {
     // As deep as it goes, on the small stack of a worker thread.
     let deep = format!("{}event.value > 1.0{}", "(".repeat(48), ")".repeat(48));
     let long = format!("event.value{} > 1.0", " + 1.0".repeat(60));
-    let sources = [deep, long, format!("{}true", "!".repeat(120))];
+    let sources = [
+        deep,
+        long,
+        format!("{}(event.value > 1.0)", "!".repeat(120)),
+    ];
     let thread = std::thread::Builder::new().stack_size(2 << 20);
     let checked = thread.spawn(move || {
         for source in sources {

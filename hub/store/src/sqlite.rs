@@ -49,7 +49,7 @@ mod transaction;
 mod users;
 mod workflows;
 
-pub use copy::{Copied, copy, refuse_newer};
+pub use copy::{Copied, copy, look, newest_schema, refuse_newer};
 
 /// To which size the write-ahead log is cut back when a checkpoint has emptied it.
 const MAX_IDLE_LOG_BYTES: u64 = 64 * 1024 * 1024;

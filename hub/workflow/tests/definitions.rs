@@ -122,9 +122,44 @@ fn keys_that_are_unknown_missing_or_doubled() {
     let twice = parse(&GOOD.replacen("version: 3", "version: 3\nversion: 4", 1)).unwrap_err();
     assert_eq!((twice.at.line, twice.at.column), (4, 1));
     assert!(
-        twice.what.contains("duplicate mapping key: version"),
+        twice.what.ends_with("the key `version` is there twice"),
         "{twice}"
     );
+}
+
+#[test]
+fn what_is_no_yaml_is_told_without_the_parsers_insides() {
+    for (yaml, why) in [
+        ("id: a\n  on: b\n", "look at the indentation, the quotes"),
+        ("id: \"a\nversion: 1\n", ""),
+        ("id: [a, b\nversion: 1\n", ""),
+        ("id: a: b\n", "look at the indentation, the quotes"),
+        ("id: &a b\n", "an anchor, an alias or a merge key"),
+        ("id: *a\n", "an anchor, an alias or a merge key"),
+        ("a: 1\n---\nb: 2\n", "there is more than one document"),
+        (
+            "id: 18446744073709551615\n",
+            "the number is larger than 92233",
+        ),
+        (
+            &("[".repeat(30) + &"]".repeat(30)),
+            "it is nested more than 16 deep",
+        ),
+    ] {
+        let error = parse(yaml).unwrap_err();
+        assert!(error.what.contains(why), "{yaml:?}: {error}");
+        for inside in [
+            "expected",
+            "token",
+            "event",
+            "Scalar",
+            "budget",
+            "breach",
+            "simple key",
+        ] {
+            assert!(!error.what.contains(inside), "{yaml:?}: {error}");
+        }
+    }
 }
 
 #[test]

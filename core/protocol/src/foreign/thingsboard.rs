@@ -2,10 +2,16 @@
 //! `{"ts": ms, "values": {"key": value}}`, or a list of either. A value is a
 //! number, true, false or a text; keys become sample names.
 
-use serde_json::{Map, Value as Json};
+use std::collections::BTreeMap;
+
+use serde_json::value::RawValue;
 
 use super::{Error, MAX_BYTES, MAX_REJECTED, MAX_SAMPLES, Parsed, Rejected};
 use crate::sample::{self, OwnedSample, OwnedValue};
+
+/// An object whose values are read one by one: what is wrong with one, such as a number that is too
+/// large, costs the others nothing.
+type Fields<'a> = BTreeMap<String, &'a RawValue>;
 
 /// Takes what is readable out of a payload; what has no time of its own gets
 /// `received_us`, microseconds since the Unix epoch.
@@ -15,38 +21,42 @@ pub fn parse(payload: &[u8], received_us: i64) -> Result<Parsed, Error> {
             bytes: payload.len(),
         });
     }
-    // serde_json itself refuses more than 128 levels.
-    let json = serde_json::from_slice(payload).map_err(|e| syntax(&e))?;
+    let json: &RawValue = serde_json::from_slice(payload).map_err(|e| syntax(&e))?;
     let mut taking = Taking::default();
-    match &json {
-        Json::Object(object) => taking.object(object, "$", received_us),
-        Json::Array(list) => {
-            for (index, entry) in list.iter().enumerate() {
+    match name(json) {
+        "an object" => {
+            let object = serde_json::from_slice(payload).map_err(|e| syntax(&e))?;
+            taking.object(&object, "$", received_us);
+        }
+        "a list" => {
+            let list: Vec<&RawValue> = serde_json::from_slice(payload).map_err(|e| syntax(&e))?;
+            for (index, entry) in list.into_iter().enumerate() {
                 let path = format!("$[{index}]");
-                match entry {
-                    Json::Object(object) => taking.object(object, &path, received_us),
-                    other => taking.reject(path, format!("{}, not an object", name(other))),
+                if let Some(object) = taking.fields(entry, &path) {
+                    taking.object(&object, &path, received_us);
                 }
             }
         }
-        other => return Err(Error::Shape { found: name(other) }),
+        found => return Err(Error::Shape { found }),
     }
     Ok(taking.finish())
 }
 
 fn syntax(e: &serde_json::Error) -> Error {
-    // serde_json ends its text with the place; ours says it once.
-    let text = e.to_string();
-    let what = text
-        .split(" at line ")
-        .next()
-        .unwrap_or_default()
-        .to_owned();
     Error::Json {
-        what,
+        what: what(e),
         line: e.line(),
         column: e.column(),
     }
+}
+
+/// serde_json ends its text with the place; ours says it once.
+fn what(e: &serde_json::Error) -> String {
+    let text = e.to_string();
+    text.split(" at line ")
+        .next()
+        .unwrap_or_default()
+        .to_owned()
 }
 
 #[derive(Default)]
@@ -59,26 +69,35 @@ struct Taking {
 }
 
 impl Taking {
-    fn object(&mut self, object: &Map<String, Json>, path: &str, received_us: i64) {
+    /// The fields of an object; what is none is rejected.
+    fn fields<'a>(&mut self, json: &'a RawValue, path: &str) -> Option<Fields<'a>> {
+        let reason = match name(json) {
+            "an object" => match serde_json::from_str(json.get()) {
+                Ok(fields) => return Some(fields),
+                Err(error) => what(&error),
+            },
+            other => format!("{other}, not an object"),
+        };
+        self.reject(path.to_owned(), reason);
+        None
+    }
+
+    fn object(&mut self, object: &Fields<'_>, path: &str, received_us: i64) {
         let (Some(ts), Some(values)) = (object.get("ts"), object.get("values")) else {
             return self.values(object, path, received_us);
         };
-        let Some(time_us) = ts.as_i64().and_then(|ms| ms.checked_mul(1000)) else {
+        let ms: Option<i64> = serde_json::from_str(ts.get()).ok();
+        let Some(time_us) = ms.and_then(|ms| ms.checked_mul(1000)) else {
             let reason = "not a time in whole milliseconds since 1970".to_owned();
             return self.reject(format!("{path}.ts"), reason);
         };
-        match values {
-            Json::Object(values) => self.values(values, &format!("{path}.values"), time_us),
-            other => {
-                self.reject(
-                    format!("{path}.values"),
-                    format!("{}, not an object", name(other)),
-                );
-            }
+        let path = format!("{path}.values");
+        if let Some(values) = self.fields(values, &path) {
+            self.values(&values, &path, time_us);
         }
     }
 
-    fn values(&mut self, values: &Map<String, Json>, path: &str, time_us: i64) {
+    fn values(&mut self, values: &Fields<'_>, path: &str, time_us: i64) {
         for (key, json) in values {
             if self.parsed.samples.len() >= MAX_SAMPLES {
                 self.surplus += 1;
@@ -123,21 +142,20 @@ impl Taking {
     }
 }
 
-fn take(key: &str, json: &Json, time_us: i64) -> Result<OwnedSample, String> {
-    let value = match json {
-        Json::Bool(b) => OwnedValue::Bool(*b),
-        Json::String(text) => OwnedValue::Text(text.clone()),
-        Json::Number(number) => match (number.as_i64(), number.as_f64()) {
-            (Some(integer), _) => OwnedValue::Integer(integer),
-            (None, Some(float)) => OwnedValue::Number(float),
-            (None, None) => return Err("a number that does not fit".to_owned()),
+fn take(key: &str, json: &RawValue, time_us: i64) -> Result<OwnedSample, String> {
+    let text = json.get();
+    let value = match name(json) {
+        "true or false" => OwnedValue::Bool(text == "true"),
+        "a text" => serde_json::from_str(text)
+            .map(OwnedValue::Text)
+            .map_err(|error| what(&error))?,
+        "a number" => match text.parse() {
+            Ok(integer) => OwnedValue::Integer(integer),
+            Err(_) => serde_json::from_str(text)
+                .map(OwnedValue::Number)
+                .map_err(|_| "a number that is too large".to_owned())?,
         },
-        other => {
-            return Err(format!(
-                "{}, not a number, true, false or a text",
-                name(other)
-            ));
-        }
+        other => return Err(format!("{other}, not a number, true, false or a text")),
     };
     let sample = OwnedSample {
         name: key.to_owned(),
@@ -152,14 +170,15 @@ fn take(key: &str, json: &Json, time_us: i64) -> Result<OwnedSample, String> {
     Ok(sample)
 }
 
-fn name(json: &Json) -> &'static str {
-    match json {
-        Json::Null => "null",
-        Json::Bool(_) => "true or false",
-        Json::Number(_) => "a number",
-        Json::String(_) => "a text",
-        Json::Array(_) => "a list",
-        Json::Object(_) => "an object",
+/// What it is, by its first character: it is known to be JSON.
+fn name(json: &RawValue) -> &'static str {
+    match json.get().trim_start().bytes().next() {
+        Some(b'n') => "null",
+        Some(b't' | b'f') => "true or false",
+        Some(b'"') => "a text",
+        Some(b'[') => "a list",
+        Some(b'{') => "an object",
+        _ => "a number",
     }
 }
 

@@ -74,6 +74,18 @@ pub enum Error {
         /// Its format.
         found: u32,
     },
+    /// The store in the backup is of a schema of a later version.
+    #[error(
+        "{} holds a store of schema {found}, this version knows up to {}; nothing was restored: \
+         restore it with the version that took it", file.display(),
+        stencil_store::sqlite::newest_schema()
+    )]
+    NewerSchema {
+        /// The backup.
+        file: PathBuf,
+        /// The schema that its manifest names.
+        found: i64,
+    },
     /// A file could not be read or written.
     #[error("{}: {source}", path.display())]
     Io {

@@ -10,13 +10,18 @@ use sha2::{Digest as _, Sha256};
 
 use super::archive::{Entries, Head};
 use super::manifest::Format;
+use super::take::LEFT_OUT;
 use super::{
-    DIGEST, Entry, Error, MANIFEST, Manifest, Progress, SETTINGS, STORE, Unfinished, beside,
+    DIGEST, Entry, Error, LOG, MANIFEST, Manifest, Progress, SETTINGS, STORE, Unfinished, beside,
     sync_dir,
 };
 
 /// The longest manifest.
 const MAX_MANIFEST: u64 = 64 << 20;
+/// The folder of what a backup says of itself.
+const OWN_FOLDER: &str = "backup";
+/// What is a folder in a data directory, and so never a file.
+const FOLDERS: &[&str] = &[LOG, OWN_FOLDER, "authority", "server"];
 /// The most entries that are looked at before the manifest says what there should be.
 const MAX_ENTRIES: usize = 1_000_000;
 
@@ -49,6 +54,7 @@ pub fn restore(file: &Path, data_dir: &Path, mut progress: Progress) -> Result<R
     let partial = Unfinished::new(beside(data_dir, "restoring")?);
     make_dir(&partial.path)?;
     write_all(file, &manifest, &partial.path, &mut progress)?;
+    fits_store(file, &manifest, &partial.path.join(STORE))?;
     // Over an empty folder, or where there is none; fails where there is something by now.
     fs::rename(&partial.path, data_dir).map_err(|error| match error.kind() {
         io::ErrorKind::DirectoryNotEmpty => Error::NotEmpty(data_dir.to_owned()),
@@ -127,15 +133,88 @@ fn check(file: &Path) -> Result<Manifest, Error> {
     }
     let mut names = HashSet::new();
     for entry in &manifest.files {
-        if !is_within(&entry.path) || !names.insert(&entry.path) {
-            let why = format!("{:?} is no name for a file of a hub", entry.path);
+        if !names.insert(&entry.path) {
+            let why = format!("{:?} is in it twice", entry.path);
             return Err(Error::damaged(file, why));
         }
+        is_a_hubs(&entry.path).map_err(|why| {
+            let why = format!("{:?} is no name for a file of a hub: {why}", entry.path);
+            Error::damaged(file, why)
+        })?;
     }
     if !names.contains(&STORE.to_owned()) {
         return Err(Error::damaged(file, "it holds no store"));
     }
+    if manifest.schema > stencil_store::sqlite::newest_schema() {
+        return Err(Error::NewerSchema {
+            file: file.to_owned(),
+            found: manifest.schema,
+        });
+    }
+    fits_log(&manifest).map_err(|why| Error::damaged(file, format!("its manifest: {why}")))?;
     Ok(manifest)
+}
+
+/// Whether the positions that a manifest names are those of the log that it lists.
+fn fits_log(manifest: &Manifest) -> Result<(), String> {
+    let Manifest {
+        position, applied, ..
+    } = *manifest;
+    if applied > position {
+        return Err(format!(
+            "it says that the log is applied up to {applied}, beyond its end, {position}"
+        ));
+    }
+    let segments = manifest.files.iter().filter_map(|entry| {
+        let base = stencil_log::segment_base(entry.path.strip_prefix(LOG)?.strip_prefix('/')?)?;
+        Some((base, stencil_log::segment_end(base, entry.bytes)))
+    });
+    let (mut first, mut end) = (None, None);
+    for (base, ends) in segments {
+        first = first.min(Some(base)).or(Some(base));
+        end = end.max(Some(ends));
+    }
+    // A log may end before what is applied: its end was damaged when the backup was taken.
+    let end = end.unwrap_or(0).max(applied);
+    if position != end {
+        return Err(format!(
+            "it says that the log goes up to {position}, but it goes up to {end}"
+        ));
+    }
+    match first {
+        Some(first) if first > applied => Err(format!(
+            "the log begins at {first}, and what is applied ends before that, at {applied}"
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Whether the restored store is what the manifest says.
+fn fits_store(file: &Path, manifest: &Manifest, store: &Path) -> Result<(), Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Error::io(store))?;
+    let held = runtime.block_on(stencil_store::sqlite::look(store));
+    let held = held.map_err(|error| Error::damaged(file, format!("its store: {error}")))?;
+    for (what, says, is) in [
+        (
+            "schema",
+            i128::from(manifest.schema),
+            i128::from(held.schema),
+        ),
+        (
+            "position",
+            i128::from(manifest.applied),
+            i128::from(held.position),
+        ),
+    ] {
+        if says != is {
+            let why = format!("its manifest says {what} {says} of its store, which has {is}");
+            return Err(Error::damaged(file, why));
+        }
+    }
+    Ok(())
 }
 
 /// Writes what was checked. What is read now must be the same again.
@@ -243,10 +322,33 @@ fn entry(head: Head, sha256: String) -> Entry {
     }
 }
 
-/// Whether a name leads to a place within the folder, and nowhere else.
-fn is_within(path: &str) -> bool {
+/// Whether a name is one that a backup gives: it leads to a place within the folder and nowhere
+/// else, and to none that the hub's own files have.
+fn is_a_hubs(path: &str) -> Result<(), &'static str> {
     let normal = |part| matches!(part, Component::Normal(_));
-    !path.is_empty() && !path.ends_with('/') && Path::new(path).components().all(normal)
+    if path.is_empty() || path.starts_with('/') || !Path::new(path).components().all(normal) {
+        return Err("it has to lead into the folder");
+    }
+    if path.split('/').any(|part| matches!(part, "" | ".")) {
+        return Err("each part between two `/` has to be a name");
+    }
+    if path.contains(|c: char| c.is_control() || c == '\\') {
+        return Err("control characters and backslashes are not allowed");
+    }
+    match path.split_once('/') {
+        None if path != STORE && LEFT_OUT.contains(&path) => {
+            Err("no backup holds it, the hub makes it anew")
+        }
+        None if FOLDERS.contains(&path) => Err("it is one of a hub's folders"),
+        Some((LOG, name)) if stencil_log::segment_base(name).is_none() => {
+            Err("the log's folder holds segments only, named by 20 digits and `.log`")
+        }
+        Some((STORE, _)) => Err("it is the store's, which is no folder"),
+        Some((OWN_FOLDER, _)) if path != SETTINGS => {
+            Err("a backup keeps its own files in this folder")
+        }
+        _ => Ok(()),
+    }
 }
 
 fn unreadable(file: &Path, error: io::Error) -> Error {
@@ -270,8 +372,30 @@ mod tests {
     use super::super::archive;
     use super::*;
 
+    /// The bytes of an empty store, and what it says of itself.
+    fn store() -> (Vec<u8>, stencil_store::sqlite::Copied) {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, copy) = (dir.path().join("store"), dir.path().join("copy"));
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let copied = runtime.block_on(async {
+            let store = stencil_store::sqlite::open(&path).await.unwrap();
+            let copied = stencil_store::sqlite::copy(&path, &copy).await.unwrap();
+            store.close().await;
+            copied
+        });
+        (fs::read(copy).unwrap(), copied)
+    }
+
     /// An archive with right digests, whoever made it.
     fn forged(paths: &[&str]) -> Vec<u8> {
+        forged_with(paths, |_| {})
+    }
+
+    fn forged_with(paths: &[&str], change: impl FnOnce(&mut Manifest)) -> Vec<u8> {
+        let (store, copied) = store();
         let mut out = Vec::new();
         let mut add = |path: &str, content: &[u8]| {
             let bytes = content.len() as u64;
@@ -281,23 +405,25 @@ mod tests {
             archive::pad(&mut out, bytes).unwrap();
         };
         let files = paths.iter().map(|path| {
-            add(path, b"x");
+            let content: &[u8] = if *path == STORE { &store } else { b"x" };
+            add(path, content);
             Entry {
                 path: (*path).to_owned(),
-                bytes: 1,
+                bytes: content.len() as u64,
                 mode: 0o600,
-                sha256: hex::encode(Sha256::digest(b"x")),
+                sha256: hex::encode(Sha256::digest(content)),
             }
         });
-        let manifest = Manifest {
+        let mut manifest = Manifest {
             format: Manifest::FORMAT,
             hub: String::new(),
             taken_us: 0,
             position: 0,
             applied: 0,
-            schema: 1,
+            schema: copied.schema,
             files: files.collect(),
         };
+        change(&mut manifest);
         let manifest = serde_json::to_vec(&manifest).unwrap();
         add(MANIFEST, &manifest);
         add(DIGEST, hex::encode(Sha256::digest(&manifest)).as_bytes());
@@ -333,12 +459,64 @@ mod tests {
     }
 
     #[test]
-    fn names_that_lead_elsewhere_are_refused() {
-        for good in ["hub.sqlite", "log/0.log", "a/b/c"] {
-            assert!(is_within(good), "{good}");
+    fn a_manifest_that_says_what_is_not_so_is_refused() {
+        type Change = fn(&mut Manifest);
+        let dir = tempfile::tempdir().unwrap();
+        let (file, data) = (dir.path().join("forged"), dir.path().join("hub"));
+        let changes: [(Change, &str); 6] = [
+            (|it| it.schema = 99, "schema 99, this version knows up to"),
+            (|it| it.schema = 1, "says schema 1 of its store"),
+            (|it| it.schema = -1, "says schema -1 of its store"),
+            (|it| it.position = 7, "goes up to 7, but it goes up to 0"),
+            (|it| it.applied = 7, "applied up to 7, beyond its end, 0"),
+            (
+                |it| (it.position, it.applied) = (7, 7),
+                "says position 7 of its store, which has 0",
+            ),
+        ];
+        for (change, why) in changes {
+            fs::write(&file, forged_with(&[STORE, "a"], change)).unwrap();
+            let error = restore(&file, &data, Box::new(|_| {}))
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains(why), "{error}");
+            assert!(error.contains("nothing was restored"), "{error}");
+            assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
         }
-        for bad in ["", "/etc/passwd", "../x", "a/../../x", "./x", "a/"] {
-            assert!(!is_within(bad), "{bad}");
+    }
+
+    #[test]
+    fn names_that_no_backup_gives_are_refused() {
+        for good in [
+            "hub.sqlite",
+            "log/00000000000000000007.log",
+            "a/b/c",
+            "backup/hub.toml",
+            "server/ä b.pem",
+        ] {
+            assert_eq!(is_a_hubs(good), Ok(()), "{good}");
+        }
+        for bad in [
+            "",
+            "/etc/passwd",
+            "../x",
+            "a/../../x",
+            "./x",
+            "a/",
+            "a//b",
+            "a/./b",
+            "a\nb",
+            "a\u{1b}[2J",
+            "a\\b",
+            "log",
+            "authority",
+            "log/7.log",
+            "log/00000000000000000007.log/x",
+            "hub.sqlite/x",
+            "hub.sqlite-wal",
+            "backup/other",
+        ] {
+            assert!(is_a_hubs(bad).is_err(), "{bad}");
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::clock::Clock;
 use crate::{Layout, init};
 
 /// Files of the store and the log's lock, which are not copied as files.
-const LEFT_OUT: &[&str] = &[
+pub(super) const LEFT_OUT: &[&str] = &[
     STORE,
     "hub.sqlite-wal",
     "hub.sqlite-shm",

@@ -214,6 +214,9 @@ pub struct PipelineOptions {
     /// How far a sample's time may be ahead of its receipt, in seconds; later ones are
     /// quarantined, so that one bad clock does not own `latest` for years.
     pub max_ahead_s: u64,
+    /// The earliest time that a sample may have, in seconds since 1970: 2000-01-01T00:00:00Z if not
+    /// set. Earlier ones are quarantined: a clock that was never set begins before that.
+    pub min_time_s: u64,
     /// Time between two attempts to commit while the store refuses, in milliseconds.
     pub retry_ms: u64,
     /// Time between two ticks of the log, in milliseconds: how late a silence or the end of a
@@ -236,6 +239,7 @@ impl Default for PipelineOptions {
             max_names: 256,
             max_ledger_spans: 4_096,
             max_ahead_s: 600,
+            min_time_s: 946_684_800,
             retry_ms: 500,
             tick_ms: 1_000,
             settle_ms: 10_000,

@@ -191,6 +191,15 @@ fn ranges(options: &Options) -> Vec<Range> {
     );
     add("pipeline.retry_ms", pipeline.retry_ms, 1, HOUR_MS);
     add("pipeline.tick_ms", pipeline.tick_ms, 50, 60_000);
+    // Up to 2100, so that no setting keeps all out by a wrong unit.
+    add("pipeline.min_time_s", pipeline.min_time_s, 0, 4_102_444_800);
+    // A hundred years.
+    add(
+        "pipeline.max_ahead_s",
+        pipeline.max_ahead_s,
+        0,
+        3_155_760_000,
+    );
     add("pipeline.settle_ms", pipeline.settle_ms, 0, HOUR_MS);
 
     let dispatch = &options.dispatch;
@@ -337,6 +346,8 @@ mod tests {
             ("pipeline.retry_ms", 0, "1 to"),
             ("pipeline.tick_ms", 0, "50 to 60000"),
             ("pipeline.settle_ms", u64::MAX, "0 to"),
+            ("pipeline.min_time_s", 946_684_800_000, "0 to"),
+            ("pipeline.max_ahead_s", u64::MAX, "0 to"),
             ("dispatch.sweep_interval_ms", 0, "1 to"),
             ("dispatch.max_batch", 0, "1 to"),
             ("workflow.max_active", 0, "1 to"),

@@ -8,7 +8,8 @@ use super::origin::Origin;
 use super::state::{Admitted, Device, max_ahead_us};
 use crate::PipelineOptions;
 
-/// Whether a sample may enter: its time is not in the far future, its name is not one too many.
+/// Whether a sample may enter: its time is neither in the far future nor before there was such a
+/// device, its name is not one too many.
 pub(super) fn plausible(
     name: &str,
     time_us: i64,
@@ -24,6 +25,14 @@ pub(super) fn plausible(
             bounds.max_ahead_s
         ));
     }
+    let least_us = i64::try_from(bounds.min_time_s.saturating_mul(1_000_000)).unwrap_or(i64::MAX);
+    if time_us < least_us {
+        return Err(format!(
+            "its time, {}, is before {}: is the clock set, and is it the right unit?",
+            shown(time_us),
+            shown(least_us)
+        ));
+    }
     if held.names.len() >= bounds.max_names && !held.names.contains(name) {
         return Err(format!(
             "{name:?} would be the device's sample name {}; {} are allowed",
@@ -32,6 +41,16 @@ pub(super) fn plausible(
         ));
     }
     Ok(())
+}
+
+/// A time for people; as a number where no calendar has it.
+fn shown(time_us: i64) -> String {
+    const YEAR_0: i64 = -62_167_219_200_000_000;
+    if time_us >= YEAR_0 {
+        format!("{} UTC", stencil_protocol::moment::utc(time_us))
+    } else {
+        format!("{time_us} µs since 1970")
+    }
 }
 
 /// Takes a sample in. The caller has made sure that it is new and plausible.

@@ -48,14 +48,34 @@ pub async fn copy(from: &Path, into: &Path) -> Result<Copied, Error> {
         .await;
     connection.close().await?;
     copied?;
-    let mut copy = options(into, true).connect().await?;
+    look(into).await
+}
+
+/// What a database holds that nobody uses. Nothing is changed, and no file comes to be beside it.
+///
+/// # Errors
+/// What the database says: for what is no store of a hub, too.
+pub async fn look(path: &Path) -> Result<Copied, Error> {
+    let mut connection = options(path, true).immutable(true).connect().await?;
+    let found = held(&mut connection).await;
+    connection.close().await?;
+    found
+}
+
+async fn held(connection: &mut SqliteConnection) -> Result<Copied, Error> {
     let position = sqlx::query("SELECT position FROM pipeline WHERE one = 1")
-        .fetch_one(&mut copy)
+        .fetch_one(&mut *connection)
         .await?
         .number("position")?;
-    let schema = schema(&mut copy).await?.unwrap_or(0);
-    copy.close().await?;
+    let schema = schema(connection).await?.unwrap_or(0);
     Ok(Copied { position, schema })
+}
+
+/// The newest schema that this version knows.
+#[must_use]
+pub fn newest_schema() -> i64 {
+    let versions = MIGRATIONS.iter().map(|migration| migration.version);
+    versions.max().unwrap_or(0)
 }
 
 /// Refuses a database that a newer version of the hub has written, without changing it.
@@ -69,9 +89,9 @@ pub async fn refuse_newer(path: &Path) -> Result<(), Error> {
     let mut connection = options.connect().await?;
     let found = schema(&mut connection).await;
     connection.close().await?;
-    let known = MIGRATIONS.iter().map(|migration| migration.version).max();
-    match (found?, known) {
-        (Some(found), Some(known)) if found > known => Err(Error::Migration(format!(
+    let known = newest_schema();
+    match found? {
+        Some(found) if found > known => Err(Error::Migration(format!(
             "{} was written by a newer version of the hub: its schema is {found}, this version \
              knows up to {known}; nothing was changed. Run that version, or restore a backup from \
              before its first start",

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{DuplicateKeyPolicy, Location, MergeKeyPolicy, Spanned};
 
-use super::error::{Error, Place};
+use super::error::{Error, Place, shown};
 
 /// The most bytes of a definition.
 pub const MAX_BYTES: usize = 64 * 1024;
@@ -93,12 +93,46 @@ fn place(location: Location) -> Place {
     }
 }
 
-/// The parser's own words, without its place (which we give ourselves).
+/// What is wrong in an author's terms: a parser's speak of its events and states.
 fn what(error: &serde_saphyr::Error) -> String {
-    let text = error.without_snippet().to_string();
-    let text = text.split(" at line ").next().unwrap_or_default();
-    format!("this is not a YAML document that can be read: {text}")
+    use serde_saphyr::Error as E;
+    use serde_saphyr::budget::BudgetBreach as Breach;
+    let why = match error.without_snippet() {
+        E::DuplicateMappingKey { key, .. } => match key {
+            Some(key) => format!("the key {} is there twice", shown(key)),
+            None => "a key is there twice".to_owned(),
+        },
+        E::Eof { .. } => "it is empty, or it ends too early".to_owned(),
+        E::MultipleDocuments { .. } => "there is more than one document in it".to_owned(),
+        E::UnknownAnchor { .. } | E::MergeKeyNotAllowed { .. } => REFERS.to_owned(),
+        E::Budget { breach, .. } => match breach {
+            Breach::Depth { .. } => format!("it is nested more than {MAX_DEPTH} deep"),
+            Breach::Documents { .. } => "there is more than one document in it".to_owned(),
+            Breach::Anchors { .. } | Breach::Aliases { .. } | Breach::MergeKeys { .. } => {
+                REFERS.to_owned()
+            }
+            _ => format!("it has more than {MAX_NODES} parts"),
+        },
+        // What `Content` says of itself.
+        other if other.to_string().contains(TOO_LARGE) => TOO_LARGE.to_owned(),
+        other if says(other, &["unclosed", "unterminated", "end of stream"]) => {
+            "a bracket or a quote is not closed".to_owned()
+        }
+        other if says(other, &["tag"]) => "a tag is in it, as in `!name`".to_owned(),
+        _ => "look at the indentation, the quotes and the brackets, here and in the line before"
+            .to_owned(),
+    };
+    format!("this is not a YAML document that can be read: {why}")
 }
+
+/// Whether the parser says one of these; its kinds of errors do not tell them apart.
+fn says(error: &serde_saphyr::Error, words: &[&str]) -> bool {
+    let text = error.to_string().to_lowercase();
+    words.iter().any(|word| text.contains(word))
+}
+
+const REFERS: &str = "an anchor, an alias or a merge key is in it";
+const TOO_LARGE: &str = "the number is larger than 9223372036854775807";
 
 impl<'de> Deserialize<'de> for Node {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -158,7 +192,7 @@ impl<'de> Visitor<'de> for ContentVisitor {
     fn visit_u64<E: de::Error>(self, integer: u64) -> Result<Content, E> {
         match i64::try_from(integer) {
             Ok(integer) => Ok(Content::Integer(integer)),
-            Err(_) => Err(E::custom("the number is larger than 9223372036854775807")),
+            Err(_) => Err(E::custom(TOO_LARGE)),
         }
     }
 
@@ -238,9 +272,9 @@ mod tests {
     #[test]
     fn what_cannot_be_read_says_where() {
         for (yaml, line, says) in [
-            ("a: 1\na: 2\n", 2, "duplicate"),
+            ("a: 1\na: 2\n", 2, "twice"),
             ("a: &x 1\nb: *x\n", 1, "anchor"),
-            ("a: [1,\n", 1, "unclosed"),
+            ("a: [1,\n", 1, "not closed"),
             ("a: !thing 1\n", 1, "tag"),
             ("<<: {a: 1}\n", 1, "merge"),
             ("a: 1\n---\nb: 2\n", 2, ""),

@@ -51,7 +51,62 @@ pub(super) fn compile(source: &str) -> Result<Program, Error> {
             "compare it with something, as in `event.value > 30.0`",
         ));
     }
+    let constant = constant(root);
+    if !asks(root) || constant.is_some() {
+        let what = match constant {
+            Some(true) => "the expression is true whatever the sample is",
+            Some(false) => "the expression is false whatever the sample is",
+            None => "the expression asks nothing of the sample: it comes out the same each time",
+        };
+        return Err(checker.error(root, what, "ask for the sample, as in `event.value > 30.0`"));
+    }
     Ok(program)
+}
+
+/// Whether some part depends on the sample.
+fn asks(part: &IdedExpr) -> bool {
+    match &part.expr {
+        Expr::Select(select) => field(part).is_some() || asks(&select.operand),
+        Expr::List(list) => list.elements.iter().any(asks),
+        Expr::Call(call) => call
+            .target
+            .as_deref()
+            .into_iter()
+            .chain(&call.args)
+            .any(asks),
+        Expr::Comprehension(of) => [
+            &of.iter_range,
+            &of.accu_init,
+            &of.loop_cond,
+            &of.loop_step,
+            &of.result,
+        ]
+        .into_iter()
+        .any(|part| asks(part)),
+        Expr::Literal(_) | Expr::Ident(_) | Expr::Map(_) | Expr::Struct(_) | Expr::Unspecified => {
+            false
+        }
+    }
+}
+
+/// What a part comes to whatever the sample, as far as `true` and `false` are written in it.
+fn constant(part: &IdedExpr) -> Option<bool> {
+    let call = match &part.expr {
+        Expr::Literal(LiteralValue::Boolean(known)) => return Some(**known),
+        Expr::Call(call) if call.target.is_none() => call,
+        _ => return None,
+    };
+    let given: Vec<Option<bool>> = call.args.iter().map(constant).collect();
+    match (call.func_name.as_str(), given.as_slice()) {
+        (operators::LOGICAL_NOT, [one]) => one.map(|known| !known),
+        (operators::LOGICAL_AND, [Some(false), _] | [_, Some(false)]) => Some(false),
+        (operators::LOGICAL_OR, [Some(true), _] | [_, Some(true)]) => Some(true),
+        (operators::LOGICAL_AND, [Some(true), Some(true)]) => Some(true),
+        (operators::LOGICAL_OR, [Some(false), Some(false)]) => Some(false),
+        (operators::CONDITIONAL, [Some(true), one, _] | [Some(false), _, one]) => *one,
+        (operators::CONDITIONAL, [_, Some(one), Some(other)]) if one == other => Some(*one),
+        _ => None,
+    }
 }
 
 /// The name of the field if this is `event.NAME`.

@@ -11,6 +11,9 @@ use crate::http::input::{self, MAX_BODY_BYTES};
 use crate::http::problem::{Kind, Problem};
 use crate::http::{Caller, State};
 
+/// The years 1 to 9999, in µs since the Unix epoch: beyond that nobody means a time.
+const TIMES_US: std::ops::Range<i64> = -62_135_596_800_000_000..253_402_300_800_000_000;
+
 /// What to try, and over which stretch of the past.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -18,9 +21,11 @@ pub(in crate::http) struct Trial {
     /// The definition as YAML. It need not be kept, nor its version be a new one.
     #[schema(max_length = 65_536)]
     definition: String,
-    /// From this event time on.
+    /// From this event time on, in the years 1 to 9999.
+    #[schema(minimum = -62_135_596_800_000_000_i64)]
     from_us: i64,
-    /// Up to, but not with, this event time.
+    /// Up to, but not with, this event time, in the years 1 to 9999.
+    #[schema(maximum = 253_402_300_800_000_000_i64)]
     to_us: i64,
     /// This device only.
     device: Option<String>,
@@ -53,6 +58,15 @@ pub(in crate::http) async fn run(
     input::Json(trial): input::Json<Trial, MAX_BODY_BYTES>,
 ) -> Result<Json<Backtest>, Problem> {
     let (from_us, to_us) = (trial.from_us, trial.to_us);
+    for (name, time_us) in [("from_us", from_us), ("to_us", to_us)] {
+        if !(TIMES_US.start..=TIMES_US.end).contains(&time_us) {
+            return Err(Problem::invalid(format!(
+                "`{name}` is {time_us}, it has to be in the years 1 to 9999, in microseconds since \
+                 1970: {} to {}",
+                TIMES_US.start, TIMES_US.end
+            )));
+        }
+    }
     if from_us >= to_us {
         let detail = format!("`from_us` {from_us} is not before `to_us` {to_us}");
         return Err(Problem::invalid(detail));

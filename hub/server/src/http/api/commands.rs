@@ -5,7 +5,7 @@ use axum::extract::State as Shared;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode, header};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::value::RawValue;
 use stencil_protocol::command::{self, Command};
 use stencil_protocol::id::CommandId;
 use stencil_protocol::sample::OwnedValue;
@@ -31,7 +31,7 @@ pub(in crate::http) struct Order {
     /// With what: a boolean, a number, a text, or null.
     #[serde(default)]
     #[schema(value_type = Option<stencil_store::schema::Scalar>, required = false)]
-    argument: Value,
+    argument: Option<Box<RawValue>>,
     /// Seconds until it is not to be done any more, 60 if it is not given.
     #[schema(minimum = 1, maximum = 604_800)]
     expires_in_s: Option<u32>,
@@ -62,7 +62,7 @@ pub(in crate::http) async fn queue(
     input::Json(order): input::Json<Order>,
 ) -> Result<Response, Problem> {
     let key = input::idempotency_key(&headers)?;
-    let argument = argument(order.argument)?;
+    let argument = argument(order.argument.as_deref())?;
     let seconds = order.expires_in_s.unwrap_or(DEFAULT_EXPIRY_S);
     if !(1..=MAX_EXPIRY_S).contains(&seconds) {
         let detail = format!("`expires_in_s` is {seconds}, it has to be 1 to {MAX_EXPIRY_S}");
@@ -173,11 +173,59 @@ async fn known(state: &State, caller: &Caller, id: &CommandId) -> Result<StoredC
     command.ok_or_else(|| Problem::not_found("command", id))
 }
 
-fn argument(value: Value) -> Result<Option<OwnedValue>, Problem> {
-    if value.is_null() {
-        return Ok(None);
+/// Read from its own text: a whole number that is too large would else come as another one.
+fn argument(value: Option<&RawValue>) -> Result<Option<OwnedValue>, Problem> {
+    let text = value.map_or("null", RawValue::get);
+    let is_number = text.starts_with(|first: char| first == '-' || first.is_ascii_digit());
+    if is_number && !text.contains(['.', 'e', 'E']) && text.parse::<i64>().is_err() {
+        return Err(Problem::invalid(format!(
+            "`argument` is a whole number out of range, {} to {}; with a point, as in 1e19, it is \
+             a number that may be rounded",
+            i64::MIN,
+            i64::MAX
+        )));
     }
-    serde_json::from_value(value).map(Some).map_err(|_| {
+    serde_json::from_str(text).map_err(|_| {
         Problem::invalid("`argument` has to be a number, true, false, a text, or null for none")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Option<OwnedValue>, String> {
+        let raw: Box<RawValue> = serde_json::from_str(text).unwrap();
+        argument(Some(&raw)).map_err(|problem| format!("{problem:?}"))
+    }
+
+    #[test]
+    fn a_whole_number_stays_itself_or_is_refused() {
+        assert!(matches!(argument(None), Ok(None)));
+        assert_eq!(read("null"), Ok(None));
+        for (text, value) in [
+            ("9223372036854775807", OwnedValue::Integer(i64::MAX)),
+            ("-9223372036854775808", OwnedValue::Integer(i64::MIN)),
+            ("1e19", OwnedValue::Number(1e19)),
+            ("-2.5", OwnedValue::Number(-2.5)),
+            ("true", OwnedValue::Bool(true)),
+            (
+                "\"18446744073709551616\"",
+                OwnedValue::Text("18446744073709551616".into()),
+            ),
+        ] {
+            assert_eq!(read(text), Ok(Some(value)), "{text}");
+        }
+        for text in [
+            "9223372036854775808",
+            "-9223372036854775809",
+            "18446744073709551616",
+        ] {
+            let why = read(text).unwrap_err();
+            assert!(why.contains("out of range"), "{text}: {why}");
+        }
+        for text in ["1e999", "[1]", "{}"] {
+            assert!(read(text).unwrap_err().contains("has to be"), "{text}");
+        }
+    }
 }

@@ -2,8 +2,9 @@
 
 use proptest::prelude::*;
 
-use super::harness::{Entry, Episode, Harness, Item, RECEIVED_US, batch, device, publish_batch};
-use crate::PipelineOptions;
+use super::harness::{
+    Entry, Episode, Harness, Item, RECEIVED_US, batch, device, publish_batch, since_1970,
+};
 
 const SECOND_US: i64 = 1_000_000;
 /// When the hub receives each publication, in seconds.
@@ -42,7 +43,7 @@ fn tick(second: i64) -> Entry {
 
 fn harness(log: &[Entry], definitions: &[String]) -> Harness {
     let definitions: Vec<&str> = definitions.iter().map(String::as_str).collect();
-    Harness::with(log, PipelineOptions::default(), &definitions)
+    Harness::with(log, since_1970(), &definitions)
 }
 
 /// When each was raised, when it ended and why, in seconds.

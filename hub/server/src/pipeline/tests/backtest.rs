@@ -4,8 +4,9 @@ use proptest::prelude::*;
 use stencil_store::{Commit, sqlite};
 use stencil_workflow::definition;
 
-use super::harness::{Entry, Harness, Item, RECEIVED_US, batch, device, publish_batch, tenant};
-use crate::PipelineOptions;
+use super::harness::{
+    Entry, Harness, Item, RECEIVED_US, batch, device, publish_batch, since_1970, tenant,
+};
 use crate::backtest::{BacktestOptions, Backtests, Question};
 
 const DEVICES: [&str; 2] = ["freezer-1", "freezer-2"];
@@ -58,7 +59,7 @@ fn both(condition: &str, samples: &[Sampled]) -> (Fired, Fired) {
         let payload = batch(1, given[*at], given[*at], None, &[item]);
         log.push(publish_batch(&device(DEVICES[*at]), payload));
     }
-    let mut harness = Harness::with(&log, PipelineOptions::default(), &[&yaml]);
+    let mut harness = Harness::with(&log, since_1970(), &[&yaml]);
     let disk = harness.finish();
     let mut did: Fired = disk
         .triggers

@@ -79,6 +79,14 @@ pub(super) struct Harness {
     pub(super) fetched: usize,
 }
 
+/// Bounds for readings whose times begin at 0.
+pub(super) fn since_1970() -> PipelineOptions {
+    PipelineOptions {
+        min_time_s: 0,
+        ..PipelineOptions::default()
+    }
+}
+
 pub(super) fn tenant() -> TenantId {
     TenantId::parse("acme").unwrap()
 }
@@ -93,7 +101,7 @@ pub(super) fn gateway() -> Role {
 
 impl Harness {
     pub(super) fn new(log: &[Entry]) -> Self {
-        Self::with(log, PipelineOptions::default(), &[])
+        Self::with(log, since_1970(), &[])
     }
 
     pub(super) fn with(log: &[Entry], bounds: PipelineOptions, definitions: &[&str]) -> Self {

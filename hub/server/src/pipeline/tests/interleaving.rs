@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use stencil_protocol::id::Boot;
 
-use super::harness::{Entry, Harness, Item, batch, device, publish_batch};
+use super::harness::{Entry, Harness, Item, batch, device, publish_batch, since_1970};
 use crate::PipelineOptions;
 
 const DEVICES: [&str; 2] = ["freezer-1", "freezer-2"];
@@ -83,7 +83,7 @@ proptest! {
             all.insert(at, again);
         }
         let log: Vec<Entry> = all.iter().map(|sent| sent.entry()).collect();
-        let bounds = PipelineOptions { max_boots, ..PipelineOptions::default() };
+        let bounds = PipelineOptions { max_boots, ..since_1970() };
         let mut harness = Harness::with(&log, bounds, &[]);
         for step in &between {
             harness.apply(1);

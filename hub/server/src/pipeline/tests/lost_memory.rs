@@ -6,7 +6,9 @@ use std::iter;
 use stencil_protocol::batch::DropReason;
 use stencil_protocol::id::Boot;
 
-use super::harness::{Disk, Entry, Harness, Item, batch, device, previous, publish_batch};
+use super::harness::{
+    Disk, Entry, Harness, Item, batch, device, previous, publish_batch, since_1970,
+};
 use crate::PipelineOptions;
 
 const NAME: &str = "freezer-1";
@@ -40,7 +42,7 @@ fn all_that_it_measures_afterwards_is_stored() {
         .collect();
     let bounds = PipelineOptions {
         max_boots: 2,
-        ..PipelineOptions::default()
+        ..since_1970()
     };
     let mut harness = Harness::with(&log, bounds, &[]);
     for _ in &log {

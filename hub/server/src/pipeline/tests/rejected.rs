@@ -5,7 +5,7 @@ use stencil_protocol::id::{Boot, DeviceId};
 use stencil_protocol::report::{Link, LinkEvent, LossReport};
 
 use super::harness::{
-    Entry, Harness, Item, RECEIVED_US, batch, device, gateway, previous, publish_batch,
+    Entry, Harness, Item, RECEIVED_US, batch, device, gateway, previous, publish_batch, since_1970,
 };
 use crate::{PipelineOptions, Role};
 
@@ -97,7 +97,7 @@ fn names_devices_and_spans_are_bounded() {
         max_devices: 1,
         max_names: 2,
         max_ledger_spans: 3,
-        ..PipelineOptions::default()
+        ..since_1970()
     };
     let names = [
         Item::Number("a", 1, 1.0),
@@ -229,16 +229,41 @@ fn reports_about_others_are_refused() {
 }
 
 #[test]
+fn a_clock_that_was_never_set_is_told_and_the_rest_is_kept() {
+    let log = [
+        telemetry(r#"[{"ts": 0, "values": {"t": 1}}, {"ts": 1600000000000, "values": {"t": 2}}]"#),
+        telemetry(r#"{"ts": -9223372036854775, "values": {"t": 3}}"#),
+        // Seconds where milliseconds are meant.
+        telemetry(r#"{"ts": 1600000000, "values": {"t": 4}}"#),
+        telemetry(r#"{"ts": 946684800000, "values": {"t": 5}}"#),
+    ];
+    let mut harness = Harness::with(&log, PipelineOptions::default(), &[]);
+    harness.apply(4);
+    let disk = harness.finish();
+    assert_eq!(disk.points.len(), 2, "{:?}", disk.points);
+    let why: Vec<_> = disk.quarantined.iter().map(|it| &it.reason).collect();
+    for (why, time) in why.iter().zip([
+        "1970-01-01 00:00:00 UTC",
+        "µs since 1970",
+        "1970-01-19 12:26:40 UTC",
+    ]) {
+        let least = "is before 2000-01-01 00:00:00 UTC";
+        assert!(why.contains(time) && why.contains(least), "{why}");
+    }
+    assert_eq!(why.len(), 3, "{why:?}");
+}
+
+#[test]
 fn foreign_telemetry_is_known_by_name_and_time() {
     let mut harness = Harness::new(&[
-        telemetry(r#"{"ts": 1000, "values": {"t": 1, "bad": null}}"#),
-        telemetry(r#"{"ts": 2000, "values": {"t": 2}}"#),
-        telemetry(r#"{"ts": 1000, "values": {"t": 9}}"#),
+        telemetry(r#"{"ts": 1600000001000, "values": {"t": 1, "bad": null}}"#),
+        telemetry(r#"{"ts": 1600000002000, "values": {"t": 2}}"#),
+        telemetry(r#"{"ts": 1600000001000, "values": {"t": 9}}"#),
     ]);
     // Once while the first is not yet committed, once after.
     harness.apply(3);
     harness.commit();
-    harness.append(&telemetry(r#"{"ts": 1000, "values": {"t": 9}}"#));
+    harness.append(&telemetry(r#"{"ts": 1600000001000, "values": {"t": 9}}"#));
     harness.append(&telemetry("[1, 2"));
     let disk = harness.finish();
     assert_eq!(disk.points.len(), 2, "{:?}", disk.points);

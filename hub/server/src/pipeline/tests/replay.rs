@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
-use super::harness::{Entry, Harness, Item, batch, device, publish_batch};
-use crate::PipelineOptions;
+use super::harness::{Entry, Harness, Item, batch, device, publish_batch, since_1970};
 
 fn workflow(version: u32, above: f64, hold: &str) -> String {
     format!(
@@ -64,7 +63,7 @@ fn a_new_version_rules_from_its_place_in_the_log_on() {
         sample(6, -1.0),
         sample(7, 50.0), // nothing is in force
     ];
-    let mut harness = Harness::with(&log, PipelineOptions::default(), &definitions);
+    let mut harness = Harness::with(&log, since_1970(), &definitions);
     harness.finish();
     assert_eq!(runs(&harness), BTreeSet::from([(1, 2), (2, 5)]));
 }
@@ -83,7 +82,7 @@ fn a_version_with_the_same_rule_goes_on_with_what_the_old_one_saw() {
         activate(Some(2)),
         sample(5, 5.0), // fired already
     ];
-    let mut harness = Harness::with(&log, PipelineOptions::default(), &definitions);
+    let mut harness = Harness::with(&log, since_1970(), &definitions);
     for _ in 0..log.len() {
         harness.apply(1);
         harness.commit();
@@ -122,10 +121,10 @@ proptest! {
                 Step::Activate(version) => activate(*version),
             })
             .collect();
-        let mut straight = Harness::with(&log, PipelineOptions::default(), &definitions);
+        let mut straight = Harness::with(&log, since_1970(), &definitions);
         straight.finish();
 
-        let mut killed = Harness::with(&log, PipelineOptions::default(), &definitions);
+        let mut killed = Harness::with(&log, since_1970(), &definitions);
         for (records, commit) in kills {
             killed.apply(records);
             if commit {

@@ -37,6 +37,8 @@ pub(crate) fn options(data_dir: &Path) -> Options {
     options.mqtt.plain = Some(any);
     options.pipeline.commit_interval_ms = 1;
     options.pipeline.retry_ms = 20;
+    // The times of these tests begin at 0.
+    options.pipeline.min_time_s = 0;
     options.dispatch.sweep_interval_ms = 50;
     options.dispatch.expiry_grace_ms = 0;
     options
