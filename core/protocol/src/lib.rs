@@ -15,6 +15,7 @@
 //! | [`link`] | messages inside the encrypted records between MCU and gateway | |
 //! | [`frame`] | the bytes of that link on TCP or a serial line | |
 //! | [`fragment`] | long messages in parts over a line that loses some | |
+//! | [`transfer`] | firmware images over that link | |
 //! | [`topic`] | MQTT topic names within a tenant | |
 //! | [`report`] | gateway → hub: losses, links coming and going | `alloc` |
 //! | [`ranges`], [`ledger`] | which numbers are stored, dropped, missing | `alloc` |
@@ -52,3 +53,4 @@ pub mod ranges;
 pub mod report;
 pub mod sample;
 pub mod topic;
+pub mod transfer;

@@ -3,17 +3,22 @@
 //!
 //! ```text
 //! up   = [0, batch: bytes] | [1, status] | [2]
+//!      | [3, running] | [4, name, offset] | [5, verdict]
 //! down = [0, boot, through] | [1, command] | [2, command id, state] | [3, now in µs]
+//!      | [5, header: bytes] | [6, name, offset, chunk: bytes]
 //! ```
+//!
+//! What is said of firmware images is in [`crate::transfer`].
 
 use crate::batch::MAX_LINK_BYTES;
 use crate::cbor::{self, Reader, writer, written};
 use crate::command::{Command, State, Status, read_id, read_state};
 use crate::id::{Boot, CommandId, Seq};
+use crate::transfer::{self, Chunk, HEADER_BYTES, MAX_CHUNK_BYTES, Running, Verdict, Want};
 
 /// The most bytes of an encoded message; it fits into a frame with the
 /// record's counter and tag.
-pub const MAX_MESSAGE_BYTES: usize = MAX_LINK_BYTES + 8;
+pub const MAX_MESSAGE_BYTES: usize = MAX_LINK_BYTES + 40;
 
 /// Why a message cannot be read or written.
 pub type Error = cbor::Error;
@@ -27,6 +32,12 @@ pub enum Up<'a> {
     Status(Status<'a>),
     /// Nothing but a sign of life.
     Ping,
+    /// What the device runs; first of all in each session.
+    Running(Running<'a>),
+    /// The next bytes of the package that was offered.
+    Want(Want),
+    /// What became of an offer.
+    Verdict(Verdict),
 }
 
 /// From the gateway to the device.
@@ -53,6 +64,10 @@ pub enum Down<'a> {
         /// Now.
         now_us: i64,
     },
+    /// A firmware image of this header can be had.
+    Offer(&'a [u8; HEADER_BYTES]),
+    /// Bytes of the package; only after a [`Up::Want`], one at a time.
+    Chunk(Chunk<'a>),
 }
 
 impl<'a> Up<'a> {
@@ -76,6 +91,17 @@ impl<'a> Up<'a> {
             Up::Ping => {
                 w.array(1)?.u8(2)?;
             }
+            Up::Running(running) => {
+                w.array(2)?.u8(3)?;
+                running.write(&mut w)?;
+            }
+            Up::Want(Want { name, offset }) => {
+                w.array(3)?.u8(4)?.bytes(name)?.u32(*offset)?;
+            }
+            Up::Verdict(verdict) => {
+                w.array(2)?.u8(5)?;
+                verdict.write(&mut w)?;
+            }
         }
         Ok(written(&w))
     }
@@ -88,10 +114,16 @@ impl<'a> Up<'a> {
             0 => Up::Batch(field(&mut left, || r.bytes("batch", MAX_LINK_BYTES))?),
             1 => Up::Status(field(&mut left, || Status::read(&mut r))?),
             2 => Up::Ping,
+            3 => Up::Running(field(&mut left, || Running::read(&mut r))?),
+            4 => Up::Want(Want {
+                name: field(&mut left, || transfer::read_name(&mut r))?,
+                offset: field(&mut left, || r.u32("an offset"))?,
+            }),
+            5 => Up::Verdict(field(&mut left, || Verdict::read(&mut r))?),
             _ => {
                 return Err(Error::Invalid {
                     field: "kind",
-                    why: "is unknown, known are 0 to 2",
+                    why: "is unknown, known are 0 to 5",
                 });
             }
         };
@@ -118,6 +150,14 @@ impl<'a> Down<'a> {
             Down::Time { now_us } => {
                 w.array(2)?.u8(3)?.i64(*now_us)?;
             }
+            Down::Offer(header) => {
+                w.array(2)?.u8(5)?.bytes(&header[..])?;
+            }
+            Down::Chunk(chunk) => {
+                chunk.check()?;
+                w.array(4)?.u8(6)?.bytes(&chunk.name)?.u32(chunk.offset)?;
+                w.bytes(chunk.bytes)?;
+            }
         }
         Ok(written(&w))
     }
@@ -139,10 +179,20 @@ impl<'a> Down<'a> {
             3 => Down::Time {
                 now_us: field(&mut left, || r.i64("the time"))?,
             },
+            5 => Down::Offer(field(&mut left, || transfer::read_header(&mut r))?),
+            6 => {
+                let chunk = Chunk {
+                    name: field(&mut left, || transfer::read_name(&mut r))?,
+                    offset: field(&mut left, || r.u32("an offset"))?,
+                    bytes: field(&mut left, || r.bytes("chunk", MAX_CHUNK_BYTES))?,
+                };
+                chunk.check()?;
+                Down::Chunk(chunk)
+            }
             _ => {
                 return Err(Error::Invalid {
                     field: "kind",
-                    why: "is unknown, known are 0 to 3",
+                    why: "is unknown, known are 0 to 3, 5 and 6",
                 });
             }
         };

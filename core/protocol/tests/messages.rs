@@ -15,6 +15,10 @@ use stencil_protocol::id::{Boot, CommandId, DeviceId, GatewayId, Seq};
 use stencil_protocol::link::{Down, MAX_MESSAGE_BYTES, Up};
 use stencil_protocol::report::{Link, LinkEvent, LossReport, MAX_DROPPED};
 use stencil_protocol::sample::Value;
+use stencil_protocol::transfer::{
+    Chunk, HEADER_BYTES, MAX_CHUNK_BYTES, MAX_VERSION_BYTES, Name, Outcome, Phase, Running, Slot,
+    Verdict, Want,
+};
 
 fn state() -> impl Strategy<Value = State> {
     proptest::sample::select(&State::ALL[..])
@@ -36,6 +40,42 @@ fn down_and_back(down: &Down<'_>) {
     for cut in 0..length {
         assert!(Down::decode(&out[..cut]).is_err(), "cut at {cut}");
     }
+}
+
+fn verdict() -> impl Strategy<Value = Verdict> {
+    (any::<Name>(), any::<u8>()).prop_map(|(name, code)| Verdict {
+        name,
+        outcome: Outcome(code),
+    })
+}
+
+/// All but the version.
+fn running() -> impl Strategy<Value = Running<'static>> {
+    let phase = proptest::sample::select(vec![
+        Phase::Empty,
+        Phase::Receiving,
+        Phase::Ready,
+        Phase::Trial,
+        Phase::Confirmed,
+        Phase::Bad,
+    ]);
+    let other =
+        (phase, proptest::option::of(any::<Name>())).prop_map(|(phase, name)| Slot { phase, name });
+    let numbers = any::<([u8; 32], [u8; 16], [u8; 16], u64, u64, u32)>();
+    (numbers, other, proptest::option::of(verdict())).prop_map(|(numbers, other, verdict)| {
+        let (digest, vendor, class, sequence, confirmed, max_image) = numbers;
+        Running {
+            digest,
+            sequence,
+            version: "",
+            vendor,
+            class,
+            max_image,
+            confirmed,
+            other,
+            verdict,
+        }
+    })
 }
 
 proptest! {
@@ -73,6 +113,19 @@ proptest! {
         up_and_back(&Up::Batch(&batch));
         down_and_back(&Down::Ack { boot: Boot(boot), through: Seq(through) });
         down_and_back(&Down::Time { now_us });
+    }
+
+    #[test]
+    fn what_is_said_of_images(
+        running in running(), version in "[!-~]{1,32}", name: Name, offset: u32, code: u8,
+        header: [u8; 32], bytes in proptest::collection::vec(any::<u8>(), 1..200),
+    ) {
+        up_and_back(&Up::Running(Running { version: &version, ..running }));
+        up_and_back(&Up::Want(Want { name, offset }));
+        up_and_back(&Up::Verdict(Verdict { name, outcome: Outcome(code) }));
+        let header: Vec<u8> = header.into_iter().cycle().take(HEADER_BYTES).collect();
+        down_and_back(&Down::Offer(header.as_slice().try_into().unwrap()));
+        down_and_back(&Down::Chunk(Chunk { name, offset, bytes: &bytes }));
     }
 
     #[test]
@@ -225,7 +278,10 @@ fn what_is_wrong_is_said() {
     }
     for (bytes, text) in [
         (&[0x80][..], "the field `message field` is missing"),
-        (&[0x81, 0x09], "`kind` is unknown, known are 0 to 3"),
+        (
+            &[0x81, 0x09],
+            "`kind` is unknown, known are 0 to 3, 5 and 6",
+        ),
         (&[0x82, 0x03, 0x61, b'x'], "expected the time at offset 2"),
         (
             &[0x82, 0x03, 0x00, 0x00],
@@ -234,4 +290,83 @@ fn what_is_wrong_is_said() {
     ] {
         assert_eq!(Down::decode(bytes).unwrap_err().to_string(), text);
     }
+}
+
+#[test]
+fn chunks_and_versions_have_their_bounds() {
+    let mut out = [0; MAX_MESSAGE_BYTES];
+    let bytes = [0; MAX_CHUNK_BYTES + 1];
+    let chunk = |length| {
+        Down::Chunk(Chunk {
+            name: [0xff; 12],
+            offset: u32::MAX,
+            bytes: &bytes[..length],
+        })
+    };
+    down_and_back(&chunk(MAX_CHUNK_BYTES));
+    let (field, max) = ("chunk", MAX_CHUNK_BYTES);
+    let too_long = Err(Error::TooLong { field, max });
+    assert_eq!(chunk(MAX_CHUNK_BYTES + 1).encode(&mut out), too_long);
+    let empty = Error::Invalid {
+        field,
+        why: "is empty",
+    };
+    assert_eq!(chunk(0).encode(&mut out), Err(empty));
+    // What others write is held to the same.
+    let length = chunk(1).encode(&mut out).unwrap();
+    out[length - 2] = 0x40;
+    assert_eq!(Down::decode(&out[..length - 1]), Err(empty));
+
+    let running = |version| {
+        Up::Running(Running {
+            digest: [1; 32],
+            sequence: 2,
+            version,
+            vendor: [3; 16],
+            class: [4; 16],
+            max_image: 5,
+            confirmed: 1,
+            other: Slot {
+                phase: Phase::Empty,
+                name: None,
+            },
+            verdict: None,
+        })
+    };
+    let long = "x".repeat(MAX_VERSION_BYTES + 1);
+    up_and_back(&running(&long[1..]));
+    for version in ["", "a b", "\u{e9}", long.as_str()] {
+        assert!(running(version).encode(&mut out).is_err(), "{version:?}");
+    }
+    let length = running("1.2").encode(&mut out).unwrap();
+    let at = out.windows(3).position(|text| text == b"1.2").unwrap();
+    out[at + 1] = b' ';
+    assert!(matches!(
+        Up::decode(&out[..length]),
+        Err(Error::Invalid {
+            field: "version",
+            ..
+        })
+    ));
+    // A phase that nobody knows.
+    out[at + 1] = b'.';
+    let phase = length - 1;
+    assert_eq!((out[phase - 1], out[phase]), (7, Phase::Empty as u8));
+    out[phase] = 7;
+    assert!(matches!(
+        Up::decode(&out[..length]),
+        Err(Error::Invalid { field: "phase", .. })
+    ));
+}
+
+#[test]
+fn a_header_has_its_length() {
+    let mut out = [0; MAX_MESSAGE_BYTES];
+    let length = Down::Offer(&[7; HEADER_BYTES]).encode(&mut out).unwrap();
+    assert_eq!(length, 4 + HEADER_BYTES);
+    out[3] -= 1;
+    assert!(matches!(
+        Down::decode(&out[..length - 1]),
+        Err(Error::Unexpected { at: 2, .. })
+    ));
 }

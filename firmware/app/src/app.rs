@@ -474,6 +474,8 @@ impl<B: Board, const BUFFER: usize> Desk<'_, B, BUFFER> {
             }
             Down::StatusAck { id, state } => self.confirm(*id, *state),
             Down::Command(command) => self.command(command),
+            // There are no slots to put an image into.
+            Down::Offer(_) | Down::Chunk(_) => {}
         }
     }
 

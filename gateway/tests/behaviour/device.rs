@@ -19,6 +19,7 @@ use stencil_protocol::{
     id::{Boot, CommandId, DeviceId, Seq},
     link::{Down, Up},
     sample::{Sample, Value},
+    transfer::HEADER_BYTES,
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
@@ -77,6 +78,8 @@ pub(crate) enum Told {
     Command(CommandId, String),
     StatusAck(CommandId, State),
     Time(i64),
+    Offer([u8; HEADER_BYTES]),
+    Chunk(u32, Vec<u8>),
 }
 
 /// A linked device.
@@ -195,6 +198,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Device<S> {
             }
             Down::StatusAck { id, state } => Told::StatusAck(id, state),
             Down::Time { now_us } => Told::Time(now_us),
+            Down::Offer(header) => Told::Offer(*header),
+            Down::Chunk(chunk) => Told::Chunk(chunk.offset, chunk.bytes.to_vec()),
         })
     }
 

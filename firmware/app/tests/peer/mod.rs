@@ -13,6 +13,7 @@ use stencil_protocol::frame::{self, Decoder, Kind};
 use stencil_protocol::id::{CommandId, Seq};
 use stencil_protocol::link::{Down, Up};
 use stencil_protocol::sample::OwnedSample;
+use stencil_protocol::transfer::{Slot, Verdict, Want};
 
 /// What came from the device.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,6 +30,14 @@ pub enum Heard {
         state: State,
         detail: Option<String>,
     },
+    Running {
+        sequence: u64,
+        confirmed: u64,
+        other: Slot,
+        verdict: Option<Verdict>,
+    },
+    Want(Want),
+    Verdict(Verdict),
 }
 
 /// Randomness of which the same seed gives the same.
@@ -340,6 +349,14 @@ impl Peer {
                     });
                 }
             }
+            Up::Running(running) => self.heard.push(Heard::Running {
+                sequence: running.sequence,
+                confirmed: running.confirmed,
+                other: running.other,
+                verdict: running.verdict,
+            }),
+            Up::Want(want) => self.heard.push(Heard::Want(want)),
+            Up::Verdict(verdict) => self.heard.push(Heard::Verdict(verdict)),
         }
     }
 
