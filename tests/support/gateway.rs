@@ -36,6 +36,29 @@ impl Gateway {
         }
     }
 
+    /// From its next start on it accepts links at this address.
+    pub(crate) fn listen_at(&self, address: SocketAddr) {
+        self.change(|settings| settings["link"]["tcp"] = vec![address.to_string()].into());
+    }
+
+    /// From its next start on it serves this serial line, and no TCP.
+    pub(crate) fn set_serial(&self, path: &Path) {
+        let mut line = toml::Table::new();
+        line.insert("path".to_owned(), path.display().to_string().into());
+        self.change(|settings| {
+            let link = settings["link"].as_table_mut().unwrap();
+            link.insert("tcp".to_owned(), toml::Value::Array(Vec::new()));
+            link.insert("serial".to_owned(), vec![line].into());
+        });
+    }
+
+    fn change(&self, change: impl FnOnce(&mut toml::Table)) {
+        let file = self.folder.join("gateway.toml");
+        let mut settings: toml::Table = toml::from_str(&read(&file)).unwrap();
+        change(&mut settings);
+        std::fs::write(&file, toml::to_string(&settings).unwrap()).unwrap();
+    }
+
     /// Moves its folder; it must not run.
     pub(crate) fn move_to(&mut self, folder: &Path) {
         std::fs::rename(&self.folder, folder).unwrap();

@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use crate::shell;
 
 mod ingest;
+pub(crate) mod mcu;
 mod series;
 pub(crate) use ingest::http;
 
@@ -16,6 +17,8 @@ pub(crate) enum Bench {
     Ingest(ingest::Options),
     /// Bytes a point, points a second and ranges of time series, beside rows in PostgreSQL.
     Series(series::Options),
+    /// Flash, RAM and instructions of the device application on a Cortex-M4, beside pqm4.
+    Mcu(mcu::Options),
     /// What a sample costs with 1, 100 and 10,000 rules.
     Rules(Arguments),
 }
@@ -32,6 +35,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(bench: &Bench) -> anyhow::Result<()> {
     match bench {
         Bench::Ingest(options) => ingest::run(options),
+        Bench::Mcu(options) => mcu::run(options),
         Bench::Series(options) => series::run(options),
         Bench::Rules(arguments) => example("stencil-rules", "bench_rules", arguments),
     }

@@ -1,7 +1,9 @@
 //! Formatting, lints, and the rules on dependencies.
 
+use std::path::Path;
 use std::process::Command;
 
+use crate::bench::mcu;
 use crate::{shell, tools};
 
 /// Runs every check that needs no test.
@@ -18,8 +20,36 @@ pub(crate) fn run() -> anyhow::Result<()> {
         "warnings",
     ]))?;
     let deny = tools::cargo_deny()?;
+    dependencies(&deny, "Cargo.toml")?;
+    tools::thumb_target()?;
+    for board in shell::BOARDS {
+        shell::run(shell::board_cargo(board).args(["fmt", "--check"]))?;
+        shell::run(shell::board_cargo(board).args([
+            "clippy",
+            "--locked",
+            "--release",
+            "--target",
+            tools::THUMB,
+            "--target-dir",
+            &mcu::target().display().to_string(),
+            "--quiet",
+            "--",
+            "-D",
+            "warnings",
+        ]))?;
+        dependencies(&deny, &format!("{board}/Cargo.toml"))?;
+    }
+    Ok(())
+}
+
+/// The rules of `deny.toml` on what a manifest and its lock file bring in.
+fn dependencies(deny: &Path, manifest: &str) -> anyhow::Result<()> {
     shell::run(Command::new(deny).current_dir(shell::root()).args([
         "--locked",
+        "--config",
+        "deny.toml",
+        "--manifest-path",
+        manifest,
         "check",
         "--hide-inclusion-graph",
         "bans",

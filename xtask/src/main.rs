@@ -19,6 +19,7 @@ mod bench;
 mod faults;
 mod lint;
 mod model;
+mod provision;
 mod shell;
 mod test;
 mod tools;
@@ -43,6 +44,8 @@ enum Chore {
     /// Breaks things under load, and checks that nothing is lost by it.
     #[command(subcommand)]
     Faults(faults::Faults),
+    /// Writes the flash of an emulated board: the device's name, key and settings.
+    Provision(provision::Options),
     /// Runs each fuzz target for a while (needs a nightly toolchain).
     Fuzz(test::FuzzOptions),
     /// Searches the symbolic models of the link handshake for attacks, and holds the outcome
@@ -57,6 +60,7 @@ fn main() -> anyhow::Result<()> {
         Chore::Tools => tools::report(),
         Chore::Bench(bench) => bench::run(&bench),
         Chore::Faults(faults) => faults::run(&faults),
+        Chore::Provision(options) => provision::run(&options),
         Chore::Fuzz(options) => test::fuzz(&options),
         Chore::Model => model::run(),
     }

@@ -24,6 +24,16 @@ pub(crate) fn cargo() -> Command {
     command
 }
 
+/// The boards of the firmware: each is a workspace of its own.
+pub(crate) const BOARDS: &[&str] = &["firmware/boards/mps2-an386"];
+
+/// A cargo that runs this chore's command for a board.
+pub(crate) fn board_cargo(board: &str) -> Command {
+    let mut command = cargo();
+    command.current_dir(root().join(board));
+    command
+}
+
 /// Runs a command to its end with its output shown; an exit code other than 0 is an error.
 pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
     let shown = format!("{command:?}");

@@ -27,6 +27,8 @@ const DEBIAN_PACKAGES: &[(&str, &str, &str)] = &[
     // and depends on exactly its version, so that the two always fit.
     ("chromium", "156.*", "chromium"),
     ("chromium-driver", "156.*", "chromedriver"),
+    // Runs the board's image.
+    ("qemu-system-arm", "1:7.2+dfsg-*", "qemu-system-arm"),
 ];
 
 /// The broker that benches measure beside the hub. Debian keeps it out of some users' PATH.

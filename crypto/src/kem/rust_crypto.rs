@@ -53,7 +53,11 @@ impl Kem for RustCrypto {
 
 #[inline(never)]
 pub(super) fn public_key(seed: &[u8; 64], key: &mut [u8; ENCAPSULATION_KEY_BYTES]) {
-    let expanded = expand(seed);
+    copy_public(&expand(seed), key);
+}
+
+#[inline(never)]
+fn copy_public(expanded: &DecapsulationKey768, key: &mut [u8; ENCAPSULATION_KEY_BYTES]) {
     key.copy_from_slice(&expanded.encapsulation_key().to_bytes());
 }
 
@@ -78,10 +82,20 @@ fn decapsulate(
     seed: &[u8; 64],
     ciphertext: &ml_kem::kem::Ciphertext<ml_kem::MlKem768>,
 ) -> SharedSecret {
-    let mut shared = expand(seed).decapsulate(ciphertext);
+    // The key is expanded in one frame, which is gone when the other one comes.
+    open(&expand(seed), ciphertext)
+}
+
+#[inline(never)]
+fn open(
+    key: &DecapsulationKey768,
+    ciphertext: &ml_kem::kem::Ciphertext<ml_kem::MlKem768>,
+) -> SharedSecret {
+    let mut shared = key.decapsulate(ciphertext);
     take(&mut shared)
 }
 
+#[inline(never)]
 fn expand(seed: &[u8; 64]) -> DecapsulationKey768 {
     let mut copy = Seed::from(*seed);
     let expanded = DecapsulationKey768::from_seed(copy);

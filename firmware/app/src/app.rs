@@ -58,6 +58,9 @@ pub struct Progress {
 /// What happened in this boot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
+    /// Measurements that were taken, those that failed included: on a device that
+    /// works, one each interval.
+    pub measurements: u32,
     /// Measurements that failed.
     pub sensor_errors: u32,
     /// Readings that break the limits of a sample; they get no number.
@@ -98,10 +101,11 @@ impl<B: Board, const BUFFER: usize> App<B, BUFFER> {
     /// device without retained memory draws its first boot number at random
     /// ([`State::fresh`]).
     pub fn new(config: Config, mut parts: Parts<B>) -> Self {
-        let ended = parts.retained.load();
-        let state = ended
-            .unwrap_or_else(|| State::fresh(&mut parts.rng))
-            .next_boot();
+        let mut state = parts
+            .retained
+            .load()
+            .unwrap_or_else(|| State::fresh(&mut parts.rng));
+        state.begin_boot();
         parts.retained.store(&state);
         Self {
             ring: Ring::new(state.last_given),
@@ -190,6 +194,9 @@ impl<B: Board, const BUFFER: usize> App<B, BUFFER> {
         }
     }
 
+    // Not inlined, like the other steps of a poll: a handshake's KEM needs most of a small
+    // device's stack, and only the frames on its own way may be there meanwhile.
+    #[inline(never)]
     fn receive(&mut self, now_us: u64) {
         let Self {
             wire,
@@ -260,6 +267,7 @@ impl<B: Board, const BUFFER: usize> App<B, BUFFER> {
         self.parts.retained.store(&self.state);
     }
 
+    #[inline(never)]
     fn measure(&mut self, now_us: u64) {
         if !self.measuring || now_us < self.next_measure_us {
             return;
@@ -293,59 +301,52 @@ impl<B: Board, const BUFFER: usize> App<B, BUFFER> {
 
     /// Takes one measurement; says how many numbers it gave.
     fn measure_once(&mut self, now_us: u64) -> u32 {
-        let Self {
-            parts,
-            state,
-            ring,
-            counters,
-            wall,
-            ..
-        } = self;
+        let (sensor, mut book) = self.book(now_us);
+        let measured = sensor.measure(&mut |reading: Reading<'_>| {
+            book.enter(&reading);
+        });
+        let given = book.given;
+        self.counters.measurements = self.counters.measurements.saturating_add(1);
+        if measured.is_err() {
+            self.counters.sensor_errors = self.counters.sensor_errors.saturating_add(1);
+        }
+        given
+    }
+
+    /// Takes down what the board itself has to tell, such as why it was reset. It
+    /// gets a number and reaches the hub like whatever is measured. Returns the
+    /// number, or nothing when the reading breaks the limits of a sample.
+    pub fn note(&mut self, reading: &Reading<'_>) -> Option<Seq> {
+        let now_us = self.parts.clock.monotonic_us();
+        self.book(now_us).1.enter(reading)
+    }
+
+    /// The sensor, and where its readings at `now_us` are entered.
+    fn book(&mut self, now_us: u64) -> (&mut B::Sensor, Book<'_, B, BUFFER>) {
+        // All values of one measurement carry one time.
+        let now = match self.wall.now_us(now_us) {
+            Some(time_us) => Stamp::Wall(time_us),
+            None => Stamp::Counter(signed(now_us)),
+        };
         let Parts {
             sensor,
             retained,
             witness,
             ..
-        } = parts;
-        // All values of one measurement carry one time.
-        let now = match wall.now_us(now_us) {
-            Some(time_us) => Stamp::Wall(time_us),
-            None => Stamp::Counter(signed(now_us)),
+        } = &mut self.parts;
+        let book = Book {
+            state: &mut self.state,
+            ring: &mut self.ring,
+            counters: &mut self.counters,
+            retained,
+            witness,
+            now,
+            given: 0,
         };
-        let mut given = 0;
-        let measured = sensor.measure(&mut |reading: Reading<'_>| {
-            let stamp = match reading.taken {
-                Taken::Now => now,
-                Taken::At(time_us) => Stamp::Wall(time_us),
-            };
-            let (Stamp::Wall(time_us) | Stamp::Counter(time_us)) = stamp;
-            let Reading {
-                name, value, unit, ..
-            } = reading;
-            let sample = Sample {
-                name,
-                value,
-                unit,
-                time_us,
-            };
-            if sample.check().is_err() {
-                counters.unusable_readings = counters.unusable_readings.saturating_add(1);
-                return;
-            }
-            // The number is retained before anyone can see it: a reset at any
-            // point then finds it given.
-            state.last_given = Seq(state.last_given.0 + 1);
-            retained.store(state);
-            witness.given(state.boot, state.last_given, &reading, stamp);
-            counters.dropped_samples += ring.push(&sample, stamp);
-            given += 1;
-        });
-        if measured.is_err() {
-            counters.sensor_errors = counters.sensor_errors.saturating_add(1);
-        }
-        given
+        (sensor, book)
     }
 
+    #[inline(never)]
     fn transmit(&mut self, now_us: u64) {
         if self.wire.state() != LinkState::Up {
             return;
@@ -444,6 +445,49 @@ impl<B: Board, const BUFFER: usize> App<B, BUFFER> {
             }
         }
         next_us.max(now_us)
+    }
+}
+
+/// Where readings get their numbers.
+struct Book<'a, B: Board, const BUFFER: usize> {
+    state: &'a mut State,
+    ring: &'a mut Ring<BUFFER>,
+    counters: &'a mut Counters,
+    retained: &'a mut B::Retained,
+    witness: &'a mut B::Witness,
+    now: Stamp,
+    given: u32,
+}
+
+impl<B: Board, const BUFFER: usize> Book<'_, B, BUFFER> {
+    fn enter(&mut self, reading: &Reading<'_>) -> Option<Seq> {
+        let stamp = match reading.taken {
+            Taken::Now => self.now,
+            Taken::At(time_us) => Stamp::Wall(time_us),
+        };
+        let (Stamp::Wall(time_us) | Stamp::Counter(time_us)) = stamp;
+        let Reading {
+            name, value, unit, ..
+        } = *reading;
+        let sample = Sample {
+            name,
+            value,
+            unit,
+            time_us,
+        };
+        if sample.check().is_err() {
+            self.counters.unusable_readings = self.counters.unusable_readings.saturating_add(1);
+            return None;
+        }
+        // The number is retained before anyone can see it: a reset at any
+        // point then finds it given.
+        let seq = Seq(self.state.last_given.0 + 1);
+        self.state.last_given = seq;
+        self.retained.store(self.state);
+        self.witness.given(self.state.boot, seq, reading, stamp);
+        self.counters.dropped_samples += self.ring.push(&sample, stamp);
+        self.given += 1;
+        Some(seq)
     }
 }
 

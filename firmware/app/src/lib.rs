@@ -37,9 +37,11 @@
 //! |---|---|
 //! | [`app`] | the application and its poll |
 //! | [`board`] | what a board brings: link and parts |
-//! | [`sensor`], [`actuator`] | SHT4x, switches; digital output |
+//! | [`sensor`], [`actuator`] | SHT4x, TMP105, switches; digital output |
 //! | [`clock`] | counter and wall clock |
-//! | [`retained`] | what survives a reset |
+//! | [`retained`], [`pages`] | what survives a reset; on NOR flash |
+//! | [`provision`] | what a device is born with |
+//! | [`entropy`] | noise, its health tests, the generator |
 //! | [`commands`] | at most once, told until confirmed |
 //! | [`link`] | frames, handshake, resumption, records |
 //! | [`witness`] | who watches, for simulators |
@@ -60,10 +62,13 @@ mod buffer;
 pub mod clock;
 pub mod commands;
 pub mod config;
+pub mod entropy;
 pub mod link;
 #[cfg(feature = "model")]
 pub mod model;
 mod outbox;
+pub mod pages;
+pub mod provision;
 pub mod retained;
 pub mod sensor;
 pub mod witness;
@@ -74,7 +79,9 @@ pub use board::{Board, Link, Parts};
 pub use buffer::MAX_ENTRY_BYTES;
 pub use clock::{Clock, Stamp};
 pub use config::Config;
+pub use entropy::Entropy;
 pub use link::{LinkCounters, LinkState};
+pub use pages::Pages;
 pub use retained::{Retained, State};
-pub use sensor::{DigitalInput, Reading, Sensor, Sht4x, Taken};
+pub use sensor::{DigitalInput, Reading, Sensor, Sht4x, Taken, Tmp105};
 pub use witness::Witness;

@@ -193,6 +193,7 @@ impl<L: Link> Wire<L> {
     }
 
     /// Begins anew on the same byte link at `from_us`.
+    #[inline(never)]
     pub(crate) fn restart(&mut self, from_us: u64) {
         self.phase = Phase::Waiting { from_us };
         // A frame that is cut off here is ended by the zero in front of the next.
@@ -204,6 +205,8 @@ impl<L: Link> Wire<L> {
 
     /// Begins a handshake if one is due, takes it forward, gives up what stays
     /// unanswered.
+    // Not inlined, like the steps of the application's poll: see there.
+    #[inline(never)]
     pub(crate) fn advance<R: CryptoRng>(
         &mut self,
         config: &Config,

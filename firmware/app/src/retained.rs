@@ -1,7 +1,8 @@
 //! What a device remembers over a reset.
 //!
 //! Backup SRAM, FRAM or a RAM section that start-up code leaves alone hold it
-//! without wear. A board that has flash only can store it in a log of pages.
+//! without wear. A board that has flash only stores it in a log of pages
+//! ([`Pages`](crate::pages::Pages)).
 //!
 //! **When it is lost** (or at the very first start) the device draws the number
 //! of its boot at random from 1 to [`MAX_FIRST_BOOT`], and counts up from there.
@@ -139,6 +140,12 @@ impl State {
     /// ended boot noted for the report, interrupted commands failed.
     #[must_use]
     pub fn next_boot(mut self) -> State {
+        self.begin_boot();
+        self
+    }
+
+    /// [`State::next_boot`] in place: a state is five kilobytes.
+    pub(crate) fn begin_boot(&mut self) {
         self.commands.interrupted();
         let ended = PreviousBoot {
             boot: self.boot,
@@ -152,14 +159,13 @@ impl State {
             }
             if self.previous.push(ended).is_err() {
                 self.lost_through = self.last_given;
-                return self;
+                return;
             }
         }
         self.boot = Boot(self.boot.0.saturating_add(1));
         self.last_given = Seq(0);
         self.acked = Seq(0);
         self.lost_through = Seq(0);
-        self
     }
 
     /// Whether an ended boot waits to be reported.
@@ -201,6 +207,13 @@ impl State {
     /// # Errors
     /// When the bytes are torn, of another version, or not a state.
     pub fn decode(bytes: &[u8]) -> Result<State, Error> {
+        let mut state = State::new(Boot(0));
+        state.read(bytes)?;
+        Ok(state)
+    }
+
+    /// Reads what [`State::encode`] wrote into a [new](State::new) state.
+    fn read(&mut self, bytes: &[u8]) -> Result<(), Error> {
         let (body, checksum) = bytes
             .split_last_chunk::<CHECKSUM_BYTES>()
             .ok_or(Error::Checksum)?;
@@ -212,11 +225,11 @@ impl State {
         if ![WITHOUT_RESUMPTION, VERSION].contains(&version) {
             return Err(Error::Version);
         }
-        let mut state = Self::read(&mut decoder).map_err(|_| Error::Shape)?;
+        self.read_fields(&mut decoder).map_err(|_| Error::Shape)?;
         if version == VERSION {
-            state.kept = Kept::read(&mut decoder).map_err(|_| Error::Shape)?;
+            self.kept = Kept::read(&mut decoder).map_err(|_| Error::Shape)?;
         }
-        Ok(state)
+        Ok(())
     }
 
     fn write(&self, e: &mut Encoder<Cursor<&mut [u8]>>) -> Result<(), encode::Error<EndOfSlice>> {
@@ -259,15 +272,12 @@ impl State {
         Ok(())
     }
 
-    fn read(d: &mut Decoder<'_>) -> Result<State, decode::Error> {
-        let mut state = State {
-            boot: Boot(d.u32()?),
-            last_given: Seq(d.u64()?),
-            acked: Seq(d.u64()?),
-            lost_through: Seq(d.u64()?),
-            reported: d.bool()?,
-            ..State::new(Boot(0))
-        };
+    fn read_fields(&mut self, d: &mut Decoder<'_>) -> Result<(), decode::Error> {
+        self.boot = Boot(d.u32()?);
+        self.last_given = Seq(d.u64()?);
+        self.acked = Seq(d.u64()?);
+        self.lost_through = Seq(d.u64()?);
+        self.reported = d.bool()?;
         let full = |_| decode::Error::message("more entries than fit");
         for _ in 0..length(d)? {
             let ended = PreviousBoot {
@@ -275,9 +285,9 @@ impl State {
                 last: Seq(d.u64()?),
                 acked: Seq(d.u64()?),
             };
-            state.previous.push(ended).map_err(|_| full(()))?;
+            self.previous.push(ended).map_err(|_| full(()))?;
         }
-        state.commands.forgotten_us = d.i64()?;
+        self.commands.forgotten_us = d.i64()?;
         for _ in 0..length(d)? {
             let open = Open {
                 id: command_id(d)?,
@@ -290,7 +300,7 @@ impl State {
                 taken_sent: false,
                 ended_sent: false,
             };
-            state.commands.open.push(open).map_err(|_| full(()))?;
+            self.commands.open.push(open).map_err(|_| full(()))?;
         }
         for _ in 0..length(d)? {
             let closed = Closed {
@@ -300,9 +310,9 @@ impl State {
                 ended_us: d.i64()?,
                 echo: false,
             };
-            state.commands.closed.push(closed).map_err(|_| full(()))?;
+            self.commands.closed.push(closed).map_err(|_| full(()))?;
         }
-        Ok(state)
+        Ok(())
     }
 }
 
@@ -361,12 +371,37 @@ fn state_of(code: u8) -> Result<command::State, decode::Error> {
 }
 
 /// CRC-32C bit by bit: small rather than fast.
-fn crc32c(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(!0, |crc, byte| {
+pub(crate) fn crc32c(bytes: &[u8]) -> u32 {
+    !crc32c_more(!0, bytes)
+}
+
+fn crc32c_more(start: u32, bytes: &[u8]) -> u32 {
+    bytes.iter().fold(start, |crc, byte| {
         (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
             (crc >> 1) ^ (0x82f6_3b78 & (crc & 1).wrapping_neg())
         })
     })
+}
+
+/// Checks an encoded state that comes in parts.
+pub(crate) struct Checksum(u32);
+
+impl Default for Checksum {
+    fn default() -> Self {
+        Self(!0)
+    }
+}
+
+impl Checksum {
+    pub(crate) fn add(&mut self, part: &[u8]) {
+        self.0 = crc32c_more(self.0, part);
+    }
+
+    /// Whether all that came ends with its checksum.
+    pub(crate) fn is_right(&self) -> bool {
+        // The CRC of a message with its own CRC behind it is the same for each message.
+        !self.0 == 0x4867_4bc7
+    }
 }
 
 #[cfg(test)]
@@ -386,6 +421,12 @@ mod tests {
     #[test]
     fn the_checksum_is_crc_32c() {
         assert_eq!(crc32c(b"123456789"), 0xe306_9283);
+        let mut whole = Checksum::default();
+        whole.add(b"1234");
+        whole.add(b"56789");
+        assert!(!whole.is_right());
+        whole.add(&0xe306_9283_u32.to_le_bytes());
+        assert!(whole.is_right());
     }
 
     #[test]

@@ -5,6 +5,10 @@ use embedded_hal::digital::InputPin;
 use embedded_hal::i2c::I2c;
 use stencil_protocol::sample::Value;
 
+mod tmp105;
+
+pub use tmp105::Tmp105;
+
 /// When a reading was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Taken {
