@@ -5,6 +5,7 @@
 //! Needs QEMU (`qemu-system-arm`, which `cargo xtask tools` installs) and Rust's target
 //! thumbv7em-none-eabihf, for which the image is built first.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::print_stderr, reason = "what failed is shown with its log")]
 
 #[path = "../support/mod.rs"]
 mod support;

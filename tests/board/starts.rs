@@ -52,7 +52,7 @@ fn what_is_wrong_is_said() {
             if at.is_multiple_of(3) {
                 7
             } else {
-                (at % 251) as u8
+                (at % 251).to_le_bytes()[0]
             }
         })
         .collect();
