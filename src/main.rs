@@ -17,6 +17,7 @@ mod bounded;
 mod completions;
 mod config;
 mod demo;
+mod device;
 mod gateway;
 mod hub;
 mod logging;
@@ -122,7 +123,7 @@ fn main() -> ExitCode {
             Command::Rule(args) => rule::run(args).await,
             Command::Retention(args) => retention::run(args).await,
             Command::Series(args) => series::run(args).await,
-            Command::Device(args) => query::devices(args).await,
+            Command::Device(args) => query::device(args).await,
             Command::Update(args) => update::run(&args),
             Command::Alarm(args) => alarm::run(args).await,
             Command::Quarantine(args) => query::quarantine(args).await,

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::api::{Client, Hub, segment};
 use crate::output::{self, Format, say};
 
-/// Shows devices, or the latest values and the history of one.
+/// Shows devices, or the latest values and the history of one; takes devices in and ends them.
 #[derive(Parser)]
 pub(crate) struct DeviceArgs {
     #[command(flatten)]
@@ -18,11 +18,12 @@ pub(crate) struct DeviceArgs {
     #[arg(long, value_enum, default_value = "text", global = true)]
     output: Format,
     #[command(subcommand)]
-    command: DeviceCommand,
+    command: crate::device::Command,
 }
 
+/// What is asked about devices.
 #[derive(Subcommand)]
-enum DeviceCommand {
+pub(crate) enum Device {
     /// Lists the devices, or those that all of what is given holds for.
     List {
         /// Devices whose id has this in it, whatever the case of its letters.
@@ -136,10 +137,18 @@ pub(crate) async fn quarantine(args: QuarantineArgs) -> anyhow::Result<ExitCode>
 }
 
 /// Runs `stencil device`.
-pub(crate) async fn devices(args: DeviceArgs) -> anyhow::Result<ExitCode> {
-    let client = Client::new(&args.hub)?;
-    match args.command {
-        DeviceCommand::List {
+pub(crate) async fn device(args: DeviceArgs) -> anyhow::Result<ExitCode> {
+    crate::device::run(&args.hub, args.output, args.command).await
+}
+
+/// Answers what is asked about devices.
+pub(crate) async fn devices(
+    client: &Client,
+    format: Format,
+    asked: Device,
+) -> anyhow::Result<ExitCode> {
+    match asked {
+        Device::List {
             search,
             link,
             gateway,
@@ -159,9 +168,9 @@ pub(crate) async fn devices(args: DeviceArgs) -> anyhow::Result<ExitCode> {
                 "link.post_quantum",
                 "last_received_us",
             ];
-            output::items(args.output, &items, &columns)?;
+            output::items(format, &items, &columns)?;
         }
-        DeviceCommand::Erase {
+        Device::Erase {
             device, confirm, ..
         } => {
             anyhow::ensure!(
@@ -171,19 +180,19 @@ pub(crate) async fn devices(args: DeviceArgs) -> anyhow::Result<ExitCode> {
             );
             let path = format!("/api/v1/devices/{}", segment(&device));
             client.call(Method::DELETE, &path, None).await?;
-            match args.output {
+            match format {
                 Format::Json => output::json(&json!({ "erased": device }))?,
                 Format::Text => say!("erased {}", output::escaped(&device)),
             }
         }
-        DeviceCommand::Latest { device } => {
+        Device::Latest { device } => {
             let answer = client
                 .get(&format!("/api/v1/devices/{device}/latest"))
                 .await?;
             let items = answer["items"].as_array().cloned().unwrap_or_default();
-            output::items(args.output, &items, &["name", "value", "unit", "time_us"])?;
+            output::items(format, &items, &["name", "value", "unit", "time_us"])?;
         }
-        DeviceCommand::Series {
+        Device::Series {
             device,
             name,
             from_us,

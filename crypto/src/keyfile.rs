@@ -50,12 +50,14 @@ pub enum Error {
         /// Its permission bits.
         mode: u32,
     },
-    /// The file is larger than [`MAX_BYTES`], or is none.
-    #[error("{} is no key file: it is no regular file, or larger than {MAX_BYTES} bytes",
+    /// The file is larger than [`MAX_BYTES`] (or what else is the most), or is none.
+    #[error("{} is no key file: it is no regular file, or larger than {max_bytes} bytes",
             path.display())]
     NoKeyFile {
         /// The file.
         path: PathBuf,
+        /// The most that it may have.
+        max_bytes: u64,
     },
     /// The file is not text.
     #[error("{} is not text, where PEM or hexadecimal digits are expected", path.display())]
@@ -96,7 +98,15 @@ pub fn write_public(path: impl AsRef<Path>, contents: &[u8]) -> Result<(), Error
 /// [`Error::Exposed`] if group or others have any access to it; [`Error::NoKeyFile`];
 /// [`Error::Io`].
 pub fn read(path: impl AsRef<Path>) -> Result<Zeroizing<Vec<u8>>, Error> {
-    read_checked(path.as_ref(), true)
+    read_checked(path.as_ref(), true, MAX_BYTES)
+}
+
+/// Reads a secret that may be larger than a key: at most `max_bytes`.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_up_to(path: impl AsRef<Path>, max_bytes: u64) -> Result<Zeroizing<Vec<u8>>, Error> {
+    read_checked(path.as_ref(), true, max_bytes)
 }
 
 /// Reads a secret that is text.
@@ -114,7 +124,7 @@ pub fn read_text(path: impl AsRef<Path>) -> Result<Zeroizing<String>, Error> {
 /// [`Error::NoKeyFile`], [`Error::NotText`], [`Error::Io`].
 pub fn read_public_text(path: impl AsRef<Path>) -> Result<String, Error> {
     let path = path.as_ref();
-    text(path, read_checked(path, false)?).map(|text| (*text).clone())
+    text(path, read_checked(path, false, MAX_BYTES)?).map(|text| (*text).clone())
 }
 
 impl Psk {
@@ -197,7 +207,7 @@ fn replace(path: &Path, contents: &[u8], mode: u32) -> Result<(), Error> {
         .map_err(io("sync"))
 }
 
-fn read_checked(path: &Path, secret: bool) -> Result<Zeroizing<Vec<u8>>, Error> {
+fn read_checked(path: &Path, secret: bool, max_bytes: u64) -> Result<Zeroizing<Vec<u8>>, Error> {
     let io = |source| Error::Io {
         action: "read",
         path: path.to_owned(),
@@ -206,9 +216,10 @@ fn read_checked(path: &Path, secret: bool) -> Result<Zeroizing<Vec<u8>>, Error> 
     let file = File::open(path).map_err(io)?;
     // Of the open file and not of the path, which may be another one by now.
     let metadata = file.metadata().map_err(io)?;
-    if !metadata.is_file() || metadata.len() > MAX_BYTES {
+    if !metadata.is_file() || metadata.len() > max_bytes {
         return Err(Error::NoKeyFile {
             path: path.to_owned(),
+            max_bytes,
         });
     }
     let mode = metadata.permissions().mode() & 0o777;
@@ -221,7 +232,7 @@ fn read_checked(path: &Path, secret: bool) -> Result<Zeroizing<Vec<u8>>, Error> 
     // Room for all of it at once: a buffer that grows leaves copies behind.
     let capacity = usize::try_from(metadata.len()).unwrap_or(0) + 1;
     let mut contents = Zeroizing::new(Vec::with_capacity(capacity));
-    file.take(MAX_BYTES)
+    file.take(max_bytes)
         .read_to_end(&mut contents)
         .map_err(io)?;
     Ok(contents)

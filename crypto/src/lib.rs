@@ -9,6 +9,8 @@
 //! | [`kem`] | ML-KEM-768 behind one trait | core |
 //! | `tls` | TLS 1.3 policies for everything with a TCP stack | `std` |
 //! | `authority` | certificates of a fleet | `std` |
+//! | `seal` | keys sealed to a hub or a gateway, and at rest | `std` |
+//! | `claim` | the codes by which devices are claimed | `std` |
 //! | `keyfile` | secrets in files | `std` |
 //! | `rng` | the operating system's randomness | `std` |
 //!
@@ -36,6 +38,8 @@
 
 #[cfg(feature = "std")]
 pub mod authority;
+#[cfg(feature = "std")]
+pub mod claim;
 pub mod kem;
 #[cfg(feature = "std")]
 pub mod keyfile;
@@ -43,6 +47,8 @@ pub mod link;
 pub mod psk;
 #[cfg(feature = "std")]
 pub mod rng;
+#[cfg(feature = "std")]
+pub mod seal;
 pub mod suite;
 #[cfg(feature = "std")]
 pub mod tls;

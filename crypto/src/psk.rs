@@ -77,6 +77,12 @@ impl Psk {
         Self::from_bytes(*bytes)
     }
 
+    /// The key itself, for who hands it on sealed.
+    #[must_use]
+    pub fn reveal(&self) -> &[u8; PSK_BYTES] {
+        &self.0
+    }
+
     pub(crate) fn as_bytes(&self) -> &[u8; PSK_BYTES] {
         &self.0
     }

@@ -21,6 +21,9 @@ pub enum Error {
     /// The spool cannot be opened or has failed.
     #[error("the spool: {0}")]
     Spool(#[from] stencil_log::Error),
+    /// The keys that the hub gave cannot be read, or the gateway's own for them.
+    #[error("the devices' keys: {0}")]
+    Keys(String),
     /// An address cannot be listened on.
     #[error("{what} cannot listen on {address}: {source}")]
     Listen {

@@ -21,8 +21,9 @@
 //!   (`batches_malformed`), and passed on once an hour for the hub to set aside with the reason.
 //!
 //! # Running one
-//! [`Service::start`] with [`Options`]; who it is, it reads from its certificate. New devices are
-//! new files in `psk_dir`. `/readyz` says what is wrong, `/metrics` counts.
+//! [`Service::start`] with [`Options`]; who it is, it reads from its certificate. Devices' keys come
+//! from the hub, sealed to a key of the gateway's own; further ones are files in `psk_dir`. A key
+//! that is taken away ends its link at once. `/readyz` says what is wrong, `/metrics` counts.
 //!
 //! # Bounds
 //! All in [`Options`]: links, strangers, what waits for the disk (then links aren't read), the
@@ -36,6 +37,7 @@ mod error;
 mod http;
 mod identity;
 mod link;
+mod managed;
 mod metrics;
 pub mod options;
 mod psk;

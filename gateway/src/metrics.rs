@@ -47,6 +47,8 @@ pub(crate) struct Metrics {
     pub(crate) commands_received: Counter,
     pub(crate) commands_refused: Counter,
     pub(crate) commands_sent: Counter,
+    pub(crate) keys_updates: Counter,
+    pub(crate) keys_refused: Counter,
 }
 
 /// A value at the time of asking.
@@ -81,7 +83,7 @@ impl Metrics {
         out
     }
 
-    fn counters(&self) -> [(&'static str, &'static str, &Counter); 21] {
+    fn counters(&self) -> [(&'static str, &'static str, &Counter); 23] {
         [
             (
                 "links_accepted",
@@ -183,6 +185,16 @@ impl Metrics {
                 "commands_sent",
                 "Commands sent to devices, repeats included.",
                 &self.commands_sent,
+            ),
+            (
+                "keys_updates",
+                "Updates of devices' keys that were taken from the hub.",
+                &self.keys_updates,
+            ),
+            (
+                "keys_refused",
+                "Updates of devices' keys that could not be taken.",
+                &self.keys_refused,
             ),
         ]
     }

@@ -1,13 +1,46 @@
-//! The devices' keys: one file each, read at each handshake.
+//! The devices' keys: what the hub gives, and one file each of those that an operator adds, read
+//! at each handshake. Where both speak of a device, the hub's word holds.
 
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use stencil_crypto::{Psk, keyfile};
 use stencil_protocol::id::DeviceId;
+use tokio::sync::watch;
+
+use crate::{
+    link::Live,
+    managed::{Managed, Said},
+    spool::stopped,
+};
+
+/// How often the folder of the keys is looked at.
+const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Finds keys.
 pub(crate) struct KeyRing {
     dir: PathBuf,
+    pub(crate) managed: Arc<Managed>,
+}
+
+/// Who has come, and the keys that it may have.
+pub(crate) struct Known {
+    /// What the device is called.
+    pub(crate) device: DeviceId,
+    /// The newest last; where the hub gave them, with their generations.
+    pub(crate) keys: Vec<(Option<u64>, Psk)>,
+}
+
+/// The key with which a session was begun.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Used {
+    pub(crate) identity: DeviceId,
+    /// `None`: that of a file.
+    pub(crate) generation: Option<u64>,
 }
 
 /// Why there is no key.
@@ -15,6 +48,8 @@ pub(crate) struct KeyRing {
 pub(crate) enum Missing {
     #[error("there is no key for it: {} is missing", .0.display())]
     Unknown(PathBuf),
+    #[error("the hub has taken its key away")]
+    Gone,
     #[error("its key cannot be used: {0}")]
     Unusable(#[from] keyfile::Error),
     #[error("its key could not be read")]
@@ -22,19 +57,72 @@ pub(crate) enum Missing {
 }
 
 impl KeyRing {
-    pub(crate) fn new(dir: PathBuf) -> Self {
-        Self { dir }
+    pub(crate) fn new(dir: PathBuf, managed: Arc<Managed>) -> Self {
+        Self { dir, managed }
     }
 
-    /// The key of `device`. An id holds no path separators and doesn't start with a dot.
-    pub(crate) async fn key(&self, device: &DeviceId) -> Result<Psk, Missing> {
-        let path = self.dir.join(format!("{device}.psk"));
+    /// Who `identity` is, and its keys. An id holds no path separators and doesn't start with a
+    /// dot.
+    pub(crate) async fn known(&self, identity: &DeviceId) -> Result<Known, Missing> {
+        match self.managed.said(identity) {
+            Said::Known { device, keys } => {
+                let keys = keys
+                    .into_iter()
+                    .map(|(generation, psk)| (Some(generation), psk));
+                return Ok(Known {
+                    device,
+                    keys: keys.collect(),
+                });
+            }
+            Said::Gone => return Err(Missing::Gone),
+            Said::Nothing => {}
+        }
+        let path = self.dir.join(format!("{identity}.psk"));
         let read = tokio::task::spawn_blocking(move || match Psk::load(&path) {
             Err(keyfile::Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 Err(Missing::Unknown(path))
             }
             other => other.map_err(Missing::from),
         });
-        read.await.unwrap_or(Err(Missing::Ended))
+        let psk = read.await.unwrap_or(Err(Missing::Ended))?;
+        Ok(Known {
+            device: identity.clone(),
+            keys: vec![(None, psk)],
+        })
     }
+
+    /// Whether a session of `device` that was begun with this key may go on. What cannot be read
+    /// now takes nothing away.
+    pub(crate) async fn stands(&self, device: &DeviceId, used: &Used) -> bool {
+        match self.known(&used.identity).await {
+            Ok(known) => {
+                known.device == *device && known.keys.iter().any(|(of, _)| *of == used.generation)
+            }
+            Err(Missing::Unknown(_) | Missing::Gone) => false,
+            Err(Missing::Unusable(_) | Missing::Ended) => true,
+        }
+    }
+
+    /// Looks at the folder of the keys until `stop` holds true: links whose key is gone are told.
+    pub(crate) async fn watch(self: Arc<Self>, live: Live, mut stop: watch::Receiver<bool>) {
+        let mut seen = None;
+        loop {
+            let dir = self.dir.clone();
+            let changed = tokio::task::spawn_blocking(move || changed(&dir)).await;
+            let changed = changed.unwrap_or(None);
+            if seen.is_some() && changed != seen {
+                live.check_all();
+            }
+            seen = changed.or(seen);
+            let pause = tokio::time::timeout(WATCH_INTERVAL, stopped(&mut stop)).await;
+            if pause.is_ok() {
+                return;
+            }
+        }
+    }
+}
+
+/// When a file was last added to a folder or taken from it.
+fn changed(dir: &std::path::Path) -> Option<SystemTime> {
+    std::fs::metadata(dir).ok()?.modified().ok()
 }

@@ -17,6 +17,7 @@ use crate::{
     http::{self, Shown},
     identity::Identity,
     link::{self, Links, Live, Places, Porter, Resumptions, Unreadable},
+    managed::Managed,
     metrics::Metrics,
     psk::KeyRing,
     spool::{Spool, stopped},
@@ -66,6 +67,7 @@ impl Service {
         let identity = Identity::load(&options.hub)?;
         let metrics = Arc::new(Metrics::default());
         let spool = open_spool(&options, &metrics).await?;
+        let managed = open_managed(&options, &identity).await?;
 
         let mut listeners = Vec::new();
         for address in &options.link.tcp {
@@ -86,7 +88,7 @@ impl Service {
         let live = Live::default();
         let links = Arc::new(Links {
             gateway: identity.gateway.clone(),
-            keys: KeyRing::new(options.psk_dir.clone()),
+            keys: Arc::new(KeyRing::new(options.psk_dir.clone(), Arc::clone(&managed))),
             porter: Porter::new().map_err(Error::Random)?,
             resumptions: open_resumptions(&options)?,
             spool: spool.clone(),
@@ -103,13 +105,15 @@ impl Service {
             spool: spool.clone(),
             commands: Arc::clone(&commands),
             live: live.clone(),
+            keys: Arc::clone(&managed),
             metrics: Arc::clone(&metrics),
             connected,
         });
         let shown = Shown {
             spool: spool.clone(),
-            live,
+            live: live.clone(),
             commands,
+            keys: managed,
             metrics,
             connected: is_connected,
         };
@@ -132,6 +136,8 @@ impl Service {
                 stopping.clone(),
             )));
         }
+        let keys = Arc::clone(&links.keys);
+        tasks.spawn(endless(keys.watch(live, stopping.clone())));
         tasks.spawn(uplink.run(stopping.clone()));
         tasks.spawn({
             let (address, stopping) = (addresses.http, stopping.clone());
@@ -247,6 +253,17 @@ async fn open_spool(options: &Options, metrics: &Arc<Metrics>) -> Result<Spool, 
         Spool::open(&dir, &spool, &metrics)
     });
     opening.await.unwrap_or(Err(Error::Ended("spool")))
+}
+
+async fn open_managed(options: &Options, identity: &Identity) -> Result<Arc<Managed>, Error> {
+    let dir = options.data_dir.clone();
+    let (tenant, gateway) = (identity.tenant.clone(), identity.gateway.clone());
+    let opening = tokio::task::spawn_blocking(move || Managed::open(&dir, tenant, gateway));
+    match opening.await {
+        Ok(Ok(managed)) => Ok(Arc::new(managed)),
+        Ok(Err(error)) => Err(Error::Keys(error.to_string())),
+        Err(_) => Err(Error::Ended("keys")),
+    }
 }
 
 async fn bind(what: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {

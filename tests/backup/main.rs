@@ -110,17 +110,21 @@ fn nothing_is_missing_up_to_the_position_of_a_backup_taken_under_load() {
     let was = modes(&hub.data());
     let is = modes(&data);
     for (path, mode) in &is {
-        let own =
-            path.extension().is_some_and(|kind| kind == "log") || path.ends_with("hub.sqlite");
+        let own = path.extension().is_some_and(|kind| kind == "log")
+            || path.ends_with("hub.sqlite")
+            || path.ends_with("restored");
         let should = if own { 0o600 } else { was[path] };
         assert_eq!(*mode, should, "{path:?}");
     }
     let lacks: Vec<_> = was.keys().filter(|path| !is.contains_key(*path)).collect();
     let of_the_process = ["hub.sqlite-wal", "hub.sqlite-shm", "lock", "synced"];
+    let opens_devices_keys = ["seal.key", "seal.pub"];
     assert!(
         lacks.iter().all(|path| {
             let name = path.file_name().unwrap().to_str().unwrap();
-            of_the_process.contains(&name) || name.ends_with(".log")
+            of_the_process.contains(&name)
+                || opens_devices_keys.contains(&name)
+                || name.ends_with(".log")
         }),
         "{lacks:?}"
     );

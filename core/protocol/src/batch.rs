@@ -68,11 +68,13 @@ pub enum DropReason {
     /// The hub erased all that it had of the device, this number among it. Only the hub gives this
     /// reason: a report that does is not readable.
     Erased = 6,
+    /// Its device had been revoked when it arrived. Only the hub gives this reason, too.
+    Revoked = 7,
 }
 
 impl DropReason {
     /// All reasons.
-    pub const ALL: [DropReason; 7] = [
+    pub const ALL: [DropReason; 8] = [
         DropReason::BufferFull,
         DropReason::SpoolFull,
         DropReason::SpoolAge,
@@ -80,6 +82,7 @@ impl DropReason {
         DropReason::Reboot,
         DropReason::Quarantined,
         DropReason::Erased,
+        DropReason::Revoked,
     ];
 
     /// The name in JSON, tables and metrics.
@@ -92,13 +95,15 @@ impl DropReason {
             DropReason::Reboot => "reboot",
             DropReason::Quarantined => "quarantined",
             DropReason::Erased => "erased",
+            DropReason::Revoked => "revoked",
         }
     }
 
     /// Whether a device or a gateway may report it. A number that was erased is never stored
-    /// again, so who could say so of numbers to come could keep them out.
+    /// again, so who could say so of numbers to come could keep them out. What is revoked only the
+    /// hub decides.
     pub fn is_reported(self) -> bool {
-        self != DropReason::Erased
+        !matches!(self, DropReason::Erased | DropReason::Revoked)
     }
 
     /// The reason of this code on the wire and in a ledger.

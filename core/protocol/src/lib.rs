@@ -18,6 +18,7 @@
 //! | [`transfer`] | firmware images over that link | |
 //! | [`topic`] | MQTT topic names within a tenant | |
 //! | [`report`] | gateway → hub: losses, links coming and going | `alloc` |
+//! | [`keys`] | hub → gateway: devices' keys, sealed; gateway → hub: which it holds | `alloc` |
 //! | [`ranges`], [`ledger`] | which numbers are stored, dropped, missing | `alloc` |
 //! | [`moment`] | points in time for people | `alloc` |
 //! | [`foreign`] | ThingsBoard JSON of devices that number nothing | `std` |
@@ -42,6 +43,8 @@ pub mod foreign;
 pub mod fragment;
 pub mod frame;
 pub mod id;
+#[cfg(feature = "alloc")]
+pub mod keys;
 #[cfg(feature = "alloc")]
 pub mod ledger;
 pub mod link;

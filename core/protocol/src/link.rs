@@ -5,6 +5,7 @@
 //! up   = [0, batch: bytes] | [1, status] | [2]
 //!      | [3, running] | [4, name, offset] | [5, verdict]
 //! down = [0, boot, through] | [1, command] | [2, command id, state] | [3, now in µs]
+//!      | [4, generation, key: bytes]
 //!      | [5, header: bytes] | [6, name, offset, chunk: bytes]
 //! ```
 //!
@@ -64,10 +65,31 @@ pub enum Down<'a> {
         /// Now.
         now_us: i64,
     },
+    /// From now on the device shall show this key. The one before holds until it has done so: a
+    /// device keeps it until a handshake with this one was answered.
+    Key {
+        /// Which of the device's keys it is.
+        generation: u64,
+        /// The key.
+        key: Secret,
+    },
     /// A firmware image of this header can be had.
     Offer(&'a [u8; HEADER_BYTES]),
     /// Bytes of the package; only after a [`Up::Want`], one at a time.
     Chunk(Chunk<'a>),
+}
+
+/// Length of a device's key in bytes.
+pub const KEY_BYTES: usize = 32;
+
+/// A device's key inside of a record; never printed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Secret(pub [u8; KEY_BYTES]);
+
+impl core::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Secret")
+    }
 }
 
 impl<'a> Up<'a> {
@@ -150,6 +172,9 @@ impl<'a> Down<'a> {
             Down::Time { now_us } => {
                 w.array(2)?.u8(3)?.i64(*now_us)?;
             }
+            Down::Key { generation, key } => {
+                w.array(3)?.u8(4)?.u64(*generation)?.bytes(&key.0)?;
+            }
             Down::Offer(header) => {
                 w.array(2)?.u8(5)?.bytes(&header[..])?;
             }
@@ -179,6 +204,10 @@ impl<'a> Down<'a> {
             3 => Down::Time {
                 now_us: field(&mut left, || r.i64("the time"))?,
             },
+            4 => Down::Key {
+                generation: field(&mut left, || r.u64("a generation"))?,
+                key: field(&mut left, || read_key(&mut r))?,
+            },
             5 => Down::Offer(field(&mut left, || transfer::read_header(&mut r))?),
             6 => {
                 let chunk = Chunk {
@@ -192,13 +221,23 @@ impl<'a> Down<'a> {
             _ => {
                 return Err(Error::Invalid {
                     field: "kind",
-                    why: "is unknown, known are 0 to 3, 5 and 6",
+                    why: "is unknown, known are 0 to 6",
                 });
             }
         };
         close(r, left)?;
         Ok(down)
     }
+}
+
+fn read_key(r: &mut Reader<'_>) -> Result<Secret, Error> {
+    let at = r.at();
+    let bytes = r.bytes("key", KEY_BYTES)?;
+    let key = <[u8; KEY_BYTES]>::try_from(bytes);
+    key.map(Secret).map_err(|_| Error::Unexpected {
+        at,
+        expected: "a key of 32 bytes",
+    })
 }
 
 /// The message's kind, and how many fields follow it.

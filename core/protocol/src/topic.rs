@@ -23,8 +23,14 @@ pub enum Topic {
     Loss(DeviceId),
     /// `stencil/v1/d/{device}/link`: a `report::LinkEvent`, to the hub.
     Link(DeviceId),
+    /// `stencil/v1/d/{device}/key`: a `keys::Used`, to the hub.
+    Key(DeviceId),
     /// `stencil/v1/g/{gateway}/command`: a [`crate::command::Command`], to the gateway.
     GatewayCommand(GatewayId),
+    /// `stencil/v1/g/{gateway}/keys`: a `keys::Update`, to the gateway.
+    GatewayKeys(GatewayId),
+    /// `stencil/v1/g/{gateway}/holds`: a `keys::Holds`, to the hub.
+    GatewayHolds(GatewayId),
     /// `v1/devices/me/telemetry`: ThingsBoard JSON; the device follows from the token.
     ForeignTelemetry,
 }
@@ -34,8 +40,8 @@ pub enum Topic {
 pub enum Error {
     /// The topic has none of the known forms.
     #[error(
-        "the topic is none of stencil/v1/d/{{device}}/batch|status|loss|link, \
-         stencil/v1/g/{{gateway}}/command, {FOREIGN}"
+        "the topic is none of stencil/v1/d/{{device}}/batch|status|loss|link|key, \
+         stencil/v1/g/{{gateway}}/command|keys|holds, {FOREIGN}"
     )]
     Unknown,
     /// The device or gateway in the topic is not an id.
@@ -56,20 +62,34 @@ impl Topic {
                 "status" => Topic::Status,
                 "loss" => Topic::Loss,
                 "link" => Topic::Link,
+                "key" => Topic::Key,
                 _ => return Err(Error::Unknown),
             };
             return Ok(make(DeviceId::parse(device)?));
         }
         let rest = topic.strip_prefix(GATEWAYS).ok_or(Error::Unknown)?;
-        let gateway = rest.strip_suffix("/command").ok_or(Error::Unknown)?;
-        Ok(Topic::GatewayCommand(GatewayId::parse(gateway)?))
+        let (gateway, kind) = rest.rsplit_once('/').ok_or(Error::Unknown)?;
+        let make = match kind {
+            "command" => Topic::GatewayCommand,
+            "keys" => Topic::GatewayKeys,
+            "holds" => Topic::GatewayHolds,
+            _ => return Err(Error::Unknown),
+        };
+        Ok(make(GatewayId::parse(gateway)?))
     }
 
     /// The device in the topic.
     pub fn device(&self) -> Option<&DeviceId> {
         match self {
-            Topic::Batch(d) | Topic::Status(d) | Topic::Loss(d) | Topic::Link(d) => Some(d),
-            Topic::GatewayCommand(_) | Topic::ForeignTelemetry => None,
+            Topic::Batch(d)
+            | Topic::Status(d)
+            | Topic::Loss(d)
+            | Topic::Link(d)
+            | Topic::Key(d) => Some(d),
+            Topic::GatewayCommand(_)
+            | Topic::GatewayKeys(_)
+            | Topic::GatewayHolds(_)
+            | Topic::ForeignTelemetry => None,
         }
     }
 }
@@ -88,7 +108,10 @@ impl fmt::Display for Topic {
             Topic::Status(device) => write!(f, "{DEVICES}{device}/status"),
             Topic::Loss(device) => write!(f, "{DEVICES}{device}/loss"),
             Topic::Link(device) => write!(f, "{DEVICES}{device}/link"),
+            Topic::Key(device) => write!(f, "{DEVICES}{device}/key"),
             Topic::GatewayCommand(gateway) => write!(f, "{GATEWAYS}{gateway}/command"),
+            Topic::GatewayKeys(gateway) => write!(f, "{GATEWAYS}{gateway}/keys"),
+            Topic::GatewayHolds(gateway) => write!(f, "{GATEWAYS}{gateway}/holds"),
             Topic::ForeignTelemetry => f.write_str(FOREIGN),
         }
     }

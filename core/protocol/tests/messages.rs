@@ -12,7 +12,7 @@ use stencil_protocol::command::{
     Command, MAX_COMMAND_BYTES, MAX_DETAIL, MAX_NAME, MAX_STATUS_BYTES, State, Status,
 };
 use stencil_protocol::id::{Boot, CommandId, DeviceId, GatewayId, Seq};
-use stencil_protocol::link::{Down, MAX_MESSAGE_BYTES, Up};
+use stencil_protocol::link::{Down, MAX_MESSAGE_BYTES, Secret, Up};
 use stencil_protocol::report::{Link, LinkEvent, LossReport, MAX_DROPPED};
 use stencil_protocol::sample::Value;
 use stencil_protocol::transfer::{
@@ -113,6 +113,8 @@ proptest! {
         up_and_back(&Up::Batch(&batch));
         down_and_back(&Down::Ack { boot: Boot(boot), through: Seq(through) });
         down_and_back(&Down::Time { now_us });
+        let key = Secret(core::array::from_fn(|at| batch.get(at).copied().unwrap_or(1)));
+        down_and_back(&Down::Key { generation: through, key });
     }
 
     #[test]
@@ -280,7 +282,7 @@ fn what_is_wrong_is_said() {
         (&[0x80][..], "the field `message field` is missing"),
         (
             &[0x81, 0x09],
-            "`kind` is unknown, known are 0 to 3, 5 and 6",
+            "`kind` is unknown, known are 0 to 6",
         ),
         (&[0x82, 0x03, 0x61, b'x'], "expected the time at offset 2"),
         (
@@ -369,4 +371,100 @@ fn a_header_has_its_length() {
         Down::decode(&out[..length - 1]),
         Err(Error::Unexpected { at: 2, .. })
     ));
+}
+
+mod keys {
+    use stencil_protocol::keys::{Entry, Holds, MAX_ENTRIES, SealedKey, Update, Used};
+
+    use super::*;
+
+    fn sealed() -> impl Strategy<Value = SealedKey> {
+        (any::<u64>(), proptest::collection::vec(any::<u8>(), 0..60))
+            .prop_map(|(generation, sealed)| SealedKey { generation, sealed })
+    }
+
+    fn entry() -> impl Strategy<Value = Entry> {
+        (
+            device(),
+            device(),
+            proptest::collection::vec(sealed(), 0..3),
+        )
+            .prop_map(|(device, identity, keys)| Entry {
+                device,
+                identity,
+                keys,
+            })
+    }
+
+    proptest! {
+        #[test]
+        fn updates_come_back(
+            epoch: u64,
+            after in 0..1000_u64,
+            more in 0..1000_u64,
+            encapsulated in proptest::collection::vec(any::<u8>(), 0..40),
+            entries in proptest::collection::vec(entry(), 0..5),
+        ) {
+            let through = after + more;
+            let update = Update { epoch, after, through, encapsulated, entries };
+            let bytes = update.encode().unwrap();
+            prop_assert_eq!(&Update::decode(&bytes).unwrap(), &update);
+            for cut in 0..bytes.len() {
+                prop_assert!(Update::decode(&bytes[..cut]).is_err());
+            }
+        }
+
+        #[test]
+        fn what_a_gateway_says_comes_back(
+            epoch: u64,
+            revision: u64,
+            public_key in proptest::option::of(proptest::collection::vec(any::<u8>(), 0..40)),
+            device in device(),
+            at_us: i64,
+        ) {
+            let holds = Holds { epoch, revision, public_key };
+            prop_assert_eq!(&Holds::decode(&holds.encode()).unwrap(), &holds);
+            let used = Used { device, generation: revision, at_us };
+            prop_assert_eq!(&Used::decode(&used.encode()).unwrap(), &used);
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes: Vec<u8>) {
+            let _ = Update::decode(&bytes);
+            let _ = Holds::decode(&bytes);
+            let _ = Used::decode(&bytes);
+        }
+    }
+
+    #[test]
+    fn bounds_hold_on_both_sides() {
+        let device = stencil_protocol::id::DeviceId::parse("a").unwrap();
+        let entry = Entry {
+            identity: device.clone(),
+            device,
+            keys: Vec::new(),
+        };
+        let mut update = Update {
+            epoch: 1,
+            after: 0,
+            through: 1,
+            encapsulated: Vec::new(),
+            entries: vec![entry; MAX_ENTRIES + 1],
+        };
+        let too_long = Error::TooLong {
+            field: "entries",
+            max: MAX_ENTRIES,
+        };
+        assert_eq!(update.encode(), Err(too_long));
+        update.entries.truncate(1);
+        update.after = 2;
+        let bytes = update.encode().unwrap();
+        assert!(matches!(
+            Update::decode(&bytes),
+            Err(Error::Invalid {
+                field: "through",
+                ..
+            })
+        ));
+    }
 }

@@ -15,8 +15,11 @@ proptest! {
             Topic::Batch(device.clone()),
             Topic::Status(device.clone()),
             Topic::Loss(device.clone()),
-            Topic::Link(device),
-            Topic::GatewayCommand(gateway),
+            Topic::Link(device.clone()),
+            Topic::Key(device),
+            Topic::GatewayCommand(gateway.clone()),
+            Topic::GatewayKeys(gateway.clone()),
+            Topic::GatewayHolds(gateway),
             Topic::ForeignTelemetry,
         ] {
             let text = topic.to_string();
@@ -27,7 +30,7 @@ proptest! {
 
     /// There is one spelling of a topic: what parses is what is written.
     #[test]
-    fn one_spelling(text in "(stencil/v1/[dg]/)?\\PC{0,20}(/(batch|status|loss|link|command))?") {
+    fn one_spelling(text in "(stencil/v1/[dg]/)?\\PC{0,20}(/(batch|status|loss|link|key|command|keys|holds))?") {
         if let Ok(topic) = Topic::parse(&text) {
             prop_assert_eq!(topic.to_string(), text);
         }

@@ -520,6 +520,8 @@ impl<B: Board, const BUFFER: usize> Desk<'_, B, BUFFER> {
             Down::Command(command) => self.command(command),
             // There are no slots to put an image into.
             Down::Offer(_) | Down::Chunk(_) => {}
+            // There is no place for another key yet: the one that it has holds until then.
+            Down::Key { .. } => {}
         }
     }
 

@@ -18,6 +18,7 @@ use self::listener::Bounded;
 use crate::{
     commands::Commands,
     link::Live,
+    managed::Managed,
     metrics::{Gauge, Metrics},
     options,
     spool::{Spool, stopped},
@@ -28,6 +29,7 @@ pub(crate) struct Shown {
     pub(crate) spool: Spool,
     pub(crate) live: Live,
     pub(crate) commands: Arc<Commands>,
+    pub(crate) keys: Arc<Managed>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) connected: watch::Receiver<bool>,
 }
@@ -99,6 +101,11 @@ async fn metrics(State(shown): State<Arc<Shown>>) -> impl IntoResponse {
             name: "commands_waiting",
             help: "Commands that wait for their device or its answer.",
             value: shown.commands.len() as u64,
+        },
+        Gauge {
+            name: "keys",
+            help: "Devices whose keys the hub has given.",
+            value: shown.keys.len() as u64,
         },
     ];
     let text = shown.metrics.text(&gauges);

@@ -7,9 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use stencil_crypto::link::Resume;
+use stencil_crypto::{Psk, link::Resume};
 use stencil_log::Position;
-use stencil_protocol::{frame::Kind, report};
+use stencil_protocol::{frame::Kind, id::DeviceId, report};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::{OwnedSemaphorePermit, watch},
@@ -21,10 +21,14 @@ use super::{
     handshake::{Handshake, Porter, Step as Shaken},
     live::Place,
     resumption::Entry,
-    session::{Plain, REFUSED_NO_SESSION, Refusal, SealError, Secured, device},
+    session::{Plain, REFUSED_NO_SESSION, Refusal, SealError, Secured, Who, device},
     wire::{Reader, Writer, frames},
 };
-use crate::{clock, spool::stopped};
+use crate::{
+    clock,
+    psk::{KeyRing, Known, Missing, Used},
+    spool::stopped,
+};
 
 /// The least time between two handshakes on one link: each costs a KEM.
 const HANDSHAKE_PAUSE: Duration = Duration::from_millis(100);
@@ -56,6 +60,8 @@ pub(crate) struct Connection<S> {
 pub(super) struct Linked {
     pub(super) secured: Secured,
     pub(super) place: Place,
+    /// The key that the device was told to show.
+    pub(super) told_key: Option<u64>,
 }
 
 /// Why a link ends.
@@ -85,6 +91,7 @@ enum Step {
     Frame(Kind, Vec<u8>),
     Committed(Position),
     Commands,
+    Key,
     Time,
     Answer,
     Silent,
@@ -163,6 +170,7 @@ impl<S: AsyncRead + AsyncWrite + Send> Connection<S> {
                     Step::Frame(kind, payload)
                 }
                 () = has_commands(self.current.as_ref()) => Step::Commands,
+                () = has_check(self.current.as_ref()) => Step::Key,
                 _ = commands.tick() => Step::Commands,
                 _ = time.tick() => Step::Time,
                 () = reached_us(porter, answer_us) => Step::Answer,
@@ -178,7 +186,11 @@ impl<S: AsyncRead + AsyncWrite + Send> Connection<S> {
                 Step::Answer => self.send_answer().await?,
                 Step::Committed(position) => self.acknowledge(position).await?,
                 Step::Commands => self.send_commands().await?,
-                Step::Time => self.check_key_and_tell_time().await?,
+                Step::Key => self.check_key().await?,
+                Step::Time => {
+                    self.check_key().await?;
+                    self.tell_time().await?;
+                }
                 Step::Silent if self.stranger.is_some() => return Err(End::Stranger),
                 Step::Silent if !self.is_line => return Err(End::Silent),
                 Step::Silent => {
@@ -231,12 +243,10 @@ impl<S: AsyncRead + AsyncWrite + Send> Connection<S> {
     }
 
     async fn answer(&mut self, hello: &[u8]) -> Result<(), Refusal> {
-        let device = self.handshake.who(&self.links.porter, hello)?;
-        let psk = match self.links.keys.key(&device).await {
-            Ok(psk) => psk,
-            Err(why) => return Err(Refusal::Key { device, why }),
-        };
-        self.handshake.hello(device, &psk, hello)
+        let identity = self.handshake.who(&self.links.porter, hello)?;
+        let handshake = &mut self.handshake;
+        let tried = |who: Who, psk: &Psk| handshake.hello(who, psk, hello);
+        with_a_key(&self.links.keys, identity, tried).await
     }
 
     /// Sends what is due of the answer.
@@ -262,22 +272,20 @@ impl<S: AsyncRead + AsyncWrite + Send> Connection<S> {
 
     async fn resumed(&mut self, message: &[u8]) -> Result<Vec<u8>, Refusal> {
         let resume = Resume::parse(message).map_err(Refusal::Hello)?;
-        let device = device(resume.identity())?;
-        let Some(kept) = self.links.resumptions.kept(&device, clock::now_us()) else {
-            return Err(Refusal::NotKept(device));
-        };
-        let psk = match self.links.keys.key(&device).await {
-            Ok(psk) => psk,
-            Err(why) => return Err(Refusal::Key { device, why }),
+        let identity = device(resume.identity())?;
+        // It is the hardware's, whatever its device is called.
+        let Some(kept) = self.links.resumptions.kept(&identity, clock::now_us()) else {
+            return Err(Refusal::NotKept(identity));
         };
         let Entry {
             resumption,
             fresh_us,
         } = kept;
-        let who = device.clone();
-        let (answer, shown) =
-            self.handshake
-                .resume(device, &psk, message, &resumption, fresh_us)?;
+        let who = identity.clone();
+        let handshake = &mut self.handshake;
+        let tried =
+            |who: Who, psk: &Psk| handshake.resume(who, psk, message, &resumption, fresh_us);
+        let (answer, shown) = with_a_key(&self.links.keys, identity, tried).await?;
         if shown != resumption {
             // The device is further than we heard: what came before is of no more use to it.
             let shown = Entry {
@@ -339,6 +347,11 @@ impl<S: AsyncRead + AsyncWrite + Send> Connection<S> {
             return Ok(());
         };
         let secured = candidate.secured;
+        // It may have been taken away since the handshake.
+        let keys = &self.links.keys;
+        if !keys.stands(&secured.device, &secured.used).await {
+            return Err(End::Revoked);
+        }
         self.links.metrics.handshakes_completed.increment();
         if candidate.fresh_us.is_some() {
             self.links.metrics.sessions_resumed.increment();
@@ -356,18 +369,26 @@ impl<S: AsyncRead + AsyncWrite + Send> Connection<S> {
         self.due.clear();
         let (device, suite) = (secured.device.clone(), secured.session.suite());
         tracing::info!(%device, suite = suite.name(), "device linked");
+        let used = secured.used.clone();
         let left = Entry {
             resumption: candidate.left,
             fresh_us: candidate.fresh_us.unwrap_or_else(clock::now_us),
         };
-        self.links.resumptions.keep(&device, left).await;
+        self.links.resumptions.keep(&used.identity, left).await;
         let place = self.links.live.enter(device.clone());
-        self.current = Some(Linked { secured, place });
+        self.current = Some(Linked {
+            secured,
+            place,
+            told_key: None,
+        });
         // Before commands, which are of no use without it, and whatever the disk has to say.
         self.tell_time().await?;
         let connected = report::Link::Connected { suite: suite.id() };
         let entry = self.link_event(device, connected);
         self.spool(&entry).await?;
+        self.key_used(&used).await?;
+        // Between the check above and the entry into the table it may have been taken away.
+        self.check_key().await?;
         self.send_commands().await
     }
 
@@ -396,6 +417,38 @@ impl<S: AsyncRead + AsyncWrite + Send> Connection<S> {
     }
 }
 
+/// Tries each key that the hardware of this identity may have, the newest first: while a new one is
+/// on its way to the device, it may have either.
+async fn with_a_key<T>(
+    keys: &KeyRing,
+    identity: DeviceId,
+    mut tried: impl FnMut(Who, &Psk) -> Result<T, Refusal>,
+) -> Result<T, Refusal> {
+    let Known { device, keys } = match keys.known(&identity).await {
+        Ok(known) => known,
+        Err(why) => {
+            let device = identity;
+            return Err(Refusal::Key { device, why });
+        }
+    };
+    let mut refusal = None;
+    for (generation, psk) in keys.iter().rev() {
+        let who = Who {
+            device: device.clone(),
+            used: Used {
+                identity: identity.clone(),
+                generation: *generation,
+            },
+        };
+        match tried(who, psk) {
+            Ok(done) => return Ok(done),
+            Err(why) => refusal = Some(why),
+        }
+    }
+    let why = Missing::Gone;
+    Err(refusal.unwrap_or(Refusal::Key { device, why }))
+}
+
 fn ticker(interval: Duration) -> tokio::time::Interval {
     let mut ticker = tokio::time::interval_at(tokio::time::Instant::now() + interval, interval);
     ticker.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -405,6 +458,13 @@ fn ticker(interval: Duration) -> tokio::time::Interval {
 pub(super) async fn superseded(linked: Option<&Linked>) {
     match linked {
         Some(linked) => linked.place.superseded().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn has_check(linked: Option<&Linked>) {
+    match linked {
+        Some(linked) => linked.place.check().await,
         None => std::future::pending().await,
     }
 }

@@ -8,7 +8,8 @@ use stencil_protocol::{
     command::{self, Command, State, Status},
     frame::Kind,
     id::{Boot, CommandId, DeviceId, Seq},
-    link::{Down, Up},
+    keys,
+    link::{Down, Secret, Up},
     report::{self, LinkEvent},
 };
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -19,7 +20,7 @@ use super::{
 };
 use crate::{
     clock,
-    psk::Missing,
+    psk::Used,
     spool::{self, Entry, stopped},
 };
 
@@ -143,9 +144,15 @@ impl<S: AsyncRead + AsyncWrite + Send> Connection<S> {
             return Ok(());
         };
         let (device, link) = (&linked.secured.device, linked.place.number());
+        let identity = linked.secured.used.identity.clone();
         for bytes in self.links.commands.due(device, link, Instant::now()) {
             match Command::decode(&bytes) {
                 Ok(command) => {
+                    // A device knows itself by the name that it was born with.
+                    let command = Command {
+                        device: identity.clone(),
+                        ..command
+                    };
                     self.links.metrics.commands_sent.increment();
                     self.tell(&Down::Command(command)).await?;
                 }
@@ -164,15 +171,63 @@ impl<S: AsyncRead + AsyncWrite + Send> Connection<S> {
         Ok(self.writer.send(Kind::Record, &record).await?)
     }
 
-    /// A device whose key was taken away is cut off; others are told the time, if it is known.
-    pub(super) async fn check_key_and_tell_time(&mut self) -> Result<(), End> {
-        let Some(linked) = &self.current else {
+    /// A device whose key was taken away is cut off; one that has a newer one is told it.
+    pub(super) async fn check_key(&mut self) -> Result<(), End> {
+        let Some(linked) = &mut self.current else {
             return Ok(());
         };
-        if let Err(Missing::Unknown(_)) = self.links.keys.key(&linked.secured.device).await {
+        let (device, used) = (&linked.secured.device, &linked.secured.used);
+        if !self.links.keys.stands(device, used).await {
             return Err(End::Revoked);
         }
-        self.tell_time().await
+        let Some(in_use) = used.generation else {
+            return Ok(());
+        };
+        match self.links.keys.managed.newer(device, in_use) {
+            Some((generation, psk)) if linked.told_key != Some(generation) => {
+                linked.told_key = Some(generation);
+                tracing::info!(%device, generation, "the device is told its new key");
+                let key = Secret(*psk.reveal());
+                self.tell(&Down::Key { generation, key }).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The device has shown that it has this key: older ones open nothing from now on, and the hub
+    /// is told.
+    pub(super) async fn key_used(&mut self, used: &Used) -> Result<(), End> {
+        let (Some(linked), Some(generation)) = (&self.current, used.generation) else {
+            return Ok(());
+        };
+        let (device, managed) = (
+            linked.secured.device.clone(),
+            self.links.keys.managed.clone(),
+        );
+        let of = device.clone();
+        let news = tokio::task::spawn_blocking(move || managed.used(&of, generation)).await;
+        match news {
+            Ok(Ok(true)) => tracing::info!(%device, generation, "the device uses its new key"),
+            Ok(Ok(false)) => {}
+            Ok(Err(error)) => {
+                tracing::error!(%device, %error, "the older key of a device is not let go yet");
+            }
+            Err(_) => {}
+        }
+        let at_us = clock::now_us();
+        let payload = keys::Used {
+            device: device.clone(),
+            generation,
+            at_us,
+        }
+        .encode();
+        let entry = Entry {
+            kind: spool::Kind::Key,
+            device,
+            suite: None,
+            payload: &payload,
+        };
+        self.spool(&entry.to_bytes()).await.map(drop)
     }
 
     /// Tells the time, if it is known.

@@ -22,7 +22,7 @@ use stencil_protocol::{
     id::DeviceId,
 };
 
-use super::session::{Refusal, Secured, device};
+use super::session::{Refusal, Secured, Who, device};
 
 /// How many challenges of a link are remembered.
 const CHALLENGES: usize = 4;
@@ -192,7 +192,7 @@ impl Handshake {
         }
     }
 
-    /// Whose hello it is, if it shows a cookie of this link.
+    /// The identity whose hello it is, if it shows a cookie of this link.
     pub(super) fn who(&self, porter: &Porter, hello: &[u8]) -> Result<DeviceId, Refusal> {
         let hello = Hello::parse(hello).map_err(Refusal::Hello)?;
         porter
@@ -202,13 +202,8 @@ impl Handshake {
         device(hello.identity())
     }
 
-    /// Answers a hello whose cookie was checked.
-    pub(super) fn hello(
-        &mut self,
-        device: DeviceId,
-        psk: &Psk,
-        hello: &[u8],
-    ) -> Result<(), Refusal> {
+    /// Answers a hello whose cookie was checked. After an error another key may be tried.
+    pub(super) fn hello(&mut self, who: Who, psk: &Psk, hello: &[u8]) -> Result<(), Refusal> {
         let hello = Hello::parse(hello).map_err(Refusal::Hello)?;
         let mut answer = vec![0; link::ANSWER_BYTES];
         match link::respond(&hello, psk, &mut rng::Os, &mut answer) {
@@ -219,14 +214,17 @@ impl Handshake {
                     .ok()
                     .map(|sender| (sender, answer));
                 self.candidate = Some(Candidate {
-                    secured: Secured::new(device, established.session),
+                    secured: Secured::new(who, established.session),
                     left: established.resumption,
                     fresh_us: None,
                     resumed: None,
                 });
                 Ok(())
             }
-            Err(why) => Err(Refusal::Proof { device, why }),
+            Err(why) => Err(Refusal::Proof {
+                device: who.device,
+                why,
+            }),
         }
     }
 
@@ -236,11 +234,11 @@ impl Handshake {
         (before == message).then(|| answer.to_vec())
     }
 
-    /// Answers a message to resume with what is kept for its device. Also gives the secret that
+    /// Answers a message to resume with what is kept for its identity. Also gives the secret that
     /// the device has shown.
     pub(super) fn resume(
         &mut self,
-        device: DeviceId,
+        who: Who,
         psk: &Psk,
         message: &[u8],
         kept: &Resumption,
@@ -252,14 +250,17 @@ impl Handshake {
             Ok((resumed, _)) => {
                 self.answer = None;
                 self.candidate = Some(Candidate {
-                    secured: Secured::new(device, resumed.session),
+                    secured: Secured::new(who, resumed.session),
                     left: resumed.next,
                     fresh_us: Some(fresh_us),
                     resumed: Some((message.to_vec(), answer)),
                 });
                 Ok((answer.to_vec(), resumed.shown))
             }
-            Err(why) => Err(Refusal::Proof { device, why }),
+            Err(why) => Err(Refusal::Proof {
+                device: who.device,
+                why,
+            }),
         }
     }
 

@@ -27,6 +27,7 @@ struct Entry {
 struct Signals {
     superseded: Notify,
     commands: Notify,
+    check: Notify,
 }
 
 /// A link's place in the table; it is left when this is dropped.
@@ -67,6 +68,20 @@ impl Live {
         }
     }
 
+    /// Tells the device's link, if there is one, to see whether its key still stands.
+    pub(crate) fn check(&self, device: &DeviceId) {
+        if let Some(entry) = self.table().links.get(device) {
+            entry.signals.check.notify_one();
+        }
+    }
+
+    /// Tells all links to see whether their keys still stand.
+    pub(crate) fn check_all(&self) {
+        for entry in self.table().links.values() {
+            entry.signals.check.notify_one();
+        }
+    }
+
     /// How many devices are linked.
     pub(crate) fn len(&self) -> usize {
         self.table().links.len()
@@ -91,6 +106,11 @@ impl Place {
     /// Returns when there are commands.
     pub(crate) async fn commands(&self) {
         self.signals.commands.notified().await;
+    }
+
+    /// Returns when its key may not stand any more, or another one is there for it.
+    pub(crate) async fn check(&self) {
+        self.signals.check.notified().await;
     }
 
     /// Does something if this is still the device's link; no newer one enters meanwhile, so it

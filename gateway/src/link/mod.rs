@@ -32,7 +32,7 @@ use crate::{commands::Commands, metrics::Metrics, options, psk::KeyRing, spool::
 pub(crate) struct Links {
     pub(crate) gateway: GatewayId,
     pub(crate) options: options::Link,
-    pub(crate) keys: KeyRing,
+    pub(crate) keys: Arc<KeyRing>,
     pub(crate) porter: Porter,
     pub(crate) resumptions: Resumptions,
     pub(crate) spool: Spool,

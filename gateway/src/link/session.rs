@@ -12,7 +12,7 @@ use stencil_protocol::{
     link::{Down, MAX_MESSAGE_BYTES},
 };
 
-use crate::psk::Missing;
+use crate::psk::{Missing, Used};
 
 /// Why a handshake was refused.
 #[derive(Debug, thiserror::Error)]
@@ -54,15 +54,28 @@ pub(crate) const REFUSED_SUITE: u8 = 3;
 /// A record came, but there is no session: the device has to make a handshake.
 pub(crate) const REFUSED_NO_SESSION: u8 = 4;
 
+/// Who has come, and by which key.
+pub(crate) struct Who {
+    pub(crate) device: DeviceId,
+    pub(crate) used: Used,
+}
+
 /// A session and whose it is.
 pub(crate) struct Secured {
     pub(crate) device: DeviceId,
+    /// By which key.
+    pub(crate) used: Used,
     pub(crate) session: Session,
 }
 
 impl Secured {
-    pub(crate) fn new(device: DeviceId, session: Session) -> Self {
-        Self { device, session }
+    pub(crate) fn new(who: Who, session: Session) -> Self {
+        let Who { device, used } = who;
+        Self {
+            device,
+            used,
+            session,
+        }
     }
 
     /// The record of a message.

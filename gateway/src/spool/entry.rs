@@ -14,6 +14,7 @@ pub(crate) enum Kind {
     Status = 1,
     Loss = 2,
     Link = 3,
+    Key = 4,
 }
 
 /// `[kind, device, suite of the device's link | null, payload]` in CBOR.
@@ -51,6 +52,7 @@ impl<'a> Entry<'a> {
             1 => Kind::Status,
             2 => Kind::Loss,
             3 => Kind::Link,
+            4 => Kind::Key,
             _ => return None,
         };
         let device = DeviceId::parse(d.str().ok()?).ok()?;
@@ -71,6 +73,7 @@ impl<'a> Entry<'a> {
             Kind::Status => Topic::Status(device),
             Kind::Loss => Topic::Loss(device),
             Kind::Link => Topic::Link(device),
+            Kind::Key => Topic::Key(device),
         }
     }
 }
@@ -85,7 +88,8 @@ mod tests {
         #[test]
         fn what_is_written_is_read(
             kind in prop_oneof![
-                Just(Kind::Batch), Just(Kind::Status), Just(Kind::Loss), Just(Kind::Link)
+                Just(Kind::Batch), Just(Kind::Status), Just(Kind::Loss), Just(Kind::Link),
+                Just(Kind::Key)
             ],
             device in "[a-z0-9][a-z0-9._-]{0,40}",
             suite: Option<u16>,

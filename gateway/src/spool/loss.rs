@@ -59,7 +59,8 @@ impl Losses {
                 }
                 _ => self.unreported += 1,
             },
-            Kind::Link => self.unreported += 1,
+            // It is said again with the next link.
+            Kind::Link | Kind::Key => self.unreported += 1,
         }
     }
 
@@ -76,7 +77,7 @@ impl Losses {
                     self.headers.remove(&key);
                 }
             }
-            Kind::Status | Kind::Loss | Kind::Link => self.unreported += 1,
+            Kind::Status | Kind::Loss | Kind::Link | Kind::Key => self.unreported += 1,
         }
     }
 

@@ -12,6 +12,7 @@ mod source;
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use stencil_protocol::{
     command::{Command, State, Status},
     id::GatewayId,
@@ -22,13 +23,14 @@ use tokio::sync::watch;
 use self::{
     backoff::Backoff,
     connection::{Connection, Lost},
-    publisher::publish,
+    publisher::{PACKET_OVERHEAD_BYTES, Topics, publish},
 };
 use crate::{
     Error,
     clock::now_us,
     commands::{Commands, Offer},
     link::{Live, gateway_status},
+    managed::Managed,
     metrics::Metrics,
     options,
     spool::{Spool, stopped},
@@ -45,6 +47,7 @@ pub(crate) struct Uplink {
     pub(crate) spool: Spool,
     pub(crate) commands: Arc<Commands>,
     pub(crate) live: Live,
+    pub(crate) keys: Arc<Managed>,
     pub(crate) metrics: Arc<Metrics>,
     /// Whether there is a connection.
     pub(crate) connected: watch::Sender<bool>,
@@ -84,14 +87,64 @@ impl Uplink {
     }
 
     async fn connect_and_publish(&self) -> Result<Infallible, Lost> {
-        let topic = Topic::GatewayCommand(self.gateway.clone()).to_string();
+        let commands = Topic::GatewayCommand(self.gateway.clone()).to_string();
+        let keys = Topic::GatewayKeys(self.gateway.clone()).to_string();
         let mut connection =
             Connection::open(&self.options, &self.gateway, Arc::clone(&self.tls)).await?;
-        connection.subscribe(&topic).await?;
+        connection.subscribe(&commands).await?;
+        match connection.subscribe(&keys).await {
+            Ok(()) => self.tell_what_is_held(&connection, true).await?,
+            // A hub of an earlier version, which gives no keys.
+            Err(Lost::Subscribe(refused)) => {
+                tracing::warn!(%refused, "the hub gives no keys of devices");
+            }
+            Err(lost) => return Err(lost),
+        }
         self.metrics.uplink_connects.increment();
         self.connected.send_replace(true);
         tracing::info!(hub = self.options.address, "uplink connected");
-        publish(self, connection, &topic).await
+        publish(self, connection, &Topics { commands, keys }).await
+    }
+
+    /// Tells the hub up to where its list of keys is held; at first with the key to seal to.
+    async fn tell_what_is_held(&self, connection: &Connection, with_key: bool) -> Result<(), Lost> {
+        let topic = Topic::GatewayHolds(self.gateway.clone()).to_string();
+        let holds = self.keys.holds(with_key).encode();
+        let (bytes, max) = (
+            holds.len() + topic.len() + PACKET_OVERHEAD_BYTES,
+            connection.max_packet_bytes(),
+        );
+        if bytes > max {
+            tracing::warn!(
+                bytes,
+                max,
+                "the hub takes no message that tells it of a key"
+            );
+            return Ok(());
+        }
+        // Nothing waits for the acknowledgement: what the hub has not heard it asks for, by
+        // sending the same again.
+        connection.publish(topic, holds.into(), Vec::new()).await?;
+        Ok(())
+    }
+
+    /// Takes keys from the hub, and tells it when they are on disk.
+    async fn take_keys(&self, connection: &Connection, update: &Bytes) -> Result<(), Lost> {
+        let (keys, bytes) = (Arc::clone(&self.keys), update.clone());
+        let applied = tokio::task::spawn_blocking(move || keys.apply(&bytes)).await;
+        match applied {
+            Ok(Ok(changed)) => {
+                self.metrics.keys_updates.increment();
+                tracing::info!(devices = changed.len(), "keys of devices were given");
+                changed.iter().for_each(|device| self.live.check(device));
+            }
+            Ok(Err(error)) => {
+                self.metrics.keys_refused.increment();
+                tracing::error!(%error, "keys of devices cannot be taken from the hub");
+            }
+            Err(_) => self.metrics.keys_refused.increment(),
+        }
+        self.tell_what_is_held(connection, false).await
     }
 
     /// Takes a command from the hub. Waits for nothing: acknowledgements come after it.

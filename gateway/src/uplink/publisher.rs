@@ -39,13 +39,19 @@ enum Handed {
 }
 
 /// More than what an MQTT packet has besides topic and payload, with our properties.
-const PACKET_OVERHEAD_BYTES: usize = 128;
+pub(super) const PACKET_OVERHEAD_BYTES: usize = 128;
+
+/// Where the hub speaks to this gateway.
+pub(super) struct Topics {
+    pub(super) commands: String,
+    pub(super) keys: String,
+}
 
 /// Publishes until the connection is lost.
 pub(super) async fn publish(
     uplink: &Uplink,
     mut connection: Connection,
-    command_topic: &str,
+    topics: &Topics,
 ) -> Result<Infallible, Lost> {
     let spool = &uplink.spool;
     let mut source = Source::start(
@@ -87,8 +93,11 @@ pub(super) async fn publish(
                 }
             }
             message = connection.next() => match message {
-                Some(message) if message.topic == command_topic.as_bytes() => {
+                Some(message) if message.topic == topics.commands.as_bytes() => {
                     uplink.command(&message.payload);
+                }
+                Some(message) if message.topic == topics.keys.as_bytes() => {
+                    uplink.take_keys(&connection, &message.payload).await?;
                 }
                 Some(_) => tracing::warn!("the hub has sent what was not asked for"),
                 None => return Err(connection.why_lost().await),

@@ -11,7 +11,7 @@ use crate::{
     place::{GATEWAY, Gateway, Place},
 };
 
-fn lock(n: u8, device: &DeviceId, expires_us: i64) -> Command<'static> {
+pub(crate) fn lock(n: u8, device: &DeviceId, expires_us: i64) -> Command<'static> {
     Command {
         id: CommandId([n; 16]),
         device: device.clone(),

@@ -80,6 +80,7 @@ pub(crate) enum Told {
     Time(i64),
     Offer([u8; HEADER_BYTES]),
     Chunk(u32, Vec<u8>),
+    Key(u64, [u8; 32]),
 }
 
 /// A linked device.
@@ -200,6 +201,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Device<S> {
             Down::Time { now_us } => Told::Time(now_us),
             Down::Offer(header) => Told::Offer(*header),
             Down::Chunk(chunk) => Told::Chunk(chunk.offset, chunk.bytes.to_vec()),
+            Down::Key { generation, key } => Told::Key(generation, key.0),
         })
     }
 

@@ -20,6 +20,7 @@ use stencil_protocol::{
     batch::Batch,
     command::{Command, Status},
     id::{Boot, DeviceId},
+    keys::{Holds, Update},
     ledger::BootLedger,
     report::{LinkEvent, LossReport},
     topic::Topic,
@@ -69,12 +70,19 @@ impl Policy for ByCertificate {
     fn may_publish(&self, _: &Self::Principal, topic: &str) -> bool {
         matches!(
             Topic::parse(topic),
-            Ok(Topic::Batch(_) | Topic::Status(_) | Topic::Loss(_) | Topic::Link(_))
+            Ok(Topic::Batch(_)
+                | Topic::Status(_)
+                | Topic::Loss(_)
+                | Topic::Link(_)
+                | Topic::Key(_)
+                | Topic::GatewayHolds(_))
         )
     }
 
     fn may_subscribe(&self, principal: &Self::Principal, filter: &str) -> bool {
-        filter == format!("stencil/v1/g/{}/command", principal.1)
+        ["command", "keys"]
+            .iter()
+            .any(|kind| filter == format!("stencil/v1/g/{}/{kind}", principal.1))
     }
 }
 
@@ -237,6 +245,17 @@ impl Hub {
             == 1
     }
 
+    /// Sends an update of devices' keys to the gateway; true when it went to a subscriber.
+    pub(crate) fn keys(&self, gateway: &str, update: &Update) -> bool {
+        let topic = format!("stencil/v1/g/{gateway}/keys");
+        let handle = &self.running.as_ref().unwrap().handle;
+        let payload = update.encode().unwrap();
+        handle
+            .publish("acme", &topic, payload, Qos::AtLeastOnce, false)
+            .unwrap()
+            == 1
+    }
+
     pub(crate) fn kept(&self) -> Vec<Kept> {
         self.sink.kept.lock().unwrap().clone()
     }
@@ -269,6 +288,14 @@ pub(crate) fn statuses<'a>(kept: &'a [Kept], device: &DeviceId) -> Vec<Status<'a
     kept.iter()
         .filter(|kept| kept.topic == Topic::Status(device.clone()))
         .map(|kept| Status::decode(&kept.payload).unwrap())
+        .collect()
+}
+
+/// What the gateway says that it holds, in order.
+pub(crate) fn holds(kept: &[Kept]) -> Vec<Holds> {
+    kept.iter()
+        .filter(|kept| matches!(kept.topic, Topic::GatewayHolds(_)))
+        .map(|kept| Holds::decode(&kept.payload).unwrap())
         .collect()
 }
 

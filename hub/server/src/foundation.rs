@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rand_core::Rng as _;
 use stencil_crypto::{keyfile, rng};
 use stencil_log::{Log, Position};
-use stencil_store::Store;
+use stencil_store::{Registry, Store};
 use tokio::net::TcpListener;
 use zeroize::Zeroizing;
 
@@ -15,9 +15,11 @@ use crate::clock::Clock;
 use crate::dispatch::WakingCommands;
 use crate::grants::{EndingTenancy, EndingUsers, Grants};
 use crate::http::DEVICE_KEY_BYTES;
+use crate::layout::RESTORED;
 use crate::links::{LinkedDevices, Links};
 use crate::listeners::{self, Listeners};
 use crate::pipeline::{self, State, Unlogged};
+use crate::registry::HubKey;
 use crate::wake::Wakes;
 use crate::{Error, Layout, Live, Options, init, private, renewal};
 
@@ -29,6 +31,8 @@ pub(crate) struct Foundation {
     pub(crate) store: Store,
     /// What tokens and sessions have let in.
     pub(crate) grants: Grants,
+    /// By which devices' keys are sealed.
+    pub(crate) key: HubKey,
     pub(crate) log: Log,
     /// The pipeline's state as of the last commit, and its place in the log.
     pub(crate) state: State,
@@ -66,6 +70,8 @@ impl Foundation {
             inner: store.devices,
             links: links.clone(),
         });
+        let key = HubKey::open(&layout, store.registry.as_ref()).await?;
+        begin_anew(&layout, store.registry.as_ref()).await?;
         let grants = Grants::default();
         store.tenancy = Arc::new(EndingTenancy::new(store.tenancy, grants.clone()));
         store.users = Arc::new(EndingUsers::new(store.users, grants.clone()));
@@ -87,6 +93,7 @@ impl Foundation {
         Ok(Self {
             store,
             grants,
+            key,
             log,
             state,
             position,
@@ -115,6 +122,16 @@ fn device_key(layout: &Layout) -> Result<Zeroizing<[u8; DEVICE_KEY_BYTES]>, Erro
     let text = Zeroizing::new(hex::encode(key.as_slice()));
     keyfile::write(&path, text.as_bytes())?;
     Ok(key)
+}
+
+/// After a restore gateways may hold keys of a later state: their lists begin anew.
+async fn begin_anew(layout: &Layout, registry: &dyn Registry) -> Result<(), Error> {
+    let mark = layout.root().join(RESTORED);
+    if !mark.exists() {
+        return Ok(());
+    }
+    registry.renumber().await?;
+    std::fs::remove_file(&mark).map_err(|error| Error::io(&mark, error))
 }
 
 async fn open_store(

@@ -15,11 +15,13 @@ use tokio::sync::{Mutex, watch};
 use crate::clock::Clock;
 use crate::grants::Grants;
 use crate::health::Health;
-use crate::ingest::{Activation, Erase, Ingest};
+use crate::ingest::{Activation, Admission, Erase, Ingest};
 use crate::metrics::Metrics;
 use crate::parts::Parts;
 use crate::pipeline::Unlogged;
 use crate::policy::Peer;
+use crate::registry::HubKey;
+use crate::wake::Wakes;
 use crate::{Error, Live, Options, Readiness, scrape};
 
 /// A handle on a running hub. Cheap to clone.
@@ -32,6 +34,8 @@ pub(crate) struct Inner {
     pub(crate) options: Options,
     pub(crate) store: Store,
     pub(crate) grants: Grants,
+    pub(crate) key: HubKey,
+    pub(crate) wakes: Wakes,
     pub(crate) log: Log,
     pub(crate) ingest: Ingest,
     pub(crate) endpoint: Handle<Peer>,
@@ -254,6 +258,36 @@ impl Hub {
         let waited = applied.wait_for(|applied| *applied >= position).await;
         waited.map_err(|_| Error::Stopped("pipeline", "the hub has ended".to_owned()))?;
         Ok(position)
+    }
+
+    /// Has the pipeline refuse a device that the store has revoked, or take it again. When this
+    /// returns nothing more of it is taken, and sessions of its own have ended.
+    ///
+    /// # Errors
+    /// [`Error::Log`]: the log takes nothing now; it is tried again by itself.
+    /// [`Error::Stopped`]: the hub ends; it is done at the next start.
+    pub async fn admit_device(
+        &self,
+        tenant: &TenantId,
+        device: &DeviceId,
+        refused: bool,
+    ) -> Result<(), Error> {
+        self.keys_changed();
+        let admission = Admission {
+            tenant: tenant.clone(),
+            device: device.clone(),
+            refused,
+        };
+        let position = self.inner.ingest.admit(admission).await?.0;
+        let mut applied = self.applied();
+        let waited = applied.wait_for(|applied| *applied >= position).await;
+        waited.map_err(|_| Error::Stopped("pipeline", "the hub has ended".to_owned()))?;
+        Ok(())
+    }
+
+    /// Gives gateways at once what the store says that they shall hold of devices' keys.
+    pub fn keys_changed(&self) {
+        self.inner.wakes.keys();
     }
 
     /// Queues a command for a device; it leaves at once if its gateway listens. With a `key` the

@@ -4,6 +4,12 @@ use std::path::{Path, PathBuf};
 
 use stencil_crypto::authority::Algorithm;
 
+/// A file that says that this data directory was restored from a backup and not started since.
+pub(crate) const RESTORED: &str = "restored";
+
+/// The folder of keys that are in no backup.
+pub(crate) const KEYS: &str = "keys";
+
 /// The data directory of one hub.
 #[derive(Debug, Clone)]
 pub struct Layout {
@@ -64,6 +70,24 @@ impl Layout {
     /// The key of the cookies by which browsers are known again.
     pub(crate) fn device_key(&self) -> PathBuf {
         self.server().join("devices.key")
+    }
+
+    /// The hub's own keys that are in no backup.
+    #[must_use]
+    pub fn keys(&self) -> PathBuf {
+        self.root.join(KEYS)
+    }
+
+    /// The key by which devices' keys are sealed in the store.
+    #[must_use]
+    pub fn seal_key(&self) -> PathBuf {
+        self.keys().join("seal.key")
+    }
+
+    /// The public key to which devices' keys are sealed for the hub.
+    #[must_use]
+    pub fn seal_public(&self) -> PathBuf {
+        self.keys().join("seal.pub")
     }
 
     /// The hub's own certificate and key of this algorithm.

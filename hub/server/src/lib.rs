@@ -77,6 +77,7 @@ mod policy;
 mod principal;
 mod private;
 mod rates;
+mod registry;
 mod renewal;
 mod retention;
 mod runner;

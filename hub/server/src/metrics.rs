@@ -349,7 +349,10 @@ impl Metrics {
         // Writing to a String cannot fail.
         let _ = writeln!(out, "# HELP {name} samples that will never come, by reason");
         let _ = writeln!(out, "# TYPE {name} counter");
-        for reason in DropReason::ALL.into_iter().filter(|it| it.is_reported()) {
+        for reason in DropReason::ALL
+            .into_iter()
+            .filter(|it| *it != DropReason::Erased)
+        {
             let count = dropped.get(&reason).copied().unwrap_or_default();
             let _ = writeln!(out, "{name}{{reason=\"{reason}\"}} {count}");
         }

@@ -20,7 +20,8 @@ use crate::listeners::Listener;
 use crate::metrics::Metrics;
 use crate::parts::Parts;
 use crate::pipeline::Driver;
-use crate::policy::{HubPolicy, Peer, Tenants, token_namespace};
+use crate::policy::{HubPolicy, Peer, RefusedDevices, Tenants, namespace, token_namespace};
+use crate::registry::Deliverer;
 use crate::retention::Sweeper;
 use crate::wake::Wakes;
 use crate::{Error, Live, Options, expiry, http, runner, ticks};
@@ -84,15 +85,21 @@ impl Service {
             options.mqtt.max_packet_bytes,
         );
         let tenants = Tenants::new(Arc::clone(&store.tenancy));
+        let refused = RefusedDevices::new(foundation.state.refused().cloned());
         let endpoint = Endpoint::new(
             mqtt_options(&options),
             Arc::new(HubPolicy::new(
                 Arc::clone(&store.tenancy),
                 tenants.clone(),
                 grants.clone(),
+                refused.clone(),
             )),
             Arc::new(ingest.clone()),
         );
+        let sessions = endpoint.handle();
+        refused.ends_sessions(move |device| {
+            sessions.disconnect_namespace(&namespace(device));
+        });
         let sessions = endpoint.handle();
         grants.on_revoked(move |tenant, token| {
             sessions.disconnect_namespace(&token_namespace(tenant, token));
@@ -103,6 +110,8 @@ impl Service {
                 options,
                 store,
                 grants,
+                key: foundation.key,
+                wakes: wakes.clone(),
                 log,
                 ingest,
                 endpoint: endpoint.handle(),
@@ -118,7 +127,7 @@ impl Service {
 
         let mut parts = Parts::new(health, drain_timeout(&hub.inner.options));
         let (waits, needed) = watch::channel(false);
-        let driver = hub.driver(&wakes, &links, committed, waits, tenants);
+        let driver = hub.driver(&wakes, &links, committed, waits, tenants, refused);
         parts.pipeline(|stop| driver.run(foundation.state, foundation.position, stop));
         dispatching(&hub, &wakes, links, endpoint.handle(), &mut parts);
         let sweeping = wakes.clone();
@@ -222,6 +231,7 @@ impl Hub {
         committed: watch::Sender<u64>,
         waits: watch::Sender<bool>,
         tenants: Tenants,
+        refused: RefusedDevices,
     ) -> Driver {
         let inner = &self.inner;
         let (grants, endpoint) = (inner.grants.clone(), inner.endpoint.clone());
@@ -240,6 +250,7 @@ impl Hub {
             live: inner.live.clone(),
             wakes: wakes.clone(),
             links: links.clone(),
+            refused,
             health: Arc::clone(&inner.health),
             committed,
             waits,
@@ -284,6 +295,21 @@ fn dispatching(hub: &Hub, wakes: &Wakes, links: Links, handle: Handle<Peer>, par
     };
     parts.effect("sessions", |stop| async move {
         sessions.watch(stop).await;
+        Ok(())
+    });
+    let deliverer = Deliverer {
+        registry: Arc::clone(&inner.store.registry),
+        key: inner.key.clone(),
+        handle: handle.clone(),
+        ingest: inner.ingest.clone(),
+        wakes: wakes.clone(),
+        clock: inner.clock.clone(),
+        options: inner.options.dispatch.clone(),
+        in_flight: HashMap::new(),
+        logged: HashMap::new(),
+    };
+    parts.effect("delivery of keys", |stop| async move {
+        deliverer.run(stop).await;
         Ok(())
     });
     let dispatcher = Dispatcher {

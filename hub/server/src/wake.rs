@@ -7,13 +7,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use stencil_protocol::id::{GatewayId, TenantId};
 use tokio::sync::Notify;
 
-/// Wakes the runner of workflows, the dispatcher of commands, and who overwrites what was erased.
+/// Wakes the runner of workflows, the dispatchers of commands and of keys, and who overwrites what
+/// was erased.
 /// Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Wakes {
     runner: Arc<Notify>,
     purge: Arc<Notify>,
     dispatcher: Arc<Dispatcher>,
+    keys: Arc<Dispatcher>,
 }
 
 #[derive(Debug, Default)]
@@ -21,6 +23,19 @@ struct Dispatcher {
     notify: Notify,
     /// Gateways that can be reached again; at most as many as are connected.
     gateways: Mutex<BTreeSet<(TenantId, GatewayId)>>,
+}
+
+impl Dispatcher {
+    fn add(&self, tenant: &TenantId, gateway: &GatewayId) {
+        let mut gateways = self.gateways.lock().unwrap_or_else(PoisonError::into_inner);
+        gateways.insert((tenant.clone(), gateway.clone()));
+        drop(gateways);
+        self.notify.notify_one();
+    }
+
+    fn take(&self) -> BTreeSet<(TenantId, GatewayId)> {
+        std::mem::take(&mut *self.gateways.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 impl Wakes {
@@ -51,14 +66,27 @@ impl Wakes {
 
     /// A gateway has (again) become able to take commands of a device.
     pub(crate) fn gateway(&self, tenant: &TenantId, gateway: &GatewayId) {
-        let mut gateways = self
-            .dispatcher
-            .gateways
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        gateways.insert((tenant.clone(), gateway.clone()));
-        drop(gateways);
-        self.dispatcher.notify.notify_one();
+        self.dispatcher.add(tenant, gateway);
+    }
+
+    /// Keys of devices may have changed, or are held by a gateway now.
+    pub(crate) fn keys(&self) {
+        self.keys.notify.notify_one();
+    }
+
+    /// A gateway has (again) begun to listen for keys.
+    pub(crate) fn keys_of(&self, tenant: &TenantId, gateway: &GatewayId) {
+        self.keys.add(tenant, gateway);
+    }
+
+    /// Waits until keys may have changed.
+    pub(crate) async fn keys_woken(&self) {
+        self.keys.notify.notified().await;
+    }
+
+    /// The gateways that were named since the last call.
+    pub(crate) fn take_keys_of(&self) -> BTreeSet<(TenantId, GatewayId)> {
+        self.keys.take()
     }
 
     /// Waits until the dispatcher was woken.
@@ -68,12 +96,6 @@ impl Wakes {
 
     /// The gateways that were named since the last call.
     pub(crate) fn take_gateways(&self) -> BTreeSet<(TenantId, GatewayId)> {
-        std::mem::take(
-            &mut *self
-                .dispatcher
-                .gateways
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner),
-        )
+        self.dispatcher.take()
     }
 }

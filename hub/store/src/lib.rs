@@ -14,6 +14,7 @@
 //! | [`Answers`] | answers to requests with an `Idempotency-Key` |
 //! | [`Pipeline`] | what the pipeline commits: state, points and log position in one transaction |
 //! | [`Devices`] | devices, their links, their newest values |
+//! | [`Registry`] | which devices are let in, their keys (sealed), what each gateway holds of them |
 //! | [`Series`] | points by event time |
 //! | [`Ledger`] | what became of every number that a device gave; the quarantine |
 //! | [`Workflows`] | definitions, immutable by version |
@@ -45,6 +46,7 @@ mod operators;
 mod page;
 mod pipeline;
 mod points;
+mod registry;
 mod runs;
 pub mod schema;
 mod series;
@@ -79,6 +81,11 @@ pub use pipeline::{
     Quarantined, RuleState, Trigger, TwinUpdate,
 };
 pub use points::{Points, SeriesPoints};
+pub use registry::{
+    Admission, Birth, Born, Delivery, DeviceKey, Enrolled, Enrolment, GatewayHolds, KeyUsed,
+    NewBirth, NewKey, Placed, RegisteredGateway, Registration, RegistrationState, Registry,
+    Renewal, Renewed, Unclaimed,
+};
 pub use runs::{
     Attempt, Claim, MAX_ATTEMPTS_KEPT, Outcome, Progress, Room, Run, RunFilter, RunId, Runs, Step,
 };

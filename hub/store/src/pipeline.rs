@@ -8,7 +8,9 @@ use stencil_protocol::id::{Boot, CommandId, DeviceId, GatewayId, TenantId};
 use stencil_protocol::ledger::BootLedger;
 use stencil_protocol::sample::OwnedValue;
 
-use crate::{ActiveAlarm, AlarmChange, Error, LinkInfo, Points, RunId};
+use crate::{
+    ActiveAlarm, Admission, AlarmChange, Error, GatewayHolds, KeyUsed, LinkInfo, Points, RunId,
+};
 
 /// One step of the pipeline. All of it is stored, or nothing.
 ///
@@ -40,6 +42,13 @@ pub struct Commit {
     pub statuses: Vec<CommandStatus>,
     /// Links that came up or went down.
     pub links: Vec<LinkSeen>,
+    /// Whether devices are refused from here on; one that is not registered (any more) is left
+    /// alone.
+    pub admissions: Vec<Admission>,
+    /// What gateways say that they hold of devices' keys.
+    pub holds: Vec<GatewayHolds>,
+    /// Keys that devices have used.
+    pub keys_used: Vec<KeyUsed>,
 }
 
 /// What a commit set in motion.
@@ -198,6 +207,8 @@ pub struct Loaded {
     pub alarms: Vec<ActiveAlarm>,
     /// Newest values.
     pub twins: Vec<TwinUpdate>,
+    /// Devices that are refused.
+    pub refused: Vec<(TenantId, DeviceId)>,
 }
 
 /// The pipeline's port.

@@ -38,6 +38,7 @@ mod load;
 mod operators;
 mod pages;
 mod pipeline;
+mod registry;
 mod row;
 mod runs;
 mod sealing;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::{
-    Alarms, Answers, Audit, Commands, Content, Devices, Keeping, Ledger, Operators, Pipeline, Runs,
-    Series, Tenancy, Users, Workflows,
+    Alarms, Answers, Audit, Commands, Content, Devices, Keeping, Ledger, Operators, Pipeline,
+    Registry, Runs, Series, Tenancy, Users, Workflows,
 };
 
 /// The ports of a store, whatever is behind them.
@@ -26,6 +26,8 @@ pub struct Store {
     pub pipeline: Arc<dyn Pipeline>,
     /// Devices and latest values.
     pub devices: Arc<dyn Devices>,
+    /// Registrations of devices, and their keys.
+    pub registry: Arc<dyn Registry>,
     /// Time series.
     pub series: Arc<dyn Series>,
     /// Workflow definitions.
@@ -55,6 +57,7 @@ impl Store {
             + Answers
             + Pipeline
             + Devices
+            + Registry
             + Series
             + Workflows
             + Runs
@@ -72,6 +75,7 @@ impl Store {
             answers: all.clone(),
             pipeline: all.clone(),
             devices: all.clone(),
+            registry: all.clone(),
             series: all.clone(),
             workflows: all.clone(),
             runs: all.clone(),

@@ -6,7 +6,7 @@
 //! |---|---|
 //! | `hub.sqlite` | the store as it was at one moment |
 //! | `log/*.log` | the ingest log's segments from that state's position on, up to the log's end just before that moment |
-//! | all else | keys, certificates and whatever else lies in the data directory |
+//! | all else | keys, certificates and whatever else lies in the data directory, but for `keys/` |
 //! | `backup/hub.toml` | the settings, when they were named |
 //! | `backup/manifest.json` | [`Manifest`]: positions, and length, mode and SHA-256 of each entry |
 //! | `backup/manifest.sha256` | the SHA-256 of the manifest, in hexadecimal digits; the last entry |

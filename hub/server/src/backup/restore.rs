@@ -7,6 +7,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Component, Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
+use stencil_crypto::keyfile;
 
 use super::archive::{Entries, Head};
 use super::manifest::Format;
@@ -15,6 +16,7 @@ use super::{
     DIGEST, Entry, Error, LOG, MANIFEST, Manifest, Progress, SETTINGS, STORE, Unfinished, beside,
     sync_dir,
 };
+use crate::layout::RESTORED;
 
 /// The longest manifest.
 const MAX_MANIFEST: u64 = 64 << 20;
@@ -55,6 +57,10 @@ pub fn restore(file: &Path, data_dir: &Path, mut progress: Progress) -> Result<R
     make_dir(&partial.path)?;
     write_all(file, &manifest, &partial.path, &mut progress)?;
     fits_store(file, &manifest, &partial.path.join(STORE))?;
+    // What gateways hold may be of a later state: the hub's first start looks to that.
+    let mark = partial.path.join(RESTORED);
+    keyfile::write(&mark, manifest.hub.as_bytes())
+        .map_err(|error| Error::io(&mark)(io::Error::other(error)))?;
     // Over an empty folder, or where there is none; fails where there is something by now.
     fs::rename(&partial.path, data_dir).map_err(|error| match error.kind() {
         io::ErrorKind::DirectoryNotEmpty => Error::NotEmpty(data_dir.to_owned()),

@@ -14,6 +14,7 @@ use super::{
     sync_dir,
 };
 use crate::clock::Clock;
+use crate::layout::{KEYS, RESTORED};
 use crate::{Layout, init};
 
 /// Files of the store and the log's lock, which are not copied as files.
@@ -22,6 +23,7 @@ pub(super) const LEFT_OUT: &[&str] = &[
     "hub.sqlite-wal",
     "hub.sqlite-shm",
     "hub.sqlite-journal",
+    RESTORED,
 ];
 /// What begins so is a backup's own.
 const OWN: &str = "backup/";
@@ -232,7 +234,8 @@ fn others(root: &Path) -> Result<Vec<(String, PathBuf)>, Error> {
             };
             let kind = fs::metadata(&path).map_err(Error::io(&path))?.file_type();
             let at_top = prefix.is_empty();
-            if at_top && (LEFT_OUT.contains(&name) || name == LOG) {
+            // The key that opens what is sealed in the store does not lie beside it.
+            if at_top && (LEFT_OUT.contains(&name) || name == LOG || name == KEYS) {
                 continue;
             }
             let name = format!("{prefix}{name}");

@@ -47,8 +47,11 @@ impl Sessions {
             return;
         };
         match event {
-            // The policy lets a gateway subscribe to its commands and to nothing else.
-            Event::Subscribed { .. } => self.wakes.gateway(tenant, gateway),
+            // The policy lets a gateway subscribe to its commands and its keys, and to nothing else.
+            Event::Subscribed { .. } => {
+                self.wakes.gateway(tenant, gateway);
+                self.wakes.keys_of(tenant, gateway);
+            }
             // The session lives on in another connection.
             Event::Disconnected {
                 reason: Disconnect::TakenOver,

@@ -32,6 +32,7 @@
 mod access;
 mod api;
 mod audit;
+mod bulk;
 mod connections;
 mod deadlines;
 mod device_cookie;

@@ -37,6 +37,7 @@ use utoipa::OpenApi;
 use super::access::Access;
 use super::api::{alarms, backtest, commands, content, devices, export, ledger, retention};
 use super::api::{audit, me, operator, sessions, users};
+use super::api::{births, enrolment, registrations};
 use super::api::{runs, series, tokens, workflows};
 use super::routes::{Route, routes};
 use super::{input, keyed};
@@ -66,6 +67,15 @@ use super::{input, keyed};
         ledger::of_device,
         commands::of_device,
         commands::queue,
+        registrations::list,
+        enrolment::key,
+        enrolment::claim,
+        enrolment::enrol,
+        registrations::one,
+        registrations::revoke,
+        registrations::rotate,
+        registrations::replace,
+        registrations::gateways,
         commands::list,
         commands::one,
         runs::list,
@@ -108,6 +118,8 @@ use super::{input, keyed};
         operator::list,
         operator::create,
         operator::delete,
+        births::list,
+        births::create,
     )
 )]
 struct Described;

@@ -218,6 +218,12 @@ impl Problem {
         Self::new(Kind::Internal, "the reason is in the hub's log")
     }
 
+    /// The same, with something more to say.
+    pub(super) fn also(mut self, more: &str) -> Self {
+        self.detail = format!("{}; {more}", self.detail);
+        self
+    }
+
     /// What is wrong in detail, one by one.
     pub(super) fn with_errors(mut self, errors: Vec<Value>) -> Self {
         self.errors = errors;

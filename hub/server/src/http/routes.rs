@@ -12,8 +12,10 @@ use http::Method;
 use super::access::{self, Access};
 use super::api::{alarms, backtest, commands, content, devices, export, ledger, retention};
 use super::api::{audit as audit_log, me, operator, sessions, users};
+use super::api::{births, enrolment, registrations};
 use super::api::{runs, series, tokens, workflows};
 use super::page::devices as fleet;
+use super::page::enrolment as enrolment_pages;
 use super::page::{
     alarms as alarm_pages, assets, content as content_pages, device, ledger as ledger_page, link,
     overview, quarantine, rules, run, sign_in, stream,
@@ -69,6 +71,15 @@ pub(super) fn routes() -> Vec<Route> {
         read("/api/v1/devices/{device}/ledger", ledger::of_device).asked(Parameters::Known),
         read("/api/v1/devices/{device}/commands", commands::of_device).asked(Parameters::Known),
         write(POST, "/api/v1/devices/{device}/commands", commands::queue),
+        read("/api/v1/registrations", registrations::list).asked(Parameters::Known),
+        open(GET, "/api/v1/enrolment/key", enrolment::key),
+        write(POST, "/api/v1/devices/claim", enrolment::claim),
+        admin(POST, "/api/v1/devices/enrol", enrolment::enrol),
+        read("/api/v1/devices/{device}/registration", registrations::one),
+        admin(POST, "/api/v1/devices/{device}/revoke", registrations::revoke),
+        admin(POST, "/api/v1/devices/{device}/rotate", registrations::rotate),
+        admin(POST, "/api/v1/devices/{device}/replace", registrations::replace),
+        read("/api/v1/gateways", registrations::gateways),
         read("/api/v1/commands", commands::list).asked(Parameters::Known),
         read("/api/v1/commands/{command}", commands::one),
         read("/api/v1/runs", runs::list).asked(Parameters::Known),
@@ -111,6 +122,8 @@ pub(super) fn routes() -> Vec<Route> {
         operator(GET, "/api/v1/operator/tenants", operator::list).asked(Parameters::Known),
         operator(POST, "/api/v1/operator/tenants", operator::create),
         operator(DELETE, "/api/v1/operator/tenants/{tenant}", operator::delete),
+        operator(GET, "/api/v1/operator/births", births::list).asked(Parameters::Known),
+        operator(POST, "/api/v1/operator/births", births::create),
         open(GET, "/content/v1/{tenant}/{collection}", public::list).asked(Parameters::Known),
         open(GET, "/content/v1/{tenant}/{collection}/{key}", public::entry),
         open(GET, "/p/{tenant}/{collection}", public::index).asked(Parameters::Known),
@@ -122,6 +135,9 @@ pub(super) fn routes() -> Vec<Route> {
         route(GET, "/", Access::Page, overview::show),
         route(GET, "/devices", Access::Page, fleet::show).asked(Parameters::Known),
         route(GET, "/devices/{device}", Access::Page, device::show).asked(Parameters::Known),
+        route(GET, "/claim", Access::Page, enrolment_pages::claim),
+        route(GET, "/enrolment", Access::Page, enrolment_pages::list).asked(Parameters::Known),
+        route(GET, "/enrolment/{device}", Access::Page, enrolment_pages::one),
         route(GET, "/alarms", Access::Page, alarm_pages::list).asked(Parameters::Known),
         route(GET, "/alarms/{alarm}", Access::Page, alarm_pages::one),
         route(GET, "/workflows", Access::Page, rules::list).asked(Parameters::Known),

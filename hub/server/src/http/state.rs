@@ -20,8 +20,12 @@ use super::throttle::Throttle;
 use super::{DEVICE_KEY_BYTES, Limits};
 use crate::backtest::{BacktestOptions, Backtests};
 use crate::grants::{EndingTenancy, EndingUsers, Grants};
+use crate::registry::HubKey;
 use crate::{Clock, Error, Hub, Live, Options, Readiness, WorkflowPut};
 use crate::{ExportOptions, RetentionOptions};
+
+/// Uploads of devices at one time.
+const MAX_ENROLMENTS: usize = 4;
 
 /// What the API asks of the hub beyond its store.
 #[async_trait]
@@ -46,6 +50,17 @@ pub trait Control: Send + Sync + 'static {
 
     /// Erases a tenant and all that is its own. See [`Hub::erase_tenant`].
     async fn erase_tenant(&self, tenant: &TenantId) -> Result<(), Error>;
+
+    /// Refuses what a revoked device sends, or takes it again. See [`Hub::admit_device`].
+    async fn admit_device(
+        &self,
+        tenant: &TenantId,
+        device: &DeviceId,
+        refused: bool,
+    ) -> Result<(), Error>;
+
+    /// Gateways may have to be given keys. See [`Hub::keys_changed`].
+    fn keys_changed(&self);
 
     /// Queues a command. See [`Hub::queue_command`].
     async fn queue_command(
@@ -89,6 +104,19 @@ impl Control for Hub {
         Hub::erase_tenant(self, tenant).await.map(|_| ())
     }
 
+    async fn admit_device(
+        &self,
+        tenant: &TenantId,
+        device: &DeviceId,
+        refused: bool,
+    ) -> Result<(), Error> {
+        Hub::admit_device(self, tenant, device, refused).await
+    }
+
+    fn keys_changed(&self) {
+        Hub::keys_changed(self);
+    }
+
     async fn queue_command(
         &self,
         tenant: &TenantId,
@@ -121,6 +149,9 @@ pub struct State {
     grants: Grants,
     passwords: Arc<Passwords>,
     throttle: Arc<Throttle>,
+    claims: Arc<Throttle>,
+    key: HubKey,
+    enrolments: Arc<Semaphore>,
     rates: Arc<Rates>,
     undone: Arc<Undone>,
     connections: Connections,
@@ -143,13 +174,14 @@ impl State {
             let hub = hub.clone();
             Clock::from_fn(move || hub.now_us())
         };
-        let grants = hub.inner.grants.clone();
+        let (grants, key) = (hub.inner.grants.clone(), hub.inner.key.clone());
         let options = hub.options().clone();
         let public_url = options.http.url(options.http.listen);
         Self::with(store, live, clock, Arc::new(hub), Limits::default(), grants)
             .backtesting(options.backtest)
             .exporting(&options.export)
             .keeping(options.retention)
+            .sealing(key)
             .reached_at(&public_url)
             .named(&options.http.public_names)
     }
@@ -186,6 +218,9 @@ impl State {
             public_url: Arc::from("http://127.0.0.1:8080"),
             passwords: Arc::new(Passwords::new(limits.sessions.max_hashes)),
             throttle: Arc::default(),
+            claims: Arc::default(),
+            key: HubKey::fresh(),
+            enrolments: Arc::new(Semaphore::new(MAX_ENROLMENTS)),
             rates: Arc::new(Rates::new(&limits.rates)),
             undone: Arc::default(),
             connections: connections(&limits),
@@ -305,6 +340,27 @@ impl State {
     /// Who has failed to sign in of late.
     pub(super) fn throttle(&self) -> &Throttle {
         &self.throttle
+    }
+
+    /// Who has tried claim codes in vain of late.
+    pub(super) fn claims(&self) -> &Throttle {
+        &self.claims
+    }
+
+    /// The same with another key by which devices' keys are sealed.
+    fn sealing(mut self, key: HubKey) -> Self {
+        self.key = key;
+        self
+    }
+
+    /// By which devices' keys are sealed.
+    pub(super) fn key(&self) -> &HubKey {
+        &self.key
+    }
+
+    /// Room for one more upload of devices.
+    pub(super) fn enrolments(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.enrolments)
     }
 
     /// How often everybody has asked of late.

@@ -1,4 +1,4 @@
-//! Guessing is slow: who fails to sign in waits before the next attempt, longer each time.
+//! Guessing is slow: who fails to sign in, or tries claim codes in vain, waits before the next attempt, longer each time.
 //!
 //! Attempts are counted in three ways, each with some that are free: for an account from one
 //! network, for an account from anywhere, and from a network for whatever account. The first slows
@@ -10,6 +10,8 @@
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+
+use stencil_protocol::id::TenantId;
 
 use super::recent::Recent;
 
@@ -31,6 +33,10 @@ pub(super) enum Subject {
     Network(IpAddr),
     /// A browser or session that is the account's own, by its name.
     Own(String),
+    /// A user or token of a tenant, at claim codes.
+    Claimer(TenantId, String),
+    /// A tenant, at claim codes.
+    Claiming(TenantId),
 }
 
 impl Subject {
@@ -46,12 +52,23 @@ impl Subject {
         subjects
     }
 
+    /// What an attempt at a claim code counts for.
+    pub(super) fn of_claim(tenant: &TenantId, who: String, address: IpAddr) -> Vec<Self> {
+        vec![
+            Self::Network(network(address)),
+            Self::Claimer(tenant.clone(), who),
+            Self::Claiming(tenant.clone()),
+        ]
+    }
+
     /// Attempts without a wait.
     fn free(&self) -> u32 {
         match self {
             Self::AccountFrom(..) | Self::Own(_) => 5,
             Self::Network(_) => 20,
             Self::Account(_) => 50,
+            Self::Claimer(..) => 10,
+            Self::Claiming(_) => 30,
         }
     }
 }
@@ -120,8 +137,10 @@ impl Throttle {
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         for subject in subjects {
             match subject {
-                Subject::AccountFrom(..) | Subject::Own(_) => table.remove(subject),
-                Subject::Account(_) | Subject::Network(_) => {
+                Subject::AccountFrom(..) | Subject::Own(_) | Subject::Claimer(..) => {
+                    table.remove(subject);
+                }
+                Subject::Account(_) | Subject::Network(_) | Subject::Claiming(_) => {
                     let attempts = table.entry(subject.clone(), Attempts::default);
                     attempts.count = attempts.count.saturating_sub(1);
                 }

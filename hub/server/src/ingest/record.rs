@@ -40,6 +40,9 @@ pub(crate) enum Body<'a> {
     /// Messages that a peer published one after the other.
     #[n(4)]
     Publications(#[b(0)] Publications<'a>),
+    /// What a device sends is refused from here on, or taken again.
+    #[n(5)]
+    Admission(#[n(0)] Admission),
 }
 
 /// Messages that a peer published one after the other: what they have in common is said once.
@@ -241,6 +244,21 @@ pub(crate) struct Erase {
     /// Only of this device; `None`: all of it, and the tenant.
     #[n(1)]
     pub device: Option<DeviceId>,
+}
+
+/// Whether a device is let in.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub(crate) struct Admission {
+    /// Whose device.
+    #[n(0)]
+    pub tenant: TenantId,
+    /// Which one.
+    #[n(1)]
+    pub device: DeviceId,
+    /// It is not.
+    #[n(2)]
+    pub refused: bool,
 }
 
 /// Bytes that are no record of this hub.

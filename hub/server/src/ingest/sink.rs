@@ -7,7 +7,7 @@ use stencil_mqtt::{Publish, Sink, SinkError, Source};
 use tokio::sync::watch;
 
 use super::record::{Messages, Publications};
-use super::{Activation, Body, Erase, Published, Record, Transport};
+use super::{Activation, Admission, Body, Erase, Published, Record, Transport};
 use crate::Principal;
 use crate::clock::Clock;
 use crate::metrics::Metrics;
@@ -74,6 +74,14 @@ impl Ingest {
     /// What the log says; nothing is erased then.
     pub(crate) async fn erase(&self, erase: Erase) -> Result<Position, stencil_log::Error> {
         self.durably(Body::Erase(erase)).await
+    }
+
+    /// Has a device refused, or taken again, from here on. Returns when that is sure to happen.
+    ///
+    /// # Errors
+    /// What the log says; nothing has changed then.
+    pub(crate) async fn admit(&self, admission: Admission) -> Result<Position, stencil_log::Error> {
+        self.durably(Body::Admission(admission)).await
     }
 
     /// Logs what is not published by a peer; returns its end when it is durable.

@@ -17,6 +17,7 @@ pub(super) fn all(
         wakes,
         links,
         clock,
+        refused,
         ..
     }: &Driver,
 ) {
@@ -30,6 +31,12 @@ pub(super) fn all(
     }
     if committed.started > 0 || committed.woken > 0 {
         wakes.runner();
+    }
+    for admission in &commit.admissions {
+        refused.set(&admission.tenant, &admission.device, admission.refused);
+    }
+    if !(commit.holds.is_empty() && commit.admissions.is_empty() && commit.keys_used.is_empty()) {
+        wakes.keys();
     }
     for (tenant, gateway) in &aftermath.reachable {
         wakes.gateway(tenant, gateway);

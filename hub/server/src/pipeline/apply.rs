@@ -9,8 +9,8 @@ use super::decode::Message;
 use super::known::Known;
 use super::origin::Origin;
 use super::quarantine::Quarantine;
-use super::{State, numbered, reports, unnumbered};
-use crate::ingest::Activation;
+use super::{State, numbered, refused, reports, unnumbered};
+use crate::ingest::{Activation, Admission};
 
 /// Applies one publication. Deterministic: the same state, record and answers give the same
 /// changes; nothing is asked of a clock, a disk or a network.
@@ -22,6 +22,11 @@ pub(super) fn publication(
     changes: &mut Changes,
 ) {
     changes.tally.records += 1;
+    if let Some(device) = message.of_device()
+        && state.is_refused(origin.tenant, device)
+    {
+        return refused::publication(origin, message, device, known, state, changes);
+    }
     match message {
         Message::Batch(device, batch) => {
             numbered::batch(origin, device, batch, known, state, changes);
@@ -34,12 +39,30 @@ pub(super) fn publication(
         }
         Message::Loss(report) => reports::loss(origin, report, known, state, changes),
         Message::Link(event) => reports::link(origin, event, changes),
+        Message::Holds(gateway, holds) => reports::holds(origin, gateway, holds, changes),
+        Message::KeyUsed(used) => reports::key_used(origin, used, changes),
         Message::Malformed(device, reason) => {
             let mut quarantine = Quarantine::new(origin, device.as_ref());
             quarantine.put(changes, None, reason);
             quarantine.finish(changes);
         }
     }
+}
+
+/// Refuses a device from here on, or takes it again.
+pub(super) fn admission(admission: &Admission, state: &mut State, changes: &mut Changes) {
+    changes.tally.records += 1;
+    let Admission {
+        tenant,
+        device,
+        refused,
+    } = admission.clone();
+    state.refuse(&tenant, &device, refused);
+    changes.admissions.push(stencil_store::Admission {
+        tenant,
+        device,
+        refused,
+    });
 }
 
 /// Lets time pass for the rules that wait for something not to happen.

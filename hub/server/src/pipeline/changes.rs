@@ -6,8 +6,8 @@ use stencil_protocol::batch::DropReason;
 use stencil_protocol::id::{Boot, DeviceId, GatewayId, TenantId};
 use stencil_protocol::sample::{OwnedValue, Sample};
 use stencil_store::{
-    AlarmChange, CommandStatus, Commit, LinkSeen, Points, Quarantined, RuleState, SeriesPoint,
-    SeriesPoints, Trigger, TwinUpdate,
+    Admission, AlarmChange, CommandStatus, Commit, GatewayHolds, KeyUsed, LinkSeen, Points,
+    Quarantined, RuleState, SeriesPoint, SeriesPoints, Trigger, TwinUpdate,
 };
 
 use super::State;
@@ -30,6 +30,12 @@ pub(crate) struct Changes {
     pub(crate) alarms: Vec<AlarmChange>,
     pub(crate) statuses: Vec<CommandStatus>,
     pub(crate) links: Vec<LinkSeen>,
+    /// Devices that are refused from here on, or taken again.
+    pub(crate) admissions: Vec<Admission>,
+    /// What gateways hold of devices' keys.
+    pub(crate) holds: Vec<GatewayHolds>,
+    /// Keys that devices have used.
+    pub(crate) keys_used: Vec<KeyUsed>,
     pub(crate) quarantined: Vec<Quarantined>,
     /// States of rules that the log told to forget or to begin.
     pub(crate) rule_states: Vec<RuleState>,
@@ -151,6 +157,9 @@ impl Changes {
             quarantined: self.quarantined,
             statuses: self.statuses,
             links: self.links,
+            admissions: self.admissions,
+            holds: self.holds,
+            keys_used: self.keys_used,
         };
         for change in &commit.alarms {
             match change {

@@ -3,7 +3,8 @@
 use stencil_protocol::batch::Batch;
 use stencil_protocol::command::Status;
 use stencil_protocol::foreign::{Parsed, thingsboard};
-use stencil_protocol::id::DeviceId;
+use stencil_protocol::id::{DeviceId, GatewayId};
+use stencil_protocol::keys::{Holds, Used};
 use stencil_protocol::report::{LinkEvent, LossReport};
 use stencil_protocol::topic::Topic;
 
@@ -22,6 +23,10 @@ pub(super) enum Message<'a> {
     Loss(LossReport),
     /// A link that came or went.
     Link(LinkEvent),
+    /// What a gateway holds of devices' keys.
+    Holds(GatewayId, Holds),
+    /// A device has used a key.
+    KeyUsed(Used),
     /// Nothing that makes sense.
     Malformed(Option<DeviceId>, String),
 }
@@ -60,8 +65,17 @@ impl<'a> Message<'a> {
                     Err(error) => malformed(device.clone(), "telemetry", error),
                 },
             },
-            Topic::GatewayCommand(_) => {
-                Self::Malformed(None, "commands are published by the hub only".to_owned())
+            Topic::Key(device) => match Used::decode(payload) {
+                Ok(used) if used.device == device => Self::KeyUsed(used),
+                Ok(used) => malformed(device, "use of a key", other_device(&used.device)),
+                Err(error) => malformed(device, "use of a key", error),
+            },
+            Topic::GatewayHolds(gateway) => match Holds::decode(payload) {
+                Ok(holds) => Self::Holds(gateway, holds),
+                Err(error) => Self::Malformed(None, format!("what {gateway} holds: {error}")),
+            },
+            Topic::GatewayCommand(_) | Topic::GatewayKeys(_) => {
+                Self::Malformed(None, "this topic is for the hub to publish on".to_owned())
             }
         }
     }
@@ -76,7 +90,20 @@ impl Message<'_> {
             }
             Self::Loss(report) => Some(&report.device),
             Self::Link(event) => Some(&event.device),
+            Self::KeyUsed(used) => Some(&used.device),
+            Self::Holds(..) => None,
             Self::Malformed(device, _) => device.as_ref(),
+        }
+    }
+
+    /// The device that says it, and not its gateway.
+    pub(super) fn of_device(&self) -> Option<&DeviceId> {
+        match self {
+            Self::Batch(device, _) | Self::Unnumbered(device, _) | Self::Status(device, _) => {
+                Some(device)
+            }
+            Self::Malformed(device, _) => device.as_ref(),
+            Self::Loss(_) | Self::Link(_) | Self::KeyUsed(_) | Self::Holds(..) => None,
         }
     }
 }

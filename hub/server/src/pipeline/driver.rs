@@ -19,7 +19,7 @@ use crate::health::Health;
 use crate::links::Links;
 use crate::metrics::Metrics;
 use crate::parts::told_to_end;
-use crate::policy::Tenants;
+use crate::policy::{RefusedDevices, Tenants};
 use crate::wake::Wakes;
 use crate::{Error, Live, PipelineOptions};
 
@@ -40,6 +40,8 @@ pub(crate) struct Driver {
     pub(crate) live: Live,
     pub(crate) wakes: Wakes,
     pub(crate) links: Links,
+    /// Devices that are not let in.
+    pub(crate) refused: RefusedDevices,
     pub(crate) health: Arc<Health>,
     /// Told each committed position.
     pub(crate) committed: watch::Sender<u64>,

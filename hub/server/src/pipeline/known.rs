@@ -79,7 +79,10 @@ impl Questions {
                 }
             }
             Message::Status(_, status) => questions.command = Some(status.id),
-            Message::Link(_) | Message::Malformed(..) => {}
+            Message::Link(_)
+            | Message::Holds(..)
+            | Message::KeyUsed(_)
+            | Message::Malformed(..) => {}
         }
         questions
     }

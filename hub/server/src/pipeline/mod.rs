@@ -20,6 +20,7 @@ mod numbered;
 mod origin;
 mod quarantine;
 mod reading;
+mod refused;
 mod reports;
 mod restore;
 mod rules;

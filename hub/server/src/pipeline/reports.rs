@@ -2,9 +2,10 @@
 
 use stencil_crypto::suite::Suite;
 use stencil_protocol::command::Status;
-use stencil_protocol::id::DeviceId;
+use stencil_protocol::id::{DeviceId, GatewayId};
+use stencil_protocol::keys::{Holds, Used};
 use stencil_protocol::report::{Link, LinkEvent, LossReport};
-use stencil_store::{CommandStatus, LinkInfo, LinkSeen};
+use stencil_store::{CommandStatus, GatewayHolds, KeyUsed, LinkInfo, LinkSeen};
 
 use super::State;
 use super::changes::Changes;
@@ -105,6 +106,39 @@ pub(super) fn link(origin: &Origin<'_>, event: &LinkEvent, changes: &mut Changes
         received_us: origin.received_us,
         connected,
         link,
+    });
+}
+
+/// What a gateway holds of devices' keys, as it says itself.
+pub(super) fn holds(
+    origin: &Origin<'_>,
+    gateway: &GatewayId,
+    holds: &Holds,
+    changes: &mut Changes,
+) {
+    if origin.gateway() != Some(gateway) {
+        let why = format!("it is about gateway {gateway}, which did not send it");
+        let mut quarantine = Quarantine::new(origin, None);
+        quarantine.put(changes, None, why);
+        return quarantine.finish(changes);
+    }
+    changes.holds.push(GatewayHolds {
+        tenant: origin.tenant.clone(),
+        gateway: gateway.clone(),
+        epoch: holds.epoch,
+        revision: holds.revision,
+        public_key: holds.public_key.clone(),
+        received_us: origin.received_us,
+    });
+}
+
+/// A device has used a key, as its gateway says.
+pub(super) fn key_used(origin: &Origin<'_>, used: &Used, changes: &mut Changes) {
+    changes.keys_used.push(KeyUsed {
+        tenant: origin.tenant.clone(),
+        device: used.device.clone(),
+        generation: used.generation,
+        at_us: used.at_us,
     });
 }
 

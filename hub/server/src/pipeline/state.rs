@@ -27,6 +27,8 @@ pub(crate) struct State {
     /// Tenants of which devices were erased: there may be ledgers in the store that say nothing but
     /// that, also of a device that is not known.
     erased: HashSet<TenantId>,
+    /// Devices that are refused.
+    refused: HashSet<DeviceKey>,
     /// How many devices each tenant has.
     counts: HashMap<TenantId, usize>,
     rules: HashMap<TenantId, Rules>,
@@ -89,6 +91,7 @@ impl State {
             next_serial: 1,
             more_boots: false,
             erased: HashSet::new(),
+            refused: HashSet::new(),
             counts: HashMap::new(),
             rules: HashMap::new(),
             orphans: Vec::new(),
@@ -98,6 +101,7 @@ impl State {
     /// The state as of the last commit, without rules ([`State::restore_rules`]).
     pub(crate) fn load(bounds: PipelineOptions, max_rules: usize, loaded: &Loaded) -> Self {
         let mut state = Self::new(bounds, max_rules);
+        state.refused = loaded.refused.iter().cloned().collect();
         for (tenant, device, boot, ledger) in &loaded.ledgers {
             // What was erased counts for no device, and stays in the store until it is asked for.
             if ledger.is_erased() {
@@ -180,12 +184,34 @@ impl State {
             }
             Erased::Tenant(tenant) => {
                 self.devices.retain(|(of, _), _| of != tenant);
+                self.refused.retain(|(of, _)| of != tenant);
                 self.counts.remove(tenant);
                 self.erased.remove(tenant);
                 let rules = self.rules.remove(tenant);
                 rules.map_or_else(Vec::new, Rules::into_alarms)
             }
         }
+    }
+
+    /// Whether what a device sends is refused.
+    pub(super) fn is_refused(&self, tenant: &TenantId, device: &DeviceId) -> bool {
+        // Mostly nobody is: nothing is copied to find that out.
+        !self.refused.is_empty() && self.refused.contains(&(tenant.clone(), device.clone()))
+    }
+
+    /// Refuses a device from now on, or takes it again.
+    pub(super) fn refuse(&mut self, tenant: &TenantId, device: &DeviceId, refused: bool) {
+        let key = (tenant.clone(), device.clone());
+        if refused {
+            self.refused.insert(key);
+        } else {
+            self.refused.remove(&key);
+        }
+    }
+
+    /// Devices that are refused.
+    pub(crate) fn refused(&self) -> impl Iterator<Item = &DeviceKey> {
+        self.refused.iter()
     }
 
     /// Alarms that the next commit has to clear, whatever else it holds.

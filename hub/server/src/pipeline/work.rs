@@ -166,6 +166,11 @@ impl Work {
                 apply::activation(activation, position, received_us, known, state, changes);
                 self.driver.tell_waits(&self.state);
             }
+            Body::Admission(admission) => {
+                if self.is_there(&admission.tenant).await {
+                    apply::admission(admission, &mut self.state, changes);
+                }
+            }
             Body::Tick => apply::tick(received_us, &mut self.state, changes),
             // Not applied to a state among others, but between two commits: see `portion`.
             Body::Erase(_) => {}

@@ -8,6 +8,7 @@ use stencil_protocol::id::{DeviceId, GatewayId, TenantId};
 use stencil_store::{Tenancy, TokenKind};
 
 use super::permission;
+use super::refused::RefusedDevices;
 use super::tenants::Tenants;
 use crate::grants::{Grant, Grants};
 use crate::{Principal, Role};
@@ -52,15 +53,22 @@ pub(crate) struct HubPolicy {
     tenancy: Arc<dyn Tenancy>,
     tenants: Tenants,
     grants: Grants,
+    refused: RefusedDevices,
 }
 
 impl HubPolicy {
     /// A policy over the store's tenants and tokens.
-    pub(crate) fn new(tenancy: Arc<dyn Tenancy>, tenants: Tenants, grants: Grants) -> Self {
+    pub(crate) fn new(
+        tenancy: Arc<dyn Tenancy>,
+        tenants: Tenants,
+        grants: Grants,
+        refused: RefusedDevices,
+    ) -> Self {
         Self {
             tenancy,
             tenants,
             grants,
+            refused,
         }
     }
 
@@ -126,10 +134,14 @@ impl Policy for HubPolicy {
             } => Some(der),
             _ => None,
         };
-        match certificate {
-            Some(der) => Ok(Peer::certified(self.known(by_certificate(der)?).await?)),
-            None => self.by_token(connect).await,
+        let peer = match certificate {
+            Some(der) => Peer::certified(self.known(by_certificate(der)?).await?),
+            None => self.by_token(connect).await?,
+        };
+        if self.refused.has(&peer.principal) {
+            return Err(refused(format!("{} was revoked", peer.principal)));
         }
+        Ok(peer)
     }
 
     fn namespace<'a>(&self, peer: &'a Peer) -> &'a str {
@@ -145,6 +157,9 @@ impl Policy for HubPolicy {
     }
 
     fn may_stay(&self, peer: &Peer) -> bool {
+        if self.refused.has(&peer.principal) {
+            return false;
+        }
         match &peer.grant {
             Some(grant) => !grant.is_revoked(),
             None => self.tenants.knows(&peer.principal.tenant),
@@ -195,7 +210,7 @@ mod tests {
         let kind = TokenKind::Device { device };
         let issued = tenancy.create_token(&acme, kind, "kiosk", 1).await.unwrap();
         let tenants = Tenants::new(tenancy.clone());
-        let policy = HubPolicy::new(tenancy.clone(), tenants, grants);
+        let policy = HubPolicy::new(tenancy.clone(), tenants, grants, RefusedDevices::default());
         let connect = Connect {
             client_id: "any",
             username: Some(issued.secret.reveal()),

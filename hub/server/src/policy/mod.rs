@@ -2,8 +2,10 @@
 
 mod authenticate;
 mod permission;
+mod refused;
 mod tenants;
 
 pub(crate) use authenticate::{HubPolicy, Peer};
 pub(crate) use authenticate::{namespace, token_namespace};
+pub(crate) use refused::RefusedDevices;
 pub(crate) use tenants::Tenants;

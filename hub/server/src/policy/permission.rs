@@ -13,8 +13,9 @@ pub(super) fn may_publish(principal: &Principal, topic: &str) -> bool {
     match (&principal.role, topic) {
         (
             Role::Gateway(_),
-            Topic::Batch(_) | Topic::Status(_) | Topic::Loss(_) | Topic::Link(_),
+            Topic::Batch(_) | Topic::Status(_) | Topic::Loss(_) | Topic::Link(_) | Topic::Key(_),
         ) => true,
+        (Role::Gateway(own), Topic::GatewayHolds(gateway)) => *own == gateway,
         // What a link was like, and what a spool lost, is for a gateway to say.
         (Role::Device(own) | Role::Token(own), Topic::Batch(device) | Topic::Status(device)) => {
             *own == device
@@ -24,11 +25,13 @@ pub(super) fn may_publish(principal: &Principal, topic: &str) -> bool {
     }
 }
 
-/// Whether `principal` may subscribe to `filter`. Wildcards are for no one: each has exactly one
-/// topic to hear.
+/// Whether `principal` may subscribe to `filter`. Wildcards are for no one: a gateway has exactly
+/// two topics to hear.
 pub(super) fn may_subscribe(principal: &Principal, filter: &str) -> bool {
     match (&principal.role, Topic::parse(filter)) {
-        (Role::Gateway(own), Ok(Topic::GatewayCommand(gateway))) => *own == gateway,
+        (Role::Gateway(own), Ok(Topic::GatewayCommand(gateway) | Topic::GatewayKeys(gateway))) => {
+            *own == gateway
+        }
         _ => false,
     }
 }
@@ -60,7 +63,8 @@ mod tests {
 
     #[test]
     fn a_gateway_speaks_for_any_device_and_never_as_the_hub() {
-        for topic in ["batch", "status", "loss", "link"] {
+        assert!(may_publish(&gateway(), "stencil/v1/g/gw-1/holds"));
+        for topic in ["batch", "status", "loss", "link", "key"] {
             assert!(
                 may_publish(&gateway(), &format!("stencil/v1/d/any-device/{topic}")),
                 "{topic}"
@@ -69,6 +73,8 @@ mod tests {
         for topic in [
             "stencil/v1/g/gw-1/command",
             "stencil/v1/g/gw-2/command",
+            "stencil/v1/g/gw-1/keys",
+            "stencil/v1/g/gw-2/holds",
             "v1/devices/me/telemetry",
             "stencil/v1/d/a/b/batch",
             "stencil/v2/d/a/batch",
@@ -88,13 +94,18 @@ mod tests {
             assert!(!may_publish(&principal, "stencil/v1/d/freezer-2/batch"));
             assert!(!may_publish(&principal, "stencil/v1/d/freezer-1/loss"));
             assert!(!may_publish(&principal, "stencil/v1/d/freezer-1/link"));
+            assert!(!may_publish(&principal, "stencil/v1/d/freezer-1/key"));
+            assert!(!may_publish(&principal, "stencil/v1/g/freezer-1/holds"));
         }
     }
 
     #[test]
     fn each_hears_its_own_commands_only() {
         assert!(may_subscribe(&gateway(), "stencil/v1/g/gw-1/command"));
+        assert!(may_subscribe(&gateway(), "stencil/v1/g/gw-1/keys"));
         for filter in [
+            "stencil/v1/g/gw-2/keys",
+            "stencil/v1/g/gw-1/holds",
             "stencil/v1/g/gw-2/command",
             "stencil/v1/g/+/command",
             "stencil/#",

@@ -83,3 +83,76 @@ async fn its_sessions_end_at_once_and_nothing_more_of_it_is_taken() {
     let times: Vec<_> = points.iter().map(|point| point.time_us).collect();
     assert_eq!(times, [1, 3]);
 }
+
+#[tokio::test]
+async fn a_revoked_device_with_a_certificate_is_cut_off_and_not_let_in_again() {
+    let test = TestHub::start().await;
+    let strict = test.running.addresses().strict;
+    let out = test.dir.path().join("lock");
+    let name = device("lock-1");
+    let files = stencil_server::add_device(&test.data_dir(), &tenant("acme"), &name, &out).unwrap();
+    let client = Client::with_certificate("lock-1", strict, &files).await;
+    let topic = "stencil/v1/d/lock-1/batch";
+    let sent = batch(1, 1, &[Sampled("t", 1.0, 1)]);
+    client.publish(topic, sent).await.unwrap();
+    test.hub().caught_up().await.unwrap();
+
+    let registry = &test.hub().store().registry;
+    let now_us = test.hub().now_us();
+    assert!(
+        registry
+            .revoke(&tenant("acme"), &name, now_us)
+            .await
+            .unwrap()
+    );
+    let hub = test.hub();
+    hub.admit_device(&tenant("acme"), &name, true)
+        .await
+        .unwrap();
+    eventually("its session ends", async || !client.is_connected()).await;
+    let again = Client::try_certificate("lock-1", strict, &files).await;
+    assert!(again.is_err());
+    // After a restart as well.
+    let test = test.restart().await;
+    let strict = test.running.addresses().strict;
+    assert!(
+        Client::try_certificate("lock-1", strict, &files)
+            .await
+            .is_err()
+    );
+    let refused = test.hub().store().pipeline.load(1).await.unwrap().refused;
+    assert_eq!(refused, [(tenant("acme"), name)]);
+}
+
+#[tokio::test]
+async fn what_was_decided_and_not_logged_before_a_kill_is_logged_after_it() {
+    let test = TestHub::start().await;
+    let gateway = test.gateway("gw-1").await;
+    let topic = "stencil/v1/d/kiosk/batch";
+    gateway
+        .publish(topic, batch(1, 1, &[Sampled("t", 1.0, 1)]))
+        .await
+        .unwrap();
+    test.hub().caught_up().await.unwrap();
+    // As a kill between the store and the log leaves it.
+    let registry = &test.hub().store().registry;
+    registry
+        .revoke(&tenant("acme"), &device("kiosk"), 5)
+        .await
+        .unwrap();
+    eventually("the pipeline follows", async || {
+        let store = test.hub().store();
+        store.registry.unsettled(10).await.unwrap().is_empty()
+    })
+    .await;
+    gateway
+        .publish(topic, batch(1, 2, &[Sampled("t", 2.0, 2)]))
+        .await
+        .unwrap();
+    test.hub().caught_up().await.unwrap();
+    let series = &test.hub().store().series;
+    let points = series
+        .range(&tenant("acme"), &device("kiosk"), "t", 0, i64::MAX, 10)
+        .await;
+    assert_eq!(points.unwrap().len(), 1);
+}

@@ -54,6 +54,10 @@ const OF_TENANTS: &[&str] = &[
     "users",
     "audit",
     "tokens",
+    "placements",
+    "gateway_keys",
+    "device_keys",
+    "registrations",
     "tenants",
 ];
 
@@ -304,13 +308,17 @@ mod tests {
             all.map(|table| (*table).to_owned()).collect()
         };
         // The series are taken from their owner; of ledgers it stays how far they had counted, of a
-        // link that it stands; tokens let a device come back.
+        // link that it stands; tokens and registrations let a
+        // device come back.
         let others = [
             "series",
             "ledgers",
             "standing_links",
             "rule_states",
             "tokens",
+            "registrations",
+            "device_keys",
+            "placements",
         ];
         assert_eq!(
             with_column(&store, "device").await,

@@ -11,7 +11,7 @@ use stencil_protocol::ledger::BootLedger;
 use super::bulk::Bulk;
 use super::row::{Columns as _, bigint};
 use super::state::Turn;
-use super::{Sqlite, alarms, commands, devices, sealing};
+use super::{Sqlite, alarms, commands, devices, registry, sealing};
 use crate::series::head::Change;
 use crate::{
     Commit, Committed, Error, Loaded, MAX_QUARANTINED_PAYLOAD, Pipeline, Quarantined, RuleState,
@@ -126,6 +126,7 @@ impl Sqlite {
         store_rule_states(connection, &commit.rule_states).await?;
         alarms::write::apply(connection, &commit.alarms).await?;
         store_quarantine(connection, commit, self.inner.options.max_quarantined).await?;
+        registry::log::store(connection, commit).await?;
         let mut committed = Committed {
             started: start_runs(connection, &commit.triggers).await?,
             ..Committed::default()
@@ -211,6 +212,7 @@ async fn load(connection: &mut SqliteConnection, boots: u32) -> Result<Loaded, E
     }
     loaded.alarms = alarms::write::active(connection).await?;
     loaded.twins = devices::load(connection).await?;
+    loaded.refused = registry::log::refused(connection).await?;
     Ok(loaded)
 }
 

@@ -16,6 +16,7 @@ mod ledger;
 mod opening;
 mod operators;
 mod pipeline;
+mod registry;
 mod runs;
 mod series;
 mod series_model;

@@ -3,13 +3,16 @@
 pub(super) mod alarms;
 pub(super) mod audit;
 pub(super) mod backtest;
+pub(super) mod births;
 pub(super) mod commands;
 pub(super) mod content;
 pub(super) mod devices;
+pub(super) mod enrolment;
 pub(super) mod export;
 pub(super) mod ledger;
 pub(super) mod me;
 pub(super) mod operator;
+pub(super) mod registrations;
 pub(super) mod retention;
 pub(super) mod runs;
 pub(super) mod series;

@@ -73,6 +73,11 @@ pub(super) static SETTINGS: Asset = Asset {
     name: "settings.js",
     text: include_str!("settings.js"),
 };
+/// Codes that were scanned, and files of devices.
+pub(super) static ENROLMENT: Asset = Asset {
+    name: "enrolment.js",
+    text: include_str!("enrolment.js"),
+};
 /// The icon of the browser's tab.
 static ICON: Asset = Asset {
     name: "icon.svg",
@@ -92,6 +97,7 @@ static ALL: &[&Asset] = &[
     &BACKTEST,
     &CHART,
     &SETTINGS,
+    &ENROLMENT,
     &ICON,
 ];
 

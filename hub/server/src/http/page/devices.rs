@@ -147,7 +147,11 @@ pub(in crate::http) async fn show(
             }
         }
     };
-    shell(&state, &caller, Frame::new(Nav::Devices, "Devices"), body).await
+    let frame = Frame::new(Nav::Devices, "Devices").actions(html! {
+        a.button href="/claim" { "Claim a device" }
+        a.button href="/enrolment" { "Enrolment" }
+    });
+    shell(&state, &caller, frame, body).await
 }
 
 fn links(which: &Which, counts: &DeviceCounts) -> Markup {

@@ -12,6 +12,7 @@ pub(super) mod chart;
 pub(super) mod content;
 pub(super) mod device;
 pub(super) mod devices;
+pub(super) mod enrolment;
 pub(super) mod failed;
 pub(super) mod ledger;
 pub(super) mod link;

@@ -35,6 +35,14 @@ pub(super) const SAMPLES: &[(&str, &str, &str, Rival)] = &[
         "/live/figure?name=temperature&from_us=0&to_us=1&device=freezer-marked",
         Rival::Nothing,
     ),
+    ("GET", "/claim", "/claim", Rival::Empty),
+    ("GET", "/enrolment", "/enrolment", Rival::Empty),
+    (
+        "GET",
+        "/enrolment/{device}",
+        "/enrolment/freezer-marked",
+        Rival::Nothing,
+    ),
     ("GET", "/alarms", "/alarms", Rival::Empty),
     (
         "GET",
@@ -314,6 +322,62 @@ pub(super) const SAMPLES: &[(&str, &str, &str, Rival)] = &[
         "/devices/freezer-marked",
         Rival::Nothing,
     ),
+    (
+        "GET",
+        "/api/v1/registrations",
+        "/api/v1/registrations",
+        Rival::Empty,
+    ),
+    ("GET", "/api/v1/gateways", "/api/v1/gateways", Rival::Empty),
+    (
+        "POST",
+        "/api/v1/devices/claim",
+        "/api/v1/devices/claim",
+        Rival::Own,
+    ),
+    (
+        "POST",
+        "/api/v1/devices/enrol",
+        "/api/v1/devices/enrol",
+        Rival::Own,
+    ),
+    // The device that each has enrolled above.
+    (
+        "POST",
+        "/api/v1/devices/{device}/rotate",
+        "/api/v1/devices/rotated/rotate",
+        Rival::Own,
+    ),
+    (
+        "POST",
+        "/api/v1/devices/{device}/replace",
+        "/api/v1/devices/rotated/replace",
+        Rival::Own,
+    ),
+    (
+        "POST",
+        "/api/v1/devices/{device}/revoke",
+        "/api/v1/devices/freezer-marked/revoke",
+        Rival::Nothing,
+    ),
+    (
+        "GET",
+        "/api/v1/devices/{device}/registration",
+        "/api/v1/devices/freezer-marked/registration",
+        Rival::Nothing,
+    ),
+    (
+        "GET",
+        "/api/v1/operator/births",
+        "/api/v1/operator/births",
+        Rival::Refused,
+    ),
+    (
+        "POST",
+        "/api/v1/operator/births",
+        "/api/v1/operator/births",
+        Rival::Refused,
+    ),
     // Last: others ask for the device.
     (
         "DELETE",
@@ -342,6 +406,7 @@ pub(super) const OPEN: &[(&str, &str)] = &[
     ("GET", "/link/{secret}"),
     ("POST", "/link/{secret}"),
     ("GET", "/assets/{file}"),
+    ("GET", "/api/v1/enrolment/key"),
 ];
 
 fn access(method: &str, path: &str) -> Access {
@@ -488,6 +553,18 @@ async fn ask(served: &Served, method: &str, path: &str, who: As<'_>) -> Answer {
         ("POST", "/api/v1/me/password") => ask.json(&serde_json::json!({
             "current": super::PASSWORD, "password": "another-password-1",
         })),
+        ("POST", "/api/v1/devices/claim") => {
+            let code = super::enrolment::waiting(served).await;
+            ask.json(&serde_json::json!({ "code": code, "gateway": "gw-1" }))
+        }
+        ("POST", "/api/v1/devices/enrol" | "/api/v1/operator/births") => {
+            ask.json(&serde_json::json!([{
+                "device": "rotated", "gateway": "gw-1", "psk": super::enrolment::psk_hex(),
+            }]))
+        }
+        ("POST", path) if path.ends_with("/replace") => {
+            ask.json(&serde_json::json!({ "psk": super::enrolment::psk_hex() }))
+        }
         ("POST", "/api/v1/operator/tenants") => ask.json(&serde_json::json!({ "id": "new" })),
         ("PATCH", _) => ask.json(&serde_json::json!({ "role": "editor" })),
         ("POST", _) => ask.json(&serde_json::json!({ "name": "lock" })),

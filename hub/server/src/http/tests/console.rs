@@ -1,6 +1,7 @@
 //! The console's pages over records: alarms, rules, runs, content, ledger, quarantine.
 
 mod alarms;
+mod enrolment;
 mod ledger;
 mod records;
 mod rules;

@@ -11,6 +11,7 @@ mod console;
 mod content;
 mod device_page;
 mod devices;
+mod enrolment;
 mod export;
 mod fleet;
 mod flood;
@@ -44,7 +45,7 @@ use async_trait::async_trait;
 use sha2::{Digest, Sha256};
 use stencil_protocol::id::{CommandId, DeviceId, TenantId};
 use stencil_protocol::sample::OwnedValue;
-use stencil_store::{Erased, NewCommand, Role, Store, TokenKind, sqlite};
+use stencil_store::{Commit, Erased, NewCommand, Role, Store, TokenKind, sqlite};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -134,6 +135,29 @@ impl Control for StoreOnly {
         let erased = Erased::Tenant(tenant.clone());
         Ok(self.store.keeping.erase(100, &erased).await?)
     }
+
+    async fn admit_device(
+        &self,
+        tenant: &TenantId,
+        device: &DeviceId,
+        refused: bool,
+    ) -> Result<(), Error> {
+        let admissions = vec![stencil_store::Admission {
+            tenant: tenant.clone(),
+            device: device.clone(),
+            refused,
+        }];
+        let commit = Commit {
+            position: 100,
+            admissions,
+            ..Commit::default()
+        };
+        self.store.pipeline.commit(commit).await?;
+        Ok(())
+    }
+
+    // Here is nobody who gives keys out.
+    fn keys_changed(&self) {}
 
     async fn queue_command(
         &self,

@@ -20,7 +20,8 @@ use super::super::origin::{Origin, Sender};
 use super::super::rules::{self, InForce};
 use super::super::{State, apply};
 use crate::ingest::{
-    Activation, Body, Erase, Messages, Publication, Publications, Published, Record, Transport,
+    Activation, Admission, Body, Erase, Messages, Publication, Publications, Published, Record,
+    Transport,
 };
 use crate::{PipelineOptions, Principal, Role};
 
@@ -41,6 +42,8 @@ pub(super) enum Entry {
     },
     /// Of a device.
     Erase(DeviceId),
+    /// A device is refused from here on, or taken again.
+    Admit(DeviceId, bool),
     /// That it is so late, µs.
     Tick(i64),
 }
@@ -64,6 +67,7 @@ pub(super) struct Disk {
     pub(super) triggers: BTreeMap<RunId, Trigger>,
     pub(super) alarms: BTreeMap<AlarmId, Episode>,
     pub(super) quarantined: Vec<Quarantined>,
+    refused: BTreeMap<DeviceId, bool>,
 }
 
 /// A pipeline that works through a log.
@@ -172,6 +176,11 @@ impl Harness {
                 tenant: tenant(),
                 device: Some(device.clone()),
             }),
+            Entry::Admit(device, refused) => Body::Admission(Admission {
+                tenant: tenant(),
+                device: device.clone(),
+                refused: *refused,
+            }),
             Entry::Activate { workflow, version } => Body::Activation(Activation {
                 tenant: tenant(),
                 workflow,
@@ -227,6 +236,12 @@ impl Harness {
             rule_states: disk.rule_states.values().cloned().collect(),
             twins: disk.twins.values().cloned().collect(),
             alarms: Vec::new(),
+            refused: disk
+                .refused
+                .iter()
+                .filter(|(_, refused)| **refused)
+                .map(|(device, _)| (tenant(), device.clone()))
+                .collect(),
         };
         let alarms = disk.active().collect();
         let mut state = State::load(self.bounds.clone(), MAX_RULES, &loaded);
@@ -267,6 +282,9 @@ impl Harness {
             }
             Body::Tick => apply::tick(record.received_us, &mut self.state, &mut self.changes),
             Body::Erase(erase) => self.erase(erase),
+            Body::Admission(admission) => {
+                apply::admission(&admission, &mut self.state, &mut self.changes);
+            }
             Body::Activation(activation) => {
                 let definition = activation
                     .version
@@ -355,6 +373,9 @@ impl Disk {
             self.take_alarm(change);
         }
         self.quarantined.extend(commit.quarantined);
+        for admission in commit.admissions {
+            self.refused.insert(admission.device, admission.refused);
+        }
     }
 
     /// The pipeline is to say nothing that the store would leave alone.

@@ -5,5 +5,6 @@ mod backtest;
 mod harness;
 mod interleaving;
 mod lost_memory;
+mod refused;
 mod rejected;
 mod replay;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use maud::{Markup, html};
 use stencil_protocol::batch::DropReason;
-use stencil_store::{AlarmFilter, LedgerRow, MAX_PAGE, Role, Severity};
+use stencil_store::{AlarmFilter, LedgerRow, MAX_PAGE, RegistrationState, Role, Severity};
 
 use super::super::super::problem::Problem;
 use super::super::{badge, encoded, linked, moment, value};
@@ -19,6 +19,8 @@ pub(super) async fn render(of: &Of<'_>) -> Result<Markup, Problem> {
         .ledger
         .of_device(&of.caller.tenant, &device.id, None, MAX_PAGE)
         .await?;
+    let registry = &store.registry;
+    let registration = registry.registration(&of.caller.tenant, &device.id).await?;
     let ago = |at_us: Option<i64>| at_us.map(|at_us| moment::ago(at_us, of.now_us));
     Ok(html! {
         section #facts.card data-live="fleet links" data-every="10" data-from=(of.from)
@@ -38,6 +40,14 @@ pub(super) async fn render(of: &Of<'_>) -> Result<Markup, Problem> {
                 div { dt { "Heard" } dd { (or_dim(ago(device.last_received_us), "never")) } }
                 div { dt { "Newest reading" } dd { (or_dim(ago(device.last_event_us), "none")) } }
                 (numbers(device.numbered, &ledgers.items, ledgers.next.is_some()))
+                div { dt { "Let in" } dd {
+                    @match registration.as_ref().map(|it| it.state) {
+                        Some(RegistrationState::Enrolled) => { (badge("good", "enrolled")) }
+                        Some(RegistrationState::Revoked) => { (badge("bad", "revoked")) }
+                        None => { (badge("", "not registered")) }
+                    }
+                    " " a href={ "/enrolment/" (encoded(device.id.as_str())) } { "Its registration" }
+                } }
             }
             @if of.caller.role == Role::Admin {
                 form data-send={ "DELETE /api/v1" (of.here()) } data-then="/devices" data-told="Erased"
@@ -112,6 +122,7 @@ fn because(reason: DropReason) -> &'static str {
         DropReason::Reboot => "lost when the device was reset",
         DropReason::Quarantined => "in quarantine",
         DropReason::Erased => "erased",
+        DropReason::Revoked => "the device was revoked",
     }
 }
 

@@ -41,6 +41,9 @@ async fn every_link_leads_somewhere() {
     }
     for page in [
         "/devices/freezer-marked",
+        "/claim",
+        "/enrolment",
+        "/enrolment/freezer-marked",
         "/alarms",
         "/workflows/warm-marked",
         "/runs",

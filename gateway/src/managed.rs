@@ -1,0 +1,494 @@
+//! The devices' keys that the hub gives to this gateway: a list that the hub numbers
+//! (`stencil_protocol::keys`), held in memory and, sealed by a key of the gateway's own, in one
+//! file that is replaced as a whole.
+
+use std::{
+    collections::{HashMap, HashSet},
+    io,
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use minicbor::{Decoder, Encoder};
+use stencil_crypto::{
+    Psk, keyfile, rng,
+    seal::{Place, Purpose, SecretKey, Vault},
+};
+use stencil_protocol::{
+    id::{DeviceId, GatewayId, TenantId},
+    keys::{Holds, Update},
+};
+use zeroize::Zeroizing;
+
+/// The key that the hub seals to, in the data folder.
+const SECRET: &str = "keys.key";
+/// The list, in the data folder.
+const LIST: &str = "keys.sealed";
+/// What the list is sealed as.
+const WHAT: &[u8] = b"stencil gateway keys v1";
+/// The most devices in the list.
+pub(crate) const MAX_DEVICES: usize = 50_000;
+/// The largest file that is read: with [`MAX_DEVICES`], two keys each.
+const MAX_LIST_BYTES: u64 = 16 << 20;
+
+/// Why the list cannot be kept.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error(transparent)]
+    File(#[from] keyfile::Error),
+    #[error("{}: it was not sealed by {SECRET} beside it, or is damaged; move it away, and the \
+             hub sends the keys anew", .0.display())]
+    Unreadable(PathBuf),
+    #[error("the update cannot be read: {0}")]
+    Update(#[from] stencil_protocol::keys::Error),
+    #[error("the key of device {0} was not sealed to this gateway")]
+    Sealed(DeviceId),
+    #[error("more than {MAX_DEVICES} devices are given to this gateway")]
+    TooMany,
+    #[error("writing has ended unexpectedly")]
+    Ended,
+}
+
+/// The list.
+pub(crate) struct Managed {
+    tenant: TenantId,
+    gateway: GatewayId,
+    file: PathBuf,
+    secret: SecretKey,
+    vault: Vault,
+    list: Mutex<List>,
+}
+
+/// What the hub says of an identity.
+pub(crate) enum Said {
+    /// It is this device, and has these keys.
+    Known {
+        device: DeviceId,
+        keys: Vec<(u64, Psk)>,
+    },
+    /// It is let in no more.
+    Gone,
+    /// Nothing.
+    Nothing,
+}
+
+#[derive(Clone, Default)]
+struct List {
+    epoch: u64,
+    revision: u64,
+    devices: HashMap<DeviceId, Held>,
+    /// Whose identity it is, of those that have keys.
+    identities: HashMap<DeviceId, DeviceId>,
+}
+
+/// A device in the list; without keys it is let in no more.
+#[derive(Clone)]
+struct Held {
+    identity: DeviceId,
+    keys: Vec<(u64, Psk)>,
+}
+
+impl Managed {
+    /// Opens the list in the data folder, or begins one. Blocks.
+    pub(crate) fn open(folder: &Path, tenant: TenantId, gateway: GatewayId) -> Result<Self, Error> {
+        let secret = match SecretKey::load(folder.join(SECRET)) {
+            Err(error) if is_missing(&error) => {
+                let fresh = SecretKey::generate(&mut rng::Os);
+                fresh.save(folder.join(SECRET))?;
+                fresh
+            }
+            other => other?,
+        };
+        let vault = secret.vault();
+        let file = folder.join(LIST);
+        let list = match keyfile::read_up_to(&file, MAX_LIST_BYTES) {
+            Err(error) if is_missing(&error) => List::default(),
+            Err(error) => return Err(error.into()),
+            Ok(sealed) => vault
+                .unlock_bytes(WHAT, &sealed)
+                .ok()
+                .and_then(|bytes| List::read(&bytes))
+                .ok_or_else(|| Error::Unreadable(file.clone()))?,
+        };
+        Ok(Self {
+            tenant,
+            gateway,
+            file,
+            secret,
+            vault,
+            list: Mutex::new(list),
+        })
+    }
+
+    /// What the hub says of an identity.
+    pub(crate) fn said(&self, identity: &DeviceId) -> Said {
+        let list = self.list();
+        if let Some(device) = list.identities.get(identity)
+            && let Some(held) = list.devices.get(device)
+        {
+            return Said::Known {
+                device: device.clone(),
+                keys: held.keys.clone(),
+            };
+        }
+        // Its name belongs to other hardware now, or to nobody.
+        if list.devices.contains_key(identity) {
+            return Said::Gone;
+        }
+        Said::Nothing
+    }
+
+    /// The newest key of a device that has not used it yet is to be given to it, if its `in_use`
+    /// is an older one.
+    pub(crate) fn newer(&self, device: &DeviceId, in_use: u64) -> Option<(u64, Psk)> {
+        let list = self.list();
+        let newest = list.devices.get(device)?.keys.last()?;
+        (newest.0 > in_use).then(|| newest.clone())
+    }
+
+    /// What the gateway holds, for the hub.
+    pub(crate) fn holds(&self, with_key: bool) -> Holds {
+        let public_key = with_key.then(|| self.secret.public_key().to_bytes());
+        let list = self.list();
+        Holds {
+            epoch: list.epoch,
+            revision: list.revision,
+            public_key,
+        }
+    }
+
+    /// How many devices have a key.
+    pub(crate) fn len(&self) -> usize {
+        self.list().identities.len()
+    }
+
+    /// Takes an update; on disk when this returns. Returns the devices that it changed. One update
+    /// at a time. Blocks.
+    pub(crate) fn apply(&self, update: &[u8]) -> Result<Vec<DeviceId>, Error> {
+        let update = Update::decode(update)?;
+        let (mut list, before) = {
+            let list = self.list();
+            let held: Vec<DeviceId> = list.devices.keys().cloned().collect();
+            (list.clone(), held)
+        };
+        let mut changed: HashSet<DeviceId> = HashSet::new();
+        if update.epoch != list.epoch {
+            if update.after != 0 {
+                // It begins in the middle of a list that is not known here: the hub is told so.
+                return Ok(Vec::new());
+            }
+            changed.extend(before);
+            list = List {
+                epoch: update.epoch,
+                ..List::default()
+            };
+        } else if update.after > list.revision || update.through <= list.revision {
+            // Something between is missing, or it is known already.
+            return Ok(Vec::new());
+        }
+        let mut opener = match update.encapsulated.as_slice() {
+            [] => None,
+            encapsulated => self.secret.opener(Purpose::Delivery, encapsulated).ok(),
+        };
+        for entry in update.entries {
+            let mut keys = Vec::with_capacity(entry.keys.len());
+            for key in &entry.keys {
+                let place = Place {
+                    tenant: self.tenant.as_str(),
+                    gateway: self.gateway.as_str(),
+                    device: entry.device.as_str(),
+                    generation: key.generation,
+                };
+                let opened = opener
+                    .as_mut()
+                    .and_then(|opener| opener.open(place, &key.sealed).ok());
+                let psk = opened.ok_or_else(|| Error::Sealed(entry.device.clone()))?;
+                keys.push((key.generation, psk));
+            }
+            changed.insert(entry.device.clone());
+            list.put(entry.device, entry.identity, keys);
+        }
+        if list.devices.len() > MAX_DEVICES {
+            return Err(Error::TooMany);
+        }
+        list.revision = update.through;
+        self.keep(list)?;
+        Ok(changed.into_iter().collect())
+    }
+
+    /// The device has used a key: those before it are let go. True if there were some; on disk
+    /// then. Blocks.
+    pub(crate) fn used(&self, device: &DeviceId, generation: u64) -> Result<bool, Error> {
+        let mut list = self.list().clone();
+        let Some(held) = list.devices.get_mut(device) else {
+            return Ok(false);
+        };
+        let before = held.keys.len();
+        held.keys.retain(|(of, _)| *of >= generation);
+        if held.keys.len() == before {
+            return Ok(false);
+        }
+        self.keep(list)?;
+        Ok(true)
+    }
+
+    /// Writes a list, which is in force when it is on disk.
+    fn keep(&self, list: List) -> Result<(), Error> {
+        let bytes = list.write();
+        let sealed = self.vault.lock_bytes(WHAT, &bytes, &mut rng::Os);
+        let sealed = sealed.map_err(|_| Error::Ended)?;
+        stencil_crashpoint::reach("gateway.before_keys");
+        keyfile::write(&self.file, &sealed)?;
+        stencil_crashpoint::reach("gateway.after_keys");
+        *self.list() = list;
+        Ok(())
+    }
+
+    fn list(&self) -> MutexGuard<'_, List> {
+        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl List {
+    fn put(&mut self, device: DeviceId, identity: DeviceId, keys: Vec<(u64, Psk)>) {
+        if let Some(before) = self.devices.get(&device)
+            && self.identities.get(&before.identity) == Some(&device)
+        {
+            self.identities.remove(&before.identity);
+        }
+        if !keys.is_empty() {
+            self.identities.insert(identity.clone(), device.clone());
+        }
+        self.devices.insert(device, Held { identity, keys });
+    }
+
+    /// `[epoch, revision, [* [device, identity, [* [generation, key]]]]]` in CBOR.
+    fn write(&self) -> Zeroizing<Vec<u8>> {
+        // Room for all of it at once: a buffer that grows leaves copies behind.
+        let mut e = Encoder::new(Vec::with_capacity(64 + self.devices.len() * 200));
+        // Writing to a Vec cannot fail.
+        let _ = (|| {
+            e.array(3)?.u64(self.epoch)?.u64(self.revision)?;
+            e.array(self.devices.len() as u64)?;
+            for (device, held) in &self.devices {
+                e.array(3)?
+                    .str(device.as_str())?
+                    .str(held.identity.as_str())?;
+                e.array(held.keys.len() as u64)?;
+                for (generation, psk) in &held.keys {
+                    e.array(2)?.u64(*generation)?.bytes(psk.reveal())?;
+                }
+            }
+            e.ok()
+        })();
+        Zeroizing::new(e.into_writer())
+    }
+
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let mut d = Decoder::new(bytes);
+        let array = |d: &mut Decoder<'_>, of: Option<u64>| {
+            let length = d.array().ok()??;
+            (of.is_none_or(|of| of == length)).then_some(length)
+        };
+        array(&mut d, Some(3))?;
+        let mut list = Self {
+            epoch: d.u64().ok()?,
+            revision: d.u64().ok()?,
+            ..Self::default()
+        };
+        for _ in 0..array(&mut d, None)? {
+            array(&mut d, Some(3))?;
+            let device = DeviceId::parse(d.str().ok()?).ok()?;
+            let identity = DeviceId::parse(d.str().ok()?).ok()?;
+            let mut keys = Vec::new();
+            for _ in 0..array(&mut d, None)? {
+                array(&mut d, Some(2))?;
+                let generation = d.u64().ok()?;
+                keys.push((generation, Psk::from_slice(d.bytes().ok()?).ok()?));
+            }
+            list.put(device, identity, keys);
+        }
+        (d.position() == bytes.len()).then_some(list)
+    }
+}
+
+fn is_missing(error: &keyfile::Error) -> bool {
+    matches!(error, keyfile::Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+}
+
+#[cfg(test)]
+mod tests {
+    use stencil_crypto::seal::{PublicKey, Sealer};
+    use stencil_protocol::keys::{Entry, SealedKey};
+
+    use super::*;
+
+    fn id(text: &str) -> DeviceId {
+        DeviceId::parse(text).unwrap()
+    }
+
+    fn psk(fill: u8) -> Psk {
+        Psk::from_bytes([fill; 32]).unwrap()
+    }
+
+    fn open(folder: &Path) -> Managed {
+        let tenant = TenantId::parse("acme").unwrap();
+        Managed::open(folder, tenant, GatewayId::parse("gw-1").unwrap()).unwrap()
+    }
+
+    /// What a hub sends: device, identity, keys by their fill.
+    fn update(
+        to: &Managed,
+        epoch: u64,
+        span: (u64, u64),
+        entries: &[(&str, &str, &[u8])],
+    ) -> Vec<u8> {
+        let key = to.holds(true).public_key.unwrap();
+        let key = PublicKey::from_slice(&key).unwrap();
+        let mut sealer = Sealer::new(&key, Purpose::Delivery, &mut rng::Os).unwrap();
+        let entries = entries.iter().map(|(device, identity, fills)| Entry {
+            device: id(device),
+            identity: id(identity),
+            keys: fills
+                .iter()
+                .map(|fill| SealedKey {
+                    generation: u64::from(*fill),
+                    sealed: sealer
+                        .seal(
+                            Place {
+                                tenant: "acme",
+                                gateway: "gw-1",
+                                device,
+                                generation: u64::from(*fill),
+                            },
+                            &psk(*fill),
+                        )
+                        .unwrap(),
+                })
+                .collect(),
+        });
+        let entries = entries.collect();
+        let update = Update {
+            epoch,
+            after: span.0,
+            through: span.1,
+            encapsulated: sealer.encapsulated().to_vec(),
+            entries,
+        };
+        update.encode().unwrap()
+    }
+
+    fn keys(managed: &Managed, identity: &str) -> Option<(String, Vec<u64>)> {
+        match managed.said(&id(identity)) {
+            Said::Known { device, keys } => {
+                for (generation, key) in &keys {
+                    assert_eq!(*key, psk(u8::try_from(*generation).unwrap()));
+                }
+                let generations = keys.iter().map(|(generation, _)| *generation);
+                Some((device.to_string(), generations.collect()))
+            }
+            Said::Gone | Said::Nothing => None,
+        }
+    }
+
+    #[test]
+    fn what_the_hub_gives_is_there_after_a_restart_and_what_it_takes_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let managed = open(folder.path());
+        let first = update(
+            &managed,
+            7,
+            (0, 2),
+            &[("a", "a", &[1]), ("b", "sn-2", &[1, 2])],
+        );
+        let mut changed = managed.apply(&first).unwrap();
+        changed.sort();
+        assert_eq!(changed, [id("a"), id("b")]);
+        assert!(managed.apply(&first).unwrap().is_empty(), "known already");
+
+        let managed = open(folder.path());
+        assert_eq!(managed.holds(false).revision, 2);
+        assert_eq!(keys(&managed, "a"), Some(("a".into(), vec![1])));
+        assert_eq!(keys(&managed, "sn-2"), Some(("b".into(), vec![1, 2])));
+        // The name itself opens nothing: other hardware has it.
+        assert!(matches!(managed.said(&id("b")), Said::Gone));
+        assert!(matches!(managed.said(&id("c")), Said::Nothing));
+
+        let gap = update(&managed, 7, (5, 6), &[("a", "a", &[])]);
+        assert!(
+            managed.apply(&gap).unwrap().is_empty(),
+            "something is missing"
+        );
+        let taken = update(&managed, 7, (2, 3), &[("a", "a", &[])]);
+        assert_eq!(managed.apply(&taken).unwrap(), [id("a")]);
+        let managed = open(folder.path());
+        assert!(matches!(managed.said(&id("a")), Said::Gone));
+        assert_eq!(managed.len(), 1);
+        assert_eq!(managed.holds(false).revision, 3);
+    }
+
+    #[test]
+    fn an_older_key_is_let_go_when_the_newer_one_was_used() {
+        let folder = tempfile::tempdir().unwrap();
+        let managed = open(folder.path());
+        let both = update(&managed, 7, (0, 1), &[("a", "a", &[1, 2])]);
+        managed.apply(&both).unwrap();
+        assert_eq!(managed.newer(&id("a"), 1).unwrap().0, 2);
+        assert!(managed.newer(&id("a"), 2).is_none());
+        assert!(!managed.used(&id("a"), 1).unwrap());
+        assert!(managed.used(&id("a"), 2).unwrap());
+        assert!(!managed.used(&id("a"), 2).unwrap(), "said once");
+        assert_eq!(keys(&open(folder.path()), "a"), Some(("a".into(), vec![2])));
+    }
+
+    #[test]
+    fn another_list_takes_the_place_of_the_one_before_from_its_beginning() {
+        let folder = tempfile::tempdir().unwrap();
+        let managed = open(folder.path());
+        let first = update(&managed, 7, (0, 5), &[("a", "a", &[1])]);
+        managed.apply(&first).unwrap();
+        let middle = update(&managed, 8, (1, 2), &[("b", "b", &[1])]);
+        assert!(managed.apply(&middle).unwrap().is_empty());
+        let begins = update(&managed, 8, (0, 1), &[("b", "b", &[1])]);
+        assert_eq!(managed.apply(&begins).unwrap().len(), 2);
+        assert!(matches!(managed.said(&id("a")), Said::Nothing));
+        assert_eq!(keys(&managed, "b"), Some(("b".into(), vec![1])));
+    }
+
+    #[test]
+    fn keys_for_others_and_altered_files_are_refused_and_change_nothing() {
+        let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let (managed, other) = (open(folders[0].path()), open(folders[1].path()));
+        let foreign = update(&other, 7, (0, 1), &[("a", "a", &[1])]);
+        let error = managed.apply(&foreign).unwrap_err();
+        assert!(matches!(error, Error::Sealed(_)), "{error}");
+        assert_eq!(managed.holds(false).revision, 0);
+        assert!(managed.apply(b"nonsense").is_err());
+
+        let right = update(&managed, 7, (0, 1), &[("a", "a", &[1])]);
+        managed.apply(&right).unwrap();
+        let path = folders[0].path().join(LIST);
+        let mut bytes = std::fs::read(&path).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        let tenant = TenantId::parse("acme").unwrap();
+        let gateway = GatewayId::parse("gw-1").unwrap();
+        let error = Managed::open(folders[0].path(), tenant, gateway)
+            .err()
+            .unwrap();
+        assert!(error.to_string().contains("sends the keys anew"), "{error}");
+    }
+
+    #[test]
+    fn no_key_lies_on_the_disk_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let managed = open(folder.path());
+        managed
+            .apply(&update(&managed, 7, (0, 1), &[("a", "a", &[9])]))
+            .unwrap();
+        for entry in std::fs::read_dir(folder.path()).unwrap() {
+            let bytes = std::fs::read(entry.unwrap().path()).unwrap();
+            assert!(!bytes.windows(16).any(|part| part == [9; 16]));
+        }
+    }
+}
