@@ -6,6 +6,7 @@ mod support;
 
 use std::fmt::Write as _;
 use std::path::Path;
+use std::process::Child;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -226,6 +227,95 @@ fn a_device_from_its_birth_to_its_replacement() {
         assert!(!log.contains(&born.1), "a code is in the log");
         assert!(!log.contains(&hex_of(&psk(&born.0))), "a key is in the log");
     }
+}
+
+/// The device application, in a process of its own.
+struct Simulated(Child);
+
+impl Simulated {
+    fn start(home: &Path, gateway: &Gateway) -> Self {
+        let settings = json!({
+            "state_dir": home.join("state"),
+            "journal_dir": home.join("journal"),
+            "psk_dir": home,
+            "gateways": [gateway.address().to_string()],
+            "freezers": 1,
+            "locks": 0,
+            "rooms": 0,
+            "samples_per_s": 10.0,
+            "doors": { "first_s": -1.0, "every_s": 0.0 },
+            "faults": { "first_s": -1.0, "every_s": 0.0 },
+        });
+        let file = home.join("fleet.toml");
+        std::fs::write(&file, toml::to_string(&settings).unwrap()).unwrap();
+        let child = stencil()
+            .args(["sim", "fleet", "--config"])
+            .arg(&file)
+            .spawn();
+        Self(child.unwrap())
+    }
+}
+
+impl Drop for Simulated {
+    /// By SIGKILL.
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+#[test]
+fn a_device_gets_another_key_over_its_link_and_lives_on_with_it() {
+    let mut hub = Hub::start(&[]);
+    let mut gateway = Gateway::add(&hub, "gw-1");
+    gateway.start();
+    let home = hub.dir.path().join("device");
+    std::fs::create_dir_all(&home).unwrap();
+    let psk = Psk::generate(&mut rng::Os);
+    psk.save(home.join("freezer-01.psk")).unwrap();
+    let list = home.join("one.csv");
+    let row = format!("device,gateway,psk\nfreezer-01,gw-1,{}\n", hex_of(&psk));
+    std::fs::write(&list, row).unwrap();
+    assert!(succeed(hub.command(&["device", "enrol"]).arg(&list)).contains("1 made"));
+    let device = Simulated::start(&home, &gateway);
+    let boots = |hub: &Hub, count: usize| {
+        wait_for(&format!("samples of {count} boots"), || {
+            let ledgers = hub.items("/api/v1/devices/freezer-01/ledger");
+            let stored = ledgers
+                .iter()
+                .filter(|row| row["ledger"]["stored"] != json!([]));
+            (stored.count() == count).then_some(())
+        });
+    };
+    wait_for("the device", || {
+        let answer = hub.get("/api/v1/devices/freezer-01/ledger");
+        (answer.status == 200).then_some(())
+    });
+    boots(&hub, 1);
+
+    hub.ask(&["device", "rotate", "freezer-01"]);
+    wait_for(
+        "the new key to be used, and the old one to be dropped",
+        || {
+            let keys = registration(&hub, "freezer-01")["keys"].clone();
+            let newest = &keys[0];
+            (newest["generation"] == 2 && !newest["used_us"].is_null()).then_some(())
+        },
+    );
+    wait_for("the old key to open nothing", || {
+        is_refused(&gateway, "freezer-01", &psk).then_some(())
+    });
+
+    // The device finds it after the end of all three.
+    drop(device);
+    gateway.kill();
+    hub.kill();
+    hub.start_again(None);
+    gateway.start();
+    let _device = Simulated::start(&home, &gateway);
+    boots(&hub, 2);
+    hub.is_sound();
+    gateway.is_sound();
 }
 
 #[test]

@@ -280,10 +280,7 @@ fn what_is_wrong_is_said() {
     }
     for (bytes, text) in [
         (&[0x80][..], "the field `message field` is missing"),
-        (
-            &[0x81, 0x09],
-            "`kind` is unknown, known are 0 to 6",
-        ),
+        (&[0x81, 0x09], "`kind` is unknown, known are 0 to 6"),
         (&[0x82, 0x03, 0x61, b'x'], "expected the time at offset 2"),
         (
             &[0x82, 0x03, 0x00, 0x00],

@@ -1,6 +1,7 @@
 //! The application: measure, number, keep, send, obey.
 
 use stencil_crypto::link::Resumption;
+use stencil_crypto::psk::Psk;
 use stencil_protocol::command::{Command, State as CommandState};
 use stencil_protocol::id::{Boot, CommandId, Seq};
 use stencil_protocol::link::{Down, Up};
@@ -12,9 +13,9 @@ use crate::buffer::Ring;
 use crate::clock::{Clock, Stamp, WallClock, signed};
 use crate::commands::Admission;
 use crate::config::Config;
-use crate::link::{LinkCounters, LinkState, Wire};
+use crate::link::{LinkCounters, LinkState, Psks, Wire};
 use crate::outbox::{BATCH_BYTES, Outbox};
-use crate::retained::{Kept, Retained, State};
+use crate::retained::{Given, Kept, Keys, Retained, State};
 use crate::sensor::{Reading, Sensor, Taken};
 use crate::witness::Witness;
 
@@ -106,6 +107,14 @@ impl<B: Board, const BUFFER: usize> App<B, BUFFER> {
             .load()
             .unwrap_or_else(|| State::fresh(&mut parts.rng));
         state.begin_boot();
+        // Provisioned anew: what it was given in place of another key is of no use.
+        if state
+            .keys
+            .take_if(|keys| keys.instead_of != config.psk)
+            .is_some()
+        {
+            state.kept = None;
+        }
         parts.retained.store(&state);
         Self {
             ring: Ring::new(state.last_given),
@@ -182,8 +191,14 @@ impl<B: Board, const BUFFER: usize> App<B, BUFFER> {
         let actuator_us = self.parts.actuator.poll(now_us);
         self.receive(now_us);
         let kept = self.resumption(now_us);
+        let keys = self.state.keys.as_ref();
+        let psks = Psks {
+            newest: keys.map_or(&self.config.psk, Keys::newest),
+            before: keys.and_then(Keys::before),
+        };
+        let rng = &mut self.parts.rng;
         self.wire
-            .advance(&self.config, kept.as_ref(), &mut self.parts.rng, now_us);
+            .advance(&self.config, psks, kept.as_ref(), rng, now_us);
         self.measure(now_us);
         self.transmit(now_us);
         self.wire.flush();
@@ -218,13 +233,19 @@ impl<B: Board, const BUFFER: usize> App<B, BUFFER> {
             outbox,
             counters,
             now_us,
+            has_new_key: false,
         };
         let completed = wire.receive(desk.config, now_us, |message| desk.take(message));
+        let has_new_key = desk.has_new_key;
         if completed {
             self.keep(now_us);
             self.outbox.link_up();
             self.state.commands.resend();
             self.greet = true;
+        }
+        if has_new_key {
+            // The one before holds until a session has come of this one.
+            self.wire.restart(now_us);
         }
     }
 
@@ -252,16 +273,24 @@ impl<B: Board, const BUFFER: usize> App<B, BUFFER> {
     /// Puts what a session leaves into retained memory, before anything is sent in it:
     /// the secret that it came from is then of no more use to anyone.
     fn keep(&mut self, now_us: u64) {
-        let Some((resumption, fresh)) = self.wire.take_resumption() else {
+        let Some(left) = self.wire.take_left() else {
             return;
         };
-        let fresh_us = if fresh {
+        let fresh_us = if left.fresh {
             self.wall.now_us(now_us)
         } else {
             self.state.kept.as_ref().and_then(|kept| kept.fresh_us)
         };
-        self.state.kept = Some(Kept {
-            resumption,
+        let mut waits = false;
+        if let Some(keys) = &mut self.state.keys {
+            if let Some(psk) = &left.psk {
+                keys.used(psk);
+            }
+            waits = keys.next.is_some();
+        }
+        // With a key that waits, the next session isn't resumed: it is to come of that.
+        self.state.kept = (!waits).then_some(Kept {
+            resumption: left.resumption,
             fresh_us,
         });
         self.parts.retained.store(&self.state);
@@ -501,6 +530,8 @@ struct Desk<'a, B: Board, const BUFFER: usize> {
     outbox: &'a mut Outbox,
     counters: &'a mut Counters,
     now_us: u64,
+    /// There is a key that a session can be begun with.
+    has_new_key: bool,
 }
 
 impl<B: Board, const BUFFER: usize> Desk<'_, B, BUFFER> {
@@ -520,8 +551,14 @@ impl<B: Board, const BUFFER: usize> Desk<'_, B, BUFFER> {
             Down::Command(command) => self.command(command),
             // There are no slots to put an image into.
             Down::Offer(_) | Down::Chunk(_) => {}
-            // There is no place for another key yet: the one that it has holds until then.
-            Down::Key { .. } => {}
+            Down::Key { generation, key } => {
+                if let Ok(key) = Psk::from_bytes(key.0) {
+                    self.key(Given {
+                        generation: *generation,
+                        key,
+                    });
+                }
+            }
         }
     }
 
@@ -538,6 +575,22 @@ impl<B: Board, const BUFFER: usize> Desk<'_, B, BUFFER> {
             && let Some(now_us) = self.wall.now_us(self.now_us)
         {
             kept.fresh_us = Some(now_us);
+            self.parts.retained.store(self.state);
+        }
+    }
+
+    /// Keeps another key. One that is there already changes nothing: it waits for the
+    /// next handshake, if it has been refused.
+    fn key(&mut self, given: Given) {
+        let provisioned = &self.config.psk;
+        let keys = self.state.keys.take();
+        let mut keys = keys.unwrap_or_else(|| Keys::none(provisioned));
+        if keys.give(given) {
+            self.has_new_key = true;
+            self.state.kept = None;
+        }
+        self.state.keys = (keys.in_force.is_some() || keys.next.is_some()).then_some(keys);
+        if self.has_new_key {
             self.parts.retained.store(self.state);
         }
     }

@@ -30,6 +30,9 @@
 //! message that tells it wait with the board's counter and are corrected in
 //! the ring.
 //!
+//! **Keys** that the gateway gives take the place of the one that the device was
+//! provisioned with, once a session has come of them.
+//!
 //! **Commands** are carried out at most once, also across resets, as long as
 //! retained memory lasts; their statuses are told until confirmed.
 //!

@@ -13,6 +13,7 @@ mod attempt;
 
 use rand_core::CryptoRng;
 use stencil_crypto::link::{HELLO_MAX_BYTES, Resumption, Session};
+use stencil_crypto::psk::Psk;
 use stencil_protocol::fragment::{Assembly, HEADER_BYTES, MAX_MESSAGE_BYTES, MIN_PART_BYTES};
 use stencil_protocol::frame::{self, Decoder, Kind};
 use stencil_protocol::link::{Down, MAX_MESSAGE_BYTES as MAX_PLAIN_BYTES, Up};
@@ -91,14 +92,35 @@ pub(crate) struct Wire<L> {
     /// The answer's fragments; also after the handshake, to tell that they have come.
     assembly: Assembly,
     tell_received: bool,
-    /// What a session that began left: the secret, and whether its keys are fresh.
-    left: Option<(Resumption, bool)>,
+    /// What a session that began left.
+    left: Option<Left>,
+    /// The key that the attempt is made with, or the session was begun with.
+    tried: Option<Psk>,
+    /// The newest key was refused: the one before is tried next, if there is one.
+    falls_back: bool,
     /// The gateway did not resume: agree on fresh keys next time.
     afresh: bool,
     attempts: u8,
     sent_us: u64,
     up_since_us: u64,
     counters: LinkCounters,
+}
+
+/// What a session left that began.
+pub(crate) struct Left {
+    pub(crate) resumption: Resumption,
+    /// Whether its keys are fresh, not those of another one.
+    pub(crate) fresh: bool,
+    /// The key that it was begun with.
+    pub(crate) psk: Option<Psk>,
+}
+
+/// The keys that a handshake can be made with.
+#[derive(Clone, Copy)]
+pub(crate) struct Psks<'a> {
+    pub(crate) newest: &'a Psk,
+    /// One that is tried when that is refused.
+    pub(crate) before: Option<&'a Psk>,
 }
 
 impl<L: Link> Wire<L> {
@@ -116,6 +138,8 @@ impl<L: Link> Wire<L> {
             assembly: Assembly::new(),
             tell_received: false,
             left: None,
+            tried: None,
+            falls_back: false,
             afresh: false,
             attempts: 0,
             sent_us: 0,
@@ -151,9 +175,8 @@ impl<L: Link> Wire<L> {
         self.out_from < self.out_to
     }
 
-    /// What the session that began leaves for the next one, once; and whether its
-    /// keys are fresh.
-    pub(crate) fn take_resumption(&mut self) -> Option<(Resumption, bool)> {
+    /// What the session that began leaves, once.
+    pub(crate) fn take_left(&mut self) -> Option<Left> {
         self.left.take()
     }
 
@@ -210,6 +233,7 @@ impl<L: Link> Wire<L> {
     pub(crate) fn advance<R: CryptoRng>(
         &mut self,
         config: &Config,
+        psks: Psks<'_>,
         kept: Option<&Resumption>,
         rng: &mut R,
         now_us: u64,
@@ -218,6 +242,7 @@ impl<L: Link> Wire<L> {
             && now_us >= *until_us
         {
             self.afresh |= attempt.is_resumption();
+            self.falls_back ^= !attempt.is_resumption();
             self.counters.refused = self.counters.refused.saturating_add(1);
             self.restart(now_us);
         }
@@ -228,18 +253,23 @@ impl<L: Link> Wire<L> {
                 return self.close();
             }
             self.attempts += 1;
+            let psk = psks.before.filter(|_| self.falls_back);
+            let kept = kept.filter(|_| !self.afresh && psk.is_none());
+            let psk = psk.unwrap_or(psks.newest);
             // Fails only when the random source does; the next poll tries again.
-            let Ok(attempt) = Attempt::begin(config, kept.filter(|_| !self.afresh), rng, now_us)
-            else {
+            let Ok(attempt) = Attempt::begin(config, psk, kept, rng, now_us) else {
                 return;
             };
+            self.tried = Some(psk.clone());
             self.phase = Phase::Greeting {
                 attempt,
                 until_us: now_us.saturating_add(config.handshake_us),
             };
         }
         if let Phase::Greeting { attempt, .. } = &mut self.phase {
-            attempt.advance(config, rng, &mut self.large);
+            if let Some(psk) = &self.tried {
+                attempt.advance(config, psk, rng, &mut self.large);
+            }
             self.pump(now_us);
         }
     }
@@ -361,8 +391,13 @@ impl<L: Link> Wire<L> {
 
     fn up(&mut self, session: Session, left: Resumption, fresh: bool, now_us: u64) -> bool {
         self.phase = Phase::Up(session);
-        self.left = Some((left, fresh));
+        self.left = Some(Left {
+            resumption: left,
+            fresh,
+            psk: self.tried.take(),
+        });
         self.afresh = false;
+        self.falls_back = false;
         self.up_since_us = now_us;
         // A frame of the handshake that is still on its way is of no more use.
         (self.out_from, self.out_to) = (0, 0);
@@ -381,6 +416,7 @@ impl<L: Link> Wire<L> {
             self.afresh = true;
             return self.restart(now_us);
         }
+        self.falls_back = !self.falls_back;
         let pause_us = config.handshake_us / 8 * u64::from(self.attempts);
         self.restart(now_us.saturating_add(pause_us));
     }

@@ -21,6 +21,7 @@ use minicbor::encode::write::{Cursor, EndOfSlice};
 use minicbor::{Decoder, Encoder, decode, encode};
 use rand_core::CryptoRng;
 use stencil_crypto::link::{RESUMPTION_BYTES, Resumption};
+use stencil_crypto::psk::Psk;
 use stencil_protocol::batch::PreviousBoot;
 use stencil_protocol::command;
 use stencil_protocol::id::{Boot, CommandId, Seq};
@@ -39,8 +40,10 @@ pub const MAX_FIRST_BOOT: u32 = 1 << 30;
 pub const MAX_STATE_BYTES: usize = 5_120;
 
 /// The form of the encoded state; a reader refuses others.
-const VERSION: u8 = 2;
-/// The form before: without what a session can be resumed with.
+const VERSION: u8 = 3;
+/// The form before: without keys that were given over the link.
+const WITHOUT_KEYS: u8 = 2;
+/// The form before that: without what a session can be resumed with too.
 const WITHOUT_RESUMPTION: u8 = 1;
 const CHECKSUM_BYTES: usize = 4;
 
@@ -80,6 +83,8 @@ pub struct State {
     pub commands: Commands,
     /// What the next session can be resumed with; secret.
     pub kept: Option<Kept>,
+    /// The keys that were given over the link, when there are any; secret.
+    pub keys: Option<Keys>,
 }
 
 /// What the last session left.
@@ -90,6 +95,72 @@ pub struct Kept {
     /// When fresh keys were last agreed on, by the gateway's clock; nothing as long
     /// as it has not told the time.
     pub fresh_us: Option<i64>,
+}
+
+/// The keys that a device was given over the link.
+///
+/// It goes back to the key before only as long as no session has come of the new
+/// one: who learned the old key could else have it used again, by refusing the new
+/// one in the gateway's place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keys {
+    /// The key that the device was provisioned with. Once it has another one, what it
+    /// was given in place of this one is of no use.
+    pub instead_of: Psk,
+    /// The one that is used, if not the one that it was provisioned with.
+    pub in_force: Option<Given>,
+    /// One that no session has come of yet.
+    pub next: Option<Given>,
+}
+
+/// A key that was given over the link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Given {
+    /// Which of the device's keys it is.
+    pub generation: u64,
+    /// The key.
+    pub key: Psk,
+}
+
+impl Keys {
+    /// Those of a device that uses the key that it was provisioned with.
+    pub(crate) fn none(provisioned: &Psk) -> Self {
+        Self {
+            instead_of: provisioned.clone(),
+            in_force: None,
+            next: None,
+        }
+    }
+
+    /// Takes a key. Returns whether it is another one than those that are there.
+    pub(crate) fn give(&mut self, given: Given) -> bool {
+        let known = self.newest() == &given.key || self.before() == Some(&given.key);
+        if !known {
+            self.next = Some(given);
+        }
+        !known
+    }
+
+    /// The key to try first.
+    pub(crate) fn newest(&self) -> &Psk {
+        let given = self.next.as_ref().or(self.in_force.as_ref());
+        given.map_or(&self.instead_of, |given| &given.key)
+    }
+
+    /// The one to try when that is refused.
+    pub(crate) fn before(&self) -> Option<&Psk> {
+        self.next.as_ref()?;
+        let given = self.in_force.as_ref();
+        Some(given.map_or(&self.instead_of, |given| &given.key))
+    }
+
+    /// A session has come of this key. Returns whether that drops the one before it.
+    pub(crate) fn used(&mut self, key: &Psk) -> bool {
+        let used = self.next.take_if(|next| next.key == *key);
+        let is_new = used.is_some();
+        self.in_force = used.or(self.in_force.take());
+        is_new
+    }
 }
 
 impl State {
@@ -114,6 +185,7 @@ impl State {
             reported: false,
             commands: Commands::default(),
             kept: None,
+            keys: None,
         }
     }
 }
@@ -222,12 +294,15 @@ impl State {
         }
         let mut decoder = Decoder::new(body);
         let version = decoder.u8().map_err(|_| Error::Shape)?;
-        if ![WITHOUT_RESUMPTION, VERSION].contains(&version) {
+        if ![WITHOUT_RESUMPTION, WITHOUT_KEYS, VERSION].contains(&version) {
             return Err(Error::Version);
         }
         self.read_fields(&mut decoder).map_err(|_| Error::Shape)?;
-        if version == VERSION {
+        if version != WITHOUT_RESUMPTION {
             self.kept = Kept::read(&mut decoder).map_err(|_| Error::Shape)?;
+        }
+        if version == VERSION {
+            self.keys = Keys::read(&mut decoder).map_err(|_| Error::Shape)?;
         }
         Ok(())
     }
@@ -267,6 +342,14 @@ impl State {
                     None => e.null()?,
                     Some(fresh_us) => e.i64(fresh_us)?,
                 }
+            }
+        };
+        match &self.keys {
+            None => e.null()?,
+            Some(keys) => {
+                e.bytes(keys.instead_of.reveal())?;
+                Given::write(keys.in_force.as_ref(), e)?;
+                Given::write(keys.next.as_ref(), e)?
             }
         };
         Ok(())
@@ -318,17 +401,14 @@ impl State {
 
 impl Kept {
     fn read(d: &mut Decoder<'_>) -> Result<Option<Kept>, decode::Error> {
-        if d.datatype()? == Type::Null {
+        if is_null(d)? {
             return Ok(None);
         }
         let bytes: &[u8; RESUMPTION_BYTES] = d
             .bytes()?
             .try_into()
             .map_err(|_| decode::Error::message("a resumption of another length"))?;
-        let fresh_us = match d.datatype()? {
-            Type::Null => None,
-            _ => Some(d.i64()?),
-        };
+        let fresh_us = if is_null(d)? { None } else { Some(d.i64()?) };
         // A suite that this firmware knows no more: the next handshake settles it.
         let resumption = Resumption::from_bytes(bytes).ok();
         Ok(resumption.map(|resumption| Kept {
@@ -336,6 +416,54 @@ impl Kept {
             fresh_us,
         }))
     }
+}
+
+impl Keys {
+    fn read(d: &mut Decoder<'_>) -> Result<Option<Keys>, decode::Error> {
+        if is_null(d)? {
+            return Ok(None);
+        }
+        Ok(Some(Keys {
+            instead_of: psk(d)?,
+            in_force: Given::read(d)?,
+            next: Given::read(d)?,
+        }))
+    }
+}
+
+impl Given {
+    fn write<'e, 'b>(
+        given: Option<&Self>,
+        e: &'e mut Encoder<Cursor<&'b mut [u8]>>,
+    ) -> Result<&'e mut Encoder<Cursor<&'b mut [u8]>>, encode::Error<EndOfSlice>> {
+        match given {
+            None => e.null(),
+            Some(given) => e.u64(given.generation)?.bytes(given.key.reveal()),
+        }
+    }
+
+    fn read(d: &mut Decoder<'_>) -> Result<Option<Given>, decode::Error> {
+        if is_null(d)? {
+            return Ok(None);
+        }
+        Ok(Some(Given {
+            generation: d.u64()?,
+            key: psk(d)?,
+        }))
+    }
+}
+
+/// Whether there is nothing in this place, which is then passed.
+fn is_null(d: &mut Decoder<'_>) -> Result<bool, decode::Error> {
+    let null = d.datatype()? == Type::Null;
+    if null {
+        d.null()?;
+    }
+    Ok(null)
+}
+
+fn psk(d: &mut Decoder<'_>) -> Result<Psk, decode::Error> {
+    Psk::from_slice(d.bytes()?).map_err(|_| decode::Error::message("no key"))
 }
 
 fn length(d: &mut Decoder<'_>) -> Result<u64, decode::Error> {
@@ -468,6 +596,15 @@ mod tests {
             resumption: Resumption::from_bytes(&secret).unwrap(),
             fresh_us: Some(i64::MIN),
         });
+        let given = |byte| Given {
+            generation: u64::MAX,
+            key: Psk::from_bytes([byte; 32]).unwrap(),
+        };
+        state.keys = Some(Keys {
+            instead_of: given(1).key,
+            in_force: Some(given(2)),
+            next: Some(given(3)),
+        });
         let mut bytes = [0; MAX_STATE_BYTES];
         let length = state.encode(&mut bytes).unwrap();
         assert_eq!(State::decode(&bytes[..length]).unwrap(), state);
@@ -480,10 +617,12 @@ mod tests {
         let mut bytes = [0; 200];
         let length = state.encode(&mut bytes).unwrap();
         // It wrote its version, and no null for what it did not keep.
-        let mut before = bytes[..length - CHECKSUM_BYTES - 1].to_vec();
-        before[0] = WITHOUT_RESUMPTION;
-        before.extend(crc32c(&before).to_le_bytes());
-        assert_eq!(State::decode(&before), Ok(state));
+        for (version, nulls) in [(WITHOUT_KEYS, 1), (WITHOUT_RESUMPTION, 2)] {
+            let mut before = bytes[..length - CHECKSUM_BYTES - nulls].to_vec();
+            before[0] = version;
+            before.extend(crc32c(&before).to_le_bytes());
+            assert_eq!(State::decode(&before).as_ref(), Ok(&state));
+        }
     }
 
     #[test]

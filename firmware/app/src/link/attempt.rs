@@ -6,6 +6,7 @@ use stencil_crypto::link::{
     self as secured, CHALLENGE_BYTES, Error, Initiator, Offer, Opening, Resuming, Resumption,
     Session,
 };
+use stencil_crypto::psk::Psk;
 use stencil_protocol::fragment::{Assembly, Fragment, Progress, Received, Sender};
 use stencil_protocol::frame::Kind;
 
@@ -90,6 +91,7 @@ impl Pace {
 impl Attempt {
     pub(super) fn begin<R: CryptoRng>(
         config: &Config,
+        psk: &Psk,
         kept: Option<&Resumption>,
         rng: &mut R,
         now_us: u64,
@@ -99,7 +101,7 @@ impl Attempt {
         let pace = Pace::new(config, now_us);
         Ok(match kept {
             Some(kept) => Self::Resuming {
-                resuming: Resuming::start(&offer, &config.psk, kept, rng)?,
+                resuming: Resuming::start(&offer, psk, kept, rng)?,
                 pace,
             },
             None => Self::Opening {
@@ -115,7 +117,13 @@ impl Attempt {
     }
 
     /// Makes the hello, when there is a challenge to answer, in `large`.
-    pub(super) fn advance<R: CryptoRng>(&mut self, config: &Config, rng: &mut R, large: &mut [u8]) {
+    pub(super) fn advance<R: CryptoRng>(
+        &mut self,
+        config: &Config,
+        psk: &Psk,
+        rng: &mut R,
+        large: &mut [u8],
+    ) {
         let Self::Opening {
             opening,
             challenge: waiting,
@@ -128,8 +136,7 @@ impl Attempt {
             return;
         };
         // One that chooses what was not offered is none; another may come.
-        let Ok((initiator, hello_bytes)) = opening.hello(&challenge, &config.psk, rng, large)
-        else {
+        let Ok((initiator, hello_bytes)) = opening.hello(&challenge, psk, rng, large) else {
             return;
         };
         let id = secured::handshake_id(&challenge);

@@ -69,7 +69,9 @@ impl rand_core::TryCryptoRng for Dice {}
 
 /// The scripted gateway.
 pub struct Peer {
-    psk: Psk,
+    pub psk: Psk,
+    /// Another key that is good for the device.
+    pub other: Option<Psk>,
     dice: Dice,
     decoder: Decoder,
     cookies: Cookies,
@@ -105,6 +107,7 @@ impl Peer {
     pub fn new(psk: Psk, seed: u64) -> Self {
         Self {
             psk,
+            other: None,
             cookies: Cookies::new(&mut Dice(seed + 1)).unwrap(),
             dice: Dice(seed),
             decoder: Decoder::new(),
@@ -254,7 +257,12 @@ impl Peer {
         }
         let identity = String::from_utf8(hello.identity().to_vec()).unwrap();
         let mut answer = vec![0; link::ANSWER_BYTES];
-        match link::respond(&hello, &self.psk, &mut self.dice, &mut answer) {
+        let mut respond = |psk| link::respond(&hello, psk, &mut self.dice, &mut answer);
+        let mut responded = respond(&self.psk);
+        if let (Err(_), Some(other)) = (&responded, &self.other) {
+            responded = respond(other);
+        }
+        match responded {
             Ok((established, length)) => {
                 self.candidate = Some(established.session);
                 self.next = Some(established.resumption);
