@@ -175,6 +175,7 @@ fn a_device_from_its_birth_to_its_replacement() {
     assert_eq!(registration(&hub, "freezer-07")["state"], "revoked");
 
     // A gateway that was got at speaks on for it: accounted for, and not taken.
+    gateway.kill();
     let mut thief = hub.as_gateway("acme", "gw-1");
     let stolen = support::batch::numbered(1, 7, 3);
     thief.deliver("stencil/v1/d/freezer-07/batch", &stolen);
@@ -189,6 +190,7 @@ fn a_device_from_its_birth_to_its_replacement() {
         "{set_aside:?}"
     );
     drop(thief);
+    gateway.start();
 
     // Other hardware takes its place by its own code: a new boot, and the history goes on.
     let (other, code) = &born[1];
