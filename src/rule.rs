@@ -312,7 +312,7 @@ mod tests {
         let turned = test(&[file, "--from", "now", "--to", "2013-12-01"]).unwrap();
         let said = turned.body(now_us).unwrap_err().to_string();
         assert!(
-            said.contains("2013-12-02 21:15:00 UTC is not before --to 2013-12-01"),
+            said.contains("2013-12-02 21:15:00 UTC is not before --to 2013-12-02 00:00:00 UTC"),
             "{said}"
         );
         assert!(test(&[file, "--from", "yesterday"]).is_err());

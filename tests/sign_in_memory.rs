@@ -38,7 +38,7 @@ async fn guess(hub: SocketAddr, n: u16) -> u16 {
         .unwrap();
     let mut stream = socket.connect(hub).await.unwrap();
     // An account that there is, and others.
-    let name = if n % 20 == 0 {
+    let name = if n.is_multiple_of(20) {
         "admin".to_owned()
     } else {
         format!("user-{n}")

@@ -178,12 +178,8 @@ fn an_edited_choice_ends_the_handshake() {
         Err(Some(Error::Suite(2))),
         "a suite that was not offered"
     );
-    for at in 3..genuine.len() {
-        assert_eq!(
-            with(at, genuine[at] ^ 1),
-            Err(Some(Error::Cookie)),
-            "byte {at}"
-        );
+    for (at, byte) in genuine.iter().enumerate().skip(3) {
+        assert_eq!(with(at, byte ^ 1), Err(Some(Error::Cookie)), "byte {at}");
     }
     assert_eq!(with(0, VERSION), Err(None), "unaltered, it passes");
 }

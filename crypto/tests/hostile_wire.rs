@@ -188,7 +188,7 @@ fn nothing_is_taken_that_was_not_said() {
                     "round {n}"
                 );
                 recorded.push_back(out.to_vec());
-                if rng.next_u64() % 10 == 0 {
+                if rng.next_u64().is_multiple_of(10) {
                     // The genuine answer comes, and both go on with it.
                     let (session, next) = resuming.finish(&out).unwrap();
                     assert!(next == resumed.next);

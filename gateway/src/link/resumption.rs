@@ -107,10 +107,8 @@ impl Resumptions {
             forgotten.as_deref().map(remove);
             written
         });
-        match written.await {
-            Ok(Err(error)) => tracing::warn!(%device, %error, "what its sessions are resumed with \
-                is kept in memory only"),
-            Ok(Ok(())) | Err(_) => {}
+        if let Ok(Err(error)) = written.await {
+            tracing::warn!(%device, %error, "what its sessions are resumed with is kept in memory only");
         }
     }
 

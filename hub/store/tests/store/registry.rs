@@ -326,7 +326,7 @@ async fn what_was_decided_is_unsettled_until_the_pipeline_follows() {
     };
     assert_eq!(
         store.registry.unsettled(10).await.unwrap(),
-        [refuse.clone()]
+        std::slice::from_ref(&refuse)
     );
     let commit = |admission: &Admission, position| Commit {
         admissions: vec![admission.clone()],

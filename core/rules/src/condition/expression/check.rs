@@ -82,7 +82,7 @@ fn asks(part: &IdedExpr) -> bool {
             &of.result,
         ]
         .into_iter()
-        .any(|part| asks(part)),
+        .any(asks),
         Expr::Literal(_) | Expr::Ident(_) | Expr::Map(_) | Expr::Struct(_) | Expr::Unspecified => {
             false
         }
