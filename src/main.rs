@@ -20,6 +20,7 @@ mod demo;
 mod device;
 mod gateway;
 mod hub;
+mod image;
 mod logging;
 mod openapi;
 mod output;
@@ -27,6 +28,7 @@ mod publish;
 mod query;
 mod reconcile;
 mod retention;
+mod rollout;
 mod rule;
 mod series;
 mod session;
@@ -76,6 +78,8 @@ enum Command {
     Series(series::Args),
     Device(query::DeviceArgs),
     Update(update::Args),
+    Image(image::Args),
+    Rollout(rollout::Args),
     Alarm(alarm::Args),
     Quarantine(query::QuarantineArgs),
     Run(query::RunArgs),
@@ -124,6 +128,8 @@ fn main() -> ExitCode {
             Command::Retention(args) => retention::run(args).await,
             Command::Series(args) => series::run(args).await,
             Command::Device(args) => query::device(args).await,
+            Command::Image(args) => image::run(args).await,
+            Command::Rollout(args) => rollout::run(args).await,
             Command::Update(args) => update::run(&args),
             Command::Alarm(args) => alarm::run(args).await,
             Command::Quarantine(args) => query::quarantine(args).await,

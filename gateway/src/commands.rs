@@ -33,6 +33,8 @@ struct Waiting {
     expires_us: i64,
     /// Over which link it went last, and when.
     sent: Option<(u64, Instant)>,
+    /// Nobody had it before us, and we have had it since.
+    first: bool,
 }
 
 /// What became of a command that the hub has sent.
@@ -53,8 +55,12 @@ impl Commands {
         }
     }
 
-    /// Takes a command.
-    pub(crate) fn offer(&self, command: &Command<'_>) -> Result<Offer, command::Error> {
+    /// Takes a command; nobody had it before, if it is the `first` time.
+    pub(crate) fn offer(
+        &self,
+        command: &Command<'_>,
+        first: bool,
+    ) -> Result<Offer, command::Error> {
         let mut bytes = vec![0; command::MAX_COMMAND_BYTES];
         let length = command.encode(&mut bytes)?;
         bytes.truncate(length);
@@ -77,6 +83,7 @@ impl Commands {
                 bytes,
                 expires_us: command.expires_us,
                 sent: None,
+                first,
             });
         Ok(Offer::Held)
     }
@@ -108,7 +115,9 @@ impl Commands {
         self.held().remove(device, |waiting| waiting.id == id);
     }
 
-    /// Lets go what has expired; gives those that were never sent, which only the gateway knows.
+    /// Lets go what has expired; gives those that no device can have got, which only the gateway
+    /// knows. Of others their device may have something to say: before a restart, or behind
+    /// another gateway, it may have got them.
     pub(crate) fn expire(&self, now_us: i64) -> Vec<(DeviceId, CommandId)> {
         let mut held = self.held();
         let devices: Vec<DeviceId> = held.devices.keys().cloned().collect();
@@ -116,7 +125,7 @@ impl Commands {
         for device in devices {
             held.remove(&device, |waiting| {
                 let expired = waiting.expires_us < now_us;
-                if expired && waiting.sent.is_none() {
+                if expired && waiting.first && waiting.sent.is_none() {
                     never_sent.push((device.clone(), waiting.id));
                 }
                 expired
@@ -176,8 +185,14 @@ mod tests {
     fn a_command_is_sent_once_a_link_and_again_when_unanswered() {
         let commands = commands();
         let lock = DeviceId::parse("lock").unwrap();
-        assert_eq!(commands.offer(&command(1, "lock", 9)), Ok(Offer::Held));
-        assert_eq!(commands.offer(&command(1, "lock", 9)), Ok(Offer::Known));
+        assert_eq!(
+            commands.offer(&command(1, "lock", 9), true),
+            Ok(Offer::Held)
+        );
+        assert_eq!(
+            commands.offer(&command(1, "lock", 9), true),
+            Ok(Offer::Known)
+        );
         let start = Instant::now();
         let sent = commands.due(&lock, 1, start);
         assert_eq!(Command::decode(&sent[0]).unwrap(), command(1, "lock", 9));
@@ -213,7 +228,7 @@ mod tests {
             (4, "b", Offer::Held),
             (5, "c", Offer::Full),
         ] {
-            assert_eq!(commands.offer(&command(n, device, 9)), Ok(offer));
+            assert_eq!(commands.offer(&command(n, device, 9), true), Ok(offer));
         }
     }
 
@@ -221,13 +236,17 @@ mod tests {
     fn only_what_was_never_sent_expires_by_the_gateways_word() {
         let commands = commands();
         let (a, b) = (DeviceId::parse("a").unwrap(), DeviceId::parse("b").unwrap());
-        commands.offer(&command(1, "a", 10)).unwrap();
-        commands.offer(&command(2, "b", 10)).unwrap();
-        commands.offer(&command(3, "b", 20)).unwrap();
+        commands.offer(&command(1, "a", 10), true).unwrap();
+        commands.offer(&command(2, "b", 10), true).unwrap();
+        commands.offer(&command(3, "b", 20), true).unwrap();
         commands.due(&a, 1, Instant::now());
         assert_eq!(commands.expire(10), []);
         assert_eq!(commands.expire(11), [(b.clone(), CommandId([2; 16]))]);
         assert_eq!(commands.len(), 1);
         assert_eq!(commands.due(&b, 1, Instant::now()).len(), 1);
+        // Somebody had it before us: not for us to say.
+        commands.offer(&command(4, "c", 20), false).unwrap();
+        assert_eq!(commands.expire(21), []);
+        assert_eq!(commands.len(), 0);
     }
 }

@@ -67,6 +67,7 @@ fn pages(hub: &Hub) -> Vec<(&'static str, String)> {
         ("run", format!("/runs/{}", id("/api/v1/runs"))),
         plain("content", "/content"),
         plain("entry", "/content/notices/freezer-1"),
+        plain("rollouts-none", "/rollouts"),
         plain("ledger", "/ledger"),
         plain("quarantine", "/quarantine"),
         plain("settings", "/settings"),

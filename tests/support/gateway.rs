@@ -78,7 +78,21 @@ impl Gateway {
 
     /// Starts it.
     pub(crate) fn start(&mut self) {
+        self.start_with(&[]);
+    }
+
+    /// Whether it has ended by itself within this time.
+    pub(crate) fn ended_within(&mut self, time: std::time::Duration) -> bool {
+        self.process
+            .as_mut()
+            .expect("it was started")
+            .ended_within(time)
+    }
+
+    /// Starts it with these variables.
+    pub(crate) fn start_with(&mut self, variables: &[(&str, &str)]) {
         let mut command = stencil();
+        command.envs(variables.iter().copied());
         command
             .args(["gateway", "--output", "json", "--config"])
             .arg(self.folder.join("gateway.toml"));

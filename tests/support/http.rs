@@ -34,9 +34,25 @@ pub(crate) fn request(
     token: Option<&str>,
     body: Option<(&str, &str)>,
 ) -> Answer {
+    try_request(port, method, path, token, None, body).expect("HTTP is served")
+}
+
+/// As [`request`], of a server that may end meanwhile, with an `Idempotency-Key` where there is
+/// one.
+pub(crate) fn try_request(
+    port: u16,
+    method: &str,
+    path: &str,
+    token: Option<&str>,
+    key: Option<&str>,
+    body: Option<(&str, &str)>,
+) -> std::io::Result<Answer> {
     let mut head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
     if let Some(token) = token {
         head.push_str(&format!("Authorization: Bearer {token}\r\n"));
+    }
+    if let Some(key) = key {
+        head.push_str(&format!("Idempotency-Key: {key}\r\n"));
     }
     let (kind, body) = body.unwrap_or_default();
     if !kind.is_empty() {
@@ -45,30 +61,29 @@ pub(crate) fn request(
             body.len()
         ));
     }
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("HTTP is served");
-    stream.set_read_timeout(Some(LIMIT)).unwrap();
-    stream
-        .write_all(format!("{head}\r\n{body}").as_bytes())
-        .unwrap();
-    let answer = whole(&mut stream);
-    let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_read_timeout(Some(LIMIT))?;
+    stream.write_all(format!("{head}\r\n{body}").as_bytes())?;
+    let answer = whole(&mut stream)?;
+    let torn = || std::io::Error::other(format!("no head and body: {answer:?}"));
+    let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(torn)?;
     let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
-    Answer {
-        status: status.expect("a status"),
+    Ok(Answer {
+        status: status.ok_or_else(torn)?,
         body: body.to_owned(),
-    }
+    })
 }
 
 /// An answer to its end: that of its stated length, since not every server closes when asked to,
 /// else that of the connection.
-fn whole(stream: &mut TcpStream) -> String {
+fn whole(stream: &mut TcpStream) -> std::io::Result<String> {
     let mut answer = Vec::new();
     let mut chunk = [0; 16 * 1024];
     loop {
-        let read = stream.read(&mut chunk).expect("an answer to its end");
+        let read = stream.read(&mut chunk)?;
         answer.extend_from_slice(&chunk[..read]);
         if read == 0 || length(&answer).is_some_and(|length| answer.len() >= length) {
-            return String::from_utf8(answer).expect("UTF-8");
+            return Ok(String::from_utf8(answer).expect("UTF-8"));
         }
     }
 }

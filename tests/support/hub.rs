@@ -158,6 +158,11 @@ impl Hub {
         self.process.ended()
     }
 
+    /// Whether it has ended by itself within this time.
+    pub(crate) fn ended_within(&mut self, time: std::time::Duration) -> bool {
+        self.process.ended_within(time)
+    }
+
     /// A new start on the same data, with a crash plan if there is one. The strict listener
     /// stays where gateways know it, other ports are new.
     pub(crate) fn start_again(&mut self, crash: Option<&str>) {

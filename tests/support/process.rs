@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -73,6 +74,22 @@ impl Process {
         wait_for("the end of a process", || {
             child.try_wait().expect("it is our child")
         })
+    }
+
+    /// Whether it has ended by itself within this time.
+    pub(crate) fn ended_within(&mut self, time: Duration) -> bool {
+        let begun = Instant::now();
+        loop {
+            if self.child.try_wait().expect("it is our child").is_some() {
+                return true;
+            }
+            if begun.elapsed() > time {
+                return false;
+            }
+            // Another process is watched from outside: there is nothing to wait on but the clock.
+            #[allow(clippy::disallowed_methods)]
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// What it and those before it logged so far.

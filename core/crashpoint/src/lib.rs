@@ -13,10 +13,11 @@
 //! variable a point costs one load.
 //!
 //! The points: `mqtt.before_puback`, `gateway.before_ack`,
-//! `gateway.before_trim`, `pipeline.before_commit`, `pipeline.after_commit`,
-//! `workflow.after_effect`, `log.after_write`, and of the signer of updates `update.before_leaf`,
-//! `update.state_half_written`, `update.state_written`, `update.state_synced`,
-//! `update.state_renamed`, `update.leaf_taken`, `update.signed`.
+//! `gateway.before_trim`, `gateway.before_command`, `gateway.after_command`,
+//! `dispatch.before_publish`, `dispatch.after_publish`, `pipeline.before_commit`,
+//! `pipeline.after_commit`, `workflow.after_effect`, `log.after_write`, and of the signer of updates
+//! `update.before_leaf`, `update.state_half_written`, `update.state_written`,
+//! `update.state_synced`, `update.state_renamed`, `update.leaf_taken`, `update.signed`.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 use std::sync::OnceLock;

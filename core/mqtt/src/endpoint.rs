@@ -105,6 +105,12 @@ impl<Pr: Clone + Send + Sync + 'static> Handle<Pr> {
         self.hub.publish(namespace, message)
     }
 
+    /// How many subscribers of a namespace would get a message on this topic now.
+    #[must_use]
+    pub fn listeners(&self, namespace: &str, topic: &str) -> usize {
+        self.hub.listeners(namespace, topic)
+    }
+
     /// Ends the connection of a client id, such as when its credential was
     /// revoked. Returns whether there was one.
     pub fn disconnect(&self, namespace: &str, client_id: &str) -> bool {

@@ -102,6 +102,11 @@ impl<Pr: Clone + Send + Sync + 'static> Hub<Pr> {
         }
     }
 
+    pub(crate) fn listeners(&self, namespace: &str, topic: &str) -> usize {
+        let namespace = self.namespaces().get(namespace).map(Arc::clone);
+        namespace.map_or(0, |namespace| namespace.listeners(topic))
+    }
+
     pub(crate) fn disconnect(&self, namespace: &str, client_id: &str) -> bool {
         let namespace = self.namespaces().get(namespace).map(Arc::clone);
         namespace.is_some_and(|n| n.end(client_id, Disconnect::Administrative))

@@ -255,6 +255,16 @@ impl Namespace {
         }
     }
 
+    /// How many connections a message with this topic would go to.
+    pub(crate) fn listeners(&self, topic: &str) -> usize {
+        let state = self.read();
+        let mut sessions = BTreeSet::new();
+        state.trie.matches(topic, &mut |subscription| {
+            sessions.insert(subscription.session);
+        });
+        sessions.len()
+    }
+
     fn count(&self, state: &State) {
         self.subscriptions
             .store(state.trie.len(), Ordering::Release);

@@ -30,6 +30,13 @@ async fn another_namespace_receives_nothing() {
             .publish("a", "a/h", "handle", Qos::AtMostOnce, false),
         Ok(1)
     );
+    let listeners = ["a", "b", "c"].map(|space| server.handle.listeners(space, "a/h"));
+    assert_eq!(
+        listeners,
+        [1, 1, 0],
+        "a subscriber counts once, and nobody is nobody"
+    );
+    assert_eq!(server.handle.listeners("a", "$other"), 0);
     for payload in ["secret", "retained", "handle"] {
         assert_eq!(a.message().await.payload, payload.as_bytes());
     }

@@ -156,6 +156,11 @@ impl<'a> Reader<'a> {
         self.inner.i64().map_err(|e| fault(&e, at, expected))
     }
 
+    pub(crate) fn bool(&mut self, expected: &'static str) -> Result<bool, Error> {
+        let at = self.at();
+        self.inner.bool().map_err(|e| fault(&e, at, expected))
+    }
+
     pub(crate) fn str(&mut self, field: &'static str, max: usize) -> Result<&'a str, Error> {
         let text = self.text(field)?;
         if text.len() > max {

@@ -1,9 +1,12 @@
 //! What the hub asks of a device, and how far it came.
 //!
 //! ```text
-//! command = { 0: id (16 bytes), 1: device, 2: name, 3: expires in µs, ? 4: argument }
+//! command = { 0: id (16 bytes), 1: device, 2: name, 3: expires in µs, ? 4: argument, ? 5: first }
 //! status  = { 0: id (16 bytes), 1: state, 2: at in µs, ? 3: detail }
 //! ```
+//!
+//! `first` is for a gateway: the command was never handed to anybody before. Who has it from then
+//! on without a break can vouch for what has not happened to it.
 
 use core::fmt;
 
@@ -72,17 +75,33 @@ impl<'a> Command<'a> {
         Ok(written(&w))
     }
 
+    /// As [`Command::encode`], for a gateway, with whether nobody has had it before.
+    pub fn encode_for_gateway(&self, first: bool, out: &mut [u8]) -> Result<usize, Error> {
+        let mut w = writer(out);
+        self.write_with(first, &mut w)?;
+        Ok(written(&w))
+    }
+
     /// Reads a command that fills `bytes`.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, Error> {
+        Self::decode_for_gateway(bytes).map(|(command, _)| command)
+    }
+
+    /// As [`Command::decode`], with whether nobody has had it before.
+    pub fn decode_for_gateway(bytes: &'a [u8]) -> Result<(Self, bool), Error> {
         let mut r = Reader::new(bytes);
-        let command = Self::read(&mut r)?;
+        let read = Self::read_with(&mut r)?;
         r.end()?;
-        Ok(command)
+        Ok(read)
     }
 
     pub(crate) fn write(&self, w: &mut Writer<'_>) -> Result<(), Error> {
+        self.write_with(false, w)
+    }
+
+    fn write_with(&self, first: bool, w: &mut Writer<'_>) -> Result<(), Error> {
         self.check()?;
-        w.map(4 + u64::from(self.argument.is_some()))?;
+        w.map(4 + u64::from(self.argument.is_some()) + u64::from(first))?;
         w.u8(0)?.bytes(&self.id.0)?;
         w.u8(1)?.str(self.device.as_str())?;
         w.u8(2)?.str(self.name)?;
@@ -91,12 +110,19 @@ impl<'a> Command<'a> {
             w.u8(4)?;
             argument.write(w)?;
         }
+        if first {
+            w.u8(5)?.bool(true)?;
+        }
         Ok(())
     }
 
     pub(crate) fn read(r: &mut Reader<'a>) -> Result<Self, Error> {
-        let (mut id, mut device, mut name, mut expires, mut argument) =
-            (None, None, None, None, None);
+        Self::read_with(r).map(|(command, _)| command)
+    }
+
+    fn read_with(r: &mut Reader<'a>) -> Result<(Self, bool), Error> {
+        let (mut id, mut device, mut name, mut expires, mut argument, mut first) =
+            (None, None, None, None, None, None);
         for _ in 0..r.map("a command: a map")? {
             match r.key()? {
                 Some(0) => once(&mut id, read_id(r)?, "id")?,
@@ -107,6 +133,7 @@ impl<'a> Command<'a> {
                     let value = Value::read(r)?.map_err(|_| BAD_ARGUMENT)?;
                     once(&mut argument, value, "argument")?;
                 }
+                Some(5) => once(&mut first, r.bool("whether it is the first time")?, "first")?,
                 Some(_) | None => r.skip()?,
             }
         }
@@ -118,7 +145,7 @@ impl<'a> Command<'a> {
             expires_us: need(expires, "expires")?,
         };
         command.check()?;
-        Ok(command)
+        Ok((command, first.unwrap_or(false)))
     }
 }
 

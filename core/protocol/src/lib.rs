@@ -18,6 +18,7 @@
 //! | [`transfer`] | firmware images over that link | |
 //! | [`topic`] | MQTT topic names within a tenant | |
 //! | [`report`] | gateway → hub: losses, links coming and going | `alloc` |
+//! | [`image`] | hub ↔ gateway: firmware images, and what devices say of them | `alloc` |
 //! | [`keys`] | hub → gateway: devices' keys, sealed; gateway → hub: which it holds | `alloc` |
 //! | [`ranges`], [`ledger`] | which numbers are stored, dropped, missing | `alloc` |
 //! | [`moment`] | points in time for people | `alloc` |
@@ -44,6 +45,7 @@ pub mod fragment;
 pub mod frame;
 pub mod id;
 #[cfg(feature = "alloc")]
+pub mod image;
 pub mod keys;
 #[cfg(feature = "alloc")]
 pub mod ledger;

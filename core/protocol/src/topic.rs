@@ -25,6 +25,14 @@ pub enum Topic {
     Link(DeviceId),
     /// `stencil/v1/d/{device}/key`: a `keys::Used`, to the hub.
     Key(DeviceId),
+    /// `stencil/v1/d/{device}/image`: an `image::Told`, to the hub.
+    Image(DeviceId),
+    /// `stencil/v1/g/{gateway}/wanted`: an `image::Wanted`, to the gateway.
+    GatewayWanted(GatewayId),
+    /// `stencil/v1/g/{gateway}/fetch`: an `image::Fetch`, to the hub.
+    GatewayFetch(GatewayId),
+    /// `stencil/v1/g/{gateway}/piece`: an `image::Piece`, to the gateway.
+    GatewayPiece(GatewayId),
     /// `stencil/v1/g/{gateway}/command`: a [`crate::command::Command`], to the gateway.
     GatewayCommand(GatewayId),
     /// `stencil/v1/g/{gateway}/keys`: a `keys::Update`, to the gateway.
@@ -40,8 +48,8 @@ pub enum Topic {
 pub enum Error {
     /// The topic has none of the known forms.
     #[error(
-        "the topic is none of stencil/v1/d/{{device}}/batch|status|loss|link|key, \
-         stencil/v1/g/{{gateway}}/command|keys|holds, {FOREIGN}"
+        "the topic is none of stencil/v1/d/{{device}}/batch|status|loss|link|key|image, \
+         stencil/v1/g/{{gateway}}/command|keys|holds|wanted|fetch|piece, {FOREIGN}"
     )]
     Unknown,
     /// The device or gateway in the topic is not an id.
@@ -63,6 +71,7 @@ impl Topic {
                 "loss" => Topic::Loss,
                 "link" => Topic::Link,
                 "key" => Topic::Key,
+                "image" => Topic::Image,
                 _ => return Err(Error::Unknown),
             };
             return Ok(make(DeviceId::parse(device)?));
@@ -73,6 +82,9 @@ impl Topic {
             "command" => Topic::GatewayCommand,
             "keys" => Topic::GatewayKeys,
             "holds" => Topic::GatewayHolds,
+            "wanted" => Topic::GatewayWanted,
+            "fetch" => Topic::GatewayFetch,
+            "piece" => Topic::GatewayPiece,
             _ => return Err(Error::Unknown),
         };
         Ok(make(GatewayId::parse(gateway)?))
@@ -85,10 +97,14 @@ impl Topic {
             | Topic::Status(d)
             | Topic::Loss(d)
             | Topic::Link(d)
-            | Topic::Key(d) => Some(d),
+            | Topic::Key(d)
+            | Topic::Image(d) => Some(d),
             Topic::GatewayCommand(_)
             | Topic::GatewayKeys(_)
             | Topic::GatewayHolds(_)
+            | Topic::GatewayWanted(_)
+            | Topic::GatewayFetch(_)
+            | Topic::GatewayPiece(_)
             | Topic::ForeignTelemetry => None,
         }
     }
@@ -109,6 +125,10 @@ impl fmt::Display for Topic {
             Topic::Loss(device) => write!(f, "{DEVICES}{device}/loss"),
             Topic::Link(device) => write!(f, "{DEVICES}{device}/link"),
             Topic::Key(device) => write!(f, "{DEVICES}{device}/key"),
+            Topic::Image(device) => write!(f, "{DEVICES}{device}/image"),
+            Topic::GatewayWanted(gateway) => write!(f, "{GATEWAYS}{gateway}/wanted"),
+            Topic::GatewayFetch(gateway) => write!(f, "{GATEWAYS}{gateway}/fetch"),
+            Topic::GatewayPiece(gateway) => write!(f, "{GATEWAYS}{gateway}/piece"),
             Topic::GatewayCommand(gateway) => write!(f, "{GATEWAYS}{gateway}/command"),
             Topic::GatewayKeys(gateway) => write!(f, "{GATEWAYS}{gateway}/keys"),
             Topic::GatewayHolds(gateway) => write!(f, "{GATEWAYS}{gateway}/holds"),

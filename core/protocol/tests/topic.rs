@@ -16,10 +16,14 @@ proptest! {
             Topic::Status(device.clone()),
             Topic::Loss(device.clone()),
             Topic::Link(device.clone()),
-            Topic::Key(device),
+            Topic::Key(device.clone()),
+            Topic::Image(device),
             Topic::GatewayCommand(gateway.clone()),
             Topic::GatewayKeys(gateway.clone()),
-            Topic::GatewayHolds(gateway),
+            Topic::GatewayHolds(gateway.clone()),
+            Topic::GatewayWanted(gateway.clone()),
+            Topic::GatewayFetch(gateway.clone()),
+            Topic::GatewayPiece(gateway),
             Topic::ForeignTelemetry,
         ] {
             let text = topic.to_string();
@@ -30,7 +34,7 @@ proptest! {
 
     /// There is one spelling of a topic: what parses is what is written.
     #[test]
-    fn one_spelling(text in "(stencil/v1/[dg]/)?\\PC{0,20}(/(batch|status|loss|link|key|command|keys|holds))?") {
+    fn one_spelling(text in "(stencil/v1/[dg]/)?\\PC{0,20}(/(batch|status|loss|link|key|image|command|keys|holds|wanted|fetch|piece))?") {
         if let Ok(topic) = Topic::parse(&text) {
             prop_assert_eq!(topic.to_string(), text);
         }

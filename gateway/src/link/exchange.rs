@@ -154,7 +154,9 @@ impl<S: AsyncRead + AsyncWrite + Send> Connection<S> {
                         ..command
                     };
                     self.links.metrics.commands_sent.increment();
+                    stencil_crashpoint::reach("gateway.before_command");
                     self.tell(&Down::Command(command)).await?;
+                    stencil_crashpoint::reach("gateway.after_command");
                 }
                 Err(error) => tracing::error!(%error, "a command that is held cannot be read"),
             }

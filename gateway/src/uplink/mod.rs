@@ -150,8 +150,8 @@ impl Uplink {
     /// Takes a command from the hub. Waits for nothing: acknowledgements come after it.
     fn command(&self, payload: &[u8]) {
         self.metrics.commands_received.increment();
-        let command = match Command::decode(payload) {
-            Ok(command) => command,
+        let (command, first) = match Command::decode_for_gateway(payload) {
+            Ok(read) => read,
             Err(error) => {
                 self.metrics.commands_refused.increment();
                 tracing::error!(%error, "the hub has sent a command that cannot be read");
@@ -159,12 +159,16 @@ impl Uplink {
             }
         };
         let (device, id) = (&command.device, command.id);
-        match self.commands.offer(&command) {
+        match self.commands.offer(&command, first) {
             Ok(Offer::Held) => self.live.wake(device),
             Ok(Offer::Known) => {}
             Ok(Offer::Full) => {
                 self.metrics.commands_refused.increment();
                 tracing::warn!(%device, %id, "a command is refused: too many wait");
+                // Its device may have got it before: the hub sends it again later.
+                if !first {
+                    return;
+                }
                 let detail = "the gateway holds as many commands as it may";
                 let status = Status {
                     id,
@@ -172,7 +176,7 @@ impl Uplink {
                     at_us: now_us(),
                     detail: Some(detail),
                 };
-                // Where the spool is full as well, the hub sees the command expire.
+                // Where the spool is full as well, the hub sends it again.
                 if let Some(entry) = gateway_status(device, &status)
                     && let Err(error) = self.spool.try_put(&entry)
                 {

@@ -234,8 +234,13 @@ impl Hub {
 
     /// Sends a command to the gateway; true when it went to a subscriber.
     pub(crate) fn command(&self, gateway: &str, command: &Command<'_>) -> bool {
+        self.command_again(gateway, command, true)
+    }
+
+    /// As [`Hub::command`], with whether nobody has had it before.
+    pub(crate) fn command_again(&self, gateway: &str, command: &Command<'_>, first: bool) -> bool {
         let mut bytes = [0; 512];
-        let length = command.encode(&mut bytes).unwrap();
+        let length = command.encode_for_gateway(first, &mut bytes).unwrap();
         let topic = format!("stencil/v1/g/{gateway}/command");
         let payload = bytes[..length].to_vec();
         let handle = &self.running.as_ref().unwrap().handle;

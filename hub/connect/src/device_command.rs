@@ -76,7 +76,13 @@ pub(crate) async fn settle(
             let message = format!("{device} did not begin to `{}` in time", command.name);
             Err(Failure::permanent(message))
         }
-        State::Queued | State::Sent | State::Acknowledged => Ok(Performed::Waiting(*id)),
+        State::Queued | State::Sent | State::Acknowledged if command.overdue_us.is_none() => {
+            Ok(Performed::Waiting(*id))
+        }
+        State::Queued | State::Sent | State::Acknowledged => Err(Failure::permanent(format!(
+            "it is not known whether {device} did `{}`: it has not said so in time",
+            command.name
+        ))),
     }
 }
 

@@ -65,7 +65,7 @@ async fn device(store: Arc<Sqlite>, connectors: Arc<Connectors>, runner: Handle)
     loop {
         let waiting = queued.notified();
         let now_us = SystemClock.now_us();
-        for outstanding in store.queued(now_us, 100).await.unwrap() {
+        for outstanding in store.queued(now_us, None, 100).await.unwrap() {
             let (command, at_us) = (outstanding.command.id, now_us);
             let state = State::Done;
             let status = CommandStatus {
@@ -74,6 +74,7 @@ async fn device(store: Arc<Sqlite>, connectors: Arc<Connectors>, runner: Handle)
                 state,
                 at_us,
                 detail: None,
+                gateway: None,
             };
             assert!(store.status(&status).await.unwrap());
             runner.wake();

@@ -89,6 +89,12 @@ pub enum Error {
         /// The limit (`workflow.max_active`).
         max: usize,
     },
+    /// A roll-out cannot do what was asked of it now.
+    #[error("{0}")]
+    Rollout(#[from] stencil_rollout::Refusal),
+    /// A roll-out that makes no sense.
+    #[error("{0}")]
+    Plan(#[from] stencil_rollout::Error),
     /// Connectors could not be set up.
     #[error("connectors: {0}")]
     Connect(#[source] Box<stencil_connect::Error>),

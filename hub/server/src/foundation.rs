@@ -7,6 +7,7 @@ use std::sync::Arc;
 use rand_core::Rng as _;
 use stencil_crypto::{keyfile, rng};
 use stencil_log::{Log, Position};
+use stencil_protocol::id::TenantId;
 use stencil_store::{Registry, Store};
 use tokio::net::TcpListener;
 use zeroize::Zeroizing;
@@ -21,7 +22,7 @@ use crate::listeners::{self, Listeners};
 use crate::pipeline::{self, State, Unlogged};
 use crate::registry::HubKey;
 use crate::wake::Wakes;
-use crate::{Error, Layout, Live, Options, init, private, renewal};
+use crate::{Error, Images, Layout, Live, Options, init, private, renewal};
 
 /// Bytes of an ingest record besides topic and payload, generously.
 const RECORD_OVERHEAD_BYTES: u32 = 1_024;
@@ -39,6 +40,9 @@ pub(crate) struct Foundation {
     pub(crate) position: Position,
     /// Changes of workflows that were kept but not logged.
     pub(crate) unlogged: Vec<Unlogged>,
+    /// Roll-outs that were asked for but not logged.
+    pub(crate) unasked: Vec<(TenantId, [u8; 16])>,
+    pub(crate) images: Images,
     pub(crate) mqtt: Listeners,
     pub(crate) http: (TcpListener, SocketAddr),
     /// The TLS of HTTP, if it is to be within one.
@@ -85,6 +89,8 @@ impl Foundation {
             log = open_log(options, &layout, Some(position)).await?;
         }
         let unlogged = pipeline::unlogged(&store, &state).await?;
+        let unasked = pipeline::unasked(&store, &state).await?;
+        let images = Images::open(&layout.images())?;
         renewal::server_certificates(&layout, clock);
         let device_key = device_key(&layout)?;
         let mqtt = Listeners::open(&options.mqtt, &layout).await?;
@@ -98,6 +104,8 @@ impl Foundation {
             state,
             position,
             unlogged,
+            unasked,
+            images,
             mqtt,
             http,
             http_tls,

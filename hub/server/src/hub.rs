@@ -1,28 +1,31 @@
 //! The running hub as its HTTP API sees it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use stencil_log::Log;
 use stencil_mqtt::Handle;
-use stencil_protocol::id::{CommandId, DeviceId, TenantId};
+use stencil_protocol::id::{CommandId, DeviceId, GatewayId, TenantId};
 use stencil_protocol::sample::OwnedValue;
-use stencil_store::{NewCommand, Store};
+use stencil_protocol::topic::Topic;
+use stencil_store::{MAX_PAGE, NewCommand, Store};
 use stencil_workflow::definition;
 use tokio::sync::{Mutex, watch};
 
 use crate::clock::Clock;
 use crate::grants::Grants;
 use crate::health::Health;
-use crate::ingest::{Activation, Admission, Erase, Ingest};
+use crate::ingest::{Activation, Admission, Ask, Erase, Ingest, Step};
 use crate::metrics::Metrics;
 use crate::parts::Parts;
 use crate::pipeline::Unlogged;
-use crate::policy::Peer;
+use crate::policy::{Peer, namespace};
 use crate::registry::HubKey;
+use crate::rollout::{Images, Rollouts};
 use crate::wake::Wakes;
-use crate::{Error, Live, Options, Readiness, scrape};
+use crate::{Error, Live, Options, Principal, Readiness, Role, scrape};
 
 /// A handle on a running hub. Cheap to clone.
 #[derive(Clone)]
@@ -48,6 +51,10 @@ pub(crate) struct Inner {
     /// One change of a workflow at a time: its place in the store's versions and its place in the
     /// log must be in the same order.
     pub(crate) workflow_changes: Arc<Mutex<()>>,
+    /// Who waits for what is asked of roll-outs.
+    pub(crate) rollouts: Rollouts,
+    /// Payloads of images.
+    pub(crate) images: Images,
 }
 
 /// What [`Hub::put_workflow`] did.
@@ -245,7 +252,9 @@ impl Hub {
     /// # Errors
     /// As for [`Hub::erase_device`].
     pub async fn erase_tenant(&self, tenant: &TenantId) -> Result<u64, Error> {
-        self.erase(tenant, None).await
+        let position = self.erase(tenant, None).await?;
+        self.inner.images.sweep(&self.inner.store).await;
+        Ok(position)
     }
 
     async fn erase(&self, tenant: &TenantId, device: Option<&DeviceId>) -> Result<u64, Error> {
@@ -288,6 +297,109 @@ impl Hub {
     /// Gives gateways at once what the store says that they shall hold of devices' keys.
     pub fn keys_changed(&self) {
         self.inner.wakes.keys();
+    }
+
+    /// Asks for a roll-out and begins it. Returns its id when it has begun.
+    ///
+    /// # Errors
+    /// [`Error::Plan`] names what makes no sense; [`Error::Store`] with a conflict when there is no
+    /// such image; [`Error::Log`]: the log takes nothing
+    /// now, and it begins at the next start.
+    pub async fn start_rollout(
+        &self,
+        tenant: &TenantId,
+        plan: &stencil_rollout::Plan,
+    ) -> Result<stencil_rollout::Id, Error> {
+        plan.check()?;
+        let inner = &self.inner;
+        let id = random_command().0;
+        let under_way = inner.store.rollouts.open().await?;
+        let others = under_way
+            .iter()
+            .filter(|(of, other, _)| of == tenant && other.id != id);
+        if others.count() >= stencil_rollout::MAX_RUNNING {
+            return Err(stencil_rollout::Error::TooMany.into());
+        }
+        let text = serde_json::json!(plan).to_string();
+        let (image, now_us) = (plan.image.digest.0, inner.clock.now_us());
+        let rollouts = &inner.store.rollouts;
+        rollouts.create(tenant, &id, &image, &text, now_us).await?;
+        let linked = self.linked_gateways(tenant).await?;
+        self.ask_rollout(tenant, id, Step::Start(linked)).await?;
+        Ok(stencil_rollout::Id(id))
+    }
+
+    /// Has a roll-out pause, go on, try again, or end. Returns when that is so.
+    pub(crate) async fn ask_rollout(
+        &self,
+        tenant: &TenantId,
+        rollout: [u8; 16],
+        what: Step,
+    ) -> Result<(), Error> {
+        let inner = &self.inner;
+        let question = random_command().0;
+        let answer = inner.rollouts.expect(question);
+        let ask = Ask {
+            tenant: tenant.clone(),
+            rollout,
+            what,
+            question,
+        };
+        inner.ingest.ask(ask).await?;
+        let answered = answer.await;
+        answered.map_err(|_| Error::Stopped("pipeline", "the hub has ended".to_owned()))??;
+        Ok(())
+    }
+
+    /// The tenant's gateways that are connected now.
+    async fn linked_gateways(&self, tenant: &TenantId) -> Result<Vec<GatewayId>, Error> {
+        let inner = &self.inner;
+        let (mut seen, mut linked, mut after) = (BTreeSet::new(), Vec::new(), None);
+        loop {
+            let rollouts = &inner.store.rollouts;
+            let page = rollouts
+                .candidates(tenant, after.as_ref(), MAX_PAGE)
+                .await?;
+            let Some(last) = page.last() else {
+                return Ok(linked);
+            };
+            after = Some(last.device.clone());
+            for gateway in page.into_iter().filter_map(|candidate| candidate.gateway) {
+                if !seen.insert(gateway.clone()) {
+                    continue;
+                }
+                let principal = Principal {
+                    tenant: tenant.clone(),
+                    role: Role::Gateway(gateway.clone()),
+                };
+                let topic = Topic::GatewayCommand(gateway.clone()).to_string();
+                let space = namespace(&principal);
+                if inner.endpoint.listeners(&space, &topic) > 0 {
+                    linked.push(gateway);
+                }
+            }
+        }
+    }
+
+    /// Begins what was asked for before a kill and not logged.
+    pub(crate) fn begin_rollouts(&self, unasked: Vec<(TenantId, [u8; 16])>, parts: &mut Parts) {
+        if unasked.is_empty() {
+            return;
+        }
+        let hub = self.clone();
+        parts.detached(async move {
+            for (tenant, rollout) in unasked {
+                let step = || Step::Start(Vec::new());
+                while let Err(error) = hub.ask_rollout(&tenant, rollout, step()).await {
+                    if matches!(error, Error::Rollout(_)) {
+                        break;
+                    }
+                    tracing::warn!(%tenant, %error, "a roll-out has not begun yet");
+                    tokio::time::sleep(Duration::from_millis(hub.inner.options.pipeline.retry_ms))
+                        .await;
+                }
+            }
+        });
     }
 
     /// Queues a command for a device; it leaves at once if its gateway listens. With a `key` the

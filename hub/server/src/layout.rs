@@ -90,6 +90,12 @@ impl Layout {
         self.keys().join("seal.pub")
     }
 
+    /// The payloads of firmware images.
+    #[must_use]
+    pub fn images(&self) -> PathBuf {
+        self.root.join("images")
+    }
+
     /// The hub's own certificate and key of this algorithm.
     pub(crate) fn server_files(&self, algorithm: Algorithm) -> ServerFiles {
         let name = match algorithm {

@@ -80,6 +80,7 @@ mod rates;
 mod registry;
 mod renewal;
 mod retention;
+mod rollout;
 mod runner;
 mod scrape;
 mod service;
@@ -104,4 +105,5 @@ pub use options::{
 pub use people::{add_operator, add_user, login_link, operators, remove_operator};
 pub use principal::{Principal, Role};
 pub use rates::Rates;
+pub use rollout::{Images, Received, Receiving};
 pub use service::{Addresses, Running, Service};

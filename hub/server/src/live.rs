@@ -77,6 +77,11 @@ pub enum LiveEvent {
         /// When, µs since the Unix epoch: event time where the rule did it.
         at_us: i64,
     },
+    /// A roll-out or one of its devices changed: look it up.
+    Rollout {
+        /// The roll-out.
+        rollout: stencil_rollout::Id,
+    },
     /// A command changed its state.
     Command {
         /// The command.

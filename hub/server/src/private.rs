@@ -41,7 +41,12 @@ pub(crate) fn tighten(layout: &Layout) -> Vec<PathBuf> {
         beside("-wal"),
         beside("-shm"),
     ];
-    for folder in [layout.authority(), layout.server(), layout.log()] {
+    for folder in [
+        layout.authority(),
+        layout.server(),
+        layout.log(),
+        layout.images(),
+    ] {
         if let Ok(entries) = fs::read_dir(&folder) {
             all.extend(entries.flatten().map(|entry| entry.path()));
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use stencil_mqtt::{Endpoint, Handle};
 use stencil_protocol::id::TenantId;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, mpsc, watch};
 
 use crate::clock::Clock;
 use crate::dispatch::{Dispatcher, Sessions};
@@ -23,6 +23,7 @@ use crate::pipeline::Driver;
 use crate::policy::{HubPolicy, Peer, RefusedDevices, Tenants, namespace, token_namespace};
 use crate::registry::Deliverer;
 use crate::retention::Sweeper;
+use crate::rollout::{self, Delivery, Rollouts};
 use crate::wake::Wakes;
 use crate::{Error, Live, Options, expiry, http, runner, ticks};
 
@@ -105,6 +106,8 @@ impl Service {
             sessions.disconnect_namespace(&token_namespace(tenant, token));
         });
         let runner = runner::new(&options, &store, &clock, &live)?;
+        let (rollouts, asked) = Rollouts::new();
+        rollouts.are_under_way(foundation.state.rolls_out());
         let hub = Hub {
             inner: Arc::new(Inner {
                 options,
@@ -122,6 +125,8 @@ impl Service {
                 health: Arc::clone(&health),
                 applied,
                 workflow_changes: Arc::new(Mutex::new(())),
+                rollouts,
+                images: foundation.images,
             }),
         };
 
@@ -130,6 +135,7 @@ impl Service {
         let driver = hub.driver(&wakes, &links, committed, waits, tenants, refused);
         parts.pipeline(|stop| driver.run(foundation.state, foundation.position, stop));
         dispatching(&hub, &wakes, links, endpoint.handle(), &mut parts);
+        rolling_out(&hub, asked, endpoint.handle(), &mut parts);
         let sweeping = wakes.clone();
         parts.effect("runner", |stop| async move {
             runner::run(runner, wakes, stop).await;
@@ -147,6 +153,7 @@ impl Service {
             Ok(())
         });
         hub.log_changes(foundation.unlogged, &mut parts).await;
+        hub.begin_rollouts(foundation.unasked, &mut parts);
         ticking(&hub, needed, &mut parts);
         for Listener {
             what, socket, tls, ..
@@ -251,6 +258,7 @@ impl Hub {
             wakes: wakes.clone(),
             links: links.clone(),
             refused,
+            rollouts: inner.rollouts.clone(),
             health: Arc::clone(&inner.health),
             committed,
             waits,
@@ -292,7 +300,10 @@ fn dispatching(hub: &Hub, wakes: &Wakes, links: Links, handle: Handle<Peer>, par
         links,
         live: inner.live.clone(),
         clock: inner.clock.clone(),
+        rollouts: inner.rollouts.clone(),
+        ingest: inner.ingest.clone(),
     };
+    sessions.begin();
     parts.effect("sessions", |stop| async move {
         sessions.watch(stop).await;
         Ok(())
@@ -326,6 +337,28 @@ fn dispatching(hub: &Hub, wakes: &Wakes, links: Links, handle: Handle<Peer>, par
         dispatcher.run(stop).await;
         Ok(())
     });
+}
+
+fn rolling_out(
+    hub: &Hub,
+    asked: mpsc::Receiver<rollout::Asked>,
+    handle: Handle<Peer>,
+    parts: &mut Parts,
+) {
+    let inner = &hub.inner;
+    let delivery = Delivery {
+        rollouts: inner.rollouts.clone(),
+        asked,
+        store: Arc::clone(&inner.store.rollouts),
+        images: inner.images.clone(),
+        handle,
+    };
+    parts.effect("images", |stop| async move {
+        delivery.run(stop).await;
+        Ok(())
+    });
+    let (images, store) = (inner.images.clone(), inner.store.clone());
+    parts.detached(async move { images.sweep(&store).await });
 }
 
 fn mqtt_options(options: &Options) -> stencil_mqtt::Options {

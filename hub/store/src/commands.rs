@@ -54,7 +54,27 @@ pub struct StoredCommand {
     pub queued_us: i64,
     /// When its state last changed (device's time for what the device reported).
     pub changed_us: i64,
+    /// Since when who waits for it has been told that nobody knows what became of it: its time
+    /// is over, a gateway has it, and its device has not said. The device is asked as soon as it
+    /// is linked; what it says is the state then.
+    pub overdue_us: Option<i64>,
 }
+
+/// A command that ran out of time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RanOut {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The command.
+    pub command: CommandId,
+    /// Its state now: expired, or that in which it is overdue.
+    pub state: State,
+    /// The gateway through which its device was last heard.
+    pub gateway: Option<GatewayId>,
+}
+
+/// Up to where a list of commands was read: when the last one was queued, and its id.
+pub type AfterCommand = (i64, CommandId);
 
 /// A command that a gateway should have.
 #[derive(Debug, Clone, PartialEq)]
@@ -74,26 +94,36 @@ pub trait Commands: Send + Sync + 'static {
     /// [`Error::Conflict`] if the id or effect key belongs to another command.
     async fn queue(&self, command: &NewCommand, now_us: i64) -> Result<bool, Error>;
 
-    /// Commands for devices behind this gateway that are queued or sent and not
-    /// expired at `now_us`, the oldest first.
+    /// Commands for devices behind this gateway, the oldest first: those that are
+    /// queued or sent and not expired at `now_us`; and those that were handed over
+    /// before they expired, whose devices are linked and have not said what became
+    /// of them: they are asked.
     async fn outstanding(
         &self,
         tenant: &TenantId,
         gateway: &GatewayId,
         now_us: i64,
+        after: Option<AfterCommand>,
         limit: u32,
     ) -> Result<Vec<StoredCommand>, Error>;
 
     /// Commands of all tenants that are queued (not yet sent) and not expired, the
     /// oldest first: what the dispatcher has to send.
-    async fn queued(&self, now_us: i64, limit: u32) -> Result<Vec<Outstanding>, Error>;
+    async fn queued(
+        &self,
+        now_us: i64,
+        after: Option<AfterCommand>,
+        limit: u32,
+    ) -> Result<Vec<Outstanding>, Error>;
 
-    /// Notes that the command was handed to its gateway; `false` if it was past
-    /// that already.
+    /// Notes that the command is about to be handed to this gateway: from then on
+    /// nobody but gateways and the device can say what became of it. Says whether
+    /// it is the first time that it is handed to anybody.
     async fn mark_sent(
         &self,
         tenant: &TenantId,
         command: &CommandId,
+        gateway: &GatewayId,
         now_us: i64,
     ) -> Result<bool, Error>;
 
@@ -101,12 +131,13 @@ pub trait Commands: Send + Sync + 'static {
     /// allow it. Wakes the step that waits for it.
     async fn status(&self, status: &CommandStatus) -> Result<bool, Error>;
 
-    /// Marks commands of all tenants that ran out of time as expired, at most
-    /// `limit`, and wakes the steps that wait for them. Returns them.
+    /// Commands of all tenants that ran out of time, at most `limit`: those that no
+    /// gateway has got are expired; of those that one has got it is noted that they
+    /// are overdue, once. Wakes the steps that wait for them, and returns them.
     ///
     /// A device's own word may still be on its way: call with `now_us` set back by
     /// the delay that is granted to it.
-    async fn expire(&self, now_us: i64, limit: u32) -> Result<Vec<(TenantId, CommandId)>, Error>;
+    async fn expire(&self, now_us: i64, limit: u32) -> Result<Vec<RanOut>, Error>;
 
     /// One command.
     async fn get(

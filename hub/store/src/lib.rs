@@ -47,6 +47,7 @@ mod page;
 mod pipeline;
 mod points;
 mod registry;
+mod rollouts;
 mod runs;
 pub mod schema;
 mod series;
@@ -62,7 +63,7 @@ pub use alarms::{
 };
 pub use answers::{Answers, Begun, Keyed, MAX_ANSWERS};
 pub use audit::{Audit, AuditEntry, AuditFilter, AuditOutcome, MAX_AUDIT_TEXT, NewAudit};
-pub use commands::{Commands, NewCommand, Outstanding, StoredCommand};
+pub use commands::{AfterCommand, Commands, NewCommand, Outstanding, RanOut, StoredCommand};
 pub use content::{
     Content, Entry, EntryVersion, Fields, MAX_EFFECT_KEY, MAX_FIELDS, MAX_KEY, MAX_VERSIONS_KEPT,
     Published, Written,
@@ -85,6 +86,11 @@ pub use registry::{
     Admission, Birth, Born, Delivery, DeviceKey, Enrolled, Enrolment, GatewayHolds, KeyUsed,
     NewBirth, NewKey, Placed, RegisteredGateway, Registration, RegistrationState, Registry,
     Renewal, Renewed, Unclaimed,
+};
+pub use rollouts::{
+    Candidate, DeviceImage, Image, ImageDigest, MAX_IMAGES, MAX_ROLLOUTS, OpenRollout,
+    RolloutChange, RolloutDevice, RolloutHead, RolloutKey, RolloutNotice, Rollouts, StoredRollout,
+    UpdateTrust, Wanted,
 };
 pub use runs::{
     Attempt, Claim, MAX_ATTEMPTS_KEPT, Outcome, Progress, Room, Run, RunFilter, RunId, Runs, Step,

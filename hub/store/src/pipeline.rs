@@ -9,7 +9,8 @@ use stencil_protocol::ledger::BootLedger;
 use stencil_protocol::sample::OwnedValue;
 
 use crate::{
-    ActiveAlarm, Admission, AlarmChange, Error, GatewayHolds, KeyUsed, LinkInfo, Points, RunId,
+    ActiveAlarm, Admission, AlarmChange, Error, GatewayHolds, KeyUsed, LinkInfo, Points,
+    RolloutChange, RunId,
 };
 
 /// One step of the pipeline. All of it is stored, or nothing.
@@ -49,6 +50,8 @@ pub struct Commit {
     pub holds: Vec<GatewayHolds>,
     /// Keys that devices have used.
     pub keys_used: Vec<KeyUsed>,
+    /// What changed of roll-outs.
+    pub rollouts: RolloutChange,
 }
 
 /// What a commit set in motion.
@@ -173,6 +176,9 @@ pub struct CommandStatus {
     pub at_us: i64,
     /// In words, e.g. why it failed.
     pub detail: Option<String>,
+    /// The gateway that says so by itself, not for the device. That a command has expired or
+    /// cannot be held counts only while no other gateway has got it.
+    pub gateway: Option<GatewayId>,
 }
 
 /// A link of a device that came up or went down.

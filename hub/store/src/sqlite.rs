@@ -39,6 +39,7 @@ mod operators;
 mod pages;
 mod pipeline;
 mod registry;
+mod rollouts;
 mod row;
 mod runs;
 mod sealing;

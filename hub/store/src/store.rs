@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     Alarms, Answers, Audit, Commands, Content, Devices, Keeping, Ledger, Operators, Pipeline,
-    Registry, Runs, Series, Tenancy, Users, Workflows,
+    Registry, Rollouts, Runs, Series, Tenancy, Users, Workflows,
 };
 
 /// The ports of a store, whatever is behind them.
@@ -40,6 +40,8 @@ pub struct Store {
     pub content: Arc<dyn Content>,
     /// Commands.
     pub commands: Arc<dyn Commands>,
+    /// Images and roll-outs.
+    pub rollouts: Arc<dyn Rollouts>,
     /// Loss ledger and quarantine.
     pub ledger: Arc<dyn Ledger>,
     /// Retention and erasure.
@@ -64,6 +66,7 @@ impl Store {
             + Alarms
             + Content
             + Commands
+            + Rollouts
             + Ledger
             + Keeping,
     {
@@ -82,6 +85,7 @@ impl Store {
             alarms: all.clone(),
             content: all.clone(),
             commands: all.clone(),
+            rollouts: all.clone(),
             ledger: all.clone(),
             keeping: all,
         }

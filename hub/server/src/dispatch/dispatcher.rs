@@ -8,7 +8,7 @@ use stencil_mqtt::{Handle, Qos};
 use stencil_protocol::command::{Command, MAX_COMMAND_BYTES, State};
 use stencil_protocol::id::{CommandId, GatewayId, TenantId};
 use stencil_protocol::topic::Topic;
-use stencil_store::{Commands, Error, StoredCommand};
+use stencil_store::{Commands, Error, RanOut, StoredCommand};
 use tokio::sync::watch;
 
 use crate::clock::Clock;
@@ -17,6 +17,9 @@ use crate::parts::told_to_end;
 use crate::policy::{Peer, namespace};
 use crate::wake::Wakes;
 use crate::{DispatchOptions, Live, LiveEvent, Principal, Role};
+
+/// How many pages of [`DispatchOptions::max_batch`] commands one look goes through.
+const MAX_PAGES: usize = 64;
 
 /// Sends what is outstanding. The store knows what that is; in memory is only when something was
 /// last sent, so that a restart sends it again at once, which devices bear.
@@ -73,20 +76,31 @@ impl Dispatcher {
         let now_us = self.clock.now_us();
         let before_us = now_us.saturating_sub(microseconds(self.options.expiry_grace_ms));
         let limit = self.limit();
-        for (tenant, command) in self.commands.expire(before_us, limit).await? {
-            tracing::info!(%tenant, %command, "a command ran out of time");
-            self.metrics.command_expired();
+        let mut again = BTreeSet::new();
+        for RanOut {
+            tenant,
+            command,
+            state,
+            gateway,
+        } in self.commands.expire(before_us, limit).await?
+        {
+            tracing::info!(%tenant, %command, %state, "a command ran out of time");
             self.sent.remove(&command);
+            if state == State::Expired {
+                self.metrics.command_expired();
+            } else if let Some(gateway) = gateway {
+                // Its device is asked what became of it.
+                again.insert((tenant.clone(), gateway));
+            }
             let event = LiveEvent::Command {
                 command,
-                state: State::Expired,
+                state,
                 at_us: now_us,
             };
             self.live.send(&tenant, event);
             self.wakes.runner();
         }
         let resend_us = microseconds(self.options.resend_after_ms);
-        let mut again = BTreeSet::new();
         self.sent.retain(|_, sent| {
             let fresh = now_us.saturating_sub(sent.at_us) < resend_us;
             if !fresh {
@@ -101,14 +115,24 @@ impl Dispatcher {
     }
 
     async fn queued(&mut self) -> Result<(), Error> {
-        let outstanding = self
-            .commands
-            .queued(self.clock.now_us(), self.limit())
-            .await?;
-        for one in outstanding {
-            // Without a gateway nobody has heard of the device yet: it stays queued.
-            if let Some(gateway) = &one.gateway {
-                self.send(&one.tenant, gateway, &one.command).await?;
+        let (now_us, mut after) = (self.clock.now_us(), None);
+        // Those that do not listen now: what waits for them holds up nothing else.
+        let mut deaf = BTreeSet::new();
+        for _ in 0..MAX_PAGES {
+            let page = self.commands.queued(now_us, after, self.limit()).await?;
+            let Some(last) = page.last() else {
+                return Ok(());
+            };
+            after = Some((last.command.queued_us, last.command.id));
+            for one in &page {
+                // Without a gateway nobody has heard of the device yet: it stays queued.
+                let Some(gateway) = &one.gateway else {
+                    continue;
+                };
+                let key = (one.tenant.clone(), gateway.clone());
+                if !deaf.contains(&key) && !self.send(&one.tenant, gateway, &one.command).await? {
+                    deaf.insert(key);
+                }
             }
         }
         Ok(())
@@ -120,16 +144,23 @@ impl Dispatcher {
         gateway: &GatewayId,
         all: bool,
     ) -> Result<(), Error> {
-        let now_us = self.clock.now_us();
-        let commands = self
-            .commands
-            .outstanding(tenant, gateway, now_us, self.limit())
-            .await?;
-        for command in commands {
-            if (all || !self.sent.contains_key(&command.id))
-                && !self.send(tenant, gateway, &command).await?
-            {
-                break;
+        let (now_us, limit) = (self.clock.now_us(), self.limit());
+        let mut after = None;
+        for _ in 0..MAX_PAGES {
+            let commands = &self.commands;
+            let page = commands
+                .outstanding(tenant, gateway, now_us, after, limit)
+                .await?;
+            let Some(last) = page.last() else {
+                return Ok(());
+            };
+            after = Some((last.queued_us, last.id));
+            for command in &page {
+                if (all || !self.sent.contains_key(&command.id))
+                    && !self.send(tenant, gateway, command).await?
+                {
+                    return Ok(());
+                }
             }
         }
         Ok(())
@@ -142,23 +173,41 @@ impl Dispatcher {
         gateway: &GatewayId,
         command: &StoredCommand,
     ) -> Result<bool, Error> {
-        let Some(payload) = encode(command) else {
-            tracing::error!(%tenant, command = %command.id, "a command cannot be encoded");
-            return Ok(true);
-        };
         let principal = Principal {
             tenant: tenant.clone(),
             role: Role::Gateway(gateway.clone()),
         };
         let topic = Topic::GatewayCommand(gateway.clone()).to_string();
         let space = namespace(&principal);
+        if self.handle.listeners(&space, &topic) == 0 {
+            return Ok(false);
+        }
+        // Before it leaves: whatever happens next, it is known that somebody may have it.
+        let now_us = self.clock.now_us();
+        let mark = self
+            .commands
+            .mark_sent(tenant, &command.id, gateway, now_us);
+        let first = mark.await?;
+        if first {
+            let event = LiveEvent::Command {
+                command: command.id,
+                state: State::Sent,
+                at_us: now_us,
+            };
+            self.live.send(tenant, event);
+        }
+        let Some(payload) = encode(command, first) else {
+            tracing::error!(%tenant, command = %command.id, "a command cannot be encoded");
+            return Ok(true);
+        };
+        stencil_crashpoint::reach("dispatch.before_publish");
         match self
             .handle
             .publish(&space, &topic, payload, Qos::AtLeastOnce, false)
         {
             Ok(0) => Ok(false),
             Ok(_) => {
-                let now_us = self.clock.now_us();
+                stencil_crashpoint::reach("dispatch.after_publish");
                 let sent = Sent {
                     tenant: tenant.clone(),
                     gateway: gateway.clone(),
@@ -166,14 +215,6 @@ impl Dispatcher {
                 };
                 self.sent.insert(command.id, sent);
                 self.metrics.command_sent();
-                if self.commands.mark_sent(tenant, &command.id, now_us).await? {
-                    let event = LiveEvent::Command {
-                        command: command.id,
-                        state: State::Sent,
-                        at_us: now_us,
-                    };
-                    self.live.send(tenant, event);
-                }
                 Ok(true)
             }
             Err(error) => {
@@ -188,7 +229,7 @@ impl Dispatcher {
     }
 }
 
-fn encode(command: &StoredCommand) -> Option<Vec<u8>> {
+fn encode(command: &StoredCommand, first: bool) -> Option<Vec<u8>> {
     let mut bytes = vec![0; MAX_COMMAND_BYTES];
     let wire = Command {
         id: command.id,
@@ -197,7 +238,7 @@ fn encode(command: &StoredCommand) -> Option<Vec<u8>> {
         argument: command.argument.as_ref().map(|argument| argument.as_ref()),
         expires_us: command.expires_us,
     };
-    let length = wire.encode(&mut bytes).ok()?;
+    let length = wire.encode_for_gateway(first, &mut bytes).ok()?;
     bytes.truncate(length);
     Some(bytes)
 }

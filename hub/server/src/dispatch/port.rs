@@ -5,7 +5,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use stencil_protocol::command::State;
 use stencil_protocol::id::{CommandId, DeviceId, GatewayId, TenantId};
-use stencil_store::{CommandStatus, Commands, Error, NewCommand, Outstanding, Page, StoredCommand};
+use stencil_store::{
+    AfterCommand, CommandStatus, Commands, Error, NewCommand, Outstanding, Page, RanOut,
+    StoredCommand,
+};
 
 use crate::wake::Wakes;
 use crate::{Live, LiveEvent};
@@ -45,22 +48,33 @@ impl Commands for WakingCommands {
         tenant: &TenantId,
         gateway: &GatewayId,
         now_us: i64,
+        after: Option<AfterCommand>,
         limit: u32,
     ) -> Result<Vec<StoredCommand>, Error> {
-        self.inner.outstanding(tenant, gateway, now_us, limit).await
+        let inner = &self.inner;
+        inner
+            .outstanding(tenant, gateway, now_us, after, limit)
+            .await
     }
 
-    async fn queued(&self, now_us: i64, limit: u32) -> Result<Vec<Outstanding>, Error> {
-        self.inner.queued(now_us, limit).await
+    async fn queued(
+        &self,
+        now_us: i64,
+        after: Option<AfterCommand>,
+        limit: u32,
+    ) -> Result<Vec<Outstanding>, Error> {
+        self.inner.queued(now_us, after, limit).await
     }
 
     async fn mark_sent(
         &self,
         tenant: &TenantId,
         command: &CommandId,
+        gateway: &GatewayId,
         now_us: i64,
     ) -> Result<bool, Error> {
-        self.inner.mark_sent(tenant, command, now_us).await
+        let inner = &self.inner;
+        inner.mark_sent(tenant, command, gateway, now_us).await
     }
 
     async fn status(&self, status: &CommandStatus) -> Result<bool, Error> {
@@ -69,7 +83,7 @@ impl Commands for WakingCommands {
         Ok(changed)
     }
 
-    async fn expire(&self, now_us: i64, limit: u32) -> Result<Vec<(TenantId, CommandId)>, Error> {
+    async fn expire(&self, now_us: i64, limit: u32) -> Result<Vec<RanOut>, Error> {
         let expired = self.inner.expire(now_us, limit).await?;
         if !expired.is_empty() {
             self.wakes.runner();

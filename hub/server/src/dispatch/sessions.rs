@@ -1,12 +1,15 @@
 //! When a gateway begins to listen for commands, and when its session ends.
 
 use stencil_mqtt::{Disconnect, Event};
+use stencil_protocol::id::{GatewayId, TenantId};
 use tokio::sync::{broadcast, watch};
 
 use crate::clock::Clock;
+use crate::ingest::Ingest;
 use crate::links::Links;
 use crate::parts::told_to_end;
 use crate::policy::Peer;
+use crate::rollout::Rollouts;
 use crate::wake::Wakes;
 use crate::{Live, LiveEvent};
 
@@ -17,9 +20,27 @@ pub(crate) struct Sessions {
     pub(crate) links: Links,
     pub(crate) live: Live,
     pub(crate) clock: Clock,
+    pub(crate) rollouts: Rollouts,
+    pub(crate) ingest: Ingest,
 }
 
 impl Sessions {
+    /// Nobody is connected yet.
+    pub(crate) fn begin(&self) {
+        self.gone(None);
+    }
+
+    /// Says in the log that a gateway is cut off, or all are, where a roll-out has to know.
+    fn gone(&self, of: Option<(TenantId, GatewayId)>) {
+        if !self.rollouts.is_any_under_way() {
+            return;
+        }
+        if let Err(error) = self.ingest.gateway_gone(of) {
+            // Time-outs of roll-outs may then run for devices that are off.
+            tracing::warn!(%error, "the log takes no word of a gateway that is cut off");
+        }
+    }
+
     /// Works until told to end. Waits for nothing else, so that it does not fall behind.
     pub(crate) async fn watch(mut self, mut stop: watch::Receiver<bool>) {
         loop {
@@ -32,6 +53,7 @@ impl Sessions {
                 Err(broadcast::error::RecvError::Lagged(missed)) => {
                     tracing::warn!(missed, "endpoint events were missed");
                     self.links.all_ended(self.clock.now_us());
+                    self.gone(None);
                 }
                 Err(broadcast::error::RecvError::Closed) => return,
             }
@@ -47,10 +69,11 @@ impl Sessions {
             return;
         };
         match event {
-            // The policy lets a gateway subscribe to its commands and its keys, and to nothing else.
+            // The policy lets a gateway subscribe to what is its own to hear, and to nothing else.
             Event::Subscribed { .. } => {
                 self.wakes.gateway(tenant, gateway);
                 self.wakes.keys_of(tenant, gateway);
+                self.rollouts.wanted(tenant, gateway);
             }
             // The session lives on in another connection.
             Event::Disconnected {
@@ -60,6 +83,7 @@ impl Sessions {
             _ => {
                 let at_us = self.clock.now_us();
                 self.links.ended(tenant, gateway, at_us);
+                self.gone(Some((tenant.clone(), gateway.clone())));
                 let gateway = gateway.clone();
                 self.live
                     .send(tenant, LiveEvent::GatewayLost { gateway, at_us });

@@ -70,7 +70,7 @@ use listener::Peer;
 pub use openapi::openapi;
 pub use routes::router;
 pub use session::link_url;
-pub use state::{Control, State};
+pub use state::{Control, RolloutOrder, State};
 
 /// Serves until `stop` becomes true (or its sender is gone); then open requests are answered,
 /// streams are ended, and it returns.

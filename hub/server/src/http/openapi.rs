@@ -35,10 +35,11 @@ use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
 use super::access::Access;
+use super::api::images;
 use super::api::{alarms, backtest, commands, content, devices, export, ledger, retention};
 use super::api::{audit, me, operator, sessions, users};
 use super::api::{births, enrolment, registrations};
-use super::api::{runs, series, tokens, workflows};
+use super::api::{rollouts, runs, series, tokens, workflows};
 use super::routes::{Route, routes};
 use super::{input, keyed};
 
@@ -86,6 +87,20 @@ use super::{input, keyed};
         alarms::history,
         alarms::acknowledge,
         alarms::silence,
+        images::trust,
+        images::set_trust,
+        images::list,
+        images::one,
+        images::push,
+        rollouts::list,
+        rollouts::create,
+        rollouts::one,
+        rollouts::devices,
+        rollouts::notices,
+        rollouts::pause,
+        rollouts::resume,
+        rollouts::retry,
+        rollouts::abort,
         ledger::list,
         ledger::quarantine,
         content::collections,

@@ -16,6 +16,7 @@ use crate::Error;
 pub(super) enum Kind {
     Invalid,
     InvalidWorkflow,
+    InvalidImage,
     Unauthenticated,
     Forbidden,
     Misdirected,
@@ -32,9 +33,10 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Kind; 15] = [
+    const ALL: [Kind; 16] = [
         Kind::Invalid,
         Kind::InvalidWorkflow,
+        Kind::InvalidImage,
         Kind::Unauthenticated,
         Kind::Forbidden,
         Kind::Misdirected,
@@ -53,7 +55,7 @@ impl Kind {
     fn status(self) -> StatusCode {
         match self {
             Kind::Invalid => StatusCode::BAD_REQUEST,
-            Kind::InvalidWorkflow => StatusCode::UNPROCESSABLE_ENTITY,
+            Kind::InvalidWorkflow | Kind::InvalidImage => StatusCode::UNPROCESSABLE_ENTITY,
             Kind::Unauthenticated => StatusCode::UNAUTHORIZED,
             Kind::Forbidden => StatusCode::FORBIDDEN,
             Kind::Misdirected => StatusCode::MISDIRECTED_REQUEST,
@@ -74,6 +76,7 @@ impl Kind {
         match self {
             Kind::Invalid => "invalid-request",
             Kind::InvalidWorkflow => "invalid-workflow",
+            Kind::InvalidImage => "invalid-image",
             Kind::Unauthenticated => "unauthenticated",
             Kind::Forbidden => "forbidden",
             Kind::Misdirected => "misdirected",
@@ -94,6 +97,7 @@ impl Kind {
         match self {
             Kind::Invalid => "The request is not understood",
             Kind::InvalidWorkflow => "The workflow definition has errors",
+            Kind::InvalidImage => "The firmware image is not taken",
             Kind::Unauthenticated => "A valid token or session is needed",
             Kind::Forbidden => "The token or session does not allow this",
             Kind::Misdirected => "The hub is not known by this name",
@@ -119,6 +123,10 @@ impl Kind {
             Kind::InvalidWorkflow => {
                 "The definition was not taken. `errors` has the place (line and column, from 1), \
                  what is wrong there, and what would be right."
+            }
+            Kind::InvalidImage => {
+                "The image or its manifest is not what was signed, is not signed by all who have to, or \
+                 is for devices that the tenant does not have. `detail` says which; no device gets it."
             }
             Kind::Unauthenticated => {
                 "Send `Authorization: Bearer <token>`, or sign in. An admin makes tokens with \
@@ -256,6 +264,12 @@ impl From<Error> for Problem {
         match error {
             Error::Store(error) => error.into(),
             Error::Definition(error) => error.into(),
+            Error::Rollout(stencil_rollout::Refusal::Unknown)
+            | Error::Plan(stencil_rollout::Error::TooMany) => {
+                Self::new(Kind::Conflict, error.to_string())
+            }
+            Error::Rollout(refusal) => Self::new(Kind::Conflict, refusal.to_string()),
+            Error::Plan(error) => Self::invalid(error.to_string()),
             Error::TooManyWorkflows { .. } => Self::new(Kind::Conflict, error.to_string()),
             Error::Log(error) => {
                 tracing::warn!(%error, "the ingest log refuses");

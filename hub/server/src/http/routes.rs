@@ -10,15 +10,16 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use http::Method;
 
 use super::access::{self, Access};
+use super::api::images;
 use super::api::{alarms, backtest, commands, content, devices, export, ledger, retention};
 use super::api::{audit as audit_log, me, operator, sessions, users};
 use super::api::{births, enrolment, registrations};
-use super::api::{runs, series, tokens, workflows};
+use super::api::{rollouts, runs, series, tokens, workflows};
 use super::page::devices as fleet;
 use super::page::enrolment as enrolment_pages;
 use super::page::{
     alarms as alarm_pages, assets, content as content_pages, device, ledger as ledger_page, link,
-    overview, quarantine, rules, run, sign_in, stream,
+    overview, quarantine, rollouts as rollout_pages, rules, run, sign_in, stream,
 };
 use super::page::{audit as audit_page, chart, failed, settings};
 use super::{State, audit, headers, in_request, input, keyed, ops, problem, public};
@@ -90,6 +91,20 @@ pub(super) fn routes() -> Vec<Route> {
         read("/api/v1/alarms/{alarm}/history", alarms::history),
         write(POST, "/api/v1/alarms/{alarm}/acknowledge", alarms::acknowledge),
         write(POST, "/api/v1/alarms/{alarm}/silence", alarms::silence),
+        read("/api/v1/update-trust", images::trust),
+        admin(PUT, "/api/v1/update-trust", images::set_trust),
+        read("/api/v1/images", images::list).asked(Parameters::Known),
+        read("/api/v1/images/{image}", images::one),
+        write(PUT, "/api/v1/images/{image}", images::push),
+        read("/api/v1/rollouts", rollouts::list).asked(Parameters::Known),
+        write(POST, "/api/v1/rollouts", rollouts::create),
+        read("/api/v1/rollouts/{rollout}", rollouts::one),
+        read("/api/v1/rollouts/{rollout}/devices", rollouts::devices).asked(Parameters::Known),
+        read("/api/v1/rollouts/{rollout}/notices", rollouts::notices),
+        write(POST, "/api/v1/rollouts/{rollout}/pause", rollouts::pause),
+        write(POST, "/api/v1/rollouts/{rollout}/resume", rollouts::resume),
+        write(POST, "/api/v1/rollouts/{rollout}/retry", rollouts::retry),
+        write(POST, "/api/v1/rollouts/{rollout}/abort", rollouts::abort),
         read("/api/v1/ledger", ledger::list).asked(Parameters::Known),
         read("/api/v1/quarantine", ledger::quarantine).asked(Parameters::Known),
         read("/api/v1/content", content::collections),
@@ -145,6 +160,8 @@ pub(super) fn routes() -> Vec<Route> {
         route(GET, "/workflows/{workflow}", Access::Page, rules::edit).asked(Parameters::Known),
         route(GET, "/runs", Access::Page, run::list).asked(Parameters::Known),
         route(GET, "/runs/{run}", Access::Page, run::one),
+        route(GET, "/rollouts", Access::Page, rollout_pages::list).asked(Parameters::Known),
+        route(GET, "/rollouts/{rollout}", Access::Page, rollout_pages::one).asked(Parameters::Known),
         route(GET, "/content", Access::Page, content_pages::list).asked(Parameters::Known),
         route(GET, "/content/{collection}/{key}", Access::Page, content_pages::entry).asked(Parameters::Known),
         route(GET, "/ledger", Access::Page, ledger_page::show).asked(Parameters::Known),

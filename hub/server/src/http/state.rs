@@ -20,8 +20,9 @@ use super::throttle::Throttle;
 use super::{DEVICE_KEY_BYTES, Limits};
 use crate::backtest::{BacktestOptions, Backtests};
 use crate::grants::{EndingTenancy, EndingUsers, Grants};
+use crate::ingest::Step;
 use crate::registry::HubKey;
-use crate::{Clock, Error, Hub, Live, Options, Readiness, WorkflowPut};
+use crate::{Clock, Error, Hub, Images, Live, Options, Readiness, WorkflowPut};
 use crate::{ExportOptions, RetentionOptions};
 
 /// Uploads of devices at one time.
@@ -62,6 +63,24 @@ pub trait Control: Send + Sync + 'static {
     /// Gateways may have to be given keys. See [`Hub::keys_changed`].
     fn keys_changed(&self);
 
+    /// Begins a roll-out. See [`Hub::start_rollout`].
+    async fn start_rollout(
+        &self,
+        tenant: &TenantId,
+        plan: &stencil_rollout::Plan,
+    ) -> Result<stencil_rollout::Id, Error>;
+
+    /// Has a roll-out pause, go on, try again, or end.
+    async fn order_rollout(
+        &self,
+        tenant: &TenantId,
+        rollout: stencil_rollout::Id,
+        order: RolloutOrder,
+    ) -> Result<(), Error>;
+
+    /// The payloads of images.
+    fn images(&self) -> &Images;
+
     /// Queues a command. See [`Hub::queue_command`].
     async fn queue_command(
         &self,
@@ -74,8 +93,48 @@ pub trait Control: Send + Sync + 'static {
     ) -> Result<CommandId, Error>;
 }
 
+/// What a roll-out is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RolloutOrder {
+    /// Offer the image to nobody else for now.
+    Pause,
+    /// Go on.
+    Resume,
+    /// Let those that failed try again.
+    Retry,
+    /// End.
+    Abort,
+}
+
 #[async_trait]
 impl Control for Hub {
+    async fn start_rollout(
+        &self,
+        tenant: &TenantId,
+        plan: &stencil_rollout::Plan,
+    ) -> Result<stencil_rollout::Id, Error> {
+        Hub::start_rollout(self, tenant, plan).await
+    }
+
+    async fn order_rollout(
+        &self,
+        tenant: &TenantId,
+        rollout: stencil_rollout::Id,
+        order: RolloutOrder,
+    ) -> Result<(), Error> {
+        let step = match order {
+            RolloutOrder::Pause => Step::Pause,
+            RolloutOrder::Resume => Step::Resume,
+            RolloutOrder::Retry => Step::Retry,
+            RolloutOrder::Abort => Step::Abort,
+        };
+        self.ask_rollout(tenant, rollout.0, step).await
+    }
+
+    fn images(&self) -> &Images {
+        &self.inner.images
+    }
+
     fn readiness(&self) -> Readiness {
         Hub::readiness(self)
     }

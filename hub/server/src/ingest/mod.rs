@@ -3,7 +3,9 @@
 mod record;
 mod sink;
 
-pub(crate) use record::{Activation, Admission, Body, Erase, Published, Record, Transport};
+pub(crate) use record::{
+    Activation, Admission, Ask, Body, Erase, GatewayGone, Published, Record, Step, Transport,
+};
 #[cfg(test)]
 pub(crate) use record::{Messages, Publication, Publications};
 pub(crate) use sink::{Ingest, MAX_APPEND_BYTES};

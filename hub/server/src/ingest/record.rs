@@ -5,7 +5,7 @@
 //! Changes of the rules are records too, which is what gives them a place in the order of things.
 
 use minicbor::{Decode, Encode};
-use stencil_protocol::id::{DeviceId, TenantId};
+use stencil_protocol::id::{DeviceId, GatewayId, TenantId};
 
 use crate::Principal;
 
@@ -43,6 +43,60 @@ pub(crate) enum Body<'a> {
     /// What a device sends is refused from here on, or taken again.
     #[n(5)]
     Admission(#[n(0)] Admission),
+    /// Somebody asks something of a roll-out.
+    #[n(6)]
+    Rollout(#[n(0)] Ask),
+    /// A gateway is cut off, or, at a start of the hub, all of them are: who is behind it is off
+    /// until it is heard of again.
+    #[n(7)]
+    GatewayGone(#[n(0)] GatewayGone),
+}
+
+/// What is asked of a roll-out. Its plan is in the store, where it never changes.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub(crate) struct Ask {
+    /// Whose roll-out.
+    #[n(0)]
+    pub tenant: TenantId,
+    /// Which one.
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub rollout: [u8; 16],
+    /// What it is to do.
+    #[n(2)]
+    pub what: Step,
+    /// Names this question, so that who waits for its answer finds it.
+    #[cbor(n(3), with = "minicbor::bytes")]
+    pub question: [u8; 16],
+}
+
+/// What a roll-out is to do.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub(crate) enum Step {
+    /// Begin. These gateways are connected: devices behind others count as off.
+    #[n(0)]
+    Start(#[n(0)] Vec<GatewayId>),
+    /// Offer the image to nobody else for now.
+    #[n(1)]
+    Pause,
+    /// Go on.
+    #[n(2)]
+    Resume,
+    /// Let those that failed try again.
+    #[n(3)]
+    Retry,
+    /// End.
+    #[n(4)]
+    Abort,
+}
+
+/// A gateway whose session has ended.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub(crate) struct GatewayGone {
+    /// Which; `None`: all of all tenants.
+    #[n(0)]
+    pub of: Option<(TenantId, GatewayId)>,
 }
 
 /// Messages that a peer published one after the other: what they have in common is said once.
@@ -284,11 +338,9 @@ impl<'a> Record<'a> {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-    use stencil_protocol::id::GatewayId;
-
     use super::*;
     use crate::Role;
+    use proptest::prelude::*;
 
     fn role() -> impl Strategy<Value = Role> {
         ("[a-z][a-z0-9-]{0,20}", 0..3).prop_map(|(id, kind)| match kind {
@@ -410,6 +462,36 @@ mod tests {
             let record = Record {
                 received_us: 7,
                 body: Body::Erase(Erase { tenant, device }),
+            };
+            let mut bytes = Vec::new();
+            record.encode_into(&mut bytes);
+            assert_eq!(Record::decode(&bytes).unwrap(), record);
+        }
+    }
+
+    #[test]
+    fn what_is_asked_of_a_rollout_survives_the_round_trip() {
+        let tenant = TenantId::parse("acme").unwrap();
+        let gateway = GatewayId::parse("gw-1").unwrap();
+        for what in [Step::Start(vec![gateway.clone()]), Step::Retry] {
+            let record = Record {
+                received_us: 7,
+                body: Body::Rollout(Ask {
+                    tenant: tenant.clone(),
+                    rollout: [1; 16],
+                    what,
+                    question: [2; 16],
+                }),
+            };
+            let mut bytes = Vec::new();
+            record.encode_into(&mut bytes);
+            assert_eq!(Record::decode(&bytes).unwrap(), record);
+        }
+        for of in [None, Some((tenant, gateway))] {
+            let body = Body::GatewayGone(GatewayGone { of });
+            let record = Record {
+                received_us: 7,
+                body,
             };
             let mut bytes = Vec::new();
             record.encode_into(&mut bytes);

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use stencil_log::{Log, Position};
 use stencil_mqtt::{Publish, Sink, SinkError, Source};
+use stencil_protocol::id::{GatewayId, TenantId};
 use tokio::sync::watch;
 
 use super::record::{Messages, Publications};
-use super::{Activation, Admission, Body, Erase, Published, Record, Transport};
+use super::{Activation, Admission, Ask, Body, Erase, GatewayGone, Published, Record, Transport};
 use crate::Principal;
 use crate::clock::Clock;
 use crate::metrics::Metrics;
@@ -82,6 +83,28 @@ impl Ingest {
     /// What the log says; nothing has changed then.
     pub(crate) async fn admit(&self, admission: Admission) -> Result<Position, stencil_log::Error> {
         self.durably(Body::Admission(admission)).await
+    }
+
+    /// Asks something of a roll-out; returns when it is sure to be heard.
+    ///
+    /// # Errors
+    /// What the log says; nothing is asked then.
+    pub(crate) async fn ask(&self, ask: Ask) -> Result<Position, stencil_log::Error> {
+        self.durably(Body::Rollout(ask)).await
+    }
+
+    /// Logs that a gateway is cut off (`None`: all are). Nobody waits for it.
+    pub(crate) fn gateway_gone(
+        &self,
+        of: Option<(TenantId, GatewayId)>,
+    ) -> Result<Position, stencil_log::Error> {
+        let mut bytes = Vec::with_capacity(128);
+        Record {
+            received_us: self.clock.now_us(),
+            body: Body::GatewayGone(GatewayGone { of }),
+        }
+        .encode_into(&mut bytes);
+        self.log.append(&[&bytes])
     }
 
     /// Logs what is not published by a peer; returns its end when it is durable.

@@ -1,5 +1,7 @@
 //! After a commit: wakes those who wait for it, and shows it to those who watch.
 
+use std::collections::BTreeSet;
+
 use stencil_protocol::id::TenantId;
 use stencil_store::{ActiveAlarm, AlarmChange, AlarmEventKind, Commit, Committed};
 
@@ -18,6 +20,7 @@ pub(super) fn all(
         links,
         clock,
         refused,
+        rollouts,
         ..
     }: &Driver,
 ) {
@@ -41,8 +44,19 @@ pub(super) fn all(
     for (tenant, gateway) in &aftermath.reachable {
         wakes.gateway(tenant, gateway);
     }
+    rollouts.answer(&aftermath.answers);
+    for (tenant, gateway) in &aftermath.wanted {
+        rollouts.wanted(tenant, gateway);
+    }
+    for (tenant, gateway, fetch) in &aftermath.fetches {
+        rollouts.fetch(tenant, gateway, *fetch);
+    }
     if !live.is_watched() {
         return;
+    }
+    for (tenant, rollout) in rolled(commit) {
+        let rollout = stencil_rollout::Id(rollout);
+        live.send(tenant, LiveEvent::Rollout { rollout });
     }
     for twin in &commit.twins {
         let event = LiveEvent::Reading {
@@ -86,6 +100,14 @@ pub(super) fn all(
         };
         live.send(&status.tenant, event);
     }
+}
+
+/// The roll-outs that a commit changed, each once.
+fn rolled(commit: &Commit) -> BTreeSet<(&TenantId, [u8; 16])> {
+    let rollouts = &commit.rollouts;
+    let heads = rollouts.heads.iter().map(|head| (&head.tenant, head.id));
+    let devices = rollouts.devices.iter().map(|(tenant, id, _)| (tenant, *id));
+    heads.chain(devices).collect()
 }
 
 /// Tells of alarms that are gone with the device or tenant that they were of.

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use stencil_protocol::id::TenantId;
+use stencil_rollout::Event;
 
 use super::changes::Changes;
 use super::decode::Message;
 use super::known::Known;
 use super::origin::Origin;
 use super::quarantine::Quarantine;
-use super::{State, numbered, refused, reports, unnumbered};
-use crate::ingest::{Activation, Admission};
+use super::rollouts::Starting;
+use super::{State, numbered, refused, reports, rollouts, unnumbered};
+use crate::ingest::{Activation, Admission, Ask, GatewayGone, Step};
 
 /// Applies one publication. Deterministic: the same state, record and answers give the same
 /// changes; nothing is asked of a clock, a disk or a network.
@@ -27,6 +29,7 @@ pub(super) fn publication(
     {
         return refused::publication(origin, message, device, known, state, changes);
     }
+    rollouts::publication(origin, message, state, changes);
     match message {
         Message::Batch(device, batch) => {
             numbered::batch(origin, device, batch, known, state, changes);
@@ -41,6 +44,8 @@ pub(super) fn publication(
         Message::Link(event) => reports::link(origin, event, changes),
         Message::Holds(gateway, holds) => reports::holds(origin, gateway, holds, changes),
         Message::KeyUsed(used) => reports::key_used(origin, used, changes),
+        Message::Image(told) => rollouts::told(origin, told, changes),
+        Message::Fetch(gateway, fetch) => reports::fetch(origin, gateway, *fetch, changes),
         Message::Malformed(device, reason) => {
             let mut quarantine = Quarantine::new(origin, device.as_ref());
             quarantine.put(changes, None, reason);
@@ -69,6 +74,46 @@ pub(super) fn admission(admission: &Admission, state: &mut State, changes: &mut 
 pub(super) fn tick(at_us: i64, state: &mut State, changes: &mut Changes) {
     changes.tally.records += 1;
     state.advance(at_us, changes);
+    state.rollouts.happens_to_all(&Event::Tick, at_us, changes);
+}
+
+/// Begins a roll-out with the devices that were known when it was asked for, or does what else is
+/// asked of one.
+pub(super) fn asked(
+    ask: &Ask,
+    starting: Option<Starting>,
+    received_us: i64,
+    state: &mut State,
+    changes: &mut Changes,
+) {
+    changes.tally.records += 1;
+    if let (Step::Start(linked), Some(starting)) = (&ask.what, starting) {
+        let rollouts = &mut state.rollouts;
+        rollouts.start(&ask.tenant, starting, linked, received_us, changes);
+    }
+    state.rollouts.ask(ask, received_us, changes);
+}
+
+/// A gateway is cut off, or all are.
+pub(super) fn gateway_gone(
+    gone: &GatewayGone,
+    received_us: i64,
+    state: &mut State,
+    changes: &mut Changes,
+) {
+    changes.tally.records += 1;
+    let rollouts = &mut state.rollouts;
+    match &gone.of {
+        None => {
+            let event = Event::GatewayGone { gateway: None };
+            rollouts.happens_to_all(&event, received_us, changes);
+        }
+        Some((tenant, gateway)) => {
+            let gateway = Some(gateway.clone());
+            let event = Event::GatewayGone { gateway };
+            rollouts.happens(tenant, &event, received_us, changes);
+        }
+    }
 }
 
 /// Puts a workflow version in force, or takes the workflow out of force. All records before this

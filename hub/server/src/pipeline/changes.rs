@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use stencil_protocol::batch::DropReason;
 use stencil_protocol::id::{Boot, DeviceId, GatewayId, TenantId};
+use stencil_protocol::image::Fetch;
 use stencil_protocol::sample::{OwnedValue, Sample};
 use stencil_store::{
-    Admission, AlarmChange, CommandStatus, Commit, GatewayHolds, KeyUsed, LinkSeen, Points,
-    Quarantined, RuleState, SeriesPoint, SeriesPoints, Trigger, TwinUpdate,
+    Admission, AlarmChange, CommandStatus, Commit, DeviceImage, GatewayHolds, KeyUsed, LinkSeen,
+    Points, Quarantined, RolloutHead, RuleState, SeriesPoint, SeriesPoints, Trigger, TwinUpdate,
 };
 
 use super::State;
@@ -49,9 +50,22 @@ pub(crate) struct Changes {
     pub(crate) unnumbered: HashSet<(TenantId, DeviceId, String, i64)>,
     /// Gateways that have just heard of a device, and so can take its commands.
     pub(crate) reachable: BTreeSet<(TenantId, GatewayId)>,
+    /// What changed of roll-outs; their states themselves are in the state.
+    pub(crate) rollouts: BTreeMap<TenantId, stencil_rollout::Changes>,
+    /// Roll-outs that could not begin.
+    pub(crate) failed_rollouts: Vec<RolloutHead>,
+    /// What devices said that they run.
+    pub(crate) images: Vec<(TenantId, DeviceImage)>,
+    /// What became of what was asked of roll-outs.
+    pub(crate) answers: Vec<Answer>,
+    /// Pieces of images that gateways ask for.
+    pub(crate) fetches: Vec<(TenantId, GatewayId, Fetch)>,
     /// For the counters.
     pub(crate) tally: Tally,
 }
+
+/// What became of what was asked of a roll-out: which question, and why not.
+pub(crate) type Answer = ([u8; 16], Result<(), stencil_rollout::Refusal>);
 
 /// What samples of one name of one device changed.
 #[derive(Debug)]
@@ -138,12 +152,22 @@ impl Changes {
         alarms.append(&mut self.alarms);
         let mut points = Vec::with_capacity(self.series.len());
         let mut twins = Vec::with_capacity(self.series.len());
-        for series in self.series {
+        for series in std::mem::take(&mut self.series) {
             points.push(series.points);
             twins.extend(series.twin);
         }
+        let rollouts = state.rollouts.rows(&mut self);
+        let of = |(tenant, changed): (TenantId, stencil_rollout::Changes)| {
+            let gateways = changed.gateways.into_iter().flatten();
+            gateways.map(move |gateway| (tenant.clone(), gateway))
+        };
+        let wanted = std::mem::take(&mut self.rollouts)
+            .into_iter()
+            .flat_map(of)
+            .collect();
         let commit = Commit {
             position,
+            rollouts,
             ledgers: self
                 .ledgers
                 .iter()
@@ -171,6 +195,9 @@ impl Changes {
             commit,
             Aftermath {
                 reachable: self.reachable,
+                wanted,
+                answers: self.answers,
+                fetches: self.fetches,
                 tally: self.tally,
                 held: Held {
                     devices: state.devices(),
@@ -228,6 +255,12 @@ fn same_text(held: &mut Option<String>, text: &str) {
 pub(crate) struct Aftermath {
     /// Gateways that have just heard of a device, and so can take its commands.
     pub(crate) reachable: BTreeSet<(TenantId, GatewayId)>,
+    /// Gateways whose devices are to run other images now.
+    pub(crate) wanted: BTreeSet<(TenantId, GatewayId)>,
+    /// What became of what was asked of roll-outs.
+    pub(crate) answers: Vec<Answer>,
+    /// Pieces of images that gateways ask for.
+    pub(crate) fetches: Vec<(TenantId, GatewayId, Fetch)>,
     tally: Tally,
     held: Held,
 }

@@ -4,6 +4,7 @@ use stencil_protocol::batch::Batch;
 use stencil_protocol::command::Status;
 use stencil_protocol::foreign::{Parsed, thingsboard};
 use stencil_protocol::id::{DeviceId, GatewayId};
+use stencil_protocol::image::{Fetch, Told};
 use stencil_protocol::keys::{Holds, Used};
 use stencil_protocol::report::{LinkEvent, LossReport};
 use stencil_protocol::topic::Topic;
@@ -27,6 +28,10 @@ pub(super) enum Message<'a> {
     Holds(GatewayId, Holds),
     /// A device has used a key.
     KeyUsed(Used),
+    /// What a device says of an image.
+    Image(Told),
+    /// A piece of an image that a gateway asks for.
+    Fetch(GatewayId, Fetch),
     /// Nothing that makes sense.
     Malformed(Option<DeviceId>, String),
 }
@@ -74,7 +79,19 @@ impl<'a> Message<'a> {
                 Ok(holds) => Self::Holds(gateway, holds),
                 Err(error) => Self::Malformed(None, format!("what {gateway} holds: {error}")),
             },
-            Topic::GatewayCommand(_) | Topic::GatewayKeys(_) => {
+            Topic::Image(device) => match Told::decode(payload) {
+                Ok(told) if told.device == device => Self::Image(told),
+                Ok(told) => malformed(device, "report of an image", other_device(&told.device)),
+                Err(error) => malformed(device, "report of an image", error),
+            },
+            Topic::GatewayFetch(gateway) => match Fetch::decode(payload) {
+                Ok(fetch) => Self::Fetch(gateway, fetch),
+                Err(error) => Self::Malformed(None, format!("what {gateway} fetches: {error}")),
+            },
+            Topic::GatewayCommand(_)
+            | Topic::GatewayKeys(_)
+            | Topic::GatewayWanted(_)
+            | Topic::GatewayPiece(_) => {
                 Self::Malformed(None, "this topic is for the hub to publish on".to_owned())
             }
         }
@@ -92,6 +109,8 @@ impl Message<'_> {
             Self::Link(event) => Some(&event.device),
             Self::KeyUsed(used) => Some(&used.device),
             Self::Holds(..) => None,
+            Self::Image(told) => Some(&told.device),
+            Self::Fetch(..) => None,
             Self::Malformed(device, _) => device.as_ref(),
         }
     }

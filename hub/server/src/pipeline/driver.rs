@@ -20,6 +20,7 @@ use crate::links::Links;
 use crate::metrics::Metrics;
 use crate::parts::told_to_end;
 use crate::policy::{RefusedDevices, Tenants};
+use crate::rollout::Rollouts;
 use crate::wake::Wakes;
 use crate::{Error, Live, PipelineOptions};
 
@@ -42,6 +43,8 @@ pub(crate) struct Driver {
     pub(crate) links: Links,
     /// Devices that are not let in.
     pub(crate) refused: RefusedDevices,
+    /// Told what concerns roll-outs.
+    pub(crate) rollouts: Rollouts,
     pub(crate) health: Arc<Health>,
     /// Told each committed position.
     pub(crate) committed: watch::Sender<u64>,
@@ -104,6 +107,7 @@ impl Driver {
 
     /// Says whether ticks are needed.
     pub(super) fn tell_waits(&self, state: &State) {
+        self.rollouts.are_under_way(state.rolls_out());
         let waits = state.waits();
         self.waits
             .send_if_modified(|held| std::mem::replace(held, waits) != waits);

@@ -82,6 +82,8 @@ impl Questions {
             Message::Link(_)
             | Message::Holds(..)
             | Message::KeyUsed(_)
+            | Message::Image(_)
+            | Message::Fetch(..)
             | Message::Malformed(..) => {}
         }
         questions

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use stencil_protocol::id::{DeviceId, TenantId};
-use stencil_store::{Error, Store};
+use stencil_store::{Candidate, Error, MAX_PAGE, Store};
 use stencil_workflow::definition;
 
 use super::known::{Known, Questions};
-use crate::ingest::Activation;
+use super::rollouts::Starting;
+use crate::ingest::{Activation, Ask};
 use crate::policy::Tenants;
 
 /// Asks the store. Tries again, for as long as it takes, what may succeed later: a record must
@@ -71,6 +72,40 @@ pub(super) async fn tenant(tenants: &Tenants, tenant: &TenantId, retry: Duration
                 tokio::time::sleep(retry).await;
             }
         }
+    }
+}
+
+/// A roll-out that is to begin, and all devices of its tenant; `None` if it has begun before, or
+/// is gone.
+pub(super) async fn starting(store: &Store, ask: &Ask, retry: Duration) -> Option<Starting> {
+    loop {
+        match start(store, ask).await {
+            Ok(starting) => return starting,
+            Err(error) => {
+                let tenant = &ask.tenant;
+                tracing::warn!(%tenant, %error, "the store does not answer; trying again");
+                tokio::time::sleep(retry).await;
+            }
+        }
+    }
+}
+
+async fn start(store: &Store, ask: &Ask) -> Result<Option<Starting>, Error> {
+    let rollouts = &store.rollouts;
+    let stored = rollouts.get(&ask.tenant, &ask.rollout).await?;
+    let Some(stored) = stored.filter(|stored| stored.head.is_none()) else {
+        return Ok(None);
+    };
+    let mut candidates: Vec<Candidate> = Vec::new();
+    loop {
+        let after = candidates.last().map(|it| it.device.clone());
+        let page = rollouts
+            .candidates(&ask.tenant, after.as_ref(), MAX_PAGE)
+            .await?;
+        if page.is_empty() {
+            return Ok(Some(Starting { stored, candidates }));
+        }
+        candidates.extend(page);
     }
 }
 

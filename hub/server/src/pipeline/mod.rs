@@ -23,6 +23,7 @@ mod reading;
 mod refused;
 mod reports;
 mod restore;
+mod rollouts;
 mod rules;
 mod state;
 mod unnumbered;
@@ -31,6 +32,7 @@ mod work;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use changes::Answer;
 pub(crate) use driver::Driver;
-pub(crate) use restore::{Unlogged, restore, unlogged};
+pub(crate) use restore::{Unlogged, restore, unasked, unlogged};
 pub(crate) use state::State;

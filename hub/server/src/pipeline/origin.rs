@@ -84,6 +84,12 @@ impl<'a> Sender<'a> {
 }
 
 impl Origin<'_> {
+    /// The gateway, where what it says does not come from a device's link.
+    pub(super) fn own_word(&self) -> Option<GatewayId> {
+        let gateway = self.gateway().filter(|_| self.link.suite.is_none());
+        gateway.cloned()
+    }
+
     /// The gateway that it came through, if any.
     pub(super) fn gateway(&self) -> Option<&GatewayId> {
         self.from.gateway()

@@ -3,6 +3,7 @@
 use stencil_crypto::suite::Suite;
 use stencil_protocol::command::Status;
 use stencil_protocol::id::{DeviceId, GatewayId};
+use stencil_protocol::image::Fetch;
 use stencil_protocol::keys::{Holds, Used};
 use stencil_protocol::report::{Link, LinkEvent, LossReport};
 use stencil_store::{CommandStatus, GatewayHolds, KeyUsed, LinkInfo, LinkSeen};
@@ -30,6 +31,7 @@ pub(super) fn status(
                 state: status.state,
                 at_us: status.at_us,
                 detail: status.detail.map(str::to_owned),
+                gateway: origin.own_word(),
             });
             return;
         }
@@ -140,6 +142,18 @@ pub(super) fn key_used(origin: &Origin<'_>, used: &Used, changes: &mut Changes) 
         generation: used.generation,
         at_us: used.at_us,
     });
+}
+
+/// A piece of an image that a gateway asks for.
+pub(super) fn fetch(origin: &Origin<'_>, gateway: &GatewayId, fetch: Fetch, changes: &mut Changes) {
+    if origin.gateway() != Some(gateway) {
+        let why = format!("it is about gateway {gateway}, which did not send it");
+        let mut quarantine = Quarantine::new(origin, None);
+        quarantine.put(changes, None, why);
+        return quarantine.finish(changes);
+    }
+    let fetch = (origin.tenant.clone(), gateway.clone(), fetch);
+    changes.fetches.push(fetch);
 }
 
 fn reject(origin: &Origin<'_>, device: &DeviceId, changes: &mut Changes, why: String) {

@@ -59,12 +59,27 @@ pub(crate) async fn restore(
             "states of rules cannot be read; those devices start afresh"
         );
     }
+    state.rollouts.restore(store.rollouts.open().await?);
     Ok((state, Position(loaded.position)))
 }
 
 /// A change of a workflow that the store has and the log does not: (tenant, workflow, version to
 /// put in force).
 pub(crate) type Unlogged = (TenantId, String, Option<u32>);
+
+/// Roll-outs that were asked for before a kill and not logged, or logged and not yet applied (to
+/// ask again does no harm).
+pub(crate) async fn unasked(
+    store: &Store,
+    state: &State,
+) -> Result<Vec<(TenantId, [u8; 16])>, Error> {
+    let open = store.rollouts.open().await?;
+    let unasked = open
+        .into_iter()
+        .filter(|(tenant, stored, _)| !state.has_rollout(tenant, stored.id))
+        .map(|(tenant, stored, _)| (tenant, stored.id));
+    Ok(unasked.collect())
+}
 
 /// Workflows whose version in the store is not the one in force: the hub was killed after a change
 /// was kept and before it was logged, or the log has it but it is not applied yet (to log it again

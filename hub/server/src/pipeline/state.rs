@@ -11,6 +11,7 @@ use stencil_store::{ActiveAlarm, AlarmChange, Erased, Loaded, RuleState};
 
 use super::alarms;
 use super::changes::{Changes, DeviceKey};
+use super::rollouts::Rollouts;
 use super::rules::{InForce, Restored, Rules};
 use crate::PipelineOptions;
 
@@ -34,6 +35,7 @@ pub(crate) struct State {
     rules: HashMap<TenantId, Rules>,
     /// Ends of alarms whose rules could not be restored.
     orphans: Vec<AlarmChange>,
+    pub(super) rollouts: Rollouts,
 }
 
 /// What is held of one device.
@@ -95,6 +97,7 @@ impl State {
             counts: HashMap::new(),
             rules: HashMap::new(),
             orphans: Vec::new(),
+            rollouts: Rollouts::default(),
         }
     }
 
@@ -179,6 +182,7 @@ impl State {
                 {
                     *count -= 1;
                 }
+                self.rollouts.forget_device(tenant, device);
                 let rules = self.rules.get_mut(tenant);
                 rules.map_or_else(Vec::new, |rules| rules.forget_device(device))
             }
@@ -187,6 +191,7 @@ impl State {
                 self.refused.retain(|(of, _)| of != tenant);
                 self.counts.remove(tenant);
                 self.erased.remove(tenant);
+                self.rollouts.forget_tenant(tenant);
                 let rules = self.rules.remove(tenant);
                 rules.map_or_else(Vec::new, Rules::into_alarms)
             }
@@ -224,9 +229,19 @@ impl State {
         self.rules.values().map(Rules::alarms).sum()
     }
 
-    /// Whether a rule in force must be told the time.
+    /// Whether a rule in force, or a roll-out, must be told the time.
     pub(crate) fn waits(&self) -> bool {
-        self.rules.values().any(Rules::waits)
+        self.rollouts.any() || self.rules.values().any(Rules::waits)
+    }
+
+    /// Whether there is a roll-out that is not over.
+    pub(crate) fn rolls_out(&self) -> bool {
+        self.rollouts.any()
+    }
+
+    /// Whether this roll-out has begun and is not over.
+    pub(crate) fn has_rollout(&self, tenant: &TenantId, id: [u8; 16]) -> bool {
+        self.rollouts.has(tenant, &stencil_rollout::Id(id))
     }
 
     fn loaded(&mut self, key: DeviceKey) -> &mut Device {

@@ -22,7 +22,7 @@ use super::known::{Known, Questions};
 use super::origin::{Origin, Sender};
 use super::{State, announce, apply, lookup};
 use crate::Error;
-use crate::ingest::{self, Body, Erase};
+use crate::ingest::{self, Body, Erase, Step};
 
 /// The part of the time that commits may take, as one of so many: each writes the rows of all
 /// devices that were heard, so that fewer and larger ones cost less.
@@ -94,6 +94,14 @@ impl Work {
                 self.land().await?;
                 self.erase(erase, read.received_us, record.end).await?;
                 continue;
+            }
+            if let Body::Rollout(ask) = &read.body
+                && matches!(ask.what, Step::Start(_))
+            {
+                // It meets the devices as the store knows them, so all before it has to be there.
+                let before = std::mem::take(&mut changes);
+                self.commit(before, record.start).await?;
+                self.land().await?;
             }
             self.record(record.start.0, &read, &mut changes).await?;
             if changes.points >= self.driver.options.max_commit_points {
@@ -171,6 +179,23 @@ impl Work {
                     apply::admission(admission, &mut self.state, changes);
                 }
             }
+            Body::Rollout(ask) => {
+                if !self.is_there(&ask.tenant).await {
+                    return Ok(());
+                }
+                let starting = match ask.what {
+                    Step::Start(_) => {
+                        let (store, retry) = (&self.driver.store, self.driver.retry());
+                        lookup::starting(store, ask, retry).await
+                    }
+                    _ => None,
+                };
+                apply::asked(ask, starting, received_us, &mut self.state, changes);
+                self.driver.tell_waits(&self.state);
+            }
+            Body::GatewayGone(gone) => {
+                apply::gateway_gone(gone, received_us, &mut self.state, changes);
+            }
             Body::Tick => apply::tick(received_us, &mut self.state, changes),
             // Not applied to a state among others, but between two commits: see `portion`.
             Body::Erase(_) => {}
@@ -237,7 +262,11 @@ impl Work {
 
     /// Sends a commit on its way when the one before has landed.
     async fn commit(&mut self, changes: Changes, position: Position) -> Result<(), Error> {
+        let rolls_out = self.state.rolls_out();
         let (commit, aftermath) = changes.into_commit(&mut self.state, position.0);
+        if rolls_out != self.state.rolls_out() {
+            self.driver.tell_waits(&self.state);
+        }
         self.landed().await?;
         self.began = Instant::now();
         let commit = Arc::clone(&self.driver).commit(commit, aftermath, self.stop.clone());

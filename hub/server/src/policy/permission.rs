@@ -13,9 +13,16 @@ pub(super) fn may_publish(principal: &Principal, topic: &str) -> bool {
     match (&principal.role, topic) {
         (
             Role::Gateway(_),
-            Topic::Batch(_) | Topic::Status(_) | Topic::Loss(_) | Topic::Link(_) | Topic::Key(_),
+            Topic::Batch(_)
+            | Topic::Status(_)
+            | Topic::Loss(_)
+            | Topic::Link(_)
+            | Topic::Key(_)
+            | Topic::Image(_),
         ) => true,
-        (Role::Gateway(own), Topic::GatewayHolds(gateway)) => *own == gateway,
+        (Role::Gateway(own), Topic::GatewayHolds(gateway) | Topic::GatewayFetch(gateway)) => {
+            *own == gateway
+        }
         // What a link was like, and what a spool lost, is for a gateway to say.
         (Role::Device(own) | Role::Token(own), Topic::Batch(device) | Topic::Status(device)) => {
             *own == device
@@ -25,13 +32,19 @@ pub(super) fn may_publish(principal: &Principal, topic: &str) -> bool {
     }
 }
 
-/// Whether `principal` may subscribe to `filter`. Wildcards are for no one: a gateway has exactly
-/// two topics to hear.
+/// Whether `principal` may subscribe to `filter`. Wildcards are for no one: each has a few
+/// topics of its own to hear.
 pub(super) fn may_subscribe(principal: &Principal, filter: &str) -> bool {
     match (&principal.role, Topic::parse(filter)) {
-        (Role::Gateway(own), Ok(Topic::GatewayCommand(gateway) | Topic::GatewayKeys(gateway))) => {
-            *own == gateway
-        }
+        (
+            Role::Gateway(own),
+            Ok(
+                Topic::GatewayCommand(gateway)
+                | Topic::GatewayKeys(gateway)
+                | Topic::GatewayWanted(gateway)
+                | Topic::GatewayPiece(gateway),
+            ),
+        ) => *own == gateway,
         _ => false,
     }
 }
@@ -64,7 +77,19 @@ mod tests {
     #[test]
     fn a_gateway_speaks_for_any_device_and_never_as_the_hub() {
         assert!(may_publish(&gateway(), "stencil/v1/g/gw-1/holds"));
-        for topic in ["batch", "status", "loss", "link", "key"] {
+        assert!(may_publish(&gateway(), "stencil/v1/g/gw-1/fetch"));
+        assert!(!may_publish(&gateway(), "stencil/v1/g/gw-2/fetch"));
+        for topic in ["wanted", "piece"] {
+            assert!(!may_publish(
+                &gateway(),
+                &format!("stencil/v1/g/gw-1/{topic}")
+            ));
+            for (own, allowed) in [("gw-1", true), ("gw-2", false)] {
+                let filter = format!("stencil/v1/g/{own}/{topic}");
+                assert_eq!(may_subscribe(&gateway(), &filter), allowed, "{filter}");
+            }
+        }
+        for topic in ["batch", "status", "loss", "link", "key", "image"] {
             assert!(
                 may_publish(&gateway(), &format!("stencil/v1/d/any-device/{topic}")),
                 "{topic}"

@@ -15,6 +15,7 @@ mod refused;
 mod renewal;
 mod restart;
 mod revoked;
+mod rollout;
 mod setup;
 mod slow_receiver;
 mod storing;

@@ -11,7 +11,14 @@ use super::row::Columns as _;
 use super::{Sqlite, pair, runs};
 use crate::page::clamp;
 use crate::series::value;
-use crate::{CommandStatus, Commands, Error, NewCommand, Outstanding, Page, StoredCommand};
+use crate::{
+    AfterCommand, CommandStatus, Commands, Error, NewCommand, Outstanding, Page, RanOut,
+    StoredCommand,
+};
+
+/// What `commands.gateway` holds when several gateways have got a command.
+const SEVERAL: &str = "*";
+const UNKNOWN: &str = "the device took it, and knows it no more: whether it did it is not known";
 
 /// What a status did.
 #[derive(Debug, Clone, Copy, Default)]
@@ -44,34 +51,52 @@ impl Commands for Sqlite {
         tenant: &TenantId,
         gateway: &GatewayId,
         now_us: i64,
+        after: Option<AfterCommand>,
         limit: u32,
     ) -> Result<Vec<StoredCommand>, Error> {
+        let (queued_us, command) = after.unwrap_or((i64::MIN, CommandId([0; 16])));
         let rows = sqlx::query(
             "SELECT c.command, c.device, c.name, c.argument, c.expires_us, c.state, c.detail, \
-             c.effect_key, c.queued_us, c.changed_us FROM commands AS c \
+             c.effect_key, c.queued_us, c.changed_us, c.overdue_us FROM commands AS c \
              JOIN devices AS d ON d.tenant = c.tenant AND d.device = c.device \
-             WHERE d.tenant = $1 AND d.gateway = $2 AND c.state IN ('queued', 'sent') \
-             AND c.expires_us > $3 ORDER BY c.queued_us, c.command LIMIT $4",
+             WHERE d.tenant = $1 AND d.gateway = $2 \
+             AND c.state IN ('queued', 'sent', 'acknowledged') \
+             AND ((c.state <> 'acknowledged' AND c.expires_us > $3) \
+             OR (c.state <> 'queued' AND c.expires_us <= $3 AND d.connected = 1)) \
+             AND (c.queued_us, c.command) > ($5, $6) \
+             ORDER BY c.queued_us, c.command LIMIT $4",
         )
         .bind(tenant.as_str())
         .bind(gateway.as_str())
         .bind(now_us)
         .bind(i64::from(clamp(limit)))
+        .bind(queued_us)
+        .bind(command.0.to_vec())
         .fetch_all(self.readers())
         .await?;
         rows.iter().map(stored).collect()
     }
 
-    async fn queued(&self, now_us: i64, limit: u32) -> Result<Vec<Outstanding>, Error> {
+    async fn queued(
+        &self,
+        now_us: i64,
+        after: Option<AfterCommand>,
+        limit: u32,
+    ) -> Result<Vec<Outstanding>, Error> {
+        let (queued_us, command) = after.unwrap_or((i64::MIN, CommandId([0; 16])));
         let rows = sqlx::query(
             "SELECT c.tenant, d.gateway, c.command, c.device, c.name, c.argument, c.expires_us, \
-             c.state, c.detail, c.effect_key, c.queued_us, c.changed_us FROM commands AS c \
+             c.state, c.detail, c.effect_key, c.queued_us, c.changed_us, c.overdue_us \
+             FROM commands AS c \
              LEFT JOIN devices AS d ON d.tenant = c.tenant AND d.device = c.device \
              WHERE c.state = 'queued' AND c.expires_us > $1 \
+             AND (c.queued_us, c.command) > ($3, $4) \
              ORDER BY c.queued_us, c.command LIMIT $2",
         )
         .bind(now_us)
         .bind(i64::from(clamp(limit)))
+        .bind(queued_us)
+        .bind(command.0.to_vec())
         .fetch_all(self.readers())
         .await?;
         rows.iter()
@@ -89,20 +114,11 @@ impl Commands for Sqlite {
         &self,
         tenant: &TenantId,
         command: &CommandId,
+        gateway: &GatewayId,
         now_us: i64,
     ) -> Result<bool, Error> {
         let mut transaction = self.write().await?;
-        let sent = sqlx::query(
-            "UPDATE commands SET state = 'sent', changed_us = $1 \
-             WHERE tenant = $2 AND command = $3 AND state = 'queued'",
-        )
-        .bind(now_us)
-        .bind(tenant.as_str())
-        .bind(command.0.to_vec())
-        .execute(&mut *transaction)
-        .await
-        .map(|done| done.rows_affected() == 1)
-        .map_err(Error::from);
+        let sent = sent(&mut transaction, tenant, command, gateway, now_us).await;
         transaction.end(sent).await
     }
 
@@ -112,7 +128,7 @@ impl Commands for Sqlite {
         Ok(transaction.end(applied).await?.changed)
     }
 
-    async fn expire(&self, now_us: i64, limit: u32) -> Result<Vec<(TenantId, CommandId)>, Error> {
+    async fn expire(&self, now_us: i64, limit: u32) -> Result<Vec<RanOut>, Error> {
         let mut transaction = self.write().await?;
         let expired = expire(&mut transaction, now_us, limit).await;
         transaction.end(expired).await
@@ -125,7 +141,7 @@ impl Commands for Sqlite {
     ) -> Result<Option<StoredCommand>, Error> {
         let row = sqlx::query(
             "SELECT command, device, name, argument, expires_us, state, detail, effect_key, \
-             queued_us, changed_us FROM commands WHERE tenant = $1 AND command = $2",
+             queued_us, changed_us, overdue_us FROM commands WHERE tenant = $1 AND command = $2",
         )
         .bind(tenant.as_str())
         .bind(command.0.to_vec())
@@ -142,11 +158,11 @@ impl Commands for Sqlite {
         limit: u32,
     ) -> Result<Page<StoredCommand>, Error> {
         const OF_ALL: &str = "SELECT command, device, name, argument, expires_us, state, detail, \
-             effect_key, queued_us, changed_us FROM commands \
+             effect_key, queued_us, changed_us, overdue_us FROM commands \
              WHERE tenant = $1 AND (queued_us, command) < ($2, $3) \
              ORDER BY queued_us DESC, command DESC LIMIT $4";
         const OF_DEVICE: &str = "SELECT command, device, name, argument, expires_us, state, \
-             detail, effect_key, queued_us, changed_us FROM commands \
+             detail, effect_key, queued_us, changed_us, overdue_us FROM commands \
              WHERE tenant = $1 AND (queued_us, command) < ($2, $3) AND device = $5 \
              ORDER BY queued_us DESC, command DESC LIMIT $4";
         let (queued_us, command) = pair(after)?.unwrap_or((i64::MAX, CommandId([0xff; 16])));
@@ -174,21 +190,28 @@ pub(super) async fn apply(
     let Some(state) = state_of(connection, &status.tenant, &status.command).await? else {
         return Ok(Applied::default());
     };
-    if !state.can_become(status.state) {
+    if !state.can_become(status.state)
+        || !may_say(connection, status, state == State::Acknowledged).await?
+    {
         return Ok(Applied::default());
     }
+    // Who was asked and does not know a command any more that it took has forgotten it.
+    let (state, detail) = match (state, status.state) {
+        (State::Acknowledged, State::Expired) => (State::Failed, Some(UNKNOWN)),
+        (_, state) => (state, status.detail.as_deref()),
+    };
     sqlx::query(
         "UPDATE commands SET state = $1, detail = $2, changed_us = $3 \
          WHERE tenant = $4 AND command = $5",
     )
-    .bind(status.state.as_str())
-    .bind(status.detail.as_deref())
+    .bind(state.as_str())
+    .bind(detail)
     .bind(status.at_us)
     .bind(status.tenant.as_str())
     .bind(status.command.0.to_vec())
     .execute(&mut *connection)
     .await?;
-    let woken = if status.state.is_settled() {
+    let woken = if state.is_settled() {
         runs::wake(connection, &status.tenant, &status.command).await?
     } else {
         0
@@ -197,6 +220,62 @@ pub(super) async fn apply(
         changed: true,
         woken,
     })
+}
+
+/// Whether a status counts that a gateway gives by itself: that the device cannot have got the
+/// command is known only while this gateway is the only one that has.
+async fn may_say(
+    connection: &mut SqliteConnection,
+    status: &CommandStatus,
+    is_taken: bool,
+) -> Result<bool, Error> {
+    let Some(gateway) = &status.gateway else {
+        return Ok(true);
+    };
+    if !matches!(status.state, State::Expired | State::Failed) {
+        return Ok(true);
+    }
+    let row = sqlx::query("SELECT gateway FROM commands WHERE tenant = $1 AND command = $2")
+        .bind(status.tenant.as_str())
+        .bind(status.command.0.to_vec())
+        .fetch_one(connection)
+        .await?;
+    let only = row.maybe_text("gateway")?;
+    Ok(!is_taken && only.is_none_or(|only| only == gateway.as_str()))
+}
+
+async fn sent(
+    connection: &mut SqliteConnection,
+    tenant: &TenantId,
+    command: &CommandId,
+    gateway: &GatewayId,
+    now_us: i64,
+) -> Result<bool, Error> {
+    let first = sqlx::query(
+        "UPDATE commands SET state = 'sent', changed_us = $1, gateway = $4 \
+         WHERE tenant = $2 AND command = $3 AND state = 'queued'",
+    )
+    .bind(now_us)
+    .bind(tenant.as_str())
+    .bind(command.0.to_vec())
+    .bind(gateway.as_str())
+    .execute(&mut *connection)
+    .await?
+    .rows_affected()
+        == 1;
+    if !first {
+        sqlx::query(
+            "UPDATE commands SET gateway = $4 WHERE tenant = $1 AND command = $2 \
+             AND (gateway IS NULL OR gateway NOT IN ($3, $4))",
+        )
+        .bind(tenant.as_str())
+        .bind(command.0.to_vec())
+        .bind(gateway.as_str())
+        .bind(SEVERAL)
+        .execute(connection)
+        .await?;
+    }
+    Ok(first)
 }
 
 /// The state of a command.
@@ -264,11 +343,12 @@ async fn expire(
     connection: &mut SqliteConnection,
     now_us: i64,
     limit: u32,
-) -> Result<Vec<(TenantId, CommandId)>, Error> {
+) -> Result<Vec<RanOut>, Error> {
     let rows = sqlx::query(
-        "SELECT tenant, command FROM commands \
-         WHERE state IN ('queued', 'sent', 'acknowledged') AND expires_us < $1 \
-         ORDER BY expires_us LIMIT $2",
+        "SELECT c.tenant, c.command, c.state, d.gateway FROM commands AS c \
+         LEFT JOIN devices AS d ON d.tenant = c.tenant AND d.device = c.device \
+         WHERE c.state IN ('queued', 'sent', 'acknowledged') AND c.overdue_us IS NULL \
+         AND c.expires_us < $1 ORDER BY c.expires_us LIMIT $2",
     )
     .bind(now_us)
     .bind(i64::from(clamp(limit)))
@@ -276,16 +356,35 @@ async fn expire(
     .await?;
     let mut expired = Vec::with_capacity(rows.len());
     for row in rows {
-        let status = CommandStatus {
-            tenant: row.parsed("tenant")?,
-            command: CommandId(row.array("command")?),
-            state: State::Expired,
-            at_us: now_us,
-            detail: Some("not done in time".into()),
-        };
-        if apply(connection, &status).await?.changed {
-            expired.push((status.tenant, status.command));
+        let (tenant, command) = (row.parsed("tenant")?, CommandId(row.array("command")?));
+        let mut state = state(&row)?;
+        if state == State::Queued {
+            state = State::Expired;
+            let status = CommandStatus {
+                tenant: TenantId::clone(&tenant),
+                command,
+                state,
+                at_us: now_us,
+                detail: Some("no gateway could take it in time".into()),
+                gateway: None,
+            };
+            apply(connection, &status).await?;
+        } else {
+            // It may have been done: only its device knows.
+            sqlx::query("UPDATE commands SET overdue_us = $1 WHERE tenant = $2 AND command = $3")
+                .bind(now_us)
+                .bind(tenant.as_str())
+                .bind(command.0.to_vec())
+                .execute(&mut *connection)
+                .await?;
+            runs::wake(connection, &tenant, &command).await?;
         }
+        expired.push(RanOut {
+            tenant,
+            command,
+            state,
+            gateway: row.maybe_parsed("gateway")?,
+        });
     }
     Ok(expired)
 }
@@ -305,6 +404,7 @@ fn stored(row: &SqliteRow) -> Result<StoredCommand, Error> {
         effect_key: row.maybe_text("effect_key")?,
         queued_us: row.int("queued_us")?,
         changed_us: row.int("changed_us")?,
+        overdue_us: row.maybe_int("overdue_us")?,
     })
 }
 

@@ -26,6 +26,8 @@ const OF_DEVICES: &[&str] = &[
     "commands",
     "alarms",
     "alarm_silences",
+    "device_images",
+    "rollout_devices",
 ];
 
 /// Tables with a row or more a tenant, besides the series, those first that refer to others.
@@ -37,6 +39,12 @@ const OF_TENANTS: &[&str] = &[
     "rule_states",
     "quarantine",
     "commands",
+    "device_images",
+    "rollout_devices",
+    "rollout_notices",
+    "rollouts",
+    "images",
+    "update_trust",
     "alarm_events",
     "alarms",
     "alarm_silences",

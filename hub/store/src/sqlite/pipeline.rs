@@ -11,7 +11,7 @@ use stencil_protocol::ledger::BootLedger;
 use super::bulk::Bulk;
 use super::row::{Columns as _, bigint};
 use super::state::Turn;
-use super::{Sqlite, alarms, commands, devices, registry, sealing};
+use super::{Sqlite, alarms, commands, devices, registry, rollouts, sealing};
 use crate::series::head::Change;
 use crate::{
     Commit, Committed, Error, Loaded, MAX_QUARANTINED_PAYLOAD, Pipeline, Quarantined, RuleState,
@@ -125,6 +125,7 @@ impl Sqlite {
         store_ledgers(connection, commit).await?;
         store_rule_states(connection, &commit.rule_states).await?;
         alarms::write::apply(connection, &commit.alarms).await?;
+        rollouts::write::apply(connection, commit.position, &commit.rollouts).await?;
         store_quarantine(connection, commit, self.inner.options.max_quarantined).await?;
         registry::log::store(connection, commit).await?;
         let mut committed = Committed {

@@ -1,6 +1,6 @@
 use stencil_protocol::command::State;
 use stencil_protocol::sample::OwnedValue;
-use stencil_store::{CommandStatus, Error, LinkSeen, NewCommand};
+use stencil_store::{CommandStatus, Error, LinkSeen, NewCommand, RanOut};
 
 use crate::{acme, at, command, device, fresh, gateway};
 
@@ -23,6 +23,7 @@ fn status(n: u8, state: State) -> CommandStatus {
         state,
         at_us: 50,
         detail: Some("jammed".into()),
+        gateway: None,
     }
 }
 
@@ -82,33 +83,43 @@ async fn a_gateway_gets_what_its_devices_wait_for() {
     for (n, id) in [(1, "lock-1"), (2, "lock-2"), (3, "lock-1"), (4, "lock-9")] {
         port.queue(&new(n, id), i64::from(n)).await.unwrap();
     }
-    assert!(port.mark_sent(&acme(), &command(1), 20).await.unwrap());
-    assert!(!port.mark_sent(&acme(), &command(1), 20).await.unwrap());
+    assert!(
+        port.mark_sent(&acme(), &command(1), &gateway("g1"), 20)
+            .await
+            .unwrap()
+    );
+    assert!(
+        !port
+            .mark_sent(&acme(), &command(1), &gateway("g1"), 20)
+            .await
+            .unwrap()
+    );
     let ids = |rows: Vec<stencil_store::StoredCommand>| -> Vec<u8> {
         rows.iter().map(|row| row.id.0[0]).collect()
     };
     assert_eq!(
         ids(port
-            .outstanding(&acme(), &gateway("g1"), 30, 9)
+            .outstanding(&acme(), &gateway("g1"), 30, None, 9)
             .await
             .unwrap()),
         [1, 3]
     );
     assert_eq!(
         ids(port
-            .outstanding(&acme(), &gateway("g2"), 30, 9)
+            .outstanding(&acme(), &gateway("g2"), 30, None, 9)
             .await
             .unwrap()),
         [2]
     );
     assert_eq!(
         ids(port
-            .outstanding(&acme(), &gateway("g1"), 1_000, 9)
+            .outstanding(&acme(), &gateway("g1"), 1_000, None, 9)
             .await
             .unwrap()),
-        [0; 0]
+        [1],
+        "what was handed over is asked about, what was not is over"
     );
-    let queued = port.queued(30, 9).await.unwrap();
+    let queued = port.queued(30, None, 9).await.unwrap();
     let routes: Vec<_> = queued
         .iter()
         .map(|row| (row.command.id.0[0], row.gateway.clone()))
@@ -125,7 +136,7 @@ async fn a_gateway_gets_what_its_devices_wait_for() {
     port.status(&status(3, State::Done)).await.unwrap();
     assert_eq!(
         ids(port
-            .outstanding(&acme(), &gateway("g1"), 30, 9)
+            .outstanding(&acme(), &gateway("g1"), 30, None, 9)
             .await
             .unwrap()),
         [1]
@@ -144,7 +155,11 @@ async fn states_only_go_on() {
             let applied = port.status(&status(n, to)).await.unwrap();
             assert_eq!(applied, from.can_become(to), "{from} to {to}");
             let stored = port.get(&acme(), &command(n)).await.unwrap().unwrap();
-            assert_eq!(stored.state, if applied { to } else { from });
+            let became = match (from, to) {
+                (State::Acknowledged, State::Expired) => State::Failed,
+                _ => to,
+            };
+            assert_eq!(stored.state, if applied { became } else { from });
         }
     }
     assert!(!port.status(&status(200, State::Done)).await.unwrap());
@@ -160,10 +175,119 @@ async fn what_is_not_done_in_time_expires() {
     port.status(&status(2, State::Done)).await.unwrap();
     assert_eq!(port.expire(1_000, 9).await.unwrap(), []);
     let expired = port.expire(1_001, 9).await.unwrap();
-    assert_eq!(expired, [(acme(), command(1)), (acme(), command(3))]);
+    let with = |n| RanOut {
+        tenant: acme(),
+        command: command(n),
+        state: State::Expired,
+        gateway: None,
+    };
+    assert_eq!(expired, [with(1), with(3)]);
     assert_eq!(port.expire(1_001, 9).await.unwrap(), []);
     // The device knows better.
     assert!(port.status(&status(1, State::Done)).await.unwrap());
+}
+
+#[tokio::test]
+async fn what_a_gateway_has_got_is_overdue_and_its_device_is_asked() {
+    let fresh = fresh().await;
+    let port = &fresh.store.commands;
+    let linked = |connected| {
+        let mut commit = at(if connected { 2 } else { 1 });
+        commit.links = vec![LinkSeen {
+            tenant: acme(),
+            device: device("lock-1"),
+            gateway: Some(gateway("g1")),
+            at_us: if connected { 2 } else { 1 },
+            received_us: 1,
+            connected,
+            link: None,
+        }];
+        fresh.store.pipeline.commit(commit)
+    };
+    linked(false).await.unwrap();
+    for n in 1..=3 {
+        port.queue(&new(n, "lock-1"), i64::from(n)).await.unwrap();
+    }
+    for n in 1..=2 {
+        let first = port
+            .mark_sent(&acme(), &command(n), &gateway("g1"), 20)
+            .await;
+        assert!(first.unwrap());
+    }
+    port.status(&status(2, State::Acknowledged)).await.unwrap();
+    let expired = port.expire(1_001, 9).await.unwrap();
+    let states = [State::Sent, State::Acknowledged, State::Expired];
+    let with = |n: u8| RanOut {
+        tenant: acme(),
+        command: command(n),
+        state: states[usize::from(n - 1)],
+        gateway: Some(gateway("g1")),
+    };
+    assert_eq!(expired, [with(1), with(2), with(3)]);
+    assert_eq!(
+        port.expire(2_000, 9).await.unwrap(),
+        [],
+        "that is told once"
+    );
+    let sent = port.get(&acme(), &command(1)).await.unwrap().unwrap();
+    assert_eq!((sent.state, sent.overdue_us), (State::Sent, Some(1_001)));
+
+    let asked = || async {
+        let g1 = gateway("g1");
+        let rows = port.outstanding(&acme(), &g1, 2_000, None, 9).await;
+        rows.unwrap()
+            .iter()
+            .map(|row| row.id.0[0])
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(asked().await, [0; 0], "the device is off");
+    linked(true).await.unwrap();
+    assert_eq!(asked().await, [1, 2]);
+    // It never got the one, and has forgotten the other that it took.
+    port.status(&status(1, State::Expired)).await.unwrap();
+    port.status(&status(2, State::Expired)).await.unwrap();
+    let one = port.get(&acme(), &command(1)).await.unwrap().unwrap();
+    assert_eq!(one.state, State::Expired);
+    let two = port.get(&acme(), &command(2)).await.unwrap().unwrap();
+    assert_eq!(two.state, State::Failed);
+    assert!(two.detail.unwrap().contains("not known"));
+    assert_eq!(asked().await, [0; 0]);
+}
+
+#[tokio::test]
+async fn a_gateway_vouches_only_for_what_no_other_has_got() {
+    let fresh = fresh().await;
+    let port = &fresh.store.commands;
+    let own = |n, through: &str, state| CommandStatus {
+        gateway: Some(gateway(through)),
+        ..status(n, state)
+    };
+    for n in 1..=3 {
+        port.queue(&new(n, "lock-1"), i64::from(n)).await.unwrap();
+        port.mark_sent(&acme(), &command(n), &gateway("g1"), 20)
+            .await
+            .unwrap();
+    }
+    assert!(
+        !port
+            .mark_sent(&acme(), &command(2), &gateway("g2"), 21)
+            .await
+            .unwrap()
+    );
+    assert!(port.status(&own(1, "g1", State::Expired)).await.unwrap());
+    for through in ["g1", "g2"] {
+        for state in [State::Expired, State::Failed] {
+            assert!(
+                !port.status(&own(2, through, state)).await.unwrap(),
+                "{through} {state}"
+            );
+        }
+    }
+    assert!(!port.status(&own(3, "g2", State::Expired)).await.unwrap());
+    // What the device has taken is its own to answer for.
+    port.status(&status(3, State::Acknowledged)).await.unwrap();
+    assert!(!port.status(&own(3, "g1", State::Failed)).await.unwrap());
+    assert!(port.status(&status(3, State::Done)).await.unwrap());
 }
 
 #[tokio::test]

@@ -260,7 +260,7 @@ async fn read(store: &Store, tenant: &TenantId) -> String {
     add(format!(
         "{:?}",
         commands
-            .outstanding(tenant, &gateway("g1"), 0, 9)
+            .outstanding(tenant, &gateway("g1"), 0, None, 9)
             .await
             .unwrap()
     ));
@@ -349,7 +349,7 @@ async fn what_one_tenant_writes_does_not_change_another() {
     store.workflows.activate(&acme(), "w", None).await.unwrap();
     store
         .commands
-        .mark_sent(&acme(), &command(1), 5)
+        .mark_sent(&acme(), &command(1), &gateway("g1"), 5)
         .await
         .unwrap();
     for state in [State::Acknowledged, State::Done] {
@@ -359,6 +359,7 @@ async fn what_one_tenant_writes_does_not_change_another() {
             state,
             at_us: 5,
             detail: None,
+            gateway: None,
         };
         store.commands.status(&status).await.unwrap();
     }
@@ -415,7 +416,7 @@ async fn answers_to_the_hubs_own_loops_name_the_tenant() {
         let value = if claim.run.tenant == acme() { 222 } else { 111 };
         assert_eq!(claim.run.event, json!({ "value": value }));
     }
-    for row in store.commands.queued(0, 9).await.unwrap() {
+    for row in store.commands.queued(0, None, 9).await.unwrap() {
         assert_eq!(
             row.command.queued_us,
             if row.tenant == acme() { 222 } else { 111 }

@@ -17,6 +17,7 @@ mod opening;
 mod operators;
 mod pipeline;
 mod registry;
+mod rollouts;
 mod runs;
 mod series;
 mod series_model;

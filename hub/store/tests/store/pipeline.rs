@@ -238,6 +238,7 @@ async fn statuses_in_a_commit_move_commands_and_say_so() {
         state,
         at_us: 5,
         detail: None,
+        gateway: None,
     };
     let mut commit = at(1);
     commit.statuses = vec![

@@ -157,6 +157,7 @@ fn ended(state: State) -> CommandStatus {
         state,
         at_us: 2_000,
         detail: None,
+        gateway: None,
     }
 }
 

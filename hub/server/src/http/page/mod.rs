@@ -21,6 +21,7 @@ pub(super) mod moment;
 pub(super) mod overview;
 mod plot;
 pub(super) mod quarantine;
+pub(super) mod rollouts;
 pub(super) mod rules;
 pub(super) mod run;
 pub(super) mod settings;

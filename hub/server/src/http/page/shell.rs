@@ -22,6 +22,8 @@ pub(in crate::http) enum Nav {
     Rules,
     /// `/runs…`
     Runs,
+    /// `/rollouts…`
+    Rollouts,
     /// `/content…`
     Content,
     /// `/ledger`
@@ -215,6 +217,7 @@ fn side(caller: &Caller, here: Nav, alarms: u64) -> Markup {
                 li.group aria-hidden="true" {}
                 (place(Nav::Rules, "/workflows", "Rules", "M3 3h4v4H3zM11 11h4v4h-4zM5 7v4a2 2 0 0 0 2 2h4", 0))
                 (place(Nav::Runs, "/runs", "Runs", "M2.500 4.500h7M2.500 9h10M2.500 13.500h5M13 11.500l3 2-3 2z", 0))
+                (place(Nav::Rollouts, "/rollouts", "Roll-outs", "M9 2.500v8M5.500 7l3.500 3.500L12.500 7M2.500 12v3.500h13V12", 0))
                 (place(Nav::Content, "/content", "Content", "M4 2h7l3 3v11H4zM6.500 8h5M6.500 11h5", 0))
                 li.group aria-hidden="true" {}
                 (place(Nav::Ledger, "/ledger", "Ledger", "M3 2.500h12v13H3zM6 2.500v13M8.500 6h4M8.500 9h4", 0))

@@ -112,6 +112,8 @@ pub(super) struct Update {
     runs: bool,
     alarms: bool,
     commands: bool,
+    /// Some roll-out or a device of it changed.
+    rollouts: bool,
 }
 
 #[derive(Debug, PartialEq, Serialize)]
@@ -137,6 +139,8 @@ struct Gathering {
     runs: bool,
     alarms: bool,
     commands: bool,
+    /// Some roll-out or a device of it changed.
+    rollouts: bool,
 }
 
 impl Gathering {
@@ -179,6 +183,7 @@ impl Gathering {
             LiveEvent::Run { .. } | LiveEvent::RunChanged { .. } => self.runs = true,
             LiveEvent::Alarm { .. } => self.alarms = true,
             LiveEvent::Command { .. } => self.commands = true,
+            LiveEvent::Rollout { .. } => self.rollouts = true,
         }
     }
 
@@ -198,6 +203,7 @@ impl Gathering {
             runs: self.runs,
             alarms: self.alarms,
             commands: self.commands,
+            rollouts: self.rollouts,
         }
     }
 }

@@ -65,6 +65,13 @@ pub(super) const SAMPLES: &[(&str, &str, &str, Rival)] = &[
         "/runs/abababababababababababababababababababababababababababababababab",
         Rival::Nothing,
     ),
+    ("GET", "/rollouts", "/rollouts", Rival::Empty),
+    (
+        "GET",
+        "/rollouts/{rollout}",
+        "/rollouts/4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a",
+        Rival::Nothing,
+    ),
     ("GET", "/content", "/content", Rival::Empty),
     (
         "GET",
@@ -136,6 +143,80 @@ pub(super) const SAMPLES: &[(&str, &str, &str, Rival)] = &[
         "GET",
         "/api/v1/runs/{run}",
         "/api/v1/runs/abababababababababababababababababababababababababababababababab",
+        Rival::Nothing,
+    ),
+    (
+        "GET",
+        "/api/v1/update-trust",
+        "/api/v1/update-trust",
+        Rival::Nothing,
+    ),
+    (
+        "PUT",
+        "/api/v1/images/{image}",
+        "/api/v1/images/c3bf47ea1f4a4a605470313cacb3a44f4a461f68c6faeab07e737610cb5ac835",
+        Rival::Nothing,
+    ),
+    (
+        "PUT",
+        "/api/v1/update-trust",
+        "/api/v1/update-trust",
+        Rival::Own,
+    ),
+    ("GET", "/api/v1/images", "/api/v1/images", Rival::Empty),
+    (
+        "GET",
+        "/api/v1/images/{image}",
+        "/api/v1/images/4b4b4b4b4b4b4b4b4b4b4b4b4b4b4b4b4b4b4b4b4b4b4b4b4b4b4b4b4b4b4b4b",
+        Rival::Nothing,
+    ),
+    ("GET", "/api/v1/rollouts", "/api/v1/rollouts", Rival::Empty),
+    (
+        "POST",
+        "/api/v1/rollouts",
+        "/api/v1/rollouts",
+        Rival::Nothing,
+    ),
+    (
+        "GET",
+        "/api/v1/rollouts/{rollout}",
+        "/api/v1/rollouts/4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a",
+        Rival::Nothing,
+    ),
+    (
+        "GET",
+        "/api/v1/rollouts/{rollout}/devices",
+        "/api/v1/rollouts/4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a/devices",
+        Rival::Nothing,
+    ),
+    (
+        "GET",
+        "/api/v1/rollouts/{rollout}/notices",
+        "/api/v1/rollouts/4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a/notices",
+        Rival::Nothing,
+    ),
+    (
+        "POST",
+        "/api/v1/rollouts/{rollout}/pause",
+        "/api/v1/rollouts/4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a/pause",
+        Rival::Nothing,
+    ),
+    (
+        "POST",
+        "/api/v1/rollouts/{rollout}/retry",
+        "/api/v1/rollouts/4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a/retry",
+        Rival::Nothing,
+    ),
+    (
+        "POST",
+        "/api/v1/rollouts/{rollout}/abort",
+        "/api/v1/rollouts/4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a/abort",
+        Rival::Nothing,
+    ),
+    (
+        "POST",
+        "/api/v1/rollouts/{rollout}/resume",
+        "/api/v1/rollouts/4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a/resume",
         Rival::Nothing,
     ),
     ("GET", "/api/v1/alarms", "/api/v1/alarms", Rival::Empty),
@@ -540,6 +621,9 @@ async fn ask(served: &Served, method: &str, path: &str, who: As<'_>) -> Answer {
         ("POST", "/api/v1/tokens") => {
             ask.json(&serde_json::json!({ "kind": "api", "role": "viewer", "name": "n" }))
         }
+        ("POST", "/api/v1/rollouts") => ask.json(&serde_json::json!({
+            "image": "4b".repeat(32), "devices": "freezer-marked*",
+        })),
         ("POST", path) if path.contains("/alarms/") => ask.json(&serde_json::json!({})),
         ("POST", "/api/v1/workflows/check") => {
             ask.json(&serde_json::json!({ "definition": "id: other" }))
@@ -568,6 +652,14 @@ async fn ask(served: &Served, method: &str, path: &str, who: As<'_>) -> Answer {
         ("POST", "/api/v1/operator/tenants") => ask.json(&serde_json::json!({ "id": "new" })),
         ("PATCH", _) => ask.json(&serde_json::json!({ "role": "editor" })),
         ("POST", _) => ask.json(&serde_json::json!({ "name": "lock" })),
+        ("PUT", "/api/v1/update-trust") => {
+            ask.json(&serde_json::json!({ "keys": seed::update().keys }))
+        }
+        ("PUT", path) if path.starts_with("/api/v1/images/") => {
+            seed::trust_updates(&served.store).await;
+            let kind = "application/vnd.stencil.update";
+            ask.header("content-type", kind).body(seed::update().package.clone())
+        }
         ("PUT", "/api/v1/retention") => ask.json(&serde_json::json!({
             "series_days": null, "runs_days": 30, "alarms_days": null, "quarantine_days": null,
             "audit_days": null,

@@ -168,6 +168,7 @@ async fn commands_are_sent_by_who_may_and_shown_as_far_as_they_came() {
         state: State::Failed,
         at_us: NOW_US + 100,
         detail: Some("<jammed>".to_owned()),
+        gateway: None,
     };
     served.store.commands.status(&status).await.unwrap();
     let shown = page(&served, "/devices/freezer-marked").await;

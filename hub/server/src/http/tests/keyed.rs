@@ -173,8 +173,10 @@ async fn no_secret_of_an_answer_is_on_the_disk() {
     // It is kept: another request by this key is another.
     let begun = served.store.answers.begin(&keyed, 0, NOW_US).await.unwrap();
     assert_eq!(begun, Begun::Another);
-    for file in std::fs::read_dir(served.folder.path()).unwrap() {
-        let bytes = std::fs::read(file.unwrap().path()).unwrap();
+    let files = std::fs::read_dir(served.folder.path()).unwrap();
+    let paths = files.map(|file| file.unwrap().path());
+    for file in paths.filter(|path| path.is_file()) {
+        let bytes = std::fs::read(file).unwrap();
         for hidden in [secret, &secret[secret.len() - 32..], &served.tokens.admin] {
             let found = bytes
                 .windows(hidden.len())

@@ -25,6 +25,7 @@ mod page;
 mod queries;
 mod rates;
 mod retention;
+mod rollouts;
 mod runs;
 mod secured;
 mod seed;
@@ -45,13 +46,14 @@ use async_trait::async_trait;
 use sha2::{Digest, Sha256};
 use stencil_protocol::id::{CommandId, DeviceId, TenantId};
 use stencil_protocol::sample::OwnedValue;
+use stencil_rollout::{Id, Plan};
 use stencil_store::{Commit, Erased, NewCommand, Role, Store, TokenKind, sqlite};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::{Control, Limits, State, serve};
-use crate::{Check, Clock, Error, Live, Options, Readiness, WorkflowPut};
+use super::{Control, Limits, RolloutOrder, State, serve};
+use crate::{Check, Clock, Error, Images, Live, Options, Readiness, WorkflowPut};
 use client::{Answer, Ask};
 
 /// The hub's time in these tests, until somebody sets another.
@@ -90,6 +92,7 @@ struct StoreOnly {
     store: Store,
     options: Options,
     readiness: Arc<Mutex<Readiness>>,
+    images: Images,
 }
 
 #[async_trait]
@@ -159,6 +162,29 @@ impl Control for StoreOnly {
     // Here is nobody who gives keys out.
     fn keys_changed(&self) {}
 
+    async fn start_rollout(&self, tenant: &TenantId, plan: &Plan) -> Result<Id, Error> {
+        let (id, text) = (Id([0x5a; 16]), serde_json::json!(plan).to_string());
+        let image = plan.image.digest.0;
+        let rollouts = &self.store.rollouts;
+        rollouts
+            .create(tenant, &id.0, &image, &text, NOW_US)
+            .await?;
+        Ok(id)
+    }
+
+    async fn order_rollout(
+        &self,
+        _tenant: &TenantId,
+        _rollout: Id,
+        _order: RolloutOrder,
+    ) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn images(&self) -> &Images {
+        &self.images
+    }
+
     async fn queue_command(
         &self,
         tenant: &TenantId,
@@ -211,6 +237,7 @@ impl Served {
             options: settings_page::options(),
             store: store.clone(),
             readiness: Arc::clone(&readiness),
+            images: Images::open(&folder.path().join("images")).unwrap(),
         };
         let now_us = Arc::new(AtomicI64::new(NOW_US));
         let clock = {

@@ -27,6 +27,8 @@ const PAGES: &[&str] = &[
     "/runs/abababababababababababababababababababababababababababababababab",
     "/content",
     "/content/notices-marked/published-marked",
+    "/rollouts",
+    "/rollouts/4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a",
     "/ledger",
     "/quarantine",
     "/settings",

@@ -7,9 +7,11 @@ use stencil_protocol::command::State;
 use stencil_protocol::id::{Boot, CommandId, DeviceId, GatewayId, Seq, TenantId};
 use stencil_protocol::ledger::BootLedger;
 use stencil_protocol::sample::OwnedValue;
+use stencil_rollout::{Digest, Plan};
 use stencil_store::{
-    AlarmChange, AlarmId, Attempt, CommandStatus, Commit, LinkInfo, LinkSeen, NewCommand, Outcome,
-    Point, Progress, Quarantined, Raised, Room, RunId, Severity, Step, Store, Trigger, TwinUpdate,
+    AlarmChange, AlarmId, Attempt, CommandStatus, Commit, Image, LinkInfo, LinkSeen, NewCommand,
+    Outcome, Point, Progress, Quarantined, Raised, RolloutChange, RolloutDevice, RolloutHead,
+    RolloutNotice, Room, RunId, Severity, Step, Store, Trigger, TwinUpdate, UpdateTrust,
 };
 
 use super::NOW_US;
@@ -18,6 +20,8 @@ use super::NOW_US;
 pub(super) const MARK: &str = "marked";
 pub(super) const RUN: RunId = RunId([0xab; 32]);
 pub(super) const ALARM: AlarmId = AlarmId([0xef; 16]);
+pub(super) const ROLLOUT: [u8; 16] = [0x4a; 16];
+pub(super) const IMAGE: [u8; 32] = [0x4b; 32];
 pub(super) const COMMAND: CommandId = CommandId([0xcd; 16]);
 
 pub(super) fn acme() -> TenantId {
@@ -50,6 +54,7 @@ pub(super) async fn fill(store: &Store) {
     );
     run(store).await;
     content(store).await;
+    rollout(store).await;
     let command = NewCommand {
         id: COMMAND,
         tenant: acme(),
@@ -66,8 +71,125 @@ pub(super) async fn fill(store: &Store) {
         state: State::Done,
         at_us: NOW_US,
         detail: Some("bolt marked".to_owned()),
+        gateway: None,
     };
     assert!(store.commands.status(&status).await.unwrap());
+}
+
+/// An update of `firmware`, whose digest the tests name, and who signed it.
+pub(super) struct Update {
+    pub(super) keys: String,
+    pub(super) package: Vec<u8>,
+}
+
+/// One for all tests of a process: its keys take a second.
+pub(super) fn update() -> &'static Update {
+    static UPDATE: std::sync::OnceLock<Update> = std::sync::OnceLock::new();
+    UPDATE.get_or_init(|| {
+        let dir = tempfile::tempdir().unwrap();
+        let mut keys = stencil_update::signing::Keys::generate(&dir.path().join("keys")).unwrap();
+        let payload = b"firmware";
+        let header = stencil_update::Header {
+            vendor: stencil_update::id::Id([1; 16]),
+            class: stencil_update::id::Id([3; 16]),
+            sequence: 1,
+            size: 8,
+            digest: stencil_update::device::digest(payload),
+            version: stencil_update::header::Version::new("1").unwrap(),
+        };
+        let manifest = keys.sign(&header).unwrap().encode();
+        let length = u32::try_from(manifest.len()).unwrap().to_be_bytes();
+        Update {
+            keys: keys.trust().to_text(),
+            package: [&length, &manifest[..], payload].concat(),
+        }
+    })
+}
+
+/// Trusts who signed it.
+pub(super) async fn trust_updates(store: &Store) {
+    let trust = UpdateTrust {
+        keys: update().keys.clone(),
+        classes: Vec::new(),
+        changed_us: NOW_US,
+    };
+    store.rollouts.set_trust(&acme(), &trust).await.unwrap();
+}
+
+/// A roll-out that is paused, with a device in each of two phases.
+async fn rollout(store: &Store) {
+    let image = Image {
+        digest: IMAGE,
+        vendor: [1; 16],
+        class: [2; 16],
+        sequence: 4,
+        version: "1.4-marked".to_owned(),
+        size: 7,
+        envelope: vec![0; 10],
+        pushed_us: NOW_US,
+    };
+    assert!(store.rollouts.put_image(&acme(), &image).await.unwrap());
+    let trust = UpdateTrust {
+        keys: "ed25519 marked".to_owned(),
+        classes: Vec::new(),
+        changed_us: NOW_US,
+    };
+    store.rollouts.set_trust(&acme(), &trust).await.unwrap();
+    let image = stencil_rollout::Image {
+        digest: Digest(IMAGE),
+        sequence: 4,
+        class: crate::rollout::class(&[1; 16], &[2; 16]),
+    };
+    let plan = json!(Plan::new(image, "freezer-marked*")).to_string();
+    let rollouts = &store.rollouts;
+    let tenant = acme();
+    let created = rollouts.create(&tenant, &ROLLOUT, &IMAGE, &plan, NOW_US);
+    assert!(created.await.unwrap());
+    let row = |name: &str, phase: &str, percent, detail: Option<&str>| RolloutDevice {
+        device: DeviceId::parse(name).unwrap(),
+        gateway: GatewayId::parse("gateway-marked").ok(),
+        phase: phase.to_owned(),
+        percent,
+        detail: detail.map(str::to_owned),
+        since_us: NOW_US,
+        body: "{}".to_owned(),
+    };
+    let head = json!({
+        "status": "paused", "pause": { "by": "failures", "failed": 1, "finished": 2 }, "stage": 0,
+        "clock_us": 0, "ticked_us": null, "seen": { "failed": 0, "finished": 0 },
+        "changed_us": NOW_US,
+    });
+    let commit = Commit {
+        position: 10,
+        rollouts: RolloutChange {
+            heads: vec![RolloutHead {
+                tenant: acme(),
+                id: ROLLOUT,
+                status: "paused".to_owned(),
+                is_over: false,
+                head: head.to_string(),
+                changed_us: NOW_US,
+            }],
+            devices: [
+                row("freezer-marked", "failed", None, Some("<no room> marked")),
+                row("a-foreign-marked", "downloading", Some(40), None),
+            ]
+            .map(|row| (acme(), ROLLOUT, row))
+            .into(),
+            notices: vec![(
+                acme(),
+                ROLLOUT,
+                RolloutNotice {
+                    at_us: NOW_US,
+                    body: json!({ "kind": "paused", "failed": 1, "finished": 2, "canary": true })
+                        .to_string(),
+                },
+            )],
+            images: Vec::new(),
+        },
+        ..Commit::default()
+    };
+    store.pipeline.commit(commit).await.unwrap();
 }
 
 /// 120 temperatures, one a second, up to now; a door; a text; a foreign device.

@@ -8,8 +8,8 @@ use stencil_protocol::id::{Boot, DeviceId, GatewayId, Seq, TenantId};
 use stencil_protocol::ledger::BootLedger;
 use stencil_protocol::topic::Topic;
 use stencil_store::{
-    ActiveAlarm, AlarmChange, AlarmId, Commit, Erased, Loaded, Quarantined, Raised, RuleState,
-    RunId, Trigger, TwinUpdate,
+    ActiveAlarm, AlarmChange, AlarmId, Candidate, Commit, Erased, Loaded, Quarantined, Raised,
+    RolloutDevice, RolloutHead, RuleState, RunId, StoredRollout, Trigger, TwinUpdate,
 };
 use stencil_workflow::definition;
 
@@ -17,11 +17,12 @@ use super::super::changes::Changes;
 use super::super::decode::Message;
 use super::super::known::{Known, Questions};
 use super::super::origin::{Origin, Sender};
+use super::super::rollouts::Starting;
 use super::super::rules::{self, InForce};
 use super::super::{State, apply};
 use crate::ingest::{
-    Activation, Admission, Body, Erase, Messages, Publication, Publications, Published, Record,
-    Transport,
+    Activation, Admission, Ask, Body, Erase, GatewayGone, Messages, Publication, Publications,
+    Published, Record, Step, Transport,
 };
 use crate::{PipelineOptions, Principal, Role};
 
@@ -46,7 +47,14 @@ pub(super) enum Entry {
     Admit(DeviceId, bool),
     /// That it is so late, µs.
     Tick(i64),
+    /// Of the one roll-out, whose plan the harness holds.
+    Rollout(Step),
+    /// All of them.
+    GatewaysGone,
 }
+
+/// The id of the one roll-out.
+pub(super) const ROLLOUT: [u8; 16] = [9; 16];
 
 /// An alarm as the store keeps it.
 #[derive(Debug, Clone, PartialEq)]
@@ -68,6 +76,9 @@ pub(super) struct Disk {
     pub(super) alarms: BTreeMap<AlarmId, Episode>,
     pub(super) quarantined: Vec<Quarantined>,
     refused: BTreeMap<DeviceId, bool>,
+    pub(super) rollout: Option<RolloutHead>,
+    pub(super) rollout_devices: BTreeMap<DeviceId, RolloutDevice>,
+    pub(super) notices: Vec<String>,
 }
 
 /// A pipeline that works through a log.
@@ -76,6 +87,8 @@ pub(super) struct Harness {
     definitions: HashMap<(String, u32), String>,
     log: Vec<Vec<u8>>,
     pub(super) disk: Disk,
+    /// The plan of the roll-out, and the devices that it meets.
+    pub(super) rollout: Option<(String, Vec<Candidate>)>,
     state: State,
     changes: Changes,
     next: usize,
@@ -122,6 +135,7 @@ impl Harness {
             definitions,
             log: Vec::new(),
             disk: Disk::default(),
+            rollout: None,
             changes: Changes::default(),
             next: 0,
             fetched: 0,
@@ -172,6 +186,13 @@ impl Harness {
                     })
                 }
             }
+            Entry::Rollout(what) => Body::Rollout(Ask {
+                tenant: tenant(),
+                rollout: ROLLOUT,
+                what: what.clone(),
+                question: [0; 16],
+            }),
+            Entry::GatewaysGone => Body::GatewayGone(GatewayGone { of: None }),
             Entry::Erase(device) => Body::Erase(Erase {
                 tenant: tenant(),
                 device: Some(device.clone()),
@@ -255,6 +276,13 @@ impl Harness {
             })
             .collect();
         let unreadable = state.restore_rules(in_force, &saved, alarms, RECEIVED_US);
+        if let (Some(head), Some((plan, _))) = (&self.disk.rollout, &self.rollout)
+            && !head.is_over
+        {
+            let stored = stored(plan, Some(head.head.clone()));
+            let devices = self.disk.rollout_devices.values().cloned().collect();
+            state.rollouts.restore(vec![(tenant(), stored, devices)]);
+        }
         self.state = state;
         self.changes = Changes::default();
         self.next = disk.next;
@@ -279,6 +307,23 @@ impl Harness {
                 for message in many.iter() {
                     self.publication(&sender.origin(&message.unwrap()));
                 }
+            }
+            Body::Rollout(ask) => {
+                let mut starting = None;
+                if matches!(ask.what, Step::Start(_)) {
+                    self.commit();
+                    let (plan, candidates) = self.rollout.clone().expect("a plan");
+                    starting = self.disk.rollout.is_none().then(|| Starting {
+                        stored: stored(&plan, None),
+                        candidates,
+                    });
+                }
+                let (state, changes) = (&mut self.state, &mut self.changes);
+                apply::asked(&ask, starting, record.received_us, state, changes);
+            }
+            Body::GatewayGone(gone) => {
+                let (state, changes) = (&mut self.state, &mut self.changes);
+                apply::gateway_gone(&gone, record.received_us, state, changes);
             }
             Body::Tick => apply::tick(record.received_us, &mut self.state, &mut self.changes),
             Body::Erase(erase) => self.erase(erase),
@@ -341,9 +386,30 @@ impl Harness {
     }
 }
 
+fn stored(plan: &str, head: Option<String>) -> StoredRollout {
+    StoredRollout {
+        id: ROLLOUT,
+        image: [0; 32],
+        plan: plan.to_owned(),
+        status: String::new(),
+        head,
+        created_us: 0,
+        changed_us: 0,
+    }
+}
+
 impl Disk {
     fn take(&mut self, commit: Commit, next: usize) {
         self.next = next;
+        for head in commit.rollouts.heads {
+            self.rollout = Some(head);
+        }
+        for (_, _, row) in commit.rollouts.devices {
+            self.rollout_devices.insert(row.device.clone(), row);
+        }
+        let notices = commit.rollouts.notices.into_iter();
+        self.notices
+            .extend(notices.map(|(_, _, notice)| notice.body));
         for (_, device, boot, ledger) in commit.ledgers {
             self.ledgers.insert((device, boot), ledger);
         }
@@ -418,6 +484,7 @@ impl Disk {
         self.next = next;
         self.ledgers.retain(|(of, _), _| of != device);
         self.twins.retain(|(of, _), _| of != device);
+        self.rollout_devices.remove(device);
         self.points.retain(|point| point.device != *device);
         self.rule_states.retain(|(_, of), _| of != device);
         self.alarms

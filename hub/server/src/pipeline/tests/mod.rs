@@ -8,3 +8,4 @@ mod lost_memory;
 mod refused;
 mod rejected;
 mod replay;
+mod rollouts;

@@ -75,6 +75,8 @@ impl Client {
 
     async fn connect(mut options: MqttOptions) -> Result<Self, String> {
         options.set_keep_alive(30);
+        // Pieces of images are larger than the library's own bound.
+        options.set_max_packet_size(Some(64 * 1024));
         let (client, mut events) = AsyncClient::builder(options).capacity(1_000).build();
         let connecting = async {
             loop {

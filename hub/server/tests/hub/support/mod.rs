@@ -7,5 +7,5 @@ mod process;
 
 pub(crate) use batches::{Sampled, batch, batch_bytes};
 pub(crate) use client::Client;
-pub(crate) use hub::{TestHub, device, eventually, gateway, options, prepare, tenant};
+pub(crate) use hub::{TENANT, TestHub, device, eventually, gateway, options, prepare, tenant};
 pub(crate) use process::HubProcess;

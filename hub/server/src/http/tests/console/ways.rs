@@ -49,6 +49,7 @@ async fn every_link_leads_somewhere() {
         "/runs",
         "/content/notices-marked/published-marked",
         "/p/acme/notices-marked/published-marked",
+        "/rollouts/4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a",
         "/ledger",
         "/quarantine",
         "/settings",

@@ -1,0 +1,180 @@
+//! Images and who may sign them.
+
+use sqlx::SqliteConnection;
+use sqlx::sqlite::SqliteRow;
+use stencil_protocol::id::TenantId;
+
+use crate::page::clamp;
+use crate::rollouts::{ImageDigest, MAX_IMAGES};
+use crate::sqlite::row::{Columns as _, bigint};
+use crate::sqlite::{Sqlite, pair};
+use crate::{Error, Image, Page, UpdateTrust};
+
+impl Sqlite {
+    pub(super) async fn read_trust(&self, tenant: &TenantId) -> Result<Option<UpdateTrust>, Error> {
+        let row =
+            sqlx::query("SELECT keys, classes, changed_us FROM update_trust WHERE tenant = $1")
+                .bind(tenant.as_str())
+                .fetch_optional(self.readers())
+                .await?;
+        row.map(|row| {
+            Ok(UpdateTrust {
+                keys: row.text("keys")?,
+                classes: row.json("classes")?,
+                changed_us: row.int("changed_us")?,
+            })
+        })
+        .transpose()
+    }
+
+    pub(super) async fn write_trust(
+        &self,
+        tenant: &TenantId,
+        trust: &UpdateTrust,
+    ) -> Result<(), Error> {
+        let classes = serde_json::json!(trust.classes).to_string();
+        let mut transaction = self.write().await?;
+        let set = sqlx::query(
+            "INSERT INTO update_trust (tenant, keys, classes, changed_us) VALUES ($1, $2, $3, $4) \
+             ON CONFLICT (tenant) DO UPDATE SET keys = excluded.keys, \
+             classes = excluded.classes, changed_us = excluded.changed_us",
+        )
+        .bind(tenant.as_str())
+        .bind(trust.keys.as_str())
+        .bind(classes)
+        .bind(trust.changed_us)
+        .execute(&mut *transaction)
+        .await
+        .map(drop)
+        .map_err(Error::from);
+        transaction.end(set).await
+    }
+
+    pub(super) async fn read_images(
+        &self,
+        tenant: &TenantId,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Page<Image>, Error> {
+        let (pushed_us, digest) = match pair::<i64, Hex>(after)? {
+            Some((pushed_us, Hex(digest))) => (pushed_us, digest),
+            None => (i64::MAX, [0xff; 32]),
+        };
+        let rows = sqlx::query(
+            "SELECT digest, vendor, class, sequence, version, size, envelope, pushed_us \
+             FROM images WHERE tenant = $1 AND (pushed_us, digest) < ($2, $3) \
+             ORDER BY pushed_us DESC, digest DESC LIMIT $4",
+        )
+        .bind(tenant.as_str())
+        .bind(pushed_us)
+        .bind(digest.to_vec())
+        .bind(i64::from(clamp(limit)) + 1)
+        .fetch_all(self.readers())
+        .await?;
+        let images = rows.iter().map(image).collect::<Result<_, _>>()?;
+        Ok(Page::cut(images, limit, |image: &Image| {
+            format!("{}:{}", image.pushed_us, hex::encode(image.digest))
+        }))
+    }
+}
+
+/// A digest in a cursor.
+struct Hex(ImageDigest);
+
+impl std::str::FromStr for Hex {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let mut digest = [0; 32];
+        hex::decode_to_slice(text, &mut digest)
+            .map_err(|_| Error::invalid("cursor", "64 hex digits are expected"))?;
+        Ok(Self(digest))
+    }
+}
+
+pub(super) async fn get(
+    connection: &mut SqliteConnection,
+    tenant: &TenantId,
+    digest: &ImageDigest,
+) -> Result<Option<Image>, Error> {
+    let row = sqlx::query(
+        "SELECT digest, vendor, class, sequence, version, size, envelope, pushed_us \
+         FROM images WHERE tenant = $1 AND digest = $2",
+    )
+    .bind(tenant.as_str())
+    .bind(digest.to_vec())
+    .fetch_optional(connection)
+    .await?;
+    row.as_ref().map(image).transpose()
+}
+
+pub(super) async fn put(
+    connection: &mut SqliteConnection,
+    tenant: &TenantId,
+    image: &Image,
+) -> Result<bool, Error> {
+    let sequence = bigint("sequence", image.sequence)?;
+    if let Some(there) = get(connection, tenant, &image.digest).await? {
+        let same = there.sequence == image.sequence
+            && (there.vendor, there.class) == (image.vendor, image.class);
+        if same {
+            return Ok(false);
+        }
+        return Err(Error::Conflict(format!(
+            "this payload is there already, with sequence number {}: build it anew for another one",
+            there.sequence
+        )));
+    }
+    let row = sqlx::query(
+        "SELECT COUNT(*) AS count, (SELECT MAX(sequence) FROM images \
+         WHERE tenant = $1 AND vendor = $2 AND class = $3) AS newest \
+         FROM images WHERE tenant = $1",
+    )
+    .bind(tenant.as_str())
+    .bind(image.vendor.to_vec())
+    .bind(image.class.to_vec())
+    .fetch_one(&mut *connection)
+    .await?;
+    if let Some(newest) = row.maybe_int("newest")?
+        && newest >= sequence
+    {
+        return Err(Error::Conflict(format!(
+            "the image has sequence number {sequence}, but {newest} of its class is there \
+             already: it has to be higher"
+        )));
+    }
+    if row.int("count")? >= i64::from(MAX_IMAGES) {
+        return Err(Error::Conflict(format!(
+            "there are {MAX_IMAGES} images, which is the limit"
+        )));
+    }
+    sqlx::query(
+        "INSERT INTO images (tenant, digest, vendor, class, sequence, version, size, envelope, \
+         pushed_us) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+    )
+    .bind(tenant.as_str())
+    .bind(image.digest.to_vec())
+    .bind(image.vendor.to_vec())
+    .bind(image.class.to_vec())
+    .bind(sequence)
+    .bind(image.version.as_str())
+    .bind(i64::from(image.size))
+    .bind(image.envelope.as_slice())
+    .bind(image.pushed_us)
+    .execute(connection)
+    .await?;
+    Ok(true)
+}
+
+fn image(row: &SqliteRow) -> Result<Image, Error> {
+    Ok(Image {
+        digest: row.array("digest")?,
+        vendor: row.array("vendor")?,
+        class: row.array("class")?,
+        sequence: row.number("sequence")?,
+        version: row.text("version")?,
+        size: row.number("size")?,
+        envelope: row.bytes("envelope")?,
+        pushed_us: row.int("pushed_us")?,
+    })
+}
