@@ -1,5 +1,7 @@
 //! `stencil sim`: devices that aren't there.
 
+mod rollout;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -30,6 +32,7 @@ enum Command {
     History(Layers),
     /// Takes webhooks, acts once a key, and may drop answers after it acted.
     Receiver(Layers),
+    Rollout(rollout::Args),
     /// Devices that publish over plain MQTT as fast as they are acknowledged, and how fast that is.
     Load(Load),
 }
@@ -128,6 +131,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
                 stencil_simulators::receiver::run(options, stop).await?;
             }
         }
+        Command::Rollout(args) => return rollout::run(&args, stop).await,
         Command::Load(load) => {
             if let Some(options) = load.layers.load(&load.flags)? {
                 let report = stencil_simulators::load::run(options, stop).await?;
