@@ -121,8 +121,13 @@ impl Message<'_> {
             Self::Batch(device, _) | Self::Unnumbered(device, _) | Self::Status(device, _) => {
                 Some(device)
             }
+            Self::Image(told) => Some(&told.device),
             Self::Malformed(device, _) => device.as_ref(),
-            Self::Loss(_) | Self::Link(_) | Self::KeyUsed(_) | Self::Holds(..) => None,
+            Self::Loss(_)
+            | Self::Link(_)
+            | Self::KeyUsed(_)
+            | Self::Holds(..)
+            | Self::Fetch(..) => None,
         }
     }
 }
