@@ -17,6 +17,8 @@ use crate::link::{LinkCounters, LinkState, Psks, Wire};
 use crate::outbox::{BATCH_BYTES, Outbox};
 use crate::retained::{Given, Kept, Keys, Retained, State};
 use crate::sensor::{Reading, Sensor, Taken};
+use crate::slots::Slots;
+use crate::update::{Say, Update};
 use crate::witness::Witness;
 
 /// How many frames one poll starts at most.
@@ -36,6 +38,8 @@ pub struct Poll {
     pub wants_write: bool,
     /// How far the link is. `Down`: open one and call [`App::link_up`].
     pub link: LinkState,
+    /// A new image waits for a reset, and every number is acknowledged: reset now.
+    pub reset: bool,
 }
 
 /// Where a device's numbers stand.
@@ -80,8 +84,8 @@ pub struct Counters {
 }
 
 /// The device application on the board `B`, with `BUFFER` bytes for samples
-/// that wait. See the [crate] for how it works.
-pub struct App<B: Board, const BUFFER: usize> {
+/// that wait, and with slots for images if it has some. See the [crate] for how it works.
+pub struct App<B: Board, const BUFFER: usize, U: Slots = ()> {
     config: Config,
     parts: Parts<B>,
     wire: Wire<B::Link>,
@@ -95,13 +99,21 @@ pub struct App<B: Board, const BUFFER: usize> {
     /// A sign of life is due: the first message confirms the handshake.
     greet: bool,
     statuses_sent_us: u64,
+    update: Update<U>,
 }
 
 impl<B: Board, const BUFFER: usize> App<B, BUFFER> {
+    /// Begins a new boot of a device without slots: see [`App::with_slots`].
+    pub fn new(config: Config, parts: Parts<B>) -> Self {
+        Self::with_slots(config, parts, ())
+    }
+}
+
+impl<B: Board, const BUFFER: usize, U: Slots> App<B, BUFFER, U> {
     /// Begins a new boot: counts it in retained memory before anything else. A
     /// device without retained memory draws its first boot number at random
     /// ([`State::fresh`]).
-    pub fn new(config: Config, mut parts: Parts<B>) -> Self {
+    pub fn with_slots(config: Config, mut parts: Parts<B>, slots: U) -> Self {
         let mut state = parts
             .retained
             .load()
@@ -129,6 +141,7 @@ impl<B: Board, const BUFFER: usize> App<B, BUFFER> {
             next_measure_us: 0,
             greet: false,
             statuses_sent_us: 0,
+            update: Update::new(slots),
         }
     }
 
@@ -185,6 +198,11 @@ impl<B: Board, const BUFFER: usize> App<B, BUFFER> {
         &mut self.parts
     }
 
+    /// Where images are kept.
+    pub fn slots(&mut self) -> &mut U {
+        self.update.slots()
+    }
+
     /// Does everything that is due; blocks only for the sensor's conversion.
     pub fn poll(&mut self) -> Poll {
         let now_us = self.parts.clock.monotonic_us();
@@ -199,13 +217,15 @@ impl<B: Board, const BUFFER: usize> App<B, BUFFER> {
         let rng = &mut self.parts.rng;
         self.wire
             .advance(&self.config, psks, kept.as_ref(), rng, now_us);
-        self.measure(now_us);
+        let measured = self.measure(now_us);
+        self.verify(measured, now_us);
         self.transmit(now_us);
         self.wire.flush();
         Poll {
             next_us: self.due_us(now_us, actuator_us),
             wants_write: self.wire.wants_write(),
             link: self.wire.state(),
+            reset: self.update.wants_reset() && self.progress().settled,
         }
     }
 
@@ -222,6 +242,7 @@ impl<B: Board, const BUFFER: usize> App<B, BUFFER> {
             wall,
             outbox,
             counters,
+            update,
             ..
         } = self;
         let mut desk = Desk {
@@ -232,6 +253,7 @@ impl<B: Board, const BUFFER: usize> App<B, BUFFER> {
             wall,
             outbox,
             counters,
+            update,
             now_us,
             has_new_key: false,
         };
@@ -242,6 +264,7 @@ impl<B: Board, const BUFFER: usize> App<B, BUFFER> {
             self.outbox.link_up();
             self.state.commands.resend();
             self.greet = true;
+            self.update.link_up();
         }
         if has_new_key {
             // The one before holds until a session has come of this one.
@@ -296,10 +319,17 @@ impl<B: Board, const BUFFER: usize> App<B, BUFFER> {
         self.parts.retained.store(&self.state);
     }
 
+    /// Measures if it is time. Returns whether the next measurement is as far away as it
+    /// gets.
     #[inline(never)]
-    fn measure(&mut self, now_us: u64) {
-        if !self.measuring || now_us < self.next_measure_us {
-            return;
+    fn measure(&mut self, now_us: u64) -> bool {
+        // Until the reset for a new image nothing is begun that it would lose.
+        let held = self.update.wants_reset() && self.wire.state() == LinkState::Up;
+        if !self.measuring || held {
+            return true;
+        }
+        if now_us < self.next_measure_us {
+            return false;
         }
         let interval_us = self.config.sample_interval_us;
         if interval_us > 0 {
@@ -313,15 +343,22 @@ impl<B: Board, const BUFFER: usize> App<B, BUFFER> {
             if self.has_room() {
                 self.measure_once(now_us);
             }
-            return;
+            return true;
         }
         self.next_measure_us = now_us;
         for _ in 0..MEASURES_PER_POLL {
             if !self.has_room() || self.measure_once(now_us) == 0 {
                 self.next_measure_us = now_us.saturating_add(IDLE_SOURCE_US);
-                return;
+                break;
             }
         }
+        true
+    }
+
+    /// Verifies what has come of an image, if it is time.
+    #[inline(never)]
+    fn verify(&mut self, measured: bool, now_us: u64) {
+        self.update.work(measured, now_us);
     }
 
     fn has_room(&self) -> bool {
@@ -412,6 +449,9 @@ impl<B: Board, const BUFFER: usize> App<B, BUFFER> {
 
     /// Starts one frame, if anything is due. The link is up and flushed.
     fn send_next(&mut self, now_us: u64) -> bool {
+        if let Some(say) = self.update.due(&self.config, now_us) {
+            return self.say(&say, now_us);
+        }
         let quiet_us = now_us.saturating_sub(self.wire.sent_us());
         if self.greet || quiet_us >= self.config.keep_alive_us {
             self.greet = false;
@@ -438,6 +478,27 @@ impl<B: Board, const BUFFER: usize> App<B, BUFFER> {
             .send(&Up::Batch(batch.get(..length).unwrap_or_default()), now_us)
     }
 
+    /// Says something of images. Returns whether it went.
+    fn say(&mut self, say: &Say, now_us: u64) -> bool {
+        let wire = &mut self.wire;
+        let sent = match say {
+            Say::Running => {
+                let told = self
+                    .update
+                    .with_running(|running| wire.send(running, now_us));
+                // It is a sign of life, too. Flash that cannot be read tells nothing.
+                self.greet &= !told.unwrap_or_default();
+                told.unwrap_or(true)
+            }
+            Say::Verdict(verdict) => wire.send(&Up::Verdict(*verdict), now_us),
+            Say::Want(want) => wire.send(&Up::Want(*want), now_us),
+        };
+        if sent {
+            self.update.said(say, &self.config, now_us);
+        }
+        sent
+    }
+
     /// When a link that takes nothing counts as stalled.
     fn stalls_us(&self) -> u64 {
         self.wire.sent_us().saturating_add(self.config.handshake_us)
@@ -459,6 +520,7 @@ impl<B: Board, const BUFFER: usize> App<B, BUFFER> {
         } else if self.wire.state() == LinkState::Up {
             let keep_alive_us = self.config.keep_alive_us;
             by(Some(self.wire.sent_us().saturating_add(keep_alive_us)));
+            by(self.update.due_us());
             if self.wall.known() {
                 by(self.outbox_due_us());
             } else {
@@ -521,7 +583,7 @@ impl<B: Board, const BUFFER: usize> Book<'_, B, BUFFER> {
 }
 
 /// What a message from the gateway acts on.
-struct Desk<'a, B: Board, const BUFFER: usize> {
+struct Desk<'a, B: Board, const BUFFER: usize, U: Slots> {
     config: &'a Config,
     parts: &'a mut Parts<B>,
     state: &'a mut State,
@@ -529,13 +591,16 @@ struct Desk<'a, B: Board, const BUFFER: usize> {
     wall: &'a mut WallClock,
     outbox: &'a mut Outbox,
     counters: &'a mut Counters,
+    update: &'a mut Update<U>,
     now_us: u64,
     /// There is a key that a session can be begun with.
     has_new_key: bool,
 }
 
-impl<B: Board, const BUFFER: usize> Desk<'_, B, BUFFER> {
+impl<B: Board, const BUFFER: usize, U: Slots> Desk<'_, B, BUFFER, U> {
     fn take(&mut self, message: &Down<'_>) {
+        // It was opened with the session's keys: the gateway lives.
+        self.update.heard();
         match message {
             Down::Time { now_us } => self.time(*now_us),
             Down::Ack { boot, through } => {
@@ -549,8 +614,6 @@ impl<B: Board, const BUFFER: usize> Desk<'_, B, BUFFER> {
             }
             Down::StatusAck { id, state } => self.confirm(*id, *state),
             Down::Command(command) => self.command(command),
-            // There are no slots to put an image into.
-            Down::Offer(_) | Down::Chunk(_) => {}
             Down::Key { generation, key } => {
                 if let Ok(key) = Psk::from_bytes(key.0) {
                     self.key(Given {
@@ -559,6 +622,8 @@ impl<B: Board, const BUFFER: usize> Desk<'_, B, BUFFER> {
                     });
                 }
             }
+            Down::Offer(header) => self.update.offered(header, self.now_us),
+            Down::Chunk(chunk) => self.update.chunk(chunk, self.now_us),
         }
     }
 

@@ -36,6 +36,11 @@
 //! **Commands** are carried out at most once, also across resets, as long as
 //! retained memory lasts; their statuses are told until confirmed.
 //!
+//! **Updates.** A board with two slots for images brings a `stencil_boot::Updater`
+//! ([`App::with_slots`]): the application tells what runs, receives what the gateway
+//! offers a chunk at a time, confirms a new image when it has heard of the gateway in
+//! a session, and asks for a reset ([`Poll::reset`]) when a whole one waits.
+//!
 //! | module | what it holds |
 //! |---|---|
 //! | [`app`] | the application and its poll |
@@ -47,6 +52,7 @@
 //! | [`entropy`] | noise, its health tests, the generator |
 //! | [`commands`] | at most once, told until confirmed |
 //! | [`link`] | frames, handshake, resumption, records |
+//! | [`slots`], [`update`] | what keeps images; receiving one |
 //! | [`witness`] | who watches, for simulators |
 //! | `model` | register-level models of chips, with the feature of that name |
 //!
@@ -74,6 +80,8 @@ pub mod pages;
 pub mod provision;
 pub mod retained;
 pub mod sensor;
+pub mod slots;
+pub mod update;
 pub mod witness;
 
 pub use actuator::{Actuator, DigitalOutput};
@@ -87,4 +95,5 @@ pub use link::{LinkCounters, LinkState};
 pub use pages::Pages;
 pub use retained::{Retained, State};
 pub use sensor::{DigitalInput, Reading, Sensor, Sht4x, Taken, Tmp105};
+pub use slots::Slots;
 pub use witness::Witness;

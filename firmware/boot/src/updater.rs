@@ -1,11 +1,11 @@
 //! What the running application calls: to receive an image, and to confirm itself.
 
 use embedded_storage::nor_flash::NorFlash;
-use stencil_update::Refusal;
 use stencil_update::header::{HEADER_BYTES, Header, PRELUDE_LENGTH};
+use stencil_update::{Device, Refusal};
 
 use crate::journal::{ERASED, Journal, RECORD_BYTES};
-use crate::state::{Name, Phase, State};
+use crate::state::{Name, Phase, Slot, State};
 use crate::{Config, Error, slot, wide};
 
 /// What runs.
@@ -25,6 +25,15 @@ struct Download {
     header: Header,
     /// The next offset in the package.
     next: u32,
+    /// Header and signature were verified since this began.
+    checked: bool,
+}
+
+impl Download {
+    /// Header and signature are there, and nobody has looked at them.
+    fn is_to_be_checked(&self) -> bool {
+        self.next >= PRELUDE_LENGTH && !self.checked
+    }
 }
 
 /// The flash, from the application's side.
@@ -75,6 +84,18 @@ impl<F: NorFlash> Updater<F> {
     pub fn state(&self) -> State {
         // `open` refuses a journal without a state, and nothing takes it away.
         self.journal.state().unwrap_or_default()
+    }
+
+    /// What the device accepts.
+    #[must_use]
+    pub fn device(&self) -> Device {
+        self.config.device(self.state().confirmed)
+    }
+
+    /// The slot that does not run.
+    #[must_use]
+    pub fn other(&self) -> Slot {
+        self.state().slots[1 - self.running]
     }
 
     /// Confirms the running image: to be called only after it has talked to its gateway. From then
@@ -129,6 +150,7 @@ impl<F: NorFlash> Updater<F> {
             name,
             header,
             next,
+            checked: false,
         });
         Ok(next)
     }
@@ -151,6 +173,51 @@ impl<F: NorFlash> Updater<F> {
     /// download is then over; [`Error::ReadBack`], [`Error::Flash`]: it goes on from the start of
     /// the block that failed.
     pub fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<u32, Error<F::Error>> {
+        let next = self.append(offset, bytes)?;
+        self.check()?;
+        Ok(next)
+    }
+
+    /// Verifies header and signature, if they are complete and were not verified since the offer:
+    /// about 15 million instructions. Does nothing otherwise.
+    ///
+    /// # Errors
+    /// [`Error::Refused`]: the download is over. [`Error::Flash`], [`Error::JournalWorn`].
+    pub fn check(&mut self) -> Result<(), Error<F::Error>> {
+        let Some(mut download) = self.download.filter(Download::is_to_be_checked) else {
+            return Ok(());
+        };
+        let checked = self.check_prelude(&download);
+        download.checked = checked.is_ok();
+        self.download = match checked {
+            Err(Error::Refused(_)) => None,
+            _ => Some(download),
+        };
+        checked
+    }
+
+    /// The offset from which on bytes are needed, while an image is being received.
+    #[must_use]
+    pub fn wanted(&self) -> Option<u32> {
+        self.download.map(|download| download.next)
+    }
+
+    /// Whether [`Updater::check`] has something to do.
+    #[must_use]
+    pub fn is_to_be_checked(&self) -> bool {
+        self.download
+            .as_ref()
+            .is_some_and(Download::is_to_be_checked)
+    }
+
+    /// As [`Updater::write`], but leaves the verification of header and signature to
+    /// [`Updater::check`], for who has to choose the time of it. The bytes behind them are
+    /// not written before that: it is made up for at the latest then.
+    ///
+    /// # Errors
+    /// As [`Updater::write`].
+    pub fn append(&mut self, offset: u32, bytes: &[u8]) -> Result<u32, Error<F::Error>> {
+        self.check()?;
         let mut download = self.download.ok_or(Error::Idle)?;
         if offset != download.next {
             return Err(Error::Gap {
@@ -171,11 +238,18 @@ impl<F: NorFlash> Updater<F> {
             let block_end = (download.next / block + 1) * block;
             let length = (end.min(block_end) - download.next) as usize;
             let (now, later) = rest.split_at(length);
+            if download.is_to_be_checked() {
+                // A long piece: its next block is behind the signature.
+                self.download = Some(download);
+                self.check()?;
+                download.checked = true;
+            }
             match self.write_in_block(&mut download, now) {
                 Ok(()) => rest = later,
                 Err(error) => {
                     // What the block holds now is unknown: it is erased and written again.
                     download.next = download.next / block * block;
+                    download.checked &= download.next >= PRELUDE_LENGTH;
                     self.download = match error {
                         Error::Refused(_) => None,
                         _ => Some(download),
@@ -200,13 +274,8 @@ impl<F: NorFlash> Updater<F> {
             self.flash.erase(at, at + block).map_err(Error::Flash)?;
         }
         write_padded(&mut self.flash, at, bytes)?;
-        let before = download.next;
         // At most the rest of a block.
-        let after = before + wide(bytes.len());
-        let prelude = PRELUDE_LENGTH;
-        if before < prelude && prelude <= after {
-            self.check_prelude(download)?;
-        }
+        let after = download.next + wide(bytes.len());
         if after.is_multiple_of(block) || after == download.header.package_bytes() {
             let state = self.state().receiving(download.at, download.name, after);
             self.journal.append(&mut self.flash, state)?;
@@ -215,8 +284,8 @@ impl<F: NorFlash> Updater<F> {
         Ok(())
     }
 
-    /// The header has to be the one that was offered, and signed. Checked as soon as it is there,
-    /// before the image costs time and wear.
+    /// The header has to be the one that was offered, and signed. Checked before the image costs
+    /// time and wear.
     fn check_prelude(&mut self, download: &Download) -> Result<(), Error<F::Error>> {
         let start = self.config.layout.slots[download.at];
         let checked = match slot::header(&mut self.flash, start) {

@@ -10,7 +10,9 @@ use embedded_io::{ErrorType, Read, ReadReady, Write, WriteReady};
 use stencil_crypto::Psk;
 use stencil_firmware::actuator::Actuator;
 use stencil_firmware::sensor::{Error as SensorError, Reading, Sensor, Taken};
-use stencil_firmware::{App, Board, Clock, Config, Parts, Poll, Retained, Stamp, State, Witness};
+use stencil_firmware::{
+    App, Board, Clock, Config, Parts, Poll, Retained, Slots, Stamp, State, Witness,
+};
 use stencil_protocol::command::{Command, State as CommandState};
 use stencil_protocol::id::{Boot, CommandId, DeviceId, Seq};
 use stencil_protocol::sample::Value;
@@ -89,6 +91,8 @@ pub struct Seen {
     pub retained: Vec<u8>,
     pub stores: u32,
     pub clock_us: u64,
+    /// When each measurement began, by the counter.
+    pub measured_us: Vec<u64>,
     pub next_value: f64,
     pub values_per_measure: u32,
 }
@@ -99,6 +103,8 @@ pub struct Hands(pub Rc<RefCell<Seen>>);
 impl Sensor for Hands {
     fn measure(&mut self, out: &mut dyn FnMut(Reading<'_>)) -> Result<(), SensorError> {
         let count = self.0.borrow().values_per_measure;
+        let now_us = self.0.borrow().clock_us;
+        self.0.borrow_mut().measured_us.push(now_us);
         for _ in 0..count {
             let value = {
                 let mut seen = self.0.borrow_mut();
@@ -174,8 +180,8 @@ impl Board for DeskBoard {
 }
 
 /// The device, its link, and the gateway at the other end.
-pub struct Desk<const BUFFER: usize> {
-    pub app: App<DeskBoard, BUFFER>,
+pub struct Desk<const BUFFER: usize, U: Slots = ()> {
+    pub app: App<DeskBoard, BUFFER, U>,
     pub seen: Rc<RefCell<Seen>>,
     pub wire: Wire,
     pub peer: Peer,
@@ -186,6 +192,8 @@ pub struct Desk<const BUFFER: usize> {
     pub down_lost: bool,
     /// The time on the wall since the first boot.
     pub wall_us: i64,
+    /// Whether the power has gone in this poll: nothing of it is heard then.
+    pub dark: Option<Box<dyn Fn() -> bool>>,
     boots: u64,
 }
 
@@ -201,11 +209,28 @@ pub fn config() -> Config {
 
 impl<const BUFFER: usize> Desk<BUFFER> {
     pub fn new(config: Config) -> Self {
+        Self::with_slots(config, ())
+    }
+
+    /// RAM is lost, retained memory stays; the counter starts anew.
+    pub fn reboot(&mut self) {
+        self.reboot_with(());
+    }
+
+    /// A reset in which retained memory is lost too.
+    pub fn lose_memory(&mut self) {
+        self.seen.borrow_mut().retained.clear();
+        self.reboot();
+    }
+}
+
+impl<const BUFFER: usize, U: Slots> Desk<BUFFER, U> {
+    pub fn with_slots(config: Config, slots: U) -> Self {
         let seen = Rc::new(RefCell::new(Seen {
             values_per_measure: 1,
             ..Seen::default()
         }));
-        let app = start(&config, &seen, 0);
+        let app = start(&config, &seen, 0, slots);
         let mut desk = Self {
             app,
             seen,
@@ -215,6 +240,7 @@ impl<const BUFFER: usize> Desk<BUFFER> {
             up_lost: false,
             down_lost: false,
             wall_us: 0,
+            dark: None,
             boots: 0,
         };
         desk.connect();
@@ -228,18 +254,12 @@ impl<const BUFFER: usize> Desk<BUFFER> {
         self.app.link_up(self.wire.clone());
     }
 
-    /// RAM is lost, retained memory stays; the counter starts anew.
-    pub fn reboot(&mut self) {
+    /// As `reboot`, with the slots as the loader leaves them.
+    pub fn reboot_with(&mut self, slots: U) {
         self.boots += 1;
         self.seen.borrow_mut().clock_us = 0;
-        self.app = start(&self.config, &self.seen, self.boots);
+        self.app = start(&self.config, &self.seen, self.boots, slots);
         self.connect();
-    }
-
-    /// A reset in which retained memory is lost too.
-    pub fn lose_memory(&mut self) {
-        self.seen.borrow_mut().retained.clear();
-        self.reboot();
     }
 
     /// Lets time pass in steps of 10 ms, both ends working.
@@ -257,7 +277,10 @@ impl<const BUFFER: usize> Desk<BUFFER> {
     pub fn step(&mut self) -> Poll {
         self.peer.now_us = EPOCH_US + self.wall_us;
         let poll = self.app.poll();
-        let up: Vec<u8> = self.wire.0.borrow_mut().up.drain(..).collect();
+        let mut up: Vec<u8> = self.wire.0.borrow_mut().up.drain(..).collect();
+        if self.dark.as_ref().is_some_and(|dark| dark()) {
+            up.clear();
+        }
         if !self.up_lost {
             self.peer.feed(&up);
         }
@@ -272,11 +295,12 @@ impl<const BUFFER: usize> Desk<BUFFER> {
     }
 }
 
-fn start<const BUFFER: usize>(
+fn start<const BUFFER: usize, U: Slots>(
     config: &Config,
     seen: &Rc<RefCell<Seen>>,
     boot: u64,
-) -> App<DeskBoard, BUFFER> {
+    slots: U,
+) -> App<DeskBoard, BUFFER, U> {
     let hands = || Hands(Rc::clone(seen));
     let parts = Parts {
         sensor: hands(),
@@ -286,5 +310,5 @@ fn start<const BUFFER: usize>(
         rng: Dice(1_000 + boot),
         witness: hands(),
     };
-    App::new(config.clone(), parts)
+    App::with_slots(config.clone(), parts, slots)
 }

@@ -13,7 +13,7 @@ use stencil_protocol::frame::{self, Decoder, Kind};
 use stencil_protocol::id::{CommandId, Seq};
 use stencil_protocol::link::{Down, Up};
 use stencil_protocol::sample::OwnedSample;
-use stencil_protocol::transfer::{Slot, Verdict, Want};
+use stencil_protocol::transfer::{Chunk, MAX_CHUNK_BYTES, Slot, Verdict, Want};
 
 /// What came from the device.
 #[derive(Clone, Debug, PartialEq)]
@@ -101,6 +101,11 @@ pub struct Peer {
     pub heard: Vec<Heard>,
     /// Frames and records that were not understood.
     pub garbage: u32,
+    /// What it offers to who says what runs, and sends to who wants it.
+    pub package: Vec<u8>,
+    pub chunk_bytes: usize,
+    /// Offers also what runs already.
+    pub insists: bool,
 }
 
 impl Peer {
@@ -127,6 +132,9 @@ impl Peer {
             tells_time: true,
             heard: Vec::new(),
             garbage: 0,
+            package: Vec::new(),
+            chunk_bytes: MAX_CHUNK_BYTES,
+            insists: false,
         }
     }
 
@@ -357,15 +365,51 @@ impl Peer {
                     });
                 }
             }
-            Up::Running(running) => self.heard.push(Heard::Running {
-                sequence: running.sequence,
-                confirmed: running.confirmed,
-                other: running.other,
-                verdict: running.verdict,
-            }),
-            Up::Want(want) => self.heard.push(Heard::Want(want)),
+            Up::Running(running) => {
+                self.heard.push(Heard::Running {
+                    sequence: running.sequence,
+                    confirmed: running.confirmed,
+                    other: running.other,
+                    verdict: running.verdict,
+                });
+                if self.tells_time {
+                    self.send(&Down::Time {
+                        now_us: self.now_us,
+                    });
+                }
+                // The digest's place in the header.
+                if self.package.get(56..88) != Some(&running.digest[..]) || self.insists {
+                    self.offer();
+                }
+            }
+            Up::Want(want) => {
+                self.heard.push(Heard::Want(want));
+                self.chunk(&want);
+            }
             Up::Verdict(verdict) => self.heard.push(Heard::Verdict(verdict)),
         }
+    }
+
+    /// Offers the package, if there is one.
+    pub fn offer(&mut self) {
+        if let Some(header) = self.package.first_chunk().copied() {
+            self.send(&Down::Offer(&header));
+        }
+    }
+
+    fn chunk(&mut self, want: &Want) {
+        let from = usize::try_from(want.offset).unwrap();
+        let package = std::mem::take(&mut self.package);
+        let rest = package.get(from..).unwrap_or_default();
+        let bytes = &rest[..rest.len().min(self.chunk_bytes)];
+        if !bytes.is_empty() {
+            self.send(&Down::Chunk(Chunk {
+                name: want.name,
+                offset: want.offset,
+                bytes,
+            }));
+        }
+        self.package = package;
     }
 
     fn batch(&mut self, bytes: &[u8]) {
