@@ -20,12 +20,13 @@ const SETTINGS: &str = "gateway.toml";
 
 /// The settings whose relative paths start in the folder of the configuration file, so that a
 /// gateway's folder works wherever it is moved to.
-const PATHS: [&str; 5] = [
+const PATHS: [&str; 6] = [
     "data_dir",
     "psk_dir",
     "hub.root",
     "hub.certificate",
     "hub.key",
+    "images.trust",
 ];
 
 /// Runs an edge gateway, or adds devices to it (`gateway add-device`).

@@ -20,6 +20,10 @@
 //!   can say which numbers it holds: its device keeps sending it. It is counted
 //!   (`batches_malformed`), and passed on once an hour for the hub to set aside with the reason.
 //!
+//! - Firmware images that the hub wants on devices are fetched over the same connection, verified
+//!   against the keys in `images.trust`, and sent to their devices as these want them; what devices
+//!   run and refuse goes to the hub like everything else.
+//!
 //! # Running one
 //! [`Service::start`] with [`Options`]; who it is, it reads from its certificate. Devices' keys come
 //! from the hub, sealed to a key of the gateway's own; further ones are files in `psk_dir`. A key
@@ -36,6 +40,7 @@ mod commands;
 mod error;
 mod http;
 mod identity;
+mod images;
 mod link;
 mod managed;
 mod metrics;

@@ -24,6 +24,8 @@ pub struct Options {
     pub spool: Spool,
     /// Commands that wait for their device.
     pub commands: Commands,
+    /// Firmware images for devices.
+    pub images: Images,
     /// Health and metrics.
     pub http: Http,
 }
@@ -121,6 +123,18 @@ pub struct Commands {
     pub max_total: usize,
     /// How long a linked device may take to answer before a command is sent again.
     pub resend_ms: u64,
+}
+
+/// Firmware images for devices.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Images {
+    /// Who may sign images: the file `trust.keys` that `stencil update keygen` makes. Without it no
+    /// image is offered to any device.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trust: Option<PathBuf>,
+    /// Bound on the disk that images take; those that are not wanted go first.
+    pub max_bytes: u64,
 }
 
 /// Health and metrics.
@@ -233,7 +247,17 @@ impl Default for Options {
             link: Link::default(),
             spool: Spool::default(),
             commands: Commands::default(),
+            images: Images::default(),
             http: Http::default(),
+        }
+    }
+}
+
+impl Default for Images {
+    fn default() -> Self {
+        Self {
+            trust: None,
+            max_bytes: 256 << 20,
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::{
     commands::Commands,
     http::{self, Shown},
     identity::Identity,
+    images::Images,
     link::{self, Links, Live, Places, Porter, Resumptions, Unreadable},
     managed::Managed,
     metrics::Metrics,
@@ -68,6 +69,7 @@ impl Service {
         let metrics = Arc::new(Metrics::default());
         let spool = open_spool(&options, &metrics).await?;
         let managed = open_managed(&options, &identity).await?;
+        let images = open_images(&options).await?;
 
         let mut listeners = Vec::new();
         for address in &options.link.tcp {
@@ -94,6 +96,7 @@ impl Service {
             spool: spool.clone(),
             commands: Arc::clone(&commands),
             live: live.clone(),
+            images: Arc::clone(&images),
             unreadable: Unreadable::default(),
             metrics: Arc::clone(&metrics),
             options: options.link.clone(),
@@ -106,6 +109,7 @@ impl Service {
             commands: Arc::clone(&commands),
             live: live.clone(),
             keys: Arc::clone(&managed),
+            images,
             metrics: Arc::clone(&metrics),
             connected,
         });
@@ -263,6 +267,16 @@ async fn open_managed(options: &Options, identity: &Identity) -> Result<Arc<Mana
         Ok(Ok(managed)) => Ok(Arc::new(managed)),
         Ok(Err(error)) => Err(Error::Keys(error.to_string())),
         Err(_) => Err(Error::Ended("keys")),
+    }
+}
+
+async fn open_images(options: &Options) -> Result<Arc<Images>, Error> {
+    let (images, folder) = (options.images.clone(), options.data_dir.join("images"));
+    let opening = tokio::task::spawn_blocking(move || Images::open(&images, folder));
+    match opening.await {
+        Ok(Ok(images)) => Ok(Arc::new(images)),
+        Ok(Err(why)) => Err(Error::Options(why)),
+        Err(_) => Err(Error::Ended("images")),
     }
 }
 

@@ -22,6 +22,7 @@ use super::{
     live::Place,
     resumption::Entry,
     session::{Plain, REFUSED_NO_SESSION, Refusal, SealError, Secured, Who, device},
+    transfer::Transfer,
     wire::{Reader, Writer, frames},
 };
 use crate::{
@@ -62,6 +63,8 @@ pub(super) struct Linked {
     pub(super) place: Place,
     /// The key that the device was told to show.
     pub(super) told_key: Option<u64>,
+    /// How far it is with an image.
+    pub(super) transfer: Transfer,
 }
 
 /// Why a link ends.
@@ -185,7 +188,10 @@ impl<S: AsyncRead + AsyncWrite + Send> Connection<S> {
                 Step::Frame(kind, payload) => self.shake_hands(kind, &payload).await?,
                 Step::Answer => self.send_answer().await?,
                 Step::Committed(position) => self.acknowledge(position).await?,
-                Step::Commands => self.send_commands().await?,
+                Step::Commands => {
+                    self.send_commands().await?;
+                    self.offer_image().await?;
+                }
                 Step::Key => self.check_key().await?,
                 Step::Time => {
                     self.check_key().await?;
@@ -380,6 +386,7 @@ impl<S: AsyncRead + AsyncWrite + Send> Connection<S> {
             secured,
             place,
             told_key: None,
+            transfer: Transfer::default(),
         });
         // Before commands, which are of no use without it, and whatever the disk has to say.
         self.tell_time().await?;

@@ -90,8 +90,9 @@ impl<S: AsyncRead + AsyncWrite + Send> Connection<S> {
             // A device that doesn't hear the time asks again.
             Ok(Up::Ping) if !first => self.tell_time().await?,
             Ok(Up::Ping) => {}
-            // Nothing is offered, so nothing follows from it.
-            Ok(Up::Running(_) | Up::Want(_) | Up::Verdict(_)) => {}
+            Ok(Up::Running(running)) => self.running(&running).await?,
+            Ok(Up::Want(want)) => self.send_chunk(want).await?,
+            Ok(Up::Verdict(verdict)) => self.verdict(verdict).await?,
             Err(error) => {
                 metrics.records_bad.increment();
                 tracing::warn!(%device, %error, "a record holds no message");

@@ -9,6 +9,7 @@ mod live;
 mod resumption;
 mod serial;
 mod session;
+mod transfer;
 mod unreadable;
 mod wire;
 
@@ -26,7 +27,9 @@ pub(crate) use self::{
     unreadable::Unreadable,
 };
 
-use crate::{commands::Commands, metrics::Metrics, options, psk::KeyRing, spool::Spool};
+use crate::{
+    commands::Commands, images::Images, metrics::Metrics, options, psk::KeyRing, spool::Spool,
+};
 
 /// What all links share.
 pub(crate) struct Links {
@@ -38,6 +41,7 @@ pub(crate) struct Links {
     pub(crate) spool: Spool,
     pub(crate) commands: Arc<Commands>,
     pub(crate) live: Live,
+    pub(crate) images: Arc<Images>,
     pub(crate) unreadable: Unreadable,
     pub(crate) metrics: Arc<Metrics>,
 }

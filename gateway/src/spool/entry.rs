@@ -15,6 +15,7 @@ pub(crate) enum Kind {
     Loss = 2,
     Link = 3,
     Key = 4,
+    Image = 5,
 }
 
 /// `[kind, device, suite of the device's link | null, payload]` in CBOR.
@@ -53,6 +54,7 @@ impl<'a> Entry<'a> {
             2 => Kind::Loss,
             3 => Kind::Link,
             4 => Kind::Key,
+            5 => Kind::Image,
             _ => return None,
         };
         let device = DeviceId::parse(d.str().ok()?).ok()?;
@@ -74,6 +76,7 @@ impl<'a> Entry<'a> {
             Kind::Loss => Topic::Loss(device),
             Kind::Link => Topic::Link(device),
             Kind::Key => Topic::Key(device),
+            Kind::Image => Topic::Image(device),
         }
     }
 }
@@ -89,7 +92,7 @@ mod tests {
         fn what_is_written_is_read(
             kind in prop_oneof![
                 Just(Kind::Batch), Just(Kind::Status), Just(Kind::Loss), Just(Kind::Link),
-                Just(Kind::Key)
+                Just(Kind::Key), Just(Kind::Image)
             ],
             device in "[a-z0-9][a-z0-9._-]{0,40}",
             suite: Option<u16>,

@@ -60,7 +60,7 @@ impl Losses {
                 _ => self.unreported += 1,
             },
             // It is said again with the next link.
-            Kind::Link | Kind::Key => self.unreported += 1,
+            Kind::Link | Kind::Key | Kind::Image => self.unreported += 1,
         }
     }
 
@@ -77,7 +77,9 @@ impl Losses {
                     self.headers.remove(&key);
                 }
             }
-            Kind::Status | Kind::Loss | Kind::Link | Kind::Key => self.unreported += 1,
+            Kind::Status | Kind::Loss | Kind::Link | Kind::Key | Kind::Image => {
+                self.unreported += 1;
+            }
         }
     }
 

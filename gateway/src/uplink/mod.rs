@@ -16,6 +16,7 @@ use bytes::Bytes;
 use stencil_protocol::{
     command::{Command, State, Status},
     id::GatewayId,
+    image::{Piece, Wanted},
     topic::Topic,
 };
 use tokio::sync::watch;
@@ -29,6 +30,7 @@ use crate::{
     Error,
     clock::now_us,
     commands::{Commands, Offer},
+    images::{Images, Step},
     link::{Live, gateway_status},
     managed::Managed,
     metrics::Metrics,
@@ -48,6 +50,7 @@ pub(crate) struct Uplink {
     pub(crate) commands: Arc<Commands>,
     pub(crate) live: Live,
     pub(crate) keys: Arc<Managed>,
+    pub(crate) images: Arc<Images>,
     pub(crate) metrics: Arc<Metrics>,
     /// Whether there is a connection.
     pub(crate) connected: watch::Sender<bool>,
@@ -100,10 +103,33 @@ impl Uplink {
             }
             Err(lost) => return Err(lost),
         }
+        let wanted = Topic::GatewayWanted(self.gateway.clone()).to_string();
+        let pieces = Topic::GatewayPiece(self.gateway.clone()).to_string();
+        self.images.connected();
+        for topic in [&pieces, &wanted] {
+            match connection.subscribe(topic).await {
+                Ok(()) => {}
+                Err(Lost::Subscribe(refused)) => {
+                    tracing::warn!(%refused, "the hub gives no images for devices");
+                    break;
+                }
+                Err(lost) => return Err(lost),
+            }
+        }
         self.metrics.uplink_connects.increment();
         self.connected.send_replace(true);
         tracing::info!(hub = self.options.address, "uplink connected");
-        publish(self, connection, &Topics { commands, keys }).await
+        publish(
+            self,
+            connection,
+            &Topics {
+                commands,
+                keys,
+                wanted,
+                pieces,
+            },
+        )
+        .await
     }
 
     /// Tells the hub up to where its list of keys is held; at first with the key to seal to.
@@ -145,6 +171,66 @@ impl Uplink {
             Err(_) => self.metrics.keys_refused.increment(),
         }
         self.tell_what_is_held(connection, false).await
+    }
+
+    /// Takes what devices are to run, all of it.
+    async fn take_wanted(&self, connection: &Connection, payload: &Bytes) -> Result<(), Lost> {
+        match Wanted::decode(payload) {
+            Ok(wanted) => {
+                let news = self.images.want(wanted);
+                news.iter().for_each(|device| self.live.wake(device));
+            }
+            Err(error) => {
+                tracing::error!(%error, "what the hub wants devices to run cannot be read");
+            }
+        }
+        self.fetch_images(connection, None).await
+    }
+
+    /// Takes a piece of an image.
+    async fn take_piece(&self, connection: &Connection, payload: &Bytes) -> Result<(), Lost> {
+        match Piece::decode(payload) {
+            Ok(piece) => self.fetch_images(connection, Some(piece)).await,
+            Err(error) => {
+                tracing::error!(%error, "a piece of an image cannot be read");
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes a piece, if there is one, and asks for the next of what is missing.
+    async fn fetch_images(
+        &self,
+        connection: &Connection,
+        mut piece: Option<Piece>,
+    ) -> Result<(), Lost> {
+        loop {
+            let (images, came) = (Arc::clone(&self.images), piece.take());
+            let looking = tokio::task::spawn_blocking(move || match came {
+                Some(piece) => images.take(&piece),
+                None => images.next_fetch(),
+            });
+            match looking.await.unwrap_or(Step::Nothing) {
+                Step::Nothing => return Ok(()),
+                Step::Again => {}
+                Step::Fetch(fetch) => {
+                    let topic = Topic::GatewayFetch(self.gateway.clone()).to_string();
+                    // Nothing waits for the acknowledgement: it is asked for again.
+                    connection
+                        .publish(topic, fetch.encode().into(), Vec::new())
+                        .await?;
+                    return Ok(());
+                }
+                Step::News(news) => {
+                    for entry in news.told {
+                        self.spool.put_bytes(&entry).await?;
+                    }
+                    news.devices
+                        .iter()
+                        .for_each(|device| self.live.wake(device));
+                }
+            }
+        }
     }
 
     /// Takes a command from the hub. Waits for nothing: acknowledgements come after it.

@@ -41,10 +41,15 @@ enum Handed {
 /// More than what an MQTT packet has besides topic and payload, with our properties.
 pub(super) const PACKET_OVERHEAD_BYTES: usize = 128;
 
+/// How often it is looked whether a piece of an image has to be asked for again.
+const FETCH_INTERVAL: std::time::Duration = std::time::Duration::from_secs(1);
+
 /// Where the hub speaks to this gateway.
 pub(super) struct Topics {
     pub(super) commands: String,
     pub(super) keys: String,
+    pub(super) wanted: String,
+    pub(super) pieces: String,
 }
 
 /// Publishes until the connection is lost.
@@ -60,6 +65,8 @@ pub(super) async fn publish(
         uplink.metrics.clone(),
     );
     let mut in_flight = FuturesOrdered::new();
+    let mut fetch_again = tokio::time::interval(FETCH_INTERVAL);
+    fetch_again.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let max_in_flight = usize::from(uplink.options.max_in_flight);
     loop {
         tokio::select! {
@@ -99,9 +106,16 @@ pub(super) async fn publish(
                 Some(message) if message.topic == topics.keys.as_bytes() => {
                     uplink.take_keys(&connection, &message.payload).await?;
                 }
+                Some(message) if message.topic == topics.wanted.as_bytes() => {
+                    uplink.take_wanted(&connection, &message.payload).await?;
+                }
+                Some(message) if message.topic == topics.pieces.as_bytes() => {
+                    uplink.take_piece(&connection, &message.payload).await?;
+                }
                 Some(_) => tracing::warn!("the hub has sent what was not asked for"),
                 None => return Err(connection.why_lost().await),
             },
+            _ = fetch_again.tick() => uplink.fetch_images(&connection, None).await?,
             record = source.next(), if in_flight.len() < max_in_flight => {
                 let record = record?;
                 let handed = send(&connection, &record).await?;

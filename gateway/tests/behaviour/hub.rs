@@ -75,12 +75,14 @@ impl Policy for ByCertificate {
                 | Topic::Loss(_)
                 | Topic::Link(_)
                 | Topic::Key(_)
+                | Topic::Image(_)
+                | Topic::GatewayFetch(_)
                 | Topic::GatewayHolds(_))
         )
     }
 
     fn may_subscribe(&self, principal: &Self::Principal, filter: &str) -> bool {
-        ["command", "keys"]
+        ["command", "keys", "wanted", "piece"]
             .iter()
             .any(|kind| filter == format!("stencil/v1/g/{}/{kind}", principal.1))
     }
@@ -246,6 +248,15 @@ impl Hub {
         let handle = &self.running.as_ref().unwrap().handle;
         handle
             .publish("acme", &topic, payload, Qos::AtLeastOnce, false)
+            .unwrap()
+            == 1
+    }
+
+    /// Sends anything to the gateway; true when it went to a subscriber.
+    pub(crate) fn send(&self, topic: &str, payload: Vec<u8>) -> bool {
+        let handle = &self.running.as_ref().unwrap().handle;
+        handle
+            .publish("acme", topic, payload, Qos::AtLeastOnce, false)
             .unwrap()
             == 1
     }

@@ -12,6 +12,7 @@ mod delivery;
 mod device;
 mod full_disk;
 mod hub;
+mod images;
 mod keys;
 mod kill;
 mod links;
