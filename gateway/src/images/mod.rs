@@ -158,7 +158,10 @@ impl Images {
         {
             Err(why) => Step::News(give_up(&mut state, digest, why)),
             Ok(have) if have == manifest.header().size => {
+                // The links go on meanwhile; nobody else changes what is fetched.
+                drop(state);
                 let finished = self.cache.finish(&digest, &manifest);
+                let mut state = self.state();
                 self.finished(&mut state, digest, finished)
             }
             Ok(offset) => {
