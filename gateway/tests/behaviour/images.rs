@@ -1,6 +1,6 @@
 //! Firmware images on their way through the gateway: fetched, verified, offered, told of.
 
-use std::{path::PathBuf, time::Duration};
+use std::{cell::RefCell, path::PathBuf, time::Duration};
 
 use stencil_protocol::{
     id::DeviceId,
@@ -18,6 +18,7 @@ use stencil_update::{
 use crate::{
     device::{Device, Told},
     hub::{Hub, Kept},
+    kill::Process,
     place::{GATEWAY, Gateway, Place},
     soon,
 };
@@ -395,4 +396,44 @@ async fn without_keys_or_room_nothing_is_fetched_to_no_end() {
             .all(|it| it.part == Part::Manifest)
     );
     gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_is_killed_at_any_piece_goes_on_with_what_it_has() {
+    let place = Place::new();
+    let mut maker = Maker::new();
+    let image = maker.image(2, CLASS, 100_001);
+    let hub = Hub::started(&place.authority).await;
+    let (id, psk) = place.device("freezer-01");
+    let mut options = place.options(&hub);
+    options.images.trust = Some(maker.trust.clone());
+    let mut served = 0;
+    for crash in [
+        "gateway.image_piece:1",
+        "gateway.image_piece:2",
+        "gateway.image_whole:1",
+    ] {
+        let process = RefCell::new(Process::start(&options, crash).await);
+        want(&hub, &id, image.header.digest).await;
+        let is_dead = |_: &[Kept]| process.borrow_mut().child.try_wait().unwrap().is_some();
+        serve(&hub, &image, &mut served, is_dead).await;
+        assert!(!is_whole(&image, &place));
+    }
+    let process = Process::start(&options, "").await;
+    want(&hub, &id, image.header.digest).await;
+    let mut device = Device::link(process.link, &id, &psk).await;
+    device.say(&running(1, [9; 32])).await;
+    serve(&hub, &image, &mut served, |_| is_whole(&image, &place)).await;
+    assert!(matches!(told(&mut device).await, Told::Offer(_)));
+    // Each piece that was written was fetched once.
+    let kept = hub.kept();
+    let mut offsets: Vec<u32> = fetches(&kept)
+        .iter()
+        .filter(|fetch| fetch.part == Part::Payload)
+        .map(|fetch| fetch.offset)
+        .collect();
+    offsets.dedup();
+    assert_eq!(offsets, [0, 32_768, 65_536, 98_304]);
+    let gave_up = |what: &What| matches!(what, What::GaveUp { .. });
+    assert!(!reports(&kept).iter().any(gave_up));
 }

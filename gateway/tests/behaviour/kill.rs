@@ -43,14 +43,14 @@ fn child() {
 }
 
 /// A gateway's process.
-struct Process {
-    child: Child,
-    link: SocketAddr,
+pub(crate) struct Process {
+    pub(crate) child: Child,
+    pub(crate) link: SocketAddr,
     http: SocketAddr,
 }
 
 impl Process {
-    async fn start(options: &Options, crash: &str) -> Self {
+    pub(crate) async fn start(options: &Options, crash: &str) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["kill::child", "--exact", "--nocapture", "--test-threads=1"])
             .env(OPTIONS, serde_json::to_string(options).unwrap())
