@@ -18,6 +18,9 @@ const ENVIRONMENT: &str = "STENCIL_GATEWAY_";
 /// The settings' file in a gateway's folder.
 const SETTINGS: &str = "gateway.toml";
 
+/// The public keys of who may sign images, in a gateway's folder.
+pub(crate) const TRUST: &str = "trust.keys";
+
 /// The settings whose relative paths start in the folder of the configuration file, so that a
 /// gateway's folder works wherever it is moved to.
 const PATHS: [&str; 6] = [
@@ -125,6 +128,7 @@ pub(crate) fn refuse_existing(folder: &Path, gateway: &GatewayId) -> anyhow::Res
         format!("{gateway}.key"),
         "root.pem".to_owned(),
         SETTINGS.to_owned(),
+        TRUST.to_owned(),
     ];
     for file in files.iter().map(|file| folder.join(file)) {
         anyhow::ensure!(
@@ -139,11 +143,13 @@ pub(crate) fn refuse_existing(folder: &Path, gateway: &GatewayId) -> anyhow::Res
     Ok(())
 }
 
-/// Writes a first gateway.toml into a gateway's folder. Its paths start in that folder.
+/// Writes a first gateway.toml into a gateway's folder, and beside it the public keys of who may
+/// sign images, if there are any. Its paths start in that folder.
 pub(crate) fn write_config(
     folder: &Path,
     gateway: &GatewayId,
     hub: &str,
+    trust: Option<&str>,
 ) -> anyhow::Result<PathBuf> {
     let mut options = Options::default();
     hub.clone_into(&mut options.hub.address);
@@ -152,6 +158,11 @@ pub(crate) fn write_config(
     options.hub.root = "root.pem".into();
     options.hub.certificate = format!("{gateway}.pem").into();
     options.hub.key = format!("{gateway}.key").into();
+    if let Some(keys) = trust {
+        let file = folder.join(TRUST);
+        std::fs::write(&file, keys).with_context(|| format!("can't write {}", file.display()))?;
+        options.images.trust = Some(TRUST.into());
+    }
     let file = folder.join(SETTINGS);
     std::fs::write(&file, config::dump(&options)?)
         .with_context(|| format!("can't write {}", file.display()))?;
@@ -221,7 +232,7 @@ mod tests {
         let (first, second) = (dir.path().join("first"), dir.path().join("second"));
         std::fs::create_dir(&first).unwrap();
         refuse_existing(&first, &gateway).unwrap();
-        write_config(&first, &gateway, "hub.example:8883").unwrap();
+        write_config(&first, &gateway, "hub.example:8883", Some("keys")).unwrap();
         let again = refuse_existing(&first, &gateway).unwrap_err().to_string();
         assert!(again.contains("gateway.toml"), "{again}");
         std::fs::rename(&first, &second).unwrap();
@@ -243,5 +254,16 @@ mod tests {
         ] {
             assert_eq!(path, second.join(name));
         }
+        assert_eq!(options.images.trust, Some(second.join(TRUST)));
+        assert_eq!(std::fs::read_to_string(second.join(TRUST)).unwrap(), "keys");
+
+        // Without keys there is no file that the gateway would look for in vain.
+        let third = dir.path().join("third");
+        std::fs::create_dir(&third).unwrap();
+        let file = write_config(&third, &gateway, "hub.example:8883", None).unwrap();
+        let options: Options =
+            config::load_beside("STENCIL_NOBODY_SETS_", Some(&file), &flags, &PATHS).unwrap();
+        assert_eq!(options.images.trust, None);
+        assert!(!third.join(TRUST).exists());
     }
 }

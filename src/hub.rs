@@ -231,8 +231,8 @@ enum Command {
         #[arg(long, value_enum, default_value = "text")]
         output: Format,
     },
-    /// Issues a gateway's certificate and writes its folder: keys, the fleet's root, and a
-    /// gateway.toml to start with.
+    /// Issues a gateway's certificate and writes its folder: keys, the fleet's root, the public
+    /// keys of who may sign firmware, if the tenant has set them, and a gateway.toml to start with.
     AddGateway {
         /// The hub's folder.
         #[arg(long)]
@@ -493,9 +493,25 @@ async fn add_gateway(
     let gateway = GatewayId::parse(gateway).context("the gateway's id")?;
     stencil_server::has_tenant(data_dir, &tenant).await?;
     crate::gateway::refuse_existing(out, &gateway)?;
+    let trust = stencil_server::update_trust(data_dir, &tenant).await?;
     stencil_server::issue_gateway(data_dir, &tenant, &gateway, out).await?;
-    let file = crate::gateway::write_config(out, &gateway, hub)?;
+    let file = crate::gateway::write_config(out, &gateway, hub, trust.as_deref())?;
     say!("wrote {}", out.display());
+    let keys = out.join(crate::gateway::TRUST);
+    match trust {
+        Some(_) => say!(
+            "firmware images have to be signed by the keys in {}",
+            keys.display()
+        ),
+        None => say!(
+            "it takes no firmware images: tenant {tenant} has not said yet who may sign them; once \
+             it has (`stencil image trust`), copy those keys to {} and set trust = \"{}\" under \
+             [images] in {}",
+            keys.display(),
+            crate::gateway::TRUST,
+            file.display()
+        ),
+    }
     say!("next: stencil gateway --config {}", file.display());
     Ok(())
 }

@@ -146,6 +146,41 @@ fn told_of(log: &Value) -> Vec<[&str; 3]> {
 }
 
 #[test]
+fn a_new_gateway_has_the_keys_that_sign_its_tenants_images_and_no_others() {
+    let hub = Hub::start(&[]);
+    hub.add_tenant("rival");
+    let keys = hub.data().join("../keys");
+    let keys = keys.to_str().unwrap();
+    succeed(stencil().args(["update", "keygen", "--out", keys]));
+    let trusted = format!("{keys}/trust.keys");
+    let gateway = |tenant: &str, name: &str| {
+        let out = hub.data().join("..").join(name);
+        let folder = out.to_str().unwrap();
+        let made = ["add-gateway", "--tenant", tenant, "--out", folder, name];
+        let said = on_the_machine(&hub, &made);
+        let mut settings = stencil();
+        settings.args(["gateway", "--dump-config", "--config"]);
+        let settings = succeed(settings.arg(out.join("gateway.toml")));
+        (out.join("trust.keys"), said, settings)
+    };
+    let has_none = |(file, said, settings): (std::path::PathBuf, String, String)| {
+        assert!(said.contains("stencil image trust"), "{said}");
+        assert!(said.contains(&file.display().to_string()), "{said}");
+        assert!(!settings.contains("trust.keys"), "{settings}");
+        assert!(!file.exists());
+    };
+    has_none(gateway("acme", "gw-early"));
+    succeed(&mut hub.command(&["image", "trust", &trusted]));
+    let (file, said, settings) = gateway("acme", "gw-late");
+    assert!(!said.contains("stencil image trust"), "{said}");
+    let trust = format!("trust = \"{}\"", file.display());
+    assert!(settings.contains(&trust), "{settings}");
+    let given = std::fs::read_to_string(file).unwrap();
+    assert_eq!(given, std::fs::read_to_string(&trusted).unwrap());
+    has_none(gateway("rival", "gw-rival"));
+}
+
+#[test]
 fn who_got_the_keys_stands_in_the_tenants_log() {
     let hub = Hub::start(&[]);
     let out = hub.data().join("../gw-7");

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use stencil_crypto::authority::{Algorithm, Authority};
 use stencil_crypto::{Psk, keyfile, rng};
 use stencil_protocol::id::{DeviceId, GatewayId, TenantId};
-use stencil_store::{IssuedToken, Role, Secret, Tenancy, TokenKind, Users as _};
+use stencil_store::{IssuedToken, Role, Rollouts as _, Secret, Tenancy, TokenKind, Users as _};
 
 use crate::clock::Clock;
 use crate::http::Limits;
@@ -194,6 +194,17 @@ pub async fn issue_gateway(
     let (action, limits) = ("gateways.create", Limits::default());
     people::note(&store, tenant, action, gateway.as_str(), None, &limits).await?;
     Ok(credentials)
+}
+
+/// The public keys of those who may sign `tenant`'s firmware images, as text; `None` until somebody
+/// has set them.
+///
+/// # Errors
+/// [`Error::NotInitialised`]; [`Error::NoTenant`]; what the store says.
+pub async fn update_trust(data_dir: &Path, tenant: &TenantId) -> Result<Option<String>, Error> {
+    has_tenant(data_dir, tenant).await?;
+    let store = stencil_store::sqlite::open(Layout::new(data_dir).store()).await?;
+    Ok(store.trust(tenant).await?.map(|trust| trust.keys))
 }
 
 /// Issues a certificate to a device of `tenant` that speaks to the hub itself; files as for
