@@ -46,6 +46,7 @@ pub mod frame;
 pub mod id;
 #[cfg(feature = "alloc")]
 pub mod image;
+#[cfg(feature = "alloc")]
 pub mod keys;
 #[cfg(feature = "alloc")]
 pub mod ledger;

@@ -241,7 +241,8 @@ mod tests {
     #[test]
     fn each_bad_field_is_named() {
         assert_eq!(plan().check(), Ok(()));
-        let bad: [(&str, fn(&mut Plan)); 14] = [
+        type Spoil = fn(&mut Plan);
+        let bad: [(&str, Spoil); 14] = [
             ("devices", |plan| plan.devices = "a b".into()),
             ("image.class", |plan| plan.image.class.clear()),
             ("canary", |plan| plan.canary = Portion::Devices(0)),

@@ -26,6 +26,9 @@ pub(crate) fn class(vendor: &[u8; 16], class: &[u8; 16]) -> String {
     format!("{}/{}", hex::encode(vendor), hex::encode(class))
 }
 
+/// What became of what somebody asked of a roll-out.
+type Outcome = Result<(), Refusal>;
+
 /// A piece that a gateway asks for.
 pub(crate) type Asked = (TenantId, GatewayId, Fetch);
 
@@ -35,7 +38,7 @@ pub(crate) struct Rollouts(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    questions: Mutex<HashMap<[u8; 16], oneshot::Sender<Result<(), Refusal>>>>,
+    questions: Mutex<HashMap<[u8; 16], oneshot::Sender<Outcome>>>,
     wanted: Mutex<BTreeSet<(TenantId, GatewayId)>>,
     wake: Notify,
     fetches: mpsc::Sender<Asked>,

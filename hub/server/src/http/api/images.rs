@@ -204,7 +204,8 @@ pub(in crate::http) async fn push(
         Problem::new(Kind::NotFound, detail)
     })?;
     let limit = std::time::Duration::from_secs(MAX_PUSH_S);
-    let receiving = receive(&state, &trust, named, request.into_body());
+    // The image is put together in it: large beside other futures.
+    let receiving = Box::pin(receive(&state, &trust, named, request.into_body()));
     let (verified, receiving) = tokio::time::timeout(limit, receiving)
         .await
         .map_err(|_| Problem::invalid(format!("the image did not come within {MAX_PUSH_S} s")))??;
