@@ -8,13 +8,15 @@ use serde_json::json;
 use stencil_firmware::provision::{MAX_PROVISION_BYTES, Provision};
 use stencil_protocol::id::DeviceId;
 
-use crate::image::image;
+use crate::image::{Maker, programs};
+use crate::layout;
 use crate::qmp::Qmp;
 use crate::support::wait_for;
 
-/// An erase block, and how many there are.
-const BLOCK_BYTES: usize = 8_192;
-const BLOCKS: usize = 16;
+/// What the flash has.
+const FLASH_BYTES: usize = (layout::BLOCK * layout::BLOCKS) as usize;
+/// How long a new image may take to talk to its gateway.
+pub(crate) const TRIAL_SECONDS: u32 = 60;
 /// The register of the board's LEDs.
 const LEDS: u32 = 0x4002_8000;
 
@@ -30,6 +32,8 @@ pub(crate) enum Line {
 pub(crate) struct Machine {
     child: Child,
     home: PathBuf,
+    noise: PathBuf,
+    backend: String,
     /// The emulator's own interface.
     pub(crate) qmp: Qmp,
 }
@@ -50,12 +54,28 @@ pub(crate) fn provision(flash: &Path, device: &str, key: &Path, interval_ms: u64
     }
     .encode(&mut block)
     .unwrap();
-    let mut bytes = vec![0xff; BLOCK_BYTES * BLOCKS];
+    let mut bytes = vec![0xff; FLASH_BYTES];
     bytes[..length].copy_from_slice(&block[..length]);
     std::fs::write(flash, bytes).unwrap();
 }
 
-/// The emulator with the board's image, its flash `flash.bin` in `home`, and this noise source.
+/// Puts the application, signed by this maker, into slot A, as from the factory.
+pub(crate) fn install(flash: &Path, maker: &mut Maker, sequence: u64, trial_seconds: u32) {
+    let image = maker.application(sequence);
+    let mut bytes = std::fs::read(flash).unwrap();
+    bytes[layout::LAYOUT.journal as usize..].fill(0xff);
+    let mut put = |at: u32, content: &[u8]| {
+        bytes[at as usize..][..content.len()].copy_from_slice(content);
+    };
+    put(
+        layout::IDENTITY_FROM,
+        &maker.identity(trial_seconds).encode(),
+    );
+    put(layout::LAYOUT.slots[0], &image.package);
+    std::fs::write(flash, bytes).unwrap();
+}
+
+/// The emulator with the board's loader, its flash `flash.bin` in `home`, and this noise source.
 pub(crate) fn emulator(home: &Path, noise: &Path) -> Command {
     let flash = home.join("flash.bin");
     let mut command = Command::new("qemu-system-arm");
@@ -70,7 +90,7 @@ pub(crate) fn emulator(home: &Path, noise: &Path) -> Command {
             noise.display()
         ))
         .arg("-kernel")
-        .arg(image())
+        .arg(&programs().boot)
         .stdin(Stdio::null());
     command
 }
@@ -111,23 +131,35 @@ impl Machine {
             ),
             Line::Terminal => "pty,id=line".to_owned(),
         };
-        let socket = home.join("qmp");
-        let log = std::fs::File::create(home.join("board.log")).unwrap();
-        let child = emulator(home, noise)
-            .args(["-chardev", &backend, "-serial", "chardev:line"])
-            .arg("-qmp")
-            .arg(format!("unix:{},server=on,wait=off", socket.display()))
-            .arg("-gdb")
-            .arg(format!("unix:{},server=on,wait=off", stub(home).display()))
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .expect("qemu-system-arm starts; `cargo xtask tools` installs it");
+        let (child, qmp) = power_on(home, noise, &backend);
         Self {
             child,
             home: home.to_owned(),
-            qmp: Qmp::connect(&socket),
+            noise: noise.to_owned(),
+            backend,
+            qmp,
         }
+    }
+
+    /// The power goes (SIGKILL).
+    pub(crate) fn switch_off(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// The power comes back.
+    pub(crate) fn switch_on(&mut self) {
+        (self.child, self.qmp) = power_on(&self.home, &self.noise, &self.backend);
+    }
+
+    /// Its flash.
+    pub(crate) fn flash(&self) -> PathBuf {
+        self.home.join("flash.bin")
+    }
+
+    /// What it has said on the host's console since it was made.
+    pub(crate) fn said(&self) -> String {
+        std::fs::read_to_string(self.home.join("board.log")).unwrap()
     }
 
     /// Sets the air around the sensor.
@@ -165,6 +197,28 @@ impl Machine {
     pub(crate) fn stub(&self) -> PathBuf {
         stub(&self.home)
     }
+}
+
+fn power_on(home: &Path, noise: &Path, backend: &str) -> (Child, Qmp) {
+    let socket = home.join("qmp");
+    // Of the machine before, which would be taken for this one's.
+    let _ = std::fs::remove_file(&socket);
+    let log = std::fs::File::options()
+        .create(true)
+        .append(true)
+        .open(home.join("board.log"))
+        .unwrap();
+    let child = emulator(home, noise)
+        .args(["-chardev", backend, "-serial", "chardev:line"])
+        .arg("-qmp")
+        .arg(format!("unix:{},server=on,wait=off", socket.display()))
+        .arg("-gdb")
+        .arg(format!("unix:{},server=on,wait=off", stub(home).display()))
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .expect("qemu-system-arm starts; `cargo xtask tools` installs it");
+    (child, Qmp::connect(&socket))
 }
 
 fn stub(home: &Path) -> PathBuf {

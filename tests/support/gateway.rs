@@ -52,6 +52,15 @@ impl Gateway {
         });
     }
 
+    /// From its next start on it takes images that these keys have signed.
+    pub(crate) fn set_trust(&self, keys: &Path) {
+        self.change(|settings| {
+            let mut images = toml::Table::new();
+            images.insert("trust".to_owned(), keys.display().to_string().into());
+            settings.insert("images".to_owned(), images.into());
+        });
+    }
+
     fn change(&self, change: impl FnOnce(&mut toml::Table)) {
         let file = self.folder.join("gateway.toml");
         let mut settings: toml::Table = toml::from_str(&read(&file)).unwrap();

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::bench::mcu;
+use crate::board;
 use crate::{shell, tools};
 
 /// Runs every check that needs no test.
@@ -31,7 +31,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
             "--target",
             tools::THUMB,
             "--target-dir",
-            &mcu::target().display().to_string(),
+            &board::target().display().to_string(),
             "--quiet",
             "--",
             "-D",

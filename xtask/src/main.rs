@@ -16,6 +16,7 @@
 use clap::Parser;
 
 mod bench;
+mod board;
 mod faults;
 mod lint;
 mod model;
@@ -44,7 +45,8 @@ enum Chore {
     /// Breaks things under load, and checks that nothing is lost by it.
     #[command(subcommand)]
     Faults(faults::Faults),
-    /// Writes the flash of an emulated board: the device's name, key and settings.
+    /// Writes the flash of an emulated board: the device's name, key and settings, and a signed
+    /// image for the boot loader.
     Provision(provision::Options),
     /// Runs each fuzz target for a while (needs a nightly toolchain).
     Fuzz(test::FuzzOptions),

@@ -9,10 +9,13 @@ use clap::Args;
 use stencil_firmware::provision::{MAX_PROVISION_BYTES, Provision};
 use stencil_protocol::id::DeviceId;
 
+use crate::board;
+
 /// An erase block of the board's flash.
 const BLOCK_BYTES: usize = 8_192;
-/// The provision, the retained state, and room for what comes.
+/// All that the board's layout has, and some to spare.
 const BLOCKS: usize = 64;
+const PROVISION_BYTES: usize = board::layout::IDENTITY_FROM as usize;
 
 /// What the board is to be.
 #[derive(Args)]
@@ -30,16 +33,44 @@ pub(crate) struct Options {
     /// How often it measures.
     #[arg(long, default_value_t = 1_000)]
     interval_ms: u64,
+    /// The folder of the keys that sign images (`stencil update keygen`), drawn if it is not
+    /// there. With it the application is built, signed and put into slot A, and the board starts
+    /// images of these keys alone.
+    #[arg(long)]
+    keys: Option<PathBuf>,
+    /// What the image is called.
+    #[arg(long, default_value = "1")]
+    image_version: String,
+    /// Its place in the order of updates.
+    #[arg(long, default_value_t = 1)]
+    sequence: u64,
+    /// How long a new image may take to talk to its gateway, in seconds.
+    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..))]
+    trial_seconds: u32,
 }
 
-/// Writes the provision's block.
+/// Writes the provision's block, and the image.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     write(
         &options.flash,
         &options.device,
         &options.psk,
         options.interval_ms,
-    )
+    )?;
+    let Some(keys) = &options.keys else {
+        return Ok(());
+    };
+    let programs = board::build()?;
+    board::install(
+        &options.flash,
+        &programs.application,
+        keys,
+        &options.image_version,
+        options.sequence,
+        options.trial_seconds,
+    )?;
+    println!("qemu-system-arm -kernel {}", programs.boot.display());
+    Ok(())
 }
 
 /// Writes the block to the flash in `flash`.
@@ -85,7 +116,8 @@ pub(crate) fn write(
         flash.display(),
         bytes.len()
     );
-    bytes[..BLOCK_BYTES].copy_from_slice(&block);
+    // The other half of the block says whose images are started.
+    bytes[..PROVISION_BYTES].copy_from_slice(&block[..PROVISION_BYTES]);
     file.seek(SeekFrom::Start(0))?;
     file.write_all(&bytes)?;
     Ok(())

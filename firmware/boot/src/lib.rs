@@ -12,6 +12,7 @@
 //!
 //! | module | for |
 //! |---|---|
+//! | [`identity`] | whose images a board starts, as its flash says |
 //! | [`layout`] | where journal and slots are |
 //! | [`state`] | what the journal says: a pure state machine |
 //! | [`journal`] | the record of it in flash |
@@ -30,6 +31,7 @@
 #![cfg_attr(not(test), no_std)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod identity;
 pub mod journal;
 pub mod layout;
 pub mod loader;
@@ -42,6 +44,7 @@ pub mod updater;
 use stencil_update::id::Id;
 use stencil_update::{Device, Refusal, lms};
 
+pub use identity::Identity;
 pub use layout::Layout;
 pub use loader::{Started, start};
 pub use updater::Updater;

@@ -76,6 +76,13 @@ pub(crate) fn forget() {
     critical_section::with(|_| note(format_args!("reset without a record")));
 }
 
+/// Resets the board, and says why at the next start.
+pub(crate) fn restart(why: &str) -> ! {
+    cortex_m::interrupt::disable();
+    note(format_args!("{why}"));
+    cortex_m::peripheral::SCB::sys_reset()
+}
+
 fn note(what: core::fmt::Arguments<'_>) {
     let mut text = Cut(String::new());
     let _ = text.write_fmt(what);

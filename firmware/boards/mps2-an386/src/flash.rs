@@ -12,20 +12,12 @@ use embedded_storage::nor_flash::{
 };
 
 use crate::host::{self, File, Mode};
+use crate::layout::{BLOCK, BLOCKS};
 
-/// The smallest unit that is erased.
-const BLOCK: u32 = 8_192;
 const BLOCK_BYTES: usize = BLOCK as usize;
 /// The smallest unit that is programmed.
 const WORD_BYTES: usize = 4;
 const STEP_BYTES: usize = 64;
-
-/// The provision's block.
-pub(crate) const PROVISION_FROM: u32 = 0;
-/// The retained state: eight blocks.
-pub(crate) const STATE_FROM: u32 = BLOCK;
-/// Behind the retained state.
-pub(crate) const STATE_TO: u32 = 9 * BLOCK;
 
 /// The chip.
 #[derive(Debug)]
@@ -53,7 +45,7 @@ impl fmt::Display for Error {
             Self::Host(why) => write!(f, "{why}"),
             Self::Length(bytes) => write!(
                 f,
-                "the file has {bytes} bytes; it takes blocks of {BLOCK_BYTES} bytes, 9 or more"
+                "the file has {bytes} bytes; it takes blocks of {BLOCK_BYTES} bytes, {BLOCKS} or more"
             ),
             Self::Address(NorFlashErrorKind::NotAligned) => f.write_str("an unaligned address"),
             Self::Address(_) => f.write_str("an address beyond its end"),
@@ -82,7 +74,7 @@ impl Flash {
     pub(crate) fn open(path: &str) -> Result<Self, Error> {
         let file = File::open(path, Mode::Update)?;
         let capacity = file.length()?;
-        if !capacity.is_multiple_of(BLOCK_BYTES) || capacity < STATE_TO as usize {
+        if !capacity.is_multiple_of(BLOCK_BYTES) || capacity < BLOCK_BYTES * BLOCKS as usize {
             return Err(Error::Length(capacity));
         }
         Ok(Self { file, capacity })

@@ -8,7 +8,6 @@ use core::fmt::Write as _;
 
 use cortex_m_semihosting::{debug, hio, nr, syscall};
 use heapless::String;
-use stencil_firmware::entropy;
 
 /// The longest path, its end included.
 const MAX_PATH: usize = 160;
@@ -18,6 +17,7 @@ const MAX_LINE: usize = 512;
 /// How a file is opened (SYS_OPEN's modes "rb" and "r+b").
 #[derive(Clone, Copy)]
 pub(crate) enum Mode {
+    #[allow(dead_code, reason = "the loader has no such file")]
     Read = 1,
     Update = 3,
 }
@@ -136,21 +136,6 @@ impl Arguments {
             .split(' ')
             .find_map(|word| word.strip_prefix(name))
             .ok_or(MissingArgument(name))
-    }
-}
-
-/// Noise that the host hands over.
-pub(crate) struct Noise(File);
-
-impl Noise {
-    pub(crate) fn open(path: &str) -> Result<Self, Error> {
-        File::open(path, Mode::Read).map(Self)
-    }
-}
-
-impl entropy::Noise for Noise {
-    fn sample(&mut self, out: &mut [u8]) -> bool {
-        self.0.read(out).is_ok()
     }
 }
 

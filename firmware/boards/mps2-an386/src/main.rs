@@ -12,18 +12,21 @@
 //! | [`timer`] | a 64-bit counter of microseconds, and waking up in time |
 //! | [`i2c`] | the bus of the sensor |
 //! | [`led`] | the output that commands switch |
-//! | [`host`], [`flash`] | files of the host by semihosting: flash, noise |
+//! | [`host`], [`flash`], [`noise`] | files of the host by semihosting |
+//! | [`layout`] | what is where in the flash |
 //! | [`watchdog`] | resets a board that makes no progress |
 //! | [`crash`] | what is known after a reset about the one before |
 //! | [`meter`] | what handshakes and samples cost, for `cargo xtask bench mcu` |
 //!
 //! **Flash** (`flash=FILE` on the semihosting command line) has blocks of 8 KiB: block 0 is the
-//! provision ([`stencil_firmware::provision`]; `cargo xtask provision` writes it), blocks 1 to 8
-//! are the retained state. `noise=FILE` names the noise source, `/dev/urandom` by default.
+//! provision ([`stencil_firmware::provision`]) and says whose images are started
+//! ([`stencil_boot::identity`]), blocks 1 to 8 are the retained state, then come the loader's journal
+//! and the two slots for images ([`layout`]). `cargo xtask provision` writes such a file. `noise=FILE`
+//! names the noise source, `/dev/urandom` by default.
 //!
-//! **Start.** Flash, provision and noise have to be sound, or the board says what is wrong on
-//! the host's console and stops with exit code 1: a device without a name, a key or randomness
-//! must not talk to anybody. After that no error ends it: panics, faults and hangs are written
+//! **Start.** The boot loader (`boot.rs`) has copied the image to where it runs. Flash,
+//! provision and noise have to be sound, or the board says what is wrong on the host's console and
+//! stops with exit code 1: a device without a name, a key or randomness must not talk to anybody. After that no error ends it: panics, faults and hangs are written
 //! to RAM that start-up leaves alone, the board resets, and the next boot tells the hub as the
 //! series `reset`.
 #![no_std]
@@ -35,6 +38,8 @@ use core::mem::MaybeUninit;
 
 use cortex_m_rt::entry;
 use rand_core::UnwrapErr;
+use stencil_boot::Updater;
+use stencil_boot::identity::{self, IDENTITY_BYTES, Identity};
 use stencil_firmware::{
     App, Board, Config, DigitalOutput, Entropy, LinkState, Pages, Parts, Reading, Taken, Tmp105,
 };
@@ -45,8 +50,11 @@ mod crash;
 mod flash;
 mod host;
 mod i2c;
+#[allow(dead_code, reason = "the loader uses the others")]
+mod layout;
 mod led;
 mod meter;
+mod noise;
 mod registers;
 mod stack;
 mod timer;
@@ -68,7 +76,7 @@ impl Board for Mps2 {
     type Link = uart::Uart;
     type Retained = Storage;
     type Clock = timer::Timer;
-    type Rng = UnwrapErr<Entropy<host::Noise>>;
+    type Rng = UnwrapErr<Entropy<noise::Noise>>;
     type Witness = ();
 }
 
@@ -90,7 +98,8 @@ impl stencil_firmware::Retained for Storage {
     }
 }
 
-type Device = App<Mps2, BUFFER>;
+type Device = App<Mps2, BUFFER, Slots>;
+type Slots = Updater<flash::Flash>;
 
 /// The application, in memory of its own rather than on the stack.
 static DEVICE: Place = Place(UnsafeCell::new(MaybeUninit::uninit()));
@@ -109,12 +118,9 @@ fn main() -> ! {
     // SAFETY: this is the only reference, made once.
     #[allow(unsafe_code)]
     let place = unsafe { &mut *DEVICE.0.get() };
-    let device = match gather(timer) {
-        Ok((config, parts)) => begin(place, config, parts),
-        Err(why) => host::refuse(&why),
-    };
+    let (device, trial_us) = set_up(place, timer);
     let told = tell(device, &cause);
-    run(device, told)
+    run(device, told, trial_us)
 }
 
 /// Why the board does not start.
@@ -125,6 +131,8 @@ enum Refusal {
     Provision(stencil_firmware::provision::Error),
     Noise(host::Error),
     Entropy(stencil_firmware::entropy::Error),
+    Identity(identity::Error),
+    Slots(stencil_boot::Error<flash::Error>),
 }
 
 impl fmt::Display for Refusal {
@@ -136,23 +144,43 @@ impl fmt::Display for Refusal {
             Self::Provision(why) => write!(f, "provision: {why}"),
             Self::Noise(why) => write!(f, "noise: {why}"),
             Self::Entropy(why) => write!(f, "noise: {why}"),
+            Self::Identity(why) => write!(f, "{why}"),
+            Self::Slots(why) => write!(f, "slots: {why}"),
         }
     }
 }
 
-// Not inlined, like the next: what start-up needs on the stack is free again when the handshake
+/// What the application is made of.
+struct Gathered {
+    config: Config,
+    parts: Parts<Mps2>,
+    slots: Slots,
+    /// How long an image may take to talk to its gateway.
+    trial_us: u64,
+}
+
+#[inline(never)]
+fn set_up(place: &mut MaybeUninit<Device>, timer: timer::Timer) -> (&mut Device, u64) {
+    match gather(timer) {
+        Ok(gathered) => begin(place, gathered),
+        Err(why) => host::refuse(&why),
+    }
+}
+
+// Not inlined, like its neighbours: what start-up needs on the stack is free again when the handshake
 // comes.
 #[inline(never)]
-fn gather(timer: timer::Timer) -> Result<(Config, Parts<Mps2>), Refusal> {
+fn gather(timer: timer::Timer) -> Result<Gathered, Refusal> {
     let arguments = host::Arguments::read();
     let path = arguments.value("flash=").map_err(Refusal::Argument)?;
     let mut flash = flash::Flash::open(path).map_err(Refusal::Flash)?;
     let config = provision(&mut flash)?;
-    let noise = host::Noise::open(arguments.value("noise=").unwrap_or("/dev/urandom"))
+    let noise = noise::Noise::open(arguments.value("noise=").unwrap_or("/dev/urandom"))
         .map_err(Refusal::Noise)?;
     let entropy =
         Entropy::start(noise, config.device.as_str().as_bytes()).map_err(Refusal::Entropy)?;
-    let pages = Pages::new(flash, flash::STATE_FROM, flash::STATE_TO).map_err(Refusal::Region)?;
+    let (slots, trial_us) = slots(path)?;
+    let pages = Pages::new(flash, layout::STATE_FROM, layout::STATE_TO).map_err(Refusal::Region)?;
     let parts = Parts {
         sensor: Tmp105::new(i2c::Bus::new(), 0x48),
         actuator: DigitalOutput::new(led::Led::new()),
@@ -161,22 +189,48 @@ fn gather(timer: timer::Timer) -> Result<(Config, Parts<Mps2>), Refusal> {
         rng: UnwrapErr(entropy),
         witness: (),
     };
-    Ok((config, parts))
+    Ok(Gathered {
+        config,
+        parts,
+        slots,
+        trial_us,
+    })
 }
 
 #[inline(never)]
-fn begin(place: &mut MaybeUninit<Device>, config: Config, parts: Parts<Mps2>) -> &mut Device {
+fn begin(place: &mut MaybeUninit<Device>, gathered: Gathered) -> (&mut Device, u64) {
+    let Gathered {
+        config,
+        parts,
+        slots,
+        trial_us,
+    } = gathered;
     watchdog::start(&config);
-    let device = place.write(Device::new(config, parts));
+    let device = place.write(Device::with_slots(config, parts, slots));
     device.link_up(uart::Uart::start());
-    device
+    (device, trial_us)
+}
+
+/// The slots for images, and how long a new image may take to talk to its gateway.
+fn slots(path: &str) -> Result<(Slots, u64), Refusal> {
+    use embedded_storage::nor_flash::ReadNorFlash as _;
+    // The same chip once more: retained state and slots never touch each other's blocks.
+    let mut flash = flash::Flash::open(path).map_err(Refusal::Flash)?;
+    let mut record = [0; IDENTITY_BYTES];
+    flash
+        .read(layout::IDENTITY_FROM, &mut record)
+        .map_err(Refusal::Flash)?;
+    let identity = Identity::decode(&record).map_err(Refusal::Identity)?;
+    let config = identity.config(layout::LAYOUT, layout::MAX_TRIALS);
+    let slots = Updater::open(flash, config).map_err(Refusal::Slots)?;
+    Ok((slots, u64::from(identity.trial_seconds) * 1_000_000))
 }
 
 fn provision(flash: &mut flash::Flash) -> Result<Config, Refusal> {
     use embedded_storage::nor_flash::ReadNorFlash as _;
     let mut block = [0; stencil_firmware::provision::MAX_PROVISION_BYTES];
     flash
-        .read(flash::PROVISION_FROM, &mut block)
+        .read(layout::PROVISION_FROM, &mut block)
         .map_err(Refusal::Flash)?;
     stencil_firmware::provision::config(&block).map_err(Refusal::Provision)
 }
@@ -192,7 +246,23 @@ fn tell(device: &mut Device, cause: &crash::Cause) -> Option<Seq> {
     })
 }
 
-fn run(device: &mut Device, mut told: Option<Seq>) -> ! {
+/// Resets if the image is on trial and has not talked to its gateway: the loader counts that.
+#[inline(never)]
+fn judge_trial(device: &mut Device) {
+    if device.slots().running().is_ok_and(|it| !it.confirmed) {
+        crash::restart("the new image has not reached the gateway in time");
+    }
+}
+
+/// Starts the new image, when the line has taken what was said.
+fn start_new_image() -> ! {
+    while !uart::has_sent_all() {
+        cortex_m::asm::nop();
+    }
+    crash::restart("to start a new image")
+}
+
+fn run(device: &mut Device, mut told: Option<Seq>, mut trial_us: u64) -> ! {
     let mut watchdog = watchdog::Watchdog::default();
     loop {
         let before = timer::ticks();
@@ -207,7 +277,14 @@ fn run(device: &mut Device, mut told: Option<Seq>) -> ! {
         {
             device.link_up(link);
         }
+        if poll.reset && !poll.wants_write {
+            start_new_image();
+        }
         let now_us = timer::now_us();
+        if now_us >= trial_us {
+            trial_us = u64::MAX;
+            judge_trial(device);
+        }
         watchdog.feed_if_alive(now_us, device.counters().measurements);
         timer::sleep_until(poll.next_us.min(now_us + NAP_US), || {
             uart::wanted(poll.wants_write)

@@ -91,6 +91,11 @@ pub(crate) fn wanted(writes: bool) -> Wanted {
     })
 }
 
+/// Whether the hardware has taken all that was written.
+pub(crate) fn has_sent_all() -> bool {
+    critical_section::with(|cs| SENDING.borrow_ref(cs).is_empty()) && STATE.read() & TX_FULL == 0
+}
+
 fn has_received() -> bool {
     critical_section::with(|cs| !RECEIVED.borrow_ref(cs).is_empty()) || STATE.read() & RX_FULL != 0
 }

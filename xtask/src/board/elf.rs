@@ -4,12 +4,15 @@ use std::path::Path;
 
 use anyhow::{Context, ensure};
 
+/// More than any board's flash.
+const MAX_IMAGE: usize = 16 << 20;
+const SEGMENT_LOAD: u32 = 1;
 const SECTION_SYMBOLS: u32 = 2;
 const SECTION_NO_BITS: u32 = 8;
 const FLAG_ALLOCATED: u32 = 2;
 
 /// A program.
-pub(super) struct Elf {
+pub(crate) struct Elf {
     bytes: Vec<u8>,
     sections: Vec<Section>,
 }
@@ -23,7 +26,7 @@ struct Section {
 }
 
 impl Elf {
-    pub(super) fn read(path: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
         let bytes = std::fs::read(path).with_context(|| path.display().to_string())?;
         ensure!(
             bytes.starts_with(b"\x7fELF\x01\x01"),
@@ -51,7 +54,7 @@ impl Elf {
     }
 
     /// What is written to flash: code, constants, and the first values of variables.
-    pub(super) fn flash_bytes(&self) -> u64 {
+    pub(crate) fn flash_bytes(&self) -> u64 {
         self.sections
             .iter()
             .filter(|section| section.flags & FLAG_ALLOCATED != 0)
@@ -60,8 +63,37 @@ impl Elf {
             .sum()
     }
 
+    /// The bytes that are to be at `start` and behind it, as they are in flash.
+    pub(crate) fn image(&self, start: u32) -> anyhow::Result<Vec<u8>> {
+        let table = self.word(0x1c)? as usize;
+        let size = usize::from(self.half(0x2a)?);
+        let mut image = Vec::new();
+        for index in 0..usize::from(self.half(0x2c)?) {
+            let at = table + index * size;
+            let length = self.word(at + 16)? as usize;
+            if self.word(at)? != SEGMENT_LOAD || length == 0 {
+                continue;
+            }
+            let to = self.word(at + 12)?.checked_sub(start);
+            let to = to.with_context(|| format!("the program has bytes below {start:#x}"))?;
+            let from = self.word(at + 4)? as usize;
+            let content = self.bytes.get(from..from + length);
+            let end = to as usize + length;
+            ensure!(
+                end <= MAX_IMAGE,
+                "the program has bytes far beyond {start:#x}"
+            );
+            if image.len() < end {
+                image.resize(end, 0xff);
+            }
+            image[to as usize..end].copy_from_slice(content.context("the ELF file is cut off")?);
+        }
+        ensure!(!image.is_empty(), "the program is empty");
+        Ok(image)
+    }
+
     /// A symbol's address.
-    pub(super) fn symbol(&self, name: &str) -> anyhow::Result<u32> {
+    pub(crate) fn symbol(&self, name: &str) -> anyhow::Result<u32> {
         let symbols = self
             .sections
             .iter()
