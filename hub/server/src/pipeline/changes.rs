@@ -44,8 +44,6 @@ pub(crate) struct Changes {
     pub(crate) ledgers: BTreeSet<(TenantId, DeviceId, Boot)>,
     /// The one that was noted last, by the device's serial number: mostly the next one, too.
     touched: Option<(u64, Boot)>,
-    /// Tenants whose rules saw something.
-    pub(crate) observed: BTreeSet<TenantId>,
     /// Points of devices that number nothing, not yet in the store.
     pub(crate) unnumbered: HashSet<(TenantId, DeviceId, String, i64)>,
     /// Gateways that have just heard of a device, and so can take its commands.
@@ -145,9 +143,7 @@ impl Changes {
     /// The transaction that makes all of this durable together with the log position up to which
     /// it is complete, and what is to be told when it is.
     pub(crate) fn into_commit(mut self, state: &mut State, position: u64) -> (Commit, Aftermath) {
-        for tenant in &self.observed {
-            state.save_rules(tenant, &mut self.rule_states);
-        }
+        state.save_all_rules(&mut self.rule_states);
         let mut alarms = state.take_orphans();
         alarms.append(&mut self.alarms);
         let mut points = Vec::with_capacity(self.series.len());

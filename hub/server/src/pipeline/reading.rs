@@ -62,15 +62,11 @@ pub(super) fn take(
     cause: Cause,
     changes: &mut Changes,
 ) {
-    let (tenant, device) = key;
     let serial = admitted.device.serial;
     let name = admitted.device.names.make(sample.name);
     if let Some(rules) = &mut admitted.rules {
         let (received_us, subject) = (origin.received_us, &mut name.subject);
-        rules.observe(device, subject, sample, received_us, cause, changes);
-        if !changes.observed.contains(tenant) {
-            changes.observed.insert(tenant.clone());
-        }
+        rules.observe(&key.1, subject, sample, received_us, cause, changes);
     }
     // By event time, not by arrival: a resent old value never hides a newer one.
     let newest = name.newest_us <= sample.time_us;

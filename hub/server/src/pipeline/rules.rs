@@ -265,18 +265,14 @@ impl Rules {
         debug_assert!(known, "a handle that was given out just now");
     }
 
-    /// Lets time pass up to `now_us`; what comes of it is pushed to `changes`. Whether anything
-    /// changed.
-    pub(super) fn advance(&mut self, now_us: i64, changes: &mut Changes) -> bool {
+    /// Lets time pass up to `now_us`; what comes of it is pushed to `changes`.
+    pub(super) fn advance(&mut self, now_us: i64, changes: &mut Changes) {
         let (in_force, alarms) = (&self.in_force, &mut self.alarms);
-        let mut changed = false;
         self.engine.advance(now_us, |workflow, device, _, change| {
-            changed = true;
             if let (Some(held), Ok(device)) = (in_force.get(workflow), DeviceId::parse(device)) {
                 apply(held, &device, None, change, alarms, changes);
             }
         });
-        changed
     }
 
     /// Adds each state that has changed since the last call.

@@ -316,10 +316,8 @@ impl State {
 
     /// Tells the rules of all tenants how late it is.
     pub(super) fn advance(&mut self, at_us: i64, changes: &mut Changes) {
-        for (tenant, rules) in &mut self.rules {
-            if rules.advance(at_us, changes) {
-                changes.observed.insert(tenant.clone());
-            }
+        for rules in self.rules.values_mut() {
+            rules.advance(at_us, changes);
         }
     }
 
@@ -341,6 +339,14 @@ impl State {
         let held = self.devices.get(&(tenant.clone(), device.clone()))?;
         let ledger = held.boots.get(boot)?.clone();
         Some((tenant.clone(), device.clone(), *boot, ledger))
+    }
+
+    /// Adds the changed states of all rules to a commit. What changed is asked of the rules
+    /// themselves: a window that was judged without an alarm is not to be judged again, either.
+    pub(super) fn save_all_rules(&mut self, out: &mut Vec<RuleState>) {
+        for (tenant, rules) in &mut self.rules {
+            rules.save(tenant, out);
+        }
     }
 
     /// Adds the changed states of a tenant's rules to a commit.

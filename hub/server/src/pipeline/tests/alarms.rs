@@ -220,6 +220,25 @@ fn what_a_rule_saw_of_a_device_that_was_erased_is_forgotten() {
     assert_eq!(harness.disk.points.len(), 3);
 }
 
+#[test]
+fn a_window_that_time_alone_judged_takes_no_more_samples_after_a_kill() {
+    let when = "{ window: { of: mean, over: 10s, lateness: 1s, above: 20.0 } }";
+    let first = [activate("mean", Some(1)), sample(1, -5.0)];
+    let last = [sample(2, 50.0), tick(HUB + 1)];
+    // Their mean is above the limit; without the second, nothing is told and nothing raised.
+    let in_time = [&first[..], &last].concat();
+    let late = [&first[..], &[tick(HUB)], &last].concat();
+    for (log, raised) in [(in_time, &[(11, None)][..]), (late, &[][..])] {
+        let mut harness = harness(&log, &[workflow("mean", 1, when, ALARM)]);
+        for _ in 0..log.len() {
+            harness.apply(1);
+            harness.commit();
+            harness.kill();
+        }
+        assert_eq!(episodes(&harness), raised);
+    }
+}
+
 #[derive(Debug, Clone, Copy)]
 enum Step {
     Sample(f64),
