@@ -181,7 +181,9 @@ fn phase_of_b(flash: &[u8]) -> u8 {
     let journal = &flash[start..][..2 * layout::LAYOUT.journal_half as usize];
     let records = journal
         .chunks(64)
-        .filter(|record| record[..4] == *b"SJ\x01\x00");
+        .filter(|record| record[..4] == *b"SJ\x01\x00")
+        // What is being written ends in its check, of which nothing is there yet.
+        .filter(|record| record[56..64] != [0xff; 8]);
     let newest = records.max_by_key(|record| u32::from_le_bytes(record[4..8].try_into().unwrap()));
     newest.map_or(0, |record| record[36]) & 7
 }
