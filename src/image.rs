@@ -87,7 +87,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             let digest = hex::encode(Envelope::decode(&manifest)?.claims().digest);
             let length = u32::try_from(manifest.len())?.to_be_bytes();
             let body = [&length, &manifest[..], &payload[..]].concat();
-            let body = ("application/vnd.stencil.update", body);
+            let body = ("application/octet-stream", body);
             let path = format!("/api/v1/images/{digest}");
             let pushed = client.call(Method::PUT, &path, Some(body)).await?;
             match args.output {

@@ -362,7 +362,7 @@ impl Play {
         let digest = stencil_rollout::Digest(digest);
         let length = u32::try_from(manifest.len())?.to_be_bytes();
         let body = [&length, &manifest[..], &payload[..]].concat();
-        let body = ("application/vnd.stencil.update", body);
+        let body = ("application/octet-stream", body);
         let path = format!("/api/v1/images/{digest}");
         hub.client
             .call(reqwest::Method::PUT, &path, Some(body))

@@ -62,7 +62,7 @@ impl Api {
 
     async fn push(&self, digest: &Digest, body: Vec<u8>) -> (u16, Value) {
         let path = format!("/api/v1/images/{}", hex::encode(digest));
-        let kind = "application/vnd.stencil.update";
+        let kind = "application/octet-stream";
         self.ask("PUT", &path, kind, body).await
     }
 

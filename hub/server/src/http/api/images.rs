@@ -22,7 +22,7 @@ use crate::http::{Caller, State};
 use crate::rollout::Receiving;
 
 /// The media type of what is pushed: the manifest's length in 4 bytes, the manifest, the image.
-const MEDIA_TYPE: &str = "application/vnd.stencil.update";
+const MEDIA_TYPE: &str = "application/octet-stream";
 /// As many kinds of devices as may be named.
 const MAX_CLASSES: usize = 100;
 /// The longest body that sets who may sign.
@@ -77,7 +77,10 @@ pub(in crate::http) struct Class {
     get,
     path = "/api/v1/update-trust",
     tag = "images",
-    responses((status = 200, body = Signers))
+    responses(
+        (status = 200, body = Signers),
+        (status = 404, description = "Nobody is trusted to sign updates yet"),
+    )
 )]
 pub(in crate::http) async fn trust(
     Shared(state): Shared<State>,
@@ -176,7 +179,7 @@ pub(in crate::http) async fn one(
     put,
     path = "/api/v1/images/{image}",
     tag = "images",
-    request_body(content_type = "application/vnd.stencil.update"),
+    request_body(content_type = "application/octet-stream"),
     responses(
         (status = 201, description = "It is verified and on disk", body = ShownImage),
         (status = 200, description = "It was there already", body = ShownImage),

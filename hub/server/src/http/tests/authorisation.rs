@@ -657,7 +657,7 @@ async fn ask(served: &Served, method: &str, path: &str, who: As<'_>) -> Answer {
         }
         ("PUT", path) if path.starts_with("/api/v1/images/") => {
             seed::trust_updates(&served.store).await;
-            let kind = "application/vnd.stencil.update";
+            let kind = "application/octet-stream";
             ask.header("content-type", kind).body(seed::update().package.clone())
         }
         ("PUT", "/api/v1/retention") => ask.json(&serde_json::json!({
