@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 use serde::Serialize;
 use stencil_gateway::Options;
 use stencil_protocol::id::{DeviceId, GatewayId};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::output::{self, Format, say};
 use crate::{config, shutdown};
@@ -23,13 +24,14 @@ pub(crate) const TRUST: &str = "trust.keys";
 
 /// The settings whose relative paths start in the folder of the configuration file, so that a
 /// gateway's folder works wherever it is moved to.
-const PATHS: [&str; 6] = [
+const PATHS: [&str; 7] = [
     "data_dir",
     "psk_dir",
     "hub.root",
     "hub.certificate",
     "hub.key",
     "images.trust",
+    "field.mapping",
 ];
 
 /// Runs an edge gateway, or adds devices to it (`gateway add-device`).
@@ -104,6 +106,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let mut stop = shutdown::on_signal()?;
+    let mapping = options.field.mapping.clone();
     let running = stencil_gateway::Service::start(options)
         .await
         .context("the gateway can't start")?;
@@ -115,9 +118,32 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     tokio::select! {
         _ = stop.wait_for(|stop| *stop) => {}
         failed = running.failed() => return Err(failed.into()),
+        never = reload(&running, mapping.as_deref()) => match never? {},
     }
     running.shutdown().await?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Reads the mapping of field devices again at each SIGHUP; where something is wrong with it, it
+/// stays as it was.
+async fn reload(
+    running: &stencil_gateway::Running,
+    mapping: Option<&Path>,
+) -> anyhow::Result<std::convert::Infallible> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    loop {
+        if hangup.recv().await.is_none() {
+            return std::future::pending().await;
+        }
+        match mapping {
+            None => tracing::warn!("SIGHUP: there is no field.mapping to read again"),
+            Some(path) => {
+                if let Err(error) = running.replace_mapping(path).await {
+                    tracing::error!(%error, "SIGHUP: the mapping stays as it was");
+                }
+            }
+        }
+    }
 }
 
 /// Fails if a gateway's folder is there already: its certificate and its settings are never

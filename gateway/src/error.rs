@@ -24,6 +24,14 @@ pub enum Error {
     /// The keys that the hub gave cannot be read, or the gateway's own for them.
     #[error("the devices' keys: {0}")]
     Keys(String),
+    /// The mapping of field devices cannot be used.
+    #[error("{}:\n{errors}", path.display())]
+    Mapping {
+        /// The file.
+        path: PathBuf,
+        /// All that is wrong with it.
+        errors: stencil_field::mapping::Errors,
+    },
     /// An address cannot be listened on.
     #[error("{what} cannot listen on {address}: {source}")]
     Listen {

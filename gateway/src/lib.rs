@@ -24,6 +24,9 @@
 //!   against the keys in `images.trust`, and sent to their devices as these want them; what devices
 //!   run and refuse goes to the hub like everything else.
 //!
+//! - Field devices, made by others and read as a mapping says (`stencil_field`), are devices to the
+//!   hub like those that link: the gateway numbers what it reads of them.
+//!
 //! # Running one
 //! [`Service::start`] with [`Options`]; who it is, it reads from its certificate. Devices' keys come
 //! from the hub, sealed to a key of the gateway's own; further ones are files in `psk_dir`. A key
@@ -38,6 +41,7 @@
 mod clock;
 mod commands;
 mod error;
+mod field;
 mod http;
 mod identity;
 mod images;

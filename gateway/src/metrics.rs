@@ -38,6 +38,7 @@ pub(crate) struct Metrics {
     pub(crate) samples_spooled: Counter,
     pub(crate) statuses_spooled: Counter,
     pub(crate) samples_lost: Counter,
+    pub(crate) field_samples_dropped: Counter,
     pub(crate) records_dropped: Counter,
     pub(crate) spool_damaged_bytes: Counter,
     pub(crate) uplink_connects: Counter,
@@ -83,7 +84,7 @@ impl Metrics {
         out
     }
 
-    fn counters(&self) -> [(&'static str, &'static str, &Counter); 23] {
+    fn counters(&self) -> [(&'static str, &'static str, &Counter); 24] {
         [
             (
                 "links_accepted",
@@ -140,6 +141,11 @@ impl Metrics {
                 "samples_lost",
                 "Samples dropped here and reported as lost.",
                 &self.samples_lost,
+            ),
+            (
+                "field_samples_dropped",
+                "Readings of field devices dropped before the spool had room, and reported.",
+                &self.field_samples_dropped,
             ),
             (
                 "records_dropped",

@@ -26,6 +26,8 @@ pub struct Options {
     pub commands: Commands,
     /// Firmware images for devices.
     pub images: Images,
+    /// Devices that others made, read by their field protocols.
+    pub field: Field,
     /// Health and metrics.
     pub http: Http,
 }
@@ -137,6 +139,16 @@ pub struct Images {
     pub max_bytes: u64,
 }
 
+/// Devices that others made, read by their field protocols.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Field {
+    /// The mapping: which devices, and what is read of them. It is read at the start, and again at
+    /// SIGHUP. Without one there are no field devices.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mapping: Option<PathBuf>,
+}
+
 /// Health and metrics.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -204,8 +216,13 @@ impl Options {
         if !(42..=1024).contains(&self.link.fragment_bytes) {
             return Err("link.fragment_bytes must be 42 to 1024".into());
         }
-        if self.link.tcp.is_empty() && self.link.serial.is_empty() {
-            return Err("link.tcp and link.serial are both empty: no device could connect".into());
+        let has_links = !self.link.tcp.is_empty() || !self.link.serial.is_empty();
+        if !has_links && self.field.mapping.is_none() {
+            return Err(
+                "link.tcp and link.serial are both empty, and there is no field.mapping: no \
+                 device could connect"
+                    .into(),
+            );
         }
         self.hub.target().map(drop)
     }
@@ -248,6 +265,7 @@ impl Default for Options {
             spool: Spool::default(),
             commands: Commands::default(),
             images: Images::default(),
+            field: Field::default(),
             http: Http::default(),
         }
     }

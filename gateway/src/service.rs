@@ -1,8 +1,16 @@
 //! The gateway as a whole: what runs, and how it ends.
 
-use std::{fmt, future::Future, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    future::Future,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use serde::Serialize;
+use stencil_field::mapping::Mapping;
 use stencil_log::Position;
 use stencil_protocol::id::{GatewayId, TenantId};
 use tokio::{
@@ -14,6 +22,7 @@ use tokio::{
 use crate::{
     Error, Options,
     commands::Commands,
+    field::{self, Devices},
     http::{self, Shown},
     identity::Identity,
     images::Images,
@@ -33,12 +42,12 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Service;
 
 /// A gateway that runs. It ends when this is dropped; [`Running::shutdown`] waits for the end.
-#[derive(Debug)]
 pub struct Running {
     addresses: Addresses,
     stop: watch::Sender<bool>,
     failure: Mutex<oneshot::Receiver<Error>>,
     supervisor: JoinHandle<()>,
+    field: Arc<Devices>,
     /// Closes with the spool.
     spool: watch::Receiver<Position>,
 }
@@ -70,6 +79,7 @@ impl Service {
         let spool = open_spool(&options, &metrics).await?;
         let managed = open_managed(&options, &identity).await?;
         let images = open_images(&options).await?;
+        let mapping = load_mapping(options.field.mapping.clone()).await?;
 
         let mut listeners = Vec::new();
         for address in &options.link.tcp {
@@ -83,6 +93,7 @@ impl Service {
             http: http_listener.1,
         };
 
+        let (field, said) = Devices::start(mapping);
         let spool_is_open = spool.committed();
         let (stop, stopping) = watch::channel(false);
         let (connected, is_connected) = watch::channel(false);
@@ -102,7 +113,7 @@ impl Service {
             options: options.link.clone(),
         });
         let uplink = Arc::new(Uplink {
-            gateway: identity.gateway,
+            gateway: identity.gateway.clone(),
             options: options.hub.clone(),
             tls: identity.tls,
             spool: spool.clone(),
@@ -110,6 +121,7 @@ impl Service {
             live: live.clone(),
             keys: Arc::clone(&managed),
             images,
+            field: Arc::clone(&field),
             metrics: Arc::clone(&metrics),
             connected,
         });
@@ -118,7 +130,8 @@ impl Service {
             live: live.clone(),
             commands,
             keys: managed,
-            metrics,
+            field: Arc::clone(&field),
+            metrics: Arc::clone(&metrics),
             connected: is_connected,
         };
 
@@ -140,6 +153,13 @@ impl Service {
                 stopping.clone(),
             )));
         }
+        tasks.spawn(field::keep(
+            said,
+            identity.gateway,
+            spool.clone(),
+            metrics,
+            stopping.clone(),
+        ));
         let keys = Arc::clone(&links.keys);
         tasks.spawn(endless(keys.watch(live, stopping.clone())));
         tasks.spawn(uplink.run(stopping.clone()));
@@ -166,6 +186,7 @@ impl Service {
             stop,
             failure,
             supervisor,
+            field,
             spool: spool_is_open,
         })
     }
@@ -184,11 +205,33 @@ impl Service {
     }
 }
 
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running")
+            .field("addresses", &self.addresses)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Running {
     /// Where it can be reached.
     #[must_use]
     pub fn addresses(&self) -> Addresses {
         self.addresses.clone()
+    }
+
+    /// Reads field devices as this mapping says from now on, `path` in the place of the one before.
+    /// Connections that are the same in both are not interrupted.
+    ///
+    /// # Errors
+    /// [`Error::File`] and [`Error::Mapping`], with all that is wrong: the gateway goes on as
+    /// before.
+    pub async fn replace_mapping(&self, path: &Path) -> Result<(), Error> {
+        let path = path.to_owned();
+        let reading = tokio::task::spawn_blocking(move || (field::read(&path), path)).await;
+        let (yaml, path) = reading.map_err(|_| Error::Ended("mapping"))?;
+        let replaced = self.field.replace(&yaml?).await;
+        replaced.map_err(|errors| field::wrong(&path, errors))
     }
 
     /// Returns when a part of the gateway cannot go on, such as when the spool has failed, so that
@@ -278,6 +321,11 @@ async fn open_images(options: &Options) -> Result<Arc<Images>, Error> {
         Ok(Err(why)) => Err(Error::Options(why)),
         Err(_) => Err(Error::Ended("images")),
     }
+}
+
+async fn load_mapping(path: Option<PathBuf>) -> Result<Mapping, Error> {
+    let loading = tokio::task::spawn_blocking(move || field::load(path.as_deref()));
+    loading.await.unwrap_or(Err(Error::Ended("mapping")))
 }
 
 async fn bind(what: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {

@@ -16,6 +16,7 @@
 //! | [`frame`] | the bytes of that link on TCP or a serial line | |
 //! | [`fragment`] | long messages in parts over a line that loses some | |
 //! | [`transfer`] | firmware images over that link | |
+//! | [`line`] | field protocols, where a suite would be named | |
 //! | [`topic`] | MQTT topic names within a tenant | |
 //! | [`report`] | gateway → hub: losses, links coming and going | `alloc` |
 //! | [`image`] | hub ↔ gateway: firmware images, and what devices say of them | `alloc` |
@@ -50,6 +51,7 @@ pub mod image;
 pub mod keys;
 #[cfg(feature = "alloc")]
 pub mod ledger;
+pub mod line;
 pub mod link;
 #[cfg(feature = "alloc")]
 pub mod moment;

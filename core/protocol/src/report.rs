@@ -49,7 +49,8 @@ pub struct LinkEvent {
 pub enum Link {
     /// It is, after a handshake with this cryptographic suite.
     Connected {
-        /// The suite's number in the registry of `stencil-crypto`.
+        /// The suite's number in the registry of `stencil-crypto`, or that of the
+        /// [line](crate::line::Line) that a field device hangs on.
         suite: u16,
     },
     /// It is not.

@@ -17,6 +17,7 @@ use tokio::{net::TcpListener, sync::watch};
 use self::listener::Bounded;
 use crate::{
     commands::Commands,
+    field::Devices,
     link::Live,
     managed::Managed,
     metrics::{Gauge, Metrics},
@@ -30,6 +31,7 @@ pub(crate) struct Shown {
     pub(crate) live: Live,
     pub(crate) commands: Arc<Commands>,
     pub(crate) keys: Arc<Managed>,
+    pub(crate) field: Arc<Devices>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) connected: watch::Receiver<bool>,
 }
@@ -108,7 +110,7 @@ async fn metrics(State(shown): State<Arc<Shown>>) -> impl IntoResponse {
             value: shown.keys.len() as u64,
         },
     ];
-    let text = shown.metrics.text(&gauges);
+    let text = shown.metrics.text(&gauges) + &shown.field.metrics();
     (
         [(
             header::CONTENT_TYPE,

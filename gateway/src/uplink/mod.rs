@@ -15,7 +15,7 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 use bytes::Bytes;
 use stencil_protocol::{
     command::{Command, State, Status},
-    id::GatewayId,
+    id::{CommandId, DeviceId, GatewayId},
     image::{Piece, Wanted},
     topic::Topic,
 };
@@ -30,6 +30,7 @@ use crate::{
     Error,
     clock::now_us,
     commands::{Commands, Offer},
+    field::Devices,
     images::{Images, Step},
     link::{Live, gateway_status},
     managed::Managed,
@@ -51,6 +52,7 @@ pub(crate) struct Uplink {
     pub(crate) live: Live,
     pub(crate) keys: Arc<Managed>,
     pub(crate) images: Arc<Images>,
+    pub(crate) field: Arc<Devices>,
     pub(crate) metrics: Arc<Metrics>,
     /// Whether there is a connection.
     pub(crate) connected: watch::Sender<bool>,
@@ -245,6 +247,10 @@ impl Uplink {
             }
         };
         let (device, id) = (&command.device, command.id);
+        if self.field.has(device) {
+            let detail = "a field device is only read: nothing is ever written to it";
+            return self.refuse(device, id, detail);
+        }
         match self.commands.offer(&command, first) {
             Ok(Offer::Held) => self.live.wake(device),
             Ok(Offer::Known) => {}
@@ -255,21 +261,25 @@ impl Uplink {
                 if !first {
                     return;
                 }
-                let detail = "the gateway holds as many commands as it may";
-                let status = Status {
-                    id,
-                    state: State::Failed,
-                    at_us: now_us(),
-                    detail: Some(detail),
-                };
-                // Where the spool is full as well, the hub sends it again.
-                if let Some(entry) = gateway_status(device, &status)
-                    && let Err(error) = self.spool.try_put(&entry)
-                {
-                    tracing::error!(%device, %id, %error, "a refused command is not reported");
-                }
+                self.refuse(device, id, "the gateway holds as many commands as it may");
             }
             Err(error) => tracing::error!(%device, %id, %error, "a command cannot be held"),
+        }
+    }
+
+    /// Tells the hub that a command has failed, by the gateway's own word.
+    fn refuse(&self, device: &DeviceId, id: CommandId, detail: &str) {
+        let status = Status {
+            id,
+            state: State::Failed,
+            at_us: now_us(),
+            detail: Some(detail),
+        };
+        // Where the spool is full as well, the hub sends it again.
+        if let Some(entry) = gateway_status(device, &status)
+            && let Err(error) = self.spool.try_put(&entry)
+        {
+            tracing::error!(%device, %id, %error, "a refused command is not reported");
         }
     }
 }

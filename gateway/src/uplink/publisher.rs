@@ -6,7 +6,7 @@ use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesOrdered};
 use rumqttc::{PublishNotice, PublishResult, mqttbytes::v5::PubAckReason};
 use stencil_crypto::Suite;
 use stencil_log::Record;
-use stencil_protocol::batch::DropReason;
+use stencil_protocol::{batch::DropReason, line::Line};
 
 use super::{
     Uplink,
@@ -15,7 +15,8 @@ use super::{
 };
 use crate::spool::{Entry, Losses};
 
-/// The user property that tells which suite a device's link has.
+/// The user property that tells which suite a device's link has, or which line a field device
+/// hangs on.
 const LINK_SUITE: &str = "link-suite";
 
 /// What the hub said about a record.
@@ -130,7 +131,9 @@ async fn send(connection: &Connection, record: &Record) -> Result<Handed, Lost> 
         return Ok(Handed::Not(Outcome::Unreadable));
     };
     let suite = entry.suite.map(|id| {
-        let name = Suite::from_id(id).map_or_else(|| format!("{id:#06x}"), |s| s.name().into());
+        let suite = Suite::from_id(id).map(Suite::name);
+        let name = suite.or_else(|| Line::from_id(id).map(Line::name));
+        let name = name.map_or_else(|| format!("{id:#06x}"), str::to_owned);
         (LINK_SUITE.to_owned(), name)
     });
     let payload = record.payload.slice_ref(entry.payload);

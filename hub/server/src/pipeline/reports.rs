@@ -5,6 +5,7 @@ use stencil_protocol::command::Status;
 use stencil_protocol::id::{DeviceId, GatewayId};
 use stencil_protocol::image::Fetch;
 use stencil_protocol::keys::{Holds, Used};
+use stencil_protocol::line::Line;
 use stencil_protocol::report::{Link, LinkEvent, LossReport};
 use stencil_store::{CommandStatus, GatewayHolds, KeyUsed, LinkInfo, LinkSeen};
 
@@ -90,9 +91,11 @@ pub(super) fn link(origin: &Origin<'_>, event: &LinkEvent, changes: &mut Changes
             changes
                 .reachable
                 .insert((origin.tenant.clone(), gateway.clone()));
+            let line = Line::from_id(suite);
             let suite = Suite::from_id(suite);
+            let name = suite.map(Suite::name).or(line.map(Line::name));
             let link = LinkInfo {
-                suite: suite.map(|suite| suite.name().to_owned()),
+                suite: name.map(str::to_owned),
                 group: origin.link.group.clone(),
                 post_quantum: suite.is_some_and(Suite::post_quantum) && origin.hub_hop,
             };

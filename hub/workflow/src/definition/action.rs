@@ -5,13 +5,13 @@ mod mail;
 use std::collections::BTreeMap;
 
 use serde_json::Value;
+use stencil_yaml::{
+    Content, Error, Fields, Node, boolean, duration_us, listed, nearest, shown, text,
+};
 
-use super::error::{Error, shown};
-use super::fields::{Fields, boolean, duration_us, listed, nearest, text};
 use super::input::{self, Input};
 use super::names;
 use super::step::Step;
-use super::tree::{Content, Node};
 use crate::effect::{self, Effect};
 use crate::template::{self as engine, Scope, Template};
 

@@ -1,11 +1,9 @@
 //! The alarm that a workflow raises.
 
 use stencil_store::Severity;
+use stencil_yaml::{Error, Fields, Node, listed, nearest, shown, text};
 
 use super::action::template;
-use super::error::{Error, shown};
-use super::fields::{Fields, listed, nearest, text};
-use super::tree::Node;
 use crate::template::{self as engine, Scope, Template};
 
 /// The alarm that is raised while the rule's condition holds.

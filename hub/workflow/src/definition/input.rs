@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
+use stencil_yaml::{Content, Error, Node, shown};
 
 use super::action::template;
-use super::error::{Error, shown};
 use super::step::Step;
-use super::tree::{Content, Node};
 use crate::template::{self as engine, Scope, Template};
 
 /// The longest key of a map in a `with`, in bytes.

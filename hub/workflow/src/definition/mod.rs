@@ -25,28 +25,32 @@
 
 mod action;
 mod alarm;
-mod error;
-mod fields;
 mod input;
 mod names;
 mod rule;
 mod schema;
 mod step;
-mod tree;
 
 use stencil_rules::Rule;
+use stencil_yaml::{Content, Fields, Limits, Node, integer, shown, text};
 
 pub use action::{Action, EffectError, MAX_EXPIRES_US, MailTemplates};
 pub use alarm::Alarm;
-pub use error::{Error, Place};
 pub use input::Input;
 pub use rule::DEFAULT_LATENESS_US;
 pub use schema::json_schema;
+pub use stencil_yaml::{Error, Place};
 pub use step::{MAX_RETRIES, MAX_TIMEOUT_US, Retry, Step};
-pub use tree::MAX_BYTES;
 
-use fields::{Fields, integer, text};
-use tree::{Content, Node};
+/// The most bytes of a definition.
+pub const MAX_BYTES: usize = 64 * 1024;
+
+const LIMITS: Limits = Limits {
+    what: "the definition",
+    max_bytes: MAX_BYTES,
+    max_depth: 16,
+    max_nodes: 4_096,
+};
 
 /// The most steps of a workflow.
 pub const MAX_STEPS: usize = 32;
@@ -79,7 +83,7 @@ pub struct Definition {
 /// # Errors
 /// The first thing that is wrong, in the order of checks.
 pub fn parse(yaml: &str) -> Result<Definition, Error> {
-    let root = tree::read(yaml)?;
+    let root = stencil_yaml::read(yaml, &LIMITS)?;
     let fields = Fields::of(
         &root,
         "a workflow",
@@ -128,7 +132,7 @@ fn title(node: &Node) -> Result<String, Error> {
     if title.trim().is_empty() || length > MAX_TITLE || title.chars().any(char::is_control) {
         return Err(Error::new(
             node.at,
-            format!("`title` is {}", error::shown(title)),
+            format!("`title` is {}", shown(title)),
             format!("write 1 to {MAX_TITLE} characters in one line"),
         ));
     }
@@ -145,7 +149,7 @@ fn identifier(node: &Node, name: &str) -> Result<String, Error> {
     if !good {
         return Err(Error::new(
             node.at,
-            format!("`{name}` is {}", error::shown(id)),
+            format!("`{name}` is {}", shown(id)),
             format!(
                 "write 1 to {MAX_ID} letters, digits, '.', '_' or '-', beginning with a letter or digit"
             ),

@@ -1,7 +1,7 @@
 //! Whether the names that a template uses will be there.
 
-use super::error::{Error, Place};
-use super::fields::{listed, nearest};
+use stencil_yaml::{Error, Place, listed, nearest};
+
 use super::step::Step;
 use crate::event::FIELDS;
 use crate::template::Template;

@@ -1,14 +1,11 @@
 //! When a workflow runs: `on` and `when`.
 
 use stencil_rules::{
-    Absence, Aggregate, Condition, Expression, Level, Limit, MAX_HOLD_US, MAX_RATE_US,
+    Absence, Aggregate, Condition, Expression, Finite, Level, Limit, MAX_HOLD_US, MAX_RATE_US,
     MAX_SILENCE_US, MAX_WINDOW_US, MIN_RATE_US, MIN_SILENCE_US, MIN_WINDOW_US, Pattern, Rate, Rule,
     Threshold, Window,
 };
-
-use super::error::{Error, shown};
-use super::fields::{Fields, duration_us, listed, nearest, number, text};
-use super::tree::Node;
+use stencil_yaml::{Error, Fields, Node, duration_us, listed, nearest, number, shown, text};
 
 /// How late a sample may be for a window that does not say: 30 s, in µs.
 pub const DEFAULT_LATENESS_US: i64 = 30 * 1_000_000;
@@ -102,8 +99,8 @@ fn condition(node: &Node) -> Result<Condition, Error> {
 /// `above` or `below`, and perhaps `clear`.
 fn level(fields: &Fields<'_>, whose: &str) -> Result<Level, Error> {
     let limit = match (fields.get("above"), fields.get("below")) {
-        (Some(limit), None) => Limit::Above(number(limit, "above")?),
-        (None, Some(limit)) => Limit::Below(number(limit, "below")?),
+        (Some(limit), None) => Limit::Above(finite(limit, "above")?),
+        (None, Some(limit)) => Limit::Below(finite(limit, "below")?),
         (Some(_), Some(second)) => {
             return Err(Error::new(
                 second.at,
@@ -120,7 +117,7 @@ fn level(fields: &Fields<'_>, whose: &str) -> Result<Level, Error> {
         }
     };
     let node = fields.get("clear");
-    let clear = node.map(|node| number(node, "clear")).transpose()?;
+    let clear = node.map(|node| finite(node, "clear")).transpose()?;
     Level::new(limit, clear).map_err(|error| {
         let right = match limit {
             Limit::Above(limit) => format!("write at most {limit}, where the condition ends"),
@@ -173,5 +170,14 @@ fn expression(node: &Node, hold_us: i64) -> Result<Expression, Error> {
             Error::new(node.at, format!("`expr`, character {at}: {what}"), right)
         }
         other => Error::new(node.at, other.to_string(), "correct `expr`"),
+    })
+}
+
+/// A number that a limit can be.
+fn finite(node: &Node, name: &str) -> Result<Finite, Error> {
+    let value = number(node, name)?;
+    Finite::new(value).ok_or_else(|| {
+        let right = "write a number, for example -12.0";
+        Error::new(node.at, format!("`{name}` is {value}"), right)
     })
 }

@@ -1,9 +1,8 @@
 //! One step: what it does, how long it may take, how often it is tried.
 
+use stencil_yaml::{Error, Fields, Node, duration_us, integer, shown, text};
+
 use super::action::{self, Action};
-use super::error::{Error, shown};
-use super::fields::{Fields, duration_us, integer, text};
-use super::tree::Node;
 
 /// The most retries that a step may ask for.
 pub const MAX_RETRIES: u32 = 1_000;

@@ -1,6 +1,7 @@
 //! What is said of a device's link: whether it is up, and what its hops negotiated.
 
 use maud::{Markup, html};
+use stencil_protocol::line::Line;
 use stencil_store::{Device, LinkInfo};
 
 use super::badge;
@@ -47,9 +48,10 @@ pub(super) enum Hops {
 
 impl Hops {
     pub(super) fn of(link: &LinkInfo) -> Self {
+        let on_field_line = link.suite.as_deref().and_then(Line::from_name).is_some();
         if link.post_quantum {
             Self::PostQuantum
-        } else if link.group.is_none() {
+        } else if link.group.is_none() || on_field_line {
             Self::Plain
         } else {
             Self::Classical

@@ -1,10 +1,9 @@
 //! The `with` of `mail.send`.
 
-use super::super::error::Error;
-use super::super::fields::Fields;
+use stencil_yaml::{Content, Error, Fields, Node};
+
 use super::super::identifier;
 use super::super::step::Step;
-use super::super::tree::{Content, Node};
 use super::{EffectError, checked, template};
 use crate::effect::{self, Mail};
 use crate::template::{Scope, Template};

@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 use stencil_crypto::suite::Suite;
+use stencil_protocol::line::Line;
 use stencil_store::LinkInfo;
 
 use super::super::{badge, linked};
@@ -40,6 +41,16 @@ fn device_hop(name: Option<&str>) -> Markup {
             p.dim.small { "Its gateway has not said what they agreed on." }
         };
     };
+    if let Some(line) = Line::from_name(name) {
+        return html! {
+            p { (badge("bad", "field line")) }
+            p.small.mono { (line.name()) }
+            p.dim.small {
+                "A device that others made, read by its gateway: anybody on this line can read and \
+                 change what it says."
+            }
+        };
+    }
     let suite = Suite::from_name(name);
     let post_quantum = suite.is_some_and(Suite::post_quantum);
     html! {
@@ -105,6 +116,8 @@ mod tests {
                 .into_string()
                 .contains("post-quantum<")
         );
+        let field = device_hop(Some(Line::ModbusTcp.name())).into_string();
+        assert!(field.contains("field line") && !field.contains("post-quantum<"));
         // A strong hop after a weak one is still strong.
         let info = |group: Option<&str>| LinkInfo {
             suite: Some("ROT13".to_owned()),

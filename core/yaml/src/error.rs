@@ -1,4 +1,4 @@
-//! Why a definition was refused, in its author's terms.
+//! Why a document was refused, in its author's terms.
 
 use std::fmt;
 
@@ -19,7 +19,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// What is wrong with a definition, where, and what would be right.
+/// What is wrong with a document, where, and what would be right.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
 #[error("{at}: {what}; {right}")]
 pub struct Error {
@@ -33,7 +33,8 @@ pub struct Error {
 }
 
 impl Error {
-    pub(crate) fn new(at: Place, what: impl Into<String>, right: impl Into<String>) -> Self {
+    /// An error at a place: `what` is wrong, and what would be `right`, as parts of a sentence.
+    pub fn new(at: Place, what: impl Into<String>, right: impl Into<String>) -> Self {
         Self {
             at,
             what: what.into(),
@@ -43,7 +44,8 @@ impl Error {
 }
 
 /// As much of what an author wrote as fits into a message.
-pub(crate) fn shown(text: &str) -> String {
+#[must_use]
+pub fn shown(text: &str) -> String {
     const SHOWN: usize = 60;
     if text.chars().count() <= SHOWN {
         return format!("`{text}`");

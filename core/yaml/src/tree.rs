@@ -8,53 +8,80 @@ use serde_saphyr::{DuplicateKeyPolicy, Location, MergeKeyPolicy, Spanned};
 
 use super::error::{Error, Place, shown};
 
-/// The most bytes of a definition.
-pub const MAX_BYTES: usize = 64 * 1024;
-
-const MAX_DEPTH: usize = 16;
-const MAX_NODES: usize = 4_096;
+/// How large a document may be.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// What it is called in messages: `the definition`.
+    pub what: &'static str,
+    /// The most bytes of it.
+    pub max_bytes: usize,
+    /// How deep it may be nested.
+    pub max_depth: usize,
+    /// The most parts of it: maps, lists, keys and values.
+    pub max_nodes: usize,
+}
 
 /// One node, with its place.
 #[derive(Debug, Clone)]
-pub(crate) struct Node {
-    pub(crate) at: Place,
-    pub(crate) content: Content,
+pub struct Node {
+    /// Where it stands.
+    pub at: Place,
+    /// What it is.
+    pub content: Content,
 }
 
 /// What a node is.
 #[derive(Debug, Clone)]
-pub(crate) enum Content {
+pub enum Content {
+    /// Nothing, or `null`.
     Null,
+    /// `true` or `false`; `yes` and `no` are texts.
     Bool(bool),
+    /// A whole number.
     Integer(i64),
+    /// Another number.
     Number(f64),
+    /// A text.
     Text(String),
+    /// A list.
     List(Vec<Node>),
+    /// A map, in the order in which it was written.
     Map(Vec<(Key, Node)>),
 }
 
 /// A key of a map, with its place.
 #[derive(Debug, Clone)]
-pub(crate) struct Key {
-    pub(crate) at: Place,
-    pub(crate) name: String,
+pub struct Key {
+    /// Where it stands.
+    pub at: Place,
+    /// The key.
+    pub name: String,
 }
 
 /// Reads YAML 1.2. `on` is a key like any other, anchors and merge keys are
-/// refused (a definition says what it means), duplicate keys too.
-pub(crate) fn read(yaml: &str) -> Result<Node, Error> {
-    if yaml.len() > MAX_BYTES {
+/// refused (a document says what it means), duplicate keys too.
+///
+/// # Errors
+/// The place at which it is no such document, or is beyond `limits`.
+pub fn read(yaml: &str, limits: &Limits) -> Result<Node, Error> {
+    let Limits {
+        what: name,
+        max_bytes,
+        max_depth,
+        max_nodes,
+    } = *limits;
+    if yaml.len() > max_bytes {
         return Err(Error::new(
             Place { line: 1, column: 1 },
-            format!("the definition has {} bytes", yaml.len()),
-            format!("at most {MAX_BYTES} are allowed"),
+            format!("{name} has {} bytes", yaml.len()),
+            format!("at most {max_bytes} are allowed"),
         ));
     }
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! {
-            max_depth: MAX_DEPTH,
-            max_nodes: MAX_NODES,
-            max_events: MAX_NODES * 3,
+            max_depth: max_depth,
+            max_nodes: max_nodes,
+            max_events: max_nodes.saturating_mul(3),
             max_documents: 1,
             max_aliases: 0,
             max_anchors: 0,
@@ -68,13 +95,14 @@ pub(crate) fn read(yaml: &str) -> Result<Node, Error> {
     };
     serde_saphyr::from_str_with_options(yaml, options).map_err(|error| {
         let at = error.location().map(place).unwrap_or_default();
-        Error::new(at, what(&error), "write plain YAML 1.2: maps, lists, text and numbers, without anchors, merge keys or tags")
+        Error::new(at, what(&error, limits), "write plain YAML 1.2: maps, lists, text and numbers, without anchors, merge keys or tags")
     })
 }
 
 impl Node {
     /// What it is, for messages.
-    pub(crate) const fn kind(&self) -> &'static str {
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
         match self.content {
             Content::Null => "nothing",
             Content::Bool(_) => "true or false",
@@ -94,7 +122,7 @@ fn place(location: Location) -> Place {
 }
 
 /// What is wrong in an author's terms: a parser's speak of its events and states.
-fn what(error: &serde_saphyr::Error) -> String {
+fn what(error: &serde_saphyr::Error, limits: &Limits) -> String {
     use serde_saphyr::Error as E;
     use serde_saphyr::budget::BudgetBreach as Breach;
     let why = match error.without_snippet() {
@@ -106,12 +134,12 @@ fn what(error: &serde_saphyr::Error) -> String {
         E::MultipleDocuments { .. } => "there is more than one document in it".to_owned(),
         E::UnknownAnchor { .. } | E::MergeKeyNotAllowed { .. } => REFERS.to_owned(),
         E::Budget { breach, .. } => match breach {
-            Breach::Depth { .. } => format!("it is nested more than {MAX_DEPTH} deep"),
+            Breach::Depth { .. } => format!("it is nested more than {} deep", limits.max_depth),
             Breach::Documents { .. } => "there is more than one document in it".to_owned(),
             Breach::Anchors { .. } | Breach::Aliases { .. } | Breach::MergeKeys { .. } => {
                 REFERS.to_owned()
             }
-            _ => format!("it has more than {MAX_NODES} parts"),
+            _ => format!("it has more than {} parts", limits.max_nodes),
         },
         // What `Content` says of itself.
         other if other.to_string().contains(TOO_LARGE) => TOO_LARGE.to_owned(),
@@ -228,6 +256,19 @@ impl<'de> Visitor<'de> for ContentVisitor {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const MAX_BYTES: usize = 64 * 1024;
+    const MAX_NODES: usize = 4_096;
+    const LIMITS: Limits = Limits {
+        what: "the definition",
+        max_bytes: MAX_BYTES,
+        max_depth: 16,
+        max_nodes: MAX_NODES,
+    };
+
+    fn read(yaml: &str) -> Result<Node, Error> {
+        super::read(yaml, &LIMITS)
+    }
 
     fn entries(node: &Node) -> &[(Key, Node)] {
         match &node.content {

@@ -1,25 +1,42 @@
 //! Reading a map whose keys are known.
 
-use super::error::{Error, Place, shown};
-use super::tree::{Content, Node};
+use crate::error::{Error, Place, shown};
+use crate::tree::{Content, Node};
 
 /// The fields of one map; made only if every key is known.
-pub(crate) struct Fields<'a> {
-    pub(crate) at: Place,
+pub struct Fields<'a> {
+    /// Where it stands.
+    pub at: Place,
     whose: &'static str,
-    entries: &'a [(super::tree::Key, Node)],
+    entries: &'a [(crate::tree::Key, Node)],
 }
 
 impl<'a> Fields<'a> {
     /// Takes `node` apart. `whose` names it in messages ("a step"), `known`
     /// are the keys that it may have.
-    pub(crate) fn of(node: &'a Node, whose: &'static str, known: &[&str]) -> Result<Self, Error> {
+    ///
+    /// # Errors
+    /// It is no map, or the first key of it that is not known.
+    pub fn of(node: &'a Node, whose: &'static str, known: &[&str]) -> Result<Self, Error> {
+        let mut errors = Vec::new();
+        let fields = Self::gathering(node, whose, known, &mut errors);
+        match errors.into_iter().next() {
+            Some(first) => Err(first),
+            None => fields.ok_or_else(|| no_map(node, whose, known)),
+        }
+    }
+
+    /// As [`Fields::of`], for who tells of all that is wrong and not of the first only: keys that
+    /// are not known are added to `errors`, and passed over. None when it is no map.
+    pub fn gathering(
+        node: &'a Node,
+        whose: &'static str,
+        known: &[&str],
+        errors: &mut Vec<Error>,
+    ) -> Option<Self> {
         let Content::Map(entries) = &node.content else {
-            return Err(Error::new(
-                node.at,
-                format!("{whose} is {}", node.kind()),
-                format!("write a map with the keys {}", listed(known)),
-            ));
+            errors.push(no_map(node, whose, known));
+            return None;
         };
         for (key, _) in entries {
             if !known.contains(&key.name.as_str()) {
@@ -27,14 +44,14 @@ impl<'a> Fields<'a> {
                     Some(near) => format!("did you mean `{near}`? known keys: {}", listed(known)),
                     None => format!("known keys: {}", listed(known)),
                 };
-                return Err(Error::new(
+                errors.push(Error::new(
                     key.at,
                     format!("{} is not a key of {whose}", shown(&key.name)),
                     right,
                 ));
             }
         }
-        Ok(Self {
+        Some(Self {
             at: node.at,
             whose,
             entries,
@@ -42,7 +59,8 @@ impl<'a> Fields<'a> {
     }
 
     /// A field that may be missing.
-    pub(crate) fn get(&self, name: &str) -> Option<&'a Node> {
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&'a Node> {
         self.entries
             .iter()
             .find(|(key, _)| key.name == name)
@@ -50,7 +68,7 @@ impl<'a> Fields<'a> {
     }
 
     /// A field that must be there; `example` says how it is written.
-    pub(crate) fn need(&self, name: &str, example: &str) -> Result<&'a Node, Error> {
+    pub fn need(&self, name: &str, example: &str) -> Result<&'a Node, Error> {
         self.get(name).ok_or_else(|| {
             Error::new(
                 self.at,
@@ -61,8 +79,16 @@ impl<'a> Fields<'a> {
     }
 }
 
+fn no_map(node: &Node, whose: &str, known: &[&str]) -> Error {
+    Error::new(
+        node.at,
+        format!("{whose} is {}", node.kind()),
+        format!("write a map with the keys {}", listed(known)),
+    )
+}
+
 /// Text as it stands.
-pub(crate) fn text<'a>(node: &'a Node, name: &str) -> Result<&'a str, Error> {
+pub fn text<'a>(node: &'a Node, name: &str) -> Result<&'a str, Error> {
     match &node.content {
         Content::Text(text) => Ok(text),
         Content::Bool(_) | Content::Integer(_) | Content::Number(_) | Content::Null => {
@@ -81,7 +107,7 @@ pub(crate) fn text<'a>(node: &'a Node, name: &str) -> Result<&'a str, Error> {
 }
 
 /// True or false.
-pub(crate) fn boolean(node: &Node, name: &str) -> Result<bool, Error> {
+pub fn boolean(node: &Node, name: &str) -> Result<bool, Error> {
     match node.content {
         Content::Bool(bit) => Ok(bit),
         _ => Err(Error::new(
@@ -93,7 +119,7 @@ pub(crate) fn boolean(node: &Node, name: &str) -> Result<bool, Error> {
 }
 
 /// A whole number within bounds.
-pub(crate) fn integer(node: &Node, name: &str, least: i64, most: i64) -> Result<i64, Error> {
+pub fn integer(node: &Node, name: &str, least: i64, most: i64) -> Result<i64, Error> {
     match node.content {
         Content::Integer(integer) if (least..=most).contains(&integer) => Ok(integer),
         Content::Integer(integer) => Err(Error::new(
@@ -110,25 +136,27 @@ pub(crate) fn integer(node: &Node, name: &str, least: i64, most: i64) -> Result<
 }
 
 /// A number; neither NaN nor infinite.
-pub(crate) fn number(node: &Node, name: &str) -> Result<stencil_rules::Finite, Error> {
-    let value = match node.content {
-        Content::Integer(integer) => integer as f64,
-        Content::Number(number) => number,
-        _ => f64::NAN,
-    };
-    stencil_rules::Finite::new(value).ok_or_else(|| {
-        let right = "write a number, for example -12.0";
-        Error::new(node.at, format!("`{name}` is {}", node.kind()), right)
-    })
+pub fn number(node: &Node, name: &str) -> Result<f64, Error> {
+    match node.content {
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "a limit beyond 2^53 is rounded, as every reading is"
+        )]
+        Content::Integer(integer) => Ok(integer as f64),
+        Content::Number(number) if number.is_finite() => Ok(number),
+        _ => {
+            let right = "write a number, for example -12.0";
+            Err(Error::new(
+                node.at,
+                format!("`{name}` is {}", node.kind()),
+                right,
+            ))
+        }
+    }
 }
 
 /// A time span such as `250ms`, `3s`, `1m`, `2h` or `7d`, in µs.
-pub(crate) fn duration_us(
-    node: &Node,
-    name: &str,
-    least_us: i64,
-    most_us: i64,
-) -> Result<i64, Error> {
+pub fn duration_us(node: &Node, name: &str, least_us: i64, most_us: i64) -> Result<i64, Error> {
     const RIGHT: &str = "write a whole number with its unit: 250ms, 3s, 1m, 2h or 7d";
     let Content::Text(text) = &node.content else {
         return Err(Error::new(
@@ -178,7 +206,8 @@ pub(crate) fn duration_us(
 }
 
 /// A time span in the largest unit that writes it whole.
-pub(crate) fn span(us: i64) -> String {
+#[must_use]
+pub fn span(us: i64) -> String {
     let units = [
         (86_400_000_000, "d"),
         (3_600_000_000, "h"),
@@ -199,7 +228,8 @@ pub(crate) fn span(us: i64) -> String {
 }
 
 /// `a`, `b` and `c`.
-pub(crate) fn listed(names: &[&str]) -> String {
+#[must_use]
+pub fn listed(names: &[&str]) -> String {
     names
         .iter()
         .map(|name| format!("`{name}`"))
@@ -208,7 +238,8 @@ pub(crate) fn listed(names: &[&str]) -> String {
 }
 
 /// The name that was probably meant: at most two letters off.
-pub(crate) fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
+#[must_use]
+pub fn nearest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     if name.len() > 40 {
         return None;
     }
@@ -235,11 +266,17 @@ fn distance(a: &str, b: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tree::read;
     use super::*;
+    use crate::tree::{Limits, read};
 
     fn value(yaml: &str) -> Node {
-        read(yaml).unwrap()
+        let limits = Limits {
+            what: "it",
+            max_bytes: 1_024,
+            max_depth: 4,
+            max_nodes: 64,
+        };
+        read(yaml, &limits).unwrap()
     }
 
     #[test]

@@ -1,0 +1,70 @@
+//! Lines by which devices that others made hang on a gateway: field protocols.
+//!
+//! Where a gateway names the suite of a device's link, it names the line of a field device in the
+//! same place. The numbers of lines and of suites never meet: lines have the upper half.
+
+use core::fmt;
+
+/// A field protocol, as its line is recorded and shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+#[repr(u16)]
+pub enum Line {
+    /// Modbus over TCP: neither encrypted nor authenticated.
+    ModbusTcp = 0x8001,
+    /// Modbus RTU over a serial line: neither encrypted nor authenticated.
+    ModbusRtu = 0x8002,
+}
+
+impl Line {
+    /// Every line that this build knows.
+    pub const ALL: &'static [Line] = &[Line::ModbusTcp, Line::ModbusRtu];
+
+    /// The line with this number in a link event.
+    #[must_use]
+    pub fn from_id(id: u16) -> Option<Line> {
+        Self::ALL.iter().copied().find(|line| line.id() == id)
+    }
+
+    /// The line with this [`name`](Line::name).
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Line> {
+        Self::ALL.iter().copied().find(|line| line.name() == name)
+    }
+
+    /// The number in a link event.
+    #[must_use]
+    pub const fn id(self) -> u16 {
+        self as u16
+    }
+
+    /// The name in logs, mappings and inventories.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Line::ModbusTcp => "modbus-tcp",
+            Line::ModbusRtu => "modbus-rtu",
+        }
+    }
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_names_lead_back() {
+        for line in Line::ALL {
+            assert_eq!(Line::from_id(line.id()), Some(*line));
+            assert_eq!(Line::from_name(line.name()), Some(*line));
+            assert!(line.id() >= 0x8000, "{line} has the number of a suite");
+        }
+        assert_eq!(Line::from_id(1), None);
+    }
+}

@@ -1,0 +1,150 @@
+//! A device of ours that somebody else made.
+
+use std::time::Duration;
+
+use stencil_protocol::id::DeviceId;
+use stencil_yaml::{Error, Fields, Key, Node, duration_us, integer, listed, nearest, shown, text};
+
+use super::{Connection, Point, Protocol, entries, id, note, point};
+
+/// The keys of every device.
+const KNOWN: &[&str] = &["connection", "every", "points"];
+/// Those of a Modbus device.
+const MODBUS: &[&str] = &["unit", "max-gap", "max-registers", "max-bits"];
+/// The most points of a device.
+const MAX_POINTS: usize = 2_000;
+/// How often a point is read when nothing is said.
+const EVERY: Duration = Duration::from_secs(10);
+
+/// A device.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Device {
+    /// Its id at the hub.
+    pub id: DeviceId,
+    /// How it is found on its connection.
+    pub link: Link,
+    /// What is read.
+    pub points: Vec<Point>,
+}
+
+/// How a device is found on its connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Link {
+    /// On a Modbus connection.
+    Modbus(Unit),
+}
+
+/// A device on a Modbus connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unit {
+    /// Its number on the line, 1 to 247; over TCP 0 and 255 too, which mean the device itself.
+    pub number: u8,
+    /// How many registers, or 16 times as many bits, may be read for nothing to save a request.
+    pub max_gap: u16,
+    /// The most registers that it gives at once.
+    pub max_registers: u16,
+    /// The most coils or discrete inputs that it gives at once.
+    pub max_bits: u16,
+}
+
+impl Unit {
+    /// A unit with the bounds of the specification.
+    #[must_use]
+    pub fn new(number: u8) -> Self {
+        Self {
+            number,
+            max_gap: 8,
+            max_registers: 125,
+            max_bits: 2_000,
+        }
+    }
+}
+
+/// Reads a device; says on which connection it hangs.
+pub(super) fn read(
+    key: &Key,
+    node: &Node,
+    connections: &[Connection],
+    errors: &mut Vec<Error>,
+) -> Option<(usize, Device)> {
+    let id = note(errors, id(key));
+    let known = [KNOWN, MODBUS].concat();
+    let fields = Fields::gathering(node, "a device", &known, errors)?;
+    let named = fields.need("connection", "hall");
+    let of = note(errors, named.and_then(|node| connection(node, connections)));
+    let every = match fields.get("every") {
+        Some(node) => note(errors, every(node)).unwrap_or(EVERY),
+        None => EVERY,
+    };
+    let protocol = of.and_then(|of| connections.get(of)).map(|it| &it.protocol);
+    let link = unit(&fields, protocol, errors);
+    let example = "{ temperature: { holding: 100, type: f32 } }";
+    let written = entries(fields.need("points", example), "points", MAX_POINTS, errors);
+    let mut points = Vec::with_capacity(written.len());
+    for (key, node) in written {
+        let read = point::read(key, node, every, protocol, errors);
+        points.extend(read);
+    }
+    let device = Device {
+        id: id?,
+        link: Link::Modbus(link?),
+        points,
+    };
+    Some((of?, device))
+}
+
+/// `every: 10s`
+pub(super) fn every(node: &Node) -> Result<Duration, Error> {
+    let us = duration_us(node, "every", 100_000, 86_400_000_000)?;
+    Ok(Duration::from_micros(us.unsigned_abs()))
+}
+
+fn connection(node: &Node, connections: &[Connection]) -> Result<usize, Error> {
+    let name = text(node, "connection")?;
+    let found = connections.iter().position(|it| &*it.name == name);
+    found.ok_or_else(|| {
+        let names: Vec<&str> = connections.iter().map(|it| &*it.name).collect();
+        let right = match nearest(name, &names) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None if names.is_empty() => "write it under `connections`".to_owned(),
+            None => format!("there are {}", listed(&names)),
+        };
+        Error::new(
+            node.at,
+            format!("there is no connection {}", shown(name)),
+            right,
+        )
+    })
+}
+
+fn unit(fields: &Fields<'_>, protocol: Option<&Protocol>, errors: &mut Vec<Error>) -> Option<Unit> {
+    let number = match (fields.get("unit"), protocol) {
+        // The device that the address is of.
+        (None, Some(Protocol::ModbusTcp(_))) => 255,
+        (None, _) => {
+            note(errors, fields.need("unit", "1"))?;
+            return None;
+        }
+        (Some(node), Some(Protocol::ModbusTcp(_))) => byte(node, 0, 255, errors)?,
+        (Some(node), _) => byte(node, 1, 247, errors)?,
+    };
+    let mut unit = Unit::new(number);
+    let mut bound = |name: &str, least: i64, most: i64, field: &mut u16| {
+        if let Some(node) = fields.get(name)
+            && let Some(value) = note(errors, integer(node, name, least, most))
+            && let Ok(value) = u16::try_from(value)
+        {
+            *field = value;
+        }
+    };
+    bound("max-gap", 0, 120, &mut unit.max_gap);
+    bound("max-registers", 4, 125, &mut unit.max_registers);
+    bound("max-bits", 8, 2_000, &mut unit.max_bits);
+    Some(unit)
+}
+
+fn byte(node: &Node, least: i64, most: i64, errors: &mut Vec<Error>) -> Option<u8> {
+    let number = note(errors, integer(node, "unit", least, most))?;
+    u8::try_from(number).ok()
+}

@@ -1,0 +1,11 @@
+//! Modbus over TCP and over serial lines (Modbus Application Protocol 1.1b3, Modbus Messaging on
+//! TCP/IP 1.0b, Modbus over Serial Line 1.02). It is read only: nothing is ever written to a
+//! device.
+
+pub(crate) mod address;
+mod bus;
+mod decode;
+mod plan;
+mod poll;
+
+pub(crate) use self::poll::Poller;

@@ -1,0 +1,284 @@
+//! Runs the sources of a mapping, and replaces one mapping by another.
+
+use std::{
+    collections::HashMap,
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use futures_util::FutureExt as _;
+use stencil_protocol::id::DeviceId;
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+};
+
+use crate::{
+    Said,
+    intake::{Intake, State},
+    mapping::{Connection, Mapping, Protocol},
+    modbus,
+    port::{Event, MAX_WAITING, Sink, Source, now_us},
+};
+
+/// How long a source that has ended by a bug is left alone.
+const RESTART: Duration = Duration::from_secs(30);
+
+/// Field devices that are read. They are until this is dropped.
+#[derive(Debug)]
+pub struct Field {
+    control: mpsc::Sender<Replace>,
+    counts: Arc<Counts>,
+    shown: Arc<Mutex<Vec<Status>>>,
+    running: JoinHandle<()>,
+}
+
+/// What of field devices is counted.
+#[derive(Debug, Default)]
+pub struct Counts {
+    /// Values that devices gave.
+    pub readings: Count,
+    /// Of these, those that were sent on, within deadband and validity.
+    pub samples: Count,
+    /// Faults that began.
+    pub faults: Count,
+}
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub struct Count(AtomicU64);
+
+impl Count {
+    pub(crate) fn add(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// What was counted so far.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// How a field device is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Status {
+    /// The device.
+    pub device: DeviceId,
+    /// Whether it answers; none: it was not asked yet.
+    pub answers: Option<bool>,
+    /// Why it doesn't.
+    pub fault: Option<String>,
+    /// The points that have no good value, with the reason.
+    pub points: Vec<(Arc<str>, String)>,
+}
+
+struct Replace {
+    mapping: Mapping,
+    done: oneshot::Sender<()>,
+}
+
+impl Field {
+    /// Reads what the mapping says, none at first if it is the default. What is to be said to the
+    /// hub comes over the channel, and has to be taken from it, or nothing more is read.
+    #[must_use]
+    pub fn start(mapping: Mapping) -> (Self, mpsc::Receiver<Said>) {
+        let (control, replacing) = mpsc::channel(1);
+        let (out, said) = mpsc::channel(MAX_WAITING);
+        let counts = Arc::new(Counts::default());
+        let shown = Arc::default();
+        let runner = Runner {
+            sources: HashMap::new(),
+            intake: Intake::default(),
+            epoch: 0,
+            counts: Arc::clone(&counts),
+            shown: Arc::clone(&shown),
+            out,
+        };
+        let running = tokio::spawn(runner.run(mapping, replacing));
+        let field = Self {
+            control,
+            counts,
+            shown,
+            running,
+        };
+        (field, said)
+    }
+
+    /// Reads what this mapping says from now on. Connections that are the same in both are not
+    /// interrupted; of the others, all that is said after this returns is by the new one. False when
+    /// nothing is read any more, as the receiver of what is said has gone.
+    pub async fn replace(&self, mapping: Mapping) -> bool {
+        let (done, is_done) = oneshot::channel();
+        self.control.send(Replace { mapping, done }).await.is_ok() && is_done.await.is_ok()
+    }
+
+    /// What was counted.
+    #[must_use]
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// How the devices are, as of at most a second ago, in the order of their ids.
+    #[must_use]
+    pub fn status(&self) -> Vec<Status> {
+        self.shown
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+impl Drop for Field {
+    fn drop(&mut self) {
+        self.running.abort();
+    }
+}
+
+struct Runner {
+    sources: HashMap<Arc<str>, Running>,
+    intake: Intake,
+    epoch: u64,
+    counts: Arc<Counts>,
+    shown: Arc<Mutex<Vec<Status>>>,
+    out: mpsc::Sender<Said>,
+}
+
+/// A source that runs; it ends when this is dropped.
+struct Running {
+    connection: Arc<Connection>,
+    epoch: u64,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Runner {
+    async fn run(mut self, mapping: Mapping, mut replacing: mpsc::Receiver<Replace>) {
+        let (events, mut heard) = mpsc::channel(MAX_WAITING);
+        let mut said = Vec::new();
+        self.replace(&mapping, &events, &mut said).await;
+        let mut show = tokio::time::interval(Duration::from_secs(1));
+        show.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut is_shown = false;
+        loop {
+            for one in said.drain(..) {
+                if self.out.send(one).await.is_err() {
+                    return;
+                }
+            }
+            tokio::select! {
+                Some(replace) = replacing.recv() => {
+                    self.replace(&replace.mapping, &events, &mut said).await;
+                    is_shown = false;
+                    let _ = replace.done.send(());
+                }
+                Some((epoch, event)) = heard.recv() => {
+                    self.intake.take(epoch, event, &self.counts, &mut said);
+                    is_shown = false;
+                }
+                _ = show.tick(), if !is_shown => {
+                    self.show();
+                    is_shown = true;
+                }
+            }
+        }
+    }
+
+    async fn replace(
+        &mut self,
+        mapping: &Mapping,
+        events: &mpsc::Sender<(u64, Event)>,
+        said: &mut Vec<Said>,
+    ) {
+        let mut before = std::mem::take(&mut self.sources);
+        let mut kept = HashMap::new();
+        for connection in &mapping.connections {
+            let same = before.get(&connection.name).is_some_and(|running| {
+                running.connection == *connection && !running.task.is_finished()
+            });
+            if same && let Some(running) = before.remove(&connection.name) {
+                kept.insert(Arc::clone(&connection.name), running);
+            }
+        }
+        // Those that end let go of lines and connections before others open them.
+        for (_, mut ending) in before {
+            ending.task.abort();
+            let _ = (&mut ending.task).await;
+        }
+        let mut epochs = Vec::with_capacity(mapping.connections.len());
+        for connection in &mapping.connections {
+            let running = match kept.remove(&connection.name) {
+                Some(running) => running,
+                None => {
+                    self.epoch += 1;
+                    let sink = Sink::new(events.clone(), self.epoch);
+                    Running {
+                        connection: Arc::clone(connection),
+                        epoch: self.epoch,
+                        task: tokio::spawn(keep_running(Arc::clone(connection), sink)),
+                    }
+                }
+            };
+            epochs.push(running.epoch);
+            self.sources.insert(Arc::clone(&connection.name), running);
+        }
+        self.intake.replace(mapping, &epochs, now_us(), said);
+    }
+
+    fn show(&self) {
+        let mut statuses: Vec<Status> = self
+            .intake
+            .devices()
+            .map(|known| {
+                let (answers, fault) = match &known.state {
+                    State::New => (None, None),
+                    State::Answers => (Some(true), None),
+                    State::Silent(fault) => (Some(false), Some(fault.to_string())),
+                };
+                let mut points: Vec<(Arc<str>, String)> = known
+                    .faults()
+                    .map(|(name, fault)| (Arc::clone(name), fault.to_string()))
+                    .collect();
+                points.sort();
+                Status {
+                    device: known.id().clone(),
+                    answers,
+                    fault,
+                    points,
+                }
+            })
+            .collect();
+        statuses.sort_by(|a, b| a.device.cmp(&b.device));
+        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = statuses;
+    }
+}
+
+/// The source of a connection: here a protocol is entered.
+pub(crate) fn source(connection: Arc<Connection>) -> Box<dyn Source> {
+    match &connection.protocol {
+        Protocol::ModbusTcp(_) | Protocol::ModbusRtu(_) => {
+            Box::new(modbus::Poller::new(connection))
+        }
+    }
+}
+
+/// A bug in one source is none of the others'.
+async fn keep_running(connection: Arc<Connection>, sink: Sink) {
+    loop {
+        let run = source(Arc::clone(&connection)).run(sink.clone());
+        let ended = AssertUnwindSafe(run).catch_unwind().await;
+        let (name, panicked) = (&connection.name, ended.is_err());
+        tracing::error!(connection = %name, panicked, "a field connection has ended by a bug; it \
+            is started again");
+        tokio::time::sleep(RESTART).await;
+    }
+}

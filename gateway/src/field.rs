@@ -1,0 +1,315 @@
+//! Field devices: what `stencil_field` reads goes into the spool as batches of devices.
+
+use std::{
+    collections::{BTreeMap, HashSet, VecDeque},
+    fmt::Write as _,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use stencil_crypto::rng;
+use stencil_field::{
+    Field, Numbers, Said,
+    mapping::{self, Mapping},
+};
+use stencil_protocol::{
+    id::{DeviceId, GatewayId},
+    line::Line,
+    report::{self, LinkEvent},
+};
+use tokio::{
+    sync::{mpsc, watch},
+    time::{Instant, sleep_until},
+};
+
+use crate::{
+    Error, clock,
+    metrics::Metrics,
+    spool::{self, Entry, Spool, stopped},
+};
+
+/// How long readings are gathered for one batch.
+const GATHER: Duration = Duration::from_millis(250);
+/// How soon a spool without room is tried again.
+const RETRY: Duration = Duration::from_millis(500);
+/// How many readings of a device may wait for the spool.
+const MAX_WAITING: usize = 1_024;
+/// How many links that came and went may wait for it.
+const MAX_LINKS: usize = 4_096;
+
+/// The field devices of this gateway.
+pub(crate) struct Devices {
+    field: Field,
+    ids: Mutex<HashSet<DeviceId>>,
+}
+
+impl Devices {
+    /// Reads what the mapping says; what is said is for [`keep`].
+    pub(crate) fn start(mapping: Mapping) -> (Arc<Self>, mpsc::Receiver<Said>) {
+        let ids = ids(&mapping);
+        if !ids.is_empty() {
+            let (devices, points) = (ids.len(), mapping.points());
+            tracing::info!(devices, points, "field devices are read");
+        }
+        let (field, said) = Field::start(mapping);
+        let devices = Self {
+            field,
+            ids: Mutex::new(ids),
+        };
+        (Arc::new(devices), said)
+    }
+
+    /// Reads what this mapping says from now on, or, where something is wrong with it, goes on as
+    /// before.
+    pub(crate) async fn replace(&self, yaml: &str) -> Result<(), mapping::Errors> {
+        let mapping = mapping::parse(yaml)?;
+        let ids = ids(&mapping);
+        let (devices, points) = (ids.len(), mapping.points());
+        *self.ids.lock().unwrap_or_else(PoisonError::into_inner) = ids;
+        self.field.replace(mapping).await;
+        tracing::info!(
+            devices,
+            points,
+            "field devices are read as a new mapping says"
+        );
+        Ok(())
+    }
+
+    /// Whether this is one of them.
+    pub(crate) fn has(&self, device: &DeviceId) -> bool {
+        let ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
+        ids.contains(device)
+    }
+
+    /// What of them is counted, as text for Prometheus.
+    pub(crate) fn metrics(&self) -> String {
+        let counts = self.field.counts();
+        let status = self.field.status();
+        let silent = status.iter().filter(|it| it.answers == Some(false)).count();
+        let faulty: usize = status.iter().map(|it| it.points.len()).sum();
+        let numbers = [
+            (
+                "readings_total",
+                "counter",
+                "Values that field devices gave.",
+                counts.readings.get(),
+            ),
+            (
+                "samples_total",
+                "counter",
+                "Of these, values that were sent on.",
+                counts.samples.get(),
+            ),
+            (
+                "faults_total",
+                "counter",
+                "Faults of field devices and points that began.",
+                counts.faults.get(),
+            ),
+            (
+                "devices",
+                "gauge",
+                "Field devices in the mapping.",
+                status.len() as u64,
+            ),
+            (
+                "devices_silent",
+                "gauge",
+                "Field devices that do not answer.",
+                silent as u64,
+            ),
+            (
+                "points_faulty",
+                "gauge",
+                "Points that have no good value.",
+                faulty as u64,
+            ),
+        ];
+        let mut out = String::new();
+        for (name, kind, help, value) in numbers {
+            // Writing to a String cannot fail.
+            let _ = write!(
+                out,
+                "# HELP stencil_gateway_field_{name} {help}\n\
+                 # TYPE stencil_gateway_field_{name} {kind}\n\
+                 stencil_gateway_field_{name} {value}\n"
+            );
+        }
+        out
+    }
+}
+
+fn ids(mapping: &Mapping) -> HashSet<DeviceId> {
+    mapping.devices().map(|device| device.id.clone()).collect()
+}
+
+/// Reads a mapping's file; an empty mapping without one. Blocks.
+pub(crate) fn load(path: Option<&Path>) -> Result<Mapping, Error> {
+    let Some(path) = path else {
+        return Ok(Mapping::default());
+    };
+    mapping::parse(&read(path)?).map_err(|errors| wrong(path, errors))
+}
+
+/// The text of a mapping's file. Blocks.
+pub(crate) fn read(path: &Path) -> Result<String, Error> {
+    std::fs::read_to_string(path).map_err(|source| Error::File {
+        action: "read",
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// The error of a mapping that cannot be used.
+pub(crate) fn wrong(path: &Path, errors: mapping::Errors) -> Error {
+    Error::Mapping {
+        path: path.to_owned(),
+        errors,
+    }
+}
+
+/// Spools what field devices say, until `stop` holds true. While the spool has no room the oldest
+/// of each device is dropped beyond [`MAX_WAITING`], and reported.
+pub(crate) async fn keep(
+    mut said: mpsc::Receiver<Said>,
+    gateway: GatewayId,
+    spool: Spool,
+    metrics: Arc<Metrics>,
+    mut stop: watch::Receiver<bool>,
+) -> Result<(), Error> {
+    let mut keeper = Keeper {
+        gateway,
+        spool,
+        metrics,
+        numbers: Numbers::new(MAX_WAITING),
+        links: VecDeque::new(),
+        linked: BTreeMap::new(),
+    };
+    let mut flush_at: Option<Instant> = None;
+    loop {
+        tokio::select! {
+            one = said.recv() => {
+                let Some(one) = one else { break };
+                keeper.take(one);
+                flush_at = flush_at.or_else(|| Some(Instant::now() + GATHER));
+            }
+            () = sleep_until(flush_at.unwrap_or_else(Instant::now)), if flush_at.is_some() => {
+                let is_empty = keeper.flush()?;
+                flush_at = (!is_empty).then(|| Instant::now() + RETRY);
+            }
+            () = stopped(&mut stop) => break,
+        }
+    }
+    while let Ok(one) = said.try_recv() {
+        keeper.take(one);
+    }
+    let at_us = clock::now_us();
+    for device in std::mem::take(&mut keeper.linked).into_keys() {
+        keeper.link(device, report::Link::Disconnected, at_us);
+    }
+    keeper.flush()?;
+    Ok(())
+}
+
+struct Keeper {
+    gateway: GatewayId,
+    spool: Spool,
+    metrics: Arc<Metrics>,
+    numbers: Numbers,
+    /// Link events that wait.
+    links: VecDeque<Vec<u8>>,
+    linked: BTreeMap<DeviceId, Line>,
+}
+
+impl Keeper {
+    fn take(&mut self, said: Said) {
+        match said {
+            Said::Linked {
+                device,
+                line,
+                at_us,
+            } => {
+                self.linked.insert(device.clone(), line);
+                let suite = line.id();
+                self.link(device, report::Link::Connected { suite }, at_us);
+            }
+            Said::Gone { device, at_us } => {
+                self.linked.remove(&device);
+                self.link(device, report::Link::Disconnected, at_us);
+            }
+            Said::Sample {
+                device,
+                line,
+                sample,
+            } => {
+                let before = self.numbers.dropped();
+                self.numbers.push(&device, line, sample, || {
+                    rand_core::Rng::next_u32(&mut rng::Os)
+                });
+                let dropped = self.numbers.dropped() - before;
+                self.metrics.field_samples_dropped.add(dropped);
+            }
+            _ => {}
+        }
+    }
+
+    fn link(&mut self, device: DeviceId, event: report::Link, at_us: i64) {
+        let payload = LinkEvent {
+            device: device.clone(),
+            gateway: self.gateway.clone(),
+            at_us,
+            event,
+        }
+        .encode();
+        let entry = Entry {
+            kind: spool::Kind::Link,
+            device,
+            suite: None,
+            payload: &payload,
+        };
+        if self.links.len() >= MAX_LINKS {
+            self.links.pop_front();
+            self.metrics.records_dropped.increment();
+        }
+        self.links.push_back(entry.to_bytes());
+    }
+
+    /// Spools what waits; false when the spool has no room for all of it.
+    fn flush(&mut self) -> Result<bool, Error> {
+        while let Some(entry) = self.links.front() {
+            if !put(&self.spool, entry)? {
+                return Ok(false);
+            }
+            self.links.pop_front();
+        }
+        let mut after = None;
+        while let Some(ready) = self.numbers.next(after.as_ref(), clock::set_now_us()) {
+            let entry = Entry {
+                kind: spool::Kind::Batch,
+                device: ready.device.clone(),
+                suite: Some(ready.line.id()),
+                payload: &ready.batch,
+            };
+            if !put(&self.spool, &entry.to_bytes())? {
+                return Ok(false);
+            }
+            self.numbers.done(&ready);
+            self.metrics.batches_spooled.increment();
+            self.metrics.samples_spooled.add(ready.samples as u64);
+            // The same device again, if not all of it went into this batch.
+            after = Some(ready.device).filter(|device| !self.numbers.waits(device));
+        }
+        // What is left waits for the clock to be set.
+        Ok(self.numbers.waiting() == 0)
+    }
+}
+
+/// Spools an entry if there is room.
+fn put(spool: &Spool, entry: &[u8]) -> Result<bool, Error> {
+    match spool.try_put(entry) {
+        Ok(_) => Ok(true),
+        Err(error) if error.is_retryable() => Ok(false),
+        Err(error) => Err(Error::Spool(error)),
+    }
+}
