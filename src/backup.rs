@@ -1,6 +1,6 @@
 //! `stencil backup` and `stencil restore`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -104,6 +104,9 @@ pub(crate) async fn restore(args: RestoreArgs) -> anyhow::Result<ExitCode> {
             let config = config.map_or(String::new(), |file| {
                 format!(" --config {}", file.display())
             });
+            for line in after(&args.data_dir) {
+                say!("{line}");
+            }
             say!(
                 "next: stencil hub --data-dir {}{config}",
                 args.data_dir.display()
@@ -111,6 +114,21 @@ pub(crate) async fn restore(args: RestoreArgs) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What a backup cannot bring back, and somebody has to.
+fn after(data_dir: &Path) -> [String; 3] {
+    [
+        format!(
+            "first: put keys/seal.key back to {} (mode 0600): without it no gateway is given a key",
+            data_dir.join("keys/seal.key").display()
+        ),
+        "what was revoked since then is let in again: revoke it anew (`stencil device revoke`)"
+            .to_owned(),
+        "devices whose keys were rotated or replaced since then are refused: `stencil device \
+         replace`; what was claimed or enrolled since then is to be enrolled again"
+            .to_owned(),
+    ]
 }
 
 fn progress() -> backup::Progress {

@@ -3,7 +3,7 @@
 //! file that is replaced as a whole.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     io,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
@@ -56,7 +56,14 @@ pub(crate) struct Managed {
     file: PathBuf,
     secret: SecretKey,
     vault: Vault,
-    list: Mutex<List>,
+    lists: Mutex<Lists>,
+}
+
+/// The list in force, and another one that is not whole yet.
+struct Lists {
+    held: List,
+    /// In memory only: a gateway that restarts begins it anew.
+    coming: Option<List>,
 }
 
 /// What the hub says of an identity.
@@ -82,7 +89,7 @@ struct List {
 }
 
 /// A device in the list; without keys it is let in no more.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 struct Held {
     identity: DeviceId,
     keys: Vec<(u64, Psk)>,
@@ -116,13 +123,17 @@ impl Managed {
             file,
             secret,
             vault,
-            list: Mutex::new(list),
+            lists: Mutex::new(Lists {
+                held: list,
+                coming: None,
+            }),
         })
     }
 
     /// What the hub says of an identity.
     pub(crate) fn said(&self, identity: &DeviceId) -> Said {
-        let list = self.list();
+        let lists = self.lists();
+        let list = &lists.held;
         if let Some(device) = list.identities.get(identity)
             && let Some(held) = list.devices.get(device)
         {
@@ -141,15 +152,16 @@ impl Managed {
     /// The newest key of a device that has not used it yet is to be given to it, if its `in_use`
     /// is an older one.
     pub(crate) fn newer(&self, device: &DeviceId, in_use: u64) -> Option<(u64, Psk)> {
-        let list = self.list();
-        let newest = list.devices.get(device)?.keys.last()?;
+        let lists = self.lists();
+        let newest = lists.held.devices.get(device)?.keys.last()?;
         (newest.0 > in_use).then(|| newest.clone())
     }
 
-    /// What the gateway holds, for the hub.
+    /// What the gateway holds, for the hub: of the list that is coming, if there is one.
     pub(crate) fn holds(&self, with_key: bool) -> Holds {
         let public_key = with_key.then(|| self.secret.public_key().to_bytes());
-        let list = self.list();
+        let lists = self.lists();
+        let list = lists.coming.as_ref().unwrap_or(&lists.held);
         Holds {
             epoch: list.epoch,
             revision: list.revision,
@@ -159,30 +171,34 @@ impl Managed {
 
     /// How many devices have a key.
     pub(crate) fn len(&self) -> usize {
-        self.list().identities.len()
+        self.lists().held.identities.len()
     }
 
-    /// Takes an update; on disk when this returns. Returns the devices that it changed. One update
-    /// at a time. Blocks.
+    /// Takes an update. What comes into force by it is on disk when this returns; returns the
+    /// devices for which it changed something. One update at a time. Blocks.
+    ///
+    /// Another list (another epoch: the hub was restored from a backup, say) comes into force as a
+    /// whole, with its last piece. Until then the one before holds: no device is shut out because
+    /// its entry has not come yet, nor if the hub is gone half-way.
     pub(crate) fn apply(&self, update: &[u8]) -> Result<Vec<DeviceId>, Error> {
         let update = Update::decode(update)?;
-        let (mut list, before) = {
-            let list = self.list();
-            let held: Vec<DeviceId> = list.devices.keys().cloned().collect();
-            (list.clone(), held)
+        let (before, coming) = {
+            let lists = self.lists();
+            (lists.held.clone(), lists.coming.clone())
         };
-        let mut changed: HashSet<DeviceId> = HashSet::new();
-        if update.epoch != list.epoch {
-            if update.after != 0 {
-                // It begins in the middle of a list that is not known here: the hub is told so.
-                return Ok(Vec::new());
-            }
-            changed.extend(before);
-            list = List {
+        let is_of = |list: &List| list.epoch == update.epoch;
+        let mut list = match coming.filter(is_of) {
+            Some(coming) => coming,
+            None if is_of(&before) => before.clone(),
+            // It begins in the middle of a list that is not known here: the hub is told so.
+            None if update.after != 0 => return Ok(Vec::new()),
+            None => List {
                 epoch: update.epoch,
                 ..List::default()
-            };
-        } else if update.after > list.revision || update.through <= list.revision {
+            },
+        };
+        let is_fresh = list.revision == 0 && !is_of(&before);
+        if !is_fresh && (update.after > list.revision || update.through <= list.revision) {
             // Something between is missing, or it is known already.
             return Ok(Vec::new());
         }
@@ -205,47 +221,53 @@ impl Managed {
                 let psk = opened.ok_or_else(|| Error::Sealed(entry.device.clone()))?;
                 keys.push((key.generation, psk));
             }
-            changed.insert(entry.device.clone());
             list.put(entry.device, entry.identity, keys);
         }
         if list.devices.len() > MAX_DEVICES {
             return Err(Error::TooMany);
         }
         list.revision = update.through;
-        self.keep(list)?;
-        Ok(changed.into_iter().collect())
+        // A gateway that had nothing shuts nobody out: each piece is in force at once.
+        if !is_of(&before) && !before.devices.is_empty() && update.through < update.last {
+            self.lists().coming = Some(list);
+            return Ok(Vec::new());
+        }
+        let changed = before.differences(&list);
+        self.keep(list, None)?;
+        Ok(changed)
     }
 
     /// The device has used a key: those before it are let go. True if there were some; on disk
     /// then. Blocks.
     pub(crate) fn used(&self, device: &DeviceId, generation: u64) -> Result<bool, Error> {
-        let mut list = self.list().clone();
-        let Some(held) = list.devices.get_mut(device) else {
-            return Ok(false);
+        let (mut list, mut coming) = {
+            let lists = self.lists();
+            (lists.held.clone(), lists.coming.clone())
         };
-        let before = held.keys.len();
-        held.keys.retain(|(of, _)| *of >= generation);
-        if held.keys.len() == before {
+        if let Some(coming) = &mut coming {
+            coming.use_key(device, generation);
+        }
+        if !list.use_key(device, generation) {
             return Ok(false);
         }
-        self.keep(list)?;
+        self.keep(list, coming)?;
         Ok(true)
     }
 
     /// Writes a list, which is in force when it is on disk.
-    fn keep(&self, list: List) -> Result<(), Error> {
+    fn keep(&self, list: List, coming: Option<List>) -> Result<(), Error> {
         let bytes = list.write();
         let sealed = self.vault.lock_bytes(WHAT, &bytes, &mut rng::Os);
         let sealed = sealed.map_err(|_| Error::Ended)?;
         stencil_crashpoint::reach("gateway.before_keys");
         keyfile::write(&self.file, &sealed)?;
         stencil_crashpoint::reach("gateway.after_keys");
-        *self.list() = list;
+        *self.lists() = Lists { held: list, coming };
         Ok(())
     }
 
-    fn list(&self) -> MutexGuard<'_, List> {
-        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lists(&self) -> MutexGuard<'_, Lists> {
+        self.lists.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -260,6 +282,27 @@ impl List {
             self.identities.insert(identity.clone(), device.clone());
         }
         self.devices.insert(device, Held { identity, keys });
+    }
+
+    /// Lets go of the keys of a device before one that it has used; true if there were some.
+    fn use_key(&mut self, device: &DeviceId, generation: u64) -> bool {
+        let Some(held) = self.devices.get_mut(device) else {
+            return false;
+        };
+        let before = held.keys.len();
+        held.keys.retain(|(of, _)| *of >= generation);
+        held.keys.len() != before
+    }
+
+    /// The devices that are let in otherwise by `other`.
+    fn differences(&self, other: &Self) -> Vec<DeviceId> {
+        let gone = self.devices.keys();
+        let gone = gone.filter(|device| !other.devices.contains_key(*device));
+        let changed = other.devices.iter();
+        let changed = changed.filter(|(device, held)| self.devices.get(*device) != Some(*held));
+        gone.chain(changed.map(|(device, _)| device))
+            .cloned()
+            .collect()
     }
 
     /// `[epoch, revision, [* [device, identity, [* [generation, key]]]]]` in CBOR.
@@ -343,6 +386,17 @@ mod tests {
         span: (u64, u64),
         entries: &[(&str, &str, &[u8])],
     ) -> Vec<u8> {
+        piece(to, epoch, span, span.1, entries)
+    }
+
+    /// The same, where more may follow: up to revision `last`.
+    fn piece(
+        to: &Managed,
+        epoch: u64,
+        span: (u64, u64),
+        last: u64,
+        entries: &[(&str, &str, &[u8])],
+    ) -> Vec<u8> {
         let key = to.holds(true).public_key.unwrap();
         let key = PublicKey::from_slice(&key).unwrap();
         let mut sealer = Sealer::new(&key, Purpose::Delivery, &mut rng::Os).unwrap();
@@ -374,6 +428,7 @@ mod tests {
             through: span.1,
             encapsulated: sealer.encapsulated().to_vec(),
             entries,
+            last,
         };
         update.encode().unwrap()
     }
@@ -453,6 +508,51 @@ mod tests {
         assert_eq!(managed.apply(&begins).unwrap().len(), 2);
         assert!(matches!(managed.said(&id("a")), Said::Nothing));
         assert_eq!(keys(&managed, "b"), Some(("b".into(), vec![1])));
+    }
+
+    /// A hub that was restored gives the list another name and sends all of it, in pieces.
+    #[test]
+    fn another_list_shuts_nobody_out_while_it_comes() {
+        let folder = tempfile::tempdir().unwrap();
+        let managed = open(folder.path());
+        let all: [(&str, &str, &[u8]); 3] =
+            [("a", "a", &[1]), ("b", "b", &[2, 3]), ("c", "c", &[4])];
+        managed.apply(&update(&managed, 7, (0, 5), &all)).unwrap();
+
+        let first = piece(&managed, 8, (0, 1), 3, &all[..1]);
+        assert!(managed.apply(&first).unwrap().is_empty());
+        assert_eq!(
+            (managed.holds(false).epoch, managed.holds(false).revision),
+            (8, 1)
+        );
+        assert!(managed.apply(&first).unwrap().is_empty(), "known already");
+        let gap = piece(&managed, 8, (2, 3), 3, &all[2..]);
+        assert!(
+            managed.apply(&gap).unwrap().is_empty(),
+            "a piece is missing"
+        );
+        assert_eq!(keys(&managed, "b"), Some(("b".into(), vec![2, 3])));
+        assert_eq!(keys(&managed, "c"), Some(("c".into(), vec![4])));
+        // Killed meanwhile: what is on disk is the list before, and its name says so.
+        let restarted = open(folder.path());
+        assert_eq!(restarted.holds(false).epoch, 7);
+        assert_eq!(keys(&restarted, "c"), Some(("c".into(), vec![4])));
+        // A key that is used meanwhile is used in both.
+        assert!(managed.used(&id("b"), 3).unwrap());
+
+        let second = piece(&managed, 8, (1, 2), 3, &all[1..2]);
+        assert!(managed.apply(&second).unwrap().is_empty());
+        let third = piece(&managed, 8, (2, 3), 3, &[("d", "d", &[5])]);
+        let mut changed = managed.apply(&third).unwrap();
+        changed.sort();
+        // Nothing is new for `a`: its link goes on.
+        assert_eq!(changed, [id("b"), id("c"), id("d")]);
+        for managed in [managed, open(folder.path())] {
+            assert_eq!(keys(&managed, "a"), Some(("a".into(), vec![1])));
+            assert!(matches!(managed.said(&id("c")), Said::Nothing));
+            assert_eq!(keys(&managed, "d"), Some(("d".into(), vec![5])));
+            assert_eq!(managed.holds(false).revision, 3);
+        }
     }
 
     #[test]

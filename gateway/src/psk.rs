@@ -46,7 +46,7 @@ pub(crate) struct Used {
 /// Why there is no key.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Missing {
-    #[error("there is no key for it: {} is missing", .0.display())]
+    #[error("there is no key for it: the hub has given none, and there is no file {}", .0.display())]
     Unknown(PathBuf),
     #[error("the hub has taken its key away")]
     Gone,

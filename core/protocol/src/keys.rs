@@ -1,7 +1,7 @@
 //! Devices' keys on their way from the hub to a gateway, and what the gateway says of them.
 //!
 //! ```text
-//! update = { 0: epoch, 1: after, 2: through, 3: encapsulated: bytes, 4: [* entry] }
+//! update = { 0: epoch, 1: after, 2: through, 3: encapsulated: bytes, 4: [* entry], ? 5: last }
 //! entry  = { 0: device, 1: identity, 2: [* [generation, sealed: bytes]] }
 //! holds  = { 0: epoch, 1: revision, ? 2: public key: bytes }
 //! used   = { 0: device, 1: generation, 2: at in µs }
@@ -11,7 +11,8 @@
 //! *revision*. An update brings the entries that changed between two revisions, as they are now;
 //! the gateway stores them and says up to which revision it holds everything. So it does not matter
 //! which of the two was restarted, or what was lost on the way. Another *epoch* is another list: it
-//! is taken from its beginning, and what was held before is let go.
+//! is taken from its beginning, and takes the place of the one before when it is there up to its
+//! *last* revision; what was held before is let go then, and not earlier.
 //!
 //! The keys themselves are sealed to the gateway (`stencil_crypto::seal`), each bound to tenant,
 //! gateway, device and generation. An entry without keys is a device that is let in no more.
@@ -47,6 +48,9 @@ pub struct Update {
     pub encapsulated: Vec<u8>,
     /// At most [`MAX_ENTRIES`].
     pub entries: Vec<Entry>,
+    /// The revision that the list has reached so far; [`through`](Self::through) where it is not
+    /// said.
+    pub last: u64,
 }
 
 /// A device as a gateway shall know it.
@@ -117,7 +121,7 @@ impl Update {
     }
 
     fn write(&self, e: &mut Encoder<Vec<u8>>) -> Written {
-        e.map(5)?.u8(0)?.u64(self.epoch)?;
+        e.map(6)?.u8(0)?.u64(self.epoch)?;
         e.u8(1)?.u64(self.after)?.u8(2)?.u64(self.through)?;
         e.u8(3)?.bytes(&self.encapsulated)?;
         e.u8(4)?.array(self.entries.len() as u64)?;
@@ -129,14 +133,14 @@ impl Update {
                 e.array(2)?.u64(key.generation)?.bytes(&key.sealed)?;
             }
         }
-        Ok(())
+        e.u8(5)?.u64(self.last)?.ok()
     }
 
     /// Reads an update that fills `bytes`.
     pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
         let mut r = Reader::new(bytes);
         let (mut epoch, mut after, mut through) = (None, None, None);
-        let (mut encapsulated, mut entries) = (None, None);
+        let (mut encapsulated, mut entries, mut last) = (None, None, None);
         for _ in 0..r.map("an update of keys: a map")? {
             match r.key()? {
                 Some(0) => once(&mut epoch, r.u64("an epoch")?, "epoch")?,
@@ -144,21 +148,30 @@ impl Update {
                 Some(2) => once(&mut through, r.u64("a revision")?, "through")?,
                 Some(3) => once(&mut encapsulated, sealed(&mut r)?, "encapsulated")?,
                 Some(4) => once(&mut entries, read_entries(&mut r)?, "entries")?,
+                Some(5) => once(&mut last, r.u64("a revision")?, "last")?,
                 Some(_) | None => r.skip()?,
             }
         }
         r.end()?;
+        let through = need(through, "through")?;
         let update = Update {
             epoch: need(epoch, "epoch")?,
             after: need(after, "after")?,
-            through: need(through, "through")?,
+            through,
             encapsulated: need(encapsulated, "encapsulated")?,
             entries: need(entries, "entries")?,
+            last: last.unwrap_or(through),
         };
         if update.through < update.after {
             return Err(Error::Invalid {
                 field: "through",
                 why: "is before `after`",
+            });
+        }
+        if update.last < update.through {
+            return Err(Error::Invalid {
+                field: "last",
+                why: "is before `through`",
             });
         }
         Ok(update)

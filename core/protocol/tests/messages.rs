@@ -399,11 +399,13 @@ mod keys {
             epoch: u64,
             after in 0..1000_u64,
             more in 0..1000_u64,
+            beyond in 0..1000_u64,
             encapsulated in proptest::collection::vec(any::<u8>(), 0..40),
             entries in proptest::collection::vec(entry(), 0..5),
         ) {
             let through = after + more;
-            let update = Update { epoch, after, through, encapsulated, entries };
+            let last = through + beyond;
+            let update = Update { epoch, after, through, encapsulated, entries, last };
             let bytes = update.encode().unwrap();
             prop_assert_eq!(&Update::decode(&bytes).unwrap(), &update);
             for cut in 0..bytes.len() {
@@ -447,6 +449,7 @@ mod keys {
             through: 1,
             encapsulated: Vec::new(),
             entries: vec![entry; MAX_ENTRIES + 1],
+            last: 1,
         };
         let too_long = Error::TooLong {
             field: "entries",
@@ -462,6 +465,12 @@ mod keys {
                 field: "through",
                 ..
             })
+        ));
+        (update.after, update.last) = (0, 0);
+        let bytes = update.encode().unwrap();
+        assert!(matches!(
+            Update::decode(&bytes),
+            Err(Error::Invalid { field: "last", .. })
         ));
     }
 }

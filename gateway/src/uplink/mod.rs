@@ -160,10 +160,15 @@ impl Uplink {
     async fn take_keys(&self, connection: &Connection, update: &Bytes) -> Result<(), Lost> {
         let (keys, bytes) = (Arc::clone(&self.keys), update.clone());
         let applied = tokio::task::spawn_blocking(move || keys.apply(&bytes)).await;
+        let keys_held = self.keys.len();
         match applied {
             Ok(Ok(changed)) => {
                 self.metrics.keys_updates.increment();
-                tracing::info!(devices = changed.len(), "keys of devices were given");
+                tracing::info!(
+                    changed = changed.len(),
+                    devices = keys_held,
+                    "the hub has said which devices have which keys"
+                );
                 changed.iter().for_each(|device| self.live.check(device));
             }
             Ok(Err(error)) => {

@@ -58,6 +58,7 @@ fn update(said: &Holds, span: (u64, u64), wanted: &[Wanted<'_>]) -> Update {
         through: span.1,
         encapsulated: sealer.encapsulated().to_vec(),
         entries,
+        last: span.1,
     }
 }
 

@@ -247,6 +247,8 @@ pub struct Delivery {
     pub after: u64,
     /// The revision that is reached with them.
     pub through: u64,
+    /// The revision that the list has reached.
+    pub last: u64,
     /// To which they are to be sealed.
     pub public_key: Vec<u8>,
     /// The entries.

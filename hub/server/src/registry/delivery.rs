@@ -208,6 +208,7 @@ impl Deliverer {
             through: delivery.through,
             encapsulated: sealer.encapsulated().to_vec(),
             entries,
+            last: delivery.last,
         };
         Ok(update.encode()?)
     }

@@ -62,6 +62,7 @@ pub(super) async fn next(
         epoch: row.number("epoch")?,
         after: u64::try_from(held).unwrap_or(0),
         through: u64::try_from(through).unwrap_or(0),
+        last: row.number("revision")?,
         public_key: row.bytes("public_key")?,
         entries,
     }))
