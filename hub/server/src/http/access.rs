@@ -15,6 +15,7 @@ use super::listener::Peer;
 use super::origin::Origin;
 use super::problem::{Kind, Problem};
 use super::rate::Asker;
+use super::return_to::{self, ReturnTo};
 use super::{State, host, session, throttle};
 use crate::grants::{Grant, Grants};
 
@@ -164,7 +165,8 @@ pub(super) async fn check(
                 Refused::Nobody(_) | Refused::Unknown | Refused::Ended
             );
             if access == Access::Page && unknown {
-                return Redirect::to("/login").into_response();
+                let place = ReturnTo::of(request.uri());
+                return Redirect::to(&return_to::login(place.as_ref())).into_response();
             }
             return Problem::from(refused).into_response();
         }

@@ -52,6 +52,7 @@ mod problem;
 mod public;
 mod rate;
 mod recent;
+mod return_to;
 mod routes;
 mod secured;
 mod session;

@@ -173,7 +173,7 @@ pub(super) fn routes() -> Vec<Route> {
         read("/devices/{device}/chart", chart::data).asked(Parameters::Known),
         read("/live", stream::events).asked(Parameters::Known),
         enter(GET, "/login", sign_in::form).asked(Parameters::Known),
-        enter(POST, "/login", sign_in::submit),
+        enter(POST, "/login", sign_in::submit).asked(Parameters::Known),
         enter(POST, "/logout", sign_in::sign_out),
         enter(GET, "/link/{secret}", link::form),
         enter(POST, "/link/{secret}", link::submit),

@@ -129,7 +129,7 @@
         answer = null;
       }
       if (own.signal.aborted) return;
-      if (answer?.status === 401) { location.assign("/login"); return; }
+      if (answer?.status === 401) { Stencil.signIn(); return; }
       if (!answer?.ok) {
         figure.removeAttribute("aria-busy");
         if (!quiet) tell(data?.detail ?? "The hub does not answer.", "bad");

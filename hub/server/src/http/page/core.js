@@ -30,6 +30,12 @@ window.Stencil = (() => {
     setTimeout(() => line.remove(), kind === "bad" ? 2 * TOLD_MS : TOLD_MS);
   }
 
+  /** To the form, and back here afterwards. */
+  function signIn() {
+    const here = encodeURIComponent(location.pathname + location.search);
+    location.assign(`/login?next=${here}${location.hash}`);
+  }
+
   // ---- times ---------------------------------------------------------------
 
   const script = document.currentScript;
@@ -100,7 +106,7 @@ window.Stencil = (() => {
       return; // The stream's state tells that the hub is gone.
     }
     if (answer.status === 401 || (answer.redirected && new URL(answer.url).pathname === "/login")) {
-      location.assign("/login");
+      signIn();
       return;
     }
     if (!answer.ok) return;
@@ -371,7 +377,7 @@ window.Stencil = (() => {
   if ($("#stream")) connect();
 
   return {
-    $, $$, tell, ago, aged, utc, now_us, shown, refresh, send, fields, key,
+    $, $$, tell, signIn, ago, aged, utc, now_us, shown, refresh, send, fields, key,
     /** Calls `listener` with each message of the event stream. */
     onUpdate(listener) { listeners.push(listener); },
     get paused() { return paused; },

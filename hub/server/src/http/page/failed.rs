@@ -7,6 +7,7 @@ use http::{HeaderMap, Method, StatusCode, header};
 use maud::{Markup, html};
 
 use super::super::problem::Told;
+use super::super::return_to::{self, ReturnTo};
 use super::super::{Caller, State, access};
 use super::{Frame, Nav, shell};
 
@@ -24,6 +25,7 @@ pub(in crate::http) async fn framed(
         && !FOR_PROGRAMS.iter().any(|start| path.starts_with(start))
         && takes_pages(request.headers());
     let nav = nav(path);
+    let place = ReturnTo::of(request.uri());
     let headers = request.headers().clone();
     let response = next.run(request).await;
     let told = response.extensions().get::<Told>().cloned();
@@ -31,7 +33,7 @@ pub(in crate::http) async fn framed(
         return response;
     };
     if told.status == StatusCode::UNAUTHORIZED {
-        return Redirect::to("/login").into_response();
+        return Redirect::to(&return_to::login(place.as_ref())).into_response();
     }
     let caller = match response.extensions().get::<Caller>() {
         Some(caller) => Some(caller.clone()),

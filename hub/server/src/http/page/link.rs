@@ -78,7 +78,7 @@ pub(in crate::http) async fn submit(
     let (who, done) = (format!("user {name}"), AuditOutcome::Done);
     tell(&state, &tenant, who, "session.use_link", done, address).await;
     let opener = Opener::User(name.clone());
-    signed_in(&state, &headers, &tenant, (&opener, &name), address).await
+    signed_in(&state, &headers, &tenant, (&opener, &name), address, None).await
 }
 
 fn page(status: StatusCode, tenant: &TenantId, name: &str, problem: Option<&str>) -> Response {

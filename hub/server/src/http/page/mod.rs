@@ -41,7 +41,7 @@ fn badge(class: &str, text: &str) -> Markup {
 }
 
 /// A text for a query string or a part of a path.
-fn encoded(text: &str) -> String {
+pub(super) fn encoded(text: &str) -> String {
     let mut coded = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {

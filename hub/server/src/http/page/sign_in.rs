@@ -20,6 +20,7 @@ use super::super::origin::{self, Origin};
 use super::super::password::MAX_BYTES;
 use super::super::password::Standing;
 use super::super::problem::{Kind, Problem};
+use super::super::return_to::{self, ReturnTo};
 use super::super::throttle::Subject;
 use super::super::{State, device_cookie, session};
 
@@ -31,6 +32,19 @@ const WRONG_TOKEN: &str = "This token is unknown or revoked.";
 #[serde(deny_unknown_fields)]
 pub(in crate::http) struct Link {
     token: Option<String>,
+    /// Where to go on to; what is no page of the console is not gone to.
+    next: Option<String>,
+}
+
+/// The query that the form is sent with.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct On {
+    next: Option<String>,
+}
+
+fn page_of(next: Option<&str>) -> Option<ReturnTo> {
+    next.and_then(ReturnTo::parse)
 }
 
 /// What a form brings: a token, or the rest.
@@ -53,29 +67,36 @@ enum Outcome {
     Wait(Duration),
 }
 
-/// `GET /login`: the forms. `GET /login?token=…`: signs in and goes to the console, which is what
-/// the link does that the hub's command prints.
+/// `GET /login?next`: the forms. `GET /login?token=…`: signs in and goes to the console, which is
+/// what the link does that the hub's command prints.
 pub(in crate::http) async fn form(
     Shared(state): Shared<State>,
     Query(link): Query<Link>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let Some(token) = link.token else {
-        return Ok(page(StatusCode::OK, None, ("", "")));
+    let next = page_of(link.next.as_deref());
+    let mut entry = Entry {
+        next: next.as_ref(),
+        ..Entry::default()
     };
+    let Some(token) = link.token else {
+        return Ok(page(StatusCode::OK, None, entry));
+    };
+    entry.is_token_link = true;
     if origin::sent_by_another_site(request.headers()) {
         // Else a page of somebody else could sign a browser in to a tenant of their own.
         let why = "The page that led here is not one of this hub. Sign in below.";
-        return Ok(page(StatusCode::FORBIDDEN, Some(why), ("", "")));
+        return Ok(page(StatusCode::FORBIDDEN, Some(why), entry));
     }
     let address = Peer::address(request.extensions());
     let outcome = by_token(&state, &token, address).await?;
-    answer(&state, request.headers(), outcome, address, ("", "")).await
+    answer(&state, request.headers(), outcome, address, entry).await
 }
 
-/// `POST /login` with a form.
+/// `POST /login?next` with a form.
 pub(in crate::http) async fn submit(
     Shared(state): Shared<State>,
+    Query(on): Query<On>,
     request: Request,
 ) -> Result<Response, Problem> {
     let (headers, address) = (
@@ -118,7 +139,14 @@ pub(in crate::http) async fn submit(
             (String::new(), String::new(), outcome)
         }
     };
-    answer(&state, &headers, outcome, address, (&tenant, &name)).await
+    let next = page_of(on.next.as_deref());
+    let entry = Entry {
+        tenant: &tenant,
+        name: &name,
+        next: next.as_ref(),
+        is_token_link: false,
+    };
+    answer(&state, &headers, outcome, address, entry).await
 }
 
 /// `POST /logout`: ends the session. A token that opened it stays valid for who has it.
@@ -151,13 +179,15 @@ async fn end_session(state: &State, headers: &HeaderMap, address: IpAddr) -> Res
     Ok(())
 }
 
-/// The way in for who has proved who they are: a session in place of the one before.
+/// The way in for who has proved who they are: a session in place of the one before, and on to
+/// where they were going.
 pub(super) async fn signed_in(
     state: &State,
     headers: &HeaderMap,
     tenant: &TenantId,
     (opener, name): (&Opener, &str),
     address: IpAddr,
+    next: Option<&ReturnTo>,
 ) -> Result<Response, Problem> {
     end_session(state, headers, address).await?;
     let (_, cookie) = session::open(state, tenant, opener, address).await?;
@@ -171,7 +201,7 @@ pub(super) async fn signed_in(
         address,
     )
     .await;
-    let mut response = Redirect::to("/").into_response();
+    let mut response = Redirect::to(next.map_or("/", ReturnTo::as_str)).into_response();
     response.headers_mut().insert(header::SET_COOKIE, cookie);
     if let Opener::User(name) = opener {
         let cookie = device_cookie::cookie(state, headers, tenant, name)?;
@@ -288,20 +318,28 @@ async fn answer(
     headers: &HeaderMap,
     outcome: Outcome,
     address: IpAddr,
-    typed: (&str, &str),
+    entry: Entry<'_>,
 ) -> Result<Response, Problem> {
     match outcome {
         Outcome::In(tenant, opener, name) => {
-            signed_in(state, headers, &tenant, (&opener, &name), address).await
+            signed_in(
+                state,
+                headers,
+                &tenant,
+                (&opener, &name),
+                address,
+                entry.next,
+            )
+            .await
         }
-        Outcome::Refused(status, why) => Ok(page(status, Some(why), typed)),
+        Outcome::Refused(status, why) => Ok(page(status, Some(why), entry)),
         Outcome::Wait(wait) => {
             let seconds = wait.as_secs() + 1;
             let why = format!(
                 "This failed too often, from here or from elsewhere. Try again in {seconds} s, with \
                  a browser that you have signed in with before, or by a one-time link."
             );
-            let mut response = page(StatusCode::TOO_MANY_REQUESTS, Some(&why), typed);
+            let mut response = page(StatusCode::TOO_MANY_REQUESTS, Some(&why), entry);
             response
                 .headers_mut()
                 .insert(header::RETRY_AFTER, seconds.into());
@@ -310,11 +348,34 @@ async fn answer(
     }
 }
 
-fn page(status: StatusCode, problem: Option<&str>, (tenant, name): (&str, &str)) -> Response {
+/// What the page with the forms is told.
+#[derive(Debug, Clone, Copy, Default)]
+struct Entry<'a> {
+    /// What was typed before.
+    tenant: &'a str,
+    name: &'a str,
+    /// Where to go on to.
+    next: Option<&'a ReturnTo>,
+    /// The page's address has a token in it.
+    is_token_link: bool,
+}
+
+impl Entry<'_> {
+    /// Where the forms are sent. Without an address it is the page's own, and only then does a
+    /// browser carry along what stands behind its `#`: a claim code that was scanned.
+    fn action(&self) -> Option<String> {
+        let own = self.next.is_some() && !self.is_token_link;
+        (!own).then(|| return_to::login(self.next))
+    }
+}
+
+fn page(status: StatusCode, problem: Option<&str>, entry: Entry<'_>) -> Response {
+    let Entry { tenant, name, .. } = entry;
+    let action = entry.action();
     let body = html! {
         h1 { "Sign in" }
         @if let Some(problem) = problem { p.alert role="alert" { (problem) } }
-        form #by-password method="post" action="/login" {
+        form #by-password method="post" action=[&action] {
             (field("tenant", "Tenant", html! {
                 input #tenant name="tenant" value=(tenant) autocomplete="organization"
                     autocapitalize="none" spellcheck="false" required maxlength="64"
@@ -332,7 +393,7 @@ fn page(status: StatusCode, problem: Option<&str>, (tenant, name): (&str, &str))
         }
         details {
             summary { "Sign in with an API token" }
-            form #by-token method="post" action="/login" {
+            form #by-token method="post" action=[&action] {
                 (field("token", "API token", html! {
                     input #token name="token" type="password" autocomplete="off" required
                         maxlength="256";

@@ -291,7 +291,7 @@ async fn what_goes_wrong_is_a_page_for_a_browser() {
         .await;
     assert_eq!(
         (audit.status, audit.header("location")),
-        (303, Some("/login"))
+        (303, Some("/login?next=%2faudit"))
     );
     // Programs get documents, also those that take pages.
     browser(&served, reader, "/api/v1/devices/none")

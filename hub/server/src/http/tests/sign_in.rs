@@ -135,6 +135,56 @@ async fn guessing_waits() {
 }
 
 #[tokio::test]
+async fn on_to_where_they_were_going() {
+    let served = Served::start().await;
+    let asked = served.get("/devices?search=a%20b").send().await;
+    let form = "/login?next=%2fdevices%3fsearch%3da%2520b";
+    assert_eq!((asked.status, asked.header("location")), (303, Some(form)));
+    let page = served.get(form).send().await;
+    assert_eq!(page.status, 200, "{page:?}");
+    // Sent to its own address, so that a browser carries along what stands behind the `#`.
+    assert!(!page.body.contains("action="), "{}", page.body);
+    let token = format!("token={}", served.tokens.reader);
+    let posted = |next: &str, body: String| {
+        let ask = served.ask("POST", &format!("/login?next={next}"));
+        ask.body(body).send()
+    };
+    let missed = posted("%2fclaim", "token=guess".to_owned()).await;
+    assert_eq!(missed.status, 401);
+    assert!(!missed.body.contains("action="), "{}", missed.body);
+    let came = posted("%2fdevices%3fsearch%3da%2520b", token.clone()).await;
+    assert_eq!(came.header("location"), Some("/devices?search=a%20b"));
+    let cookie = came.header("set-cookie").unwrap();
+    assert!(cookie.starts_with("stencil_session=stencil_session_"));
+    let link = format!("/login?token={}&next=%2fclaim", served.tokens.reader);
+    let by_link = served.get(&link).send().await;
+    assert_eq!(by_link.header("location"), Some("/claim"));
+    // A link that opens nothing keeps its token out of the next request's address.
+    let bad_link = served.get("/login?token=guess&next=%2fclaim").send().await;
+    assert!(bad_link.body.contains("action=\"/login?next=%2Fclaim\""));
+
+    // Wherever somebody else wants them to go, they get to the first page.
+    for next in [
+        "%2f%2fevil.example",
+        "%2f%5cevil.example",
+        "https:%2f%2fevil.example",
+        "%2fclaim%2f..%2flogin%3ftoken%3dx",
+        "%2flogin%3ftoken%3dx",
+        "%2fclaim%0d%0aset-cookie:%20x=y",
+        "%2fapi%2fv1%2fme",
+        "",
+    ] {
+        let form = served.get(&format!("/login?next={next}")).send().await;
+        assert!(form.body.contains("action=\"/login\""), "{next}");
+        let came = posted(next, token.clone()).await;
+        assert_eq!(came.header("location"), Some("/"), "{next}");
+        let link = format!("/login?token={}&next={next}", served.tokens.reader);
+        let by_link = served.get(&link).send().await;
+        assert_eq!(by_link.header("location"), Some("/"), "{next}");
+    }
+}
+
+#[tokio::test]
 async fn not_with_another_token() {
     for token in [
         "",
