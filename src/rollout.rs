@@ -114,6 +114,9 @@ struct Create {
     /// So many devices behind one gateway at a time.
     #[arg(long)]
     per_gateway: Option<u32>,
+    /// Begin also if no device that is known matches, and wait for such to come.
+    #[arg(long)]
+    wait_for_devices: bool,
     /// Shows its progress until it is over or paused.
     #[arg(long)]
     watch: bool,
@@ -244,6 +247,9 @@ impl Create {
         if !self.waves.is_empty() {
             body.insert("waves".into(), json!(self.waves));
         }
+        if self.wait_for_devices {
+            body.insert("wait_for_devices".into(), json!(true));
+        }
         for (name, value) in [
             ("canary", self.canary.clone()),
             ("max_failed_percent", self.max_failed.map(|it| json!(it))),
@@ -285,6 +291,15 @@ fn told(rollout: &Value) -> String {
         .iter()
         .filter_map(|phase| counts[phase].as_u64())
         .sum();
+    if all == 0 && rollout["why"].is_null() {
+        let status = output::escaped(rollout["status"].as_str().unwrap_or_default());
+        let pattern = output::escaped(rollout["plan"]["devices"].as_str().unwrap_or_default());
+        let waits = match status.as_str() {
+            "starting" | "running" => "; it waits for such to come",
+            _ => "",
+        };
+        return format!("{status}: {pattern} matches no device{waits}");
+    }
     let skipped = counts["skipped"].as_u64().unwrap_or_default();
     let mut told = format!(
         "{}: {} of {} done",
@@ -356,6 +371,8 @@ mod tests {
         most["window"] = json!("22:00-05:30Z");
         most["gateways"] = json!(["g"]);
         assert_eq!(body(&words), Ok(most));
+        let waits = json!({ "image": "ab", "devices": "a-*", "wait_for_devices": true });
+        assert_eq!(body(&["--wait-for-devices"]), Ok(waits));
         assert_eq!(
             body(&["--canary", "3"]).unwrap()["canary"],
             json!({ "devices": 3 })
@@ -382,6 +399,14 @@ mod tests {
             told(&rollout),
             "paused: 1 of 10 done, 7 waiting, 1 failed, 1 timed out, 4 skipped; the first 3 have \
              their turn\n  2 of 3 that are finished have failed"
+        );
+        let nobody = json!({
+            "status": "running", "stage": 0, "turn": 0, "why": null, "matches": 0,
+            "plan": { "devices": "frezer-*" }, "counts": { "done": 0, "waiting": 0 },
+        });
+        assert_eq!(
+            told(&nobody),
+            "running: frezer-* matches no device; it waits for such to come"
         );
         assert!(path("../tokens").is_err());
     }

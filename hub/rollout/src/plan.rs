@@ -176,6 +176,17 @@ impl Plan {
     }
 
     /// Whether a device behind this gateway is one of those that are meant.
+    /// Tells of each device whether it is meant, by its id and its gateway.
+    ///
+    /// # Errors
+    /// [`Error::Field`]: the pattern is none.
+    pub fn meant(&self) -> Result<impl Fn(&DeviceId, Option<&GatewayId>) -> bool + '_, Error> {
+        let pattern = self.pattern()?;
+        Ok(move |device: &DeviceId, gateway: Option<&GatewayId>| {
+            self.is_meant(&pattern, device, gateway)
+        })
+    }
+
     pub(crate) fn is_meant(
         &self,
         pattern: &Pattern,

@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use stencil_protocol::id::GatewayId;
 use stencil_rollout::{Counts, Digest, Head, Id, Image, Phase, Plan, Portion};
-use stencil_store::{Page, RolloutDevice, StoredRollout};
+use stencil_store::{MAX_PAGE, Page, RolloutDevice, StoredRollout};
 
 use super::Whole;
 use crate::http::input::{self, Paging, Path, Query};
-use crate::http::problem::Problem;
+use crate::http::problem::{Kind, Problem};
 use crate::http::{Caller, RolloutOrder, State};
 
 /// As many notices of a roll-out as are shown.
@@ -51,6 +51,10 @@ pub(in crate::http) struct NewRollout {
     window: Option<String>,
     /// So many devices behind one gateway at a time, 10 if it is not given.
     per_gateway: Option<u32>,
+    /// Begin also if no device that is known is meant, and wait for such; without it that is
+    /// refused, as it mostly is a slip in the pattern.
+    #[serde(default)]
+    wait_for_devices: bool,
 }
 
 /// A roll-out and how far it has come.
@@ -71,6 +75,8 @@ pub(in crate::http) struct Shown {
     pub(in crate::http) turn: u32,
     /// How many devices have come how far.
     pub(in crate::http) counts: Counts,
+    /// How many devices it is for. 0: none that is known matches, and it waits for such.
+    pub(in crate::http) matches: u32,
     /// What was asked for.
     pub(in crate::http) plan: Plan,
     /// When it was asked for.
@@ -133,7 +139,7 @@ pub(in crate::http) struct Which {
     request_body = NewRollout,
     responses(
         (status = 201, description = "It has begun; `Location` has its address", body = Shown),
-        (status = 409, description = "Too many roll-outs are under way"),
+        (status = 409, description = "Too many roll-outs are under way, or no device is meant"),
     )
 )]
 pub(in crate::http) async fn create(
@@ -154,13 +160,52 @@ pub(in crate::http) async fn create(
         sequence: image.sequence,
         class,
     };
+    let may_wait = new.wait_for_devices;
     let plan = planned(new, image)?;
     plan.check().map_err(crate::Error::from)?;
+    if !may_wait && !means_anybody(&state, &caller, &plan).await? {
+        return Err(nobody_meant(&plan));
+    }
     let id = state.control.start_rollout(&caller.tenant, &plan).await?;
     let shown = known(&state, &caller, id).await?;
     let location = format!("/api/v1/rollouts/{id}");
     let headers = [(header::LOCATION, location)];
     Ok((StatusCode::CREATED, headers, Json(shown)).into_response())
+}
+
+/// Whether a device that is known is meant.
+async fn means_anybody(state: &State, caller: &Caller, plan: &Plan) -> Result<bool, Problem> {
+    let is_meant = plan.meant().map_err(crate::Error::from)?;
+    let mut after = None;
+    loop {
+        let rollouts = &state.store.rollouts;
+        let page = rollouts.candidates(&caller.tenant, after.as_ref(), MAX_PAGE);
+        let page = page.await?;
+        if page
+            .iter()
+            .any(|it| is_meant(&it.device, it.gateway.as_ref()))
+        {
+            return Ok(true);
+        }
+        match page.last() {
+            Some(last) => after = Some(last.device.clone()),
+            None => return Ok(false),
+        }
+    }
+}
+
+fn nobody_meant(plan: &Plan) -> Problem {
+    let behind = match plan.gateways.as_slice() {
+        [] => String::new(),
+        [one] => format!(" behind gateway {one}"),
+        several => format!(" behind one of the {} gateways", several.len()),
+    };
+    let detail = format!(
+        "no device that the hub has heard of matches `{}`{behind}, so that nobody would get the \
+         image: mend the pattern, or say `wait_for_devices` if they are yet to come",
+        plan.devices
+    );
+    Problem::new(Kind::Conflict, detail)
 }
 
 /// Roll-outs, the newest first.
@@ -412,6 +457,7 @@ async fn shown(state: &State, caller: &Caller, stored: StoredRollout) -> Result<
         why,
         stage,
         turn: plan.turn(stage_index, counts.eligible()),
+        matches: counts.all(),
         counts,
         plan,
         created_us: stored.created_us,

@@ -27,6 +27,7 @@ async fn one_is_shown_with_its_counts_its_devices_and_what_it_told() {
         assert_eq!(shown["counts"][phase], count, "{phase}");
     }
     assert_eq!(shown["plan"]["image"]["digest"], image());
+    assert_eq!(shown["matches"], 2);
     let list: Value = served.read("/api/v1/rollouts").await.json();
     assert_eq!(list["items"], json!([shown]));
 
@@ -86,6 +87,18 @@ async fn one_that_makes_no_sense_is_refused_with_what_would() {
         format!("/api/v1/rollouts/{}", begun["id"].as_str().unwrap())
     );
 
+    // A slip in the pattern does not become a roll-out that waits for ever.
+    for (change, said) in [
+        (json!({ "devices": "frezer-*" }), "matches `frezer-*`, so"),
+        (
+            json!({ "gateways": ["gw-none"] }),
+            "matches `freezer-*` behind gateway gw-none",
+        ),
+    ] {
+        let answer = begin(change.clone()).await;
+        assert!(answer.problem(409).contains(said), "{change}: {answer:?}");
+    }
+
     for path in [
         "/api/v1/rollouts/nonsense",
         &format!("{ROLLOUT}/devices?phase=nearly"),
@@ -108,6 +121,21 @@ async fn one_that_makes_no_sense_is_refused_with_what_would() {
             .status,
         404
     );
+}
+
+#[tokio::test]
+async fn one_for_devices_that_are_to_come_says_that_it_matches_none() {
+    let served = Served::start().await;
+    let waits = json!({ "image": image(), "devices": "cooler-*", "wait_for_devices": true });
+    let answer = served.write("POST", "/api/v1/rollouts", &waits).await;
+    assert_eq!(answer.status, 201, "{answer:?}");
+    assert_eq!(answer.json()["plan"]["devices"], "cooler-*");
+    assert_eq!(answer.json()["matches"], 0);
+    let page = format!("/rollouts/{}", answer.json()["id"].as_str().unwrap());
+    let page = served.read(&page).await;
+    assert!(page.body.contains("It matches no device"), "{}", page.body);
+    let list = served.read("/rollouts").await;
+    assert!(list.body.contains("matches no device"), "{}", list.body);
 }
 
 #[tokio::test]

@@ -60,6 +60,7 @@ fn why(shown: &Shown) -> Option<String> {
 /// Whose turn it is, in words.
 fn turn(shown: &Shown) -> String {
     match shown.stage {
+        _ if shown.matches == 0 => "matches no device".to_owned(),
         0 => format!("the first {} devices", shown.turn),
         _ if shown.turn >= shown.counts.eligible() => "all devices".to_owned(),
         wave => format!("wave {wave}: {} devices", shown.turn),

@@ -73,7 +73,15 @@ fn progress(shown: &Shown, caller: &Caller) -> Markup {
                 h2 #progress-title { "Progress" }
                 span.more { (status(shown)) }
             }
-            p { (counts.done) " of " (counts.eligible()) " devices run the image. Whose turn it is: " (turn(shown)) "." }
+            @if shown.matches == 0 {
+                p.alert role="status" {
+                    "It matches no device: none that is known is called " code { (shown.plan.devices) }
+                    @if !shown.plan.gateways.is_empty() { " and is behind a gateway of the plan" }
+                    "." @if shown.status == "running" { " It waits for such to come." }
+                }
+            } @else {
+                p { (counts.done) " of " (counts.eligible()) " devices run the image. Whose turn it is: " (turn(shown)) "." }
+            }
             @if let Some(why) = why(shown) { p.alert role="status" { "It does not go on: " (why) "." } }
             (bar(counts))
             ul.plain.legend {
