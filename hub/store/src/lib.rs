@@ -88,9 +88,9 @@ pub use registry::{
     Renewal, Renewed, Unclaimed,
 };
 pub use rollouts::{
-    Candidate, DeviceImage, Image, ImageDigest, MAX_IMAGES, MAX_ROLLOUTS, OpenRollout,
-    RolloutChange, RolloutDevice, RolloutHead, RolloutKey, RolloutNotice, Rollouts, StoredRollout,
-    UpdateTrust, Wanted,
+    Candidate, DeviceImage, DeviceVerdict, Image, ImageDigest, MAX_IMAGES, MAX_ROLLOUTS,
+    MAX_SUCCESSIONS, OpenRollout, RolloutChange, RolloutDevice, RolloutHead, RolloutKey,
+    RolloutNotice, Rollouts, StoredRollout, UpdateTrust, Wanted,
 };
 pub use runs::{
     Attempt, Claim, MAX_ATTEMPTS_KEPT, Outcome, Progress, Room, Run, RunFilter, RunId, Runs, Step,

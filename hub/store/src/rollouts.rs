@@ -15,6 +15,9 @@ pub const MAX_IMAGES: u32 = 1_000;
 /// The most roll-outs of a tenant that are kept; with one more the oldest that is over goes.
 pub const MAX_ROLLOUTS: u32 = 10_000;
 
+/// The most successions of a tenant's keys that are kept.
+pub const MAX_SUCCESSIONS: u32 = 100;
+
 /// The SHA-256 of an image's payload.
 pub type ImageDigest = [u8; 32];
 /// A roll-out's id.
@@ -69,6 +72,19 @@ pub struct DeviceImage {
     pub version: Option<String>,
     /// It runs on trial.
     pub trial: bool,
+    /// When the hub was told.
+    pub reported_us: i64,
+}
+
+/// The last image that a device did not take, or went back from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceVerdict {
+    /// The device.
+    pub device: DeviceId,
+    /// The image's digest.
+    pub digest: ImageDigest,
+    /// Why, in words.
+    pub reason: String,
     /// When the hub was told.
     pub reported_us: i64,
 }
@@ -155,6 +171,8 @@ pub struct RolloutChange {
     pub notices: Vec<(TenantId, RolloutKey, RolloutNotice)>,
     /// What devices said that they run.
     pub images: Vec<(TenantId, DeviceImage)>,
+    /// What devices did not take, or went back from.
+    pub verdicts: Vec<(TenantId, DeviceVerdict)>,
 }
 
 impl RolloutChange {
@@ -164,6 +182,7 @@ impl RolloutChange {
             && self.devices.is_empty()
             && self.notices.is_empty()
             && self.images.is_empty()
+            && self.verdicts.is_empty()
     }
 }
 
@@ -196,6 +215,24 @@ pub trait Rollouts: Send + Sync + 'static {
     /// Sets who may sign the tenant's updates.
     async fn set_trust(&self, tenant: &TenantId, trust: &UpdateTrust) -> Result<(), Error>;
 
+    /// Sets who may sign the tenant's updates, after those with `before` as the SHA-256 of their
+    /// keys' text, who have signed `succession`. [`Error::Conflict`] when these keys are not trusted
+    /// any more, and when [`MAX_SUCCESSIONS`] are kept.
+    async fn succeed_trust(
+        &self,
+        tenant: &TenantId,
+        before: &[u8; 32],
+        succession: &str,
+        trust: &UpdateTrust,
+    ) -> Result<(), Error>;
+
+    /// The succession that the keys with this SHA-256 of their text have signed.
+    async fn succession(
+        &self,
+        tenant: &TenantId,
+        before: &[u8; 32],
+    ) -> Result<Option<String>, Error>;
+
     /// Keeps an image whose payload is on disk; `false` if exactly it is there already.
     /// [`Error::Conflict`] when the payload is there under another manifest, when an image of its
     /// class is as new or newer, or when there are as many as there may be.
@@ -221,6 +258,13 @@ pub trait Rollouts: Send + Sync + 'static {
         tenant: &TenantId,
         device: &DeviceId,
     ) -> Result<Option<DeviceImage>, Error>;
+
+    /// The last image that a device did not take, or went back from.
+    async fn device_verdict(
+        &self,
+        tenant: &TenantId,
+        device: &DeviceId,
+    ) -> Result<Option<DeviceVerdict>, Error>;
 
     /// All devices of the tenant, in order, as a roll-out meets them; at most `limit`, after this
     /// one.

@@ -35,10 +35,10 @@ use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
 use super::access::Access;
-use super::api::images;
 use super::api::{alarms, backtest, commands, content, devices, export, ledger, retention};
 use super::api::{audit, me, operator, sessions, users};
 use super::api::{births, enrolment, registrations};
+use super::api::{firmware, images};
 use super::api::{rollouts, runs, series, tokens, workflows};
 use super::routes::{Route, routes};
 use super::{input, keyed};
@@ -68,6 +68,7 @@ use super::{input, keyed};
         ledger::of_device,
         commands::of_device,
         commands::queue,
+        firmware::of_device,
         registrations::list,
         enrolment::key,
         enrolment::claim,

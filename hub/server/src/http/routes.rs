@@ -10,10 +10,10 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use http::Method;
 
 use super::access::{self, Access};
-use super::api::images;
 use super::api::{alarms, backtest, commands, content, devices, export, ledger, retention};
 use super::api::{audit as audit_log, me, operator, sessions, users};
 use super::api::{births, enrolment, registrations};
+use super::api::{firmware, images};
 use super::api::{rollouts, runs, series, tokens, workflows};
 use super::page::devices as fleet;
 use super::page::enrolment as enrolment_pages;
@@ -72,6 +72,7 @@ pub(super) fn routes() -> Vec<Route> {
         read("/api/v1/devices/{device}/ledger", ledger::of_device).asked(Parameters::Known),
         read("/api/v1/devices/{device}/commands", commands::of_device).asked(Parameters::Known),
         write(POST, "/api/v1/devices/{device}/commands", commands::queue),
+        read("/api/v1/devices/{device}/firmware", firmware::of_device),
         read("/api/v1/registrations", registrations::list).asked(Parameters::Known),
         open(GET, "/api/v1/enrolment/key", enrolment::key),
         write(POST, "/api/v1/devices/claim", enrolment::claim),

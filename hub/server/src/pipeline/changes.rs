@@ -7,8 +7,9 @@ use stencil_protocol::id::{Boot, DeviceId, GatewayId, TenantId};
 use stencil_protocol::image::Fetch;
 use stencil_protocol::sample::{OwnedValue, Sample};
 use stencil_store::{
-    Admission, AlarmChange, CommandStatus, Commit, DeviceImage, GatewayHolds, KeyUsed, LinkSeen,
-    Points, Quarantined, RolloutHead, RuleState, SeriesPoint, SeriesPoints, Trigger, TwinUpdate,
+    Admission, AlarmChange, CommandStatus, Commit, DeviceImage, DeviceVerdict, GatewayHolds,
+    KeyUsed, LinkSeen, Points, Quarantined, RolloutHead, RuleState, SeriesPoint, SeriesPoints,
+    Trigger, TwinUpdate,
 };
 
 use super::State;
@@ -54,6 +55,8 @@ pub(crate) struct Changes {
     pub(crate) failed_rollouts: Vec<RolloutHead>,
     /// What devices said that they run.
     pub(crate) images: Vec<(TenantId, DeviceImage)>,
+    /// What devices did not take, or went back from.
+    pub(crate) verdicts: Vec<(TenantId, DeviceVerdict)>,
     /// What became of what was asked of roll-outs.
     pub(crate) answers: Vec<Answer>,
     /// Pieces of images that gateways ask for.

@@ -9,8 +9,8 @@ use stencil_protocol::id::{DeviceId, GatewayId, TenantId};
 use stencil_protocol::image::{Told, What};
 use stencil_rollout::{Digest, Event, Fleet, Id, Member, Phase, Plan, Refusal, Report, Rollout};
 use stencil_store::{
-    Candidate, DeviceImage, OpenRollout, RolloutChange, RolloutDevice, RolloutHead, RolloutNotice,
-    StoredRollout,
+    Candidate, DeviceImage, DeviceVerdict, OpenRollout, RolloutChange, RolloutDevice, RolloutHead,
+    RolloutNotice, StoredRollout,
 };
 
 use super::changes::Changes;
@@ -158,6 +158,7 @@ impl Rollouts {
     pub(super) fn rows(&mut self, changes: &mut Changes) -> RolloutChange {
         let mut rows = RolloutChange {
             images: std::mem::take(&mut changes.images),
+            verdicts: std::mem::take(&mut changes.verdicts),
             heads: std::mem::take(&mut changes.failed_rollouts),
             ..RolloutChange::default()
         };
@@ -247,8 +248,18 @@ pub(super) fn publication(
     rollouts.happens(origin.tenant, &event, origin.received_us, changes);
 }
 
-/// What a device says of an image.
+/// What a device says of an image: what it runs, and what it does not take, also outside of a
+/// roll-out.
 pub(super) fn told(origin: &Origin<'_>, told: &Told, changes: &mut Changes) {
+    if let What::GaveUp { digest, reason } = &told.what {
+        let verdict = DeviceVerdict {
+            device: told.device.clone(),
+            digest: *digest,
+            reason: reason.clone(),
+            reported_us: origin.received_us,
+        };
+        changes.verdicts.push((origin.tenant.clone(), verdict));
+    }
     let What::Runs {
         digest,
         sequence,

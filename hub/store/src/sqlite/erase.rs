@@ -27,6 +27,7 @@ const OF_DEVICES: &[&str] = &[
     "alarms",
     "alarm_silences",
     "device_images",
+    "device_verdicts",
     "rollout_devices",
 ];
 
@@ -40,10 +41,12 @@ const OF_TENANTS: &[&str] = &[
     "quarantine",
     "commands",
     "device_images",
+    "device_verdicts",
     "rollout_devices",
     "rollout_notices",
     "rollouts",
     "images",
+    "update_successions",
     "update_trust",
     "alarm_events",
     "alarms",

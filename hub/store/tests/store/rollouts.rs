@@ -1,9 +1,10 @@
 //! Images, who may sign them, and roll-outs.
 
+use sha2::Digest as _;
 use stencil_protocol::id::TenantId;
 use stencil_store::{
-    DeviceImage, Erased, Error, Image, LinkSeen, RolloutChange, RolloutDevice, RolloutHead,
-    RolloutNotice, Store, UpdateTrust, Wanted,
+    DeviceImage, DeviceVerdict, Erased, Error, Image, LinkSeen, RolloutChange, RolloutDevice,
+    RolloutHead, RolloutNotice, Store, UpdateTrust, Wanted,
 };
 
 use crate::{acme, at, device, fresh, gateway, other, reopen};
@@ -42,6 +43,15 @@ fn runs(id: &str, n: u8) -> DeviceImage {
         class: "a/b".into(),
         version: None,
         trial: n == 2,
+        reported_us: 9,
+    }
+}
+
+fn refused(id: &str, n: u8) -> DeviceVerdict {
+    DeviceVerdict {
+        device: device(id),
+        digest: [n; 32],
+        reason: format!("refused for the {n}. time"),
         reported_us: 9,
     }
 }
@@ -96,6 +106,7 @@ async fn begun(store: &Store) {
             (acme(), runs("z", 1)),
             (acme(), runs("a", 2)),
         ],
+        verdicts: vec![(acme(), refused("a", 1)), (acme(), refused("a", 3))],
     };
     // As after an answer that was lost.
     store.pipeline.commit(commit.clone()).await.unwrap();
@@ -110,7 +121,7 @@ async fn an_image_is_kept_once_and_only_newer_ones_follow() {
     assert!(port.put_image(&acme(), &image(1, 5)).await.unwrap());
     assert!(!port.put_image(&acme(), &image(1, 5)).await.unwrap());
     for (bad, why) in [
-        (image(1, 6), "this payload is there already"),
+        (image(1, 6), "exactly these bytes are here already"),
         (image(2, 5), "has to be higher"),
         (image(2, 4), "has to be higher"),
     ] {
@@ -273,10 +284,53 @@ async fn devices_are_met_with_what_they_run() {
     assert_eq!(port.candidates(&other(), None, 9).await.unwrap(), []);
     let said = port.device_image(&acme(), &device("z")).await.unwrap();
     assert_eq!(said, Some(runs("z", 1)));
+    let verdict = port.device_verdict(&acme(), &device("a")).await.unwrap();
+    assert_eq!(verdict, Some(refused("a", 3)), "the last");
+    assert_eq!(
+        port.device_verdict(&other(), &device("a")).await.unwrap(),
+        None
+    );
     assert_eq!(
         port.device_image(&other(), &device("z")).await.unwrap(),
         None
     );
+}
+
+#[tokio::test]
+async fn who_signs_after_whom_is_kept_with_who_signs_now() {
+    let fresh = fresh().await;
+    let port = &fresh.store.rollouts;
+    let trust = |keys: &str| UpdateTrust {
+        keys: keys.to_owned(),
+        classes: Vec::new(),
+        changed_us: 5,
+    };
+    let digest = |keys: &str| -> [u8; 32] { sha2::Sha256::digest(keys.as_bytes()).into() };
+    let a = digest("a");
+    let succeed = async |before: [u8; 32], body: &str, keys: &str| {
+        let (tenant, keys) = (acme(), trust(keys));
+        port.succeed_trust(&tenant, &before, body, &keys).await
+    };
+    let early = succeed(a, "b after a", "b").await;
+    assert!(matches!(early, Err(Error::Conflict(_))), "{early:?}");
+    port.set_trust(&acme(), &trust("a")).await.unwrap();
+    let others = succeed(digest("x"), "b after x", "b").await;
+    assert!(matches!(others, Err(Error::Conflict(_))), "{others:?}");
+    assert_eq!(port.trust(&acme()).await.unwrap(), Some(trust("a")));
+    succeed(a, "b after a", "b").await.unwrap();
+    assert_eq!(port.trust(&acme()).await.unwrap(), Some(trust("b")));
+    let twice = succeed(a, "c after a", "c").await;
+    assert!(matches!(twice, Err(Error::Conflict(_))), "{twice:?}");
+    let kept = async |tenant| port.succession(&tenant, &a).await.unwrap();
+    assert_eq!(kept(acme()).await.as_deref(), Some("b after a"));
+    assert_eq!(kept(other()).await, None);
+    fresh
+        .store
+        .keeping
+        .erase(3, &Erased::Tenant(acme()))
+        .await
+        .unwrap();
+    assert_eq!(kept(acme()).await, None);
 }
 
 #[tokio::test]
@@ -290,6 +344,10 @@ async fn erased_nothing_is_left() {
         .unwrap();
     assert_eq!(
         port.device_image(&acme(), &device("a")).await.unwrap(),
+        None
+    );
+    assert_eq!(
+        port.device_verdict(&acme(), &device("a")).await.unwrap(),
         None
     );
     assert_eq!(port.wanted(&acme(), &gateway("g1")).await.unwrap().len(), 1);

@@ -62,11 +62,45 @@ async fn a_device_is_shown_without_its_script() {
     }
     // The parts that live are the same on the page and by themselves.
     let parts = page(&served, "/devices/freezer-marked/parts").await;
-    for id in ["facts", "twin", "commands", "device-alarms", "hops"] {
+    for id in [
+        "facts",
+        "twin",
+        "commands",
+        "device-alarms",
+        "firmware",
+        "hops",
+    ] {
         assert_eq!(section(&parts, id), section(&shown, id), "{id}");
         assert!(section(&shown, id).contains("data-from=\"/devices/freezer-marked/parts\""));
     }
     assert!(!parts.contains("id=\"chart\""));
+}
+
+#[tokio::test]
+async fn it_says_what_it_runs_and_what_it_did_not_take_also_without_a_rollout() {
+    let served = Served::start().await;
+    let firmware = page(&served, "/devices/freezer-marked").await;
+    let firmware = section(&firmware, "firmware").to_owned();
+    for part in [
+        "1.3-marked, number 3",
+        ">kept<",
+        "<code>4c4c4c4c4c4c4c4c</code>",
+        "<dt>Did not take</dt><dd>&lt;no room&gt; marked",
+        "<code>4b4b4b4b4b4b4b4b</code>",
+    ] {
+        assert!(firmware.contains(part), "{part} is not in {firmware}");
+    }
+    let said = served.read("/api/v1/devices/freezer-marked/firmware").await;
+    let said = said.ok();
+    assert_eq!(said["runs"]["digest"], "4c".repeat(32));
+    assert_eq!(said["runs"]["version"], "1.3-marked");
+    assert_eq!(said["gave_up"]["reason"], "<no room> marked");
+    let other = served
+        .read("/api/v1/devices/a-foreign-marked/firmware")
+        .await;
+    assert_eq!(other.ok(), json!({ "runs": null, "gave_up": null }));
+    let page = page(&served, "/devices/a-foreign-marked").await;
+    assert!(section(&page, "firmware").contains("It has not said what it runs."));
 }
 
 #[tokio::test]

@@ -9,9 +9,10 @@ use stencil_protocol::ledger::BootLedger;
 use stencil_protocol::sample::OwnedValue;
 use stencil_rollout::{Digest, Plan};
 use stencil_store::{
-    AlarmChange, AlarmId, Attempt, CommandStatus, Commit, Image, LinkInfo, LinkSeen, NewCommand,
-    Outcome, Point, Progress, Quarantined, Raised, RolloutChange, RolloutDevice, RolloutHead,
-    RolloutNotice, Room, RunId, Severity, Step, Store, Trigger, TwinUpdate, UpdateTrust,
+    AlarmChange, AlarmId, Attempt, CommandStatus, Commit, DeviceImage, DeviceVerdict, Image,
+    LinkInfo, LinkSeen, NewCommand, Outcome, Point, Progress, Quarantined, Raised, RolloutChange,
+    RolloutDevice, RolloutHead, RolloutNotice, Room, RunId, Severity, Step, Store, Trigger,
+    TwinUpdate, UpdateTrust,
 };
 
 use super::NOW_US;
@@ -185,7 +186,28 @@ async fn rollout(store: &Store) {
                         .to_string(),
                 },
             )],
-            images: Vec::new(),
+            images: vec![(
+                acme(),
+                DeviceImage {
+                    device: DeviceId::parse("freezer-marked").unwrap(),
+                    gateway: GatewayId::parse("gateway-marked").ok(),
+                    digest: [0x4c; 32],
+                    sequence: 3,
+                    class: crate::rollout::class(&[1; 16], &[2; 16]),
+                    version: Some("1.3-marked".to_owned()),
+                    trial: false,
+                    reported_us: NOW_US,
+                },
+            )],
+            verdicts: vec![(
+                acme(),
+                DeviceVerdict {
+                    device: DeviceId::parse("freezer-marked").unwrap(),
+                    digest: IMAGE,
+                    reason: "<no room> marked".to_owned(),
+                    reported_us: NOW_US,
+                },
+            )],
         },
         ..Commit::default()
     };

@@ -1,11 +1,12 @@
 //! Images and who may sign them.
 
+use sha2::{Digest as _, Sha256};
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 use stencil_protocol::id::TenantId;
 
 use crate::page::clamp;
-use crate::rollouts::{ImageDigest, MAX_IMAGES};
+use crate::rollouts::{ImageDigest, MAX_IMAGES, MAX_SUCCESSIONS};
 use crate::sqlite::row::{Columns as _, bigint};
 use crate::sqlite::{Sqlite, pair};
 use crate::{Error, Image, Page, UpdateTrust};
@@ -32,22 +33,35 @@ impl Sqlite {
         tenant: &TenantId,
         trust: &UpdateTrust,
     ) -> Result<(), Error> {
-        let classes = serde_json::json!(trust.classes).to_string();
         let mut transaction = self.write().await?;
-        let set = sqlx::query(
-            "INSERT INTO update_trust (tenant, keys, classes, changed_us) VALUES ($1, $2, $3, $4) \
-             ON CONFLICT (tenant) DO UPDATE SET keys = excluded.keys, \
-             classes = excluded.classes, changed_us = excluded.changed_us",
-        )
-        .bind(tenant.as_str())
-        .bind(trust.keys.as_str())
-        .bind(classes)
-        .bind(trust.changed_us)
-        .execute(&mut *transaction)
-        .await
-        .map(drop)
-        .map_err(Error::from);
+        let set = set_trust(&mut transaction, tenant, trust).await;
         transaction.end(set).await
+    }
+
+    pub(super) async fn write_succession(
+        &self,
+        tenant: &TenantId,
+        before: &[u8; 32],
+        succession: &str,
+        trust: &UpdateTrust,
+    ) -> Result<(), Error> {
+        let mut transaction = self.write().await?;
+        let set = succeed(&mut transaction, tenant, before, succession, trust).await;
+        transaction.end(set).await
+    }
+
+    pub(super) async fn read_succession(
+        &self,
+        tenant: &TenantId,
+        before: &[u8; 32],
+    ) -> Result<Option<String>, Error> {
+        let row =
+            sqlx::query("SELECT body FROM update_successions WHERE tenant = $1 AND before = $2")
+                .bind(tenant.as_str())
+                .bind(before.to_vec())
+                .fetch_optional(self.readers())
+                .await?;
+        row.map(|row| row.text("body")).transpose()
     }
 
     pub(super) async fn read_images(
@@ -76,6 +90,65 @@ impl Sqlite {
             format!("{}:{}", image.pushed_us, hex::encode(image.digest))
         }))
     }
+}
+
+async fn set_trust(
+    connection: &mut SqliteConnection,
+    tenant: &TenantId,
+    trust: &UpdateTrust,
+) -> Result<(), Error> {
+    sqlx::query(
+        "INSERT INTO update_trust (tenant, keys, classes, changed_us) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT (tenant) DO UPDATE SET keys = excluded.keys, \
+         classes = excluded.classes, changed_us = excluded.changed_us",
+    )
+    .bind(tenant.as_str())
+    .bind(trust.keys.as_str())
+    .bind(serde_json::json!(trust.classes).to_string())
+    .bind(trust.changed_us)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn succeed(
+    connection: &mut SqliteConnection,
+    tenant: &TenantId,
+    before: &[u8; 32],
+    succession: &str,
+    trust: &UpdateTrust,
+) -> Result<(), Error> {
+    let kept = sqlx::query("SELECT keys FROM update_trust WHERE tenant = $1")
+        .bind(tenant.as_str())
+        .fetch_optional(&mut *connection)
+        .await?;
+    let keys = kept.map(|row| row.text("keys")).transpose()?;
+    if keys.is_none_or(|keys| Sha256::digest(keys.as_bytes()).as_slice() != before) {
+        let why = "the keys that have signed the succession are not those that are trusted now";
+        return Err(Error::Conflict(why.to_owned()));
+    }
+    let count = sqlx::query("SELECT COUNT(*) AS count FROM update_successions WHERE tenant = $1")
+        .bind(tenant.as_str())
+        .fetch_one(&mut *connection)
+        .await?;
+    if count.int("count")? >= i64::from(MAX_SUCCESSIONS) {
+        return Err(Error::Conflict(format!(
+            "{MAX_SUCCESSIONS} successions are kept, which is the limit; gateways have to be given \
+             the new keys by hand"
+        )));
+    }
+    sqlx::query(
+        "INSERT INTO update_successions (tenant, before, body, made_us) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT (tenant, before) DO UPDATE SET body = excluded.body, \
+         made_us = excluded.made_us",
+    )
+    .bind(tenant.as_str())
+    .bind(before.to_vec())
+    .bind(succession)
+    .bind(trust.changed_us)
+    .execute(&mut *connection)
+    .await?;
+    set_trust(connection, tenant, trust).await
 }
 
 /// A digest in a cursor.
@@ -121,8 +194,10 @@ pub(super) async fn put(
             return Ok(false);
         }
         return Err(Error::Conflict(format!(
-            "this payload is there already, with sequence number {}: build it anew for another one",
-            there.sequence
+            "exactly these bytes are here already, as number {} (version {}), and an image is \
+             known by its bytes: roll that one out, or build the image anew (another version text \
+             in it is enough) and sign that with a number above the newest of its class",
+            there.sequence, there.version
         )));
     }
     let row = sqlx::query(

@@ -15,8 +15,8 @@ use super::{Sqlite, pair};
 use crate::page::clamp;
 use crate::rollouts::{MAX_ROLLOUTS, OpenRollout};
 use crate::{
-    Candidate, DeviceImage, Error, Image, ImageDigest, Page, RolloutDevice, RolloutKey,
-    RolloutNotice, Rollouts, StoredRollout, UpdateTrust, Wanted,
+    Candidate, DeviceImage, DeviceVerdict, Error, Image, ImageDigest, Page, RolloutDevice,
+    RolloutKey, RolloutNotice, Rollouts, StoredRollout, UpdateTrust, Wanted,
 };
 
 #[async_trait]
@@ -27,6 +27,25 @@ impl Rollouts for Sqlite {
 
     async fn set_trust(&self, tenant: &TenantId, trust: &UpdateTrust) -> Result<(), Error> {
         self.write_trust(tenant, trust).await
+    }
+
+    async fn succeed_trust(
+        &self,
+        tenant: &TenantId,
+        before: &[u8; 32],
+        succession: &str,
+        trust: &UpdateTrust,
+    ) -> Result<(), Error> {
+        self.write_succession(tenant, before, succession, trust)
+            .await
+    }
+
+    async fn succession(
+        &self,
+        tenant: &TenantId,
+        before: &[u8; 32],
+    ) -> Result<Option<String>, Error> {
+        self.read_succession(tenant, before).await
     }
 
     async fn put_image(&self, tenant: &TenantId, image: &Image) -> Result<bool, Error> {
@@ -71,6 +90,30 @@ impl Rollouts for Sqlite {
         .fetch_optional(self.readers())
         .await?;
         row.as_ref().map(device_image).transpose()
+    }
+
+    async fn device_verdict(
+        &self,
+        tenant: &TenantId,
+        device: &DeviceId,
+    ) -> Result<Option<DeviceVerdict>, Error> {
+        let row = sqlx::query(
+            "SELECT device, digest, reason, reported_us FROM device_verdicts \
+             WHERE tenant = $1 AND device = $2",
+        )
+        .bind(tenant.as_str())
+        .bind(device.as_str())
+        .fetch_optional(self.readers())
+        .await?;
+        row.map(|row| {
+            Ok(DeviceVerdict {
+                device: row.parsed("device")?,
+                digest: row.array("digest")?,
+                reason: row.text("reason")?,
+                reported_us: row.int("reported_us")?,
+            })
+        })
+        .transpose()
     }
 
     async fn candidates(

@@ -25,6 +25,13 @@ static IMAGES: Bulk = Bulk::new(
      version = excluded.version, trial = excluded.trial, reported_us = excluded.reported_us",
 );
 
+static VERDICTS: Bulk = Bulk::new(
+    "INSERT INTO device_verdicts (tenant, device, digest, reason, reported_us)",
+    5,
+    "ON CONFLICT (tenant, device) DO UPDATE SET digest = excluded.digest, \
+     reason = excluded.reason, reported_us = excluded.reported_us",
+);
+
 /// Stores all of it; `position` is the commit's.
 pub(in crate::sqlite) async fn apply(
     connection: &mut SqliteConnection,
@@ -87,6 +94,19 @@ pub(in crate::sqlite) async fn apply(
                 .bind(image.version.clone())
                 .bind(i64::from(image.trial))
                 .bind(image.reported_us)
+        })
+        .await?;
+    let verdicts = last_of_each(&change.verdicts, |(tenant, verdict)| {
+        (tenant, &verdict.device)
+    });
+    VERDICTS
+        .execute(connection, &verdicts, |query, (tenant, verdict)| {
+            query
+                .bind(tenant.as_str().to_owned())
+                .bind(verdict.device.as_str().to_owned())
+                .bind(verdict.digest.to_vec())
+                .bind(verdict.reason.clone())
+                .bind(verdict.reported_us)
         })
         .await?;
     for (ordinal, (tenant, id, notice)) in (0_i64..).zip(&change.notices) {

@@ -3,6 +3,7 @@
 
 mod commands;
 mod facts;
+mod firmware;
 mod hops;
 mod twin;
 
@@ -58,6 +59,7 @@ pub(in crate::http) async fn show(
             div.stack {
                 (facts::render(&of).await?)
                 (facts::alarms(&of).await?)
+                (firmware::render(&of).await?)
                 (hops::render(&of))
             }
         }
@@ -96,6 +98,7 @@ pub(in crate::http) async fn parts(
                 (commands::render(&of).await?)
                 (facts::render(&of).await?)
                 (facts::alarms(&of).await?)
+                (firmware::render(&of).await?)
                 (hops::render(&of))
             }
         }

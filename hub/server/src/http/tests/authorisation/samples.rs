@@ -112,6 +112,12 @@ pub(in crate::http::tests) const SAMPLES: &[(&str, &str, &str, Rival)] = &[
     ),
     (
         "GET",
+        "/api/v1/devices/{device}/firmware",
+        "/api/v1/devices/freezer-marked/firmware",
+        Rival::Nothing,
+    ),
+    (
+        "GET",
         "/api/v1/devices/{device}/commands",
         "/api/v1/devices/freezer-marked/commands",
         Rival::Nothing,
