@@ -10,6 +10,7 @@ use serde_json::json;
 use stencil_update::envelope::{self, Envelope};
 use stencil_update::header::MAX_IMAGE_BYTES;
 use stencil_update::id::Id;
+use stencil_update::succession;
 use stencil_update::trust::MAX_FILE_BYTES;
 
 use crate::api::{Client, Hub};
@@ -45,6 +46,10 @@ enum Command {
         /// `stencil update sign`. May be given more than once; without one, any.
         #[arg(long = "class", value_name = "VENDOR/CLASS")]
         classes: Vec<String>,
+        /// The keys that were trusted until now have signed these, as `stencil update succeed` has it in
+        /// the file `succession`. Gateways that trust those change over by themselves.
+        #[arg(long)]
+        succession: Option<PathBuf>,
     },
     /// Pushes an image with its manifest; prints its digest, by which it is rolled out.
     Push {
@@ -62,7 +67,11 @@ enum Command {
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let client = Client::new(&args.hub)?;
     match args.command {
-        Command::Trust { keys, classes } => {
+        Command::Trust {
+            keys,
+            classes,
+            succession,
+        } => {
             let keys = crate::bounded::text(&keys, MAX_FILE_BYTES).context("the keys")?;
             let classes: Vec<_> = classes
                 .iter()
@@ -71,13 +80,25 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
                     Ok(json!({ "vendor": vendor.to_string(), "class": class.to_string() }))
                 })
                 .collect::<anyhow::Result<_>>()?;
-            let body = json!({ "keys": keys, "classes": classes }).to_string();
+            let mut body = json!({ "keys": keys, "classes": classes });
+            if let Some(file) = &succession {
+                let text = crate::bounded::text(file, succession::MAX_BYTES);
+                body["succession"] = text.context("the succession")?.into();
+            }
+            let body = body.to_string();
             let body = ("application/json", body.into_bytes());
             client
                 .call(Method::PUT, "/api/v1/update-trust", Some(body))
                 .await?;
             if args.output == Format::Text {
                 say!("images signed by these keys are taken from now on");
+                match succession {
+                    Some(_) => say!("gateways change over when they next hear of it"),
+                    None => say!(
+                        "gateways that trust other keys have to be given these by hand: see \
+                         docs/guides/updates.md"
+                    ),
+                }
             }
         }
         Command::Push { image, manifest } => {

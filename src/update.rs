@@ -46,6 +46,22 @@ enum Command {
         #[arg(long)]
         out: PathBuf,
     },
+    /// Makes keys that follow others, and has those sign them: hub and gateways change over by themselves.
+    ///
+    /// The new folder gets new Ed25519 and ML-DSA-65 keys and the LMS key of the old one, which devices are
+    /// built with: it is moved, so the old folder signs no more. `succession` in the new folder is for
+    /// `stencil image trust`. Called again after a crash it goes on.
+    Succeed {
+        /// The folder with the keys before.
+        #[arg(long)]
+        keys: PathBuf,
+        /// The new folder, on the same file system; it must not hold keys yet.
+        #[arg(long)]
+        out: PathBuf,
+        /// Make a new LMS key, too. Only devices that are built with it take what it signs.
+        #[arg(long)]
+        new_lms: bool,
+    },
     /// Signs an image's manifest. Uses up one of the 1,024 signatures of the LMS key.
     #[command(disable_version_flag = true)]
     Sign {
@@ -105,7 +121,14 @@ enum Command {
 /// Runs it.
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     match &args.command {
-        Command::Keygen { out } => keygen(args.output, out),
+        Command::Keygen { out } => {
+            let keys = Keys::generate(out)?;
+            made(args.output, out, &keys)
+        }
+        Command::Succeed { keys, out, new_lms } => {
+            let (keys, _) = signing::succeed(keys, out, !new_lms)?;
+            made(args.output, out, &keys)
+        }
         Command::Sign {
             keys,
             image,
@@ -167,8 +190,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
 }
 
-fn keygen(format: Format, out: &Path) -> anyhow::Result<ExitCode> {
-    let keys = Keys::generate(out)?;
+fn made(format: Format, out: &Path, keys: &Keys) -> anyhow::Result<ExitCode> {
     let [ed25519, ml_dsa_65] = keys.trust().key_ids().map(hex::encode);
     let lms = hex::encode(keys.trust().lms().to_bytes());
     match format {

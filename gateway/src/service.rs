@@ -314,8 +314,8 @@ async fn open_managed(options: &Options, identity: &Identity) -> Result<Arc<Mana
 }
 
 async fn open_images(options: &Options) -> Result<Arc<Images>, Error> {
-    let (images, folder) = (options.images.clone(), options.data_dir.join("images"));
-    let opening = tokio::task::spawn_blocking(move || Images::open(&images, folder));
+    let (images, data) = (options.images.clone(), options.data_dir.clone());
+    let opening = tokio::task::spawn_blocking(move || Images::open(&images, &data));
     match opening.await {
         Ok(Ok(images)) => Ok(Arc::new(images)),
         Ok(Err(why)) => Err(Error::Options(why)),

@@ -15,6 +15,10 @@
 //! signed manifest, which it verifies, then the payload. A piece without bytes says that the hub
 //! does not have this image for this tenant.
 //!
+//! A gateway that connects, or is told what is wanted, also asks who signs images after the keys that it
+//! trusts: the part *succession* of the digest of these keys' text. The piece is the whole succession, which
+//! the gateway verifies with the keys that it has; or it is without bytes, and nobody has followed them.
+//!
 //! A device is *done* for the hub when it says that it runs an image and keeps it, and never
 //! before.
 
@@ -56,6 +60,8 @@ pub enum Part {
     Manifest = 0,
     /// The payload.
     Payload = 1,
+    /// No part of an image: who signs images after the keys that the digest names, as text.
+    Succession = 2,
 }
 
 /// A gateway asks for a piece.
@@ -382,6 +388,7 @@ fn read_part(r: &mut Reader<'_>) -> Result<Part, Error> {
     match r.u8("a part of an image")? {
         0 => Ok(Part::Manifest),
         1 => Ok(Part::Payload),
+        2 => Ok(Part::Succession),
         _ => Err(Error::Invalid {
             field: "part",
             why: "is unknown, known are 0 and 1",

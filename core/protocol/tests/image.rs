@@ -10,7 +10,7 @@ use stencil_protocol::image::{
 };
 
 fn part() -> impl Strategy<Value = Part> {
-    prop::sample::select(vec![Part::Manifest, Part::Payload])
+    prop::sample::select(vec![Part::Manifest, Part::Payload, Part::Succession])
 }
 
 fn what() -> impl Strategy<Value = What> {

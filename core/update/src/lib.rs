@@ -15,6 +15,7 @@
 //! | `manifest` | the SUIT manifest | `std` |
 //! | `envelope` | the manifest with its signatures, and their verification | `std` |
 //! | `trust` | the public keys that an installation trusts | `std` |
+//! | `succession` | which keys follow them, signed by those before | `std` |
 //! | `signing` | keys, and the state that keeps an LMS leaf from being used twice | `std` |
 //!
 //! Without features the crate is `no_std` and does not allocate. Whatever a stranger sends leads
@@ -32,6 +33,8 @@ pub mod lms;
 pub mod manifest;
 #[cfg(feature = "std")]
 pub mod signing;
+#[cfg(feature = "std")]
+pub mod succession;
 #[cfg(feature = "std")]
 pub mod trust;
 

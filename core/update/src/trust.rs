@@ -139,6 +139,12 @@ impl Trust {
         )
     }
 
+    /// What these keys are called where others follow them: the SHA-256 of their text.
+    #[must_use]
+    pub fn digest(&self) -> [u8; 32] {
+        Sha256::digest(self.to_text().as_bytes()).into()
+    }
+
     /// The key that devices trust.
     #[must_use]
     pub fn lms(&self) -> &lms::PublicKey {

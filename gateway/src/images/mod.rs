@@ -2,10 +2,11 @@
 //! piece by piece, verified, kept on disk, and handed to the devices' links a chunk at a time.
 //!
 //! Nothing is offered before all three signatures and the image's digest were verified against the
-//! keys in `images.trust`. One piece is fetched at a time, and links read their chunks from the
-//! file, so memory does not grow with devices or images.
+//! keys in `images.trust`, or those that have followed them (`trust`). One piece is fetched at a
+//! time, and links read their chunks from the file, so memory does not grow with devices or images.
 
 mod cache;
+mod trust;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -24,6 +25,7 @@ use stencil_update::{
 
 pub(crate) use self::cache::Package;
 use self::cache::{Cache, Finished};
+use self::trust::Trusted;
 use crate::{
     clock::now_us,
     options,
@@ -37,13 +39,16 @@ const MAX_ATTEMPTS: u32 = 3;
 
 /// The images. Calls that touch the disk block: they say so.
 pub(crate) struct Images {
-    trust: Option<Trust>,
     cache: Cache,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
+    /// Who may sign; `None`: nobody is trusted.
+    trust: Option<Trusted>,
+    /// The hub is to be asked who has followed them.
+    asks_who_follows: bool,
     wanted: BTreeMap<DeviceId, Digest>,
     /// Verified, on disk, ready to be offered.
     ready: HashMap<Digest, Arc<Package>>,
@@ -60,10 +65,7 @@ type Verified = stencil_update::envelope::Verified;
 
 impl Images {
     /// Looks through the folder. Blocks.
-    pub(crate) fn open(
-        options: &options::Images,
-        folder: std::path::PathBuf,
-    ) -> Result<Self, String> {
+    pub(crate) fn open(options: &options::Images, data: &std::path::Path) -> Result<Self, String> {
         let trust = match &options.trust {
             None => None,
             Some(path) => {
@@ -71,15 +73,18 @@ impl Images {
                     .map_err(|error| format!("images.trust = {}: {error}", path.display()))?;
                 let trust = Trust::from_text(&text)
                     .map_err(|error| format!("images.trust = {}: {error}", path.display()))?;
-                Some(trust)
+                Some(Trusted::open(trust, data.join("update-successions"))?)
             }
         };
+        let folder = data.join("images");
         let cache = Cache::open(folder.clone(), options.max_bytes)
             .map_err(|error| format!("{}: {error}", folder.display()))?;
         Ok(Self {
-            trust,
             cache,
-            state: Mutex::default(),
+            state: Mutex::new(State {
+                trust,
+                ..State::default()
+            }),
         })
     }
 
@@ -100,6 +105,7 @@ impl Images {
             .collect();
         state.wanted = wanted;
         state.asked = None;
+        state.asks_who_follows = true;
         news
     }
 
@@ -122,8 +128,23 @@ impl Images {
             if at.elapsed() < FETCH_AGAIN {
                 return Step::Nothing;
             }
-            *at = Instant::now();
-            return Step::Fetch(*fetch);
+            // An answer to this is not waited for: images signed by those who are trusted go on.
+            if fetch.part != Part::Succession {
+                *at = Instant::now();
+                return Step::Fetch(*fetch);
+            }
+            state.asked = None;
+        }
+        let trust = state.trust.as_ref().map(|it| it.now().clone());
+        if let (true, Some(trust)) = (state.asks_who_follows, &trust) {
+            state.asks_who_follows = false;
+            let fetch = Fetch {
+                digest: trust.digest(),
+                part: Part::Succession,
+                offset: 0,
+            };
+            state.asked = Some((fetch, Instant::now()));
+            return Step::Fetch(fetch);
         }
         let missing = state.wanted.values().copied();
         let missing: BTreeSet<Digest> = missing
@@ -132,7 +153,7 @@ impl Images {
         let Some(digest) = missing.first().copied() else {
             return Step::Nothing;
         };
-        let Some(trust) = &self.trust else {
+        let Some(trust) = &trust else {
             let why = "the gateway has no keys to verify images with: set images.trust";
             return Step::News(give_up(&mut state, digest, why.to_owned()));
         };
@@ -215,6 +236,9 @@ impl Images {
         }
         state.asked = None;
         let digest = piece.digest;
+        if piece.part == Part::Succession {
+            return followed(&mut state, piece);
+        }
         let Some(bytes) = &piece.bytes else {
             let why = "the hub does not have the image";
             return Step::News(give_up(&mut state, digest, why.to_owned()));
@@ -237,6 +261,7 @@ impl Images {
                     self.cache.append(&digest, piece.offset, bytes, size)
                 }
             }
+            Part::Succession => Ok(()),
         };
         match taken {
             Ok(()) => Step::Again,
@@ -245,7 +270,7 @@ impl Images {
     }
 
     fn take_manifest(&self, state: &mut State, piece: &Piece, bytes: &[u8]) -> Result<(), String> {
-        let Some(trust) = &self.trust else {
+        let Some(trust) = state.trust.as_ref().map(Trusted::now) else {
             return Err("no keys are trusted".to_owned());
         };
         let of = usize::try_from(piece.of).unwrap_or(usize::MAX);
@@ -263,6 +288,37 @@ impl Images {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes what the hub says of who has followed the keys that are trusted. What is here was verified by
+/// those before: it is verified anew, and nothing that only they have signed is offered any more.
+fn followed(state: &mut State, piece: &Piece) -> Step {
+    let (Some(bytes), Some(trusted)) = (&piece.bytes, &mut state.trust) else {
+        return Step::Again;
+    };
+    match trusted.take(bytes) {
+        Ok(()) => {
+            let keys = hex(&trusted.now().digest()[..8]);
+            tracing::info!(keys, "other keys sign images from now on");
+            // Others may have followed these.
+            state.asks_who_follows = true;
+            state.ready.clear();
+            state.bad.clear();
+            state.attempts.clear();
+            state.manifest = None;
+            Step::News(News {
+                devices: state.wanted.keys().cloned().collect(),
+                told: Vec::new(),
+            })
+        }
+        Err(error) => {
+            tracing::error!(
+                error,
+                "keys that are to follow those that sign images are not taken"
+            );
+            Step::Again
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Firmware images on their way through the gateway: fetched, verified, offered, told of.
 
-use std::{cell::RefCell, path::PathBuf, time::Duration};
+use std::{cell::RefCell, collections::HashMap, path::PathBuf, time::Duration};
 
 use stencil_protocol::{
     id::DeviceId,
@@ -12,7 +12,7 @@ use stencil_protocol::{
 use stencil_update::{
     header::{Header, PRELUDE_BYTES, Version},
     id::Id,
-    signing::Keys,
+    signing::{self, Keys},
 };
 
 use crate::{
@@ -34,7 +34,7 @@ struct Image {
 }
 
 struct Maker {
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
     trust: PathBuf,
     signer: Keys,
 }
@@ -46,9 +46,20 @@ impl Maker {
         let signer = Keys::generate(&folder).unwrap();
         Self {
             trust: folder.join("trust.keys"),
-            _dir: dir,
+            dir,
             signer,
         }
+    }
+
+    /// Others sign from now on: the digest of the keys before, and that these have signed it.
+    fn succeed(self, name: &str) -> (Self, Digest, String) {
+        let Self { dir, trust, signer } = self;
+        drop(signer);
+        let (old, new) = (trust.parent().unwrap(), dir.path().join(name));
+        let (signer, succession) = signing::succeed(old, &new, true).unwrap();
+        let trust = new.join("trust.keys");
+        let before = *succession.before();
+        (Self { dir, trust, signer }, before, succession.to_text())
     }
 
     fn image(&mut self, sequence: u64, class: [u8; 16], length: usize) -> Image {
@@ -71,11 +82,19 @@ impl Maker {
     }
 }
 
-fn fetches(kept: &[Kept]) -> Vec<Fetch> {
+/// All that was asked for: parts of images, and who has followed the keys that are trusted.
+fn asked(kept: &[Kept]) -> Vec<Fetch> {
     kept.iter()
         .filter(|kept| matches!(kept.topic, Topic::GatewayFetch(_)))
         .map(|kept| Fetch::decode(&kept.payload).unwrap())
         .collect()
+}
+
+/// Parts of images that were asked for.
+fn fetches(kept: &[Kept]) -> Vec<Fetch> {
+    let mut asked = asked(kept);
+    asked.retain(|fetch| fetch.part != Part::Succession);
+    asked
 }
 
 fn reports(kept: &[Kept]) -> Vec<What> {
@@ -96,8 +115,19 @@ async fn want(hub: &Hub, device: &DeviceId, digest: Digest) {
     .await;
 }
 
-/// Answers what is fetched from the `from`-th on, until `done`.
+/// Answers what is fetched from the `from`-th on, until `done`. Nobody has followed anybody.
 async fn serve(hub: &Hub, image: &Image, from: &mut usize, done: impl Fn(&[Kept]) -> bool) {
+    serve_with(hub, image, &HashMap::new(), from, done).await;
+}
+
+/// As [`serve`], of a hub that has these successions, by the keys before.
+async fn serve_with(
+    hub: &Hub,
+    image: &Image,
+    successions: &HashMap<Digest, String>,
+    from: &mut usize,
+    done: impl Fn(&[Kept]) -> bool,
+) {
     let topic = format!("stencil/v1/g/{GATEWAY}/piece");
     let until = std::time::Instant::now() + Duration::from_secs(20);
     loop {
@@ -106,24 +136,25 @@ async fn serve(hub: &Hub, image: &Image, from: &mut usize, done: impl Fn(&[Kept]
             return;
         }
         assert!(std::time::Instant::now() < until, "{:?}", reports(&kept));
-        if fetches(&kept).len() <= at {
+        if asked(&kept).len() <= at {
             // A file tells nobody when it is whole.
             tokio::time::sleep(Duration::from_millis(5)).await;
             continue;
         }
-        let fetch = fetches(&kept)[at];
+        let fetch = asked(&kept)[at];
         *from += 1;
         let bytes = match fetch.part {
-            Part::Manifest => &image.manifest,
-            Part::Payload => &image.payload,
+            Part::Manifest => Some(&image.manifest[..]),
+            Part::Payload => Some(&image.payload[..]),
+            Part::Succession => successions.get(&fetch.digest).map(String::as_bytes),
         };
-        let rest = bytes.get(fetch.offset as usize..).unwrap_or_default();
+        let rest = bytes.and_then(|it| it.get(fetch.offset as usize..));
         let piece = Piece {
             digest: fetch.digest,
             part: fetch.part,
             offset: fetch.offset,
-            of: bytes.len().try_into().unwrap(),
-            bytes: Some(rest[..rest.len().min(MAX_PIECE_BYTES)].to_vec()),
+            of: bytes.unwrap_or_default().len().try_into().unwrap(),
+            bytes: rest.map(|it| it[..it.len().min(MAX_PIECE_BYTES)].to_vec()),
         };
         assert!(hub.send(&topic, piece.encode().unwrap()));
     }
@@ -189,7 +220,7 @@ async fn an_image_reaches_its_device_and_the_hub_hears_each_step() {
     let mut served = 0;
     serve(&hub, &image, &mut served, |kept| fetches(kept).len() == 3).await;
     first.stop().await;
-    served = fetches(&hub.kept()).len();
+    served = asked(&hub.kept()).len();
     let gateway = gateway(&place, &hub, &maker).await;
     want(&hub, &id, image.header.digest).await;
     let mut device = Device::link(gateway.link, &id, &psk).await;
@@ -436,4 +467,131 @@ async fn a_gateway_that_is_killed_at_any_piece_goes_on_with_what_it_has() {
     assert_eq!(offsets, [0, 32_768, 65_536, 98_304]);
     let gave_up = |what: &What| matches!(what, What::GaveUp { .. });
     assert!(!reports(&kept).iter().any(gave_up));
+}
+
+/// What is said when the gateway does not take an image.
+fn gave_up(kept: &[Kept], image: &Image) -> bool {
+    let is_of = |what: &What| {
+        matches!(what, What::GaveUp { digest, reason }
+        if *digest == image.header.digest && reason.contains("is of key"))
+    };
+    reports(kept).iter().any(is_of)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_that_follow_are_taken_when_those_before_have_signed_them() {
+    let place = Place::new();
+    let mut maker = Maker::new();
+    let first_keys = maker.trust.clone();
+    let old = maker.image(2, CLASS, 3_000);
+    let (mut maker, before, succession) = maker.succeed("second");
+    let (new, newer) = (maker.image(3, CLASS, 4_000), maker.image(4, CLASS, 5_000));
+    let (stranger, _, strange) = Maker::new().succeed("second");
+    drop(stranger);
+    let hub = Hub::started(&place.authority).await;
+    let (id, psk) = place.device("freezer-01");
+    let mut options = place.options(&hub);
+    options.images.trust = Some(first_keys.clone());
+    let mut served = 0;
+
+    // What others have signed is not taken, whoever brings it.
+    let gateway = Gateway::start(options.clone()).await;
+    want(&hub, &id, new.header.digest).await;
+    let own = strange.replace(
+        strange
+            .lines()
+            .find(|it| it.starts_with("before "))
+            .unwrap(),
+        succession
+            .lines()
+            .find(|it| it.starts_with("before "))
+            .unwrap(),
+    );
+    for strange in [strange, own, "nonsense".to_owned()] {
+        let hostile = HashMap::from([(before, strange)]);
+        want(&hub, &id, old.header.digest).await;
+        want(&hub, &id, new.header.digest).await;
+        let refusals = |kept: &[Kept]| {
+            let reports = reports(kept);
+            let refused = reports.iter().filter(|what| {
+                matches!(what, What::GaveUp { digest, .. }
+                if *digest == new.header.digest)
+            });
+            refused.count()
+        };
+        let until = refusals(&hub.kept()) + 1;
+        serve_with(&hub, &new, &hostile, &mut served, |kept| {
+            refusals(kept) >= until
+        })
+        .await;
+    }
+    assert!(!is_whole(&new, &place));
+    assert!(!place.folder().join("data/update-successions").exists());
+    gateway.stop().await;
+
+    // Killed before it is on disk, and after: it is asked for again, or holds.
+    let successions = HashMap::from([(before, succession)]);
+    for crash in ["gateway.succession_verified:1", "gateway.succession_kept:1"] {
+        let process = RefCell::new(Process::start(&options, crash).await);
+        want(&hub, &id, new.header.digest).await;
+        let is_dead = |_: &[Kept]| process.borrow_mut().child.try_wait().unwrap().is_some();
+        serve_with(&hub, &new, &successions, &mut served, is_dead).await;
+    }
+    let gateway = Gateway::start(options.clone()).await;
+    want(&hub, &id, new.header.digest).await;
+    let mut device = Device::link(gateway.link, &id, &psk).await;
+    device.say(&running(1, [9; 32])).await;
+    // Nobody has to bring it any more.
+    serve(&hub, &new, &mut served, |_| is_whole(&new, &place)).await;
+    let Told::Offer(header) = told(&mut device).await else {
+        panic!("an offer comes first")
+    };
+    assert_eq!(header, new.header.encode().unwrap());
+    want(&hub, &id, old.header.digest).await;
+    serve(&hub, &old, &mut served, |kept| gave_up(kept, &old)).await;
+    gateway.stop().await;
+
+    // By hand: the new file in the place of the old one, and then that of somebody else.
+    options.images.trust = Some(maker.trust.clone());
+    let gateway = Gateway::start(options.clone()).await;
+    want(&hub, &id, newer.header.digest).await;
+    serve(&hub, &newer, &mut served, |_| is_whole(&newer, &place)).await;
+    gateway.stop().await;
+    let mut other = Maker::new();
+    let others = other.image(5, CLASS, 6_000);
+    options.images.trust = Some(other.trust.clone());
+    let gateway = Gateway::start(options).await;
+    want(&hub, &id, others.header.digest).await;
+    serve(&hub, &others, &mut served, |_| is_whole(&others, &place)).await;
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_only_those_before_have_signed_is_offered_no_more() {
+    let place = Place::new();
+    let mut maker = Maker::new();
+    let first_keys = maker.trust.clone();
+    let old = maker.image(2, CLASS, 100_000);
+    let (_maker, before, succession) = maker.succeed("second");
+    let hub = Hub::started(&place.authority).await;
+    let (id, psk) = place.device("freezer-01");
+    let mut options = place.options(&hub);
+    options.images.trust = Some(first_keys);
+    let gateway = Gateway::start(options).await;
+    want(&hub, &id, old.header.digest).await;
+    let mut device = Device::link(gateway.link, &id, &psk).await;
+    device.say(&running(1, [9; 32])).await;
+    let mut served = 0;
+    serve(&hub, &old, &mut served, |_| is_whole(&old, &place)).await;
+    assert!(matches!(told(&mut device).await, Told::Offer(_)));
+    // A hub that says what is wanted once more is asked who signs now.
+    want(&hub, &id, old.header.digest).await;
+    let successions = HashMap::from([(before, succession)]);
+    let done = |kept: &[Kept]| gave_up(kept, &old);
+    serve_with(&hub, &old, &successions, &mut served, done).await;
+    let name = old.header.name().unwrap();
+    device.say(&Up::Want(Want { name, offset: 0 })).await;
+    // Its readings are taken as ever; no chunk comes before their acknowledgement.
+    device.deliver(1, 1, 1).await;
+    gateway.stop().await;
 }

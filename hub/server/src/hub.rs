@@ -299,6 +299,19 @@ impl Hub {
         self.inner.wakes.keys();
     }
 
+    /// Tells the gateways of a tenant what is wanted once more: they then ask who signs images now.
+    ///
+    /// # Errors
+    /// [`Error::Store`]: they ask when they next connect.
+    pub async fn trust_followed(&self, tenant: &TenantId) -> Result<(), Error> {
+        let inner = &self.inner;
+        let gateways = inner.store.registry.registered_gateways(tenant).await?;
+        for it in gateways {
+            inner.rollouts.wanted(tenant, &it.gateway);
+        }
+        Ok(())
+    }
+
     /// Asks for a roll-out and begins it. Returns its id when it has begun.
     ///
     /// # Errors

@@ -272,6 +272,7 @@ impl Site {
         let (place, bytes, max) = match piece.part {
             Part::Manifest => (0, manifest, envelope::MAX_BYTES),
             Part::Payload => (1, payload, usize::try_from(MAX_IMAGE_BYTES).unwrap_or(0)),
+            Part::Succession => return,
         };
         let Some(more) = piece.bytes else {
             *held = Held::Refused("the hub does not have the image".to_owned());

@@ -227,6 +227,28 @@ impl LmsSigner {
         Ok(signature)
     }
 
+    /// Moves the key into another folder of the same file system, which holds none. It stays one file
+    /// all the while: a crash leaves it here or there.
+    pub(crate) fn move_to(self, folder: &Path) -> Result<(), Error> {
+        let to = folder.join(FILE);
+        let _lock = lock(folder)?;
+        let moved = (|| {
+            if to.try_exists()? {
+                return Err(std::io::ErrorKind::AlreadyExists.into());
+            }
+            stencil_crashpoint::reach("update.before_move");
+            std::fs::rename(&self.path, &to)?;
+            stencil_crashpoint::reach("update.moved");
+            File::open(folder)?.sync_all()?;
+            File::open(self.folder())?.sync_all()
+        })();
+        moved.map_err(|source| Error::Io {
+            action: "move the LMS key to",
+            path: to,
+            source,
+        })
+    }
+
     fn folder(&self) -> &Path {
         self.path.parent().unwrap_or(Path::new("."))
     }

@@ -63,6 +63,9 @@ pub trait Control: Send + Sync + 'static {
     /// Gateways may have to be given keys. See [`Hub::keys_changed`].
     fn keys_changed(&self);
 
+    /// Other keys sign a tenant's images now: its gateways are to ask for them.
+    async fn trust_followed(&self, tenant: &TenantId) -> Result<(), Error>;
+
     /// Begins a roll-out. See [`Hub::start_rollout`].
     async fn start_rollout(
         &self,
@@ -174,6 +177,10 @@ impl Control for Hub {
 
     fn keys_changed(&self) {
         Hub::keys_changed(self);
+    }
+
+    async fn trust_followed(&self, tenant: &TenantId) -> Result<(), Error> {
+        Hub::trust_followed(self, tenant).await
     }
 
     async fn queue_command(

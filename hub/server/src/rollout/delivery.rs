@@ -105,10 +105,18 @@ impl Delivery {
             of: 0,
             bytes: None,
         };
+        if fetch.part == Part::Succession {
+            let succession = self.store.succession(tenant, &fetch.digest).await?;
+            piece.bytes = succession.map(String::into_bytes);
+            let length = piece.bytes.as_ref().map_or(0, Vec::len);
+            piece.of = u32::try_from(length).unwrap_or(u32::MAX);
+            return Ok(piece);
+        }
         let Some(image) = self.store.image(tenant, &fetch.digest).await? else {
             return Ok(piece);
         };
         match fetch.part {
+            Part::Succession => {}
             Part::Manifest => {
                 piece.of = u32::try_from(image.envelope.len()).unwrap_or(u32::MAX);
                 let from = usize::try_from(fetch.offset).unwrap_or(usize::MAX);

@@ -10,7 +10,7 @@ use stencil_protocol::report::{Link, LinkEvent};
 use stencil_server::issue_admin_token;
 use stencil_update::header::{Header, Version};
 use stencil_update::id::Id;
-use stencil_update::signing::Keys;
+use stencil_update::signing::{self, Keys};
 
 use crate::support::{Client, TENANT, TestHub, device, eventually, gateway, tenant};
 
@@ -301,6 +301,102 @@ async fn an_image_reaches_devices_canary_first_also_through_restarts() {
     assert_eq!(kinds, ["finished", "wave", "canary_good"]);
     let (status, said) = api.json("POST", &format!("{path}/pause"), &json!({})).await;
     assert_eq!(status, 409, "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_that_follow_are_taken_when_those_before_have_signed_them_and_gateways_get_that() {
+    let test = TestHub::start().await;
+    let dir = test.dir.path();
+    let first = keys(dir, "first");
+    let before = first.trust().digest();
+    let api = Api::new(&test).await;
+    let put = async |keys: String, succession: &str| {
+        let body = json!({ "keys": keys, "succession": succession });
+        api.json("PUT", "/api/v1/update-trust", &body).await
+    };
+    let detail = |answer: (u16, Value), status: u16| {
+        assert_eq!(answer.0, status, "{answer:?}");
+        answer.1["detail"].as_str().unwrap().to_owned()
+    };
+    let strangers = keys(dir, "strange");
+    drop((first, strangers));
+    let succeed = |old: &str, new: &str| {
+        let (keys, text) = signing::succeed(&dir.join(old), &dir.join(new), true).unwrap();
+        (keys.trust().to_text(), text.to_text())
+    };
+    let first = signing::read_trust(&dir.join("first/trust.keys")).unwrap();
+    let (second, followed) = succeed("first", "second");
+    let (other, strange) = succeed("strange", "other");
+    // Nobody can follow nobody.
+    let nobody = detail(put(second.clone(), &followed).await, 409);
+    assert!(nobody.contains("nobody is trusted"), "{nobody}");
+    let set = json!({ "keys": first.to_text() });
+    let set = api.json("PUT", "/api/v1/update-trust", &set).await;
+    assert_eq!(set.0, 204, "{set:?}");
+    let foreign = detail(put(other, &strange).await, 409);
+    assert!(foreign.contains("trusted are"), "{foreign}");
+    let mixed = detail(put(second.clone(), &strange).await, 400);
+    assert!(mixed.contains("names other keys"), "{mixed}");
+    let nonsense = detail(put(second.clone(), "nonsense").await, 400);
+    assert!(
+        nonsense.contains("`succession`: the succession has no line"),
+        "{nonsense}"
+    );
+    let still = api.get("/api/v1/update-trust").await;
+    assert_eq!(still, json!({ "keys": first.to_text(), "classes": [] }));
+
+    let taken = put(second.clone(), &followed).await;
+    assert_eq!(taken.0, 204, "{taken:?}");
+    let now = api.get("/api/v1/update-trust").await;
+    assert_eq!(now, json!({ "keys": second, "classes": [] }));
+    let again = detail(put(second.clone(), &followed).await, 409);
+    assert!(again.contains("trusted are"), "{again}");
+    // Whoever trusts the keys before gets it, and nobody else anything.
+    let mut client = linked(&test, &["freezer-1"]).await;
+    assert!(client.subscribe("stencil/v1/g/gw-1/piece").await);
+    assert_eq!(
+        fetched(&mut client, before, Part::Succession).await,
+        followed.as_bytes()
+    );
+    let nothing = Fetch {
+        digest: signing::read_trust(&dir.join("second/trust.keys"))
+            .unwrap()
+            .digest(),
+        part: Part::Succession,
+        offset: 0,
+    };
+    client
+        .publish("stencil/v1/g/gw-1/fetch", nothing.encode())
+        .await
+        .unwrap();
+    let piece = loop {
+        let (topic, payload) = client.next().await;
+        if topic.ends_with("/piece") {
+            break Piece::decode(&payload).unwrap();
+        }
+    };
+    assert_eq!((piece.part, piece.bytes), (Part::Succession, None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_device_runs_and_gave_up_is_known_without_a_roll_out() {
+    let test = TestHub::start().await;
+    let api = Api::new(&test).await;
+    let client = linked(&test, &["freezer-1"]).await;
+    let path = "/api/v1/devices/freezer-1/firmware";
+    let before = api.get(path).await;
+    assert_eq!(before["runs"]["digest"], hex::encode([1; 32]), "{before}");
+    assert_eq!(before["gave_up"], Value::Null);
+    let gave_up = What::GaveUp {
+        digest: [7; 32],
+        reason: "it did not start".to_owned(),
+    };
+    says(&client, "freezer-1", gave_up).await;
+    test.hub().caught_up().await.unwrap();
+    let after = api.get(path).await;
+    assert_eq!(after["runs"], before["runs"]);
+    assert_eq!(after["gave_up"]["digest"], hex::encode([7; 32]));
+    assert_eq!(after["gave_up"]["reason"], "it did not start");
 }
 
 #[tokio::test(flavor = "multi_thread")]

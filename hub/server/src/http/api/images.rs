@@ -13,6 +13,7 @@ use stencil_update::Refusal;
 use stencil_update::envelope::{self, Envelope, Verified};
 use stencil_update::header::MAX_IMAGE_BYTES;
 use stencil_update::id::Id;
+use stencil_update::succession::Succession;
 use stencil_update::trust::{MAX_FILE_BYTES, Trust};
 
 use super::rollouts::parsed;
@@ -60,6 +61,12 @@ pub(in crate::http) struct Signers {
     /// The devices that updates may be for; none: any.
     #[serde(default)]
     classes: Vec<Class>,
+    /// That the keys which are trusted until now have signed these: the text of `succession`, which
+    /// `stencil update succeed` writes. Gateways that trust those change over by themselves; without it
+    /// they have to be given the new keys by hand. Only taken, never shown.
+    #[serde(default, skip_serializing)]
+    #[schema(max_length = 16_384)]
+    succession: Option<String>,
 }
 
 /// A kind of devices.
@@ -95,6 +102,7 @@ pub(in crate::http) async fn trust(
     Ok(Json(Signers {
         keys: trust.keys,
         classes: trust.classes.into_iter().map(shown).collect(),
+        succession: None,
     }))
 }
 
@@ -104,7 +112,10 @@ pub(in crate::http) async fn trust(
     path = "/api/v1/update-trust",
     tag = "images",
     request_body = Signers,
-    responses((status = 204, description = "It is so from now on"))
+    responses(
+        (status = 204, description = "It is so from now on"),
+        (status = 409, description = "`succession` is not signed by the keys that are trusted now"),
+    )
 )]
 pub(in crate::http) async fn set_trust(
     Shared(state): Shared<State>,
@@ -127,8 +138,45 @@ pub(in crate::http) async fn set_trust(
         changed_us: state.clock.now_us(),
     };
     let rollouts = &state.store.rollouts;
-    rollouts.set_trust(&caller.tenant, &trust).await?;
+    match &signers.succession {
+        None => rollouts.set_trust(&caller.tenant, &trust).await?,
+        Some(text) => {
+            let by = followed(&state, &caller, text, &trust).await?;
+            let text = by.to_text();
+            rollouts
+                .succeed_trust(&caller.tenant, by.before(), &text, &trust)
+                .await?;
+            state.control.trust_followed(&caller.tenant).await?;
+        }
+    }
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// That the keys which are trusted now have signed that `trust` follows them.
+async fn followed(
+    state: &State,
+    caller: &Caller,
+    text: &str,
+    trust: &UpdateTrust,
+) -> Result<Succession, Problem> {
+    let succession = Succession::from_text(text)
+        .map_err(|error| Problem::invalid(format!("`succession`: {error}")))?;
+    if succession.claims().to_text() != trust.keys {
+        let detail = "`succession` names other keys than `keys` does: both have to come from one \
+                      folder of `stencil update succeed`";
+        return Err(Problem::invalid(detail));
+    }
+    let now = state.store.rollouts.trust(&caller.tenant).await?;
+    let now = now.ok_or_else(|| {
+        let detail = "nobody is trusted to sign updates yet, so that nobody can be followed: leave \
+                      `succession` out";
+        Problem::new(Kind::Conflict, detail)
+    })?;
+    let now = Trust::from_text(&now.keys).map_err(Problem::internal)?;
+    succession
+        .verify(&now)
+        .map_err(|error| Problem::new(Kind::Conflict, format!("`succession`: {error}")))?;
+    Ok(succession)
 }
 
 /// Images, the one that was pushed last at first.
