@@ -11,31 +11,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use stencil_crypto::{Psk, rng};
-use support::{Device, Gateway, Hub, stencil, succeed, wait_for};
+use support::{Device, Gateway, Hub, born, stencil, succeed, wait_for};
 
 /// How long a revocation may take to end a session, with a machine that does much else.
 const SOON: Duration = Duration::from_secs(5);
-
-/// What a factory makes for a hub: the devices' names and codes.
-fn births(hub: &Hub, out: &Path) -> Vec<(String, String)> {
-    let made = succeed(
-        stencil()
-            .args([
-                "device", "birth", "--count", "3", "--prefix", "sn-", "--output", "json",
-            ])
-            .arg("--hub-key")
-            .arg(hub.data().join("keys/seal.pub"))
-            .arg("--out")
-            .arg(out),
-    );
-    let made: Value = serde_json::from_str(&made).unwrap();
-    let devices = made["devices"].as_array().unwrap();
-    let text = |device: &Value, name: &str| device[name].as_str().unwrap().to_owned();
-    devices
-        .iter()
-        .map(|device| (text(device, "identity"), text(device, "claim_code")))
-        .collect()
-}
 
 /// A file of 1,000 devices, ten rows of which are wrong; with the key of the first.
 fn fleet(file: &Path) -> Psk {
@@ -87,17 +66,8 @@ fn a_device_from_its_birth_to_its_replacement() {
 
     // The factory makes three; who runs the hub makes them known.
     let factory = home.join("factory");
-    let born = births(&hub, &factory);
+    let born = born(&hub, &factory, 3);
     let psk = |identity: &str| Psk::load(factory.join(format!("psk/{identity}.psk"))).unwrap();
-    let operator = succeed(
-        stencil()
-            .args(["hub", "add-operator", "--data-dir"])
-            .arg(hub.data()),
-    );
-    let file = factory.join("births.csv");
-    let mut upload = hub.command(&["device", "births"]);
-    upload.arg(&file).env("STENCIL_TOKEN", operator.trim());
-    assert!(succeed(&mut upload).contains("3 made"));
 
     // The tenant claims one by its code, under a name of its own.
     let (identity, code) = &born[0];
@@ -307,6 +277,8 @@ fn a_device_gets_another_key_over_its_link_and_lives_on_with_it() {
     wait_for("the old key to open nothing", || {
         is_refused(&gateway, "freezer-01", &psk).then_some(())
     });
+    // Whoever comes with the first key has been wiped, as far as the gateway can tell.
+    gateway.wait_for_log(&["key 2", "stencil device replace freezer-01"]);
 
     // The device finds it after the end of all three.
     drop(device);

@@ -16,24 +16,36 @@ fn every_page_can_be_read_and_used_everywhere() {
     let visit = Visit::of(&hub);
     let mut faults = Vec::new();
     for (name, path) in pages(&hub) {
-        for screen in [DESKTOP, PHONE] {
-            visit.browser.on_screen(screen);
-            for scheme in SCHEMES {
-                visit.browser.in_scheme(scheme);
-                visit.open(&path);
-                if name == "rule" {
-                    tried(&visit);
-                }
-                let found = audit::faults(&visit.browser);
-                let which = format!("{path} on a {} in the {scheme}", screen.name);
-                faults.extend(found.into_iter().map(|fault| format!("{which}: {fault}")));
-                let file = format!("{name}-{}-{scheme}.png", screen.name);
-                visit.browser.picture(&folder().join(file));
+        faults.extend(everywhere(&visit, name, || {
+            visit.open(&path);
+            if name == "rule" {
+                tried(&visit);
             }
-        }
+        }));
     }
     assert!(faults.is_empty(), "{faults:#?}");
     visit.is_clean();
+}
+
+/// Each fault of the page that `come` shows, on each screen in each scheme.
+pub(crate) fn everywhere(visit: &Visit, name: &str, come: impl Fn()) -> Vec<String> {
+    let mut faults = Vec::new();
+    for screen in [DESKTOP, PHONE] {
+        visit.browser.on_screen(screen);
+        for scheme in SCHEMES {
+            visit.browser.in_scheme(scheme);
+            come();
+            let found = audit::faults(&visit.browser);
+            let path = visit.browser.path();
+            let which = format!("{path} on a {} in the {scheme}", screen.name);
+            faults.extend(found.into_iter().map(|fault| format!("{which}: {fault}")));
+            let file = format!("{name}-{}-{scheme}.png", screen.name);
+            visit.browser.picture(&folder().join(file));
+        }
+    }
+    visit.browser.on_screen(DESKTOP);
+    visit.browser.in_scheme(SCHEMES[0]);
+    faults
 }
 
 /// The editor with the outcome of a backtest.

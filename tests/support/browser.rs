@@ -177,6 +177,16 @@ impl Browser {
         self.post(&format!("/element/{}/click", element.0), json!({}));
     }
 
+    /// Says yes to what the page asks in a dialogue; what it asked.
+    pub(crate) fn agree(&self) -> String {
+        let asked = wait_for("a question of the page", || {
+            let path = format!("/session/{}/alert/text", self.session);
+            self.driver.call("GET", &path, None).ok()
+        });
+        self.post("/alert/accept", json!({}));
+        asked.as_str().unwrap_or_default().to_owned()
+    }
+
     /// Types into the first element that matches the selector, after what it has.
     pub(crate) fn type_into(&self, css: &str, text: &str) {
         let element = self.find(css);

@@ -11,6 +11,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 pub(crate) mod batch;
+mod births;
 mod board;
 pub(crate) mod browser;
 mod device;
@@ -21,6 +22,7 @@ pub(crate) mod mqtt;
 pub(crate) mod process;
 mod small_disk;
 
+pub(crate) use births::born;
 pub(crate) use board::BoardDevice;
 pub(crate) use device::Device;
 pub(crate) use gateway::Gateway;

@@ -452,6 +452,16 @@ async fn with_a_key<T>(
             Err(why) => refusal = Some(why),
         }
     }
+    // The one key that opens something is not the first that it had: what it had is over.
+    if let (Some(Refusal::Proof { device, why }), [(Some(generation @ 2..), _)]) =
+        (&refusal, keys.as_slice())
+    {
+        return Err(Refusal::Renewed {
+            device: device.clone(),
+            generation: *generation,
+            why: *why,
+        });
+    }
     let why = Missing::Gone;
     Err(refusal.unwrap_or(Refusal::Key { device, why }))
 }

@@ -29,6 +29,15 @@ pub(crate) enum Refusal {
     Key { device: DeviceId, why: Missing },
     #[error("device {device}: {why}")]
     Proof { device: DeviceId, why: link::Error },
+    #[error(
+        "device {device}: {why}. It has got key {generation} since it was provisioned: if it was wiped, \
+         or is other hardware, `stencil device replace {device}` lets it in"
+    )]
+    Renewed {
+        device: DeviceId,
+        generation: u64,
+        why: link::Error,
+    },
 }
 
 impl Refusal {
@@ -40,7 +49,9 @@ impl Refusal {
                 REFUSED_SUITE
             }
             Self::Hello(_) | Self::Identity(_) => REFUSED_HELLO,
-            Self::Key { .. } | Self::Proof { .. } | Self::NotKept(_) => REFUSED_KEY,
+            Self::Key { .. } | Self::Proof { .. } | Self::Renewed { .. } | Self::NotKept(_) => {
+                REFUSED_KEY
+            }
         }
     }
 }
