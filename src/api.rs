@@ -234,8 +234,30 @@ fn refused(status: reqwest::StatusCode, text: &str) -> anyhow::Error {
     let value: Value = serde_json::from_str(text).unwrap_or(Value::Null);
     let said = value["detail"].as_str().or(value["title"].as_str());
     let said = crate::output::escaped(said.unwrap_or(text));
-    anyhow::anyhow!("the hub answered {status}: {said}")
+    Refused { status, said }.into()
 }
+
+/// What the hub has refused.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    status: reqwest::StatusCode,
+    said: String,
+}
+
+impl Refused {
+    /// Whether the hub has done nothing, for certain.
+    pub(crate) fn is_final(&self) -> bool {
+        self.status.is_client_error()
+    }
+}
+
+impl std::fmt::Display for Refused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the hub answered {}: {}", self.status, self.said)
+    }
+}
+
+impl std::error::Error for Refused {}
 
 /// How long to wait with a request that came too early: it has done nothing.
 fn wait(answer: &reqwest::Response) -> Option<Duration> {

@@ -13,7 +13,7 @@ use stencil_crypto::seal::{self, Place, PublicKey, Purpose};
 use stencil_crypto::{Psk, rng};
 
 use crate::api::{Client, Hub, segment};
-use crate::output::{self, Format, say};
+use crate::output::{self, Format, note, say};
 use crate::query::Device;
 
 mod birth;
@@ -190,14 +190,27 @@ pub(crate) async fn run(hub: &Hub, format: Format, command: Command) -> anyhow::
             claim_code,
             psk_out,
         } => {
-            let body = match (claim_code, psk_out) {
+            let body = match (&claim_code, &psk_out) {
                 (Some(code), _) => json!({ "claim_code": code }),
                 (None, Some(file)) => {
-                    json!({ "sealed_psk": fresh(&client, &device, &file).await? })
+                    json!({ "sealed_psk": fresh(&client, &device, file).await? })
                 }
                 (None, None) => anyhow::bail!("name --claim-code or --psk-out"),
             };
-            let made = change(&client, &device, "replace", Some(&body)).await?;
+            let made = change(&client, &device, "replace", Some(&body)).await;
+            if let (Err(error), Some(file)) = (&made, &psk_out) {
+                match error.downcast_ref::<crate::api::Refused>() {
+                    // The key opens nothing, and would be in the way of the next try.
+                    Some(refused) if refused.is_final() => std::fs::remove_file(file)
+                        .with_context(|| format!("can't remove {}", file.display()))?,
+                    // It may be the device's key by now.
+                    _ => note!(
+                        "{} is kept: the hub may have taken the key; `stencil device registrations` says which it has",
+                        file.display()
+                    ),
+                }
+            }
+            let made = made?;
             tell(format, &made, |made| {
                 format!(
                     "{} goes on with key {}",

@@ -178,8 +178,13 @@ fn a_device_from_its_birth_to_its_replacement() {
         (&json!("enrolled"), &json!(other))
     );
 
-    // The device is wiped and gets a key that is made here.
+    // The device is wiped and gets a key that is made here. For a name that there is not, none is
+    // left lying about.
     let fresh = home.join("fresh.psk");
+    let mut wrong = hub.command(&["device", "replace", "no-such-device", "--psk-out"]);
+    let refused = wrong.arg(&fresh).output().unwrap();
+    assert!(!refused.status.success());
+    assert!(!fresh.exists(), "{refused:?}");
     hub.ask(&[
         "device",
         "replace",

@@ -26,7 +26,7 @@ use crate::{
     http::{self, Shown},
     identity::Identity,
     images::Images,
-    link::{self, Links, Live, Places, Porter, Resumptions, Unreadable},
+    link::{self, Links, Live, Places, Porter, Resumptions, Strangers, Unreadable},
     managed::Managed,
     metrics::Metrics,
     psk::KeyRing,
@@ -109,6 +109,7 @@ impl Service {
             live: live.clone(),
             images: Arc::clone(&images),
             unreadable: Unreadable::default(),
+            strangers: Strangers::default(),
             metrics: Arc::clone(&metrics),
             options: options.link.clone(),
         });

@@ -1,6 +1,7 @@
 //! `stencil device birth`: what a factory gives a device.
 
 use std::fmt::Write as _;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -35,7 +36,7 @@ pub(crate) struct Args {
     #[arg(long)]
     out: PathBuf,
     /// Where people reach the hub over HTTPS: the codes then open its page for claiming.
-    #[arg(long)]
+    #[arg(long, value_parser = address)]
     url: Option<String>,
     /// Makes so many devices, and numbers them.
     #[arg(long, conflicts_with = "ids", requires = "prefix",
@@ -66,8 +67,12 @@ pub(crate) fn run(args: Args, format: Format) -> anyhow::Result<ExitCode> {
         out.display()
     );
     let (psks, labels) = (out.join("psk"), out.join("labels"));
+    // Labels show codes, and codes claim devices.
     for folder in [&psks, &labels] {
-        std::fs::create_dir_all(folder)
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
             .with_context(|| format!("can't make {}", folder.display()))?;
     }
     let mut births = "identity,code_sha256,sealed_psk\r\n".to_owned();
@@ -153,6 +158,17 @@ fn names(args: &Args) -> anyhow::Result<Vec<DeviceId>> {
 
 /// What the code says: the page for claiming with the code behind its `#`, which no server is sent;
 /// or the code alone.
+/// An address that a phone may open.
+fn address(text: &str) -> Result<String, String> {
+    let url = url::Url::parse(text).map_err(|error| format!("no address: {error}"))?;
+    let is_plain = url.query().is_none() && url.fragment().is_none();
+    match url.scheme() {
+        "https" | "http" if url.has_host() && is_plain => Ok(text.to_owned()),
+        "https" | "http" => Err("an address without `?` and `#`".to_owned()),
+        other => Err(format!("`{other}:` opens no hub; https://HOST does")),
+    }
+}
+
 fn target(url: Option<&str>, code: &str) -> String {
     match url {
         Some(url) => format!("{}/claim#{code}", url.trim_end_matches('/')),
@@ -280,6 +296,15 @@ mod tests {
     #[test]
     fn what_is_scanned_tells_no_server_the_code() {
         assert_eq!(target(None, "AB"), "AB");
+        for wrong in [
+            "javascript:alert(1)",
+            "hub.example",
+            "https://hub.example/?a",
+            "https://h/#x",
+        ] {
+            assert!(address(wrong).is_err(), "{wrong}");
+        }
+        assert!(address("https://hub.example:8443/hub").is_ok());
         let url = target(Some("https://hub.example/"), "AB");
         assert_eq!(url, "https://hub.example/claim#AB");
         let drawn = draw(&url).unwrap();

@@ -187,6 +187,12 @@ impl Envelope {
         lms::leaf(&self.lms)
     }
 
+    /// The SHA-256 of the LMS signature: a leaf that has two has signed twice.
+    #[must_use]
+    pub fn lms_digest(&self) -> [u8; 32] {
+        Sha256::digest(self.lms).into()
+    }
+
     /// The envelope's bytes.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {

@@ -136,6 +136,8 @@ impl<S: AsyncRead + AsyncWrite + Send> Connection<S> {
             .map(|linked| linked.secured.device.to_string());
         match &end {
             End::Seal(_) | End::Spool(_) => tracing::error!(device, %end, "link ended"),
+            // Whoever reaches the port can have that.
+            _ if device.is_none() => tracing::debug!(%end, "link ended"),
             _ => tracing::info!(device, %end, "link ended"),
         }
         self.leave().await;
@@ -308,7 +310,10 @@ impl<S: AsyncRead + AsyncWrite + Send> Connection<S> {
         match refusal {
             // As after each restart with another folder: no fault of anybody's.
             Refusal::NotKept(_) => tracing::debug!(%refusal, "not resumed"),
-            _ => tracing::warn!(%refusal, "handshake refused"),
+            _ if self.links.strangers.may_write() => {
+                tracing::warn!(%refusal, "handshake refused");
+            }
+            _ => {}
         }
         Ok(self.writer.send(Kind::Refused, &[refusal.code()]).await?)
     }

@@ -75,7 +75,9 @@ fn accept(
     let stranger = Arc::clone(&places.strangers).try_acquire_owned();
     let (Ok(place), Ok(stranger)) = (place, stranger) else {
         links.metrics.links_over_bound.increment();
-        tracing::warn!(%peer, "closed at once: there are as many links as allowed");
+        if links.strangers.may_write() {
+            tracing::warn!(%peer, "closed at once: there are as many links as allowed");
+        }
         return;
     };
     if let Err(error) = stream.set_nodelay(true) {

@@ -9,6 +9,7 @@ mod live;
 mod resumption;
 mod serial;
 mod session;
+mod strangers;
 mod transfer;
 mod unreadable;
 mod wire;
@@ -24,6 +25,7 @@ pub(crate) use self::{
     live::Live,
     resumption::Resumptions,
     serial::keep_open,
+    strangers::Strangers,
     unreadable::Unreadable,
 };
 
@@ -43,6 +45,7 @@ pub(crate) struct Links {
     pub(crate) live: Live,
     pub(crate) images: Arc<Images>,
     pub(crate) unreadable: Unreadable,
+    pub(crate) strangers: Strangers,
     pub(crate) metrics: Arc<Metrics>,
 }
 

@@ -233,6 +233,17 @@ pub trait Rollouts: Send + Sync + 'static {
         before: &[u8; 32],
     ) -> Result<Option<String>, Error>;
 
+    /// Keeps that an update was signed by this leaf of an LMS key (the SHA-256 of its public key,
+    /// and of the signature). [`Error::Conflict`] when the leaf has signed something else: whoever
+    /// has both signatures can sign what he likes.
+    async fn spend_leaf(
+        &self,
+        tenant: &TenantId,
+        key: &[u8; 32],
+        leaf: u32,
+        signature: &[u8; 32],
+    ) -> Result<(), Error>;
+
     /// Keeps an image whose payload is on disk; `false` if exactly it is there already.
     /// [`Error::Conflict`] when the payload is there under another manifest, when an image of its
     /// class is as new or newer, or when there are as many as there may be.

@@ -589,3 +589,41 @@ async fn a_gateway_that_is_cut_off_stops_the_clock_of_its_devices() {
     })
     .await;
 }
+
+/// The state of an LMS key was copied, and the copy made to sign from the leaf where it stood.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leaf_that_has_signed_twice_is_noticed() {
+    let test = TestHub::start().await;
+    let api = Api::new(&test).await;
+    let dir = tempfile::tempdir().unwrap();
+    let mut first = keys(dir.path(), "first");
+    api.trust(&first).await;
+    let copy = dir.path().join("copy");
+    std::fs::create_dir(&copy).unwrap();
+    for entry in std::fs::read_dir(dir.path().join("first")).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), copy.join(entry.file_name())).unwrap();
+    }
+    let sign = |keys: &mut Keys, payload: &[u8], sequence| {
+        let header = header(payload, sequence);
+        let envelope = keys.sign(&header).unwrap();
+        (header.digest, package(&envelope.encode(), payload))
+    };
+    let (one, package_one) = sign(&mut first, b"one", 1);
+    signing::lms_state::recover(&copy, 0).unwrap();
+    let mut second = Keys::open(&copy).unwrap();
+    let (two, package_two) = sign(&mut second, b"two", 2);
+
+    assert_eq!(api.push(&one, package_one.clone()).await.0, 201);
+    let (status, said) = api.push(&two, package_two).await;
+    assert_eq!(status, 409, "{said}");
+    let detail = said["detail"].as_str().unwrap();
+    assert!(
+        detail.contains("leaf 0 of the LMS key has signed two updates"),
+        "{detail}"
+    );
+    // The first again is no second signature, and another leaf is none of its business.
+    assert_eq!(api.push(&one, package_one).await.0, 200);
+    let (three, package_three) = sign(&mut first, b"three", 3);
+    assert_eq!(api.push(&three, package_three).await.0, 201);
+}

@@ -46,6 +46,7 @@ const OF_TENANTS: &[&str] = &[
     "rollout_notices",
     "rollouts",
     "images",
+    "update_leaves",
     "update_successions",
     "update_trust",
     "alarm_events",

@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::StreamExt as _;
 use http::{StatusCode, header};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use stencil_rollout::Digest;
 use stencil_store::{Image, Page, UpdateTrust};
 use stencil_update::Refusal;
@@ -231,7 +232,8 @@ pub(in crate::http) async fn one(
     responses(
         (status = 201, description = "It is verified and on disk", body = ShownImage),
         (status = 200, description = "It was there already", body = ShownImage),
-        (status = 409, description = "An image of its class is as new or newer"),
+        (status = 409, description = "An image of its class is as new or newer, or a leaf of the LMS \
+            key has signed two updates"),
         (status = 422, description = "A signature is wrong, the image is for other devices, or \
             the payload is not the one that was signed"),
     )
@@ -260,6 +262,16 @@ pub(in crate::http) async fn push(
     let (verified, receiving) = tokio::time::timeout(limit, receiving)
         .await
         .map_err(|_| Problem::invalid(format!("the image did not come within {MAX_PUSH_S} s")))??;
+    let envelope = verified.envelope();
+    let (leaf, signature) = (envelope.lms_leaf(), envelope.lms_digest());
+    let key = Trust::from_text(&trust.keys).map_err(Problem::internal)?;
+    let key = Sha256::digest(key.lms().to_bytes()).into();
+    let spent = &state.store.rollouts;
+    let spent = spent.spend_leaf(&caller.tenant, &key, leaf, &signature);
+    if let Err(error) = spent.await {
+        tracing::error!(tenant = %caller.tenant, image = %named, %error, "an update is refused");
+        return Err(error.into());
+    }
     let header = verified.header();
     let image = Image {
         digest: header.digest,

@@ -7,6 +7,7 @@ use stencil_protocol::id::TenantId;
 
 use crate::page::clamp;
 use crate::rollouts::{ImageDigest, MAX_IMAGES, MAX_SUCCESSIONS};
+use crate::sqlite::failure::of_tenant;
 use crate::sqlite::row::{Columns as _, bigint};
 use crate::sqlite::{Sqlite, pair};
 use crate::{Error, Image, Page, UpdateTrust};
@@ -179,6 +180,44 @@ pub(super) async fn get(
     .fetch_optional(connection)
     .await?;
     row.as_ref().map(image).transpose()
+}
+
+/// See [`crate::Rollouts::spend_leaf`].
+pub(super) async fn spend_leaf(
+    connection: &mut SqliteConnection,
+    tenant: &TenantId,
+    key: &[u8; 32],
+    leaf: u32,
+    signature: &[u8; 32],
+) -> Result<(), Error> {
+    sqlx::query(
+        "INSERT INTO update_leaves (tenant, key, leaf, signature) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT (tenant, key, leaf) DO NOTHING",
+    )
+    .bind(tenant.as_str())
+    .bind(key.to_vec())
+    .bind(i64::from(leaf))
+    .bind(signature.to_vec())
+    .execute(&mut *connection)
+    .await
+    .map_err(|error| of_tenant(error, tenant.as_str()))?;
+    let row = sqlx::query(
+        "SELECT signature FROM update_leaves WHERE tenant = $1 AND key = $2 AND leaf = $3",
+    )
+    .bind(tenant.as_str())
+    .bind(key.to_vec())
+    .bind(i64::from(leaf))
+    .fetch_one(connection)
+    .await?;
+    if row.array::<32>("signature")? == *signature {
+        return Ok(());
+    }
+    Err(Error::Conflict(format!(
+        "leaf {leaf} of the LMS key has signed two updates: a copy of its state, or an older one, was \
+         used. Whoever has both signatures can forge a third: this one is not taken, and the key \
+         should sign no more. Make new keys (`stencil update succeed`) and build devices' images \
+         with them"
+    )))
 }
 
 pub(super) async fn put(

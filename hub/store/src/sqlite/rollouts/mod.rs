@@ -48,6 +48,18 @@ impl Rollouts for Sqlite {
         self.read_succession(tenant, before).await
     }
 
+    async fn spend_leaf(
+        &self,
+        tenant: &TenantId,
+        key: &[u8; 32],
+        leaf: u32,
+        signature: &[u8; 32],
+    ) -> Result<(), Error> {
+        let mut transaction = self.write().await?;
+        let spent = images::spend_leaf(&mut transaction, tenant, key, leaf, signature).await;
+        transaction.end(spent).await
+    }
+
     async fn put_image(&self, tenant: &TenantId, image: &Image) -> Result<bool, Error> {
         let mut transaction = self.write().await?;
         let put = images::put(&mut transaction, tenant, image).await;
