@@ -24,6 +24,7 @@ mod image;
 mod logging;
 mod openapi;
 mod output;
+mod ports;
 mod publish;
 mod query;
 mod reconcile;

@@ -1,9 +1,6 @@
 //! One simulated device: the firmware application, its TCP link, its resets.
 
-use std::future::Future;
-use std::io;
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -14,16 +11,14 @@ use stencil_firmware::{
     App, Board, Clock, Config, LinkState, Parts, Progress, Sensor, actuator::Actuator,
 };
 use stencil_protocol::id::DeviceId;
-use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use crate::Error;
-use crate::backoff::Backoff;
+use crate::dial::{Dial, Event};
 use crate::flash::Flash;
 use crate::journal::{Book, Journal, Line};
-use crate::line::Weather;
-use crate::socket::{Pending, Socket};
+use crate::socket::Socket;
 
 /// The memory of a simulated device for samples that wait, in bytes.
 pub(crate) const BUFFER_BYTES: usize = 64 * 1024;
@@ -41,6 +36,20 @@ pub(crate) fn now_us() -> i64 {
 pub(crate) struct Counter {
     started: Instant,
     skew_us: Arc<AtomicU64>,
+}
+
+impl Counter {
+    /// One that starts now.
+    pub(crate) fn start() -> Self {
+        Self::with_skew(Arc::default())
+    }
+
+    fn with_skew(skew_us: Arc<AtomicU64>) -> Self {
+        Self {
+            started: Instant::now(),
+            skew_us,
+        }
+    }
 }
 
 impl Clock for Counter {
@@ -136,23 +145,11 @@ pub(crate) struct Device {
     pub(crate) config: Config,
     pub(crate) home: Home,
     pub(crate) journal: Arc<Journal>,
-    pub(crate) gateway: String,
-    pub(crate) backoff: Backoff,
-    pub(crate) connect_timeout: Duration,
+    pub(crate) dial: Dial,
     pub(crate) mishaps: mpsc::Receiver<Mishap>,
     pub(crate) stop: watch::Receiver<bool>,
     /// How long to go on sending after the stop.
     pub(crate) drain: Duration,
-}
-
-type Connecting = Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send>>;
-
-/// The device's end of the link, and what is to be done about it.
-struct GatewayLine {
-    stream: Option<(Arc<TcpStream>, Arc<Pending>)>,
-    connecting: Option<Connecting>,
-    retry_at: Instant,
-    weather: Arc<Weather>,
 }
 
 impl Device {
@@ -183,10 +180,7 @@ impl Device {
                 sensor,
                 actuator,
                 retained: flash,
-                clock: Counter {
-                    started: Instant::now(),
-                    skew_us: Arc::clone(&skew_us),
-                },
+                clock: Counter::with_skew(Arc::clone(&skew_us)),
                 rng: Os,
                 witness: Book(Arc::clone(&self.journal)),
             };
@@ -211,12 +205,7 @@ impl Device {
         skew_us: &AtomicU64,
         finished: &mut (impl FnMut() -> bool + Send),
     ) -> Option<Progress> {
-        let mut line = GatewayLine {
-            stream: None,
-            connecting: None,
-            retry_at: Instant::now(),
-            weather: Arc::default(),
-        };
+        self.dial.start();
         let mut drain_until: Option<Instant> = None;
         loop {
             let stopping = drain_until.is_some();
@@ -233,38 +222,29 @@ impl Device {
                 LinkState::Down => {
                     // Dropped, so that the gateway sees the end.
                     drop(app.take_link());
-                    self.reopen(&mut line);
+                    self.dial.reopen();
                 }
-                LinkState::Up => self.backoff.reset(),
+                LinkState::Up => self.dial.is_up(),
                 LinkState::Handshake => {}
             }
             let counter_us = app.parts().clock.monotonic_us();
             let mut wait = Duration::from_micros(poll.next_us.saturating_sub(counter_us));
-            if line.stream.is_none() && line.connecting.is_none() {
-                wait = wait.min(line.retry_at.saturating_duration_since(Instant::now()));
+            if let Some(retry) = self.dial.retry_in() {
+                wait = wait.min(retry);
             }
             if let Some(until) = drain_until {
                 wait = wait.min(until.saturating_duration_since(Instant::now()));
             }
-            if line.unread() {
+            if self.dial.has_unread() {
                 continue;
             }
             tokio::select! {
                 () = sleep(wait) => {}
-                () = ready(line.stream.as_ref(), poll.wants_write) => {}
-                opened = opened(line.connecting.as_mut()) => match opened {
-                    Ok(stream) => {
-                        line.connecting = None;
-                        let stream = Arc::new(stream);
-                        let weather = Arc::clone(&line.weather);
-                        let (socket, pending) = Socket::new(Arc::clone(&stream), weather);
-                        line.stream = Some((stream, pending));
-                        app.link_up(socket);
-                    }
-                    Err(error) => {
-                        line.connecting = None;
+                event = self.dial.event(poll.wants_write) => match event {
+                    Event::Ready => {}
+                    Event::Opened(socket) => app.link_up(*socket),
+                    Event::Failed(error) => {
                         tracing::debug!(device = %self.config.device, %error, "no gateway");
-                        line.retry_at = Instant::now() + self.backoff.next();
                     }
                 },
                 mishap = self.mishaps.recv(), if !self.mishaps.is_closed() => match mishap {
@@ -272,13 +252,13 @@ impl Device {
                     Some(Mishap::Cut(pause)) => {
                         app.link_lost();
                         drop(app.take_link());
-                        line.cut(Instant::now() + pause);
+                        self.dial.cut(Instant::now() + pause);
                     }
                     Some(Mishap::Skew(ahead)) => {
                         let us = u64::try_from(ahead.as_micros()).unwrap_or(0);
                         skew_us.fetch_add(us, Ordering::Relaxed);
                     }
-                    Some(Mishap::PoorLine(lasts)) => line.weather.turn_poor(lasts),
+                    Some(Mishap::PoorLine(lasts)) => self.dial.weather().turn_poor(lasts),
                     Some(Mishap::Reset) | None => {}
                 },
                 () = stopped(&mut self.stop), if !stopping => {
@@ -286,63 +266,6 @@ impl Device {
                 }
             }
         }
-    }
-
-    /// The application has no link: waits, then opens one.
-    fn reopen(&mut self, line: &mut GatewayLine) {
-        if line.connecting.is_some() {
-            return;
-        }
-        if line.stream.take().is_some() {
-            line.retry_at = line.retry_at.max(Instant::now() + self.backoff.next());
-        }
-        if Instant::now() < line.retry_at {
-            return;
-        }
-        let gateway = self.gateway.clone();
-        let limit = self.connect_timeout;
-        line.connecting = Some(Box::pin(async move {
-            let stream = timeout(limit, TcpStream::connect(gateway.as_str()))
-                .await
-                .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-            stream.set_nodelay(true)?;
-            Ok(stream)
-        }));
-    }
-}
-
-impl GatewayLine {
-    fn cut(&mut self, until: Instant) {
-        self.stream = None;
-        self.connecting = None;
-        self.retry_at = until;
-    }
-
-    /// Whether bytes are there that the socket will not announce again.
-    fn unread(&self) -> bool {
-        let pending = self.stream.as_ref().map(|(_, pending)| pending);
-        pending.is_some_and(|pending| pending.unread.load(Ordering::Relaxed))
-    }
-}
-
-/// The socket has bytes, or takes some that wait.
-async fn ready(stream: Option<&(Arc<TcpStream>, Arc<Pending>)>, wants_write: bool) {
-    let Some((stream, pending)) = stream else {
-        return std::future::pending().await;
-    };
-    let writing = wants_write || pending.unwritten.load(Ordering::Relaxed);
-    // An error shows in the next poll.
-    tokio::select! {
-        _ = stream.readable() => {}
-        _ = stream.writable(), if writing => {}
-    }
-}
-
-/// The attempt to connect ended.
-async fn opened(connecting: Option<&mut Connecting>) -> io::Result<TcpStream> {
-    match connecting {
-        Some(connecting) => connecting.await,
-        None => std::future::pending().await,
     }
 }
 

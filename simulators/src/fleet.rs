@@ -31,8 +31,8 @@ use self::kind::Kind;
 pub(crate) use self::options::seconds;
 use self::schedule::{Incident, What};
 use self::world::World;
-use crate::backoff::Backoff;
 use crate::device::{Device, Ended, Home, Mishap, now_us, stopped};
+use crate::dial::Dial;
 use crate::journal::{Journal, Line};
 use crate::random::Random;
 use crate::{Error, Outcome};
@@ -104,12 +104,11 @@ pub async fn run(options: Options, stop: watch::Receiver<bool>) -> Result<Outcom
             config: config(&options, &home, &device)?,
             home: home.clone(),
             journal: Arc::clone(&journal),
-            gateway: gateway.unwrap_or_default(),
-            backoff: Backoff::new(
-                options.reconnect.clone(),
+            dial: Dial::new(
+                watch::channel(gateway.unwrap_or_default()).1,
+                &options.reconnect,
                 Random::new(options.seed, &format!("backoff {device}")),
             ),
-            connect_timeout: Duration::from_millis(options.reconnect.timeout_ms),
             mishaps: inbox,
             stop: stop.clone(),
             drain: seconds(options.drain_s),

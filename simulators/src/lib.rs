@@ -9,7 +9,7 @@
 //! | [`replay`] | a recording as a device, with its own timestamps |
 //! | [`receiver`] | takes webhooks, acts once a key, may drop answers |
 //! | [`load`] | many devices that publish as fast as they are acknowledged |
-//! | [`site`] | a gateway whose devices take firmware, by the boot loader's own logic |
+//! | [`nodes`] | devices that take firmware: boot loader, two slots, power cuts |
 //! | [`journal`] | the devices' own books, against which the hub's are held |
 //!
 //! Each is an `Options` and a `run(options, stop)`. When `stop` becomes true,
@@ -21,16 +21,17 @@
 
 mod backoff;
 mod device;
+mod dial;
 mod error;
 mod flash;
 pub mod fleet;
 pub mod journal;
 mod line;
 pub mod load;
+pub mod nodes;
 mod random;
 pub mod receiver;
 pub mod replay;
-pub mod site;
 mod socket;
 
 pub use backoff::Reconnect;

@@ -13,7 +13,7 @@ mod recording;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 use stencil_firmware::Config;
@@ -24,8 +24,9 @@ use tokio::sync::{mpsc, watch};
 
 use self::cursor::Cursor;
 pub use self::recording::{Point, Recording};
-use crate::backoff::{Backoff, Reconnect};
+use crate::backoff::Reconnect;
 use crate::device::{Device, Ended, Home};
+use crate::dial::Dial;
 use crate::random::Random;
 use crate::{Error, Outcome};
 
@@ -146,9 +147,11 @@ pub async fn run(options: Options, stop: watch::Receiver<bool>) -> Result<Outcom
     let simulated = Device {
         home: home.clone(),
         journal: home.journal(&device)?,
-        gateway: options.gateway.clone(),
-        backoff: Backoff::new(options.reconnect.clone(), Random::new(1, device.as_str())),
-        connect_timeout: Duration::from_millis(options.reconnect.timeout_ms),
+        dial: Dial::new(
+            watch::channel(options.gateway.clone()).1,
+            &options.reconnect,
+            Random::new(1, device.as_str()),
+        ),
         mishaps,
         stop,
         drain: crate::fleet::seconds(options.drain_s),

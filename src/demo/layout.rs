@@ -1,11 +1,12 @@
 //! Where the demo keeps things, and on which addresses its parts meet.
 
-use std::hash::BuildHasher as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
+
+use crate::ports;
 
 /// The demo's tenant.
 pub(crate) const TENANT: &str = "demo";
@@ -126,7 +127,7 @@ impl Ports {
             let wish = Some(wish).filter(|wish| usual && *wish > 0);
             let listener = wish
                 .into_iter()
-                .chain(candidates())
+                .chain(ports::lasting())
                 .find_map(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok())
                 .context("no free port on 127.0.0.1")?;
             let address = listener.local_addr()?;
@@ -164,16 +165,6 @@ impl Ports {
         }
         Ok(())
     }
-}
-
-/// Ports to try, in an order of chance. They lie below those that systems give to outgoing
-/// connections, so that no such connection holds the port of a part that is being restarted.
-fn candidates() -> impl Iterator<Item = u16> {
-    const FIRST: u16 = 20_000;
-    const COUNT: u16 = 10_000;
-    let chance = std::hash::RandomState::new().hash_one(FIRST) % u64::from(COUNT);
-    let start = u16::try_from(chance).unwrap_or(0);
-    (0..COUNT).map(move |step| FIRST + (start + step) % COUNT)
 }
 
 #[cfg(test)]
