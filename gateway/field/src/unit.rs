@@ -94,7 +94,7 @@ fn is_expression(unit: &str) -> bool {
             (None, '{') => closing = Some('}'),
             (None, ']' | '}' | '^') => return false,
             // `/m` is UCUM: one a metre.
-            (None, '.' | '/') if !is_factor && !(at == 0 && character == '/') => return false,
+            (None, '.' | '/') if !is_factor && (at, character) != (0, '/') => return false,
             (None, '.' | '/') => is_factor = false,
             (None, _) => is_factor = true,
         }

@@ -196,9 +196,9 @@ impl Play {
         for not_taken in by_hub.iter().chain(&by_devices) {
             note!("  {}: {}", not_taken.what, not_taken.said);
         }
-        let all = by_hub.iter().chain(&by_devices);
+        let mut all = by_hub.iter().chain(&by_devices);
         Ok(Refused {
-            held: all.fold(true, |held, it| held && it.held),
+            held: all.all(|it| it.held),
             by_hub,
             by_devices,
         })
