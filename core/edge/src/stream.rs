@@ -60,6 +60,8 @@ pub struct Record {
 }
 
 /// What a record says.
+// One lives at a time, while it is written or read.
+#[allow(clippy::large_enum_variant)]
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
 pub enum What {
     /// These rules are judged from here on, and no others.
