@@ -11,7 +11,7 @@ use stencil_protocol::id::{DeviceId, GatewayId};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::output::{self, Format, say};
-use crate::{config, shutdown};
+use crate::{config, field, shutdown};
 
 /// The prefix of the gateway's environment variables.
 const ENVIRONMENT: &str = "STENCIL_GATEWAY_";
@@ -84,20 +84,28 @@ enum Command {
         #[arg(required = true)]
         devices: Vec<String>,
     },
+    /// Reads each point of a mapping of field devices once, and says what it gives: its value, or
+    /// what is wrong and what would be right. Exits 0 when each gives a value, and 1 otherwise. A
+    /// gateway that reads the same serial line has to be stopped meanwhile.
+    Check {
+        /// The mapping (YAML).
+        mapping: PathBuf,
+        /// How to answer.
+        #[arg(long, value_enum, default_value = "text")]
+        output: Format,
+    },
+    /// Looks which devices answer on a connection and what of them can be read, and prints a first
+    /// mapping of it. It only reads.
+    Scan(field::ScanArgs),
 }
 
 /// Runs it.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    if let Some(Command::AddDevice { psk_dir, devices }) = args.command {
-        for device in devices {
-            let device =
-                DeviceId::parse(&device).with_context(|| format!("`{device}` is no device id"))?;
-            say!(
-                "{}",
-                stencil_server::add_device_psk(&psk_dir, &device)?.display()
-            );
-        }
-        return Ok(ExitCode::SUCCESS);
+    match args.command {
+        None => {}
+        Some(Command::AddDevice { psk_dir, devices }) => return add_devices(&psk_dir, &devices),
+        Some(Command::Check { mapping, output }) => return field::check(&mapping, output).await,
+        Some(Command::Scan(args)) => return field::scan(args).await,
     }
     let options: Options =
         config::load_beside(ENVIRONMENT, args.config.as_deref(), &args.flags, &PATHS)?;
@@ -121,6 +129,18 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         never = reload(&running, mapping.as_deref()) => match never? {},
     }
     running.shutdown().await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn add_devices(psk_dir: &Path, devices: &[String]) -> anyhow::Result<ExitCode> {
+    for device in devices {
+        let device =
+            DeviceId::parse(device).with_context(|| format!("`{device}` is no device id"))?;
+        say!(
+            "{}",
+            stencil_server::add_device_psk(psk_dir, &device)?.display()
+        );
+    }
     Ok(ExitCode::SUCCESS)
 }
 

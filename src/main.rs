@@ -18,6 +18,7 @@ mod completions;
 mod config;
 mod demo;
 mod device;
+mod field;
 mod gateway;
 mod hub;
 mod image;

@@ -3,6 +3,8 @@
 use std::{
     collections::{BTreeMap, HashSet, VecDeque},
     fmt::Write as _,
+    fs::File,
+    io::Read as _,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -25,7 +27,6 @@ use tokio::{
 
 use crate::{
     Error, clock,
-    edge::Edge,
     metrics::Metrics,
     spool::{self, Entry, Spool, stopped},
 };
@@ -36,6 +37,8 @@ const GATHER: Duration = Duration::from_millis(250);
 const RETRY: Duration = Duration::from_millis(500);
 /// How many readings of a device may wait for the spool.
 const MAX_WAITING: usize = 1_024;
+/// And of all devices together: some 10 MB.
+const MAX_ALL_WAITING: usize = 65_536;
 /// How many links that came and went may wait for it.
 const MAX_LINKS: usize = 4_096;
 
@@ -75,12 +78,6 @@ impl Devices {
             "field devices are read as a new mapping says"
         );
         Ok(())
-    }
-
-    /// Their ids.
-    pub(crate) fn ids(&self) -> Vec<DeviceId> {
-        let ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
-        ids.iter().cloned().collect()
     }
 
     /// Whether this is one of them.
@@ -161,11 +158,18 @@ pub(crate) fn load(path: Option<&Path>) -> Result<Mapping, Error> {
 
 /// The text of a mapping's file. Blocks.
 pub(crate) fn read(path: &Path) -> Result<String, Error> {
-    std::fs::read_to_string(path).map_err(|source| Error::File {
-        action: "read",
-        path: path.to_owned(),
-        source,
-    })
+    let mut text = String::new();
+    // One byte more than allowed shows that it is too long.
+    let most = mapping::MAX_BYTES as u64 + 1;
+    let read = File::open(path).and_then(|file| file.take(most).read_to_string(&mut text));
+    match read {
+        Ok(_) => Ok(text),
+        Err(source) => Err(Error::File {
+            action: "read",
+            path: path.to_owned(),
+            source,
+        }),
+    }
 }
 
 /// The error of a mapping that cannot be used.
@@ -181,16 +185,15 @@ pub(crate) fn wrong(path: &Path, errors: mapping::Errors) -> Error {
 pub(crate) async fn keep(
     mut said: mpsc::Receiver<Said>,
     gateway: GatewayId,
-    (spool, edge): (Spool, Arc<Edge>),
+    spool: Spool,
     metrics: Arc<Metrics>,
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), Error> {
     let mut keeper = Keeper {
         gateway,
         spool,
-        edge,
         metrics,
-        numbers: Numbers::new(MAX_WAITING),
+        numbers: Numbers::new(MAX_WAITING, MAX_ALL_WAITING),
         links: VecDeque::new(),
         linked: BTreeMap::new(),
     };
@@ -223,7 +226,6 @@ pub(crate) async fn keep(
 struct Keeper {
     gateway: GatewayId,
     spool: Spool,
-    edge: Arc<Edge>,
     metrics: Arc<Metrics>,
     numbers: Numbers,
     /// Link events that wait.
@@ -294,11 +296,14 @@ impl Keeper {
         }
         let mut after = None;
         while let Some(ready) = self.numbers.next(after.as_ref(), clock::set_now_us()) {
-            let suite = Some(ready.line.id());
-            match self.edge.try_batch(&ready.device, suite, &ready.batch) {
-                Ok(_) => {}
-                Err(error) if error.is_retryable() => return Ok(false),
-                Err(error) => return Err(Error::Spool(error)),
+            let entry = Entry {
+                kind: spool::Kind::Batch,
+                device: ready.device.clone(),
+                suite: Some(ready.line.id()),
+                payload: &ready.batch,
+            };
+            if !put(&self.spool, &entry.to_bytes())? {
+                return Ok(false);
             }
             self.numbers.done(&ready);
             self.metrics.batches_spooled.increment();

@@ -40,7 +40,6 @@
 
 mod clock;
 mod commands;
-pub mod edge;
 mod error;
 mod field;
 mod http;

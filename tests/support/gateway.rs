@@ -2,8 +2,9 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
+use std::process::{Command, ExitStatus};
 
+use rustix::process::Signal;
 use serde_json::Value;
 use stencil_crypto::Psk;
 
@@ -61,6 +62,36 @@ impl Gateway {
         });
     }
 
+    /// From its next start on it reads the field devices of this mapping, which lies in its folder.
+    pub(crate) fn set_mapping(&self, yaml: &str) -> PathBuf {
+        self.write_mapping(yaml);
+        self.change(|settings| {
+            let mut field = toml::Table::new();
+            field.insert("mapping".to_owned(), "mapping.yaml".into());
+            settings.insert("field".to_owned(), field.into());
+        });
+        self.folder.join("mapping.yaml")
+    }
+
+    /// Puts another mapping into the place of the one before.
+    pub(crate) fn write_mapping(&self, yaml: &str) {
+        std::fs::write(self.folder.join("mapping.yaml"), yaml).unwrap();
+    }
+
+    /// SIGHUP: it reads its mapping again.
+    pub(crate) fn hang_up(&self) {
+        self.process.as_ref().expect("it runs").signal(Signal::HUP);
+    }
+
+    /// The command that starts it.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = stencil();
+        command
+            .args(["gateway", "--output", "json", "--config"])
+            .arg(self.folder.join("gateway.toml"));
+        command
+    }
+
     fn change(&self, change: impl FnOnce(&mut toml::Table)) {
         let file = self.folder.join("gateway.toml");
         let mut settings: toml::Table = toml::from_str(&read(&file)).unwrap();
@@ -100,11 +131,8 @@ impl Gateway {
 
     /// Starts it with these variables.
     pub(crate) fn start_with(&mut self, variables: &[(&str, &str)]) {
-        let mut command = stencil();
+        let mut command = self.command();
         command.envs(variables.iter().copied());
-        command
-            .args(["gateway", "--output", "json", "--config"])
-            .arg(self.folder.join("gateway.toml"));
         if let Some(disk) = &self.disk {
             command = disk.enter(&command);
         }

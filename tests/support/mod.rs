@@ -18,6 +18,7 @@ mod device;
 mod gateway;
 pub(crate) mod http;
 mod hub;
+pub(crate) mod modbus;
 pub(crate) mod mqtt;
 pub(crate) mod process;
 mod small_disk;
@@ -27,6 +28,7 @@ pub(crate) use board::BoardDevice;
 pub(crate) use device::Device;
 pub(crate) use gateway::Gateway;
 pub(crate) use hub::{Hub, last_segment};
+pub(crate) use modbus::ModbusPeer;
 pub(crate) use small_disk::SmallDisk;
 
 /// How long anything may take before a test gives up.

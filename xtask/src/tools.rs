@@ -14,6 +14,9 @@ pub(crate) const THUMB: &str = "thumbv7em-none-eabihf";
 const PYTHON_PACKAGES: &[(&str, &str)] = &[
     ("aiosmtpd", "1.4.6"),
     ("paho-mqtt", "2.1.0"),
+    // The field devices that gateways read; on a serial line it needs pyserial.
+    ("pymodbus", "3.16.1"),
+    ("pyserial", "3.5"),
     // Asks the HTTP API whatever its description allows.
     ("schemathesis", "4.32.5"),
     ("standardwebhooks", "1.1.0"),

@@ -406,3 +406,6 @@ fn shortened(mut text: String) -> String {
     text.retain(|character| !character.is_control());
     text
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,6 +13,7 @@
 //!   what has not changed is not interrupted.
 //! - [`Numbers`] gives what was read its numbers and makes batches, as every device of the hub
 //!   does for itself: a field device cannot, so its gateway does.
+//! - [`check`] tries a mapping once, [`scan`] helps to write one.
 //!
 //! # What goes wrong
 //! A [`Fault`] is of a connection, a device, or a point. It is said once when it begins and once
@@ -25,6 +26,7 @@
 //! for the spool ([`Numbers`]): the oldest is dropped, and its numbers are reported as dropped.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod check;
 mod fault;
 mod intake;
 pub mod mapping;
@@ -32,9 +34,11 @@ mod modbus;
 mod numbers;
 pub mod port;
 mod run;
+pub mod scan;
 pub mod serial;
 mod unit;
 
+pub use check::{Tried, check};
 pub use fault::{Fault, Of};
 pub use intake::Said;
 pub use numbers::{Numbers, Ready};

@@ -30,7 +30,9 @@ const MIN_BYTES: usize = 1 << 10;
 pub struct Numbers {
     devices: BTreeMap<DeviceId, Own>,
     /// How many may wait for each device.
-    max_waiting: usize,
+    max_each: usize,
+    /// And for all together.
+    max_all: usize,
     waiting: usize,
     dropped: u64,
 }
@@ -69,12 +71,13 @@ pub struct Ready {
 }
 
 impl Numbers {
-    /// None yet; at most `max_waiting` wait for each device.
+    /// None yet; at most so many wait for each device, and for all together.
     #[must_use]
-    pub fn new(max_waiting: usize) -> Self {
+    pub fn new(max_each: usize, max_all: usize) -> Self {
         Self {
             devices: BTreeMap::new(),
-            max_waiting: max_waiting.max(1),
+            max_each: max_each.max(1),
+            max_all: max_all.max(1),
             waiting: 0,
             dropped: 0,
         }
@@ -119,14 +122,22 @@ impl Numbers {
             }),
         };
         own.line = line;
-        if own.waiting.len() >= self.max_waiting {
-            let first = own.first();
-            own.waiting.pop_front();
-            let (from, count) = own.dropped.unwrap_or((first, 0));
-            own.dropped = Some((from, count + 1));
+        if own.waiting.len() >= self.max_each {
+            own.drop_oldest();
+            self.waiting -= 1;
+            self.dropped += 1;
+        } else if self.waiting >= self.max_all {
+            // Whoever has most can spare one.
+            let devices = self.devices.values_mut();
+            if let Some(most) = devices.max_by_key(|own| own.waiting.len()) {
+                most.drop_oldest();
+            }
             self.waiting -= 1;
             self.dropped += 1;
         }
+        let Some(own) = self.devices.get_mut(device) else {
+            return;
+        };
         own.last += 1;
         let came = (sample.time_us < SET_FROM_US).then(Instant::now);
         own.waiting.push_back(Waiting { sample, came });
@@ -161,23 +172,20 @@ impl Numbers {
             own.dropped = None;
         }
     }
-
-    /// Forgets a device of which nothing waits. If it comes back it has another boot.
-    pub fn forget(&mut self, device: &DeviceId) {
-        if self
-            .devices
-            .get(device)
-            .is_some_and(|own| own.waiting.is_empty())
-        {
-            self.devices.remove(device);
-        }
-    }
 }
 
 impl Own {
     /// The number of the first that waits.
     fn first(&self) -> u64 {
         self.last + 1 - self.waiting.len() as u64
+    }
+
+    fn drop_oldest(&mut self) {
+        let first = self.first();
+        if self.waiting.pop_front().is_some() {
+            let (from, count) = self.dropped.unwrap_or((first, 0));
+            self.dropped = Some((from, count + 1));
+        }
     }
 
     fn ready(&mut self, device: &DeviceId, now_us: Option<i64>) -> Option<Ready> {
@@ -238,3 +246,6 @@ impl Own {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

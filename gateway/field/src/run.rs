@@ -282,3 +282,6 @@ async fn keep_running(connection: Arc<Connection>, sink: Sink) {
         tokio::time::sleep(RESTART).await;
     }
 }
+
+#[cfg(test)]
+mod tests;

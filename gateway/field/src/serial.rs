@@ -43,6 +43,16 @@ pub enum Parity {
 }
 
 impl Parity {
+    /// Its name in a mapping.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Parity::None => "none",
+            Parity::Even => "even",
+            Parity::Odd => "odd",
+        }
+    }
+
     /// By its name in a mapping.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {

@@ -30,8 +30,7 @@ pub(crate) use self::{
 };
 
 use crate::{
-    commands::Commands, edge::Edge, images::Images, metrics::Metrics, options, psk::KeyRing,
-    spool::Spool,
+    commands::Commands, images::Images, metrics::Metrics, options, psk::KeyRing, spool::Spool,
 };
 
 /// What all links share.
@@ -42,7 +41,6 @@ pub(crate) struct Links {
     pub(crate) porter: Porter,
     pub(crate) resumptions: Resumptions,
     pub(crate) spool: Spool,
-    pub(crate) edge: Arc<Edge>,
     pub(crate) commands: Arc<Commands>,
     pub(crate) live: Live,
     pub(crate) images: Arc<Images>,

@@ -22,16 +22,16 @@ const SAMPLES: u64 = 70;
 const WAITING: u64 = 200;
 
 /// A gateway whose spool takes nothing more, neither on disk nor in memory.
-struct Full {
-    gateway: Gateway,
+pub(crate) struct Full {
+    pub(crate) gateway: Gateway,
     device: Device,
     /// How many numbers were acknowledged.
     safe: u64,
     /// What stands in the way.
-    next: PathBuf,
+    pub(crate) next: PathBuf,
 }
 
-async fn full(place: &Place, hub: &Hub) -> Full {
+pub(crate) async fn full(place: &Place, hub: &Hub) -> Full {
     let mut options = place.options(hub);
     options.spool.segment_bytes = SEGMENT_BYTES;
     options.spool.max_pending_bytes = usize::try_from(PENDING_BYTES).unwrap();

@@ -76,15 +76,13 @@ impl Policy for ByCertificate {
                 | Topic::Link(_)
                 | Topic::Key(_)
                 | Topic::Image(_)
-                | Topic::Judged(_)
-                | Topic::GatewayStream(_)
                 | Topic::GatewayFetch(_)
                 | Topic::GatewayHolds(_))
         )
     }
 
     fn may_subscribe(&self, principal: &Self::Principal, filter: &str) -> bool {
-        ["command", "keys", "wanted", "piece", "rules"]
+        ["command", "keys", "wanted", "piece"]
             .iter()
             .any(|kind| filter == format!("stencil/v1/g/{}/{kind}", principal.1))
     }
@@ -334,6 +332,8 @@ pub(crate) fn ledger(kept: &[Kept], device: &DeviceId, boot: Boot) -> BootLedger
                 let batch = Batch::decode(&kept.payload).unwrap();
                 if batch.header().boot == boot {
                     ledger.announce(batch.header().last_given);
+                    let dropped = batch.header().dropped.iter();
+                    dropped.for_each(|dropped| ledger.drop(*dropped));
                     for (seq, sample) in batch.samples() {
                         sample.unwrap();
                         ledger.store(seq);

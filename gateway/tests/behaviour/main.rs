@@ -10,6 +10,7 @@ mod bounds;
 mod commands;
 mod delivery;
 mod device;
+mod field;
 mod full_disk;
 mod hub;
 mod images;

@@ -21,7 +21,6 @@ use crate::ingest::{Activation, Admission, Ask, Erase, Ingest, Step};
 use crate::metrics::Metrics;
 use crate::parts::Parts;
 use crate::pipeline::Unlogged;
-use crate::placing::Placing;
 use crate::policy::{Peer, namespace};
 use crate::registry::HubKey;
 use crate::rollout::{Images, Rollouts};
@@ -54,7 +53,6 @@ pub(crate) struct Inner {
     pub(crate) workflow_changes: Arc<Mutex<()>>,
     /// Who waits for what is asked of roll-outs.
     pub(crate) rollouts: Rollouts,
-    pub(crate) placing: Placing,
     /// Payloads of images.
     pub(crate) images: Images,
 }
@@ -234,9 +232,7 @@ impl Hub {
             workflow: id,
             version,
         };
-        let position = self.inner.ingest.activate(activation).await?.0;
-        self.inner.placing.changed(tenant);
-        Ok(position)
+        Ok(self.inner.ingest.activate(activation).await?.0)
     }
 
     /// Erases all that is kept of a device, as of the returned log position; when this returns it is

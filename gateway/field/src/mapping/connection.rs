@@ -55,6 +55,22 @@ pub struct TcpAddress {
     pub port: u16,
 }
 
+impl Connection {
+    /// A connection with the defaults, and without devices.
+    #[must_use]
+    pub fn new(name: &str, protocol: Protocol) -> Self {
+        Self {
+            name: name.into(),
+            protocol,
+            timeout: Duration::from_secs(1),
+            retries: 1,
+            max_backoff: Duration::from_secs(60),
+            pause: Duration::ZERO,
+            devices: Vec::new(),
+        }
+    }
+}
+
 impl Protocol {
     /// What its devices' readings are recorded to have come over.
     #[must_use]
@@ -152,27 +168,28 @@ pub(super) fn read(
             "write one connection, and hang the devices of both on it",
         ));
     }
-    let span = |name: &str, default: u64, least: i64, most: i64, errors: &mut Vec<Error>| {
-        let read = fields
-            .get(name)
-            .map(|node| duration_us(node, name, least, most));
-        let us = read.and_then(|read| note(errors, read));
-        us.map_or(Duration::from_millis(default), |us| {
-            Duration::from_micros(us.unsigned_abs())
-        })
+    let mut connection = Connection::new(name, protocol?);
+    let mut span = |name: &str, least: i64, most: i64, field: &mut Duration| {
+        if let Some(node) = fields.get(name)
+            && let Some(us) = note(errors, duration_us(node, name, least, most))
+        {
+            *field = Duration::from_micros(us.unsigned_abs());
+        }
     };
-    let connection = Connection {
-        name: name.into(),
-        timeout: span("timeout", 1_000, 10_000, 60_000_000, errors),
-        max_backoff: span("max-backoff", 60_000, 1_000_000, 3_600_000_000, errors),
-        pause: span("pause", 0, 0, 10_000_000, errors),
-        retries: fields
-            .get("retries")
-            .and_then(|node| note(errors, integer(node, "retries", 0, 5)))
-            .map_or(1, |retries| u32::try_from(retries).unwrap_or(1)),
-        protocol: protocol?,
-        devices: Vec::new(),
-    };
+    span("timeout", 10_000, 60_000_000, &mut connection.timeout);
+    span(
+        "max-backoff",
+        1_000_000,
+        3_600_000_000,
+        &mut connection.max_backoff,
+    );
+    span("pause", 0, 10_000_000, &mut connection.pause);
+    if let Some(node) = fields.get("retries")
+        && let Some(retries) = note(errors, integer(node, "retries", 0, 5))
+        && let Ok(retries) = u32::try_from(retries)
+    {
+        connection.retries = retries;
+    }
     Some(connection)
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use stencil_protocol::id::DeviceId;
 use stencil_yaml::{Error, Fields, Key, Node, duration_us, integer, listed, nearest, shown, text};
 
-use super::{Connection, Point, Protocol, entries, id, note, point};
+use super::{Connection, Point, Protocol, Target, entries, id, note, point};
 
 /// The keys of every device.
 const KNOWN: &[&str] = &["connection", "every", "points"];
@@ -84,6 +84,9 @@ pub(super) fn read(
     let mut points = Vec::with_capacity(written.len());
     for (key, node) in written {
         let read = point::read(key, node, every, protocol, errors);
+        if let (Some(point), Some(unit)) = (&read, &link) {
+            note(errors, fits(point, unit, key));
+        }
         points.extend(read);
     }
     let device = Device {
@@ -98,6 +101,21 @@ pub(super) fn read(
 pub(super) fn every(node: &Node) -> Result<Duration, Error> {
     let us = duration_us(node, "every", 100_000, 86_400_000_000)?;
     Ok(Duration::from_micros(us.unsigned_abs()))
+}
+
+/// A value is read in one piece, or its halves would be of two moments.
+fn fits(point: &Point, unit: &Unit, key: &Key) -> Result<(), Error> {
+    let Target::Modbus(address) = point.target;
+    let length = address.format.length();
+    if address.table.has_bits() || length <= unit.max_registers {
+        return Ok(());
+    }
+    let what = format!(
+        "{} takes {length} registers, and `max-registers` is {}",
+        shown(&point.name),
+        unit.max_registers
+    );
+    Err(Error::new(key.at, what, "a value is read in one piece"))
 }
 
 fn connection(node: &Node, connections: &[Connection]) -> Result<usize, Error> {

@@ -215,3 +215,6 @@ fn id(key: &Key) -> Result<DeviceId, Error> {
         )
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! One value of a device.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use stencil_protocol::sample::{self, OwnedValue};
 use stencil_yaml::{
@@ -60,6 +60,14 @@ pub enum Target {
     Modbus(Address),
 }
 
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Target::Modbus(address) => address.fmt(f),
+        }
+    }
+}
+
 /// `raw × scale + offset`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Scale {
@@ -93,17 +101,21 @@ pub enum Deadband {
 }
 
 impl Scale {
-    /// The reading. A scale of 0.1 divides by 10, so that 217 makes 21.7, the nearest number to it.
+    /// The reading. A scale of 0.1 divides by 10, once, so that 217 makes 21.7, the nearest number
+    /// to it.
     #[must_use]
     pub fn apply(&self, raw: f64) -> f64 {
         let divisor = (1.0 / self.factor).round();
-        let whole = divisor.abs() >= 2.0 && (divisor * self.factor - 1.0).abs() < 1e-12;
-        let scaled = if whole {
-            raw / divisor
+        let is_whole = divisor.abs() >= 2.0 && (divisor * self.factor - 1.0).abs() < 1e-12;
+        if !is_whole {
+            return raw * self.factor + self.offset;
+        }
+        let offset = self.offset * divisor;
+        if offset.fract() == 0.0 {
+            (raw + offset) / divisor
         } else {
-            raw * self.factor
-        };
-        scaled + self.offset
+            raw / divisor + self.offset
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Where a value lies in a Modbus device, and in which form.
 
+use std::fmt;
+
 /// The four tables of a Modbus device (Modbus Application Protocol 1.1b3, section 4.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Table {
@@ -140,6 +142,31 @@ pub struct Address {
     pub format: Format,
     /// The order of its bytes.
     pub order: Order,
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.table.name(), self.first)?;
+        match self.format {
+            Format::Bool => Ok(()),
+            Format::Bit(bit) => write!(f, " bit {bit}"),
+            Format::Bits { from, count } => write!(f, " bits {from}-{}", from + count - 1),
+            Format::U16 => f.write_str(" u16"),
+            Format::I16 => f.write_str(" i16"),
+            Format::U32 => f.write_str(" u32"),
+            Format::I32 => f.write_str(" i32"),
+            Format::U64 => f.write_str(" u64"),
+            Format::I64 => f.write_str(" i64"),
+            Format::F32 => f.write_str(" f32"),
+            Format::F64 => f.write_str(" f64"),
+            Format::Text(bytes) => write!(f, " string {bytes}"),
+        }?;
+        let named = Order::ALL.iter().find(|(_, order)| *order == self.order);
+        match named {
+            Some((name, order)) if *order != Order::Abcd => write!(f, " {name}"),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Address {

@@ -70,8 +70,9 @@ impl Bus {
         }
     }
 
-    /// Reads `count` registers or bits, once. After a fault the next one starts afresh: what comes
-    /// too late is not taken for another answer.
+    /// Reads `count` registers or bits, once; on a new connection if the other side has closed the
+    /// one that there was, as many do with one that is quiet. After a fault the next one starts
+    /// afresh: what comes too late is not taken for another answer.
     pub(super) async fn read(
         &mut self,
         unit: u8,
@@ -79,7 +80,12 @@ impl Bus {
         first: u16,
         count: u16,
     ) -> Result<Answer, Fault> {
-        let read = self.ask(unit, table, first, count).await;
+        let was_open = self.context.is_some();
+        let mut read = self.ask(unit, table, first, count).await;
+        if was_open && read == Err(Fault::Closed) {
+            self.context = None;
+            read = self.ask(unit, table, first, count).await;
+        }
         self.used_at = tokio::time::Instant::now();
         match &read {
             // It answers, and the connection is as it was.

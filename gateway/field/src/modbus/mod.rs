@@ -5,7 +5,9 @@
 pub(crate) mod address;
 mod bus;
 mod decode;
+mod look;
 mod plan;
 mod poll;
+mod try_once;
 
-pub(crate) use self::poll::Poller;
+pub(crate) use self::{look::look, poll::Poller, try_once::try_all};

@@ -22,6 +22,9 @@ const FIRST_BACKOFF: Duration = Duration::from_secs(1);
 /// The longest time that is kept from a device that answers, but refuses.
 const MAX_REFUSED: Duration = Duration::from_secs(300);
 
+/// The most that one point takes.
+pub(super) const MAX_SPAN: u16 = 125;
+
 /// A connection that is polled.
 pub(crate) struct Poller {
     connection: Arc<Connection>,

@@ -59,7 +59,6 @@ const OF_TENANTS: &[&str] = &[
     "versions",
     "entries",
     "workflows",
-    "gateway_rules",
     "retention",
     "answers",
     "sessions",
