@@ -27,6 +27,7 @@ use tokio::{
 
 use crate::{
     Error, clock,
+    edge::Edge,
     metrics::Metrics,
     spool::{self, Entry, Spool, stopped},
 };
@@ -78,6 +79,12 @@ impl Devices {
             "field devices are read as a new mapping says"
         );
         Ok(())
+    }
+
+    /// Their ids.
+    pub(crate) fn ids(&self) -> Vec<DeviceId> {
+        let ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
+        ids.iter().cloned().collect()
     }
 
     /// Whether this is one of them.
@@ -185,13 +192,14 @@ pub(crate) fn wrong(path: &Path, errors: mapping::Errors) -> Error {
 pub(crate) async fn keep(
     mut said: mpsc::Receiver<Said>,
     gateway: GatewayId,
-    spool: Spool,
+    (spool, edge): (Spool, Arc<Edge>),
     metrics: Arc<Metrics>,
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), Error> {
     let mut keeper = Keeper {
         gateway,
         spool,
+        edge,
         metrics,
         numbers: Numbers::new(MAX_WAITING, MAX_ALL_WAITING),
         links: VecDeque::new(),
@@ -226,6 +234,7 @@ pub(crate) async fn keep(
 struct Keeper {
     gateway: GatewayId,
     spool: Spool,
+    edge: Arc<Edge>,
     metrics: Arc<Metrics>,
     numbers: Numbers,
     /// Link events that wait.
@@ -296,14 +305,11 @@ impl Keeper {
         }
         let mut after = None;
         while let Some(ready) = self.numbers.next(after.as_ref(), clock::set_now_us()) {
-            let entry = Entry {
-                kind: spool::Kind::Batch,
-                device: ready.device.clone(),
-                suite: Some(ready.line.id()),
-                payload: &ready.batch,
-            };
-            if !put(&self.spool, &entry.to_bytes())? {
-                return Ok(false);
+            let suite = Some(ready.line.id());
+            match self.edge.try_batch(&ready.device, suite, &ready.batch) {
+                Ok(_) => {}
+                Err(error) if error.is_retryable() => return Ok(false),
+                Err(error) => return Err(Error::Spool(error)),
             }
             self.numbers.done(&ready);
             self.metrics.batches_spooled.increment();

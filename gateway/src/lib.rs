@@ -40,6 +40,7 @@
 
 mod clock;
 mod commands;
+pub mod edge;
 mod error;
 mod field;
 mod http;

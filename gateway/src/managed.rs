@@ -169,6 +169,23 @@ impl Managed {
         }
     }
 
+    /// Whether the device has a key.
+    pub(crate) fn has(&self, device: &DeviceId) -> bool {
+        let lists = self.lists();
+        let held = lists.held.devices.get(device);
+        held.is_some_and(|held| !held.keys.is_empty())
+    }
+
+    /// The devices that have keys.
+    pub(crate) fn devices(&self) -> Vec<DeviceId> {
+        let lists = self.lists();
+        let devices = lists.held.devices.iter();
+        devices
+            .filter(|(_, held)| !held.keys.is_empty())
+            .map(|(device, _)| device.clone())
+            .collect()
+    }
+
     /// How many devices have a key.
     pub(crate) fn len(&self) -> usize {
         self.lists().held.identities.len()

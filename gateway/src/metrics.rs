@@ -50,6 +50,8 @@ pub(crate) struct Metrics {
     pub(crate) commands_sent: Counter,
     pub(crate) keys_updates: Counter,
     pub(crate) keys_refused: Counter,
+    pub(crate) edge_told: Counter,
+    pub(crate) edge_given: Counter,
 }
 
 /// A value at the time of asking.
@@ -84,7 +86,7 @@ impl Metrics {
         out
     }
 
-    fn counters(&self) -> [(&'static str, &'static str, &Counter); 24] {
+    fn counters(&self) -> [(&'static str, &'static str, &Counter); 26] {
         [
             (
                 "links_accepted",
@@ -201,6 +203,16 @@ impl Metrics {
                 "keys_refused",
                 "Updates of devices' keys that could not be taken.",
                 &self.keys_refused,
+            ),
+            (
+                "edge_told",
+                "Firings and clearings of rules that are judged here.",
+                &self.edge_told,
+            ),
+            (
+                "edge_given",
+                "Commands that rules judged here have given to devices.",
+                &self.edge_given,
             ),
         ]
     }

@@ -7,6 +7,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::edge::options::Edge;
+
 /// How a gateway runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -28,6 +30,8 @@ pub struct Options {
     pub images: Images,
     /// Devices that others made, read by their field protocols.
     pub field: Field,
+    /// Rules that are judged here.
+    pub edge: Edge,
     /// Health and metrics.
     pub http: Http,
 }
@@ -224,6 +228,7 @@ impl Options {
                     .into(),
             );
         }
+        self.edge.check()?;
         self.hub.target().map(drop)
     }
 }
@@ -266,6 +271,7 @@ impl Default for Options {
             commands: Commands::default(),
             images: Images::default(),
             field: Field::default(),
+            edge: Edge::default(),
             http: Http::default(),
         }
     }

@@ -91,6 +91,25 @@ impl KeyRing {
         })
     }
 
+    /// Whether a device is one that may link here. Looks at a file at most.
+    pub(crate) fn has(&self, device: &DeviceId) -> bool {
+        self.managed.has(device) || self.dir.join(format!("{device}.psk")).is_file()
+    }
+
+    /// The devices that may link here. Blocks.
+    pub(crate) fn devices(&self) -> Vec<DeviceId> {
+        let mut devices = self.managed.devices();
+        let files = std::fs::read_dir(&self.dir).into_iter().flatten();
+        devices.extend(files.flatten().filter_map(|file| {
+            let name = file.file_name();
+            let name = name.to_str()?.strip_suffix(".psk")?;
+            DeviceId::parse(name).ok()
+        }));
+        devices.sort_unstable();
+        devices.dedup();
+        devices
+    }
+
     /// Whether a session of `device` that was begun with this key may go on. What cannot be read
     /// now takes nothing away.
     pub(crate) async fn stands(&self, device: &DeviceId, used: &Used) -> bool {

@@ -22,6 +22,7 @@ use tokio::{
 use crate::{
     Error, Options,
     commands::Commands,
+    edge::{Edge, Following, follow},
     field::{self, Devices},
     http::{self, Shown},
     identity::Identity,
@@ -77,6 +78,7 @@ impl Service {
         let identity = Identity::load(&options.hub)?;
         let metrics = Arc::new(Metrics::default());
         let spool = open_spool(&options, &metrics).await?;
+        let edge = open_edge(&options, &identity, &spool).await?;
         let managed = open_managed(&options, &identity).await?;
         let images = open_images(&options).await?;
         let mapping = load_mapping(options.field.mapping.clone()).await?;
@@ -105,6 +107,7 @@ impl Service {
             porter: Porter::new().map_err(Error::Random)?,
             resumptions: open_resumptions(&options)?,
             spool: spool.clone(),
+            edge: Arc::clone(&edge),
             commands: Arc::clone(&commands),
             live: live.clone(),
             images: Arc::clone(&images),
@@ -122,16 +125,25 @@ impl Service {
             live: live.clone(),
             keys: Arc::clone(&managed),
             images,
+            edge: Arc::clone(&edge),
             field: Arc::clone(&field),
             metrics: Arc::clone(&metrics),
             connected,
         });
+        let following = Following {
+            edge: Arc::clone(&edge),
+            commands: Arc::clone(&commands),
+            live: live.clone(),
+            keys: Arc::clone(&links.keys),
+            metrics: Arc::clone(&metrics),
+        };
         let shown = Shown {
             spool: spool.clone(),
             live: live.clone(),
             commands,
             keys: managed,
             field: Arc::clone(&field),
+            edge: Arc::clone(&edge),
             metrics: Arc::clone(&metrics),
             connected: is_connected,
         };
@@ -157,13 +169,17 @@ impl Service {
         tasks.spawn(field::keep(
             said,
             identity.gateway,
-            spool.clone(),
+            (spool.clone(), Arc::clone(&following.edge)),
             metrics,
             stopping.clone(),
         ));
         let keys = Arc::clone(&links.keys);
         tasks.spawn(endless(keys.watch(live, stopping.clone())));
         tasks.spawn(uplink.run(stopping.clone()));
+        let (keys, read) = (Arc::clone(&links.keys), Arc::clone(&field));
+        let devices = move || [keys.devices(), read.ids()].concat();
+        tasks.spawn(edge.take_wanted(devices, stopping.clone()));
+        tasks.spawn(follow(following, stopping.clone()));
         tasks.spawn({
             let (address, stopping) = (addresses.http, stopping.clone());
             let http_options = options.http;
@@ -301,6 +317,22 @@ async fn open_spool(options: &Options, metrics: &Arc<Metrics>) -> Result<Spool, 
         Spool::open(&dir, &spool, &metrics)
     });
     opening.await.unwrap_or(Err(Error::Ended("spool")))
+}
+
+async fn open_edge(
+    options: &Options,
+    identity: &Identity,
+    spool: &Spool,
+) -> Result<Arc<Edge>, Error> {
+    let (dir, spool) = (options.data_dir.clone(), spool.clone());
+    let (tenant, gateway) = (identity.tenant.clone(), identity.gateway.clone());
+    let options = options.edge.clone();
+    let opening =
+        tokio::task::spawn_blocking(move || Edge::open(&dir, tenant, &gateway, options, spool));
+    match opening.await {
+        Ok(opened) => opened.map(Arc::new),
+        Err(_) => Err(Error::Ended("edge")),
+    }
 }
 
 async fn open_managed(options: &Options, identity: &Identity) -> Result<Arc<Managed>, Error> {

@@ -14,6 +14,7 @@
 //!
 //! The points: `mqtt.before_puback`, `gateway.before_ack`,
 //! `gateway.before_trim`, `gateway.before_command`, `gateway.after_command`,
+//! `edge.before_told`, `edge.after_told`, `edge.before_give`, `edge.after_give`, `edge.before_saved`,
 //! `gateway.image_piece`, `gateway.image_whole`,
 //! `dispatch.before_publish`, `dispatch.after_publish`, `pipeline.before_commit`,
 //! `pipeline.after_commit`, `workflow.after_effect`, `log.after_write`, and of the signer of updates

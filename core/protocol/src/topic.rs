@@ -27,6 +27,13 @@ pub enum Topic {
     Key(DeviceId),
     /// `stencil/v1/d/{device}/image`: an `image::Told`, to the hub.
     Image(DeviceId),
+    /// `stencil/v1/g/{gateway}/rules`: the rules that are placed there, to the gateway.
+    GatewayRules(GatewayId),
+    /// `stencil/v1/d/{device}/judged`: a [`crate::batch`] with its place in the gateway's stream of
+    /// what its rules judge, to the hub.
+    Judged(DeviceId),
+    /// `stencil/v1/g/{gateway}/stream`: what else is in that stream, to the hub.
+    GatewayStream(GatewayId),
     /// `stencil/v1/g/{gateway}/wanted`: an `image::Wanted`, to the gateway.
     GatewayWanted(GatewayId),
     /// `stencil/v1/g/{gateway}/fetch`: an `image::Fetch`, to the hub.
@@ -48,8 +55,8 @@ pub enum Topic {
 pub enum Error {
     /// The topic has none of the known forms.
     #[error(
-        "the topic is none of stencil/v1/d/{{device}}/batch|status|loss|link|key|image, \
-         stencil/v1/g/{{gateway}}/command|keys|holds|wanted|fetch|piece, {FOREIGN}"
+        "the topic is none of stencil/v1/d/{{device}}/batch|judged|status|loss|link|key|image, \
+         stencil/v1/g/{{gateway}}/command|keys|holds|rules|stream|wanted|fetch|piece, {FOREIGN}"
     )]
     Unknown,
     /// The device or gateway in the topic is not an id.
@@ -72,6 +79,7 @@ impl Topic {
                 "link" => Topic::Link,
                 "key" => Topic::Key,
                 "image" => Topic::Image,
+                "judged" => Topic::Judged,
                 _ => return Err(Error::Unknown),
             };
             return Ok(make(DeviceId::parse(device)?));
@@ -85,6 +93,8 @@ impl Topic {
             "wanted" => Topic::GatewayWanted,
             "fetch" => Topic::GatewayFetch,
             "piece" => Topic::GatewayPiece,
+            "stream" => Topic::GatewayStream,
+            "rules" => Topic::GatewayRules,
             _ => return Err(Error::Unknown),
         };
         Ok(make(GatewayId::parse(gateway)?))
@@ -98,13 +108,16 @@ impl Topic {
             | Topic::Loss(d)
             | Topic::Link(d)
             | Topic::Key(d)
-            | Topic::Image(d) => Some(d),
+            | Topic::Image(d)
+            | Topic::Judged(d) => Some(d),
             Topic::GatewayCommand(_)
             | Topic::GatewayKeys(_)
             | Topic::GatewayHolds(_)
             | Topic::GatewayWanted(_)
             | Topic::GatewayFetch(_)
             | Topic::GatewayPiece(_)
+            | Topic::GatewayStream(_)
+            | Topic::GatewayRules(_)
             | Topic::ForeignTelemetry => None,
         }
     }
@@ -126,6 +139,9 @@ impl fmt::Display for Topic {
             Topic::Link(device) => write!(f, "{DEVICES}{device}/link"),
             Topic::Key(device) => write!(f, "{DEVICES}{device}/key"),
             Topic::Image(device) => write!(f, "{DEVICES}{device}/image"),
+            Topic::Judged(device) => write!(f, "{DEVICES}{device}/judged"),
+            Topic::GatewayStream(gateway) => write!(f, "{GATEWAYS}{gateway}/stream"),
+            Topic::GatewayRules(gateway) => write!(f, "{GATEWAYS}{gateway}/rules"),
             Topic::GatewayWanted(gateway) => write!(f, "{GATEWAYS}{gateway}/wanted"),
             Topic::GatewayFetch(gateway) => write!(f, "{GATEWAYS}{gateway}/fetch"),
             Topic::GatewayPiece(gateway) => write!(f, "{GATEWAYS}{gateway}/piece"),

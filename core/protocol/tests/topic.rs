@@ -17,12 +17,15 @@ proptest! {
             Topic::Loss(device.clone()),
             Topic::Link(device.clone()),
             Topic::Key(device.clone()),
-            Topic::Image(device),
+            Topic::Image(device.clone()),
+            Topic::Judged(device),
             Topic::GatewayCommand(gateway.clone()),
             Topic::GatewayKeys(gateway.clone()),
             Topic::GatewayHolds(gateway.clone()),
             Topic::GatewayWanted(gateway.clone()),
             Topic::GatewayFetch(gateway.clone()),
+            Topic::GatewayStream(gateway.clone()),
+            Topic::GatewayRules(gateway.clone()),
             Topic::GatewayPiece(gateway),
             Topic::ForeignTelemetry,
         ] {
@@ -34,7 +37,7 @@ proptest! {
 
     /// There is one spelling of a topic: what parses is what is written.
     #[test]
-    fn one_spelling(text in "(stencil/v1/[dg]/)?\\PC{0,20}(/(batch|status|loss|link|key|image|command|keys|holds|wanted|fetch|piece))?") {
+    fn one_spelling(text in "(stencil/v1/[dg]/)?\\PC{0,20}(/(batch|judged|status|loss|link|key|image|command|keys|holds|rules|stream|wanted|fetch|piece))?") {
         if let Ok(topic) = Topic::parse(&text) {
             prop_assert_eq!(topic.to_string(), text);
         }

@@ -130,6 +130,19 @@ impl<K: Ord + Clone> Engine<K> {
         }
     }
 
+    /// Changes what it may cost. What is held beyond a lower bound stays.
+    pub fn set_bounds(&mut self, bounds: Bounds) {
+        self.bounds = bounds;
+    }
+
+    /// Whether a rule has fired on a device and not cleared since.
+    pub fn has_fired(&self, key: &K, device: &str) -> bool {
+        let place = self.keys.get(key).and_then(|&place| self.watch(place));
+        let state = place.and_then(|watch| watch.devices.get(device));
+        let held = state.and_then(|&state| self.states.get(state));
+        held.is_some_and(|held| held.memory.has_fired())
+    }
+
     /// The rules, in the order of their keys.
     pub fn rules(&self) -> impl Iterator<Item = (&K, &Rule)> {
         let watches = self.keys.values().filter_map(|&place| self.watch(place));

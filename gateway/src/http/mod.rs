@@ -17,6 +17,7 @@ use tokio::{net::TcpListener, sync::watch};
 use self::listener::Bounded;
 use crate::{
     commands::Commands,
+    edge::Edge,
     field::Devices,
     link::Live,
     managed::Managed,
@@ -32,6 +33,7 @@ pub(crate) struct Shown {
     pub(crate) commands: Arc<Commands>,
     pub(crate) keys: Arc<Managed>,
     pub(crate) field: Arc<Devices>,
+    pub(crate) edge: Arc<Edge>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) connected: watch::Receiver<bool>,
 }
@@ -98,6 +100,11 @@ async fn metrics(State(shown): State<Arc<Shown>>) -> impl IntoResponse {
             name: "spool_healthy",
             help: "1 while the spool takes what is given to it.",
             value: u64::from(shown.spool.health() == Health::Ok),
+        },
+        Gauge {
+            name: "edge_rules",
+            help: "Rules that are judged here.",
+            value: shown.edge.rules(),
         },
         Gauge {
             name: "commands_waiting",

@@ -50,13 +50,8 @@ impl<S: AsyncRead + AsyncWrite + Send> Connection<S> {
                     };
                     metrics.samples_spooled.add(batch.len() as u64);
                     metrics.batches_spooled.increment();
-                    let entry = Entry {
-                        kind: spool::Kind::Batch,
-                        device,
-                        suite,
-                        payload,
-                    };
-                    self.put(&entry, ack).await?;
+                    let position = self.spool_batch(&device, suite, payload).await?;
+                    self.due.push_back((position, ack));
                 }
                 Err(error) => {
                     metrics.batches_malformed.increment();
@@ -106,6 +101,21 @@ impl<S: AsyncRead + AsyncWrite + Send> Connection<S> {
         let position = self.spool(&entry.to_bytes()).await?;
         self.due.push_back((position, due));
         Ok(())
+    }
+
+    /// Spools a batch, as [`Self::spool`] does, where rules see it.
+    async fn spool_batch(
+        &mut self,
+        device: &DeviceId,
+        suite: Option<u16>,
+        payload: &[u8],
+    ) -> Result<Position, End> {
+        let superseded = superseded(self.current.as_ref().filter(|_| !self.is_line));
+        tokio::select! {
+            position = self.links.edge.put_batch(device, suite, payload) => Ok(position?),
+            () = superseded => Err(End::Superseded),
+            () = stopped(&mut self.stop) => Err(End::Stopped),
+        }
     }
 
     /// Spools an entry. While there is no room the link isn't read: the device is held back, for

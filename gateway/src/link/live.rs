@@ -82,6 +82,11 @@ impl Live {
         }
     }
 
+    /// Whether the device is linked.
+    pub(crate) fn is_linked(&self, device: &DeviceId) -> bool {
+        self.table().links.contains_key(device)
+    }
+
     /// How many devices are linked.
     pub(crate) fn len(&self) -> usize {
         self.table().links.len()

@@ -30,7 +30,8 @@ pub(crate) use self::{
 };
 
 use crate::{
-    commands::Commands, images::Images, metrics::Metrics, options, psk::KeyRing, spool::Spool,
+    commands::Commands, edge::Edge, images::Images, metrics::Metrics, options, psk::KeyRing,
+    spool::Spool,
 };
 
 /// What all links share.
@@ -41,6 +42,7 @@ pub(crate) struct Links {
     pub(crate) porter: Porter,
     pub(crate) resumptions: Resumptions,
     pub(crate) spool: Spool,
+    pub(crate) edge: Arc<Edge>,
     pub(crate) commands: Arc<Commands>,
     pub(crate) live: Live,
     pub(crate) images: Arc<Images>,

@@ -1,7 +1,10 @@
 //! What the spool holds: a message to the hub, without the parts that follow from others.
 
 use minicbor::{Decoder, Encoder};
-use stencil_protocol::{id::DeviceId, topic::Topic};
+use stencil_protocol::{
+    id::{DeviceId, GatewayId},
+    topic::Topic,
+};
 
 /// The most bytes of a payload in the spool; the largest are loss reports.
 pub(crate) const MAX_PAYLOAD_BYTES: usize = 64 << 10;
@@ -16,6 +19,10 @@ pub(crate) enum Kind {
     Link = 3,
     Key = 4,
     Image = 5,
+    /// A batch in the stream that rules judge.
+    Judged = 8,
+    /// What else is in it; its `device` is the gateway's id.
+    Stream = 9,
 }
 
 /// `[kind, device, suite of the device's link | null, payload]` in CBOR.
@@ -55,6 +62,8 @@ impl<'a> Entry<'a> {
             3 => Kind::Link,
             4 => Kind::Key,
             5 => Kind::Image,
+            8 => Kind::Judged,
+            9 => Kind::Stream,
             _ => return None,
         };
         let device = DeviceId::parse(d.str().ok()?).ok()?;
@@ -77,6 +86,12 @@ impl<'a> Entry<'a> {
             Kind::Link => Topic::Link(device),
             Kind::Key => Topic::Key(device),
             Kind::Image => Topic::Image(device),
+            Kind::Judged => Topic::Judged(device),
+            Kind::Stream => match GatewayId::parse(device.as_str()) {
+                Ok(gateway) => Topic::GatewayStream(gateway),
+                // Not so: both ids have one grammar.
+                Err(_) => Topic::Judged(device),
+            },
         }
     }
 }
@@ -92,7 +107,7 @@ mod tests {
         fn what_is_written_is_read(
             kind in prop_oneof![
                 Just(Kind::Batch), Just(Kind::Status), Just(Kind::Loss), Just(Kind::Link),
-                Just(Kind::Key), Just(Kind::Image)
+                Just(Kind::Key), Just(Kind::Image), Just(Kind::Judged), Just(Kind::Stream)
             ],
             device in "[a-z0-9][a-z0-9._-]{0,40}",
             suite: Option<u16>,

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use stencil_edge::{Judged, Record, What};
 use stencil_protocol::{
     batch::{Batch, DropReason, Dropped, Header, Writer},
     command::Status,
@@ -28,6 +29,8 @@ pub(crate) struct Losses {
     headers: BTreeMap<(DeviceId, Boot), (Header, Option<u16>)>,
     /// How a command ended is small and matters: it is spooled again.
     statuses: BTreeMap<(DeviceId, CommandId), Vec<u8>>,
+    /// So is what rules told, in their order.
+    told: Vec<Vec<u8>>,
     /// Numbers of samples that were in dropped batches.
     pub(crate) samples: u64,
     /// Messages that are dropped without a report: links coming and going, and what cannot be
@@ -43,6 +46,18 @@ impl Losses {
             Kind::Batch => match Batch::decode(entry.payload) {
                 Ok(batch) => self.add_batch(entry, &batch, reason),
                 Err(_) => self.unreported += 1,
+            },
+            Kind::Judged => match judged(entry.payload) {
+                Some(batch) => self.add_batch(entry, &batch, reason),
+                None => self.unreported += 1,
+            },
+            // What a rule made the gateway do matters as much as how it ended.
+            Kind::Stream => match Record::decode(entry.payload) {
+                Ok(Record {
+                    what: What::Told(_),
+                    ..
+                }) if self.told.len() < MAX_KEPT_STATUSES => self.told.push(entry.to_bytes()),
+                _ => self.unreported += 1,
             },
             Kind::Loss => match LossReport::decode(entry.payload) {
                 Ok(report) => {
@@ -77,7 +92,16 @@ impl Losses {
                     self.headers.remove(&key);
                 }
             }
-            Kind::Status | Kind::Loss | Kind::Link | Kind::Key | Kind::Image => {
+            Kind::Judged => {
+                self.add(entry, reason);
+                if let Some(batch) = judged(entry.payload)
+                    && batch.is_empty()
+                {
+                    let key = (entry.device.clone(), batch.header().boot);
+                    self.headers.remove(&key);
+                }
+            }
+            Kind::Status | Kind::Loss | Kind::Link | Kind::Key | Kind::Image | Kind::Stream => {
                 self.unreported += 1;
             }
         }
@@ -97,7 +121,9 @@ impl Losses {
                 push_span(runs, *span.start(), *span.end(), reason);
             }
         }
-        let mut entries: Vec<Vec<u8>> = self.statuses.into_values().collect();
+        // What was given before how it ended.
+        let mut entries = self.told;
+        entries.extend(self.statuses.into_values());
         for ((device, _), (header, suite)) in self.headers {
             entries.extend(without_samples(device, &header, suite));
         }
@@ -152,6 +178,11 @@ impl Losses {
 
 /// What a device has told about the boot before, in its own words, as a batch that only reports:
 /// it is the hub that knows which of those numbers have come by another way.
+/// The batch of one in the stream.
+fn judged(payload: &[u8]) -> Option<Batch<'_>> {
+    Batch::decode(Judged::decode(payload).ok()?.batch).ok()
+}
+
 fn without_samples(device: DeviceId, header: &Header, suite: Option<u16>) -> Option<Vec<u8>> {
     let mut header = header.clone();
     header.dropped.clear();

@@ -5,7 +5,16 @@ mod cursor;
 mod entry;
 mod loss;
 
-use std::{convert::Infallible, io, path::Path, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    io,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use stencil_log::{Health, Log, OnDrop, Options, Overflow, Position, Record, Why};
 use stencil_protocol::batch::DropReason;
@@ -31,6 +40,8 @@ pub(crate) struct Spool {
     log: Log,
     acknowledged: watch::Sender<Position>,
     cursor: Arc<Cursor>,
+    /// Behind this rules have not judged for good: it is not freed.
+    held: Arc<AtomicU64>,
 }
 
 impl Spool {
@@ -70,14 +81,21 @@ impl Spool {
             Some(position) => position.max(log.oldest()),
             None => log.oldest(),
         };
-        // What the hub has acknowledged is no loss when it is dropped.
-        log.trim(acknowledged)?;
+        // What the hub has acknowledged is no loss when it is dropped, but rules may need it.
+        let held = crate::edge::held(dir);
+        log.trim(acknowledged.min(held))?;
         let (acknowledged, _) = watch::channel(acknowledged);
         Ok(Self {
             log,
             acknowledged,
             cursor: Arc::new(cursor),
+            held: Arc::new(AtomicU64::new(held.0)),
         })
+    }
+
+    /// Keeps what lies behind `position`, whether the hub has acknowledged it or not.
+    pub(crate) fn hold(&self, position: Position) {
+        self.held.store(position.0, Ordering::Release);
     }
 
     /// Takes an entry's bytes; waits for room where the disk or the memory for it is full. Returns
@@ -185,13 +203,14 @@ impl Spool {
 
     async fn free(&self, position: Position) -> Result<(), Error> {
         let (log, cursor) = (self.log.clone(), Arc::clone(&self.cursor));
+        let held = Position(self.held.load(Ordering::Acquire));
         let freed = tokio::task::spawn_blocking(move || {
             // The cursor first: a spool that starts behind it is normal, one that ends before it
             // is not.
             if let Err(error) = cursor.write(position) {
                 tracing::warn!(%error, "the cursor was not written: more is published again");
             }
-            log.trim(position)
+            log.trim(position.min(held))
         });
         match freed.await {
             Ok(freed) => Ok(freed?),

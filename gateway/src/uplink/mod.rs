@@ -30,6 +30,7 @@ use crate::{
     Error,
     clock::now_us,
     commands::{Commands, Offer},
+    edge::Edge,
     field::Devices,
     images::{Images, Step},
     link::{Live, gateway_status},
@@ -52,6 +53,7 @@ pub(crate) struct Uplink {
     pub(crate) live: Live,
     pub(crate) keys: Arc<Managed>,
     pub(crate) images: Arc<Images>,
+    pub(crate) edge: Arc<Edge>,
     pub(crate) field: Arc<Devices>,
     pub(crate) metrics: Arc<Metrics>,
     /// Whether there is a connection.
@@ -118,6 +120,14 @@ impl Uplink {
                 Err(lost) => return Err(lost),
             }
         }
+        let rules = Topic::GatewayRules(self.gateway.clone()).to_string();
+        match connection.subscribe(&rules).await {
+            Ok(()) => {}
+            Err(Lost::Subscribe(refused)) => {
+                tracing::warn!(%refused, "the hub places no rules here");
+            }
+            Err(lost) => return Err(lost),
+        }
         self.metrics.uplink_connects.increment();
         self.connected.send_replace(true);
         tracing::info!(hub = self.options.address, "uplink connected");
@@ -129,6 +139,7 @@ impl Uplink {
                 keys,
                 wanted,
                 pieces,
+                rules,
             },
         )
         .await

@@ -51,6 +51,7 @@ pub(super) struct Topics {
     pub(super) keys: String,
     pub(super) wanted: String,
     pub(super) pieces: String,
+    pub(super) rules: String,
 }
 
 /// Publishes until the connection is lost.
@@ -109,6 +110,9 @@ pub(super) async fn publish(
                 }
                 Some(message) if message.topic == topics.wanted.as_bytes() => {
                     uplink.take_wanted(&connection, &message.payload).await?;
+                }
+                Some(message) if message.topic == topics.rules.as_bytes() => {
+                    uplink.edge.want(&message.payload);
                 }
                 Some(message) if message.topic == topics.pieces.as_bytes() => {
                     uplink.take_piece(&connection, &message.payload).await?;

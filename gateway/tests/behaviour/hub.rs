@@ -76,13 +76,15 @@ impl Policy for ByCertificate {
                 | Topic::Link(_)
                 | Topic::Key(_)
                 | Topic::Image(_)
+                | Topic::Judged(_)
+                | Topic::GatewayStream(_)
                 | Topic::GatewayFetch(_)
                 | Topic::GatewayHolds(_))
         )
     }
 
     fn may_subscribe(&self, principal: &Self::Principal, filter: &str) -> bool {
-        ["command", "keys", "wanted", "piece"]
+        ["command", "keys", "wanted", "piece", "rules"]
             .iter()
             .any(|kind| filter == format!("stencil/v1/g/{}/{kind}", principal.1))
     }

@@ -1,7 +1,7 @@
 //! Commands to devices.
 
 use serde_json::json;
-use sha2::{Digest, Sha256};
+use stencil_edge::command_id;
 use stencil_protocol::command::State;
 use stencil_protocol::id::{CommandId, DeviceId, TenantId};
 use stencil_protocol::sample::OwnedValue;
@@ -84,12 +84,4 @@ pub(crate) async fn settle(
             command.name
         ))),
     }
-}
-
-/// The first half of the effect key's SHA-256.
-fn command_id(effect_key: &str) -> CommandId {
-    let hash: [u8; 32] = Sha256::digest(effect_key.as_bytes()).into();
-    let mut id = [0; 16];
-    id.copy_from_slice(&hash[..16]);
-    CommandId(id)
 }

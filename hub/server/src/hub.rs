@@ -21,6 +21,7 @@ use crate::ingest::{Activation, Admission, Ask, Erase, Ingest, Step};
 use crate::metrics::Metrics;
 use crate::parts::Parts;
 use crate::pipeline::Unlogged;
+use crate::placing::Placing;
 use crate::policy::{Peer, namespace};
 use crate::registry::HubKey;
 use crate::rollout::{Images, Rollouts};
@@ -53,6 +54,7 @@ pub(crate) struct Inner {
     pub(crate) workflow_changes: Arc<Mutex<()>>,
     /// Who waits for what is asked of roll-outs.
     pub(crate) rollouts: Rollouts,
+    pub(crate) placing: Placing,
     /// Payloads of images.
     pub(crate) images: Images,
 }
@@ -232,7 +234,9 @@ impl Hub {
             workflow: id,
             version,
         };
-        Ok(self.inner.ingest.activate(activation).await?.0)
+        let position = self.inner.ingest.activate(activation).await?.0;
+        self.inner.placing.changed(tenant);
+        Ok(position)
     }
 
     /// Erases all that is kept of a device, as of the returned log position; when this returns it is

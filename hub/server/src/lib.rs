@@ -73,6 +73,7 @@ mod options;
 mod parts;
 mod people;
 mod pipeline;
+mod placing;
 mod policy;
 mod principal;
 mod private;
@@ -103,6 +104,7 @@ pub use options::{
     PipelineOptions, RetentionOptions, WorkflowOptions,
 };
 pub use people::{add_operator, add_user, login_link, operators, remove_operator};
+pub use pipeline::{Found, Replay};
 pub use principal::{Principal, Role};
 pub use rates::Rates;
 pub use rollout::{Images, Received, Receiving};

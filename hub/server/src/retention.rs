@@ -304,6 +304,7 @@ mod tests {
             version: 1,
             event: serde_json::json!({}),
             at_us,
+            not_before_us: None,
         });
         commit.quarantined.push(Quarantined {
             tenant: tenant.clone(),

@@ -20,6 +20,7 @@ use crate::listeners::Listener;
 use crate::metrics::Metrics;
 use crate::parts::Parts;
 use crate::pipeline::Driver;
+use crate::placing::{self, Placing};
 use crate::policy::{HubPolicy, Peer, RefusedDevices, Tenants, namespace, token_namespace};
 use crate::registry::Deliverer;
 use crate::retention::Sweeper;
@@ -126,6 +127,7 @@ impl Service {
                 applied,
                 workflow_changes: Arc::new(Mutex::new(())),
                 rollouts,
+                placing: Placing::default(),
                 images: foundation.images,
             }),
         };
@@ -135,6 +137,7 @@ impl Service {
         let driver = hub.driver(&wakes, &links, committed, waits, tenants, refused);
         parts.pipeline(|stop| driver.run(foundation.state, foundation.position, stop));
         dispatching(&hub, &wakes, links, endpoint.handle(), &mut parts);
+        placing_rules(&hub, endpoint.handle(), &mut parts);
         rolling_out(&hub, asked, endpoint.handle(), &mut parts);
         let sweeping = wakes.clone();
         parts.effect("runner", |stop| async move {
@@ -301,6 +304,7 @@ fn dispatching(hub: &Hub, wakes: &Wakes, links: Links, handle: Handle<Peer>, par
         live: inner.live.clone(),
         clock: inner.clock.clone(),
         rollouts: inner.rollouts.clone(),
+        placing: inner.placing.clone(),
         ingest: inner.ingest.clone(),
     };
     sessions.begin();
@@ -335,6 +339,19 @@ fn dispatching(hub: &Hub, wakes: &Wakes, links: Links, handle: Handle<Peer>, par
     };
     parts.effect("dispatcher", |stop| async move {
         dispatcher.run(stop).await;
+        Ok(())
+    });
+}
+
+fn placing_rules(hub: &Hub, handle: Handle<Peer>, parts: &mut Parts) {
+    let inner = &hub.inner;
+    let delivery = placing::Delivery {
+        placing: inner.placing.clone(),
+        workflows: Arc::clone(&inner.store.workflows),
+        handle,
+    };
+    parts.effect("rules of gateways", |stop| async move {
+        delivery.run(stop).await;
         Ok(())
     });
 }

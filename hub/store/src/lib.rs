@@ -78,8 +78,8 @@ pub use ledger::{Ledger, LedgerRow};
 pub use operators::{Operator, OperatorRow, Operators, Tenant};
 pub use page::{MAX_PAGE, Page};
 pub use pipeline::{
-    CommandStatus, Commit, Committed, LinkSeen, Loaded, MAX_QUARANTINED_PAYLOAD, Pipeline, Point,
-    Quarantined, RuleState, Trigger, TwinUpdate,
+    CommandStatus, Commit, Committed, GatewayRules, Given, LinkSeen, Loaded,
+    MAX_QUARANTINED_PAYLOAD, Pipeline, Point, Quarantined, RuleState, Trigger, TwinUpdate,
 };
 pub use points::{Points, SeriesPoints};
 pub use registry::{
@@ -102,4 +102,4 @@ pub use users::{
     Ended, MAX_SESSIONS, MAX_USER_NAME, MAX_USERS, Opener, Session, SessionOwner, User, UserChange,
     Users, check_user_name,
 };
-pub use workflows::{MAX_DEFINITION, MAX_WORKFLOW_ID, Workflow, Workflows};
+pub use workflows::{AtGateway, MAX_DEFINITION, MAX_WORKFLOW_ID, Workflow, Workflows};

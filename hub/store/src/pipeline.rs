@@ -9,8 +9,8 @@ use stencil_protocol::ledger::BootLedger;
 use stencil_protocol::sample::OwnedValue;
 
 use crate::{
-    ActiveAlarm, Admission, AlarmChange, Error, GatewayHolds, KeyUsed, LinkInfo, Points,
-    RolloutChange, RunId,
+    ActiveAlarm, Admission, AlarmChange, Error, GatewayHolds, KeyUsed, LinkInfo, NewCommand,
+    Points, RolloutChange, RunId,
 };
 
 /// One step of the pipeline. All of it is stored, or nothing.
@@ -34,6 +34,11 @@ pub struct Commit {
     pub rule_states: Vec<RuleState>,
     /// Runs to start; a run that exists already is left alone.
     pub triggers: Vec<Trigger>,
+    /// What gateways did by themselves about runs, after these were started.
+    pub given: Vec<Given>,
+    /// What gateways say of the rules that are placed at them, in the place of what each said
+    /// before.
+    pub gateway_rules: Vec<GatewayRules>,
     /// Alarms to raise and to clear, in this order.
     pub alarms: Vec<AlarmChange>,
     /// What could not be understood.
@@ -132,6 +137,38 @@ pub struct Trigger {
     /// What the run's templates see as `event`.
     pub event: serde_json::Value,
     /// When the rule fired (event time).
+    pub at_us: i64,
+    /// Its first step is not to be done before this, because a gateway may be doing it; what that
+    /// says of it ([`Given`]) ends the wait. `None`: at once.
+    pub not_before_us: Option<i64>,
+}
+
+/// What a gateway did about the first step of a run by itself.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Given {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The gateway.
+    pub gateway: GatewayId,
+    /// The run, which is woken.
+    pub run: RunId,
+    /// The command that it gave to a device; `None`: it could not, and the run's step is to be
+    /// done as any other.
+    pub command: Option<NewCommand>,
+    /// When the hub heard of it.
+    pub received_us: i64,
+}
+
+/// What a gateway says of the rules that are placed at it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GatewayRules {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The gateway.
+    pub gateway: GatewayId,
+    /// Each workflow with its version, and why the gateway does not judge it; `None`: it does.
+    pub verdicts: Vec<(String, u32, Option<String>)>,
+    /// When the hub heard of it.
     pub at_us: i64,
 }
 

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use serde::Serialize;
-use stencil_protocol::id::TenantId;
+use stencil_protocol::id::{GatewayId, TenantId};
 
 use crate::{Error, Page};
 
@@ -24,6 +24,22 @@ pub struct Workflow {
     pub created_us: i64,
     /// Whether its rule is applied. At most one version of an id is active.
     pub active: bool,
+}
+
+/// A rule that is placed at a gateway, as the gateway says itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct AtGateway {
+    /// The gateway.
+    #[schema(value_type = String)]
+    pub gateway: GatewayId,
+    /// The workflow.
+    pub workflow: String,
+    /// The version that it was told.
+    pub version: u32,
+    /// Why it does not judge it; `null`: it does.
+    pub refused: Option<String>,
+    /// When the hub heard of it.
+    pub at_us: i64,
 }
 
 /// Workflow definitions.
@@ -78,4 +94,13 @@ pub trait Workflows: Send + Sync + 'static {
 
     /// The active versions of all tenants: what the pipeline applies.
     async fn active(&self) -> Result<Vec<(TenantId, Workflow)>, Error>;
+
+    /// What gateways say of rules that are placed at them: of one workflow, or of all; by workflow
+    /// and gateway, at most `limit`.
+    async fn at_gateways(
+        &self,
+        tenant: &TenantId,
+        workflow: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<AtGateway>, Error>;
 }

@@ -91,61 +91,28 @@ pub fn trigger(
         // Texts and numbers only: this cannot fail.
         event: serde_json::to_value(&event).unwrap_or(Value::Null),
         at_us: firing.at_us,
+        not_before_us: None,
     }
 }
 
-/// The id of the run that a cause starts: SHA-256 over tenant, workflow,
-/// version, device and cause, each with its length.
+/// The id of the run that a cause starts: the same at whoever finds the cause
+/// ([`stencil_edge::run_id`]).
 pub fn run_id(
     tenant: &TenantId,
     definition: &Definition,
     device: &DeviceId,
     cause: Cause,
 ) -> RunId {
-    let mut hash = Sha256::new();
-    part(&mut hash, b"stencil run 1");
-    part(&mut hash, tenant.as_str().as_bytes());
-    part(&mut hash, definition.id.as_bytes());
-    part(&mut hash, &definition.version.to_be_bytes());
-    part(&mut hash, device.as_str().as_bytes());
-    match cause {
-        Cause::Numbered { boot, seq } => {
-            part(&mut hash, b"numbered");
-            part(&mut hash, &boot.0.to_be_bytes());
-            part(&mut hash, &seq.0.to_be_bytes());
-        }
-        Cause::Timed { time_us } => {
-            part(&mut hash, b"timed");
-            part(
-                &mut hash,
-                definition
-                    .rule
-                    .name
-                    .as_deref()
-                    .unwrap_or_default()
-                    .as_bytes(),
-            );
-            part(&mut hash, &time_us.to_be_bytes());
-        }
-        Cause::Silence { since_us } => {
-            part(&mut hash, b"silence");
-            part(&mut hash, &since_us.to_be_bytes());
-        }
-        Cause::Window { end_us } => {
-            part(&mut hash, b"window");
-            part(&mut hash, &end_us.to_be_bytes());
-        }
-    }
-    RunId(hash.finalize().into())
+    let (workflow, version) = (&definition.id, definition.version);
+    let name = definition.rule.name.as_deref();
+    RunId(stencil_edge::run_id(
+        tenant, workflow, version, name, device, cause,
+    ))
 }
 
-/// The key of a step's effect in a run: hexadecimal SHA-256 over both.
+/// The key of a step's effect in a run ([`stencil_edge::effect_key`]).
 pub fn effect_key(run: &RunId, step: &str) -> String {
-    let mut hash = Sha256::new();
-    part(&mut hash, b"stencil effect 1");
-    part(&mut hash, &run.0);
-    part(&mut hash, step.as_bytes());
-    hex::encode(hash.finalize())
+    stencil_edge::effect_key(&run.0, step)
 }
 
 pub(crate) fn part(hash: &mut Sha256, bytes: &[u8]) {

@@ -89,7 +89,7 @@ fn keys_that_are_unknown_missing_or_doubled() {
         "version: 3",
         "version: 3\nverison: 4",
         "line 4, column 1: `verison` is not a key of a workflow; did you mean `version`? \
-         known keys: `id`, `version`, `title`, `on`, `when`, `alarm`, `steps`",
+         known keys: `id`, `version`, `title`, `on`, `when`, `place`, `alarm`, `steps`",
     );
     refused(
         "timeout: 250ms",

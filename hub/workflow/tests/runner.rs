@@ -391,6 +391,7 @@ async fn a_run_without_a_usable_definition_fails_and_says_so() {
         version: 1,
         event: json!({}),
         at_us: 0,
+        not_before_us: None,
     };
     world
         .store

@@ -106,6 +106,16 @@ impl Memory {
         }
     }
 
+    /// Whether the rule has fired and not cleared since.
+    pub(crate) fn has_fired(&self) -> bool {
+        match self {
+            Self::Threshold(track) | Self::Expression(track) => track.phase.has_fired(),
+            Self::Absence(silence) => silence.is_absent(),
+            Self::Rate(slope) => slope.has_fired(),
+            Self::Window(panes) => panes.has_fired(),
+        }
+    }
+
     /// When the passing of time alone may change something, µs.
     pub(crate) fn due_us(&self, condition: &Condition) -> Option<i64> {
         match (self, condition) {

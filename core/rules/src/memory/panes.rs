@@ -92,6 +92,10 @@ impl Panes {
         }
     }
 
+    pub(crate) const fn has_fired(&self) -> bool {
+        self.phase.has_fired()
+    }
+
     pub(crate) fn encode(&self, window: &Window, out: &mut Vec<u8>) {
         saved::write(KIND, &question(window), self, out);
     }

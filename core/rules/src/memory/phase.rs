@@ -41,6 +41,11 @@ impl Phase {
         !matches!(self, Self::Armed)
     }
 
+    /// Whether the rule has fired in the run that goes on.
+    pub(crate) const fn has_fired(self) -> bool {
+        matches!(self, Self::Fired { .. })
+    }
+
     pub(crate) fn apply(&mut self, hold_us: i64, verdict: Verdict) -> Option<Change> {
         let Verdict {
             holds,

@@ -39,6 +39,11 @@ impl Silence {
         }))
     }
 
+    /// Whether the silence has been told and goes on.
+    pub(crate) const fn is_absent(&self) -> bool {
+        self.absent
+    }
+
     /// When it has to be said, µs.
     pub(crate) fn due_us(&self, asked: Absence) -> Option<i64> {
         let heard_us = self.heard_us.filter(|_| !self.absent)?;

@@ -88,6 +88,10 @@ impl Slope {
         Seen::Taken
     }
 
+    pub(crate) const fn has_fired(&self) -> bool {
+        self.track.phase.has_fired()
+    }
+
     pub(crate) fn encode(&self, rate: &Rate, out: &mut Vec<u8>) {
         saved::write(KIND, &question(rate), self, out);
     }

@@ -8,6 +8,7 @@ use crate::clock::Clock;
 use crate::ingest::Ingest;
 use crate::links::Links;
 use crate::parts::told_to_end;
+use crate::placing::Placing;
 use crate::policy::Peer;
 use crate::rollout::Rollouts;
 use crate::wake::Wakes;
@@ -21,6 +22,7 @@ pub(crate) struct Sessions {
     pub(crate) live: Live,
     pub(crate) clock: Clock,
     pub(crate) rollouts: Rollouts,
+    pub(crate) placing: Placing,
     pub(crate) ingest: Ingest,
 }
 
@@ -74,6 +76,7 @@ impl Sessions {
                 self.wakes.gateway(tenant, gateway);
                 self.wakes.keys_of(tenant, gateway);
                 self.rollouts.wanted(tenant, gateway);
+                self.placing.listens(tenant, gateway);
             }
             // The session lives on in another connection.
             Event::Disconnected {
@@ -83,6 +86,7 @@ impl Sessions {
             _ => {
                 let at_us = self.clock.now_us();
                 self.links.ended(tenant, gateway, at_us);
+                self.placing.ended(tenant, gateway);
                 self.gone(Some((tenant.clone(), gateway.clone())));
                 let gateway = gateway.clone();
                 self.live

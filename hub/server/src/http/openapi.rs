@@ -113,6 +113,7 @@ use super::{input, keyed};
         backtest::run,
         workflows::one,
         workflows::versions,
+        workflows::at_gateways,
         workflows::put,
         workflows::stop,
         retention::show,

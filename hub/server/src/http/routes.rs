@@ -117,6 +117,7 @@ pub(super) fn routes() -> Vec<Route> {
         ask("/api/v1/backtest", backtest::run),
         read("/api/v1/workflows/{workflow}", workflows::one),
         read("/api/v1/workflows/{workflow}/versions", workflows::versions).asked(Parameters::Known),
+        read("/api/v1/workflows/{workflow}/gateways", workflows::at_gateways),
         write(PUT, "/api/v1/workflows/{workflow}", workflows::put),
         write(DELETE, "/api/v1/workflows/{workflow}", workflows::stop),
         admin(GET, "/api/v1/retention", retention::show),

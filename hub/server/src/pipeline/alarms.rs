@@ -79,6 +79,26 @@ impl Active {
         changes.extend(all.map(|alarm| cleared(alarm, at_us, why.to_owned())));
     }
 
+    /// Clears those of a workflow whose device is one of these.
+    pub(super) fn clear_where(
+        &mut self,
+        workflow: &str,
+        which: impl Fn(&DeviceId) -> bool,
+        at_us: i64,
+        why: &str,
+        changes: &mut Vec<AlarmChange>,
+    ) {
+        let devices = self.by_workflow.get(workflow).into_iter();
+        let devices: Vec<DeviceId> = devices
+            .flat_map(BTreeMap::keys)
+            .filter(|device| which(device))
+            .cloned()
+            .collect();
+        for device in devices {
+            self.clear(workflow, &device, at_us, || why.to_owned(), changes);
+        }
+    }
+
     /// Lets go of those of a device.
     pub(super) fn forget_device(&mut self, device: &DeviceId) -> Vec<ActiveAlarm> {
         let mut gone = Vec::new();

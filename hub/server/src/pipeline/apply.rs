@@ -27,12 +27,25 @@ pub(super) fn publication(
     if let Some(device) = message.of_device()
         && state.is_refused(origin.tenant, device)
     {
-        return refused::publication(origin, message, device, known, state, changes);
+        refused::publication(origin, message, device, known, state, changes);
+        if let Message::Judged(device, at, batch) = message {
+            let rules = state.rules(origin.tenant);
+            rules.judged(origin, device, *at, batch, false, changes);
+        }
+        return;
     }
     rollouts::publication(origin, message, state, changes);
     match message {
         Message::Batch(device, batch) => {
             numbered::batch(origin, device, batch, known, state, changes);
+        }
+        Message::Judged(device, at, batch) => {
+            numbered::batch(origin, device, batch, known, state, changes);
+            let rules = state.rules(origin.tenant);
+            rules.judged(origin, device, *at, batch, true, changes);
+        }
+        Message::Stream(gateway, record) => {
+            reports::stream(origin, gateway, record, known, state, changes);
         }
         Message::Unnumbered(device, parsed) => {
             unnumbered::telemetry(origin, device, parsed, &known, state, changes);

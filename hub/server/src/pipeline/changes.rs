@@ -8,8 +8,8 @@ use stencil_protocol::image::Fetch;
 use stencil_protocol::sample::{OwnedValue, Sample};
 use stencil_store::{
     Admission, AlarmChange, CommandStatus, Commit, DeviceImage, DeviceVerdict, GatewayHolds,
-    KeyUsed, LinkSeen, Points, Quarantined, RolloutHead, RuleState, SeriesPoint, SeriesPoints,
-    Trigger, TwinUpdate,
+    GatewayRules, Given, KeyUsed, LinkSeen, Points, Quarantined, RolloutHead, RuleState,
+    SeriesPoint, SeriesPoints, Trigger, TwinUpdate,
 };
 
 use super::State;
@@ -28,6 +28,10 @@ pub(crate) struct Changes {
     /// How many points are in there.
     pub(crate) points: usize,
     pub(crate) triggers: Vec<Trigger>,
+    /// What gateways did by themselves about runs.
+    pub(crate) given: Vec<Given>,
+    /// What gateways say of the rules that are placed at them.
+    pub(crate) gateway_rules: Vec<GatewayRules>,
     /// Alarms to raise and to clear, in log order.
     pub(crate) alarms: Vec<AlarmChange>,
     pub(crate) statuses: Vec<CommandStatus>,
@@ -176,6 +180,8 @@ impl Changes {
             points: Points::from(points),
             rule_states: self.rule_states,
             triggers: self.triggers,
+            given: self.given,
+            gateway_rules: self.gateway_rules,
             alarms,
             quarantined: self.quarantined,
             statuses: self.statuses,

@@ -1,5 +1,6 @@
 //! From a log record to what it means. Pure: the bytes and nothing else.
 
+use stencil_edge::{Judged, Place, Record};
 use stencil_protocol::batch::Batch;
 use stencil_protocol::command::Status;
 use stencil_protocol::foreign::{Parsed, thingsboard};
@@ -16,6 +17,11 @@ use super::origin::Origin;
 pub(super) enum Message<'a> {
     /// Numbered samples of a device.
     Batch(DeviceId, Batch<'a>),
+    /// Numbered samples of a device, with their place in the stream that its gateway's rules judge,
+    /// and when the gateway received them.
+    Judged(DeviceId, (Place, i64), Batch<'a>),
+    /// What else is in a gateway's stream.
+    Stream(GatewayId, Box<Record>),
     /// Samples of a device that numbers nothing.
     Unnumbered(DeviceId, Parsed),
     /// What became of a command.
@@ -48,6 +54,17 @@ impl<'a> Message<'a> {
             Topic::Batch(device) => match Batch::decode(payload) {
                 Ok(batch) => Self::Batch(device, batch),
                 Err(error) => malformed(device, "batch", error),
+            },
+            Topic::Judged(device) => match Judged::decode(payload) {
+                Ok(judged) => match Batch::decode(judged.batch) {
+                    Ok(batch) => Self::Judged(device, (judged.place, judged.received_us), batch),
+                    Err(error) => malformed(device, "batch", error),
+                },
+                Err(error) => malformed(device, "judged batch", error),
+            },
+            Topic::GatewayStream(gateway) => match Record::decode(payload) {
+                Ok(record) => Self::Stream(gateway, Box::new(record)),
+                Err(error) => Self::Malformed(None, format!("the stream of {gateway}: {error}")),
             },
             Topic::Status(device) => match Status::decode(payload) {
                 Ok(status) => Self::Status(device, status),
@@ -90,6 +107,7 @@ impl<'a> Message<'a> {
             },
             Topic::GatewayCommand(_)
             | Topic::GatewayKeys(_)
+            | Topic::GatewayRules(_)
             | Topic::GatewayWanted(_)
             | Topic::GatewayPiece(_) => {
                 Self::Malformed(None, "this topic is for the hub to publish on".to_owned())
@@ -102,13 +120,14 @@ impl Message<'_> {
     /// The device that it is about, where that is known.
     pub(super) fn device(&self) -> Option<&DeviceId> {
         match self {
-            Self::Batch(device, _) | Self::Unnumbered(device, _) | Self::Status(device, _) => {
-                Some(device)
-            }
+            Self::Batch(device, _)
+            | Self::Judged(device, ..)
+            | Self::Unnumbered(device, _)
+            | Self::Status(device, _) => Some(device),
             Self::Loss(report) => Some(&report.device),
             Self::Link(event) => Some(&event.device),
             Self::KeyUsed(used) => Some(&used.device),
-            Self::Holds(..) => None,
+            Self::Holds(..) | Self::Stream(..) => None,
             Self::Image(told) => Some(&told.device),
             Self::Fetch(..) => None,
             Self::Malformed(device, _) => device.as_ref(),
@@ -118,15 +137,17 @@ impl Message<'_> {
     /// The device that says it, and not its gateway.
     pub(super) fn of_device(&self) -> Option<&DeviceId> {
         match self {
-            Self::Batch(device, _) | Self::Unnumbered(device, _) | Self::Status(device, _) => {
-                Some(device)
-            }
+            Self::Batch(device, _)
+            | Self::Judged(device, ..)
+            | Self::Unnumbered(device, _)
+            | Self::Status(device, _) => Some(device),
             Self::Image(told) => Some(&told.device),
             Self::Malformed(device, _) => device.as_ref(),
             Self::Loss(_)
             | Self::Link(_)
             | Self::KeyUsed(_)
             | Self::Holds(..)
+            | Self::Stream(..)
             | Self::Fetch(..) => None,
         }
     }

@@ -3,7 +3,8 @@
 
 use std::collections::HashSet;
 
-use stencil_protocol::id::{Boot, CommandId, DeviceId, Seq};
+use stencil_edge::{Placed, Record, What};
+use stencil_protocol::id::{Boot, CommandId, DeviceId, GatewayId, Seq};
 use stencil_protocol::ledger::BootLedger;
 use stencil_workflow::Definition;
 
@@ -21,6 +22,8 @@ pub(super) struct Questions {
     pub(super) points: Vec<(String, i64)>,
     /// A command whose device must be known.
     pub(super) command: Option<CommandId>,
+    /// Versions of workflows that a gateway judges by.
+    pub(super) definitions: Vec<(String, u32)>,
 }
 
 /// The answers.
@@ -34,6 +37,8 @@ pub(super) struct Known {
     pub(super) command_device: Option<DeviceId>,
     /// The workflow version that is to be activated.
     pub(super) definition: Option<Definition>,
+    /// The versions of workflows that there are.
+    pub(super) definitions: Vec<Definition>,
 }
 
 impl Known {
@@ -54,7 +59,7 @@ impl Questions {
     ) -> Self {
         let mut questions = Self::default();
         match message {
-            Message::Batch(device, batch) => {
+            Message::Batch(device, batch) | Message::Judged(device, _, batch) => {
                 let header = batch.header();
                 let previous = header.previous.as_ref().map(|previous| previous.boot);
                 questions.boots_of(origin, device, state, [Some(header.boot), previous]);
@@ -79,6 +84,9 @@ impl Questions {
                 }
             }
             Message::Status(_, status) => questions.command = Some(status.id),
+            Message::Stream(gateway, record) => {
+                questions.definitions_of(origin, gateway, record, state);
+            }
             Message::Link(_)
             | Message::Holds(..)
             | Message::KeyUsed(_)
@@ -87,6 +95,31 @@ impl Questions {
             | Message::Malformed(..) => {}
         }
         questions
+    }
+
+    /// Those that the gateway's stream does not hold.
+    fn definitions_of(
+        &mut self,
+        origin: &Origin<'_>,
+        gateway: &GatewayId,
+        record: &Record,
+        state: &State,
+    ) {
+        let mut named: Vec<(String, u32)> = match &record.what {
+            What::Mark | What::Verdicts(_) => return,
+            What::Told(told) => vec![(told.workflow.clone(), told.version)],
+            What::Rules(rules) => rules
+                .placed
+                .iter()
+                .filter_map(|(_, json)| serde_json::from_str::<Placed>(json).ok())
+                .map(|placed| (placed.workflow, placed.version))
+                .collect(),
+        };
+        named.retain(|(workflow, version)| {
+            let held = state.judged_by(origin.tenant, gateway, workflow);
+            held.is_none_or(|held| held.version != *version)
+        });
+        self.definitions = named;
     }
 
     fn boots_of(

@@ -16,7 +16,7 @@ use crate::policy::Tenants;
 pub(super) async fn answers(
     store: &Store,
     tenant: &TenantId,
-    device: &DeviceId,
+    device: Option<&DeviceId>,
     questions: Questions,
     retry: Duration,
 ) -> Known {
@@ -24,7 +24,8 @@ pub(super) async fn answers(
         match once(store, tenant, device, &questions).await {
             Ok(known) => return known,
             Err(error) => {
-                tracing::warn!(%tenant, %device, %error, "the store does not answer; trying again");
+                tracing::warn!(%tenant, device = device.map(tracing::field::display), %error,
+                    "the store does not answer; trying again");
                 tokio::time::sleep(retry).await;
             }
         }
@@ -34,10 +35,26 @@ pub(super) async fn answers(
 async fn once(
     store: &Store,
     tenant: &TenantId,
-    device: &DeviceId,
+    device: Option<&DeviceId>,
     questions: &Questions,
 ) -> Result<Known, Error> {
     let mut known = Known::default();
+    for (workflow, version) in &questions.definitions {
+        let found = store
+            .workflows
+            .get(tenant, workflow, Some(*version))
+            .await?;
+        match found.map(|found| definition::parse(&found.yaml)) {
+            Some(Ok(definition)) => known.definitions.push(definition),
+            Some(Err(error)) => {
+                tracing::error!(%tenant, workflow, version, %error, "stored definition");
+            }
+            None => {}
+        }
+    }
+    let Some(device) = device else {
+        return Ok(known);
+    };
     for boot in &questions.boots {
         if let Some(ledger) = store.pipeline.ledger(tenant, device, *boot).await? {
             known.ledgers.push((*boot, ledger));

@@ -21,11 +21,13 @@ mod origin;
 mod quarantine;
 mod reading;
 mod refused;
+mod replay;
 mod reports;
 mod restore;
 mod rollouts;
 mod rules;
 mod state;
+mod streams;
 mod unnumbered;
 mod work;
 
@@ -34,5 +36,6 @@ mod tests;
 
 pub(crate) use changes::Answer;
 pub(crate) use driver::Driver;
+pub use replay::{Found, Replay};
 pub(crate) use restore::{Unlogged, restore, unasked, unlogged};
 pub(crate) use state::State;

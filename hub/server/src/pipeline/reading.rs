@@ -65,8 +65,8 @@ pub(super) fn take(
     let serial = admitted.device.serial;
     let name = admitted.device.names.make(sample.name);
     if let Some(rules) = &mut admitted.rules {
-        let (received_us, subject) = (origin.received_us, &mut name.subject);
-        rules.observe(&key.1, subject, sample, received_us, cause, changes);
+        let (by, subject) = ((origin.received_us, origin.gateway()), &mut name.subject);
+        rules.observe(&key.1, subject, sample, by, cause, changes);
     }
     // By event time, not by arrival: a resent old value never hides a newer one.
     let newest = name.newest_us <= sample.time_us;

@@ -28,7 +28,9 @@ pub(super) fn publication(
     changes: &mut Changes,
 ) {
     let is_news = match message {
-        Message::Batch(_, batch) => account(origin, device, batch, known, state, changes),
+        Message::Batch(_, batch) | Message::Judged(_, _, batch) => {
+            account(origin, device, batch, known, state, changes)
+        }
         _ => true,
     };
     if is_news {

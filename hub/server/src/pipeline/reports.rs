@@ -1,6 +1,7 @@
 //! What gateways and devices tell besides samples: commands' states, losses, links.
 
 use stencil_crypto::suite::Suite;
+use stencil_edge::Record;
 use stencil_protocol::command::Status;
 use stencil_protocol::id::{DeviceId, GatewayId};
 use stencil_protocol::image::Fetch;
@@ -24,7 +25,14 @@ pub(super) fn status(
     known: &Known,
     changes: &mut Changes,
 ) {
-    let why = match &known.command_device {
+    // One that its gateway gave by itself may not be in the store yet.
+    let given = changes
+        .given
+        .iter()
+        .filter_map(|given| given.command.as_ref());
+    let mut given = given.filter(|it| it.tenant == *origin.tenant && it.id == status.id);
+    let of = given.next_back().map(|it| it.device.clone());
+    let why = match of.as_ref().or(known.command_device.as_ref()) {
         Some(of) if of == device => {
             changes.statuses.push(CommandStatus {
                 tenant: origin.tenant.clone(),
@@ -75,6 +83,30 @@ pub(super) fn loss(
     }
     changes.touched(&key, held.serial, report.boot);
     quarantine.finish(changes);
+}
+
+/// A record of a gateway's rule stream.
+pub(super) fn stream(
+    origin: &Origin<'_>,
+    gateway: &GatewayId,
+    record: &Record,
+    known: Known,
+    state: &mut State,
+    changes: &mut Changes,
+) {
+    let taken = if origin.gateway() == Some(gateway) {
+        let rules = state.rules(origin.tenant);
+        rules.stream(origin, gateway, record, known.definitions, changes)
+    } else {
+        Err(format!(
+            "it is about gateway {gateway}, which did not send it"
+        ))
+    };
+    if let Err(why) = taken {
+        let mut quarantine = Quarantine::new(origin, None);
+        quarantine.put(changes, None, why);
+        quarantine.finish(changes);
+    }
 }
 
 /// A link that came or went, as its own gateway says.

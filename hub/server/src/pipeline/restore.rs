@@ -10,6 +10,7 @@ use stencil_workflow::definition;
 
 use super::State;
 use super::rules::{self, InForce};
+use super::streams;
 use crate::{PipelineOptions, WorkflowOptions};
 
 /// Loads what the last commit left: state and position belong together. `now_us` is the time at
@@ -26,6 +27,23 @@ pub(crate) async fn restore(
     let boots = u32::try_from(options.max_boots).unwrap_or(u32::MAX);
     let mut loaded = store.pipeline.load(boots).await?;
     let mut state = State::load(options.clone(), workflow.max_active, &loaded);
+    let mut streams = streams::split(&mut loaded.rule_states);
+    for stream in &mut streams {
+        for (workflow, version, since) in std::mem::take(&mut stream.wanted) {
+            let found = store
+                .workflows
+                .get(&stream.tenant, &workflow, Some(version))
+                .await?;
+            match found.map(|found| definition::parse(&found.yaml)) {
+                Some(Ok(definition)) => {
+                    let held = (since, Arc::new(definition));
+                    stream.definitions.insert(workflow, held);
+                }
+                _ => tracing::error!(tenant = %stream.tenant, gateway = %stream.gateway, workflow,
+                    version, "a version that a gateway judges cannot be read"),
+            }
+        }
+    }
     let (rows, saved) = rules::split(std::mem::take(&mut loaded.rule_states));
     let mut in_force = Vec::with_capacity(rows.len());
     for (tenant, workflow, row) in rows {
@@ -51,6 +69,7 @@ pub(crate) async fn restore(
                 "a workflow version that was in force cannot be read"),
         }
     }
+    state.restore_streams(streams);
     let alarms = std::mem::take(&mut loaded.alarms);
     let unreadable = state.restore_rules(in_force, &saved, alarms, now_us);
     if unreadable > 0 {

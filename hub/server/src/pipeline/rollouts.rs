@@ -232,9 +232,10 @@ pub(super) fn publication(
     let event = match message {
         // What a gateway says by itself does not show that the device is on.
         Message::Status(..) if origin.own_word().is_some() => return,
-        Message::Batch(device, _) | Message::Unnumbered(device, _) | Message::Status(device, _) => {
-            heard(origin, device)
-        }
+        Message::Batch(device, _)
+        | Message::Judged(device, ..)
+        | Message::Unnumbered(device, _)
+        | Message::Status(device, _) => heard(origin, device),
         Message::Link(event) => match event.event {
             stencil_protocol::report::Link::Connected { .. } => heard(origin, &event.device),
             stencil_protocol::report::Link::Disconnected => Event::Gone {

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use minicbor::{Decode, Encode};
-use stencil_protocol::id::{DeviceId, TenantId};
+use stencil_edge::{Place, Record};
+use stencil_protocol::batch::Batch;
+use stencil_protocol::id::{DeviceId, GatewayId, TenantId};
 use stencil_protocol::sample::{OwnedValue, Sample};
 use stencil_rules::{Bounds, Cause, Change, Condition, Engine, Observation, SubjectId};
 use stencil_store::{ActiveAlarm, RuleState};
@@ -12,11 +14,16 @@ use stencil_workflow::Definition;
 
 use super::alarms::Active;
 use super::changes::Changes;
+use super::origin::Origin;
+use super::streams::{Around, SavedStream, Streams};
 
 /// Marks the rows in which the pipeline keeps which version is in force: they are committed with
 /// the position, so that a replay judges each record by the version that ruled at its place. No
 /// workflow id has this character.
 const IN_FORCE: char = '@';
+
+/// The device of rows that are of none.
+pub(super) const IN_FORCE_DEVICE: &str = "in-force";
 
 /// A workflow version in force.
 #[derive(Debug, Clone)]
@@ -63,6 +70,8 @@ pub(crate) struct Rules {
     engine: Engine<String>,
     in_force: BTreeMap<String, InForce>,
     alarms: Active,
+    /// What gateways judge by themselves.
+    streams: Streams,
     max_rules: usize,
 }
 
@@ -79,6 +88,7 @@ impl Rules {
             engine: Engine::new(bounds),
             in_force: BTreeMap::new(),
             alarms: Active::default(),
+            streams: Streams::default(),
             max_rules,
         }
     }
@@ -214,8 +224,58 @@ impl Rules {
         changes.rule_states.push(row);
     }
 
+    /// Puts a gateway's stream back as it was at the last commit.
+    pub(super) fn restore_stream(&mut self, saved: SavedStream) {
+        self.streams.restore(saved);
+    }
+
+    /// The definition that a gateway judges by.
+    pub(super) fn judged_by(&self, gateway: &GatewayId, workflow: &str) -> Option<&Definition> {
+        self.streams.definition(gateway, workflow)
+    }
+
+    /// Shows a batch of a gateway's stream to the rules that it judges.
+    pub(super) fn judged(
+        &mut self,
+        origin: &Origin<'_>,
+        device: &DeviceId,
+        at: (Place, i64),
+        batch: &Batch<'_>,
+        is_believed: bool,
+        changes: &mut Changes,
+    ) {
+        let mut around = Around {
+            alarms: &mut self.alarms,
+            changes,
+        };
+        let streams = &mut self.streams;
+        streams.batch(origin, device, at, batch, is_believed, &mut around);
+    }
+
+    /// Takes another record of a gateway's stream; says why it cannot be taken, if so.
+    pub(super) fn stream(
+        &mut self,
+        origin: &Origin<'_>,
+        gateway: &GatewayId,
+        record: &Record,
+        extra: Vec<Definition>,
+        changes: &mut Changes,
+    ) -> Result<(), String> {
+        let mut around = Around {
+            alarms: &mut self.alarms,
+            changes,
+        };
+        let engine = &self.engine;
+        let has_fired = |workflow: &str, device: &DeviceId| {
+            engine.has_fired(&workflow.to_owned(), device.as_str())
+        };
+        let streams = &mut self.streams;
+        streams.record(origin, gateway, record, extra, has_fired, &mut around)
+    }
+
     /// Forgets a device; returns the alarms that were active for it.
     pub(super) fn forget_device(&mut self, device: &DeviceId) -> Vec<ActiveAlarm> {
+        self.streams.forget_device(device);
         self.engine.forget_device(device.as_str());
         self.alarms.forget_device(device)
     }
@@ -232,7 +292,7 @@ impl Rules {
         device: &DeviceId,
         subject: &mut Option<SubjectId>,
         sample: &Sample<'_>,
-        received_us: i64,
+        (received_us, gateway): (i64, Option<&GatewayId>),
         cause: Cause,
         changes: &mut Changes,
     ) {
@@ -245,8 +305,13 @@ impl Rules {
             unit: sample.unit,
             cause,
         };
-        let (in_force, alarms) = (&self.in_force, &mut self.alarms);
+        let (in_force, alarms, streams) = (&self.in_force, &mut self.alarms, &self.streams);
+        // By none, unless it is judged there.
+        let gateway = gateway.filter(|_| !streams.is_empty());
         let mut tell = |workflow: &String, change| {
+            if gateway.is_some_and(|it| streams.leaves(Some(it), workflow, device, &change)) {
+                return;
+            }
             if let Some(held) = in_force.get(workflow) {
                 let value = OwnedValue::from(sample.value);
                 let seen = Some((&value, sample.unit));
@@ -267,9 +332,12 @@ impl Rules {
 
     /// Lets time pass up to `now_us`; what comes of it is pushed to `changes`.
     pub(super) fn advance(&mut self, now_us: i64, changes: &mut Changes) {
-        let (in_force, alarms) = (&self.in_force, &mut self.alarms);
+        let (in_force, alarms, streams) = (&self.in_force, &mut self.alarms, &self.streams);
         self.engine.advance(now_us, |workflow, device, _, change| {
             if let (Some(held), Ok(device)) = (in_force.get(workflow), DeviceId::parse(device)) {
+                if streams.leaves(None, workflow, &device, &change) {
+                    return;
+                }
                 apply(held, &device, None, change, alarms, changes);
             }
         });
@@ -277,6 +345,7 @@ impl Rules {
 
     /// Adds each state that has changed since the last call.
     pub(super) fn save(&mut self, tenant: &TenantId, out: &mut Vec<RuleState>) {
+        self.streams.save(tenant, out);
         let in_force = &self.in_force;
         self.engine.take_changed(|workflow, device, state| {
             let (Some(held), Ok(device)) = (in_force.get(workflow), DeviceId::parse(device)) else {
@@ -368,6 +437,6 @@ fn in_force_row(tenant: &TenantId, workflow: &str, row: Option<InForceRow>) -> R
     clippy::expect_used,
     reason = "a constant that keeps to the grammar; tested"
 )]
-fn in_force_device() -> DeviceId {
-    DeviceId::parse("in-force").expect("an id by its grammar")
+pub(super) fn in_force_device() -> DeviceId {
+    DeviceId::parse(IN_FORCE_DEVICE).expect("an id by its grammar")
 }

@@ -4,15 +4,17 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use stencil_protocol::id::{Boot, DeviceId, TenantId};
+use stencil_protocol::id::{Boot, DeviceId, GatewayId, TenantId};
 use stencil_protocol::ledger::BootLedger;
 use stencil_rules::SubjectId;
 use stencil_store::{ActiveAlarm, AlarmChange, Erased, Loaded, RuleState};
+use stencil_workflow::Definition;
 
 use super::alarms;
 use super::changes::{Changes, DeviceKey};
 use super::rollouts::Rollouts;
 use super::rules::{InForce, Restored, Rules};
+use super::streams::SavedStream;
 use crate::PipelineOptions;
 
 /// Ledgers, newest times and rules of all tenants.
@@ -312,6 +314,23 @@ impl State {
         self.rules
             .entry(tenant.clone())
             .or_insert_with(|| Rules::new(max_rules, max_ahead_us))
+    }
+
+    /// The definition by which a gateway judges a workflow's rule.
+    pub(super) fn judged_by(
+        &self,
+        tenant: &TenantId,
+        gateway: &GatewayId,
+        workflow: &str,
+    ) -> Option<&Definition> {
+        self.rules.get(tenant)?.judged_by(gateway, workflow)
+    }
+
+    /// Puts the streams of gateways back that were there at the last commit.
+    pub(crate) fn restore_streams(&mut self, saved: Vec<SavedStream>) {
+        for one in saved {
+            self.rules(&one.tenant.clone()).restore_stream(one);
+        }
     }
 
     /// Tells the rules of all tenants how late it is.

@@ -248,13 +248,13 @@ impl Work {
     ) -> Result<(), Error> {
         let message = Message::decode(origin);
         let questions = Questions::of(origin, &message, &self.state, changes);
-        let known = match message.device() {
-            Some(device) if questions != Questions::default() => {
-                self.landed().await?;
-                let (store, retry) = (&self.driver.store, self.driver.retry());
-                lookup::answers(store, origin.tenant, device, questions, retry).await
-            }
-            _ => Known::default(),
+        let known = if questions == Questions::default() {
+            Known::default()
+        } else {
+            self.landed().await?;
+            let (store, retry) = (&self.driver.store, self.driver.retry());
+            let device = message.device();
+            lookup::answers(store, origin.tenant, device, questions, retry).await
         };
         apply::publication(origin, &message, known, &mut self.state, changes);
         Ok(())

@@ -18,11 +18,15 @@ pub(super) fn may_publish(principal: &Principal, topic: &str) -> bool {
             | Topic::Loss(_)
             | Topic::Link(_)
             | Topic::Key(_)
-            | Topic::Image(_),
+            | Topic::Image(_)
+            | Topic::Judged(_),
         ) => true,
-        (Role::Gateway(own), Topic::GatewayHolds(gateway) | Topic::GatewayFetch(gateway)) => {
-            *own == gateway
-        }
+        (
+            Role::Gateway(own),
+            Topic::GatewayHolds(gateway)
+            | Topic::GatewayFetch(gateway)
+            | Topic::GatewayStream(gateway),
+        ) => *own == gateway,
         // What a link was like, and what a spool lost, is for a gateway to say.
         (Role::Device(own) | Role::Token(own), Topic::Batch(device) | Topic::Status(device)) => {
             *own == device
@@ -41,6 +45,7 @@ pub(super) fn may_subscribe(principal: &Principal, filter: &str) -> bool {
             Ok(
                 Topic::GatewayCommand(gateway)
                 | Topic::GatewayKeys(gateway)
+                | Topic::GatewayRules(gateway)
                 | Topic::GatewayWanted(gateway)
                 | Topic::GatewayPiece(gateway),
             ),
@@ -79,7 +84,9 @@ mod tests {
         assert!(may_publish(&gateway(), "stencil/v1/g/gw-1/holds"));
         assert!(may_publish(&gateway(), "stencil/v1/g/gw-1/fetch"));
         assert!(!may_publish(&gateway(), "stencil/v1/g/gw-2/fetch"));
-        for topic in ["wanted", "piece"] {
+        assert!(may_publish(&gateway(), "stencil/v1/g/gw-1/stream"));
+        assert!(!may_publish(&gateway(), "stencil/v1/g/gw-2/stream"));
+        for topic in ["wanted", "piece", "rules"] {
             assert!(!may_publish(
                 &gateway(),
                 &format!("stencil/v1/g/gw-1/{topic}")
@@ -89,7 +96,7 @@ mod tests {
                 assert_eq!(may_subscribe(&gateway(), &filter), allowed, "{filter}");
             }
         }
-        for topic in ["batch", "status", "loss", "link", "key", "image"] {
+        for topic in ["batch", "judged", "status", "loss", "link", "key", "image"] {
             assert!(
                 may_publish(&gateway(), &format!("stencil/v1/d/any-device/{topic}")),
                 "{topic}"
@@ -117,6 +124,7 @@ mod tests {
             assert!(may_publish(&principal, "stencil/v1/d/freezer-1/status"));
             assert!(may_publish(&principal, "v1/devices/me/telemetry"));
             assert!(!may_publish(&principal, "stencil/v1/d/freezer-2/batch"));
+            assert!(!may_publish(&principal, "stencil/v1/d/freezer-1/judged"));
             assert!(!may_publish(&principal, "stencil/v1/d/freezer-1/loss"));
             assert!(!may_publish(&principal, "stencil/v1/d/freezer-1/link"));
             assert!(!may_publish(&principal, "stencil/v1/d/freezer-1/key"));

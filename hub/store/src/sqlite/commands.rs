@@ -12,7 +12,7 @@ use super::{Sqlite, pair, runs};
 use crate::page::clamp;
 use crate::series::value;
 use crate::{
-    AfterCommand, CommandStatus, Commands, Error, NewCommand, Outstanding, Page, RanOut,
+    AfterCommand, CommandStatus, Commands, Error, Given, NewCommand, Outstanding, Page, RanOut,
     StoredCommand,
 };
 
@@ -278,6 +278,39 @@ async fn sent(
     Ok(first)
 }
 
+/// Takes note of what a gateway did about a run's first step; says how many runs that wakes.
+///
+/// A command that it gave is one that it was sent: only it and the device can say what became of
+/// it. That the hub has queued the same one, having waited for long, changes nothing about that.
+pub(super) async fn given(connection: &mut SqliteConnection, given: &Given) -> Result<u64, Error> {
+    let Given {
+        tenant,
+        gateway,
+        run,
+        received_us,
+        ..
+    } = given;
+    if let Some(command) = &given.command {
+        match queue(connection, command, *received_us).await {
+            // Another gateway's word on another command: it is not to hold up what else comes.
+            Err(Error::Conflict(why)) => tracing::error!(%tenant, %gateway, why,
+                "a command that a gateway says it gave is not taken"),
+            other => drop(other?),
+        }
+        sent(connection, tenant, &command.id, gateway, *received_us).await?;
+    }
+    let woken = sqlx::query(
+        "UPDATE runs SET due_us = $1 WHERE tenant = $2 AND run = $3 AND state = 'pending' \
+         AND due_us > $1",
+    )
+    .bind(runs::AT_ONCE)
+    .bind(tenant.as_str())
+    .bind(run.0.to_vec())
+    .execute(connection)
+    .await?;
+    Ok(woken.rows_affected())
+}
+
 /// The state of a command.
 pub(super) async fn state_of(
     connection: &mut SqliteConnection,
@@ -348,7 +381,7 @@ async fn expire(
         "SELECT c.tenant, c.command, c.state, d.gateway FROM commands AS c \
          LEFT JOIN devices AS d ON d.tenant = c.tenant AND d.device = c.device \
          WHERE c.state IN ('queued', 'sent', 'acknowledged') AND c.overdue_us IS NULL \
-         AND c.expires_us < $1 ORDER BY c.expires_us LIMIT $2",
+         AND c.expires_us < $1 AND c.queued_us < $1 ORDER BY c.expires_us LIMIT $2",
     )
     .bind(now_us)
     .bind(i64::from(clamp(limit)))

@@ -59,6 +59,7 @@ const OF_TENANTS: &[&str] = &[
     "versions",
     "entries",
     "workflows",
+    "gateway_rules",
     "retention",
     "answers",
     "sessions",

@@ -132,6 +132,12 @@ impl Sqlite {
             started: start_runs(connection, &commit.triggers).await?,
             ..Committed::default()
         };
+        for given in &commit.given {
+            committed.woken += commands::given(connection, given).await?;
+        }
+        for said in &commit.gateway_rules {
+            super::workflows::said(connection, said).await?;
+        }
         for status in &commit.statuses {
             let applied = commands::apply(connection, status).await?;
             committed.statuses += u64::from(applied.changed);
@@ -155,7 +161,7 @@ pub(super) async fn start_runs(
             .bind(trigger.event.to_string())
             .bind("pending")
             .bind(trigger.at_us)
-            .bind(super::runs::AT_ONCE)
+            .bind(trigger.not_before_us.unwrap_or(super::runs::AT_ONCE))
             .bind(0_i64)
     })
     .await

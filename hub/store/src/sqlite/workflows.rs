@@ -9,7 +9,9 @@ use super::failure::of_tenant;
 use super::row::Columns as _;
 use super::{Sqlite, cursor};
 use crate::page::clamp;
-use crate::{Error, MAX_DEFINITION, MAX_WORKFLOW_ID, Page, Workflow, Workflows};
+use crate::{
+    AtGateway, Error, GatewayRules, MAX_DEFINITION, MAX_WORKFLOW_ID, Page, Workflow, Workflows,
+};
 
 #[async_trait]
 impl Workflows for Sqlite {
@@ -134,6 +136,64 @@ impl Workflows for Sqlite {
             .map(|row| Ok((row.parsed("tenant")?, workflow(row)?)))
             .collect()
     }
+
+    async fn at_gateways(
+        &self,
+        tenant: &TenantId,
+        workflow: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<AtGateway>, Error> {
+        const OF_ALL: &str = "SELECT gateway, workflow, version, refused, at_us \
+             FROM gateway_rules WHERE tenant = $1 ORDER BY workflow, gateway LIMIT $2";
+        const OF_ONE: &str = "SELECT gateway, workflow, version, refused, at_us \
+             FROM gateway_rules WHERE tenant = $1 AND workflow = $3 ORDER BY gateway LIMIT $2";
+        let mut query = sqlx::query(if workflow.is_some() { OF_ONE } else { OF_ALL })
+            .bind(tenant.as_str())
+            .bind(i64::from(clamp(limit)));
+        if let Some(workflow) = workflow {
+            query = query.bind(workflow);
+        }
+        let rows = query.fetch_all(self.readers()).await?;
+        rows.iter()
+            .map(|row| {
+                Ok(AtGateway {
+                    gateway: row.parsed("gateway")?,
+                    workflow: row.text("workflow")?,
+                    version: row.number("version")?,
+                    refused: row.maybe_text("refused")?,
+                    at_us: row.int("at_us")?,
+                })
+            })
+            .collect()
+    }
+}
+
+/// Takes what a gateway says in the place of what it said before.
+pub(super) async fn said(
+    connection: &mut SqliteConnection,
+    said: &GatewayRules,
+) -> Result<(), Error> {
+    let (tenant, gateway) = (said.tenant.as_str(), said.gateway.as_str());
+    sqlx::query("DELETE FROM gateway_rules WHERE tenant = $1 AND gateway = $2")
+        .bind(tenant)
+        .bind(gateway)
+        .execute(&mut *connection)
+        .await?;
+    for (workflow, version, refused) in &said.verdicts {
+        sqlx::query(
+            "INSERT INTO gateway_rules (tenant, gateway, workflow, version, refused, at_us) \
+             VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
+        )
+        .bind(tenant)
+        .bind(gateway)
+        .bind(workflow.as_str())
+        .bind(i64::from(*version))
+        .bind(refused.as_deref())
+        .bind(said.at_us)
+        .execute(&mut *connection)
+        .await?;
+    }
+    Ok(())
 }
 
 async fn put(

@@ -10,6 +10,7 @@ mod content;
 mod crash;
 mod devices;
 mod disk_full;
+mod gateway_rules;
 mod isolation;
 mod keeping;
 mod ledger;
@@ -116,6 +117,7 @@ fn trigger(n: u8) -> Trigger {
         version: 1,
         event: serde_json::json!({ "device": "freezer-1" }),
         at_us: i64::from(n),
+        not_before_us: None,
     }
 }
 

@@ -19,6 +19,9 @@
 //!   - { id: page, use: content.publish, with: { collection: notices, key: "{{ event.device }}" } }
 //! ```
 //!
+//! With `place: { gateways: "site-*" }` the rule is judged by gateways first, which do the first
+//! step, a `device.command`, by themselves ([`Placement`]).
+//!
 //! [`parse`] checks all of it: unknown keys, templates, names that templates
 //! use, limits. What it accepts can be run; what it refuses it refuses with the
 //! place, what is wrong, and what would be right ([`Error`]).
@@ -27,16 +30,19 @@ mod action;
 mod alarm;
 mod input;
 mod names;
+mod place;
 mod rule;
 mod schema;
 mod step;
 
+use stencil_edge::Placed;
 use stencil_rules::Rule;
 use stencil_yaml::{Content, Fields, Limits, Node, integer, shown, text};
 
 pub use action::{Action, EffectError, MAX_EXPIRES_US, MailTemplates};
 pub use alarm::Alarm;
 pub use input::Input;
+pub use place::{Otherwise, Placement};
 pub use rule::DEFAULT_LATENESS_US;
 pub use schema::json_schema;
 pub use stencil_yaml::{Error, Place};
@@ -72,10 +78,20 @@ pub struct Definition {
     pub title: Option<String>,
     /// When it runs.
     pub rule: Rule,
+    /// Where it is judged first, if not at the hub alone.
+    pub place: Option<Placement>,
     /// The alarm that is raised while the rule's condition holds.
     pub alarm: Option<Alarm>,
     /// What it does, one step after the other; at least one, unless there is an alarm.
     pub steps: Vec<Step>,
+}
+
+impl Definition {
+    /// What gateways are given of it; none if it has no place at them.
+    pub fn placed(&self) -> Option<Placed> {
+        let place = self.place.as_ref();
+        place::placed(&self.id, self.version, &self.rule, &self.steps, place)
+    }
 }
 
 /// Reads a definition.
@@ -87,7 +103,9 @@ pub fn parse(yaml: &str) -> Result<Definition, Error> {
     let fields = Fields::of(
         &root,
         "a workflow",
-        &["id", "version", "title", "on", "when", "alarm", "steps"],
+        &[
+            "id", "version", "title", "on", "when", "place", "alarm", "steps",
+        ],
     )?;
     let id = identifier(fields.need("id", "freezer-warm")?, "id")?;
     let version = integer(
@@ -115,11 +133,16 @@ pub fn parse(yaml: &str) -> Result<Definition, Error> {
             ));
         }
     };
+    let place = fields.get("place");
+    let place = place
+        .map(|node| place::read(node, &rule, &steps))
+        .transpose()?;
     Ok(Definition {
         id,
         version: u32::try_from(version).unwrap_or(u32::MAX),
         title,
         rule,
+        place,
         alarm,
         steps,
     })

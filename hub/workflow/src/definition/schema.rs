@@ -87,6 +87,10 @@ pub fn json_schema() -> Value {
                 })),
             })),
             "when": { "oneOf": conditions(&duration) },
+            "place": object(&["gateways"], json!({
+                "gateways": { "type": "string", "pattern": "^[A-Za-z0-9._*?-]{1,64}$" },
+                "otherwise": { "enum": ["hub", "nobody"] },
+            })),
             "alarm": object(&["severity"], json!({
                 "severity": { "enum": Severity::ALL.map(Severity::as_str) },
                 "title": template,

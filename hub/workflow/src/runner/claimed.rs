@@ -11,7 +11,7 @@ use stencil_store::{Claim, Outcome, Progress, Run};
 use super::Shared;
 use super::definitions::Missing;
 use super::seats::Seat;
-use crate::definition::Definition;
+use crate::definition::{Definition, Otherwise};
 use crate::effect::{Effect, Failure, Performed, Request};
 use crate::event::effect_key;
 use crate::template::Scope;
@@ -164,6 +164,9 @@ impl Working<'_> {
         let result = match step.action.effect(&scope(&self.claim.run)) {
             Ok(effect) => {
                 let key = effect_key(&self.claim.run.id, &step.id);
+                if index == 0 && is_for_gateways_alone(definition) {
+                    return Some(self.left_to_gateways(definition, &key, started_us).await);
+                }
                 self.attempt(&effect, &key, attempt, started_us, step.timeout_us)
                     .await?
             }
@@ -199,6 +202,31 @@ impl Working<'_> {
         Some(transition::performed(
             definition, run, index, result, times, random,
         ))
+    }
+
+    /// The first step of a workflow that only gateways do: what one did, or that none has.
+    async fn left_to_gateways(
+        &mut self,
+        definition: &Definition,
+        effect_key: &str,
+        started_us: i64,
+    ) -> Transition {
+        let command = stencil_edge::command_id(effect_key);
+        let effects = &self.shared.parts.effects;
+        let result = effects.settle(&self.claim.run.tenant, &command).await;
+        let result = result.map_err(|failure| match failure.retryable {
+            true => failure,
+            false => Failure::permanent(format!("no gateway has done it: {}", failure.message)),
+        });
+        let ended_us = self.now_us();
+        let times = Times {
+            started_us,
+            ended_us,
+            again_us: self.again_us(ended_us),
+        };
+        let random = (self.shared.parts.random)();
+        let run = &mut self.claim.run;
+        transition::performed(definition, run, 0, result, times, random)
     }
 
     /// One attempt within its time, with the lease renewed as long as it takes.
@@ -338,6 +366,11 @@ impl Working<'_> {
     fn again_us(&self, now_us: i64) -> i64 {
         now_us.saturating_add(i64::from(self.shared.options.waiting_ms.max(1)) * 1_000)
     }
+}
+
+fn is_for_gateways_alone(definition: &Definition) -> bool {
+    let place = definition.place.as_ref();
+    place.is_some_and(|place| place.otherwise == Otherwise::Nobody)
 }
 
 fn scope(run: &Run) -> Scope {

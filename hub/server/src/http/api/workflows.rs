@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use stencil_store::{MAX_DEFINITION, Page, Workflow};
+use stencil_store::{AtGateway, MAX_DEFINITION, Page, Workflow};
 use stencil_workflow::{Definition, definition};
 
 use crate::WorkflowPut;
@@ -153,7 +153,11 @@ fn summary(definition: &Definition) -> String {
     if let Some(first) = leads.get_mut(..1) {
         first.make_ascii_uppercase();
     }
-    format!("{}. {leads}.", definition.rule)
+    let place = definition
+        .place
+        .as_ref()
+        .map(|place| format!(" Gateways {} judge it first.", place.gateways));
+    format!("{}. {leads}.{}", definition.rule, place.unwrap_or_default())
 }
 
 /// Takes a workflow out of force; its versions and runs stay.
@@ -250,4 +254,37 @@ pub(in crate::http) async fn versions(
             .versions(&caller.tenant, &workflow, after, limit)
             .await?,
     ))
+}
+
+/// Where a workflow's rule is judged.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(in crate::http) struct AtGateways {
+    /// The gateways that were told of it, by name.
+    items: Vec<AtGateway>,
+}
+
+/// The most gateways that are listed.
+const MAX_GATEWAYS: u32 = 1_000;
+
+/// The gateways at which a workflow's rule is placed, as each says itself: which version it was
+/// told last, and whether it judges it, or why not.
+///
+/// A gateway that was not connected since does not know of a newer version yet, and goes on with
+/// the one that it has. The first 1,000, by name.
+#[utoipa::path(
+    get,
+    path = "/api/v1/workflows/{workflow}/gateways",
+    tag = "workflows",
+    responses((status = 200, body = AtGateways))
+)]
+pub(in crate::http) async fn at_gateways(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    Path(workflow): Path<String>,
+) -> Result<Json<AtGateways>, Problem> {
+    let workflows = &state.store.workflows;
+    let items = workflows.at_gateways(&caller.tenant, Some(&workflow), MAX_GATEWAYS);
+    Ok(Json(AtGateways {
+        items: items.await?,
+    }))
 }

@@ -49,6 +49,7 @@ async fn figures_are_of_the_tenants_own_things() {
         version: 1,
         event: json!({}),
         at_us: NOW_US - 3_600_000_001,
+        not_before_us: None,
     };
     let commit = Commit {
         position: 11,

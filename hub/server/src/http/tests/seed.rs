@@ -298,6 +298,7 @@ fn readings() -> Commit {
             version: 1,
             event: json!({ "device": "freezer-marked", "name": "temperature", "value": -8.1 }),
             at_us: NOW_US,
+            not_before_us: None,
         }],
         alarms: vec![raised(ALARM, Severity::Major, NOW_US)],
         links: vec![LinkSeen {

@@ -19,6 +19,8 @@ use super::panels::{self, may_write};
 use super::templates::{self, Template};
 use super::versions;
 
+/// Gateways that are shown.
+const GATEWAYS: u32 = 100;
 /// Versions on one page.
 const VERSIONS: u32 = 10;
 
@@ -100,6 +102,9 @@ pub(in crate::http) async fn edit(
     let list = store
         .versions(&caller.tenant, &workflow, older, VERSIONS)
         .await?;
+    let at_gateways = store
+        .at_gateways(&caller.tenant, Some(&workflow), GATEWAYS)
+        .await?;
     let compared = view.from.zip(view.to);
     let difference = match compared {
         Some((from, to)) => {
@@ -122,6 +127,7 @@ pub(in crate::http) async fn edit(
             (text_card(Some((&shown, newest)), &shown.yaml, write))
             div.stack {
                 (panels::state(&current, write))
+                @if !at_gateways.is_empty() { (panels::at_gateways(&at_gateways)) }
                 (versions::list(&workflow, &list, shown.version, compared, older.is_none()))
                 (panels::reference())
             }

@@ -1,7 +1,7 @@
 //! What stands beside the editor: what the rule led to, how definitions are written, the backtest.
 
 use maud::{Markup, html};
-use stencil_store::{Role, Workflow};
+use stencil_store::{AtGateway, Role, Workflow};
 
 use super::super::super::Caller;
 use super::super::{encoded, moment};
@@ -33,6 +33,28 @@ pub(super) fn state(shown: &Workflow, write: bool) -> Markup {
                 }
                 @if write && !shown.active {
                     button #restart type="button" { "Put version " (shown.version) " in force" }
+                }
+            }
+        }
+    }
+}
+
+/// The gateways that judge the rule first, or why not.
+pub(super) fn at_gateways(gateways: &[AtGateway]) -> Markup {
+    html! {
+        section.card aria-labelledby="gateways-title" {
+            header { h2 #gateways-title { "At gateways" } }
+            dl.facts {
+                @for at in gateways {
+                    div {
+                        dt { (at.gateway) }
+                        dd {
+                            @match &at.refused {
+                                None => { "judges version " (at.version) ", since " (moment::element(at.at_us)) " at least" }
+                                Some(why) => { "refuses version " (at.version) ": " (why) }
+                            }
+                        }
+                    }
                 }
             }
         }

@@ -292,6 +292,12 @@ pub(in crate::http::tests) const SAMPLES: &[(&str, &str, &str, Rival)] = &[
         Rival::Empty,
     ),
     (
+        "GET",
+        "/api/v1/workflows/{workflow}/gateways",
+        "/api/v1/workflows/warm-marked/gateways",
+        Rival::Empty,
+    ),
+    (
         "POST",
         "/api/v1/workflows/check",
         "/api/v1/workflows/check",

@@ -72,6 +72,7 @@ async fn what_caused_a_run_is_text() {
         version: 1,
         event: json!({ "device": "freezer-marked", "name": HOSTILE, "value": HOSTILE, "time_us": NOW_US }),
         at_us: NOW_US,
+        not_before_us: None,
     };
     let triggers = vec![trigger];
     commit(
