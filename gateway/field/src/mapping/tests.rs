@@ -326,6 +326,21 @@ fn scales_give_the_nearest_number() {
     assert_eq!(scale(2.0, -40.0).apply(50.0), 60.0);
 }
 
+#[test]
+fn the_example_of_the_guide_is_a_mapping_and_its_mistakes_are_told_as_it_says() {
+    let guide = include_str!("../../../../docs/guides/field.md");
+    let example = guide.split("```yaml\n").nth(1).unwrap();
+    let example = example.split("```").next().unwrap();
+    let mapping = parse(example).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!((mapping.devices().count(), mapping.points()), (2, 7));
+    let wrong = example
+        .replace("type: f32, order", "type: float, order")
+        .replace("unit: \"{rpm}\"", "unit: °C");
+    for told in errors(&wrong) {
+        assert!(guide.contains(&told), "the guide does not say {told}");
+    }
+}
+
 mod any_bytes {
     use proptest::prelude::*;
 

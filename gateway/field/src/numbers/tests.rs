@@ -105,7 +105,7 @@ fn what_fits_into_no_batch_goes_into_the_next() {
         seen.extend(held(&ready));
         numbers.done(&ready);
     }
-    let all: Vec<(u64, i64)> = (0..1_000).map(|n| (n as u64 + 1, n)).collect();
+    let all: Vec<(u64, i64)> = (1..=1_000).zip(0..).collect();
     assert_eq!(seen, all);
 }
 

@@ -15,7 +15,7 @@ impl Bytes {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
-        (self.0 >> 32) as u8
+        self.0.to_be_bytes()[3]
     }
 
     /// To a request over TCP.
@@ -29,7 +29,9 @@ impl Bytes {
             1 => answer[..header].copy_from_slice(&request[..header]),
             _ => {
                 answer[..header].copy_from_slice(&request[..header]);
-                let rest = (answer.len().saturating_sub(6) as u16).to_be_bytes();
+                let rest = u16::try_from(answer.len().saturating_sub(6))
+                    .unwrap()
+                    .to_be_bytes();
                 if answer.len() > 8 {
                     answer[4..6].copy_from_slice(&rest);
                     answer[7] = self.next() % 8;
@@ -53,7 +55,7 @@ async fn any_bytes_are_a_fault_or_a_value() {
             while let Ok(length @ 1..) = stream.read(&mut request).await {
                 let answer = bytes.answer(&request[..length]);
                 answered += 1;
-                if stream.write_all(&answer).await.is_err() || bytes.next() % 16 == 0 {
+                if stream.write_all(&answer).await.is_err() || bytes.next().is_multiple_of(16) {
                     break;
                 }
             }
