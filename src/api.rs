@@ -233,7 +233,18 @@ pub(crate) fn segment(text: &str) -> String {
 fn refused(status: reqwest::StatusCode, text: &str) -> anyhow::Error {
     let value: Value = serde_json::from_str(text).unwrap_or(Value::Null);
     let said = value["detail"].as_str().or(value["title"].as_str());
-    let said = crate::output::escaped(said.unwrap_or(text));
+    let mut said = crate::output::escaped(said.unwrap_or(text));
+    // Where a document is made of several, each has its place.
+    let errors = value["errors"].as_array().into_iter().flatten();
+    for error in errors.filter(|error| error["section"].is_string()) {
+        let text = |name: &str| crate::output::escaped(error[name].as_str().unwrap_or_default());
+        let (line, column) = (&error["line"], &error["column"]);
+        said.push_str(&format!(
+            "\n  {}, line {line}, column {column}: {}",
+            text("section"),
+            text("what")
+        ));
+    }
     Refused { status, said }.into()
 }
 

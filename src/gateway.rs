@@ -10,8 +10,9 @@ use stencil_gateway::Options;
 use stencil_protocol::id::{DeviceId, GatewayId};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::notify::Notify;
 use crate::output::{self, Format, say};
-use crate::{config, field, shutdown};
+use crate::{config, field, logging, shutdown};
 
 /// The prefix of the gateway's environment variables.
 const ENVIRONMENT: &str = "STENCIL_GATEWAY_";
@@ -100,7 +101,7 @@ enum Command {
 }
 
 /// Runs it.
-pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(args: Args, log: &str) -> anyhow::Result<ExitCode> {
     match args.command {
         None => {}
         Some(Command::AddDevice { psk_dir, devices }) => return add_devices(&psk_dir, &devices),
@@ -115,7 +116,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     let mut stop = shutdown::on_signal()?;
     let mapping = options.field.mapping.clone();
-    let running = stencil_gateway::Service::start(options)
+    let running = stencil_gateway::Service::start_with(options, logging::of_gateway(log))
         .await
         .context("the gateway can't start")?;
     let addresses = running.addresses();
@@ -123,11 +124,15 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Format::Json => say!("{}", serde_json::to_string(&addresses)?),
         Format::Text => say!("{addresses}"),
     }
+    let notify = Notify::new();
+    notify.ready();
     tokio::select! {
         _ = stop.wait_for(|stop| *stop) => {}
         failed = running.failed() => return Err(failed.into()),
         never = reload(&running, mapping.as_deref()) => match never? {},
+        never = notify.lives() => match never {},
     }
+    notify.stopping();
     running.shutdown().await?;
     Ok(ExitCode::SUCCESS)
 }

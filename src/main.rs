@@ -20,9 +20,11 @@ mod demo;
 mod device;
 mod field;
 mod gateway;
+mod gateways;
 mod hub;
 mod image;
 mod logging;
+mod notify;
 mod openapi;
 mod output;
 mod ports;
@@ -63,6 +65,7 @@ struct Stencil {
 enum Command {
     Hub(hub::Args),
     Gateway(gateway::Args),
+    Gateways(gateways::Args),
     Sim(sim::Args),
     Demo(demo::Args),
     Reconcile(reconcile::Args),
@@ -113,7 +116,8 @@ fn main() -> ExitCode {
     let outcome = runtime.block_on(async {
         match stencil.command {
             Command::Hub(args) => hub::run(args).await,
-            Command::Gateway(args) => gateway::run(args).await,
+            Command::Gateway(args) => gateway::run(args, &stencil.log).await,
+            Command::Gateways(args) => gateways::run(args).await,
             Command::Sim(args) => sim::run(args).await,
             Command::Demo(args) => demo::run(args).await,
             Command::Reconcile(args) => reconcile::run(args).await,

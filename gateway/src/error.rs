@@ -32,6 +32,9 @@ pub enum Error {
         /// All that is wrong with it.
         errors: stencil_field::mapping::Errors,
     },
+    /// What the hub desires of this gateway cannot be kept.
+    #[error("the desired state: {0}")]
+    Desired(String),
     /// An address cannot be listened on.
     #[error("{what} cannot listen on {address}: {source}")]
     Listen {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use stencil_crypto::{
-    authority::Subject,
+    authority::{Subject, Validity},
     tls::{self, Policy, Roots},
 };
 use stencil_protocol::id::{GatewayId, TenantId};
@@ -15,6 +15,8 @@ pub(crate) struct Identity {
     pub(crate) gateway: GatewayId,
     pub(crate) tenant: TenantId,
     pub(crate) tls: Arc<rustls::ClientConfig>,
+    /// When the certificate ends.
+    pub(crate) certificate_end_us: i64,
 }
 
 impl Identity {
@@ -35,7 +37,10 @@ impl Identity {
                 "it is a device's certificate; make one with `stencil hub add-gateway`".into(),
             ));
         };
+        let validity = Validity::of(leaf).map_err(|error| wrong(error.to_string()))?;
+        let end_us = validity.not_after_s().saturating_mul(1_000_000);
         Ok(Self {
+            certificate_end_us: i64::try_from(end_us).unwrap_or(i64::MAX),
             gateway: GatewayId::parse(&gateway).map_err(|error| wrong(error.to_string()))?,
             tenant: TenantId::parse(&tenant).map_err(|error| wrong(error.to_string()))?,
             tls: tls::client(Policy::Strict, &roots, Some(&own))?,

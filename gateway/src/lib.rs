@@ -26,6 +26,8 @@
 //!
 //! - Field devices, made by others and read as a mapping says (`stencil_field`), are devices to the
 //!   hub like those that link: the gateway numbers what it reads of them.
+//! - What the hub wants the gateway to be like (settings, mapping) is checked as a whole, and
+//!   tried: what keeps it from the hub is undone by itself, also after a kill at any moment.
 //!
 //! # Running one
 //! [`Service::start`] with [`Options`]; who it is, it reads from its certificate. Devices' keys come
@@ -40,6 +42,7 @@
 
 mod clock;
 mod commands;
+mod desired;
 pub mod edge;
 mod error;
 mod field;
@@ -47,6 +50,7 @@ mod http;
 mod identity;
 mod images;
 mod link;
+mod logs;
 mod managed;
 mod metrics;
 pub mod options;
@@ -55,6 +59,8 @@ mod service;
 mod spool;
 mod uplink;
 
+pub use desired::{Running, Service};
 pub use error::Error;
+pub use logs::Logs;
 pub use options::Options;
-pub use service::{Addresses, Running, Service};
+pub use service::Addresses;

@@ -34,6 +34,8 @@ pub struct Options {
     pub edge: Edge,
     /// Health and metrics.
     pub http: Http,
+    /// What the hub may change here.
+    pub desired: Desired,
 }
 
 /// Where the hub is, and who we are to it.
@@ -165,6 +167,18 @@ pub struct Http {
     pub connection_timeout_ms: u64,
 }
 
+/// What the hub may change here: settings (never who this is, which hubs it trusts, or where it
+/// listens), and the mapping.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Desired {
+    /// Whether anything.
+    pub accept: bool,
+    /// How long the gateway may take to reach the hub with a new state before it goes back to the
+    /// one before.
+    pub probation_s: u64,
+}
+
 impl Options {
     /// The defaults for a gateway that has all its files in `folder`, as `stencil hub
     /// add-gateway` writes it: `root.pem`, and the one other certificate with its key.
@@ -211,6 +225,7 @@ impl Options {
                 "http.connection_timeout_ms",
                 self.http.connection_timeout_ms,
             ),
+            ("desired.probation_s", self.desired.probation_s),
         ];
         if let Some((name, _)) = positive.iter().find(|(_, value)| *value == 0) {
             return Err(format!(
@@ -273,6 +288,16 @@ impl Default for Options {
             field: Field::default(),
             edge: Edge::default(),
             http: Http::default(),
+            desired: Desired::default(),
+        }
+    }
+}
+
+impl Default for Desired {
+    fn default() -> Self {
+        Self {
+            accept: true,
+            probation_s: 120,
         }
     }
 }

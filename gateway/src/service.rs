@@ -1,13 +1,6 @@
 //! The gateway as a whole: what runs, and how it ends.
 
-use std::{
-    fmt,
-    future::Future,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{fmt, future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use serde::Serialize;
 use stencil_field::mapping::Mapping;
@@ -20,8 +13,9 @@ use tokio::{
 };
 
 use crate::{
-    Error, Options,
+    Error, Logs, Options,
     commands::Commands,
+    desired::{Desired, Effective},
     edge::{Edge, Following, follow},
     field::{self, Devices},
     http::{self, Shown},
@@ -31,19 +25,15 @@ use crate::{
     managed::Managed,
     metrics::Metrics,
     psk::KeyRing,
-    spool::{Spool, stopped},
+    spool::Spool,
     uplink::Uplink,
 };
 
 /// How long a stop may wait for the spool to be closed.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A gateway.
-#[derive(Debug)]
-pub struct Service;
-
-/// A gateway that runs. It ends when this is dropped; [`Running::shutdown`] waits for the end.
-pub struct Running {
+/// All parts of a gateway, from one start to one end. They end when this is dropped.
+pub(crate) struct Whole {
     addresses: Addresses,
     stop: watch::Sender<bool>,
     failure: Mutex<oneshot::Receiver<Error>>,
@@ -51,6 +41,8 @@ pub struct Running {
     field: Arc<Devices>,
     /// Closes with the spool.
     spool: watch::Receiver<Position>,
+    /// Whether there is a connection to the hub.
+    connected: watch::Receiver<bool>,
 }
 
 /// Where a gateway that runs can be reached.
@@ -66,22 +58,24 @@ pub struct Addresses {
     pub http: SocketAddr,
 }
 
-impl Service {
-    /// Starts a gateway. It takes devices' data from then on, whether the hub can be reached or
-    /// not.
+impl Whole {
+    /// Starts all parts.
     ///
     /// # Errors
-    /// [`Error::Options`], [`Error::Tls`], [`Error::Certificate`], [`Error::Listen`],
-    /// [`Error::Spool`] (another process has it open, among others) and [`Error::File`].
-    pub async fn start(options: Options) -> Result<Running, Error> {
-        options.check().map_err(Error::Options)?;
+    /// As [`crate::Service::start`].
+    pub(crate) async fn start(
+        options: Options,
+        effective: &Effective,
+        desired: Arc<Desired>,
+        _logs: &Logs,
+    ) -> Result<Self, Error> {
         let identity = Identity::load(&options.hub)?;
         let metrics = Arc::new(Metrics::default());
         let spool = open_spool(&options, &metrics).await?;
         let edge = open_edge(&options, &identity, &spool).await?;
         let managed = open_managed(&options, &identity).await?;
         let images = open_images(&options).await?;
-        let mapping = load_mapping(options.field.mapping.clone()).await?;
+        let mapping = load_mapping(&options, effective).await?;
 
         let mut listeners = Vec::new();
         for address in &options.link.tcp {
@@ -129,7 +123,10 @@ impl Service {
             field: Arc::clone(&field),
             metrics: Arc::clone(&metrics),
             connected,
+            desired,
+            certificate_end_us: identity.certificate_end_us,
         });
+        let connection = is_connected.clone();
         let following = Following {
             edge: Arc::clone(&edge),
             commands: Arc::clone(&commands),
@@ -198,74 +195,42 @@ impl Service {
         let (tell, failure) = oneshot::channel();
         let supervisor = tokio::spawn(supervise(tasks, stop.subscribe(), tell));
         let failure = Mutex::new(failure);
-        Ok(Running {
+        Ok(Self {
             addresses,
             stop,
             failure,
             supervisor,
             field,
             spool: spool_is_open,
+            connected: connection,
         })
     }
 
-    /// Runs a gateway until `shutdown` holds true, or its sender is gone.
-    ///
-    /// # Errors
-    /// As [`Service::start`] and [`Running::failed`].
-    pub async fn run(options: Options, mut shutdown: watch::Receiver<bool>) -> Result<(), Error> {
-        let running = Self::start(options).await?;
-        tokio::select! {
-            () = stopped(&mut shutdown) => {}
-            failed = running.failed() => return Err(failed),
-        }
-        running.shutdown().await
-    }
-}
-
-impl fmt::Debug for Running {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Running")
-            .field("addresses", &self.addresses)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Running {
-    /// Where it can be reached.
-    #[must_use]
-    pub fn addresses(&self) -> Addresses {
+    /// Where they can be reached.
+    pub(crate) fn addresses(&self) -> Addresses {
         self.addresses.clone()
     }
 
-    /// Reads field devices as this mapping says from now on, `path` in the place of the one before.
-    /// Connections that are the same in both are not interrupted.
-    ///
-    /// # Errors
-    /// [`Error::File`] and [`Error::Mapping`], with all that is wrong: the gateway goes on as
-    /// before.
-    pub async fn replace_mapping(&self, path: &Path) -> Result<(), Error> {
-        let path = path.to_owned();
-        let reading = tokio::task::spawn_blocking(move || (field::read(&path), path)).await;
-        let (yaml, path) = reading.map_err(|_| Error::Ended("mapping"))?;
-        let replaced = self.field.replace(&yaml?).await;
-        replaced.map_err(|errors| field::wrong(&path, errors))
+    /// Whether there is a connection to the hub.
+    pub(crate) fn connected(&self) -> watch::Receiver<bool> {
+        self.connected.clone()
     }
 
-    /// Returns when a part of the gateway cannot go on, such as when the spool has failed, so that
-    /// nothing would be kept. Start it again. May be asked once; later it never returns.
-    pub async fn failed(&self) -> Error {
+    /// The field devices.
+    pub(crate) fn field(&self) -> &Arc<Devices> {
+        &self.field
+    }
+
+    /// See [`crate::Running::failed`].
+    pub(crate) async fn failed(&self) -> Error {
         match (&mut *self.failure.lock().await).await {
             Ok(error) => error,
             Err(_) => std::future::pending().await,
         }
     }
 
-    /// Ends links, uplink and listeners, writes the cursor, closes the spool. What the hub has
-    /// not acknowledged stays in the spool.
-    ///
-    /// # Errors
-    /// The first that a part of the gateway ended with.
-    pub async fn shutdown(mut self) -> Result<(), Error> {
+    /// See [`crate::Running::shutdown`].
+    pub(crate) async fn shutdown(mut self) -> Result<(), Error> {
         self.stop.send_replace(true);
         if self.supervisor.await.is_err() {
             return Err(Error::Ended("supervisor"));
@@ -356,7 +321,13 @@ async fn open_images(options: &Options) -> Result<Arc<Images>, Error> {
     }
 }
 
-async fn load_mapping(path: Option<PathBuf>) -> Result<Mapping, Error> {
+/// The hub's mapping, else that of the gateway's own file.
+async fn load_mapping(options: &Options, effective: &Effective) -> Result<Mapping, Error> {
+    if let Some(yaml) = &effective.mapping {
+        let parsed = stencil_field::mapping::parse(yaml);
+        return parsed.map_err(|errors| Error::Desired(format!("its mapping: {errors}")));
+    }
+    let path = options.field.mapping.clone();
     let loading = tokio::task::spawn_blocking(move || field::load(path.as_deref()));
     loading.await.unwrap_or(Err(Error::Ended("mapping")))
 }

@@ -16,6 +16,9 @@
 //! `gateway.before_trim`, `gateway.before_command`, `gateway.after_command`,
 //! `edge.before_told`, `edge.after_told`, `edge.before_give`, `edge.after_give`, `edge.before_saved`,
 //! `gateway.image_piece`, `gateway.image_whole`,
+//! `gateway.desired_before_trial`, `gateway.desired_trial`, `gateway.desired_between`,
+//! `gateway.desired_started`, `gateway.desired_before_settled`, `gateway.desired_settled`,
+//! `gateway.desired_before_rolled_back`, `gateway.desired_rolled_back`,
 //! `dispatch.before_publish`, `dispatch.after_publish`, `pipeline.before_commit`,
 //! `pipeline.after_commit`, `workflow.after_effect`, `log.after_write`, and of the signer of updates
 //! `update.before_leaf`, `update.state_half_written`, `update.state_written`,

@@ -20,6 +20,7 @@
 //! | [`topic`] | MQTT topic names within a tenant | |
 //! | [`report`] | gateway → hub: losses, links coming and going | `alloc` |
 //! | [`image`] | hub ↔ gateway: firmware images, and what devices say of them | `alloc` |
+//! | [`desired`] | hub → gateway: what it shall be like; gateway → hub: what it is like | `alloc` |
 //! | [`keys`] | hub → gateway: devices' keys, sealed; gateway → hub: which it holds | `alloc` |
 //! | [`ranges`], [`ledger`] | which numbers are stored, dropped, missing | `alloc` |
 //! | [`moment`] | points in time for people | `alloc` |
@@ -40,6 +41,8 @@ extern crate alloc;
 pub mod batch;
 pub mod cbor;
 pub mod command;
+#[cfg(feature = "alloc")]
+pub mod desired;
 #[cfg(feature = "std")]
 pub mod foreign;
 pub mod fragment;

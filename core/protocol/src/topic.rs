@@ -46,6 +46,10 @@ pub enum Topic {
     GatewayKeys(GatewayId),
     /// `stencil/v1/g/{gateway}/holds`: a `keys::Holds`, to the hub.
     GatewayHolds(GatewayId),
+    /// `stencil/v1/g/{gateway}/desired`: a `desired::Desired`, to the gateway.
+    GatewayDesired(GatewayId),
+    /// `stencil/v1/g/{gateway}/state`: a `desired::Said`, to the hub.
+    GatewayState(GatewayId),
     /// `v1/devices/me/telemetry`: ThingsBoard JSON; the device follows from the token.
     ForeignTelemetry,
 }
@@ -56,7 +60,8 @@ pub enum Error {
     /// The topic has none of the known forms.
     #[error(
         "the topic is none of stencil/v1/d/{{device}}/batch|judged|status|loss|link|key|image, \
-         stencil/v1/g/{{gateway}}/command|keys|holds|rules|stream|wanted|fetch|piece, {FOREIGN}"
+         stencil/v1/g/{{gateway}}/command|keys|holds|rules|stream|wanted|fetch|piece|desired|state, \
+         {FOREIGN}"
     )]
     Unknown,
     /// The device or gateway in the topic is not an id.
@@ -95,6 +100,8 @@ impl Topic {
             "piece" => Topic::GatewayPiece,
             "stream" => Topic::GatewayStream,
             "rules" => Topic::GatewayRules,
+            "desired" => Topic::GatewayDesired,
+            "state" => Topic::GatewayState,
             _ => return Err(Error::Unknown),
         };
         Ok(make(GatewayId::parse(gateway)?))
@@ -118,6 +125,8 @@ impl Topic {
             | Topic::GatewayPiece(_)
             | Topic::GatewayStream(_)
             | Topic::GatewayRules(_)
+            | Topic::GatewayDesired(_)
+            | Topic::GatewayState(_)
             | Topic::ForeignTelemetry => None,
         }
     }
@@ -148,6 +157,8 @@ impl fmt::Display for Topic {
             Topic::GatewayCommand(gateway) => write!(f, "{GATEWAYS}{gateway}/command"),
             Topic::GatewayKeys(gateway) => write!(f, "{GATEWAYS}{gateway}/keys"),
             Topic::GatewayHolds(gateway) => write!(f, "{GATEWAYS}{gateway}/holds"),
+            Topic::GatewayDesired(gateway) => write!(f, "{GATEWAYS}{gateway}/desired"),
+            Topic::GatewayState(gateway) => write!(f, "{GATEWAYS}{gateway}/state"),
             Topic::ForeignTelemetry => f.write_str(FOREIGN),
         }
     }

@@ -7,6 +7,7 @@
 
 mod backoff;
 mod connection;
+mod desired;
 mod publisher;
 mod source;
 
@@ -30,6 +31,7 @@ use crate::{
     Error,
     clock::now_us,
     commands::{Commands, Offer},
+    desired::Desired,
     edge::Edge,
     field::Devices,
     images::{Images, Step},
@@ -58,6 +60,8 @@ pub(crate) struct Uplink {
     pub(crate) metrics: Arc<Metrics>,
     /// Whether there is a connection.
     pub(crate) connected: watch::Sender<bool>,
+    pub(crate) desired: Arc<Desired>,
+    pub(crate) certificate_end_us: i64,
 }
 
 impl Uplink {
@@ -82,6 +86,7 @@ impl Uplink {
             if let Lost::Spool(error) = lost {
                 return Err(Error::Spool(error));
             }
+            self.desired.lost(&lost.to_string());
             self.metrics.uplink_failures.increment();
             if self.metrics.publishes_acknowledged.get() > before {
                 backoff.reset();
@@ -128,6 +133,15 @@ impl Uplink {
             }
             Err(lost) => return Err(lost),
         }
+        let desired = Topic::GatewayDesired(self.gateway.clone()).to_string();
+        let speaking = match connection.subscribe(&desired).await {
+            Ok(()) => Some(self.speaking()),
+            Err(Lost::Subscribe(refused)) => {
+                tracing::warn!(%refused, "the hub does not say what the gateway shall be like");
+                None
+            }
+            Err(lost) => return Err(lost),
+        };
         self.metrics.uplink_connects.increment();
         self.connected.send_replace(true);
         tracing::info!(hub = self.options.address, "uplink connected");
@@ -140,7 +154,9 @@ impl Uplink {
                 wanted,
                 pieces,
                 rules,
+                desired,
             },
+            speaking,
         )
         .await
     }

@@ -11,6 +11,7 @@ use stencil_protocol::{batch::DropReason, line::Line};
 use super::{
     Uplink,
     connection::{Connection, Lost},
+    desired::Speaking,
     source::Source,
 };
 use crate::spool::{Entry, Losses};
@@ -52,6 +53,7 @@ pub(super) struct Topics {
     pub(super) wanted: String,
     pub(super) pieces: String,
     pub(super) rules: String,
+    pub(super) desired: String,
 }
 
 /// Publishes until the connection is lost.
@@ -59,6 +61,7 @@ pub(super) async fn publish(
     uplink: &Uplink,
     mut connection: Connection,
     topics: &Topics,
+    mut speaking: Option<Speaking>,
 ) -> Result<Infallible, Lost> {
     let spool = &uplink.spool;
     let mut source = Source::start(
@@ -117,9 +120,13 @@ pub(super) async fn publish(
                 Some(message) if message.topic == topics.pieces.as_bytes() => {
                     uplink.take_piece(&connection, &message.payload).await?;
                 }
+                Some(message) if message.topic == topics.desired.as_bytes() => {
+                    uplink.take_desired(&connection, &message.payload).await?;
+                }
                 Some(_) => tracing::warn!("the hub has sent what was not asked for"),
                 None => return Err(connection.why_lost().await),
             },
+            () = Speaking::due(&mut speaking) => uplink.tell_state(&connection).await?,
             _ = fetch_again.tick() => uplink.fetch_images(&connection, None).await?,
             record = source.next(), if in_flight.len() < max_in_flight => {
                 let record = record?;

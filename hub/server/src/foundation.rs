@@ -8,7 +8,7 @@ use rand_core::Rng as _;
 use stencil_crypto::{keyfile, rng};
 use stencil_log::{Log, Position};
 use stencil_protocol::id::TenantId;
-use stencil_store::{Registry, Store};
+use stencil_store::Store;
 use tokio::net::TcpListener;
 use zeroize::Zeroizing;
 
@@ -75,7 +75,7 @@ impl Foundation {
             links: links.clone(),
         });
         let key = HubKey::open(&layout, store.registry.as_ref()).await?;
-        begin_anew(&layout, store.registry.as_ref()).await?;
+        begin_anew(&layout, &store).await?;
         let grants = Grants::default();
         store.tenancy = Arc::new(EndingTenancy::new(store.tenancy, grants.clone()));
         store.users = Arc::new(EndingUsers::new(store.users, grants.clone()));
@@ -133,12 +133,13 @@ fn device_key(layout: &Layout) -> Result<Zeroizing<[u8; DEVICE_KEY_BYTES]>, Erro
 }
 
 /// After a restore gateways may hold keys of a later state: their lists begin anew.
-async fn begin_anew(layout: &Layout, registry: &dyn Registry) -> Result<(), Error> {
+async fn begin_anew(layout: &Layout, store: &Store) -> Result<(), Error> {
     let mark = layout.root().join(RESTORED);
     if !mark.exists() {
         return Ok(());
     }
-    registry.renumber().await?;
+    store.registry.renumber().await?;
+    store.gateways.renumber_desired().await?;
     std::fs::remove_file(&mark).map_err(|error| Error::io(&mark, error))
 }
 

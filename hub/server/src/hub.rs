@@ -15,6 +15,7 @@ use stencil_workflow::definition;
 use tokio::sync::{Mutex, watch};
 
 use crate::clock::Clock;
+use crate::desired::Desires;
 use crate::grants::Grants;
 use crate::health::Health;
 use crate::ingest::{Activation, Admission, Ask, Erase, Ingest, Step};
@@ -57,6 +58,8 @@ pub(crate) struct Inner {
     pub(crate) placing: Placing,
     /// Payloads of images.
     pub(crate) images: Images,
+    /// Who names to gateways what they shall be like.
+    pub(crate) desires: Desires,
 }
 
 /// What [`Hub::put_workflow`] did.
@@ -314,6 +317,26 @@ impl Hub {
             inner.rollouts.wanted(tenant, &it.gateway);
         }
         Ok(())
+    }
+
+    /// Tells gateways at once what the store says that they shall be like.
+    pub fn desired_changed(&self) {
+        self.inner.desires.changed();
+    }
+
+    /// Whether a gateway is connected now.
+    #[must_use]
+    pub fn is_connected(&self, tenant: &TenantId, gateway: &GatewayId) -> bool {
+        let principal = Principal {
+            tenant: tenant.clone(),
+            role: Role::Gateway(gateway.clone()),
+        };
+        let topic = Topic::GatewayCommand(gateway.clone()).to_string();
+        let listeners = self
+            .inner
+            .endpoint
+            .listeners(&namespace(&principal), &topic);
+        listeners > 0
     }
 
     /// Asks for a roll-out and begins it. Returns its id when it has begun.

@@ -54,6 +54,7 @@
 pub mod backtest;
 pub mod backup;
 mod clock;
+mod desired;
 mod dispatch;
 mod error;
 mod expiry;

@@ -10,6 +10,7 @@ use stencil_protocol::id::TenantId;
 use tokio::sync::{Mutex, mpsc, watch};
 
 use crate::clock::Clock;
+use crate::desired::{self, Desires};
 use crate::dispatch::{Dispatcher, Sessions};
 use crate::foundation::Foundation;
 use crate::health::Health;
@@ -109,6 +110,7 @@ impl Service {
         let runner = runner::new(&options, &store, &clock, &live)?;
         let (rollouts, asked) = Rollouts::new();
         rollouts.are_under_way(foundation.state.rolls_out());
+        let (desires, texts_asked) = Desires::new();
         let hub = Hub {
             inner: Arc::new(Inner {
                 options,
@@ -129,6 +131,7 @@ impl Service {
                 rollouts,
                 placing: Placing::default(),
                 images: foundation.images,
+                desires,
             }),
         };
 
@@ -139,6 +142,7 @@ impl Service {
         dispatching(&hub, &wakes, links, endpoint.handle(), &mut parts);
         placing_rules(&hub, endpoint.handle(), &mut parts);
         rolling_out(&hub, asked, endpoint.handle(), &mut parts);
+        desiring(&hub, texts_asked, endpoint.handle(), &mut parts);
         let sweeping = wakes.clone();
         parts.effect("runner", |stop| async move {
             runner::run(runner, wakes, stop).await;
@@ -262,6 +266,7 @@ impl Hub {
             links: links.clone(),
             refused,
             rollouts: inner.rollouts.clone(),
+            desires: inner.desires.clone(),
             health: Arc::clone(&inner.health),
             committed,
             waits,
@@ -305,6 +310,7 @@ fn dispatching(hub: &Hub, wakes: &Wakes, links: Links, handle: Handle<Peer>, par
         clock: inner.clock.clone(),
         rollouts: inner.rollouts.clone(),
         placing: inner.placing.clone(),
+        desires: inner.desires.clone(),
         ingest: inner.ingest.clone(),
     };
     sessions.begin();
@@ -376,6 +382,30 @@ fn rolling_out(
     });
     let (images, store) = (inner.images.clone(), inner.store.clone());
     parts.detached(async move { images.sweep(&store).await });
+}
+
+/// Gateways are told what they shall be like.
+fn desiring(
+    hub: &Hub,
+    asked: mpsc::Receiver<desired::Asked>,
+    handle: Handle<Peer>,
+    parts: &mut Parts,
+) {
+    let inner = &hub.inner;
+    let delivery = desired::Delivery {
+        desires: inner.desires.clone(),
+        asked,
+        gateways: Arc::clone(&inner.store.gateways),
+        handle,
+        clock: inner.clock.clone(),
+        options: inner.options.dispatch.clone(),
+        named: HashMap::new(),
+        texts: Vec::new(),
+    };
+    parts.effect("desired states", |stop| async move {
+        delivery.run(stop).await;
+        Ok(())
+    });
 }
 
 fn mqtt_options(options: &Options) -> stencil_mqtt::Options {

@@ -14,6 +14,7 @@
 //! | [`Answers`] | answers to requests with an `Idempotency-Key` |
 //! | [`Pipeline`] | what the pipeline commits: state, points and log position in one transaction |
 //! | [`Devices`] | devices, their links, their newest values |
+//! | [`Gateways`] | what gateways shall be like, and say that they are like |
 //! | [`Registry`] | which devices are let in, their keys (sealed), what each gateway holds of them |
 //! | [`Series`] | points by event time |
 //! | [`Ledger`] | what became of every number that a device gave; the quarantine |
@@ -40,6 +41,7 @@ mod commands;
 mod content;
 mod devices;
 mod error;
+mod gateways;
 mod keeping;
 mod ledger;
 mod operators;
@@ -73,6 +75,10 @@ pub use devices::{
     Standing,
 };
 pub use error::Error;
+pub use gateways::{
+    DesiredOf, DesiredState, Effective, EffectiveSection, Gateway, GatewayFlaw, GatewaySaid,
+    GatewayVerdict, Gateways, MAX_DESIRED_GROUPS, MAX_GATEWAY_GROUPS, MAX_GROUP_GATEWAYS,
+};
 pub use keeping::{Erased, Forgotten, Keep, Keeping, MAX_KEEP_DAYS, Retention};
 pub use ledger::{Ledger, LedgerRow};
 pub use operators::{Operator, OperatorRow, Operators, Tenant};

@@ -9,8 +9,8 @@ use stencil_protocol::ledger::BootLedger;
 use stencil_protocol::sample::OwnedValue;
 
 use crate::{
-    ActiveAlarm, Admission, AlarmChange, Error, GatewayHolds, KeyUsed, LinkInfo, NewCommand,
-    Points, RolloutChange, RunId,
+    ActiveAlarm, Admission, AlarmChange, Error, GatewayHolds, GatewaySaid, KeyUsed, LinkInfo,
+    NewCommand, Points, RolloutChange, RunId,
 };
 
 /// One step of the pipeline. All of it is stored, or nothing.
@@ -53,6 +53,8 @@ pub struct Commit {
     pub admissions: Vec<Admission>,
     /// What gateways say that they hold of devices' keys.
     pub holds: Vec<GatewayHolds>,
+    /// What gateways say that they are like; of one gateway the last counts.
+    pub gateways: Vec<GatewaySaid>,
     /// Keys that devices have used.
     pub keys_used: Vec<KeyUsed>,
     /// What changed of roll-outs.

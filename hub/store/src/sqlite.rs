@@ -32,6 +32,7 @@ mod devices;
 mod due;
 mod erase;
 mod failure;
+mod gateways;
 mod keeping;
 mod ledger;
 mod load;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::{
-    Alarms, Answers, Audit, Commands, Content, Devices, Keeping, Ledger, Operators, Pipeline,
-    Registry, Rollouts, Runs, Series, Tenancy, Users, Workflows,
+    Alarms, Answers, Audit, Commands, Content, Devices, Gateways, Keeping, Ledger, Operators,
+    Pipeline, Registry, Rollouts, Runs, Series, Tenancy, Users, Workflows,
 };
 
 /// The ports of a store, whatever is behind them.
@@ -28,6 +28,8 @@ pub struct Store {
     pub devices: Arc<dyn Devices>,
     /// Registrations of devices, and their keys.
     pub registry: Arc<dyn Registry>,
+    /// What gateways shall be like, and say that they are like.
+    pub gateways: Arc<dyn Gateways>,
     /// Time series.
     pub series: Arc<dyn Series>,
     /// Workflow definitions.
@@ -60,6 +62,7 @@ impl Store {
             + Pipeline
             + Devices
             + Registry
+            + Gateways
             + Series
             + Workflows
             + Runs
@@ -79,6 +82,7 @@ impl Store {
             pipeline: all.clone(),
             devices: all.clone(),
             registry: all.clone(),
+            gateways: all.clone(),
             series: all.clone(),
             workflows: all.clone(),
             runs: all.clone(),

@@ -5,6 +5,7 @@ use stencil_protocol::id::{GatewayId, TenantId};
 use tokio::sync::{broadcast, watch};
 
 use crate::clock::Clock;
+use crate::desired::Desires;
 use crate::ingest::Ingest;
 use crate::links::Links;
 use crate::parts::told_to_end;
@@ -23,6 +24,7 @@ pub(crate) struct Sessions {
     pub(crate) clock: Clock,
     pub(crate) rollouts: Rollouts,
     pub(crate) placing: Placing,
+    pub(crate) desires: Desires,
     pub(crate) ingest: Ingest,
 }
 
@@ -77,6 +79,7 @@ impl Sessions {
                 self.wakes.keys_of(tenant, gateway);
                 self.rollouts.wanted(tenant, gateway);
                 self.placing.listens(tenant, gateway);
+                self.desires.listens(tenant, gateway);
             }
             // The session lives on in another connection.
             Event::Disconnected {

@@ -116,18 +116,24 @@ impl<S: Send + Sync, T: DeserializeOwned, const MAX: usize> FromRequest<S> for J
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let kind = request.headers().get(header::CONTENT_TYPE);
-        let kind = kind
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default();
-        let media_type = kind.split(';').next().unwrap_or_default().trim();
-        if !media_type.eq_ignore_ascii_case("application/json") {
-            let detail = format!("the content type is `{media_type}`, not `application/json`");
-            return Err(Problem::new(Kind::MediaType, detail));
-        }
+        is_json(&request)?;
         let bytes = body(request, state, MAX).await?;
         parsed(&bytes).map(Json)
     }
+}
+
+/// Refuses a body that is said to be something else.
+fn is_json(request: &Request) -> Result<(), Problem> {
+    let kind = request.headers().get(header::CONTENT_TYPE);
+    let kind = kind
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let media_type = kind.split(';').next().unwrap_or_default().trim();
+    if media_type.eq_ignore_ascii_case("application/json") {
+        return Ok(());
+    }
+    let detail = format!("the content type is `{media_type}`, not `application/json`");
+    Err(Problem::new(Kind::MediaType, detail))
 }
 
 /// JSON as a `T`. What is wrong is named by its place: a JSON pointer where the JSON is well formed
@@ -179,6 +185,24 @@ fn pointer(path: &serde_path_to_error::Path) -> String {
 /// A JSON body, for a handler that asks more of the request.
 pub(super) async fn json<T: DeserializeOwned>(request: Request) -> Result<Json<T>, Problem> {
     Json::from_request(request, &()).await
+}
+
+/// A JSON body that may be longer than others, for a handler that takes the request as it is.
+pub(super) async fn long_json<T: DeserializeOwned>(
+    request: Request,
+    max: usize,
+) -> Result<T, Problem> {
+    is_json(&request)?;
+    let bytes = axum::body::to_bytes(request.into_body(), max).await;
+    let bytes = bytes.map_err(|error| {
+        let error = error.into_inner();
+        if error.is::<http_body_util::LengthLimitError>() {
+            let detail = format!("the body may have at most {max} bytes");
+            return Problem::new(Kind::TooLarge, detail);
+        }
+        Problem::invalid("the body ended before its stated length, or did not come in time")
+    })?;
+    parsed(&bytes)
 }
 
 /// The fields of a form of a page; `None` if they are not those of a `T`.

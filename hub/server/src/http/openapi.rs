@@ -38,7 +38,7 @@ use super::access::Access;
 use super::api::{alarms, backtest, commands, content, devices, export, ledger, retention};
 use super::api::{audit, me, operator, sessions, users};
 use super::api::{births, enrolment, registrations};
-use super::api::{firmware, images};
+use super::api::{firmware, gateways, images};
 use super::api::{rollouts, runs, series, tokens, workflows};
 use super::routes::{Route, routes};
 use super::{input, keyed};
@@ -77,7 +77,14 @@ use super::{input, keyed};
         registrations::revoke,
         registrations::rotate,
         registrations::replace,
-        registrations::gateways,
+        gateways::list,
+        gateways::one,
+        gateways::desired,
+        gateways::set_desired,
+        gateways::set_groups,
+        gateways::groups,
+        gateways::desired_of_group,
+        gateways::set_desired_of_group,
         commands::list,
         commands::one,
         runs::list,

@@ -17,6 +17,7 @@ pub(super) enum Kind {
     Invalid,
     InvalidWorkflow,
     InvalidImage,
+    InvalidDesired,
     Unauthenticated,
     Forbidden,
     Misdirected,
@@ -33,10 +34,11 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Kind; 16] = [
+    const ALL: [Kind; 17] = [
         Kind::Invalid,
         Kind::InvalidWorkflow,
         Kind::InvalidImage,
+        Kind::InvalidDesired,
         Kind::Unauthenticated,
         Kind::Forbidden,
         Kind::Misdirected,
@@ -55,7 +57,9 @@ impl Kind {
     fn status(self) -> StatusCode {
         match self {
             Kind::Invalid => StatusCode::BAD_REQUEST,
-            Kind::InvalidWorkflow | Kind::InvalidImage => StatusCode::UNPROCESSABLE_ENTITY,
+            Kind::InvalidWorkflow | Kind::InvalidImage | Kind::InvalidDesired => {
+                StatusCode::UNPROCESSABLE_ENTITY
+            }
             Kind::Unauthenticated => StatusCode::UNAUTHORIZED,
             Kind::Forbidden => StatusCode::FORBIDDEN,
             Kind::Misdirected => StatusCode::MISDIRECTED_REQUEST,
@@ -77,6 +81,7 @@ impl Kind {
             Kind::Invalid => "invalid-request",
             Kind::InvalidWorkflow => "invalid-workflow",
             Kind::InvalidImage => "invalid-image",
+            Kind::InvalidDesired => "invalid-desired-state",
             Kind::Unauthenticated => "unauthenticated",
             Kind::Forbidden => "forbidden",
             Kind::Misdirected => "misdirected",
@@ -98,6 +103,7 @@ impl Kind {
             Kind::Invalid => "The request is not understood",
             Kind::InvalidWorkflow => "The workflow definition has errors",
             Kind::InvalidImage => "The firmware image is not taken",
+            Kind::InvalidDesired => "The desired state has errors",
             Kind::Unauthenticated => "A valid token or session is needed",
             Kind::Forbidden => "The token or session does not allow this",
             Kind::Misdirected => "The hub is not known by this name",
@@ -127,6 +133,10 @@ impl Kind {
             Kind::InvalidImage => {
                 "The image or its manifest is not what was signed, is not signed by all who have to, or \
                  is for devices that the tenant does not have. `detail` says which; no device gets it."
+            }
+            Kind::InvalidDesired => {
+                "No gateway was told of it. `errors` has each place (section, line and column, from \
+                 1), what is wrong there, and what would be right."
             }
             Kind::Unauthenticated => {
                 "Send `Authorization: Bearer <token>`, or sign in. An admin makes tokens with \

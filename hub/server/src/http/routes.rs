@@ -13,10 +13,11 @@ use super::access::{self, Access};
 use super::api::{alarms, backtest, commands, content, devices, export, ledger, retention};
 use super::api::{audit as audit_log, me, operator, sessions, users};
 use super::api::{births, enrolment, registrations};
-use super::api::{firmware, images};
+use super::api::{firmware, gateways, images};
 use super::api::{rollouts, runs, series, tokens, workflows};
 use super::page::devices as fleet;
 use super::page::enrolment as enrolment_pages;
+use super::page::gateways as gateway_pages;
 use super::page::{
     alarms as alarm_pages, assets, content as content_pages, device, ledger as ledger_page, link,
     overview, quarantine, rollouts as rollout_pages, rules, run, sign_in, stream,
@@ -81,7 +82,14 @@ pub(super) fn routes() -> Vec<Route> {
         admin(POST, "/api/v1/devices/{device}/revoke", registrations::revoke),
         admin(POST, "/api/v1/devices/{device}/rotate", registrations::rotate),
         admin(POST, "/api/v1/devices/{device}/replace", registrations::replace),
-        read("/api/v1/gateways", registrations::gateways),
+        read("/api/v1/gateways", gateways::list).asked(Parameters::Known),
+        read("/api/v1/gateways/{gateway}", gateways::one),
+        write(GET, "/api/v1/gateways/{gateway}/desired-state", gateways::desired),
+        admin(PUT, "/api/v1/gateways/{gateway}/desired-state", gateways::set_desired),
+        admin(PUT, "/api/v1/gateways/{gateway}/groups", gateways::set_groups),
+        read("/api/v1/gateway-groups", gateways::groups).asked(Parameters::Known),
+        write(GET, "/api/v1/gateway-groups/{group}/desired-state", gateways::desired_of_group),
+        admin(PUT, "/api/v1/gateway-groups/{group}/desired-state", gateways::set_desired_of_group),
         read("/api/v1/commands", commands::list).asked(Parameters::Known),
         read("/api/v1/commands/{command}", commands::one),
         read("/api/v1/runs", runs::list).asked(Parameters::Known),
@@ -152,6 +160,8 @@ pub(super) fn routes() -> Vec<Route> {
         route(GET, "/", Access::Page, overview::show),
         route(GET, "/devices", Access::Page, fleet::show).asked(Parameters::Known),
         route(GET, "/devices/{device}", Access::Page, device::show).asked(Parameters::Known),
+        route(GET, "/gateways", Access::Page, gateway_pages::list).asked(Parameters::Known),
+        route(GET, "/gateways/{gateway}", Access::Page, gateway_pages::one),
         route(GET, "/claim", Access::Page, enrolment_pages::claim),
         route(GET, "/enrolment", Access::Page, enrolment_pages::list).asked(Parameters::Known),
         route(GET, "/enrolment/{device}", Access::Page, enrolment_pages::one),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use stencil_protocol::id::{CommandId, DeviceId, TenantId};
+use stencil_protocol::id::{CommandId, DeviceId, GatewayId, TenantId};
 use stencil_protocol::sample::OwnedValue;
 use stencil_store::Store;
 use tokio::sync::{Semaphore, watch};
@@ -65,6 +65,12 @@ pub trait Control: Send + Sync + 'static {
 
     /// Other keys sign a tenant's images now: its gateways are to ask for them.
     async fn trust_followed(&self, tenant: &TenantId) -> Result<(), Error>;
+
+    /// Gateways may have to be told what they shall be like. See [`Hub::desired_changed`].
+    fn desired_changed(&self);
+
+    /// Whether a gateway is connected now. See [`Hub::is_connected`].
+    fn is_connected(&self, tenant: &TenantId, gateway: &GatewayId) -> bool;
 
     /// Begins a roll-out. See [`Hub::start_rollout`].
     async fn start_rollout(
@@ -136,6 +142,14 @@ impl Control for Hub {
 
     fn images(&self) -> &Images {
         &self.inner.images
+    }
+
+    fn desired_changed(&self) {
+        Hub::desired_changed(self);
+    }
+
+    fn is_connected(&self, tenant: &TenantId, gateway: &GatewayId) -> bool {
+        Hub::is_connected(self, tenant, gateway)
     }
 
     fn readiness(&self) -> Readiness {

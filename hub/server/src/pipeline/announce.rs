@@ -21,6 +21,7 @@ pub(super) fn all(
         clock,
         refused,
         rollouts,
+        desires,
         ..
     }: &Driver,
 ) {
@@ -50,6 +51,12 @@ pub(super) fn all(
     }
     for (tenant, gateway, fetch) in &aftermath.fetches {
         rollouts.fetch(tenant, gateway, *fetch);
+    }
+    if !commit.gateways.is_empty() {
+        desires.changed();
+    }
+    for asked in &aftermath.texts_asked {
+        desires.fetch(asked.clone());
     }
     if !live.is_watched() {
         return;

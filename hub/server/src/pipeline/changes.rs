@@ -8,13 +8,14 @@ use stencil_protocol::image::Fetch;
 use stencil_protocol::sample::{OwnedValue, Sample};
 use stencil_store::{
     Admission, AlarmChange, CommandStatus, Commit, DeviceImage, DeviceVerdict, GatewayHolds,
-    GatewayRules, Given, KeyUsed, LinkSeen, Points, Quarantined, RolloutHead, RuleState,
-    SeriesPoint, SeriesPoints, Trigger, TwinUpdate,
+    GatewayRules, GatewaySaid, Given, KeyUsed, LinkSeen, Points, Quarantined, RolloutHead,
+    RuleState, SeriesPoint, SeriesPoints, Trigger, TwinUpdate,
 };
 
 use super::State;
 use super::origin::Origin;
 use super::state::Name;
+use crate::desired;
 use crate::metrics::CommitTally;
 
 /// A device within its tenant.
@@ -65,6 +66,10 @@ pub(crate) struct Changes {
     pub(crate) answers: Vec<Answer>,
     /// Pieces of images that gateways ask for.
     pub(crate) fetches: Vec<(TenantId, GatewayId, Fetch)>,
+    /// What gateways say that they are like.
+    pub(crate) gateways: Vec<GatewaySaid>,
+    /// Pieces of desired states that gateways ask for.
+    pub(crate) texts_asked: Vec<desired::Asked>,
     /// For the counters.
     pub(crate) tally: Tally,
 }
@@ -188,6 +193,7 @@ impl Changes {
             links: self.links,
             admissions: self.admissions,
             holds: self.holds,
+            gateways: self.gateways,
             keys_used: self.keys_used,
         };
         for change in &commit.alarms {
@@ -203,6 +209,7 @@ impl Changes {
                 wanted,
                 answers: self.answers,
                 fetches: self.fetches,
+                texts_asked: self.texts_asked,
                 tally: self.tally,
                 held: Held {
                     devices: state.devices(),
@@ -266,6 +273,8 @@ pub(crate) struct Aftermath {
     pub(crate) answers: Vec<Answer>,
     /// Pieces of images that gateways ask for.
     pub(crate) fetches: Vec<(TenantId, GatewayId, Fetch)>,
+    /// Pieces of desired states that gateways ask for.
+    pub(crate) texts_asked: Vec<desired::Asked>,
     tally: Tally,
     held: Held,
 }

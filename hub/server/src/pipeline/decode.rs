@@ -3,6 +3,7 @@
 use stencil_edge::{Judged, Place, Record};
 use stencil_protocol::batch::Batch;
 use stencil_protocol::command::Status;
+use stencil_protocol::desired::Said;
 use stencil_protocol::foreign::{Parsed, thingsboard};
 use stencil_protocol::id::{DeviceId, GatewayId};
 use stencil_protocol::image::{Fetch, Told};
@@ -38,6 +39,8 @@ pub(super) enum Message<'a> {
     Image(Told),
     /// A piece of an image that a gateway asks for.
     Fetch(GatewayId, Fetch),
+    /// What a gateway says of itself.
+    Said(GatewayId, Said),
     /// Nothing that makes sense.
     Malformed(Option<DeviceId>, String),
 }
@@ -105,7 +108,12 @@ impl<'a> Message<'a> {
                 Ok(fetch) => Self::Fetch(gateway, fetch),
                 Err(error) => Self::Malformed(None, format!("what {gateway} fetches: {error}")),
             },
+            Topic::GatewayState(gateway) => match Said::decode(payload) {
+                Ok(said) => Self::Said(gateway, said),
+                Err(error) => Self::Malformed(None, format!("what {gateway} says: {error}")),
+            },
             Topic::GatewayCommand(_)
+            | Topic::GatewayDesired(_)
             | Topic::GatewayKeys(_)
             | Topic::GatewayRules(_)
             | Topic::GatewayWanted(_)
@@ -129,7 +137,7 @@ impl Message<'_> {
             Self::KeyUsed(used) => Some(&used.device),
             Self::Holds(..) | Self::Stream(..) => None,
             Self::Image(told) => Some(&told.device),
-            Self::Fetch(..) => None,
+            Self::Fetch(..) | Self::Said(..) => None,
             Self::Malformed(device, _) => device.as_ref(),
         }
     }
@@ -148,6 +156,7 @@ impl Message<'_> {
             | Self::KeyUsed(_)
             | Self::Holds(..)
             | Self::Stream(..)
+            | Self::Said(..)
             | Self::Fetch(..) => None,
         }
     }

@@ -15,6 +15,7 @@ use super::intake::Intake;
 use super::work::{Landed, Work};
 use super::{State, announce};
 use crate::clock::Clock;
+use crate::desired::Desires;
 use crate::health::Health;
 use crate::links::Links;
 use crate::metrics::Metrics;
@@ -45,6 +46,8 @@ pub(crate) struct Driver {
     pub(crate) refused: RefusedDevices,
     /// Told what concerns roll-outs.
     pub(crate) rollouts: Rollouts,
+    /// Told what concerns desired states.
+    pub(crate) desires: Desires,
     pub(crate) health: Arc<Health>,
     /// Told each committed position.
     pub(crate) committed: watch::Sender<u64>,

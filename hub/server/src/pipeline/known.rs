@@ -92,6 +92,7 @@ impl Questions {
             | Message::KeyUsed(_)
             | Message::Image(_)
             | Message::Fetch(..)
+            | Message::Said(..)
             | Message::Malformed(..) => {}
         }
         questions

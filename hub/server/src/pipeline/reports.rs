@@ -3,12 +3,13 @@
 use stencil_crypto::suite::Suite;
 use stencil_edge::Record;
 use stencil_protocol::command::Status;
+use stencil_protocol::desired::Said;
 use stencil_protocol::id::{DeviceId, GatewayId};
 use stencil_protocol::image::Fetch;
 use stencil_protocol::keys::{Holds, Used};
 use stencil_protocol::line::Line;
 use stencil_protocol::report::{Link, LinkEvent, LossReport};
-use stencil_store::{CommandStatus, GatewayHolds, KeyUsed, LinkInfo, LinkSeen};
+use stencil_store::{CommandStatus, GatewayHolds, GatewaySaid, KeyUsed, LinkInfo, LinkSeen};
 
 use super::State;
 use super::changes::Changes;
@@ -189,6 +190,33 @@ pub(super) fn fetch(origin: &Origin<'_>, gateway: &GatewayId, fetch: Fetch, chan
     }
     let fetch = (origin.tenant.clone(), gateway.clone(), fetch);
     changes.fetches.push(fetch);
+}
+
+/// What a gateway says of itself.
+pub(super) fn said(origin: &Origin<'_>, gateway: &GatewayId, said: &Said, changes: &mut Changes) {
+    if origin.gateway() != Some(gateway) {
+        let why = format!("it is about gateway {gateway}, which did not send it");
+        let mut quarantine = Quarantine::new(origin, None);
+        quarantine.put(changes, None, why);
+        return quarantine.finish(changes);
+    }
+    match said {
+        Said::State(state) => changes.gateways.push(GatewaySaid {
+            tenant: origin.tenant.clone(),
+            gateway: gateway.clone(),
+            state: state.clone(),
+            link: LinkInfo {
+                suite: None,
+                group: origin.link.group.clone(),
+                post_quantum: origin.hub_hop,
+            },
+            received_us: origin.received_us,
+        }),
+        Said::Fetch { digest, offset } => {
+            let asked = (origin.tenant.clone(), gateway.clone(), *digest, *offset);
+            changes.texts_asked.push(asked);
+        }
+    }
 }
 
 fn reject(origin: &Origin<'_>, device: &DeviceId, changes: &mut Changes, why: String) {

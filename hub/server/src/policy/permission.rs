@@ -25,7 +25,8 @@ pub(super) fn may_publish(principal: &Principal, topic: &str) -> bool {
             Role::Gateway(own),
             Topic::GatewayHolds(gateway)
             | Topic::GatewayFetch(gateway)
-            | Topic::GatewayStream(gateway),
+            | Topic::GatewayStream(gateway)
+            | Topic::GatewayState(gateway),
         ) => *own == gateway,
         // What a link was like, and what a spool lost, is for a gateway to say.
         (Role::Device(own) | Role::Token(own), Topic::Batch(device) | Topic::Status(device)) => {
@@ -47,7 +48,8 @@ pub(super) fn may_subscribe(principal: &Principal, filter: &str) -> bool {
                 | Topic::GatewayKeys(gateway)
                 | Topic::GatewayRules(gateway)
                 | Topic::GatewayWanted(gateway)
-                | Topic::GatewayPiece(gateway),
+                | Topic::GatewayPiece(gateway)
+                | Topic::GatewayDesired(gateway),
             ),
         ) => *own == gateway,
         _ => false,
@@ -86,7 +88,9 @@ mod tests {
         assert!(!may_publish(&gateway(), "stencil/v1/g/gw-2/fetch"));
         assert!(may_publish(&gateway(), "stencil/v1/g/gw-1/stream"));
         assert!(!may_publish(&gateway(), "stencil/v1/g/gw-2/stream"));
-        for topic in ["wanted", "piece", "rules"] {
+        assert!(may_publish(&gateway(), "stencil/v1/g/gw-1/state"));
+        assert!(!may_publish(&gateway(), "stencil/v1/g/gw-2/state"));
+        for topic in ["wanted", "piece", "rules", "desired"] {
             assert!(!may_publish(
                 &gateway(),
                 &format!("stencil/v1/g/gw-1/{topic}")

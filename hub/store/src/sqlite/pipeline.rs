@@ -11,7 +11,7 @@ use stencil_protocol::ledger::BootLedger;
 use super::bulk::Bulk;
 use super::row::{Columns as _, bigint};
 use super::state::Turn;
-use super::{Sqlite, alarms, commands, devices, registry, rollouts, sealing};
+use super::{Sqlite, alarms, commands, devices, gateways, registry, rollouts, sealing};
 use crate::series::head::Change;
 use crate::{
     Commit, Committed, Error, Loaded, MAX_QUARANTINED_PAYLOAD, Pipeline, Quarantined, RuleState,
@@ -128,6 +128,7 @@ impl Sqlite {
         rollouts::write::apply(connection, commit.position, &commit.rollouts).await?;
         store_quarantine(connection, commit, self.inner.options.max_quarantined).await?;
         registry::log::store(connection, commit).await?;
+        gateways::log::store(connection, &commit.gateways).await?;
         let mut committed = Committed {
             started: start_runs(connection, &commit.triggers).await?,
             ..Committed::default()

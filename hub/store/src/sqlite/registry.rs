@@ -331,7 +331,7 @@ async fn place(
 }
 
 /// A name for a list: no gateway holds one of this name. 0 is none.
-fn epoch() -> Result<i64, Error> {
+pub(super) fn epoch() -> Result<i64, Error> {
     let mut random = [0; 8];
     getrandom::fill(&mut random)
         .map_err(|error| Error::Unavailable(format!("no random bytes: {error}")))?;

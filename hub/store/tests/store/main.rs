@@ -11,6 +11,7 @@ mod crash;
 mod devices;
 mod disk_full;
 mod gateway_rules;
+mod gateways;
 mod isolation;
 mod keeping;
 mod ledger;

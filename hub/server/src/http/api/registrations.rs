@@ -5,11 +5,8 @@ use axum::extract::State as Shared;
 use serde::{Deserialize, Serialize};
 use stencil_crypto::{Psk, rng};
 use stencil_protocol::id::{DeviceId, GatewayId};
-use stencil_store::{
-    DeviceKey, Page, RegisteredGateway, Registration, RegistrationState, Renewal, TokenKind,
-};
+use stencil_store::{DeviceKey, Page, Registration, RegistrationState, Renewal, TokenKind};
 
-use super::Whole;
 use super::enrolment::{given, hub_key};
 use crate::http::input::{self, Path, Query};
 use crate::http::problem::{Kind, Problem};
@@ -117,22 +114,6 @@ pub(in crate::http) async fn one(
         registration.ok_or_else(|| Problem::not_found("registration of device", &device))?;
     let keys = registry.device_keys(&caller.tenant, &device).await?;
     Ok(Json(Registered { registration, keys }))
-}
-
-/// The gateways that have, or shall have, keys of devices, by id.
-#[utoipa::path(
-    get,
-    path = "/api/v1/gateways",
-    tag = "registrations",
-    responses((status = 200, body = Whole<RegisteredGateway>))
-)]
-pub(in crate::http) async fn gateways(
-    Shared(state): Shared<State>,
-    caller: Caller,
-) -> Result<Json<Whole<RegisteredGateway>>, Problem> {
-    let registry = &state.store.registry;
-    let gateways = registry.registered_gateways(&caller.tenant).await?;
-    Ok(Json(Whole::of(gateways)))
 }
 
 /// Revokes a device, also one that was only ever heard.

@@ -14,6 +14,7 @@ pub(super) mod device;
 pub(super) mod devices;
 pub(super) mod enrolment;
 pub(super) mod failed;
+pub(super) mod gateways;
 pub(super) mod ledger;
 pub(super) mod link;
 mod linked;

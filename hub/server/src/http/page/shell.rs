@@ -16,6 +16,8 @@ pub(in crate::http) enum Nav {
     Overview,
     /// `/devices…`
     Devices,
+    /// `/gateways…`
+    Gateways,
     /// `/alarms`
     Alarms,
     /// `/workflows…`
@@ -213,6 +215,7 @@ fn side(caller: &Caller, here: Nav, alarms: u64) -> Markup {
             ul {
                 (place(Nav::Overview, "/", "Overview", "M2.5 2.5h5v6h-5zM10.5 2.5h5v3h-5zM10.5 8.5h5v7h-5zM2.5 11.5h5v4h-5z", 0))
                 (place(Nav::Devices, "/devices", "Devices", "M4.5 4.5h9v9h-9zM7 7h4v4H7zM7 4.5v-3M11 4.5v-3M7 16.5v-3M11 16.5v-3M4.5 7h-3M4.5 11h-3M16.5 7h-3M16.5 11h-3", 0))
+                (place(Nav::Gateways, "/gateways", "Gateways", "M2.5 8.500h13v6h-13zM5 11.500h.500M8 11.500h.500M5.500 8.500V5M12.500 8.500V5M3.500 3a3 3 0 0 1 4 0M10.500 3a3 3 0 0 1 4 0", 0))
                 (place(Nav::Alarms, "/alarms", "Alarms", "M9 2a5 5 0 0 0-5 5v3.5L2.5 13.5h13L14 10.500V7a5 5 0 0 0-5-5zM7 13.500a2 2 0 0 0 4 0", alarms))
                 li.group aria-hidden="true" {}
                 (place(Nav::Rules, "/workflows", "Rules", "M3 3h4v4H3zM11 11h4v4h-4zM5 7v4a2 2 0 0 0 2 2h4", 0))

@@ -5,7 +5,8 @@ mod samples;
 
 use std::collections::BTreeSet;
 
-use stencil_store::{Opener, Role, TokenKind, UserChange};
+use stencil_protocol::id::{GatewayId, TenantId};
+use stencil_store::{DesiredOf, Opener, Role, TokenKind, UserChange};
 
 use super::{Answer, NOW_US, Served, seed};
 use crate::http::access::Access;
@@ -184,6 +185,13 @@ async fn ask(served: &Served, method: &str, path: &str, who: As<'_>) -> Answer {
             let kind = "application/octet-stream";
             ask.header("content-type", kind).body(seed::update().package.clone())
         }
+        ("PUT", path) if path.ends_with("/groups") => {
+            ask.json(&serde_json::json!({ "groups": ["group-new"] }))
+        }
+        ("PUT", path) if path.ends_with("/desired-state") => {
+            let replaces = desired_version(served, who, path).await;
+            ask.json(&serde_json::json!({ "replaces": replaces, "settings": "" }))
+        }
         ("PUT", "/api/v1/retention") => ask.json(&serde_json::json!({
             "series_days": null, "runs_days": 30, "alarms_days": null, "quarantine_days": null,
             "audit_days": null,
@@ -201,6 +209,21 @@ async fn ask(served: &Served, method: &str, path: &str, who: As<'_>) -> Answer {
         return head_only(ask).await;
     }
     ask.send().await
+}
+
+/// The version of the desired state that whoever asks would replace.
+async fn desired_version(served: &Served, who: As<'_>, path: &str) -> u64 {
+    let tenant = match who {
+        As::Token(secret) if secret == served.tokens.rival => "rival",
+        _ => "acme",
+    };
+    let tenant = TenantId::parse(tenant).unwrap();
+    let of = match path.contains("/gateway-groups/") {
+        true => DesiredOf::Group(GatewayId::parse("group-new").unwrap()),
+        false => DesiredOf::Gateway(GatewayId::parse("gateway-new").unwrap()),
+    };
+    let desired = served.store.gateways.desired(&tenant, &of).await;
+    desired.unwrap().version
 }
 
 /// The id of a session that is the asking viewer's own: of the user `vic`, or of the viewer's token.

@@ -44,7 +44,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use sha2::{Digest, Sha256};
-use stencil_protocol::id::{CommandId, DeviceId, TenantId};
+use stencil_protocol::id::{CommandId, DeviceId, GatewayId, TenantId};
 use stencil_protocol::sample::OwnedValue;
 use stencil_rollout::{Id, Plan};
 use stencil_store::{Commit, Erased, NewCommand, Role, Store, TokenKind, sqlite};
@@ -164,6 +164,13 @@ impl Control for StoreOnly {
 
     async fn trust_followed(&self, _tenant: &TenantId) -> Result<(), Error> {
         Ok(())
+    }
+
+    // And nobody who is told of anything.
+    fn desired_changed(&self) {}
+
+    fn is_connected(&self, _: &TenantId, _: &GatewayId) -> bool {
+        false
     }
 
     async fn start_rollout(&self, tenant: &TenantId, plan: &Plan) -> Result<Id, Error> {

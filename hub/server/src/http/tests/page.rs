@@ -17,6 +17,8 @@ const PAGES: &[&str] = &[
     "/",
     "/devices",
     "/devices/freezer-marked",
+    "/gateways",
+    "/gateways/gateway-marked",
     "/alarms",
     "/alarms/efefefefefefefefefefefefefefefef",
     "/workflows",

@@ -4,15 +4,16 @@
 use serde_json::json;
 use stencil_protocol::batch::{DropReason, Dropped};
 use stencil_protocol::command::State;
+use stencil_protocol::desired::Section;
 use stencil_protocol::id::{Boot, CommandId, DeviceId, GatewayId, Seq, TenantId};
 use stencil_protocol::ledger::BootLedger;
 use stencil_protocol::sample::OwnedValue;
 use stencil_rollout::{Digest, Plan};
 use stencil_store::{
-    AlarmChange, AlarmId, Attempt, CommandStatus, Commit, DeviceImage, DeviceVerdict, Image,
-    LinkInfo, LinkSeen, NewCommand, Outcome, Point, Progress, Quarantined, Raised, RolloutChange,
-    RolloutDevice, RolloutHead, RolloutNotice, Room, RunId, Severity, Step, Store, Trigger,
-    TwinUpdate, UpdateTrust,
+    AlarmChange, AlarmId, Attempt, CommandStatus, Commit, DesiredOf, DeviceImage, DeviceVerdict,
+    Image, LinkInfo, LinkSeen, NewCommand, Outcome, Point, Progress, Quarantined, Raised,
+    RolloutChange, RolloutDevice, RolloutHead, RolloutNotice, Room, RunId, Severity, Step, Store,
+    Trigger, TwinUpdate, UpdateTrust,
 };
 
 use super::NOW_US;
@@ -56,6 +57,7 @@ pub(super) async fn fill(store: &Store) {
     run(store).await;
     content(store).await;
     rollout(store).await;
+    gateways(store).await;
     let command = NewCommand {
         id: COMMAND,
         tenant: acme(),
@@ -368,6 +370,27 @@ async fn run(store: &Store) {
         .record(claim, &outcome, NOW_US + 340_000)
         .await
         .unwrap();
+}
+
+/// What a gateway and a group shall be like.
+async fn gateways(store: &Store) {
+    let sections = std::collections::BTreeMap::from([(
+        Section::Settings,
+        "spool: { max_age_s: 90 } # marked\n".to_owned(),
+    )]);
+    let gateway = GatewayId::parse("gateway-marked").unwrap();
+    let group = GatewayId::parse("group-marked").unwrap();
+    let (gateways, acme) = (&store.gateways, acme());
+    for of in [
+        DesiredOf::Gateway(gateway.clone()),
+        DesiredOf::Group(group.clone()),
+    ] {
+        let set = gateways.set_desired(&acme, &of, &sections, 0, "user marked", NOW_US);
+        set.await.unwrap();
+    }
+    let groups = [group];
+    let set = gateways.set_groups(&acme, &gateway, &groups, NOW_US);
+    set.await.unwrap();
 }
 
 /// One published entry, and one that is a draft.

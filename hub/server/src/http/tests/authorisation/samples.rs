@@ -34,6 +34,13 @@ pub(in crate::http::tests) const SAMPLES: &[(&str, &str, &str, Rival)] = &[
         "/enrolment/freezer-marked",
         Rival::Nothing,
     ),
+    ("GET", "/gateways", "/gateways", Rival::Empty),
+    (
+        "GET",
+        "/gateways/{gateway}",
+        "/gateways/gateway-marked",
+        Rival::Nothing,
+    ),
     ("GET", "/alarms", "/alarms", Rival::Empty),
     (
         "GET",
@@ -413,6 +420,48 @@ pub(in crate::http::tests) const SAMPLES: &[(&str, &str, &str, Rival)] = &[
         Rival::Empty,
     ),
     ("GET", "/api/v1/gateways", "/api/v1/gateways", Rival::Empty),
+    (
+        "GET",
+        "/api/v1/gateway-groups",
+        "/api/v1/gateway-groups",
+        Rival::Empty,
+    ),
+    (
+        "GET",
+        "/api/v1/gateways/{gateway}",
+        "/api/v1/gateways/gateway-marked",
+        Rival::Nothing,
+    ),
+    (
+        "GET",
+        "/api/v1/gateways/{gateway}/desired-state",
+        "/api/v1/gateways/gateway-marked/desired-state",
+        Rival::Nothing,
+    ),
+    (
+        "GET",
+        "/api/v1/gateway-groups/{group}/desired-state",
+        "/api/v1/gateway-groups/group-marked/desired-state",
+        Rival::Nothing,
+    ),
+    (
+        "PUT",
+        "/api/v1/gateways/{gateway}/desired-state",
+        "/api/v1/gateways/gateway-new/desired-state",
+        Rival::Own,
+    ),
+    (
+        "PUT",
+        "/api/v1/gateways/{gateway}/groups",
+        "/api/v1/gateways/gateway-new/groups",
+        Rival::Own,
+    ),
+    (
+        "PUT",
+        "/api/v1/gateway-groups/{group}/desired-state",
+        "/api/v1/gateway-groups/group-new/desired-state",
+        Rival::Own,
+    ),
     (
         "POST",
         "/api/v1/devices/claim",

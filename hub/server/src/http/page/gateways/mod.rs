@@ -1,0 +1,62 @@
+//! `/gateways`: what runs where, and what each gateway shall be like.
+
+mod list;
+mod one;
+
+pub(in crate::http) use list::show as list;
+pub(in crate::http) use one::show as one;
+
+use maud::{Markup, html};
+use stencil_protocol::desired::Verdict;
+use stencil_store::{Gateway, GatewayFlaw, GatewayVerdict};
+
+use super::badge;
+
+/// Whether it is connected, in a word.
+fn connection(connected: bool, gateway: &Gateway) -> Markup {
+    match (connected, gateway.said_us.or(gateway.registered_us)) {
+        (true, _) => badge("good", "connected"),
+        (false, Some(_)) => badge("bad", "cut off"),
+        (false, None) => badge("", "never connected"),
+    }
+}
+
+/// How far it is with what it shall be like.
+fn standing(gateway: &Gateway) -> Markup {
+    if gateway.desired_revision == 0 {
+        return html! { span.dim { "as its own files say" } };
+    }
+    match &gateway.last {
+        Some(last) if last.revision == gateway.desired_revision => verdict(last),
+        _ => badge("warn", "on its way"),
+    }
+}
+
+fn verdict(last: &GatewayVerdict) -> Markup {
+    match last.verdict {
+        Verdict::Applied => badge("good", "applied"),
+        Verdict::Trying => badge("warn", "on trial"),
+        Verdict::Refused => badge("bad", "refused"),
+        Verdict::RolledBack => badge("bad", "rolled back"),
+    }
+}
+
+/// Why a desired state is not applied.
+fn flaws(flaws: &[GatewayFlaw]) -> Markup {
+    html! {
+        ul.plain {
+            @for flaw in flaws {
+                li {
+                    @if let Some(section) = &flaw.section {
+                        b { (section)
+                            @if let (Some(line), Some(column)) = (flaw.line, flaw.column) {
+                                ", line " (line) ", column " (column)
+                            }
+                        } ": "
+                    }
+                    (flaw.what)
+                }
+            }
+        }
+    }
+}
