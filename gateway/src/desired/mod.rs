@@ -81,16 +81,11 @@ pub(crate) struct Start {
 
 impl Desired {
     /// Reads what is kept. Blocks.
-    pub(crate) fn open(own: &Options) -> Result<Self, Error> {
-        let folder = own.data_dir.join(FOLDER);
-        let files = Files::open(folder.clone()).map_err(|source| Error::File {
-            action: "make",
-            path: folder,
-            source,
-        })?;
+    pub(crate) fn open(own: &Options) -> Self {
+        let files = Files::new(own.data_dir.join(FOLDER));
         let record = files.read();
         files.sweep(&record);
-        Ok(Self {
+        Self {
             files,
             own: own.clone(),
             started_us: now_us(),
@@ -101,7 +96,7 @@ impl Desired {
             }),
             news: watch::channel(0).0,
             switch: Notify::new(),
-        })
+        }
     }
 
     /// What the gateway is to be started with now; counts the attempts of what is on trial. Blocks.
@@ -420,7 +415,7 @@ mod tests {
             data_dir: folder.to_owned(),
             ..Options::default()
         };
-        Desired::open(&own).unwrap()
+        Desired::open(&own)
     }
 
     fn be(number: u64, text: &str) -> Message {
@@ -551,7 +546,7 @@ mod tests {
             ..Options::default()
         };
         own.desired.accept = false;
-        let desired = Desired::open(&own).unwrap();
+        let desired = Desired::open(&own);
         give(&desired, 1, GOOD);
         assert_eq!(last(&desired), (1, Verdict::Refused));
     }

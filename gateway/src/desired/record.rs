@@ -51,10 +51,9 @@ pub(super) struct Trial {
 pub(super) struct Files(PathBuf);
 
 impl Files {
-    /// Makes the folder, if it is not there.
-    pub(super) fn open(folder: PathBuf) -> io::Result<Self> {
-        std::fs::create_dir_all(&folder)?;
-        Ok(Self(folder))
+    /// In this folder, which is made with the first file.
+    pub(super) fn new(folder: PathBuf) -> Self {
+        Self(folder)
     }
 
     /// The record. One that cannot be read is as good as none: the hub sends again what shall be.
@@ -88,7 +87,7 @@ impl Files {
     /// On disk when it returns.
     pub(super) fn write(&self, record: &Record) -> Result<(), keyfile::Error> {
         let text = serde_json::json!(Written::from(record)).to_string();
-        keyfile::write(self.0.join(RECORD), text.as_bytes())
+        self.put(self.0.join(RECORD), &text)
     }
 
     /// The text of this digest, if it is here and whole.
@@ -104,9 +103,15 @@ impl Files {
     pub(super) fn keep(&self, text: &str) -> Result<Digest, keyfile::Error> {
         let digest = digest_of(text.as_bytes());
         if self.text(&digest).is_none() {
-            keyfile::write(self.path(&digest), text.as_bytes())?;
+            self.put(self.path(&digest), text)?;
         }
         Ok(digest)
+    }
+
+    fn put(&self, path: PathBuf, text: &str) -> Result<(), keyfile::Error> {
+        // Where it cannot be made, the file says why.
+        let _ = std::fs::create_dir_all(&self.0);
+        keyfile::write(path, text.as_bytes())
     }
 
     /// Removes texts that nothing in the record names. What cannot be removed does no harm.
@@ -311,7 +316,7 @@ mod tests {
     #[test]
     fn the_record_comes_back_and_a_damaged_one_is_none() {
         let folder = tempfile::tempdir().unwrap();
-        let files = Files::open(folder.path().join("desired")).unwrap();
+        let files = Files::new(folder.path().join("desired"));
         assert_eq!(files.read(), Record::default());
         let record = Record {
             runs: Some(kept(1, "a")),
@@ -347,7 +352,7 @@ mod tests {
     #[test]
     fn texts_are_known_by_their_digest_and_go_when_nothing_names_them() {
         let folder = tempfile::tempdir().unwrap();
-        let files = Files::open(folder.path().to_owned()).unwrap();
+        let files = Files::new(folder.path().to_owned());
         let one = files.keep("a: 1\n").unwrap();
         let other = files.keep("b: 1\n").unwrap();
         assert_eq!(files.text(&one).as_deref(), Some("a: 1\n"));

@@ -67,7 +67,7 @@ impl Service {
         let own = options.clone();
         let opening = tokio::task::spawn_blocking(move || {
             let lock = lock(&own.data_dir.join(super::FOLDER))?;
-            Ok((Desired::open(&own)?, lock))
+            Ok((Desired::open(&own), lock))
         });
         let (desired, lock) = opening.await.unwrap_or(Err(ENDED))?;
         let mut site = Site {
@@ -181,7 +181,7 @@ struct Site {
     logs: Logs,
     /// Told what is read.
     reading: Option<watch::Sender<Reads>>,
-    _lock: File,
+    _lock: Option<File>,
 }
 
 /// What the gateway runs with.
@@ -410,23 +410,25 @@ async fn tried(whole: &Whole, until: Option<Instant>) -> bool {
 }
 
 /// Two processes would each think that the other's trial is its own.
-fn lock(folder: &Path) -> Result<File, Error> {
-    let path = folder.join(LOCK);
-    let failed = |action| {
-        let path = path.clone();
-        move |source| Error::File {
-            action,
-            path,
-            source,
-        }
-    };
-    std::fs::create_dir_all(folder).map_err(failed("make"))?;
+fn lock(folder: &Path) -> Result<Option<File>, Error> {
     let mut options = File::options();
     options.create(true).truncate(false).write(true);
-    let file = options.open(&path).map_err(failed("open"))?;
+    let opened = std::fs::create_dir_all(folder).and_then(|()| options.open(folder.join(LOCK)));
+    let file = match opened {
+        Ok(file) => file,
+        // What is read-only or full holds devices' data back, and nothing else: who gets by with that
+        // is for the spool to say.
+        Err(error) => {
+            tracing::warn!(%error, folder = %folder.display(), "no desired state can be kept here");
+            return Ok(None);
+        }
+    };
+    // Who has this has the spool beside it, or is about to.
     flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|_| {
-        let held = "a gateway works with it; only one process may have it open";
-        failed("lock")(std::io::Error::other(held))
+        Error::Spool(stencil_log::Error::Locked {
+            dir: folder.with_file_name("spool"),
+            pid: None,
+        })
     })?;
-    Ok(file)
+    Ok(Some(file))
 }
