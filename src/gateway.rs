@@ -1,5 +1,6 @@
 //! `stencil gateway`: run it, add devices to it.
 
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -85,6 +86,17 @@ enum Command {
         #[arg(required = true)]
         devices: Vec<String>,
     },
+    /// Writes one file for support: version, settings, desired state, certificate, spool, log, what
+    /// the machine and the running gateway are like. Passwords and keys are left out; look into it
+    /// before you give it away.
+    Diag {
+        /// The TOML file with the gateway's settings.
+        #[arg(long)]
+        config: PathBuf,
+        /// Where to write it: a tar file that is not there yet.
+        #[arg(long, default_value = "stencil-gateway-diag.tar")]
+        out: PathBuf,
+    },
     /// Reads each point of a mapping of field devices once, and says what it gives: its value, or
     /// what is wrong and what would be right. Exits 0 when each gives a value, and 1 otherwise. A
     /// gateway that reads the same serial line has to be stopped meanwhile.
@@ -107,6 +119,11 @@ pub(crate) async fn run(args: Args, log: &str) -> anyhow::Result<ExitCode> {
         Some(Command::AddDevice { psk_dir, devices }) => return add_devices(&psk_dir, &devices),
         Some(Command::Check { mapping, output }) => return field::check(&mapping, output).await,
         Some(Command::Scan(args)) => return field::scan(args).await,
+        Some(Command::Diag { config, out }) => {
+            diag(&config, &out)?;
+            say!("{}", out.display());
+            return Ok(ExitCode::SUCCESS);
+        }
     }
     let options: Options =
         config::load_beside(ENVIRONMENT, args.config.as_deref(), &args.flags, &PATHS)?;
@@ -147,6 +164,40 @@ fn add_devices(psk_dir: &Path, devices: &[String]) -> anyhow::Result<ExitCode> {
         );
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Writes the file for support.
+fn diag(config: &Path, out: &Path) -> anyhow::Result<()> {
+    let none = Flags {
+        data_dir: None,
+        psk_dir: None,
+    };
+    let options: Options = config::load_beside(ENVIRONMENT, Some(config), &none, &PATHS)?;
+    let files = stencil_gateway::diag::collect(&options, &config::dump(&options)?);
+    let mut open = std::fs::OpenOptions::new();
+    let file = open
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(out)
+        .with_context(|| format!("can't make {}", out.display()))?;
+    let mut archive = tar::Builder::new(file);
+    let now_s = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs());
+    for (name, bytes) in files {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o600);
+        header.set_mtime(now_s);
+        archive.append_data(
+            &mut header,
+            format!("stencil-gateway/{name}"),
+            bytes.as_slice(),
+        )?;
+    }
+    archive.into_inner()?.sync_all()?;
+    Ok(())
 }
 
 /// Reads the mapping of field devices again at each SIGHUP; where something is wrong with it, it

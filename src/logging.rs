@@ -1,22 +1,27 @@
 //! Where log lines go: standard error, so that standard output stays the answer.
 
-use std::io::IsTerminal as _;
-use std::sync::OnceLock;
+use std::io::{self, IsTerminal as _};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use anyhow::Context as _;
-use tracing_subscriber::EnvFilter;
+use stencil_gateway::{Logs, Ring};
+use tracing::{Level, Metadata};
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, fmt, registry, reload};
 
-/// Starts logging with a filter in `tracing`'s form.
-pub(crate) fn start(filter: &str) -> anyhow::Result<()> {
+/// The newest lines of a gateway's process.
+static RING: LazyLock<Arc<Ring>> = LazyLock::new(Arc::default);
+/// Sets what is logged.
+static SET: OnceLock<Box<dyn Fn(&str) + Send + Sync>> = OnceLock::new();
+
+/// Starts logging with a filter in `tracing`'s form; a gateway's process holds the newest lines.
+pub(crate) fn start(filter: &str, is_gateway: bool) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(filter).with_context(|| {
         format!("`{filter}` is no log filter; try `info`, `debug` or `stencil_mqtt=debug,warn`")
     })?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_filter_reloading();
-    let handle = builder.reload_handle();
+    let (filter, handle) = reload::Layer::new(filter);
     let set = move |filter: &str| {
         if let Ok(filter) = EnvFilter::try_new(filter) {
             // It fails only where nothing logs any more.
@@ -24,19 +29,54 @@ pub(crate) fn start(filter: &str) -> anyhow::Result<()> {
         }
     };
     let _ = SET.set(Box::new(set));
-    builder.init();
+    let held = is_gateway.then(|| fmt::layer().with_ansi(false).with_writer(Held));
+    registry()
+        .with(filter)
+        .with(
+            fmt::layer()
+                .with_writer(io::stderr)
+                .with_ansi(io::stderr().is_terminal()),
+        )
+        .with(held)
+        .init();
     Ok(())
 }
 
-/// Sets what is logged.
-static SET: OnceLock<Box<dyn Fn(&str) + Send + Sync>> = OnceLock::new();
-
 /// What a gateway may do to the log.
-pub(crate) fn of_gateway(filter: &str) -> stencil_gateway::Logs {
+pub(crate) fn of_gateway(filter: &str) -> Logs {
     let at_start = filter.to_owned();
-    stencil_gateway::Logs::leveled(move |level| {
+    Logs::new(Arc::clone(&RING), move |level| {
         if let Some(set) = SET.get() {
             set(level.unwrap_or(&at_start));
         }
     })
+}
+
+/// Gives each line to [`RING`].
+struct Held;
+
+/// A line on its way there.
+struct Line(Level);
+
+impl MakeWriter<'_> for Held {
+    type Writer = Line;
+
+    fn make_writer(&self) -> Line {
+        Line(Level::INFO)
+    }
+
+    fn make_writer_for(&self, meta: &Metadata<'_>) -> Line {
+        Line(*meta.level())
+    }
+}
+
+impl io::Write for Line {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        RING.push(self.0, &String::from_utf8_lossy(bytes));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }

@@ -99,7 +99,8 @@ fn command() -> clap::Command {
 
 fn main() -> ExitCode {
     let stencil = Stencil::parse();
-    if let Err(error) = logging::start(&stencil.log) {
+    if let Err(error) = logging::start(&stencil.log, matches!(stencil.command, Command::Gateway(_)))
+    {
         note!("stencil: {error:#}");
         return ExitCode::from(2);
     }

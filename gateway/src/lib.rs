@@ -43,6 +43,7 @@
 mod clock;
 mod commands;
 mod desired;
+pub mod diag;
 pub mod edge;
 mod error;
 mod field;
@@ -61,6 +62,6 @@ mod uplink;
 
 pub use desired::{Running, Service};
 pub use error::Error;
-pub use logs::Logs;
+pub use logs::{Logs, Ring};
 pub use options::Options;
 pub use service::Addresses;

@@ -67,7 +67,7 @@ impl Whole {
         options: Options,
         effective: &Effective,
         desired: Arc<Desired>,
-        _logs: &Logs,
+        logs: &Logs,
     ) -> Result<Self, Error> {
         let identity = Identity::load(&options.hub)?;
         let metrics = Arc::new(Metrics::default());
@@ -190,6 +190,8 @@ impl Whole {
                     })
             }
         });
+        let kept = options.data_dir.join("log");
+        tasks.spawn(endless(logs.clone().keep(kept, stopping.clone())));
         tasks.spawn(keep(spool, stopping));
         tracing::info!(%addresses, "gateway started");
         let (tell, failure) = oneshot::channel();

@@ -181,6 +181,11 @@ impl Gateway {
         self.said()["link"][0].as_str().unwrap().parse().unwrap()
     }
 
+    /// Where its health and metrics are.
+    pub(crate) fn http(&self) -> SocketAddr {
+        self.said()["http"].as_str().unwrap().parse().unwrap()
+    }
+
     /// A number of its `/metrics`, without the name's prefix.
     pub(crate) fn metric(&self, name: &str) -> u64 {
         let text = http::get(self.port(), "/metrics", None).body;

@@ -1,0 +1,236 @@
+//! One set of files for support: what a gateway is, how it is, and what it has logged; no secrets.
+
+mod redact;
+
+use std::{
+    fmt::Write as _,
+    fs,
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    path::Path,
+    time::Duration,
+};
+
+use stencil_crypto::{
+    authority::{Subject, Validity},
+    tls::Identity,
+};
+use stencil_protocol::moment;
+
+use crate::{Options, clock::now_us, logs};
+
+pub use redact::redacted;
+
+/// How long the running gateway may take to answer.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// The most bytes of one of its answers.
+const MAX_ANSWER: u64 = 1 << 20;
+/// The longest file that is looked into.
+const MAX_FILE: u64 = 1 << 20;
+/// The most names in a list.
+const MAX_NAMES: usize = 10_000;
+
+/// The files, by name. `settings` is the configuration as text. Blocks.
+#[must_use]
+pub fn collect(options: &Options, settings: &str) -> Vec<(String, Vec<u8>)> {
+    let data = &options.data_dir;
+    let mut files = vec![
+        ("version.txt".to_owned(), version()),
+        ("settings.toml".to_owned(), redacted(settings)),
+        ("certificate.txt".to_owned(), certificate(options)),
+        ("keys.txt".to_owned(), keys(options)),
+        ("folder.txt".to_owned(), folder(data)),
+        ("system.txt".to_owned(), system(data)),
+        ("readyz.txt".to_owned(), ask(options.http.listen, "/readyz")),
+        (
+            "metrics.txt".to_owned(),
+            ask(options.http.listen, "/metrics"),
+        ),
+        (
+            "log.txt".to_owned(),
+            redacted(&logs::kept(&data.join("log"))),
+        ),
+    ];
+    if let Some(path) = &options.field.mapping {
+        files.push(("mapping.yaml".to_owned(), redacted(&text(path))));
+    }
+    files.extend(desired(&data.join("desired")));
+    files
+        .into_iter()
+        .map(|(name, text)| (name, text.into_bytes()))
+        .collect()
+}
+
+fn version() -> String {
+    format!("stencil gateway {}\n", env!("CARGO_PKG_VERSION"))
+}
+
+/// What the certificate says; the key is not looked at but for whether it fits.
+fn certificate(options: &Options) -> String {
+    let hub = &options.hub;
+    let mut out = format!("{}\n", hub.certificate.display());
+    let identity = match Identity::load(&hub.certificate, &hub.key) {
+        Ok(identity) => identity,
+        Err(error) => {
+            let _ = writeln!(out, "cannot be used: {error}");
+            return out;
+        }
+    };
+    for der in identity.chain() {
+        // Writing to a String cannot fail.
+        let _ = match Subject::of(der) {
+            Ok(subject) => writeln!(out, "of {subject}"),
+            Err(error) => writeln!(out, "of nobody: {error}"),
+        };
+        let _ = match Validity::of(der) {
+            Ok(validity) => writeln!(
+                out,
+                "valid from {} to {} UTC",
+                utc(validity.not_before_s()),
+                utc(validity.not_after_s())
+            ),
+            Err(error) => writeln!(out, "valid: {error}"),
+        };
+    }
+    out
+}
+
+fn utc(seconds: u64) -> String {
+    let us = i64::try_from(seconds.saturating_mul(1_000_000)).unwrap_or(i64::MAX);
+    moment::utc(us)
+}
+
+/// For which devices there are keys here, without them.
+fn keys(options: &Options) -> String {
+    let mut out = format!("files in {}:\n", options.psk_dir.display());
+    let mut names: Vec<String> = fs::read_dir(&options.psk_dir)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .take(MAX_NAMES)
+        .collect();
+    names.sort();
+    for name in names {
+        let _ = writeln!(out, "{name}");
+    }
+    let sealed = fs::metadata(options.data_dir.join("keys.sealed"));
+    let _ = match sealed {
+        Ok(file) => writeln!(out, "of the hub, sealed: {} bytes", file.len()),
+        Err(_) => writeln!(out, "of the hub: none"),
+    };
+    out
+}
+
+/// What lies in the data folder: names and sizes, and how much the spool takes.
+fn folder(data: &Path) -> String {
+    let mut out = String::new();
+    let (mut spool, mut left) = (0, MAX_NAMES);
+    let mut folders = vec![data.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let mut entries: Vec<_> = fs::read_dir(&folder)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.path())
+            .collect();
+        entries.sort();
+        for path in entries {
+            let Ok(of) = fs::symlink_metadata(&path) else {
+                continue;
+            };
+            if of.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            if path.parent().is_some_and(|it| it == data.join("spool")) {
+                spool += of.len();
+            }
+            if left > 0 {
+                left -= 1;
+                let shown = path.strip_prefix(data).unwrap_or(&path);
+                let _ = writeln!(out, "{:>14} {}", of.len(), shown.display());
+            }
+        }
+    }
+    let _ = writeln!(out, "the spool takes {spool} bytes");
+    out
+}
+
+/// What the machine is like: clock, disk, memory.
+fn system(data: &Path) -> String {
+    let mut out = format!("clock: {} UTC\n", moment::utc(now_us()));
+    let _ = match rustix::fs::statvfs(data) {
+        Ok(disk) => writeln!(
+            out,
+            "disk of the data folder: {} of {} bytes free, {} files can be made",
+            disk.f_bavail.saturating_mul(disk.f_frsize),
+            disk.f_blocks.saturating_mul(disk.f_frsize),
+            disk.f_favail,
+        ),
+        Err(error) => writeln!(out, "disk of the data folder: {error}"),
+    };
+    for file in [
+        "/proc/version",
+        "/proc/uptime",
+        "/proc/loadavg",
+        "/proc/meminfo",
+        "/sys/devices/system/clocksource/clocksource0/current_clocksource",
+    ] {
+        let _ = writeln!(out, "\n{file}\n{}", text(Path::new(file)).trim_end());
+    }
+    out
+}
+
+/// What was desired from afar: the record, and the texts without what is secret in them.
+fn desired(folder: &Path) -> Vec<(String, String)> {
+    let mut files = Vec::new();
+    let mut paths: Vec<_> = fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .collect();
+    paths.sort();
+    for path in paths.into_iter().take(64) {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let kind = path.extension().unwrap_or_default();
+        if kind == "yaml" {
+            files.push((format!("desired/{name}"), redacted(&text(&path))));
+        } else if kind == "json" {
+            files.push((format!("desired/{name}"), text(&path)));
+        }
+    }
+    files
+}
+
+/// A file's text, or why there is none.
+fn text(path: &Path) -> String {
+    let read = fs::File::open(path).and_then(|file| {
+        let mut bytes = Vec::new();
+        file.take(MAX_FILE).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    });
+    match read {
+        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        Err(error) => format!("{}: {error}\n", path.display()),
+    }
+}
+
+/// What the running gateway answers, or why it does not.
+fn ask(address: SocketAddr, path: &str) -> String {
+    let asked = (|| {
+        let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
+        stream.set_read_timeout(Some(TIMEOUT))?;
+        stream.set_write_timeout(Some(TIMEOUT))?;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes())?;
+        let mut bytes = Vec::new();
+        stream.take(MAX_ANSWER).read_to_end(&mut bytes)?;
+        Ok::<_, std::io::Error>(bytes)
+    })();
+    match asked {
+        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        Err(error) => format!("no gateway answers at {address}: {error}\n"),
+    }
+}
