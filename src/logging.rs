@@ -13,8 +13,11 @@ use tracing_subscriber::{EnvFilter, fmt, registry, reload};
 
 /// The newest lines of a gateway's process.
 static RING: LazyLock<Arc<Ring>> = LazyLock::new(Arc::default);
+/// Takes another filter.
+type Set = Box<dyn Fn(&str) + Send + Sync>;
+
 /// Sets what is logged.
-static SET: OnceLock<Box<dyn Fn(&str) + Send + Sync>> = OnceLock::new();
+static SET: OnceLock<Set> = OnceLock::new();
 
 /// Starts logging with a filter in `tracing`'s form; a gateway's process holds the newest lines.
 pub(crate) fn start(filter: &str, is_gateway: bool) -> anyhow::Result<()> {
