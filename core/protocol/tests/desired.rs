@@ -1,6 +1,11 @@
 //! What hub and gateway say of the gateway's state comes back as it went in; any bytes are read or
 //! refused.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::cast_possible_truncation
+)]
 
 use proptest::prelude::*;
 use stencil_protocol::cbor::Error;
