@@ -37,6 +37,12 @@ enum Command {
     },
     /// Lists the workflows and their active versions.
     List,
+    /// Lists the gateways at which a workflow's rule is placed: the version that each was told
+    /// last, and why it refuses it, if it does.
+    Gateways {
+        /// The workflow's id.
+        workflow: String,
+    },
 }
 
 /// Runs it.
@@ -70,6 +76,11 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::List => {
             let items = Client::new(&args.hub)?.list("/api/v1/workflows").await?;
             output::items(args.output, &items, &["id", "version"])?;
+        }
+        Command::Gateways { workflow } => {
+            let path = format!("/api/v1/workflows/{workflow}/gateways");
+            let items = Client::new(&args.hub)?.list(&path).await?;
+            output::items(args.output, &items, &["gateway", "version", "refused"])?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -189,6 +189,7 @@ fn killed_at_any_point_the_gateway_acts_once() {
         // Said by the lock, and on disk: nothing of this round is left for the next.
         let both = |statuses| statuses >= 2;
         site.gateway.wait_for_metric("statuses_spooled_total", both);
+        site.gateway.wait_for_metric("commands_waiting", |n| n == 0);
     }
     site.hub.start_again(None);
     site.until_done(times as usize);

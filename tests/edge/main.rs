@@ -8,6 +8,7 @@
 )]
 
 mod chance;
+mod gaps;
 mod random_streams;
 mod recording;
 mod site;

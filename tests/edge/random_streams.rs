@@ -62,7 +62,7 @@ const ASKED: [(&str, &str, &str, &str); 7] = [
     ),
 ];
 
-fn yaml() -> Vec<String> {
+pub(super) fn yaml() -> Vec<String> {
     let versions = ASKED.iter().flat_map(|(id, devices, first, second)| {
         [(1, first), (2, second), (3, first)].map(|(version, when)| {
             format!(
@@ -84,15 +84,15 @@ struct Device {
 }
 
 /// What one stream comes to.
-struct Run<'a> {
+pub(super) struct Run<'a> {
     chance: Chance,
-    site: Site,
-    hub: HubSide,
+    pub(super) site: Site,
+    pub(super) hub: HubSide,
     devices: Vec<Device>,
     versions: BTreeMap<&'a str, u32>,
     all: &'a BTreeMap<(String, u32), Definition>,
-    gateway_us: i64,
-    hub_us: i64,
+    pub(super) gateway_us: i64,
+    pub(super) hub_us: i64,
     /// Its rules have changed: until the gateway knew of that, the hub judged by itself.
     changed: bool,
 }
@@ -130,7 +130,7 @@ impl Run<'_> {
         }
     }
 
-    fn send(&mut self) {
+    pub(super) fn send(&mut self) {
         let at = self.chance.below(self.devices.len() as u64) as usize;
         let device = &mut self.devices[at];
         let (id, now_us) = (device.id.clone(), self.gateway_us);
@@ -173,7 +173,7 @@ impl Run<'_> {
         self.site.batch(&id, &batch, now_us);
     }
 
-    fn wait(&mut self) {
+    pub(super) fn wait(&mut self) {
         self.gateway_us += self.chance.between(0, 8 * S);
         self.site.mark(self.gateway_us);
     }
@@ -219,7 +219,11 @@ impl Run<'_> {
     }
 }
 
-fn run<'a>(seed: u64, yaml: &[&str], all: &'a BTreeMap<(String, u32), Definition>) -> Run<'a> {
+pub(super) fn begin<'a>(
+    seed: u64,
+    yaml: &[&str],
+    all: &'a BTreeMap<(String, u32), Definition>,
+) -> Run<'a> {
     let mut chance = Chance::new(seed + 1);
     let gateway_us = chance.between(1_700_000_000, 1_800_000_000) * S;
     let hub_us = chance.between(1_600_000_000, 1_900_000_000) * S;
@@ -249,6 +253,11 @@ fn run<'a>(seed: u64, yaml: &[&str], all: &'a BTreeMap<(String, u32), Definition
         changed: false,
     };
     run.place();
+    run
+}
+
+fn run<'a>(seed: u64, yaml: &[&str], all: &'a BTreeMap<(String, u32), Definition>) -> Run<'a> {
+    let mut run = begin(seed, yaml, all);
     for _ in 0..50 {
         run.step();
     }

@@ -151,6 +151,15 @@ impl Site {
         }
     }
 
+    /// Judges all, and tells the hub in which state its judge is.
+    pub(crate) fn tell_state(&mut self, now_us: i64) {
+        self.judge_all(now_us);
+        for what in self.desk.here() {
+            self.write(what, now_us);
+        }
+        self.judge_all(now_us);
+    }
+
     /// What its rules told.
     pub(crate) fn told(&self) -> Vec<Told> {
         let records = self
@@ -253,6 +262,21 @@ impl HubSide {
             self.take(found);
         }
         true
+    }
+
+    /// Some never comes.
+    pub(crate) fn miss(&mut self, entries: usize) -> std::ops::Range<usize> {
+        let missed = self.next..self.next + entries;
+        self.next += entries;
+        missed
+    }
+
+    /// These entries, whatever else has come.
+    pub(crate) fn publish_these(&mut self, site: &Site, at: std::ops::Range<usize>, now_us: i64) {
+        let (next, end) = (self.next, at.end.min(site.spool.len()));
+        self.next = at.start.min(end);
+        self.publish(site, end.saturating_sub(self.next), now_us);
+        self.next = next.max(self.next);
     }
 
     /// The connection is lost: some is published again.

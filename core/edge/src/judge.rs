@@ -61,13 +61,17 @@ impl Told<'_> {
 }
 
 /// What is to be saved beside [`Judge::head`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
 pub struct Row {
     /// The device.
+    #[n(0)]
     pub device: DeviceId,
     /// The workflow whose rule remembers this; none: it is which samples have been judged.
+    #[n(1)]
     pub workflow: Option<String>,
     /// The bytes.
+    #[cbor(n(2), with = "minicbor::bytes")]
     pub bytes: Vec<u8>,
 }
 
@@ -92,6 +96,8 @@ pub struct Judge {
     engine: Engine<String>,
     numbers: BTreeMap<DeviceId, Numbers>,
     changed: BTreeSet<DeviceId>,
+    /// Rows that were taken over, and are to be saved here, too.
+    adopted: Vec<Row>,
 }
 
 #[derive(Encode, Decode)]
@@ -128,6 +134,7 @@ impl Judge {
             engine: Engine::new(bounds(0, 0)),
             numbers: BTreeMap::new(),
             changed: BTreeSet::new(),
+            adopted: Vec::new(),
         }
     }
 
@@ -358,6 +365,8 @@ impl Judge {
 
     /// Hands out what is to be saved of each device and has changed since the last call.
     pub fn take_changed(&mut self, mut save: impl FnMut(Row)) {
+        // First: what has changed since is the newer.
+        self.adopted.drain(..).for_each(&mut save);
         for device in std::mem::take(&mut self.changed) {
             if let Some(numbers) = self.numbers.get(&device) {
                 let mut bytes = Vec::new();
@@ -421,6 +430,24 @@ impl Judge {
             };
             judge.rules.insert(workflow, running);
         }
+        Ok(judge)
+    }
+
+    /// The judge that is in this state, for one to which records are missing: at the last record by
+    /// which it was told.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn adopt(place: Place, at_us: i64, head: &[u8], rows: &[Row]) -> Result<Self, Error> {
+        let mut judge = Self::restore(head)?;
+        judge.max_states = judge.max_states.min(MAX_STATES);
+        let bounds = bounds(judge.max_states, judge.max_ahead_us);
+        judge.engine.set_bounds(bounds);
+        for row in rows.iter().take(judge.max_states.saturating_mul(2)) {
+            judge.restore_row(row)?;
+            judge.adopted.push(row.clone());
+        }
+        judge.take(place, at_us);
         Ok(judge)
     }
 

@@ -23,7 +23,7 @@
 //! stream gives the same changes to the bit, whatever the time is where it is read, and however
 //! often what was read before comes again. Where the hub misses a number (the gateway's disk was
 //! full for days) it stops judging what it cannot know, and takes the gateway's word alone, until
-//! a rule begins anew.
+//! a rule begins anew, or the gateway writes down in which state its judge is ([`What::Here`]).
 //!
 //! # Names
 //! [`run_id`], [`effect_key`] and [`command_id`] derive from the cause of a firing what it brings
@@ -46,6 +46,6 @@ pub use judge::{Arrival, Judge, Row, Told as Change};
 pub use placed::{Action, Argument, Placed, Unusable, When};
 pub use placing::{Placing, Verdict};
 pub use stream::{
-    Command, Done, Judged, MAX_RECORD_BYTES, Place, Record, Rules, Since, Told, What,
+    Command, Done, Here, Judged, MAX_RECORD_BYTES, Place, Record, Rules, Since, Told, What,
 };
 pub use wire::{Error, Scalar};

@@ -7,7 +7,7 @@ use stencil_protocol::id::DeviceId;
 use stencil_rules::Change;
 
 use crate::wire::ChangeForm;
-use crate::{Error, Scalar, Verdict};
+use crate::{Error, Row, Scalar, Verdict};
 
 /// The most bytes of a record, so that it fits into a spool's entry.
 pub const MAX_RECORD_BYTES: usize = 60 << 10;
@@ -77,6 +77,58 @@ pub enum What {
     /// number is 0.
     #[n(3)]
     Verdicts(#[n(0)] Vec<Verdict>),
+    /// A part of the state in which the gateway's judge is here, for a hub to which records are
+    /// missing.
+    #[n(4)]
+    Here(#[n(0)] Here),
+}
+
+/// A part of a judge's state; the parts follow one another without a record in between.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(array)]
+pub struct Here {
+    /// Which part, from 0.
+    #[n(0)]
+    pub part: u32,
+    /// Of how many.
+    #[n(1)]
+    pub parts: u32,
+    /// [`Judge::head`](crate::Judge::head), in the first part.
+    #[cbor(n(2), with = "minicbor::bytes")]
+    pub head: Vec<u8>,
+    /// What is remembered of devices.
+    #[n(3)]
+    pub rows: Vec<Row>,
+}
+
+impl Here {
+    /// A state in as many parts as it needs.
+    pub fn parts(head: Vec<u8>, rows: Vec<Row>) -> Vec<Self> {
+        let (mut parts, mut bytes) = (vec![Vec::new()], head.len());
+        for row in rows {
+            // With names, and their lengths.
+            let length = row.bytes.len() + 128;
+            if bytes + length > MAX_RECORD_BYTES - 128 {
+                parts.push(Vec::new());
+                bytes = 0;
+            }
+            bytes += length;
+            if let Some(last) = parts.last_mut() {
+                last.push(row);
+            }
+        }
+        let of = u32::try_from(parts.len()).unwrap_or(u32::MAX);
+        let mut head = Some(head);
+        (0..)
+            .zip(parts)
+            .map(|(part, rows)| Self {
+                part,
+                parts: of,
+                head: head.take().unwrap_or_default(),
+                rows,
+            })
+            .collect()
+    }
 }
 
 /// The rules that are judged.

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use minicbor::{Decode, Encode};
-use stencil_edge::{Arrival, Command, Done, Judge, Judged, Record, Row, Told, What};
+use stencil_edge::{Arrival, Command, Done, Here, Judge, Judged, Record, Row, Told, What};
 use stencil_protocol::{
     batch::Batch,
     command::{State, Status},
@@ -137,16 +137,8 @@ impl Desk {
 
     /// All that it has to remember.
     pub fn save(&mut self) -> Vec<u8> {
-        let rows = &mut self.rows;
-        self.judge.take_changed(|row| {
-            rows.insert((row.workflow, row.device), row.bytes);
-        });
-        let judge = &self.judge;
-        rows.retain(|(workflow, _), _| {
-            let mut kept = workflow.iter();
-            kept.all(|workflow| judge.version(workflow).is_some())
-        });
-        let rows = rows.iter();
+        self.keep_rows();
+        let rows = self.rows.iter();
         let saved = Saved {
             version: VERSION,
             judge: self.judge.head(),
@@ -163,6 +155,32 @@ impl Desk {
         // Writing to a Vec cannot fail.
         let _ = minicbor::encode(&saved, &mut bytes);
         bytes
+    }
+
+    /// The state of its judge, for a hub to which records are missing. It is true only if all that
+    /// was written into the stream has been judged, and these are the next records.
+    pub fn here(&mut self) -> Vec<What> {
+        self.keep_rows();
+        let rows = self.rows.iter();
+        let rows = rows.map(|((workflow, device), bytes)| Row {
+            device: device.clone(),
+            workflow: workflow.clone(),
+            bytes: bytes.clone(),
+        });
+        let parts = Here::parts(self.judge.head(), rows.collect());
+        parts.into_iter().map(What::Here).collect()
+    }
+
+    fn keep_rows(&mut self) {
+        let rows = &mut self.rows;
+        self.judge.take_changed(|row| {
+            rows.insert((row.workflow, row.device), row.bytes);
+        });
+        let judge = &self.judge;
+        rows.retain(|(workflow, _), _| {
+            let mut kept = workflow.iter();
+            kept.all(|workflow| judge.version(workflow).is_some())
+        });
     }
 
     /// The judge.
@@ -232,6 +250,10 @@ impl Desk {
                 Vec::new()
             }
             What::Verdicts(_) => Vec::new(),
+            What::Here(_) => {
+                self.judge.pass(place, record.at_us);
+                Vec::new()
+            }
             What::Mark => {
                 let mut found = Vec::new();
                 self.judge.mark(place, record.at_us, |change| {

@@ -168,6 +168,7 @@ impl At<'_> {
                 if self.is_over() {
                     return Ok(false);
                 }
+                edge.tell_state(&mut self.desk)?;
                 let next = self.next();
                 tokio::select! {
                     more = reader.wait() => more?,

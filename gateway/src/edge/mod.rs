@@ -44,6 +44,8 @@ use crate::{
 };
 use saved::Saved;
 
+/// The most records in which the state of the judge is told: a megabyte.
+const MAX_HERE: usize = 16;
 /// How long a full spool is left alone when nothing is committed in the meantime.
 const RETRY: Duration = Duration::from_millis(100);
 
@@ -268,6 +270,46 @@ impl Edge {
         let mut stream = self.stream();
         let last_us = stream.writer.at_us();
         stream.clock.now_us().unwrap_or(last_us)
+    }
+
+    /// Writes the state of the judge, if records have not come to the hub as they are and `desk` has
+    /// judged all there is.
+    fn tell_state(&self, desk: &mut Desk) -> Result<(), stencil_log::Error> {
+        if !self.spool.take_stream_missed() {
+            return Ok(());
+        }
+        let again = || {
+            self.spool.stream_is_missed();
+            Ok(())
+        };
+        let mut stream = self.stream();
+        let judged = desk.judge().place().map(|place| place.number + 1);
+        if judged != Some(stream.writer.place().number) {
+            return again();
+        }
+        let Some(now_us) = stream.clock.now_us() else {
+            return again();
+        };
+        let here = desk.here();
+        if here.len() > MAX_HERE {
+            tracing::warn!(
+                parts = here.len(),
+                "what rules here remember is too much to be told: the hub takes this gateway's \
+                 word alone until a rule begins anew"
+            );
+            return Ok(());
+        }
+        // In the lock: no other record comes in between.
+        for what in here {
+            match self.put(&mut stream, now_us, &what) {
+                Ok(_) => {}
+                // The hub leaves what is not whole; it is told again.
+                Err(error) if error.is_retryable() => return again(),
+                Err(error) => return Err(error),
+            }
+        }
+        tracing::info!("the hub is told what rules here remember");
+        Ok(())
     }
 
     /// Takes note of what the hub places here; [`Self::take_wanted`] works on it.

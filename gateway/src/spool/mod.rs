@@ -11,7 +11,7 @@ use std::{
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -42,6 +42,8 @@ pub(crate) struct Spool {
     cursor: Arc<Cursor>,
     /// Behind this rules have not judged for good: it is not freed.
     held: Arc<AtomicU64>,
+    /// Records of the stream that rules judge are lost to the hub, or come to it in another order.
+    stream_missed: Arc<AtomicBool>,
 }
 
 impl Spool {
@@ -51,6 +53,7 @@ impl Spool {
         options: &options::Spool,
         metrics: &Arc<Metrics>,
     ) -> Result<Self, Error> {
+        let stream_missed = Arc::new(AtomicBool::new(false));
         let log = Log::open(Options {
             segment_bytes: options.segment_bytes,
             max_bytes: Some(options.max_bytes),
@@ -58,7 +61,7 @@ impl Spool {
             max_record_bytes: u32::try_from(MAX_PAYLOAD_BYTES + 128).unwrap_or(u32::MAX),
             max_pending_bytes: options.max_pending_bytes,
             overflow: Overflow::DropOldest,
-            on_drop: Some(on_drop(Arc::clone(metrics))),
+            on_drop: Some(on_drop(Arc::clone(metrics), Arc::clone(&stream_missed))),
             clock: clock::spool_clock(),
             ..Options::new(dir.join("spool"))
         })?;
@@ -90,7 +93,18 @@ impl Spool {
             acknowledged,
             cursor: Arc::new(cursor),
             held: Arc::new(AtomicU64::new(held.0)),
+            stream_missed,
         })
+    }
+
+    /// The hub does not get the stream that rules judge whole, or not in its order.
+    pub(crate) fn stream_is_missed(&self) {
+        self.stream_missed.store(true, Ordering::Release);
+    }
+
+    /// Whether that is so, and since the last call nobody knew.
+    pub(crate) fn take_stream_missed(&self) -> bool {
+        self.stream_missed.swap(false, Ordering::AcqRel)
     }
 
     /// Keeps what lies behind `position`, whether the hub has acknowledged it or not.
@@ -224,7 +238,7 @@ pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
-fn on_drop(metrics: Arc<Metrics>) -> OnDrop {
+fn on_drop(metrics: Arc<Metrics>, stream_missed: Arc<AtomicBool>) -> OnDrop {
     Arc::new(move |records: &mut dyn Iterator<Item = Record>, why| {
         let reason = match why {
             Why::Bytes => DropReason::SpoolFull,
@@ -233,7 +247,12 @@ fn on_drop(metrics: Arc<Metrics>) -> OnDrop {
         let mut losses = Losses::default();
         for record in records {
             match Entry::parse(&record.payload) {
-                Some(entry) => losses.add(&entry, reason),
+                Some(entry) => {
+                    if matches!(entry.kind, Kind::Judged | Kind::Stream) {
+                        stream_missed.store(true, Ordering::Release);
+                    }
+                    losses.add(&entry, reason);
+                }
                 None => losses.add_unreadable(),
             }
         }

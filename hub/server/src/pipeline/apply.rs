@@ -51,7 +51,7 @@ pub(super) fn publication(
             unnumbered::telemetry(origin, device, parsed, &known, state, changes);
         }
         Message::Status(device, status) => {
-            reports::status(origin, device, status, &known, changes);
+            reports::status(origin, device, status, &known, state, changes);
         }
         Message::Loss(report) => reports::loss(origin, report, known, state, changes),
         Message::Link(event) => reports::link(origin, event, changes),

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use stencil_edge::{Placed, Record, What};
+use stencil_edge::{Judge, Placed, Record, What};
 use stencil_protocol::id::{Boot, CommandId, DeviceId, GatewayId, Seq};
 use stencil_protocol::ledger::BootLedger;
 use stencil_workflow::Definition;
@@ -108,6 +108,14 @@ impl Questions {
     ) {
         let mut named: Vec<(String, u32)> = match &record.what {
             What::Mark | What::Verdicts(_) => return,
+            What::Here(here) => match Judge::restore(&here.head) {
+                Ok(judge) => judge
+                    .running()
+                    .map(|(placed, ..)| (placed.workflow.clone(), placed.version))
+                    .collect(),
+                // Not the first part.
+                Err(_) => return,
+            },
             What::Told(told) => vec![(told.workflow.clone(), told.version)],
             What::Rules(rules) => rules
                 .placed

@@ -24,6 +24,7 @@ pub(super) fn status(
     device: &DeviceId,
     status: &Status<'_>,
     known: &Known,
+    state: &mut State,
     changes: &mut Changes,
 ) {
     // One that its gateway gave by itself may not be in the store yet.
@@ -33,20 +34,26 @@ pub(super) fn status(
         .filter_map(|given| given.command.as_ref());
     let mut given = given.filter(|it| it.tenant == *origin.tenant && it.id == status.id);
     let of = given.next_back().map(|it| it.device.clone());
+    let said = || CommandStatus {
+        tenant: origin.tenant.clone(),
+        command: status.id,
+        state: status.state,
+        at_us: status.at_us,
+        detail: status.detail.map(str::to_owned),
+        gateway: origin.own_word(),
+    };
     let why = match of.as_ref().or(known.command_device.as_ref()) {
-        Some(of) if of == device => {
-            changes.statuses.push(CommandStatus {
-                tenant: origin.tenant.clone(),
-                command: status.id,
-                state: status.state,
-                at_us: status.at_us,
-                detail: status.detail.map(str::to_owned),
-                gateway: origin.own_word(),
-            });
-            return;
-        }
+        Some(of) if of == device => return changes.statuses.push(said()),
         Some(_) => format!("command {} is not one of this device", status.id),
-        None => format!("there is no command {}", status.id),
+        None => {
+            let rules = state.rules(origin.tenant);
+            if let Some(gateway) = origin.gateway()
+                && rules.keep_early(gateway, device, said())
+            {
+                return;
+            }
+            format!("there is no command {}", status.id)
+        }
     };
     reject(origin, device, changes, why);
 }

@@ -9,7 +9,7 @@ use stencil_protocol::batch::Batch;
 use stencil_protocol::id::{DeviceId, GatewayId, TenantId};
 use stencil_protocol::sample::{OwnedValue, Sample};
 use stencil_rules::{Bounds, Cause, Change, Condition, Engine, Observation, SubjectId};
-use stencil_store::{ActiveAlarm, RuleState};
+use stencil_store::{ActiveAlarm, CommandStatus, RuleState};
 use stencil_workflow::Definition;
 
 use super::alarms::Active;
@@ -250,6 +250,16 @@ impl Rules {
         };
         let streams = &mut self.streams;
         streams.batch(origin, device, at, batch, is_believed, &mut around);
+    }
+
+    /// Keeps what a device said of a command that its gateway may have given by itself.
+    pub(super) fn keep_early(
+        &mut self,
+        gateway: &GatewayId,
+        device: &DeviceId,
+        status: CommandStatus,
+    ) -> bool {
+        self.streams.keep_early(gateway, device, status)
     }
 
     /// Takes another record of a gateway's stream; says why it cannot be taken, if so.
