@@ -248,6 +248,23 @@ fn a_rule_that_is_too_dear_is_refused_with_the_reason_and_the_hub_judges_it() {
     assert!(refused.contains("too dear"), "{refused}");
     let first = site.at_gateways("dear-00");
     assert!(first[0]["refused"].is_null(), "{first:?}");
+    // Placed by group it comes when the gateway is put into the group.
+    let grouped = dear("grouped")
+        .replace("of: p95", "of: max")
+        .replace("gw-1", "stores");
+    site.put(&grouped, "grouped");
+    let groups = serde_json::json!({ "groups": ["stores"] }).to_string();
+    let answer = http::request(
+        site.hub.port("http"),
+        "PUT",
+        "/api/v1/gateways/gw-1/groups",
+        Some(&site.hub.token),
+        Some(("application/json", &groups)),
+    );
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    wait_for("the gateway to hear of its group's rule", || {
+        (site.at_gateways("grouped").len() == 1).then_some(())
+    });
     // The one before goes on.
     let door = site.at_gateways("door");
     assert!(door[0]["refused"].is_null(), "{door:?}");

@@ -324,6 +324,13 @@ impl Hub {
         self.inner.desires.changed();
     }
 
+    /// Says that gateways of a tenant are in other groups: what is desired of them, and which rules
+    /// are placed at them, may be something else.
+    pub fn groups_changed(&self, tenant: &TenantId) {
+        self.desired_changed();
+        self.inner.placing.changed(tenant);
+    }
+
     /// Whether a gateway is connected now.
     #[must_use]
     pub fn is_connected(&self, tenant: &TenantId, gateway: &GatewayId) -> bool {

@@ -12,7 +12,7 @@ use stencil_edge::{Placed, Placing as Message};
 use stencil_mqtt::{Handle, Qos};
 use stencil_protocol::id::{GatewayId, TenantId};
 use stencil_protocol::topic::Topic;
-use stencil_store::Workflows;
+use stencil_store::{Gateways, Workflows};
 use stencil_workflow::definition;
 use stencil_workflow::definition::Placement;
 use tokio::sync::{Notify, watch};
@@ -49,7 +49,7 @@ impl Placing {
         self.listening().remove(&key);
     }
 
-    /// The workflows of a tenant have changed.
+    /// The workflows of a tenant have changed, or which groups its gateways are in.
     pub(crate) fn changed(&self, tenant: &TenantId) {
         for ((of, _), due) in self.listening().iter_mut() {
             *due |= of == tenant;
@@ -85,6 +85,7 @@ impl Placing {
 pub(crate) struct Delivery {
     pub(crate) placing: Placing,
     pub(crate) workflows: Arc<dyn Workflows>,
+    pub(crate) gateways: Arc<dyn Gateways>,
     pub(crate) handle: Handle<Peer>,
 }
 
@@ -121,7 +122,7 @@ impl Delivery {
         };
         let mut all = true;
         for key in due {
-            if !self.tell(&key.0, &key.1, placeable.get(&key.0)) {
+            if !self.tell(&key.0, &key.1, placeable.get(&key.0)).await {
                 self.placing.again(&key);
                 all = false;
             }
@@ -142,14 +143,26 @@ impl Delivery {
         Ok(placeable)
     }
 
-    fn tell(
+    async fn tell(
         &self,
         tenant: &TenantId,
         gateway: &GatewayId,
         placeable: Option<&Vec<(Placement, Placed)>>,
     ) -> bool {
+        let known = match self.gateways.gateway(tenant, gateway).await {
+            Ok(known) => known,
+            Err(error) => {
+                tracing::warn!(%tenant, %gateway, %error, "a gateway is not told of rules now");
+                return false;
+            }
+        };
+        let groups = known.map(|known| known.groups).unwrap_or_default();
+        let is_here = |place: &Placement| {
+            let mut names = groups.iter().chain([gateway]);
+            names.any(|name| place.gateways.matches(name.as_str()))
+        };
         let placeable = placeable.into_iter().flatten();
-        let here = placeable.filter(|(place, _)| place.gateways.matches(gateway.as_str()));
+        let here = placeable.filter(|(place, _)| is_here(place));
         let here: Vec<Placed> = here.map(|(_, placed)| placed.clone()).collect();
         let (message, beyond) = Message::of(&here);
         if !beyond.is_empty() {

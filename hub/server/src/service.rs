@@ -354,6 +354,7 @@ fn placing_rules(hub: &Hub, handle: Handle<Peer>, parts: &mut Parts) {
     let delivery = placing::Delivery {
         placing: inner.placing.clone(),
         workflows: Arc::clone(&inner.store.workflows),
+        gateways: Arc::clone(&inner.store.gateways),
         handle,
     };
     parts.effect("rules of gateways", |stop| async move {

@@ -69,6 +69,9 @@ pub trait Control: Send + Sync + 'static {
     /// Gateways may have to be told what they shall be like. See [`Hub::desired_changed`].
     fn desired_changed(&self);
 
+    /// Gateways of a tenant are in other groups. See [`Hub::groups_changed`].
+    fn groups_changed(&self, tenant: &TenantId);
+
     /// Whether a gateway is connected now. See [`Hub::is_connected`].
     fn is_connected(&self, tenant: &TenantId, gateway: &GatewayId) -> bool;
 
@@ -146,6 +149,10 @@ impl Control for Hub {
 
     fn desired_changed(&self) {
         Hub::desired_changed(self);
+    }
+
+    fn groups_changed(&self, tenant: &TenantId) {
+        Hub::groups_changed(self, tenant);
     }
 
     fn is_connected(&self, tenant: &TenantId, gateway: &GatewayId) -> bool {

@@ -232,7 +232,7 @@ pub(in crate::http) async fn set_groups(
     gateways
         .set_groups(&caller.tenant, &gateway, &new.groups, now_us)
         .await?;
-    state.control.desired_changed();
+    state.control.groups_changed(&caller.tenant);
     known(&state, &caller, &gateway).await.map(Json)
 }
 

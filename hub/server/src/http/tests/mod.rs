@@ -169,6 +169,8 @@ impl Control for StoreOnly {
     // And nobody who is told of anything.
     fn desired_changed(&self) {}
 
+    fn groups_changed(&self, _: &TenantId) {}
+
     fn is_connected(&self, _: &TenantId, _: &GatewayId) -> bool {
         false
     }
