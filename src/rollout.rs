@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::bail;
 use clap::{Parser, Subcommand};
 use serde_json::{Map, Value, json};
+use stencil_rollout::Window;
 
 use crate::api::{Client, Hub, segment};
 use crate::output::{self, Format, say};
@@ -164,6 +165,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
                 }
                 (Format::Json, None) => output::json(&rollout)?,
                 (Format::Text, rows) => {
+                    say!("{}", planned(&rollout["plan"]));
                     say!("{}", told(&rollout));
                     if let Some(rows) = rows {
                         let columns = [
@@ -284,6 +286,41 @@ fn portion(text: &str) -> Result<Value, String> {
     }
 }
 
+/// What was asked for, in a line.
+fn planned(plan: &Value) -> String {
+    let text = |value: &Value| output::escaped(value.as_str().unwrap_or("?"));
+    let image = &plan["image"];
+    let mut planned = format!(
+        "image {} (class {}, sequence {}) for {}",
+        text(&image["digest"]),
+        text(&image["class"]),
+        image["sequence"],
+        text(&plan["devices"])
+    );
+    let listed = |list: &Value, unit: &str| {
+        let items = list.as_array().map(Vec::as_slice).unwrap_or_default();
+        let items = items.iter().map(|item| match item.as_str() {
+            Some(text) => output::escaped(text),
+            None => format!("{item}{unit}"),
+        });
+        items.collect::<Vec<_>>().join(", ")
+    };
+    let gateways = listed(&plan["gateways"], "");
+    if !gateways.is_empty() {
+        planned.push_str(&format!(" behind {gateways}"));
+    }
+    let canary = match (&plan["canary"]["devices"], &plan["canary"]["percent"]) {
+        (Value::Null, percent) => format!("{percent}%"),
+        (devices, _) => devices.to_string(),
+    };
+    let waves = listed(&plan["waves"], "%");
+    planned.push_str(&format!("; canary {canary}, waves {waves}"));
+    if let Some(window) = plan["window"].as_str() {
+        planned.push_str(&format!(", window {}", output::escaped(window)));
+    }
+    planned
+}
+
 /// A roll-out in a line or two.
 fn told(rollout: &Value) -> String {
     let counts = &rollout["counts"];
@@ -313,11 +350,24 @@ fn told(rollout: &Value) -> String {
             Some(count) => told.push_str(&format!(", {count} {}", phase.replace('_', " "))),
         }
     }
+    let status = rollout["status"].as_str().unwrap_or_default();
+    let window = rollout["plan"]["window"].as_str();
+    let is_closed = |window: &str| {
+        let window: Result<Window, _> = window.parse();
+        window.is_ok_and(|window| !window.is_open(when::now_us()))
+    };
     told.push_str(&match rollout["stage"].as_u64() {
+        _ if matches!(status, "finished" | "aborted") => String::new(),
         Some(0) => format!("; the first {} have their turn", rollout["turn"]),
         Some(wave) => format!("; wave {wave}: {} have their turn", rollout["turn"]),
         None => String::new(),
     });
+    if let Some(window) = window.filter(|window| status == "running" && is_closed(window)) {
+        told.push_str(&format!(
+            "; nobody further is offered it until its window, {}, opens",
+            output::escaped(window)
+        ));
+    }
     let why = &rollout["why"];
     if why["by"] == "failures" {
         let (failed, finished) = (&why["failed"], &why["finished"]);
@@ -409,5 +459,42 @@ mod tests {
             "running: frezer-* matches no device; it waits for such to come"
         );
         assert!(path("../tokens").is_err());
+        // Over, nobody has a turn.
+        let mut over = rollout.clone();
+        over["status"] = json!("aborted");
+        over["why"] = Value::Null;
+        assert!(!told(&over).contains("turn"), "{}", told(&over));
+    }
+
+    #[test]
+    fn what_was_asked_for_and_a_window_that_is_closed_are_told() {
+        let day_us = 24 * 3_600 * 1_000_000;
+        let minute = |at_us: i64| at_us.rem_euclid(day_us) / 60_000_000;
+        let clock = |minute: i64| format!("{:02}:{:02}", minute / 60 % 24, minute % 60);
+        let now = minute(when::now_us());
+        let window = |from: i64, to: i64| format!("{}-{}Z", clock(now + from), clock(now + to));
+        let (closed, open) = (window(720, 780), window(1_380, 1_500));
+        let mut rollout = json!({
+            "status": "running", "stage": 1, "turn": 3, "counts": { "done": 1, "waiting": 7 },
+            "plan": {
+                "image": { "digest": "ab", "class": "c", "sequence": 7 }, "devices": "a-*",
+                "gateways": ["g1", "g2"], "canary": { "percent": 5 }, "waves": [25, 100],
+                "window": closed,
+            },
+        });
+        assert_eq!(
+            planned(&rollout["plan"]),
+            format!(
+                "image ab (class c, sequence 7) for a-* behind g1, g2; canary 5%, waves 25%, 100%, \
+                 window {closed}"
+            )
+        );
+        assert!(
+            told(&rollout).contains("until its window"),
+            "{}",
+            told(&rollout)
+        );
+        rollout["plan"]["window"] = json!(open);
+        assert!(!told(&rollout).contains("window"), "{}", told(&rollout));
     }
 }

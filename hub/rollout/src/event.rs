@@ -70,6 +70,16 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// A device is let in no more.
+    Revoked {
+        /// The device.
+        device: DeviceId,
+    },
+    /// A device that was revoked is let in again, as other hardware.
+    Admitted {
+        /// The device.
+        device: DeviceId,
+    },
     /// Nothing but that time has passed.
     Tick,
 }

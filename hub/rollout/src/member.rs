@@ -15,6 +15,10 @@ pub enum Skip {
     Newer,
     /// The roll-out was aborted before the device had the image.
     Aborted,
+    /// It was on for as long as a time-out, and has never said what it runs.
+    Silent,
+    /// It was revoked.
+    Revoked,
 }
 
 impl Skip {
@@ -25,6 +29,8 @@ impl Skip {
             Self::Incompatible => "the image is for another class of devices",
             Self::Newer => "it runs an image that is as new or newer",
             Self::Aborted => "the roll-out was aborted",
+            Self::Silent => "it never said what it runs, as a device without slots",
+            Self::Revoked => "it was revoked",
         }
     }
 }
@@ -106,7 +112,7 @@ impl Phase {
     }
 
     /// In words, where the name does not say all.
-    pub fn detail(&self) -> Option<&str> {
+    fn detail(&self) -> Option<&str> {
         match self {
             Self::Failed { reason } => Some(reason),
             Self::Skipped { why } => Some(why.as_str()),
@@ -130,11 +136,38 @@ pub struct Member {
     pub on: bool,
     /// It has said what it runs, and that may be replaced by the image.
     pub known: bool,
+    /// It has said what it runs since the roll-out knows it.
+    #[serde(default)]
+    pub reported: bool,
     /// How often it was offered the image.
     pub offers: u32,
     /// The roll-out's time since which it shows no progress, while it is on; else how long it
     /// has shown none.
     pub(crate) quiet: Quiet,
+}
+
+impl Member {
+    /// In words, where the phase's name does not say all: why it failed, is skipped, or what it
+    /// waits for.
+    pub fn detail(&self) -> Option<&str> {
+        match &self.phase {
+            Phase::Waiting if !self.on => Some("it is off"),
+            Phase::Waiting if self.is_silent() => {
+                Some("it has not said what it runs; a device without slots never does")
+            }
+            Phase::Waiting if !self.known => Some("it runs the image on trial already"),
+            Phase::Waiting => Some("its turn has not come"),
+            Phase::Offered | Phase::Downloading { .. } | Phase::Installed if !self.on => {
+                Some("it went off")
+            }
+            phase => phase.detail(),
+        }
+    }
+
+    /// It waits, and has never said what it runs.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.phase == Phase::Waiting && !self.known && !self.reported
+    }
 }
 
 /// For how long a device has shown no progress.

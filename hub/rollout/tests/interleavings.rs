@@ -74,6 +74,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (whose(), digest()).prop_map(|(device, digest)| Event::Failed {
             device, digest, reason: "no room".into(),
         }),
+        1 => whose().prop_map(|device| Event::Revoked { device }),
+        1 => whose().prop_map(|device| Event::Admitted { device }),
         8 => Just(Event::Tick),
     ];
     prop_oneof![
@@ -179,7 +181,7 @@ impl World {
                     self.told.insert((report.device.clone(), report.digest));
                 }
             }
-            Event::Gone { device } => {
+            Event::Gone { device } | Event::Revoked { device } => {
                 self.on.remove(device);
             }
             Event::GatewayGone { gateway } => match gateway {

@@ -435,3 +435,142 @@ fn nothing_is_offered_outside_of_the_window() {
     bench.passes(1);
     assert_eq!(bench.at_it(2).len(), 2);
 }
+
+/// A fleet of devices that are on, of which the first `speak` say what they run.
+fn half_silent(devices: usize, speak: usize) -> Bench {
+    let plan = Plan {
+        progress_timeout_s: 20,
+        ..plan()
+    };
+    let mut rollout = Rollout::new(ID, plan).unwrap();
+    for n in 0..devices {
+        let said = report(n, OLD, false);
+        let said = (n < speak).then_some(&said);
+        rollout.expect(&device(n), None, true, said, 0).unwrap();
+    }
+    let (mut fleet, mut changes) = (Fleet::default(), Changes::default());
+    fleet.add(rollout, 0, &mut changes).unwrap();
+    Bench {
+        fleet,
+        changes,
+        now_us: 0,
+    }
+}
+
+fn detail(bench: &Bench, n: usize) -> String {
+    let member = bench.rollout().member(&device(n)).unwrap();
+    member.detail().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn devices_without_slots_are_skipped_when_their_time_is_over_and_the_roll_out_ends() {
+    let mut bench = half_silent(4, 0);
+    bench.passes(20);
+    assert!(detail(&bench, 0).contains("a device without slots"));
+    assert_eq!(bench.counts().waiting, 4);
+    bench.passes(1);
+    let why = Skip::Silent;
+    assert_eq!(bench.phase(0), Phase::Skipped { why });
+    assert_eq!(bench.status(), Status::Finished);
+
+    // They take nobody's place, and don't count as failures.
+    let mut bench = half_silent(4, 2);
+    assert_eq!(bench.at_it(4), [0, 1]);
+    bench.passes(15);
+    for n in 0..2 {
+        bench.says(n, NEW, false);
+    }
+    bench.passes(15);
+    assert_eq!(bench.status(), Status::Finished);
+    assert_eq!((bench.counts().done, bench.counts().skipped), (2, 2));
+}
+
+#[test]
+fn time_runs_out_for_a_silent_device_while_it_is_on_and_it_may_speak_later() {
+    let mut bench = half_silent(3, 0);
+    bench.happens(Event::Gone { device: device(0) });
+    bench.passes(100);
+    assert_eq!(bench.phase(0), Phase::Waiting);
+    assert_eq!(detail(&bench, 0), "it is off");
+    assert_eq!(bench.counts().skipped, 2);
+    // It was slow to say it.
+    bench.says(1, OLD, false);
+    assert_eq!(bench.phase(1), Phase::Offered);
+    bench.happens(Event::Heard {
+        device: device(0),
+        gateway: None,
+    });
+    bench.passes(10);
+    bench.says(0, OLD, false);
+    assert!(bench.phase(0).is_active(), "{:?}", bench.phase(0));
+}
+
+#[test]
+fn a_revoked_device_is_left_out_until_it_is_admitted_again() {
+    let mut bench = Bench::new(plan(), 4, 4);
+    let at_it = bench.at_it(4);
+    let (busy, idle) = (at_it[0], (0..4).find(|n| !at_it.contains(n)).unwrap());
+    for n in [busy, idle] {
+        bench.happens(Event::Revoked { device: device(n) });
+        let why = Skip::Revoked;
+        assert_eq!(bench.phase(n), Phase::Skipped { why });
+        assert_eq!(bench.fleet.wanted(&device(n)), None);
+        // Nothing that it says counts.
+        bench.says(n, NEW, false);
+        assert_eq!(bench.phase(n), Phase::Skipped { why });
+    }
+    bench.happens(Event::Admitted {
+        device: device(idle),
+    });
+    assert_eq!(bench.phase(idle), Phase::Waiting);
+    bench.happens(Event::Gone {
+        device: device(idle),
+    });
+    assert_eq!(detail(&bench, idle), "it is off");
+    for n in (0..4).filter(|n| *n != busy && *n != idle) {
+        bench.says(n, NEW, false);
+    }
+    assert_eq!(bench.status(), Status::Running);
+    bench.says(idle, OLD, false);
+    bench.says(idle, NEW, false);
+    assert_eq!(bench.status(), Status::Finished);
+    assert_eq!((bench.counts().done, bench.counts().skipped), (3, 1));
+
+    let mut rollout = Rollout::new(ID, plan()).unwrap();
+    rollout.expect(&device(0), None, true, None, 0).unwrap();
+    rollout.leave_out(&device(0), 0);
+    let (mut fleet, mut changes) = (Fleet::default(), Changes::default());
+    fleet.add(rollout, 0, &mut changes).unwrap();
+    assert_eq!(fleet.rollout(&ID).unwrap().head().status, Status::Finished);
+}
+
+#[test]
+fn why_it_is_paused_counts_all_that_came_to_their_end() {
+    let plan = Plan {
+        canary: Portion::Devices(3),
+        progress_timeout_s: 5,
+        min_finished: 1,
+        ..plan()
+    };
+    let mut bench = Bench::new(plan, 4, 4);
+    let canary = bench.at_it(4);
+    bench.told();
+    bench.happens(Event::Gone {
+        device: device(canary[0]),
+    });
+    bench.passes(7);
+    let pause = |failed, finished| Some(Pause::Failures { failed, finished });
+    assert_eq!(bench.rollout().head().pause, pause(2, 2));
+    let told = Notice::Paused {
+        failed: 2,
+        finished: 2,
+        canary: true,
+    };
+    assert_eq!(bench.told(), [told]);
+    // One that was at it goes on, and ends well.
+    bench.says(canary[0], NEW, false);
+    assert_eq!(bench.rollout().head().pause, pause(2, 3));
+    // And one that was given up had it after all.
+    bench.says(canary[1], NEW, false);
+    assert_eq!(bench.rollout().head().pause, pause(1, 3));
+}

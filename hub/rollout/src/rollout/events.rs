@@ -59,6 +59,8 @@ impl Rollout {
                     self.failed(device, reason, scene);
                 }
             }
+            Event::Revoked { device } => self.revoked(device, scene),
+            Event::Admitted { device } => self.admitted(device, scene),
             Event::Tick => self.tick(scene),
         }
         true
@@ -104,6 +106,34 @@ impl Rollout {
         });
     }
 
+    /// What it sends is taken no more, also that its link has ended.
+    fn revoked(&mut self, device: &DeviceId, scene: &mut Scene<'_>) {
+        self.gone(device, scene);
+        self.change(device, scene, |member| {
+            if matches!(member.phase, Phase::Waiting) || member.phase.is_active() {
+                member.phase = Phase::Skipped { why: Skip::Revoked };
+            }
+        });
+    }
+
+    /// What it is now has said nothing yet.
+    fn admitted(&mut self, device: &DeviceId, scene: &mut Scene<'_>) {
+        if !matches!(self.head.status, Status::Running | Status::Paused) {
+            return;
+        }
+        let clock_us = self.head.clock_us;
+        self.change(device, scene, |member| {
+            if member.phase == (Phase::Skipped { why: Skip::Revoked }) {
+                member.phase = Phase::Waiting;
+                (member.known, member.reported) = (false, false);
+                member.quiet = match member.on {
+                    true => Quiet::Since(clock_us),
+                    false => Quiet::For(0),
+                };
+            }
+        });
+    }
+
     fn report(&mut self, report: &Report, scene: &mut Scene<'_>) {
         let device = &report.device;
         if !self.members.contains_key(device) {
@@ -120,6 +150,7 @@ impl Rollout {
             return;
         };
         match phase {
+            Phase::Skipped { why: Skip::Revoked } => {}
             // Nothing but this makes a device done. It may have been given up before.
             _ if runs_it && !report.trial => self.change(device, scene, |member| {
                 member.phase = match member.offers {
@@ -128,9 +159,12 @@ impl Rollout {
                     _ => Phase::Done,
                 };
             }),
-            Phase::Waiting => {
+            Phase::Waiting | Phase::Skipped { why: Skip::Silent } => {
                 let at_us = scene.at_us;
-                self.change(device, scene, |member| meet(member, report, &image, at_us));
+                self.change(device, scene, |member| {
+                    member.phase = Phase::Waiting;
+                    meet(member, report, &image, at_us);
+                });
             }
             Phase::Offered | Phase::Downloading { .. } if runs_it => {
                 self.change(device, scene, |member| {
@@ -195,9 +229,14 @@ impl Rollout {
             if self.head.clock_us.saturating_sub(since_us) < timeout_us {
                 break;
             }
-            self.change(&device, scene, |member| member.phase = Phase::TimedOut);
-            self.watch_failures(scene);
+            self.change(&device, scene, |member| {
+                member.phase = match member.is_silent() {
+                    true => Phase::Skipped { why: Skip::Silent },
+                    false => Phase::TimedOut,
+                };
+            });
         }
+        self.watch_failures(scene);
     }
 }
 

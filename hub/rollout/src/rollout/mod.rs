@@ -101,7 +101,8 @@ pub struct Rollout {
     ready: BTreeMap<Option<GatewayId>, BTreeSet<(u64, DeviceId)>>,
     /// How many are at it and on, by gateway.
     at_work: HashMap<Option<GatewayId>, u32>,
-    /// Those that are at it and on, by when they last showed progress.
+    /// Those that are on and at it, or have never said what they run, by when they last showed
+    /// progress, or came on.
     timers: BTreeSet<(u64, DeviceId)>,
 }
 
@@ -184,13 +185,29 @@ impl Rollout {
         if self.members.len() >= MAX_MEMBERS {
             return Err(Error::TooManyDevices);
         }
-        let mut member = stranger(gateway, on, at_us);
+        let mut member = stranger(gateway, on, at_us, self.head.clock_us);
         if let Some(report) = report {
             meet(&mut member, report, &self.plan.image, at_us);
         }
         self.enter(device, &member);
         self.members.insert(device.clone(), member);
         Ok(true)
+    }
+
+    /// A device that is known before the roll-out begins is let in no more.
+    pub fn leave_out(&mut self, device: &DeviceId, at_us: i64) {
+        let Some(before) = self.members.remove(device) else {
+            return;
+        };
+        self.leave(device, &before);
+        let member = Member {
+            phase: Phase::Skipped { why: Skip::Revoked },
+            since_us: at_us,
+            on: false,
+            ..before
+        };
+        self.enter(device, &member);
+        self.members.insert(device.clone(), member);
     }
 
     /// Its id.
@@ -265,8 +282,27 @@ impl Rollout {
                 scene.changes.gateways.insert(gateway.clone());
             }
         }
+        self.recount(&before.phase, &member.phase, scene);
         self.members.insert(device.clone(), member);
         scene.changes.members.insert((self.id, device.clone()));
+    }
+
+    /// Why it is paused goes on to be true when more come to their end.
+    fn recount(&mut self, was: &Phase, is: &Phase, scene: &mut Scene<'_>) {
+        let ended = |phase: &Phase| {
+            (
+                u32::from(phase.has_failed()),
+                u32::from(phase.is_finished()),
+            )
+        };
+        let (was, is) = (ended(was), ended(is));
+        if was != is
+            && let Some(Pause::Failures { failed, finished }) = &mut self.head.pause
+        {
+            *failed = (*failed + is.0).saturating_sub(was.0);
+            *finished = (*finished + is.1).saturating_sub(was.1);
+            scene.changes.heads.insert(self.id);
+        }
     }
 
     /// Adds a device that became known while the roll-out runs.
@@ -276,7 +312,7 @@ impl Rollout {
         {
             return;
         }
-        let mut member = stranger(gateway, true, scene.at_us);
+        let mut member = stranger(gateway, true, scene.at_us, self.head.clock_us);
         meet(&mut member, report, &self.plan.image, scene.at_us);
         self.enter(device, &member);
         self.members.insert(device.clone(), member);
@@ -307,9 +343,9 @@ impl Rollout {
         }
         if member.on && member.phase.is_active() {
             *self.at_work.entry(member.gateway.clone()).or_default() += 1;
-            if let Quiet::Since(since_us) = member.quiet {
-                self.timers.insert((since_us, device.clone()));
-            }
+        }
+        if let Some(since_us) = timed(member) {
+            self.timers.insert((since_us, device.clone()));
         }
     }
 
@@ -330,9 +366,9 @@ impl Rollout {
                     self.at_work.remove(&member.gateway);
                 }
             }
-            if let Quiet::Since(since_us) = member.quiet {
-                self.timers.remove(&(since_us, device.clone()));
-            }
+        }
+        if let Some(since_us) = timed(member) {
+            self.timers.remove(&(since_us, device.clone()));
         }
     }
 
@@ -346,16 +382,30 @@ fn is_ready(member: &Member) -> bool {
     member.phase == Phase::Waiting && member.on && member.known
 }
 
+/// Since when time runs out for a device, if it does.
+fn timed(member: &Member) -> Option<u64> {
+    match member.quiet {
+        Quiet::Since(since_us) if member.on => {
+            (member.phase.is_active() || member.is_silent()).then_some(since_us)
+        }
+        Quiet::Since(_) | Quiet::For(_) => None,
+    }
+}
+
 /// A device that has said nothing.
-fn stranger(gateway: Option<&GatewayId>, on: bool, at_us: i64) -> Member {
+fn stranger(gateway: Option<&GatewayId>, on: bool, at_us: i64, clock_us: u64) -> Member {
     Member {
         phase: Phase::Waiting,
         since_us: at_us,
         gateway: gateway.cloned(),
         on,
         known: false,
+        reported: false,
         offers: 0,
-        quiet: Quiet::For(0),
+        quiet: match on {
+            true => Quiet::Since(clock_us),
+            false => Quiet::For(0),
+        },
     }
 }
 
@@ -372,6 +422,7 @@ fn meet(member: &mut Member, report: &Report, image: &Image, at_us: i64) {
         None
     };
     member.known = why.is_none() && report.digest != image.digest;
+    member.reported = true;
     if let Some(why) = why {
         member.phase = Phase::Skipped { why };
         member.since_us = at_us;

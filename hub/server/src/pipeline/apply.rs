@@ -69,7 +69,12 @@ pub(super) fn publication(
 }
 
 /// Refuses a device from here on, or takes it again.
-pub(super) fn admission(admission: &Admission, state: &mut State, changes: &mut Changes) {
+pub(super) fn admission(
+    admission: &Admission,
+    received_us: i64,
+    state: &mut State,
+    changes: &mut Changes,
+) {
     changes.tally.records += 1;
     let Admission {
         tenant,
@@ -77,6 +82,16 @@ pub(super) fn admission(admission: &Admission, state: &mut State, changes: &mut 
         refused,
     } = admission.clone();
     state.refuse(&tenant, &device, refused);
+    let event = match refused {
+        true => Event::Revoked {
+            device: device.clone(),
+        },
+        false => Event::Admitted {
+            device: device.clone(),
+        },
+    };
+    let rollouts = &mut state.rollouts;
+    rollouts.happens(&tenant, &event, received_us, changes);
     changes.admissions.push(stencil_store::Admission {
         tenant,
         device,
@@ -102,8 +117,7 @@ pub(super) fn asked(
 ) {
     changes.tally.records += 1;
     if let (Step::Start(linked), Some(starting)) = (&ask.what, starting) {
-        let rollouts = &mut state.rollouts;
-        rollouts.start(&ask.tenant, starting, linked, received_us, changes);
+        state.start_rollout(&ask.tenant, starting, linked, received_us, changes);
     }
     state.rollouts.ask(ask, received_us, changes);
 }

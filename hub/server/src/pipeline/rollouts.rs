@@ -93,11 +93,12 @@ impl Rollouts {
         tenant: &TenantId,
         starting: Starting,
         linked: &[GatewayId],
+        is_refused: impl Fn(&DeviceId) -> bool,
         at_us: i64,
         changes: &mut Changes,
     ) {
         let id = Id(starting.stored.id);
-        let began = begun(starting, linked, at_us).and_then(|rollout| {
+        let began = begun(starting, linked, is_refused, at_us).and_then(|rollout| {
             let devices: Vec<DeviceId> = rollout.members().map(|(it, _)| it.clone()).collect();
             let changed = changes.rollouts.entry(tenant.clone()).or_default();
             let fleet = self.fleets.entry(tenant.clone()).or_default();
@@ -351,7 +352,12 @@ fn restored(
     rollout.map_err(|error| error.to_string())
 }
 
-fn begun(starting: Starting, linked: &[GatewayId], at_us: i64) -> Result<Rollout, String> {
+fn begun(
+    starting: Starting,
+    linked: &[GatewayId],
+    is_refused: impl Fn(&DeviceId) -> bool,
+    at_us: i64,
+) -> Result<Rollout, String> {
     let plan: Plan =
         serde_json::from_str(&starting.stored.plan).map_err(|error| error.to_string())?;
     let text = |error: stencil_rollout::Error| error.to_string();
@@ -370,6 +376,9 @@ fn begun(starting: Starting, linked: &[GatewayId], at_us: i64) -> Result<Rollout
         rollout
             .expect(&candidate.device, gateway, on, report.as_ref(), at_us)
             .map_err(text)?;
+        if is_refused(&candidate.device) {
+            rollout.leave_out(&candidate.device, at_us);
+        }
     }
     Ok(rollout)
 }
@@ -395,7 +404,7 @@ fn device_row(device: &DeviceId, member: &Member) -> RolloutDevice {
             Phase::Downloading { percent } => Some(percent),
             _ => None,
         },
-        detail: member.phase.detail().map(str::to_owned),
+        detail: member.detail().map(str::to_owned),
         since_us: member.since_us,
         body: serde_json::json!(member).to_string(),
     }

@@ -12,7 +12,7 @@ use stencil_workflow::Definition;
 
 use super::alarms;
 use super::changes::{Changes, DeviceKey};
-use super::rollouts::Rollouts;
+use super::rollouts::{Rollouts, Starting};
 use super::rules::{InForce, Restored, Rules};
 use super::streams::SavedStream;
 use crate::PipelineOptions;
@@ -214,6 +214,21 @@ impl State {
         } else {
             self.refused.remove(&key);
         }
+    }
+
+    /// Begins a roll-out, without the devices that are refused.
+    pub(super) fn start_rollout(
+        &mut self,
+        tenant: &TenantId,
+        starting: Starting,
+        linked: &[GatewayId],
+        at_us: i64,
+        changes: &mut Changes,
+    ) {
+        let refused = &self.refused;
+        let is_refused = |device: &DeviceId| refused.contains(&(tenant.clone(), device.clone()));
+        let rollouts = &mut self.rollouts;
+        rollouts.start(tenant, starting, linked, is_refused, at_us, changes);
     }
 
     /// Devices that are refused.

@@ -176,7 +176,7 @@ impl Work {
             }
             Body::Admission(admission) => {
                 if self.is_there(&admission.tenant).await {
-                    apply::admission(admission, &mut self.state, changes);
+                    apply::admission(admission, received_us, &mut self.state, changes);
                 }
             }
             Body::Rollout(ask) => {

@@ -328,7 +328,8 @@ impl Harness {
             Body::Tick => apply::tick(record.received_us, &mut self.state, &mut self.changes),
             Body::Erase(erase) => self.erase(erase),
             Body::Admission(admission) => {
-                apply::admission(&admission, &mut self.state, &mut self.changes);
+                let (state, changes) = (&mut self.state, &mut self.changes);
+                apply::admission(&admission, record.received_us, state, changes);
             }
             Body::Activation(activation) => {
                 let definition = activation

@@ -97,6 +97,7 @@ fn entry() -> impl Strategy<Value = Entry> {
         // As after a kill between its being asked for and its being logged.
         1 => Just(started()),
         1 => n().prop_map(|n| Entry::Erase(device(&name(n)))),
+        1 => (n(), any::<bool>()).prop_map(|(n, refused)| Entry::Admit(device(&name(n)), refused)),
     ]
 }
 
@@ -176,4 +177,32 @@ fn devices_run_it_one_after_the_other_and_ticks_are_needed_until_then() {
     );
     assert!(harness.disk.rollout.as_ref().unwrap().is_over);
     assert!(!harness.waits());
+}
+
+#[test]
+fn revoked_devices_are_left_out_whether_before_or_in_the_middle() {
+    let revoke = |n| Entry::Admit(device(&name(n)), true);
+    let mut harness = harness(&[revoke(0), revoke(5), started()]);
+    harness.apply(3);
+    harness.commit();
+    let rows = |harness: &Harness, phase: &str| -> Vec<usize> {
+        let devices = &harness.disk.rollout_devices;
+        let is_so = |n: &usize| devices[&device(&name(*n))].phase == phase;
+        (0..6).filter(is_so).collect()
+    };
+    assert_eq!(rows(&harness, "skipped"), [0, 5]);
+    let detail = |harness: &Harness, n: usize| {
+        let row = &harness.disk.rollout_devices[&device(&name(n))];
+        row.detail.clone().unwrap_or_default()
+    };
+    assert_eq!(detail(&harness, 0), "it was revoked");
+    assert_eq!(detail(&harness, 4), "it is off");
+    let at_it = rows(&harness, "offered");
+    harness.append(&revoke(at_it[0]));
+    harness.apply(1);
+    harness.kill();
+    harness.apply(1);
+    harness.commit();
+    assert_eq!(detail(&harness, at_it[0]), "it was revoked");
+    assert_eq!(rows(&harness, "offered").len(), 2, "another has its turn");
 }
