@@ -143,6 +143,21 @@ impl Images {
         }
     }
 
+    /// Lets go of a payload whose image was not taken, unless another image, or another tenant's,
+    /// has the same one.
+    pub(crate) async fn refused(&self, store: &Store, received: Received) {
+        let path = self.path(&received.digest);
+        let removed = match store.rollouts.is_payload_needed(&received.digest).await {
+            Ok(true) => return,
+            Ok(false) => std::fs::remove_file(&path).map_err(|error| Error::io(&path, error)),
+            Err(error) => Err(error.into()),
+        };
+        if let Err(error) = removed {
+            tracing::warn!(%error, "the payload of a refused image stays until the next start");
+        }
+        drop(received);
+    }
+
     fn path(&self, digest: &Digest) -> PathBuf {
         self.dir.join(hex::encode(digest))
     }

@@ -289,11 +289,15 @@ pub(in crate::http) async fn push(
         .await
         .map_err(Problem::internal)??
         .map_err(|_| unsigned(Refusal::Digest))?;
-    let fresh = state
-        .store
-        .rollouts
-        .put_image(&caller.tenant, &image)
-        .await?;
+    let put = state.store.rollouts.put_image(&caller.tenant, &image);
+    let fresh = match put.await {
+        Ok(fresh) => fresh,
+        Err(error) => {
+            let images = state.control.images();
+            images.refused(&state.store, received).await;
+            return Err(error.into());
+        }
+    };
     drop(received);
     let status = if fresh {
         StatusCode::CREATED

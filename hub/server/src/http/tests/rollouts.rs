@@ -1,8 +1,9 @@
 //! Roll-outs over the API: what is shown, and what is refused.
 
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
-use super::Served;
+use super::{Served, seed};
 
 const ROLLOUT: &str = "/api/v1/rollouts/4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a";
 
@@ -157,4 +158,43 @@ async fn what_it_cannot_do_now_is_a_conflict_with_the_reason() {
         .ask("POST", &format!("{ROLLOUT}/abort"))
         .bearer(&served.tokens.reader);
     assert_eq!(reader.send().await.status, 403);
+}
+
+#[tokio::test]
+async fn the_payload_of_an_image_that_is_refused_does_not_stay() {
+    let served = Served::start().await;
+    seed::trust_updates(&served.store).await;
+    let digest: [u8; 32] = Sha256::digest(b"firmware").into();
+    let push = async || {
+        let path = format!("/api/v1/images/{}", hex::encode(digest));
+        let ask = served.ask("PUT", &path).bearer(&served.tokens.editor);
+        let ask = ask.header("content-type", "application/octet-stream");
+        ask.body(seed::update().package.clone()).send().await
+    };
+    let files = || {
+        std::fs::read_dir(served.folder.path().join("images"))
+            .unwrap()
+            .count()
+    };
+    let before = files();
+    let image = |digest, sequence| stencil_store::Image {
+        digest,
+        vendor: [1; 16],
+        class: [3; 16],
+        sequence,
+        version: "1".to_owned(),
+        size: 8,
+        envelope: Vec::new(),
+        pushed_us: super::NOW_US,
+    };
+    let rollouts = &served.store.rollouts;
+    let newer = rollouts.put_image(&seed::acme(), &image([9; 32], 7)).await;
+    assert!(newer.unwrap());
+    push().await.problem(409);
+    assert_eq!(files(), before);
+    // One that another tenant has stays.
+    let theirs = rollouts.put_image(&seed::rival(), &image(digest, 1)).await;
+    assert!(theirs.unwrap());
+    push().await.problem(409);
+    assert_eq!(files(), before + 1);
 }
