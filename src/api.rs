@@ -20,6 +20,9 @@ const MAX_WAIT: Duration = Duration::from_secs(10);
 /// Where a hub listens by default.
 const LOCAL: &str = "http://127.0.0.1:8080";
 
+/// How long most answers may take.
+const SHORT: Duration = Duration::from_secs(30);
+
 /// How long a file may take to come: a day.
 const LONGEST: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
 
@@ -97,7 +100,7 @@ impl Client {
             Some(root) => crate::tls::http_under(root)?,
             None => crate::tls::http()?,
         };
-        let http = http.timeout(Duration::from_secs(30)).build()?;
+        let http = http.timeout(SHORT).build()?;
         Ok(Self {
             http,
             base: base.trim_end_matches('/').to_owned(),
@@ -112,11 +115,23 @@ impl Client {
         path: &str,
         body: Option<(&str, Vec<u8>)>,
     ) -> anyhow::Result<Value> {
+        self.call_within(SHORT, method, path, body).await
+    }
+
+    /// As [`Client::call`]; the hub may take so long over it.
+    pub(crate) async fn call_within(
+        &self,
+        limit: Duration,
+        method: Method,
+        path: &str,
+        body: Option<(&str, Vec<u8>)>,
+    ) -> anyhow::Result<Value> {
         let mut tries = 0;
         let answer = loop {
             let mut request = self
                 .http
                 .request(method.clone(), format!("{}{path}", self.base))
+                .timeout(limit)
                 .bearer_auth(&self.token);
             if let Some((kind, bytes)) = &body {
                 request = request.header("content-type", *kind).body(bytes.clone());

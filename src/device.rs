@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use base64::Engine as _;
@@ -20,6 +21,9 @@ mod birth;
 
 /// The most bytes of a file of devices; a hub takes no more.
 const MAX_FILE: usize = 8 << 20;
+
+/// How long a hub may take over a file of devices.
+const UPLOAD: Duration = Duration::from_secs(15 * 60);
 
 /// What is done to devices.
 #[derive(Subcommand)]
@@ -79,6 +83,15 @@ pub(crate) enum Command {
     Rotate {
         /// The device.
         device: String,
+    },
+    /// Has a device speak through another gateway: its name, its key and its history stay. The
+    /// gateway before forgets its key. Needs an admin's token.
+    Move {
+        /// The device.
+        device: String,
+        /// The gateway that it is behind now.
+        #[arg(long)]
+        gateway: String,
     },
     /// Gives a device other hardware, or the same after it was wiped. Its name and its history go
     /// on; what it had before opens nothing any more, and a revocation is over. Needs an admin's
@@ -185,6 +198,17 @@ pub(crate) async fn run(hub: &Hub, format: Format, command: Command) -> anyhow::
                 )
             })?;
         }
+        Command::Move { device, gateway } => {
+            let body = json!({ "gateway": gateway });
+            let moved = change(&client, &device, "move", Some(&body)).await?;
+            tell(format, &moved, |moved| {
+                format!(
+                    "moved {} to gateway {}",
+                    text(moved, "device"),
+                    text(moved, "gateway")
+                )
+            })?;
+        }
         Command::Replace {
             device,
             claim_code,
@@ -279,8 +303,16 @@ async fn upload(
     };
     let content = crate::bounded::bytes(file, MAX_FILE)?;
     let answer = client
-        .call(Method::POST, path, Some((kind, content)))
-        .await?;
+        .call_within(UPLOAD, Method::POST, path, Some((kind, content)))
+        .await
+        // The hub may be at it still.
+        .map_err(|error| match error.is::<reqwest::Error>() {
+            true => error.context(format!(
+                "{}: rows may have been taken in; send the file again, which does no harm",
+                file.display()
+            )),
+            false => error,
+        })?;
     let rows = answer["rows"].as_array().cloned().unwrap_or_default();
     let failed: Vec<&Value> = rows
         .iter()

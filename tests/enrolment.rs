@@ -300,6 +300,7 @@ fn a_device_gets_another_key_over_its_link_and_lives_on_with_it() {
 #[test]
 fn a_backup_holds_no_key_that_opens_what_is_sealed_in_it() {
     let hub = Hub::start(&[]);
+    hub.add_gateway("acme", "gw-1");
     let psk = Psk::generate(&mut rng::Os);
     let list = hub.dir.path().join("one.csv");
     std::fs::write(

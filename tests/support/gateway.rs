@@ -37,6 +37,15 @@ impl Gateway {
         }
     }
 
+    /// One whose folder is there already.
+    pub(crate) fn over(folder: &Path) -> Self {
+        Self {
+            process: None,
+            folder: folder.to_owned(),
+            disk: None,
+        }
+    }
+
     /// From its next start on it accepts links at this address.
     pub(crate) fn listen_at(&self, address: SocketAddr) {
         self.change(|settings| settings["link"]["tcp"] = vec![address.to_string()].into());

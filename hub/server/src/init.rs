@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use stencil_crypto::authority::{Algorithm, Authority};
 use stencil_crypto::{Psk, keyfile, rng};
 use stencil_protocol::id::{DeviceId, GatewayId, TenantId};
-use stencil_store::{IssuedToken, Role, Rollouts as _, Secret, Tenancy, TokenKind, Users as _};
+use stencil_store::{
+    IssuedToken, Registry as _, Role, Rollouts as _, Secret, Tenancy, TokenKind, Users as _,
+};
 
 use crate::clock::Clock;
 use crate::http::Limits;
@@ -191,6 +193,9 @@ pub async fn issue_gateway(
     has_tenant(data_dir, tenant).await?;
     let credentials = add_gateway(data_dir, tenant, gateway, out_dir)?;
     let store = stencil_store::sqlite::open(Layout::new(data_dir).store()).await?;
+    store
+        .add_gateway(tenant, gateway, Clock::system().now_us())
+        .await?;
     let (action, limits) = ("gateways.create", Limits::default());
     people::note(&store, tenant, action, gateway.as_str(), None, &limits).await?;
     Ok(credentials)

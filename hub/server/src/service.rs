@@ -11,7 +11,7 @@ use tokio::sync::{Mutex, mpsc, watch};
 
 use crate::clock::Clock;
 use crate::desired::{self, Desires};
-use crate::dispatch::{Dispatcher, Sessions};
+use crate::dispatch::{self, Contest, Dispatcher, Sessions};
 use crate::foundation::Foundation;
 use crate::health::Health;
 use crate::hub::{Hub, Inner};
@@ -302,6 +302,12 @@ fn ticking(hub: &Hub, needed: watch::Receiver<bool>, parts: &mut Parts) {
 
 fn dispatching(hub: &Hub, wakes: &Wakes, links: Links, handle: Handle<Peer>, parts: &mut Parts) {
     let inner = &hub.inner;
+    let (contest, contested) = Contest::new();
+    let (registry, clock) = (Arc::clone(&inner.store.registry), inner.clock.clone());
+    parts.effect("contested gateways", |stop| async move {
+        dispatch::note(registry, clock, contested, stop).await;
+        Ok(())
+    });
     let sessions = Sessions {
         events: handle.events(),
         wakes: wakes.clone(),
@@ -312,6 +318,7 @@ fn dispatching(hub: &Hub, wakes: &Wakes, links: Links, handle: Handle<Peer>, par
         placing: inner.placing.clone(),
         desires: inner.desires.clone(),
         ingest: inner.ingest.clone(),
+        contest,
     };
     sessions.begin();
     parts.effect("sessions", |stop| async move {

@@ -116,6 +116,12 @@ pub struct Gateway {
     pub devices: u64,
     /// Changes of these keys that it does not hold yet.
     pub waiting: u64,
+    /// When it last came with another key than it had before; `null`: never. All keys of its devices
+    /// are sealed to the new one.
+    pub rekeyed_us: Option<i64>,
+    /// When somebody last spoke by its name while it was connected, again and again: two have its
+    /// certificate. `null`: never.
+    pub contested_us: Option<i64>,
 }
 
 /// What became of a desired state.

@@ -89,9 +89,9 @@ pub use pipeline::{
 };
 pub use points::{Points, SeriesPoints};
 pub use registry::{
-    Admission, Birth, Born, Delivery, DeviceKey, Enrolled, Enrolment, GatewayHolds, KeyUsed,
-    NewBirth, NewKey, Placed, RegisteredGateway, Registration, RegistrationState, Registry,
-    Renewal, Renewed, Unclaimed,
+    Admission, Birth, Born, ByCode, Delivery, DeviceKey, Enrolled, Enrolment, GatewayHolds,
+    GatewayRekeyed, KeyUsed, Moved, NewBirth, NewKey, Placed, RegisteredGateway, Registration,
+    RegistrationState, Registry, Renewal, Renewed, Unclaimed,
 };
 pub use rollouts::{
     Candidate, DeviceImage, DeviceVerdict, Image, ImageDigest, MAX_IMAGES, MAX_ROLLOUTS,

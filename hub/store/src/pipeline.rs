@@ -9,8 +9,8 @@ use stencil_protocol::ledger::BootLedger;
 use stencil_protocol::sample::OwnedValue;
 
 use crate::{
-    ActiveAlarm, Admission, AlarmChange, Error, GatewayHolds, GatewaySaid, KeyUsed, LinkInfo,
-    NewCommand, Points, RolloutChange, RunId,
+    ActiveAlarm, Admission, AlarmChange, Error, GatewayHolds, GatewayRekeyed, GatewaySaid, KeyUsed,
+    LinkInfo, NewCommand, Points, RolloutChange, RunId,
 };
 
 /// One step of the pipeline. All of it is stored, or nothing.
@@ -62,7 +62,7 @@ pub struct Commit {
 }
 
 /// What a commit set in motion.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Committed {
     /// Runs that are new.
     pub started: u64,
@@ -70,6 +70,8 @@ pub struct Committed {
     pub woken: u64,
     /// Status reports that changed a command.
     pub statuses: u64,
+    /// Gateways that came with another key than before; each stands in the tenant's audit log.
+    pub rekeyed: Vec<GatewayRekeyed>,
 }
 
 /// A new latest value of one name of one device.

@@ -98,8 +98,36 @@ pub enum Enrolled {
     KeyTaken(DeviceId),
     /// The claim code opens nothing (any more).
     NoSuchCode,
+    /// The tenant has no such gateway.
+    NoSuchGateway,
     /// The tenant, or the gateway, has as many devices as it may.
     Full,
+}
+
+/// What became of moving a device to another gateway. Only the first changed something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Moved {
+    /// It was at this one, and is there no more.
+    From(Option<GatewayId>),
+    /// It was there already.
+    Unchanged,
+    /// The tenant has no such gateway.
+    NoSuchGateway,
+    /// That gateway has as many devices as it may.
+    Full,
+}
+
+/// A device that was taken in by a claim code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ByCode {
+    /// The device.
+    pub device: DeviceId,
+    /// The gateway that it speaks through.
+    pub gateway: Option<GatewayId>,
+    /// Whether it was revoked.
+    pub revoked: bool,
+    /// Whether other hardware, or a key from elsewhere, has taken the place of what the code stood for.
+    pub replaced: bool,
 }
 
 /// How a device gets a new key.
@@ -184,7 +212,7 @@ pub struct DeviceKey {
     pub ended_why: Option<String>,
 }
 
-/// A gateway that has told to which key devices' keys are sealed for it.
+/// A gateway of a tenant, and what it has to hold of devices' keys.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct RegisteredGateway {
     /// The gateway.
@@ -196,6 +224,12 @@ pub struct RegisteredGateway {
     pub devices: u64,
     /// Changes that it does not hold yet.
     pub waiting: u64,
+    /// When it last came with another key than it had before; `null`: never. All keys of its devices
+    /// are sealed to the new one.
+    pub rekeyed_us: Option<i64>,
+    /// When somebody last spoke by its name while it was connected, again and again: two have its
+    /// certificate. `null`: never.
+    pub contested_us: Option<i64>,
 }
 
 /// What a gateway says that it holds, by the log.
@@ -213,6 +247,18 @@ pub struct GatewayHolds {
     pub public_key: Option<Vec<u8>>,
     /// When the hub received it.
     pub received_us: i64,
+}
+
+/// A gateway has come with another key to seal to than it had before, by the log: with it it is
+/// given all keys of its devices.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GatewayRekeyed {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The gateway.
+    pub gateway: GatewayId,
+    /// Whether it was added again since it told the key before: it was set up anew.
+    pub added_again: bool,
 }
 
 /// A device has used a key, by the log.
@@ -277,8 +323,38 @@ pub trait Registry: Send + Sync + 'static {
     /// The device that waits to be claimed with the code of this tag.
     async fn unclaimed(&self, code_tag: &[u8; 32]) -> Result<Option<Unclaimed>, Error>;
 
+    /// The device of the tenant that was taken in by the code of this tag, most lately.
+    async fn by_code(
+        &self,
+        tenant: &TenantId,
+        code_tag: &[u8; 32],
+    ) -> Result<Option<ByCode>, Error>;
+
+    /// Makes a gateway one of the tenant's, before it has connected.
+    async fn add_gateway(
+        &self,
+        tenant: &TenantId,
+        gateway: &GatewayId,
+        now_us: i64,
+    ) -> Result<(), Error>;
+
+    /// Whether the tenant has this gateway: it was added, or has connected.
+    async fn has_gateway(&self, tenant: &TenantId, gateway: &GatewayId) -> Result<bool, Error>;
+
+    /// The ids of the tenant's gateways, in order; at most [`crate::MAX_PAGE`].
+    async fn gateway_ids(&self, tenant: &TenantId) -> Result<Vec<GatewayId>, Error>;
+
+    /// Notes, also in the audit log, that two speak by the name of a gateway, and take its place
+    /// from each other.
+    async fn contested(
+        &self,
+        tenant: &TenantId,
+        gateway: &GatewayId,
+        now_us: i64,
+    ) -> Result<(), Error>;
+
     /// Takes devices in; an answer each, in order. At most `max_devices` of the tenant at one
-    /// gateway.
+    /// gateway, which has to be one of the tenant's.
     async fn enrol(
         &self,
         tenant: &TenantId,
@@ -312,7 +388,7 @@ pub trait Registry: Send + Sync + 'static {
     ) -> Result<Vec<DeviceKey>, Error>;
 
     /// Revokes a device, also one that was only ever heard; `false` if it was before. Its keys are
-    /// gone with that.
+    /// gone with that, and its commands that were not done have failed.
     async fn revoke(
         &self,
         tenant: &TenantId,
@@ -333,8 +409,21 @@ pub trait Registry: Send + Sync + 'static {
         now_us: i64,
     ) -> Result<Enrolled, Error>;
 
-    /// The tenant's gateways that have, or shall have, keys of devices, by id; at most
-    /// [`crate::MAX_PAGE`].
+    /// Has a device speak through another gateway: that one is given its keys, the one before is
+    /// to forget them.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]: it is not registered.
+    async fn move_device(
+        &self,
+        tenant: &TenantId,
+        device: &DeviceId,
+        gateway: &GatewayId,
+        max_devices: u32,
+        now_us: i64,
+    ) -> Result<Moved, Error>;
+
+    /// The tenant's gateways, by id; at most [`crate::MAX_PAGE`].
     async fn registered_gateways(&self, tenant: &TenantId)
     -> Result<Vec<RegisteredGateway>, Error>;
 

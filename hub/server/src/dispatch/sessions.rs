@@ -4,6 +4,7 @@ use stencil_mqtt::{Disconnect, Event};
 use stencil_protocol::id::{GatewayId, TenantId};
 use tokio::sync::{broadcast, watch};
 
+use super::Contest;
 use crate::clock::Clock;
 use crate::desired::Desires;
 use crate::ingest::Ingest;
@@ -26,6 +27,7 @@ pub(crate) struct Sessions {
     pub(crate) placing: Placing,
     pub(crate) desires: Desires,
     pub(crate) ingest: Ingest,
+    pub(crate) contest: Contest,
 }
 
 impl Sessions {
@@ -64,7 +66,7 @@ impl Sessions {
         }
     }
 
-    fn take(&self, event: &Event<Peer>) {
+    fn take(&mut self, event: &Event<Peer>) {
         let (Event::Subscribed { source, .. } | Event::Disconnected { source, .. }) = event else {
             return;
         };
@@ -85,7 +87,9 @@ impl Sessions {
             Event::Disconnected {
                 reason: Disconnect::TakenOver,
                 ..
-            } => {}
+            } => self
+                .contest
+                .taken_over(tenant, gateway, self.clock.now_us()),
             _ => {
                 let at_us = self.clock.now_us();
                 self.links.ended(tenant, gateway, at_us);

@@ -77,6 +77,7 @@ use super::{input, keyed};
         registrations::revoke,
         registrations::rotate,
         registrations::replace,
+        registrations::move_to,
         gateways::list,
         gateways::one,
         gateways::desired,

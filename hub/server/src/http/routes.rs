@@ -82,6 +82,7 @@ pub(super) fn routes() -> Vec<Route> {
         admin(POST, "/api/v1/devices/{device}/revoke", registrations::revoke),
         admin(POST, "/api/v1/devices/{device}/rotate", registrations::rotate),
         admin(POST, "/api/v1/devices/{device}/replace", registrations::replace),
+        admin(POST, "/api/v1/devices/{device}/move", registrations::move_to),
         read("/api/v1/gateways", gateways::list).asked(Parameters::Known),
         read("/api/v1/gateways/{gateway}", gateways::one),
         write(GET, "/api/v1/gateways/{gateway}/desired-state", gateways::desired),

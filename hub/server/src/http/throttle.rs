@@ -89,6 +89,8 @@ pub(super) fn network(address: IpAddr) -> IpAddr {
 struct Attempts {
     count: u32,
     last_us: i64,
+    /// The one before the last.
+    before_us: i64,
 }
 
 /// The attempts of late.
@@ -126,6 +128,7 @@ impl Throttle {
                 attempts.count = 0;
             }
             attempts.count = attempts.count.saturating_add(1);
+            attempts.before_us = attempts.last_us;
             attempts.last_us = now_us;
         }
         Ok(())
@@ -144,6 +147,19 @@ impl Throttle {
                     let attempts = table.entry(subject.clone(), Attempts::default);
                     attempts.count = attempts.count.saturating_sub(1);
                 }
+            }
+        }
+    }
+
+    /// An attempt that began at `begun_us` was none after all: all is as if it had not been. What
+    /// failed before still counts.
+    pub(super) fn taken_back(&self, subjects: &[Subject], begun_us: i64) {
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        for subject in subjects {
+            let attempts = table.entry(subject.clone(), Attempts::default);
+            attempts.count = attempts.count.saturating_sub(1);
+            if attempts.last_us == begun_us {
+                attempts.last_us = attempts.before_us;
             }
         }
     }
@@ -250,6 +266,27 @@ mod tests {
             throttle.begin(&one, S).unwrap();
             throttle.succeeded(&one);
         }
+    }
+
+    #[test]
+    fn what_is_taken_back_neither_counts_nor_forgives() {
+        let throttle = Throttle::default();
+        let one = at("acme/ann", "192.0.2.1");
+        for n in 0..1_000 {
+            throttle.begin(&one, S + n).unwrap();
+            throttle.taken_back(&one, S + n);
+        }
+        for _ in 0..5 {
+            throttle.begin(&one, 2 * S).unwrap();
+        }
+        assert_eq!(throttle.begin(&one, 2 * S), Err(Duration::from_secs(1)));
+        // When the wait is over, what is right goes on without another, until something fails.
+        for n in 0..1_000 {
+            throttle.begin(&one, 3 * S + n).unwrap();
+            throttle.taken_back(&one, 3 * S + n);
+        }
+        throttle.begin(&one, 4 * S).unwrap();
+        assert_eq!(throttle.begin(&one, 4 * S), Err(Duration::from_secs(2)));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use stencil_protocol::id::TenantId;
-use stencil_store::{ActiveAlarm, AlarmChange, AlarmEventKind, Commit, Committed};
+use stencil_store::{ActiveAlarm, AlarmChange, AlarmEventKind, Commit, Committed, GatewayRekeyed};
 
 use super::changes::Aftermath;
 use super::driver::Driver;
@@ -35,6 +35,20 @@ pub(super) fn all(
     }
     if committed.started > 0 || committed.woken > 0 {
         wakes.runner();
+    }
+    for GatewayRekeyed {
+        tenant,
+        gateway,
+        added_again,
+    } in &committed.rekeyed
+    {
+        match added_again {
+            true => tracing::info!(%tenant, %gateway, "a gateway that was added again has another \
+                key: its devices' keys are sealed to that"),
+            false => tracing::warn!(%tenant, %gateway, "a gateway has another key than before \
+                without having been added again, and its devices' keys are sealed to that: if it \
+                was not set up anew, somebody else has its certificate"),
+        }
     }
     for admission in &commit.admissions {
         refused.set(&admission.tenant, &admission.device, admission.refused);

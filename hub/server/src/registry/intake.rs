@@ -5,7 +5,7 @@ use stencil_crypto::claim::ClaimCode;
 use stencil_crypto::seal::{Place, Purpose};
 use stencil_protocol::id::{DeviceId, GatewayId, TenantId};
 use stencil_store::{
-    Born, Enrolled, Enrolment, Error, NewBirth, NewKey, Registry, Renewal, Renewed,
+    Born, ByCode, Enrolled, Enrolment, Error, NewBirth, NewKey, Registry, Renewal, Renewed,
 };
 
 use super::MAX_GATEWAY_DEVICES;
@@ -23,7 +23,6 @@ pub(crate) enum Given {
 }
 
 /// A device that a tenant wants to take in.
-#[derive(Clone)]
 pub(crate) struct Wanted {
     pub(crate) device: DeviceId,
     pub(crate) gateway: GatewayId,
@@ -110,62 +109,92 @@ const NOT_SEALED_BIRTH: &str = "it was not sealed to this hub for this identity;
                                 the hub's own public key (`keys/seal.pub` of its folder)";
 const NOT_SEALED: &str = "it was not sealed to this hub for this tenant and device";
 
-/// Takes devices in; an answer each, in order.
-pub(crate) async fn enrol(
-    registry: &dyn Registry,
-    keys: &Keys<'_>,
-    tenant: &TenantId,
-    wanted: &[Wanted],
-    now_us: i64,
-) -> Result<Vec<Result<Enrolled, RowProblem>>, Error> {
-    let mut enrolments = Vec::with_capacity(wanted.len());
-    let mut answers = Vec::with_capacity(wanted.len());
-    for one in wanted {
-        match prepare(registry, keys, tenant, one).await? {
-            Ok(enrolment) => {
-                enrolments.push(enrolment);
-                answers.push(None);
-            }
-            Err(problem) => answers.push(Some(problem)),
-        }
-    }
-    let enrolled = registry
-        .enrol(tenant, &enrolments, MAX_GATEWAY_DEVICES, now_us)
-        .await?;
-    let mut enrolled = enrolled.into_iter();
-    Ok(answers
-        .into_iter()
-        .filter_map(|problem| match problem {
-            Some(problem) => Some(Err(problem)),
-            None => enrolled.next().map(Ok),
-        })
-        .collect())
+/// A device of a file, looked at.
+pub(crate) enum Prepared {
+    /// It is to be taken in.
+    New(Enrolment),
+    /// It was taken in before by this very code, and this is so.
+    Known(Enrolled),
 }
 
-async fn prepare(
+/// Looks at a device of a file: opens its key.
+pub(crate) async fn prepare(
     registry: &dyn Registry,
     keys: &Keys<'_>,
     tenant: &TenantId,
     one: &Wanted,
-) -> Result<Result<Enrolment, RowProblem>, Error> {
+) -> Result<Result<Prepared, RowProblem>, Error> {
     let opened = open(registry, keys, tenant, &one.device, &one.key).await?;
     let Opened {
         identity,
         psk,
         code_tag,
-    } = match opened {
-        Ok(opened) => opened,
-        Err(problem) => return Ok(Err(problem)),
+    } = match (opened, &one.key) {
+        (Ok(opened), _) => opened,
+        (Err(refused), Given::Code(code)) => {
+            let tag = keys.code_tag(&code.digest());
+            let used = registry.by_code(tenant, &tag).await?;
+            return Ok(used.map_or(Err(refused), |used| again(one, used)));
+        }
+        (Err(problem), _) => return Ok(Err(problem)),
     };
     let Some(key) = new_key(keys, tenant, &one.device, 1, identity, &psk) else {
         return Ok(Err(RowProblem::new("psk", "it cannot be sealed")));
     };
-    Ok(Ok(Enrolment {
+    Ok(Ok(Prepared::New(Enrolment {
         device: one.device.clone(),
         gateway: one.gateway.clone(),
         key,
         code_tag,
+    })))
+}
+
+/// A code that the tenant itself has used.
+fn again(one: &Wanted, used: ByCode) -> Result<Prepared, RowProblem> {
+    if used.device != one.device {
+        return Err(code_used(&used.device));
+    }
+    Ok(Prepared::Known(if used.revoked {
+        Enrolled::Revoked
+    } else if used.replaced {
+        Enrolled::OtherKey
+    } else if used.gateway.as_ref() != Some(&one.gateway) {
+        Enrolled::OtherGateway(used.gateway)
+    } else {
+        Enrolled::Unchanged
     }))
+}
+
+/// What is wrong with a code by which the tenant has taken in this device.
+pub(crate) fn code_used(device: &DeviceId) -> RowProblem {
+    RowProblem::new(
+        "claim_code",
+        format!("device {device} was taken in by this code; each takes in one device"),
+    )
+}
+
+/// What is wrong with a gateway that the tenant does not have. Of those that it has, `known` are
+/// the first.
+pub(crate) fn no_such_gateway(gateway: &GatewayId, known: &[GatewayId]) -> String {
+    let names: Vec<&str> = known.iter().map(GatewayId::as_str).collect();
+    let listed = names.get(..10).unwrap_or(&names).join(", ");
+    let more = match names.len().saturating_sub(10) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    match stencil_workflow::definition::nearest(gateway.as_str(), &names) {
+        Some(near) => {
+            format!("there is no gateway {gateway}; did you mean {near}? There are: {listed}{more}")
+        }
+        None if names.is_empty() => format!(
+            "there is no gateway {gateway}, nor any other yet: add it first (`stencil hub \
+             add-gateway`)"
+        ),
+        None => format!(
+            "there is no gateway {gateway}. There are: {listed}{more}; a new one has to be added \
+             first (`stencil hub add-gateway`)"
+        ),
+    }
 }
 
 /// Takes in the device that waits for this code, under the name that it is to have; its own where
@@ -273,11 +302,17 @@ pub(crate) fn in_the_way(device: &DeviceId, why: &Enrolled) -> RowProblem {
         ),
         Enrolled::OtherGateway(Some(gateway)) => RowProblem::new(
             "gateway",
-            format!("device {device} is enrolled at gateway {gateway}"),
+            format!(
+                "device {device} is enrolled at gateway {gateway}; to have it speak through another \
+                 one, move it (`stencil device move {device} --gateway …`)"
+            ),
         ),
         Enrolled::OtherGateway(None) => RowProblem::new(
             "gateway",
-            format!("device {device} is enrolled at no gateway"),
+            format!(
+                "device {device} is enrolled at no gateway; move it to one (`stencil device move \
+                 {device} --gateway …`)"
+            ),
         ),
         Enrolled::Revoked => RowProblem::new(
             "device",
@@ -295,6 +330,7 @@ pub(crate) fn in_the_way(device: &DeviceId, why: &Enrolled) -> RowProblem {
             format!("it is a key of device {other}; no two may share one, and none comes back"),
         ),
         Enrolled::NoSuchCode => RowProblem::new("claim_code", NO_SUCH_CODE),
+        Enrolled::NoSuchGateway => RowProblem::new("gateway", "there is no such gateway"),
         Enrolled::Full => RowProblem::new(
             "gateway",
             format!("the gateway has {MAX_GATEWAY_DEVICES} devices, which is the most"),

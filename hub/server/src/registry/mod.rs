@@ -11,7 +11,8 @@ mod intake;
 pub(crate) use delivery::Deliverer;
 pub(crate) use hub_key::{HubKey, Keys};
 pub(crate) use intake::{
-    ClaimRefused, Given, NO_SUCH_CODE, RowProblem, Wanted, born, claim, enrol, in_the_way, renew,
+    ClaimRefused, Given, NO_SUCH_CODE, Prepared, RowProblem, Wanted, born, claim, code_used,
+    in_the_way, no_such_gateway, prepare, renew,
 };
 
 /// The most devices of a tenant at one gateway.

@@ -1,6 +1,7 @@
 //! The audit log.
 
 use async_trait::async_trait;
+use sqlx::SqliteConnection;
 use stencil_protocol::id::TenantId;
 
 use super::failure::of_tenant;
@@ -10,31 +11,41 @@ use crate::audit::MAX_AUDIT_TEXT;
 use crate::page::clamp;
 use crate::{Audit, AuditEntry, AuditFilter, AuditOutcome, Error, NewAudit, Page};
 
+/// Writes an entry down, and returns its number. Who calls this sees to it that few are written:
+/// old ones are forgotten with the next that is noted.
+pub(super) async fn append(
+    connection: &mut SqliteConnection,
+    tenant: &TenantId,
+    entry: &NewAudit,
+) -> Result<i64, Error> {
+    let row = sqlx::query(
+        "INSERT INTO audit (tenant, entry, at_us, who, action, target, outcome, detail, address) \
+         SELECT $1, COALESCE(MAX(entry), 0) + 1, $2, $3, $4, $5, $6, $7, $8 \
+         FROM audit WHERE tenant = $1 RETURNING entry",
+    )
+    .bind(tenant.as_str())
+    .bind(entry.at_us)
+    .bind(cut(&entry.who))
+    .bind(cut(&entry.action))
+    .bind(entry.target.as_deref().map(cut))
+    .bind(entry.outcome.as_str())
+    .bind(entry.detail.as_deref().map(cut))
+    .bind(entry.address.as_deref().map(cut))
+    .fetch_one(connection)
+    .await
+    .map_err(|error| of_tenant(error, tenant.as_str()))?;
+    row.int("entry")
+}
+
 #[async_trait]
 impl Audit for Sqlite {
     async fn note(&self, tenant: &TenantId, entry: &NewAudit, keep: u32) -> Result<(), Error> {
         let mut transaction = self.write().await?;
         let noted = async {
-            let row = sqlx::query(
-                "INSERT INTO audit \
-                 (tenant, entry, at_us, who, action, target, outcome, detail, address) \
-                 SELECT $1, COALESCE(MAX(entry), 0) + 1, $2, $3, $4, $5, $6, $7, $8 \
-                 FROM audit WHERE tenant = $1 RETURNING entry",
-            )
-            .bind(tenant.as_str())
-            .bind(entry.at_us)
-            .bind(cut(&entry.who))
-            .bind(cut(&entry.action))
-            .bind(entry.target.as_deref().map(cut))
-            .bind(entry.outcome.as_str())
-            .bind(entry.detail.as_deref().map(cut))
-            .bind(entry.address.as_deref().map(cut))
-            .fetch_one(&mut *transaction)
-            .await
-            .map_err(|error| of_tenant(error, tenant.as_str()))?;
+            let number = append(&mut transaction, tenant, entry).await?;
             sqlx::query("DELETE FROM audit WHERE tenant = $1 AND entry <= $2")
                 .bind(tenant.as_str())
-                .bind(row.int("entry")? - i64::from(keep))
+                .bind(number - i64::from(keep))
                 .execute(&mut *transaction)
                 .await?;
             Ok(())

@@ -42,7 +42,14 @@ impl Commands for Sqlite {
         .map_err(|error| Error::invalid("command", error.to_string()))?;
         check_effect_key(command.effect_key.as_deref())?;
         let mut transaction = self.write().await?;
-        let queued = queue(&mut transaction, command, now_us).await;
+        let queued = async {
+            let is_new = queue(&mut transaction, command, now_us).await?;
+            if is_new {
+                refuse_revoked(&mut transaction, command).await?;
+            }
+            Ok(is_new)
+        }
+        .await;
         transaction.end(queued).await
     }
 
@@ -370,6 +377,60 @@ async fn queue(
         )));
     }
     Ok(false)
+}
+
+/// A device that was revoked takes no command: what was written for it is not kept.
+async fn refuse_revoked(
+    connection: &mut SqliteConnection,
+    command: &NewCommand,
+) -> Result<(), Error> {
+    let revoked = sqlx::query(
+        "SELECT 1 FROM registrations WHERE tenant = $1 AND device = $2 AND revoked <> 0",
+    )
+    .bind(command.tenant.as_str())
+    .bind(command.device.as_str())
+    .fetch_optional(connection)
+    .await?;
+    match revoked {
+        None => Ok(()),
+        Some(_) => Err(Error::Conflict(format!(
+            "device {} was revoked and takes no commands until it is replaced",
+            command.device
+        ))),
+    }
+}
+
+/// A device is revoked: what it says of its commands is taken no more, so that they have failed.
+pub(super) async fn revoked(
+    connection: &mut SqliteConnection,
+    tenant: &TenantId,
+    device: &DeviceId,
+    now_us: i64,
+) -> Result<(), Error> {
+    let rows = sqlx::query(
+        "SELECT command, state FROM commands WHERE tenant = $1 AND device = $2 \
+         AND state IN ('queued', 'sent', 'acknowledged')",
+    )
+    .bind(tenant.as_str())
+    .bind(device.as_str())
+    .fetch_all(&mut *connection)
+    .await?;
+    for row in rows {
+        let detail = match state(&row)? {
+            State::Queued => "the device was revoked",
+            _ => "the device was revoked; whether it had done it before is not known",
+        };
+        let status = CommandStatus {
+            tenant: tenant.clone(),
+            command: CommandId(row.array("command")?),
+            state: State::Failed,
+            at_us: now_us,
+            detail: Some(detail.to_owned()),
+            gateway: None,
+        };
+        apply(connection, &status).await?;
+    }
+    Ok(())
 }
 
 async fn expire(

@@ -19,13 +19,13 @@ use crate::{Error, Page};
 mod change;
 pub(super) mod log;
 
-/// Gateways of a tenant ($1): all that anything is known of.
+/// Gateways of a tenant ($1): those that were added, have connected, or shall be like something.
 const KNOWN: &str = "SELECT gateway FROM gateways WHERE tenant = $1 \
-     UNION SELECT gateway FROM gateway_keys WHERE tenant = $1";
+     UNION SELECT gateway FROM gateway_keys WHERE tenant = $1 AND added_us IS NOT NULL";
 
 const GATEWAY: &str = "g.revision, g.said_us, g.version, g.started_us, g.runs_revision, \
      g.last_revision, g.verdict, g.verdict_us, g.flaws, g.spool_bytes, g.waiting_bytes, g.links, \
-     g.certificate_end_us, g.link, r.registered_us, \
+     g.certificate_end_us, g.link, r.registered_us, r.rekeyed_us, r.contested_us, \
      (SELECT COUNT(*) FROM placements p WHERE p.tenant = $1 AND p.gateway = k.gateway \
        AND p.present = 1) AS devices, \
      (SELECT COUNT(*) FROM placements p WHERE p.tenant = $1 AND p.gateway = k.gateway \
@@ -326,5 +326,7 @@ fn gateway(row: &SqliteRow, name: GatewayId, groups: Vec<GatewayId>) -> Result<G
         registered_us: row.maybe_int("registered_us")?,
         devices: row.number("devices")?,
         waiting: row.number("waiting")?,
+        rekeyed_us: row.maybe_int("rekeyed_us")?,
+        contested_us: row.maybe_int("contested_us")?,
     })
 }

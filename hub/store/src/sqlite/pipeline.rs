@@ -127,9 +127,9 @@ impl Sqlite {
         alarms::write::apply(connection, &commit.alarms).await?;
         rollouts::write::apply(connection, commit.position, &commit.rollouts).await?;
         store_quarantine(connection, commit, self.inner.options.max_quarantined).await?;
-        registry::log::store(connection, commit).await?;
         gateways::log::store(connection, &commit.gateways).await?;
         let mut committed = Committed {
+            rekeyed: registry::log::store(connection, commit).await?,
             started: start_runs(connection, &commit.triggers).await?,
             ..Committed::default()
         };

@@ -10,12 +10,14 @@ use super::failure::of_tenant;
 use super::row::Columns as _;
 use crate::page::clamp;
 use crate::{
-    Admission, Birth, Born, Delivery, DeviceKey, Enrolled, Enrolment, Error, MAX_PAGE, NewBirth,
-    Page, RegisteredGateway, Registration, RegistrationState, Registry, Renewed, Unclaimed,
+    Admission, Birth, Born, ByCode, Delivery, DeviceKey, Enrolled, Enrolment, Error, MAX_PAGE,
+    Moved, NewBirth, Page, RegisteredGateway, Registration, RegistrationState, Registry, Renewed,
+    Unclaimed,
 };
 
 mod change;
 mod delivery;
+mod gateways;
 pub(super) mod log;
 
 const REGISTRATION: &str = "SELECT r.device, r.gateway, r.revoked, r.generation, r.enrolled_us, \
@@ -79,6 +81,65 @@ impl Registry for Sqlite {
             })
         })
         .transpose()
+    }
+
+    async fn by_code(
+        &self,
+        tenant: &TenantId,
+        code_tag: &[u8; 32],
+    ) -> Result<Option<ByCode>, Error> {
+        let row = sqlx::query(
+            "SELECT r.device, r.gateway, r.revoked, \
+             EXISTS (SELECT 1 FROM device_keys o WHERE o.tenant = k.tenant AND o.device = k.device \
+               AND o.generation >= k.generation AND o.ended_why = 'replaced') AS replaced \
+             FROM device_keys k JOIN registrations r ON r.tenant = k.tenant AND r.device = k.device \
+             WHERE k.tenant = $1 AND k.code_tag = $2 ORDER BY k.made_us DESC LIMIT 1",
+        )
+        .bind(tenant.as_str())
+        .bind(code_tag.to_vec())
+        .fetch_optional(self.readers())
+        .await?;
+        row.map(|row| {
+            Ok(ByCode {
+                device: row.parsed("device")?,
+                gateway: row.maybe_parsed("gateway")?,
+                revoked: row.flag("revoked")?,
+                replaced: row.flag("replaced")?,
+            })
+        })
+        .transpose()
+    }
+
+    async fn add_gateway(
+        &self,
+        tenant: &TenantId,
+        gateway: &GatewayId,
+        now_us: i64,
+    ) -> Result<(), Error> {
+        let mut transaction = self.write().await?;
+        let added = gateways::add(&mut transaction, tenant, gateway, now_us).await;
+        transaction.end(added).await
+    }
+
+    async fn has_gateway(&self, tenant: &TenantId, gateway: &GatewayId) -> Result<bool, Error> {
+        let mut snapshot = self.snapshot().await?;
+        let has = gateways::has(&mut snapshot, tenant, gateway).await;
+        snapshot.end(has).await
+    }
+
+    async fn gateway_ids(&self, tenant: &TenantId) -> Result<Vec<GatewayId>, Error> {
+        gateways::ids(self.readers(), tenant).await
+    }
+
+    async fn contested(
+        &self,
+        tenant: &TenantId,
+        gateway: &GatewayId,
+        now_us: i64,
+    ) -> Result<(), Error> {
+        let mut transaction = self.write().await?;
+        let noted = gateways::contested(&mut transaction, tenant, gateway, now_us).await;
+        transaction.end(noted).await
     }
 
     async fn enrol(
@@ -193,31 +254,32 @@ impl Registry for Sqlite {
         transaction.end(done).await
     }
 
+    async fn move_device(
+        &self,
+        tenant: &TenantId,
+        device: &DeviceId,
+        gateway: &GatewayId,
+        max_devices: u32,
+        now_us: i64,
+    ) -> Result<Moved, Error> {
+        let mut transaction = self.write().await?;
+        let moved = change::move_to(
+            &mut transaction,
+            tenant,
+            device,
+            gateway,
+            max_devices,
+            now_us,
+        )
+        .await;
+        transaction.end(moved).await
+    }
+
     async fn registered_gateways(
         &self,
         tenant: &TenantId,
     ) -> Result<Vec<RegisteredGateway>, Error> {
-        let rows = sqlx::query(
-            "SELECT g.gateway, g.registered_us, \
-             (SELECT COUNT(*) FROM placements p WHERE p.tenant = g.tenant \
-               AND p.gateway = g.gateway AND p.present = 1) AS devices, \
-             (SELECT COUNT(*) FROM placements p WHERE p.tenant = g.tenant \
-               AND p.gateway = g.gateway AND p.revision > g.held) AS waiting \
-             FROM gateway_keys g WHERE g.tenant = $1 ORDER BY g.gateway LIMIT $2",
-        )
-        .bind(tenant.as_str())
-        .bind(i64::from(MAX_PAGE))
-        .fetch_all(self.readers())
-        .await?;
-        let gateways = rows.iter().map(|row| {
-            Ok(RegisteredGateway {
-                gateway: row.parsed("gateway")?,
-                registered_us: row.maybe_int("registered_us")?,
-                devices: row.number("devices")?,
-                waiting: row.number("waiting")?,
-            })
-        });
-        gateways.collect()
+        gateways::registered(self.readers(), tenant).await
     }
 
     async fn behind(&self, limit: u32) -> Result<Vec<(TenantId, GatewayId)>, Error> {

@@ -1,8 +1,9 @@
 //! Registrations: born, claimed, enrolled, revoked, renewed; and what gateways shall hold.
 
+use stencil_protocol::id::GatewayId;
 use stencil_store::{
-    Admission, Born, Commit, Enrolled, Enrolment, Erased, Error, GatewayHolds, KeyUsed, NewBirth,
-    NewKey, RegistrationState, Renewal, Renewed, Store,
+    Admission, AuditFilter, Born, ByCode, Commit, Enrolled, Enrolment, Erased, Error, GatewayHolds,
+    GatewayRekeyed, KeyUsed, Moved, NewBirth, NewKey, RegistrationState, Renewal, Renewed, Store,
 };
 
 use crate::{Fresh, acme, at, device, fresh, gateway, other};
@@ -30,6 +31,16 @@ fn birth(identity: &str, fill: u8) -> NewBirth {
         code_tag: [fill; 32],
         psk: vec![fill; 72],
     }
+}
+
+/// A store whose two tenants have a gateway `g1` each.
+async fn with_gateways() -> Fresh {
+    let fresh = fresh().await;
+    for tenant in [acme(), other()] {
+        let (registry, gateway) = (&fresh.store.registry, gateway("g1"));
+        registry.add_gateway(&tenant, &gateway, 1).await.unwrap();
+    }
+    fresh
 }
 
 async fn enrol(store: &Store, one: Enrolment) -> Enrolled {
@@ -77,7 +88,7 @@ async fn due(store: &Store, limit: u32) -> Option<(u64, u64, u64, Vec<(String, V
 
 #[tokio::test]
 async fn a_birth_is_claimed_once() {
-    let Fresh { store, folder: _f } = fresh().await;
+    let Fresh { store, folder: _f } = with_gateways().await;
     let registry = &store.registry;
     let born = registry
         .bear(&[birth("s1", 1), birth("s2", 2)], 3)
@@ -134,7 +145,7 @@ async fn a_birth_is_claimed_once() {
 
 #[tokio::test]
 async fn an_enrolment_says_what_stands_in_its_way() {
-    let Fresh { store, folder: _f } = fresh().await;
+    let Fresh { store, folder: _f } = with_gateways().await;
     assert_eq!(enrol(&store, enrolment("a", 1)).await, Enrolled::Made);
     assert_eq!(enrol(&store, enrolment("a", 1)).await, Enrolled::Unchanged);
     assert_eq!(enrol(&store, enrolment("a", 2)).await, Enrolled::OtherKey);
@@ -199,7 +210,7 @@ async fn an_enrolment_says_what_stands_in_its_way() {
 
 #[tokio::test]
 async fn a_gateway_gets_what_changed_until_it_says_that_it_holds_it() {
-    let Fresh { store, folder: _f } = fresh().await;
+    let Fresh { store, folder: _f } = with_gateways().await;
     for (name, fill) in [("a", 1), ("b", 2), ("c", 3)] {
         enrol(&store, enrolment(name, fill)).await;
     }
@@ -260,7 +271,7 @@ async fn a_gateway_gets_what_changed_until_it_says_that_it_holds_it() {
 
 #[tokio::test]
 async fn a_rotated_key_takes_over_when_it_was_used_and_a_replaced_one_at_once() {
-    let Fresh { store, folder: _f } = fresh().await;
+    let Fresh { store, folder: _f } = with_gateways().await;
     let registry = &store.registry;
     enrol(&store, enrolment("a", 1)).await;
     holds(&store, 1, 0, 0, Some(1)).await;
@@ -311,7 +322,7 @@ async fn a_rotated_key_takes_over_when_it_was_used_and_a_replaced_one_at_once() 
 
 #[tokio::test]
 async fn what_was_decided_is_unsettled_until_the_pipeline_follows() {
-    let Fresh { store, folder: _f } = fresh().await;
+    let Fresh { store, folder: _f } = with_gateways().await;
     enrol(&store, enrolment("a", 1)).await;
     assert!(store.registry.unsettled(10).await.unwrap().is_empty());
     store
@@ -355,4 +366,165 @@ async fn what_was_decided_is_unsettled_until_the_pipeline_follows() {
     assert!(store.pipeline.load(1).await.unwrap().refused.is_empty());
     assert!(store.registry.unsettled(10).await.unwrap().is_empty());
     assert!(!store.registry.has_sealed().await.unwrap());
+}
+
+#[tokio::test]
+async fn a_gateway_that_nobody_has_added_gets_no_device_and_is_not_listed() {
+    let Fresh { store, folder: _f } = with_gateways().await;
+    let registry = &store.registry;
+    registry.bear(&[birth("s1", 1)], 3).await.unwrap();
+    let slip = Enrolment {
+        gateway: gateway("gl"),
+        key: key("s1", 1),
+        code_tag: Some([1; 32]),
+        ..enrolment("a", 1)
+    };
+    assert_eq!(enrol(&store, slip.clone()).await, Enrolled::NoSuchGateway);
+    assert!(registry.unclaimed(&[1; 32]).await.unwrap().is_some());
+    let ids = registry.gateway_ids(&acme()).await.unwrap();
+    assert_eq!(ids, [gateway("g1")]);
+    // Another tenant's is none, too.
+    registry
+        .add_gateway(&other(), &gateway("gl"), 2)
+        .await
+        .unwrap();
+    assert_eq!(enrol(&store, slip.clone()).await, Enrolled::NoSuchGateway);
+    assert!(!registry.has_gateway(&acme(), &gateway("gl")).await.unwrap());
+    // One that connects is one, whoever added it.
+    let commit = Commit {
+        holds: vec![GatewayHolds {
+            tenant: acme(),
+            gateway: gateway("gl"),
+            epoch: 0,
+            revision: 0,
+            public_key: Some(vec![1; 8]),
+            received_us: 7,
+        }],
+        ..at(1)
+    };
+    store.pipeline.commit(commit).await.unwrap();
+    assert_eq!(enrol(&store, slip).await, Enrolled::Made);
+    let by = registry.by_code(&acme(), &[1; 32]).await.unwrap();
+    let known = ByCode {
+        device: device("a"),
+        gateway: Some(gateway("gl")),
+        revoked: false,
+        replaced: false,
+    };
+    assert_eq!(by, Some(known.clone()));
+    assert_eq!(registry.by_code(&other(), &[1; 32]).await.unwrap(), None);
+    let replace = renewal("a", 1, 2, Renewal::Replace);
+    registry.renew(&acme(), &replace, 9).await.unwrap();
+    let by = registry.by_code(&acme(), &[1; 32]).await.unwrap();
+    assert!(by.unwrap().replaced);
+}
+
+#[tokio::test]
+async fn a_moved_device_is_at_the_new_gateway_and_at_no_other() {
+    let Fresh { store, folder: _f } = with_gateways().await;
+    let registry = &store.registry;
+    registry
+        .add_gateway(&acme(), &gateway("g2"), 1)
+        .await
+        .unwrap();
+    let (a, g2) = (device("a"), gateway("g2"));
+    enrol(&store, enrolment("a", 1)).await;
+    holds(&store, 1, 0, 0, Some(1)).await;
+    let (epoch, _, through, _) = due(&store, 10).await.unwrap();
+    holds(&store, 2, epoch, through, None).await;
+    let to = async |gateway: &str, max| {
+        let gateway = GatewayId::parse(gateway).unwrap();
+        registry.move_device(&acme(), &a, &gateway, max, 9).await
+    };
+    assert_eq!(to("gl", 9).await.unwrap(), Moved::NoSuchGateway);
+    assert_eq!(to("g1", 9).await.unwrap(), Moved::Unchanged);
+    assert_eq!(to("g2", 0).await.unwrap(), Moved::Full);
+    assert_eq!(due(&store, 10).await, None, "nothing was done");
+    assert_eq!(to("g2", 9).await.unwrap(), Moved::From(Some(gateway("g1"))));
+    // The one before is to forget it, the other is to have its key.
+    assert_eq!(due(&store, 10).await.unwrap().3, [("a".into(), vec![])]);
+    let commit = Commit {
+        holds: vec![GatewayHolds {
+            tenant: acme(),
+            gateway: g2.clone(),
+            epoch: 0,
+            revision: 0,
+            public_key: Some(vec![2; 8]),
+            received_us: 7,
+        }],
+        ..at(3)
+    };
+    store.pipeline.commit(commit).await.unwrap();
+    let next = registry.delivery(&acme(), &g2, 10).await.unwrap().unwrap();
+    assert_eq!(next.entries[0].keys.len(), 1);
+    let found = registry.registration(&acme(), &a).await.unwrap().unwrap();
+    assert_eq!((found.gateway, found.generation), (Some(g2), 1));
+    for (tenant, device) in [(acme(), device("zz")), (other(), a)] {
+        let nobody = registry
+            .move_device(&tenant, &device, &gateway("g1"), 9, 9)
+            .await;
+        assert!(matches!(nobody, Err(Error::NotFound { .. })));
+    }
+}
+
+#[tokio::test]
+async fn another_key_of_a_gateway_stands_in_the_audit_log() {
+    let Fresh { store, folder: _f } = with_gateways().await;
+    let says = async |position, key: u8, received_us| {
+        let commit = Commit {
+            holds: vec![GatewayHolds {
+                tenant: acme(),
+                gateway: gateway("g1"),
+                epoch: 0,
+                revision: 0,
+                public_key: Some(vec![key; 8]),
+                received_us,
+            }],
+            ..at(position)
+        };
+        store.pipeline.commit(commit).await.unwrap().rekeyed
+    };
+    let minute = 60_000_000;
+    assert_eq!(says(1, 1, minute).await, []);
+    assert_eq!(says(2, 1, 2 * minute).await, [], "the same again");
+    let rekeyed = |added_again| GatewayRekeyed {
+        tenant: acme(),
+        gateway: gateway("g1"),
+        added_again,
+    };
+    assert_eq!(says(3, 2, 3 * minute).await, [rekeyed(false)]);
+    // In turn, and noted once in a while.
+    for n in 0..10_u8 {
+        let at = 3 * minute + i64::from(n) * 1_000_000;
+        says(4 + u64::from(n), n % 2 + 1, at).await;
+    }
+    store
+        .registry
+        .add_gateway(&acme(), &gateway("g1"), 30 * minute)
+        .await
+        .unwrap();
+    assert_eq!(says(20, 3, 31 * minute).await, [rekeyed(true)]);
+    store
+        .registry
+        .contested(&acme(), &gateway("g1"), 32 * minute)
+        .await
+        .unwrap();
+    let filter = AuditFilter::default();
+    let log = store.audit.entries(&acme(), &filter, None, 10).await;
+    let log: Vec<(String, String)> = log
+        .unwrap()
+        .items
+        .into_iter()
+        .map(|it| (it.action, it.detail.unwrap()))
+        .collect();
+    assert_eq!(log.len(), 3, "{log:?}");
+    assert_eq!(log[0].0, "gateways.contest");
+    assert!(log[1].1.contains("it was added again"), "{log:?}");
+    assert!(
+        log[2].1.contains("without having been added again"),
+        "{log:?}"
+    );
+    let found = store.registry.registered_gateways(&acme()).await.unwrap();
+    assert_eq!(found[0].rekeyed_us, Some(31 * minute));
+    assert_eq!(found[0].contested_us, Some(32 * minute));
 }

@@ -45,7 +45,7 @@ pub use input::Input;
 pub use place::{Otherwise, Placement};
 pub use rule::DEFAULT_LATENESS_US;
 pub use schema::json_schema;
-pub use stencil_yaml::{Error, Place};
+pub use stencil_yaml::{Error, Place, nearest};
 pub use step::{MAX_RETRIES, MAX_TIMEOUT_US, Retry, Step};
 
 /// The most bytes of a definition.

@@ -51,7 +51,7 @@ pub(in crate::http) struct Order {
     )),
     responses(
         (status = 202, description = "Queued; `Location` has its address", body = StoredCommand),
-        (status = 409, description = "The key was used for another command"),
+        (status = 409, description = "The key was used for another command, or the device was revoked"),
     )
 )]
 pub(in crate::http) async fn queue(

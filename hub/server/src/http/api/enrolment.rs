@@ -14,14 +14,14 @@ use stencil_store::{Enrolled, Opener};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::births::{base64, wrong};
-use crate::http::audit::Target;
+use crate::http::audit::{Detail, Target};
 use crate::http::bulk::{Answers, Columns, Row, RowResult, Rows, Wrong};
 use crate::http::input;
 use crate::http::listener::Peer;
 use crate::http::problem::{Kind, Problem};
 use crate::http::throttle::Subject;
 use crate::http::{Caller, State};
-use crate::registry::{self, ClaimRefused, Given, Keys, RowProblem, Wanted};
+use crate::registry::{self, ClaimRefused, Given, Keys, Prepared, RowProblem, Wanted};
 
 /// The columns of an enrolment.
 const FIELDS: &[&str] = &["device", "gateway", "psk", "sealed_psk", "claim_code"];
@@ -78,8 +78,9 @@ pub(in crate::http) async fn key(Shared(state): Shared<State>) -> Result<Json<Se
 
 /// Claims a device by the code that is printed on it.
 ///
-/// A code works once. Whether one is unknown or was used nobody is told (404 for both); who tries
-/// codes in vain has to wait, longer each time (429).
+/// The gateway has to be one of the tenant's (400 with the names of those that there are); that is
+/// looked at before the code. A code works once. Whether one is unknown or was used nobody is told
+/// (404 for both); who tries codes in vain has to wait, longer each time (429).
 #[utoipa::path(
     post,
     path = "/api/v1/devices/claim",
@@ -152,7 +153,8 @@ pub(in crate::http) async fn claim(
 /// `gateway` and the device's key: `psk` (64 hexadecimal digits), `sealed_psk` (the key sealed to
 /// this hub, base64, as `stencil device enrol` sends it) or `claim_code`. At most 8 MiB and 10,000
 /// rows. Good rows are taken in whatever the others hold; of a bad one the answer says line, column,
-/// what is wrong and what would be right. The same row again changes nothing.
+/// what is wrong and what would be right. The same row again changes nothing. Codes that open
+/// nothing count as guesses, as for claims; those that are right do not.
 #[utoipa::path(
     post,
     path = "/api/v1/devices/enrol",
@@ -167,37 +169,47 @@ pub(in crate::http) async fn enrol(
     Shared(state): Shared<State>,
     caller: Caller,
     request: Request,
-) -> Result<Json<Answers>, Problem> {
+) -> Result<Response, Problem> {
     let _room = room(&state)?;
     let keys = hub_key(&state)?;
     let address = Peer::address(request.extensions());
     let mut rows = Rows::open(request, FIELDS).await?;
     let mut answers = Answers::default();
+    let taken = take_all(&state, &caller, address, &keys, &mut rows, &mut answers).await;
+    let (tenant, by, counts) = (&caller.tenant, &caller.who, answers.counts());
+    let (response, detail) = match taken {
+        Ok(()) => {
+            tracing::info!(%tenant, by, "devices were enrolled: {counts}");
+            (Json(answers).into_response(), counts)
+        }
+        Err(problem) if answers.len() == 0 => return Err(problem),
+        Err(problem) => {
+            let detail = format!("it broke off after {} rows: {counts}", answers.len());
+            tracing::warn!(%tenant, by, "an enrolment: {detail}");
+            (stopped_after(&answers, problem).into_response(), detail)
+        }
+    };
+    Ok((Detail(detail), response).into_response())
+}
+
+/// Takes all rows in, a portion after the other.
+async fn take_all(
+    state: &State,
+    caller: &Caller,
+    address: IpAddr,
+    keys: &Keys<'_>,
+    rows: &mut Rows,
+    answers: &mut Answers,
+) -> Result<(), Problem> {
     loop {
-        let portion = rows
-            .next()
-            .await
-            .map_err(|error| stopped_after(&answers, error))?;
+        let portion = rows.next().await?;
         if portion.is_empty() {
-            break;
+            return Ok(());
         }
         let columns = rows.columns();
-        let taken = take(
-            &state,
-            &caller,
-            address,
-            &keys,
-            &columns,
-            &portion,
-            &mut answers,
-        )
-        .await;
-        taken.map_err(|error| stopped_after(&answers, error))?;
+        take(state, caller, address, keys, &columns, &portion, answers).await?;
         state.control.keys_changed();
     }
-    let (tenant, made) = (&caller.tenant, answers.made());
-    tracing::info!(%tenant, made, by = caller.who, "devices were enrolled");
-    Ok(Json(answers))
 }
 
 /// Takes a portion of rows in.
@@ -210,54 +222,94 @@ async fn take(
     portion: &[Row],
     answers: &mut Answers,
 ) -> Result<(), Problem> {
-    let mut read: Vec<Result<Wanted, Wrong>> = Vec::with_capacity(portion.len());
-    let mut attempts = Vec::new();
+    let mut looked_at = Vec::with_capacity(portion.len());
+    let mut enrolments = Vec::with_capacity(portion.len());
     for row in portion {
-        let mut wanted = device(row);
-        // Codes in a file are guesses like others.
-        if let Ok(Wanted {
-            key: Given::Code(_),
-            ..
-        }) = &wanted
-        {
-            match begin(state, caller, address) {
-                Ok(attempt) => attempts.push(Some(attempt)),
-                Err(_) => {
-                    attempts.push(None);
-                    let what = "too many codes opened nothing; send this row again later";
-                    wanted = Err(wrong("claim_code", what));
-                }
-            }
-        } else {
-            attempts.push(None);
-        }
-        read.push(wanted);
-    }
-    let good: Vec<Wanted> = read
-        .iter()
-        .filter_map(|row| row.as_ref().ok().cloned())
-        .collect();
-    let (registry, now_us) = (state.store.registry.as_ref(), state.clock.now_us());
-    let enrolled = registry::enrol(registry, keys, &caller.tenant, &good, now_us).await?;
-    let mut enrolled = enrolled.into_iter();
-    for ((row, read), attempt) in portion.iter().zip(read).zip(attempts) {
-        let result = match read {
+        let one = match device(row) {
             Err(wrong) => Err(wrong),
-            Ok(wanted) => match enrolled.next() {
-                Some(Ok(Enrolled::Made)) => Ok(RowResult::Made),
-                Some(Ok(Enrolled::Unchanged)) => Ok(RowResult::Unchanged),
-                Some(Ok(why)) => Err(of(registry::in_the_way(&wanted.device, &why))),
-                Some(Err(problem)) => Err(of(problem)),
-                None => Err(wrong("device", "it was not looked at")),
+            Ok(wanted) => match look_at(state, caller, address, keys, &wanted).await? {
+                Err(wrong) => Err(wrong),
+                Ok(Prepared::Known(known)) => Ok((wanted, Some(known))),
+                Ok(Prepared::New(enrolment)) => {
+                    enrolments.push(enrolment);
+                    Ok((wanted, None))
+                }
             },
         };
-        let in_vain = matches!(&result, Err(wrong) if wrong.field == Some("claim_code"));
-        if let Some(attempt) = attempt.filter(|_| !in_vain) {
-            state.claims().succeeded(&attempt);
-        }
+        looked_at.push(one);
+    }
+    let (registry, now_us) = (state.store.registry.as_ref(), state.clock.now_us());
+    let max = registry::MAX_GATEWAY_DEVICES;
+    let enrolled = registry
+        .enrol(&caller.tenant, &enrolments, max, now_us)
+        .await?;
+    let gateways = match enrolled.contains(&Enrolled::NoSuchGateway) {
+        true => registry.gateway_ids(&caller.tenant).await?,
+        false => Vec::new(),
+    };
+    let mut enrolled = enrolled.into_iter();
+    for (row, one) in portion.iter().zip(looked_at) {
+        let result = one.and_then(|(wanted, known)| match known.or_else(|| enrolled.next()) {
+            Some(enrolled) => became(&wanted, &enrolled, &gateways),
+            None => Err(wrong("device", "it was not looked at")),
+        });
         answers.add(columns, row, row.get(0), result);
     }
     Ok(())
+}
+
+/// Looks at what a row says. A code in a file that opens nothing is a guess like others; one that
+/// opens something, or did so before, is none.
+async fn look_at(
+    state: &State,
+    caller: &Caller,
+    address: IpAddr,
+    keys: &Keys<'_>,
+    wanted: &Wanted,
+) -> Result<Result<Prepared, Wrong>, Problem> {
+    let now_us = state.clock.now_us();
+    let attempt = match &wanted.key {
+        Given::Code(_) => Some(attempt(caller, address)),
+        Given::Open(_) | Given::Sealed(_) => None,
+    };
+    if let Some(attempt) = &attempt
+        && let Err(wait) = state.claims().begin(attempt, now_us)
+    {
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        let what = format!(
+            "this code was not looked at: too many of late opened nothing, in this file or before; \
+             mend the rows that say so, and send the file again in {seconds} s"
+        );
+        return Ok(Err(wrong("claim_code", what)));
+    }
+    let registry = state.store.registry.as_ref();
+    let prepared = registry::prepare(registry, keys, &caller.tenant, wanted).await;
+    let in_vain = |problem: &RowProblem| problem.what == registry::NO_SUCH_CODE;
+    if let Some(attempt) = &attempt
+        && !matches!(&prepared, Ok(Err(problem)) if in_vain(problem))
+    {
+        state.claims().taken_back(attempt, now_us);
+    }
+    Ok(prepared?.map_err(of))
+}
+
+/// What became of a row.
+fn became(
+    wanted: &Wanted,
+    enrolled: &Enrolled,
+    gateways: &[GatewayId],
+) -> Result<RowResult, Wrong> {
+    match (enrolled, &wanted.key) {
+        (Enrolled::Made, _) => Ok(RowResult::Made),
+        (Enrolled::Unchanged, _) => Ok(RowResult::Unchanged),
+        (Enrolled::NoSuchGateway, _) => Err(wrong(
+            "gateway",
+            registry::no_such_gateway(&wanted.gateway, gateways),
+        )),
+        // Two rows with one code: the first has used it.
+        (Enrolled::KeyTaken(other), Given::Code(_)) => Err(of(registry::code_used(other))),
+        (why, _) => Err(of(registry::in_the_way(&wanted.device, why))),
+    }
 }
 
 fn device(row: &Row) -> Result<Wanted, Wrong> {
@@ -333,24 +385,18 @@ async fn gateway(
     named: Option<GatewayId>,
 ) -> Result<GatewayId, Problem> {
     if let Some(gateway) = named {
+        known_gateway(state, caller, &gateway).await?;
         return Ok(gateway);
     }
-    let known = state
-        .store
-        .registry
-        .registered_gateways(&caller.tenant)
-        .await?;
+    let known = state.store.registry.gateway_ids(&caller.tenant).await?;
     match known.as_slice() {
-        [only] => Ok(only.gateway.clone()),
+        [only] => Ok(only.clone()),
         [] => Err(Problem::invalid(
-            "say which `gateway` the device speaks through: none of yours has connected yet",
+            "say which `gateway` the device speaks through: there is none yet (`stencil hub \
+             add-gateway`)",
         )),
         several => {
-            let names: Vec<&str> = several
-                .iter()
-                .take(10)
-                .map(|it| it.gateway.as_str())
-                .collect();
+            let names: Vec<&str> = several.iter().take(10).map(GatewayId::as_str).collect();
             Err(Problem::invalid(format!(
                 "say which `gateway` the device speaks through: {}",
                 names.join(", ")
@@ -359,17 +405,36 @@ async fn gateway(
     }
 }
 
-/// Begins an attempt at a claim code: of a user or token, of a tenant, from a network.
+/// Refuses a gateway that the tenant does not have, with the names of those that it has.
+pub(super) async fn known_gateway(
+    state: &State,
+    caller: &Caller,
+    gateway: &GatewayId,
+) -> Result<(), Problem> {
+    let registry = &state.store.registry;
+    if registry.has_gateway(&caller.tenant, gateway).await? {
+        return Ok(());
+    }
+    let known = registry.gateway_ids(&caller.tenant).await?;
+    Err(Problem::invalid(registry::no_such_gateway(gateway, &known)))
+}
+
+/// What an attempt at a claim code counts for: a user or token, a tenant, a network.
+fn attempt(caller: &Caller, address: IpAddr) -> Vec<Subject> {
+    let who = match &caller.opener {
+        Opener::User(name) => format!("user {name}"),
+        Opener::Token(id) => format!("token {id}"),
+    };
+    Subject::of_claim(&caller.tenant, who, address)
+}
+
+/// Begins an attempt at a claim code.
 pub(super) fn begin(
     state: &State,
     caller: &Caller,
     address: IpAddr,
 ) -> Result<Vec<Subject>, Problem> {
-    let who = match &caller.opener {
-        Opener::User(name) => format!("user {name}"),
-        Opener::Token(id) => format!("token {id}"),
-    };
-    let attempt = Subject::of_claim(&caller.tenant, who, address);
+    let attempt = attempt(caller, address);
     let begun = state.claims().begin(&attempt, state.clock.now_us());
     begun.map_err(|wait| Problem::too_many("claim codes were tried in vain too often", wait))?;
     Ok(attempt)

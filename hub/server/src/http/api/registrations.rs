@@ -5,9 +5,10 @@ use axum::extract::State as Shared;
 use serde::{Deserialize, Serialize};
 use stencil_crypto::{Psk, rng};
 use stencil_protocol::id::{DeviceId, GatewayId};
-use stencil_store::{DeviceKey, Page, Registration, RegistrationState, Renewal, TokenKind};
+use stencil_store::{DeviceKey, Moved, Page, Registration, RegistrationState, Renewal, TokenKind};
 
-use super::enrolment::{given, hub_key};
+use super::enrolment::{given, hub_key, known_gateway};
+use crate::http::audit::Detail;
 use crate::http::input::{self, Path, Query};
 use crate::http::problem::{Kind, Problem};
 use crate::http::{Caller, State};
@@ -49,6 +50,15 @@ pub(in crate::http) struct Replacement {
     psk: Option<String>,
     /// The key sealed to this hub for this tenant and device, base64.
     sealed_psk: Option<String>,
+}
+
+/// Where a device is now.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct Move {
+    /// The gateway that it speaks through from now on.
+    #[schema(value_type = String)]
+    gateway: GatewayId,
 }
 
 /// A key that a device is given.
@@ -120,7 +130,7 @@ pub(in crate::http) async fn one(
 ///
 /// When this answers, its keys open nothing any more, what it sends is refused and counted as
 /// dropped (`revoked`), and its MQTT tokens and sessions have ended; its gateway, as soon as the hub
-/// reaches it, ends its link. Its history stays.
+/// reaches it, ends its link. Its commands that were not done have failed. Its history stays.
 #[utoipa::path(
     post,
     path = "/api/v1/devices/{device}/revoke",
@@ -211,6 +221,53 @@ pub(in crate::http) async fn replace(
         .admit_device(&caller.tenant, &device, false)
         .await?;
     Ok(renewed)
+}
+
+/// Has a device speak through another gateway. Its name, its key and its history stay.
+///
+/// The gateway is given its key, and the one before is told to forget it, each as soon as the hub
+/// reaches it; commands and roll-outs follow when the device has linked there.
+#[utoipa::path(
+    post,
+    path = "/api/v1/devices/{device}/move",
+    operation_id = "move",
+    tag = "registrations",
+    request_body = Move,
+    responses(
+        (status = 200, body = Registration),
+        (status = 409, description = "The gateway has as many devices as it may"),
+    )
+)]
+pub(in crate::http) async fn move_to(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    Path(device): Path<String>,
+    input::Json(to): input::Json<Move>,
+) -> Result<(Detail, Json<Registration>), Problem> {
+    let device = input::device(&device)?;
+    let (tenant, gateway) = (&caller.tenant, &to.gateway);
+    let (registry, now_us) = (&state.store.registry, state.clock.now_us());
+    known_gateway(&state, &caller, gateway).await?;
+    let max = registry::MAX_GATEWAY_DEVICES;
+    let before = match registry
+        .move_device(tenant, &device, gateway, max, now_us)
+        .await?
+    {
+        Moved::From(before) => before,
+        Moved::Unchanged => Some(gateway.clone()),
+        Moved::NoSuchGateway => {
+            return Err(Problem::invalid(registry::no_such_gateway(gateway, &[])));
+        }
+        Moved::Full => {
+            let detail = format!("gateway {gateway} has {max} devices, which is the most");
+            return Err(Problem::new(Kind::Conflict, detail));
+        }
+    };
+    state.control.keys_changed();
+    let from = before.as_ref().map_or("no gateway", GatewayId::as_str);
+    tracing::info!(%tenant, %device, from, %gateway, by = caller.who, "a device was moved");
+    let detail = Detail(format!("from {from} to {gateway}"));
+    Ok((detail, Json(registered(&state, &caller, &device).await?)))
 }
 
 async fn renew(

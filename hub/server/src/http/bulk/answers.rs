@@ -83,6 +83,14 @@ impl Answers {
         });
     }
 
+    /// How many rows became what, in words.
+    pub(in crate::http) fn counts(&self) -> String {
+        format!(
+            "{} made, {} unchanged, {} failed",
+            self.made, self.unchanged, self.failed
+        )
+    }
+
     /// How many rows have an answer.
     pub(in crate::http) fn len(&self) -> usize {
         self.rows.len()

@@ -163,6 +163,12 @@ async fn ask(served: &Served, method: &str, path: &str, who: As<'_>) -> Answer {
             "current": super::PASSWORD, "password": "another-password-1",
         })),
         ("POST", "/api/v1/devices/claim") => {
+            let gateway = stencil_protocol::id::GatewayId::parse("gw-1").unwrap();
+            for tenant in [seed::acme(), seed::rival()] {
+                // An operator may have erased it by now.
+                let registry = &served.store.registry;
+                let _ = registry.add_gateway(&tenant, &gateway, super::NOW_US).await;
+            }
             let code = super::enrolment::waiting(served).await;
             ask.json(&serde_json::json!({ "code": code, "gateway": "gw-1" }))
         }
@@ -170,6 +176,9 @@ async fn ask(served: &Served, method: &str, path: &str, who: As<'_>) -> Answer {
             ask.json(&serde_json::json!([{
                 "device": "rotated", "gateway": "gw-1", "psk": super::enrolment::psk_hex(),
             }]))
+        }
+        ("POST", path) if path.ends_with("/move") => {
+            ask.json(&serde_json::json!({ "gateway": "gw-1" }))
         }
         ("POST", path) if path.ends_with("/replace") => {
             ask.json(&serde_json::json!({ "psk": super::enrolment::psk_hex() }))

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use stencil_crypto::claim::ClaimCode;
 use stencil_crypto::seal::{self, Place, PublicKey, Purpose};
 use stencil_crypto::{Psk, rng};
-use stencil_protocol::id::DeviceId;
+use stencil_protocol::id::{CommandId, DeviceId, GatewayId};
 use stencil_store::Role;
 
 use super::{Answer, NOW_US, Served, seed};
@@ -65,6 +65,13 @@ async fn upload(served: &Served, operator: &str, births: &[&Born]) -> Value {
     ask.json(&json!(rows)).send().await.ok()
 }
 
+/// A served store whose tenant has the gateway `gw-1`.
+async fn served() -> Served {
+    let served = Served::start().await;
+    served.add_gateway(&seed::acme(), "gw-1").await;
+    served
+}
+
 /// The code of a device that waits to be claimed.
 pub(super) async fn waiting(served: &Served) -> String {
     let name = format!("sn-{}", &psk_hex()[..12]);
@@ -116,10 +123,23 @@ async fn a_code_works_once_and_a_used_one_is_like_one_that_there_never_was() {
     let code = births[0].code.to_lowercase().replace('-', " ");
     let answer = claim(&served, editor, json!({ "code": code })).await;
     assert!(
-        answer.problem(400).contains("none of yours has connected"),
+        answer.problem(400).contains("there is none yet"),
         "{answer:?}"
     );
     let body = json!({ "code": code, "gateway": "gw-1", "device": "freezer-7" });
+    let answer = claim(&served, editor, body.clone()).await;
+    assert!(answer.problem(400).contains("add it first"), "{answer:?}");
+    for gateway in ["gw-1", "zz"] {
+        served.add_gateway(&seed::rival(), gateway).await;
+    }
+    served.add_gateway(&seed::acme(), "gw-1").await;
+    // A slip in the gateway's name, also one that is another tenant's gateway, uses no code up.
+    for gateway in ["gw-l", "zz"] {
+        let body = json!({ "code": code, "gateway": gateway });
+        let said = claim(&served, editor, body).await.problem(400);
+        assert!(said.contains("There are: gw-1"), "{said}");
+        assert_eq!(said.contains("did you mean gw-1?"), gateway == "gw-l");
+    }
     let answer = claim(&served, editor, body.clone()).await;
     assert_eq!(answer.status, 201, "{answer:?}");
     let made = answer.json();
@@ -143,7 +163,7 @@ async fn a_code_works_once_and_a_used_one_is_like_one_that_there_never_was() {
     assert_eq!(again["unchanged"], 1, "{again}");
     let body = json!({ "code": births[0].code, "gateway": "gw-1" });
     claim(&served, editor, body).await.problem(404);
-    // Now there is one gateway, and the name is the device's own.
+    // There is one gateway, and the name is the device's own.
     let answer = claim(&served, editor, json!({ "code": births[1].code })).await;
     assert_eq!(answer.json()["device"], "sn-2", "{answer:?}");
 
@@ -164,7 +184,7 @@ async fn a_code_works_once_and_a_used_one_is_like_one_that_there_never_was() {
 
 #[tokio::test]
 async fn a_slip_is_located_and_costs_nothing_and_guessing_gets_slow() {
-    let served = Served::start().await;
+    let served = served().await;
     let code = waiting(&served).await;
     let editor = &served.tokens.editor;
     let gateway = "gw-1";
@@ -195,6 +215,7 @@ async fn a_slip_is_located_and_costs_nothing_and_guessing_gets_slow() {
             .await
             .problem(404);
     }
+    served.add_gateway(&seed::rival(), gateway).await;
     let body = json!({ "code": guess(), "gateway": gateway });
     claim(&served, &served.tokens.rival, body)
         .await
@@ -207,7 +228,7 @@ async fn a_slip_is_located_and_costs_nothing_and_guessing_gets_slow() {
 
 #[tokio::test]
 async fn a_thousand_rows_are_taken_and_each_bad_one_says_where_and_what_would_be_right() {
-    let served = Served::start().await;
+    let served = served().await;
     let mut csv = "device,gateway,psk\r\n".to_owned();
     let shared = psk_hex();
     for n in 1..=1_000 {
@@ -272,7 +293,7 @@ async fn a_thousand_rows_are_taken_and_each_bad_one_says_where_and_what_would_be
 
 #[tokio::test]
 async fn no_key_lies_in_the_store_as_it_is_or_in_an_answer() {
-    let served = Served::start().await;
+    let served = served().await;
     let psk = Psk::generate(&mut rng::Os);
     let text = hex::encode(psk.reveal());
     let answer = enrol_csv(&served, &format!("device,gateway,psk\nd-1,gw-1,{text}\n")).await;
@@ -308,7 +329,7 @@ async fn no_key_lies_in_the_store_as_it_is_or_in_an_answer() {
 
 #[tokio::test]
 async fn a_revoked_device_is_out_until_it_is_replaced() {
-    let served = Served::start().await;
+    let served = served().await;
     let path = |what: &str| format!("/api/v1/devices/d-1/{what}");
     admin(&served, &path("revoke"), None).await.problem(404);
     let csv = format!("device,gateway,psk\nd-1,gw-1,{}\n", psk_hex());
@@ -393,7 +414,7 @@ async fn a_revoked_device_is_out_until_it_is_replaced() {
 
 #[tokio::test]
 async fn to_revoke_a_foreign_device_ends_its_token() {
-    let served = Served::start().await;
+    let served = served().await;
     let path = format!("/api/v1/devices/{}/revoke", seed::freezer());
     admin(&served, &path, None).await.ok();
     let token = served
@@ -406,7 +427,7 @@ async fn to_revoke_a_foreign_device_ends_its_token() {
 
 #[tokio::test]
 async fn what_is_done_stands_in_the_audit_log() {
-    let served = Served::start().await;
+    let served = served().await;
     served.user(&seed::acme(), "ada", Role::Admin).await;
     let code = waiting(&served).await;
     let body = json!({ "code": code, "gateway": "gw-1", "device": "d-9" });
@@ -450,4 +471,253 @@ async fn what_is_done_stands_in_the_audit_log() {
             ("registrations.claim", "done", Some("d-9")),
         ]
     );
+}
+
+/// A file of claim codes, and its rows.
+fn coded(rows: &[(&str, &str, &str)]) -> String {
+    let mut csv = "device,gateway,claim_code\n".to_owned();
+    for (device, gateway, code) in rows {
+        csv.push_str(&format!("{device},{gateway},{code}\n"));
+    }
+    csv
+}
+
+fn counts(answer: &Value) -> [u64; 3] {
+    ["made", "unchanged", "failed"].map(|name| answer[name].as_u64().unwrap())
+}
+
+fn error(answer: &Value, row: usize) -> &str {
+    answer["rows"][row]["error"].as_str().unwrap_or_default()
+}
+
+/// What the audit log says of enrolments, the newest first.
+async fn noted(served: &Served) -> Vec<String> {
+    let log = served
+        .get("/api/v1/audit?action=registrations.enrol")
+        .bearer(&served.tokens.admin)
+        .send()
+        .await
+        .ok();
+    let details = log["items"].as_array().unwrap().iter();
+    details
+        .map(|it| it["detail"].as_str().unwrap_or_default().to_owned())
+        .collect()
+}
+
+#[tokio::test]
+async fn an_upload_that_breaks_off_says_what_was_taken_before() {
+    let served = served().await;
+    let mut csv = "device,gateway,psk\n".to_owned();
+    for n in 0..600 {
+        csv.push_str(&format!("d-{n},gw-1,{}\n", psk_hex()));
+    }
+    csv.push_str(&"x".repeat(9_000));
+    let ask = served
+        .ask("POST", "/api/v1/devices/enrol")
+        .bearer(&served.tokens.admin);
+    let answer = ask
+        .header("content-type", "text/csv")
+        .body(csv)
+        .send()
+        .await;
+    let said = answer.problem(400);
+    assert!(said.contains("the first 500 rows were looked at"), "{said}");
+    let noted = noted(&served).await;
+    assert_eq!(
+        noted,
+        ["it broke off after 500 rows: 500 made, 0 unchanged, 0 failed"]
+    );
+}
+
+#[tokio::test]
+async fn a_file_of_claim_codes_is_taken_whole_and_can_be_sent_again() {
+    let served = served().await;
+    let mut births = Vec::new();
+    for n in 0..60 {
+        births.push(born(&served, &format!("sn-{n}")).await);
+    }
+    let all: Vec<&Born> = births.iter().collect();
+    upload(&served, &operator(&served).await, &all).await;
+    let mut rows: Vec<(String, &str, &str)> = births
+        .iter()
+        .map(|birth| (format!("d-{}", birth.identity), "gw-1", birth.code.as_str()))
+        .collect();
+    // One row is wrong: that costs the others nothing.
+    rows[5].1 = "gw-2";
+    let file = |rows: &[(String, &str, &str)]| {
+        let rows: Vec<_> = rows.iter().map(|(d, g, c)| (d.as_str(), *g, *c)).collect();
+        coded(&rows)
+    };
+    let answer = enrol_csv(&served, &file(&rows)).await;
+    assert_eq!(counts(&answer), [59, 0, 1], "{answer}");
+    assert!(error(&answer, 5).contains("did you mean gw-1?"), "{answer}");
+    assert_eq!(answer["rows"][5]["column"], 2);
+    rows[5].1 = "gw-1";
+    let answer = enrol_csv(&served, &file(&rows)).await;
+    assert_eq!(counts(&answer), [1, 59, 0], "{answer}");
+    assert_eq!(
+        noted(&served).await,
+        [
+            "1 made, 59 unchanged, 0 failed",
+            "59 made, 0 unchanged, 1 failed"
+        ]
+    );
+    let answer = enrol_csv(&served, &file(&rows)).await;
+    assert_eq!(counts(&answer), [0, 60, 0], "{answer}");
+    let gateways = served.read("/api/v1/gateways").await.ok();
+    let mut listed = gateways["items"].as_array().unwrap().iter();
+    assert!(listed.all(|it| it["gateway"] != "gw-2"), "{gateways}");
+
+    // What became of a device since is said as for any other row.
+    admin(&served, "/api/v1/devices/d-sn-1/revoke", None)
+        .await
+        .ok();
+    let replacement = json!({ "psk": psk_hex() });
+    admin(&served, "/api/v1/devices/d-sn-2/replace", Some(replacement))
+        .await
+        .ok();
+    rows[3].0 = "other".to_owned();
+    let answer = enrol_csv(&served, &file(&rows[..4])).await;
+    assert_eq!(counts(&answer), [0, 1, 3], "{answer}");
+    for (row, said) in [
+        (1, "was revoked"),
+        (2, "enrolled with another key"),
+        (3, "device d-sn-3 was taken in by this code"),
+    ] {
+        assert!(error(&answer, row).contains(said), "{answer}");
+    }
+    // Another tenant is told nothing of it.
+    served.add_gateway(&seed::rival(), "gw-1").await;
+    let ask = served
+        .ask("POST", "/api/v1/devices/enrol")
+        .bearer(&served.tokens.rival)
+        .header("content-type", "text/csv");
+    let answer = ask.body(file(&rows[..1])).send().await.ok();
+    assert!(error(&answer, 0).contains("no device waits"), "{answer}");
+}
+
+#[tokio::test]
+async fn guesses_in_a_file_are_slow_and_it_says_so_of_rows_that_were_not_looked_at() {
+    let served = served().await;
+    let code = waiting(&served).await;
+    let guess = || ClaimCode::generate(&mut rng::Os).reveal().to_string();
+    let mut rows: Vec<(String, String)> = (0..12).map(|n| (format!("d-{n}"), guess())).collect();
+    rows.push(("right".to_owned(), code));
+    let file = |rows: &[(String, String)]| {
+        let rows = rows.iter().map(|(d, c)| (d.as_str(), "gw-1", c.as_str()));
+        coded(&rows.collect::<Vec<_>>())
+    };
+    let answer = enrol_csv(&served, &file(&rows)).await;
+    assert_eq!(counts(&answer), [0, 0, 13], "{answer}");
+    assert!(error(&answer, 9).contains("no device waits"), "{answer}");
+    for row in 10..13 {
+        let said = error(&answer, row);
+        assert!(said.contains("was not looked at"), "{answer}");
+        assert!(said.contains("in 1 s"), "{answer}");
+    }
+    // When the wait is over, those that are right go in, however many there are.
+    served.later(60);
+    let births = [born(&served, "sn-1").await, born(&served, "sn-2").await];
+    upload(&served, &operator(&served).await, &[&births[0], &births[1]]).await;
+    let mut right = vec![rows.pop().unwrap()];
+    right.extend(
+        births
+            .iter()
+            .map(|it| (it.identity.clone(), it.code.clone())),
+    );
+    let answer = enrol_csv(&served, &file(&right)).await;
+    assert_eq!(counts(&answer), [3, 0, 0], "{answer}");
+    // But they forgive nothing: the next guess is the eleventh, the one after it waits.
+    let guesses = [("a".to_owned(), guess()), ("b".to_owned(), guess())];
+    let answer = enrol_csv(&served, &file(&guesses)).await;
+    assert!(error(&answer, 0).contains("no device waits"), "{answer}");
+    assert!(error(&answer, 1).contains("was not looked at"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_device_moves_to_another_gateway_and_that_stands_in_the_audit_log() {
+    let served = served().await;
+    let csv = format!("device,gateway,psk\nd-1,gw-1,{}\n", psk_hex());
+    assert_eq!(enrol_csv(&served, &csv).await["made"], 1);
+    let path = "/api/v1/devices/d-1/move";
+    let to = |gateway: &str| Some(json!({ "gateway": gateway }));
+    let answer = admin(&served, path, to("gw-2")).await;
+    assert!(
+        answer.problem(400).contains("did you mean gw-1?"),
+        "{answer:?}"
+    );
+    served.add_gateway(&seed::acme(), "gw-2").await;
+    admin(&served, "/api/v1/devices/d-2/move", to("gw-2"))
+        .await
+        .problem(404);
+    let moved = admin(&served, path, to("gw-2")).await.ok();
+    assert_eq!(moved["gateway"], "gw-2", "{moved}");
+    let again = admin(&served, path, to("gw-2")).await.ok();
+    assert_eq!(again["changed_us"], moved["changed_us"]);
+    // The file that named the gateway before says what to do.
+    let rows = enrol_csv(&served, &csv).await;
+    assert!(
+        error(&rows, 0).contains("stencil device move d-1"),
+        "{rows}"
+    );
+    let gateways = served.read("/api/v1/gateways").await.ok();
+    let devices = gateways["items"].as_array().unwrap().iter();
+    let devices: Vec<_> = devices
+        .map(|it| (it["gateway"].as_str().unwrap(), it["devices"].as_u64()))
+        .filter(|(gateway, _)| gateway.starts_with("gw-"))
+        .collect();
+    assert_eq!(devices, [("gw-1", Some(0)), ("gw-2", Some(1))]);
+    let log = served
+        .get("/api/v1/audit?action=registrations.move&outcome=done")
+        .bearer(&served.tokens.admin)
+        .send()
+        .await
+        .ok();
+    let details = log["items"].as_array().unwrap().iter();
+    let details: Vec<&Value> = details.map(|it| &it["detail"]).collect();
+    assert!(details.contains(&&json!("from gw-1 to gw-2")), "{log}");
+}
+
+#[tokio::test]
+async fn a_revoked_device_takes_no_commands_and_those_under_way_have_failed() {
+    let served = served().await;
+    let path = format!("/api/v1/devices/{}/commands", seed::freezer());
+    let queue = async |key: &str| {
+        let ask = served.ask("POST", &path).bearer(&served.tokens.editor);
+        let ask = ask.header("idempotency-key", key);
+        ask.json(&json!({ "name": "lock" })).send().await
+    };
+    let mut ids = Vec::new();
+    for key in ["one", "two"] {
+        let queued = queue(key).await;
+        assert_eq!(queued.status, 202, "{queued:?}");
+        ids.push(queued.json()["id"].as_str().unwrap().to_owned());
+    }
+    let sent = CommandId(hex::decode(&ids[1]).unwrap().try_into().unwrap());
+    let gateway = GatewayId::parse("gw-1").unwrap();
+    let marked = served
+        .store
+        .commands
+        .mark_sent(&seed::acme(), &sent, &gateway, NOW_US)
+        .await;
+    assert!(marked.unwrap());
+    let revoke = format!("/api/v1/devices/{}/revoke", seed::freezer());
+    admin(&served, &revoke, None).await.ok();
+    let details = ["the device was revoked", "had done it before is not known"];
+    for (id, detail) in ids.iter().zip(details) {
+        let found = served.read(&format!("/api/v1/commands/{id}")).await.ok();
+        assert_eq!(found["state"], "failed", "{found}");
+        assert!(
+            found["detail"].as_str().unwrap().contains(detail),
+            "{found}"
+        );
+    }
+    let refused = queue("three").await.problem(409);
+    assert!(refused.contains("was revoked"), "{refused}");
+    // The same call again is answered as before.
+    assert_eq!(queue("one").await.status, 202);
+    let replacement = json!({ "psk": psk_hex() });
+    let replace = format!("/api/v1/devices/{}/replace", seed::freezer());
+    admin(&served, &replace, Some(replacement)).await.ok();
+    assert_eq!(queue("four").await.status, 202);
 }

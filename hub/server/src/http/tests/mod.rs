@@ -294,6 +294,16 @@ impl Served {
         self.now_us.fetch_add(seconds * 1_000_000, Ordering::SeqCst);
     }
 
+    /// Adds a gateway, as `hub add-gateway` does.
+    async fn add_gateway(&self, tenant: &TenantId, gateway: &str) {
+        let gateway = stencil_protocol::id::GatewayId::parse(gateway).unwrap();
+        let registry = &self.store.registry;
+        registry
+            .add_gateway(tenant, &gateway, NOW_US)
+            .await
+            .unwrap();
+    }
+
     /// Signs in with a token: the secret of the session.
     async fn session(&self, token: &str) -> String {
         let form = format!("token={token}");

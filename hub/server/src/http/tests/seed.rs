@@ -26,6 +26,10 @@ pub(super) const ROLLOUT: [u8; 16] = [0x4a; 16];
 pub(super) const IMAGE: [u8; 32] = [0x4b; 32];
 pub(super) const COMMAND: CommandId = CommandId([0xcd; 16]);
 
+pub(super) fn rival() -> TenantId {
+    TenantId::parse("rival").unwrap()
+}
+
 pub(super) fn acme() -> TenantId {
     TenantId::parse("acme").unwrap()
 }

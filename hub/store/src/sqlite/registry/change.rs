@@ -3,10 +3,11 @@
 use sqlx::SqliteConnection;
 use stencil_protocol::id::{DeviceId, GatewayId, TenantId};
 
+use super::super::commands;
 use super::super::failure::of_tenant;
 use super::super::row::{Columns as _, bigint};
-use super::{epoch, place};
-use crate::{Born, Enrolled, Enrolment, Error, NewBirth, NewKey, Renewal, Renewed};
+use super::{epoch, gateways, place};
+use crate::{Born, Enrolled, Enrolment, Error, Moved, NewBirth, NewKey, Renewal, Renewed};
 
 /// See [`crate::Registry::renumber`].
 pub(super) async fn renumber(connection: &mut SqliteConnection) -> Result<(), Error> {
@@ -96,14 +97,12 @@ pub(super) async fn enrol(
     if let Some(taken) = taken(connection, tenant, device, &enrolment.key).await? {
         return Ok(taken);
     }
-    let row = sqlx::query(
-        "SELECT COUNT(*) AS devices FROM placements WHERE tenant = $1 AND gateway = $2",
-    )
-    .bind(tenant.as_str())
-    .bind(enrolment.gateway.as_str())
-    .fetch_one(&mut *connection)
-    .await?;
-    if row.int("devices")? >= i64::from(max_devices) {
+    let gateway = &enrolment.gateway;
+    // Before the code is used: a slip in the gateway's name costs nothing.
+    if !gateways::has(connection, tenant, gateway).await? {
+        return Ok(Enrolled::NoSuchGateway);
+    }
+    if gateways::devices(connection, tenant, gateway).await? >= i64::from(max_devices) {
         return Ok(Enrolled::Full);
     }
     if !use_up(
@@ -128,7 +127,8 @@ pub(super) async fn enrol(
     .execute(&mut *connection)
     .await
     .map_err(|error| of_tenant(error, tenant.as_str()))?;
-    keep(connection, tenant, device, 1, &enrolment.key, now_us).await?;
+    let (key, code_tag) = (&enrolment.key, enrolment.code_tag.as_ref());
+    keep(connection, tenant, device, 1, key, code_tag, now_us).await?;
     place(connection, tenant, &enrolment.gateway, device, true).await?;
     Ok(Enrolled::Made)
 }
@@ -163,10 +163,82 @@ pub(super) async fn revoke(
         None => heard(connection, tenant, device, now_us).await?,
     };
     end_keys(connection, tenant, device, "revoked", now_us).await?;
+    commands::revoked(connection, tenant, device, now_us).await?;
     if let Some(gateway) = gateway {
         place(connection, tenant, &gateway, device, false).await?;
     }
     Ok(true)
+}
+
+/// See [`crate::Registry::move_device`].
+pub(super) async fn move_to(
+    connection: &mut SqliteConnection,
+    tenant: &TenantId,
+    device: &DeviceId,
+    gateway: &GatewayId,
+    max_devices: u32,
+    now_us: i64,
+) -> Result<Moved, Error> {
+    let held =
+        sqlx::query("SELECT gateway, revoked FROM registrations WHERE tenant = $1 AND device = $2")
+            .bind(tenant.as_str())
+            .bind(device.as_str())
+            .fetch_optional(&mut *connection)
+            .await?
+            .ok_or_else(|| Error::not_found("registration of device", device))?;
+    let before: Option<GatewayId> = held.maybe_parsed("gateway")?;
+    let revoked = held.flag("revoked")?;
+    if !gateways::has(connection, tenant, gateway).await? {
+        return Ok(Moved::NoSuchGateway);
+    }
+    if before.as_ref() == Some(gateway) {
+        return Ok(Moved::Unchanged);
+    }
+    if gateways::devices(connection, tenant, gateway).await? >= i64::from(max_devices) {
+        return Ok(Moved::Full);
+    }
+    sqlx::query(
+        "UPDATE registrations SET gateway = $3, changed_us = $4 WHERE tenant = $1 AND device = $2",
+    )
+    .bind(tenant.as_str())
+    .bind(device.as_str())
+    .bind(gateway.as_str())
+    .bind(now_us)
+    .execute(&mut *connection)
+    .await?;
+    if let Some(before) = &before {
+        leave(connection, tenant, before, device).await?;
+    }
+    place(connection, tenant, gateway, device, !revoked).await?;
+    Ok(Moved::From(before))
+}
+
+/// Has a gateway forget a device that is at another one now.
+async fn leave(
+    connection: &mut SqliteConnection,
+    tenant: &TenantId,
+    gateway: &GatewayId,
+    device: &DeviceId,
+) -> Result<(), Error> {
+    if gateways::has(connection, tenant, gateway).await? {
+        return place(connection, tenant, gateway, device, false).await;
+    }
+    // There is no such gateway that could have its key: it was named by a slip.
+    sqlx::query("DELETE FROM placements WHERE tenant = $1 AND gateway = $2 AND device = $3")
+        .bind(tenant.as_str())
+        .bind(gateway.as_str())
+        .bind(device.as_str())
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query(
+        "DELETE FROM gateway_keys WHERE tenant = $1 AND gateway = $2 AND NOT EXISTS \
+         (SELECT 1 FROM placements p WHERE p.tenant = $1 AND p.gateway = $2)",
+    )
+    .bind(tenant.as_str())
+    .bind(gateway.as_str())
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 /// Registers a device that was only ever heard, as revoked. Returns its gateway.
@@ -265,7 +337,8 @@ pub(super) async fn renew(
     .bind(now_us)
     .execute(&mut *connection)
     .await?;
-    keep(connection, tenant, device, generation + 1, key, now_us).await?;
+    let (next, code_tag) = (generation + 1, renewed.code_tag.as_ref());
+    keep(connection, tenant, device, next, key, code_tag, now_us).await?;
     place(connection, tenant, &gateway, device, true).await?;
     Ok(Enrolled::Made)
 }
@@ -329,11 +402,13 @@ async fn keep(
     device: &DeviceId,
     generation: u64,
     key: &NewKey,
+    code_tag: Option<&[u8; 32]>,
     now_us: i64,
 ) -> Result<(), Error> {
     sqlx::query(
-        "INSERT INTO device_keys (tenant, device, generation, identity, psk, psk_tag, made_us) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        "INSERT INTO device_keys \
+         (tenant, device, generation, identity, psk, psk_tag, made_us, code_tag) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
     )
     .bind(tenant.as_str())
     .bind(device.as_str())
@@ -342,6 +417,7 @@ async fn keep(
     .bind(key.psk.clone())
     .bind(key.tag.to_vec())
     .bind(now_us)
+    .bind(code_tag.map(|tag| tag.to_vec()))
     .execute(connection)
     .await?;
     Ok(())

@@ -5,14 +5,15 @@ use stencil_protocol::id::{DeviceId, TenantId};
 
 use super::super::failure::of_tenant;
 use super::super::row::{Columns as _, bigint};
-use super::epoch;
-use crate::{Commit, Error, GatewayHolds, KeyUsed};
+use super::{epoch, gateways};
+use crate::{Commit, Error, GatewayHolds, GatewayRekeyed, KeyUsed};
 
-/// Stores what a commit says.
+/// Stores what a commit says. Returns the gateways that came with another key than before.
 pub(in crate::sqlite) async fn store(
     connection: &mut SqliteConnection,
     commit: &Commit,
-) -> Result<(), Error> {
+) -> Result<Vec<GatewayRekeyed>, Error> {
+    let mut rekeyed = Vec::new();
     for admission in &commit.admissions {
         sqlx::query("UPDATE registrations SET refused = $3 WHERE tenant = $1 AND device = $2")
             .bind(admission.tenant.as_str())
@@ -22,12 +23,12 @@ pub(in crate::sqlite) async fn store(
             .await?;
     }
     for holds in &commit.holds {
-        hold(connection, holds).await?;
+        rekeyed.extend(hold(connection, holds).await?);
     }
     for used in &commit.keys_used {
         use_key(connection, used).await?;
     }
-    Ok(())
+    Ok(rekeyed)
 }
 
 /// Devices that are refused.
@@ -42,7 +43,10 @@ pub(in crate::sqlite) async fn refused(
         .collect()
 }
 
-async fn hold(connection: &mut SqliteConnection, holds: &GatewayHolds) -> Result<(), Error> {
+async fn hold(
+    connection: &mut SqliteConnection,
+    holds: &GatewayHolds,
+) -> Result<Option<GatewayRekeyed>, Error> {
     // A number that no list of ours reaches is as good as none.
     let said = i64::try_from(holds.revision).unwrap_or(i64::MAX);
     let of = i64::try_from(holds.epoch).unwrap_or(0);
@@ -60,7 +64,8 @@ async fn hold(connection: &mut SqliteConnection, holds: &GatewayHolds) -> Result
     // backup, and the list began to be another one. It gets a name of its own.
     sqlx::query(
         "UPDATE gateway_keys SET held = CASE WHEN epoch <> $3 OR revision < $4 THEN 0 ELSE $4 END, \
-         epoch = CASE WHEN epoch = $3 AND revision < $4 THEN $5 ELSE epoch END \
+         epoch = CASE WHEN epoch = $3 AND revision < $4 THEN $5 ELSE epoch END, \
+         added_us = COALESCE(added_us, $6) \
          WHERE tenant = $1 AND gateway = $2",
     )
     .bind(holds.tenant.as_str())
@@ -68,21 +73,13 @@ async fn hold(connection: &mut SqliteConnection, holds: &GatewayHolds) -> Result
     .bind(of)
     .bind(said)
     .bind(epoch()?)
+    .bind(holds.received_us)
     .execute(&mut *connection)
     .await?;
     if let Some(key) = &holds.public_key {
-        sqlx::query(
-            "UPDATE gateway_keys SET public_key = $3, registered_us = $4 \
-             WHERE tenant = $1 AND gateway = $2 AND (public_key IS NULL OR public_key <> $3)",
-        )
-        .bind(holds.tenant.as_str())
-        .bind(holds.gateway.as_str())
-        .bind(key.clone())
-        .bind(holds.received_us)
-        .execute(connection)
-        .await?;
+        return gateways::has_key(connection, holds, key).await;
     }
-    Ok(())
+    Ok(None)
 }
 
 /// The keys before one that was used are gone.

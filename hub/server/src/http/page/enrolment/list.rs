@@ -124,8 +124,9 @@ fn of_gateways(gateways: &[RegisteredGateway], now_us: i64) -> Markup {
                 h2 #gateways-title { "Gateways" }
                 span.dim { "Keys are sealed to each gateway's own key, which it tells when it connects." }
             }
-            @if gateways.is_empty() { p.dim { "None has connected yet." } }
+            @if gateways.is_empty() { p.dim { "There is none yet." } }
             @else {
+                @for it in gateways { (warnings(it, now_us)) }
                 div.scroll tabindex="0" role="region" aria-labelledby="gateways-title" {
                     table.cards {
                         thead { tr {
@@ -146,10 +147,38 @@ fn of_gateways(gateways: &[RegisteredGateway], now_us: i64) -> Markup {
                                     Some(at_us) => { (moment::ago(at_us, now_us)) }
                                     None => { span.dim { "not connected yet" } }
                                 }
+                                @if lately(it.rekeyed_us, now_us) { " " (badge("warn", "another one than before")) }
                             }
                         } } }
                     }
                 }
+            }
+        }
+    }
+}
+
+/// For how long what may be an intrusion is shown.
+const WARN_US: i64 = 7 * 24 * 3_600 * 1_000_000;
+
+fn lately(at_us: Option<i64>, now_us: i64) -> bool {
+    at_us.is_some_and(|at_us| now_us.saturating_sub(at_us) < WARN_US)
+}
+
+/// What may show that somebody else has a gateway's certificate.
+fn warnings(it: &RegisteredGateway, now_us: i64) -> Markup {
+    html! {
+        @if lately(it.contested_us, now_us) {
+            p.alert.problem {
+                "Two take the place of gateway " (it.gateway) " from each other"
+                @if let Some(at_us) = it.contested_us { " (" (moment::ago(at_us, now_us)) ")" }
+                ": two run from copies of its folder, or somebody else has its certificate."
+            }
+        }
+        @if lately(it.rekeyed_us, now_us) {
+            p.alert {
+                "Gateway " (it.gateway) " has come with another key than before"
+                @if let Some(at_us) = it.rekeyed_us { " (" (moment::ago(at_us, now_us)) ")" }
+                ", and was given all keys of its devices. If it was not set up anew, somebody else has its certificate."
             }
         }
     }

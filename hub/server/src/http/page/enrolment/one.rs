@@ -3,7 +3,7 @@
 use axum::extract::State as Shared;
 use axum::response::Html;
 use maud::{Markup, html};
-use stencil_protocol::id::DeviceId;
+use stencil_protocol::id::{DeviceId, GatewayId};
 use stencil_store::{DeviceKey, Registration, RegistrationState, Role};
 
 use super::super::super::input::{self, Path};
@@ -26,6 +26,10 @@ pub(in crate::http) async fn show(
         return Err(Problem::not_found("device", &device));
     }
     let keys = store.registry.device_keys(&caller.tenant, &device).await?;
+    let gateways = match caller.role {
+        Role::Admin => store.registry.gateway_ids(&caller.tenant).await?,
+        Role::Editor | Role::Viewer => Vec::new(),
+    };
     let now_us = state.clock.now_us();
     let is_in = |found: &Registration| found.state == RegistrationState::Enrolled;
     let body = html! {
@@ -43,6 +47,7 @@ pub(in crate::http) async fn show(
                 @if let Some(found) = &found {
                     @if is_in(found) && !found.rotating && found.generation > 0 { (rotate(&device)) }
                     (replace(&device))
+                    (move_to(found, &gateways))
                 }
             }
         }
@@ -115,6 +120,32 @@ fn replace(device: &DeviceId) -> Markup {
                 }
                 button { "Replace" }
                 p.alert.problem role="alert" hidden {}
+            }
+        }
+    }
+}
+
+/// To one of the other gateways, where there is one.
+fn move_to(found: &Registration, gateways: &[GatewayId]) -> Markup {
+    let others: Vec<&GatewayId> = gateways
+        .iter()
+        .filter(|it| found.gateway.as_ref() != Some(it))
+        .collect();
+    html! {
+        @if !others.is_empty() {
+            section.card aria-labelledby="move-title" {
+                h2 #move-title { "Move it to another gateway" }
+                p.dim { "Its name, its key and its history stay. The gateway before is told to forget its key." }
+                form.form data-send={ "POST /api/v1/devices/" (encoded(found.device.as_str())) "/move" } data-key data-told="Moved" {
+                    div.field {
+                        label for="move-gateway" { "Gateway" }
+                        select #move-gateway name="gateway" required {
+                            @for it in others { option value=(it) { (it) } }
+                        }
+                    }
+                    button { "Move" }
+                    p.alert.problem role="alert" hidden {}
+                }
             }
         }
     }

@@ -489,6 +489,12 @@ pub(in crate::http::tests) const SAMPLES: &[(&str, &str, &str, Rival)] = &[
     ),
     (
         "POST",
+        "/api/v1/devices/{device}/move",
+        "/api/v1/devices/rotated/move",
+        Rival::Own,
+    ),
+    (
+        "POST",
         "/api/v1/devices/{device}/revoke",
         "/api/v1/devices/freezer-marked/revoke",
         Rival::Nothing,

@@ -1,8 +1,10 @@
 //! The pages for taking devices in.
 
 use serde_json::json;
+use stencil_protocol::id::GatewayId;
+use stencil_store::{Commit, GatewayHolds};
 
-use super::super::{Served, enrolment, seed};
+use super::super::{NOW_US, Served, enrolment, seed};
 use super::{hides, page, seen_with, shows};
 
 #[tokio::test]
@@ -27,11 +29,59 @@ async fn a_viewer_looks_and_an_admin_acts() {
         &claim,
         &["POST /api/v1/devices/claim", "name=\"gateway\" required"],
     );
+    // With one, there is nothing to ask but the code.
+    served.add_gateway(&seed::acme(), "gw-1").await;
+    let claim = seen_with(&served, &served.tokens.editor, "/claim").await;
+    hides(&claim, &["name=\"gateway\""]);
+}
+
+#[tokio::test]
+async fn what_may_be_an_intrusion_at_a_gateway_is_shown_for_a_week() {
+    let served = Served::start().await;
+    served.add_gateway(&seed::acme(), "gw-1").await;
+    hides(&page(&served, "/enrolment").await, &["its certificate"]);
+    for key in [1, 2] {
+        let commit = Commit {
+            position: 100 + u64::from(key),
+            holds: vec![GatewayHolds {
+                tenant: seed::acme(),
+                gateway: GatewayId::parse("gw-1").unwrap(),
+                epoch: 0,
+                revision: 0,
+                public_key: Some(vec![key; 8]),
+                received_us: NOW_US,
+            }],
+            ..Commit::default()
+        };
+        served.store.pipeline.commit(commit).await.unwrap();
+    }
+    let registry = &served.store.registry;
+    let gateway = GatewayId::parse("gw-1").unwrap();
+    registry
+        .contested(&seed::acme(), &gateway, NOW_US)
+        .await
+        .unwrap();
+    let told = [
+        "Gateway gw-1 has come with another key",
+        "Two take the place of gateway gw-1",
+    ];
+    shows(&page(&served, "/enrolment").await, &told);
+    let audit = served
+        .get("/audit")
+        .bearer(&served.tokens.admin)
+        .send()
+        .await;
+    shows(&audit.body, &["gateways.rekey", "gateways.contest"]);
+    served.later(8 * 24 * 3_600);
+    hides(&page(&served, "/enrolment").await, &told);
 }
 
 #[tokio::test]
 async fn a_device_shows_how_it_stands_and_what_its_keys_were() {
     let served = Served::start().await;
+    for gateway in ["gw-1", "gw-2"] {
+        served.add_gateway(&seed::acme(), gateway).await;
+    }
     let rows = json!([{ "device": "d-1", "gateway": "gw-1", "psk": enrolment::psk_hex() }]);
     let admin = &served.tokens.admin;
     let ask = served.ask("POST", "/api/v1/devices/enrol").bearer(admin);
@@ -44,6 +94,8 @@ async fn a_device_shows_how_it_stands_and_what_its_keys_were() {
             "gateway not told yet",
             "Rotate the key",
             "Replace its hardware",
+            "/api/v1/devices/d-1/move",
+            "<option value=\"gw-2\">",
         ],
     );
     let list = page(&served, "/enrolment").await;
@@ -56,9 +108,8 @@ async fn a_device_shows_how_it_stands_and_what_its_keys_were() {
             "not connected yet",
         ],
     );
-    // Now there is one gateway, and nothing to ask but the code.
     let claim = seen_with(&served, &served.tokens.editor, "/claim").await;
-    hides(&claim, &["name=\"gateway\""]);
+    shows(&claim, &["<option value=\"gw-2\">"]);
 
     let ask = served
         .ask("POST", "/api/v1/devices/d-1/revoke")
