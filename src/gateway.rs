@@ -3,6 +3,7 @@
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
@@ -17,6 +18,9 @@ use crate::{config, field, logging, shutdown};
 
 /// The prefix of the gateway's environment variables.
 const ENVIRONMENT: &str = "STENCIL_GATEWAY_";
+
+/// Between a failure of the disk and the next start.
+const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 /// The settings' file in a gateway's folder.
 const SETTINGS: &str = "gateway.toml";
@@ -133,25 +137,55 @@ pub(crate) async fn run(args: Args, log: &str) -> anyhow::Result<ExitCode> {
     }
     let mut stop = shutdown::on_signal()?;
     let mapping = options.field.mapping.clone();
-    let running = stencil_gateway::Service::start_with(options, logging::of_gateway(log))
-        .await
-        .context("the gateway can't start")?;
-    let addresses = running.addresses();
-    match args.output {
-        Format::Json => say!("{}", serde_json::to_string(&addresses)?),
-        Format::Text => say!("{addresses}"),
-    }
     let notify = Notify::new();
-    notify.ready();
-    tokio::select! {
-        _ = stop.wait_for(|stop| *stop) => {}
-        failed = running.failed() => return Err(failed.into()),
-        never = reload(&running, mapping.as_deref()) => match never? {},
-        never = notify.lives() => match never {},
+    let mut told = None;
+    loop {
+        tokio::select! {
+            waited = stencil_gateway::wait_for_disk(&options, stop.clone()) => waited?,
+            never = notify.lives() => match never {},
+        }
+        if *stop.borrow() {
+            return Ok(ExitCode::SUCCESS);
+        }
+        let logs = logging::of_gateway(log);
+        let failed = match stencil_gateway::Service::start_with(options.clone(), logs).await {
+            Ok(running) => {
+                let addresses = running.addresses();
+                if told.as_ref() != Some(&addresses) {
+                    match args.output {
+                        Format::Json => say!("{}", serde_json::to_string(&addresses)?),
+                        Format::Text => say!("{addresses}"),
+                    }
+                    told = Some(addresses);
+                }
+                notify.ready();
+                tokio::select! {
+                    _ = stop.wait_for(|stop| *stop) => {
+                        notify.stopping();
+                        running.shutdown().await?;
+                        return Ok(ExitCode::SUCCESS);
+                    }
+                    failed = running.failed() => {
+                        // What failed is told below.
+                        let _ = running.shutdown().await;
+                        failed
+                    }
+                    never = reload(&running, mapping.as_deref()) => match never? {},
+                    never = notify.lives() => match never {},
+                }
+            }
+            Err(error) => error,
+        };
+        if !failed.is_of_the_disk() {
+            return Err(match told {
+                None => anyhow::Error::from(failed).context("the gateway can't start"),
+                Some(_) => failed.into(),
+            });
+        }
+        // Each life begins with a look at what is on the disk: it keeps what it has confirmed.
+        tracing::error!(error = %failed, "the disk has failed; the gateway starts again");
+        tokio::time::sleep(AFTER_FAILURE).await;
     }
-    notify.stopping();
-    running.shutdown().await?;
-    Ok(ExitCode::SUCCESS)
 }
 
 fn add_devices(psk_dir: &Path, devices: &[String]) -> anyhow::Result<ExitCode> {
@@ -160,7 +194,7 @@ fn add_devices(psk_dir: &Path, devices: &[String]) -> anyhow::Result<ExitCode> {
             DeviceId::parse(device).with_context(|| format!("`{device}` is no device id"))?;
         say!(
             "{}",
-            stencil_server::add_device_psk(psk_dir, &device)?.display()
+            stencil_gateway::add_device(psk_dir, &device)?.display()
         );
     }
     Ok(ExitCode::SUCCESS)

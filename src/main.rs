@@ -3,53 +3,98 @@
 //! Each part is a subcommand and a process of its own: `hub`, `gateway`, `sim`. `demo` starts
 //! them all on loopback and tells the story; the rest are an operator's and an integrator's
 //! tools, which talk to a running hub over its public API.
+//!
+//! Without the feature `hub` only the gateway's commands are there: a binary for the edge.
+#![cfg_attr(
+    not(feature = "hub"),
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "what an operator's tools use of the modules that all share"
+    )
+)]
+
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::output::note;
 
+#[cfg(feature = "hub")]
 mod alarm;
+#[cfg(feature = "hub")]
 mod api;
+#[cfg(feature = "hub")]
 mod audit;
+#[cfg(feature = "hub")]
 mod backup;
+#[cfg(feature = "hub")]
 mod bounded;
 mod completions;
 mod config;
+#[cfg(feature = "hub")]
 mod demo;
+#[cfg(feature = "hub")]
 mod device;
+#[cfg(feature = "gateway")]
 mod field;
+#[cfg(feature = "gateway")]
 mod gateway;
 mod gateways;
+#[cfg(feature = "hub")]
 mod hub;
+#[cfg(feature = "hub")]
 mod image;
 mod logging;
+#[cfg(feature = "gateway")]
 mod notify;
+#[cfg(feature = "hub")]
 mod openapi;
 mod output;
+#[cfg(feature = "hub")]
 mod ports;
+#[cfg(feature = "hub")]
 mod publish;
+#[cfg(feature = "hub")]
 mod query;
+#[cfg(feature = "hub")]
 mod reconcile;
+#[cfg(feature = "hub")]
 mod retention;
+#[cfg(feature = "hub")]
 mod rollout;
+#[cfg(feature = "hub")]
 mod rule;
+#[cfg(feature = "hub")]
 mod series;
+#[cfg(feature = "hub")]
 mod session;
 mod shutdown;
+#[cfg(feature = "hub")]
 mod sim;
+#[cfg(feature = "hub")]
 mod tenant;
+#[cfg(feature = "hub")]
 mod tls;
+#[cfg(feature = "hub")]
 mod token;
+#[cfg(feature = "hub")]
 mod update;
+#[cfg(feature = "hub")]
 mod user;
+#[cfg(feature = "hub")]
 mod when;
+#[cfg(feature = "hub")]
 mod workflow;
 
 /// The IoT, edge and workflow hub: from a sensor's pin to a published page, nothing lost.
 ///
 /// Start with `stencil demo`: it runs a hub, two gateways and a simulated fleet on this machine
 /// and prints the address of a live page. `stencil hub init` begins an installation of your own.
+#[cfg_attr(
+    not(feature = "hub"),
+    doc = "\nThis one was built for the edge: it has the gateway's commands only."
+)]
 #[derive(Parser)]
 #[command(version, propagate_version = true, arg_required_else_help = true)]
 struct Stencil {
@@ -63,31 +108,57 @@ struct Stencil {
 // Without comments of their own: `help` would show those, and not what the arguments' types teach.
 #[derive(Subcommand)]
 enum Command {
+    #[cfg(feature = "hub")]
     Hub(hub::Args),
+    #[cfg(feature = "gateway")]
     Gateway(gateway::Args),
+    #[cfg(feature = "hub")]
     Gateways(gateways::Args),
+    #[cfg(feature = "hub")]
     Sim(sim::Args),
+    #[cfg(feature = "hub")]
     Demo(demo::Args),
+    #[cfg(feature = "hub")]
     Reconcile(reconcile::Args),
+    #[cfg(feature = "hub")]
     Backup(backup::BackupArgs),
+    #[cfg(feature = "hub")]
     Restore(backup::RestoreArgs),
+    #[cfg(feature = "hub")]
     Pub(publish::Args),
+    #[cfg(feature = "hub")]
     Token(token::Args),
+    #[cfg(feature = "hub")]
     User(user::Args),
+    #[cfg(feature = "hub")]
     Session(session::Args),
+    #[cfg(feature = "hub")]
     Audit(audit::Args),
+    #[cfg(feature = "hub")]
     Tenant(tenant::Args),
+    #[cfg(feature = "hub")]
     Workflow(workflow::Args),
+    #[cfg(feature = "hub")]
     Rule(rule::Args),
+    #[cfg(feature = "hub")]
     Retention(retention::Args),
+    #[cfg(feature = "hub")]
     Series(series::Args),
+    #[cfg(feature = "hub")]
     Device(query::DeviceArgs),
+    #[cfg(feature = "hub")]
     Update(update::Args),
+    #[cfg(feature = "hub")]
     Image(image::Args),
+    #[cfg(feature = "hub")]
     Rollout(rollout::Args),
+    #[cfg(feature = "hub")]
     Alarm(alarm::Args),
+    #[cfg(feature = "hub")]
     Quarantine(query::QuarantineArgs),
+    #[cfg(feature = "hub")]
     Run(query::RunArgs),
+    #[cfg(feature = "hub")]
     Openapi(openapi::Args),
     Completions(completions::Args),
 }
@@ -116,31 +187,57 @@ fn main() -> ExitCode {
     };
     let outcome = runtime.block_on(async {
         match stencil.command {
+            #[cfg(feature = "hub")]
             Command::Hub(args) => hub::run(args).await,
+            #[cfg(feature = "gateway")]
             Command::Gateway(args) => gateway::run(args, &stencil.log).await,
+            #[cfg(feature = "hub")]
             Command::Gateways(args) => gateways::run(args).await,
+            #[cfg(feature = "hub")]
             Command::Sim(args) => sim::run(args).await,
+            #[cfg(feature = "hub")]
             Command::Demo(args) => demo::run(args).await,
+            #[cfg(feature = "hub")]
             Command::Reconcile(args) => reconcile::run(args).await,
+            #[cfg(feature = "hub")]
             Command::Backup(args) => backup::backup(args).await,
+            #[cfg(feature = "hub")]
             Command::Restore(args) => backup::restore(args).await,
+            #[cfg(feature = "hub")]
             Command::Pub(args) => publish::run(args).await,
+            #[cfg(feature = "hub")]
             Command::Token(args) => token::run(args).await,
+            #[cfg(feature = "hub")]
             Command::User(args) => user::run(args).await,
+            #[cfg(feature = "hub")]
             Command::Session(args) => session::run(args).await,
+            #[cfg(feature = "hub")]
             Command::Audit(args) => audit::run(args).await,
+            #[cfg(feature = "hub")]
             Command::Tenant(args) => tenant::run(args).await,
+            #[cfg(feature = "hub")]
             Command::Workflow(args) => workflow::run(args).await,
+            #[cfg(feature = "hub")]
             Command::Rule(args) => rule::run(args).await,
+            #[cfg(feature = "hub")]
             Command::Retention(args) => retention::run(args).await,
+            #[cfg(feature = "hub")]
             Command::Series(args) => series::run(args).await,
+            #[cfg(feature = "hub")]
             Command::Device(args) => query::device(args).await,
+            #[cfg(feature = "hub")]
             Command::Image(args) => image::run(args).await,
+            #[cfg(feature = "hub")]
             Command::Rollout(args) => rollout::run(args).await,
+            #[cfg(feature = "hub")]
             Command::Update(args) => update::run(&args),
+            #[cfg(feature = "hub")]
             Command::Alarm(args) => alarm::run(args).await,
+            #[cfg(feature = "hub")]
             Command::Quarantine(args) => query::quarantine(args).await,
+            #[cfg(feature = "hub")]
             Command::Run(args) => query::runs(args).await,
+            #[cfg(feature = "hub")]
             Command::Openapi(args) => openapi::run(&args),
             Command::Completions(args) => completions::run(&args, command()),
         }
@@ -181,6 +278,7 @@ mod tests {
         super::command().debug_assert();
     }
 
+    #[cfg(feature = "hub")]
     #[test]
     fn help_teaches_what_each_part_says_of_itself() {
         for (part, taught) in [

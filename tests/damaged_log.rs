@@ -183,8 +183,11 @@ fn damage_in_the_last_record_of_a_spool() {
     let psk = stencil_crypto::Psk::load(gateway.folder().join("psk/freezer-1.psk")).unwrap();
     let mut device = gateway.link("freezer-1", &psk);
     device.deliver(1, 11, 2);
-    hub.wait_for_ledger("freezer-1", 1, |ledger| ledger["last_given"] == 12);
-    assert_eq!(missing(&hub), json!([[9, 10]]));
+    hub.wait_for_ledger("freezer-1", 1, |ledger| {
+        ledger["dropped"] == json!({ "spool_damaged": [[9, 10]] })
+    });
+    assert_eq!(hub.ask(&["reconcile"])["held"], true);
+    gateway.wait_for_log(&["ERROR", "samples=2", "damaged part of the spool"]);
     gateway.is_sound();
     hub.is_sound();
 }
@@ -206,8 +209,9 @@ fn damage_in_the_middle_of_a_spool_costs_only_what_is_damaged() {
     gateway.wait_for_log(&["ERROR", "damaged"]);
     hub.wait_for_ledger("freezer-1", 1, |ledger| {
         ledger["stored"] == json!([[1, 2], [5, 10]])
+            && ledger["dropped"] == json!({ "spool_damaged": [[3, 4]] })
     });
-    assert_eq!(missing(&hub), json!([[3, 4]]));
+    assert_eq!(hub.ask(&["reconcile"])["held"], true);
     gateway.wait_for_metric("spool_damaged_bytes_total", |bytes| bytes > 0);
     gateway.wait_until_it_says(&["ok"]);
     gateway.is_sound();
@@ -235,4 +239,55 @@ fn damage_at_the_end_of_a_spool_that_was_closed_well() {
     assert_eq!(hub.ask(&["reconcile"])["held"], true);
     gateway.wait_until_it_says(&["ok"]);
     gateway.is_sound();
+}
+
+#[test]
+fn a_file_of_a_spool_that_is_gone_is_reported_by_number() {
+    let mut hub = Hub::start(&[]);
+    let mut gateway = Gateway::add(&hub, "gw-1");
+    gateway.change(|settings| {
+        settings["spool"]["segment_bytes"] = 70_000.into();
+        settings["hub"]["in_order_bytes"] = 0.into();
+    });
+    hub.kill();
+    gateway.start();
+    let psk = gateway.add_device("freezer-1");
+    let mut device = gateway.link("freezer-1", &psk);
+    let mut last = 0;
+    while segments(&gateway.spool()).len() < 4 {
+        device.deliver(1, last + 1, 50);
+        last += 50;
+    }
+    gateway.kill();
+    std::fs::remove_file(&segments(&gateway.spool())[1]).unwrap();
+    gateway.start();
+    hub.start_again(None);
+    let ledger = hub.wait_for_ledger("freezer-1", 1, |ledger| {
+        let stored = ledger["stored"].as_array().map_or(0, Vec::len);
+        stored == 2 && !ledger["dropped"]["spool_damaged"].is_null()
+    });
+    let gap = ledger["dropped"]["spool_damaged"][0].as_array().unwrap();
+    assert_eq!(
+        ledger["stored"][0][1].as_u64().unwrap() + 1,
+        gap[0].as_u64().unwrap()
+    );
+    assert_eq!(
+        ledger["stored"][1][0].as_u64().unwrap() - 1,
+        gap[1].as_u64().unwrap()
+    );
+    assert_eq!(ledger["stored"][1][1], last, "{ledger}");
+    assert_eq!(hub.ask(&["reconcile"])["held"], true);
+    gateway.wait_until_it_says(&["ok"]);
+    gateway.is_sound();
+}
+
+/// The files of a log, oldest first.
+fn segments(folder: &Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap();
+    let mut files: Vec<_> = entries
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "log"))
+        .collect();
+    files.sort();
+    files
 }

@@ -289,3 +289,81 @@ fn a_gateway_killed_on_a_full_disk_has_all_that_it_acknowledged() {
     assert_eq!(device.acknowledged(LIMIT), Some((1, sent)));
     all_is_stored(hub, gateway, &[("freezer-1", sent)]);
 }
+
+/// A gateway on a disk of its own that has kept some numbers of a device, and whose hub is away.
+fn gateway_on_a_disk(hub: &mut Hub) -> Option<(Gateway, Psk, Device)> {
+    let mut gateway = Gateway::add(hub, "gw-1");
+    if !gateway.on_small_disk(8 * 1024) {
+        return None;
+    }
+    gateway.change(|settings| settings["spool"]["segment_bytes"] = 70_000.into());
+    hub.kill();
+    gateway.start();
+    let psk = gateway.add_device("freezer-1");
+    let mut device = gateway.link("freezer-1", &psk);
+    device.deliver(1, 1, BATCH);
+    Some((gateway, psk, device))
+}
+
+#[test]
+fn a_gateway_whose_disk_becomes_read_only_holds_devices_back_and_goes_on() {
+    let mut hub = Hub::start(&[]);
+    let Some((gateway, _, mut device)) = gateway_on_a_disk(&mut hub) else {
+        return;
+    };
+    gateway.disk().cover(&gateway.spool());
+    let sent = send_until_held_back(&mut device, BATCH as u64 + 1);
+    let line = gateway.wait_for_log(&["ERROR", "the disk cannot be written to"]);
+    let words = ["data/spool", "Read-only"];
+    assert!(words.iter().all(|word| line.contains(word)), "{line}");
+    gateway.wait_until_it_says(&["spool: stalled", "Read-only"]);
+
+    gateway.disk().uncover(&gateway.spool());
+    assert_eq!(
+        device.acknowledged(LIMIT),
+        Some((1, sent)),
+        "held back, not lost"
+    );
+    device.deliver(1, sent + 1, BATCH);
+    all_is_stored(hub, gateway, &[("freezer-1", sent + BATCH as u64)]);
+}
+
+#[test]
+fn a_gateway_that_finds_its_disk_read_only_waits_and_says_so() {
+    let mut hub = Hub::start(&[]);
+    let Some((mut gateway, psk, device)) = gateway_on_a_disk(&mut hub) else {
+        return;
+    };
+    drop(device);
+    gateway.kill();
+    gateway.disk().set_read_only(true);
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap();
+    drop(free);
+    gateway.change(|settings| settings["http"]["listen"] = address.to_string().into());
+    let mut remount = gateway.disk().remount(false);
+    let watching = std::thread::spawn(move || {
+        let said = support::wait_for("/readyz", || {
+            let port = address.port();
+            let answer = http::try_request(port, "GET", "/readyz", None, None, None).ok()?;
+            answer.body.contains("Read-only").then_some(answer)
+        });
+        assert!(remount.status().unwrap().success());
+        said
+    });
+    // It says where it listens when it can keep something.
+    gateway.start();
+    let said = watching.join().unwrap();
+    let words = ["spool: ", "data cannot be written to"];
+    assert!(
+        words.iter().all(|word| said.body.contains(word)),
+        "{said:?}"
+    );
+    assert_eq!(said.status, 503);
+    gateway.wait_for_log(&["ERROR", "cannot be written to", "Read-only"]);
+    gateway.wait_for_log(&["the disk can be written to again"]);
+    let mut device = gateway.link("freezer-1", &psk);
+    let next = BATCH as u64 + 1;
+    device.deliver(1, next, BATCH);
+    all_is_stored(hub, gateway, &[("freezer-1", 2 * BATCH as u64)]);
+}

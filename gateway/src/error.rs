@@ -35,6 +35,12 @@ pub enum Error {
     /// What the hub desires of this gateway cannot be kept.
     #[error("the desired state: {0}")]
     Desired(String),
+    /// A device has a key already.
+    #[error("{} exists; delete it first if the device is to get another key", .0.display())]
+    PskExists(PathBuf),
+    /// A device's key cannot be written.
+    #[error(transparent)]
+    Key(#[from] stencil_crypto::keyfile::Error),
     /// An address cannot be listened on.
     #[error("{what} cannot listen on {address}: {source}")]
     Listen {

@@ -223,7 +223,7 @@ pub(crate) async fn keep(
     while let Ok(one) = said.try_recv() {
         keeper.take(one);
     }
-    let at_us = clock::now_us();
+    let at_us = clock::stamp_us();
     for device in std::mem::take(&mut keeper.linked).into_keys() {
         keeper.link(device, report::Link::Disconnected, at_us);
     }

@@ -8,7 +8,7 @@ use stencil_crypto::{
 };
 use stencil_protocol::id::{GatewayId, TenantId};
 
-use crate::{Error, options};
+use crate::{Error, clock, options};
 
 /// A gateway's name, and how it proves it.
 pub(crate) struct Identity {
@@ -38,6 +38,9 @@ impl Identity {
             ));
         };
         let validity = Validity::of(leaf).map_err(|error| wrong(error.to_string()))?;
+        let us =
+            |seconds: u64| i64::try_from(seconds.saturating_mul(1_000_000)).unwrap_or(i64::MAX);
+        clock::learn(us(validity.not_before_s()), us(validity.not_after_s()));
         let end_us = validity.not_after_s().saturating_mul(1_000_000);
         Ok(Self {
             certificate_end_us: i64::try_from(end_us).unwrap_or(i64::MAX),

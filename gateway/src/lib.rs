@@ -11,9 +11,12 @@
 //! - A device is acknowledged after its data is on this disk; the disk is freed after the hub has
 //!   acknowledged. In between the gateway may be killed at any moment.
 //! - What was under way is published again after a restart or a lost connection; the device's
-//!   own numbers let the hub know it. The order of a device's batches is kept.
+//!   own numbers let the hub know it. The order of a device's batches is kept, but after a long
+//!   outage what is new goes before what waited.
 //! - What has to be dropped (the spool's size or age) is reported to the hub by number and
-//!   reason, and deleted only after the report is on disk.
+//!   reason, and deleted only after the report is on disk; so are numbers that were in a damaged
+//!   part of it.
+//! - A disk that is full or read-only is waited for; a wrong clock costs no data.
 //! - A device without its key learns and changes nothing: replays neither cut off a link nor
 //!   reach the spool. Of two links with one identity the newer wins, once it has shown its key.
 //! - Devices' batches pass byte for byte. One that cannot be read is never acknowledged, as nobody
@@ -40,10 +43,12 @@
 //! hub is told that they failed).
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
-mod clock;
+#[doc(hidden)]
+pub mod clock;
 mod commands;
 mod desired;
 pub mod diag;
+mod disk;
 pub mod edge;
 mod error;
 mod field;
@@ -61,7 +66,9 @@ mod spool;
 mod uplink;
 
 pub use desired::{Running, Service};
+pub use disk::wait_for_disk;
 pub use error::Error;
 pub use logs::{Logs, Ring};
 pub use options::Options;
+pub use psk::add_device;
 pub use service::Addresses;

@@ -44,6 +44,8 @@ pub(crate) struct Metrics {
     pub(crate) uplink_connects: Counter,
     pub(crate) uplink_failures: Counter,
     pub(crate) publishes_acknowledged: Counter,
+    pub(crate) publishes_back_filled: Counter,
+    pub(crate) publishes_superseded: Counter,
     pub(crate) publishes_refused: Counter,
     pub(crate) commands_received: Counter,
     pub(crate) commands_refused: Counter,
@@ -86,7 +88,7 @@ impl Metrics {
         out
     }
 
-    fn counters(&self) -> [(&'static str, &'static str, &Counter); 26] {
+    fn counters(&self) -> [(&'static str, &'static str, &Counter); 28] {
         [
             (
                 "links_accepted",
@@ -173,6 +175,16 @@ impl Metrics {
                 "publishes_acknowledged",
                 "Publishes the hub has kept.",
                 &self.publishes_acknowledged,
+            ),
+            (
+                "publishes_back_filled",
+                "Of these, what waited through an outage and was brought beside what is new.",
+                &self.publishes_back_filled,
+            ),
+            (
+                "publishes_superseded",
+                "Reports left out, as a newer one of the same device went before.",
+                &self.publishes_superseded,
             ),
             (
                 "publishes_refused",

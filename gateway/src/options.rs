@@ -52,6 +52,10 @@ pub struct Hub {
     pub certificate: PathBuf,
     /// Its private key, PEM, readable for its owner only.
     pub key: PathBuf,
+    /// After an outage that left no more than this, all is brought in order. With more, what is
+    /// measured from then on goes first, and what waited is brought beside it at a rate that does
+    /// not hold that up. 0: always so.
+    pub in_order_bytes: u64,
     /// Publishes that may wait for their PUBACK.
     pub max_in_flight: u16,
     /// How often a quiet connection is tested.
@@ -319,6 +323,7 @@ impl Default for Hub {
             root: "root.pem".into(),
             certificate: "gateway.pem".into(),
             key: "gateway.key".into(),
+            in_order_bytes: 1 << 20,
             max_in_flight: 256,
             keep_alive_s: 20,
             connect_timeout_ms: 10_000,

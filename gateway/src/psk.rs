@@ -3,16 +3,17 @@
 
 use std::{
     io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
-use stencil_crypto::{Psk, keyfile};
+use stencil_crypto::{Psk, keyfile, rng};
 use stencil_protocol::id::DeviceId;
 use tokio::sync::watch;
 
 use crate::{
+    Error,
     link::Live,
     managed::{Managed, Said},
     spool::stopped,
@@ -20,6 +21,25 @@ use crate::{
 
 /// How often the folder of the keys is looked at.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Makes the key that a device behind a gateway shares with it, as `{device}.psk` in `psk_dir`.
+///
+/// # Errors
+/// [`Error::PskExists`]: a device's key is never replaced by the way, that would cut it off;
+/// [`Error::File`] and [`Error::Key`] when it cannot be written.
+pub fn add_device(psk_dir: &Path, device: &DeviceId) -> Result<PathBuf, Error> {
+    std::fs::create_dir_all(psk_dir).map_err(|source| Error::File {
+        action: "make",
+        path: psk_dir.to_owned(),
+        source,
+    })?;
+    let path = psk_dir.join(format!("{device}.psk"));
+    if path.exists() {
+        return Err(Error::PskExists(path));
+    }
+    Psk::generate(&mut rng::Os).save(&path)?;
+    Ok(path)
+}
 
 /// Finds keys.
 pub(crate) struct KeyRing {
@@ -142,6 +162,6 @@ impl KeyRing {
 }
 
 /// When a file was last added to a folder or taken from it.
-fn changed(dir: &std::path::Path) -> Option<SystemTime> {
+fn changed(dir: &Path) -> Option<SystemTime> {
     std::fs::metadata(dir).ok()?.modified().ok()
 }

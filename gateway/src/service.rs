@@ -26,7 +26,7 @@ use crate::{
     metrics::Metrics,
     psk::KeyRing,
     spool::Spool,
-    uplink::Uplink,
+    uplink::{Said, Uplink},
 };
 
 /// How long a stop may wait for the spool to be closed.
@@ -125,6 +125,7 @@ impl Whole {
             connected,
             desired,
             certificate_end_us: identity.certificate_end_us,
+            said: Said::default(),
         });
         let connection = is_connected.clone();
         let following = Following {

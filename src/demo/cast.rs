@@ -269,7 +269,7 @@ fn write(path: &Path, options: &impl Serialize) -> anyhow::Result<()> {
 fn keys(layout: &Layout, fleet: &stencil_simulators::fleet::Options) -> anyhow::Result<()> {
     for device in fleet.devices()?.into_iter().chain([recording()?]) {
         if !layout.path("psk").join(format!("{device}.psk")).exists() {
-            stencil_server::add_device_psk(&layout.path("psk"), &device)?;
+            stencil_gateway::add_device(&layout.path("psk"), &device)?;
         }
     }
     Ok(())

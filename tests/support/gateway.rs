@@ -101,7 +101,8 @@ impl Gateway {
         command
     }
 
-    fn change(&self, change: impl FnOnce(&mut toml::Table)) {
+    /// Changes its settings, from its next start on.
+    pub(crate) fn change(&self, change: impl FnOnce(&mut toml::Table)) {
         let file = self.folder.join("gateway.toml");
         let mut settings: toml::Table = toml::from_str(&read(&file)).unwrap();
         change(&mut settings);
@@ -149,6 +150,14 @@ impl Gateway {
             &mut command,
             &self.folder.join("gateway.log"),
         ));
+    }
+
+    /// Bytes that it has read since its start, from whatever file or socket.
+    pub(crate) fn bytes_read(&self) -> u64 {
+        let pid = self.process.as_ref().expect("it runs").pid();
+        let text = read(Path::new(&format!("/proc/{pid}/io")));
+        let line = text.lines().find_map(|line| line.strip_prefix("rchar: "));
+        line.expect("rchar").parse().unwrap()
     }
 
     /// SIGKILL.

@@ -13,6 +13,7 @@ pub(crate) struct SmallDisk {
     /// When this closes, the holder ends, and with it the file system.
     _until: ChildStdin,
     seen_from_here: PathBuf,
+    at: PathBuf,
     user: bool,
 }
 
@@ -45,6 +46,7 @@ impl SmallDisk {
             _until: holder.stdin.take()?,
             holder,
             seen_from_here,
+            at: at.to_owned(),
             user,
         })
     }
@@ -84,6 +86,37 @@ impl SmallDisk {
         for _ in 0..free / 4096 {
             file.write_all(&chunk).unwrap();
         }
+    }
+
+    /// Nothing can be written to it any more, or again. Nobody may have a file of it open.
+    pub(crate) fn set_read_only(&self, read_only: bool) {
+        let status = self.remount(read_only).status();
+        assert!(status.unwrap().success(), "read_only: {read_only}");
+    }
+
+    /// The command that does it, for another thread.
+    pub(crate) fn remount(&self, read_only: bool) -> Command {
+        let how = if read_only {
+            "remount,ro"
+        } else {
+            "remount,rw"
+        };
+        let mut mount = Command::new("mount");
+        mount.args(["-o", how]).arg(&self.at);
+        self.enter(&mount)
+    }
+
+    /// Puts an empty disk that is read-only over a folder of it, under the feet of who has it open.
+    pub(crate) fn cover(&self, folder: &Path) {
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "ro", "tmpfs"]).arg(folder);
+        assert!(self.enter(&mount).status().unwrap().success());
+    }
+
+    /// Takes it away again.
+    pub(crate) fn uncover(&self, folder: &Path) {
+        let status = self.enter(Command::new("umount").arg(folder)).status();
+        assert!(status.unwrap().success());
     }
 
     /// Somebody else's file goes.

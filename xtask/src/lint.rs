@@ -19,6 +19,22 @@ pub(crate) fn run() -> anyhow::Result<()> {
         "-D",
         "warnings",
     ]))?;
+    // The binary for the edge, which has the gateway's commands only.
+    shell::run(shell::cargo().args([
+        "clippy",
+        "--locked",
+        "--package",
+        "stencil",
+        "--bin",
+        "stencil",
+        "--no-default-features",
+        "--features",
+        "gateway",
+        "--quiet",
+        "--",
+        "-D",
+        "warnings",
+    ]))?;
     let deny = tools::cargo_deny()?;
     dependencies(&deny, "Cargo.toml")?;
     tools::thumb_target()?;

@@ -12,7 +12,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::{
     DroppedSegment, Overflow, Position,
-    disk::{Disk, is_no_room},
+    disk::{Disk, is_no_room, may_pass},
     hint::Hint,
     log::Shared,
     record::{self, Header},
@@ -232,7 +232,7 @@ impl Committer {
         }
     }
 
-    /// Does `write`, and again each second as long as the disk has no room.
+    /// Does `write`, and again each second as long as the disk has no room or is read-only.
     fn when_there_is_room<T>(
         &mut self,
         mut write: impl FnMut(&mut Self) -> io::Result<T>,
@@ -242,11 +242,11 @@ impl Committer {
                 Ok(done) => {
                     if let Some((_, since_us)) = self.shared.appender().stalled.take() {
                         let dir = self.shared.options.dir.display();
-                        tracing::info!(%dir, since_us, "the disk has room again");
+                        tracing::info!(%dir, since_us, "the disk has room again, and is written to");
                     }
                     return Ok(done);
                 }
-                Err(error) if is_no_room(&error) => self.stall(&error)?,
+                Err(error) if may_pass(&error) => self.stall(&error)?,
                 Err(error) => {
                     let dir = self.shared.options.dir.display();
                     return Err(Stop::Poisoned(format!("writing in {dir} failed: {error}")));
@@ -260,7 +260,11 @@ impl Committer {
         let mut appender = self.shared.appender();
         if appender.stalled.is_none() {
             let dir = self.shared.options.dir.display();
-            tracing::error!(%dir, %error, "the disk has no room; trying again each second");
+            let what = match is_no_room(error) {
+                true => "the disk has no room",
+                false => "the disk cannot be written to",
+            };
+            tracing::error!(%dir, %error, "{what}; trying again each second");
             appender.stalled = Some((error.to_string(), now_us));
         }
         let until = Instant::now() + RETRY;

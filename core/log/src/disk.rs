@@ -19,6 +19,12 @@ impl Disk for Kernel {
     }
 }
 
+/// Whether the disk took nothing of it, and may take it later by itself: more room would have
+/// helped, or being mounted for writing.
+pub(crate) fn may_pass(error: &io::Error) -> bool {
+    is_no_room(error) || error.kind() == io::ErrorKind::ReadOnlyFilesystem
+}
+
 /// Whether more room on the disk would have helped.
 pub(crate) fn is_no_room(error: &io::Error) -> bool {
     matches!(

@@ -20,10 +20,14 @@ use crate::{
 struct Failing {
     room: AtomicU64,
     sync_fails: AtomicBool,
+    read_only: AtomicBool,
 }
 
 impl Disk for Failing {
     fn write(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+        if self.read_only.load(Ordering::SeqCst) {
+            return Err(io::Error::from_raw_os_error(30));
+        }
         let room = self.room.load(Ordering::SeqCst);
         let fits = usize::try_from(room).unwrap().min(bytes.len());
         // As a real disk does: what fits is written.
@@ -103,6 +107,24 @@ async fn a_full_disk_stalls_refuses_beyond_the_bound_and_recovers() {
 }
 
 #[tokio::test]
+async fn a_disk_that_becomes_read_only_stalls_and_recovers() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Arc::new(Failing {
+        room: AtomicU64::new(u64::MAX / 2),
+        ..Failing::default()
+    });
+    let log = Log::open_on(options(dir.path()), Arc::clone(&disk) as Arc<dyn Disk>).unwrap();
+    log.wait(log.append(&[&[1; 100]]).unwrap()).await.unwrap();
+    disk.read_only.store(true, Ordering::SeqCst);
+    let stuck = log.append(&[&[2; 100]]).unwrap();
+    until_stalled(&log).await;
+    assert!(*log.committed().borrow() < stuck, "not acknowledged");
+    disk.read_only.store(false, Ordering::SeqCst);
+    log.wait(stuck).await.unwrap();
+    assert_eq!(read_all(&log), [vec![1; 100], vec![2; 100]]);
+}
+
+#[tokio::test]
 async fn a_log_closed_on_a_full_disk_opens_again_with_what_was_acknowledged() {
     let dir = tempfile::tempdir().unwrap();
     let disk = Arc::new(Failing {
@@ -138,7 +160,7 @@ async fn a_failed_sync_poisons_until_opened_again() {
     let dir = tempfile::tempdir().unwrap();
     let disk = Arc::new(Failing {
         room: AtomicU64::new(u64::MAX / 2),
-        sync_fails: AtomicBool::new(false),
+        ..Failing::default()
     });
     let log = Log::open_on(options(dir.path()), Arc::clone(&disk) as Arc<dyn Disk>).unwrap();
     let first = log.append(&[b"first"]).unwrap();
@@ -170,7 +192,7 @@ async fn who_waits_for_retention_is_told_when_the_log_is_poisoned() {
     let dir = tempfile::tempdir().unwrap();
     let disk = Arc::new(Failing {
         room: AtomicU64::new(200),
-        sync_fails: AtomicBool::new(false),
+        ..Failing::default()
     });
     let log = Log::open_on(options(dir.path()), Arc::clone(&disk) as Arc<dyn Disk>).unwrap();
     log.append(&[&[1; 400]]).unwrap();

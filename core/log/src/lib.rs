@@ -43,8 +43,8 @@
 //!   cut short is removed at the next opening ([`Recovery`] tells).
 //! - **Damage:** a reader gets [`Error::Corrupt`] with the place, and may go on with
 //!   [`Reader::skip_corrupt`]. Nothing is left out silently.
-//! - **Disk full:** [`Health::Stalled`]; the log tries again each second and after each trim;
-//!   appends are taken up to the pending bound, then refused with [`Error::Full`].
+//! - **Disk full or read-only:** [`Health::Stalled`]; the log tries again each second and after
+//!   each trim; appends are taken up to the pending bound, then refused with [`Error::Full`].
 //! - **`fdatasync` fails:** [`Health::Poisoned`] until the log is opened again, because what the
 //!   kernel still holds can no longer be known.
 //!

@@ -162,7 +162,10 @@ fn open_tail(disk: &dyn Disk, dir: &Path, base: u64, now_us: i64) -> Result<Tail
         .ok()
         .and_then(|modified| modified.duration_since(SystemTime::UNIX_EPOCH).ok())
         .and_then(|since| i64::try_from(since.as_micros()).ok())
-        .map_or(previous_us, |modified_us| modified_us.max(previous_us));
+        // By a clock that may be another one than the log's.
+        .map_or(previous_us, |modified_us| {
+            modified_us.min(now_us).max(previous_us)
+        });
     Ok(Tail {
         file,
         base,

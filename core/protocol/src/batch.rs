@@ -70,11 +70,13 @@ pub enum DropReason {
     Erased = 6,
     /// Its device had been revoked when it arrived. Only the hub gives this reason, too.
     Revoked = 7,
+    /// It was in a part of the gateway's spool that was damaged on its disk.
+    SpoolDamaged = 8,
 }
 
 impl DropReason {
     /// All reasons.
-    pub const ALL: [DropReason; 8] = [
+    pub const ALL: [DropReason; 9] = [
         DropReason::BufferFull,
         DropReason::SpoolFull,
         DropReason::SpoolAge,
@@ -83,6 +85,7 @@ impl DropReason {
         DropReason::Quarantined,
         DropReason::Erased,
         DropReason::Revoked,
+        DropReason::SpoolDamaged,
     ];
 
     /// The name in JSON, tables and metrics.
@@ -96,6 +99,7 @@ impl DropReason {
             DropReason::Quarantined => "quarantined",
             DropReason::Erased => "erased",
             DropReason::Revoked => "revoked",
+            DropReason::SpoolDamaged => "spool_damaged",
         }
     }
 
@@ -125,7 +129,7 @@ impl core::fmt::Display for DropReason {
 
 const UNKNOWN_REASON: cbor::Error = cbor::Error::Invalid {
     field: "dropped",
-    why: "has an unknown reason, known are 0 to 5",
+    why: "has an unknown reason, known are 0 to 5 and 8",
 };
 
 /// A run of numbers that will never come.

@@ -170,6 +170,11 @@ impl Edge {
         })
     }
 
+    /// Whether rules are judged here.
+    pub(crate) fn judges(&self) -> bool {
+        self.rules.load(Ordering::Acquire) > 0
+    }
+
     /// Spools a device's batch, in the stream if a rule watches the device; waits for room as the
     /// spool does.
     pub(crate) async fn put_batch(

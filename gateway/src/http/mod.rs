@@ -16,6 +16,7 @@ use tokio::{net::TcpListener, sync::watch};
 
 use self::listener::Bounded;
 use crate::{
+    clock,
     commands::Commands,
     edge::Edge,
     field::Devices,
@@ -55,11 +56,41 @@ pub(crate) async fn serve(
         .await
 }
 
+/// Serves for a gateway that cannot run, and says why, until `stop` holds true.
+pub(crate) async fn serve_unfit(
+    listener: TcpListener,
+    options: &options::Http,
+    why: String,
+    mut stop: watch::Receiver<bool>,
+) -> std::io::Result<()> {
+    let unfit = (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n"));
+    let metrics = Metrics::default().text(&[Gauge {
+        name: "spool_healthy",
+        help: "1 while the spool takes what is given to it.",
+        value: 0,
+    }]);
+    let router = Router::new()
+        .route("/livez", get(|| async { "ok\n" }))
+        .route("/readyz", get(|| async { unfit }))
+        .route("/metrics", get(|| async { prometheus(metrics) }));
+    axum::serve(Bounded::new(listener, options), router)
+        .with_graceful_shutdown(async move { stopped(&mut stop).await })
+        .await
+}
+
+fn prometheus(text: String) -> impl IntoResponse {
+    let kind = "text/plain; version=0.0.4; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], text)
+}
+
 /// Ready: what devices send is kept, and gets on to the hub.
 async fn readyz(State(shown): State<Arc<Shown>>) -> (StatusCode, String) {
     let mut wrong = String::new();
     if !*shown.connected.borrow() {
         wrong.push_str("uplink: not connected to the hub\n");
+    }
+    if clock::set_now_us().is_none() {
+        wrong.push_str("clock: it has not been set, or wrongly: devices are told no time\n");
     }
     // Writing to a String cannot fail.
     let _ = match shown.spool.health() {
@@ -117,12 +148,5 @@ async fn metrics(State(shown): State<Arc<Shown>>) -> impl IntoResponse {
             value: shown.keys.len() as u64,
         },
     ];
-    let text = shown.metrics.text(&gauges) + &shown.field.metrics();
-    (
-        [(
-            header::CONTENT_TYPE,
-            "text/plain; version=0.0.4; charset=utf-8",
-        )],
-        text,
-    )
+    prometheus(shown.metrics.text(&gauges) + &shown.field.metrics())
 }

@@ -27,7 +27,7 @@ pub(crate) use self::cache::Package;
 use self::cache::{Cache, Finished};
 use self::trust::Trusted;
 use crate::{
-    clock::now_us,
+    clock::stamp_us,
     options,
     spool::{self, Entry},
 };
@@ -381,7 +381,7 @@ pub(crate) fn shortened(why: &str) -> String {
 pub(crate) fn told(device: &DeviceId, suite: Option<u16>, what: What) -> Option<Vec<u8>> {
     let told = Told {
         device: device.clone(),
-        at_us: now_us(),
+        at_us: stamp_us(),
         what,
     };
     let payload = told.encode().ok()?;

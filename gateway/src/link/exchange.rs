@@ -227,7 +227,7 @@ impl<S: AsyncRead + AsyncWrite + Send> Connection<S> {
             }
             Err(_) => {}
         }
-        let at_us = clock::now_us();
+        let at_us = clock::stamp_us();
         let payload = keys::Used {
             device: device.clone(),
             generation,
@@ -254,7 +254,7 @@ impl<S: AsyncRead + AsyncWrite + Send> Connection<S> {
     /// What the hub is told about a link.
     pub(super) fn link_event(&self, device: DeviceId, event: report::Link) -> Vec<u8> {
         let gateway = self.links.gateway.clone();
-        let at_us = clock::now_us();
+        let at_us = clock::stamp_us();
         let event = LinkEvent {
             device: device.clone(),
             gateway,

@@ -19,6 +19,8 @@ pub(crate) enum Kind {
     Link = 3,
     Key = 4,
     Image = 5,
+    /// Not for the hub: here the spool has lost its end, and begins anew.
+    Damage = 6,
     /// A batch in the stream that rules judge.
     Judged = 8,
     /// What else is in it; its `device` is the gateway's id.
@@ -62,6 +64,7 @@ impl<'a> Entry<'a> {
             3 => Kind::Link,
             4 => Kind::Key,
             5 => Kind::Image,
+            6 => Kind::Damage,
             8 => Kind::Judged,
             9 => Kind::Stream,
             _ => return None,
@@ -77,9 +80,10 @@ impl<'a> Entry<'a> {
         })
     }
 
-    pub(crate) fn topic(&self) -> Topic {
+    /// Where it is published; nowhere if it is not for the hub.
+    pub(crate) fn topic(&self) -> Option<Topic> {
         let device = self.device.clone();
-        match self.kind {
+        Some(match self.kind {
             Kind::Batch => Topic::Batch(device),
             Kind::Status => Topic::Status(device),
             Kind::Loss => Topic::Loss(device),
@@ -92,7 +96,8 @@ impl<'a> Entry<'a> {
                 // Not so: both ids have one grammar.
                 Err(_) => Topic::Judged(device),
             },
-        }
+            Kind::Damage => return None,
+        })
     }
 }
 
@@ -107,7 +112,8 @@ mod tests {
         fn what_is_written_is_read(
             kind in prop_oneof![
                 Just(Kind::Batch), Just(Kind::Status), Just(Kind::Loss), Just(Kind::Link),
-                Just(Kind::Key), Just(Kind::Image), Just(Kind::Judged), Just(Kind::Stream)
+                Just(Kind::Key), Just(Kind::Image), Just(Kind::Judged), Just(Kind::Stream),
+                Just(Kind::Damage)
             ],
             device in "[a-z0-9][a-z0-9._-]{0,40}",
             suite: Option<u16>,

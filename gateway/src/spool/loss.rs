@@ -2,7 +2,7 @@
 //! itself said about other numbers. All of it goes into loss reports, so that the hub's ledger
 //! has no gap.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::RangeInclusive};
 
 use stencil_edge::{Judged, Record, What};
 use stencil_protocol::{
@@ -76,6 +76,7 @@ impl Losses {
             },
             // It is said again with the next link.
             Kind::Link | Kind::Key | Kind::Image => self.unreported += 1,
+            Kind::Damage => {}
         }
     }
 
@@ -101,9 +102,29 @@ impl Losses {
                     self.headers.remove(&key);
                 }
             }
-            Kind::Status | Kind::Loss | Kind::Link | Kind::Key | Kind::Image | Kind::Stream => {
+            Kind::Status
+            | Kind::Loss
+            | Kind::Link
+            | Kind::Key
+            | Kind::Image
+            | Kind::Stream
+            | Kind::Damage => {
                 self.unreported += 1;
             }
+        }
+    }
+
+    /// Adds numbers of samples that are gone, whoever held them.
+    pub(super) fn add_numbers(
+        &mut self,
+        device: &DeviceId,
+        boot: Boot,
+        numbers: RangeInclusive<u64>,
+        reason: DropReason,
+    ) {
+        if !numbers.is_empty() {
+            let key = (device.clone(), boot, reason);
+            self.samples += self.numbers.entry(key).or_default().insert(numbers);
         }
     }
 
@@ -162,8 +183,7 @@ impl Losses {
         let samples = batch.len() as u64;
         if samples > 0 {
             let lost = header.first.0..=header.first.0.saturating_add(samples - 1);
-            let key = (device.clone(), header.boot, reason);
-            self.samples += self.numbers.entry(key).or_default().insert(lost);
+            self.add_numbers(device, header.boot, lost, reason);
         }
     }
 
@@ -179,7 +199,7 @@ impl Losses {
 /// What a device has told about the boot before, in its own words, as a batch that only reports:
 /// it is the hub that knows which of those numbers have come by another way.
 /// The batch of one in the stream.
-fn judged(payload: &[u8]) -> Option<Batch<'_>> {
+pub(super) fn judged(payload: &[u8]) -> Option<Batch<'_>> {
     Batch::decode(Judged::decode(payload).ok()?.batch).ok()
 }
 

@@ -1,14 +1,18 @@
 //! What waits for the hub, on disk: over [`stencil_log`], with loss reports in the place of what
 //! has to be dropped.
 
+mod acknowledged;
+mod age;
 mod cursor;
+mod damage;
 mod entry;
 mod loss;
 
 use std::{
     convert::Infallible,
     io,
-    path::Path,
+    ops::Range,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -17,11 +21,14 @@ use std::{
 };
 
 use stencil_log::{Health, Log, OnDrop, Options, Overflow, Position, Record, Why};
-use stencil_protocol::batch::DropReason;
+use stencil_protocol::{batch::DropReason, id::DeviceId};
 use tokio::sync::watch;
 
+use self::age::Age;
 pub(crate) use self::{
+    acknowledged::Acknowledged,
     cursor::Cursor,
+    damage::Continuity,
     entry::{Entry, Kind, MAX_PAYLOAD_BYTES},
     loss::Losses,
 };
@@ -38,12 +45,13 @@ const CURSOR_INTERVAL: Duration = Duration::from_millis(200);
 #[derive(Clone)]
 pub(crate) struct Spool {
     log: Log,
-    acknowledged: watch::Sender<Position>,
+    acknowledged: watch::Sender<Acknowledged>,
     cursor: Arc<Cursor>,
     /// Behind this rules have not judged for good: it is not freed.
     held: Arc<AtomicU64>,
     /// Records of the stream that rules judge are lost to the hub, or come to it in another order.
     stream_missed: Arc<AtomicBool>,
+    age: Arc<Age>,
 }
 
 impl Spool {
@@ -54,6 +62,20 @@ impl Spool {
         metrics: &Arc<Metrics>,
     ) -> Result<Self, Error> {
         let stream_missed = Arc::new(AtomicBool::new(false));
+        let cannot_open = |path: PathBuf| {
+            move |source: io::Error| Error::File {
+                action: "open",
+                path,
+                source,
+            }
+        };
+        let path = dir.join("cursor");
+        let cursor = Cursor::open(&path).map_err(cannot_open(path))?;
+        let path = dir.join("age");
+        let age = Age::open(&path, clock::now_us()).map_err(cannot_open(path))?;
+        let age = Arc::new(age);
+        let told = cursor.read().unwrap_or_default();
+        let (acknowledged, known) = watch::channel(told.clone());
         let log = Log::open(Options {
             segment_bytes: options.segment_bytes,
             max_bytes: Some(options.max_bytes),
@@ -61,39 +83,46 @@ impl Spool {
             max_record_bytes: u32::try_from(MAX_PAYLOAD_BYTES + 128).unwrap_or(u32::MAX),
             max_pending_bytes: options.max_pending_bytes,
             overflow: Overflow::DropOldest,
-            on_drop: Some(on_drop(Arc::clone(metrics), Arc::clone(&stream_missed))),
-            clock: clock::spool_clock(),
+            // No position is given twice, whatever became of the files: it would count as
+            // acknowledged.
+            seen: Some(told.furthest()),
+            on_drop: Some(on_drop(
+                Arc::clone(metrics),
+                known,
+                Arc::clone(&stream_missed),
+            )),
+            clock: {
+                let age = Arc::clone(&age);
+                Arc::new(move || age.now_us())
+            },
             ..Options::new(dir.join("spool"))
         })?;
-        let path = dir.join("cursor");
-        let file_error = |action: &'static str| {
-            let path = path.clone();
-            move |source: io::Error| Error::File {
-                action,
-                path,
-                source,
-            }
-        };
-        let cursor = Cursor::open(&path).map_err(file_error("open"))?;
-        let acknowledged = match cursor.read() {
-            Some(position) if position > log.end() => {
-                tracing::error!(%position, end = %log.end(), "the cursor is beyond the spool: the \
-                    spool was replaced; all of it is published again");
-                log.oldest()
-            }
-            Some(position) => position.max(log.oldest()),
-            None => log.oldest(),
-        };
+        let recovery = log.recovery();
+        let lost = recovery.lost;
+        if lost.is_some_and(|(from, _)| told.furthest() > from) {
+            tracing::error!(cursor = %told.furthest(), "the cursor is beyond the spool: the spool \
+                was replaced; all of it is published again");
+            acknowledged.send_replace(Acknowledged::up_to(log.oldest()));
+        } else if told.through() < log.oldest() {
+            acknowledged.send_modify(|told| {
+                told.take(told.through()..log.oldest());
+            });
+        }
+        if lost.is_some() || recovery.torn_bytes > 0 {
+            // Mostly nothing was in it that a device had been told to be safe; else its numbers
+            // show what.
+            log.append(&[&damage_entry()])?;
+        }
         // What the hub has acknowledged is no loss when it is dropped, but rules may need it.
         let held = crate::edge::held(dir);
-        log.trim(acknowledged.min(held))?;
-        let (acknowledged, _) = watch::channel(acknowledged);
+        log.trim(acknowledged.borrow().through().min(held))?;
         Ok(Self {
             log,
             acknowledged,
             cursor: Arc::new(cursor),
             held: Arc::new(AtomicU64::new(held.0)),
             stream_missed,
+            age,
         })
     }
 
@@ -140,27 +169,22 @@ impl Spool {
         &self.log
     }
 
-    /// Up to where the hub has acknowledged.
-    pub(crate) fn acknowledged(&self) -> Position {
-        *self.acknowledged.borrow()
+    /// What the hub has acknowledged.
+    pub(crate) fn acknowledged(&self) -> Acknowledged {
+        self.acknowledged.borrow().clone()
     }
 
-    /// The hub has acknowledged all up to `position`.
-    pub(crate) fn acknowledge(&self, position: Position) {
+    /// The hub has acknowledged what lies between two positions.
+    pub(crate) fn acknowledge(&self, records: Range<Position>) {
         stencil_crashpoint::reach("gateway.before_trim");
-        self.acknowledged.send_if_modified(|acknowledged| {
-            let further = position > *acknowledged;
-            *acknowledged = position.max(*acknowledged);
-            further
-        });
+        self.acknowledged
+            .send_if_modified(|acknowledged| acknowledged.take(records));
     }
 
     /// Bytes that the hub has not acknowledged.
     pub(crate) fn waiting_bytes(&self) -> u64 {
-        self.log
-            .end()
-            .0
-            .saturating_sub(self.acknowledged().max(self.log.oldest()).0)
+        let acknowledged = self.acknowledged.borrow();
+        acknowledged.waiting_bytes(self.log.oldest(), self.log.end())
     }
 
     /// Why it is closed.
@@ -189,16 +213,29 @@ impl Spool {
     async fn free_acknowledged(&self, mut stop: watch::Receiver<bool>) -> Result<(), Error> {
         let mut acknowledged = self.acknowledged.subscribe();
         acknowledged.mark_changed();
+        let mut failed = false;
         loop {
             tokio::select! {
                 // The sender is our own: this cannot fail.
                 Ok(()) = acknowledged.changed() => {
-                    let position = *acknowledged.borrow_and_update();
-                    self.free(position).await?;
+                    let news = acknowledged.borrow_and_update().clone();
+                    let freed = self.free(news).await?;
+                    if let (Err(error), false) = (&freed, failed) {
+                        tracing::warn!(%error, "what the hub has acknowledged cannot be freed now: \
+                            it may be published again");
+                    }
+                    failed = freed.is_err();
                     let _ = tokio::time::timeout(CURSOR_INTERVAL, stopped(&mut stop)).await;
                 }
                 () = stopped(&mut stop) => {
-                    return self.free(self.acknowledged()).await;
+                    if let Err(error) = self.free(self.acknowledged()).await? {
+                        tracing::warn!(%error, "what the hub has acknowledged could not be noted: \
+                            it is published again");
+                    }
+                    if let Err(error) = self.age.note() {
+                        tracing::debug!(%error, "how old the spool is was not noted");
+                    }
+                    return Ok(());
                 }
             }
         }
@@ -209,27 +246,27 @@ impl Spool {
         retain.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             retain.tick().await;
-            if let Some(now_us) = clock::set_now_us() {
-                self.log.retain(now_us).await?;
+            if let Err(error) = self.age.note() {
+                tracing::debug!(%error, "how old the spool is was not noted");
             }
+            self.log.retain(self.age.now_us()).await?;
         }
     }
 
-    async fn free(&self, position: Position) -> Result<(), Error> {
+    /// Notes what is acknowledged and frees it; a disk that takes nothing now is no end.
+    async fn free(&self, acknowledged: Acknowledged) -> Result<Result<(), io::Error>, Error> {
         let (log, cursor) = (self.log.clone(), Arc::clone(&self.cursor));
         let held = Position(self.held.load(Ordering::Acquire));
         let freed = tokio::task::spawn_blocking(move || {
             // The cursor first: a spool that starts behind it is normal, one that ends before it
             // is not.
-            if let Err(error) = cursor.write(position) {
-                tracing::warn!(%error, "the cursor was not written: more is published again");
+            let noted = cursor.write(&acknowledged);
+            match log.trim(acknowledged.through().min(held)) {
+                Err(stencil_log::Error::Io { source, .. }) => Err(source),
+                _ => noted,
             }
-            log.trim(position.min(held))
         });
-        match freed.await {
-            Ok(freed) => Ok(freed?),
-            Err(_) => Err(Error::Ended("spool")),
-        }
+        freed.await.map_err(|_| Error::Ended("spool"))
     }
 }
 
@@ -238,14 +275,38 @@ pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
-fn on_drop(metrics: Arc<Metrics>, stream_missed: Arc<AtomicBool>) -> OnDrop {
+/// Where the log lost its end.
+#[expect(
+    clippy::expect_used,
+    reason = "a constant that keeps to the grammar; tested"
+)]
+fn damage_entry() -> Vec<u8> {
+    Entry {
+        kind: Kind::Damage,
+        device: DeviceId::parse("spool").expect("an id by its grammar"),
+        suite: None,
+        payload: &[],
+    }
+    .to_bytes()
+}
+
+fn on_drop(
+    metrics: Arc<Metrics>,
+    acknowledged: watch::Receiver<Acknowledged>,
+    stream_missed: Arc<AtomicBool>,
+) -> OnDrop {
     Arc::new(move |records: &mut dyn Iterator<Item = Record>, why| {
         let reason = match why {
             Why::Bytes => DropReason::SpoolFull,
             Why::Age => DropReason::SpoolAge,
         };
         let mut losses = Losses::default();
+        let acknowledged = acknowledged.borrow().clone();
         for record in records {
+            // Brought ahead of older things.
+            if acknowledged.holds(record.start) {
+                continue;
+            }
             match Entry::parse(&record.payload) {
                 Some(entry) => {
                     if matches!(entry.kind, Kind::Judged | Kind::Stream) {
@@ -267,9 +328,13 @@ fn on_drop(metrics: Arc<Metrics>, stream_missed: Arc<AtomicBool>) -> OnDrop {
 
 #[cfg(test)]
 mod tests {
-    use stencil_protocol::id::DeviceId;
-
     use super::*;
+
+    #[test]
+    fn the_mark_of_a_lost_end_can_be_read() {
+        let bytes = damage_entry();
+        assert_eq!(Entry::parse(&bytes).unwrap().kind, Kind::Damage);
+    }
 
     /// The next file of the spool is a device without room: the disk is full.
     #[tokio::test]
@@ -310,7 +375,7 @@ mod tests {
         });
         // It has asked the log, which is busy, to drop what is old.
         tokio::time::sleep(Duration::from_millis(50)).await;
-        spool.acknowledge(two_files);
+        spool.acknowledge(Position(0)..two_files);
         let soon = Duration::from_secs(30);
         tokio::time::timeout(soon, async {
             while spool.log().oldest() < Position(first.0 * 2) {

@@ -142,6 +142,14 @@ impl Connection {
         self.incoming.recv().await
     }
 
+    /// What an error that its end has caused comes from.
+    pub(crate) async fn reason(&mut self, lost: Lost) -> Lost {
+        match lost {
+            Lost::Ended => self.why_lost().await,
+            lost => lost,
+        }
+    }
+
     /// Why it is lost; ends it if it isn't.
     pub(crate) async fn why_lost(&mut self) -> Lost {
         // The reason comes with the end of the driver, a moment after what it has caused.

@@ -1,5 +1,5 @@
-//! The way to the hub: MQTT 5 over strict TLS. What is spooled is published in order; what the
-//! hub has acknowledged is freed.
+//! The way to the hub: MQTT 5 over strict TLS. What is spooled is published, in order or, after a
+//! long outage, in two streams ([`order`]); what the hub has acknowledged is freed.
 //!
 //! Each connection begins anew where the last acknowledged message ends: there is no MQTT session
 //! to resume, so nothing depends on what a client library or the hub remembers. What was under
@@ -8,8 +8,12 @@
 mod backoff;
 mod connection;
 mod desired;
+mod order;
 mod publisher;
 mod source;
+mod window;
+
+pub(crate) use self::order::Said;
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -29,7 +33,7 @@ use self::{
 };
 use crate::{
     Error,
-    clock::now_us,
+    clock::{set_now_us, stamp_us},
     commands::{Commands, Offer},
     desired::Desired,
     edge::Edge,
@@ -62,6 +66,8 @@ pub(crate) struct Uplink {
     pub(crate) connected: watch::Sender<bool>,
     pub(crate) desired: Arc<Desired>,
     pub(crate) certificate_end_us: i64,
+    /// What was said ahead of older things.
+    pub(crate) said: Said,
 }
 
 impl Uplink {
@@ -304,7 +310,7 @@ impl Uplink {
         let status = Status {
             id,
             state: State::Failed,
-            at_us: now_us(),
+            at_us: stamp_us(),
             detail: Some(detail),
         };
         // Where the spool is full as well, the hub sends it again.
@@ -322,13 +328,17 @@ async fn expire(uplink: Arc<Uplink>) -> Infallible {
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
-        for (device, id) in uplink.commands.expire(now_us()) {
+        // Without the time nobody can say what has expired.
+        let Some(now_us) = set_now_us() else {
+            continue;
+        };
+        for (device, id) in uplink.commands.expire(now_us) {
             tracing::info!(%device, %id, "a command has expired before its device was linked");
             let detail = Some("the device was not linked to the gateway in time");
             let status = Status {
                 id,
                 state: State::Expired,
-                at_us: now_us(),
+                at_us: stamp_us(),
                 detail,
             };
             let Some(entry) = gateway_status(&device, &status) else {

@@ -1,18 +1,20 @@
-//! Publishes what is spooled, in order, and acknowledges in order what the hub has kept.
+//! Publishes what is spooled, in one stream or in two, and acknowledges what the hub has kept.
 
-use std::convert::Infallible;
+use std::{convert::Infallible, ops::Range, time::Instant};
 
-use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesOrdered};
+use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesOrdered};
 use rumqttc::{PublishNotice, PublishResult, mqttbytes::v5::PubAckReason};
 use stencil_crypto::Suite;
-use stencil_log::Record;
+use stencil_log::{Position, Record};
 use stencil_protocol::{batch::DropReason, line::Line};
 
 use super::{
     Uplink,
     connection::{Connection, Lost},
     desired::Speaking,
-    source::Source,
+    order::Order,
+    source::{Item, Source},
+    window::Window,
 };
 use crate::spool::{Entry, Losses};
 
@@ -32,13 +34,26 @@ enum Outcome {
     Gone,
     /// It cannot be read, so it was not sent.
     Unreadable,
+    /// There was nothing to send.
+    Nothing,
 }
 
-/// What came of handing a record over.
+/// What came of handing an item over.
 enum Handed {
     Over(PublishNotice),
     Not(Outcome),
 }
+
+/// An item whose outcome is known.
+struct Done {
+    covers: Range<Position>,
+    record: Option<Record>,
+    outcome: Outcome,
+    sent: Instant,
+}
+
+/// Items that are under way, in order.
+type InFlight = FuturesOrdered<BoxFuture<'static, Done>>;
 
 /// More than what an MQTT packet has besides topic and payload, with our properties.
 pub(super) const PACKET_OVERHEAD_BYTES: usize = 128;
@@ -64,44 +79,33 @@ pub(super) async fn publish(
     mut speaking: Option<Speaking>,
 ) -> Result<Infallible, Lost> {
     let spool = &uplink.spool;
-    let mut source = Source::start(
-        spool.log().clone(),
-        spool.acknowledged(),
-        uplink.metrics.clone(),
-    );
-    let mut in_flight = FuturesOrdered::new();
+    let order = Order::new(spool, uplink.options.in_order_bytes, uplink.edge.judges());
+    let start = |stretch| Source::start(spool.clone(), stretch, uplink.metrics.clone());
+    let mut live = start(order.live);
+    let mut old = order.back_fill.map(start);
+    if old.is_none() {
+        uplink.said.clear();
+    }
+    let (mut live_in_flight, mut old_in_flight) = (InFlight::new(), InFlight::new());
     let mut fetch_again = tokio::time::interval(FETCH_INTERVAL);
     fetch_again.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let max_in_flight = usize::from(uplink.options.max_in_flight);
+    // What is new always finds a quarter of the room.
+    let mut window = Window::new(max_in_flight * 3 / 4);
     loop {
+        let in_flight = live_in_flight.len() + old_in_flight.len();
+        let has_room = in_flight < max_in_flight;
+        let has_old_room = has_room && old_in_flight.len() < window.size();
         tokio::select! {
-            Some(first) = in_flight.next() => {
-                let mut through = None;
-                let mut next = Some(first);
-                let mut unsettled = None;
-                // With those that have come at the same time, so that the spool moves on once.
-                while let Some((record, outcome)) = next {
-                    // What a refusal leaves behind may have to wait for the room that those
-                    // before it give back.
-                    if matches!(outcome, Outcome::Refused(_))
-                        && let Some(position) = through.take()
-                    {
-                        spool.acknowledge(position);
-                    }
-                    if let Err(lost) = settle(uplink, &record, outcome).await {
-                        unsettled = Some(lost);
-                        break;
-                    }
-                    through = Some(record.end);
-                    next = in_flight.next().now_or_never().flatten();
+            Some(first) = live_in_flight.next() => {
+                if let Err(lost) = settle_all(uplink, first, &mut live_in_flight, None).await {
+                    return Err(connection.reason(lost).await);
                 }
-                if let Some(position) = through {
-                    spool.acknowledge(position);
-                }
-                match unsettled {
-                    None => {}
-                    Some(Lost::Ended) => return Err(connection.why_lost().await),
-                    Some(lost) => return Err(lost),
+            }
+            Some(first) = old_in_flight.next() => {
+                let window = Some(&mut window);
+                if let Err(lost) = settle_all(uplink, first, &mut old_in_flight, window).await {
+                    return Err(connection.reason(lost).await);
                 }
             }
             message = connection.next() => match message {
@@ -128,18 +132,116 @@ pub(super) async fn publish(
             },
             () = Speaking::due(&mut speaking) => uplink.tell_state(&connection).await?,
             _ = fetch_again.tick() => uplink.fetch_images(&connection, None).await?,
-            record = source.next(), if in_flight.len() < max_in_flight => {
-                let record = record?;
-                let handed = send(&connection, &record).await?;
-                in_flight.push_back(outcome(record, handed));
+            item = live.next(), if has_room => {
+                let item = item?.ok_or(stencil_log::Error::Closed)?;
+                let handed = send(uplink, &connection, item.record.as_ref(), old.is_some()).await?;
+                live_in_flight.push_back(outcome(item, handed).boxed());
             }
+            item = next_of(&mut old), if has_old_room => match item? {
+                Some(item) => {
+                    let handed = send_old(uplink, &connection, item.record.as_ref()).await?;
+                    old_in_flight.push_back(outcome(item, handed).boxed());
+                }
+                None => {
+                    tracing::info!("what had gathered is on its way to the hub");
+                    old = None;
+                }
+            },
         }
     }
 }
 
-async fn send(connection: &Connection, record: &Record) -> Result<Handed, Lost> {
+/// The next of what waited; never without any.
+async fn next_of(old: &mut Option<Source>) -> Result<Option<Item>, Lost> {
+    match old {
+        Some(source) => source.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Settles the first that has come and those that have come at the same time, so that the spool
+/// moves on once.
+async fn settle_all(
+    uplink: &Uplink,
+    first: Done,
+    in_flight: &mut InFlight,
+    mut window: Option<&mut Window>,
+) -> Result<(), Lost> {
+    let now = Instant::now();
+    let mut settled: Option<Range<Position>> = None;
+    let mut next = Some(first);
+    let mut unsettled = Ok(());
+    while let Some(done) = next {
+        // What a refusal leaves behind may have to wait for the room that those before it give
+        // back.
+        if matches!(done.outcome, Outcome::Refused(_))
+            && let Some(settled) = settled.take()
+        {
+            uplink.spool.acknowledge(settled);
+        }
+        if let (Outcome::Kept, Some(window)) = (&done.outcome, &mut window) {
+            window.acknowledged(done.sent, now);
+            uplink.metrics.publishes_back_filled.increment();
+        }
+        let Done {
+            covers,
+            record,
+            outcome,
+            ..
+        } = done;
+        if let Err(lost) = settle(uplink, record.as_ref(), outcome).await {
+            unsettled = Err(lost);
+            break;
+        }
+        settled = Some(settled.map_or(covers.start, |settled| settled.start)..covers.end);
+        next = in_flight.next().now_or_never().flatten();
+    }
+    if let Some(settled) = settled {
+        uplink.spool.acknowledge(settled);
+    }
+    unsettled
+}
+
+/// Sends what is new; `ahead`: of older things.
+async fn send(
+    uplink: &Uplink,
+    connection: &Connection,
+    record: Option<&Record>,
+    ahead: bool,
+) -> Result<Handed, Lost> {
+    if let Some(record) = record.filter(|_| ahead)
+        && let Some(entry) = Entry::parse(&record.payload)
+    {
+        uplink.said.ahead(&entry, record.start);
+    }
+    publish_one(connection, record).await
+}
+
+/// Sends what waited, unless newer things have made it wrong.
+async fn send_old(
+    uplink: &Uplink,
+    connection: &Connection,
+    record: Option<&Record>,
+) -> Result<Handed, Lost> {
+    if let Some(record) = record
+        && let Some(entry) = Entry::parse(&record.payload)
+        && uplink.said.has_newer(&entry, record.start)
+    {
+        uplink.metrics.publishes_superseded.increment();
+        return Ok(Handed::Not(Outcome::Nothing));
+    }
+    publish_one(connection, record).await
+}
+
+async fn publish_one(connection: &Connection, record: Option<&Record>) -> Result<Handed, Lost> {
+    let Some(record) = record else {
+        return Ok(Handed::Not(Outcome::Nothing));
+    };
     let Some(entry) = Entry::parse(&record.payload) else {
         return Ok(Handed::Not(Outcome::Unreadable));
+    };
+    let Some(topic) = entry.topic() else {
+        return Ok(Handed::Not(Outcome::Nothing));
     };
     let suite = entry.suite.map(|id| {
         let suite = Suite::from_id(id).map(Suite::name);
@@ -148,7 +250,7 @@ async fn send(connection: &Connection, record: &Record) -> Result<Handed, Lost> 
         (LINK_SUITE.to_owned(), name)
     });
     let payload = record.payload.slice_ref(entry.payload);
-    let topic = entry.topic().to_string();
+    let topic = topic.to_string();
     let bytes = payload.len() + topic.len() + PACKET_OVERHEAD_BYTES;
     let max = connection.max_packet_bytes();
     if bytes > max {
@@ -161,12 +263,22 @@ async fn send(connection: &Connection, record: &Record) -> Result<Handed, Lost> 
     Ok(Handed::Over(notice))
 }
 
-async fn outcome(record: Record, handed: Handed) -> (Record, Outcome) {
-    let notice = match handed {
-        Handed::Over(notice) => notice,
-        Handed::Not(outcome) => return (record, outcome),
+async fn outcome(item: Item, handed: Handed) -> Done {
+    let sent = Instant::now();
+    let outcome = match handed {
+        Handed::Over(notice) => acknowledged(notice).await,
+        Handed::Not(outcome) => outcome,
     };
-    let outcome = match notice.wait_async().await {
+    Done {
+        covers: item.covers,
+        record: item.record,
+        outcome,
+        sent,
+    }
+}
+
+async fn acknowledged(notice: PublishNotice) -> Outcome {
+    match notice.wait_async().await {
         Ok(PublishResult::Qos1(ack)) => match ack.reason {
             PubAckReason::Success | PubAckReason::NoMatchingSubscribers => Outcome::Kept,
             reason @ (PubAckReason::TopicNameInvalid | PubAckReason::PayloadFormatInvalid) => {
@@ -176,24 +288,25 @@ async fn outcome(record: Record, handed: Handed) -> (Record, Outcome) {
         },
         // Of QoS 0 and 2, which are never sent, and of connections that ended.
         Ok(_) | Err(_) => Outcome::Gone,
-    };
-    (record, outcome)
+    }
 }
 
 /// Does what follows from the hub's answer. After an error the record stays where it is.
-async fn settle(uplink: &Uplink, record: &Record, outcome: Outcome) -> Result<(), Lost> {
+async fn settle(uplink: &Uplink, record: Option<&Record>, outcome: Outcome) -> Result<(), Lost> {
     match outcome {
+        Outcome::Nothing => {}
         Outcome::Kept => uplink.metrics.publishes_acknowledged.increment(),
         Outcome::Gone => return Err(Lost::Ended),
         Outcome::NotNow(reason) => return Err(Lost::Publish(format!("{reason:?}"))),
         Outcome::Unreadable => {
             uplink.metrics.records_dropped.increment();
-            tracing::error!(at = %record.start, "a spooled record is of no known kind; left out");
+            let at = record.map_or(0, |record| record.start.0);
+            tracing::error!(at, "a spooled record is of no known kind; left out");
         }
         Outcome::Refused(reason) => {
             uplink.metrics.publishes_refused.increment();
             let mut losses = Losses::default();
-            if let Some(entry) = Entry::parse(&record.payload) {
+            if let Some(entry) = record.and_then(|record| Entry::parse(&record.payload)) {
                 tracing::error!(device = %entry.device, reason, "the hub refuses a message");
                 losses.add_refused(&entry, DropReason::Quarantined);
             }

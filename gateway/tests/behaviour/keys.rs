@@ -273,3 +273,19 @@ async fn what_was_sealed_to_another_gateway_is_not_taken_and_the_hub_hears_it() 
     assert!(is_refused(&gateway, &id("a"), &psk).await);
     gateway.stop().await;
 }
+
+#[test]
+fn a_device_key_is_secret_and_never_replaced_by_the_way() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let path = stencil_gateway::add_device(dir.path(), &id("freezer-1")).unwrap();
+    assert_eq!(path, dir.path().join("freezer-1.psk"));
+    let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    Psk::load(&path).unwrap();
+    let again = stencil_gateway::add_device(dir.path(), &id("freezer-1"));
+    assert!(
+        matches!(again, Err(stencil_gateway::Error::PskExists(_))),
+        "{again:?}"
+    );
+}

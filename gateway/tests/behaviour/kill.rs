@@ -121,9 +121,14 @@ impl Sender {
 }
 
 async fn all_arrives(crashes: &[&str], batches_before_kill: u64) {
+    arrives(crashes, batches_before_kill, 1 << 20).await;
+}
+
+async fn arrives(crashes: &[&str], batches_before_kill: u64, in_order_bytes: u64) {
     let place = Place::new();
     let hub = Hub::started(&place.authority).await;
-    let options = place.options(&hub);
+    let mut options = place.options(&hub);
+    options.hub.in_order_bytes = in_order_bytes;
     let (id, psk) = place.device("freezer-07");
     let mut sender = Sender {
         id: id.clone(),
@@ -187,6 +192,18 @@ async fn killed_between_the_hubs_acknowledgement_and_the_spool() {
         50,
     )
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_while_what_is_new_goes_before_what_is_old() {
+    let crashes = [
+        "gateway.before_trim:1",
+        "",
+        "gateway.before_ack:20",
+        "gateway.before_trim:25",
+        "",
+    ];
+    arrives(&crashes, 50, 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

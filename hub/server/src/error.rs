@@ -44,9 +44,6 @@ pub enum Error {
         /// The tenant asked for.
         tenant: TenantId,
     },
-    /// A device's key is there already.
-    #[error("{} exists; delete it first if the device is to get another key", .0.display())]
-    PskExists(PathBuf),
     /// A listener could not be opened.
     #[error("cannot listen on {address} for {what}: {source}")]
     Listen {

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use stencil_crypto::authority::{Algorithm, Authority};
-use stencil_crypto::{Psk, keyfile, rng};
+use stencil_crypto::keyfile;
 use stencil_protocol::id::{DeviceId, GatewayId, TenantId};
 use stencil_store::{
     IssuedToken, Registry as _, Role, Rollouts as _, Secret, Tenancy, TokenKind, Users as _,
@@ -226,20 +226,6 @@ pub fn add_device(
     let authority = existing_authority(data_dir)?;
     let issued = authority.issue_device(tenant.as_str(), device.as_str())?;
     write(&authority, &issued, device.as_str(), out_dir)
-}
-
-/// Makes the key that a device behind a gateway shares with it, as `{device}.psk` in `psk_dir`.
-///
-/// # Errors
-/// [`Error::PskExists`]: a device's key is never replaced by the way, that would cut it off.
-pub fn add_device_psk(psk_dir: &Path, device: &DeviceId) -> Result<PathBuf, Error> {
-    std::fs::create_dir_all(psk_dir).map_err(|error| Error::io(psk_dir, error))?;
-    let path = psk_dir.join(format!("{device}.psk"));
-    if path.exists() {
-        return Err(Error::PskExists(path));
-    }
-    Psk::generate(&mut rng::Os).save(&path)?;
-    Ok(path)
 }
 
 fn authority(layout: &Layout) -> Result<Authority, Error> {

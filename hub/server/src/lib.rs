@@ -94,8 +94,8 @@ pub use error::Error;
 pub use health::{Check, Readiness};
 pub use hub::{Hub, WorkflowPut};
 pub use init::{
-    Credentials, FIRST_USER, Init, add_device, add_device_psk, add_gateway, has_tenant, init,
-    is_initialised, issue_admin_token, issue_gateway, update_trust,
+    Credentials, FIRST_USER, Init, add_device, add_gateway, has_tenant, init, is_initialised,
+    issue_admin_token, issue_gateway, update_trust,
 };
 pub use layout::Layout;
 pub use live::{Live, LiveEvent, LiveEvents, Next};

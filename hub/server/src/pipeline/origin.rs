@@ -8,6 +8,9 @@ use stencil_store::LinkInfo;
 use crate::Principal;
 use crate::ingest::{Published, Transport};
 
+/// How far a gateway's clock may be ahead of the hub's: ten minutes.
+const MAX_AHEAD_US: i64 = 600_000_000;
+
 /// The circumstances of one publication.
 #[derive(Debug)]
 pub(super) struct Origin<'a> {
@@ -88,6 +91,17 @@ impl Origin<'_> {
     pub(super) fn own_word(&self) -> Option<GatewayId> {
         let gateway = self.gateway().filter(|_| self.link.suite.is_none());
         gateway.cloned()
+    }
+
+    /// When something happened, by the word of a gateway; when it was received where the gateway
+    /// doesn't know (0), or its clock is wrong.
+    pub(super) fn moment(&self, at_us: i64) -> i64 {
+        let latest_us = self.received_us.saturating_add(MAX_AHEAD_US);
+        match at_us {
+            0 => self.received_us,
+            at_us if at_us > latest_us => self.received_us,
+            at_us => at_us,
+        }
     }
 
     /// The gateway that it came through, if any.

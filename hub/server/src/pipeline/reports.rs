@@ -38,7 +38,7 @@ pub(super) fn status(
         tenant: origin.tenant.clone(),
         command: status.id,
         state: status.state,
-        at_us: status.at_us,
+        at_us: origin.moment(status.at_us),
         detail: status.detail.map(str::to_owned),
         gateway: origin.own_word(),
     };
@@ -147,7 +147,7 @@ pub(super) fn link(origin: &Origin<'_>, event: &LinkEvent, changes: &mut Changes
         tenant: origin.tenant.clone(),
         device: event.device.clone(),
         gateway: Some(gateway.clone()),
-        at_us: event.at_us,
+        at_us: origin.moment(event.at_us),
         received_us: origin.received_us,
         connected,
         link,
@@ -183,7 +183,7 @@ pub(super) fn key_used(origin: &Origin<'_>, used: &Used, changes: &mut Changes) 
         tenant: origin.tenant.clone(),
         device: used.device.clone(),
         generation: used.generation,
-        at_us: used.at_us,
+        at_us: origin.moment(used.at_us),
     });
 }
 

@@ -3,7 +3,7 @@
 use stencil_server::{Error, Options, Service};
 use stencil_store::{Role, TokenKind};
 
-use crate::support::{TestHub, device, options, prepare, tenant};
+use crate::support::{TestHub, options, prepare, tenant};
 
 #[tokio::test]
 async fn a_tenant_is_made_once_and_a_second_one_beside_it() {
@@ -120,21 +120,6 @@ async fn an_address_in_use_is_named() {
         error.contains("mqtt.plain") && error.contains("in use"),
         "{error}"
     );
-}
-
-#[test]
-fn a_device_key_is_secret_and_never_replaced_by_the_way() {
-    use std::os::unix::fs::PermissionsExt;
-    let dir = tempfile::tempdir().unwrap();
-    let path = stencil_server::add_device_psk(dir.path(), &device("freezer-1")).unwrap();
-    assert_eq!(path, dir.path().join("freezer-1.psk"));
-    assert_eq!(
-        std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-        0o600
-    );
-    stencil_crypto::Psk::load(&path).unwrap();
-    let again = stencil_server::add_device_psk(dir.path(), &device("freezer-1"));
-    assert!(matches!(again, Err(Error::PskExists(_))), "{again:?}");
 }
 
 #[test]

@@ -118,6 +118,7 @@ fn because(reason: DropReason) -> &'static str {
         DropReason::BufferFull => "the device's memory was full",
         DropReason::SpoolFull => "the gateway's spool was full",
         DropReason::SpoolAge => "too old for the gateway's spool",
+        DropReason::SpoolDamaged => "damaged on the gateway's disk",
         DropReason::Malformed => "not readable",
         DropReason::Reboot => "lost when the device was reset",
         DropReason::Quarantined => "in quarantine",
