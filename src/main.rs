@@ -40,6 +40,7 @@ mod device;
 mod field;
 #[cfg(feature = "gateway")]
 mod gateway;
+#[cfg(feature = "hub")]
 mod gateways;
 #[cfg(feature = "hub")]
 mod hub;

@@ -8,6 +8,7 @@
 //! | [`fleet`] | freezers, door locks and rooms with physics and faults |
 //! | [`replay`] | a recording as a device, with its own timestamps |
 //! | [`receiver`] | takes webhooks, acts once a key, may drop answers |
+//! | [`outage`] | devices that hand in days of measurements, and go on in real time |
 //! | [`load`] | many devices that publish as fast as they are acknowledged |
 //! | [`nodes`] | devices that take firmware: boot loader, two slots, power cuts |
 //! | [`journal`] | the devices' own books, against which the hub's are held |
@@ -29,6 +30,7 @@ pub mod journal;
 mod line;
 pub mod load;
 pub mod nodes;
+pub mod outage;
 mod random;
 pub mod receiver;
 pub mod replay;

@@ -1,5 +1,6 @@
 //! `stencil sim`: devices that aren't there.
 
+mod outage;
 mod rollout;
 
 use std::net::SocketAddr;
@@ -33,6 +34,7 @@ enum Command {
     /// Takes webhooks, acts once a key, and may drop answers after it acted.
     Receiver(Layers),
     Rollout(rollout::Args),
+    Outage(outage::Args),
     /// Devices that publish over plain MQTT as fast as they are acknowledged, and how fast that is.
     Load(Load),
 }
@@ -131,6 +133,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
                 stencil_simulators::receiver::run(options, stop).await?;
             }
         }
+        Command::Outage(args) => return outage::run(&args, stop).await,
         Command::Rollout(args) => return rollout::run(&args, stop).await,
         Command::Load(load) => {
             if let Some(options) = load.layers.load(&load.flags)? {
