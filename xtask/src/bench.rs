@@ -5,6 +5,7 @@ use clap::{Args, Subcommand};
 
 use crate::shell;
 
+mod gateway;
 mod ingest;
 pub(crate) mod mcu;
 mod series;
@@ -19,6 +20,8 @@ pub(crate) enum Bench {
     Series(series::Options),
     /// Flash, RAM and instructions of the device application on a Cortex-M4, beside pqm4.
     Mcu(mcu::Options),
+    /// Memory, CPU time and speed of the gateway's own binary, and how large that is.
+    Gateway(gateway::Options),
     /// What a sample costs with 1, 100 and 10,000 rules.
     Rules(Arguments),
 }
@@ -35,6 +38,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(bench: &Bench) -> anyhow::Result<()> {
     match bench {
         Bench::Ingest(options) => ingest::run(options),
+        Bench::Gateway(options) => gateway::run(options),
         Bench::Mcu(options) => mcu::run(options),
         Bench::Series(options) => series::run(options),
         Bench::Rules(arguments) => example("stencil-rules", "bench_rules", arguments),
