@@ -23,6 +23,7 @@ use super::{
 const MAX_DEVICES: usize = 65_536;
 
 /// How far devices had come before the damage, and what of them is missing after it.
+#[derive(Default)]
 pub(crate) struct Continuity {
     devices: HashMap<DeviceId, Reached>,
     /// Damaged parts so far.
@@ -122,16 +123,6 @@ impl Continuity {
             Slot::Vacant(_) => {}
         }
         losses
-    }
-}
-
-impl Default for Continuity {
-    fn default() -> Self {
-        Self {
-            devices: HashMap::new(),
-            parts: 0,
-            unheard: 0,
-        }
     }
 }
 

@@ -359,12 +359,13 @@ impl Rollout {
                 self.ready.remove(&member.gateway);
             }
         }
-        if member.on && member.phase.is_active() {
-            if let Some(at_work) = self.at_work.get_mut(&member.gateway) {
-                *at_work -= 1;
-                if *at_work == 0 {
-                    self.at_work.remove(&member.gateway);
-                }
+        if member.on
+            && member.phase.is_active()
+            && let Some(at_work) = self.at_work.get_mut(&member.gateway)
+        {
+            *at_work -= 1;
+            if *at_work == 0 {
+                self.at_work.remove(&member.gateway);
             }
         }
         if let Some(since_us) = timed(member) {
