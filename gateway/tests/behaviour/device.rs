@@ -150,11 +150,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Device<S> {
 
     /// Shows the key, and hears the time.
     pub(crate) async fn greet(&mut self) {
-        self.say(&Up::Ping).await;
-        let Some(Told::Time(now_us)) = self.told().await else {
-            panic!("the time comes first")
-        };
-        assert!(now_us > 1_700_000_000_000_000);
+        assert!(self.greets().await, "the time comes first");
+    }
+
+    /// The same; false if the gateway is gone before it has told the time.
+    pub(crate) async fn greets(&mut self) -> bool {
+        if self.try_say(&Up::Ping).await.is_err() {
+            return false;
+        }
+        match self.told().await {
+            Some(Told::Time(now_us)) => assert!(now_us > 1_700_000_000_000_000),
+            Some(other) => panic!("the time comes first, not {other:?}"),
+            None => return false,
+        }
+        true
     }
 
     /// The record of a message.

@@ -100,7 +100,11 @@ struct Sender {
 impl Sender {
     /// Sends batches until `batches` more are safe or the gateway is gone; true in the first case.
     async fn send(&mut self, link: SocketAddr, batches: u64) -> bool {
-        let mut device = Device::link(link, &self.id, &self.psk).await;
+        let mut device = Device::answered(link, &self.id, &self.psk).await;
+        // The hub may have acknowledged that the device is linked, and the gateway been killed at that.
+        if !device.greets().await {
+            return false;
+        }
         let end = self.acked + batches * 10;
         while self.acked < end {
             let sent = batch(1, self.acked + 1, 10);
