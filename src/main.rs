@@ -28,7 +28,6 @@ mod api;
 mod audit;
 #[cfg(feature = "hub")]
 mod backup;
-#[cfg(feature = "hub")]
 mod bounded;
 mod completions;
 mod config;
