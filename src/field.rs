@@ -35,6 +35,8 @@ pub(crate) struct ScanArgs {
 
 #[derive(Subcommand)]
 enum On {
+    /// An OPC UA server: how it may be connected to, and what is in it.
+    Opcua(crate::opcua::Args),
     /// A device or a gateway that speaks Modbus over TCP.
     ModbusTcp {
         /// Where it is; without a port it is 502.
@@ -109,7 +111,10 @@ fn row(tried: &Tried) -> Vec<String> {
 /// Looks what is on a connection: a mapping on standard output, progress on standard error. Exits 1
 /// when nothing answers.
 pub(crate) async fn scan(args: ScanArgs) -> anyhow::Result<ExitCode> {
+    let timeout = Duration::from_millis(args.timeout_ms);
     let protocol = match args.on {
+        // Small servers take seconds to open a session.
+        On::Opcua(args) => return crate::opcua::scan(args, timeout.saturating_mul(20)).await,
         On::ModbusTcp { address } => {
             let address = TcpAddress::parse(&address, 502)
                 .map_err(|right| anyhow::anyhow!("`{address}` is no address: {right}"))?;
@@ -129,7 +134,7 @@ pub(crate) async fn scan(args: ScanArgs) -> anyhow::Result<ExitCode> {
     };
     let search = Search {
         connection: Arc::new(Connection {
-            timeout: Duration::from_millis(args.timeout_ms),
+            timeout,
             retries: 0,
             ..Connection::new("line", protocol)
         }),

@@ -14,7 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::notify::Notify;
 use crate::output::{self, Format, say};
-use crate::{config, field, logging, shutdown};
+use crate::{config, field, logging, opcua, shutdown};
 
 /// The prefix of the gateway's environment variables.
 const ENVIRONMENT: &str = "STENCIL_GATEWAY_";
@@ -114,6 +114,15 @@ enum Command {
     /// Looks which devices answer on a connection and what of them can be read, and prints a first
     /// mapping of it. It only reads.
     Scan(field::ScanArgs),
+    /// Makes a certificate and a key by which OPC UA servers know this gateway.
+    OpcuaKey {
+        /// The folder for them.
+        #[arg(long)]
+        out: PathBuf,
+        /// The gateway's name in the certificate.
+        #[arg(long, default_value = "stencil-gateway")]
+        name: String,
+    },
 }
 
 /// Runs it.
@@ -128,6 +137,7 @@ pub(crate) async fn run(args: Args, log: &str) -> anyhow::Result<ExitCode> {
             say!("{}", out.display());
             return Ok(ExitCode::SUCCESS);
         }
+        Some(Command::OpcuaKey { out, name }) => return opcua::key(&out, &name),
     }
     let options: Options =
         config::load_beside(ENVIRONMENT, args.config.as_deref(), &args.flags, &PATHS)?;

@@ -21,12 +21,12 @@ static SET: OnceLock<Set> = OnceLock::new();
 
 /// Starts logging with a filter in `tracing`'s form; a gateway's process holds the newest lines.
 pub(crate) fn start(filter: &str, is_gateway: bool) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(filter).with_context(|| {
+    let filter = EnvFilter::try_new(quieted(filter)).with_context(|| {
         format!("`{filter}` is no log filter; try `info`, `debug` or `stencil_mqtt=debug,warn`")
     })?;
     let (filter, handle) = reload::Layer::new(filter);
     let set = move |filter: &str| {
-        if let Ok(filter) = EnvFilter::try_new(filter) {
+        if let Ok(filter) = EnvFilter::try_new(quieted(filter)) {
             // It fails only where nothing logs any more.
             let _ = handle.reload(filter);
         }
@@ -43,6 +43,17 @@ pub(crate) fn start(filter: &str, is_gateway: bool) -> anyhow::Result<()> {
         .with(held)
         .init();
     Ok(())
+}
+
+/// The OPC UA library says each attempt to connect, each time; the gateway says what changes. Who
+/// names it wants to hear it.
+fn quieted(filter: &str) -> String {
+    ["opcua_client", "opcua_core", "opcua_crypto"]
+        .iter()
+        .filter(|library| !filter.contains(**library))
+        .fold(filter.to_owned(), |all, library| {
+            format!("{all},{library}=off")
+        })
 }
 
 /// What a gateway may do to the log.

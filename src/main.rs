@@ -48,6 +48,8 @@ mod image;
 mod logging;
 #[cfg(feature = "gateway")]
 mod notify;
+#[cfg(feature = "gateway")]
+mod opcua;
 #[cfg(feature = "hub")]
 mod openapi;
 mod output;

@@ -13,6 +13,8 @@ pub(crate) const THUMB: &str = "thumbv7em-none-eabihf";
 /// Python packages, in a virtual environment of our own below the target folder.
 const PYTHON_PACKAGES: &[(&str, &str)] = &[
     ("aiosmtpd", "1.4.6"),
+    // The OPC UA server that gateways read.
+    ("asyncua", "2.1.0"),
     ("paho-mqtt", "2.1.0"),
     // The field devices that gateways read; on a serial line it needs pyserial.
     ("pymodbus", "3.16.1"),

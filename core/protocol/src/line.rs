@@ -14,11 +14,20 @@ pub enum Line {
     ModbusTcp = 0x8001,
     /// Modbus RTU over a serial line: neither encrypted nor authenticated.
     ModbusRtu = 0x8002,
+    /// OPC UA over TCP, signed and encrypted by classical algorithms.
+    OpcUa = 0x8003,
+    /// OPC UA over TCP without security: neither encrypted nor authenticated.
+    OpcUaNone = 0x8004,
 }
 
 impl Line {
     /// Every line that this build knows.
-    pub const ALL: &'static [Line] = &[Line::ModbusTcp, Line::ModbusRtu];
+    pub const ALL: &'static [Line] = &[
+        Line::ModbusTcp,
+        Line::ModbusRtu,
+        Line::OpcUa,
+        Line::OpcUaNone,
+    ];
 
     /// The line with this number in a link event.
     #[must_use]
@@ -44,6 +53,8 @@ impl Line {
         match self {
             Line::ModbusTcp => "modbus-tcp",
             Line::ModbusRtu => "modbus-rtu",
+            Line::OpcUa => "opcua",
+            Line::OpcUaNone => "opcua-none",
         }
     }
 }

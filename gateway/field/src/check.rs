@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use crate::{
     Fault,
     mapping::{Connection, Device, Mapping, Point, Protocol},
-    modbus,
+    modbus, opcua,
 };
 
 /// What a point gave.
@@ -65,6 +65,7 @@ pub async fn check(mapping: &Mapping) -> Vec<Tried> {
 async fn try_all(connection: &Connection) -> Vec<Tried> {
     let answers = match &connection.protocol {
         Protocol::ModbusTcp(_) | Protocol::ModbusRtu(_) => modbus::try_all(connection).await,
+        Protocol::OpcUa(_) => opcua::try_all(connection).await,
     };
     let points = connection
         .devices

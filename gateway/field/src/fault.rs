@@ -116,7 +116,7 @@ impl Fault {
     pub fn right(&self) -> Option<&'static str> {
         Some(match self {
             Fault::Connect { .. } => {
-                "look at the address, the port (Modbus/TCP has 502), the cable and the firewall"
+                "look at the address, the port (Modbus/TCP has 502, OPC UA 4840), the cable and the firewall"
             }
             Fault::Closed => {
                 "many devices take one or two connections only: end other programs that read it"
@@ -148,6 +148,12 @@ impl Fault {
             Fault::TooLarge(_) => "look at `type` and `order`",
             Fault::Short { .. } => "the device does not keep to the protocol: set `max-gap: 0`",
             Fault::Type { .. } => "write the type that the device gives",
+            Fault::Refused(why) if why.starts_with("BadNodeIdUnknown") => {
+                "the server has no such node: `stencil gateway scan opcua` lists those that it has"
+            }
+            Fault::Refused(why) if why.starts_with("BadSecurityChecksFailed") => {
+                "the server does not trust the gateway's certificate yet"
+            }
             Fault::Exception { .. } | Fault::Refused(_) | Fault::Uncertain(_) => return None,
         })
     }

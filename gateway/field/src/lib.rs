@@ -32,6 +32,7 @@ mod intake;
 pub mod mapping;
 mod modbus;
 mod numbers;
+pub mod opcua;
 pub mod port;
 mod run;
 pub mod scan;

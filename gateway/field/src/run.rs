@@ -21,7 +21,7 @@ use crate::{
     Said,
     intake::{Intake, State},
     mapping::{Connection, Mapping, Protocol},
-    modbus,
+    modbus, opcua,
     port::{Event, MAX_WAITING, Sink, Source, now_us},
 };
 
@@ -268,6 +268,7 @@ pub(crate) fn source(connection: Arc<Connection>) -> Box<dyn Source> {
         Protocol::ModbusTcp(_) | Protocol::ModbusRtu(_) => {
             Box::new(modbus::Poller::new(connection))
         }
+        Protocol::OpcUa(_) => Box::new(opcua::Subscriber::new(connection)),
     }
 }
 

@@ -7,11 +7,11 @@ use stencil_yaml::{
     Content, Error, Fields, Key, Node, duration_us, integer, listed, nearest, shown, text,
 };
 
-use super::{Device, note};
+use super::{Device, Security, Server, note, opcua};
 use crate::serial;
 
 /// The protocols, by their key.
-const PROTOCOLS: &[&str] = &["modbus-tcp", "modbus-rtu"];
+const PROTOCOLS: &[&str] = &["modbus-tcp", "modbus-rtu", "opcua"];
 /// The other keys of a connection.
 const OTHERS: &[&str] = &["timeout", "retries", "max-backoff", "pause"];
 /// The longest name of a connection, in bytes.
@@ -44,6 +44,8 @@ pub enum Protocol {
     ModbusTcp(TcpAddress),
     /// Modbus RTU over a serial line.
     ModbusRtu(serial::Settings),
+    /// OPC UA over TCP.
+    OpcUa(Server),
 }
 
 /// Host and port.
@@ -59,10 +61,15 @@ impl Connection {
     /// A connection with the defaults, and without devices.
     #[must_use]
     pub fn new(name: &str, protocol: Protocol) -> Self {
+        let timeout = match protocol {
+            Protocol::ModbusTcp(_) | Protocol::ModbusRtu(_) => Duration::from_secs(1),
+            // Small servers take seconds to open a secured session.
+            Protocol::OpcUa(_) => Duration::from_secs(10),
+        };
         Self {
             name: name.into(),
             protocol,
-            timeout: Duration::from_secs(1),
+            timeout,
             retries: 1,
             max_backoff: Duration::from_secs(60),
             pause: Duration::ZERO,
@@ -78,6 +85,10 @@ impl Protocol {
         match self {
             Protocol::ModbusTcp(_) => Line::ModbusTcp,
             Protocol::ModbusRtu(_) => Line::ModbusRtu,
+            Protocol::OpcUa(server) => match server.security {
+                Security::None => Line::OpcUaNone,
+                Security::Secured(_) => Line::OpcUa,
+            },
         }
     }
 
@@ -90,6 +101,7 @@ impl Protocol {
             }
             Protocol::ModbusTcp(TcpAddress { host, port }) => format!("{host}:{port}").into(),
             Protocol::ModbusRtu(settings) => settings.path.display().to_string().into(),
+            Protocol::OpcUa(server) => server.place(),
         }
     }
 }
@@ -168,6 +180,9 @@ pub(super) fn read(
             "write one connection, and hang the devices of both on it",
         ));
     }
+    if let Some(Protocol::OpcUa(_)) = protocol {
+        opcua::refuse_foreign(&fields, &["retries", "pause"], errors);
+    }
     let mut connection = Connection::new(name, protocol?);
     let mut span = |name: &str, least: i64, most: i64, field: &mut Duration| {
         if let Some(node) = fields.get(name)
@@ -220,6 +235,7 @@ fn protocol(fields: &Fields<'_>, errors: &mut Vec<Error>) -> Option<Protocol> {
             });
             note(errors, address).map(Protocol::ModbusTcp)
         }
+        "opcua" => opcua::server(node, errors).map(Protocol::OpcUa),
         _ => line(node, errors).map(Protocol::ModbusRtu),
     }
 }

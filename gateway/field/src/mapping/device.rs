@@ -5,7 +5,7 @@ use std::time::Duration;
 use stencil_protocol::id::DeviceId;
 use stencil_yaml::{Error, Fields, Key, Node, duration_us, integer, listed, nearest, shown, text};
 
-use super::{Connection, Point, Protocol, Target, entries, id, note, point};
+use super::{Connection, Point, Protocol, Target, entries, id, note, opcua, point};
 
 /// The keys of every device.
 const KNOWN: &[&str] = &["connection", "every", "points"];
@@ -33,6 +33,8 @@ pub struct Device {
 pub enum Link {
     /// On a Modbus connection.
     Modbus(Unit),
+    /// On an OPC UA connection: its points say where they are in the server.
+    OpcUa,
 }
 
 /// A device on a Modbus connection.
@@ -78,20 +80,29 @@ pub(super) fn read(
         None => EVERY,
     };
     let protocol = of.and_then(|of| connections.get(of)).map(|it| &it.protocol);
-    let link = unit(&fields, protocol, errors);
-    let example = "{ temperature: { holding: 100, type: f32 } }";
+    let link = if let Some(Protocol::OpcUa(_)) = protocol {
+        opcua::refuse_foreign(&fields, MODBUS, errors);
+        Some(Link::OpcUa)
+    } else {
+        unit(&fields, protocol, errors).map(Link::Modbus)
+    };
+    let example = if link == Some(Link::OpcUa) {
+        "{ temperature: { node: \"ns=2;s=Line1.Temperature\" } }"
+    } else {
+        "{ temperature: { holding: 100, type: f32 } }"
+    };
     let written = entries(fields.need("points", example), "points", MAX_POINTS, errors);
     let mut points = Vec::with_capacity(written.len());
     for (key, node) in written {
         let read = point::read(key, node, every, protocol, errors);
-        if let (Some(point), Some(unit)) = (&read, &link) {
+        if let (Some(point), Some(Link::Modbus(unit))) = (&read, &link) {
             note(errors, fits(point, unit, key));
         }
         points.extend(read);
     }
     let device = Device {
         id: id?,
-        link: Link::Modbus(link?),
+        link: link?,
         points,
     };
     Some((of?, device))
@@ -105,7 +116,9 @@ pub(super) fn every(node: &Node) -> Result<Duration, Error> {
 
 /// A value is read in one piece, or its halves would be of two moments.
 fn fits(point: &Point, unit: &Unit, key: &Key) -> Result<(), Error> {
-    let Target::Modbus(address) = point.target;
+    let Target::Modbus(address) = point.target else {
+        return Ok(());
+    };
     let length = address.format.length();
     if address.table.has_bits() || length <= unit.max_registers {
         return Ok(());

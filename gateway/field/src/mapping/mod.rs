@@ -18,6 +18,7 @@
 
 mod connection;
 mod device;
+mod opcua;
 mod point;
 
 use std::{fmt, sync::Arc};
@@ -28,6 +29,7 @@ use stencil_yaml::{Content, Error, Fields, Key, Limits, Node, integer, shown};
 pub use self::{
     connection::{Connection, Protocol, TcpAddress},
     device::{Device, Link, Unit},
+    opcua::{Kind, Place, Policy, Secured, Security, Server, User, address as opcua_address},
     point::{Deadband, Point, Report, Scale, Target},
 };
 pub use crate::modbus::address::{Address, Format, Order, Table};

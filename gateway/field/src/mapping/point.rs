@@ -7,7 +7,7 @@ use stencil_yaml::{
     Content, Error, Fields, Key, Node, duration_us, integer, listed, nearest, number, shown, text,
 };
 
-use super::{Address, Format, Order, Protocol, Table, device, note};
+use super::{Address, Format, Kind, Order, Place, Protocol, Table, device, note, opcua};
 use crate::{Fault, unit};
 
 /// The keys of every point.
@@ -24,6 +24,8 @@ const KNOWN: &[&str] = &[
 const MODBUS: &[&str] = &["type", "order", "bit", "bits", "length"];
 /// The tables, of which a point in a Modbus device has one.
 const TABLES: &[&str] = &["coil", "discrete", "holding", "input"];
+/// Those of a point in an OPC UA server.
+const OPCUA: &[&str] = &["node", "type", "queue"];
 /// The types of registers.
 const TYPES: &[&str] = &[
     "bool", "bits", "u16", "i16", "u32", "i32", "u64", "i64", "f32", "f64", "string",
@@ -53,17 +55,30 @@ pub struct Point {
 }
 
 /// Where a value is in its device.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Target {
     /// In a Modbus device.
     Modbus(Address),
+    /// In an OPC UA server.
+    OpcUa(Place),
+}
+
+impl Target {
+    /// Whether it is known to give something else than numbers.
+    fn is_no_number(&self) -> bool {
+        match self {
+            Target::Modbus(address) => !address.format.is_number(),
+            Target::OpcUa(place) => place.kind.is_some_and(|kind| kind != Kind::Number),
+        }
+    }
 }
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Target::Modbus(address) => address.fmt(f),
+            Target::OpcUa(place) => place.fmt(f),
         }
     }
 }
@@ -168,10 +183,17 @@ pub(super) fn read(
     errors: &mut Vec<Error>,
 ) -> Option<Point> {
     note(errors, name(key));
-    let known = [TABLES, MODBUS, KNOWN].concat();
+    let known = match protocol {
+        Some(Protocol::OpcUa(_)) => [OPCUA, KNOWN].concat(),
+        Some(Protocol::ModbusTcp(_) | Protocol::ModbusRtu(_)) => [TABLES, MODBUS, KNOWN].concat(),
+        None => [TABLES, MODBUS, OPCUA, KNOWN].concat(),
+    };
     let fields = Fields::gathering(node, "a point", &known, errors)?;
-    let address = match protocol {
-        Some(Protocol::ModbusTcp(_) | Protocol::ModbusRtu(_)) => address(&fields, errors),
+    let target = match protocol {
+        Some(Protocol::ModbusTcp(_) | Protocol::ModbusRtu(_)) => {
+            address(&fields, errors).map(Target::Modbus)
+        }
+        Some(Protocol::OpcUa(_)) => opcua::place(&fields, errors).map(Target::OpcUa),
         None => None,
     };
     let unit = fields
@@ -201,9 +223,7 @@ pub(super) fn read(
         None => every,
     };
     let report = report(&fields, errors);
-    if let Some(address) = address
-        && !address.format.is_number()
-    {
+    if target.as_ref().is_some_and(Target::is_no_number) {
         for name in ["unit", "scale", "offset", "valid"] {
             if let Some(node) = fields.get(name) {
                 errors.push(Error::new(
@@ -216,7 +236,7 @@ pub(super) fn read(
     }
     Some(Point {
         name: key.name.as_str().into(),
-        target: Target::Modbus(address?),
+        target: target?,
         unit,
         scale,
         valid,

@@ -72,7 +72,9 @@ fn what_is_written_is_what_is_read() {
         .points
         .iter()
         .map(|point| {
-            let Target::Modbus(address) = point.target;
+            let Target::Modbus(address) = point.target else {
+                panic!("{point:?}");
+            };
             address.format
         })
         .collect();

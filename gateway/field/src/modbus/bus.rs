@@ -55,6 +55,8 @@ impl Bus {
     pub(super) fn new(connection: &Connection) -> Self {
         let way = match &connection.protocol {
             Protocol::ModbusTcp(address) => Way::Tcp(address.clone()),
+            // Nobody makes a bus of it.
+            Protocol::OpcUa(server) => Way::Tcp(server.address.clone()),
             Protocol::ModbusRtu(settings) => Way::Rtu {
                 settings: settings.clone(),
                 line: None,

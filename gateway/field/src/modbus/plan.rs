@@ -21,7 +21,9 @@ pub(super) struct Ask {
 pub(super) fn plan(device: &Device) -> Vec<Ask> {
     let mut groups: BTreeMap<(Table, Duration), Vec<usize>> = BTreeMap::new();
     for (index, point) in device.points.iter().enumerate() {
-        let Target::Modbus(address) = point.target;
+        let Target::Modbus(address) = point.target else {
+            continue;
+        };
         let key = (address.table, point.every);
         groups.entry(key).or_default().push(index);
     }
@@ -64,7 +66,9 @@ pub(super) fn halves(device: &Device, ask: &Ask) -> Option<Vec<Ask>> {
 }
 
 fn gather(device: &Device, table: Table, every: Duration, points: &[usize], asks: &mut Vec<Ask>) {
-    let Link::Modbus(unit) = device.link;
+    let Link::Modbus(unit) = device.link else {
+        return;
+    };
     let (most, gap) = if table.has_bits() {
         (unit.max_bits, unit.max_gap.saturating_mul(16))
     } else {
@@ -106,10 +110,10 @@ fn one(device: &Device, table: Table, every: Duration, points: &[usize]) -> Ask 
 
 /// The first and last register or bit of a point.
 pub(super) fn span(device: &Device, index: usize) -> (u16, u16) {
-    device.points.get(index).map_or((0, 0), |point| {
-        let Target::Modbus(address) = point.target;
-        (address.first, address.last())
-    })
+    match device.points.get(index).map(|point| &point.target) {
+        Some(Target::Modbus(address)) => (address.first, address.last()),
+        _ => (0, 0),
+    }
 }
 
 #[cfg(test)]

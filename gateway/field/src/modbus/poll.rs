@@ -66,19 +66,21 @@ impl Source for Poller {
 impl Poller {
     pub(crate) fn new(connection: Arc<Connection>) -> Self {
         let now = Instant::now();
-        let devices = connection.devices.iter().map(|device| {
-            let Link::Modbus(unit) = device.link;
+        let devices = connection.devices.iter().filter_map(|device| {
+            let Link::Modbus(unit) = device.link else {
+                return None;
+            };
             let due = |ask| Due {
                 ask,
                 at: now,
                 refused: None,
             };
-            Polled {
+            Some(Polled {
                 device: Arc::clone(device),
                 unit: unit.number,
                 asks: plan::plan(device).into_iter().map(due).collect(),
                 waits: None,
-            }
+            })
         });
         Self {
             devices: devices.collect(),
@@ -251,7 +253,9 @@ fn longer(last: Option<(Instant, Duration)>, now: Instant, most: Duration) -> (I
 
 /// The value of a point in an answer that begins at `first`.
 pub(super) fn value(point: &Point, first: u16, answer: &Answer) -> Result<OwnedValue, Fault> {
-    let Target::Modbus(address) = point.target;
+    let Target::Modbus(address) = point.target else {
+        return Err(Fault::Closed);
+    };
     let missing = || Fault::Nonsense("it is shorter than what was asked for".to_owned());
     let from = usize::from(address.first.saturating_sub(first));
     match answer {

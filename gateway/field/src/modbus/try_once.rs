@@ -46,14 +46,19 @@ pub(crate) async fn try_all(connection: &Connection) -> Vec<Answer> {
 }
 
 async fn one(bus: &mut Bus, device: &Device, index: usize, retries: u32) -> Answer {
-    let Link::Modbus(unit) = device.link;
-    let Some(point) = device.points.get(index) else {
+    let point = device.points.get(index);
+    let (Link::Modbus(unit), Some(point)) = (&device.link, point) else {
         return Answer {
             value: Err(Fault::Closed),
             took: None,
         };
     };
-    let Target::Modbus(address) = point.target;
+    let Target::Modbus(address) = point.target else {
+        return Answer {
+            value: Err(Fault::Closed),
+            took: None,
+        };
+    };
     let (first, last) = span(device, index);
     let count = last.saturating_sub(first).saturating_add(1).min(MAX_SPAN);
     let mut tried = 0;
