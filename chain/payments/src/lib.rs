@@ -1,0 +1,1 @@
+//! Payments without I/O: invoices, matching, the ledger, x402.
