@@ -59,7 +59,7 @@ const fn after(number: u32) -> u32 {
 }
 
 const fn before(number: u32) -> u32 {
-    if number <= 1 { 0 } else { number - 1 }
+    number.saturating_sub(1)
 }
 
 #[cfg(test)]
