@@ -113,7 +113,7 @@ enum Command {
     #[cfg(feature = "hub")]
     Hub(hub::Args),
     #[cfg(feature = "gateway")]
-    Gateway(gateway::Args),
+    Gateway(Box<gateway::Args>),
     #[cfg(feature = "hub")]
     Gateways(gateways::Args),
     #[cfg(feature = "hub")]
@@ -192,7 +192,7 @@ fn main() -> ExitCode {
             #[cfg(feature = "hub")]
             Command::Hub(args) => hub::run(args).await,
             #[cfg(feature = "gateway")]
-            Command::Gateway(args) => gateway::run(args, &stencil.log).await,
+            Command::Gateway(args) => gateway::run(*args, &stencil.log).await,
             #[cfg(feature = "hub")]
             Command::Gateways(args) => gateways::run(args).await,
             #[cfg(feature = "hub")]
