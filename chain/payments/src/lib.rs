@@ -1,1 +1,20 @@
-//! Payments without I/O: invoices, matching, the ledger, x402.
+//! Payments without I/O: exact money, double entry, and authorisations of payers.
+//!
+//! Everything here is a value or a state machine. There is no clock, no network, no disk and no
+//! random source: times, observations of chains and new ids come in, effects come out as data with
+//! a key of their cause each ([`cause::Key`]), so that whoever does them can do them again after a
+//! crash and they are done once.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`money`] | exact amounts, currencies, rates as fractions, rounding in favour of the payee |
+//! | [`ledger`] | double entry; balances to the unit whatever happens |
+//! | [`eip712`] | EIP-3009 authorisations: digests, and who signed |
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+pub mod cause;
+pub mod eip712;
+pub mod invoice;
+pub mod ledger;
+pub mod money;
