@@ -71,6 +71,19 @@ enum Command {
     },
     /// Lists the groups that have gateways, or a desired state.
     Groups,
+    /// Lists the certificates that a gateway has and had, the newest first.
+    Certificates {
+        /// The gateway.
+        gateway: String,
+    },
+    /// Revokes a gateway, such as one that was stolen: it is cut off at once, and none of its
+    /// certificates lets anybody in any more. Needs an admin's token.
+    ///
+    /// `stencil hub add-gateway` makes it anew under the same name; what was revoked stays out.
+    Revoke {
+        /// The gateway.
+        gateway: String,
+    },
 }
 
 /// Whose desired state.
@@ -126,6 +139,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
                 "said_us",
                 "waiting_bytes",
                 "links",
+                "certificate_end_us",
                 "link.group",
             ];
             output::items(format, &items, &columns)?;
@@ -164,6 +178,29 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Groups => {
             let items = client.list("/api/v1/gateway-groups?limit=1000").await?;
             output::items(format, &items, &["group", "gateways"])?;
+        }
+        Command::Certificates { gateway } => {
+            let path = format!("/api/v1/gateways/{}/certificates", segment(&gateway));
+            let found = client.get(&path).await?;
+            let items = found["items"].as_array().cloned().unwrap_or_default();
+            let columns = [
+                "serial",
+                "state",
+                "renewed",
+                "not_before_us",
+                "not_after_us",
+                "used_us",
+                "ended_us",
+            ];
+            output::items(format, &items, &columns)?;
+        }
+        Command::Revoke { gateway } => {
+            let path = format!("/api/v1/gateways/{}/revoke", segment(&gateway));
+            let found = client.call(Method::POST, &path, None).await?;
+            match format {
+                Format::Json => output::json(&found)?,
+                Format::Text => say!("{}", revoked(&found)),
+            }
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -253,6 +290,25 @@ async fn judged(
     }
 }
 
+/// What comes after a gateway was revoked.
+fn revoked(gateway: &Value) -> String {
+    let name = output::escaped(gateway["gateway"].as_str().unwrap_or_default());
+    let mut told = format!(
+        "{name} is revoked: it is cut off, and none of its certificates lets anybody in any more"
+    );
+    let devices = gateway["devices"].as_u64().unwrap_or_default();
+    if devices > 0 {
+        told.push_str(&format!(
+            "\nWhoever has it has the keys of {devices} devices. For each (`stencil device \
+             registrations --gateway {name}`):\n  \
+             stencil device move DEVICE --gateway ANOTHER, then stencil device rotate DEVICE\n  \
+             or, where its hardware is gone as well: stencil device revoke DEVICE"
+        ));
+    }
+    told.push_str("\nTo make it anew: stencil hub add-gateway, on the hub's machine");
+    told
+}
+
 /// A gateway in a few lines.
 fn told(gateway: &Value) -> String {
     let text = |name: &str| {
@@ -265,6 +321,10 @@ fn told(gateway: &Value) -> String {
         Some(true) => "connected",
         _ => "not connected",
     });
+    if let Some(at) = gateway["revoked_us"].as_i64() {
+        let at = stencil_protocol::moment::utc(at);
+        told.push_str(&format!("\nRevoked {at} UTC"));
+    }
     match gateway["said_us"].as_i64() {
         None => told.push_str("\nThe hub has not heard of it yet"),
         Some(at_us) => {

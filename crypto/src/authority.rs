@@ -22,8 +22,10 @@
 //! # Ok(()) }
 //! ```
 
+mod description;
 mod key;
 mod renewal;
+mod request;
 mod root;
 mod subject;
 mod validity;
@@ -41,7 +43,9 @@ use rcgen::{
 };
 use zeroize::{Zeroize, Zeroizing};
 
+pub use description::Description;
 pub use renewal::Renewed;
+pub use request::{ClientKey, MAX_REQUEST_BYTES, Request, first_of};
 pub use root::Algorithm;
 pub use subject::Subject;
 pub use validity::Validity;
@@ -88,6 +92,12 @@ pub enum Error {
     /// The certificate to read is malformed.
     #[error("malformed certificate: {0}")]
     Certificate(String),
+    /// A key is none, or of another algorithm.
+    #[error("unusable key: {0}")]
+    Key(String),
+    /// A request for a certificate is malformed, or not by who has the key.
+    #[error("the request for a certificate is not taken: {0}")]
+    Request(String),
     /// The certificate names no gateway or device.
     #[error("the certificate names no gateway or device of a fleet: {0}")]
     NoSubject(String),
@@ -304,23 +314,6 @@ impl Authority {
     pub fn issue_classical_server<S: AsRef<str>>(&self, names: &[S]) -> Result<Issued, Error> {
         let validity = Validity::days_from(SystemTime::now(), LEAF_DAYS);
         self.issue_server_with(names, Algorithm::EcdsaP256, validity)
-    }
-
-    /// Issues an ML-DSA-65 client certificate to `subject`. What of `validity` lies
-    /// beyond the root's is cut off.
-    ///
-    /// # Errors
-    /// [`Error::Id`], [`Error::Outlived`], [`Error::Make`], [`Error::Io`].
-    pub fn issue(&self, subject: &Subject, validity: Validity) -> Result<Issued, Error> {
-        subject.check()?;
-        let mut params = CertificateParams::default();
-        let uri = subject.to_string();
-        params.subject_alt_names = vec![SanType::URI(uri.as_str().try_into()?)];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        params
-            .distinguished_name
-            .push(DnType::CommonName, subject.id());
-        self.sign(&self.post_quantum, params, validity, &uri)
     }
 
     /// Issues a server certificate under the root of `algorithm`. What of `validity`

@@ -37,7 +37,9 @@
 //! # let _ = (listener, uplink); Ok(()) }
 //! ```
 
+mod clocks;
 mod identity;
+mod late;
 mod negotiated;
 mod policy;
 mod resolver;
@@ -46,12 +48,16 @@ mod web;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
-use rustls::client::Resumption;
+use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::time_provider::{DefaultTimeProvider, TimeProvider};
 use rustls::{ClientConfig, ServerConfig};
 
+pub use clocks::Judged;
 pub use identity::{Identity, ServerIdentity};
 pub use negotiated::Negotiated;
 pub use policy::{Policy, provider};
@@ -117,6 +123,41 @@ pub fn server(
     server_at(policy, identity, clients, Arc::new(DefaultTimeProvider))
 }
 
+/// [`server`] that also takes clients whose certificate has ended within `grace`. What such a client
+/// may do is the caller's decision: [`Validity::of`](crate::authority::Validity::of) its certificate
+/// says that it has ended.
+///
+/// # Errors
+/// As [`server`].
+pub fn server_taking_late(
+    policy: Policy,
+    identity: &ServerIdentity,
+    clients: &Roots,
+    grace: Duration,
+) -> Result<Arc<ServerConfig>, Error> {
+    let clock = Arc::new(DefaultTimeProvider);
+    server_with(policy, identity, clients, clock, grace)
+}
+
+/// Whether a client's certificate is one under `roots` at this time, in seconds since the Unix
+/// epoch. Whether the client has its key, only a session says.
+///
+/// # Errors
+/// [`Error::Tls`] with what is wrong with it.
+pub fn is_client_under(roots: &Roots, der: &[u8], at_s: u64) -> Result<(), Error> {
+    let at = UnixTime::since_unix_epoch(Duration::from_secs(at_s));
+    let verifier = client_verifier(roots)?;
+    verifier.verify_client_cert(&CertificateDer::from(der), &[], at)?;
+    Ok(())
+}
+
+/// Clients' certificates are ours to issue: ML-DSA-65 under either policy.
+fn client_verifier(roots: &Roots) -> Result<Arc<dyn ClientCertVerifier>, Error> {
+    let provider = Arc::new(policy::provider(Policy::Strict));
+    let verifier = WebPkiClientVerifier::builder_with_provider(roots.store(), provider);
+    Ok(verifier.allow_unauthenticated().build()?)
+}
+
 /// [`server`] with a clock for the validity of certificates.
 ///
 /// # Errors
@@ -127,14 +168,22 @@ pub fn server_at(
     clients: &Roots,
     clock: Arc<dyn TimeProvider>,
 ) -> Result<Arc<ServerConfig>, Error> {
+    server_with(policy, identity, clients, clock, Duration::ZERO)
+}
+
+fn server_with(
+    policy: Policy,
+    identity: &ServerIdentity,
+    clients: &Roots,
+    clock: Arc<dyn TimeProvider>,
+    grace: Duration,
+) -> Result<Arc<ServerConfig>, Error> {
     let provider = Arc::new(provider(policy));
-    // Clients' certificates are ours to issue: ML-DSA-65 under either policy.
-    let verifier = WebPkiClientVerifier::builder_with_provider(
-        clients.store(),
-        Arc::new(policy::provider(Policy::Strict)),
-    )
-    .allow_unauthenticated()
-    .build()?;
+    let inner = client_verifier(clients)?;
+    let verifier = match grace.is_zero() {
+        true => inner,
+        false => Arc::new(late::Late { inner, grace }),
+    };
     let resolver = resolver::ByScheme::new(policy, identity, &provider)?;
     let mut config = ServerConfig::builder_with_details(provider, clock)
         .with_protocol_versions(&[&rustls::version::TLS13])?
@@ -170,10 +219,45 @@ pub fn client_at(
     identity: Option<&Identity>,
     clock: Arc<dyn TimeProvider>,
 ) -> Result<Arc<ClientConfig>, Error> {
+    client_with(policy, roots, identity, clock, None)
+}
+
+/// [`client`] of somebody whose clock may be wrong, to a server of the same fleet: `judged` says what
+/// of the times in the server's certificate counts. All else is checked as ever.
+///
+/// # Errors
+/// As [`client`].
+pub fn client_judging(
+    policy: Policy,
+    roots: &Roots,
+    identity: Option<&Identity>,
+    judged: Judged,
+) -> Result<Arc<ClientConfig>, Error> {
+    let clock = Arc::new(DefaultTimeProvider);
+    client_with(policy, roots, identity, clock, Some(judged))
+}
+
+fn client_with(
+    policy: Policy,
+    roots: &Roots,
+    identity: Option<&Identity>,
+    clock: Arc<dyn TimeProvider>,
+    judged: Option<Judged>,
+) -> Result<Arc<ClientConfig>, Error> {
     let provider = Arc::new(provider(policy));
     let builder = ClientConfig::builder_with_details(Arc::clone(&provider), clock)
-        .with_protocol_versions(&[&rustls::version::TLS13])?
-        .with_root_certificates(roots.store());
+        .with_protocol_versions(&[&rustls::version::TLS13])?;
+    let builder = match judged {
+        None => builder.with_root_certificates(roots.store()),
+        Some(judged) => {
+            let verifier =
+                WebPkiServerVerifier::builder_with_provider(roots.store(), Arc::clone(&provider));
+            let inner = verifier.build()?;
+            builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(clocks::Clocks { inner, judged }))
+        }
+    };
     let mut config = match identity {
         Some(identity) => {
             let key = identity.certified(&provider)?;

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::http::{self, Answer};
 use super::process::Process;
 use super::small_disk::SmallDisk;
-use super::{mqtt::Mqtt, stencil, succeed, wait_for};
+use super::{Gateway, mqtt::Mqtt, stencil, succeed, wait_for};
 
 /// A hub process with a tenant `acme`.
 pub(crate) struct Hub {
@@ -126,6 +126,24 @@ impl Hub {
             .arg(&out);
         succeed(&mut command);
         out
+    }
+
+    /// Gives a gateway's folder a new certificate of the same name, as `hub add-gateway` writes it, and
+    /// leaves its settings and its spool.
+    pub(crate) fn make_anew(&self, gateway: &Gateway, name: &str) -> Gateway {
+        let out = self.dir.path().join(format!("{name}-anew"));
+        let mut command = stencil();
+        command
+            .args(["hub", "add-gateway", "--tenant", "acme", name, "--data-dir"])
+            .arg(self.data())
+            .arg("--out")
+            .arg(&out);
+        succeed(&mut command);
+        for end in ["pem", "key"] {
+            let file = format!("{name}.{end}");
+            std::fs::copy(out.join(&file), gateway.folder().join(&file)).unwrap();
+        }
+        Gateway::over(gateway.folder())
     }
 
     /// Its data folder.

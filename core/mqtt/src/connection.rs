@@ -226,8 +226,12 @@ where
                 return Err(Ending::silent(Disconnect::WriteTimeout));
             }
         }
-        self.stays()?;
-        match self.membership.outbox.ended() {
+        let ended = self.membership.outbox.ended();
+        // Whoever takes its place may have ended its credential with that: the session lives on.
+        if ended != Some(Disconnect::TakenOver) {
+            self.stays()?;
+        }
+        match ended {
             Some(Disconnect::TakenOver) => Err(Ending::told(
                 Disconnect::TakenOver,
                 Code::TAKEN_OVER,

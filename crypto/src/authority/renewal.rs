@@ -9,13 +9,14 @@ use super::root::Root;
 use super::validity::{malformed, parse};
 use super::{Algorithm, Authority, Error, LEAF_DAYS, Validity};
 
-/// The successor of a hub's certificate, for the same names and the same key: one
-/// file to replace, so that a crash leaves a certificate and a key that belong
-/// together.
+/// The successor of a certificate. That of a hub is for the same names and the same key: one file to
+/// replace, so that a crash leaves a certificate and a key that belong together.
 #[derive(Debug)]
 pub struct Renewed {
     /// The chain to present in TLS: the certificate, in PEM.
     pub chain_pem: String,
+    /// The certificate, in DER.
+    pub certificate_der: Vec<u8>,
     /// The serial number, in hexadecimal digits.
     pub serial: String,
     /// When it is valid.
@@ -54,6 +55,7 @@ impl Authority {
         let certified = self.certify(root, params, longer, &holder, &key)?;
         Ok(Some(Renewed {
             chain_pem: certified.certificate.pem(),
+            certificate_der: certified.certificate.der().to_vec(),
             serial: certified.serial,
             validity: certified.validity,
         }))
@@ -61,9 +63,9 @@ impl Authority {
 }
 
 /// The key of a certificate, of which only the public half is at hand.
-struct HolderKey<'a> {
-    algorithm: Algorithm,
-    bytes: &'a [u8],
+pub(super) struct HolderKey<'a> {
+    pub(super) algorithm: Algorithm,
+    pub(super) bytes: &'a [u8],
 }
 
 impl PublicKeyData for HolderKey<'_> {

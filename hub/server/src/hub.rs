@@ -23,7 +23,7 @@ use crate::metrics::Metrics;
 use crate::parts::Parts;
 use crate::pipeline::Unlogged;
 use crate::placing::Placing;
-use crate::policy::{Peer, namespace};
+use crate::policy::{Gate, Peer, namespace};
 use crate::registry::HubKey;
 use crate::rollout::{Images, Rollouts};
 use crate::wake::Wakes;
@@ -60,6 +60,8 @@ pub(crate) struct Inner {
     pub(crate) images: Images,
     /// Who names to gateways what they shall be like.
     pub(crate) desires: Desires,
+    /// Which gateways are let in.
+    pub(crate) gate: Gate,
 }
 
 /// What [`Hub::put_workflow`] did.
@@ -344,6 +346,33 @@ impl Hub {
             .endpoint
             .listeners(&namespace(&principal), &topic);
         listeners > 0
+    }
+
+    /// Revokes a gateway: its certificates let nobody in any more, and whoever is connected with one is
+    /// cut off. `false`: it was revoked before.
+    ///
+    /// # Errors
+    /// [`Error::Store`]: the tenant has no such gateway; or it cannot be written down now, and the
+    /// gateway is let in as before.
+    pub async fn revoke_gateway(
+        &self,
+        tenant: &TenantId,
+        gateway: &GatewayId,
+    ) -> Result<bool, Error> {
+        let inner = &self.inner;
+        let certificates = &inner.store.certificates;
+        let now_us = inner.clock.now_us();
+        let ended = certificates.revoke_gateway(tenant, gateway, now_us).await?;
+        let is_news = ended.is_some();
+        inner
+            .gate
+            .revoked(tenant, gateway, ended.unwrap_or_default());
+        let principal = Principal {
+            tenant: tenant.clone(),
+            role: Role::Gateway(gateway.clone()),
+        };
+        inner.endpoint.disconnect_namespace(&namespace(&principal));
+        Ok(is_news)
     }
 
     /// Asks for a roll-out and begins it. Returns its id when it has begun.

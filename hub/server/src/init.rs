@@ -7,11 +7,12 @@ use stencil_crypto::authority::{Algorithm, Authority};
 use stencil_crypto::keyfile;
 use stencil_protocol::id::{DeviceId, GatewayId, TenantId};
 use stencil_store::{
-    IssuedToken, Registry as _, Role, Rollouts as _, Secret, Tenancy, TokenKind, Users as _,
+    Certificates as _, IssuedToken, Role, Rollouts as _, Secret, Tenancy, TokenKind, Users as _,
 };
 
 use crate::clock::Clock;
 use crate::http::Limits;
+use crate::policy::described;
 use crate::{Error, Layout, people, private};
 
 /// The name that stands in the roots of a fleet authority.
@@ -180,7 +181,8 @@ pub fn add_gateway(
     write(&authority, &issued, gateway.as_str(), out_dir)
 }
 
-/// As [`add_gateway`], written down in the tenant's audit log.
+/// As [`add_gateway`], written down: the certificate is known to the hub as one that it may take, also
+/// of a gateway that was revoked, and it stands in the tenant's audit log.
 ///
 /// # Errors
 /// As [`add_gateway`]; [`Error::NoTenant`]; what the store says.
@@ -191,13 +193,18 @@ pub async fn issue_gateway(
     out_dir: &Path,
 ) -> Result<Credentials, Error> {
     has_tenant(data_dir, tenant).await?;
-    let credentials = add_gateway(data_dir, tenant, gateway, out_dir)?;
+    let authority = existing_authority(data_dir)?;
+    let issued = authority.issue_gateway(tenant.as_str(), gateway.as_str())?;
+    let certificate = described(&issued.certificate_der)?;
     let store = stencil_store::sqlite::open(Layout::new(data_dir).store()).await?;
+    let credentials = write(&authority, &issued, gateway.as_str(), out_dir)?;
+    let now_us = Clock::system().now_us();
     store
-        .add_gateway(tenant, gateway, Clock::system().now_us())
+        .add_certified(tenant, gateway, &certificate, now_us)
         .await?;
     let (action, limits) = ("gateways.create", Limits::default());
-    people::note(&store, tenant, action, gateway.as_str(), None, &limits).await?;
+    let detail = Some(format!("certificate {}", certificate.serial));
+    people::note(&store, tenant, action, gateway.as_str(), detail, &limits).await?;
     Ok(credentials)
 }
 

@@ -22,7 +22,7 @@ use crate::metrics::Metrics;
 use crate::parts::Parts;
 use crate::pipeline::Driver;
 use crate::placing::{self, Placing};
-use crate::policy::{HubPolicy, Peer, RefusedDevices, Tenants, namespace, token_namespace};
+use crate::policy::{Gate, HubPolicy, Peer, RefusedDevices, Tenants, namespace, token_namespace};
 use crate::registry::Deliverer;
 use crate::retention::Sweeper;
 use crate::rollout::{self, Delivery, Rollouts};
@@ -89,6 +89,7 @@ impl Service {
         );
         let tenants = Tenants::new(Arc::clone(&store.tenancy));
         let refused = RefusedDevices::new(foundation.state.refused().cloned());
+        let gate = Gate::new(&store, clock.clone(), options.http.limits.audit_entries);
         let endpoint = Endpoint::new(
             mqtt_options(&options),
             Arc::new(HubPolicy::new(
@@ -96,6 +97,7 @@ impl Service {
                 tenants.clone(),
                 grants.clone(),
                 refused.clone(),
+                gate.clone(),
             )),
             Arc::new(ingest.clone()),
         );
@@ -132,6 +134,7 @@ impl Service {
                 placing: Placing::default(),
                 images: foundation.images,
                 desires,
+                gate,
             }),
         };
 

@@ -106,8 +106,10 @@ pub struct Gateway {
     pub waiting_bytes: Option<u64>,
     /// Devices that are linked to it.
     pub links: Option<u64>,
-    /// When its certificate ends.
+    /// When the certificate that it uses ends.
     pub certificate_end_us: Option<i64>,
+    /// Since when it is let in no more; `null`: it is. One that is added again is.
+    pub revoked_us: Option<i64>,
     /// How it is connected: the key agreement of its TLS.
     pub link: Option<LinkInfo>,
     /// Since when it has its present key for devices' keys; `null`: it has not connected yet.

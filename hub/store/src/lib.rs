@@ -15,6 +15,7 @@
 //! | [`Pipeline`] | what the pipeline commits: state, points and log position in one transaction |
 //! | [`Devices`] | devices, their links, their newest values |
 //! | [`Gateways`] | what gateways shall be like, and say that they are like |
+//! | [`Certificates`] | which certificates let which gateway in |
 //! | [`Registry`] | which devices are let in, their keys (sealed), what each gateway holds of them |
 //! | [`Series`] | points by event time |
 //! | [`Ledger`] | what became of every number that a device gave; the quarantine |
@@ -37,6 +38,7 @@
 mod alarms;
 mod answers;
 mod audit;
+mod certificates;
 mod commands;
 mod content;
 mod devices;
@@ -65,6 +67,10 @@ pub use alarms::{
 };
 pub use answers::{Answers, Begun, Keyed, MAX_ANSWERS};
 pub use audit::{Audit, AuditEntry, AuditFilter, AuditOutcome, MAX_AUDIT_TEXT, NewAudit};
+pub use certificates::{
+    CertificateState, Certificates, Fingerprint, GatewayCertificate, MAX_GATEWAY_CERTIFICATES,
+    NewCertificate, Presented, Renewable,
+};
 pub use commands::{AfterCommand, Commands, NewCommand, Outstanding, RanOut, StoredCommand};
 pub use content::{
     Content, Entry, EntryVersion, Fields, MAX_EFFECT_KEY, MAX_FIELDS, MAX_KEY, MAX_VERSIONS_KEPT,

@@ -24,6 +24,7 @@ mod alarms;
 mod answers;
 mod audit;
 mod bulk;
+mod certificates;
 mod chunks;
 mod commands;
 mod content;

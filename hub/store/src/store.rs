@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::{
-    Alarms, Answers, Audit, Commands, Content, Devices, Gateways, Keeping, Ledger, Operators,
-    Pipeline, Registry, Rollouts, Runs, Series, Tenancy, Users, Workflows,
+    Alarms, Answers, Audit, Certificates, Commands, Content, Devices, Gateways, Keeping, Ledger,
+    Operators, Pipeline, Registry, Rollouts, Runs, Series, Tenancy, Users, Workflows,
 };
 
 /// The ports of a store, whatever is behind them.
@@ -28,6 +28,8 @@ pub struct Store {
     pub devices: Arc<dyn Devices>,
     /// Registrations of devices, and their keys.
     pub registry: Arc<dyn Registry>,
+    /// Which certificates let which gateway in.
+    pub certificates: Arc<dyn Certificates>,
     /// What gateways shall be like, and say that they are like.
     pub gateways: Arc<dyn Gateways>,
     /// Time series.
@@ -62,6 +64,7 @@ impl Store {
             + Pipeline
             + Devices
             + Registry
+            + Certificates
             + Gateways
             + Series
             + Workflows
@@ -82,6 +85,7 @@ impl Store {
             pipeline: all.clone(),
             devices: all.clone(),
             registry: all.clone(),
+            certificates: all.clone(),
             gateways: all.clone(),
             series: all.clone(),
             workflows: all.clone(),

@@ -80,6 +80,8 @@ use super::{input, keyed};
         registrations::move_to,
         gateways::list,
         gateways::one,
+        gateways::certificates,
+        gateways::revoke,
         gateways::desired,
         gateways::set_desired,
         gateways::set_groups,

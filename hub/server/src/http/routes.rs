@@ -85,6 +85,8 @@ pub(super) fn routes() -> Vec<Route> {
         admin(POST, "/api/v1/devices/{device}/move", registrations::move_to),
         read("/api/v1/gateways", gateways::list).asked(Parameters::Known),
         read("/api/v1/gateways/{gateway}", gateways::one),
+        read("/api/v1/gateways/{gateway}/certificates", gateways::certificates),
+        admin(POST, "/api/v1/gateways/{gateway}/revoke", gateways::revoke),
         write(GET, "/api/v1/gateways/{gateway}/desired-state", gateways::desired),
         admin(PUT, "/api/v1/gateways/{gateway}/desired-state", gateways::set_desired),
         admin(PUT, "/api/v1/gateways/{gateway}/groups", gateways::set_groups),

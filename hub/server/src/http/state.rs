@@ -75,6 +75,9 @@ pub trait Control: Send + Sync + 'static {
     /// Whether a gateway is connected now. See [`Hub::is_connected`].
     fn is_connected(&self, tenant: &TenantId, gateway: &GatewayId) -> bool;
 
+    /// Revokes a gateway; `false`: it was before. See [`Hub::revoke_gateway`].
+    async fn revoke_gateway(&self, tenant: &TenantId, gateway: &GatewayId) -> Result<bool, Error>;
+
     /// Begins a roll-out. See [`Hub::start_rollout`].
     async fn start_rollout(
         &self,
@@ -157,6 +160,10 @@ impl Control for Hub {
 
     fn is_connected(&self, tenant: &TenantId, gateway: &GatewayId) -> bool {
         Hub::is_connected(self, tenant, gateway)
+    }
+
+    async fn revoke_gateway(&self, tenant: &TenantId, gateway: &GatewayId) -> Result<bool, Error> {
+        Hub::revoke_gateway(self, tenant, gateway).await
     }
 
     fn readiness(&self) -> Readiness {

@@ -7,6 +7,7 @@ use stencil_mqtt::{Connect, Policy, Refused, RefusedCode, Transport};
 use stencil_protocol::id::{DeviceId, GatewayId, TenantId};
 use stencil_store::{Tenancy, TokenKind};
 
+use super::certificates::{Admitted, Gate};
 use super::permission;
 use super::refused::RefusedDevices;
 use super::tenants::Tenants;
@@ -23,17 +24,20 @@ pub(crate) struct Peer {
     namespace: Arc<str>,
     /// Of the token that let it in, if one did.
     grant: Option<Grant>,
+    /// Of the certificate that let it in, if it is a gateway's.
+    admitted: Option<Admitted>,
 }
 
 impl Peer {
     /// The peer that a certificate lets in.
     #[must_use]
-    fn certified(principal: Principal) -> Self {
+    fn certified(principal: Principal, admitted: Option<Admitted>) -> Self {
         let namespace = namespace(&principal);
         Self {
             principal,
             namespace,
             grant: None,
+            admitted,
         }
     }
 }
@@ -54,6 +58,7 @@ pub(crate) struct HubPolicy {
     tenants: Tenants,
     grants: Grants,
     refused: RefusedDevices,
+    gate: Gate,
 }
 
 impl HubPolicy {
@@ -63,12 +68,14 @@ impl HubPolicy {
         tenants: Tenants,
         grants: Grants,
         refused: RefusedDevices,
+        gate: Gate,
     ) -> Self {
         Self {
             tenancy,
             tenants,
             grants,
             refused,
+            gate,
         }
     }
 
@@ -109,6 +116,7 @@ impl HubPolicy {
                             role: Role::Token(device),
                         },
                         grant: Some(grant),
+                        admitted: None,
                     })
                 }
                 TokenKind::Api { .. } => Err(refused(
@@ -135,7 +143,14 @@ impl Policy for HubPolicy {
             _ => None,
         };
         let peer = match certificate {
-            Some(der) => Peer::certified(self.known(by_certificate(der)?).await?),
+            Some(der) => {
+                let principal = self.known(by_certificate(der)?).await?;
+                let admitted = match principal.gateway() {
+                    Some(gateway) => Some(self.gate.admit(&principal.tenant, gateway, der).await?),
+                    None => None,
+                };
+                Peer::certified(principal, admitted)
+            }
             None => self.by_token(connect).await?,
         };
         if self.refused.has(&peer.principal) {
@@ -158,6 +173,10 @@ impl Policy for HubPolicy {
 
     fn may_stay(&self, peer: &Peer) -> bool {
         if self.refused.has(&peer.principal) {
+            return false;
+        }
+        let admitted = peer.admitted.as_ref();
+        if admitted.is_some_and(|it| !self.gate.may_stay(&it.fingerprint)) {
             return false;
         }
         match &peer.grant {
@@ -196,6 +215,7 @@ mod tests {
     use stencil_mqtt::Version;
 
     use super::*;
+    use crate::Clock;
     use crate::grants::EndingTenancy;
 
     #[tokio::test]
@@ -203,6 +223,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = stencil_store::sqlite::open(folder.path().join("hub.db"));
         let (store, grants) = (store.await.unwrap().store(), Grants::default());
+        let gate = Gate::new(&store, Clock::system(), 100);
         let tenancy = Arc::new(EndingTenancy::new(store.tenancy, grants.clone()));
         let acme = TenantId::parse("acme").unwrap();
         tenancy.create_tenant(&acme, 1).await.unwrap();
@@ -210,7 +231,13 @@ mod tests {
         let kind = TokenKind::Device { device };
         let issued = tenancy.create_token(&acme, kind, "kiosk", 1).await.unwrap();
         let tenants = Tenants::new(tenancy.clone());
-        let policy = HubPolicy::new(tenancy.clone(), tenants, grants, RefusedDevices::default());
+        let policy = HubPolicy::new(
+            tenancy.clone(),
+            tenants,
+            grants,
+            RefusedDevices::default(),
+            gate,
+        );
         let connect = Connect {
             client_id: "any",
             username: Some(issued.secret.reveal()),

@@ -67,6 +67,7 @@ const OF_TENANTS: &[&str] = &[
     "users",
     "audit",
     "tokens",
+    "gateway_certificates",
     "gateway_groups",
     "gateways",
     "desired_states",

@@ -25,7 +25,10 @@ const KNOWN: &str = "SELECT gateway FROM gateways WHERE tenant = $1 \
 
 const GATEWAY: &str = "g.revision, g.said_us, g.version, g.started_us, g.runs_revision, \
      g.last_revision, g.verdict, g.verdict_us, g.flaws, g.spool_bytes, g.waiting_bytes, g.links, \
-     g.certificate_end_us, g.link, r.registered_us, r.rekeyed_us, r.contested_us, \
+     COALESCE((SELECT c.not_after_us FROM gateway_certificates c WHERE c.tenant = $1 \
+       AND c.gateway = k.gateway AND c.state = 'current'), g.certificate_end_us) \
+       AS certificate_end_us, \
+     g.link, r.revoked_us, r.registered_us, r.rekeyed_us, r.contested_us, \
      (SELECT COUNT(*) FROM placements p WHERE p.tenant = $1 AND p.gateway = k.gateway \
        AND p.present = 1) AS devices, \
      (SELECT COUNT(*) FROM placements p WHERE p.tenant = $1 AND p.gateway = k.gateway \
@@ -322,6 +325,7 @@ fn gateway(row: &SqliteRow, name: GatewayId, groups: Vec<GatewayId>) -> Result<G
         waiting_bytes: row.maybe_number("waiting_bytes")?,
         links: row.maybe_number("links")?,
         certificate_end_us: row.maybe_int("certificate_end_us")?,
+        revoked_us: row.maybe_int("revoked_us")?,
         link: row.maybe_json("link")?,
         registered_us: row.maybe_int("registered_us")?,
         devices: row.number("devices")?,

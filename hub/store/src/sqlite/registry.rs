@@ -17,7 +17,7 @@ use crate::{
 
 mod change;
 mod delivery;
-mod gateways;
+pub(super) mod gateways;
 pub(super) mod log;
 
 const REGISTRATION: &str = "SELECT r.device, r.gateway, r.revoked, r.generation, r.enrolled_us, \

@@ -5,6 +5,7 @@
 mod alarms;
 mod answers;
 mod audit;
+mod certificates;
 mod commands;
 mod content;
 mod crash;

@@ -7,7 +7,9 @@ use axum::extract::{Request, State as Shared};
 use serde::{Deserialize, Serialize};
 use stencil_desired::{Flaw, MAX_FLAWS, Section};
 use stencil_protocol::id::GatewayId;
-use stencil_store::{DesiredOf, DesiredState, Gateway, GatewayFlaw, GatewayVerdict, Page};
+use stencil_store::{
+    DesiredOf, DesiredState, Gateway, GatewayCertificate, GatewayFlaw, GatewayVerdict, Page,
+};
 
 use crate::http::input::{self, Paging, Path, Query};
 use crate::http::problem::{Kind, Problem};
@@ -157,6 +159,63 @@ pub(in crate::http) async fn one(
     Path(gateway): Path<String>,
 ) -> Result<Json<ShownGateway>, Problem> {
     let gateway = named(&gateway)?;
+    known(&state, &caller, &gateway).await.map(Json)
+}
+
+/// A gateway's certificates, the newest first: which of them let it in, and which did.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(in crate::http) struct Certificates {
+    /// At most 64; what is over is forgotten first.
+    pub(in crate::http) items: Vec<GatewayCertificate>,
+}
+
+/// Which certificates a gateway has and had.
+///
+/// A gateway renews its certificate by itself. It is let in with the `current` one and with those
+/// that are `issued` and not used yet; the first use of one ends those before it.
+#[utoipa::path(
+    get,
+    path = "/api/v1/gateways/{gateway}/certificates",
+    tag = "gateways",
+    responses((status = 200, body = Certificates))
+)]
+pub(in crate::http) async fn certificates(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    Path(gateway): Path<String>,
+) -> Result<Json<Certificates>, Problem> {
+    let gateway = named(&gateway)?;
+    known(&state, &caller, &gateway).await?;
+    let certificates = &state.store.certificates;
+    let items = certificates.certificates(&caller.tenant, &gateway).await?;
+    Ok(Json(Certificates { items }))
+}
+
+/// Revokes a gateway, such as one that was stolen.
+///
+/// When this answers, none of its certificates lets anybody in or can be renewed, its connection has
+/// ended, and no keys are sealed to it any more. What it has brought stays, and so do its devices'
+/// registrations: whoever has it has the keys of those that it let in, and they have to be given new
+/// ones (`rotate` after they were moved to another gateway, else `replace`) or be revoked. A gateway of
+/// the same name is let in again once it was made anew with `stencil hub add-gateway`; the revoked
+/// certificates stay out.
+#[utoipa::path(
+    post,
+    path = "/api/v1/gateways/{gateway}/revoke",
+    operation_id = "revoke",
+    tag = "gateways",
+    responses((status = 200, body = ShownGateway))
+)]
+pub(in crate::http) async fn revoke(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    Path(gateway): Path<String>,
+) -> Result<Json<ShownGateway>, Problem> {
+    let gateway = named(&gateway)?;
+    let tenant = &caller.tenant;
+    if state.control.revoke_gateway(tenant, &gateway).await? {
+        tracing::info!(%tenant, %gateway, by = caller.who, "a gateway was revoked");
+    }
     known(&state, &caller, &gateway).await.map(Json)
 }
 

@@ -162,13 +162,12 @@ async fn ask(served: &Served, method: &str, path: &str, who: As<'_>) -> Answer {
         ("POST", "/api/v1/me/password") => ask.json(&serde_json::json!({
             "current": super::PASSWORD, "password": "another-password-1",
         })),
+        ("POST", "/api/v1/gateways/gateway-lost/revoke") => {
+            with_gateway(served, "gateway-lost").await;
+            ask
+        }
         ("POST", "/api/v1/devices/claim") => {
-            let gateway = stencil_protocol::id::GatewayId::parse("gw-1").unwrap();
-            for tenant in [seed::acme(), seed::rival()] {
-                // An operator may have erased it by now.
-                let registry = &served.store.registry;
-                let _ = registry.add_gateway(&tenant, &gateway, super::NOW_US).await;
-            }
+            with_gateway(served, "gw-1").await;
             let code = super::enrolment::waiting(served).await;
             ask.json(&serde_json::json!({ "code": code, "gateway": "gw-1" }))
         }
@@ -218,6 +217,16 @@ async fn ask(served: &Served, method: &str, path: &str, who: As<'_>) -> Answer {
         return head_only(ask).await;
     }
     ask.send().await
+}
+
+/// Both tenants have a gateway of this name.
+async fn with_gateway(served: &Served, name: &str) {
+    let gateway = GatewayId::parse(name).unwrap();
+    for tenant in [seed::acme(), seed::rival()] {
+        // An operator may have erased it by now.
+        let registry = &served.store.registry;
+        let _ = registry.add_gateway(&tenant, &gateway, super::NOW_US).await;
+    }
 }
 
 /// The version of the desired state that whoever asks would replace.

@@ -175,6 +175,12 @@ impl Control for StoreOnly {
         false
     }
 
+    async fn revoke_gateway(&self, tenant: &TenantId, gateway: &GatewayId) -> Result<bool, Error> {
+        let certificates = &self.store.certificates;
+        let revoked = certificates.revoke_gateway(tenant, gateway, NOW_US).await?;
+        Ok(revoked.is_some())
+    }
+
     async fn start_rollout(&self, tenant: &TenantId, plan: &Plan) -> Result<Id, Error> {
         let (id, text) = (Id([0x5a; 16]), serde_json::json!(plan).to_string());
         let image = plan.image.digest.0;

@@ -15,7 +15,7 @@ use crate::{
 const AGAIN_US: i64 = 10 * 60 * 1_000_000;
 
 /// See [`crate::Registry::add_gateway`].
-pub(super) async fn add(
+pub(in crate::sqlite) async fn add(
     connection: &mut SqliteConnection,
     tenant: &TenantId,
     gateway: &GatewayId,
@@ -37,7 +37,7 @@ pub(super) async fn add(
 }
 
 /// Whether the tenant has this gateway.
-pub(super) async fn has(
+pub(in crate::sqlite) async fn has(
     connection: &mut SqliteConnection,
     tenant: &TenantId,
     gateway: &GatewayId,
@@ -122,13 +122,17 @@ pub(super) async fn has_key(
 ) -> Result<Option<GatewayRekeyed>, Error> {
     let (tenant, gateway, now_us) = (&holds.tenant, &holds.gateway, holds.received_us);
     let row = sqlx::query(
-        "SELECT public_key, registered_us, added_us, rekeyed_us FROM gateway_keys \
+        "SELECT public_key, registered_us, added_us, rekeyed_us, revoked_us FROM gateway_keys \
          WHERE tenant = $1 AND gateway = $2",
     )
     .bind(tenant.as_str())
     .bind(gateway.as_str())
     .fetch_one(&mut *connection)
     .await?;
+    if row.maybe_int("revoked_us")?.is_some() {
+        // It was logged before the gateway was revoked.
+        return Ok(None);
+    }
     let before = row.maybe_bytes("public_key")?;
     if before.as_deref() == Some(key) {
         return Ok(None);
@@ -163,15 +167,8 @@ pub(super) async fn has_key(
                  keys are sealed to that: who has its certificate?"
             }
         };
-        note(
-            connection,
-            tenant,
-            gateway,
-            "gateways.rekey",
-            detail,
-            now_us,
-        )
-        .await?;
+        let (action, outcome) = ("gateways.rekey", AuditOutcome::Done);
+        note(connection, tenant, gateway, action, outcome, detail, now_us).await?;
     }
     Ok(Some(GatewayRekeyed {
         tenant: tenant.clone(),
@@ -195,23 +192,17 @@ pub(super) async fn contested(
         .await?;
     let detail = "two connections took its place from each other again and again: somebody else has \
                   its certificate, or two run from copies of one folder";
-    note(
-        connection,
-        tenant,
-        gateway,
-        "gateways.contest",
-        detail,
-        now_us,
-    )
-    .await
+    let (action, outcome) = ("gateways.contest", AuditOutcome::Done);
+    note(connection, tenant, gateway, action, outcome, detail, now_us).await
 }
 
 /// Writes down what a gateway did.
-async fn note(
+pub(in crate::sqlite) async fn note(
     connection: &mut SqliteConnection,
     tenant: &TenantId,
     gateway: &GatewayId,
     action: &str,
+    outcome: AuditOutcome,
     detail: &str,
     now_us: i64,
 ) -> Result<(), Error> {
@@ -220,7 +211,7 @@ async fn note(
         who: format!("gateway {gateway}"),
         action: action.to_owned(),
         target: Some(gateway.to_string()),
-        outcome: AuditOutcome::Done,
+        outcome,
         detail: Some(detail.to_owned()),
         address: None,
     };

@@ -12,7 +12,7 @@ use super::super::super::problem::Problem;
 use super::super::super::{Caller, State};
 use super::super::shell::{Frame, Nav, shell};
 use super::super::{encoded, linked, moment, value};
-use super::{connection, standing};
+use super::{certificate_end, connection, standing};
 
 /// Gateways on one page.
 const GATEWAYS: u32 = 100;
@@ -66,6 +66,7 @@ pub(in crate::http) async fn show(
                                 th scope="col" { "Link" }
                                 th scope="col" { "Desired state" }
                                 th scope="col" { "Version" }
+                                th scope="col" { "Certificate ends" }
                                 th.num scope="col" { "Devices linked" }
                                 th.num scope="col" { "Waits to be sent" }
                                 th.num scope="col" { "Heard" }
@@ -115,6 +116,12 @@ fn row(it: &Gateway, connected: bool, now_us: i64) -> Markup {
             }
             td data-label="Version" {
                 @match &it.version { Some(version) => { (version) } None => { span.dim { "unknown" } } }
+            }
+            td data-label="Certificate ends" {
+                @match it.certificate_end_us {
+                    Some(end_us) => { (certificate_end(end_us, now_us)) }
+                    None => { span.dim { "unknown" } }
+                }
             }
             td.num data-label="Devices linked" { (number(it.links)) }
             td.num data-label="Waits to be sent" {

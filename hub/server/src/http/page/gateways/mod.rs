@@ -10,14 +10,30 @@ use maud::{Markup, html};
 use stencil_protocol::desired::Verdict;
 use stencil_store::{Gateway, GatewayFlaw, GatewayVerdict};
 
-use super::badge;
+use super::{badge, moment};
+
+/// From so many days before its end on a certificate is said to end soon.
+const ENDS_SOON_DAYS: i64 = 30;
 
 /// Whether it is connected, in a word.
 fn connection(connected: bool, gateway: &Gateway) -> Markup {
+    if gateway.revoked_us.is_some() {
+        return badge("bad", "revoked");
+    }
     match (connected, gateway.said_us.or(gateway.registered_us)) {
         (true, _) => badge("good", "connected"),
         (false, Some(_)) => badge("bad", "cut off"),
         (false, None) => badge("", "never connected"),
+    }
+}
+
+/// When its certificate ends, with a word where that is soon: it should have been renewed by then.
+fn certificate_end(end_us: i64, now_us: i64) -> Markup {
+    const SOON_US: i64 = ENDS_SOON_DAYS * 86_400_000_000;
+    html! {
+        (moment::element(end_us))
+        @if end_us <= now_us { " " (badge("bad", "over")) }
+        @else if end_us <= now_us.saturating_add(SOON_US) { " " (badge("warn", "ends soon")) }
     }
 }
 

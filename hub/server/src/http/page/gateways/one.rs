@@ -4,15 +4,15 @@ use axum::extract::State as Shared;
 use axum::response::Html;
 use maud::{Markup, html};
 use stencil_protocol::id::GatewayId;
-use stencil_store::{Gateway, Role};
+use stencil_store::{CertificateState, Gateway, GatewayCertificate, Role};
 
 use super::super::super::api::gateways::{ShownDesired, ShownGateway, known, of_gateway};
 use super::super::super::input::Path;
 use super::super::super::problem::Problem;
 use super::super::super::{Caller, State};
 use super::super::shell::{Frame, Nav, shell};
-use super::super::{linked, moment, value};
-use super::{connection, flaws, standing, verdict};
+use super::super::{badge, encoded, linked, moment, value};
+use super::{certificate_end, connection, flaws, standing, verdict};
 
 /// `GET /gateways/{gateway}`
 pub(in crate::http) async fn show(
@@ -28,6 +28,9 @@ pub(in crate::http) async fn show(
         Role::Viewer => None,
         Role::Editor | Role::Admin => Some(of_gateway(&state, &caller, &gateway).await?),
     };
+    let certificates = &state.store.certificates;
+    let certificates = certificates.certificates(&caller.tenant, &gateway).await?;
+    let now_us = state.clock.now_us();
     let body = html! {
         div #gateway.stack data-live="fleet" data-every="5" {
             div.split {
@@ -35,7 +38,13 @@ pub(in crate::http) async fn show(
                     (state_of(&shown.gateway))
                     @if let Some(desired) = &desired { (sections(desired)) }
                 }
-                div.stack { (facts(&shown, state.clock.now_us())) }
+                div.stack {
+                    (facts(&shown, now_us))
+                    (table(&certificates, now_us))
+                    @if caller.role == Role::Admin && shown.gateway.revoked_us.is_none() {
+                        (revoke(&shown.gateway))
+                    }
+                }
             }
         }
     };
@@ -136,11 +145,69 @@ fn facts(shown: &ShownGateway, now_us: i64) -> Markup {
                 div { dt { "Devices let in" } dd { (value::count(it.devices))
                     @if it.waiting > 0 { ", " (value::count(it.waiting)) " changes to come" } } }
                 @if let Some(end_us) = it.certificate_end_us {
-                    div { dt { "Certificate ends" } dd { (moment::element(end_us)) } }
+                    div { dt { "Certificate ends" } dd { (certificate_end(end_us, now_us)) } }
+                }
+                @if let Some(at_us) = it.revoked_us {
+                    div { dt { "Revoked" } dd { (moment::ago(at_us, now_us)) } }
                 }
                 @if !it.groups.is_empty() { div { dt { "Groups" } dd {
                     @for group in &it.groups { a href={ "/gateways?group=" (group) } { (group) } " " }
                 } } }
+            }
+        }
+    }
+}
+
+fn table(certificates: &[GatewayCertificate], now_us: i64) -> Markup {
+    let state = |it: &GatewayCertificate| match it.state {
+        CertificateState::Current => badge("good", "current"),
+        CertificateState::Issued => badge("warn", "not used yet"),
+        CertificateState::Superseded => badge("", "superseded"),
+        CertificateState::Revoked => badge("bad", "revoked"),
+    };
+    html! {
+        @if !certificates.is_empty() {
+            section.card aria-labelledby="certificates-title" {
+                header { h2 #certificates-title { "Certificates" } }
+                div.scroll tabindex="0" role="region" aria-labelledby="certificates-title" {
+                    table.cards {
+                        thead { tr {
+                            th scope="col" { "Serial number" }
+                            th scope="col" { "State" }
+                            th scope="col" { "Ends" }
+                            th.num scope="col" { "First used" }
+                        } }
+                        tbody { @for it in certificates { tr {
+                            th.mono scope="row" { (it.serial) }
+                            td data-label="State" { (state(it)) }
+                            td data-label="Ends" { (moment::element(it.not_after_us)) }
+                            td.num.nowrap data-label="First used" {
+                                @match it.used_us {
+                                    Some(at_us) => { (moment::ago(at_us, now_us)) }
+                                    None => { span.dim { "not yet" } }
+                                }
+                            }
+                        } } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn revoke(gateway: &Gateway) -> Markup {
+    let name = &gateway.gateway;
+    html! {
+        section.card aria-labelledby="revoke-title" {
+            h2 #revoke-title { "Revoke it" }
+            p.dim {
+                "For one that was stolen or given away: it is cut off at once, and its certificates let nobody in any more. Whoever has it has the keys of its "
+                (value::count(gateway.devices)) " devices: move them to another gateway, then give them new keys. "
+                code { "stencil hub add-gateway" } " makes it anew under the same name."
+            }
+            form data-send={ "POST /api/v1/gateways/" (encoded(name.as_str())) "/revoke" } data-bare data-told="Revoked"
+                data-confirm={ "Revoke gateway " (name) "? It is cut off at once, with all devices behind it, until it is made anew." } {
+                button.danger { "Revoke" }
             }
         }
     }

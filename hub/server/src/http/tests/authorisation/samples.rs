@@ -434,6 +434,18 @@ pub(in crate::http::tests) const SAMPLES: &[(&str, &str, &str, Rival)] = &[
     ),
     (
         "GET",
+        "/api/v1/gateways/{gateway}/certificates",
+        "/api/v1/gateways/gateway-marked/certificates",
+        Rival::Nothing,
+    ),
+    (
+        "POST",
+        "/api/v1/gateways/{gateway}/revoke",
+        "/api/v1/gateways/gateway-lost/revoke",
+        Rival::Own,
+    ),
+    (
+        "GET",
         "/api/v1/gateways/{gateway}/desired-state",
         "/api/v1/gateways/gateway-marked/desired-state",
         Rival::Nothing,
