@@ -1,4 +1,4 @@
-//! Payments without I/O: exact money, double entry, and authorisations of payers.
+//! Payments without I/O: exact money, invoices, double entry, and authorisations of payers.
 //!
 //! Everything here is a value or a state machine. There is no clock, no network, no disk and no
 //! random source: times, observations of chains and new ids come in, effects come out as data with
@@ -9,6 +9,8 @@
 //! |---|---|
 //! | [`money`] | exact amounts, currencies, rates as fractions, rounding in favour of the payee |
 //! | [`ledger`] | double entry; balances to the unit whatever happens |
+//! | [`invoice`] | what is to be paid and what came of it: under-, over- and late-paid, reorganised, given back |
+//! | [`observation`] | what a chain's follower tells: included, retracted, how deep |
 //! | [`eip712`] | EIP-3009 authorisations: digests, and who signed |
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
@@ -18,3 +20,4 @@ pub mod eip712;
 pub mod invoice;
 pub mod ledger;
 pub mod money;
+pub mod observation;

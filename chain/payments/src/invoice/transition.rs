@@ -1,0 +1,315 @@
+//! From events to effects.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use alloy_primitives::Address;
+use serde::{Deserialize, Serialize};
+
+use super::coverage::ALL_PPB;
+use super::policy::ALL_BPS;
+use super::tally::Tally;
+use super::{
+    Decision, Definition, Effect, Error, Event, Facets, Payment, Refund, State, Status, refund,
+};
+use crate::money::Amount;
+use crate::observation::{Key, Track};
+
+/// The most payments that an invoice keeps. Whoever sends more dust than that has it dealt with by
+/// hand.
+pub const MAX_CREDITS: usize = 256;
+
+/// An invoice and what came of it. Serialised, it is what a store keeps: whatever was applied to it
+/// before, it goes on from there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Invoice {
+    pub(super) definition: Definition,
+    pub(super) credits: BTreeMap<Key, Track<Payment>>,
+    /// What is due if all is paid late, by method.
+    pub(super) repriced: BTreeMap<u16, Amount>,
+    pub(super) refunds: Vec<Refund>,
+    pub(super) state: State,
+    /// Late payments count, since somebody said so.
+    pub(super) late_accepted: bool,
+    pub(super) late_refused: bool,
+    /// All goes back, since somebody said so.
+    pub(super) returned: bool,
+    pub(super) facets: Facets,
+    pub(super) now_us: i64,
+    /// What somebody has said to be enough, in parts of a thousand million of the price.
+    enough_ppb: Option<u32>,
+    pub(super) keeps_excess: bool,
+    pub(super) cancelled: bool,
+    /// When something was last taken back by a reorganisation.
+    disturbed_us: Option<i64>,
+    pub(super) rates_asked: BTreeSet<u16>,
+    pub(super) settled: bool,
+    pub(super) rounds: u32,
+    pub(super) revision: u64,
+    /// Counts the sets of entries.
+    pub(super) postings: u64,
+}
+
+impl Invoice {
+    /// A new invoice.
+    ///
+    /// # Errors
+    /// A definition that makes no sense.
+    pub fn new(definition: Definition) -> Result<Self, Error> {
+        definition.validate()?;
+        Ok(Self {
+            now_us: definition.created_us,
+            definition,
+            credits: BTreeMap::new(),
+            repriced: BTreeMap::new(),
+            refunds: Vec::new(),
+            state: State::New,
+            late_accepted: false,
+            late_refused: false,
+            returned: false,
+            facets: Facets::default(),
+            enough_ppb: None,
+            keeps_excess: false,
+            cancelled: false,
+            disturbed_us: None,
+            rates_asked: BTreeSet::new(),
+            settled: false,
+            rounds: 0,
+            revision: 0,
+            postings: 0,
+        })
+    }
+
+    /// What it was made as.
+    #[must_use]
+    pub fn definition(&self) -> &Definition {
+        &self.definition
+    }
+
+    /// Where it stands.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// What else is to be said.
+    #[must_use]
+    pub fn facets(&self) -> Facets {
+        self.facets
+    }
+
+    /// What goes back, in the order in which it was decided.
+    #[must_use]
+    pub fn refunds(&self) -> &[Refund] {
+        &self.refunds
+    }
+
+    /// The payments that the canonical chain has, with their keys.
+    pub fn payments(&self) -> impl Iterator<Item = (Key, &Payment)> {
+        self.credits
+            .iter()
+            .filter_map(|(key, track)| Some((*key, track.canonical()?.0)))
+    }
+
+    /// Who has paid by a method: whom to ask for an address that a refund goes to.
+    #[must_use]
+    pub fn payers(&self, method: u16) -> BTreeSet<Address> {
+        let by = self
+            .payments()
+            .filter(|(_, payment)| payment.method == method);
+        by.map(|(_, payment)| payment.from).collect()
+    }
+
+    /// What still has to come by a method, if the rest is paid by it alone, base units rounded up.
+    /// Nothing once it is enough.
+    #[must_use]
+    pub fn open(&self, method: u16) -> Option<Amount> {
+        let due = self.definition.methods.get(usize::from(method))?.due;
+        let tally = Tally::of(self);
+        let covered = Tally::coverage(self, &tally.seen);
+        if covered.reaches(self.enough_ppb()) {
+            return Some(Amount::ZERO);
+        }
+        Some(covered.missing(due))
+    }
+
+    /// The latest time at which something can still change by time alone, µs since the epoch: until
+    /// then, tell it the time now and then.
+    #[must_use]
+    pub fn closes_us(&self) -> i64 {
+        let policy = &self.definition.policy;
+        let windows = self
+            .definition
+            .expires_us
+            .saturating_add(policy.late_window_us());
+        windows
+            .max(self.disturbed_us.unwrap_or(i64::MIN))
+            .saturating_add(policy.grace_us)
+    }
+
+    /// Takes an event. What was known already changes nothing and has no effects.
+    ///
+    /// The effects are to be kept in the same transaction as the new state.
+    ///
+    /// # Errors
+    /// What can't be: nothing has changed then. A credit that is refused belongs to what is
+    /// unmatched, so that it is not lost.
+    pub fn apply(&mut self, event: &Event) -> Result<Vec<Effect>, Error> {
+        let mut next = self.clone();
+        next.take(event)?;
+        if next == *self {
+            return Ok(Vec::new());
+        }
+        let mut effects = Vec::new();
+        next.settle_up(self, &mut effects);
+        next.post(self, event, &mut effects)?;
+        *self = next;
+        Ok(effects)
+    }
+
+    fn take(&mut self, event: &Event) -> Result<(), Error> {
+        match event {
+            Event::Credit { key, seq, payment } => self.credit(*key, *seq, payment)?,
+            Event::Retracted { key, seq } => {
+                let was = self
+                    .credits
+                    .get(key)
+                    .is_some_and(|track| track.canonical().is_some());
+                let track = self.track(*key)?;
+                track.retract(*seq);
+                if was && track.canonical().is_none() {
+                    self.disturbed_us = Some(self.now_us);
+                }
+            }
+            Event::Depth { key, seq, depth } => self.track(*key)?.deepen(*seq, *depth),
+            Event::Clock { now_us } => self.now_us = self.now_us.max(*now_us),
+            Event::Repriced { method, due, .. } => self.reprice(*method, *due)?,
+            Event::RefundSent { id, tx } => {
+                let refund = self.refund(*id)?;
+                if refund.status() == Status::Withdrawn {
+                    return Err(too_late("to send the refund", "it was withdrawn"));
+                }
+                refund.sent = true;
+                refund.tx = tx.or(refund.tx);
+            }
+            Event::RefundFailed { id } => {
+                let refund = self.refund(*id)?;
+                if refund.status() == Status::Sent {
+                    refund.sent = false;
+                    refund.failures = refund.failures.saturating_add(1);
+                }
+            }
+            Event::RefundConfirmed { id, seq } => {
+                let refund = self.refund(*id)?;
+                if refund.status() == Status::Withdrawn {
+                    return Err(too_late("to confirm the refund", "it was withdrawn"));
+                }
+                refund.sent = true;
+                refund.confirmed = refund.confirmed.max(Some(*seq));
+            }
+            Event::RefundRetracted { id, seq } => {
+                let refund = self.refund(*id)?;
+                refund.retracted = refund.retracted.max(Some(*seq));
+            }
+            Event::Cancel => {
+                if self.settled && !self.cancelled {
+                    return Err(too_late(
+                        "to cancel",
+                        "it is settled; give all back instead",
+                    ));
+                }
+                self.cancelled = true;
+            }
+            Event::Resolve(decision) => self.resolve(*decision)?,
+        }
+        Ok(())
+    }
+
+    fn credit(&mut self, key: Key, seq: u64, payment: &Payment) -> Result<(), Error> {
+        let method = self.definition.methods.get(usize::from(payment.method));
+        let method = method.ok_or(Error::NoMethod(payment.method))?;
+        if method.token.asset().chain != key.chain {
+            return Err(Error::OtherChain(key));
+        }
+        if payment.amount.is_zero() || !payment.amount.is_sane() {
+            return Err(Error::Credit(key));
+        }
+        self.track(key)?.include(seq, *payment);
+        Ok(())
+    }
+
+    /// What is known of a payment. An observation of one that is not known yet is kept, too: what
+    /// comes first need not have happened first.
+    fn track(&mut self, key: Key) -> Result<&mut Track<Payment>, Error> {
+        if !self.credits.contains_key(&key) && self.credits.len() >= MAX_CREDITS {
+            return Err(Error::TooManyCredits(key));
+        }
+        Ok(self.credits.entry(key).or_default())
+    }
+
+    fn refund(&mut self, id: refund::Id) -> Result<&mut Refund, Error> {
+        let known = self.refunds.iter_mut().find(|refund| refund.id == id);
+        known.ok_or(Error::NoRefund(id))
+    }
+
+    fn reprice(&mut self, method: u16, due: Amount) -> Result<(), Error> {
+        let definition = self.definition.methods.get(usize::from(method));
+        let asset = definition.ok_or(Error::NoMethod(method))?.token.asset();
+        if due.is_zero() || !due.is_sane() {
+            return Err(Error::Due(asset));
+        }
+        match self.repriced.insert(method, due) {
+            Some(known) if known != due => Err(Error::Repriced(method)),
+            _ => Ok(()),
+        }
+    }
+
+    fn resolve(&mut self, decision: Decision) -> Result<(), Error> {
+        let anything_went = self.refunds.iter().any(Refund::on_its_way);
+        match decision {
+            Decision::RefundAll => {
+                self.returned = true;
+                return Ok(());
+            }
+            _ if self.returned || self.cancelled => {
+                return Err(too_late("to decide", "all goes back"));
+            }
+            Decision::KeepExcess => self.keeps_excess = true,
+            Decision::AcceptUnderpaid if self.enough_ppb.is_some() => {}
+            Decision::AcceptLate if self.late_accepted => {}
+            Decision::RefuseLate if self.late_refused => {}
+            Decision::AcceptUnderpaid | Decision::AcceptLate if anything_went => {
+                return Err(too_late("to accept it", "something goes back already"));
+            }
+            Decision::AcceptUnderpaid => {
+                let tally = Tally::of(self);
+                let parts = Tally::coverage(self, &tally.seen).ppb();
+                if parts == 0 {
+                    return Err(too_late("to accept it", "nothing is there"));
+                }
+                self.enough_ppb = Some(parts);
+            }
+            Decision::AcceptLate if self.late_refused => {
+                return Err(too_late("to accept it", "it was refused"));
+            }
+            Decision::RefuseLate if self.late_accepted => {
+                return Err(too_late("to refuse it", "it was accepted"));
+            }
+            Decision::AcceptLate => self.late_accepted = true,
+            Decision::RefuseLate => self.late_refused = true,
+        }
+        Ok(())
+    }
+
+    /// What is enough, in parts of a thousand million of the price.
+    pub(super) fn enough_ppb(&self) -> u32 {
+        let tolerance = u32::from(self.definition.policy.tolerance_bps);
+        let by_policy = ALL_PPB - tolerance * (ALL_PPB / u32::from(ALL_BPS));
+        self.enough_ppb
+            .map_or(by_policy, |decided| decided.min(by_policy))
+    }
+}
+
+fn too_late(what: &'static str, why: &'static str) -> Error {
+    Error::TooLate { what, why }
+}
