@@ -15,6 +15,9 @@ use stencil_field::scan::{self, Search};
 use stencil_field::serial::{Parity, Settings};
 use stencil_field::{Tried, check as try_once};
 
+use stencil_gateway::Options;
+
+use crate::lan;
 use crate::output::{self, Format, note};
 
 /// What is looked for on a connection.
@@ -35,6 +38,9 @@ pub(crate) struct ScanArgs {
 
 #[derive(Subcommand)]
 enum On {
+    /// Devices that connect to the gateway and speak MQTT: what they publish. Each needs a client's
+    /// name and password (`stencil gateway add-client`).
+    Mqtt(lan::Listen),
     /// An OPC UA server: how it may be connected to, and what is in it.
     Opcua(crate::opcua::Args),
     /// A device or a gateway that speaks Modbus over TCP.
@@ -60,11 +66,18 @@ enum On {
 }
 
 /// Tries a mapping once. Exits 0 when each point gives a value, 1 otherwise.
-pub(crate) async fn check(file: &Path, format: Format) -> anyhow::Result<ExitCode> {
+/// `options` say where MQTT devices are listened for, at most for so many seconds.
+pub(crate) async fn check(
+    file: &Path,
+    options: Option<&Options>,
+    seconds: u64,
+    format: Format,
+) -> anyhow::Result<ExitCode> {
     let text = crate::bounded::text(file, mapping::MAX_BYTES)?;
     let mapping =
         mapping::parse(&text).map_err(|errors| anyhow::anyhow!("{}:\n{errors}", file.display()))?;
-    let tried = try_once(&mapping).await;
+    let heard = lan::hear(&mapping, options, seconds).await?;
+    let tried = try_once(&mapping, heard).await;
     let wrong = tried.iter().filter(|one| one.fault.is_some()).count();
     match format {
         Format::Json => output::json(&json!({
@@ -115,6 +128,10 @@ pub(crate) async fn scan(args: ScanArgs) -> anyhow::Result<ExitCode> {
     let protocol = match args.on {
         // Small servers take seconds to open a session.
         On::Opcua(args) => return crate::opcua::scan(args, timeout.saturating_mul(20)).await,
+        On::Mqtt(args) => {
+            let options = crate::gateway::options_of(&args.config)?;
+            return lan::scan(&options, args.seconds).await;
+        }
         On::ModbusTcp { address } => {
             let address = TcpAddress::parse(&address, 502)
                 .map_err(|right| anyhow::anyhow!("`{address}` is no address: {right}"))?;

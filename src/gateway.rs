@@ -14,7 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::notify::Notify;
 use crate::output::{self, Format, say};
-use crate::{config, field, logging, opcua, shutdown};
+use crate::{config, field, lan, logging, opcua, shutdown};
 
 /// The prefix of the gateway's environment variables.
 const ENVIRONMENT: &str = "STENCIL_GATEWAY_";
@@ -30,7 +30,7 @@ pub(crate) const TRUST: &str = "trust.keys";
 
 /// The settings whose relative paths start in the folder of the configuration file, so that a
 /// gateway's folder works wherever it is moved to.
-const PATHS: [&str; 7] = [
+const PATHS: [&str; 8] = [
     "data_dir",
     "psk_dir",
     "hub.root",
@@ -38,6 +38,7 @@ const PATHS: [&str; 7] = [
     "hub.key",
     "images.trust",
     "field.mapping",
+    "mqtt.clients",
 ];
 
 /// Runs an edge gateway, or adds devices to it (`gateway add-device`).
@@ -107,6 +108,42 @@ enum Command {
     Check {
         /// The mapping (YAML).
         mapping: PathBuf,
+        /// The gateway's settings, for MQTT devices: where they are listened for. The gateway itself
+        /// has to be stopped meanwhile.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// For how many seconds MQTT devices are listened for at most.
+        #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+        seconds: u64,
+        /// How to answer.
+        #[arg(long, value_enum, default_value = "text")]
+        output: Format,
+    },
+    /// Makes names and passwords for MQTT devices that connect to the gateway, and prints each once:
+    /// only a hash of it is kept. A running gateway takes them without a restart.
+    AddClient {
+        /// The folder of the clients (`mqtt.clients` of gateway.toml).
+        #[arg(long, value_name = "FOLDER")]
+        clients: PathBuf,
+        /// The clients' names: a device's id, or that of a bridge that speaks for many.
+        #[arg(required = true)]
+        names: Vec<String>,
+    },
+    /// Removes MQTT clients; their connections end within two seconds. Exits 1 when there is no
+    /// such client.
+    RemoveClient {
+        /// The folder of the clients.
+        #[arg(long, value_name = "FOLDER")]
+        clients: PathBuf,
+        /// The clients' names.
+        #[arg(required = true)]
+        names: Vec<String>,
+    },
+    /// Lists the MQTT clients that may connect to the gateway.
+    ListClients {
+        /// The folder of the clients.
+        #[arg(long, value_name = "FOLDER")]
+        clients: PathBuf,
         /// How to answer.
         #[arg(long, value_enum, default_value = "text")]
         output: Format,
@@ -130,8 +167,19 @@ pub(crate) async fn run(args: Args, log: &str) -> anyhow::Result<ExitCode> {
     match args.command {
         None => {}
         Some(Command::AddDevice { psk_dir, devices }) => return add_devices(&psk_dir, &devices),
-        Some(Command::Check { mapping, output }) => return field::check(&mapping, output).await,
+        Some(Command::Check {
+            mapping,
+            config,
+            seconds,
+            output,
+        }) => {
+            let options = config.as_deref().map(options_of).transpose()?;
+            return field::check(&mapping, options.as_ref(), seconds, output).await;
+        }
         Some(Command::Scan(args)) => return field::scan(args).await,
+        Some(Command::AddClient { clients, names }) => return lan::add(&clients, &names),
+        Some(Command::RemoveClient { clients, names }) => return lan::remove(&clients, &names),
+        Some(Command::ListClients { clients, output }) => return lan::list(&clients, output),
         Some(Command::Diag { config, out }) => {
             diag(&config, &out)?;
             say!("{}", out.display());
@@ -210,13 +258,18 @@ fn add_devices(psk_dir: &Path, devices: &[String]) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes the file for support.
-fn diag(config: &Path, out: &Path) -> anyhow::Result<()> {
+/// The settings of a gateway's file.
+pub(crate) fn options_of(config: &Path) -> anyhow::Result<Options> {
     let none = Flags {
         data_dir: None,
         psk_dir: None,
     };
-    let options: Options = config::load_beside(ENVIRONMENT, Some(config), &none, &PATHS)?;
+    config::load_beside(ENVIRONMENT, Some(config), &none, &PATHS)
+}
+
+/// Writes the file for support.
+fn diag(config: &Path, out: &Path) -> anyhow::Result<()> {
+    let options = options_of(config)?;
     let files = stencil_gateway::diag::collect(&options, &config::dump(&options)?);
     let mut open = std::fs::OpenOptions::new();
     let file = open

@@ -45,6 +45,8 @@ mod gateways;
 mod hub;
 #[cfg(feature = "hub")]
 mod image;
+#[cfg(feature = "gateway")]
+mod lan;
 mod logging;
 #[cfg(feature = "gateway")]
 mod notify;

@@ -35,6 +35,12 @@ pub enum Error {
     /// What the hub desires of this gateway cannot be kept.
     #[error("the desired state: {0}")]
     Desired(String),
+    /// MQTT devices cannot be listened for.
+    #[error("the certificates for MQTT devices: {0}")]
+    Mqtt(String),
+    /// An MQTT client has a password already.
+    #[error("{} exists; remove the client first if it is to get another password", .0.display())]
+    ClientExists(PathBuf),
     /// A device has a key already.
     #[error("{} exists; delete it first if the device is to get another key", .0.display())]
     PskExists(PathBuf),

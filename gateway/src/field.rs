@@ -14,7 +14,9 @@ use stencil_crypto::rng;
 use stencil_field::{
     Field, Numbers, Said,
     mapping::{self, Mapping},
+    mqtt::{Offers, Table},
 };
+use stencil_log::Position;
 use stencil_protocol::{
     id::{DeviceId, GatewayId},
     line::Line,
@@ -34,6 +36,10 @@ use crate::{
 
 /// How long readings are gathered for one batch.
 const GATHER: Duration = Duration::from_millis(250);
+/// And how long those whose sender waits for an acknowledgement.
+const GATHER_WAITED_FOR: Duration = Duration::from_millis(10);
+/// How long a stop waits for the disk, to acknowledge what was sent before it.
+const CLOSE: Duration = Duration::from_secs(1);
 /// How soon a spool without room is tried again.
 const RETRY: Duration = Duration::from_millis(500);
 /// How many readings of a device may wait for the spool.
@@ -51,13 +57,13 @@ pub(crate) struct Devices {
 
 impl Devices {
     /// Reads what the mapping says; what is said is for [`keep`].
-    pub(crate) fn start(mapping: Mapping) -> (Arc<Self>, mpsc::Receiver<Said>) {
+    pub(crate) fn start(mapping: Mapping, listens: bool) -> (Arc<Self>, mpsc::Receiver<Said>) {
         let ids = ids(&mapping);
         if !ids.is_empty() {
             let (devices, points) = (ids.len(), mapping.points());
             tracing::info!(devices, points, "field devices are read");
         }
-        let (field, said) = Field::start(mapping);
+        let (field, said) = Field::start_with(mapping, listens);
         let devices = Self {
             field,
             ids: Mutex::new(ids),
@@ -85,6 +91,16 @@ impl Devices {
     pub(crate) fn ids(&self) -> Vec<DeviceId> {
         let ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
         ids.iter().cloned().collect()
+    }
+
+    /// Those that speak MQTT.
+    pub(crate) fn table(&self) -> Arc<Table> {
+        self.field.table()
+    }
+
+    /// Where the messages of these go.
+    pub(crate) fn offers(&self) -> Offers {
+        self.field.offers()
     }
 
     /// Whether this is one of them.
@@ -117,6 +133,18 @@ impl Devices {
                 "counter",
                 "Faults of field devices and points that began.",
                 counts.faults.get(),
+            ),
+            (
+                "messages_total",
+                "counter",
+                "Messages of MQTT devices.",
+                counts.messages.get(),
+            ),
+            (
+                "messages_passed_over_total",
+                "counter",
+                "Of these, messages that hold no point.",
+                counts.passed_over.get(),
             ),
             (
                 "devices",
@@ -188,20 +216,27 @@ pub(crate) fn wrong(path: &Path, errors: mapping::Errors) -> Error {
 }
 
 /// Spools what field devices say, until `stop` holds true. While the spool has no room the oldest
-/// of each device is dropped beyond [`MAX_WAITING`], and reported.
+/// of each device is dropped beyond [`MAX_WAITING`], and reported. What MQTT devices said is never
+/// dropped, as their listener takes no more than may wait; `durable` is told up to which ticket it is
+/// on disk.
 pub(crate) async fn keep(
     mut said: mpsc::Receiver<Said>,
     gateway: GatewayId,
     (spool, edge): (Spool, Arc<Edge>),
     metrics: Arc<Metrics>,
+    durable: Arc<watch::Sender<u64>>,
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), Error> {
+    let mut committed = spool.committed();
     let mut keeper = Keeper {
         gateway,
         spool,
         edge,
         metrics,
         numbers: Numbers::new(MAX_WAITING, MAX_ALL_WAITING),
+        held: Numbers::new(usize::MAX, usize::MAX),
+        tickets: Tickets::default(),
+        durable,
         links: VecDeque::new(),
         linked: BTreeMap::new(),
     };
@@ -210,11 +245,18 @@ pub(crate) async fn keep(
         tokio::select! {
             one = said.recv() => {
                 let Some(one) = one else { break };
+                let is_waited_for = matches!(one, Said::Ticket(_));
                 keeper.take(one);
-                flush_at = flush_at.or_else(|| Some(Instant::now() + GATHER));
+                let gather = if is_waited_for { GATHER_WAITED_FOR } else { GATHER };
+                let at = Instant::now() + gather;
+                flush_at = Some(flush_at.map_or(at, |before| before.min(at)));
+            }
+            Ok(()) = committed.changed(), if keeper.tickets.wait() => {
+                keeper.acknowledge(*committed.borrow_and_update());
             }
             () = sleep_until(flush_at.unwrap_or_else(Instant::now)), if flush_at.is_some() => {
                 let is_empty = keeper.flush()?;
+                keeper.acknowledge(*committed.borrow_and_update());
                 flush_at = (!is_empty).then(|| Instant::now() + RETRY);
             }
             () = stopped(&mut stop) => break,
@@ -228,7 +270,50 @@ pub(crate) async fn keep(
         keeper.link(device, report::Link::Disconnected, at_us);
     }
     keeper.flush()?;
+    let closing = async {
+        loop {
+            keeper.acknowledge(*committed.borrow_and_update());
+            if !keeper.tickets.wait() || committed.changed().await.is_err() {
+                break;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(CLOSE, closing).await;
     Ok(())
+}
+
+/// The tickets of MQTT messages on their way to the disk.
+#[derive(Default)]
+struct Tickets {
+    /// The last one of which something may not be in the spool.
+    taken: Option<u64>,
+    /// Those behind which all is in the spool up to a position.
+    spooled: VecDeque<(u64, Position)>,
+    /// The position of what was spooled last.
+    last: Position,
+}
+
+impl Tickets {
+    /// Whether some wait for the disk.
+    fn wait(&self) -> bool {
+        !self.spooled.is_empty()
+    }
+
+    /// All that was taken is in the spool.
+    fn all_spooled(&mut self) {
+        if let Some(ticket) = self.taken.take() {
+            self.spooled.push_back((ticket, self.last));
+        }
+    }
+
+    /// The last ticket of which all is on disk, if there is another one.
+    fn due(&mut self, committed: Position) -> Option<u64> {
+        let mut due = None;
+        while let Some((ticket, _)) = self.spooled.pop_front_if(|(_, at)| *at <= committed) {
+            due = Some(ticket);
+        }
+        due
+    }
 }
 
 struct Keeper {
@@ -237,6 +322,10 @@ struct Keeper {
     edge: Arc<Edge>,
     metrics: Arc<Metrics>,
     numbers: Numbers,
+    /// Those of MQTT devices, which are bounded by their listener: none of them is dropped.
+    held: Numbers,
+    tickets: Tickets,
+    durable: Arc<watch::Sender<u64>>,
     /// Link events that wait.
     links: VecDeque<Vec<u8>>,
     linked: BTreeMap<DeviceId, Line>,
@@ -263,13 +352,18 @@ impl Keeper {
                 line,
                 sample,
             } => {
-                let before = self.numbers.dropped();
-                self.numbers.push(&device, line, sample, || {
+                let numbers = match line {
+                    Line::Mqtt | Line::MqttClassical | Line::MqttPlain => &mut self.held,
+                    _ => &mut self.numbers,
+                };
+                let before = numbers.dropped();
+                numbers.push(&device, line, sample, || {
                     rand_core::Rng::next_u32(&mut rng::Os)
                 });
-                let dropped = self.numbers.dropped() - before;
+                let dropped = numbers.dropped() - before;
                 self.metrics.field_samples_dropped.add(dropped);
             }
+            Said::Ticket(ticket) => self.tickets.taken = Some(ticket),
             _ => {}
         }
     }
@@ -303,22 +397,40 @@ impl Keeper {
             }
             self.links.pop_front();
         }
+        // Somebody waits for what MQTT devices said.
+        stencil_crashpoint::reach("field.before_spool");
+        if !self.flush_numbers(|it| &mut it.held)? {
+            return Ok(false);
+        }
+        self.tickets.all_spooled();
+        self.flush_numbers(|it| &mut it.numbers)
+    }
+
+    /// Spools what has its numbers; false when the spool has no room for all of it, or the clock is
+    /// not set.
+    fn flush_numbers(&mut self, of: fn(&mut Self) -> &mut Numbers) -> Result<bool, Error> {
         let mut after = None;
-        while let Some(ready) = self.numbers.next(after.as_ref(), clock::set_now_us()) {
+        while let Some(ready) = of(self).next(after.as_ref(), clock::set_now_us()) {
             let suite = Some(ready.line.id());
             match self.edge.try_batch(&ready.device, suite, &ready.batch) {
-                Ok(_) => {}
+                Ok(position) => self.tickets.last = position,
                 Err(error) if error.is_retryable() => return Ok(false),
                 Err(error) => return Err(Error::Spool(error)),
             }
-            self.numbers.done(&ready);
+            of(self).done(&ready);
             self.metrics.batches_spooled.increment();
             self.metrics.samples_spooled.add(ready.samples as u64);
             // The same device again, if not all of it went into this batch.
-            after = Some(ready.device).filter(|device| !self.numbers.waits(device));
+            after = Some(ready.device).filter(|device| !of(self).waits(device));
         }
-        // What is left waits for the clock to be set.
-        Ok(self.numbers.waiting() == 0)
+        Ok(of(self).waiting() == 0)
+    }
+
+    /// Tells which tickets are on disk.
+    fn acknowledge(&mut self, committed: Position) {
+        if let Some(ticket) = self.tickets.due(committed) {
+            self.durable.send_replace(ticket);
+        }
     }
 }
 

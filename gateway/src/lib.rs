@@ -29,6 +29,8 @@
 //!
 //! - Field devices, made by others and read as a mapping says (`stencil_field`), are devices to the
 //!   hub like those that link: the gateway numbers what it reads of them.
+//! - Devices of others that speak MQTT connect to a listener of the gateway's own, if it is set; what
+//!   they publish is acknowledged when its values are on this disk.
 //! - What the hub wants the gateway to be like (settings, mapping) is checked as a whole, and
 //!   tried: what keeps it from the hub is undone by itself, also after a kill at any moment.
 //!
@@ -59,6 +61,7 @@ mod link;
 mod logs;
 mod managed;
 mod metrics;
+pub mod mqtt;
 pub mod options;
 mod psk;
 mod service;

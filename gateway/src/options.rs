@@ -7,7 +7,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-pub use crate::edge::options::Edge;
+pub use crate::{edge::options::Edge, mqtt::options::Mqtt};
 
 /// How a gateway runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +30,8 @@ pub struct Options {
     pub images: Images,
     /// Devices that others made, read by their field protocols.
     pub field: Field,
+    /// Those of them that speak MQTT.
+    pub mqtt: Mqtt,
     /// Rules that are judged here.
     pub edge: Edge,
     /// Health and metrics.
@@ -192,6 +194,10 @@ impl Options {
         Self {
             data_dir: folder.join("data"),
             psk_dir: folder.join("psk"),
+            mqtt: Mqtt {
+                clients: folder.join("mqtt-clients"),
+                ..Mqtt::default()
+            },
             hub: Hub {
                 root: folder.join("root.pem"),
                 key: certificate.with_extension("key"),
@@ -248,6 +254,7 @@ impl Options {
             );
         }
         self.edge.check()?;
+        self.mqtt.check()?;
         self.hub.target().map(drop)
     }
 }
@@ -290,6 +297,7 @@ impl Default for Options {
             commands: Commands::default(),
             images: Images::default(),
             field: Field::default(),
+            mqtt: Mqtt::default(),
             edge: Edge::default(),
             http: Http::default(),
             desired: Desired::default(),

@@ -24,6 +24,7 @@ use crate::{
     link::{self, Links, Live, Places, Porter, Resumptions, Strangers, Unreadable},
     managed::Managed,
     metrics::Metrics,
+    mqtt,
     psk::KeyRing,
     spool::Spool,
     uplink::{Said, Uplink},
@@ -54,6 +55,8 @@ pub struct Addresses {
     pub gateway: GatewayId,
     /// Where devices link, in the order of the options.
     pub link: Vec<SocketAddr>,
+    /// Where MQTT devices connect, in the order of the options.
+    pub mqtt: Vec<SocketAddr>,
     /// Health and metrics.
     pub http: SocketAddr,
 }
@@ -82,14 +85,18 @@ impl Whole {
             listeners.push(bind("link.tcp", *address).await?);
         }
         let http_listener = bind("http.listen", options.http.listen).await?;
+        let (field, said) = Devices::start(mapping, !options.mqtt.listeners.is_empty());
+        let durable = Arc::new(watch::Sender::new(0));
+        let mqtt = mqtt::Listeners::open(&options.mqtt, &options.data_dir, &field, &durable);
+        let mqtt = mqtt.await?;
         let addresses = Addresses {
             tenant: identity.tenant.clone(),
             gateway: identity.gateway.clone(),
             link: listeners.iter().map(|(_, address)| *address).collect(),
+            mqtt: mqtt.addresses(),
             http: http_listener.1,
         };
 
-        let (field, said) = Devices::start(mapping);
         let spool_is_open = spool.committed();
         let (stop, stopping) = watch::channel(false);
         let (connected, is_connected) = watch::channel(false);
@@ -141,6 +148,7 @@ impl Whole {
             commands,
             keys: managed,
             field: Arc::clone(&field),
+            mqtt: mqtt.shown(),
             edge: Arc::clone(&edge),
             metrics: Arc::clone(&metrics),
             connected: is_connected,
@@ -169,8 +177,10 @@ impl Whole {
             identity.gateway,
             (spool.clone(), Arc::clone(&following.edge)),
             metrics,
+            durable,
             stopping.clone(),
         ));
+        tasks.spawn(endless(mqtt.serve(stopping.clone())));
         let keys = Arc::clone(&links.keys);
         tasks.spawn(endless(keys.watch(live, stopping.clone())));
         tasks.spawn(uplink.run(stopping.clone()));
@@ -255,6 +265,9 @@ impl fmt::Display for Addresses {
         write!(f, "gateway {} of {}: links", self.gateway, self.tenant)?;
         for address in &self.link {
             write!(f, " {address}")?;
+        }
+        for address in &self.mqtt {
+            write!(f, ", MQTT {address}")?;
         }
         write!(f, ", http://{}", self.http)
     }

@@ -82,6 +82,43 @@ impl Gateway {
         self.folder.join("mapping.yaml")
     }
 
+    /// From its next start on it listens for MQTT devices, so protected, on a free port.
+    pub(crate) fn listen_for_mqtt(&self, security: &[&str]) {
+        self.change(|settings| {
+            let listeners: Vec<toml::Value> = security
+                .iter()
+                .map(|security| {
+                    let mut listener = toml::Table::new();
+                    listener.insert("listen".to_owned(), "127.0.0.1:0".into());
+                    listener.insert("security".to_owned(), (*security).into());
+                    listener.into()
+                })
+                .collect();
+            let mqtt = settings["mqtt"].as_table_mut().unwrap();
+            mqtt.insert("listeners".to_owned(), listeners.into());
+        });
+    }
+
+    /// Where MQTT devices connect: that many of the listeners come before it.
+    pub(crate) fn mqtt_port(&self, index: usize) -> u16 {
+        let address: SocketAddr = self.said()["mqtt"][index]
+            .as_str()
+            .unwrap()
+            .parse()
+            .unwrap();
+        address.port()
+    }
+
+    /// Makes an MQTT client; gives its password.
+    pub(crate) fn add_client(&self, name: &str) -> String {
+        let mut command = stencil();
+        command
+            .args(["gateway", "add-client", name, "--clients"])
+            .arg(self.folder.join("mqtt-clients"));
+        let said = succeed(&mut command);
+        said.split_whitespace().nth(1).unwrap().to_owned()
+    }
+
     /// Puts another mapping into the place of the one before.
     pub(crate) fn write_mapping(&self, yaml: &str) {
         std::fs::write(self.folder.join("mapping.yaml"), yaml).unwrap();

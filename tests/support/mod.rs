@@ -20,6 +20,7 @@ pub(crate) mod http;
 mod hub;
 pub(crate) mod modbus;
 pub(crate) mod mqtt;
+mod mqtt_device;
 pub(crate) mod process;
 mod small_disk;
 
@@ -29,6 +30,7 @@ pub(crate) use device::Device;
 pub(crate) use gateway::Gateway;
 pub(crate) use hub::{Hub, last_segment};
 pub(crate) use modbus::ModbusPeer;
+pub(crate) use mqtt_device::MqttDevice;
 pub(crate) use small_disk::SmallDisk;
 
 /// How long anything may take before a test gives up.

@@ -14,7 +14,7 @@
 //!
 //! The points: `mqtt.before_puback`, `gateway.before_ack`,
 //! `gateway.before_trim`, `gateway.before_command`, `gateway.after_command`,
-//! `edge.before_told`, `edge.after_told`, `edge.before_give`, `edge.after_give`, `edge.before_saved`,
+//! `field.before_spool`, `edge.before_told`, `edge.after_told`, `edge.before_give`, `edge.after_give`, `edge.before_saved`,
 //! `gateway.image_piece`, `gateway.image_whole`,
 //! `gateway.desired_before_trial`, `gateway.desired_trial`, `gateway.desired_between`,
 //! `gateway.desired_started`, `gateway.desired_before_settled`, `gateway.desired_settled`,

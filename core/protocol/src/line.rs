@@ -18,6 +18,12 @@ pub enum Line {
     OpcUa = 0x8003,
     /// OPC UA over TCP without security: neither encrypted nor authenticated.
     OpcUaNone = 0x8004,
+    /// MQTT within TLS 1.3 by X25519MLKEM768, its sender known by a password.
+    Mqtt = 0x8005,
+    /// MQTT within TLS 1.3 by a classical key exchange.
+    MqttClassical = 0x8006,
+    /// MQTT without TLS: neither encrypted nor authenticated but for a password in the open.
+    MqttPlain = 0x8007,
 }
 
 impl Line {
@@ -27,6 +33,9 @@ impl Line {
         Line::ModbusRtu,
         Line::OpcUa,
         Line::OpcUaNone,
+        Line::Mqtt,
+        Line::MqttClassical,
+        Line::MqttPlain,
     ];
 
     /// The line with this number in a link event.
@@ -55,6 +64,9 @@ impl Line {
             Line::ModbusRtu => "modbus-rtu",
             Line::OpcUa => "opcua",
             Line::OpcUaNone => "opcua-none",
+            Line::Mqtt => "mqtt",
+            Line::MqttClassical => "mqtt-classical",
+            Line::MqttPlain => "mqtt-plain",
         }
     }
 }

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use crate::{
     Fault,
     mapping::{Connection, Device, Mapping, Point, Protocol},
-    modbus, opcua,
+    modbus, mqtt, opcua,
 };
 
 /// What a point gave.
@@ -47,12 +47,14 @@ pub(crate) struct Answer {
 }
 
 /// Asks each point once, by itself, so that each has its own answer. Connections are tried side by
-/// side; the answers are in the order of the mapping.
-pub async fn check(mapping: &Mapping) -> Vec<Tried> {
+/// side; the answers are in the order of the mapping. Of MQTT devices it says what `heard` has of
+/// them, and without it that nobody listens.
+pub async fn check(mapping: &Mapping, heard: Option<mqtt::Heard>) -> Vec<Tried> {
     let mut trying = JoinSet::new();
+    let heard = Arc::new(heard);
     for (at, connection) in mapping.connections.iter().enumerate() {
-        let connection = Arc::clone(connection);
-        trying.spawn(async move { (at, try_all(&connection).await) });
+        let (connection, heard) = (Arc::clone(connection), Arc::clone(&heard));
+        trying.spawn(async move { (at, try_all(&connection, heard.as_ref().as_ref()).await) });
     }
     let mut tried = Vec::new();
     while let Some(done) = trying.join_next().await {
@@ -62,10 +64,21 @@ pub async fn check(mapping: &Mapping) -> Vec<Tried> {
     tried.into_iter().flat_map(|(_, tried)| tried).collect()
 }
 
-async fn try_all(connection: &Connection) -> Vec<Tried> {
+async fn try_all(connection: &Connection, heard: Option<&mqtt::Heard>) -> Vec<Tried> {
     let answers = match &connection.protocol {
         Protocol::ModbusTcp(_) | Protocol::ModbusRtu(_) => modbus::try_all(connection).await,
         Protocol::OpcUa(_) => opcua::try_all(connection).await,
+        Protocol::Mqtt(_) => match heard {
+            Some(heard) => heard.answers(connection),
+            None => {
+                let points = connection.devices.iter().map(|device| device.points.len());
+                let none = || Answer {
+                    value: Err(Fault::NotListening),
+                    took: None,
+                };
+                std::iter::repeat_with(none).take(points.sum()).collect()
+            }
+        },
     };
     let points = connection
         .devices

@@ -70,6 +70,31 @@ pub enum Fault {
         /// The most.
         high: f64,
     },
+    /// A message does not hold what the mapping says.
+    #[error("{topic} gave {got}, {wanted}")]
+    Payload {
+        /// The topic.
+        topic: Arc<str>,
+        /// What came, shortened.
+        got: String,
+        /// What would be right.
+        wanted: String,
+    },
+    /// A message that is marked as retained, of which nobody knows when it was measured.
+    #[error("{topic} is marked as retained: nobody knows when it was measured")]
+    Retained {
+        /// The topic.
+        topic: Arc<str>,
+    },
+    /// A device has said nothing for long.
+    #[error("nothing came for {s} s")]
+    Quiet {
+        /// For how long, in seconds.
+        s: u64,
+    },
+    /// Nothing listens for MQTT devices.
+    #[error("this gateway does not listen for MQTT devices")]
+    NotListening,
     /// The device itself doubts the value, which is sent all the same.
     #[error("uncertain: {0}")]
     Uncertain(Arc<str>),
@@ -93,9 +118,11 @@ impl Fault {
         match self {
             Fault::Connect { .. } | Fault::Closed => Of::Connection,
             // 0A and 0B are a gateway's word about the device behind it.
-            Fault::Timeout { .. } | Fault::Nonsense(_) | Fault::Exception { code: 0x0a | 0x0b } => {
-                Of::Device
-            }
+            Fault::NotListening => Of::Connection,
+            Fault::Timeout { .. }
+            | Fault::Quiet { .. }
+            | Fault::Nonsense(_)
+            | Fault::Exception { code: 0x0a | 0x0b } => Of::Device,
             _ => Of::Point,
         }
     }
@@ -107,6 +134,9 @@ impl Fault {
         match (self, other) {
             (Fault::Exception { code }, Fault::Exception { code: other }) => code == other,
             (Fault::Refused(why), Fault::Refused(other)) => why == other,
+            (Fault::Payload { wanted, .. }, Fault::Payload { wanted: other, .. }) => {
+                wanted == other
+            }
             _ => std::mem::discriminant(self) == std::mem::discriminant(other),
         }
     }
@@ -153,6 +183,20 @@ impl Fault {
             }
             Fault::Refused(why) if why.starts_with("BadSecurityChecksFailed") => {
                 "the server does not trust the gateway's certificate yet"
+            }
+            Fault::Payload { .. } => {
+                "look at `topic`, `pointer` and `type`; `stencil gateway scan mqtt` shows what comes"
+            }
+            Fault::Retained { .. } => {
+                "name the `time` in its payload, or write `retained: take` if the device marks all \
+                 that it sends"
+            }
+            Fault::Quiet { .. } => {
+                "look whether the device is on, at its topics, and at its name and password; give it \
+                 more `silent-after` if it speaks less often"
+            }
+            Fault::NotListening => {
+                "set `[[mqtt.listeners]]` in gateway.toml; `stencil gateway check` takes it by --config"
             }
             Fault::Exception { .. } | Fault::Refused(_) | Fault::Uncertain(_) => return None,
         })

@@ -56,6 +56,8 @@ pub enum Said {
         /// The reading.
         sample: OwnedSample,
     },
+    /// All that was read of the MQTT messages with tickets up to this one has been said.
+    Ticket(u64),
 }
 
 /// Whether a device answers.
@@ -77,6 +79,8 @@ pub(crate) struct Intake {
 pub(crate) struct Known {
     device: Arc<Device>,
     line: Line,
+    /// The line by the mapping; messages of MQTT devices tell theirs.
+    written: Line,
     /// Which start of its source is heard.
     epoch: u64,
     pub(crate) state: State,
@@ -128,7 +132,7 @@ impl Intake {
             for device in &connection.devices {
                 let kept = before
                     .remove(&device.id)
-                    .filter(|known| known.device == *device && known.line == line);
+                    .filter(|known| known.device == *device && known.written == line);
                 let known = match kept {
                     Some(known) => Known {
                         epoch: *epoch,
@@ -143,6 +147,29 @@ impl Intake {
             if known.state == State::Answers {
                 said.push(Said::Gone { device, at_us });
             }
+        }
+    }
+
+    /// Takes note of the line over which a device speaks now.
+    pub(crate) fn hung_on(
+        &mut self,
+        epoch: u64,
+        device: &DeviceId,
+        line: Line,
+        at_us: i64,
+        said: &mut Vec<Said>,
+    ) {
+        let known = self.devices.get_mut(device);
+        let Some(known) = known.filter(|known| known.epoch == epoch && known.line != line) else {
+            return;
+        };
+        known.line = line;
+        if known.state == State::Answers {
+            said.push(Said::Linked {
+                device: device.clone(),
+                line,
+                at_us,
+            });
         }
     }
 
@@ -215,6 +242,7 @@ impl Known {
             points: points.collect(),
             device,
             line,
+            written: line,
             epoch,
             state: State::New,
             logged: Logged::default(),
@@ -324,6 +352,14 @@ impl Known {
             return;
         };
         if !is_due(&point.report, told.sent.as_ref(), &value, at_us) {
+            return;
+        }
+        // The same message again, whose acknowledgement was lost.
+        if told
+            .sent
+            .as_ref()
+            .is_some_and(|sent| *sent == (value.clone(), at_us))
+        {
             return;
         }
         told.sent = Some((value.clone(), at_us));

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! mapping (YAML) ─→ a source a connection ─Reading, bounded channel→ intake ─→ numbers ─→ batches
-//!                   modbus-tcp, modbus-rtu      scale, valid, deadband   (boot, number)   for the spool
+//!                   modbus, opcua, mqtt         scale, valid, deadband   (boot, number)   for the spool
 //! ```
 //!
 //! - [`mapping`] says what to read: connections, devices, points. [`mapping::parse`] tells of all
@@ -31,6 +31,7 @@ mod fault;
 mod intake;
 pub mod mapping;
 mod modbus;
+pub mod mqtt;
 mod numbers;
 pub mod opcua;
 pub mod port;

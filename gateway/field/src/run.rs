@@ -7,7 +7,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures_util::FutureExt as _;
@@ -18,10 +18,12 @@ use tokio::{
 };
 
 use crate::{
-    Said,
+    Fault, Said,
     intake::{Intake, State},
-    mapping::{Connection, Mapping, Protocol},
-    modbus, opcua,
+    mapping::{Connection, Link, Mapping, Protocol},
+    modbus, mqtt,
+    mqtt::{Offered, Offers, Table},
+    opcua,
     port::{Event, MAX_WAITING, Sink, Source, now_us},
 };
 
@@ -34,6 +36,8 @@ pub struct Field {
     control: mpsc::Sender<Replace>,
     counts: Arc<Counts>,
     shown: Arc<Mutex<Vec<Status>>>,
+    table: Arc<Mutex<Arc<Table>>>,
+    offers: Offers,
     running: JoinHandle<()>,
 }
 
@@ -46,6 +50,10 @@ pub struct Counts {
     pub samples: Count,
     /// Faults that began.
     pub faults: Count,
+    /// MQTT messages that were taken in.
+    pub messages: Count,
+    /// Of these, such as no point is in.
+    pub passed_over: Count,
 }
 
 /// A number that only grows.
@@ -87,23 +95,37 @@ impl Field {
     /// hub comes over the channel, and has to be taken from it, or nothing more is read.
     #[must_use]
     pub fn start(mapping: Mapping) -> (Self, mpsc::Receiver<Said>) {
+        Self::start_with(mapping, false)
+    }
+
+    /// [`start`](Self::start), where MQTT devices are listened for by whoever calls this: see
+    /// [`offers`](Self::offers).
+    #[must_use]
+    pub fn start_with(mapping: Mapping, listens: bool) -> (Self, mpsc::Receiver<Said>) {
         let (control, replacing) = mpsc::channel(1);
         let (out, said) = mpsc::channel(MAX_WAITING);
         let counts = Arc::new(Counts::default());
         let shown = Arc::default();
+        let table = Arc::new(Mutex::new(Arc::new(Table::new(&mapping))));
+        let (offers, offered) = Offers::channel();
         let runner = Runner {
             sources: HashMap::new(),
             intake: Intake::default(),
             epoch: 0,
             counts: Arc::clone(&counts),
             shown: Arc::clone(&shown),
+            table: Arc::clone(&table),
+            heard: HashMap::new(),
+            listens,
             out,
         };
-        let running = tokio::spawn(runner.run(mapping, replacing));
+        let running = tokio::spawn(runner.run(mapping, replacing, offered));
         let field = Self {
             control,
             counts,
             shown,
+            table,
+            offers,
             running,
         };
         (field, said)
@@ -115,6 +137,20 @@ impl Field {
     pub async fn replace(&self, mapping: Mapping) -> bool {
         let (done, is_done) = oneshot::channel();
         self.control.send(Replace { mapping, done }).await.is_ok() && is_done.await.is_ok()
+    }
+
+    /// The MQTT devices of the mapping.
+    #[must_use]
+    pub fn table(&self) -> Arc<Table> {
+        let table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&table)
+    }
+
+    /// Where the messages of MQTT devices go. They are read by the mapping that is in force when
+    /// their turn comes.
+    #[must_use]
+    pub fn offers(&self) -> Offers {
+        self.offers.clone()
     }
 
     /// What was counted.
@@ -145,6 +181,12 @@ struct Runner {
     epoch: u64,
     counts: Arc<Counts>,
     shown: Arc<Mutex<Vec<Status>>>,
+    table: Arc<Mutex<Arc<Table>>>,
+    /// The MQTT devices: when something of each came last, after how long it is silent, and the
+    /// start of its source.
+    heard: HashMap<DeviceId, (Instant, Duration, u64)>,
+    /// Whether somebody listens for them.
+    listens: bool,
     out: mpsc::Sender<Said>,
 }
 
@@ -162,7 +204,12 @@ impl Drop for Running {
 }
 
 impl Runner {
-    async fn run(mut self, mapping: Mapping, mut replacing: mpsc::Receiver<Replace>) {
+    async fn run(
+        mut self,
+        mapping: Mapping,
+        mut replacing: mpsc::Receiver<Replace>,
+        mut offered: mpsc::Receiver<Offered>,
+    ) {
         let (events, mut heard) = mpsc::channel(MAX_WAITING);
         let mut said = Vec::new();
         self.replace(&mapping, &events, &mut said).await;
@@ -185,7 +232,12 @@ impl Runner {
                     self.intake.take(epoch, event, &self.counts, &mut said);
                     is_shown = false;
                 }
-                _ = show.tick(), if !is_shown => {
+                Some(offered) = offered.recv() => {
+                    self.offered(&offered, &mut said);
+                    is_shown = false;
+                }
+                _ = show.tick(), if !is_shown || !self.heard.is_empty() => {
+                    self.look_for_silence(&mut said);
                     self.show();
                     is_shown = true;
                 }
@@ -232,6 +284,78 @@ impl Runner {
             self.sources.insert(Arc::clone(&connection.name), running);
         }
         self.intake.replace(mapping, &epochs, now_us(), said);
+        let table = Arc::new(Table::with_epochs(mapping, &epochs));
+        *self.table.lock().unwrap_or_else(PoisonError::into_inner) = table;
+        self.expect(mapping, &epochs, said);
+    }
+
+    /// Which MQTT devices are to be heard of.
+    fn expect(&mut self, mapping: &Mapping, epochs: &[u64], said: &mut Vec<Said>) {
+        let mut before = std::mem::take(&mut self.heard);
+        for (connection, epoch) in mapping.connections.iter().zip(epochs) {
+            for device in &connection.devices {
+                let Link::Mqtt(client) = &device.link else {
+                    continue;
+                };
+                let last = before
+                    .remove(&device.id)
+                    .map_or_else(Instant::now, |it| it.0);
+                let expected = (last, client.silent_after, *epoch);
+                self.heard.insert(device.id.clone(), expected);
+                if !self.listens {
+                    let silent = Event::Silent {
+                        device: device.id.clone(),
+                        fault: Fault::NotListening,
+                        at_us: now_us(),
+                    };
+                    self.intake.take(*epoch, silent, &self.counts, said);
+                }
+            }
+        }
+    }
+
+    /// Reads messages of an MQTT client.
+    fn offered(&mut self, offered: &Offered, said: &mut Vec<Said>) {
+        let table = Arc::clone(&self.table.lock().unwrap_or_else(PoisonError::into_inner));
+        for offer in &offered.messages {
+            self.counts.messages.add(1);
+            let Some((epoch, events)) = table.events(&offered.client, offer) else {
+                self.counts.passed_over.add(1);
+                continue;
+            };
+            if events.len() == 1 {
+                self.counts.passed_over.add(1);
+            }
+            for event in events {
+                if let Event::Answers { device, at_us } = &event {
+                    self.intake
+                        .hung_on(epoch, device, offered.line, *at_us, said);
+                    if let Some((last, ..)) = self.heard.get_mut(device) {
+                        *last = Instant::now();
+                    }
+                }
+                self.intake.take(epoch, event, &self.counts, said);
+            }
+        }
+        said.push(Said::Ticket(offered.ticket));
+    }
+
+    fn look_for_silence(&mut self, said: &mut Vec<Said>) {
+        if !self.listens {
+            return;
+        }
+        for (device, (last, silent_after, epoch)) in &self.heard {
+            if last.elapsed() >= *silent_after {
+                let silent = Event::Silent {
+                    device: device.clone(),
+                    fault: Fault::Quiet {
+                        s: silent_after.as_secs(),
+                    },
+                    at_us: now_us(),
+                };
+                self.intake.take(*epoch, silent, &self.counts, said);
+            }
+        }
     }
 
     fn show(&self) {
@@ -269,6 +393,7 @@ pub(crate) fn source(connection: Arc<Connection>) -> Box<dyn Source> {
             Box::new(modbus::Poller::new(connection))
         }
         Protocol::OpcUa(_) => Box::new(opcua::Subscriber::new(connection)),
+        Protocol::Mqtt(_) => Box::new(mqtt::Waiting),
     }
 }
 

@@ -39,6 +39,7 @@ pub fn collect(options: &Options, settings: &str) -> Vec<(String, Vec<u8>)> {
         ("settings.toml".to_owned(), redacted(settings)),
         ("certificate.txt".to_owned(), certificate(options)),
         ("keys.txt".to_owned(), keys(options)),
+        ("mqtt.txt".to_owned(), crate::mqtt::told(&options.mqtt)),
         ("folder.txt".to_owned(), folder(data)),
         ("system.txt".to_owned(), system(data)),
         ("readyz.txt".to_owned(), ask(options.http.listen, "/readyz")),

@@ -23,7 +23,7 @@ use crate::{
     link::Live,
     managed::Managed,
     metrics::{Gauge, Metrics},
-    options,
+    mqtt, options,
     spool::{Spool, stopped},
 };
 
@@ -34,6 +34,7 @@ pub(crate) struct Shown {
     pub(crate) commands: Arc<Commands>,
     pub(crate) keys: Arc<Managed>,
     pub(crate) field: Arc<Devices>,
+    pub(crate) mqtt: mqtt::Shown,
     pub(crate) edge: Arc<Edge>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) connected: watch::Receiver<bool>,
@@ -148,5 +149,5 @@ async fn metrics(State(shown): State<Arc<Shown>>) -> impl IntoResponse {
             value: shown.keys.len() as u64,
         },
     ];
-    prometheus(shown.metrics.text(&gauges) + &shown.field.metrics())
+    prometheus(shown.metrics.text(&gauges) + &shown.field.metrics() + &shown.mqtt.metrics())
 }

@@ -94,6 +94,7 @@ fn brief(said: &Said) -> String {
     match said {
         Said::Linked { line, .. } => format!("linked {line}"),
         Said::Gone { .. } => "gone".to_owned(),
+        Said::Ticket(ticket) => format!("ticket {ticket}"),
         Said::Sample { sample, .. } => {
             let unit = sample.unit.as_deref().unwrap_or_default();
             format!("{}={:?}{unit}", sample.name, sample.value)

@@ -7,11 +7,11 @@ use stencil_yaml::{
     Content, Error, Fields, Key, Node, duration_us, integer, listed, nearest, shown, text,
 };
 
-use super::{Device, Security, Server, note, opcua};
+use super::{Broker, Device, Security, Server, mqtt, note, opcua};
 use crate::serial;
 
 /// The protocols, by their key.
-const PROTOCOLS: &[&str] = &["modbus-tcp", "modbus-rtu", "opcua"];
+const PROTOCOLS: &[&str] = &["modbus-tcp", "modbus-rtu", "opcua", "mqtt"];
 /// The other keys of a connection.
 const OTHERS: &[&str] = &["timeout", "retries", "max-backoff", "pause"];
 /// The longest name of a connection, in bytes.
@@ -46,6 +46,8 @@ pub enum Protocol {
     ModbusRtu(serial::Settings),
     /// OPC UA over TCP.
     OpcUa(Server),
+    /// MQTT: devices that connect to the gateway.
+    Mqtt(Broker),
 }
 
 /// Host and port.
@@ -62,7 +64,9 @@ impl Connection {
     #[must_use]
     pub fn new(name: &str, protocol: Protocol) -> Self {
         let timeout = match protocol {
-            Protocol::ModbusTcp(_) | Protocol::ModbusRtu(_) => Duration::from_secs(1),
+            Protocol::ModbusTcp(_) | Protocol::ModbusRtu(_) | Protocol::Mqtt(_) => {
+                Duration::from_secs(1)
+            }
             // Small servers take seconds to open a secured session.
             Protocol::OpcUa(_) => Duration::from_secs(10),
         };
@@ -89,6 +93,8 @@ impl Protocol {
                 Security::None => Line::OpcUaNone,
                 Security::Secured(_) => Line::OpcUa,
             },
+            // Until a message comes over one that is better.
+            Protocol::Mqtt(_) => Line::MqttPlain,
         }
     }
 
@@ -102,6 +108,7 @@ impl Protocol {
             Protocol::ModbusTcp(TcpAddress { host, port }) => format!("{host}:{port}").into(),
             Protocol::ModbusRtu(settings) => settings.path.display().to_string().into(),
             Protocol::OpcUa(server) => server.place(),
+            Protocol::Mqtt(_) => "the gateway's MQTT listener".into(),
         }
     }
 }
@@ -180,8 +187,15 @@ pub(super) fn read(
             "write one connection, and hang the devices of both on it",
         ));
     }
-    if let Some(Protocol::OpcUa(_)) = protocol {
-        opcua::refuse_foreign(&fields, &["retries", "pause"], errors);
+    match protocol {
+        Some(Protocol::OpcUa(_)) => {
+            refuse_foreign(&fields, &["retries", "pause"], "Modbus", "OPC UA", errors);
+        }
+        Some(Protocol::Mqtt(_)) => {
+            let of = "lines on which the gateway asks";
+            refuse_foreign(&fields, OTHERS, of, "MQTT", errors);
+        }
+        _ => {}
     }
     let mut connection = Connection::new(name, protocol?);
     let mut span = |name: &str, least: i64, most: i64, field: &mut Duration| {
@@ -206,6 +220,25 @@ pub(super) fn read(
         connection.retries = retries;
     }
     Some(connection)
+}
+
+/// Refuses what is said of another protocol.
+pub(super) fn refuse_foreign(
+    fields: &Fields<'_>,
+    names: &[&str],
+    of: &str,
+    this: &str,
+    errors: &mut Vec<Error>,
+) {
+    for name in names {
+        if let Some(node) = fields.get(name) {
+            errors.push(Error::new(
+                node.at,
+                format!("`{name}` is of {of}, and this is {this}"),
+                "leave it out",
+            ));
+        }
+    }
 }
 
 fn protocol(fields: &Fields<'_>, errors: &mut Vec<Error>) -> Option<Protocol> {
@@ -236,6 +269,7 @@ fn protocol(fields: &Fields<'_>, errors: &mut Vec<Error>) -> Option<Protocol> {
             note(errors, address).map(Protocol::ModbusTcp)
         }
         "opcua" => opcua::server(node, errors).map(Protocol::OpcUa),
+        "mqtt" => mqtt::broker(node, errors).map(Protocol::Mqtt),
         _ => line(node, errors).map(Protocol::ModbusRtu),
     }
 }

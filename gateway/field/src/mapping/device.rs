@@ -5,7 +5,10 @@ use std::time::Duration;
 use stencil_protocol::id::DeviceId;
 use stencil_yaml::{Error, Fields, Key, Node, duration_us, integer, listed, nearest, shown, text};
 
-use super::{Connection, Point, Protocol, Target, entries, id, note, opcua, point};
+use super::{
+    Client, Connection, Point, Protocol, Target, connection::refuse_foreign, entries, id, mqtt,
+    note, point,
+};
 
 /// The keys of every device.
 const KNOWN: &[&str] = &["connection", "every", "points"];
@@ -35,6 +38,8 @@ pub enum Link {
     Modbus(Unit),
     /// On an OPC UA connection: its points say where they are in the server.
     OpcUa,
+    /// On an MQTT connection: by whom, and on which topics.
+    Mqtt(Client),
 }
 
 /// A device on a Modbus connection.
@@ -71,7 +76,7 @@ pub(super) fn read(
     errors: &mut Vec<Error>,
 ) -> Option<(usize, Device)> {
     let id = note(errors, id(key));
-    let known = [KNOWN, MODBUS].concat();
+    let known = [KNOWN, MODBUS, mqtt::DEVICE].concat();
     let fields = Fields::gathering(node, "a device", &known, errors)?;
     let named = fields.need("connection", "hall");
     let of = note(errors, named.and_then(|node| connection(node, connections)));
@@ -80,16 +85,34 @@ pub(super) fn read(
         None => EVERY,
     };
     let protocol = of.and_then(|of| connections.get(of)).map(|it| &it.protocol);
-    let link = if let Some(Protocol::OpcUa(_)) = protocol {
-        opcua::refuse_foreign(&fields, MODBUS, errors);
-        Some(Link::OpcUa)
-    } else {
-        unit(&fields, protocol, errors).map(Link::Modbus)
+    let mut foreign = |names: &[&str], of: &str, this: &str| {
+        refuse_foreign(&fields, names, of, this, errors);
     };
-    let example = if link == Some(Link::OpcUa) {
-        "{ temperature: { node: \"ns=2;s=Line1.Temperature\" } }"
-    } else {
-        "{ temperature: { holding: 100, type: f32 } }"
+    match protocol {
+        Some(Protocol::OpcUa(_)) => {
+            foreign(MODBUS, "Modbus", "OPC UA");
+            foreign(mqtt::DEVICE, "MQTT", "OPC UA");
+        }
+        Some(Protocol::Mqtt(_)) => {
+            foreign(MODBUS, "Modbus", "MQTT");
+            foreign(&["every"], "devices that are asked", "MQTT");
+        }
+        Some(_) => foreign(mqtt::DEVICE, "MQTT", "Modbus"),
+        None => {}
+    }
+    let (link, example) = match protocol {
+        Some(Protocol::OpcUa(_)) => (
+            Some(Link::OpcUa),
+            "{ temperature: { node: \"ns=2;s=Line1.Temperature\" } }",
+        ),
+        Some(Protocol::Mqtt(_)) => (
+            mqtt::client(&fields, id.as_ref(), errors).map(Link::Mqtt),
+            "{ power: { topic: tele/plug-1/SENSOR, pointer: /ENERGY/Power } }",
+        ),
+        _ => (
+            unit(&fields, protocol, errors).map(Link::Modbus),
+            "{ temperature: { holding: 100, type: f32 } }",
+        ),
     };
     let written = entries(fields.need("points", example), "points", MAX_POINTS, errors);
     let mut points = Vec::with_capacity(written.len());
@@ -99,6 +122,20 @@ pub(super) fn read(
             note(errors, fits(point, unit, key));
         }
         points.extend(read);
+    }
+    let mut link = link;
+    if let Some(Link::Mqtt(client)) = &mut link {
+        let messages = points.iter().filter_map(|point| match &point.target {
+            Target::Mqtt(message) => Some(message),
+            _ => None,
+        });
+        for topic in mqtt::settle(client, messages) {
+            errors.push(Error::new(
+                key.at,
+                format!("{} is not in `topics`", shown(&topic)),
+                "write it there, or leave `topics` out",
+            ));
+        }
     }
     let device = Device {
         id: id?,

@@ -18,6 +18,7 @@
 
 mod connection;
 mod device;
+mod mqtt;
 mod opcua;
 mod point;
 
@@ -29,6 +30,7 @@ use stencil_yaml::{Content, Error, Fields, Key, Limits, Node, integer, shown};
 pub use self::{
     connection::{Connection, Protocol, TcpAddress},
     device::{Device, Link, Unit},
+    mqtt::{Broker, Client, Form, MAX_TOPIC, Message},
     opcua::{Kind, Place, Policy, Secured, Security, Server, User, address as opcua_address},
     point::{Deadband, Point, Report, Scale, Target},
 };
@@ -144,11 +146,20 @@ fn read(root: &Node, errors: &mut Vec<Error>) -> Mapping {
         errors,
     );
     let mut points = 0;
+    let mut owners = mqtt::Owners::default();
+    for connection in &connections {
+        if let Protocol::Mqtt(broker) = &connection.protocol {
+            owners.ignore(broker);
+        }
+    }
     for (key, node) in devices {
         let Some((of, device)) = device::read(key, node, &connections, errors) else {
             continue;
         };
         points += device.points.len();
+        if let Link::Mqtt(client) = &device.link {
+            owners.add(key.at, &device.id, client, errors);
+        }
         if let Some(connection) = connections.get_mut(of) {
             connection.devices.push(Arc::new(device));
         }

@@ -343,19 +343,6 @@ fn needed(fields: &Fields<'_>, name: &str, errors: &mut Vec<Error>) -> Option<Pa
     None
 }
 
-/// Refuses what is said of Modbus.
-pub(super) fn refuse_foreign(fields: &Fields<'_>, names: &[&str], errors: &mut Vec<Error>) {
-    for name in names {
-        if let Some(node) = fields.get(name) {
-            errors.push(Error::new(
-                node.at,
-                format!("`{name}` is of Modbus, and this is OPC UA"),
-                "leave it out",
-            ));
-        }
-    }
-}
-
 /// Reads where a point is.
 pub(super) fn place(fields: &Fields<'_>, errors: &mut Vec<Error>) -> Option<Place> {
     let node = note(errors, fields.need("node", "\"ns=2;s=Line1.Temperature\""))

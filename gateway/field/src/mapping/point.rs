@@ -7,7 +7,10 @@ use stencil_yaml::{
     Content, Error, Fields, Key, Node, duration_us, integer, listed, nearest, number, shown, text,
 };
 
-use super::{Address, Format, Kind, Order, Place, Protocol, Table, device, note, opcua};
+use super::{
+    Address, Format, Kind, Message, Order, Place, Protocol, Table, connection::refuse_foreign,
+    device, mqtt, note, opcua,
+};
 use crate::{Fault, unit};
 
 /// The keys of every point.
@@ -62,6 +65,8 @@ pub enum Target {
     Modbus(Address),
     /// In an OPC UA server.
     OpcUa(Place),
+    /// In a message of an MQTT device.
+    Mqtt(Message),
 }
 
 impl Target {
@@ -70,6 +75,7 @@ impl Target {
         match self {
             Target::Modbus(address) => !address.format.is_number(),
             Target::OpcUa(place) => place.kind.is_some_and(|kind| kind != Kind::Number),
+            Target::Mqtt(message) => !message.form.is_number(),
         }
     }
 }
@@ -79,6 +85,7 @@ impl fmt::Display for Target {
         match self {
             Target::Modbus(address) => address.fmt(f),
             Target::OpcUa(place) => place.fmt(f),
+            Target::Mqtt(message) => message.fmt(f),
         }
     }
 }
@@ -185,8 +192,9 @@ pub(super) fn read(
     note(errors, name(key));
     let known = match protocol {
         Some(Protocol::OpcUa(_)) => [OPCUA, KNOWN].concat(),
+        Some(Protocol::Mqtt(_)) => [mqtt::POINT, KNOWN].concat(),
         Some(Protocol::ModbusTcp(_) | Protocol::ModbusRtu(_)) => [TABLES, MODBUS, KNOWN].concat(),
-        None => [TABLES, MODBUS, OPCUA, KNOWN].concat(),
+        None => [TABLES, MODBUS, OPCUA, mqtt::POINT, KNOWN].concat(),
     };
     let fields = Fields::gathering(node, "a point", &known, errors)?;
     let target = match protocol {
@@ -194,6 +202,16 @@ pub(super) fn read(
             address(&fields, errors).map(Target::Modbus)
         }
         Some(Protocol::OpcUa(_)) => opcua::place(&fields, errors).map(Target::OpcUa),
+        Some(Protocol::Mqtt(_)) => {
+            refuse_foreign(
+                &fields,
+                &["every"],
+                "points that are asked for",
+                "MQTT",
+                errors,
+            );
+            mqtt::message(&fields, errors).map(Target::Mqtt)
+        }
         None => None,
     };
     let unit = fields

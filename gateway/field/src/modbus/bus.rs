@@ -57,6 +57,10 @@ impl Bus {
             Protocol::ModbusTcp(address) => Way::Tcp(address.clone()),
             // Nobody makes a bus of it.
             Protocol::OpcUa(server) => Way::Tcp(server.address.clone()),
+            Protocol::Mqtt(_) => Way::Tcp(crate::mapping::TcpAddress {
+                host: "mqtt".to_owned(),
+                port: 0,
+            }),
             Protocol::ModbusRtu(settings) => Way::Rtu {
                 settings: settings.clone(),
                 line: None,

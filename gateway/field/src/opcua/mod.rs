@@ -15,6 +15,7 @@ mod try_once;
 mod value;
 mod work;
 
+pub(crate) use self::skeleton::{point_name, quoted};
 pub use self::{
     browse::{Browsed, Offer, Variable, look, offers},
     files::{Made, make_identity},

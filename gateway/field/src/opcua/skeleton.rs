@@ -72,7 +72,7 @@ fn write_server(out: &mut String, server: &Server) {
 }
 
 /// The last names on the way, as many as fit, and once.
-fn point_name(path: &[String], taken: &mut HashSet<String>) -> String {
+pub(crate) fn point_name(path: &[String], taken: &mut HashSet<String>) -> String {
     const MOST: usize = 48;
     let clean = |part: &String| -> String {
         let kept = part.chars().filter(|it| !it.is_control() && *it != '/');
@@ -110,7 +110,7 @@ fn point_name(path: &[String], taken: &mut HashSet<String>) -> String {
 }
 
 /// A text in double quotes, as YAML and JSON write it.
-fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     let mut out = String::from("\"");
     for character in text.chars() {
         match character {

@@ -27,7 +27,7 @@ async fn each_point_says_what_it_gives_or_what_is_wrong() {
          lost: {{ connection: gone, points: {{ p: {{ coil: 0 }} }} }}\n",
         peer.connection()
     );
-    let tried = check(&parse(&yaml).unwrap()).await;
+    let tried = check(&parse(&yaml).unwrap(), None).await;
     let names: Vec<&str> = tried.iter().map(|one| one.point.as_str()).collect();
     assert_eq!(names, ["good", "off", "nan", "bounds", "a", "b", "p"]);
     let [good, off, nan, bounds, a, b, p] = &tried[..] else {
@@ -115,7 +115,7 @@ async fn found(mut peer: ModbusPeer) {
         assert!(yaml.contains(says), "{says}\n{yaml}");
     }
     // It is a mapping that works as it is.
-    let tried = check(&parse(&yaml).unwrap()).await;
+    let tried = check(&parse(&yaml).unwrap(), None).await;
     assert!(
         !tried.is_empty() && tried.iter().all(|one| one.fault.is_none()),
         "{tried:?}"

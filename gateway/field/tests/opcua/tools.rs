@@ -38,7 +38,7 @@ async fn each_node_is_tried() {
                   \"ns=2;s=text\", unit: Cel }\n      bad: { node: \"ns=2;s=bad\" }\n      gone: { \
                   node: \"ns=2;i=99\" }\n      doubt: { node: \"ns=2;s=doubt\" }\n";
     let mapping = mapping::parse(&one(&peer.plain(), "", points)).unwrap();
-    let tried = check(&mapping).await;
+    let tried = check(&mapping, None).await;
     assert_eq!(tried[0].value, Some(OwnedValue::Number(43.0)));
     assert_eq!(tried[0].place, "ns=2;s=temp");
     assert!(tried[0].took_us.is_some());
@@ -56,7 +56,7 @@ async fn each_node_is_tried() {
         assert!(fault.contains(says), "{faults:?}");
     }
     peer.listen(false);
-    let tried = check(&mapping).await;
+    let tried = check(&mapping, None).await;
     assert_eq!(tried.len(), 5);
     assert!(
         tried
@@ -107,6 +107,6 @@ async fn a_scan_lists_offers_and_variables() {
     );
     let mapped: Arc<_> = Arc::clone(mapping.devices().next().unwrap());
     assert_eq!(mapped.points.len(), 2, "{text}");
-    let tried = check(&mapping).await;
+    let tried = check(&mapping, None).await;
     assert!(tried.iter().all(|it| it.fault.is_none()), "{tried:?}");
 }
