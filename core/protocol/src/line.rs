@@ -50,6 +50,18 @@ impl Line {
         Self::ALL.iter().copied().find(|line| line.name() == name)
     }
 
+    /// Whether what passes is within TLS 1.3.
+    #[must_use]
+    pub const fn within_tls(self) -> bool {
+        matches!(self, Line::Mqtt | Line::MqttClassical)
+    }
+
+    /// Whether keys are agreed on in a way that resists a quantum computer.
+    #[must_use]
+    pub const fn post_quantum(self) -> bool {
+        matches!(self, Line::Mqtt)
+    }
+
     /// The number in a link event.
     #[must_use]
     pub const fn id(self) -> u16 {
@@ -89,5 +101,8 @@ mod tests {
             assert!(line.id() >= 0x8000, "{line} has the number of a suite");
         }
         assert_eq!(Line::from_id(1), None);
+        for line in Line::ALL.iter().filter(|line| line.post_quantum()) {
+            assert!(line.within_tls());
+        }
     }
 }

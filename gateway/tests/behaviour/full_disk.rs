@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use stencil_gateway::Options;
 use stencil_protocol::{
     batch::{DropReason, Header, Writer},
     id::{Boot, Seq},
@@ -32,7 +33,13 @@ pub(crate) struct Full {
 }
 
 pub(crate) async fn full(place: &Place, hub: &Hub) -> Full {
+    full_with(place, hub, |_| {}).await
+}
+
+/// One with other options.
+pub(crate) async fn full_with(place: &Place, hub: &Hub, change: impl FnOnce(&mut Options)) -> Full {
     let mut options = place.options(hub);
+    change(&mut options);
     options.spool.segment_bytes = SEGMENT_BYTES;
     options.spool.max_pending_bytes = usize::try_from(PENDING_BYTES).unwrap();
     options.link.max_unacknowledged = 1_000;

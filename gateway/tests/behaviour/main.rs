@@ -18,6 +18,7 @@ mod images;
 mod keys;
 mod kill;
 mod links;
+mod mqtt;
 mod operator;
 mod place;
 mod serial;

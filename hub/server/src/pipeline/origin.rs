@@ -2,6 +2,7 @@
 
 use stencil_crypto::suite;
 use stencil_protocol::id::{GatewayId, TenantId};
+use stencil_protocol::line::Line;
 use stencil_protocol::topic::{self, Topic};
 use stencil_store::LinkInfo;
 
@@ -132,6 +133,7 @@ fn link(from: &Principal, transport: &Transport<'_>, suite: Option<&str>) -> Lin
         (Some(_), None) => false,
         (Some(_), Some(name)) => {
             suite::Suite::from_name(name).is_some_and(suite::Suite::post_quantum)
+                || Line::from_name(name).is_some_and(Line::post_quantum)
         }
     };
     LinkInfo {

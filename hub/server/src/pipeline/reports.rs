@@ -137,7 +137,9 @@ pub(super) fn link(origin: &Origin<'_>, event: &LinkEvent, changes: &mut Changes
             let link = LinkInfo {
                 suite: name.map(str::to_owned),
                 group: origin.link.group.clone(),
-                post_quantum: suite.is_some_and(Suite::post_quantum) && origin.hub_hop,
+                post_quantum: origin.hub_hop
+                    && (suite.is_some_and(Suite::post_quantum)
+                        || line.is_some_and(Line::post_quantum)),
             };
             (true, Some(link))
         }

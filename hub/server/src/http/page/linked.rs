@@ -48,7 +48,8 @@ pub(super) enum Hops {
 
 impl Hops {
     pub(super) fn of(link: &LinkInfo) -> Self {
-        let on_field_line = link.suite.as_deref().and_then(Line::from_name).is_some();
+        let line = link.suite.as_deref().and_then(Line::from_name);
+        let on_field_line = line.is_some_and(|line| !line.within_tls());
         if link.post_quantum {
             Self::PostQuantum
         } else if link.group.is_none() || on_field_line {

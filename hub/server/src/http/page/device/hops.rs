@@ -41,6 +41,22 @@ fn device_hop(name: Option<&str>) -> Markup {
             p.dim.small { "Its gateway has not said what they agreed on." }
         };
     };
+    if let Some(line) = Line::from_name(name).filter(|line| line.within_tls()) {
+        return html! {
+            p { (of_hop(line.post_quantum())) }
+            p.small.mono { (line.name()) }
+            p.dim.small {
+                "A device that others made, within TLS 1.3 to its gateway, which knows it by a \
+                 password. "
+                @if line.post_quantum() {
+                    "Keys are agreed on by an elliptic curve and ML-KEM together."
+                } @else {
+                    "It offered no post-quantum group, and its gateway takes that (" code { "prefer" }
+                    "): who records it may open it with a quantum computer."
+                }
+            }
+        };
+    }
     if let Some(line) = Line::from_name(name) {
         return html! {
             p { (badge("bad", "field line")) }
@@ -118,6 +134,15 @@ mod tests {
         );
         let field = device_hop(Some(Line::ModbusTcp.name())).into_string();
         assert!(field.contains("field line") && !field.contains("post-quantum<"));
+        let open = device_hop(Some(Line::MqttPlain.name())).into_string();
+        assert!(open.contains("field line"), "{open}");
+        let classical = device_hop(Some(Line::MqttClassical.name())).into_string();
+        assert!(classical.contains(">classical<"), "{classical}");
+        let strong = device_hop(Some(Line::Mqtt.name())).into_string();
+        assert!(
+            strong.contains("post-quantum<") && !strong.contains("field line"),
+            "{strong}"
+        );
         // A strong hop after a weak one is still strong.
         let info = |group: Option<&str>| LinkInfo {
             suite: Some("ROT13".to_owned()),
