@@ -30,7 +30,7 @@ client.will_set(f"{name}/LWT", "Offline", qos=1, retain=True)
 client.reconnect_delay_set(min_delay=1, max_delay=1)
 if len(sys.argv) > 5:
     client.tls_set_context(ssl.create_default_context(cafile=sys.argv[5]))
-published = {}
+acknowledged = set()
 reason = {"last": None}
 codes = {}
 heard = threading.Condition()
@@ -44,6 +44,11 @@ def on_disconnect(_client, _data, _flags, code, _properties):
     reason["last"] = str(code)
 
 
+def on_publish(_client, _data, mid, code, _properties):
+    if not code.is_failure:
+        acknowledged.add(mid)
+
+
 def on_subscribe(_client, _data, mid, reasons, _properties):
     with heard:
         codes[mid] = [code.value for code in reasons]
@@ -52,6 +57,7 @@ def on_subscribe(_client, _data, mid, reasons, _properties):
 
 client.on_connect = on_connect
 client.on_disconnect = on_disconnect
+client.on_publish = on_publish
 client.on_subscribe = on_subscribe
 client.connect_async("localhost", int(port), keepalive=30)
 client.loop_start()
@@ -74,11 +80,10 @@ for line in sys.stdin:
     elif "publish" in command:
         topic, payload, qos, retain = command["publish"]
         sent = client.publish(topic, payload, qos=qos, retain=retain)
-        published[sent.mid] = sent
         answer = {"id": sent.mid}
     elif "acknowledged" in command:
-        sent = published[command["acknowledged"]]
-        answer = {"acknowledged": until(command["within"], sent.is_published)}
+        mid = command["acknowledged"]
+        answer = {"acknowledged": until(command["within"], lambda: mid in acknowledged)}
     elif "subscribe" in command:
         _, mid = client.subscribe(command["subscribe"], qos=1)
         with heard:

@@ -63,7 +63,7 @@ impl<T: Topics> Policy for Local<T> {
                 return refused("there is no such client, or its password is another one");
             }
             Err(Denied::Busy) => {
-                self.throttle.succeeded(name, address);
+                self.throttle.not_looked_at(name, address);
                 let why = "too many connect at once";
                 return Err(Refused::new(RefusedCode::Unavailable, why));
             }

@@ -101,7 +101,18 @@ impl Throttle {
         Ok(())
     }
 
-    /// An attempt was none after all.
+    /// The password was not looked at: the attempt is taken back.
+    pub(crate) fn not_looked_at(&self, name: &str, address: IpAddr) {
+        let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for subject in Subject::of(name, address) {
+            if let Some(attempts) = table.get_mut(&subject) {
+                attempts.count = attempts.count.saturating_sub(1);
+            }
+        }
+    }
+
+    /// The password was right: the attempt is taken back, and with it what was counted for the name
+    /// from this address.
     pub(crate) fn succeeded(&self, name: &str, address: IpAddr) {
         let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let [both, name, from] = Subject::of(name, address);
@@ -161,6 +172,15 @@ mod tests {
             let _ = throttle.begin(&n.to_string(), address, now);
         }
         assert!(throttle.0.lock().unwrap().len() <= CAPACITY);
+        // What was not looked at is no attempt, and makes no other undone.
+        let throttle = Throttle::default();
+        for _ in 0..5 {
+            assert_eq!(throttle.begin("c", from(2), now), Ok(()));
+        }
+        assert!(throttle.begin("c", from(2), now).is_err());
+        throttle.not_looked_at("c", from(2));
+        assert_eq!(throttle.begin("c", from(2), now), Ok(()));
+        assert!(throttle.begin("c", from(2), now).is_err());
         // Whoever succeeds never waits.
         for _ in 0..100 {
             assert_eq!(throttle.begin("good", from(9), now), Ok(()));
