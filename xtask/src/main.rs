@@ -1,5 +1,5 @@
 //! The chores of the repository: `cargo xtask test`, `cargo xtask lint`, `cargo xtask bench`,
-//! `cargo xtask faults`.
+//! `cargo xtask faults`, `cargo xtask contracts`.
 //!
 //! A chore installs the tools that it needs, each by exact version, and fails when it can't:
 //! nothing is skipped because something is missing.
@@ -17,9 +17,11 @@ use clap::Parser;
 
 mod bench;
 mod board;
+mod contracts;
 mod faults;
 mod lint;
 mod model;
+mod npm;
 mod provision;
 mod shell;
 mod test;
@@ -45,6 +47,9 @@ enum Chore {
     /// Breaks things under load, and checks that nothing is lost by it.
     #[command(subcommand)]
     Faults(faults::Faults),
+    /// Compiles the contracts of `chain/contracts`, writes their ABI, bytecode and gas (or compares
+    /// them with what is committed), and runs their tests.
+    Contracts(contracts::Options),
     /// Writes the flash of an emulated board: the device's name, key and settings, and a signed
     /// image for the boot loader.
     Provision(provision::Options),
@@ -62,6 +67,7 @@ fn main() -> anyhow::Result<()> {
         Chore::Tools => tools::report(),
         Chore::Bench(bench) => bench::run(&bench),
         Chore::Faults(faults) => faults::run(&faults),
+        Chore::Contracts(options) => contracts::run(&options),
         Chore::Provision(options) => provision::run(&options),
         Chore::Fuzz(options) => test::fuzz(&options),
         Chore::Model => model::run(),

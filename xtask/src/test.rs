@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::{faults, shell, tools};
+use crate::{contracts, faults, npm, shell, tools};
 
 /// What to test.
 #[derive(Args)]
@@ -20,12 +20,16 @@ pub(crate) struct FuzzOptions {
     seconds: u32,
 }
 
-/// Gets what the tests need, compiles the firmware for its target, runs every test, and a few rounds
+/// Gets what the tests need, compiles the contracts and runs their tests, compiles the firmware for its target, runs every test, and a few rounds
 /// of faults.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     tools::thumb_target()?;
     tools::debian()?;
     let python = tools::python()?;
+    let anvil = npm::anvil()?;
+    if options.cargo.is_empty() {
+        contracts::check()?;
+    }
     shell::run(shell::cargo().args([
         "check",
         "--locked",
@@ -39,7 +43,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let mut tests = shell::cargo();
     tests
         .args(["test", "--locked"])
-        .env("STENCIL_TEST_PYTHON", python);
+        .env("STENCIL_TEST_PYTHON", python)
+        .env("STENCIL_TEST_ANVIL", anvil);
     if options.cargo.is_empty() {
         tests.arg("--workspace");
     } else {

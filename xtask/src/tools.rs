@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context, bail};
 
-use crate::shell;
+use crate::{npm, shell};
 
 /// The firmware's target.
 pub(crate) const THUMB: &str = "thumbv7em-none-eabihf";
@@ -228,6 +228,8 @@ pub(crate) fn report() -> anyhow::Result<()> {
     println!("target      {THUMB}");
     println!("python      {}", python()?.display());
     println!("cargo-deny  {}", cargo_deny()?.display());
+    println!("forge       {}", npm::forge()?.display());
+    println!("anvil       {}", npm::anvil()?.display());
     for (name, _, program) in DEBIAN_PACKAGES {
         println!("{program}  from {name}");
     }
