@@ -10,14 +10,22 @@
 //! | [`money`] | exact amounts, currencies, rates as fractions, rounding in favour of the payee |
 //! | [`ledger`] | double entry; balances to the unit whatever happens |
 //! | [`invoice`] | what is to be paid and what came of it: under-, over- and late-paid, reorganised, given back |
+//! | [`matching`] | which invoice a movement on a chain is for; what is for none |
+//! | [`abi`] | the contracts' interface |
 //! | [`observation`] | what a chain's follower tells: included, retracted, how deep |
+//! | [`receipt`] | one document, one sequence of bytes |
+//! | [`uri`] | links of EIP-681 |
 //! | [`eip712`] | EIP-3009 authorisations: digests, and who signed |
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+pub mod abi;
 pub mod cause;
 pub mod eip712;
 pub mod invoice;
 pub mod ledger;
+pub mod matching;
 pub mod money;
 pub mod observation;
+pub mod receipt;
+pub mod uri;

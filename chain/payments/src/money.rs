@@ -26,6 +26,7 @@ mod rate;
 mod text;
 
 pub use amount::{Amount, MAX_AMOUNT_BITS};
+pub(crate) use asset::chain_id;
 pub use asset::{Asset, MAX_DECIMALS, MAX_SYMBOL_BYTES, Token};
 pub use currency::{Currency, Fiat};
 pub use error::Error;

@@ -9,6 +9,7 @@ use stencil_payments::invoice::{
 use stencil_payments::ledger::{Account, Book, Side};
 use stencil_payments::money::{Amount, Asset, Currency, Fiat, Rate, Token};
 use stencil_payments::observation::{Block, Depth, Key, Needs};
+use stencil_payments::receipt::{self, Receipt};
 
 const EXPIRES_S: u64 = 1_000;
 
@@ -716,4 +717,36 @@ fn what_cannot_be_is_refused_and_changes_nothing() {
         wrong(&|d| d.methods[0].token = token(2)),
         Error::OtherAsset(token(2).asset())
     );
+}
+
+#[test]
+fn a_receipt_is_one_sequence_of_bytes() {
+    let mut case = Case::new(policy());
+    case.pay(1, 1_200, 10);
+    assert_eq!(Receipt::of(&case.invoice), Err(receipt::Error::NotSettled));
+    case.clock(20);
+    case.deepen(1);
+    case.pay(2, 7, 11);
+    let receipt = Receipt::of(&case.invoice).unwrap();
+    let bytes = receipt.bytes().unwrap();
+    // By hand, keys in order, what is not deep enough left out.
+    let id = case.invoice.refunds()[0].id;
+    let (one, payee) = ("01".repeat(20), "aa".repeat(20));
+    let (block, tx) = ("01".repeat(32), "01".repeat(32));
+    let asset = format!("eip155:1/erc20:0x{one}");
+    let expected = format!(
+        r#"{{"format":"stencil-receipt/1","invoice":"{}","payments":[{{"amount":"1200","asset":"{asset}","block":"0x{block}","block_number":"10","from":"0x{one}","key":"1:0x{tx}:0","to":"0x{payee}"}}],"price":{{"amount":"1000","unit":"{asset}"}},"refunds":[{{"amount":"200","asset":"{asset}","id":"{id}","status":"due"}}],"round":"1","settled_us":"20000000","tenant":"acme"}}"#,
+        "07".repeat(16),
+    );
+    assert_eq!(String::from_utf8(bytes.clone()).unwrap(), expected);
+    // Keys are in order at every depth: sorted by another's hand it is the same.
+    let sorted: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+    assert_eq!(serde_json::to_vec(&sorted).unwrap(), bytes);
+    assert_eq!(serde_json::from_slice::<Receipt>(&bytes).unwrap(), receipt);
+    assert_eq!(
+        receipt.digest(),
+        Receipt::of(&case.invoice).unwrap().digest()
+    );
+    case.retract(1);
+    assert_eq!(Receipt::of(&case.invoice), Err(receipt::Error::NotSettled));
 }

@@ -128,7 +128,10 @@ impl Invoice {
             return;
         }
         self.settled = settled;
-        self.rounds = self.rounds.saturating_add(u32::from(settled));
+        if settled {
+            self.rounds = self.rounds.saturating_add(1);
+            self.settled_us = self.now_us;
+        }
         let round = self.rounds;
         effects.push(if settled {
             self.effect("settled", round.into(), What::Settled { round })

@@ -45,6 +45,8 @@ pub struct Invoice {
     pub(super) rates_asked: BTreeSet<u16>,
     pub(super) settled: bool,
     pub(super) rounds: u32,
+    /// When it was settled last.
+    pub(super) settled_us: i64,
     pub(super) revision: u64,
     /// Counts the sets of entries.
     pub(super) postings: u64,
@@ -75,6 +77,7 @@ impl Invoice {
             rates_asked: BTreeSet::new(),
             settled: false,
             rounds: 0,
+            settled_us: 0,
             revision: 0,
             postings: 0,
         })
@@ -109,6 +112,21 @@ impl Invoice {
         self.credits
             .iter()
             .filter_map(|(key, track)| Some((*key, track.canonical()?.0)))
+    }
+
+    /// Those of them that are deep enough.
+    pub fn firm_payments(&self) -> impl Iterator<Item = (Key, &Payment)> {
+        self.credits.iter().filter_map(|(key, track)| {
+            let (payment, depth) = track.canonical()?;
+            let method = self.definition.methods.get(usize::from(payment.method))?;
+            method.needs.met_by(depth).then_some((*key, payment))
+        })
+    }
+
+    /// Which settlement was the last, from 1, and when, µs since the epoch; 0 and 0 before the first.
+    #[must_use]
+    pub fn settlement(&self) -> (u32, i64) {
+        (self.rounds, self.settled_us)
     }
 
     /// Who has paid by a method: whom to ask for an address that a refund goes to.

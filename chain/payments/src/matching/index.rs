@@ -1,0 +1,478 @@
+//! What open invoices expect.
+
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
+
+use alloy_primitives::{Address, B256};
+use alloy_sol_types::SolEvent as _;
+use serde::{Deserialize, Serialize};
+use stencil_protocol::id::TenantId;
+
+use super::amounts::Cursors;
+use super::{Found, Log, Reason, Transaction, Unmatched, nonce};
+use crate::abi;
+use crate::invoice::{Definition, Id, Way};
+use crate::money::{Amount, Asset};
+use crate::observation::{Key, VALUE};
+
+/// How many authorisations of one payer an invoice can take: nonces are found, not guessed.
+pub const MAX_ATTEMPTS: u8 = 4;
+
+/// Which invoice a payment is for, and by which of its methods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Target {
+    /// Which invoice.
+    pub invoice: Id,
+    /// Which method.
+    pub method: u16,
+}
+
+/// Why an invoice can't be watched. Nothing of it is then.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// It is watched already.
+    #[error("invoice {0} is watched already")]
+    Known(Id),
+    /// Money that comes to one address would be of two tenants.
+    #[error("{0:#x} takes payments of another tenant: each tenant has addresses of its own")]
+    OtherTenant(Address),
+    /// Another invoice has this amount.
+    #[error("another open invoice of {payee:#x} is over {amount} base units of {asset}")]
+    AmountTaken {
+        /// In what.
+        asset: Asset,
+        /// Whose.
+        payee: Address,
+        /// How much.
+        amount: Amount,
+    },
+    /// A token by authorisation, a coin by contract only.
+    #[error("the native coin can't be paid by an authorisation")]
+    Native,
+}
+
+/// Who gets money by a transfer: an address, in an asset.
+type Place = (Asset, Address);
+
+/// What open invoices expect, by what a chain says.
+#[derive(Clone, Debug, Default)]
+pub struct Index {
+    /// By token and nonce.
+    nonces: HashMap<(Asset, B256), (Target, Address)>,
+    /// By payment contract and the invoice that it names: by what that can be paid with.
+    named: HashMap<(u64, Address, B256), HashMap<Asset, Target>>,
+    /// By payee and amount.
+    amounts: HashMap<(Place, Amount), Target>,
+    /// Who gets money by transfers, whose that is, and how many invoices look there.
+    payees: HashMap<Place, (TenantId, usize)>,
+    contracts: HashMap<(u64, Address), (TenantId, usize)>,
+    /// Tokens whose logs are of interest.
+    tokens: HashMap<Asset, usize>,
+    /// What is watched for each invoice, and until when.
+    open: HashMap<Id, (Definition, i64)>,
+    until: BTreeSet<(i64, Id)>,
+    cursors: Cursors,
+}
+
+impl Index {
+    /// An amount for a new invoice that no watched one of this payee and asset has: the first of
+    /// `price + k · step`, `k` from 0 to `most`, that is free; `None` where all are taken. It is
+    /// taken by [`add`](Self::add) of an invoice with this amount.
+    ///
+    /// Every payer pays up to `most · step` more than the price: choose a step that is worth less
+    /// than a cent.
+    pub fn unique(
+        &mut self,
+        asset: Asset,
+        payee: Address,
+        price: Amount,
+        step: Amount,
+        most: u32,
+    ) -> Option<Amount> {
+        let Self {
+            amounts, cursors, ..
+        } = self;
+        let free = |amount| !amounts.contains_key(&((asset, payee), amount));
+        cursors.next((asset, payee, price), step, most, free)
+    }
+
+    /// Watches for payments of an invoice until `until_us`, µs since the epoch. Until then its unique
+    /// amounts are not given to others: let that be as long as a late payment may come.
+    ///
+    /// # Errors
+    /// An invoice that is watched already; an address of another tenant; an amount that is taken.
+    pub fn add(&mut self, definition: &Definition, until_us: i64) -> Result<(), Error> {
+        let id = definition.id;
+        if self.open.contains_key(&id) {
+            return Err(Error::Known(id));
+        }
+        let mut amounts = BTreeSet::new();
+        for method in &definition.methods {
+            let asset = method.token.asset();
+            let place = (asset, method.payee);
+            let whose = match method.way {
+                Way::Contract(contract) => self.contracts.get(&(asset.chain, contract)),
+                _ => self.payees.get(&place),
+            };
+            if whose.is_some_and(|(tenant, _)| *tenant != definition.tenant) {
+                let shown = if let Way::Contract(contract) = method.way {
+                    contract
+                } else {
+                    method.payee
+                };
+                return Err(Error::OtherTenant(shown));
+            }
+            match method.way {
+                Way::Authorization if asset.contract.is_none() => return Err(Error::Native),
+                Way::UniqueAmount => {
+                    let unique = (place, method.due);
+                    if self.amounts.contains_key(&unique) || !amounts.insert(unique) {
+                        let (payee, amount) = (method.payee, method.due);
+                        return Err(Error::AmountTaken {
+                            asset,
+                            payee,
+                            amount,
+                        });
+                    }
+                }
+                Way::Authorization | Way::Contract(_) => {}
+            }
+        }
+        self.put(definition);
+        self.open.insert(id, (definition.clone(), until_us));
+        self.until.insert((until_us, id));
+        Ok(())
+    }
+
+    fn put(&mut self, definition: &Definition) {
+        let tenant = &definition.tenant;
+        for (at, method) in (0_u16..).zip(&definition.methods) {
+            let target = Target {
+                invoice: definition.id,
+                method: at,
+            };
+            let asset = method.token.asset();
+            let place = (asset, method.payee);
+            *self.tokens.entry(asset).or_default() += 1;
+            match method.way {
+                Way::Authorization => {
+                    for nonce in nonces(definition.id, asset, method.payee) {
+                        self.nonces.insert((asset, nonce), (target, method.payee));
+                    }
+                    count(self.payees.entry(place), tenant);
+                }
+                Way::Contract(contract) => {
+                    let named = (asset.chain, contract, abi::invoice_id(definition.id));
+                    self.named.entry(named).or_default().insert(asset, target);
+                    count(self.contracts.entry((asset.chain, contract)), tenant);
+                }
+                Way::UniqueAmount => {
+                    self.amounts.insert((place, method.due), target);
+                    count(self.payees.entry(place), tenant);
+                }
+            }
+        }
+    }
+
+    /// No longer watches for an invoice; `false` where it was not watched.
+    pub fn remove(&mut self, id: Id) -> bool {
+        let Some((definition, until_us)) = self.open.remove(&id) else {
+            return false;
+        };
+        self.until.remove(&(until_us, id));
+        for method in &definition.methods {
+            let asset = method.token.asset();
+            let place = (asset, method.payee);
+            if let Entry::Occupied(mut entry) = self.tokens.entry(asset) {
+                *entry.get_mut() -= 1;
+                if *entry.get() == 0 {
+                    entry.remove();
+                }
+            }
+            match method.way {
+                Way::Authorization => {
+                    for nonce in nonces(id, asset, method.payee) {
+                        self.nonces.remove(&(asset, nonce));
+                    }
+                    release(self.payees.entry(place));
+                }
+                Way::Contract(contract) => {
+                    let named = (asset.chain, contract, abi::invoice_id(id));
+                    self.named.remove(&named);
+                    release(self.contracts.entry((asset.chain, contract)));
+                }
+                Way::UniqueAmount => {
+                    self.amounts.remove(&(place, method.due));
+                    release(self.payees.entry(place));
+                }
+            }
+        }
+        if self.open.is_empty() {
+            self.cursors.clear();
+        }
+        true
+    }
+
+    /// No longer watches for invoices whose time is over; gives which.
+    pub fn expire(&mut self, now_us: i64) -> Vec<Id> {
+        let over = self
+            .until
+            .iter()
+            .take_while(|(until_us, _)| *until_us <= now_us);
+        let over: Vec<_> = over.map(|(_, id)| *id).collect();
+        for id in &over {
+            self.remove(*id);
+        }
+        over
+    }
+
+    /// How many invoices are watched for.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Whether none is.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    /// The contracts whose logs are to be asked for: tokens and payment contracts of a chain.
+    #[must_use]
+    pub fn addresses(&self, chain: u64) -> BTreeSet<Address> {
+        let tokens = self.tokens.keys().filter(|asset| asset.chain == chain);
+        let contracts = self.contracts.keys().filter(|(of, _)| *of == chain);
+        let tokens = tokens.filter_map(|asset| asset.contract);
+        tokens
+            .chain(contracts.map(|(_, contract)| *contract))
+            .collect()
+    }
+
+    /// The movements of a transaction to those who are watched, each once, in the order of their
+    /// keys.
+    #[must_use]
+    pub fn look(&self, transaction: &Transaction<'_>) -> Vec<Found> {
+        let mut transfers = Vec::new();
+        let mut used = Vec::new();
+        let mut paid = Vec::new();
+        for log in transaction.logs {
+            let asset = Asset::erc20(transaction.chain, log.address);
+            if self.tokens.contains_key(&asset) {
+                if let Ok(transfer) = abi::Transfer::decode_log_data(&log.data) {
+                    transfers.push(Moved {
+                        log,
+                        asset,
+                        transfer,
+                        taken: false,
+                    });
+                } else if let Ok(event) = abi::AuthorizationUsed::decode_log_data(&log.data) {
+                    used.push((log, asset, event));
+                }
+            } else if self
+                .contracts
+                .contains_key(&(transaction.chain, log.address))
+                && let Ok(event) = abi::Paid::decode_log_data(&log.data)
+            {
+                paid.push((log, event));
+            }
+        }
+        let mut found = Vec::new();
+        for (log, event) in paid {
+            self.named(transaction, log, &event, &mut transfers, &mut found);
+        }
+        for (log, asset, event) in used {
+            self.authorised(
+                transaction,
+                (log, asset),
+                &event,
+                &mut transfers,
+                &mut found,
+            );
+        }
+        for moved in transfers.iter().filter(|moved| !moved.taken) {
+            let abi::Transfer { from, to, value } = moved.transfer;
+            let key = key(transaction, moved.log.ordinal);
+            self.plain(key, moved.asset, (from, to, Amount(value)), &mut found);
+        }
+        if let Some(value) = transaction.value {
+            let asset = Asset::native(transaction.chain);
+            let parts = (value.from, value.to, value.amount);
+            self.plain(key(transaction, VALUE), asset, parts, &mut found);
+        }
+        found.sort_by_key(|found| match found {
+            Found::Credit { key, .. } | Found::Unmatched(Unmatched { key, .. }) => *key,
+        });
+        found
+    }
+
+    /// What the payment contract says. The transfer that it made stands before it, and is no payment
+    /// of its own.
+    fn named(
+        &self,
+        transaction: &Transaction<'_>,
+        log: &Log,
+        event: &abi::Paid,
+        transfers: &mut [Moved<'_>],
+        found: &mut Vec<Found>,
+    ) {
+        let asset = if event.token.is_zero() {
+            Asset::native(transaction.chain)
+        } else {
+            Asset::erc20(transaction.chain, event.token)
+        };
+        let watched = |moved: &&mut Moved<'_>| {
+            !moved.taken
+                && moved.asset == asset
+                && moved.log.ordinal < log.ordinal
+                && (moved.transfer.from == event.payer || moved.transfer.from == log.address)
+                && moved.transfer.to != log.address
+        };
+        if let Some(moved) = transfers.iter_mut().rev().find(watched) {
+            moved.taken = true;
+        }
+        let (amount, from) = (Amount(event.received), event.payer);
+        if amount.is_zero() {
+            return;
+        }
+        let key = key(transaction, log.ordinal);
+        let named = self
+            .named
+            .get(&(transaction.chain, log.address, event.invoiceId));
+        let target = named.and_then(|methods| methods.get(&asset));
+        found.push(if let Some(target) = target {
+            Found::Credit {
+                key,
+                target: *target,
+                amount,
+                from,
+            }
+        } else {
+            let reason = if named.is_some() {
+                Reason::Asset
+            } else {
+                Reason::Invoice
+            };
+            Found::Unmatched(Unmatched {
+                key,
+                asset,
+                to: log.address,
+                from,
+                amount,
+                reason,
+            })
+        });
+    }
+
+    /// What an authorisation moved: the transfer by its token from its signer that stands next to
+    /// it, behind it as USD Coin has it, or before. A nonce of an invoice that moved money to
+    /// somebody else has paid nothing.
+    fn authorised(
+        &self,
+        transaction: &Transaction<'_>,
+        (log, asset): (&Log, Asset),
+        event: &abi::AuthorizationUsed,
+        transfers: &mut [Moved<'_>],
+        found: &mut Vec<Found>,
+    ) {
+        let Some((target, payee)) = self.nonces.get(&(asset, event.nonce)) else {
+            return;
+        };
+        let its = |moved: &Moved<'_>| {
+            !moved.taken && moved.asset == asset && moved.transfer.from == event.authorizer
+        };
+        let behind = transfers
+            .iter()
+            .position(|moved| its(moved) && moved.log.ordinal > log.ordinal);
+        let at = behind.or_else(|| {
+            transfers
+                .iter()
+                .rposition(|moved| its(moved) && moved.log.ordinal < log.ordinal)
+        });
+        let Some(moved) = at.map(|at| &mut transfers[at]) else {
+            return;
+        };
+        let (to, amount) = (moved.transfer.to, Amount(moved.transfer.value));
+        if to != *payee || to == event.authorizer || amount.is_zero() {
+            return;
+        }
+        moved.taken = true;
+        let key = key(transaction, moved.log.ordinal);
+        let from = event.authorizer;
+        found.push(Found::Credit {
+            key,
+            target: *target,
+            amount,
+            from,
+        });
+    }
+
+    /// What was just sent.
+    fn plain(
+        &self,
+        key: Key,
+        asset: Asset,
+        (from, to, amount): (Address, Address, Amount),
+        found: &mut Vec<Found>,
+    ) {
+        // Who sends something to themselves has not got more by it.
+        if amount.is_zero() || from == to || !self.payees.contains_key(&(asset, to)) {
+            return;
+        }
+        found.push(match self.amounts.get(&((asset, to), amount)) {
+            Some(target) => Found::Credit {
+                key,
+                target: *target,
+                amount,
+                from,
+            },
+            None => {
+                let reason = Reason::Amount;
+                Found::Unmatched(Unmatched {
+                    key,
+                    asset,
+                    to,
+                    from,
+                    amount,
+                    reason,
+                })
+            }
+        });
+    }
+}
+
+/// A transfer of a token, and whether it is explained.
+struct Moved<'a> {
+    log: &'a Log,
+    asset: Asset,
+    transfer: abi::Transfer,
+    taken: bool,
+}
+
+fn key(transaction: &Transaction<'_>, ordinal: u32) -> Key {
+    Key {
+        chain: transaction.chain,
+        tx: transaction.hash,
+        ordinal,
+    }
+}
+
+fn nonces(id: Id, asset: Asset, payee: Address) -> impl Iterator<Item = B256> {
+    let token = asset.contract.unwrap_or_default();
+    (0..MAX_ATTEMPTS).map(move |attempt| nonce(asset.chain, token, payee, id, attempt))
+}
+
+fn count<K>(entry: Entry<'_, K, (TenantId, usize)>, tenant: &TenantId) {
+    entry.or_insert_with(|| (tenant.clone(), 0)).1 += 1;
+}
+
+fn release<K>(entry: Entry<'_, K, (TenantId, usize)>) {
+    if let Entry::Occupied(mut entry) = entry {
+        entry.get_mut().1 -= 1;
+        if entry.get().1 == 0 {
+            entry.remove();
+        }
+    }
+}
