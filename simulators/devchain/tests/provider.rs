@@ -1,4 +1,5 @@
 //! alloy's own provider, against a dev chain.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;
 
