@@ -12,6 +12,7 @@
 //! | [`invoice`] | what is to be paid and what came of it: under-, over- and late-paid, reorganised, given back |
 //! | [`matching`] | which invoice a movement on a chain is for; what is for none |
 //! | [`abi`] | the contracts' interface |
+//! | [`physical`] | when a device may act because of a chain, and when it has to undo that |
 //! | [`observation`] | what a chain's follower tells: included, retracted, how deep |
 //! | [`receipt`] | one document, one sequence of bytes |
 //! | [`uri`] | links of EIP-681 |
@@ -27,5 +28,6 @@ pub mod ledger;
 pub mod matching;
 pub mod money;
 pub mod observation;
+pub mod physical;
 pub mod receipt;
 pub mod uri;
