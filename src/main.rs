@@ -29,6 +29,8 @@ mod audit;
 #[cfg(feature = "hub")]
 mod backup;
 mod bounded;
+#[cfg(feature = "hub")]
+mod chain;
 mod completions;
 mod config;
 #[cfg(feature = "hub")]
@@ -159,6 +161,8 @@ enum Command {
     #[cfg(feature = "hub")]
     Alarm(alarm::Args),
     #[cfg(feature = "hub")]
+    Chain(chain::Args),
+    #[cfg(feature = "hub")]
     Quarantine(query::QuarantineArgs),
     #[cfg(feature = "hub")]
     Run(query::RunArgs),
@@ -237,6 +241,8 @@ fn main() -> ExitCode {
             Command::Update(args) => update::run(&args),
             #[cfg(feature = "hub")]
             Command::Alarm(args) => alarm::run(args).await,
+            #[cfg(feature = "hub")]
+            Command::Chain(args) => chain::run(args).await,
             #[cfg(feature = "hub")]
             Command::Quarantine(args) => query::quarantine(args).await,
             #[cfg(feature = "hub")]

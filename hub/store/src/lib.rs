@@ -24,6 +24,7 @@
 //! | [`Alarms`] | alarms, their history, silences |
 //! | [`Content`] | collections, entries, drafts and what is published |
 //! | [`Commands`] | commands and their states |
+//! | [`Chains`] | how far chains are followed, what was seen of them, and what became of it |
 //! | [`Keeping`] | how long history is kept, and erasure |
 //!
 //! Three rules hold for every port. *The tenant is a parameter of every query*; the
@@ -39,6 +40,7 @@ mod alarms;
 mod answers;
 mod audit;
 mod certificates;
+mod chains;
 mod commands;
 mod content;
 mod devices;
@@ -70,6 +72,11 @@ pub use audit::{Audit, AuditEntry, AuditFilter, AuditOutcome, MAX_AUDIT_TEXT, Ne
 pub use certificates::{
     CertificateState, Certificates, Fingerprint, GatewayCertificate, MAX_GATEWAY_CERTIFICATES,
     NewCertificate, Presented, Renewable,
+};
+pub use chains::{
+    BlockMark, ChainCommit, ChainCommitted, ChainEntry, ChainEntryKind, ChainSource, ChainState,
+    Chains, KeptBlock, MAX_CHAIN_ENTRIES, MAX_CHAIN_NAME, MAX_TOPICS, MAX_WATCHES, Observation,
+    Watch, WatchKind, Watched,
 };
 pub use commands::{AfterCommand, Commands, NewCommand, Outstanding, RanOut, StoredCommand};
 pub use content::{

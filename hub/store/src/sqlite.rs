@@ -25,6 +25,7 @@ mod answers;
 mod audit;
 mod bulk;
 mod certificates;
+mod chains;
 mod chunks;
 mod commands;
 mod content;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::{
-    Alarms, Answers, Audit, Certificates, Commands, Content, Devices, Gateways, Keeping, Ledger,
-    Operators, Pipeline, Registry, Rollouts, Runs, Series, Tenancy, Users, Workflows,
+    Alarms, Answers, Audit, Certificates, Chains, Commands, Content, Devices, Gateways, Keeping,
+    Ledger, Operators, Pipeline, Registry, Rollouts, Runs, Series, Tenancy, Users, Workflows,
 };
 
 /// The ports of a store, whatever is behind them.
@@ -48,6 +48,8 @@ pub struct Store {
     pub rollouts: Arc<dyn Rollouts>,
     /// Loss ledger and quarantine.
     pub ledger: Arc<dyn Ledger>,
+    /// Chains that are followed.
+    pub chains: Arc<dyn Chains>,
     /// Retention and erasure.
     pub keeping: Arc<dyn Keeping>,
 }
@@ -74,6 +76,7 @@ impl Store {
             + Commands
             + Rollouts
             + Ledger
+            + Chains
             + Keeping,
     {
         Self {
@@ -95,6 +98,7 @@ impl Store {
             commands: all.clone(),
             rollouts: all.clone(),
             ledger: all.clone(),
+            chains: all.clone(),
             keeping: all,
         }
     }

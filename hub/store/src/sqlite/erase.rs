@@ -76,6 +76,7 @@ const OF_TENANTS: &[&str] = &[
     "gateway_keys",
     "device_keys",
     "registrations",
+    "chain_watches",
     "tenants",
 ];
 
@@ -168,6 +169,7 @@ async fn within(
             found.fetch_all(&mut *connection).await?
         }
         Erased::Tenant(tenant) => {
+            super::chains::watch_no_more(connection, tenant.as_str()).await?;
             for table in OF_TENANTS {
                 let statement = format!("DELETE FROM {table} WHERE tenant = $1");
                 sqlx::query(AssertSqlSafe(statement))

@@ -6,6 +6,7 @@ mod alarms;
 mod answers;
 mod audit;
 mod certificates;
+mod chains;
 mod commands;
 mod content;
 mod crash;
