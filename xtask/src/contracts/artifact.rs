@@ -75,10 +75,7 @@ fn one(name: &str, built: &Value) -> anyhow::Result<Option<String>> {
             .pointer(&format!("/metadata/{path}"))
             .with_context(|| format!("the metadata has no {path}"))
     };
-    let immutables = built
-        .pointer("/deployedBytecode/immutableReferences")
-        .cloned()
-        .unwrap_or_else(|| Value::Object(serde_json::Map::new()));
+    let immutables = immutables(built)?;
     let mut text = String::new();
     writeln!(text, "{{")?;
     writeln!(text, "\"contractName\":\"{name}\",")?;
@@ -99,6 +96,25 @@ fn one(name: &str, built: &Value) -> anyhow::Result<Option<String>> {
     writeln!(text, "\"immutableReferences\":{}", sorted(&immutables))?;
     writeln!(text, "}}")?;
     Ok(Some(text))
+}
+
+/// Where each immutable stands in the code, by its place in the source. The compiler's own numbers
+/// for them change with any other source.
+fn immutables(built: &Value) -> anyhow::Result<Value> {
+    let Some(references) = built
+        .pointer("/deployedBytecode/immutableReferences")
+        .and_then(Value::as_object)
+    else {
+        return Ok(Value::Array(Vec::new()));
+    };
+    let mut numbered = references
+        .iter()
+        .map(|(number, places)| Ok((number.parse::<u64>()?, places.clone())))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    numbered.sort_by_key(|(number, _)| *number);
+    Ok(Value::Array(
+        numbered.into_iter().map(|(_, places)| places).collect(),
+    ))
 }
 
 /// Compact JSON with its keys in order, whatever order a build of ours keeps them in.
@@ -147,7 +163,7 @@ mod tests {
         assert_eq!(value["bytecode"], "0x60aa");
         assert_eq!(value["deployedBytecode"], "0x60bb");
         assert_eq!(value["abi"][0]["name"], "pay");
-        assert_eq!(value["immutableReferences"]["7"][0]["start"], 1);
+        assert_eq!(value["immutableReferences"][0][0]["start"], 1);
         assert!(text.contains(r#"{"enabled":true,"runs":1}"#), "{text}");
     }
 
