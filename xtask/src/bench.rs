@@ -1,4 +1,4 @@
-//! The benches: programs of the packages that they measure, built in the release profile and run
+//! The benches: programs of the packages that they measure, built as they are released and run
 //! with the arguments that were given.
 
 use clap::{Args, Subcommand};

@@ -14,7 +14,7 @@ use crate::{
     DroppedSegment, Overflow, Position,
     disk::{Disk, is_no_room, may_pass},
     hint::Hint,
-    log::Shared,
+    log::{Appender, Shared},
     record::{self, Header},
     recovery::Tail,
     retention::Condemned,
@@ -36,6 +36,8 @@ pub(crate) struct Committer {
     pub(crate) hint: Hint,
     pub(crate) hinted: u64,
     pub(crate) condemned: VecDeque<Condemned>,
+    /// When a batch was last synced.
+    pub(crate) synced: Option<Instant>,
     /// Dropped before those that tell of the end: who has seen it may open the log again.
     pub(crate) _lock: File,
     pub(crate) committed: watch::Sender<Position>,
@@ -106,6 +108,10 @@ impl Committer {
             if !appender.retain.is_empty() {
                 return Work::Retain(mem::take(&mut appender.retain));
             }
+            if let Some(left) = self.gathers(&appender) {
+                appender = wait(&shared, appender, Some(left));
+                continue;
+            }
             if !appender.pending.is_empty() {
                 buffer.clear();
                 mem::swap(&mut appender.pending, buffer);
@@ -125,6 +131,17 @@ impl Committer {
                 }
             }
         }
+    }
+
+    /// How long what waits is held back for what comes after it.
+    fn gathers(&self, appender: &Appender) -> Option<Duration> {
+        let gather = self.shared.options.gather?;
+        let waiting = appender.pending.len();
+        if waiting == 0 || waiting >= gather.bytes || appender.closing {
+            return None;
+        }
+        let left = gather.pause.checked_sub(self.synced?.elapsed())?;
+        (!left.is_zero()).then_some(left)
     }
 
     fn commit(&mut self, batch: &[u8]) -> Result<(), Stop> {
@@ -147,6 +164,7 @@ impl Committer {
         }
         stencil_crashpoint::reach("log.after_write");
         self.sync()?;
+        self.synced = Some(Instant::now());
         self.publish();
         Ok(())
     }
@@ -286,9 +304,9 @@ impl Committer {
 
 fn wait<'a>(
     shared: &'a Shared,
-    appender: std::sync::MutexGuard<'a, crate::log::Appender>,
+    appender: std::sync::MutexGuard<'a, Appender>,
     timeout: Option<Duration>,
-) -> std::sync::MutexGuard<'a, crate::log::Appender> {
+) -> std::sync::MutexGuard<'a, Appender> {
     use std::sync::PoisonError;
     match timeout {
         None => shared

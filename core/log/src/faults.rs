@@ -11,7 +11,7 @@ use std::{
 };
 
 use crate::{
-    Error, Full, Health, Log, Options, Position,
+    Error, Full, Gather, Health, Log, Options, Position,
     disk::{Disk, Kernel},
 };
 
@@ -232,4 +232,87 @@ async fn a_panicking_hook_poisons_instead_of_losing() {
     };
     assert!(matches!(error, Error::Poisoned(_)), "{error}");
     assert_eq!(log.oldest(), Position(0));
+}
+
+/// Counts syncs.
+#[derive(Default)]
+struct Counting(AtomicU64);
+
+impl Disk for Counting {
+    fn write(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+        Kernel.write(file, bytes, offset)
+    }
+
+    fn sync(&self, _: &File) -> io::Result<()> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+}
+
+/// A log that gathers for an hour, or for 1,000 bytes.
+fn gathering(dir: &std::path::Path) -> (Log, Arc<Counting>) {
+    let disk = Arc::new(Counting::default());
+    let options = Options {
+        segment_bytes: 1 << 20,
+        max_pending_bytes: 1 << 20,
+        gather: Some(Gather {
+            pause: Duration::from_secs(3_600),
+            bytes: 1_000,
+        }),
+        ..options(dir)
+    };
+    let log = Log::open_on(options, Arc::clone(&disk) as Arc<dyn Disk>).unwrap();
+    (log, disk)
+}
+
+#[tokio::test]
+async fn what_gathers_is_synced_once_when_it_is_enough() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, disk) = gathering(dir.path());
+    let soon = Duration::from_secs(30);
+    // The first finds nothing before it, and waits for nothing.
+    let first = log.append(&[&[0; 88]]).unwrap();
+    let waited = tokio::time::timeout(soon, log.wait(first)).await;
+    waited.expect("at once").unwrap();
+    let before = disk.0.load(Ordering::SeqCst);
+    for n in 1..10 {
+        log.append(&[&[n; 88]]).unwrap();
+    }
+    assert_eq!(*log.committed().borrow(), first, "900 bytes are held back");
+    let last = log.append(&[&[10; 88]]).unwrap();
+    let waited = tokio::time::timeout(soon, log.wait(last)).await;
+    waited.expect("1,000 bytes are enough").unwrap();
+    assert_eq!(disk.0.load(Ordering::SeqCst), before + 1);
+    assert_eq!(read_all(&log).len(), 11);
+}
+
+#[tokio::test]
+async fn what_gathers_is_held_back_by_no_end_and_holds_up_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, _) = gathering(dir.path());
+    let first = log.append(&[&[0; 88]]).unwrap();
+    log.wait(first).await.unwrap();
+    log.append(&[&[1; 88]]).unwrap();
+    let retained = tokio::time::timeout(Duration::from_secs(30), log.retain(0)).await;
+    assert_eq!(retained.expect("at once").unwrap(), []);
+    drop(log);
+    assert_eq!(read_all(&Log::open(options(dir.path())).unwrap()).len(), 2);
+}
+
+#[tokio::test]
+async fn what_gathers_waits_no_longer_than_the_pause() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options {
+        gather: Some(Gather {
+            pause: Duration::from_millis(50),
+            bytes: 1_000,
+        }),
+        ..options(dir.path())
+    };
+    let log = Log::open(options).unwrap();
+    for n in 0..3 {
+        let position = log.append(&[&[n; 88]]).unwrap();
+        let waited = tokio::time::timeout(Duration::from_secs(30), log.wait(position)).await;
+        waited.expect("after the pause").unwrap();
+    }
 }

@@ -78,7 +78,7 @@ mod unsound;
 pub use error::{Error, Full};
 pub use log::{Health, Log};
 pub use observer::{Observer, Piece};
-pub use options::{Clock, OnDrop, Options, Overflow};
+pub use options::{Clock, Gather, OnDrop, Options, Overflow};
 pub use reader::{Reader, Skipped};
 pub use record::{Position, Record};
 pub use recovery::Recovery;

@@ -127,6 +127,7 @@ impl Log {
             hint: recovered.hint,
             hinted: end,
             condemned: VecDeque::new(),
+            synced: None,
             committed: committed_to,
             offsets: offsets_to,
             _lock: recovered.lock,
@@ -174,12 +175,19 @@ impl Log {
         {
             return Err(Error::Full(Full::Bytes { max }));
         }
+        let before = appender.pending.len();
         for (header, record) in headers.into_iter().zip(records) {
             appender.push(header, record);
         }
         let position = Position(appender.next);
+        // While records gather, the committer waits for the first, and for enough.
+        let wakes = options.gather.is_none_or(|gather| {
+            before == 0 || (before < gather.bytes && appender.pending.len() >= gather.bytes)
+        });
         drop(appender);
-        self.shared().work.notify_one();
+        if wakes {
+            self.shared().work.notify_one();
+        }
         Ok(position)
     }
 

@@ -26,6 +26,16 @@ pub enum Overflow {
     DropOldest,
 }
 
+/// How records gather, so that one write and one sync are for many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gather {
+    /// No sync begins sooner than this after the one before. What comes after a longer pause is
+    /// written at once.
+    pub pause: Duration,
+    /// Once so many bytes have gathered, they are not held back.
+    pub bytes: usize,
+}
+
 /// How a log is kept.
 #[derive(Clone)]
 pub struct Options {
@@ -41,6 +51,9 @@ pub struct Options {
     pub max_record_bytes: u32,
     /// Bound on what waits in memory for the disk. 8 MiB.
     pub max_pending_bytes: usize,
+    /// What is held back for a moment for what comes after it. Nothing: what has gathered while a
+    /// sync ran is written as soon as that is done.
+    pub gather: Option<Gather>,
     /// What happens at `max_bytes`. Refuse.
     pub overflow: Overflow,
     /// Up to where a reader has seen this log, by its own account. A log that ends before it
@@ -62,6 +75,7 @@ impl Options {
             max_age: None,
             max_record_bytes: 1 << 20,
             max_pending_bytes: 8 << 20,
+            gather: None,
             overflow: Overflow::Refuse,
             seen: None,
             on_drop: None,
@@ -106,6 +120,7 @@ impl fmt::Debug for Options {
             .field("max_age", &self.max_age)
             .field("max_record_bytes", &self.max_record_bytes)
             .field("max_pending_bytes", &self.max_pending_bytes)
+            .field("gather", &self.gather)
             .field("overflow", &self.overflow)
             .field("seen", &self.seen)
             .field("on_drop", &self.on_drop.is_some())

@@ -200,6 +200,10 @@ impl<S: AsyncRead + AsyncWrite + Send> Connection<S> {
                     self.tell_time().await?;
                 }
                 Step::Silent if self.stranger.is_some() => return Err(End::Stranger),
+                // Who waits for the disk here is held back, not silent.
+                Step::Silent if !self.due.is_empty() => {
+                    heard_at = tokio::time::Instant::now();
+                }
                 Step::Silent if !self.is_line => return Err(End::Silent),
                 Step::Silent => {
                     self.leave().await;

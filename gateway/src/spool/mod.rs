@@ -20,7 +20,7 @@ use std::{
     time::Duration,
 };
 
-use stencil_log::{Health, Log, OnDrop, Options, Overflow, Position, Record, Why};
+use stencil_log::{Gather, Health, Log, OnDrop, Options, Overflow, Position, Record, Why};
 use stencil_protocol::{batch::DropReason, id::DeviceId};
 use tokio::sync::watch;
 
@@ -34,6 +34,12 @@ pub(crate) use self::{
 };
 use crate::{Error, clock, metrics::Metrics, options};
 
+/// Devices that each send now and then are written and acknowledged together: a sync costs power,
+/// and wears flash memory, however little it is for. Who sends much is not held up.
+const GATHER: Gather = Gather {
+    pause: Duration::from_millis(10),
+    bytes: 8 << 10,
+};
 /// How long a full spool is left alone when nothing is committed in the meantime.
 const RETRY: Duration = Duration::from_millis(100);
 /// How often the age of what is spooled is looked at.
@@ -82,6 +88,7 @@ impl Spool {
             max_age: Some(Duration::from_secs(options.max_age_s)),
             max_record_bytes: u32::try_from(MAX_PAYLOAD_BYTES + 128).unwrap_or(u32::MAX),
             max_pending_bytes: options.max_pending_bytes,
+            gather: Some(GATHER),
             overflow: Overflow::DropOldest,
             // No position is given twice, whatever became of the files: it would count as
             // acknowledged.

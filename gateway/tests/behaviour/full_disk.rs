@@ -1,6 +1,6 @@
 //! A disk without room: the next file of the spool is a device that is always full.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use stencil_gateway::Options;
 use stencil_protocol::{
@@ -10,7 +10,7 @@ use stencil_protocol::{
 };
 
 use crate::{
-    device::{Device, batch},
+    device::{Device, Told, batch},
     hub::{Hub, ledger},
     place::{Gateway, Place},
 };
@@ -49,27 +49,7 @@ pub(crate) async fn full_with(place: &Place, hub: &Hub, change: impl FnOnce(&mut
     let (id, psk) = place.device("a");
     let mut small = Device::link(gateway.link, &id, &psk).await;
 
-    // Where the next file begins follows from how long a batch is: all numbers have two bytes.
-    let mut safe = 0;
-    let records_bytes = || {
-        let first = place.folder().join(format!("data/spool/{:020}.log", 0));
-        std::fs::metadata(first).unwrap().len() - 32
-    };
-    let mut lengths = Vec::new();
-    for _ in 0..2 {
-        device.deliver(1, 1_000 + safe, SAMPLES).await;
-        safe += SAMPLES;
-        lengths.push(records_bytes());
-    }
-    let record = lengths[1] - lengths[0];
-    let fit = (SEGMENT_BYTES - lengths[1]) / record;
-    let base = lengths[1] + fit * record;
-    let next = place.folder().join(format!("data/spool/{base:020}.log"));
-    std::os::unix::fs::symlink("/dev/full", &next).unwrap();
-    for _ in 0..fit {
-        device.deliver(1, 1_000 + safe, SAMPLES).await;
-        safe += SAMPLES;
-    }
+    let (safe, next, base, record) = fill_first_file(place, &mut device).await;
     for n in 0..WAITING {
         let next = batch(1, 1_000 + safe + n * SAMPLES, SAMPLES);
         device.try_say(&Up::Batch(&next)).await.unwrap();
@@ -92,6 +72,33 @@ pub(crate) async fn full_with(place: &Place, hub: &Hub, change: impl FnOnce(&mut
         safe,
         next,
     }
+}
+
+/// Delivers batches until the first file of the spool has room for no other. Returns how many
+/// numbers are safe, what stands in the way, where it is, and how long a record is.
+async fn fill_first_file(place: &Place, device: &mut Device) -> (u64, PathBuf, u64, u64) {
+    // Where the next file begins follows from how long a batch is: all numbers have two bytes.
+    let mut safe = 0;
+    let records_bytes = || {
+        let first = place.folder().join(format!("data/spool/{:020}.log", 0));
+        std::fs::metadata(first).unwrap().len() - 32
+    };
+    let mut lengths = Vec::new();
+    for _ in 0..2 {
+        device.deliver(1, 1_000 + safe, SAMPLES).await;
+        safe += SAMPLES;
+        lengths.push(records_bytes());
+    }
+    let record = lengths[1] - lengths[0];
+    let fit = (SEGMENT_BYTES - lengths[1]) / record;
+    let base = lengths[1] + fit * record;
+    let next = place.folder().join(format!("data/spool/{base:020}.log"));
+    std::os::unix::fs::symlink("/dev/full", &next).unwrap();
+    for _ in 0..fit {
+        device.deliver(1, 1_000 + safe, SAMPLES).await;
+        safe += SAMPLES;
+    }
+    (safe, next, base, record)
 }
 
 /// A batch that tells nothing.
@@ -142,4 +149,36 @@ async fn what_the_hub_refuses_is_reported_when_there_is_room_again() {
     })
     .await;
     full.gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_waits_for_the_disk_is_not_silent() {
+    let place = Place::new();
+    let hub = Hub::new(&place.authority).await;
+    let idle = Duration::from_millis(1_500);
+    let mut options = place.options(&hub);
+    options.spool.segment_bytes = SEGMENT_BYTES;
+    options.link.idle_timeout_ms = 1_500;
+    options.link.max_unacknowledged = 4;
+    let gateway = Gateway::start(options).await;
+    let (id, psk) = place.device("freezer-07");
+    let mut device = Device::link(gateway.link, &id, &psk).await;
+    let (safe, next, ..) = fill_first_file(&place, &mut device).await;
+    // More than is taken of it while none is on the disk.
+    for n in 0..8 {
+        let next = batch(1, 1_000 + safe + n * SAMPLES, SAMPLES);
+        device.say(&Up::Batch(&next)).await;
+    }
+    gateway.until("spool_healthy", |healthy| healthy == 0).await;
+    tokio::time::sleep(idle * 3).await;
+    std::fs::remove_file(next).unwrap();
+    let last = Seq(1_000 + safe + 8 * SAMPLES - 1);
+    loop {
+        match device.told().await {
+            Some(Told::Ack(Boot(1), through)) if through == last => break,
+            Some(_) => {}
+            None => panic!("the link was ended though it was the gateway that did not read"),
+        }
+    }
+    gateway.stop().await;
 }
