@@ -94,7 +94,7 @@ fn block(dues: &[Amount]) -> Vec<(B256, Vec<Log>)> {
         let stranger = Address::repeat_byte(1);
         let invoice = n * 23 % INVOICES;
         let due = dues[usize::try_from(invoice).unwrap()];
-        let receipt = if n % 4 != 0 {
+        let receipt = if !n.is_multiple_of(4) {
             vec![transfer(0, payer, stranger, due)]
         } else {
             match way(invoice) {

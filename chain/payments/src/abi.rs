@@ -94,6 +94,24 @@ sol! {
     event Refunded(bytes32 indexed holdId, bytes32 indexed invoiceId, uint256 amount);
 }
 
+/// Functions whose names others have too, with other arguments.
+pub mod bytes_form {
+    use alloy_sol_types::sol;
+
+    sol! {
+        /// EIP-3009 with a signature of any length, for contract wallets.
+        function transferWithAuthorization(
+            address from,
+            address to,
+            uint256 value,
+            uint256 validAfter,
+            uint256 validBefore,
+            bytes32 nonce,
+            bytes signature
+        ) external;
+    }
+}
+
 const NONCE_TYPE: &str =
     "StencilPayment(uint256 chainId,address payments,bytes32 invoiceId,uint256 attempt)";
 const HOLD_TYPE: &str = "StencilHold(uint256 chainId,address escrow,bytes32 invoiceId,address payer,\

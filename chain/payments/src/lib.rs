@@ -16,6 +16,7 @@
 //! | [`observation`] | what a chain's follower tells: included, retracted, how deep |
 //! | [`receipt`] | one document, one sequence of bytes |
 //! | [`uri`] | links of EIP-681 |
+//! | [`x402`] | prices and payments in HTTP headers; charges for device commands |
 //! | [`eip712`] | EIP-3009 authorisations: digests, and who signed |
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
@@ -31,3 +32,4 @@ pub mod observation;
 pub mod physical;
 pub mod receipt;
 pub mod uri;
+pub mod x402;
