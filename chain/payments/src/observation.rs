@@ -1,7 +1,8 @@
 //! What a chain's follower tells: something is in a block, how deep, or no longer there.
 //!
 //! The follower writes a journal a chain; an observation's `seq` is its position there, strictly
-//! growing. What is known of one thing is a [`Track`]: of each kind of observation the one with the
+//! growing (in the hub, the number of a chain's entry: *observed* is an inclusion, *retracted* a
+//! retraction, *final* a depth of [`Depth::FINAL`]). What is known of one thing is a [`Track`]: of each kind of observation the one with the
 //! highest position. So observations may come late, in any order and again, and the result is the
 //! same; and a block that is left, taken up and left again is no special case.
 
@@ -92,6 +93,16 @@ pub struct Depth {
     pub safe: bool,
     /// Its block is at or below the one with the tag `finalized`.
     pub finalized: bool,
+}
+
+impl Depth {
+    /// As deep as it gets: what a follower calls final by its chain's own policy. Where observations
+    /// are told so alone, that policy decides, whatever a method or an action [needs](Needs).
+    pub const FINAL: Self = Self {
+        confirmations: u32::MAX,
+        safe: true,
+        finalized: true,
+    };
 }
 
 /// How deep something has to be, before one counts on it.
