@@ -10,6 +10,7 @@ use reqwest::Method;
 use serde_json::{Map, Value, json};
 
 use crate::api::{Client, Hub, segment};
+use crate::gateways_log::{self, Level, Logs};
 use crate::output::{self, Format, say};
 use crate::{bounded, when};
 
@@ -84,6 +85,17 @@ enum Command {
         /// The gateway.
         gateway: String,
     },
+    /// The newest lines of a gateway's log, asked of it now. Needs an admin's token.
+    ///
+    /// The gateway holds the newest 2000 lines of its last start, and leaves secrets out.
+    Logs(Logs),
+    /// What a gateway counts and measures, asked of it now. Needs an admin's token.
+    Metrics {
+        /// The gateway.
+        gateway: String,
+    },
+    /// Has a gateway log more, or less, for a while. Needs an admin's token.
+    LogLevel(Level),
 }
 
 /// Whose desired state.
@@ -202,6 +214,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
                 Format::Text => say!("{}", revoked(&found)),
             }
         }
+        Command::Logs(logs) => logs.run(&client, format).await?,
+        Command::Metrics { gateway } => gateways_log::metrics(&client, &gateway, format).await?,
+        Command::LogLevel(level) => level.run(&client, format).await?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -44,6 +44,8 @@ mod gateway;
 #[cfg(feature = "hub")]
 mod gateways;
 #[cfg(feature = "hub")]
+mod gateways_log;
+#[cfg(feature = "hub")]
 mod hub;
 #[cfg(feature = "hub")]
 mod image;

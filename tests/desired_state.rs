@@ -209,3 +209,41 @@ fn a_hub_that_is_killed_tells_it_again() {
     gateway.wait_for_log(&["DEBUG", "how much is logged is set"]);
     assert_eq!(gateway.metric("uplink_connects_total"), connects);
 }
+
+/// How fast what waited is brought is set from afar while it is brought, and nothing starts anew.
+#[test]
+fn what_waited_comes_sooner_when_the_hub_says_so() {
+    const WAITING: u64 = 400;
+    let mut hub = Hub::start(&[]);
+    let mut gateway = Gateway::add(&hub, "gw-1");
+    let psk = gateway.add_device("freezer-07");
+    gateway.change(|settings| {
+        settings["hub"]["in_order_bytes"] = 0.into();
+        settings["hub"]["back_fill_bytes_per_s"] = 1_024.into();
+    });
+    gateway.start();
+    gateway.wait_for_metric("uplink_connected", |connected| connected == 1);
+    hub.kill();
+    gateway.wait_for_metric("uplink_connected", |connected| connected == 0);
+    let mut device = gateway.link("freezer-07", &psk);
+    for n in 0..WAITING {
+        device.deliver(1, 1 + n * 10, 10);
+    }
+    let waiting = gateway.metric("spool_waiting_bytes");
+    assert!(waiting > 60_000, "a minute at that rate: {waiting}");
+    hub.start_again(None);
+    gateway.wait_for_metric("uplink_connected", |connected| connected == 1);
+    let connects = gateway.metric("uplink_connects_total");
+    // It is under way, and far from its end.
+    gateway.wait_for_metric("publishes_back_filled_total", |count| count > 0);
+    let (done, said) = set(&hub, "hub: { back_fill_bytes_per_s: 1073741824 }\n", "60s");
+    assert!(done, "{said}");
+    let all = json!([[1, WAITING * 10]]);
+    hub.wait_for_ledger("freezer-07", 1, |it| it["stored"] == all);
+    assert_eq!(gateway.metric("uplink_connects_total"), connects);
+    device.deliver(1, WAITING * 10 + 1, 1);
+    // Beyond its bounds it is refused, as all settings are.
+    let (done, said) = set(&hub, "hub: { back_fill_bytes_per_s: 0 }\n", "");
+    assert!(!done && said.contains("1024 to"), "{said}");
+    gateway.is_sound();
+}

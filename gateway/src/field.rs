@@ -109,13 +109,13 @@ impl Devices {
         ids.contains(device)
     }
 
-    /// What of them is counted, as text for Prometheus.
-    pub(crate) fn metrics(&self) -> String {
+    /// What of them is counted: name, kind, help, value.
+    pub(crate) fn numbers(&self) -> [(&'static str, &'static str, &'static str, u64); 8] {
         let counts = self.field.counts();
         let status = self.field.status();
         let silent = status.iter().filter(|it| it.answers == Some(false)).count();
         let faulty: usize = status.iter().map(|it| it.points.len()).sum();
-        let numbers = [
+        [
             (
                 "readings_total",
                 "counter",
@@ -164,9 +164,13 @@ impl Devices {
                 "Points that have no good value.",
                 faulty as u64,
             ),
-        ];
+        ]
+    }
+
+    /// The same as text for Prometheus.
+    pub(crate) fn metrics(&self) -> String {
         let mut out = String::new();
-        for (name, kind, help, value) in numbers {
+        for (name, kind, help, value) in self.numbers() {
             // Writing to a String cannot fail.
             let _ = write!(
                 out,

@@ -33,6 +33,8 @@
 //!   they publish is acknowledged when its values are on this disk.
 //! - What the hub wants the gateway to be like (settings, mapping) is checked as a whole, and
 //!   tried: what keeps it from the hub is undone by itself, also after a kill at any moment.
+//! - The hub may ask for the newest lines of the log, without secrets, and for figures; the answer
+//!   never stands before what devices measure by more than a piece of 4 KiB.
 //!
 //! # Running one
 //! [`Service::start`] with [`Options`]; who it is, it reads from its certificate. Devices' keys come
@@ -45,6 +47,7 @@
 //! hub is told that they failed).
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod answers;
 #[doc(hidden)]
 pub mod clock;
 mod commands;
@@ -54,6 +57,7 @@ mod disk;
 pub mod edge;
 mod error;
 mod field;
+mod figures;
 mod http;
 mod identity;
 mod images;

@@ -3,6 +3,7 @@
 use std::{
     fmt::Write as _,
     sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, Instant},
 };
 
 /// A number that only grows.
@@ -20,6 +21,37 @@ impl Counter {
 
     pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// When the hub last acknowledged a publish, and how long it took over it.
+#[derive(Debug, Default)]
+pub(crate) struct LastAcknowledged {
+    took_us: AtomicU64,
+    /// Since the process of this life began counting; 0: never.
+    at_us: AtomicU64,
+    base: std::sync::OnceLock<Instant>,
+}
+
+impl LastAcknowledged {
+    pub(crate) fn note(&self, sent: Instant, now: Instant) {
+        let base = *self.base.get_or_init(|| sent);
+        let us = |since: Duration| u64::try_from(since.as_micros()).unwrap_or(u64::MAX);
+        let took = us(now.saturating_duration_since(sent));
+        self.took_us.store(took, Ordering::Relaxed);
+        let at_us = us(now.saturating_duration_since(base)).max(1);
+        self.at_us.store(at_us, Ordering::Relaxed);
+    }
+
+    pub(crate) fn took_us(&self) -> u64 {
+        self.took_us.load(Ordering::Relaxed)
+    }
+
+    /// How long ago it was; where it never was, how long ago `started` is.
+    pub(crate) fn since(&self, started: Instant) -> Duration {
+        let at = Duration::from_micros(self.at_us.load(Ordering::Relaxed));
+        let base = self.base.get().filter(|_| !at.is_zero());
+        base.map_or(started, |base| *base + at).elapsed()
     }
 }
 
@@ -54,6 +86,9 @@ pub(crate) struct Metrics {
     pub(crate) keys_refused: Counter,
     pub(crate) edge_told: Counter,
     pub(crate) edge_given: Counter,
+    pub(crate) questions_answered: Counter,
+    pub(crate) questions_refused: Counter,
+    pub(crate) acknowledged: LastAcknowledged,
 }
 
 /// A value at the time of asking.
@@ -88,7 +123,8 @@ impl Metrics {
         out
     }
 
-    fn counters(&self) -> [(&'static str, &'static str, &Counter); 28] {
+    /// Names without what stands before and behind them, and help.
+    pub(crate) fn counters(&self) -> [(&'static str, &'static str, &Counter); 30] {
         [
             (
                 "links_accepted",
@@ -225,6 +261,16 @@ impl Metrics {
                 "edge_given",
                 "Commands that rules judged here have given to devices.",
                 &self.edge_given,
+            ),
+            (
+                "questions_answered",
+                "Questions of the hub (log, figures) that were answered.",
+                &self.questions_answered,
+            ),
+            (
+                "questions_refused",
+                "Questions of the hub that came too often, or could not be read.",
+                &self.questions_refused,
             ),
         ]
     }

@@ -58,6 +58,9 @@ pub struct Hub {
     /// measured from then on goes first, and what waited is brought beside it at a rate that does
     /// not hold that up. 0: always so.
     pub in_order_bytes: u64,
+    /// The most bytes a second in which what waited is brought beside what is new; 0: as many as do
+    /// not hold that up.
+    pub back_fill_bytes_per_s: u64,
     /// Publishes that may wait for their PUBACK.
     pub max_in_flight: u16,
     /// How often a quiet connection is tested.
@@ -332,6 +335,7 @@ impl Default for Hub {
             certificate: "gateway.pem".into(),
             key: "gateway.key".into(),
             in_order_bytes: 1 << 20,
+            back_fill_bytes_per_s: 0,
             max_in_flight: 256,
             keep_alive_s: 20,
             connect_timeout_ms: 10_000,

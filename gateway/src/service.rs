@@ -1,6 +1,12 @@
 //! The gateway as a whole: what runs, and how it ends.
 
-use std::{fmt, future::Future, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    future::Future,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use serde::Serialize;
 use stencil_field::mapping::Mapping;
@@ -14,11 +20,13 @@ use tokio::{
 
 use crate::{
     Error, Logs, Options,
+    answers::Answers,
     commands::Commands,
     desired::{Desired, Effective},
     edge::{Edge, Following, follow},
     field::{self, Devices},
-    http::{self, Shown},
+    figures::Figures,
+    http,
     identity::Identity,
     images::Images,
     link::{self, Links, Live, Places, Porter, Resumptions, Strangers, Unreadable},
@@ -44,6 +52,8 @@ pub(crate) struct Whole {
     spool: watch::Receiver<Position>,
     /// Whether there is a connection to the hub.
     connected: watch::Receiver<bool>,
+    /// How fast what waited may be brought.
+    back_fill: watch::Sender<u64>,
 }
 
 /// Where a gateway that runs can be reached.
@@ -117,6 +127,24 @@ impl Whole {
             metrics: Arc::clone(&metrics),
             options: options.link.clone(),
         });
+        let figures = Arc::new(Figures {
+            spool: spool.clone(),
+            live: live.clone(),
+            commands: Arc::clone(&commands),
+            keys: Arc::clone(&managed),
+            field: Arc::clone(&field),
+            mqtt: mqtt.shown(),
+            edge: Arc::clone(&edge),
+            metrics: Arc::clone(&metrics),
+            connected: is_connected.clone(),
+            started: Instant::now(),
+        });
+        let answers = Answers {
+            logs: logs.clone(),
+            figures: Arc::clone(&figures),
+            accept: options.desired.accept,
+        };
+        let (back_fill, back_fills) = watch::channel(options.hub.back_fill_bytes_per_s);
         let uplink = Arc::new(Uplink {
             gateway: identity.gateway.clone(),
             options: options.hub.clone(),
@@ -133,25 +161,15 @@ impl Whole {
             desired,
             certificate_end_us: identity.certificate_end_us,
             said: Said::default(),
+            answers: Arc::new(answers),
+            back_fill: back_fills,
         });
-        let connection = is_connected.clone();
         let following = Following {
             edge: Arc::clone(&edge),
             commands: Arc::clone(&commands),
             live: live.clone(),
             keys: Arc::clone(&links.keys),
             metrics: Arc::clone(&metrics),
-        };
-        let shown = Shown {
-            spool: spool.clone(),
-            live: live.clone(),
-            commands,
-            keys: managed,
-            field: Arc::clone(&field),
-            mqtt: mqtt.shown(),
-            edge: Arc::clone(&edge),
-            metrics: Arc::clone(&metrics),
-            connected: is_connected,
         };
 
         let mut tasks = JoinSet::new();
@@ -192,7 +210,7 @@ impl Whole {
             let (address, stopping) = (addresses.http, stopping.clone());
             let http_options = options.http;
             async move {
-                http::serve(http_listener.0, &http_options, shown, stopping)
+                http::serve(http_listener.0, &http_options, figures, stopping)
                     .await
                     .map_err(|source| Error::Listen {
                         what: "http.listen",
@@ -215,8 +233,14 @@ impl Whole {
             supervisor,
             field,
             spool: spool_is_open,
-            connected: connection,
+            connected: is_connected,
+            back_fill,
         })
+    }
+
+    /// How fast what waited may be brought from now on, in bytes a second; 0: no bound.
+    pub(crate) fn set_back_fill(&self, bytes_per_s: u64) {
+        self.back_fill.send_replace(bytes_per_s);
     }
 
     /// Where they can be reached.

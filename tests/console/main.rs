@@ -8,6 +8,7 @@ mod support;
 
 mod audit;
 mod enrolment;
+mod gateway;
 mod history;
 mod keyboard;
 mod pages;

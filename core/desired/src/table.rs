@@ -151,6 +151,18 @@ pub const SETTINGS: &[Setting] = &[
         what: "The name that its certificate must hold; empty: the host of the address.",
     },
     number(
+        "hub.in_order_bytes",
+        0,
+        1 << 40,
+        "With more than this waiting, what is new goes first and what waited beside it.",
+    ),
+    number(
+        "hub.back_fill_bytes_per_s",
+        1_024,
+        1 << 40,
+        "The most bytes a second in which what waited is brought beside what is new.",
+    ),
+    number(
         "hub.max_in_flight",
         1,
         4_096,

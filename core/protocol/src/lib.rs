@@ -21,6 +21,7 @@
 //! | [`report`] | gateway → hub: losses, links coming and going | `alloc` |
 //! | [`image`] | hub ↔ gateway: firmware images, and what devices say of them | `alloc` |
 //! | [`desired`] | hub → gateway: what it shall be like; gateway → hub: what it is like | `alloc` |
+//! | [`question`] | hub ↔ gateway: lines of its log, figures, at somebody's wish | `alloc` |
 //! | [`keys`] | hub → gateway: devices' keys, sealed; gateway → hub: which it holds | `alloc` |
 //! | [`ranges`], [`ledger`] | which numbers are stored, dropped, missing | `alloc` |
 //! | [`moment`] | points in time for people | `alloc` |
@@ -58,6 +59,8 @@ pub mod line;
 pub mod link;
 #[cfg(feature = "alloc")]
 pub mod moment;
+#[cfg(feature = "alloc")]
+pub mod question;
 #[cfg(feature = "alloc")]
 pub mod ranges;
 #[cfg(feature = "alloc")]

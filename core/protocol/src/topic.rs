@@ -50,6 +50,10 @@ pub enum Topic {
     GatewayDesired(GatewayId),
     /// `stencil/v1/g/{gateway}/state`: a `desired::Said`, to the hub.
     GatewayState(GatewayId),
+    /// `stencil/v1/g/{gateway}/ask`: a `question::Question`, to the gateway.
+    GatewayAsk(GatewayId),
+    /// `stencil/v1/g/{gateway}/answer`: a `question::Piece`, to the hub.
+    GatewayAnswer(GatewayId),
     /// `v1/devices/me/telemetry`: ThingsBoard JSON; the device follows from the token.
     ForeignTelemetry,
 }
@@ -60,7 +64,7 @@ pub enum Error {
     /// The topic has none of the known forms.
     #[error(
         "the topic is none of stencil/v1/d/{{device}}/batch|judged|status|loss|link|key|image, \
-         stencil/v1/g/{{gateway}}/command|keys|holds|rules|stream|wanted|fetch|piece|desired|state, \
+         stencil/v1/g/{{gateway}}/command|keys|holds|rules|stream|wanted|fetch|piece|desired|state|ask|answer, \
          {FOREIGN}"
     )]
     Unknown,
@@ -102,6 +106,8 @@ impl Topic {
             "rules" => Topic::GatewayRules,
             "desired" => Topic::GatewayDesired,
             "state" => Topic::GatewayState,
+            "ask" => Topic::GatewayAsk,
+            "answer" => Topic::GatewayAnswer,
             _ => return Err(Error::Unknown),
         };
         Ok(make(GatewayId::parse(gateway)?))
@@ -127,6 +133,8 @@ impl Topic {
             | Topic::GatewayRules(_)
             | Topic::GatewayDesired(_)
             | Topic::GatewayState(_)
+            | Topic::GatewayAsk(_)
+            | Topic::GatewayAnswer(_)
             | Topic::ForeignTelemetry => None,
         }
     }
@@ -159,6 +167,8 @@ impl fmt::Display for Topic {
             Topic::GatewayHolds(gateway) => write!(f, "{GATEWAYS}{gateway}/holds"),
             Topic::GatewayDesired(gateway) => write!(f, "{GATEWAYS}{gateway}/desired"),
             Topic::GatewayState(gateway) => write!(f, "{GATEWAYS}{gateway}/state"),
+            Topic::GatewayAsk(gateway) => write!(f, "{GATEWAYS}{gateway}/ask"),
+            Topic::GatewayAnswer(gateway) => write!(f, "{GATEWAYS}{gateway}/answer"),
             Topic::ForeignTelemetry => f.write_str(FOREIGN),
         }
     }

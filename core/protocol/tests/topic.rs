@@ -28,7 +28,9 @@ proptest! {
             Topic::GatewayRules(gateway.clone()),
             Topic::GatewayPiece(gateway.clone()),
             Topic::GatewayDesired(gateway.clone()),
-            Topic::GatewayState(gateway),
+            Topic::GatewayState(gateway.clone()),
+            Topic::GatewayAsk(gateway.clone()),
+            Topic::GatewayAnswer(gateway),
             Topic::ForeignTelemetry,
         ] {
             let text = topic.to_string();
@@ -39,7 +41,7 @@ proptest! {
 
     /// There is one spelling of a topic: what parses is what is written.
     #[test]
-    fn one_spelling(text in "(stencil/v1/[dg]/)?\\PC{0,20}(/(batch|judged|status|loss|link|key|image|command|keys|holds|rules|stream|wanted|fetch|piece|desired|state))?") {
+    fn one_spelling(text in "(stencil/v1/[dg]/)?\\PC{0,20}(/(batch|judged|status|loss|link|key|image|command|keys|holds|rules|stream|wanted|fetch|piece|desired|state|ask|answer))?") {
         if let Ok(topic) = Topic::parse(&text) {
             prop_assert_eq!(topic.to_string(), text);
         }

@@ -316,12 +316,16 @@ impl Site {
     }
 
     /// Goes over to what is to be tried without a new start, where it asks for none: where nothing
-    /// but the mapping or how much is logged is another. False where it does.
+    /// but the mapping, how much is logged or how fast what waited is brought is another. False where
+    /// it does.
     async fn in_place(&self, whole: &Whole, runs: &mut Runs) -> Result<bool, Error> {
         let Some(next) = self.blocking(|desired| Ok(desired.next())).await? else {
             return Ok(false);
         };
-        let same = next.options == runs.effective.options;
+        let back_fill = next.options.hub.back_fill_bytes_per_s;
+        let mut same = runs.effective.options.clone();
+        same.hub.back_fill_bytes_per_s = back_fill;
+        let same = next.options == same;
         // There is no mapping of no devices to go over to.
         let has_mapping = next.mapping.is_some() || next.options.field.mapping.is_some();
         if !same || (next.mapping != runs.effective.mapping && !has_mapping) {
@@ -355,6 +359,7 @@ impl Site {
             }
         }
         self.logs.set_level(start.effective.level.as_deref());
+        whole.set_back_fill(back_fill);
         *runs = Runs {
             effective: start.effective,
             until: start.on_trial.then(|| Instant::now() + self.probation),

@@ -19,6 +19,7 @@ use stencil_protocol::moment;
 
 use crate::{Options, clock::now_us, logs};
 
+pub(crate) use redact::Redactor;
 pub use redact::redacted;
 
 /// How long the running gateway may take to answer.

@@ -22,32 +22,44 @@ const SECRET: [&str; 11] = [
 #[must_use]
 pub fn redacted(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    // What is hidden until it ends: a private key, or a value over several lines.
-    let mut in_key = false;
-    let mut deeper_than: Option<usize> = None;
-    for line in text.lines() {
-        if in_key {
-            in_key = !line.contains("-----END");
-            continue;
-        }
-        let indent = line.len() - line.trim_start().len();
-        match deeper_than {
-            Some(of) if line.trim().is_empty() || indent > of => continue,
-            _ => deeper_than = None,
-        }
-        if line.contains("-----BEGIN") && line.contains("KEY") {
-            in_key = !line.contains("-----END");
-            out.push_str(HIDDEN);
-        } else {
-            let (shown, goes_on) = line_without(line);
-            if goes_on {
-                deeper_than = Some(indent);
-            }
-            out.push_str(&shown);
-        }
+    let mut redactor = Redactor::default();
+    for line in text.lines().filter_map(|line| redactor.line(line)) {
+        out.push_str(&line);
         out.push('\n');
     }
     out
+}
+
+/// Hides what is secret, line by line.
+#[derive(Default)]
+pub(crate) struct Redactor {
+    /// What is hidden until it ends: a private key, or a value over several lines.
+    in_key: bool,
+    deeper_than: Option<usize>,
+}
+
+impl Redactor {
+    /// The next line of a text without what is secret; nothing, where all of it is.
+    pub(crate) fn line(&mut self, line: &str) -> Option<String> {
+        if self.in_key {
+            self.in_key = !line.contains("-----END");
+            return None;
+        }
+        let indent = line.len() - line.trim_start().len();
+        match self.deeper_than {
+            Some(of) if line.trim().is_empty() || indent > of => return None,
+            _ => self.deeper_than = None,
+        }
+        if line.contains("-----BEGIN") && line.contains("KEY") {
+            self.in_key = !line.contains("-----END");
+            return Some(HIDDEN.to_owned());
+        }
+        let (shown, goes_on) = line_without(line);
+        if goes_on {
+            self.deeper_than = Some(indent);
+        }
+        Some(shown)
+    }
 }
 
 /// A line, and whether a value that is hidden goes on in the lines below.

@@ -17,41 +17,24 @@ use tokio::{net::TcpListener, sync::watch};
 use self::listener::Bounded;
 use crate::{
     clock,
-    commands::Commands,
-    edge::Edge,
-    field::Devices,
-    link::Live,
-    managed::Managed,
+    figures::Figures,
     metrics::{Gauge, Metrics},
-    mqtt, options,
-    spool::{Spool, stopped},
+    options,
+    spool::stopped,
 };
-
-/// What is shown.
-pub(crate) struct Shown {
-    pub(crate) spool: Spool,
-    pub(crate) live: Live,
-    pub(crate) commands: Arc<Commands>,
-    pub(crate) keys: Arc<Managed>,
-    pub(crate) field: Arc<Devices>,
-    pub(crate) mqtt: mqtt::Shown,
-    pub(crate) edge: Arc<Edge>,
-    pub(crate) metrics: Arc<Metrics>,
-    pub(crate) connected: watch::Receiver<bool>,
-}
 
 /// Serves until `stop` holds true.
 pub(crate) async fn serve(
     listener: TcpListener,
     options: &options::Http,
-    shown: Shown,
+    shown: Arc<Figures>,
     mut stop: watch::Receiver<bool>,
 ) -> std::io::Result<()> {
     let router = Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
-        .with_state(Arc::new(shown));
+        .with_state(shown);
     axum::serve(Bounded::new(listener, options), router)
         .with_graceful_shutdown(async move { stopped(&mut stop).await })
         .await
@@ -85,7 +68,7 @@ fn prometheus(text: String) -> impl IntoResponse {
 }
 
 /// Ready: what devices send is kept, and gets on to the hub.
-async fn readyz(State(shown): State<Arc<Shown>>) -> (StatusCode, String) {
+async fn readyz(State(shown): State<Arc<Figures>>) -> (StatusCode, String) {
     let mut wrong = String::new();
     if !*shown.connected.borrow() {
         wrong.push_str("uplink: not connected to the hub\n");
@@ -106,48 +89,6 @@ async fn readyz(State(shown): State<Arc<Shown>>) -> (StatusCode, String) {
     }
 }
 
-async fn metrics(State(shown): State<Arc<Shown>>) -> impl IntoResponse {
-    let gauges = [
-        Gauge {
-            name: "links",
-            help: "Devices linked now.",
-            value: shown.live.len() as u64,
-        },
-        Gauge {
-            name: "uplink_connected",
-            help: "1 while there is a connection to the hub.",
-            value: u64::from(*shown.connected.borrow()),
-        },
-        Gauge {
-            name: "spool_bytes",
-            help: "Bytes of the spool, acknowledged ones that are not freed yet included.",
-            value: shown.spool.log().bytes(),
-        },
-        Gauge {
-            name: "spool_waiting_bytes",
-            help: "Bytes of the spool that the hub has not acknowledged.",
-            value: shown.spool.waiting_bytes(),
-        },
-        Gauge {
-            name: "spool_healthy",
-            help: "1 while the spool takes what is given to it.",
-            value: u64::from(shown.spool.health() == Health::Ok),
-        },
-        Gauge {
-            name: "edge_rules",
-            help: "Rules that are judged here.",
-            value: shown.edge.rules(),
-        },
-        Gauge {
-            name: "commands_waiting",
-            help: "Commands that wait for their device or its answer.",
-            value: shown.commands.len() as u64,
-        },
-        Gauge {
-            name: "keys",
-            help: "Devices whose keys the hub has given.",
-            value: shown.keys.len() as u64,
-        },
-    ];
-    prometheus(shown.metrics.text(&gauges) + &shown.field.metrics() + &shown.mqtt.metrics())
+async fn metrics(State(shown): State<Arc<Figures>>) -> impl IntoResponse {
+    prometheus(shown.text())
 }

@@ -249,29 +249,13 @@ async fn watch_clients(
 }
 
 impl Shown {
-    /// What of them is counted, as text for Prometheus.
-    pub(crate) fn metrics(&self) -> String {
-        let mut out = String::new();
-        let name = "stencil_gateway_mqtt_listeners";
-        // Writing to a String cannot fail.
-        let _ = writeln!(
-            out,
-            "# HELP {name} Listeners for MQTT devices, by how they are protected.\n\
-             # TYPE {name} gauge"
-        );
-        for security in Security::ALL {
-            let count = self
-                .listeners
-                .iter()
-                .filter(|(_, it)| *it == security)
-                .count();
-            let _ = writeln!(out, "{name}{{security=\"{}\"}} {count}", security.name());
-        }
+    /// What of them is counted without labels: name, kind, help, value.
+    pub(crate) fn numbers(&self) -> Vec<(&'static str, &'static str, &'static str, u64)> {
         let now = self.handle.metrics();
         let refused_tls = now.tls_refused.values().sum();
         let gauge = |value: usize| ("gauge", value as u64);
         let counter = |value: u64| ("counter", value);
-        for (name, help, (kind, value)) in [
+        let numbers = [
             (
                 "connections",
                 "MQTT connections now.",
@@ -322,7 +306,30 @@ impl Shown {
                 "Times that an MQTT client was not read as there was no room or it was too quick.",
                 counter(now.sink_full),
             ),
-        ] {
+        ];
+        let one = |(name, help, (kind, value))| (name, kind, help, value);
+        numbers.into_iter().map(one).collect()
+    }
+
+    /// What of them is counted, as text for Prometheus.
+    pub(crate) fn metrics(&self) -> String {
+        let mut out = String::new();
+        let name = "stencil_gateway_mqtt_listeners";
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            out,
+            "# HELP {name} Listeners for MQTT devices, by how they are protected.\n\
+             # TYPE {name} gauge"
+        );
+        for security in Security::ALL {
+            let count = self
+                .listeners
+                .iter()
+                .filter(|(_, it)| *it == security)
+                .count();
+            let _ = writeln!(out, "{name}{{security=\"{}\"}} {count}", security.name());
+        }
+        for (name, kind, help, value) in self.numbers() {
             let name = format!("stencil_gateway_mqtt_{name}");
             let _ = writeln!(
                 out,

@@ -5,10 +5,12 @@
 //! to resume, so nothing depends on what a client library or the hub remembers. What was under
 //! way is published twice; the hub knows it by its numbers.
 
+mod answering;
 mod backoff;
 mod connection;
 mod desired;
 mod order;
+mod pace;
 mod publisher;
 mod source;
 mod window;
@@ -33,6 +35,7 @@ use self::{
 };
 use crate::{
     Error,
+    answers::Answers,
     clock::{set_now_us, stamp_us},
     commands::{Commands, Offer},
     desired::Desired,
@@ -68,6 +71,9 @@ pub(crate) struct Uplink {
     pub(crate) certificate_end_us: i64,
     /// What was said ahead of older things.
     pub(crate) said: Said,
+    pub(crate) answers: Arc<Answers>,
+    /// Bytes a second in which what waited may be brought; 0: no bound.
+    pub(crate) back_fill: watch::Receiver<u64>,
 }
 
 impl Uplink {
@@ -148,6 +154,14 @@ impl Uplink {
             }
             Err(lost) => return Err(lost),
         };
+        let questions = Topic::GatewayAsk(self.gateway.clone()).to_string();
+        match connection.subscribe(&questions).await {
+            Ok(()) => {}
+            Err(Lost::Subscribe(refused)) => {
+                tracing::warn!(%refused, "the hub asks for no logs and figures");
+            }
+            Err(lost) => return Err(lost),
+        }
         self.metrics.uplink_connects.increment();
         self.connected.send_replace(true);
         tracing::info!(hub = self.options.address, "uplink connected");
@@ -161,6 +175,7 @@ impl Uplink {
                 pieces,
                 rules,
                 desired,
+                questions,
             },
             speaking,
         )

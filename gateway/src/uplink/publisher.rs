@@ -10,9 +10,11 @@ use stencil_protocol::{batch::DropReason, line::Line};
 
 use super::{
     Uplink,
+    answering::Answering,
     connection::{Connection, Lost},
     desired::Speaking,
     order::Order,
+    pace::Pace,
     source::{Item, Source},
     window::Window,
 };
@@ -69,6 +71,7 @@ pub(super) struct Topics {
     pub(super) pieces: String,
     pub(super) rules: String,
     pub(super) desired: String,
+    pub(super) questions: String,
 }
 
 /// Publishes until the connection is lost.
@@ -86,6 +89,8 @@ pub(super) async fn publish(
     if old.is_none() {
         uplink.said.clear();
     }
+    let mut answering = Answering::new(&uplink.gateway, &uplink.answers, &uplink.metrics);
+    let mut pace = Pace::new(uplink.back_fill.clone());
     let (mut live_in_flight, mut old_in_flight) = (InFlight::new(), InFlight::new());
     let mut fetch_again = tokio::time::interval(FETCH_INTERVAL);
     fetch_again.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -127,6 +132,9 @@ pub(super) async fn publish(
                 Some(message) if message.topic == topics.desired.as_bytes() => {
                     uplink.take_desired(&connection, &message.payload).await?;
                 }
+                Some(message) if message.topic == topics.questions.as_bytes() => {
+                    answering.ask(message.payload);
+                }
                 Some(_) => tracing::warn!("the hub has sent what was not asked for"),
                 None => return Err(connection.why_lost().await),
             },
@@ -137,8 +145,10 @@ pub(super) async fn publish(
                 let handed = send(uplink, &connection, item.record.as_ref(), old.is_some()).await?;
                 live_in_flight.push_back(outcome(item, handed).boxed());
             }
-            item = next_of(&mut old), if has_old_room => match item? {
+            () = answering.ready(), if has_room => answering.send(&connection).await?,
+            item = next_of(&mut old, &mut pace), if has_old_room => match item? {
                 Some(item) => {
+                    pace.sent(item.record.as_ref().map_or(0, |record| record.payload.len()));
                     let handed = send_old(uplink, &connection, item.record.as_ref()).await?;
                     old_in_flight.push_back(outcome(item, handed).boxed());
                 }
@@ -151,10 +161,13 @@ pub(super) async fn publish(
     }
 }
 
-/// The next of what waited; never without any.
-async fn next_of(old: &mut Option<Source>) -> Result<Option<Item>, Lost> {
+/// The next of what waited, when it may go; never without any.
+async fn next_of(old: &mut Option<Source>, pace: &mut Pace) -> Result<Option<Item>, Lost> {
     match old {
-        Some(source) => source.next().await,
+        Some(source) => {
+            pace.ready().await;
+            source.next().await
+        }
         None => std::future::pending().await,
     }
 }
@@ -178,6 +191,9 @@ async fn settle_all(
             && let Some(settled) = settled.take()
         {
             uplink.spool.acknowledge(settled);
+        }
+        if matches!(done.outcome, Outcome::Kept) {
+            uplink.metrics.acknowledged.note(done.sent, now);
         }
         if let (Outcome::Kept, Some(window)) = (&done.outcome, &mut window) {
             window.acknowledged(done.sent, now);
@@ -289,6 +305,11 @@ async fn acknowledged(notice: PublishNotice) -> Outcome {
         // Of QoS 0 and 2, which are never sent, and of connections that ended.
         Ok(_) | Err(_) => Outcome::Gone,
     }
+}
+
+/// Whether the hub keeps what it was given.
+pub(super) async fn is_kept(notice: PublishNotice) -> bool {
+    matches!(acknowledged(notice).await, Outcome::Kept)
 }
 
 /// Does what follows from the hub's answer. After an error the record stays where it is.

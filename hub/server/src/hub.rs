@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use stencil_log::Log;
 use stencil_mqtt::Handle;
 use stencil_protocol::id::{CommandId, DeviceId, GatewayId, TenantId};
+use stencil_protocol::question::{Answer, Asked};
 use stencil_protocol::sample::OwnedValue;
 use stencil_protocol::topic::Topic;
 use stencil_store::{MAX_PAGE, NewCommand, Store};
@@ -27,7 +28,7 @@ use crate::policy::{Gate, Peer, namespace};
 use crate::registry::HubKey;
 use crate::rollout::{Images, Rollouts};
 use crate::wake::Wakes;
-use crate::{Error, Live, Options, Principal, Readiness, Role, scrape};
+use crate::{Error, Live, NoAnswer, Options, Principal, Readiness, Role, scrape};
 
 /// A handle on a running hub. Cheap to clone.
 #[derive(Clone)]
@@ -373,6 +374,21 @@ impl Hub {
         };
         inner.endpoint.disconnect_namespace(&namespace(&principal));
         Ok(is_news)
+    }
+
+    /// Asks a gateway something, and waits for its answer, for less than half a minute.
+    ///
+    /// # Errors
+    /// [`NoAnswer`] says why there is none.
+    pub async fn ask_gateway(
+        &self,
+        tenant: &TenantId,
+        gateway: &GatewayId,
+        what: Asked,
+    ) -> Result<Answer, NoAnswer> {
+        let inner = &self.inner;
+        let asking = inner.ingest.asking();
+        asking.ask(&inner.endpoint, tenant, gateway, what).await
     }
 
     /// Asks for a roll-out and begins it. Returns its id when it has begun.

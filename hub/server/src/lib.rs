@@ -51,6 +51,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod asking;
 pub mod backtest;
 pub mod backup;
 mod clock;
@@ -89,6 +90,7 @@ mod service;
 mod ticks;
 mod wake;
 
+pub use asking::NoAnswer;
 pub use clock::Clock;
 pub use error::Error;
 pub use health::{Check, Readiness};

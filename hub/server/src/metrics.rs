@@ -33,6 +33,7 @@ pub struct Metrics {
     forgotten: [AtomicU64; Forgot::ALL.len()],
     commands_sent: AtomicU64,
     commands_expired: AtomicU64,
+    answers_ignored: [AtomicU64; Ignored::ALL.len()],
     devices: AtomicU64,
     position: AtomicU64,
     committed_at_us: AtomicI64,
@@ -74,6 +75,30 @@ impl Forgot {
             Self::Quarantined => "quarantined",
             Self::AuditEntries => "audit",
             Self::ErasedChunks => "erased_chunks",
+        }
+    }
+}
+
+/// Why an answer of a gateway is ignored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ignored {
+    /// Nobody waits for it.
+    Unsolicited,
+    /// It is longer than an answer may be.
+    TooLarge,
+    /// It cannot be read, or has gaps.
+    Malformed,
+}
+
+impl Ignored {
+    const ALL: [Self; 3] = [Self::Unsolicited, Self::TooLarge, Self::Malformed];
+
+    /// Its name as a label.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Unsolicited => "unsolicited",
+            Self::TooLarge => "too_large",
+            Self::Malformed => "malformed",
         }
     }
 }
@@ -164,6 +189,13 @@ impl Metrics {
         let place = Forgot::ALL.iter().position(|one| *one == kind);
         if let Some(counter) = place.and_then(|place| self.forgotten.get(place)) {
             counter.fetch_add(count, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn answer_ignored(&self, why: Ignored) {
+        let place = Ignored::ALL.iter().position(|one| *one == why);
+        if let Some(counter) = place.and_then(|place| self.answers_ignored.get(place)) {
+            counter.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -340,6 +372,17 @@ impl Metrics {
         for (kind, counter) in Forgot::ALL.iter().zip(&self.forgotten) {
             let (kind, count) = (kind.name(), counter.load(Ordering::Relaxed));
             let _ = writeln!(out, "{name}{{kind=\"{kind}\"}} {count}");
+        }
+        let name = "stencil_hub_gateway_answers_ignored_total";
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            out,
+            "# HELP {name} answers of gateways that are none, by reason"
+        );
+        let _ = writeln!(out, "# TYPE {name} counter");
+        for (why, counter) in Ignored::ALL.iter().zip(&self.answers_ignored) {
+            let (why, count) = (why.name(), counter.load(Ordering::Relaxed));
+            let _ = writeln!(out, "{name}{{reason=\"{why}\"}} {count}");
         }
         let dropped = self
             .samples_dropped

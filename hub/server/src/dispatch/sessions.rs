@@ -59,6 +59,7 @@ impl Sessions {
                 Err(broadcast::error::RecvError::Lagged(missed)) => {
                     tracing::warn!(missed, "endpoint events were missed");
                     self.links.all_ended(self.clock.now_us());
+                    self.ingest.asking().all_gone();
                     self.gone(None);
                 }
                 Err(broadcast::error::RecvError::Closed) => return,
@@ -94,6 +95,7 @@ impl Sessions {
                 let at_us = self.clock.now_us();
                 self.links.ended(tenant, gateway, at_us);
                 self.placing.ended(tenant, gateway);
+                self.ingest.asking().gone(tenant, gateway);
                 self.gone(Some((tenant.clone(), gateway.clone())));
                 let gateway = gateway.clone();
                 self.live

@@ -1,7 +1,7 @@
 //! Who changed what is written down, for all routes at one place: the table of routes.
 //!
 //! Noted are changes, done or not, by somebody who is known; and what was refused to somebody who
-//! is known, reading too. Signing in and out is noted by its handlers ([`note`]). What is done is
+//! is known, reading too, and reading what a handler says is to be ([`Noted`]). Signing in and out is noted by its handlers ([`note`]). What is done is
 //! noted each time; what is not done, which whoever may do nothing can repeat at will, once a
 //! minute with how often it was, so that it does not push the rest out.
 //!
@@ -56,6 +56,19 @@ impl IntoResponseParts for Detail {
     }
 }
 
+/// Reading that is noted, too: once a minute of the same by the same, however often it is done.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Noted;
+
+impl IntoResponseParts for Noted {
+    type Error = std::convert::Infallible;
+
+    fn into_response_parts(self, mut parts: ResponseParts) -> Result<ResponseParts, Self::Error> {
+        parts.extensions_mut().insert(self);
+        Ok(parts)
+    }
+}
+
 /// Something that happened.
 #[derive(Debug, Clone)]
 pub(super) struct Event {
@@ -71,6 +84,8 @@ pub(super) struct Event {
     pub(super) detail: Option<String>,
     /// From where.
     pub(super) address: IpAddr,
+    /// It may be done again and again: noted once a minute.
+    pub(super) repeats: bool,
 }
 
 /// What was not done of late.
@@ -99,9 +114,14 @@ impl Default for Undone {
 impl Undone {
     /// Whether to note it now, and how often it has happened since the last note.
     fn count(&self, tenant: &TenantId, event: &Event, now_us: i64) -> Option<u64> {
+        // What is read is noted for each that it is read of.
+        let of = match (event.outcome, &event.target) {
+            (AuditOutcome::Done, Some(target)) => format!("{} {target}", event.who),
+            _ => event.who.clone(),
+        };
         let key = (
             tenant.clone(),
-            event.who.clone(),
+            of,
             Arc::clone(&event.action),
             event.outcome.as_str(),
         );
@@ -123,7 +143,7 @@ impl Undone {
 pub(super) async fn note(state: &State, tenant: &TenantId, event: Event) {
     let now_us = state.clock.now_us();
     let mut detail = event.detail.clone();
-    if event.outcome != AuditOutcome::Done {
+    if event.outcome != AuditOutcome::Done || event.repeats {
         match state.undone().count(tenant, &event, now_us) {
             None => return,
             Some(0) => {}
@@ -180,7 +200,8 @@ pub(super) async fn watch(
     let noted = async move {
         let response = next.run(request).await;
         let replayed = response.extensions().get::<Replayed>().is_some();
-        let outcome = outcome(response.status(), changes).filter(|_| !replayed);
+        let repeats = response.extensions().get::<Noted>().is_some();
+        let outcome = outcome(response.status(), changes || repeats).filter(|_| !replayed);
         if let Some(outcome) = outcome {
             let detail = response
                 .extensions()
@@ -197,6 +218,7 @@ pub(super) async fn watch(
                     outcome,
                     detail,
                     address,
+                    repeats,
                 };
                 note(&state, &tenant, event).await;
             }

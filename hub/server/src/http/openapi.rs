@@ -38,7 +38,7 @@ use super::access::Access;
 use super::api::{alarms, backtest, commands, content, devices, export, ledger, retention};
 use super::api::{audit, me, operator, sessions, users};
 use super::api::{births, enrolment, registrations};
-use super::api::{firmware, gateways, images};
+use super::api::{firmware, gateway_log, gateways, images};
 use super::api::{rollouts, runs, series, tokens, workflows};
 use super::routes::{Route, routes};
 use super::{input, keyed};
@@ -85,6 +85,9 @@ use super::{input, keyed};
         gateways::desired,
         gateways::set_desired,
         gateways::set_groups,
+        gateway_log::logs,
+        gateway_log::metrics,
+        gateway_log::set_level,
         gateways::groups,
         gateways::desired_of_group,
         gateways::set_desired_of_group,
@@ -330,6 +333,7 @@ fn meaning(status: u16) -> &'static str {
         422 => "The `Idempotency-Key` was used for another request",
         429 => "Too many requests",
         500 => "The hub has a fault",
+        504 => "The gateway has not answered in time",
         503 => "The hub cannot do this right now",
         _ => "",
     }

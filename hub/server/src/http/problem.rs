@@ -29,12 +29,14 @@ pub(super) enum Kind {
     MediaType,
     Incomplete,
     TooMany,
+    GatewayAway,
+    GatewaySilent,
     Busy,
     Internal,
 }
 
 impl Kind {
-    const ALL: [Kind; 17] = [
+    const ALL: [Kind; 19] = [
         Kind::Invalid,
         Kind::InvalidWorkflow,
         Kind::InvalidImage,
@@ -50,6 +52,8 @@ impl Kind {
         Kind::MediaType,
         Kind::Incomplete,
         Kind::TooMany,
+        Kind::GatewayAway,
+        Kind::GatewaySilent,
         Kind::Busy,
         Kind::Internal,
     ];
@@ -71,7 +75,8 @@ impl Kind {
             Kind::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Kind::Incomplete => StatusCode::UNPROCESSABLE_ENTITY,
             Kind::TooMany => StatusCode::TOO_MANY_REQUESTS,
-            Kind::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Kind::GatewayAway | Kind::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Kind::GatewaySilent => StatusCode::GATEWAY_TIMEOUT,
             Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -93,6 +98,8 @@ impl Kind {
             Kind::MediaType => "unsupported-media-type",
             Kind::Incomplete => "incomplete",
             Kind::TooMany => "too-many-requests",
+            Kind::GatewayAway => "gateway-away",
+            Kind::GatewaySilent => "gateway-silent",
             Kind::Busy => "unavailable",
             Kind::Internal => "internal",
         }
@@ -115,6 +122,8 @@ impl Kind {
             Kind::MediaType => "The content type is not understood",
             Kind::Incomplete => "The request leaves something out",
             Kind::TooMany => "Too many requests",
+            Kind::GatewayAway => "The gateway is not there to be asked",
+            Kind::GatewaySilent => "The gateway has not answered",
             Kind::Busy => "The hub cannot do this right now",
             Kind::Internal => "The hub has a fault",
         }
@@ -174,6 +183,15 @@ impl Kind {
                 "Requests come faster than is allowed, signing in has failed too often, or there is \
                  no room for one more of these now; `detail` says which. Send the same request \
                  again after the seconds of `Retry-After`."
+            }
+            Kind::GatewayAway => {
+                "The gateway is not connected, was cut off before it had answered, or is of a version \
+                 that answers no questions; `detail` says which, and when it was last heard. Nothing is \
+                 kept to ask it later: send the same request again when it is connected."
+            }
+            Kind::GatewaySilent => {
+                "The gateway is connected, but there was no answer in time, or none that makes sense. \
+                 The way to it may be slow: the same request, or one for less, may succeed later."
             }
             Kind::Busy => {
                 "The store or the log is busy, full or unreachable, or too many pages are open. \

@@ -13,7 +13,7 @@ use super::access::{self, Access};
 use super::api::{alarms, backtest, commands, content, devices, export, ledger, retention};
 use super::api::{audit as audit_log, me, operator, sessions, users};
 use super::api::{births, enrolment, registrations};
-use super::api::{firmware, gateways, images};
+use super::api::{firmware, gateway_log, gateways, images};
 use super::api::{rollouts, runs, series, tokens, workflows};
 use super::page::devices as fleet;
 use super::page::enrolment as enrolment_pages;
@@ -90,6 +90,9 @@ pub(super) fn routes() -> Vec<Route> {
         write(GET, "/api/v1/gateways/{gateway}/desired-state", gateways::desired),
         admin(PUT, "/api/v1/gateways/{gateway}/desired-state", gateways::set_desired),
         admin(PUT, "/api/v1/gateways/{gateway}/groups", gateways::set_groups),
+        admin(GET, "/api/v1/gateways/{gateway}/logs", gateway_log::logs).asked(Parameters::Known),
+        admin(GET, "/api/v1/gateways/{gateway}/metrics", gateway_log::metrics),
+        admin(PUT, "/api/v1/gateways/{gateway}/log-level", gateway_log::set_level),
         read("/api/v1/gateway-groups", gateways::groups).asked(Parameters::Known),
         write(GET, "/api/v1/gateway-groups/{group}/desired-state", gateways::desired_of_group),
         admin(PUT, "/api/v1/gateway-groups/{group}/desired-state", gateways::set_desired_of_group),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use stencil_protocol::id::{CommandId, DeviceId, GatewayId, TenantId};
+use stencil_protocol::question::{Answer, Asked};
 use stencil_protocol::sample::OwnedValue;
 use stencil_store::Store;
 use tokio::sync::{Semaphore, watch};
@@ -22,7 +23,7 @@ use crate::backtest::{BacktestOptions, Backtests};
 use crate::grants::{EndingTenancy, EndingUsers, Grants};
 use crate::ingest::Step;
 use crate::registry::HubKey;
-use crate::{Clock, Error, Hub, Images, Live, Options, Readiness, WorkflowPut};
+use crate::{Clock, Error, Hub, Images, Live, NoAnswer, Options, Readiness, WorkflowPut};
 use crate::{ExportOptions, RetentionOptions};
 
 /// Uploads of devices at one time.
@@ -77,6 +78,14 @@ pub trait Control: Send + Sync + 'static {
 
     /// Revokes a gateway; `false`: it was before. See [`Hub::revoke_gateway`].
     async fn revoke_gateway(&self, tenant: &TenantId, gateway: &GatewayId) -> Result<bool, Error>;
+
+    /// Asks a gateway something. See [`Hub::ask_gateway`].
+    async fn ask_gateway(
+        &self,
+        tenant: &TenantId,
+        gateway: &GatewayId,
+        what: Asked,
+    ) -> Result<Answer, NoAnswer>;
 
     /// Begins a roll-out. See [`Hub::start_rollout`].
     async fn start_rollout(
@@ -164,6 +173,15 @@ impl Control for Hub {
 
     async fn revoke_gateway(&self, tenant: &TenantId, gateway: &GatewayId) -> Result<bool, Error> {
         Hub::revoke_gateway(self, tenant, gateway).await
+    }
+
+    async fn ask_gateway(
+        &self,
+        tenant: &TenantId,
+        gateway: &GatewayId,
+        what: Asked,
+    ) -> Result<Answer, NoAnswer> {
+        Hub::ask_gateway(self, tenant, gateway, what).await
     }
 
     fn readiness(&self) -> Readiness {

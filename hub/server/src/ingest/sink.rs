@@ -5,17 +5,22 @@ use std::sync::Arc;
 use stencil_log::{Log, Position};
 use stencil_mqtt::{Publish, Sink, SinkError, Source};
 use stencil_protocol::id::{GatewayId, TenantId};
+use stencil_protocol::topic::Topic;
 use tokio::sync::watch;
 
 use super::record::{Messages, Publications};
 use super::{Activation, Admission, Ask, Body, Erase, GatewayGone, Published, Record, Transport};
 use crate::Principal;
+use crate::asking::Asking;
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::policy::Peer;
 
 /// MQTT 5 user property in which a gateway names the suite of the device's link.
 pub(crate) const LINK_SUITE: &str = "link-suite";
+
+/// What the topic of a gateway's answers ends with.
+const ANSWER: &str = "/answer";
 
 /// What the publishes of one socket read may come to as records, in bytes, besides one packet of
 /// the largest size: 64 KiB of the smallest publishes (8 bytes, their topic by an alias) with some
@@ -37,6 +42,7 @@ pub(crate) struct Ingest {
     clock: Clock,
     metrics: Arc<Metrics>,
     record_bytes: usize,
+    asking: Asking,
 }
 
 impl Ingest {
@@ -51,9 +57,15 @@ impl Ingest {
         Self {
             log,
             clock,
+            asking: Asking::new(Arc::clone(&metrics)),
             metrics,
             record_bytes: RECORD_BYTES.min(max_packet_bytes),
         }
+    }
+
+    /// Who waits for answers of gateways: these are handed over and not logged.
+    pub(crate) fn asking(&self) -> &Asking {
+        &self.asking
     }
 
     /// Puts a workflow version in force: everything logged after this is judged by it. Returns
@@ -136,17 +148,24 @@ impl Ingest {
 impl Sink<Peer> for Ingest {
     fn append(&self, from: &Source<Peer>, batch: &[Publish<'_>]) -> Result<u64, SinkError> {
         let principal = &from.principal.principal;
+        let logged: Vec<&Publish<'_>> = batch
+            .iter()
+            .filter(|publish| !is_answer(publish.topic))
+            .collect();
         let packed = Packed::new(
             principal,
             &from.transport,
             self.clock.now_us(),
-            batch,
+            &logged,
             self.record_bytes,
         );
         let records: Vec<&[u8]> = packed.records().collect();
         match self.log.append(&records) {
             Ok(position) => {
-                self.metrics.ingested(batch.len(), packed.bytes.len());
+                // After the log has taken the rest: what it refuses comes again as a whole.
+                let answers = batch.iter().filter(|publish| is_answer(publish.topic));
+                answers.for_each(|answer| self.asking.take(principal, answer));
+                self.metrics.ingested(logged.len(), packed.bytes.len());
                 Ok(position.0)
             }
             Err(stencil_log::Error::Full(_)) => {
@@ -175,7 +194,7 @@ impl Packed {
         from: &Principal,
         transport: &stencil_mqtt::Transport,
         received_us: i64,
-        batch: &[Publish<'_>],
+        batch: &[&Publish<'_>],
         record_bytes: usize,
     ) -> Self {
         let bytes: usize = batch.iter().map(|publish| publish.payload.len() + 64).sum();
@@ -233,6 +252,11 @@ impl Packed {
     }
 }
 
+/// Whether the topic is that of a gateway's answers. The policy has looked that it is its own.
+fn is_answer(topic: &str) -> bool {
+    topic.ends_with(ANSWER) && matches!(Topic::parse(topic), Ok(Topic::GatewayAnswer(_)))
+}
+
 fn published<'a>(publish: &Publish<'a>) -> Published<'a> {
     let link_suite = publish
         .user_properties
@@ -279,7 +303,8 @@ mod tests {
             })
             .collect();
         let transport = stencil_mqtt::Transport::Plain;
-        let packed = Packed::new(&from, &transport, 7, &batch, RECORD_BYTES);
+        let all: Vec<&Publish<'_>> = batch.iter().collect();
+        let packed = Packed::new(&from, &transport, 7, &all, RECORD_BYTES);
         let mut found = Vec::new();
         let mut records = 0;
         for bytes in packed.records() {

@@ -112,7 +112,12 @@ impl<'a> Message<'a> {
                 Ok(said) => Self::Said(gateway, said),
                 Err(error) => Self::Malformed(None, format!("what {gateway} says: {error}")),
             },
+            // Those that somebody waits for never come here.
+            Topic::GatewayAnswer(gateway) => {
+                Self::Malformed(None, format!("an answer of {gateway} is in the log"))
+            }
             Topic::GatewayCommand(_)
+            | Topic::GatewayAsk(_)
             | Topic::GatewayDesired(_)
             | Topic::GatewayKeys(_)
             | Topic::GatewayRules(_)

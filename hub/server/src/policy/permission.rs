@@ -26,7 +26,8 @@ pub(super) fn may_publish(principal: &Principal, topic: &str) -> bool {
             Topic::GatewayHolds(gateway)
             | Topic::GatewayFetch(gateway)
             | Topic::GatewayStream(gateway)
-            | Topic::GatewayState(gateway),
+            | Topic::GatewayState(gateway)
+            | Topic::GatewayAnswer(gateway),
         ) => *own == gateway,
         // What a link was like, and what a spool lost, is for a gateway to say.
         (Role::Device(own) | Role::Token(own), Topic::Batch(device) | Topic::Status(device)) => {
@@ -49,7 +50,8 @@ pub(super) fn may_subscribe(principal: &Principal, filter: &str) -> bool {
                 | Topic::GatewayRules(gateway)
                 | Topic::GatewayWanted(gateway)
                 | Topic::GatewayPiece(gateway)
-                | Topic::GatewayDesired(gateway),
+                | Topic::GatewayDesired(gateway)
+                | Topic::GatewayAsk(gateway),
             ),
         ) => *own == gateway,
         _ => false,
@@ -90,7 +92,9 @@ mod tests {
         assert!(!may_publish(&gateway(), "stencil/v1/g/gw-2/stream"));
         assert!(may_publish(&gateway(), "stencil/v1/g/gw-1/state"));
         assert!(!may_publish(&gateway(), "stencil/v1/g/gw-2/state"));
-        for topic in ["wanted", "piece", "rules", "desired"] {
+        assert!(may_publish(&gateway(), "stencil/v1/g/gw-1/answer"));
+        assert!(!may_publish(&gateway(), "stencil/v1/g/gw-2/answer"));
+        for topic in ["wanted", "piece", "rules", "desired", "ask"] {
             assert!(!may_publish(
                 &gateway(),
                 &format!("stencil/v1/g/gw-1/{topic}")
@@ -133,6 +137,7 @@ mod tests {
             assert!(!may_publish(&principal, "stencil/v1/d/freezer-1/link"));
             assert!(!may_publish(&principal, "stencil/v1/d/freezer-1/key"));
             assert!(!may_publish(&principal, "stencil/v1/g/freezer-1/holds"));
+            assert!(!may_publish(&principal, "stencil/v1/g/freezer-1/answer"));
         }
     }
 

@@ -406,7 +406,8 @@ fn checked(sections: &BTreeMap<Section, String>) -> Result<(), Problem> {
     Err(Problem::new(Kind::InvalidDesired, detail).with_errors(errors))
 }
 
-fn named(text: &str) -> Result<GatewayId, Problem> {
+/// A gateway's or group's name out of a path.
+pub(in crate::http) fn named(text: &str) -> Result<GatewayId, Problem> {
     GatewayId::parse(text)
         .map_err(|error| Problem::invalid(format!("the gateway or group: {error}")))
 }

@@ -10,6 +10,7 @@ pub(super) mod devices;
 pub(super) mod enrolment;
 pub(super) mod export;
 pub(super) mod firmware;
+pub(super) mod gateway_log;
 pub(super) mod gateways;
 pub(super) mod images;
 pub(super) mod ledger;

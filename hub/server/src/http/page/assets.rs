@@ -78,6 +78,11 @@ pub(super) static ENROLMENT: Asset = Asset {
     name: "enrolment.js",
     text: include_str!("enrolment.js"),
 };
+/// What a gateway is asked from its page.
+pub(super) static GATEWAY: Asset = Asset {
+    name: "gateway.js",
+    text: include_str!("gateway.js"),
+};
 /// The icon of the browser's tab.
 static ICON: Asset = Asset {
     name: "icon.svg",
@@ -98,6 +103,7 @@ static ALL: &[&Asset] = &[
     &CHART,
     &SETTINGS,
     &ENROLMENT,
+    &GATEWAY,
     &ICON,
 ];
 

@@ -233,6 +233,7 @@ pub(super) async fn tell(
         outcome,
         detail: None,
         address,
+        repeats: false,
     };
     audit::note(state, tenant, event).await;
 }

@@ -200,6 +200,9 @@ async fn ask(served: &Served, method: &str, path: &str, who: As<'_>) -> Answer {
             let replaces = desired_version(served, who, path).await;
             ask.json(&serde_json::json!({ "replaces": replaces, "settings": "" }))
         }
+        ("PUT", path) if path.ends_with("/log-level") => {
+            ask.json(&serde_json::json!({ "level": "debug", "seconds": 600 }))
+        }
         ("PUT", "/api/v1/retention") => ask.json(&serde_json::json!({
             "series_days": null, "runs_days": 30, "alarms_days": null, "quarantine_days": null,
             "audit_days": null,

@@ -45,6 +45,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use sha2::{Digest, Sha256};
 use stencil_protocol::id::{CommandId, DeviceId, GatewayId, TenantId};
+use stencil_protocol::question::{self, Asked};
 use stencil_protocol::sample::OwnedValue;
 use stencil_rollout::{Id, Plan};
 use stencil_store::{Commit, Erased, NewCommand, Role, Store, TokenKind, sqlite};
@@ -53,7 +54,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::{Control, Limits, RolloutOrder, State, serve};
-use crate::{Check, Clock, Error, Images, Live, Options, Readiness, WorkflowPut};
+use crate::{Check, Clock, Error, Images, Live, NoAnswer, Options, Readiness, WorkflowPut};
 use client::{Answer, Ask};
 
 /// The hub's time in these tests, until somebody sets another.
@@ -179,6 +180,25 @@ impl Control for StoreOnly {
         let certificates = &self.store.certificates;
         let revoked = certificates.revoke_gateway(tenant, gateway, NOW_US).await?;
         Ok(revoked.is_some())
+    }
+
+    async fn ask_gateway(
+        &self,
+        _: &TenantId,
+        gateway: &GatewayId,
+        what: Asked,
+    ) -> Result<question::Answer, NoAnswer> {
+        if gateway.as_str() != "gateway-marked" {
+            return Err(NoAnswer::Away);
+        }
+        Ok(match what {
+            Asked::Log(_) => question::Answer::Log(question::Log::default()),
+            Asked::Figures => question::Answer::Figures {
+                at_us: NOW_US,
+                figures: Vec::new(),
+            },
+            Asked::Level { level, seconds } => question::Answer::Level { level, seconds },
+        })
     }
 
     async fn start_rollout(&self, tenant: &TenantId, plan: &Plan) -> Result<Id, Error> {

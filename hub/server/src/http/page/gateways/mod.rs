@@ -1,5 +1,6 @@
 //! `/gateways`: what runs where, and what each gateway shall be like.
 
+mod asked;
 mod list;
 mod one;
 

@@ -11,8 +11,8 @@ use super::super::super::input::Path;
 use super::super::super::problem::Problem;
 use super::super::super::{Caller, State};
 use super::super::shell::{Frame, Nav, shell};
-use super::super::{badge, encoded, linked, moment, value};
-use super::{certificate_end, connection, flaws, standing, verdict};
+use super::super::{assets, badge, encoded, linked, moment, value};
+use super::{asked, certificate_end, connection, flaws, standing, verdict};
 
 /// `GET /gateways/{gateway}`
 pub(in crate::http) async fn show(
@@ -47,11 +47,13 @@ pub(in crate::http) async fn show(
                 }
             }
         }
+        @if caller.role == Role::Admin { (asked::panel(&gateway)) }
     };
     let title = format!("Gateway {gateway}");
     let frame = Frame::new(Nav::Gateways, &title)
         .crumb("/gateways", "Gateways")
-        .actions(connection(shown.connected, &shown.gateway));
+        .actions(connection(shown.connected, &shown.gateway))
+        .script(&assets::GATEWAY);
     shell(&state, &caller, frame, body).await
 }
 

@@ -457,6 +457,24 @@ pub(in crate::http::tests) const SAMPLES: &[(&str, &str, &str, Rival)] = &[
         Rival::Nothing,
     ),
     (
+        "GET",
+        "/api/v1/gateways/{gateway}/logs",
+        "/api/v1/gateways/gateway-marked/logs",
+        Rival::Nothing,
+    ),
+    (
+        "GET",
+        "/api/v1/gateways/{gateway}/metrics",
+        "/api/v1/gateways/gateway-marked/metrics",
+        Rival::Nothing,
+    ),
+    (
+        "PUT",
+        "/api/v1/gateways/{gateway}/log-level",
+        "/api/v1/gateways/gateway-marked/log-level",
+        Rival::Nothing,
+    ),
+    (
         "PUT",
         "/api/v1/gateways/{gateway}/desired-state",
         "/api/v1/gateways/gateway-new/desired-state",
