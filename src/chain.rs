@@ -24,7 +24,7 @@ pub(crate) struct Args {
 
 #[derive(Subcommand)]
 enum Command {
-    Follow(follow::Follow),
+    Follow(Box<follow::Follow>),
     Status(status::Status),
 }
 
@@ -48,7 +48,7 @@ const DATA: &str = "chain-data";
 /// Runs it.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.command {
-        Command::Follow(follow) => Box::pin(follow::run(follow)).await,
+        Command::Follow(follow) => Box::pin(follow::run(*follow)).await,
         Command::Status(status) => status::run(status).await,
     }
 }
