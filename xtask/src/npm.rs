@@ -45,7 +45,7 @@ fn install(folder: &Path, source: &Path) -> anyhow::Result<()> {
             .stdout(std::io::stderr())
             .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]),
     )
-    .context("the contracts need Node.js 20 or later with npm (Debian: apt-get install npm)")?;
+    .context("the contracts need Node.js 18 or later with npm (Debian: apt-get install npm)")?;
     std::fs::write(stamp, lock)?;
     Ok(())
 }

@@ -35,6 +35,9 @@ const DEBIAN_PACKAGES: &[(&str, &str, &str)] = &[
     // and depends on exactly its version, so that the two always fit.
     ("chromium", "156.*", "chromium"),
     ("chromium-driver", "156.*", "chromedriver"),
+    // Runs the contracts' compiler and what else comes from npm.
+    ("nodejs", "18.20.*", "node"),
+    ("npm", "9.2.0*", "npm"),
     // Runs the board's image.
     ("qemu-system-arm", "1:7.2+dfsg-*", "qemu-system-arm"),
 ];
