@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, bail};
 
-use crate::shell;
+use crate::{shell, tools};
 
 /// The folder beside whose `node_modules` the contracts are laid: compiler, test runner and base
 /// contracts are found from there by relative paths, wherever the target folder is.
@@ -34,6 +34,7 @@ fn install(folder: &Path, source: &Path) -> anyhow::Result<()> {
     if std::fs::read_to_string(&stamp).is_ok_and(|installed| installed == lock) {
         return Ok(());
     }
+    tools::node()?;
     std::fs::create_dir_all(folder)?;
     for name in ["package.json", "package-lock.json"] {
         std::fs::copy(source.join(name), folder.join(name))?;

@@ -35,12 +35,13 @@ const DEBIAN_PACKAGES: &[(&str, &str, &str)] = &[
     // and depends on exactly its version, so that the two always fit.
     ("chromium", "156.*", "chromium"),
     ("chromium-driver", "156.*", "chromedriver"),
-    // Runs the contracts' compiler and what else comes from npm.
-    ("nodejs", "18.20.*", "node"),
-    ("npm", "9.2.0*", "npm"),
     // Runs the board's image.
     ("qemu-system-arm", "1:7.2+dfsg-*", "qemu-system-arm"),
 ];
+
+/// Runs the contracts' compiler and what else comes from npm.
+const NODE_PACKAGES: &[(&str, &str, &str)] =
+    &[("nodejs", "18.20.*", "node"), ("npm", "9.2.0*", "npm")];
 
 /// The broker that benches measure beside the hub. Debian keeps it out of some users' PATH.
 pub(crate) const MOSQUITTO: &str = "/usr/sbin/mosquitto";
@@ -171,6 +172,11 @@ pub(crate) fn cargo_deny() -> anyhow::Result<PathBuf> {
 /// Slither's program.
 pub(crate) fn slither() -> anyhow::Result<PathBuf> {
     Ok(python_bin("slither", SLITHER_PACKAGES)?.join("slither"))
+}
+
+/// Installs Node.js, 18 or later, where there is none.
+pub(crate) fn node() -> anyhow::Result<()> {
+    install(NODE_PACKAGES)
 }
 
 /// Installs Debian's packages that are missing.
