@@ -216,13 +216,18 @@ fn who_got_the_keys_stands_in_the_tenants_log() {
     let made = hub.ask(&["token", "create", "--role", "viewer", "--name", "dashboard"]);
     let token = made["id"].as_str().unwrap();
     let log = hub.ask(&["audit", "list"]);
+    // Which certificate a gateway was given is told by its serial number, 16 bytes.
+    let told = told_of(&log);
+    let certificate = told[3][2];
+    let serial = certificate.strip_prefix("certificate ").unwrap_or_default();
+    assert_eq!(hex::decode(serial).unwrap().len(), 16, "{log}");
     assert_eq!(
-        told_of(&log),
+        told,
         [
             ["tokens.create", token, "role viewer"],
             ["operators.revoke", id, "named ops"],
             ["operators.create", id, "named ops"],
-            ["gateways.create", "gw-7", "-"],
+            ["gateways.create", "gw-7", certificate],
         ]
     );
     hub.is_sound();
