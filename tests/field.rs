@@ -348,3 +348,29 @@ fn a_scan_that_finds_nothing_says_so() {
         text(&output)
     );
 }
+
+#[test]
+fn a_sensor_on_a_bus_that_is_not_there_says_what_is_missing() {
+    let mapping = "version: 1\nconnections: { board: { i2c: /dev/i2c-no-such-bus } }\ndevices:\n  \
+                   cabinet:\n    connection: board\n    driver: sht4x\n    points:\n      t: { value: \
+                   temperature }\n";
+    let hub = Hub::start(&[]);
+    let mut gateway = Gateway::add(&hub, "gw-1");
+    let file = gateway.set_mapping(mapping);
+    let output = stencil()
+        .args(["gateway", "check"])
+        .arg(&file)
+        .output()
+        .unwrap();
+    let said = text(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    for says in ["/dev/i2c-no-such-bus", "there is no such file", "i2c-dev"] {
+        assert!(said.contains(says), "{says}: {said}");
+    }
+    gateway.start();
+    let says = "no connection to /dev/i2c-no-such-bus: there is no such file: enable the bus, and \
+                load the module i2c-dev";
+    hub.wait_for_latest("cabinet", "field.status", &json!(says));
+    gateway.wait_for_log(&["field device is silent", "/dev/i2c-no-such-bus"]);
+    gateway.is_sound();
+}

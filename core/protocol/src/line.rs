@@ -24,6 +24,8 @@ pub enum Line {
     MqttClassical = 0x8006,
     /// MQTT without TLS: neither encrypted nor authenticated but for a password in the open.
     MqttPlain = 0x8007,
+    /// An I²C bus of the gateway's own machine.
+    I2c = 0x8008,
 }
 
 impl Line {
@@ -36,6 +38,7 @@ impl Line {
         Line::Mqtt,
         Line::MqttClassical,
         Line::MqttPlain,
+        Line::I2c,
     ];
 
     /// The line with this number in a link event.
@@ -79,6 +82,7 @@ impl Line {
             Line::Mqtt => "mqtt",
             Line::MqttClassical => "mqtt-classical",
             Line::MqttPlain => "mqtt-plain",
+            Line::I2c => "i2c",
         }
     }
 }

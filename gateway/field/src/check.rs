@@ -7,7 +7,7 @@ use stencil_protocol::{id::DeviceId, sample::OwnedValue};
 use tokio::task::JoinSet;
 
 use crate::{
-    Fault,
+    Fault, i2c,
     mapping::{Connection, Device, Mapping, Point, Protocol},
     modbus, mqtt, opcua,
 };
@@ -68,6 +68,10 @@ async fn try_all(connection: &Connection, heard: Option<&mqtt::Heard>) -> Vec<Tr
     let answers = match &connection.protocol {
         Protocol::ModbusTcp(_) | Protocol::ModbusRtu(_) => modbus::try_all(connection).await,
         Protocol::OpcUa(_) => opcua::try_all(connection).await,
+        Protocol::I2c(path) => {
+            let bus = Arc::new(i2c::Linux(path.clone()));
+            i2c::try_all(connection, bus).await
+        }
         Protocol::Mqtt(_) => match heard {
             Some(heard) => heard.answers(connection),
             None => {

@@ -70,6 +70,15 @@ pub enum Fault {
         /// The most.
         high: f64,
     },
+    /// No chip acknowledges its address on an I²C bus.
+    #[error("nothing acknowledges at 0x{address:02x} on the bus")]
+    NoAcknowledge {
+        /// The address, 7 bits.
+        address: u8,
+    },
+    /// A transaction on an I²C bus failed.
+    #[error("the bus failed: {0}")]
+    Bus(String),
     /// A message does not hold what the mapping says.
     #[error("{topic} gave {got}, {wanted}")]
     Payload {
@@ -120,6 +129,8 @@ impl Fault {
             // 0A and 0B are a gateway's word about the device behind it.
             Fault::NotListening => Of::Connection,
             Fault::Timeout { .. }
+            | Fault::NoAcknowledge { .. }
+            | Fault::Bus(_)
             | Fault::Quiet { .. }
             | Fault::Nonsense(_)
             | Fault::Exception { code: 0x0a | 0x0b } => Of::Device,
@@ -184,6 +195,10 @@ impl Fault {
             Fault::Refused(why) if why.starts_with("BadSecurityChecksFailed") => {
                 "the server does not trust the gateway's certificate yet"
             }
+            Fault::NoAcknowledge { .. } => {
+                "look at `address` and the wires; `i2cdetect -y` lists the addresses that answer"
+            }
+            Fault::Bus(_) => "look at the wires, their pull-up resistors and length",
             Fault::Payload { .. } => {
                 "look at `topic`, `pointer` and `type`; `stencil gateway scan mqtt` shows what comes"
             }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! mapping (YAML) ─→ a source a connection ─Reading, bounded channel→ intake ─→ numbers ─→ batches
-//!                   modbus, opcua, mqtt         scale, valid, deadband   (boot, number)   for the spool
+//!                   modbus, opcua, mqtt, i2c    scale, valid, deadband   (boot, number)   for the spool
 //! ```
 //!
 //! - [`mapping`] says what to read: connections, devices, points. [`mapping::parse`] tells of all
@@ -28,6 +28,7 @@
 
 mod check;
 mod fault;
+mod i2c;
 mod intake;
 pub mod mapping;
 mod modbus;

@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use crate::{
-    Fault, Said,
+    Fault, Said, i2c,
     intake::{Intake, State},
     mapping::{Connection, Link, Mapping, Protocol},
     modbus, mqtt,
@@ -394,6 +394,10 @@ pub(crate) fn source(connection: Arc<Connection>) -> Box<dyn Source> {
         }
         Protocol::OpcUa(_) => Box::new(opcua::Subscriber::new(connection)),
         Protocol::Mqtt(_) => Box::new(mqtt::Waiting),
+        Protocol::I2c(path) => {
+            let bus = Arc::new(i2c::Linux(path.clone()));
+            Box::new(i2c::Poller::new(connection, bus))
+        }
     }
 }
 

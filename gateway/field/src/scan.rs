@@ -50,7 +50,7 @@ pub async fn scan(search: &Search, progress: impl FnMut(&str)) -> Result<Vec<Fou
     match &search.connection.protocol {
         Protocol::ModbusTcp(_) | Protocol::ModbusRtu(_) => modbus::look(search, progress).await,
         // It has no units: `opcua::look` looks into it.
-        Protocol::OpcUa(_) | Protocol::Mqtt(_) => Ok(Vec::new()),
+        Protocol::OpcUa(_) | Protocol::Mqtt(_) | Protocol::I2c(_) => Ok(Vec::new()),
     }
 }
 
@@ -73,7 +73,7 @@ pub fn skeleton(search: &Search, found: &[Found]) -> String {
             line.parity.name(),
             1 + u8::from(line.two_stop_bits)
         ),
-        Protocol::OpcUa(_) | Protocol::Mqtt(_) => Ok(()),
+        Protocol::OpcUa(_) | Protocol::Mqtt(_) | Protocol::I2c(_) => Ok(()),
     };
     out.push_str("devices:\n");
     for found in found {

@@ -7,11 +7,11 @@ use stencil_yaml::{
     Content, Error, Fields, Key, Node, duration_us, integer, listed, nearest, shown, text,
 };
 
-use super::{Broker, Device, Security, Server, mqtt, note, opcua};
+use super::{Broker, Device, Security, Server, i2c, mqtt, note, opcua};
 use crate::serial;
 
 /// The protocols, by their key.
-const PROTOCOLS: &[&str] = &["modbus-tcp", "modbus-rtu", "opcua", "mqtt"];
+const PROTOCOLS: &[&str] = &["modbus-tcp", "modbus-rtu", "opcua", "mqtt", "i2c"];
 /// The other keys of a connection.
 const OTHERS: &[&str] = &["timeout", "retries", "max-backoff", "pause"];
 /// The longest name of a connection, in bytes.
@@ -48,6 +48,8 @@ pub enum Protocol {
     OpcUa(Server),
     /// MQTT: devices that connect to the gateway.
     Mqtt(Broker),
+    /// An I²C bus of this machine.
+    I2c(PathBuf),
 }
 
 /// Host and port.
@@ -64,9 +66,10 @@ impl Connection {
     #[must_use]
     pub fn new(name: &str, protocol: Protocol) -> Self {
         let timeout = match protocol {
-            Protocol::ModbusTcp(_) | Protocol::ModbusRtu(_) | Protocol::Mqtt(_) => {
-                Duration::from_secs(1)
-            }
+            Protocol::ModbusTcp(_)
+            | Protocol::ModbusRtu(_)
+            | Protocol::Mqtt(_)
+            | Protocol::I2c(_) => Duration::from_secs(1),
             // Small servers take seconds to open a secured session.
             Protocol::OpcUa(_) => Duration::from_secs(10),
         };
@@ -95,6 +98,7 @@ impl Protocol {
             },
             // Until a message comes over one that is better.
             Protocol::Mqtt(_) => Line::MqttPlain,
+            Protocol::I2c(_) => Line::I2c,
         }
     }
 
@@ -109,6 +113,7 @@ impl Protocol {
             Protocol::ModbusRtu(settings) => settings.path.display().to_string().into(),
             Protocol::OpcUa(server) => server.place(),
             Protocol::Mqtt(_) => "the gateway's MQTT listener".into(),
+            Protocol::I2c(path) => path.display().to_string().into(),
         }
     }
 }
@@ -174,6 +179,7 @@ pub(super) fn read(
     // A line that two connections open would give each half of the bytes.
     let same = |other: &&Connection| match (&other.protocol, &protocol) {
         (Protocol::ModbusRtu(one), Some(Protocol::ModbusRtu(line))) => one.path == line.path,
+        (Protocol::I2c(one), Some(Protocol::I2c(bus))) => one == bus,
         _ => false,
     };
     if let Some(other) = before.iter().find(same) {
@@ -194,6 +200,10 @@ pub(super) fn read(
         Some(Protocol::Mqtt(_)) => {
             let of = "lines on which the gateway asks";
             refuse_foreign(&fields, OTHERS, of, "MQTT", errors);
+        }
+        Some(Protocol::I2c(_)) => {
+            let names = &["timeout", "retries", "pause"];
+            refuse_foreign(&fields, names, "other lines", "I²C", errors);
         }
         _ => {}
     }
@@ -270,6 +280,7 @@ fn protocol(fields: &Fields<'_>, errors: &mut Vec<Error>) -> Option<Protocol> {
         }
         "opcua" => opcua::server(node, errors).map(Protocol::OpcUa),
         "mqtt" => mqtt::broker(node, errors).map(Protocol::Mqtt),
+        "i2c" => i2c::bus(node, errors).map(Protocol::I2c),
         _ => line(node, errors).map(Protocol::ModbusRtu),
     }
 }

@@ -6,8 +6,8 @@ use stencil_protocol::id::DeviceId;
 use stencil_yaml::{Error, Fields, Key, Node, duration_us, integer, listed, nearest, shown, text};
 
 use super::{
-    Client, Connection, Point, Protocol, Target, connection::refuse_foreign, entries, id, mqtt,
-    note, point,
+    Chip, Client, Connection, Point, Protocol, Target, connection::refuse_foreign, entries, i2c,
+    id, mqtt, note, point,
 };
 
 /// The keys of every device.
@@ -40,6 +40,8 @@ pub enum Link {
     OpcUa,
     /// On an MQTT connection: by whom, and on which topics.
     Mqtt(Client),
+    /// On an I²C bus.
+    I2c(Chip),
 }
 
 /// A device on a Modbus connection.
@@ -76,7 +78,7 @@ pub(super) fn read(
     errors: &mut Vec<Error>,
 ) -> Option<(usize, Device)> {
     let id = note(errors, id(key));
-    let known = [KNOWN, MODBUS, mqtt::DEVICE].concat();
+    let known = [KNOWN, MODBUS, mqtt::DEVICE, i2c::DEVICE].concat();
     let fields = Fields::gathering(node, "a device", &known, errors)?;
     let named = fields.need("connection", "hall");
     let of = note(errors, named.and_then(|node| connection(node, connections)));
@@ -92,12 +94,21 @@ pub(super) fn read(
         Some(Protocol::OpcUa(_)) => {
             foreign(MODBUS, "Modbus", "OPC UA");
             foreign(mqtt::DEVICE, "MQTT", "OPC UA");
+            foreign(i2c::DEVICE, "I²C", "OPC UA");
         }
         Some(Protocol::Mqtt(_)) => {
             foreign(MODBUS, "Modbus", "MQTT");
+            foreign(i2c::DEVICE, "I²C", "MQTT");
             foreign(&["every"], "devices that are asked", "MQTT");
         }
-        Some(_) => foreign(mqtt::DEVICE, "MQTT", "Modbus"),
+        Some(Protocol::I2c(_)) => {
+            foreign(MODBUS, "Modbus", "I²C");
+            foreign(mqtt::DEVICE, "MQTT", "I²C");
+        }
+        Some(_) => {
+            foreign(mqtt::DEVICE, "MQTT", "Modbus");
+            foreign(i2c::DEVICE, "I²C", "Modbus");
+        }
         None => {}
     }
     let (link, example) = match protocol {
@@ -109,6 +120,10 @@ pub(super) fn read(
             mqtt::client(&fields, id.as_ref(), errors).map(Link::Mqtt),
             "{ power: { topic: tele/plug-1/SENSOR, pointer: /ENERGY/Power } }",
         ),
+        Some(Protocol::I2c(_)) => (
+            i2c::chip(&fields, errors).map(Link::I2c),
+            "{ temperature: { value: temperature } }",
+        ),
         _ => (
             unit(&fields, protocol, errors).map(Link::Modbus),
             "{ temperature: { holding: 100, type: f32 } }",
@@ -117,7 +132,7 @@ pub(super) fn read(
     let written = entries(fields.need("points", example), "points", MAX_POINTS, errors);
     let mut points = Vec::with_capacity(written.len());
     for (key, node) in written {
-        let read = point::read(key, node, every, protocol, errors);
+        let read = point::read(key, node, every, (protocol, link.as_ref()), errors);
         if let (Some(point), Some(Link::Modbus(unit))) = (&read, &link) {
             note(errors, fits(point, unit, key));
         }

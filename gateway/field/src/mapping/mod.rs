@@ -18,6 +18,7 @@
 
 mod connection;
 mod device;
+mod i2c;
 mod mqtt;
 mod opcua;
 mod point;
@@ -30,6 +31,7 @@ use stencil_yaml::{Content, Error, Fields, Key, Limits, Node, integer, shown};
 pub use self::{
     connection::{Connection, Protocol, TcpAddress},
     device::{Device, Link, Unit},
+    i2c::{Chip, Driver, Quantity},
     mqtt::{Broker, Client, Form, MAX_TOPIC, Message},
     opcua::{Kind, Place, Policy, Secured, Security, Server, User, address as opcua_address},
     point::{Deadband, Point, Report, Scale, Target},

@@ -8,8 +8,8 @@ use stencil_yaml::{
 };
 
 use super::{
-    Address, Format, Kind, Message, Order, Place, Protocol, Table, connection::refuse_foreign,
-    device, mqtt, note, opcua,
+    Address, Format, Kind, Link, Message, Order, Place, Protocol, Quantity, Table,
+    connection::refuse_foreign, device, i2c, mqtt, note, opcua,
 };
 use crate::{Fault, unit};
 
@@ -67,6 +67,8 @@ pub enum Target {
     OpcUa(Place),
     /// In a message of an MQTT device.
     Mqtt(Message),
+    /// What a chip on an I²C bus measures.
+    I2c(Quantity),
 }
 
 impl Target {
@@ -76,6 +78,7 @@ impl Target {
             Target::Modbus(address) => !address.format.is_number(),
             Target::OpcUa(place) => place.kind.is_some_and(|kind| kind != Kind::Number),
             Target::Mqtt(message) => !message.form.is_number(),
+            Target::I2c(_) => false,
         }
     }
 }
@@ -86,6 +89,7 @@ impl fmt::Display for Target {
             Target::Modbus(address) => address.fmt(f),
             Target::OpcUa(place) => place.fmt(f),
             Target::Mqtt(message) => message.fmt(f),
+            Target::I2c(quantity) => quantity.fmt(f),
         }
     }
 }
@@ -186,15 +190,16 @@ pub(super) fn read(
     key: &Key,
     node: &Node,
     every: Duration,
-    protocol: Option<&Protocol>,
+    (protocol, link): (Option<&Protocol>, Option<&Link>),
     errors: &mut Vec<Error>,
 ) -> Option<Point> {
     note(errors, name(key));
     let known = match protocol {
         Some(Protocol::OpcUa(_)) => [OPCUA, KNOWN].concat(),
         Some(Protocol::Mqtt(_)) => [mqtt::POINT, KNOWN].concat(),
+        Some(Protocol::I2c(_)) => [i2c::POINT, KNOWN].concat(),
         Some(Protocol::ModbusTcp(_) | Protocol::ModbusRtu(_)) => [TABLES, MODBUS, KNOWN].concat(),
-        None => [TABLES, MODBUS, OPCUA, mqtt::POINT, KNOWN].concat(),
+        None => [TABLES, MODBUS, OPCUA, mqtt::POINT, i2c::POINT, KNOWN].concat(),
     };
     let fields = Fields::gathering(node, "a point", &known, errors)?;
     let target = match protocol {
@@ -211,6 +216,15 @@ pub(super) fn read(
                 errors,
             );
             mqtt::message(&fields, errors).map(Target::Mqtt)
+        }
+        Some(Protocol::I2c(_)) => {
+            let names = &["every"];
+            refuse_foreign(&fields, names, "points that are read alone", "I²C", errors);
+            let driver = link.and_then(|link| match link {
+                Link::I2c(chip) => Some(chip.driver),
+                _ => None,
+            });
+            i2c::quantity(&fields, driver, errors).map(Target::I2c)
         }
         None => None,
     };
@@ -233,6 +247,13 @@ pub(super) fn read(
         factor: factor.unwrap_or(1.0),
         offset: offset.unwrap_or(0.0),
     });
+    let unit = match &target {
+        // The chip's own, where nothing makes another of it.
+        Some(Target::I2c(quantity)) if scale.is_none() => {
+            unit.or_else(|| Some(quantity.unit().into()))
+        }
+        _ => unit,
+    };
     let valid = fields
         .get("valid")
         .and_then(|node| note(errors, valid(node)));

@@ -57,8 +57,8 @@ impl Bus {
             Protocol::ModbusTcp(address) => Way::Tcp(address.clone()),
             // Nobody makes a bus of it.
             Protocol::OpcUa(server) => Way::Tcp(server.address.clone()),
-            Protocol::Mqtt(_) => Way::Tcp(crate::mapping::TcpAddress {
-                host: "mqtt".to_owned(),
+            Protocol::Mqtt(_) | Protocol::I2c(_) => Way::Tcp(crate::mapping::TcpAddress {
+                host: String::new(),
                 port: 0,
             }),
             Protocol::ModbusRtu(settings) => Way::Rtu {
