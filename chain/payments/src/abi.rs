@@ -58,6 +58,25 @@ sol! {
     /// `StencilPayments`: pays with the native coin.
     function payNative(bytes32 invoiceId) external payable;
 
+    /// What a payer signed for a contract of ours, beside payer, amount and nonce.
+    #[derive(Debug, PartialEq, Eq)]
+    struct Signed {
+        uint256 validAfter;
+        uint256 validBefore;
+        bytes signature;
+    }
+
+    /// `StencilPayments`: pays by a `ReceiveWithAuthorization` to the contract, whose nonce is
+    /// [`payment_nonce`].
+    function payWithAuthorization(
+        bytes32 invoiceId,
+        uint256 attempt,
+        address token,
+        address payer,
+        uint256 amount,
+        Signed authorization
+    ) external;
+
     /// What payer, payee and operator of a hold agree on.
     #[derive(Debug, PartialEq, Eq)]
     struct Terms {
@@ -69,6 +88,25 @@ sol! {
         uint256 amount;
         uint64 deadline;
     }
+
+    /// `StencilEscrow`: holds the sender's money.
+    function hold(Terms terms) external payable returns (bytes32 holdId);
+
+    /// `StencilEscrow`: holds money by a `ReceiveWithAuthorization` to the contract over the whole
+    /// amount, whose nonce is [`Terms::hold_id`].
+    function holdWithAuthorization(Terms terms, Signed authorization)
+        external
+        returns (bytes32 holdId);
+
+    /// `StencilEscrow`: pays `amount` to the payee and the rest back, by the operator before the
+    /// deadline.
+    function release(Terms terms, uint256 amount) external;
+
+    /// `StencilEscrow`: pays all back, by the operator, or by anybody from the deadline on.
+    function refund(Terms terms) external;
+
+    /// `StencilEscrow`: 0 none, 1 held, 2 released, 3 refunded.
+    function stateOf(bytes32 holdId) external view returns (uint8);
 
     /// `StencilEscrow`: money is held.
     #[derive(Debug, PartialEq, Eq)]

@@ -73,11 +73,17 @@ fn emits<E: SolEvent>(artifact: &str) {
 fn the_payment_contract_is_spoken_to_as_it_understands() {
     knows::<abi::payCall>(PAYMENTS);
     knows::<abi::payNativeCall>(PAYMENTS);
+    knows::<abi::payWithAuthorizationCall>(PAYMENTS);
     emits::<abi::Paid>(PAYMENTS);
 }
 
 #[test]
 fn the_escrow_is_understood() {
+    knows::<abi::holdCall>(ESCROW);
+    knows::<abi::holdWithAuthorizationCall>(ESCROW);
+    knows::<abi::releaseCall>(ESCROW);
+    knows::<abi::refundCall>(ESCROW);
+    knows::<abi::stateOfCall>(ESCROW);
     emits::<abi::Held>(ESCROW);
     emits::<abi::Released>(ESCROW);
     emits::<abi::Refunded>(ESCROW);
@@ -109,6 +115,7 @@ fn terms_have_their_fields_in_the_contracts_order() {
 fn the_token_of_dev_chains_speaks_eip_3009() {
     knows::<abi::transferCall>(DOLLAR);
     knows::<abi::transferWithAuthorizationCall>(DOLLAR);
+    knows::<abi::bytes_form::transferWithAuthorizationCall>(DOLLAR);
     knows::<abi::authorizationStateCall>(DOLLAR);
     emits::<abi::Transfer>(DOLLAR);
     emits::<abi::AuthorizationUsed>(DOLLAR);

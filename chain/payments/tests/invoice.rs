@@ -262,13 +262,16 @@ fn partial_then_expired_then_overpaid() {
     let mut case = Case::new(policy());
     case.pay(1, 400, 10);
     case.deepen(1);
+    assert_eq!(case.invoice.wakes_us(), Some(us(EXPIRES_S) + 1));
     assert_eq!(case.clock(EXPIRES_S + 59), [], "within the grace");
+    assert_eq!(case.invoice.wakes_us(), Some(us(EXPIRES_S + 60)));
     let told = case.clock(EXPIRES_S + 60);
     assert!(
         matches!(told[..], [What::RefundDue { method: 0, .. }]),
         "{told:?}"
     );
     assert_eq!((case.state(), case.due()), (State::Expired, vec![400]));
+    assert_eq!(case.invoice.wakes_us(), None);
     assert_eq!(case.books(), [400, 0, 400, 0]);
     assert_eq!(case.give_back(), 400);
     assert!(case.facets().refunded && !case.facets().refund_due);

@@ -208,6 +208,9 @@ fn what_may_be_lost_to_a_payer_is_limited() {
     });
     assert_eq!(exposure.reserve(payer, key(3), ten, limit), exceeded);
     exposure.reserve(other, key(3), ten, limit).unwrap();
+    // Kept and read again it is the same.
+    let json = serde_json::to_string(&exposure).unwrap();
+    assert_eq!(serde_json::from_str::<Exposure>(&json).unwrap(), exposure);
     // Paid, and lost: the loss stays until somebody forgives it.
     exposure.free(payer, key(1));
     exposure.lose(payer, key(2), ten);

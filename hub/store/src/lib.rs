@@ -24,6 +24,7 @@
 //! | [`Alarms`] | alarms, their history, silences |
 //! | [`Content`] | collections, entries, drafts and what is published |
 //! | [`Commands`] | commands and their states |
+//! | [`Payments`] | invoices, whose each movement of money is, the journal, what is to be done |
 //! | [`Chains`] | how far chains are followed, what was seen of them, and what became of it |
 //! | [`Keeping`] | how long history is kept, and erasure |
 //!
@@ -50,6 +51,7 @@ mod keeping;
 mod ledger;
 mod operators;
 mod page;
+mod payments;
 mod pipeline;
 mod points;
 mod registry;
@@ -96,6 +98,10 @@ pub use keeping::{Erased, Forgotten, Keep, Keeping, MAX_KEEP_DAYS, Retention};
 pub use ledger::{Ledger, LedgerRow};
 pub use operators::{Operator, OperatorRow, Operators, Tenant};
 pub use page::{MAX_PAGE, Page};
+pub use payments::{
+    CauseKey, DueEffect, InvoiceCommit, InvoiceEffect, InvoiceKey, JournalBalance, JournalEntry,
+    JournalLine, MAX_CREDIT_KEY, Payments, StoredInvoice, UnmatchedCredit,
+};
 pub use pipeline::{
     CommandStatus, Commit, Committed, GatewayRules, Given, LinkSeen, Loaded,
     MAX_QUARANTINED_PAYLOAD, Pipeline, Point, Quarantined, RuleState, Trigger, TwinUpdate,

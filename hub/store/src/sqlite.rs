@@ -40,6 +40,7 @@ mod ledger;
 mod load;
 mod operators;
 mod pages;
+mod payments;
 mod pipeline;
 mod registry;
 mod rollouts;

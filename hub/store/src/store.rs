@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use crate::{
     Alarms, Answers, Audit, Certificates, Chains, Commands, Content, Devices, Gateways, Keeping,
-    Ledger, Operators, Pipeline, Registry, Rollouts, Runs, Series, Tenancy, Users, Workflows,
+    Ledger, Operators, Payments, Pipeline, Registry, Rollouts, Runs, Series, Tenancy, Users,
+    Workflows,
 };
 
 /// The ports of a store, whatever is behind them.
@@ -48,6 +49,8 @@ pub struct Store {
     pub rollouts: Arc<dyn Rollouts>,
     /// Loss ledger and quarantine.
     pub ledger: Arc<dyn Ledger>,
+    /// Invoices and the journal.
+    pub payments: Arc<dyn Payments>,
     /// Chains that are followed.
     pub chains: Arc<dyn Chains>,
     /// Retention and erasure.
@@ -76,6 +79,7 @@ impl Store {
             + Commands
             + Rollouts
             + Ledger
+            + Payments
             + Chains
             + Keeping,
     {
@@ -98,6 +102,7 @@ impl Store {
             commands: all.clone(),
             rollouts: all.clone(),
             ledger: all.clone(),
+            payments: all.clone(),
             chains: all.clone(),
             keeping: all,
         }

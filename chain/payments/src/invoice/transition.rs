@@ -151,8 +151,26 @@ impl Invoice {
         Some(covered.missing(due))
     }
 
-    /// The latest time at which something can still change by time alone, µs since the epoch: until
-    /// then, tell it the time now and then.
+    /// When time alone changes something next, µs since the epoch: to be told the time then, and no
+    /// sooner. `None` where nothing but an event of another kind does.
+    #[must_use]
+    pub fn wakes_us(&self) -> Option<i64> {
+        match self.state {
+            State::New | State::Seen | State::Confirming => {
+                let steps = [
+                    self.definition.expires_us.saturating_add(1),
+                    self.closes_us(),
+                ];
+                steps
+                    .into_iter()
+                    .filter(|step_us| *step_us > self.now_us)
+                    .min()
+            }
+            State::Settled | State::Expired | State::Cancelled => None,
+        }
+    }
+
+    /// When windows, grace and the quiet after a reorganisation are over, µs since the epoch.
     #[must_use]
     pub fn closes_us(&self) -> i64 {
         let policy = &self.definition.policy;

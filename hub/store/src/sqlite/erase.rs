@@ -77,6 +77,11 @@ const OF_TENANTS: &[&str] = &[
     "device_keys",
     "registrations",
     "chain_watches",
+    "invoice_effects",
+    "invoice_credits",
+    "invoices",
+    "journal_entries",
+    "journal_balances",
     "tenants",
 ];
 

@@ -19,6 +19,7 @@ mod keeping;
 mod ledger;
 mod opening;
 mod operators;
+mod payments;
 mod pipeline;
 mod registry;
 mod rollouts;

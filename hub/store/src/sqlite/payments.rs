@@ -1,0 +1,174 @@
+//! Invoices, whose each movement of money is, the journal, and what is to be done.
+
+mod commit;
+mod decimal;
+mod read;
+
+use async_trait::async_trait;
+use stencil_protocol::id::TenantId;
+
+use super::Sqlite;
+use super::failure::of_tenant;
+use super::row::Columns as _;
+use crate::payments::{
+    CauseKey, DueEffect, InvoiceCommit, InvoiceEffect, InvoiceKey, JournalBalance, JournalEntry,
+    MAX_CREDIT_KEY, Payments, StoredInvoice, UnmatchedCredit,
+};
+use crate::{Error, Page};
+
+#[async_trait]
+impl Payments for Sqlite {
+    async fn commit_invoice(&self, commit: &InvoiceCommit) -> Result<(), Error> {
+        let mut transaction = self.write().await?;
+        let done = commit::apply(&mut transaction, commit).await;
+        transaction.end(done).await
+    }
+
+    async fn invoice(
+        &self,
+        tenant: &TenantId,
+        invoice: &InvoiceKey,
+    ) -> Result<Option<StoredInvoice>, Error> {
+        read::invoice(self.readers(), tenant, invoice).await
+    }
+
+    async fn invoices(
+        &self,
+        tenant: &TenantId,
+        state: Option<&str>,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Page<StoredInvoice>, Error> {
+        read::invoices(self.readers(), tenant, state, after, limit).await
+    }
+
+    async fn watched_invoices(
+        &self,
+        now_us: i64,
+        after: Option<(&TenantId, &InvoiceKey)>,
+        limit: u32,
+    ) -> Result<Vec<StoredInvoice>, Error> {
+        read::watched(self.readers(), now_us, after, limit).await
+    }
+
+    async fn waking_invoices(&self, now_us: i64, limit: u32) -> Result<Vec<StoredInvoice>, Error> {
+        read::waking(self.readers(), now_us, limit).await
+    }
+
+    async fn credit_owner(&self, credit: &str) -> Result<Option<(TenantId, InvoiceKey)>, Error> {
+        let row = sqlx::query(
+            "SELECT tenant, invoice FROM invoice_credits \
+             WHERE credit = $1 AND invoice IS NOT NULL",
+        )
+        .bind(credit)
+        .fetch_optional(self.readers())
+        .await?;
+        row.map(|row| Ok((row.parsed("tenant")?, row.array("invoice")?)))
+            .transpose()
+    }
+
+    async fn put_unmatched(
+        &self,
+        tenant: &TenantId,
+        unmatched: &UnmatchedCredit,
+    ) -> Result<bool, Error> {
+        check_credit(&unmatched.credit)?;
+        let mut transaction = self.write().await?;
+        let put = sqlx::query(
+            "INSERT INTO invoice_credits (credit, tenant, invoice, body, at_us) \
+             VALUES ($1, $2, NULL, $3, $4) ON CONFLICT (credit) DO NOTHING",
+        )
+        .bind(unmatched.credit.as_str())
+        .bind(tenant.as_str())
+        .bind(unmatched.body.as_str())
+        .bind(unmatched.at_us)
+        .execute(&mut *transaction)
+        .await
+        .map(|done| done.rows_affected() == 1)
+        .map_err(|error| of_tenant(error, tenant.as_str()));
+        transaction.end(put).await
+    }
+
+    async fn unmatched(
+        &self,
+        tenant: &TenantId,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Page<UnmatchedCredit>, Error> {
+        read::unmatched(self.readers(), tenant, after, limit).await
+    }
+
+    async fn due_invoice_effects(&self, now_us: i64, limit: u32) -> Result<Vec<DueEffect>, Error> {
+        read::due(self.readers(), now_us, limit).await
+    }
+
+    async fn invoice_effect_done(
+        &self,
+        tenant: &TenantId,
+        key: &CauseKey,
+        now_us: i64,
+    ) -> Result<bool, Error> {
+        let mut transaction = self.write().await?;
+        let done = sqlx::query(
+            "UPDATE invoice_effects SET done_us = $3, attempts = attempts + 1 \
+             WHERE tenant = $1 AND key = $2 AND done_us IS NULL",
+        )
+        .bind(tenant.as_str())
+        .bind(key.to_vec())
+        .bind(now_us)
+        .execute(&mut *transaction)
+        .await
+        .map(|done| done.rows_affected() == 1)
+        .map_err(Error::from);
+        transaction.end(done).await
+    }
+
+    async fn retry_invoice_effect(
+        &self,
+        tenant: &TenantId,
+        key: &CauseKey,
+        due_us: i64,
+    ) -> Result<(), Error> {
+        let mut transaction = self.write().await?;
+        let put = sqlx::query(
+            "UPDATE invoice_effects SET due_us = $3, attempts = attempts + 1 \
+             WHERE tenant = $1 AND key = $2 AND done_us IS NULL",
+        )
+        .bind(tenant.as_str())
+        .bind(key.to_vec())
+        .bind(due_us)
+        .execute(&mut *transaction)
+        .await
+        .map(drop)
+        .map_err(Error::from);
+        transaction.end(put).await
+    }
+
+    async fn journal(
+        &self,
+        tenant: &TenantId,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Page<JournalEntry>, Error> {
+        read::journal(self.readers(), tenant, after, limit).await
+    }
+
+    async fn balances(&self, tenant: &TenantId) -> Result<Vec<JournalBalance>, Error> {
+        read::balances(self.readers(), tenant).await
+    }
+}
+
+fn check_credit(credit: &str) -> Result<(), Error> {
+    let good = (1..=MAX_CREDIT_KEY).contains(&credit.len());
+    let why = || format!("{} bytes, not 1 to {MAX_CREDIT_KEY}", credit.len());
+    good.then_some(())
+        .ok_or_else(|| Error::invalid("credit", why()))
+}
+
+/// An effect without what is known of its doing.
+fn effect(row: &sqlx::sqlite::SqliteRow) -> Result<InvoiceEffect, Error> {
+    Ok(InvoiceEffect {
+        key: row.array("key")?,
+        body: row.text("body")?,
+    })
+}

@@ -1,0 +1,408 @@
+//! Invoices: a change follows the one before, with all that it causes, or not at all.
+
+use std::collections::BTreeMap;
+
+use stencil_protocol::id::TenantId;
+use stencil_store::{
+    Error, InvoiceCommit, InvoiceEffect, JournalEntry, JournalLine, Payments, StoredInvoice,
+    UnmatchedCredit,
+};
+
+use crate::{Fresh, acme, fresh, other, reopen};
+
+fn stored(tenant: &TenantId, n: u8, version: u64) -> StoredInvoice {
+    StoredInvoice {
+        tenant: tenant.clone(),
+        invoice: [n; 16],
+        version,
+        state: if version == 1 { "new" } else { "settled" }.into(),
+        body: format!(r#"{{"version":{version}}}"#),
+        wakes_us: (version == 1).then_some(50 + i64::from(n)),
+        watched_until_us: 100,
+        created_us: i64::from(n),
+        changed_us: i64::try_from(version).unwrap(),
+    }
+}
+
+fn change(tenant: &TenantId, n: u8, version: u64) -> InvoiceCommit {
+    let invoice = stored(tenant, n, version);
+    InvoiceCommit {
+        invoice,
+        credits: vec![],
+        entries: vec![],
+        effects: vec![],
+    }
+}
+
+fn entry(key: u8, asset: &str, lines: &[(&str, bool, &str)]) -> JournalEntry {
+    let line = |(account, is_debit, amount): &(&str, bool, &str)| JournalLine {
+        account: (*account).into(),
+        is_debit: *is_debit,
+        amount: (*amount).into(),
+    };
+    JournalEntry {
+        key: [key; 32],
+        asset: asset.into(),
+        at_us: 7,
+        memo: "a payment".into(),
+        lines: lines.iter().map(line).collect(),
+    }
+}
+
+fn effect(key: u8, body: &str) -> InvoiceEffect {
+    InvoiceEffect {
+        key: [key; 32],
+        body: body.into(),
+    }
+}
+
+async fn conflicts(payments: &dyn Payments, commit: &InvoiceCommit) {
+    let done = payments.commit_invoice(commit).await;
+    assert!(matches!(done, Err(Error::Conflict(_))), "{done:?}");
+}
+
+#[tokio::test]
+async fn a_change_follows_the_one_before() {
+    let fresh = fresh().await;
+    let payments = fresh.store.payments.as_ref();
+    let (acme, other) = (acme(), other());
+    conflicts(payments, &change(&acme, 1, 2)).await;
+    payments.commit_invoice(&change(&acme, 1, 1)).await.unwrap();
+    conflicts(payments, &change(&acme, 1, 1)).await;
+    conflicts(payments, &change(&acme, 1, 3)).await;
+    payments.commit_invoice(&change(&acme, 1, 2)).await.unwrap();
+    conflicts(payments, &change(&acme, 1, 2)).await;
+    let found = payments.invoice(&acme, &[1; 16]).await.unwrap();
+    assert_eq!(found, Some(stored(&acme, 1, 2)));
+    // Another tenant's invoice of the same id is another one.
+    assert_eq!(payments.invoice(&other, &[1; 16]).await.unwrap(), None);
+    payments
+        .commit_invoice(&change(&other, 1, 1))
+        .await
+        .unwrap();
+    let nobody: TenantId = "nobody".parse().unwrap();
+    let done = payments.commit_invoice(&change(&nobody, 1, 1)).await;
+    assert!(matches!(done, Err(Error::NotFound { .. })), "{done:?}");
+}
+
+#[tokio::test]
+async fn all_of_a_change_is_kept_or_nothing() {
+    let fresh = fresh().await;
+    let payments = fresh.store.payments.as_ref();
+    let (acme, other) = (acme(), other());
+    let money = [("wallet", true, "5"), ("pending", false, "5")];
+    let mut first = change(&acme, 1, 1);
+    first.credits = vec!["1:0xab:0".into()];
+    first.entries = vec![entry(1, "usdc", &money)];
+    first.effects = vec![effect(1, "settled")];
+    payments.commit_invoice(&first).await.unwrap();
+    let owner = payments.credit_owner("1:0xab:0").await.unwrap();
+    assert_eq!(owner, Some((acme.clone(), [1; 16])));
+
+    // Whatever of it is wrong, nothing of it is there afterwards.
+    let good = || {
+        let mut commit = change(&acme, 2, 1);
+        commit.credits = vec!["1:0xcd:0".into()];
+        commit.entries = vec![entry(2, "usdc", &money)];
+        commit.effects = vec![effect(2, "settled")];
+        commit
+    };
+    let mut wrong = Vec::new();
+    let mut add = |change: &dyn Fn(&mut InvoiceCommit)| {
+        let mut commit = good();
+        change(&mut commit);
+        wrong.push(commit);
+    };
+    add(&|it| it.credits.push("1:0xab:0".into()));
+    add(&|it| it.credits.push(String::new()));
+    add(&|it| {
+        it.entries.push(entry(
+            3,
+            "usdc",
+            &[("wallet", true, "5"), ("x", false, "6")],
+        ))
+    });
+    add(&|it| {
+        it.entries.push(entry(
+            3,
+            "usdc",
+            &[("wallet", true, "05"), ("x", false, "5")],
+        ))
+    });
+    add(&|it| it.entries.push(entry(3, "usdc", &[])));
+    add(&|it| {
+        it.entries.push(entry(
+            1,
+            "usdc",
+            &[("wallet", true, "6"), ("x", false, "6")],
+        ))
+    });
+    add(&|it| it.effects.push(effect(1, "something else")));
+    for commit in wrong {
+        assert!(
+            payments.commit_invoice(&commit).await.is_err(),
+            "{commit:?}"
+        );
+        assert_eq!(payments.invoice(&acme, &[2; 16]).await.unwrap(), None);
+        assert_eq!(payments.credit_owner("1:0xcd:0").await.unwrap(), None);
+        assert_eq!(
+            payments.journal(&acme, None, 9).await.unwrap().items.len(),
+            1
+        );
+        assert_eq!(payments.due_invoice_effects(99, 9).await.unwrap().len(), 1);
+    }
+    // A movement of another tenant's is not taken over.
+    let mut foreign = change(&other, 1, 1);
+    foreign.credits = vec!["1:0xab:0".into()];
+    conflicts(payments, &foreign).await;
+
+    // What is known already is taken again, once.
+    let mut again = good();
+    again.credits.push("1:0xcd:0".into());
+    again.entries.push(entry(1, "usdc", &money));
+    again.effects.push(effect(1, "settled"));
+    payments.commit_invoice(&again).await.unwrap();
+    assert_eq!(
+        payments.journal(&acme, None, 9).await.unwrap().items.len(),
+        2
+    );
+    let balances = payments.balances(&acme).await.unwrap();
+    let sums: Vec<_> = balances
+        .iter()
+        .map(|it| (it.account.as_str(), it.debits.as_str(), it.credits.as_str()))
+        .collect();
+    assert_eq!(sums, [("pending", "0", "10"), ("wallet", "10", "0")]);
+    assert!(payments.balances(&other).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn balances_are_exact_beyond_64_bits_and_are_what_the_journal_says() {
+    let Fresh { store, folder } = fresh().await;
+    let acme = acme();
+    let large = "115792089237316195423570985008687907853269984665640564039457584007913129639935";
+    for n in 1..=3_u8 {
+        let mut commit = change(&acme, n, 1);
+        let back = n == 3;
+        let lines = [("wallet", !back, large), ("pending", back, large)];
+        commit.entries = vec![entry(n, "wei", &lines), entry(n + 10, "usdc", &lines)];
+        store.payments.commit_invoice(&commit).await.unwrap();
+    }
+    drop(store);
+    let store = reopen(folder.path(), stencil_store::sqlite::Options::default()).await;
+    let payments = store.payments.as_ref();
+    let twice = "231584178474632390847141970017375815706539969331281128078915168015826259279870";
+    let balances = payments.balances(&acme).await.unwrap();
+    let wallet = balances
+        .iter()
+        .find(|it| it.account == "wallet" && it.asset == "wei")
+        .unwrap();
+    assert_eq!(
+        (wallet.debits.as_str(), wallet.credits.as_str()),
+        (twice, large)
+    );
+    // The journal in pages, in order, comes to the same number of lines a side.
+    let (mut after, mut keys, mut sides) = (None, Vec::new(), BTreeMap::new());
+    loop {
+        let page = payments.journal(&acme, after.as_deref(), 2).await.unwrap();
+        for entry in page.items {
+            keys.push(entry.key[0]);
+            for line in entry.lines {
+                *sides
+                    .entry((entry.asset.clone(), line.account, line.is_debit))
+                    .or_insert(0) += 1;
+            }
+        }
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(keys, [1, 11, 2, 12, 3, 13]);
+    assert_eq!(sides[&("wei".to_owned(), "wallet".to_owned(), true)], 2);
+    assert_eq!(sides[&("wei".to_owned(), "wallet".to_owned(), false)], 1);
+}
+
+#[tokio::test]
+async fn effects_are_due_in_order_until_they_are_done() {
+    let fresh = fresh().await;
+    let payments = fresh.store.payments.as_ref();
+    let acme = acme();
+    let mut commit = change(&acme, 1, 1);
+    commit.effects = vec![effect(9, "first"), effect(1, "second")];
+    payments.commit_invoice(&commit).await.unwrap();
+    let due = async |now_us| -> Vec<(String, u32)> {
+        let due = payments.due_invoice_effects(now_us, 9).await.unwrap();
+        due.into_iter()
+            .map(|it| (it.effect.body, it.attempts))
+            .collect()
+    };
+    assert!(due(0).await.is_empty());
+    assert_eq!(due(1).await, [("first".into(), 0), ("second".into(), 0)]);
+    payments
+        .retry_invoice_effect(&acme, &[9; 32], 60)
+        .await
+        .unwrap();
+    assert_eq!(due(59).await, [("second".into(), 0)]);
+    assert!(
+        payments
+            .invoice_effect_done(&acme, &[1; 32], 61)
+            .await
+            .unwrap()
+    );
+    assert!(
+        !payments
+            .invoice_effect_done(&acme, &[1; 32], 62)
+            .await
+            .unwrap()
+    );
+    assert!(
+        !payments
+            .invoice_effect_done(&other(), &[9; 32], 62)
+            .await
+            .unwrap()
+    );
+    assert_eq!(due(60).await, [("first".into(), 1)]);
+    // What was done does not come back by a repeated commit, nor by a retry.
+    payments
+        .retry_invoice_effect(&acme, &[1; 32], 1)
+        .await
+        .unwrap();
+    let mut again = change(&acme, 1, 2);
+    again.effects = commit.effects;
+    payments.commit_invoice(&again).await.unwrap();
+    assert_eq!(due(99).await, [("first".into(), 1)]);
+}
+
+#[tokio::test]
+async fn invoices_are_found_by_time_state_and_page() {
+    let fresh = fresh().await;
+    let payments = fresh.store.payments.as_ref();
+    let (acme, other) = (acme(), other());
+    for n in 1..=4 {
+        payments.commit_invoice(&change(&acme, n, 1)).await.unwrap();
+    }
+    payments
+        .commit_invoice(&change(&other, 9, 1))
+        .await
+        .unwrap();
+    payments.commit_invoice(&change(&acme, 2, 2)).await.unwrap();
+    let ids = |found: Vec<StoredInvoice>| -> Vec<u8> {
+        found.into_iter().map(|it| it.invoice[0]).collect()
+    };
+    let first = payments.invoices(&acme, None, None, 3).await.unwrap();
+    let rest = payments
+        .invoices(&acme, None, first.next.as_deref(), 3)
+        .await
+        .unwrap();
+    assert_eq!(
+        (ids(first.items), ids(rest.items)),
+        (vec![4, 3, 2], vec![1])
+    );
+    let settled = payments
+        .invoices(&acme, Some("settled"), None, 9)
+        .await
+        .unwrap();
+    assert_eq!(ids(settled.items), [2]);
+    let wrong = payments.invoices(&acme, None, Some("x"), 9).await;
+    assert!(matches!(wrong, Err(Error::Invalid { .. })));
+    // Time changes nothing of the settled one.
+    assert_eq!(ids(payments.waking_invoices(53, 9).await.unwrap()), [1, 3]);
+    assert_eq!(ids(payments.waking_invoices(99, 2).await.unwrap()), [1, 3]);
+    // All tenants', in order, in portions.
+    let some = payments.watched_invoices(99, None, 3).await.unwrap();
+    let last = some
+        .last()
+        .map(|it| (it.tenant.clone(), it.invoice))
+        .unwrap();
+    let more = payments
+        .watched_invoices(99, Some((&last.0, &last.1)), 3)
+        .await
+        .unwrap();
+    assert_eq!((ids(some), ids(more)), (vec![1, 2, 3], vec![4, 9]));
+    assert!(
+        payments
+            .watched_invoices(100, None, 9)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+}
+
+#[tokio::test]
+async fn money_of_no_invoice_is_kept_until_it_is_one_s() {
+    let fresh = fresh().await;
+    let payments = fresh.store.payments.as_ref();
+    let (acme, other) = (acme(), other());
+    let stray = |n: u8| UnmatchedCredit {
+        credit: format!("1:0x{n}:0"),
+        body: format!("{n}"),
+        at_us: i64::from(n),
+    };
+    for n in 1..=3 {
+        assert!(payments.put_unmatched(&acme, &stray(n)).await.unwrap());
+        assert!(!payments.put_unmatched(&acme, &stray(n)).await.unwrap());
+    }
+    assert!(
+        !payments.put_unmatched(&other, &stray(1)).await.unwrap(),
+        "it is acme's"
+    );
+    let first = payments.unmatched(&acme, None, 2).await.unwrap();
+    assert_eq!(first.items, [stray(3), stray(2)]);
+    let rest = payments
+        .unmatched(&acme, first.next.as_deref(), 2)
+        .await
+        .unwrap();
+    assert_eq!(rest.items, [stray(1)]);
+    assert!(
+        payments
+            .unmatched(&other, None, 9)
+            .await
+            .unwrap()
+            .items
+            .is_empty()
+    );
+    assert_eq!(payments.credit_owner(&stray(2).credit).await.unwrap(), None);
+    let mut commit = change(&acme, 1, 1);
+    commit.credits = vec![stray(2).credit];
+    payments.commit_invoice(&commit).await.unwrap();
+    assert!(
+        !payments.put_unmatched(&acme, &stray(2)).await.unwrap(),
+        "it is an invoice's"
+    );
+    assert_eq!(
+        payments.unmatched(&acme, None, 9).await.unwrap().items,
+        [stray(3), stray(1)]
+    );
+}
+
+#[tokio::test]
+async fn a_tenant_that_is_erased_leaves_nothing() {
+    let fresh = fresh().await;
+    let payments = fresh.store.payments.as_ref();
+    let acme = acme();
+    let mut commit = change(&acme, 1, 1);
+    commit.credits = vec!["1:0xab:0".into()];
+    commit.entries = vec![entry(1, "usdc", &[("a", true, "5"), ("b", false, "5")])];
+    commit.effects = vec![effect(1, "settled")];
+    payments.commit_invoice(&commit).await.unwrap();
+    let erased = stencil_store::Erased::Tenant(acme.clone());
+    fresh.store.keeping.erase(1, &erased).await.unwrap();
+    assert_eq!(payments.invoice(&acme, &[1; 16]).await.unwrap(), None);
+    assert_eq!(payments.credit_owner("1:0xab:0").await.unwrap(), None);
+    assert!(
+        payments
+            .due_invoice_effects(99, 9)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    assert!(payments.balances(&acme).await.unwrap().is_empty());
+    assert!(
+        payments
+            .journal(&acme, None, 9)
+            .await
+            .unwrap()
+            .items
+            .is_empty()
+    );
+}
