@@ -1,5 +1,6 @@
 //! `stencil sim`: devices that aren't there.
 
+mod chain;
 mod outage;
 mod rollout;
 
@@ -12,7 +13,7 @@ use clap::{Parser, Subcommand};
 use crate::output::{self, Format, say};
 use crate::{config, shutdown};
 
-/// Runs simulated devices, a replayed recording, a webhook receiver, or a load.
+/// Runs simulated devices, a replayed recording, a webhook receiver, a chain, or a load.
 ///
 /// Simulated devices run the real firmware application over the real link, and keep a journal
 /// of everything that they measured. On Ctrl-C they stop measuring, and go on sending until all
@@ -33,6 +34,7 @@ enum Command {
     History(Layers),
     /// Takes webhooks, acts once a key, and may drop answers after it acted.
     Receiver(Layers),
+    Chain(chain::Args),
     Rollout(rollout::Args),
     Outage(outage::Args),
     /// Devices that publish over plain MQTT as fast as they are acknowledged, and how fast that is.
@@ -133,6 +135,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
                 stencil_simulators::receiver::run(options, stop).await?;
             }
         }
+        Command::Chain(args) => return chain::run(args, stop).await,
         Command::Outage(args) => return outage::run(&args, stop).await,
         Command::Rollout(args) => return rollout::run(&args, stop).await,
         Command::Load(load) => {

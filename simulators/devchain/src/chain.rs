@@ -157,6 +157,9 @@ impl Chain {
         if number >= self.head() {
             return Some(self.state());
         }
+        if self.head() - number > self.options.undo_depth {
+            return None;
+        }
         let mark = self.history.get(number + 1)?.mark;
         self.world.knows(mark).then_some(State {
             world: &self.world,
@@ -172,9 +175,6 @@ impl Chain {
     /// In geth's words, why not.
     pub(crate) fn submit(&mut self, signed: Signed) -> Result<(B256, bool), Refusal> {
         let hash = signed.hash;
-        if self.history.transaction(&hash).is_some() {
-            return Err(Refusal::AlreadyKnown);
-        }
         let account = self.state().account(signed.from);
         let sender = Sender {
             nonce: account.nonce,

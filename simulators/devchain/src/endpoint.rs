@@ -17,7 +17,7 @@ use crate::node::Node;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The port can't be had.
-    #[error("can't listen on 127.0.0.1:{port}: {source}")]
+    #[error("can't listen on 127.0.0.1:{port}")]
     Listen {
         /// What was asked for.
         port: u16,
@@ -47,6 +47,8 @@ pub(crate) struct Shared {
     pub(crate) node: Arc<Node>,
     pub(crate) drawn: Arc<Mutex<Drawn>>,
     pub(crate) ended: watch::Receiver<bool>,
+    /// Room for WebSockets.
+    pub(crate) sockets: Arc<tokio::sync::Semaphore>,
     /// Whether this is the control port.
     pub(crate) control: bool,
 }
@@ -169,6 +171,7 @@ async fn open(node: Arc<Node>, port: u16, control: bool) -> Result<Known, Error>
         node,
         drawn: Arc::clone(&drawn),
         ended,
+        sockets: Arc::new(tokio::sync::Semaphore::new(http::MAX_CONNECTIONS)),
         control,
     };
     tokio::spawn(http::serve(listener, shared));

@@ -10,6 +10,9 @@ use serde_json::{Value, json};
 use crate::chain::Found;
 use crate::random::Random;
 
+/// Blocks that an endpoint may be behind: its sockets remember those that they have not told of.
+const MAX_LAG: u64 = 10_000;
+
 /// Faults of an endpoint. `…_permille` are chances in a thousand, drawn for each answer or
 /// notification.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,6 +62,9 @@ pub enum InvalidFaults {
         /// What was given.
         permille: u16,
     },
+    /// More than is kept for those who are told late.
+    #[error("lagBlocks is {0}: at most {MAX_LAG} are possible")]
+    Lag(u64),
     /// Longer than a test waits.
     #[error("hangMs is {0}: at most 600000 are possible")]
     Hang(u64),
@@ -84,6 +90,9 @@ impl Faults {
             if permille > 1_000 {
                 return Err(InvalidFaults::Chance { name, permille });
             }
+        }
+        if self.lag_blocks > MAX_LAG {
+            return Err(InvalidFaults::Lag(self.lag_blocks));
         }
         if self.hang_ms > 600_000 {
             return Err(InvalidFaults::Hang(self.hang_ms));
@@ -247,6 +256,11 @@ mod tests {
             faults.check().unwrap_err().to_string(),
             "silentPermille is 1001: at most 1000 are possible"
         );
+        let faults = Faults {
+            lag_blocks: u64::MAX,
+            ..Faults::default()
+        };
+        assert!(matches!(faults.check(), Err(InvalidFaults::Lag(_))));
         assert!(serde_json::from_str::<Faults>(r#"{"lag": 1}"#).is_err());
     }
 }

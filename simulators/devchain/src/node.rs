@@ -96,7 +96,8 @@ impl DevChain {
         }
     }
 
-    /// Makes blocks; the first of them takes what waits.
+    /// Makes blocks; the first of them takes what waits. Returns when they are made; a
+    /// hundred thousand take seconds, and are for a thread that may block.
     pub fn mine(&self, blocks: u64) {
         self.node.mine(blocks, None);
     }

@@ -122,10 +122,11 @@ impl Chain {
         }
         let kept = head - self.history.oldest();
         let known = depth == 0
-            || self
-                .history
-                .get(head - depth + 1)
-                .is_some_and(|first| self.world.knows(first.mark));
+            || depth <= self.options.undo_depth
+                && self
+                    .history
+                    .get(head - depth + 1)
+                    .is_some_and(|first| self.world.knows(first.mark));
         if !known || depth > kept {
             return Err(ReorgError::TooDeep {
                 depth,

@@ -19,10 +19,15 @@ use crate::faults::Fate;
 use crate::rpc::envelope::{self, MAX_REQUEST_BYTES};
 use crate::rpc::{self, Caller, Params};
 
-/// Connections that an endpoint has at once.
-const MAX_CONNECTIONS: usize = 1_024;
+/// Connections that an endpoint has at once, and WebSockets beside them.
+pub(super) const MAX_CONNECTIONS: usize = 1_024;
+/// How long the listener waits after it could not accept.
+const RECOVERY: Duration = Duration::from_millis(50);
 /// How long a request's head or body may take to come in.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What half an answer gets to leave, before its connection is closed.
+const FLUSH: Duration = Duration::from_millis(20);
 
 /// A connection that is closed without an answer.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
@@ -40,7 +45,12 @@ pub(super) async fn serve(listener: TcpListener, shared: Shared) {
             (listener.accept().await, room)
         };
         tokio::select! {
-            (Ok((stream, _)), Ok(room)) = accepted => {
+            accepted = accepted => {
+                let (Ok((stream, _)), Ok(room)) = accepted else {
+                    // Out of file descriptors, most likely: others may be freed meanwhile.
+                    tokio::time::sleep(RECOVERY).await;
+                    continue;
+                };
                 let _ = stream.set_nodelay(true);
                 let shared = shared.clone();
                 tokio::spawn(async move {
@@ -131,12 +141,18 @@ async fn upgrade(request: Request, shared: Shared) -> Response {
     {
         return (StatusCode::FORBIDDEN, "this origin may not call the chain").into_response();
     }
+    let Ok(room) = Arc::clone(&shared.sockets).try_acquire_owned() else {
+        return (StatusCode::SERVICE_UNAVAILABLE, "too many WebSockets").into_response();
+    };
     let (mut parts, _) = request.into_parts();
     match WebSocketUpgrade::from_request_parts(&mut parts, &()).await {
         Ok(upgrade) => upgrade
             .max_message_size(MAX_REQUEST_BYTES)
             .max_frame_size(MAX_REQUEST_BYTES)
-            .on_upgrade(move |stream| socket::serve(stream, shared)),
+            .on_upgrade(move |stream| async move {
+                socket::serve(stream, shared).await;
+                drop(room);
+            }),
         Err(refused) => refused.into_response(),
     }
 }
@@ -198,8 +214,13 @@ async fn post(request: Request, shared: Shared) -> Result<Response, (StatusCode,
     if fate == Fate::Half {
         let length = [(header::CONTENT_LENGTH, text.len().to_string())];
         let half = Bytes::copy_from_slice(&text.as_bytes()[..text.len() / 2]);
-        let parts = [Ok(half), Err(Cut)];
-        let body = Body::from_stream(futures_util::stream::iter(parts));
+        // The half is to be on its way before the connection breaks off.
+        let rest = futures_util::stream::once(async {
+            tokio::time::sleep(FLUSH).await;
+            Err(Cut)
+        });
+        let parts = futures_util::stream::iter([Ok(half)]).chain(rest);
+        let body = Body::from_stream(parts);
         return Ok((json, length, body).into_response());
     }
     Ok((json, text).into_response())

@@ -1,5 +1,4 @@
 //! What the tests share: plain JSON-RPC, keys, and contracts written by hand.
-#![allow(dead_code, reason = "each test file uses a part")]
 
 use alloy_consensus::{SignableTransaction as _, TxEip1559, TxEip2930, TxEnvelope, TxLegacy};
 use alloy_eips::eip2718::Encodable2718 as _;
@@ -70,6 +69,20 @@ impl Client {
 
     pub(crate) async fn send(&self, raw: &Bytes) -> B256 {
         serde_json::from_value(self.call("eth_sendRawTransaction", json!([raw])).await).unwrap()
+    }
+
+    /// Sends, and waits until it is mined: anvil makes its block after it has answered.
+    pub(crate) async fn mined(&self, raw: &Bytes) -> Value {
+        let hash = self.send(raw).await;
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        loop {
+            let receipt = self.call("eth_getTransactionReceipt", json!([hash])).await;
+            if !receipt.is_null() {
+                return receipt;
+            }
+            assert!(std::time::Instant::now() < deadline, "{hash} is not mined");
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
     }
 
     pub(crate) async fn number(&self) -> u64 {

@@ -1,14 +1,12 @@
 //! alloy's own provider, against a dev chain.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod support;
-
+use crate::support::{CHAIN_ID, Client, Draft, GWEI, counter, key, start};
 use alloy_network::{EthereumWallet, TransactionBuilder as _};
 use alloy_primitives::{Address, U256};
 use alloy_provider::{Provider as _, ProviderBuilder};
 use alloy_rpc_types_eth::{BlockNumberOrTag, Filter, TransactionRequest};
 use stencil_devchain::{Included, Options};
-use support::{CHAIN_ID, Client, Draft, GWEI, counter, key, start};
 
 #[tokio::test]
 async fn a_provider_with_a_wallet_deploys_calls_and_reads() {
@@ -211,6 +209,10 @@ async fn refusals_are_worded_as_geth_does() {
     assert_eq!(receipt["status"], "0x1");
     assert_eq!(
         refused(Draft::to(to, 0).value(2).sign(&from)).await,
+        "nonce too low: next nonce 1, tx nonce 0"
+    );
+    assert_eq!(
+        refused(replacing).await,
         "nonce too low: next nonce 1, tx nonce 0"
     );
     let poor = refused(Draft::to(to, 0).value(1).sign(&key(1))).await;
