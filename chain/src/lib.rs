@@ -32,6 +32,8 @@ mod follower;
 pub mod interest;
 mod look;
 pub mod rpc;
+pub mod sender;
+pub mod signer;
 mod wake;
 pub mod walk;
 

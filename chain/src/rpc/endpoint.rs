@@ -152,7 +152,7 @@ impl Endpoint {
     }
 
     /// A call, of whose chain we are sure.
-    async fn call<P: RpcSend, R: DeserializeOwned>(
+    pub(super) async fn call<P: RpcSend, R: DeserializeOwned>(
         &self,
         method: &'static str,
         params: P,
@@ -211,12 +211,13 @@ fn check(logs: &[Log], fits: impl Fn(&Log) -> bool) -> Result<(), Failure> {
 }
 
 /// An HTTP client: X25519MLKEM768 preferred, no redirects, no proxy of the environment's choosing.
-pub(super) fn http(settings: &Settings) -> Result<reqwest::Client, Error> {
+pub(super) fn http(timeout: Duration) -> Result<reqwest::Client, Error> {
     let tls = crate::wake::tls().map_err(Error::Tls)?;
     reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
+        .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
-        .connect_timeout(settings.call_timeout)
+        .connect_timeout(timeout)
         .build()
         .map_err(|error| Error::Tls(error.to_string()))
 }

@@ -1,6 +1,7 @@
 //! Endpoints, over alloy's JSON-RPC client: strict time-outs, bounded answers, and errors by what
 //! the caller can do about them.
 
+mod account;
 mod endpoint;
 mod failure;
 mod quorum;
@@ -11,3 +12,28 @@ pub use endpoint::Endpoint;
 pub use failure::{Failure, Trouble};
 pub use quorum::{Health, Quorum};
 pub use wire::{Header, Log, Receipt, Transaction};
+
+use std::time::Duration;
+
+use alloy_rpc_client::RpcClient;
+use alloy_transport::TransportError;
+use url::Url;
+
+/// A client of another service that speaks JSON-RPC.
+pub(crate) fn client(
+    url: &Url,
+    timeout: Duration,
+    max_bytes: usize,
+) -> Result<RpcClient, crate::Error> {
+    let transport = transport::Bounded {
+        client: endpoint::http(timeout)?,
+        url: url.clone(),
+        max_bytes,
+    };
+    Ok(RpcClient::new(transport, false))
+}
+
+/// An error of such a client, in words.
+pub(crate) fn told(error: TransportError, method: &str) -> String {
+    failure::of(error, method).to_string()
+}

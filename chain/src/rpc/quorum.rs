@@ -28,7 +28,7 @@ pub struct Health {
 impl Quorum {
     /// Of a chain's settings.
     pub fn new(settings: &Settings) -> Result<Self, Error> {
-        let http = endpoint::http(settings)?;
+        let http = endpoint::http(settings.call_timeout)?;
         Ok(Self {
             endpoints: settings
                 .endpoints
@@ -191,7 +191,7 @@ impl Quorum {
     }
 
     /// Asks all at once.
-    async fn ask<'a, T, F>(
+    pub(super) async fn ask<'a, T, F>(
         &'a self,
         ask: impl Fn(&'a Endpoint) -> F,
     ) -> Vec<(&'a str, Result<T, Failure>)>

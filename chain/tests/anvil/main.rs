@@ -7,4 +7,5 @@ mod support;
 mod catching_up;
 mod endpoints;
 mod reorg;
+mod sending;
 mod watching;

@@ -23,6 +23,8 @@ pub(crate) enum Fault {
     None,
     /// It answers nothing.
     Hang,
+    /// It passes transactions on, and does not answer.
+    MuteSends,
     /// It answers 503 with a page of HTML.
     Unavailable,
     /// It is so many blocks behind.
@@ -141,6 +143,9 @@ async fn handle(State(inner): State<Arc<Inner>>, body: Bytes) -> Response {
     let is_range = request["params"][0].get("fromBlock").is_some();
     let answer = json_rpc::post(inner.upstream, request.to_string().as_bytes()).await;
     let mut answer: Value = serde_json::from_slice(&answer.unwrap()).unwrap();
+    if method == "eth_sendRawTransaction" && fault == Fault::MuteSends {
+        tokio::time::sleep(Duration::from_secs(3_600)).await;
+    }
     if method == "eth_getLogs"
         && let Some(logs) = answer["result"].as_array_mut()
     {

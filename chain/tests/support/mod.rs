@@ -1,5 +1,9 @@
 //! An anvil of its own for each test, a proxy that fails on purpose, and a follower with its store.
-#![allow(dead_code, reason = "each test uses its part of this module")]
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "each test uses its part of this module"
+)]
 
 pub(crate) mod anvil;
 pub(crate) mod faulty;

@@ -26,6 +26,7 @@
 //! | [`Commands`] | commands and their states |
 //! | [`Payments`] | invoices, whose each movement of money is, the journal, what is to be done |
 //! | [`Chains`] | how far chains are followed, what was seen of them, and what became of it |
+//! | [`Sends`] | transactions that are sent: nonces, signatures, what tenants may spend |
 //! | [`Keeping`] | how long history is kept, and erasure |
 //!
 //! Three rules hold for every port. *The tenant is a parameter of every query*; the
@@ -58,6 +59,7 @@ mod registry;
 mod rollouts;
 mod runs;
 pub mod schema;
+mod sends;
 mod series;
 pub mod sqlite;
 mod store;
@@ -119,6 +121,10 @@ pub use rollouts::{
 };
 pub use runs::{
     Attempt, Claim, MAX_ATTEMPTS_KEPT, Outcome, Progress, Room, Run, RunFilter, RunId, Runs, Step,
+};
+pub use sends::{
+    Amount, MAX_LIMIT_WINDOW_S, MAX_OPEN_SENDS, MAX_SEND_ATTEMPTS, MAX_SEND_DATA, NewSend,
+    SendAttempt, SendOutcome, SendState, Sends, SpendLimit, StoredSend,
 };
 pub use series::{MAX_RANGE, Series, SeriesName, SeriesPoint};
 pub use store::Store;

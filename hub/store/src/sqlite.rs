@@ -48,6 +48,7 @@ mod row;
 mod runs;
 mod sealing;
 mod secret;
+mod sends;
 mod series;
 mod state;
 mod tenancy;

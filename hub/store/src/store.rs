@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     Alarms, Answers, Audit, Certificates, Chains, Commands, Content, Devices, Gateways, Keeping,
-    Ledger, Operators, Payments, Pipeline, Registry, Rollouts, Runs, Series, Tenancy, Users,
+    Ledger, Operators, Payments, Pipeline, Registry, Rollouts, Runs, Sends, Series, Tenancy, Users,
     Workflows,
 };
 
@@ -53,6 +53,8 @@ pub struct Store {
     pub payments: Arc<dyn Payments>,
     /// Chains that are followed.
     pub chains: Arc<dyn Chains>,
+    /// Transactions that are sent.
+    pub sends: Arc<dyn Sends>,
     /// Retention and erasure.
     pub keeping: Arc<dyn Keeping>,
 }
@@ -81,6 +83,7 @@ impl Store {
             + Ledger
             + Payments
             + Chains
+            + Sends
             + Keeping,
     {
         Self {
@@ -104,6 +107,7 @@ impl Store {
             ledger: all.clone(),
             payments: all.clone(),
             chains: all.clone(),
+            sends: all.clone(),
             keeping: all,
         }
     }

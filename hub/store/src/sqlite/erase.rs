@@ -77,6 +77,7 @@ const OF_TENANTS: &[&str] = &[
     "device_keys",
     "registrations",
     "chain_watches",
+    "chain_limits",
     "invoice_effects",
     "invoice_credits",
     "invoices",
@@ -175,6 +176,7 @@ async fn within(
         }
         Erased::Tenant(tenant) => {
             super::chains::watch_no_more(connection, tenant.as_str()).await?;
+            super::sends::disown(connection, tenant.as_str()).await?;
             for table in OF_TENANTS {
                 let statement = format!("DELETE FROM {table} WHERE tenant = $1");
                 sqlx::query(AssertSqlSafe(statement))
@@ -351,7 +353,7 @@ mod tests {
         );
         assert_eq!(
             with_column(&store, "tenant").await,
-            listed(OF_TENANTS, &["series"])
+            listed(OF_TENANTS, &["series", "chain_sends"])
         );
     }
 }

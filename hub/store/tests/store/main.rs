@@ -24,6 +24,7 @@ mod pipeline;
 mod registry;
 mod rollouts;
 mod runs;
+mod sends;
 mod series;
 mod series_model;
 mod stamps;

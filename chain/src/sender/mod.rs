@@ -1,0 +1,286 @@
+//! Transactions that are sent once, whatever happens meanwhile.
+//!
+//! A send has a key and gets its nonce durably before anything is signed; each signature is stored
+//! before anybody sees it. So whatever is broadcast is known here, and a restart broadcasts the same
+//! bytes again. All attempts of a send share its nonce: the chain takes one of them, and that one
+//! counts. What is not known to be in a block is *pending*, never failed.
+
+mod decide;
+mod fees;
+
+pub use decide::{Action, Policy, View, decide};
+pub use fees::Fees;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use alloy_consensus::TxEip1559;
+use alloy_primitives::{Address, B256, TxKind, U256};
+use stencil_store::{Chains, NewSend, SendAttempt, SendOutcome, SendState, Sends, StoredSend};
+
+use crate::follower::Moment;
+use crate::rpc::{Quorum, Trouble};
+use crate::signer::{self, Signer};
+use crate::{Settings, look};
+
+/// What shall be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Order {
+    /// Whose spending it is.
+    pub tenant: String,
+    /// Names it within the tenant: the same key is sent once.
+    pub key: String,
+    /// Who is called or paid.
+    pub receiver: Address,
+    /// Native coin that goes along, in wei.
+    pub value: U256,
+    /// Calldata.
+    pub data: Vec<u8>,
+    /// The most gas.
+    pub gas: u64,
+    /// Which token it moves and how much, in its smallest unit: for the tenant's limit.
+    pub token: Option<(Address, U256)>,
+}
+
+/// Why nothing was sent, or the loop stops.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The endpoints.
+    #[error("{0}")]
+    Endpoints(#[from] Trouble),
+    /// The signer.
+    #[error(transparent)]
+    Signer(#[from] signer::Error),
+    /// The store: among others, that a tenant may not spend so much.
+    #[error(transparent)]
+    Store(#[from] stencil_store::Error),
+    /// The most that the gas may cost is beyond 256 bits.
+    #[error("gas {0} at the most that a unit may cost is no amount")]
+    Gas(u64),
+}
+
+/// Sends from one account of one chain.
+pub struct Sender {
+    settings: Settings,
+    policy: Policy,
+    quorum: Quorum,
+    signer: Arc<dyn Signer>,
+    sends: Arc<dyn Sends>,
+    chains: Arc<dyn Chains>,
+    now: Moment,
+    /// Since when a nonce is seen to be used by none of ours.
+    missed: HashMap<u64, i64>,
+}
+
+impl Sender {
+    /// `chains` has to be followed for sends to become final.
+    pub fn new(
+        settings: Settings,
+        policy: Policy,
+        signer: Arc<dyn Signer>,
+        sends: Arc<dyn Sends>,
+        chains: Arc<dyn Chains>,
+        now: Moment,
+    ) -> Result<Self, crate::Error> {
+        Ok(Self {
+            quorum: Quorum::new(&settings)?,
+            settings,
+            policy,
+            signer,
+            sends,
+            chains,
+            now,
+            missed: HashMap::new(),
+        })
+    }
+
+    /// Takes an order: its nonce is reserved when this returns, and it will be sent. The same key
+    /// again gives the send that it names.
+    pub async fn order(&self, order: Order) -> Result<StoredSend, Error> {
+        let most_fee = U256::from(order.gas)
+            .checked_mul(U256::from(self.policy.most_fee_per_gas))
+            .ok_or(Error::Gas(order.gas))?;
+        let send = NewSend {
+            chain: self.settings.name.clone(),
+            sender: self.signer.address().into_array(),
+            tenant: order.tenant,
+            key: order.key,
+            receiver: order.receiver.into_array(),
+            value: order.value.to_be_bytes(),
+            data: order.data,
+            gas: order.gas,
+            most_fee: most_fee.to_be_bytes(),
+            token: order
+                .token
+                .map(|(token, amount)| (token.into_array(), amount.to_be_bytes())),
+        };
+        if let Some(there) = self.sends.send(&send.tenant, &send.key).await?
+            && there.send == send
+        {
+            return Ok(there);
+        }
+        let next = self
+            .quorum
+            .transaction_count(self.signer.address(), "latest")
+            .await?;
+        let reserved = self.sends.reserve_send(&send, next, (self.now)()).await?;
+        stencil_crashpoint::reach("send.reserved");
+        Ok(reserved)
+    }
+
+    /// Looks at all sends that are not over, and does what each wants. Gives what was done; what is
+    /// unknown at the moment is looked at again the next time.
+    pub async fn turn(&mut self) -> Result<Vec<(u64, Action)>, Error> {
+        let account = self.signer.address();
+        let open = self
+            .sends
+            .open_sends(&self.settings.name, account.into_array())
+            .await?;
+        if open.is_empty() {
+            return Ok(Vec::new());
+        }
+        let finalized = self
+            .chains
+            .chain(&self.settings.name)
+            .await?
+            .and_then(|state| state.finalized)
+            .map(|mark| mark.number);
+        let next = self.quorum.transaction_count(account, "latest").await?;
+        let next_final = match finalized {
+            Some(number) => {
+                let tag = format!("{number:#x}");
+                Some(self.quorum.transaction_count(account, &tag).await?)
+            }
+            None => None,
+        };
+        let market = self.quorum.fees(&self.policy).await?;
+        let mut done = Vec::new();
+        for send in open {
+            let outcome = self.outcome(&send).await?;
+            let view = View {
+                now_us: (self.now)(),
+                outcome,
+                finalized,
+                next,
+                next_final,
+                market,
+                missed_since_us: self.missed.get(&send.nonce).copied(),
+            };
+            let action = decide(&send, &view, &self.policy);
+            self.act(&send, &action, &view).await?;
+            done.push((send.nonce, action));
+        }
+        Ok(done)
+    }
+
+    /// Which of the attempts is in a block, as enough endpoints say.
+    async fn outcome(&self, send: &StoredSend) -> Result<Option<SendOutcome>, Error> {
+        for attempt in &send.attempts {
+            let found = self.quorum.included(B256::from(attempt.tx)).await?;
+            if let Some((link, succeeded)) = found {
+                return Ok(Some(SendOutcome {
+                    tx: attempt.tx,
+                    block: look::mark(link),
+                    succeeded,
+                }));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn act(&mut self, send: &StoredSend, action: &Action, view: &View) -> Result<(), Error> {
+        if !matches!(action, Action::Missed) {
+            self.missed.remove(&send.nonce);
+        }
+        match action {
+            Action::Sign(fees) => self.sign(send, *fees).await,
+            Action::Broadcast => {
+                self.broadcast(&send.attempts).await;
+                Ok(())
+            }
+            Action::State(state) => self.set(send, *state).await,
+            Action::Missed => {
+                self.missed.entry(send.nonce).or_insert(view.now_us);
+                Ok(())
+            }
+            Action::Wait => Ok(()),
+        }
+    }
+
+    async fn sign(&self, send: &StoredSend, fees: Fees) -> Result<(), Error> {
+        let transaction = TxEip1559 {
+            chain_id: self.settings.chain_id,
+            nonce: send.nonce,
+            gas_limit: send.send.gas,
+            max_fee_per_gas: fees.max,
+            max_priority_fee_per_gas: fees.priority,
+            to: TxKind::Call(send.send.receiver.into()),
+            value: U256::from_be_bytes(send.send.value),
+            access_list: alloy_eips::eip2930::AccessList::default(),
+            input: send.send.data.clone().into(),
+        };
+        let signed = self.signer.sign(&transaction).await?;
+        let attempt = SendAttempt {
+            tx: signed.tx,
+            raw: signed.raw,
+            max_fee: fees.max,
+            max_priority: fees.priority,
+            signed_us: (self.now)(),
+        };
+        let number = u32::try_from(send.attempts.len()).unwrap_or(u32::MAX);
+        self.sends
+            .add_attempt(
+                &self.settings.name,
+                send.send.sender,
+                send.nonce,
+                number,
+                &attempt,
+            )
+            .await?;
+        stencil_crashpoint::reach("send.signed");
+        self.broadcast(std::slice::from_ref(&attempt)).await;
+        stencil_crashpoint::reach("send.broadcast");
+        Ok(())
+    }
+
+    /// The newest first: where it is taken, the others are not needed. What endpoints say of it decides
+    /// nothing: only a block does.
+    async fn broadcast(&self, attempts: &[SendAttempt]) {
+        for attempt in attempts.iter().rev() {
+            let said = self.quorum.broadcast(&attempt.raw).await;
+            let taken = said.iter().any(|(_, answer)| answer.is_ok());
+            for (endpoint, answer) in said {
+                if let Err(failure) = answer {
+                    tracing::debug!(chain = self.settings.name, endpoint, %failure, "not taken");
+                }
+            }
+            if taken {
+                return;
+            }
+        }
+    }
+
+    async fn set(&self, send: &StoredSend, state: SendState) -> Result<(), Error> {
+        if state == SendState::Lost {
+            tracing::error!(
+                chain = self.settings.name,
+                nonce = send.nonce,
+                "the nonce was used by a transaction that is none of ours: the key is in use elsewhere"
+            );
+        }
+        self.sends
+            .set_send_state(&self.settings.name, send.send.sender, send.nonce, state)
+            .await?;
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Sender {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sender")
+            .field("chain", &self.settings.name)
+            .field("account", &self.signer.address())
+            .finish_non_exhaustive()
+    }
+}

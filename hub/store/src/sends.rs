@@ -1,0 +1,160 @@
+//! Transactions that are sent: nonces that are taken once, signatures that are stored before anybody
+//! sees them, and what tenants may spend.
+
+use async_trait::async_trait;
+
+use crate::{BlockMark, Error};
+
+/// Attempts (signatures with the same nonce) of one send.
+pub const MAX_SEND_ATTEMPTS: u32 = 64;
+/// Sends of one account that are not final.
+pub const MAX_OPEN_SENDS: u32 = 1_000;
+/// The most bytes of calldata.
+pub const MAX_SEND_DATA: usize = 128 * 1024;
+/// The longest span of a limit, in seconds: 366 days.
+pub const MAX_LIMIT_WINDOW_S: u32 = 366 * 86_400;
+
+/// An amount of 256 bits, big-endian.
+pub type Amount = [u8; 32];
+
+/// A transaction that shall be sent once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewSend {
+    /// The chain.
+    pub chain: String,
+    /// Who sends: the account.
+    pub sender: [u8; 20],
+    /// Whose spending it is.
+    pub tenant: String,
+    /// Names it within the tenant: the same key is the same send, however often it is asked for.
+    pub key: String,
+    /// Who is called or paid.
+    pub receiver: [u8; 20],
+    /// Native coin that goes along, in wei.
+    pub value: Amount,
+    /// Calldata.
+    pub data: Vec<u8>,
+    /// The most gas.
+    pub gas: u64,
+    /// The most that gas may cost in all, in wei; it counts as spent.
+    pub most_fee: Amount,
+    /// Which token it moves and how much, for the tenant's limit.
+    pub token: Option<([u8; 20], Amount)>,
+}
+
+/// A signature of a send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SendAttempt {
+    /// Hash of the transaction.
+    pub tx: [u8; 32],
+    /// The signed bytes (EIP-2718).
+    pub raw: Vec<u8>,
+    /// `maxFeePerGas`, in wei.
+    pub max_fee: u128,
+    /// `maxPriorityFeePerGas`, in wei.
+    pub max_priority: u128,
+    /// When it was signed, in microseconds since the epoch.
+    pub signed_us: i64,
+}
+
+/// How a send stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SendState {
+    /// Not known to be in a block. That is not failure: it may come to be in one at any time.
+    Pending,
+    /// One of its attempts is in a block.
+    Included(SendOutcome),
+    /// The same, and final by the chain's policy.
+    Final(SendOutcome),
+    /// Never: its nonce is used, for good, by a transaction that is none of its attempts.
+    Lost,
+}
+
+/// Where a send came to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SendOutcome {
+    /// The attempt: hash of the transaction.
+    pub tx: [u8; 32],
+    /// The block.
+    pub block: BlockMark,
+    /// Whether it did what it should; `false`: it was reverted, and has cost its fee.
+    pub succeeded: bool,
+}
+
+/// A send with its nonce and its attempts, the oldest first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredSend {
+    /// What is sent.
+    pub send: NewSend,
+    /// The nonce.
+    pub nonce: u64,
+    /// How it stands.
+    pub state: SendState,
+    /// The attempts.
+    pub attempts: Vec<SendAttempt>,
+    /// When its nonce was taken, in microseconds since the epoch.
+    pub reserved_us: i64,
+}
+
+/// What a tenant may spend.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpendLimit {
+    /// The tenant.
+    pub tenant: String,
+    /// The chain.
+    pub chain: String,
+    /// The token; `None`: the native coin, fees included.
+    pub asset: Option<[u8; 20]>,
+    /// In any span of so many seconds …
+    pub window_s: u32,
+    /// … at most this, in the smallest unit.
+    pub most: Amount,
+}
+
+/// Sends and limits.
+#[async_trait]
+pub trait Sends: Send + Sync + 'static {
+    /// Takes a nonce for a send, in one transaction with the check of the tenant's limits; a key that
+    /// is there gives the send that it names. `first_nonce` is the account's next one on the chain: it
+    /// counts where the account was never used here, or was used elsewhere meanwhile.
+    /// [`Error::Conflict`]: the key names another send, or a limit would be exceeded; without a limit
+    /// nothing may be spent.
+    async fn reserve_send(
+        &self,
+        send: &NewSend,
+        first_nonce: u64,
+        at_us: i64,
+    ) -> Result<StoredSend, Error>;
+
+    /// A send by its key.
+    async fn send(&self, tenant: &str, key: &str) -> Result<Option<StoredSend>, Error>;
+
+    /// Sends of an account that are pending, or included and not final, by nonce.
+    async fn open_sends(&self, chain: &str, sender: [u8; 20]) -> Result<Vec<StoredSend>, Error>;
+
+    /// Stores a signature before it is sent. `number` is how many there are already:
+    /// [`Error::Conflict`] if there are others, or the send is over.
+    async fn add_attempt(
+        &self,
+        chain: &str,
+        sender: [u8; 20],
+        nonce: u64,
+        number: u32,
+        attempt: &SendAttempt,
+    ) -> Result<(), Error>;
+
+    /// Stores how a send stands. What is final or lost stays so ([`Error::Conflict`]).
+    async fn set_send_state(
+        &self,
+        chain: &str,
+        sender: [u8; 20],
+        nonce: u64,
+        state: SendState,
+    ) -> Result<(), Error>;
+
+    /// Sets a limit.
+    async fn set_spend_limit(&self, limit: &SpendLimit) -> Result<(), Error>;
+
+    /// A tenant's limits.
+    async fn spend_limits(&self, tenant: &str) -> Result<Vec<SpendLimit>, Error>;
+}

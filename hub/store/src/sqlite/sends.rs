@@ -1,0 +1,376 @@
+//! Sends: nonces, attempts, states.
+
+use async_trait::async_trait;
+use sqlx::SqliteConnection;
+use sqlx::sqlite::SqliteRow;
+
+use super::Sqlite;
+use super::row::{Columns as _, bigint};
+use super::transaction::Transaction;
+use crate::sends::{MAX_OPEN_SENDS, MAX_SEND_ATTEMPTS, MAX_SEND_DATA};
+use crate::{
+    BlockMark, Error, NewSend, SendAttempt, SendOutcome, SendState, Sends, SpendLimit, StoredSend,
+};
+
+mod limits;
+
+/// The longest key, in bytes.
+const MAX_KEY: usize = 200;
+
+#[async_trait]
+impl Sends for Sqlite {
+    async fn reserve_send(
+        &self,
+        send: &NewSend,
+        first_nonce: u64,
+        at_us: i64,
+    ) -> Result<StoredSend, Error> {
+        check(send)?;
+        let mut transaction = self.write().await?;
+        let reserved = reserve(&mut transaction, send, first_nonce, at_us).await;
+        transaction.end(reserved).await
+    }
+
+    async fn send(&self, tenant: &str, key: &str) -> Result<Option<StoredSend>, Error> {
+        let mut snapshot = self.snapshot().await?;
+        let found = by_key(&mut snapshot, tenant, key).await;
+        snapshot.end(found).await
+    }
+
+    async fn open_sends(&self, chain: &str, sender: [u8; 20]) -> Result<Vec<StoredSend>, Error> {
+        let mut snapshot = self.snapshot().await?;
+        let found = open(&mut snapshot, chain, sender).await;
+        snapshot.end(found).await
+    }
+
+    async fn add_attempt(
+        &self,
+        chain: &str,
+        sender: [u8; 20],
+        nonce: u64,
+        number: u32,
+        attempt: &SendAttempt,
+    ) -> Result<(), Error> {
+        let mut transaction = self.write().await?;
+        let added = add(&mut transaction, chain, sender, nonce, number, attempt).await;
+        transaction.end(added).await
+    }
+
+    async fn set_send_state(
+        &self,
+        chain: &str,
+        sender: [u8; 20],
+        nonce: u64,
+        state: SendState,
+    ) -> Result<(), Error> {
+        let mut transaction = self.write().await?;
+        let set = set_state(&mut transaction, chain, sender, nonce, state).await;
+        transaction.end(set).await
+    }
+
+    async fn set_spend_limit(&self, limit: &SpendLimit) -> Result<(), Error> {
+        let mut transaction = self.write().await?;
+        let set = limits::set(&mut transaction, limit).await;
+        transaction.end(set).await
+    }
+
+    async fn spend_limits(&self, tenant: &str) -> Result<Vec<SpendLimit>, Error> {
+        let mut snapshot = self.snapshot().await?;
+        let limits = limits::of(&mut snapshot, tenant).await;
+        snapshot.end(limits).await
+    }
+}
+
+fn check(send: &NewSend) -> Result<(), Error> {
+    if send.key.is_empty() || send.key.len() > MAX_KEY {
+        return Err(Error::invalid(
+            "key",
+            format!("1 to {MAX_KEY} bytes are right"),
+        ));
+    }
+    if send.data.len() > MAX_SEND_DATA {
+        return Err(Error::invalid(
+            "data",
+            format!(
+                "{} bytes; at most {MAX_SEND_DATA} are taken",
+                send.data.len()
+            ),
+        ));
+    }
+    Ok(())
+}
+
+async fn reserve(
+    transaction: &mut Transaction,
+    send: &NewSend,
+    first_nonce: u64,
+    at_us: i64,
+) -> Result<StoredSend, Error> {
+    if let Some(there) = by_key(transaction, &send.tenant, &send.key).await? {
+        if there.send != *send {
+            return Err(Error::Conflict(format!(
+                "key {:?} names another send: another one wants another key",
+                send.key
+            )));
+        }
+        return Ok(there);
+    }
+    limits::check(transaction, send, at_us).await?;
+    let row = sqlx::query(
+        "SELECT COUNT(*) AS sends FROM chain_sends \
+         WHERE chain = $1 AND sender = $2 AND state IN ('pending', 'included')",
+    )
+    .bind(send.chain.as_str())
+    .bind(send.sender.as_slice())
+    .fetch_one(&mut **transaction)
+    .await?;
+    if row.number::<u32>("sends")? >= MAX_OPEN_SENDS {
+        return Err(Error::Conflict(format!(
+            "{MAX_OPEN_SENDS} sends of this account are not final yet: wait until one is"
+        )));
+    }
+    let row = sqlx::query(
+        "INSERT INTO chain_nonces (chain, sender, next) VALUES ($1, $2, $3 + 1) \
+         ON CONFLICT (chain, sender) DO UPDATE SET next = MAX(next, $3) + 1 RETURNING next",
+    )
+    .bind(send.chain.as_str())
+    .bind(send.sender.as_slice())
+    .bind(bigint("nonce", first_nonce)?)
+    .fetch_one(&mut **transaction)
+    .await?;
+    let nonce = row.number::<u64>("next")?.saturating_sub(1);
+    sqlx::query(
+        "INSERT INTO chain_sends (chain, sender, nonce, tenant, key, receiver, value, data, gas, \
+         most_fee, token, token_amount, state, reserved_us) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 'pending', $13)",
+    )
+    .bind(send.chain.as_str())
+    .bind(send.sender.as_slice())
+    .bind(bigint("nonce", nonce)?)
+    .bind(send.tenant.as_str())
+    .bind(send.key.as_str())
+    .bind(send.receiver.as_slice())
+    .bind(send.value.as_slice())
+    .bind(send.data.as_slice())
+    .bind(bigint("gas", send.gas)?)
+    .bind(send.most_fee.as_slice())
+    .bind(send.token.map(|(token, _)| token.to_vec()))
+    .bind(send.token.map(|(_, amount)| amount.to_vec()))
+    .bind(at_us)
+    .execute(&mut **transaction)
+    .await?;
+    Ok(StoredSend {
+        send: send.clone(),
+        nonce,
+        state: SendState::Pending,
+        attempts: Vec::new(),
+        reserved_us: at_us,
+    })
+}
+
+async fn by_key(
+    connection: &mut Transaction,
+    tenant: &str,
+    key: &str,
+) -> Result<Option<StoredSend>, Error> {
+    let row = sqlx::query("SELECT * FROM chain_sends WHERE tenant = $1 AND key = $2")
+        .bind(tenant)
+        .bind(key)
+        .fetch_optional(&mut **connection)
+        .await?;
+    match row {
+        Some(row) => Ok(Some(whole(connection, &row).await?)),
+        None => Ok(None),
+    }
+}
+
+async fn open(
+    connection: &mut Transaction,
+    chain: &str,
+    sender: [u8; 20],
+) -> Result<Vec<StoredSend>, Error> {
+    let rows = sqlx::query(
+        "SELECT * FROM chain_sends WHERE chain = $1 AND sender = $2 \
+         AND state IN ('pending', 'included') ORDER BY nonce",
+    )
+    .bind(chain)
+    .bind(sender.as_slice())
+    .fetch_all(&mut **connection)
+    .await?;
+    let mut sends = Vec::with_capacity(rows.len());
+    for row in rows {
+        sends.push(whole(connection, &row).await?);
+    }
+    Ok(sends)
+}
+
+/// A row with its attempts.
+async fn whole(connection: &mut Transaction, row: &SqliteRow) -> Result<StoredSend, Error> {
+    let send = NewSend {
+        chain: row.text("chain")?,
+        sender: row.array("sender")?,
+        tenant: row.text("tenant")?,
+        key: row.text("key")?,
+        receiver: row.array("receiver")?,
+        value: row.array("value")?,
+        data: row.bytes("data")?,
+        gas: row.number("gas")?,
+        most_fee: row.array("most_fee")?,
+        token: match row.maybe_bytes("token")? {
+            Some(_) => Some((row.array("token")?, row.array("token_amount")?)),
+            None => None,
+        },
+    };
+    let nonce = row.number("nonce")?;
+    let attempts = sqlx::query(
+        "SELECT tx, raw, max_fee, max_priority, signed_us FROM chain_attempts \
+         WHERE chain = $1 AND sender = $2 AND nonce = $3 ORDER BY attempt",
+    )
+    .bind(send.chain.as_str())
+    .bind(send.sender.as_slice())
+    .bind(bigint("nonce", nonce)?)
+    .fetch_all(&mut **connection)
+    .await?
+    .iter()
+    .map(|row| {
+        Ok(SendAttempt {
+            tx: row.array("tx")?,
+            raw: row.bytes("raw")?,
+            max_fee: u128::from_be_bytes(row.array("max_fee")?),
+            max_priority: u128::from_be_bytes(row.array("max_priority")?),
+            signed_us: row.int("signed_us")?,
+        })
+    })
+    .collect::<Result<Vec<_>, Error>>()?;
+    let state = row.text("state")?;
+    Ok(StoredSend {
+        send,
+        nonce,
+        state: match state.as_str() {
+            "pending" => SendState::Pending,
+            "included" => SendState::Included(outcome(row)?),
+            "final" => SendState::Final(outcome(row)?),
+            "lost" => SendState::Lost,
+            _ => return Err(Error::corrupt("state of a send", state)),
+        },
+        attempts,
+        reserved_us: row.int("reserved_us")?,
+    })
+}
+
+fn outcome(row: &SqliteRow) -> Result<SendOutcome, Error> {
+    Ok(SendOutcome {
+        tx: row.array("tx")?,
+        block: BlockMark {
+            number: row.number("block_number")?,
+            hash: row.array("block_hash")?,
+        },
+        succeeded: row.flag("succeeded")?,
+    })
+}
+
+async fn add(
+    transaction: &mut Transaction,
+    chain: &str,
+    sender: [u8; 20],
+    nonce: u64,
+    number: u32,
+    attempt: &SendAttempt,
+) -> Result<(), Error> {
+    if number >= MAX_SEND_ATTEMPTS {
+        return Err(Error::invalid(
+            "attempts",
+            format!("a send has at most {MAX_SEND_ATTEMPTS}"),
+        ));
+    }
+    let added = sqlx::query(
+        "INSERT INTO chain_attempts \
+         (chain, sender, nonce, attempt, tx, raw, max_fee, max_priority, signed_us) \
+         SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9 WHERE EXISTS (SELECT 1 FROM chain_sends \
+         WHERE chain = $1 AND sender = $2 AND nonce = $3 AND state IN ('pending', 'included')) \
+         AND $4 = (SELECT COUNT(*) FROM chain_attempts \
+         WHERE chain = $1 AND sender = $2 AND nonce = $3)",
+    )
+    .bind(chain)
+    .bind(sender.as_slice())
+    .bind(bigint("nonce", nonce)?)
+    .bind(i64::from(number))
+    .bind(attempt.tx.as_slice())
+    .bind(attempt.raw.as_slice())
+    .bind(attempt.max_fee.to_be_bytes().to_vec())
+    .bind(attempt.max_priority.to_be_bytes().to_vec())
+    .bind(attempt.signed_us)
+    .execute(&mut **transaction)
+    .await?
+    .rows_affected();
+    if added == 0 {
+        return Err(Error::Conflict(format!(
+            "nonce {nonce} of {chain} has another number of attempts than {number}, or is over"
+        )));
+    }
+    Ok(())
+}
+
+async fn set_state(
+    transaction: &mut Transaction,
+    chain: &str,
+    sender: [u8; 20],
+    nonce: u64,
+    state: SendState,
+) -> Result<(), Error> {
+    let (name, outcome) = match state {
+        SendState::Pending => ("pending", None),
+        SendState::Included(outcome) => ("included", Some(outcome)),
+        SendState::Final(outcome) => ("final", Some(outcome)),
+        SendState::Lost => ("lost", None),
+    };
+    let number = outcome
+        .map(|outcome| bigint("block", outcome.block.number))
+        .transpose()?;
+    let set = sqlx::query(
+        "UPDATE chain_sends SET state = $1, tx = $2, block_number = $3, block_hash = $4, \
+         succeeded = $5 WHERE chain = $6 AND sender = $7 AND nonce = $8 \
+         AND state IN ('pending', 'included')",
+    )
+    .bind(name)
+    .bind(outcome.map(|outcome| outcome.tx.to_vec()))
+    .bind(number)
+    .bind(outcome.map(|outcome| outcome.block.hash.to_vec()))
+    .bind(outcome.map(|outcome| i64::from(outcome.succeeded)))
+    .bind(chain)
+    .bind(sender.as_slice())
+    .bind(bigint("nonce", nonce)?)
+    .execute(&mut **transaction)
+    .await?
+    .rows_affected();
+    if set == 0 {
+        return Err(Error::Conflict(format!(
+            "nonce {nonce} of {chain} is over, or was never taken"
+        )));
+    }
+    Ok(())
+}
+
+/// A tenant's sends lose their owner where they are not over: a nonce that is taken and never used
+/// would hold up all later ones of its account.
+pub(super) async fn disown(connection: &mut SqliteConnection, tenant: &str) -> Result<(), Error> {
+    sqlx::query(
+        "DELETE FROM chain_attempts WHERE (chain, sender, nonce) IN (SELECT chain, sender, nonce \
+         FROM chain_sends WHERE tenant = $1 AND state IN ('final', 'lost'))",
+    )
+    .bind(tenant)
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query("DELETE FROM chain_sends WHERE tenant = $1 AND state IN ('final', 'lost')")
+        .bind(tenant)
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query(
+        "UPDATE chain_sends SET tenant = '', key = chain || ':' || hex(sender) || ':' || nonce \
+         WHERE tenant = $1",
+    )
+    .bind(tenant)
+    .execute(&mut *connection)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,218 @@
+//! Sends: a key is one send, a nonce is taken once, and a tenant spends what it may.
+
+use stencil_store::{
+    Amount, BlockMark, Erased, Error, NewSend, SendAttempt, SendOutcome, SendState, SpendLimit,
+};
+
+use crate::{acme, fresh};
+
+const CHAIN: &str = "dev";
+const SENDER: [u8; 20] = [1; 20];
+const TOKEN: [u8; 20] = [9; 20];
+const SECOND: i64 = 1_000_000;
+
+fn amount(n: u128) -> Amount {
+    let mut amount = [0; 32];
+    amount[16..].copy_from_slice(&n.to_be_bytes());
+    amount
+}
+
+fn send(key: &str, value: u128) -> NewSend {
+    NewSend {
+        chain: CHAIN.to_owned(),
+        sender: SENDER,
+        tenant: "acme".to_owned(),
+        key: key.to_owned(),
+        receiver: [2; 20],
+        value: amount(value),
+        data: vec![1, 2],
+        gas: 21_000,
+        most_fee: amount(5),
+        token: None,
+    }
+}
+
+fn limit(asset: Option<[u8; 20]>, most: u128) -> SpendLimit {
+    SpendLimit {
+        tenant: "acme".to_owned(),
+        chain: CHAIN.to_owned(),
+        asset,
+        window_s: 60,
+        most: amount(most),
+    }
+}
+
+fn attempt(tx: u8) -> SendAttempt {
+    SendAttempt {
+        tx: [tx; 32],
+        raw: vec![tx; 100],
+        max_fee: u128::MAX,
+        max_priority: 3,
+        signed_us: 4,
+    }
+}
+
+fn outcome(tx: u8) -> SendOutcome {
+    SendOutcome {
+        tx: [tx; 32],
+        block: BlockMark {
+            number: 8,
+            hash: [8; 32],
+        },
+        succeeded: false,
+    }
+}
+
+#[tokio::test]
+async fn a_tenant_spends_what_it_may_and_not_a_unit_more() {
+    let fresh = fresh().await;
+    let sends = fresh.store.sends.as_ref();
+    fresh.store.chains.open_chain(CHAIN, 1, 1).await.unwrap();
+    let reserve =
+        async |send: NewSend, at_s: i64| sends.reserve_send(&send, 0, at_s * SECOND).await;
+    let error = reserve(send("a", 1), 100).await.unwrap_err();
+    assert!(error.to_string().contains("no limit is set"), "{error}");
+    sends.set_spend_limit(&limit(None, 100)).await.unwrap();
+    // 40 and 5 of fees; then 50 and 5: 100 in all.
+    reserve(send("a", 40), 100).await.unwrap();
+    let error = reserve(send("b", 51), 130).await.unwrap_err();
+    assert!(
+        error.to_string().contains("would spend 0x65") && matches!(error, Error::Conflict(_)),
+        "{error}"
+    );
+    let b = reserve(send("b", 50), 130).await.unwrap();
+    assert_eq!(b.nonce, 1, "what was refused has taken no nonce");
+    // The first leaves the span a minute after it was reserved.
+    assert!(reserve(send("c", 1), 159).await.is_err());
+    reserve(send("c", 40), 160).await.unwrap();
+    // What is lost was not spent.
+    sends
+        .set_send_state(CHAIN, SENDER, 1, SendState::Lost)
+        .await
+        .unwrap();
+    reserve(send("d", 50), 161).await.unwrap();
+    // A key that is there asks for nothing more.
+    reserve(send("d", 50), 162).await.unwrap();
+
+    let with_token = |key: &str, tokens: u128| NewSend {
+        token: Some((TOKEN, amount(tokens))),
+        ..send(key, 0)
+    };
+    let error = reserve(with_token("t", 1), 1_000).await.unwrap_err();
+    assert!(error.to_string().contains("token 0x0909"), "{error}");
+    sends
+        .set_spend_limit(&limit(Some(TOKEN), 10))
+        .await
+        .unwrap();
+    reserve(with_token("t", 10), 1_000).await.unwrap();
+    assert!(reserve(with_token("u", 1), 1_001).await.is_err());
+    let huge = NewSend {
+        value: [0xff; 32],
+        ..send("huge", 0)
+    };
+    assert!(matches!(
+        reserve(huge, 2_000).await,
+        Err(Error::Invalid { .. })
+    ));
+}
+
+#[tokio::test]
+async fn a_nonce_is_taken_once_and_what_is_over_stays_so() {
+    let fresh = fresh().await;
+    let sends = fresh.store.sends.as_ref();
+    fresh.store.chains.open_chain(CHAIN, 1, 1).await.unwrap();
+    sends.set_spend_limit(&limit(None, 1_000)).await.unwrap();
+    // The account has sent elsewhere before, and does so again meanwhile.
+    assert_eq!(
+        sends.reserve_send(&send("a", 1), 7, 1).await.unwrap().nonce,
+        7
+    );
+    assert_eq!(
+        sends.reserve_send(&send("b", 1), 7, 1).await.unwrap().nonce,
+        8
+    );
+    assert_eq!(
+        sends
+            .reserve_send(&send("c", 1), 11, 1)
+            .await
+            .unwrap()
+            .nonce,
+        11
+    );
+    assert_eq!(
+        sends
+            .reserve_send(&send("a", 1), 12, 1)
+            .await
+            .unwrap()
+            .nonce,
+        7
+    );
+
+    sends
+        .add_attempt(CHAIN, SENDER, 7, 0, &attempt(1))
+        .await
+        .unwrap();
+    let again = sends.add_attempt(CHAIN, SENDER, 7, 0, &attempt(2)).await;
+    assert!(
+        matches!(again, Err(Error::Conflict(_))),
+        "two signers at once"
+    );
+    sends
+        .add_attempt(CHAIN, SENDER, 7, 1, &attempt(2))
+        .await
+        .unwrap();
+    let included = SendState::Included(outcome(2));
+    sends
+        .set_send_state(CHAIN, SENDER, 7, included)
+        .await
+        .unwrap();
+    let open = sends.open_sends(CHAIN, SENDER).await.unwrap();
+    assert_eq!(
+        open.iter().map(|send| send.nonce).collect::<Vec<_>>(),
+        [7, 8, 11]
+    );
+    assert_eq!(open[0].attempts, [attempt(1), attempt(2)]);
+    assert_eq!(open[0].state, included);
+    let last = SendState::Final(outcome(2));
+    sends.set_send_state(CHAIN, SENDER, 7, last).await.unwrap();
+    for after in [SendState::Pending, SendState::Lost] {
+        let error = sends.set_send_state(CHAIN, SENDER, 7, after).await;
+        assert!(matches!(error, Err(Error::Conflict(_))));
+    }
+    assert!(
+        sends
+            .add_attempt(CHAIN, SENDER, 7, 2, &attempt(3))
+            .await
+            .is_err()
+    );
+    let stored = sends.send("acme", "a").await.unwrap().unwrap();
+    assert_eq!(stored.state, last);
+    assert_eq!(sends.send("other", "a").await.unwrap(), None);
+}
+
+/// What is under way goes on without its owner: a nonce that is never used would hold up the others.
+#[tokio::test]
+async fn an_erased_tenants_sends_lose_their_owner_and_keep_their_nonces() {
+    let fresh = fresh().await;
+    let sends = fresh.store.sends.as_ref();
+    fresh.store.chains.open_chain(CHAIN, 1, 1).await.unwrap();
+    sends.set_spend_limit(&limit(None, 1_000)).await.unwrap();
+    for key in ["a", "b"] {
+        sends.reserve_send(&send(key, 1), 0, 1).await.unwrap();
+    }
+    sends
+        .add_attempt(CHAIN, SENDER, 0, 0, &attempt(1))
+        .await
+        .unwrap();
+    let last = SendState::Final(outcome(1));
+    sends.set_send_state(CHAIN, SENDER, 0, last).await.unwrap();
+    let erased = Erased::Tenant(acme());
+    fresh.store.keeping.erase(1, &erased).await.unwrap();
+    assert!(sends.spend_limits("acme").await.unwrap().is_empty());
+    for key in ["a", "b"] {
+        assert_eq!(sends.send("acme", key).await.unwrap(), None);
+    }
+    let open = sends.open_sends(CHAIN, SENDER).await.unwrap();
+    assert_eq!(open.len(), 1);
+    assert!(open[0].nonce == 1 && open[0].send.tenant.is_empty());
+}
