@@ -15,6 +15,7 @@ use crate::{
     metrics::{Gauge, Metrics},
     mqtt,
     spool::Spool,
+    uplink::Certificate,
 };
 
 /// The unit of times in `/proc`: Linux shows them in hundredths of a second.
@@ -30,6 +31,7 @@ pub(crate) struct Figures {
     pub(crate) mqtt: mqtt::Shown,
     pub(crate) edge: Arc<Edge>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) certificate: Arc<Certificate>,
     pub(crate) connected: watch::Receiver<bool>,
     pub(crate) started: Instant,
 }
@@ -116,6 +118,11 @@ impl Figures {
                 "commands_waiting",
                 "Commands that wait for their device or its answer.",
                 self.commands.len() as u64,
+            ),
+            gauge(
+                "certificate_end_seconds",
+                "When the certificate that is used ends, in seconds since the Unix epoch.",
+                u64::try_from(self.certificate.end_us() / 1_000_000).unwrap_or(0),
             ),
             gauge(
                 "keys",

@@ -89,6 +89,8 @@ pub(crate) struct Metrics {
     pub(crate) questions_answered: Counter,
     pub(crate) questions_refused: Counter,
     pub(crate) acknowledged: LastAcknowledged,
+    pub(crate) certificates_renewed: Counter,
+    pub(crate) renewals_refused: Counter,
 }
 
 /// A value at the time of asking.
@@ -124,8 +126,18 @@ impl Metrics {
     }
 
     /// Names without what stands before and behind them, and help.
-    pub(crate) fn counters(&self) -> [(&'static str, &'static str, &Counter); 30] {
+    pub(crate) fn counters(&self) -> [(&'static str, &'static str, &Counter); 32] {
         [
+            (
+                "certificates_renewed",
+                "Renewed certificates that were put to use.",
+                &self.certificates_renewed,
+            ),
+            (
+                "renewals_refused",
+                "Times that the hub did not renew the certificate, or with none of use.",
+                &self.renewals_refused,
+            ),
             (
                 "links_accepted",
                 "Byte links that were opened.",

@@ -3,6 +3,7 @@
 use std::{
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use serde::{Deserialize, Serialize};
@@ -54,6 +55,11 @@ pub struct Hub {
     pub certificate: PathBuf,
     /// Its private key, PEM, readable for its owner only.
     pub key: PathBuf,
+    /// With so much of its time left, in percent, the certificate is renewed.
+    pub renew_left_percent: u8,
+    /// For how many days after its end the hub's certificate is taken, as long as it is of the fleet's
+    /// authority.
+    pub late_certificate_days: u32,
     /// After an outage that left no more than this, all is brought in order. With more, what is
     /// measured from then on goes first, and what waited is brought beside it at a rate that does
     /// not hold that up. 0: always so.
@@ -245,6 +251,13 @@ impl Options {
                 "{name} = 0 would let nothing pass: it must be at least 1"
             ));
         }
+        if !(1..=50).contains(&self.hub.renew_left_percent) {
+            return Err(
+                "hub.renew_left_percent must be 1 to 50: the hub renews no certificate that \
+                        has more than half of its time left"
+                    .into(),
+            );
+        }
         if !(42..=1024).contains(&self.link.fragment_bytes) {
             return Err("link.fragment_bytes must be 42 to 1024".into());
         }
@@ -272,6 +285,11 @@ impl Hub {
             return Err(wrong());
         }
         Ok((host, port.parse().map_err(|_| wrong())?))
+    }
+
+    /// For how long after its end the hub's certificate is taken.
+    pub(crate) fn late_grace(&self) -> Duration {
+        Duration::from_secs(u64::from(self.late_certificate_days) * 86_400)
     }
 
     /// The name to check the hub's certificate against.
@@ -334,6 +352,8 @@ impl Default for Hub {
             root: "root.pem".into(),
             certificate: "gateway.pem".into(),
             key: "gateway.key".into(),
+            renew_left_percent: 33,
+            late_certificate_days: 400,
             in_order_bytes: 1 << 20,
             back_fill_bytes_per_s: 0,
             max_in_flight: 256,

@@ -35,7 +35,7 @@ use crate::{
     mqtt,
     psk::KeyRing,
     spool::Spool,
-    uplink::{Said, Uplink},
+    uplink::{Certificate, Said, Uplink},
 };
 
 /// How long a stop may wait for the spool to be closed.
@@ -82,7 +82,7 @@ impl Whole {
         desired: Arc<Desired>,
         logs: &Logs,
     ) -> Result<Self, Error> {
-        let identity = Identity::load(&options.hub)?;
+        let identity = Identity::load(&options)?;
         let metrics = Arc::new(Metrics::default());
         let spool = open_spool(&options, &metrics).await?;
         let edge = open_edge(&options, &identity, &spool).await?;
@@ -127,6 +127,7 @@ impl Whole {
             metrics: Arc::clone(&metrics),
             options: options.link.clone(),
         });
+        let certificate = Arc::new(Certificate::new(&options, &identity, &metrics));
         let figures = Arc::new(Figures {
             spool: spool.clone(),
             live: live.clone(),
@@ -136,6 +137,7 @@ impl Whole {
             mqtt: mqtt.shown(),
             edge: Arc::clone(&edge),
             metrics: Arc::clone(&metrics),
+            certificate: Arc::clone(&certificate),
             connected: is_connected.clone(),
             started: Instant::now(),
         });
@@ -148,7 +150,7 @@ impl Whole {
         let uplink = Arc::new(Uplink {
             gateway: identity.gateway.clone(),
             options: options.hub.clone(),
-            tls: identity.tls,
+            certificate: Arc::clone(&certificate),
             spool: spool.clone(),
             commands: Arc::clone(&commands),
             live: live.clone(),
@@ -159,7 +161,6 @@ impl Whole {
             metrics: Arc::clone(&metrics),
             connected,
             desired,
-            certificate_end_us: identity.certificate_end_us,
             said: Said::default(),
             answers: Arc::new(answers),
             back_fill: back_fills,

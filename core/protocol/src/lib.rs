@@ -23,6 +23,7 @@
 //! | [`desired`] | hub → gateway: what it shall be like; gateway → hub: what it is like | `alloc` |
 //! | [`question`] | hub ↔ gateway: lines of its log, figures, at somebody's wish | `alloc` |
 //! | [`keys`] | hub → gateway: devices' keys, sealed; gateway → hub: which it holds | `alloc` |
+//! | [`renewal`] | gateway ↔ hub: the gateway's certificate, renewed | `alloc` |
 //! | [`ranges`], [`ledger`] | which numbers are stored, dropped, missing | `alloc` |
 //! | [`moment`] | points in time for people | `alloc` |
 //! | [`foreign`] | ThingsBoard JSON of devices that number nothing | `std` |
@@ -63,6 +64,8 @@ pub mod moment;
 pub mod question;
 #[cfg(feature = "alloc")]
 pub mod ranges;
+#[cfg(feature = "alloc")]
+pub mod renewal;
 #[cfg(feature = "alloc")]
 pub mod report;
 pub mod sample;

@@ -54,6 +54,10 @@ pub enum Topic {
     GatewayAsk(GatewayId),
     /// `stencil/v1/g/{gateway}/answer`: a `question::Piece`, to the hub.
     GatewayAnswer(GatewayId),
+    /// `stencil/v1/g/{gateway}/renew`: a `renewal::Renew`, to the hub.
+    GatewayRenew(GatewayId),
+    /// `stencil/v1/g/{gateway}/cert`: a `renewal::Answer`, to the gateway.
+    GatewayCertificate(GatewayId),
     /// `v1/devices/me/telemetry`: ThingsBoard JSON; the device follows from the token.
     ForeignTelemetry,
 }
@@ -64,7 +68,8 @@ pub enum Error {
     /// The topic has none of the known forms.
     #[error(
         "the topic is none of stencil/v1/d/{{device}}/batch|judged|status|loss|link|key|image, \
-         stencil/v1/g/{{gateway}}/command|keys|holds|rules|stream|wanted|fetch|piece|desired|state|ask|answer, \
+         stencil/v1/g/{{gateway}}/command|keys|holds|rules|stream|wanted|fetch|piece|desired|state|\
+         ask|answer|renew|cert, \
          {FOREIGN}"
     )]
     Unknown,
@@ -108,6 +113,8 @@ impl Topic {
             "state" => Topic::GatewayState,
             "ask" => Topic::GatewayAsk,
             "answer" => Topic::GatewayAnswer,
+            "renew" => Topic::GatewayRenew,
+            "cert" => Topic::GatewayCertificate,
             _ => return Err(Error::Unknown),
         };
         Ok(make(GatewayId::parse(gateway)?))
@@ -135,6 +142,8 @@ impl Topic {
             | Topic::GatewayState(_)
             | Topic::GatewayAsk(_)
             | Topic::GatewayAnswer(_)
+            | Topic::GatewayRenew(_)
+            | Topic::GatewayCertificate(_)
             | Topic::ForeignTelemetry => None,
         }
     }
@@ -169,6 +178,8 @@ impl fmt::Display for Topic {
             Topic::GatewayState(gateway) => write!(f, "{GATEWAYS}{gateway}/state"),
             Topic::GatewayAsk(gateway) => write!(f, "{GATEWAYS}{gateway}/ask"),
             Topic::GatewayAnswer(gateway) => write!(f, "{GATEWAYS}{gateway}/answer"),
+            Topic::GatewayRenew(gateway) => write!(f, "{GATEWAYS}{gateway}/renew"),
+            Topic::GatewayCertificate(gateway) => write!(f, "{GATEWAYS}{gateway}/cert"),
             Topic::ForeignTelemetry => f.write_str(FOREIGN),
         }
     }

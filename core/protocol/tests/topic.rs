@@ -30,7 +30,9 @@ proptest! {
             Topic::GatewayDesired(gateway.clone()),
             Topic::GatewayState(gateway.clone()),
             Topic::GatewayAsk(gateway.clone()),
-            Topic::GatewayAnswer(gateway),
+            Topic::GatewayAnswer(gateway.clone()),
+            Topic::GatewayRenew(gateway.clone()),
+            Topic::GatewayCertificate(gateway),
             Topic::ForeignTelemetry,
         ] {
             let text = topic.to_string();
@@ -41,7 +43,7 @@ proptest! {
 
     /// There is one spelling of a topic: what parses is what is written.
     #[test]
-    fn one_spelling(text in "(stencil/v1/[dg]/)?\\PC{0,20}(/(batch|judged|status|loss|link|key|image|command|keys|holds|rules|stream|wanted|fetch|piece|desired|state|ask|answer))?") {
+    fn one_spelling(text in "(stencil/v1/[dg]/)?\\PC{0,20}(/(batch|judged|status|loss|link|key|image|command|keys|holds|rules|stream|wanted|fetch|piece|desired|state|ask|answer|renew|cert))?") {
         if let Ok(topic) = Topic::parse(&text) {
             prop_assert_eq!(topic.to_string(), text);
         }

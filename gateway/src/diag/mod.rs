@@ -12,12 +12,17 @@ use std::{
 };
 
 use stencil_crypto::{
-    authority::{Subject, Validity},
+    authority::{Description, Subject, Validity},
     tls::Identity,
 };
 use stencil_protocol::moment;
 
-use crate::{Options, clock::now_us, logs};
+use crate::{
+    Options,
+    clock::now_us,
+    identity::{self, CURRENT, NEXT},
+    logs,
+};
 
 pub(crate) use redact::Redactor;
 pub use redact::redacted;
@@ -71,13 +76,37 @@ fn version() -> String {
 fn certificate(options: &Options) -> String {
     let hub = &options.hub;
     let mut out = format!("{}\n", hub.certificate.display());
-    let identity = match Identity::load(&hub.certificate, &hub.key) {
+    let first = match Identity::load(&hub.certificate, &hub.key) {
         Ok(identity) => identity,
         Err(error) => {
             let _ = writeln!(out, "cannot be used: {error}");
             return out;
         }
     };
+    describe(&first, &mut out);
+    let (Some(Ok(subject)), Some(Ok(of))) = (
+        first.chain().first().map(|der| Subject::of(der)),
+        first.chain().first().map(|der| Description::of(der)),
+    ) else {
+        return out;
+    };
+    for (name, what) in [(CURRENT, "in its place"), (NEXT, "renewed, not used yet")] {
+        let path = identity::path(&options.data_dir, name);
+        match identity::successor(&path, &of.fingerprint, &subject) {
+            Ok(None) => {}
+            Ok(Some(pair)) => {
+                let _ = writeln!(out, "{what}: {}", path.display());
+                describe(&pair, &mut out);
+            }
+            Err(error) => {
+                let _ = writeln!(out, "{} cannot be used: {error}", path.display());
+            }
+        }
+    }
+    out
+}
+
+fn describe(identity: &Identity, out: &mut String) {
     for der in identity.chain() {
         // Writing to a String cannot fail.
         let _ = match Subject::of(der) {
@@ -93,8 +122,10 @@ fn certificate(options: &Options) -> String {
             ),
             Err(error) => writeln!(out, "valid: {error}"),
         };
+        if let Ok(of) = Description::of(der) {
+            let _ = writeln!(out, "serial number {}", of.serial);
+        }
     }
-    out
 }
 
 fn utc(seconds: u64) -> String {

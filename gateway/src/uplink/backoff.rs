@@ -9,20 +9,24 @@ const FIRST: Duration = Duration::from_millis(200);
 /// Doubles up to a bound; each pause is drawn from its upper half, so that a hub that comes back
 /// doesn't meet all its gateways at once.
 pub(crate) struct Backoff {
+    first: Duration,
     max: Duration,
     next: Duration,
 }
 
 impl Backoff {
     pub(crate) fn new(max: Duration) -> Self {
-        Self {
-            max,
-            next: FIRST.min(max),
-        }
+        Self::between(FIRST.min(max), max)
+    }
+
+    /// From `first` on.
+    pub(crate) fn between(first: Duration, max: Duration) -> Self {
+        let next = first;
+        Self { first, max, next }
     }
 
     pub(crate) fn reset(&mut self) {
-        self.next = FIRST.min(self.max);
+        self.next = self.first;
     }
 
     pub(crate) fn next(&mut self) -> Duration {

@@ -35,8 +35,20 @@ pub(crate) enum Lost {
     Publish(String),
     #[error("the connection's task has ended")]
     Ended,
+    #[error("the gateway's certificate is renewed")]
+    Renewed,
     #[error("the spool: {0}")]
     Spool(#[from] stencil_log::Error),
+}
+
+impl Lost {
+    /// Whether the hub has refused who we are, so that another certificate may be taken.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(
+            self,
+            Self::Connection(ConnectionError::ConnectionRefused(_) | ConnectionError::Tls(_))
+        )
+    }
 }
 
 /// A message from the hub.

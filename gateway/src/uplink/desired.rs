@@ -45,7 +45,7 @@ impl Uplink {
         state.spool_bytes = self.spool.log().bytes();
         state.waiting_bytes = self.spool.waiting_bytes();
         state.links = u32::try_from(self.live.len()).unwrap_or(u32::MAX);
-        state.certificate_end_us = Some(self.certificate_end_us);
+        state.certificate_end_us = Some(self.certificate.end_us());
         self.say(connection, &Said::State(state)).await
     }
 

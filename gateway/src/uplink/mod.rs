@@ -7,6 +7,7 @@
 
 mod answering;
 mod backoff;
+mod certificate;
 mod connection;
 mod desired;
 mod order;
@@ -15,11 +16,12 @@ mod publisher;
 mod source;
 mod window;
 
-pub(crate) use self::order::Said;
+pub(crate) use self::{certificate::Certificate, order::Said};
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use rumqttc::SubscribeNoticeError;
 use stencil_protocol::{
     command::{Command, State, Status},
     id::{CommandId, DeviceId, GatewayId},
@@ -56,7 +58,7 @@ const EXPIRE_INTERVAL: Duration = Duration::from_secs(1);
 pub(crate) struct Uplink {
     pub(crate) gateway: GatewayId,
     pub(crate) options: options::Hub,
-    pub(crate) tls: Arc<rustls::ClientConfig>,
+    pub(crate) certificate: Arc<Certificate>,
     pub(crate) spool: Spool,
     pub(crate) commands: Arc<Commands>,
     pub(crate) live: Live,
@@ -68,7 +70,6 @@ pub(crate) struct Uplink {
     /// Whether there is a connection.
     pub(crate) connected: watch::Sender<bool>,
     pub(crate) desired: Arc<Desired>,
-    pub(crate) certificate_end_us: i64,
     /// What was said ahead of older things.
     pub(crate) said: Said,
     pub(crate) answers: Arc<Answers>,
@@ -98,6 +99,10 @@ impl Uplink {
             if let Lost::Spool(error) = lost {
                 return Err(Error::Spool(error));
             }
+            if let Lost::Renewed = lost {
+                tracing::info!("the gateway connects with its renewed certificate");
+                continue;
+            }
             self.desired.lost(&lost.to_string());
             self.metrics.uplink_failures.increment();
             if self.metrics.publishes_acknowledged.get() > before {
@@ -113,9 +118,15 @@ impl Uplink {
     async fn connect_and_publish(&self) -> Result<Infallible, Lost> {
         let commands = Topic::GatewayCommand(self.gateway.clone()).to_string();
         let keys = Topic::GatewayKeys(self.gateway.clone()).to_string();
-        let mut connection =
-            Connection::open(&self.options, &self.gateway, Arc::clone(&self.tls)).await?;
-        connection.subscribe(&commands).await?;
+        let mut connection = self.open().await?;
+        match connection.subscribe(&commands).await {
+            Ok(()) => {}
+            // By the hub's clock the certificate has ended; ours is not asked.
+            Err(Lost::Subscribe(SubscribeNoticeError::V5SubAckFailure(_))) => {
+                return Err(self.come_home(&mut connection).await);
+            }
+            Err(lost) => return Err(lost),
+        }
         match connection.subscribe(&keys).await {
             Ok(()) => self.tell_what_is_held(&connection, true).await?,
             // A hub of an earlier version, which gives no keys.
@@ -162,6 +173,16 @@ impl Uplink {
             }
             Err(lost) => return Err(lost),
         }
+        self.session_is_good().await;
+        let certificate = Topic::GatewayCertificate(self.gateway.clone()).to_string();
+        let certificate = match connection.subscribe(&certificate).await {
+            Ok(()) => Some(certificate),
+            Err(Lost::Subscribe(refused)) => {
+                tracing::warn!(%refused, "the hub renews no certificates");
+                None
+            }
+            Err(lost) => return Err(lost),
+        };
         self.metrics.uplink_connects.increment();
         self.connected.send_replace(true);
         tracing::info!(hub = self.options.address, "uplink connected");
@@ -176,6 +197,7 @@ impl Uplink {
                 rules,
                 desired,
                 questions,
+                certificate,
             },
             speaking,
         )

@@ -72,6 +72,15 @@ pub(super) struct Topics {
     pub(super) rules: String,
     pub(super) desired: String,
     pub(super) questions: String,
+    /// `None`: the hub renews no certificates.
+    pub(super) certificate: Option<String>,
+}
+
+impl Topics {
+    /// Whether this is where certificates come.
+    fn is_certificate(&self, topic: &[u8]) -> bool {
+        self.certificate.as_deref().map(str::as_bytes) == Some(topic)
+    }
 }
 
 /// Publishes until the connection is lost.
@@ -135,10 +144,16 @@ pub(super) async fn publish(
                 Some(message) if message.topic == topics.questions.as_bytes() => {
                     answering.ask(message.payload);
                 }
+                Some(message) if topics.is_certificate(&message.topic) => {
+                    uplink.take_certificate(&message.payload).await?;
+                }
                 Some(_) => tracing::warn!("the hub has sent what was not asked for"),
                 None => return Err(connection.why_lost().await),
             },
             () = Speaking::due(&mut speaking) => uplink.tell_state(&connection).await?,
+            () = uplink.certificate.due(), if topics.certificate.is_some() => {
+                uplink.ask_for_certificate(&connection).await?;
+            }
             _ = fetch_again.tick() => uplink.fetch_images(&connection, None).await?,
             item = live.next(), if has_room => {
                 let item = item?.ok_or(stencil_log::Error::Closed)?;

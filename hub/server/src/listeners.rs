@@ -28,7 +28,8 @@ impl Listeners {
     pub(crate) async fn open(options: &MqttOptions, layout: &Layout) -> Result<Self, Error> {
         let clients = Roots::load(layout.fleet_root())?;
         let identity = own(layout)?;
-        let tls = |policy| tls::server(policy, &identity, &clients);
+        let grace = options.late_grace();
+        let tls = |policy| tls::server_taking_late(policy, &identity, &clients, grace);
         let strict = open("mqtt.strict", options.strict, Some(tls(Policy::Strict)?)).await?;
         let prefer = match options.prefer {
             Some(at) => Some(open("mqtt.prefer", at, Some(tls(Policy::Prefer)?)).await?),

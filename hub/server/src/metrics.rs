@@ -34,6 +34,9 @@ pub struct Metrics {
     commands_sent: AtomicU64,
     commands_expired: AtomicU64,
     answers_ignored: [AtomicU64; Ignored::ALL.len()],
+    certificates_renewed: AtomicU64,
+    certificates_refused: AtomicU64,
+    certificates_ending: AtomicU64,
     devices: AtomicU64,
     position: AtomicU64,
     committed_at_us: AtomicI64,
@@ -207,6 +210,19 @@ impl Metrics {
         self.commands_expired.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(crate) fn certificate_renewed(&self) {
+        self.certificates_renewed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn certificate_refused(&self) {
+        self.certificates_refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// So many certificates of gateways end soon, or have ended.
+    pub(crate) fn certificates_ending(&self, ending: u64) {
+        self.certificates_ending.store(ending, Ordering::Relaxed);
+    }
+
     /// Samples stored since the process began.
     #[must_use]
     pub fn samples_stored(&self) -> u64 {
@@ -340,6 +356,16 @@ impl Metrics {
                 "commands that ran out of time",
                 &self.commands_expired,
             ),
+            (
+                "certificates_renewed_total",
+                "certificates of gateways that were renewed",
+                &self.certificates_renewed,
+            ),
+            (
+                "certificates_refused_total",
+                "certificates of gateways that were asked for and not renewed",
+                &self.certificates_refused,
+            ),
         ];
         for (name, help, counter) in counters {
             line(out, name, help, "counter", counter.load(Ordering::Relaxed));
@@ -350,6 +376,13 @@ impl Metrics {
             "alarms that are active",
             "gauge",
             self.alarms_active.load(Ordering::Relaxed),
+        );
+        line(
+            out,
+            "certificates_ending_count",
+            "certificates of gateways that end within 30 days, or have ended",
+            "gauge",
+            self.certificates_ending.load(Ordering::Relaxed),
         );
         line(
             out,

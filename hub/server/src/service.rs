@@ -27,7 +27,7 @@ use crate::registry::Deliverer;
 use crate::retention::Sweeper;
 use crate::rollout::{self, Delivery, Rollouts};
 use crate::wake::Wakes;
-use crate::{Error, Live, Options, expiry, http, runner, ticks};
+use crate::{Error, Layout, Live, Options, expiry, http, runner, ticks};
 
 /// The hub as a service.
 #[derive(Debug)]
@@ -112,7 +112,7 @@ impl Service {
         let runner = runner::new(&options, &store, &clock, &live)?;
         let (rollouts, asked) = Rollouts::new();
         rollouts.are_under_way(foundation.state.rolls_out());
-        let (desires, texts_asked) = Desires::new();
+        let (desires, ends) = Desires::new();
         let hub = Hub {
             inner: Arc::new(Inner {
                 options,
@@ -145,7 +145,7 @@ impl Service {
         dispatching(&hub, &wakes, links, endpoint.handle(), &mut parts);
         placing_rules(&hub, endpoint.handle(), &mut parts);
         rolling_out(&hub, asked, endpoint.handle(), &mut parts);
-        desiring(&hub, texts_asked, endpoint.handle(), &mut parts);
+        desiring(&hub, ends, endpoint.handle(), &mut parts);
         let sweeping = wakes.clone();
         parts.effect("runner", |stop| async move {
             runner::run(runner, wakes, stop).await;
@@ -395,17 +395,26 @@ fn rolling_out(
     parts.detached(async move { images.sweep(&store).await });
 }
 
-/// Gateways are told what they shall be like.
-fn desiring(
-    hub: &Hub,
-    asked: mpsc::Receiver<desired::Asked>,
-    handle: Handle<Peer>,
-    parts: &mut Parts,
-) {
+/// Gateways are told what they shall be like, and their certificates are renewed.
+fn desiring(hub: &Hub, ends: desired::Ends, handle: Handle<Peer>, parts: &mut Parts) {
     let inner = &hub.inner;
+    let renewals = desired::Renewals {
+        asked: ends.renewals,
+        authority: Layout::new(&inner.options.data_dir).authority(),
+        certificates: Arc::clone(&inner.store.certificates),
+        handle: handle.clone(),
+        clock: inner.clock.clone(),
+        metrics: Arc::clone(&inner.metrics),
+        grace: inner.options.mqtt.late_grace(),
+        days: inner.options.mqtt.gateway_certificate_days,
+    };
+    parts.effect("renewal of certificates", |stop| async move {
+        renewals.run(stop).await;
+        Ok(())
+    });
     let delivery = desired::Delivery {
         desires: inner.desires.clone(),
-        asked,
+        asked: ends.asked,
         gateways: Arc::clone(&inner.store.gateways),
         handle,
         clock: inner.clock.clone(),

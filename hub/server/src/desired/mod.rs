@@ -5,6 +5,7 @@
 //! was named and when: a restart names it again, which the gateway knows by its revision.
 
 mod delivery;
+mod renewal;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,9 +15,13 @@ use stencil_protocol::id::{GatewayId, TenantId};
 use tokio::sync::{Notify, mpsc};
 
 pub(crate) use delivery::Delivery;
+pub(crate) use renewal::{Asked as RenewalAsked, Renewals};
 
 /// Requests for pieces that may wait; what is beyond is named again, and asked for again.
 const MAX_FETCHES: usize = 1_024;
+
+/// Certificates that may wait to be renewed; who is beyond asks again.
+const MAX_RENEWALS: usize = 256;
 
 /// A piece that a gateway asks for: of which text, from which byte on.
 pub(crate) type Asked = (TenantId, GatewayId, Digest, u32);
@@ -31,18 +36,33 @@ struct Inner {
     /// Gateways that have begun to listen; at most as many as are connected.
     listening: Mutex<BTreeSet<(TenantId, GatewayId)>>,
     fetches: mpsc::Sender<Asked>,
+    renewals: mpsc::Sender<RenewalAsked>,
+}
+
+/// Where what gateways ask for comes out.
+pub(crate) struct Ends {
+    /// Pieces of texts.
+    pub(crate) asked: mpsc::Receiver<Asked>,
+    /// Successors of certificates.
+    pub(crate) renewals: mpsc::Receiver<RenewalAsked>,
 }
 
 impl Desires {
-    /// With the end at which requests for pieces come out.
-    pub(crate) fn new() -> (Self, mpsc::Receiver<Asked>) {
+    /// With the ends at which requests come out.
+    pub(crate) fn new() -> (Self, Ends) {
         let (fetches, asked) = mpsc::channel(MAX_FETCHES);
+        let (renewals, to_renew) = mpsc::channel(MAX_RENEWALS);
         let inner = Inner {
             wake: Notify::new(),
             listening: Mutex::default(),
             fetches,
+            renewals,
         };
-        (Self(Arc::new(inner)), asked)
+        let ends = Ends {
+            asked,
+            renewals: to_renew,
+        };
+        (Self(Arc::new(inner)), ends)
     }
 
     /// Some gateway shall be another, or has said what it is like.
@@ -68,6 +88,14 @@ impl Desires {
         if self.0.fetches.try_send(asked).is_err() {
             tracing::warn!(%tenant, %gateway, "a piece of a desired state is not sent now: too \
                 many are asked for");
+        }
+    }
+
+    /// A gateway asks for the successor of its certificate.
+    pub(crate) fn renew(&self, asked: RenewalAsked) {
+        let (tenant, gateway) = (asked.0.clone(), asked.1.clone());
+        if self.0.renewals.try_send(asked).is_err() {
+            tracing::warn!(%tenant, %gateway, "a certificate is not renewed now: too many wait");
         }
     }
 

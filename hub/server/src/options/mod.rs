@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use stencil_crypto::authority::LEAF_DAYS;
 
 use crate::backtest::BacktestOptions;
 use crate::http;
@@ -144,6 +145,18 @@ pub struct MqttOptions {
     /// Time that the hub's parts have to end well, in milliseconds: connections to have their
     /// publishes committed and acknowledged, the pipeline to apply what is logged.
     pub drain_timeout_ms: u64,
+    /// A gateway whose certificate has ended, such as one that was off for a year, may come back
+    /// for so many days to have it renewed, and for nothing else; 0: never.
+    pub late_certificate_days: u32,
+    /// How long the certificates are valid that gateways renew, in days.
+    pub gateway_certificate_days: u32,
+}
+
+impl MqttOptions {
+    /// How long after its end a gateway's certificate is renewed.
+    pub(crate) fn late_grace(&self) -> std::time::Duration {
+        std::time::Duration::from_secs(u64::from(self.late_certificate_days) * 24 * 3_600)
+    }
 }
 
 impl Default for MqttOptions {
@@ -157,6 +170,8 @@ impl Default for MqttOptions {
             receive_maximum: 1_024,
             connect_timeout_ms: 10_000,
             drain_timeout_ms: 10_000,
+            late_certificate_days: 400,
+            gateway_certificate_days: LEAF_DAYS,
         }
     }
 }

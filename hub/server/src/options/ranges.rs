@@ -1,6 +1,7 @@
 //! What each number may be. Outside of that a setting would stop the hub, spin, or ask for memory
 //! that no machine has; it is refused at start, with what would be right.
 
+use stencil_crypto::authority::ROOT_DAYS;
 use stencil_store::MAX_KEEP_DAYS;
 
 use super::Options;
@@ -145,6 +146,18 @@ fn ranges(options: &Options) -> Vec<Range> {
         mqtt.connect_timeout_ms,
         1,
         HOUR_MS,
+    );
+    add(
+        "mqtt.late_certificate_days",
+        mqtt.late_certificate_days.into(),
+        0,
+        ROOT_DAYS.into(),
+    );
+    add(
+        "mqtt.gateway_certificate_days",
+        mqtt.gateway_certificate_days.into(),
+        1,
+        ROOT_DAYS.into(),
     );
     add("mqtt.drain_timeout_ms", mqtt.drain_timeout_ms, 0, HOUR_MS);
 

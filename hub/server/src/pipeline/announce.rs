@@ -72,6 +72,9 @@ pub(super) fn all(
     for asked in &aftermath.texts_asked {
         desires.fetch(asked.clone());
     }
+    for asked in &aftermath.renewals {
+        desires.renew(asked.clone());
+    }
     if !live.is_watched() {
         return;
     }

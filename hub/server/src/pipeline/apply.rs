@@ -59,6 +59,7 @@ pub(super) fn publication(
         Message::KeyUsed(used) => reports::key_used(origin, used, changes),
         Message::Image(told) => rollouts::told(origin, told, changes),
         Message::Fetch(gateway, fetch) => reports::fetch(origin, gateway, *fetch, changes),
+        Message::Renew(gateway, renew) => reports::renew(origin, gateway, renew, changes),
         Message::Said(gateway, said) => reports::said(origin, gateway, said, changes),
         Message::Malformed(device, reason) => {
             let mut quarantine = Quarantine::new(origin, device.as_ref());

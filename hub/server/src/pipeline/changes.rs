@@ -70,6 +70,8 @@ pub(crate) struct Changes {
     pub(crate) gateways: Vec<GatewaySaid>,
     /// Pieces of desired states that gateways ask for.
     pub(crate) texts_asked: Vec<desired::Asked>,
+    /// Certificates that gateways ask to have renewed.
+    pub(crate) renewals: Vec<desired::RenewalAsked>,
     /// For the counters.
     pub(crate) tally: Tally,
 }
@@ -210,6 +212,7 @@ impl Changes {
                 answers: self.answers,
                 fetches: self.fetches,
                 texts_asked: self.texts_asked,
+                renewals: self.renewals,
                 tally: self.tally,
                 held: Held {
                     devices: state.devices(),
@@ -275,6 +278,8 @@ pub(crate) struct Aftermath {
     pub(crate) fetches: Vec<(TenantId, GatewayId, Fetch)>,
     /// Pieces of desired states that gateways ask for.
     pub(crate) texts_asked: Vec<desired::Asked>,
+    /// Certificates that gateways ask to have renewed.
+    pub(crate) renewals: Vec<desired::RenewalAsked>,
     tally: Tally,
     held: Held,
 }

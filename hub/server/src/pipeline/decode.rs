@@ -8,6 +8,7 @@ use stencil_protocol::foreign::{Parsed, thingsboard};
 use stencil_protocol::id::{DeviceId, GatewayId};
 use stencil_protocol::image::{Fetch, Told};
 use stencil_protocol::keys::{Holds, Used};
+use stencil_protocol::renewal::Renew;
 use stencil_protocol::report::{LinkEvent, LossReport};
 use stencil_protocol::topic::Topic;
 
@@ -41,6 +42,8 @@ pub(super) enum Message<'a> {
     Fetch(GatewayId, Fetch),
     /// What a gateway says of itself.
     Said(GatewayId, Said),
+    /// A gateway asks for the successor of its certificate.
+    Renew(GatewayId, Renew),
     /// Nothing that makes sense.
     Malformed(Option<DeviceId>, String),
 }
@@ -116,9 +119,14 @@ impl<'a> Message<'a> {
             Topic::GatewayAnswer(gateway) => {
                 Self::Malformed(None, format!("an answer of {gateway} is in the log"))
             }
+            Topic::GatewayRenew(gateway) => match Renew::decode(payload) {
+                Ok(renew) => Self::Renew(gateway, renew),
+                Err(error) => Self::Malformed(None, format!("what {gateway} has renewed: {error}")),
+            },
             Topic::GatewayCommand(_)
             | Topic::GatewayAsk(_)
             | Topic::GatewayDesired(_)
+            | Topic::GatewayCertificate(_)
             | Topic::GatewayKeys(_)
             | Topic::GatewayRules(_)
             | Topic::GatewayWanted(_)
@@ -142,7 +150,7 @@ impl Message<'_> {
             Self::KeyUsed(used) => Some(&used.device),
             Self::Holds(..) | Self::Stream(..) => None,
             Self::Image(told) => Some(&told.device),
-            Self::Fetch(..) | Self::Said(..) => None,
+            Self::Fetch(..) | Self::Said(..) | Self::Renew(..) => None,
             Self::Malformed(device, _) => device.as_ref(),
         }
     }
@@ -162,6 +170,7 @@ impl Message<'_> {
             | Self::Holds(..)
             | Self::Stream(..)
             | Self::Said(..)
+            | Self::Renew(..)
             | Self::Fetch(..) => None,
         }
     }

@@ -93,6 +93,7 @@ impl Questions {
             | Message::Image(_)
             | Message::Fetch(..)
             | Message::Said(..)
+            | Message::Renew(..)
             | Message::Malformed(..) => {}
         }
         questions

@@ -8,6 +8,7 @@ use stencil_protocol::id::{DeviceId, GatewayId};
 use stencil_protocol::image::Fetch;
 use stencil_protocol::keys::{Holds, Used};
 use stencil_protocol::line::Line;
+use stencil_protocol::renewal::Renew;
 use stencil_protocol::report::{Link, LinkEvent, LossReport};
 use stencil_store::{CommandStatus, GatewayHolds, GatewaySaid, KeyUsed, LinkInfo, LinkSeen};
 
@@ -199,6 +200,23 @@ pub(super) fn fetch(origin: &Origin<'_>, gateway: &GatewayId, fetch: Fetch, chan
     }
     let fetch = (origin.tenant.clone(), gateway.clone(), fetch);
     changes.fetches.push(fetch);
+}
+
+/// A gateway asks for the successor of its certificate.
+pub(super) fn renew(
+    origin: &Origin<'_>,
+    gateway: &GatewayId,
+    renew: &Renew,
+    changes: &mut Changes,
+) {
+    if origin.gateway() != Some(gateway) {
+        let why = format!("it is about gateway {gateway}, which did not send it");
+        let mut quarantine = Quarantine::new(origin, None);
+        quarantine.put(changes, None, why);
+        return quarantine.finish(changes);
+    }
+    let asked = (origin.tenant.clone(), gateway.clone(), renew.clone());
+    changes.renewals.push(asked);
 }
 
 /// What a gateway says of itself.

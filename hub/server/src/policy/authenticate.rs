@@ -42,6 +42,14 @@ impl Peer {
     }
 }
 
+impl Peer {
+    /// Whether it is a gateway whose certificate had ended when it came: all that it may do is have it
+    /// renewed.
+    fn is_late(&self) -> bool {
+        self.admitted.as_ref().is_some_and(|it| !it.in_time)
+    }
+}
+
 /// The namespace of a principal that a certificate lets in, where its commands are published.
 pub(crate) fn namespace(principal: &Principal) -> Arc<str> {
     Arc::from(principal.to_string())
@@ -147,7 +155,10 @@ impl Policy for HubPolicy {
                 let principal = self.known(by_certificate(der)?).await?;
                 let admitted = match principal.gateway() {
                     Some(gateway) => Some(self.gate.admit(&principal.tenant, gateway, der).await?),
-                    None => None,
+                    None => {
+                        self.gate.is_in_time(der)?;
+                        None
+                    }
                 };
                 Peer::certified(principal, admitted)
             }
@@ -164,10 +175,16 @@ impl Policy for HubPolicy {
     }
 
     fn may_publish(&self, peer: &Peer, topic: &str) -> bool {
+        if peer.is_late() {
+            return permission::may_publish_late(&peer.principal, topic);
+        }
         permission::may_publish(&peer.principal, topic)
     }
 
     fn may_subscribe(&self, peer: &Peer, filter: &str) -> bool {
+        if peer.is_late() {
+            return permission::may_subscribe_late(&peer.principal, filter);
+        }
         permission::may_subscribe(&peer.principal, filter)
     }
 

@@ -102,6 +102,10 @@ impl Gate {
                 return Err(Refused::new(RefusedCode::Unavailable, why));
             }
         };
+        if !in_time {
+            tracing::warn!(%tenant, %gateway, "a gateway's certificate has ended: it may have it \
+                renewed, and nothing else");
+        }
         let mut memory = self.memory();
         memory.ended.extend(ended);
         memory.seen.insert(key, fingerprint);
@@ -109,6 +113,20 @@ impl Gate {
             fingerprint,
             in_time,
         })
+    }
+
+    /// Refuses a certificate that has ended, which TLS lets pass for some time: that is for gateways
+    /// alone.
+    pub(crate) fn is_in_time(&self, der: &[u8]) -> Result<(), Refused> {
+        let refused = |why: String| Refused::new(RefusedCode::Credentials, why);
+        let certificate =
+            described(der).map_err(|error| refused(format!("certificate: {error}")))?;
+        match self.clock.now_us() <= certificate.not_after_us {
+            true => Ok(()),
+            false => Err(refused(
+                "certificate: it has ended; issue another one".to_owned(),
+            )),
+        }
     }
 
     /// Whether who came with this certificate may stay.

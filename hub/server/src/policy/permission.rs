@@ -27,7 +27,8 @@ pub(super) fn may_publish(principal: &Principal, topic: &str) -> bool {
             | Topic::GatewayFetch(gateway)
             | Topic::GatewayStream(gateway)
             | Topic::GatewayState(gateway)
-            | Topic::GatewayAnswer(gateway),
+            | Topic::GatewayAnswer(gateway)
+            | Topic::GatewayRenew(gateway),
         ) => *own == gateway,
         // What a link was like, and what a spool lost, is for a gateway to say.
         (Role::Device(own) | Role::Token(own), Topic::Batch(device) | Topic::Status(device)) => {
@@ -36,6 +37,17 @@ pub(super) fn may_publish(principal: &Principal, topic: &str) -> bool {
         (Role::Device(_) | Role::Token(_), Topic::ForeignTelemetry) => true,
         _ => false,
     }
+}
+
+/// Whether a gateway whose certificate has ended may publish on `topic`: only to have it renewed.
+pub(super) fn may_publish_late(principal: &Principal, topic: &str) -> bool {
+    matches!(Topic::parse(topic), Ok(Topic::GatewayRenew(_))) && may_publish(principal, topic)
+}
+
+/// And what it may subscribe to.
+pub(super) fn may_subscribe_late(principal: &Principal, filter: &str) -> bool {
+    matches!(Topic::parse(filter), Ok(Topic::GatewayCertificate(_)))
+        && may_subscribe(principal, filter)
 }
 
 /// Whether `principal` may subscribe to `filter`. Wildcards are for no one: each has a few
@@ -51,7 +63,8 @@ pub(super) fn may_subscribe(principal: &Principal, filter: &str) -> bool {
                 | Topic::GatewayWanted(gateway)
                 | Topic::GatewayPiece(gateway)
                 | Topic::GatewayDesired(gateway)
-                | Topic::GatewayAsk(gateway),
+                | Topic::GatewayAsk(gateway)
+                | Topic::GatewayCertificate(gateway),
             ),
         ) => *own == gateway,
         _ => false,
@@ -123,6 +136,29 @@ mod tests {
         ] {
             assert!(!may_publish(&gateway(), topic), "{topic}");
         }
+    }
+
+    #[test]
+    fn a_gateway_whose_certificate_has_ended_may_have_it_renewed_and_nothing_else() {
+        assert!(may_publish_late(&gateway(), "stencil/v1/g/gw-1/renew"));
+        assert!(may_subscribe_late(&gateway(), "stencil/v1/g/gw-1/cert"));
+        for topic in [
+            "stencil/v1/g/gw-2/renew",
+            "stencil/v1/g/gw-1/state",
+            "stencil/v1/g/gw-1/holds",
+            "stencil/v1/d/any-device/batch",
+        ] {
+            assert!(!may_publish_late(&gateway(), topic), "{topic}");
+        }
+        for filter in [
+            "stencil/v1/g/gw-2/cert",
+            "stencil/v1/g/gw-1/keys",
+            "stencil/v1/g/gw-1/desired",
+            "stencil/v1/g/gw-1/command",
+        ] {
+            assert!(!may_subscribe_late(&gateway(), filter), "{filter}");
+        }
+        assert!(!may_publish_late(&device(), "stencil/v1/d/freezer-1/batch"));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod back_pressure;
+mod certificates;
 mod command;
 mod erase;
 mod foreign;

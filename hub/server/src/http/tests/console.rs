@@ -2,6 +2,7 @@
 
 mod alarms;
 mod enrolment;
+mod gateways;
 mod ledger;
 mod records;
 mod rules;
