@@ -4,7 +4,8 @@
 
 mod support;
 
-use std::process::{Command, Output};
+use std::io::Write as _;
+use std::process::{Command, Output, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
@@ -107,6 +108,35 @@ impl Site {
 fn now_us() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     i64::try_from(since.as_micros()).unwrap()
+}
+
+/// Of two values at one time a series keeps one: what comes at once has a time each.
+#[test]
+fn of_what_comes_at_once_nothing_is_missing() {
+    let mut site = Site::started(&["plain"]);
+    let mut lines = site
+        .mosquitto(
+            "meter-1",
+            &site.meter,
+            &["-q", "1", "-t", "meter-1/level", "-l"],
+        )
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let all: String = (0..200).map(|level| format!("{level}\n")).collect();
+    lines
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(all.as_bytes())
+        .unwrap();
+    assert!(lines.wait().unwrap().success());
+    site.hub.wait_for_latest("meter-1", "level", &json!(199.0));
+    let expected: Vec<f64> = (0..200).map(f64::from).collect();
+    assert_eq!(site.values("meter-1", "level"), expected);
+    assert!(site.gateway.stop().success());
+    site.wait_for_whole_books();
+    site.is_sound();
 }
 
 fn refused(output: &Output) -> bool {

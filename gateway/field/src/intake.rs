@@ -94,6 +94,8 @@ struct Told {
     /// Where it is in the device's list.
     index: usize,
     sent: Option<(OwnedValue, i64)>,
+    /// The time that its last reading came with, and the one that was said of it.
+    stamped: Option<(i64, i64)>,
     fault: Option<Fault>,
     logged: Logged,
 }
@@ -173,8 +175,17 @@ impl Intake {
         }
     }
 
-    /// Takes what a source says; appends what is said to the hub.
-    pub(crate) fn take(&mut self, epoch: u64, event: Event, counts: &Counts, said: &mut Vec<Said>) {
+    /// Takes what a source says; appends what is said to the hub. That a device answers is so `now_us`,
+    /// however old its reading is: a link of the past would be nothing to a hub that knows of a later
+    /// silence.
+    pub(crate) fn take(
+        &mut self,
+        epoch: u64,
+        event: Event,
+        now_us: i64,
+        counts: &Counts,
+        said: &mut Vec<Said>,
+    ) {
         let device = match &event {
             Event::Reading(reading) => &reading.device,
             Event::Fault { device, .. }
@@ -193,11 +204,11 @@ impl Intake {
                 at_us,
                 ..
             } => {
-                known.answers(at_us, said);
+                known.answers(now_us, said);
                 known.fault(&point, fault, at_us, counts, said);
             }
             Event::Reading(reading) => {
-                known.answers(reading.at_us, said);
+                known.answers(now_us, said);
                 counts.readings.add(1);
                 let Some(point) = known.point(&reading.point) else {
                     return;
@@ -233,6 +244,7 @@ impl Known {
             let told = Told {
                 index,
                 sent: None,
+                stamped: None,
                 fault: None,
                 logged: Logged::default(),
             };
@@ -363,6 +375,13 @@ impl Known {
             return;
         }
         told.sent = Some((value.clone(), at_us));
+        // A series has one value at a time: of a device that tells seconds, each in the same second
+        // comes a microsecond after the one before it, so that all are kept.
+        let time_us = match told.stamped {
+            Some((given_us, said_us)) if given_us == at_us => said_us.saturating_add(1),
+            _ => at_us,
+        };
+        told.stamped = Some((at_us, time_us));
         counts.samples.add(1);
         said.push(Said::Sample {
             device: self.device.id.clone(),
@@ -371,7 +390,7 @@ impl Known {
                 name: name.to_string(),
                 value,
                 unit: point.unit.as_deref().map(str::to_owned),
-                time_us: at_us,
+                time_us,
             },
         });
     }

@@ -229,7 +229,8 @@ impl Runner {
                     let _ = replace.done.send(());
                 }
                 Some((epoch, event)) = heard.recv() => {
-                    self.intake.take(epoch, event, &self.counts, &mut said);
+                    self.intake
+                        .take(epoch, event, now_us(), &self.counts, &mut said);
                     is_shown = false;
                 }
                 Some(offered) = offered.recv() => {
@@ -308,7 +309,8 @@ impl Runner {
                         fault: Fault::NotListening,
                         at_us: now_us(),
                     };
-                    self.intake.take(*epoch, silent, &self.counts, said);
+                    self.intake
+                        .take(*epoch, silent, now_us(), &self.counts, said);
                 }
             }
         }
@@ -334,7 +336,7 @@ impl Runner {
                         *last = Instant::now();
                     }
                 }
-                self.intake.take(epoch, event, &self.counts, said);
+                self.intake.take(epoch, event, now_us(), &self.counts, said);
             }
         }
         said.push(Said::Ticket(offered.ticket));
@@ -353,7 +355,8 @@ impl Runner {
                     },
                     at_us: now_us(),
                 };
-                self.intake.take(*epoch, silent, &self.counts, said);
+                self.intake
+                    .take(*epoch, silent, now_us(), &self.counts, said);
             }
         }
     }

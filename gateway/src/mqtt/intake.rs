@@ -16,6 +16,9 @@ use crate::{clock, field::Devices};
 
 /// Messages that a client may send at once, in seconds of its rate.
 const BURST_S: f64 = 5.0;
+/// A clock that is this far behind the last message's time was set back, rather than overtaken by
+/// many messages at once.
+const SET_BACK_US: i64 = 1_000_000;
 
 /// Takes what clients publish.
 pub(crate) struct Intake {
@@ -31,6 +34,8 @@ pub(crate) struct Intake {
 #[derive(Default)]
 struct State {
     ticket: u64,
+    /// The time of the last message.
+    last_us: i64,
     /// What each ticket that is not on disk may hold in values, and all together.
     waiting: VecDeque<(u64, usize)>,
     weight: usize,
@@ -107,14 +112,22 @@ impl Sink<Principal> for Intake {
             return Err(SinkError::Full);
         }
         let ticket = state.ticket + 1;
-        let at_us = clock::now_us();
+        let before_us = state.last_us;
+        let first_us = after(before_us, clock::now_us());
+        let times = first_us..;
         let offered = || Offered {
             client: Arc::clone(client),
             line: from.principal.line,
-            messages: batch.iter().map(|one| offer(one, at_us)).collect(),
+            messages: batch
+                .iter()
+                .zip(times)
+                .map(|(one, at_us)| offer(one, at_us))
+                .collect(),
             ticket,
         };
         self.offers.offer(offered).map_err(|_| SinkError::Full)?;
+        let sent = i64::try_from(batch.len()).unwrap_or(i64::MAX);
+        state.last_us = first_us.saturating_add(sent).saturating_sub(1);
         state.ticket = ticket;
         state.waiting.push_back((ticket, weight));
         state.weight += weight;
@@ -130,6 +143,15 @@ impl Sink<Principal> for Intake {
     }
 }
 
+/// The time of a message after one at `before_us`: no two have the same one, since of two values at
+/// one time a series keeps the later. A clock that was set back is followed.
+fn after(before_us: i64, now_us: i64) -> i64 {
+    if before_us.saturating_sub(now_us) > SET_BACK_US {
+        return now_us;
+    }
+    now_us.max(before_us.saturating_add(1))
+}
+
 /// A message holds no more values than bytes, however many points are in it.
 fn weight(table: &Table, client: &str, publish: &Publish<'_>) -> usize {
     let points = table.weight(client, publish.topic);
@@ -142,5 +164,20 @@ pub(super) fn offer(publish: &Publish<'_>, at_us: i64) -> Offer {
         payload: publish.payload.to_vec(),
         is_retained: publish.retain,
         at_us,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_messages_have_the_same_time_and_a_clock_set_back_is_followed() {
+        assert_eq!(after(0, 5_000_000), 5_000_000);
+        assert_eq!(after(5_000_000, 5_000_000), 5_000_001);
+        assert_eq!(after(5_000_099, 5_000_007), 5_000_100);
+        assert_eq!(after(9_000_000, 5_000_000), 5_000_000);
+        assert_eq!(after(i64::MAX, 5_000_000), 5_000_000);
+        assert_eq!(after(5_000_000, i64::MAX), i64::MAX);
     }
 }

@@ -41,7 +41,8 @@ impl Test {
         let mut said = Vec::new();
         let device = DeviceId::parse("d").unwrap();
         let event = event(device, self.now_us);
-        self.intake.take(1, event, &self.counts, &mut said);
+        self.intake
+            .take(1, event, self.now_us, &self.counts, &mut said);
         said.iter().map(brief).collect()
     }
 
@@ -231,8 +232,10 @@ fn what_nobody_asked_for_is_passed_over() {
         fault: Fault::Closed,
         at_us: 0,
     };
-    test.intake.take(1, event("other"), &test.counts, &mut said);
-    test.intake.take(2, event("d"), &test.counts, &mut said);
+    test.intake
+        .take(1, event("other"), test.now_us, &test.counts, &mut said);
+    test.intake
+        .take(2, event("d"), test.now_us, &test.counts, &mut said);
     assert_eq!(said, [], "not of this start of the source");
 }
 
@@ -266,4 +269,64 @@ fn texts_of_faults_are_cut_and_hold_nothing_that_a_terminal_obeys() {
     let long = shortened(format!("{}\u{1b}[2J", "é".repeat(200)));
     assert!(long.len() <= MAX_SAID && long.ends_with('…'), "{long}");
     assert_eq!(shortened("a\u{1b}b".to_owned()), "ab");
+}
+
+#[test]
+fn values_of_one_second_are_all_kept_and_a_repeated_one_is_one() {
+    let mut test = Test::new();
+    test.reading("n", 0);
+    let at_us = test.now_us - 60 * SECOND;
+    let mut said = |value: i64, at_us: i64| {
+        let mut said = Vec::new();
+        let event = Event::Reading(Reading {
+            device: DeviceId::parse("d").unwrap(),
+            point: "n".into(),
+            value: OwnedValue::Integer(value),
+            at_us,
+            quality: Quality::Good,
+        });
+        test.intake
+            .take(1, event, test.now_us, &test.counts, &mut said);
+        let times = said.iter().map(|said| match said {
+            Said::Sample { sample, .. } => sample.time_us,
+            other => panic!("{other:?}"),
+        });
+        times.collect::<Vec<_>>()
+    };
+    assert_eq!(said(1, at_us), [at_us]);
+    assert_eq!(said(2, at_us), [at_us + 1]);
+    assert!(said(2, at_us).is_empty(), "the same message again");
+    assert_eq!(said(3, at_us), [at_us + 2]);
+    assert_eq!(said(4, at_us + SECOND), [at_us + SECOND]);
+}
+
+#[test]
+fn a_device_answers_now_however_old_its_reading_is() {
+    let mut test = Test::new();
+    let old = |test: &mut Test, value: i64| {
+        let mut said = Vec::new();
+        let event = Event::Reading(Reading {
+            device: DeviceId::parse("d").unwrap(),
+            point: "n".into(),
+            value: OwnedValue::Integer(value),
+            at_us: 5 * SECOND,
+            quality: Quality::Good,
+        });
+        test.now_us += SECOND;
+        test.intake
+            .take(1, event, test.now_us, &test.counts, &mut said);
+        said
+    };
+    let said = old(&mut test, 1);
+    let now_us = test.now_us;
+    assert!(
+        matches!(said[0], Said::Linked { at_us, .. } if at_us == now_us),
+        "{said:?}"
+    );
+    let time_of = |said: &Said| match said {
+        Said::Sample { sample, .. } => (sample.name.clone(), sample.time_us),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(time_of(&said[1]), ("field.status".to_owned(), now_us));
+    assert_eq!(time_of(&said[2]), ("n".to_owned(), 5 * SECOND));
 }
