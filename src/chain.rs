@@ -1,4 +1,4 @@
-//! `stencil chain`: follows chains.
+//! `stencil chain`: follows chains, and deploys contracts to them.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -7,11 +7,12 @@ use clap::{Parser, Subcommand};
 
 use crate::output::Format;
 
+mod deploy;
 mod entry;
 mod follow;
 mod status;
 
-/// Follows chains: Ethereum, Polygon, Besu, and others that speak their JSON-RPC.
+/// Follows chains, and deploys contracts to them: Ethereum, Polygon, Besu, and others that speak their JSON-RPC.
 ///
 /// What is watched is kept with the block that it was seen in, is retracted when a reorganisation takes
 /// that block away, and is called final when the chain's policy says so. A follower goes on where it
@@ -24,6 +25,7 @@ pub(crate) struct Args {
 
 #[derive(Subcommand)]
 enum Command {
+    Deploy(Box<deploy::Deploy>),
     Follow(Box<follow::Follow>),
     Status(status::Status),
 }
@@ -48,6 +50,7 @@ const DATA: &str = "chain-data";
 /// Runs it.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.command {
+        Command::Deploy(deploy) => Box::pin(deploy::run(*deploy)).await,
         Command::Follow(follow) => Box::pin(follow::run(*follow)).await,
         Command::Status(status) => status::run(status).await,
     }

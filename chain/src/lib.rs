@@ -25,6 +25,7 @@
 
 pub mod backfill;
 pub mod config;
+pub mod deploy;
 mod error;
 pub mod event;
 pub mod finality;
