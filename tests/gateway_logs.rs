@@ -207,7 +207,7 @@ fn a_gateway_that_is_away_is_told_of_and_one_that_is_killed_meanwhile() {
     let hub = Hub::start(&[]);
     let mut gateway = Gateway::add(&hub, "gw-1");
     let never = hub.get(LOGS);
-    assert_eq!(never.status, 503, "{never:?}");
+    assert_eq!(never.status, 409, "{never:?}");
     assert!(never.body.contains("it was never heard"), "{never:?}");
     assert_eq!(hub.get("/api/v1/gateways/gw-2/logs").status, 404);
     gateway.start();
@@ -218,7 +218,7 @@ fn a_gateway_that_is_away_is_told_of_and_one_that_is_killed_meanwhile() {
     gateway.kill();
     let away = wait_for("the end of its session", || {
         let answer = hub.get(LOGS);
-        (answer.status == 503).then_some(answer)
+        (answer.status == 409).then_some(answer)
     });
     for words in [
         "gateway-away",
@@ -236,7 +236,7 @@ fn a_gateway_that_is_away_is_told_of_and_one_that_is_killed_meanwhile() {
     is_connected(&hub);
     fill(&gateway);
     let died = hub.get(&format!("{LOGS}?level=trace&limit=1000"));
-    assert_eq!(died.status, 503, "{died:?}");
+    assert_eq!(died.status, 409, "{died:?}");
     assert!(
         died.body.contains("lost before it had answered"),
         "{died:?}"

@@ -69,13 +69,14 @@ impl Kind {
             Kind::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Kind::NotFound => StatusCode::NOT_FOUND,
             Kind::Method => StatusCode::METHOD_NOT_ALLOWED,
-            Kind::Conflict => StatusCode::CONFLICT,
+            // The hub is well: it is the gateway's state that is against it.
+            Kind::Conflict | Kind::GatewayAway => StatusCode::CONFLICT,
             Kind::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
             Kind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Kind::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Kind::Incomplete => StatusCode::UNPROCESSABLE_ENTITY,
             Kind::TooMany => StatusCode::TOO_MANY_REQUESTS,
-            Kind::GatewayAway | Kind::Busy => StatusCode::SERVICE_UNAVAILABLE,
+            Kind::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Kind::GatewaySilent => StatusCode::GATEWAY_TIMEOUT,
             Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }

@@ -118,7 +118,7 @@ pub(in crate::http) struct ForAWhile {
     params(Which),
     responses(
         (status = 200, body = ShownLog),
-        (status = 503, description = "It is not connected; `detail` says when it was last heard"),
+        (status = 409, description = "It is not connected; `detail` says when it was last heard"),
         (status = 504, description = "It has not answered in time"),
     )
 )]
@@ -160,7 +160,7 @@ pub(in crate::http) async fn logs(
     tag = "gateways",
     responses(
         (status = 200, body = ShownFigures),
-        (status = 503, description = "It is not connected; `detail` says when it was last heard"),
+        (status = 409, description = "It is not connected; `detail` says when it was last heard"),
         (status = 504, description = "It has not answered in time"),
     )
 )]
@@ -199,8 +199,7 @@ pub(in crate::http) async fn metrics(
     request_body = ForAWhile,
     responses(
         (status = 200, body = ForAWhile),
-        (status = 409, description = "It lets nothing be set from afar"),
-        (status = 503, description = "It is not connected; `detail` says when it was last heard"),
+        (status = 409, description = "It lets nothing be set from afar, or is not connected; `detail` says when it was last heard"),
         (status = 504, description = "It has not answered in time"),
     )
 )]
