@@ -112,15 +112,13 @@ impl Sink<Principal> for Intake {
             return Err(SinkError::Full);
         }
         let ticket = state.ticket + 1;
-        let before_us = state.last_us;
-        let first_us = after(before_us, clock::now_us());
-        let times = first_us..;
+        let first_us = after(state.last_us, clock::now_us());
         let offered = || Offered {
             client: Arc::clone(client),
             line: from.principal.line,
             messages: batch
                 .iter()
-                .zip(times)
+                .zip(first_us..)
                 .map(|(one, at_us)| offer(one, at_us))
                 .collect(),
             ticket,
