@@ -44,6 +44,6 @@ fn its_log_and_figures_are_shown_and_more_is_logged_for_a_while() {
     });
     browser.click("#show-log");
     browser.wait_for_text("#asked-problem", "it was last heard at");
-    visit.complains_only_of(&[503]);
+    visit.complains_only_of(&[409]);
     hub.is_sound();
 }
