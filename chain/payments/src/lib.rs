@@ -17,6 +17,7 @@
 //! | [`receipt`] | one document, one sequence of bytes |
 //! | [`uri`] | links of EIP-681 |
 //! | [`x402`] | prices and payments in HTTP headers; charges for device commands |
+//! | [`port`] | what the hub asks of a chain |
 //! | [`eip712`] | EIP-3009 authorisations: digests, and who signed |
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
@@ -30,6 +31,7 @@ pub mod matching;
 pub mod money;
 pub mod observation;
 pub mod physical;
+pub mod port;
 pub mod receipt;
 pub mod uri;
 pub mod x402;

@@ -15,6 +15,7 @@ use stencil_store::{MAX_PAGE, NewCommand, Store};
 use stencil_workflow::definition;
 use tokio::sync::{Mutex, watch};
 
+use crate::chains::Chains;
 use crate::clock::Clock;
 use crate::desired::Desires;
 use crate::grants::Grants;
@@ -63,6 +64,8 @@ pub(crate) struct Inner {
     pub(crate) desires: Desires,
     /// Which gateways are let in.
     pub(crate) gate: Gate,
+    /// The chains that the hub follows and acts on.
+    pub(crate) chains: Chains,
 }
 
 /// What [`Hub::put_workflow`] did.

@@ -54,6 +54,7 @@
 mod asking;
 pub mod backtest;
 pub mod backup;
+mod chains;
 mod clock;
 mod desired;
 mod dispatch;

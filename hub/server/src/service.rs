@@ -6,9 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stencil_mqtt::{Endpoint, Handle};
+use stencil_payments::port::Chain;
 use stencil_protocol::id::TenantId;
+use stencil_store::Store;
 use tokio::sync::{Mutex, mpsc, watch};
 
+use crate::chains::Chains;
 use crate::clock::Clock;
 use crate::desired::{self, Desires};
 use crate::dispatch::{self, Contest, Dispatcher, Sessions};
@@ -62,14 +65,19 @@ impl Service {
     /// [`Error::Option`], [`Error::NotInitialised`], [`Error::Listen`], and whatever store, log
     /// and keys say.
     pub async fn start(options: Options) -> Result<Running, Error> {
-        Self::start_with(options, Clock::system()).await
+        Self::start_with(options, Clock::system(), |_| Ok(Vec::new())).await
     }
 
-    /// [`Service::start`] with a clock.
+    /// [`Service::start`] with a clock, and with chains, which are made over the store once it is open:
+    /// the hub knows the port only.
     ///
     /// # Errors
-    /// As [`Service::start`].
-    pub async fn start_with(options: Options, clock: Clock) -> Result<Running, Error> {
+    /// As [`Service::start`]; and what `chains` says.
+    pub async fn start_with(
+        options: Options,
+        clock: Clock,
+        chains: impl FnOnce(&Store) -> Result<Vec<Arc<dyn Chain>>, Error>,
+    ) -> Result<Running, Error> {
         options.check()?;
         let wakes = Wakes::default();
         let live = Live::new(options.live.capacity);
@@ -77,6 +85,7 @@ impl Service {
         let foundation = Foundation::open(&options, &wakes, &clock, &live, &links).await?;
         let addresses = foundation.addresses();
         let (store, log, grants) = (foundation.store, foundation.log, foundation.grants);
+        let chains = Chains::new(chains(&store)?);
         let metrics = Arc::new(Metrics::default());
         metrics.begins_at(foundation.position.0);
         let health = Arc::new(Health::default());
@@ -135,6 +144,7 @@ impl Service {
                 images: foundation.images,
                 desires,
                 gate,
+                chains,
             }),
         };
 
@@ -146,6 +156,7 @@ impl Service {
         placing_rules(&hub, endpoint.handle(), &mut parts);
         rolling_out(&hub, asked, endpoint.handle(), &mut parts);
         desiring(&hub, ends, endpoint.handle(), &mut parts);
+        hub.inner.chains.run(&mut parts);
         let sweeping = wakes.clone();
         parts.effect("runner", |stop| async move {
             runner::run(runner, wakes, stop).await;

@@ -3,6 +3,7 @@
 mod check;
 mod ranges;
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
@@ -43,6 +44,9 @@ pub struct Options {
     pub backtest: BacktestOptions,
     /// Series as files.
     pub export: ExportOptions,
+    /// Chains that the hub follows and acts on, by the names that people write. What a chain's table
+    /// may hold is a matter of the package `stencil-chain`, which checks it.
+    pub chains: BTreeMap<String, serde_json::Value>,
 }
 
 impl Default for Options {
@@ -61,6 +65,7 @@ impl Default for Options {
             retention: RetentionOptions::default(),
             backtest: BacktestOptions::default(),
             export: ExportOptions::default(),
+            chains: BTreeMap::new(),
         }
     }
 }

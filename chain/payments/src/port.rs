@@ -1,0 +1,181 @@
+//! What the hub asks of a chain: the port behind which endpoints, signers and alloy are.
+//!
+//! What a chain says comes by another way, as entries of its numbered stream in the store
+//! (*observed*, *retracted*, *final*), which [`Chain::run`] writes.
+
+use std::sync::Arc;
+
+use alloy_primitives::{Address, B256, Bytes};
+use async_trait::async_trait;
+use serde_json::Value;
+use stencil_protocol::id::TenantId;
+
+use crate::eip712::Domain;
+use crate::money::{Amount, Token};
+
+/// A token that payments are taken in, as the operator has set it and the chain has confirmed it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnownToken {
+    /// Contract, decimals, symbol.
+    pub token: Token,
+    /// Its EIP-712 domain; `None`: it takes no EIP-3009 authorisations.
+    pub domain: Option<Domain>,
+}
+
+/// What a call of a contract gave, said alike by as many endpoints as the chain's settings ask for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Called {
+    /// The bytes that it returned.
+    Returned(Bytes),
+    /// It was reverted, for this reason as far as it is known.
+    Reverted(String),
+}
+
+/// What can't be known now: it is neither so nor otherwise, and may be asked again.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Unknown(pub String);
+
+/// A transaction that shall be sent once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// Whose spending it is: the limits are the tenant's, gas included.
+    pub tenant: TenantId,
+    /// Names it within the tenant: the same key is sent once, however often it is ordered.
+    pub key: String,
+    /// Who is called or paid.
+    pub to: Address,
+    /// Native coin that goes along, wei.
+    pub value: Amount,
+    /// Calldata.
+    pub data: Bytes,
+    /// The most gas.
+    pub gas: u64,
+    /// Which token of the hub's account it moves and how much, base units: for the tenant's limit.
+    pub moves: Option<(Address, Amount)>,
+}
+
+/// Where a transaction stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// Not known to be in a block, which is no failure: it may be in one at any time.
+    Pending,
+    /// In a block.
+    Included(Outcome),
+    /// In a block that is final by the chain's policy.
+    Final(Outcome),
+    /// Never: its nonce is used, for good, by another transaction.
+    Lost,
+}
+
+/// What came of a transaction in a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// Its hash.
+    pub tx: B256,
+    /// The block's number.
+    pub block: u64,
+    /// Whether it did what it should; `false`: it was reverted, and has cost its fee.
+    pub succeeded: bool,
+}
+
+/// Why an order was not taken. Nothing will be sent.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NotOrdered {
+    /// The hub has no account on this chain.
+    #[error(
+        "the hub has no account on chain {0:?}: set `account` in the hub's settings of this chain"
+    )]
+    NoAccount(String),
+    /// A limit would be exceeded, or the key names another transaction.
+    #[error("{0}")]
+    Refused(String),
+    /// It can't be known now whether it can be sent: order it again.
+    #[error("{0}")]
+    Unknown(String),
+}
+
+/// An event of a contract, as its signature says.
+pub trait Event: Send + Sync {
+    /// The first topic of its logs.
+    fn topic0(&self) -> B256;
+    /// What a log says, by parameter: integers as decimal text, bytes and addresses as `0x…`. `None`:
+    /// the log is not of this event.
+    fn decode(&self, topics: &[[u8; 32]], data: &[u8]) -> Option<Value>;
+}
+
+/// A function of a contract, as its signature says.
+pub trait Function: Send + Sync {
+    /// Calldata with these arguments, in their order: integers as numbers or decimal text, bytes and
+    /// addresses as `0x…`.
+    ///
+    /// # Errors
+    /// Which argument is wrong, and what would be right.
+    fn encode(&self, arguments: &[Value]) -> Result<Bytes, String>;
+    /// What it returned, in order; `None` if the bytes are no such values.
+    fn decode(&self, returned: &[u8]) -> Option<Vec<Value>>;
+}
+
+/// A chain that the hub follows and acts on.
+#[async_trait]
+pub trait Chain: Send + Sync + 'static {
+    /// Its name in settings, in the store and in what people write.
+    fn name(&self) -> &str;
+    /// EIP-155 chain id.
+    fn id(&self) -> u64;
+    /// The account from which the hub sends, where it has one.
+    fn account(&self) -> Option<Address>;
+    /// The tokens that payments are taken in.
+    fn tokens(&self) -> &[KnownToken];
+    /// `StencilPayments`, where it is deployed.
+    fn payments(&self) -> Option<Address>;
+    /// `StencilEscrow`, where it is deployed.
+    fn escrow(&self) -> Option<Address>;
+
+    /// Reads the signature of an event, such as `Opened(address indexed who, uint256 locker)`.
+    ///
+    /// # Errors
+    /// What is wrong with it, and what would be right.
+    fn event(&self, signature: &str) -> Result<Arc<dyn Event>, String>;
+    /// Reads the signature of a function, such as `stateOf(bytes32) returns (uint8)`.
+    ///
+    /// # Errors
+    /// What is wrong with it, and what would be right.
+    fn function(&self, signature: &str) -> Result<Arc<dyn Function>, String>;
+
+    /// Calls a contract at the newest block that enough endpoints have; nothing is sent.
+    ///
+    /// # Errors
+    /// It is unknown now.
+    async fn call(&self, to: Address, data: Bytes) -> Result<Called, Unknown>;
+    /// Whether there is a contract at an address.
+    ///
+    /// # Errors
+    /// It is unknown now.
+    async fn has_code(&self, address: Address) -> Result<bool, Unknown>;
+
+    /// Has a transaction sent once. When this returns its nonce is reserved durably.
+    ///
+    /// # Errors
+    /// Why nothing will be sent.
+    async fn order(&self, order: &Order) -> Result<Sent, NotOrdered>;
+    /// Where a transaction stands that was ordered; `None`: none was by that key.
+    ///
+    /// # Errors
+    /// The store can't say now.
+    async fn sent(&self, tenant: &TenantId, key: &str) -> Result<Option<Sent>, Unknown>;
+
+    /// Waits until something may have come to the chain's stream, or to a transaction, since the last
+    /// call; at most for the interval at which the chain is looked at.
+    async fn stepped(&self);
+
+    /// Follows the chain and sends what was ordered. It may be dropped at any time: a step is one
+    /// transaction.
+    ///
+    /// # Errors
+    /// What only people can deal with, such as a reorganisation below all that is kept.
+    async fn run(&self) -> Result<(), String>;
+    /// Why nothing is heard of the chain at the moment; `None`: all is well.
+    fn trouble(&self) -> Option<String>;
+}
