@@ -5,6 +5,8 @@
 //! | [`Way::Authorization`](crate::invoice::Way) | an EIP-3009 nonce that follows from the invoice ([`nonce`]) |
 //! | [`Way::Contract`](crate::invoice::Way) | the event of `StencilPayments`, which names the invoice |
 //! | [`Way::UniqueAmount`](crate::invoice::Way) | an amount that no other invoice of this payee and asset has |
+//! | [`Way::Nonce`](crate::invoice::Way) | an EIP-3009 nonce that its payer has drawn, and the payer |
+//! | [`Way::Hold`](crate::invoice::Way) | the event of `StencilEscrow` that a hold was released |
 //!
 //! The [`Index`] holds what open invoices expect in hash maps. A block costs as much as it has logs,
 //! however many invoices are open. What comes to an address that is watched and matches nothing is

@@ -419,3 +419,122 @@ proptest! {
         prop_assert_eq!(sum, Amount::from(came));
     }
 }
+
+#[test]
+fn by_the_nonce_that_its_payer_has_drawn() {
+    let nonce = B256::repeat_byte(0x9a);
+    let way = |payer| Way::Nonce { payer, nonce };
+    let other = Address::repeat_byte(0xb0);
+    let mut index = Index::default();
+    index.add(&invoice(1, asset(), 500, way(PAYER)), 9).unwrap();
+    // A nonce is its payer's own: another may have drawn the same, for another invoice.
+    index.add(&invoice(2, asset(), 500, way(other)), 9).unwrap();
+    assert_eq!(
+        index.add(&invoice(3, asset(), 500, way(PAYER)), 9),
+        Err(Error::Taken(nonce))
+    );
+    assert_eq!(
+        index.add(&invoice(4, Asset::native(1), 500, way(PAYER)), 9),
+        Err(Error::Native)
+    );
+    let pays = [used(3, PAYER, nonce), transfer(4, PAYER, PAYEE, 500)];
+    assert_eq!(look(&index, &pays), [credit(4, 1, 500)]);
+    let of_other = [used(3, other, nonce), transfer(4, other, PAYEE, 500)];
+    let [Found::Credit { target, from, .. }] = look(&index, &of_other)[..] else {
+        panic!("one credit");
+    };
+    assert_eq!((target.invoice, from), (id(2), other));
+    // Another nonce of the same payer, and the same to somebody else.
+    let unknown = used(3, PAYER, B256::repeat_byte(1));
+    assert_eq!(
+        look(&index, &[unknown, transfer(4, PAYER, PAYEE, 500)]),
+        [unmatched(4, asset(), PAYEE, 500, Reason::Amount)]
+    );
+    let away = [
+        used(3, PAYER, nonce),
+        transfer(4, PAYER, Address::repeat_byte(5), 500),
+    ];
+    assert_eq!(look(&index, &away), []);
+    assert!(index.remove(id(1)) && index.remove(id(2)));
+    assert_eq!(look(&index, &pays), []);
+    assert!(index.addresses(1).is_empty());
+}
+
+#[test]
+fn by_a_hold_that_is_released() {
+    const ESCROW: Address = Address::repeat_byte(0xee);
+    let hold = B256::repeat_byte(0x40);
+    let way = Way::Hold {
+        escrow: ESCROW,
+        hold,
+        payer: PAYER,
+    };
+    let mut index = Index::default();
+    index.add(&invoice(1, asset(), 500, way), 9).unwrap();
+    assert_eq!(
+        index.add(&invoice(2, asset(), 500, way), 9),
+        Err(Error::Taken(hold))
+    );
+    assert_eq!(index.addresses(1), BTreeSet::from([TOKEN, ESCROW]));
+    let released = |contract, hold, captured: u64| {
+        let event = abi::Released {
+            holdId: hold,
+            invoiceId: B256::repeat_byte(0x11),
+            captured: U256::from(captured),
+            returned: U256::from(500 - captured),
+        };
+        log(2, contract, &event)
+    };
+    // In part: the rest goes back to the payer, which is nobody who is watched.
+    let part = [
+        released(ESCROW, hold, 400),
+        transfer(3, ESCROW, PAYEE, 400),
+        transfer(4, ESCROW, PAYER, 100),
+    ];
+    assert_eq!(look(&index, &part), [credit(2, 1, 400)]);
+    // The payee could not be paid: what is theirs waits in the contract.
+    assert_eq!(
+        look(&index, &[released(ESCROW, hold, 500)]),
+        [credit(2, 1, 500)]
+    );
+    // Another hold, and another contract that says the same.
+    assert_eq!(
+        look(&index, &[released(ESCROW, B256::repeat_byte(1), 500)]),
+        []
+    );
+    assert_eq!(
+        look(&index, &[released(Address::repeat_byte(3), hold, 500)]),
+        []
+    );
+    assert!(index.remove(id(1)));
+    assert_eq!(look(&index, &part), []);
+    assert!(index.addresses(1).is_empty());
+}
+
+#[test]
+fn ways_are_kept_as_they_were() {
+    let nonce = B256::repeat_byte(0x9a);
+    for (way, text) in [
+        (Way::Authorization, "\"authorization\"".to_owned()),
+        (
+            Way::Nonce {
+                payer: PAYER,
+                nonce,
+            },
+            format!(r#"{{"nonce":{{"payer":"{PAYER:#x}","nonce":"{nonce:#x}"}}}}"#),
+        ),
+        (
+            Way::Hold {
+                escrow: CONTRACT,
+                hold: nonce,
+                payer: PAYER,
+            },
+            format!(
+                r#"{{"hold":{{"escrow":"{CONTRACT:#x}","hold":"{nonce:#x}","payer":"{PAYER:#x}"}}}}"#
+            ),
+        ),
+    ] {
+        assert_eq!(serde_json::to_string(&way).unwrap(), text);
+        assert_eq!(serde_json::from_str::<Way>(&text).unwrap(), way);
+    }
+}

@@ -1,6 +1,6 @@
 //! What is to be paid, how, and until when.
 
-use alloy_primitives::Address;
+use alloy_primitives::{Address, B256};
 use serde::{Deserialize, Serialize};
 use stencil_protocol::id::TenantId;
 
@@ -38,6 +38,23 @@ pub enum Way {
     Contract(Address),
     /// An amount that no other open invoice has.
     UniqueAmount,
+    /// An EIP-3009 authorisation whose nonce its payer has drawn, known before it is settled (x402).
+    /// A nonce is a payer's own, so it names nothing without its payer.
+    Nonce {
+        /// Who has signed.
+        payer: Address,
+        /// What they have drawn.
+        nonce: B256,
+    },
+    /// What the escrow contract releases of a hold.
+    Hold {
+        /// `StencilEscrow`.
+        escrow: Address,
+        /// Which hold.
+        hold: B256,
+        /// Whose money it is.
+        payer: Address,
+    },
 }
 
 /// One way in which an invoice can be paid.

@@ -48,6 +48,9 @@ pub enum Error {
         /// How much.
         amount: Amount,
     },
+    /// Another invoice is paid by this authorisation or hold.
+    #[error("another open invoice is paid by the authorisation or hold {0:#x}")]
+    Taken(B256),
     /// A token by authorisation, a coin by contract only.
     #[error("the native coin can't be paid by an authorisation")]
     Native,
@@ -61,6 +64,11 @@ type Place = (Asset, Address);
 pub struct Index {
     /// By token and nonce.
     nonces: HashMap<(Asset, B256), (Target, Address)>,
+    /// By token, payer and the nonce that the payer has drawn.
+    drawn: HashMap<(Asset, Address, B256), (Target, Address)>,
+    /// By escrow contract and hold: who gets what is released, and whose it was.
+    holds: HashMap<(u64, Address, B256), Held>,
+    escrows: HashMap<(u64, Address), usize>,
     /// By payment contract and the invoice that it names: by what that can be paid with.
     named: HashMap<(u64, Address, B256), HashMap<Asset, Target>>,
     /// By payee and amount.
@@ -125,7 +133,17 @@ impl Index {
                 return Err(Error::OtherTenant(shown));
             }
             match method.way {
-                Way::Authorization if asset.contract.is_none() => return Err(Error::Native),
+                Way::Authorization | Way::Nonce { .. } if asset.contract.is_none() => {
+                    return Err(Error::Native);
+                }
+                Way::Nonce { payer, nonce } if self.drawn.contains_key(&(asset, payer, nonce)) => {
+                    return Err(Error::Taken(nonce));
+                }
+                Way::Hold { escrow, hold, .. }
+                    if self.holds.contains_key(&(asset.chain, escrow, hold)) =>
+                {
+                    return Err(Error::Taken(hold));
+                }
                 Way::UniqueAmount => {
                     let unique = (place, method.due);
                     if self.amounts.contains_key(&unique) || !amounts.insert(unique) {
@@ -137,7 +155,7 @@ impl Index {
                         });
                     }
                 }
-                Way::Authorization | Way::Contract(_) => {}
+                Way::Authorization | Way::Contract(_) | Way::Nonce { .. } | Way::Hold { .. } => {}
             }
         }
         self.put(definition);
@@ -172,6 +190,26 @@ impl Index {
                     self.amounts.insert((place, method.due), target);
                     count(self.payees.entry(place), tenant);
                 }
+                Way::Nonce { payer, nonce } => {
+                    let drawn = (asset, payer, nonce);
+                    self.drawn.insert(drawn, (target, method.payee));
+                    count(self.payees.entry(place), tenant);
+                }
+                Way::Hold {
+                    escrow,
+                    hold,
+                    payer,
+                } => {
+                    let held = Held {
+                        target,
+                        asset,
+                        payer,
+                        payee: method.payee,
+                    };
+                    self.holds.insert((asset.chain, escrow, hold), held);
+                    *self.escrows.entry((asset.chain, escrow)).or_default() += 1;
+                    count(self.payees.entry(place), tenant);
+                }
             }
         }
     }
@@ -185,12 +223,7 @@ impl Index {
         for method in &definition.methods {
             let asset = method.token.asset();
             let place = (asset, method.payee);
-            if let Entry::Occupied(mut entry) = self.tokens.entry(asset) {
-                *entry.get_mut() -= 1;
-                if *entry.get() == 0 {
-                    entry.remove();
-                }
-            }
+            fewer(self.tokens.entry(asset));
             match method.way {
                 Way::Authorization => {
                     for nonce in nonces(id, asset, method.payee) {
@@ -205,6 +238,15 @@ impl Index {
                 }
                 Way::UniqueAmount => {
                     self.amounts.remove(&(place, method.due));
+                    release(self.payees.entry(place));
+                }
+                Way::Nonce { payer, nonce } => {
+                    self.drawn.remove(&(asset, payer, nonce));
+                    release(self.payees.entry(place));
+                }
+                Way::Hold { escrow, hold, .. } => {
+                    self.holds.remove(&(asset.chain, escrow, hold));
+                    fewer(self.escrows.entry((asset.chain, escrow)));
                     release(self.payees.entry(place));
                 }
             }
@@ -240,11 +282,12 @@ impl Index {
         self.open.is_empty()
     }
 
-    /// The contracts whose logs are to be asked for: tokens and payment contracts of a chain.
+    /// The contracts whose logs are to be asked for: tokens, payment contracts and escrows of a chain.
     #[must_use]
     pub fn addresses(&self, chain: u64) -> BTreeSet<Address> {
         let tokens = self.tokens.keys().filter(|asset| asset.chain == chain);
-        let contracts = self.contracts.keys().filter(|(of, _)| *of == chain);
+        let contracts = self.contracts.keys().chain(self.escrows.keys());
+        let contracts = contracts.filter(|(of, _)| *of == chain);
         let tokens = tokens.filter_map(|asset| asset.contract);
         tokens
             .chain(contracts.map(|(_, contract)| *contract))
@@ -258,6 +301,7 @@ impl Index {
         let mut transfers = Vec::new();
         let mut used = Vec::new();
         let mut paid = Vec::new();
+        let mut released = Vec::new();
         for log in transaction.logs {
             let asset = Asset::erc20(transaction.chain, log.address);
             if self.tokens.contains_key(&asset) {
@@ -277,11 +321,18 @@ impl Index {
                 && let Ok(event) = abi::Paid::decode_log_data(&log.data)
             {
                 paid.push((log, event));
+            } else if self.escrows.contains_key(&(transaction.chain, log.address))
+                && let Ok(event) = abi::Released::decode_log_data(&log.data)
+            {
+                released.push((log, event));
             }
         }
         let mut found = Vec::new();
         for (log, event) in paid {
             self.named(transaction, log, &event, &mut transfers, &mut found);
+        }
+        for (log, event) in released {
+            self.released(transaction, log, &event, &mut transfers, &mut found);
         }
         for (log, asset, event) in used {
             self.authorised(
@@ -377,7 +428,9 @@ impl Index {
         transfers: &mut [Moved<'_>],
         found: &mut Vec<Found>,
     ) {
-        let Some((target, payee)) = self.nonces.get(&(asset, event.nonce)) else {
+        let drawn = (asset, event.authorizer, event.nonce);
+        let its = self.nonces.get(&(asset, event.nonce));
+        let Some((target, payee)) = its.or_else(|| self.drawn.get(&drawn)) else {
             return;
         };
         let its = |moved: &Moved<'_>| {
@@ -406,6 +459,43 @@ impl Index {
             target: *target,
             amount,
             from,
+        });
+    }
+
+    /// What the escrow has released of a hold. The transfer that it makes to the payee stands behind
+    /// it, and is no payment of its own; there is none where the payee could not be paid, and the
+    /// contract keeps it for them.
+    fn released(
+        &self,
+        transaction: &Transaction<'_>,
+        log: &Log,
+        event: &abi::Released,
+        transfers: &mut [Moved<'_>],
+        found: &mut Vec<Found>,
+    ) {
+        let hold = (transaction.chain, log.address, event.holdId);
+        let (Some(held), amount) = (self.holds.get(&hold), Amount(event.captured)) else {
+            return;
+        };
+        if amount.is_zero() {
+            return;
+        }
+        let its = |moved: &&mut Moved<'_>| {
+            !moved.taken
+                && moved.asset == held.asset
+                && moved.log.ordinal > log.ordinal
+                && moved.transfer.from == log.address
+                && moved.transfer.to == held.payee
+                && moved.transfer.value == event.captured
+        };
+        if let Some(moved) = transfers.iter_mut().find(its) {
+            moved.taken = true;
+        }
+        found.push(Found::Credit {
+            key: key(transaction, log.ordinal),
+            target: held.target,
+            amount,
+            from: held.payer,
         });
     }
 
@@ -443,6 +533,15 @@ impl Index {
     }
 }
 
+/// Who gets what is released of a hold.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    target: Target,
+    asset: Asset,
+    payer: Address,
+    payee: Address,
+}
+
 /// A transfer of a token, and whether it is explained.
 struct Moved<'a> {
     log: &'a Log,
@@ -466,6 +565,15 @@ fn nonces(id: Id, asset: Asset, payee: Address) -> impl Iterator<Item = B256> {
 
 fn count<K>(entry: Entry<'_, K, (TenantId, usize)>, tenant: &TenantId) {
     entry.or_insert_with(|| (tenant.clone(), 0)).1 += 1;
+}
+
+fn fewer<K>(entry: Entry<'_, K, usize>) {
+    if let Entry::Occupied(mut entry) = entry {
+        *entry.get_mut() -= 1;
+        if *entry.get() == 0 {
+            entry.remove();
+        }
+    }
 }
 
 fn release<K>(entry: Entry<'_, K, (TenantId, usize)>) {
