@@ -1,4 +1,4 @@
-//! `stencil chain`: follows chains, and deploys contracts to them.
+//! `stencil chain`: follows chains, deploys contracts to them, and keeps the keys for it.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -10,6 +10,8 @@ use crate::output::Format;
 mod deploy;
 mod entry;
 mod follow;
+mod key;
+mod password;
 mod status;
 
 /// Follows chains, and deploys contracts to them: Ethereum, Polygon, Besu, and others that speak their JSON-RPC.
@@ -27,6 +29,7 @@ pub(crate) struct Args {
 enum Command {
     Deploy(Box<deploy::Deploy>),
     Follow(Box<follow::Follow>),
+    Key(key::Key),
     Status(status::Status),
 }
 
@@ -52,6 +55,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.command {
         Command::Deploy(deploy) => Box::pin(deploy::run(*deploy)).await,
         Command::Follow(follow) => Box::pin(follow::run(*follow)).await,
+        Command::Key(key) => key::run(&key),
         Command::Status(status) => status::run(status).await,
     }
 }

@@ -218,3 +218,34 @@ async fn what_is_wrong_is_said_with_what_would_be_right() {
         text(&output)
     );
 }
+
+#[test]
+fn a_key_is_made_once_and_opened_with_its_password_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    std::fs::write(path("password"), "a long password\n").unwrap();
+    std::fs::write(path("other"), "another password\n").unwrap();
+    std::fs::write(path("empty"), "").unwrap();
+    let key = |command: &str, password: &str| {
+        let mut key = stencil();
+        key.args(["chain", "key", command, "--password-file"]);
+        key.arg(path(password)).arg(path("key.json"));
+        key
+    };
+    let address = succeed(&mut key("new", "password"));
+    assert!(
+        address.starts_with("0x") && address.trim().len() == 42,
+        "{address}"
+    );
+    assert_eq!(succeed(&mut key("check", "password")), address);
+    for (command, password, expected) in [
+        ("check", "other", "the password is wrong"),
+        ("new", "password", "can't be made"),
+        ("check", "nothing", "--password-file"),
+        ("check", "empty", "its first line is empty"),
+    ] {
+        let output = key(command, password).output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        assert!(text(&output).contains(expected), "{}", text(&output));
+    }
+}

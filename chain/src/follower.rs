@@ -22,6 +22,9 @@ const KNOWN_AT_START: u64 = 64;
 /// The longest wait after trouble.
 const MAX_BACKOFF: Duration = Duration::from_secs(30);
 
+/// Turns in a row that may come to nothing before another branch is looked at from its end again.
+const MAX_FAILED_IN_A_ROW: u32 = 8;
+
 /// The time, in microseconds since the epoch.
 pub type Moment = fn() -> i64;
 
@@ -48,6 +51,7 @@ pub struct Follower {
     walk: Option<Walk>,
     ranges: Ranges,
     trouble: Option<Trouble>,
+    failed_in_a_row: u32,
 }
 
 impl Follower {
@@ -78,6 +82,7 @@ impl Follower {
             walk: None,
             ranges,
             trouble: None,
+            failed_in_a_row: 0,
         })
     }
 
@@ -109,7 +114,10 @@ impl Follower {
             };
             after(&progress).await?;
             let wait = match &progress {
-                Progress::Stepped => continue,
+                Progress::Stepped => {
+                    backoff = self.settings.poll_interval;
+                    continue;
+                }
                 Progress::UpToDate => {
                     backoff = self.settings.poll_interval;
                     backoff
@@ -132,6 +140,7 @@ impl Follower {
         let turned = self.step().await;
         match turned {
             Ok(stepped) => {
+                self.failed_in_a_row = 0;
                 if self.trouble.take().is_some() {
                     tracing::info!(
                         chain = self.settings.name,
@@ -149,9 +158,15 @@ impl Follower {
                     tracing::warn!(chain = self.settings.name, "{trouble}");
                     self.trouble = Some(trouble.clone());
                 }
-                // Whatever was found out about another branch belongs to answers that are gone.
-                if let Some(walk) = &mut self.walk {
+                // A block that is gone belongs to a branch that is; one that is only not to be had at
+                // the moment does not, or long walks back would never end. But not for ever: some
+                // endpoints have words of their own for what is not there.
+                self.failed_in_a_row = self.failed_in_a_row.saturating_add(1);
+                if (trouble.may_be_gone() || self.failed_in_a_row >= MAX_FAILED_IN_A_ROW)
+                    && let Some(walk) = &mut self.walk
+                {
                     walk.forget_other();
+                    self.failed_in_a_row = 0;
                 }
                 Ok(Progress::Unknown(trouble))
             }
@@ -464,13 +479,7 @@ impl Follower {
     async fn tagged(&self, tag: &'static str) -> Result<Option<BlockMark>, Stop> {
         match self.quorum.newest(tag).await {
             Ok(header) => Ok(Some(mark(header.link))),
-            Err(Trouble::Unknown { why, .. })
-                if why
-                    .iter()
-                    .any(|(_, failure)| matches!(failure, crate::rpc::Failure::Missing(_))) =>
-            {
-                Ok(None)
-            }
+            Err(trouble) if trouble.may_be_gone() => Ok(None),
             Err(trouble) => Err(trouble.into()),
         }
     }

@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use serde_json::{Value, json};
 use stencil_chain::deploy::{Contract, Deployed, Deployer, Options, Plan};
 use stencil_chain::signer::{Local, Signer};
 use url::Url;
 
+use super::password;
 use crate::output::{self, Format, say};
 
 /// Wei of a gwei.
@@ -116,16 +117,8 @@ pub(super) async fn run(args: Deploy) -> anyhow::Result<ExitCode> {
 }
 
 fn unlock(keystore: &Path, password_file: &Path) -> anyhow::Result<Local> {
-    let text = std::fs::read_to_string(password_file)
-        .with_context(|| format!("--password-file {}", password_file.display()))?;
-    let password = text.lines().next().unwrap_or_default();
-    if password.is_empty() {
-        bail!(
-            "--password-file {}: its first line is empty; the keystore's password is expected there",
-            password_file.display()
-        );
-    }
-    Ok(Local::keystore(keystore, password)?)
+    let password = password::read(password_file)?;
+    Ok(Local::keystore(keystore, &password)?)
 }
 
 /// Numbers that a program could round are strings, as everywhere for wei.

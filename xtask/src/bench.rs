@@ -5,6 +5,7 @@ use clap::{Args, Subcommand};
 
 use crate::shell;
 
+mod chain;
 mod gateway;
 mod ingest;
 pub(crate) mod mcu;
@@ -22,6 +23,8 @@ pub(crate) enum Bench {
     Mcu(mcu::Options),
     /// Memory, CPU time and speed of the gateway's own binary, and how large that is.
     Gateway(gateway::Options),
+    /// Blocks and logs a second when catching up with a chain, and what 10,000 open invoices cost.
+    Chain(chain::Options),
     /// What a sample costs with 1, 100 and 10,000 rules.
     Rules(Arguments),
 }
@@ -39,6 +42,7 @@ pub(crate) fn run(bench: &Bench) -> anyhow::Result<()> {
     match bench {
         Bench::Ingest(options) => ingest::run(options),
         Bench::Gateway(options) => gateway::run(options),
+        Bench::Chain(options) => chain::run(options),
         Bench::Mcu(options) => mcu::run(options),
         Bench::Series(options) => series::run(options),
         Bench::Rules(arguments) => example("stencil-rules", "bench_rules", arguments),

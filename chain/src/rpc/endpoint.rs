@@ -14,7 +14,6 @@ use url::Url;
 use super::failure::{self, cut};
 use super::transport::Bounded;
 use super::{Failure, Header, Log, Receipt};
-use crate::config::label;
 use crate::interest::Filter;
 use crate::{Error, Settings};
 
@@ -35,14 +34,19 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    pub(super) fn new(url: &Url, settings: &Settings, http: &reqwest::Client) -> Self {
+    pub(super) fn new(
+        label: String,
+        url: &Url,
+        settings: &Settings,
+        http: &reqwest::Client,
+    ) -> Self {
         let transport = Bounded {
             client: http.clone(),
             url: url.clone(),
             max_bytes: settings.max_answer_bytes,
         };
         Self {
-            label: label(url),
+            label,
             client: RpcClient::new(transport, false),
             timeout: settings.call_timeout,
             chain_id: settings.chain_id,
@@ -51,7 +55,7 @@ impl Endpoint {
         }
     }
 
-    /// Host and port.
+    /// Host and port, and its place in the settings where another one has the same.
     pub fn label(&self) -> &str {
         &self.label
     }

@@ -96,6 +96,17 @@ impl Trouble {
     pub fn passes(&self) -> bool {
         !matches!(self, Self::WrongChain { .. })
     }
+
+    /// Whether somebody says that what was asked for is not there, or is another.
+    pub(crate) fn may_be_gone(&self) -> bool {
+        match self {
+            Self::Unknown { why, .. } => why
+                .iter()
+                .any(|(_, failure)| matches!(failure, Failure::Missing(_))),
+            Self::Disagree { .. } => true,
+            _ => false,
+        }
+    }
 }
 
 fn said<T: std::fmt::Display>(who: &[(String, T)]) -> String {

@@ -5,8 +5,10 @@ use std::future::Future;
 
 use alloy_primitives::B256;
 use futures_util::future::join_all;
+use url::Url;
 
 use super::{Endpoint, Failure, Header, Trouble, endpoint};
+use crate::config::label;
 use crate::{Error, Settings};
 
 /// The endpoints of a chain.
@@ -33,7 +35,8 @@ impl Quorum {
             endpoints: settings
                 .endpoints
                 .iter()
-                .map(|url| Endpoint::new(url, settings, &http))
+                .zip(labels(&settings.endpoints))
+                .map(|(url, label)| Endpoint::new(label, url, settings, &http))
                 .collect(),
             agree: settings.agree,
         })
@@ -203,5 +206,38 @@ impl Quorum {
             async move { (endpoint.label(), answer.await) }
         }))
         .await
+    }
+}
+
+/// Names that tell endpoints apart: two of one host differ by what may not be shown.
+fn labels(urls: &[Url]) -> Vec<String> {
+    let plain: Vec<String> = urls.iter().map(label).collect();
+    let named = |(place, name): (usize, &String)| {
+        let same = plain.iter().filter(|other| *other == name).count();
+        if same > 1 {
+            format!("{name} (number {})", place + 1)
+        } else {
+            name.clone()
+        }
+    };
+    plain.iter().enumerate().map(named).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_endpoints_of_one_host_are_told_apart_without_their_keys() {
+        let urls = [
+            "https://a.example/KEY1",
+            "https://a.example/KEY2",
+            "https://b.example/KEY3",
+        ];
+        let urls: Vec<Url> = urls.iter().map(|url| url.parse().unwrap()).collect();
+        assert_eq!(
+            labels(&urls),
+            ["a.example (number 1)", "a.example (number 2)", "b.example"]
+        );
     }
 }

@@ -150,7 +150,12 @@ impl Sender {
         let next_final = match finalized {
             Some(number) => {
                 let tag = format!("{number:#x}");
-                Some(self.quorum.transaction_count(account, &tag).await?)
+                // State of a while ago is not everywhere; without it nothing is called lost.
+                match self.quorum.transaction_count(account, &tag).await {
+                    Ok(next) => Some(next),
+                    Err(trouble) if trouble.passes() => None,
+                    Err(trouble) => return Err(trouble.into()),
+                }
             }
             None => None,
         };

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use stencil_chain::Error;
+use stencil_chain::{Error, Progress};
 use stencil_store::{ChainEntryKind, Chains as _};
 
 use crate::support::followed::CHAIN;
-use crate::support::{Anvil, Followed, options};
+use crate::support::{Anvil, Fault, Followed, Proxy, options};
 
 #[tokio::test]
 async fn what_is_seen_becomes_final_when_the_policy_says_so() {
@@ -149,4 +149,62 @@ async fn many_reorganisations_leave_what_the_chain_has() {
         .iter()
         .filter(|entry| matches!(entry.kind, ChainEntryKind::Retracted { .. }));
     assert!(retracted.count() >= 12, "it was not about nothing");
+}
+
+/// Each failure in between would begin the walk anew, and it would never come to its end.
+#[tokio::test]
+async fn a_long_walk_back_ends_also_where_every_other_answer_fails() {
+    let anvil = Anvil::start().await;
+    let proxy = Proxy::start(anvil.port).await;
+    let mut followed = Followed::open(&options(&[proxy.url()])).await;
+    anvil.emit(1).await;
+    anvil.mine(10).await;
+    followed.settle().await.unwrap();
+    anvil.reorg(8, &[]).await;
+    anvil.emit(2).await;
+    anvil.mine(1).await;
+    proxy.set(Fault::EveryOtherByHash);
+    let mut failed = 0;
+    while let Progress::Unknown(_) | Progress::Stepped = match followed.follower.turn().await {
+        Ok(progress) => {
+            failed += u32::from(matches!(progress, Progress::Unknown(_)));
+            progress
+        }
+        Err(error) => panic!("{error}"),
+    } {
+        assert!(failed < 40, "it begins anew again and again");
+    }
+    assert!(failed > 2, "nothing failed");
+    assert_eq!(followed.standing().await, anvil.logs().await);
+}
+
+/// The other branch is gone while it is walked down, and the endpoint does not say so in words that are
+/// known.
+#[tokio::test]
+async fn a_branch_that_goes_in_the_middle_of_a_walk_is_not_asked_for_for_ever() {
+    let anvil = Anvil::start().await;
+    let proxy = Proxy::start(anvil.port).await;
+    let mut followed = Followed::open(&options(&[proxy.url()])).await;
+    anvil.emit(1).await;
+    anvil.mine(10).await;
+    followed.settle().await.unwrap();
+    anvil.reorg(8, &[]).await;
+    for _ in 0..2 {
+        assert_eq!(followed.follower.turn().await.unwrap(), Progress::Stepped);
+    }
+    anvil.reorg(9, &[]).await;
+    anvil.emit(2).await;
+    anvil.mine(1).await;
+    proxy.set(Fault::OddWords);
+    let mut failed = 0;
+    loop {
+        match followed.follower.turn().await.unwrap() {
+            Progress::UpToDate => break,
+            Progress::Unknown(_) => failed += 1,
+            _ => {}
+        }
+        assert!(failed < 20, "it asks for ever");
+    }
+    assert!(failed > 0, "the branch was there");
+    assert_eq!(followed.standing().await, anvil.logs().await);
 }

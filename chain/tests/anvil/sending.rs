@@ -114,6 +114,30 @@ async fn an_order_is_sent_once_and_becomes_final() {
     assert_eq!(received(&anvil).await, 7);
 }
 
+/// Nodes forget what accounts were some blocks ago; without that nothing is called lost, and all else
+/// goes on.
+#[tokio::test]
+async fn an_endpoint_without_old_state_does_not_hold_up_what_is_sent() {
+    let anvil = Anvil::start().await;
+    let proxy = Proxy::start(anvil.port).await;
+    proxy.set(Fault::NoOldState);
+    let settings = options(&[proxy.url()]);
+    let mut followed = Followed::open(&settings).await;
+    allow(&followed.store).await;
+    anvil.mine(6).await;
+    followed.settle().await.unwrap();
+    let mut sender = sender(&settings, &followed.store, || 1_000);
+    sender.order(order("invoice-1", 7)).await.unwrap();
+    assert!(matches!(act(&mut sender).await, Action::Sign(_)));
+    anvil.mine(3).await;
+    followed.settle().await.unwrap();
+    let Action::State(SendState::Final(outcome)) = act(&mut sender).await else {
+        panic!("it is in a block that is final");
+    };
+    assert!(outcome.succeeded);
+    assert_eq!(received(&anvil).await, 7);
+}
+
 /// Two attempts with one nonce: whichever is included, it counts once.
 #[tokio::test]
 async fn what_is_stuck_is_replaced_and_counts_once_whichever_is_included() {

@@ -43,6 +43,12 @@ pub(crate) enum Fault {
     Bloat(usize),
     /// The headers' timestamps are one second off.
     LieAboutHeaders,
+    /// Every other block that is asked for by its hash is answered by 503.
+    EveryOtherByHash,
+    /// What is not there is told in words that nobody else has.
+    OddWords,
+    /// What accounts were at a block's number is not kept.
+    NoOldState,
 }
 
 #[derive(Clone)]
@@ -108,10 +114,14 @@ async fn handle(State(inner): State<Arc<Inner>>, body: Bytes) -> Response {
         }
         Fault::Lag(blocks) => blocks,
         Fault::Wavering(blocks) if count.is_multiple_of(2) => blocks,
+        Fault::EveryOtherByHash if method == "eth_getBlockByHash" && count.is_multiple_of(2) => {
+            return (StatusCode::SERVICE_UNAVAILABLE, "<html>busy</html>").into_response();
+        }
         _ => 0,
     };
+    let id = request["id"].clone();
     let error = |code: i64, message: &str| {
-        json!({"jsonrpc": "2.0", "id": request["id"], "error": {"code": code, "message": message}})
+        json!({"jsonrpc": "2.0", "id": id, "error": {"code": code, "message": message}})
             .to_string()
             .into_response()
     };
@@ -124,6 +134,12 @@ async fn handle(State(inner): State<Arc<Inner>>, body: Bytes) -> Response {
         && last - first + 1 > limit
     {
         return error(-32005, "block range is too large");
+    }
+    if fault == Fault::NoOldState
+        && method == "eth_getTransactionCount"
+        && number(&request["params"][1]).is_some()
+    {
+        return error(-32000, "missing trie node");
     }
     if lag > 0 && method == "eth_getBlockByNumber" {
         let head = json_rpc::call(inner.upstream, "eth_blockNumber", json!([])).await;
@@ -143,6 +159,9 @@ async fn handle(State(inner): State<Arc<Inner>>, body: Bytes) -> Response {
     let is_range = request["params"][0].get("fromBlock").is_some();
     let answer = json_rpc::post(inner.upstream, request.to_string().as_bytes()).await;
     let mut answer: Value = serde_json::from_slice(&answer.unwrap()).unwrap();
+    if fault == Fault::OddWords && answer["result"].is_null() {
+        return error(-32000, "never heard of it");
+    }
     if method == "eth_sendRawTransaction" && fault == Fault::MuteSends {
         tokio::time::sleep(Duration::from_secs(3_600)).await;
     }
