@@ -10,6 +10,7 @@ use crate::output::Format;
 mod deploy;
 mod entry;
 mod follow;
+pub(crate) mod hub;
 mod key;
 mod password;
 mod status;

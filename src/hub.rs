@@ -358,7 +358,9 @@ async fn serve(options: Options, format: Format) -> anyhow::Result<()> {
     let mut stop = shutdown::on_signal()?;
     let http = options.http.clone();
     let data_dir = options.data_dir.clone();
-    let mut running = stencil_server::Service::start(options)
+    let chains = crate::chain::hub::of(&options).await?;
+    let clock = stencil_server::Clock::system();
+    let mut running = stencil_server::Service::start_with(options, clock, chains)
         .await
         .with_context(|| format!("the hub in {} can't start", data_dir.display()))?;
     let addresses = running.addresses();

@@ -128,7 +128,7 @@ impl Signature {
 }
 
 /// Parts between commas that are in no parenthesis.
-fn split(text: &str) -> Vec<&str> {
+pub(crate) fn split(text: &str) -> Vec<&str> {
     let (mut depth, mut begin, mut parts) = (0_i32, 0, Vec::new());
     for (at, character) in text.char_indices() {
         match character {
@@ -146,7 +146,7 @@ fn split(text: &str) -> Vec<&str> {
 }
 
 /// `uint indexed amount` as `uint256 indexed amount`: what is hashed has no short forms.
-fn canonical(parameter: &str) -> Result<String, String> {
+pub(crate) fn canonical(parameter: &str) -> Result<String, String> {
     let parameter = parameter.trim();
     if parameter.is_empty() {
         return Err("nothing between two commas".to_owned());
@@ -204,7 +204,7 @@ fn without_names(ty: &str) -> String {
     format!("({}){}", parts.join(","), &ty[close + 1..])
 }
 
-fn shown(value: &DynSolValue) -> Value {
+pub(crate) fn shown(value: &DynSolValue) -> Value {
     match value {
         DynSolValue::Bool(yes) => json!(yes),
         DynSolValue::Int(number, _) => json!(number.to_string()),

@@ -41,6 +41,15 @@ pub enum Progress {
     NotStored(String),
 }
 
+/// How long to wait between turns.
+#[derive(Debug)]
+pub struct Pace {
+    hint: Arc<Notify>,
+    _listening: Option<Listening>,
+    backoff: Duration,
+    wait: Option<Duration>,
+}
+
 /// A follower of one chain.
 pub struct Follower {
     settings: Settings,
@@ -97,42 +106,61 @@ impl Follower {
         mut stop: watch::Receiver<bool>,
         mut after: impl AsyncFnMut(&Progress) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let hint = Arc::new(Notify::new());
-        let _listening = self.settings.wake.clone().map(|url| {
-            let within = self.settings.call_timeout;
-            Listening(tokio::spawn(wake::run(url, within, hint.clone())))
-        });
-        let mut backoff = self.settings.poll_interval;
+        let mut pace = self.pace();
         loop {
             if *stop.borrow() {
                 return Ok(());
             }
             // A step is one transaction: it may be cut anywhere.
             let progress = tokio::select! {
-                progress = self.turn() => progress?,
+                progress = self.next(&mut pace) => progress?,
                 _ = stop.wait_for(|stop| *stop) => return Ok(()),
             };
             after(&progress).await?;
-            let wait = match &progress {
-                Progress::Stepped => {
-                    backoff = self.settings.poll_interval;
-                    continue;
-                }
-                Progress::UpToDate => {
-                    backoff = self.settings.poll_interval;
-                    backoff
-                }
-                Progress::Unknown(_) | Progress::NotStored(_) => {
-                    backoff = (backoff * 2).min(MAX_BACKOFF.max(self.settings.poll_interval));
-                    backoff
-                }
-            };
+        }
+    }
+
+    /// For [`Self::next`]; listens for new blocks where the settings name a WebSocket endpoint.
+    pub fn pace(&self) -> Pace {
+        let hint = Arc::new(Notify::new());
+        let listening = self.settings.wake.clone().map(|url| {
+            let within = self.settings.call_timeout;
+            Listening(tokio::spawn(wake::run(url, within, hint.clone())))
+        });
+        Pace {
+            hint,
+            _listening: listening,
+            backoff: self.settings.poll_interval,
+            wait: None,
+        }
+    }
+
+    /// Waits as long as there is nothing to do after the turn before, and makes a turn. It may be
+    /// dropped anywhere.
+    pub async fn next(&mut self, pace: &mut Pace) -> Result<Progress, Error> {
+        if let Some(wait) = pace.wait.take() {
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
-                () = hint.notified() => {}
-                _ = stop.wait_for(|stop| *stop) => return Ok(()),
+                () = pace.hint.notified() => {}
             }
         }
+        let progress = self.turn().await?;
+        let usual = self.settings.poll_interval;
+        pace.wait = match &progress {
+            Progress::Stepped => {
+                pace.backoff = usual;
+                None
+            }
+            Progress::UpToDate => {
+                pace.backoff = usual;
+                Some(usual)
+            }
+            Progress::Unknown(_) | Progress::NotStored(_) => {
+                pace.backoff = (pace.backoff * 2).min(MAX_BACKOFF.max(usual));
+                Some(pace.backoff)
+            }
+        };
+        Ok(progress)
     }
 
     /// One turn: at most one step.
@@ -568,6 +596,7 @@ impl std::fmt::Debug for Follower {
 }
 
 /// A task that ends with its owner.
+#[derive(Debug)]
 struct Listening(tokio::task::JoinHandle<()>);
 
 impl Drop for Listening {

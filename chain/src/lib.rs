@@ -25,11 +25,13 @@
 
 pub mod backfill;
 pub mod config;
+pub mod connection;
 pub mod deploy;
 mod error;
 pub mod event;
 pub mod finality;
 mod follower;
+pub mod function;
 pub mod interest;
 mod look;
 pub mod rpc;
@@ -40,7 +42,7 @@ pub mod walk;
 
 pub use config::{Options, Preset, Settings};
 pub use error::Error;
-pub use follower::{Follower, Moment, Progress};
+pub use follower::{Follower, Moment, Pace, Progress};
 
 /// Reads an address: 20 bytes as `0x` and 40 hexadecimal digits. Mixed case has to be EIP-55's
 /// checksum, which catches a mistyped one; one case alone carries none.

@@ -21,6 +21,9 @@ pub enum Failure {
     /// It won't answer this question, whenever it is asked.
     #[error("refused: {0}")]
     Refused(String),
+    /// The contract that was called reverted, for this reason.
+    #[error("reverted: {0}")]
+    Reverted(String),
     /// It answered what can't be so.
     #[error("its answer can't be right: {0}")]
     Wrong(String),
@@ -170,6 +173,10 @@ fn of_payload(payload: &ErrorPayload, method: &str) -> Failure {
     let message = payload.message.to_lowercase();
     let told = format!("{method}: {} ({})", cut(&payload.message), payload.code);
     let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
+    // Nodes have code 3 for it (geth, Besu, anvil), or say it in words.
+    if method == "eth_call" && (payload.code == 3 || message.contains("revert")) {
+        return Failure::Reverted(cut(&payload.message));
+    }
     // Codes of EIP-1474 and of JSON-RPC 2.0.
     if method == "eth_getLogs" && (says(&TOO_LARGE) || payload.code == -32005) {
         Failure::TooLarge(told)

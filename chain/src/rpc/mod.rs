@@ -2,6 +2,7 @@
 //! the caller can do about them.
 
 mod account;
+mod contract;
 mod endpoint;
 mod failure;
 mod quorum;

@@ -1,0 +1,359 @@
+//! A chain as the hub sees it: the port [`Chain`] over follower, endpoints, sender and signer.
+
+mod account;
+mod options;
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use alloy_primitives::{Address, B256, Bytes, U256};
+use alloy_sol_types::SolValue as _;
+use async_trait::async_trait;
+use stencil_payments::port::{
+    self, Called, Chain, KnownToken, NotOrdered, Order, Outcome, Sent, Unknown,
+};
+use stencil_protocol::id::TenantId;
+use stencil_store::{Chains, SendState, Sends, StoredSend};
+use tokio::sync::Notify;
+
+use crate::follower::Moment;
+use crate::rpc::Quorum;
+use crate::sender::{self, Sender};
+use crate::signer::Signer;
+use crate::{Error, Follower, Progress, Settings, event, function};
+
+pub use account::Account;
+pub use options::{Domain, Options, TokenOptions};
+
+/// Between two attempts to ask a chain about its tokens before it is followed.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// A chain, followed and acted on.
+pub struct Connection {
+    settings: Settings,
+    given: Vec<KnownToken>,
+    /// What the chain has confirmed of them; nothing is taken in a token before that.
+    confirmed: OnceLock<Vec<KnownToken>>,
+    payments: Option<Address>,
+    escrow: Option<Address>,
+    quorum: Quorum,
+    chains: Arc<dyn Chains>,
+    sends: Arc<dyn Sends>,
+    now: Moment,
+    account: Option<Sending>,
+    /// Told when something was stored.
+    moved: Notify,
+    trouble: Mutex<Option<String>>,
+}
+
+/// Orders are taken while others are looked at: nothing is shared between the two but the store.
+struct Sending {
+    address: Address,
+    orders: Sender,
+    turns: tokio::sync::Mutex<Sender>,
+    ordered: Notify,
+}
+
+impl Connection {
+    /// A chain called `name`; its signer is unlocked already ([`Account::unlock`]).
+    pub fn new(
+        name: &str,
+        options: &Options,
+        signer: Option<Arc<dyn Signer>>,
+        store: &stencil_store::Store,
+        now: Moment,
+    ) -> Result<Self, Error> {
+        let settings = options.settle(name)?;
+        let given = options.known_tokens(settings.chain_id)?;
+        let sender = |signer: &Arc<dyn Signer>| {
+            let policy = options.policy();
+            let (sends, chains) = (store.sends.clone(), store.chains.clone());
+            Sender::new(settings.clone(), policy, signer.clone(), sends, chains, now)
+        };
+        let account = match signer {
+            None => None,
+            Some(signer) => Some(Sending {
+                address: signer.address(),
+                orders: sender(&signer)?,
+                turns: tokio::sync::Mutex::new(sender(&signer)?),
+                ordered: Notify::new(),
+            }),
+        };
+        Ok(Self {
+            quorum: Quorum::new(&settings)?,
+            given,
+            confirmed: OnceLock::new(),
+            payments: options.contract("payments", options.payments.as_deref())?,
+            escrow: options.contract("escrow", options.escrow.as_deref())?,
+            chains: store.chains.clone(),
+            sends: store.sends.clone(),
+            now,
+            account,
+            moved: Notify::new(),
+            trouble: Mutex::new(None),
+            settings,
+        })
+    }
+
+    fn has_trouble(&self, trouble: Option<String>) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+
+    async fn view(&self, to: Address, signature: [u8; 4]) -> Result<Called, Unknown> {
+        self.call(to, Bytes::copy_from_slice(&signature)).await
+    }
+
+    /// Compares what is set of tokens and contracts with what the chain says: with other decimals a
+    /// price would be wrong by powers of ten, with another domain no authorisation would do.
+    async fn confirm(&self) -> Result<(), String> {
+        if self.confirmed.get().is_some() {
+            return Ok(());
+        }
+        for token in self.given.clone() {
+            loop {
+                match self.confirm_token(&token).await {
+                    Ok(Ok(())) => break,
+                    Ok(Err(why)) => return Err(why),
+                    Err(Unknown(why)) => {
+                        self.has_trouble(Some(why));
+                        tokio::time::sleep(RETRY).await;
+                    }
+                }
+            }
+        }
+        let _ = self.confirmed.set(self.given.clone());
+        Ok(())
+    }
+
+    async fn confirm_token(&self, known: &KnownToken) -> Result<Result<(), String>, Unknown> {
+        let Some(contract) = known.token.asset().contract else {
+            return Ok(Ok(()));
+        };
+        let symbol = known.token.symbol();
+        // decimals()
+        let decimals = match self.view(contract, [0x31, 0x3c, 0xe5, 0x67]).await? {
+            Called::Returned(word) => U256::abi_decode(&word).ok(),
+            Called::Reverted(_) => None,
+        };
+        let set = known.token.decimals();
+        match decimals {
+            Some(found) if found == U256::from(set) => {}
+            Some(found) => {
+                return Ok(Err(format!(
+                    "tokens: {symbol} at {contract} has {found} decimals, and {set} are set"
+                )));
+            }
+            None => {
+                return Ok(Err(format!(
+                    "tokens: {symbol}: {contract} is no ERC-20 token with `decimals()` on chain {}",
+                    self.settings.chain_id
+                )));
+            }
+        }
+        let Some(domain) = &known.domain else {
+            return Ok(Ok(()));
+        };
+        // DOMAIN_SEPARATOR()
+        let separator = match self.view(contract, [0x36, 0x44, 0xe5, 0x15]).await? {
+            Called::Returned(word) => B256::abi_decode(&word).ok(),
+            Called::Reverted(_) => None,
+        };
+        if separator == Some(domain.separator()) {
+            return Ok(Ok(()));
+        }
+        Ok(Err(format!(
+            "tokens: {symbol}: `eip712` is name {:?}, version {:?}, and the contract's domain is another: \
+             see its `eip712Domain()` or `name()` and `version()`",
+            domain.name, domain.version
+        )))
+    }
+
+    async fn follow(&self) -> Result<(), String> {
+        let follower = Follower::open(self.settings.clone(), self.chains.clone(), self.now);
+        let mut follower = follower.await.map_err(|error| error.to_string())?;
+        let mut pace = follower.pace();
+        loop {
+            let progress = follower.next(&mut pace).await;
+            match progress.map_err(|error| error.to_string())? {
+                Progress::Stepped => {
+                    self.has_trouble(None);
+                    self.moved.notify_waiters();
+                }
+                Progress::UpToDate => self.has_trouble(None),
+                Progress::Unknown(trouble) => self.has_trouble(Some(trouble.to_string())),
+                Progress::NotStored(why) => self.has_trouble(Some(why)),
+            }
+        }
+    }
+
+    async fn send(&self, sending: &Sending) -> Result<(), String> {
+        let mut told = None;
+        loop {
+            let turned = sending.turns.lock().await.turn().await;
+            match turned {
+                Ok(done) => {
+                    told = None;
+                    let moved = done
+                        .iter()
+                        .any(|(_, action)| *action != sender::Action::Wait);
+                    if moved {
+                        self.moved.notify_waiters();
+                    }
+                }
+                // Whatever it is: what was ordered stays ordered, and is looked at again.
+                Err(error) => {
+                    let why = error.to_string();
+                    if told.as_ref() != Some(&why) {
+                        tracing::warn!(chain = self.settings.name, why, "what is sent waits");
+                        told = Some(why);
+                    }
+                }
+            }
+            let wait = tokio::time::sleep(self.settings.poll_interval);
+            tokio::select! {
+                () = wait => {}
+                () = sending.ordered.notified() => {}
+                () = self.moved.notified() => {}
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Chain for Connection {
+    fn name(&self) -> &str {
+        &self.settings.name
+    }
+
+    fn id(&self) -> u64 {
+        self.settings.chain_id
+    }
+
+    fn account(&self) -> Option<Address> {
+        self.account.as_ref().map(|account| account.address)
+    }
+
+    fn tokens(&self) -> &[KnownToken] {
+        self.confirmed.get().map_or(&[], Vec::as_slice)
+    }
+
+    fn payments(&self) -> Option<Address> {
+        self.payments
+    }
+
+    fn escrow(&self) -> Option<Address> {
+        self.escrow
+    }
+
+    fn event(&self, signature: &str) -> Result<Arc<dyn port::Event>, String> {
+        let signature = event::Signature::parse(signature).map_err(|error| error.to_string())?;
+        Ok(Arc::new(signature))
+    }
+
+    fn function(&self, signature: &str) -> Result<Arc<dyn port::Function>, String> {
+        Ok(Arc::new(function::Signature::parse(signature)?))
+    }
+
+    async fn call(&self, to: Address, data: Bytes) -> Result<Called, Unknown> {
+        let called = self.quorum.contract(to, &data).await;
+        called.map_err(|trouble| Unknown(trouble.to_string()))
+    }
+
+    async fn has_code(&self, address: Address) -> Result<bool, Unknown> {
+        let has = self.quorum.has_code(address).await;
+        has.map_err(|trouble| Unknown(trouble.to_string()))
+    }
+
+    async fn order(&self, order: &Order) -> Result<Sent, NotOrdered> {
+        let Some(account) = &self.account else {
+            return Err(NotOrdered::NoAccount(self.settings.name.clone()));
+        };
+        let ordered = account.orders.order(sender::Order {
+            tenant: order.tenant.to_string(),
+            key: order.key.clone(),
+            receiver: order.to,
+            value: order.value.0,
+            data: order.data.to_vec(),
+            gas: order.gas,
+            token: order.moves.map(|(token, amount)| (token, amount.0)),
+        });
+        let send = ordered.await.map_err(|error| match error {
+            sender::Error::Store(error) if error.retryable() => {
+                NotOrdered::Unknown(error.to_string())
+            }
+            sender::Error::Endpoints(_) | sender::Error::Signer(_) => {
+                NotOrdered::Unknown(error.to_string())
+            }
+            error => NotOrdered::Refused(error.to_string()),
+        })?;
+        account.ordered.notify_one();
+        Ok(stands(&send))
+    }
+
+    async fn sent(&self, tenant: &TenantId, key: &str) -> Result<Option<Sent>, Unknown> {
+        let send = self.sends.send(tenant.as_str(), key).await;
+        let send = send.map_err(|error| Unknown(error.to_string()))?;
+        Ok(send.as_ref().map(stands))
+    }
+
+    async fn stepped(&self) {
+        let moved = self.moved.notified();
+        let _ = tokio::time::timeout(self.settings.poll_interval, moved).await;
+    }
+
+    async fn run(&self) -> Result<(), String> {
+        let ran = async {
+            self.confirm().await?;
+            match &self.account {
+                None => self.follow().await,
+                Some(sending) => tokio::select! {
+                    ended = self.follow() => ended,
+                    ended = self.send(sending) => ended,
+                },
+            }
+        };
+        let ran = ran.await;
+        if let Err(why) = &ran {
+            self.has_trouble(Some(why.clone()));
+        }
+        ran
+    }
+
+    fn trouble(&self) -> Option<String> {
+        let trouble = self.trouble.lock();
+        trouble.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl port::Event for event::Signature {
+    fn topic0(&self) -> B256 {
+        Self::topic0(self)
+    }
+
+    fn decode(&self, topics: &[[u8; 32]], data: &[u8]) -> Option<serde_json::Value> {
+        Self::decode(self, topics, data)
+    }
+}
+
+fn stands(send: &StoredSend) -> Sent {
+    let outcome = |outcome: stencil_store::SendOutcome| Outcome {
+        tx: outcome.tx.into(),
+        block: outcome.block.number,
+        succeeded: outcome.succeeded,
+    };
+    match send.state {
+        SendState::Pending => Sent::Pending,
+        SendState::Included(of) => Sent::Included(outcome(of)),
+        SendState::Final(of) => Sent::Final(outcome(of)),
+        SendState::Lost => Sent::Lost,
+    }
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection")
+            .field("chain", &self.settings.name)
+            .field("account", &self.account())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,201 @@
+//! What an operator sets of a chain that the hub follows and acts on.
+
+use alloy_primitives::Address;
+use serde::{Deserialize, Serialize};
+use stencil_payments::eip712;
+use stencil_payments::money::{Asset, Token};
+use stencil_payments::port::KnownToken;
+
+use super::Account;
+use crate::sender::Policy;
+use crate::{Error, Settings};
+
+/// Wei of a gwei.
+const GWEI: u128 = 1_000_000_000;
+
+/// A chain of the hub's settings: `[chains.NAME]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Options {
+    /// How it is followed: chain id, endpoints, what is final.
+    pub follow: crate::Options,
+    /// The account from which the hub sends. Without one it only looks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account: Option<Account>,
+    /// The most that a unit of gas may cost, in gwei. Default 500.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_fee_gwei: Option<u64>,
+    /// The most that a tip may be, in gwei a unit of gas. Default 10.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_tip_gwei: Option<u64>,
+    /// `StencilPayments`, as `stencil chain deploy payments` tells its address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub payments: Option<String>,
+    /// `StencilEscrow`, as `stencil chain deploy escrow` tells its address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub escrow: Option<String>,
+    /// What payments are taken in.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tokens: Vec<TokenOptions>,
+}
+
+/// A token that payments are taken in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenOptions {
+    /// What people call it: `USDC`.
+    pub symbol: String,
+    /// Its contract; without one it is the chain's own coin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// How many digits stand after the point; compared with what the contract says.
+    pub decimals: u8,
+    /// Its EIP-712 domain, where it takes EIP-3009 authorisations; compared with the contract's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eip712: Option<Domain>,
+}
+
+/// Name and version of an EIP-712 domain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Domain {
+    /// Its name, such as `USD Coin`.
+    pub name: String,
+    /// Its version, such as `2`.
+    pub version: String,
+}
+
+impl Options {
+    /// How the chain called `name` is followed.
+    pub(super) fn settle(&self, name: &str) -> Result<Settings, Error> {
+        if self.follow.name.is_some() {
+            let why = "is the name of the table `[chains.NAME]` already: leave it out";
+            return Err(Error::setting("follow.name", why));
+        }
+        let follow = crate::Options {
+            name: Some(name.to_owned()),
+            ..self.follow.clone()
+        };
+        follow.settle()
+    }
+
+    pub(super) fn policy(&self) -> Policy {
+        let usual = Policy::default();
+        let gwei = |gwei: Option<u64>, usual| gwei.map_or(usual, |gwei| u128::from(gwei) * GWEI);
+        Policy {
+            most_fee_per_gas: gwei(self.max_fee_gwei, usual.most_fee_per_gas),
+            most_tip_per_gas: gwei(self.max_tip_gwei, usual.most_tip_per_gas),
+            ..usual
+        }
+    }
+
+    pub(super) fn contract(
+        &self,
+        key: &'static str,
+        text: Option<&str>,
+    ) -> Result<Option<Address>, Error> {
+        let address = text.map(crate::address).transpose();
+        let address = address.map_err(|why| Error::setting(key, why))?;
+        Ok(address.map(Address::from))
+    }
+
+    /// The tokens as they are set.
+    pub(super) fn known_tokens(&self, chain: u64) -> Result<Vec<KnownToken>, Error> {
+        let mut known: Vec<KnownToken> = Vec::new();
+        for given in &self.tokens {
+            let contract = self.contract("tokens.address", given.address.as_deref())?;
+            let asset = Asset { chain, contract };
+            let same = |other: &KnownToken| {
+                other.token.asset() == asset || other.token.symbol() == given.symbol
+            };
+            if known.iter().any(same) {
+                let why = format!(
+                    "{} is there twice, by its symbol or its address",
+                    given.symbol
+                );
+                return Err(Error::setting("tokens", why));
+            }
+            let token = Token::new(asset, given.decimals, &given.symbol);
+            let token = token.map_err(|error| Error::setting("tokens", error.to_string()))?;
+            let domain = match (&given.eip712, contract) {
+                (None, _) => None,
+                (Some(domain), Some(token)) => Some(eip712::Domain {
+                    name: domain.name.clone(),
+                    version: domain.version.clone(),
+                    chain,
+                    token,
+                }),
+                (Some(_), None) => {
+                    let why = format!("{} is the chain's own coin, which has none", given.symbol);
+                    return Err(Error::setting("tokens.eip712", why));
+                }
+            };
+            known.push(KnownToken { token, domain });
+        }
+        Ok(known)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(toml: &str) -> Result<Options, toml::de::Error> {
+        toml::from_str(toml)
+    }
+
+    const LOCAL: &str = r#"
+max_fee_gwei = 3
+payments = "0x5FbDB2315678afecb367f032d93F642f64180aa3"
+account = { keystore = "a.json", password_file = "a.password" }
+[follow]
+chain_id = 31337
+endpoints = ["http://127.0.0.1:8545"]
+[[tokens]]
+symbol = "USDC"
+address = "0xe7f1725E7734CE288F8367e1Bb143E90bb3F0512"
+decimals = 6
+eip712 = { name = "USD Coin", version = "2" }
+[[tokens]]
+symbol = "ETH"
+decimals = 18
+"#;
+
+    #[test]
+    fn a_chain_is_read_as_it_is_written() {
+        let options = options(LOCAL).unwrap();
+        assert_eq!(options.settle("local").unwrap().name, "local");
+        assert_eq!(options.policy().most_fee_per_gas, 3_000_000_000);
+        assert!(options.account.as_ref().unwrap().keystore.is_some());
+        let tokens = options.known_tokens(31_337).unwrap();
+        assert_eq!(tokens[0].domain.as_ref().unwrap().chain, 31_337);
+        assert_eq!(tokens[1].token.asset(), Asset::native(31_337));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        for (from, to, expected) in [
+            (
+                "symbol = \"ETH\"",
+                "symbol = \"USDC\"",
+                "USDC is there twice",
+            ),
+            ("aa3\"", "aA3\"", "checksum"),
+            (
+                "decimals = 18",
+                "decimals = 18\neip712 = { name = \"a\", version = \"1\" }",
+                "own coin",
+            ),
+            ("chain_id", "name = \"other\"\nchain_id", "leave it out"),
+        ] {
+            let options = options(&LOCAL.replace(from, to)).unwrap();
+            let tried = options.settle("local").and_then(|settings| {
+                options.contract("payments", options.payments.as_deref())?;
+                options.known_tokens(settings.chain_id)
+            });
+            let error = tried.unwrap_err().to_string();
+            assert!(error.contains(expected), "{to}: {error}");
+        }
+        assert!(options(&LOCAL.replace("decimals = 18", "decimal = 18")).is_err());
+    }
+}

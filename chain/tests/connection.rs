@@ -1,0 +1,295 @@
+//! A chain as the hub sees it, against a dev chain: what is sent is sent once and becomes final, calls
+//! are answered alike, and a token that is not what is set is not taken.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use alloy_primitives::{Address, Bytes, U256};
+use serde_json::{Value, json};
+use stencil_chain::connection::{Connection, Domain, Options, TokenOptions};
+use stencil_chain::finality::Finality;
+use stencil_chain::signer::{Local, PlainKeys, Signer};
+use stencil_devchain::{DevChain, Endpoint, Mining, accounts};
+use stencil_payments::money::Amount;
+use stencil_payments::port::{Called, Chain, NotOrdered, Order, Sent};
+use stencil_protocol::id::TenantId;
+use stencil_store::sqlite::{self, Sqlite};
+use stencil_store::{Chains as _, Sends as _, SpendLimit, Store, Tenancy as _, Watch, WatchKind};
+use support::json_rpc;
+
+const SEED: u64 = 7;
+const SHOP: Address = Address::repeat_byte(0xcc);
+
+struct Made {
+    chain: DevChain,
+    endpoint: Endpoint,
+    token: Address,
+    store: Sqlite,
+    _folder: tempfile::TempDir,
+}
+
+fn now_us() -> i64 {
+    1_000_000
+}
+
+impl Made {
+    async fn new() -> Self {
+        let chain = DevChain::start(stencil_devchain::Options {
+            mining: Mining::Manual,
+            seed: SEED,
+            ..stencil_devchain::Options::default()
+        });
+        let endpoint = chain.listen(0).await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let store = sqlite::open(folder.path().join("hub.db")).await.unwrap();
+        let tenant = TenantId::parse("acme").unwrap();
+        store.create_tenant(&tenant, 1).await.unwrap();
+        let mut made = Self {
+            chain,
+            endpoint,
+            token: Address::ZERO,
+            store,
+            _folder: folder,
+        };
+        made.token = made.deploy().await;
+        made
+    }
+
+    async fn rpc(&self, method: &str, params: Value) -> Value {
+        json_rpc::call(self.endpoint.address().port(), method, params).await
+    }
+
+    /// A dollar with six decimals that takes authorisations.
+    async fn deploy(&self) -> Address {
+        let artifact = include_str!("../contracts/artifacts/dev/DevDollar.json");
+        let artifact: Value = serde_json::from_str(artifact).unwrap();
+        let from = accounts(SEED, 1)[0].address;
+        let creation = json!([{ "from": from, "gas": "0x4c4b40", "input": artifact["bytecode"] }]);
+        let tx = self.rpc("eth_sendTransaction", creation).await;
+        self.chain.mine(1);
+        let receipt = self.rpc("eth_getTransactionReceipt", json!([tx])).await;
+        receipt["contractAddress"]
+            .as_str()
+            .unwrap()
+            .parse()
+            .unwrap()
+    }
+
+    fn options(&self) -> Options {
+        Options {
+            follow: stencil_chain::Options {
+                chain_id: Some(31_337),
+                endpoints: vec![self.endpoint.url()],
+                finality: Some(Finality::Confirmations(3)),
+                poll_interval_ms: Some(20),
+                ..stencil_chain::Options::default()
+            },
+            tokens: vec![TokenOptions {
+                symbol: "USD".to_owned(),
+                address: Some(self.token.to_checksum(None)),
+                decimals: 6,
+                eip712: Some(Domain {
+                    name: "Dev Dollar".to_owned(),
+                    version: "2".to_owned(),
+                }),
+            }],
+            ..Options::default()
+        }
+    }
+
+    fn connect(&self, options: &Options, signs: bool) -> Arc<Connection> {
+        let signer = signs.then(|| {
+            let key = hex::encode(accounts(SEED, 2)[1].key);
+            Arc::new(Local::plain(&key, PlainKeys::AllowedForTests).unwrap()) as Arc<dyn Signer>
+        });
+        let store = Store::of(Arc::new(self.store.clone()));
+        Arc::new(Connection::new("dev", options, signer, &store, now_us).unwrap())
+    }
+}
+
+fn order(key: &str, wei: u64) -> Order {
+    Order {
+        tenant: TenantId::parse("acme").unwrap(),
+        key: key.to_owned(),
+        to: SHOP,
+        value: Amount::from(wei),
+        data: Bytes::new(),
+        gas: 30_000,
+        moves: None,
+    }
+}
+
+/// Waits for something, a step of the chain at a time.
+async fn until<T>(chain: &Connection, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    for _ in 0..500 {
+        if let Some(found) = look().await {
+            return found;
+        }
+        chain.stepped().await;
+    }
+    panic!("it does not come: {:?}", chain.trouble());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_ordered_is_sent_once_and_becomes_final() {
+    let made = Made::new().await;
+    let chain = made.connect(&made.options(), true);
+    let acme = TenantId::parse("acme").unwrap();
+    let running = tokio::spawn({
+        let chain = Arc::clone(&chain);
+        async move { chain.run().await }
+    });
+    // Without a limit nothing is spent.
+    let refused = chain.order(&order("a", 5)).await;
+    assert!(
+        matches!(refused, Err(NotOrdered::Refused(_))),
+        "{refused:?}"
+    );
+    let limit = SpendLimit {
+        tenant: "acme".to_owned(),
+        chain: "dev".to_owned(),
+        asset: None,
+        window_s: 3_600,
+        most: [0xff; 32],
+    };
+    made.store.set_spend_limit(&limit).await.unwrap();
+    assert_eq!(chain.order(&order("a", 5)).await, Ok(Sent::Pending));
+    assert_eq!(chain.order(&order("a", 5)).await, Ok(Sent::Pending));
+    let other = chain.order(&order("a", 6)).await;
+    assert!(matches!(other, Err(NotOrdered::Refused(_))), "{other:?}");
+    let included = until(&chain, async || {
+        made.chain.mine(1);
+        match chain.sent(&acme, "a").await.unwrap() {
+            Some(Sent::Included(outcome) | Sent::Final(outcome)) => Some(outcome),
+            _ => None,
+        }
+    })
+    .await;
+    assert!(included.succeeded);
+    let last = until(&chain, async || {
+        made.chain.mine(1);
+        match chain.sent(&acme, "a").await.unwrap() {
+            Some(Sent::Final(outcome)) => Some(outcome),
+            _ => None,
+        }
+    })
+    .await;
+    assert_eq!(last, included);
+    let balance = made.rpc("eth_getBalance", json!([SHOP, "latest"])).await;
+    assert_eq!(balance, "0x5");
+    assert_eq!(chain.sent(&acme, "b").await, Ok(None));
+    running.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn contracts_are_asked_and_their_events_are_followed() {
+    let made = Made::new().await;
+    let chain = made.connect(&made.options(), false);
+    let none = chain.order(&order("a", 1)).await;
+    assert_eq!(none, Err(NotOrdered::NoAccount("dev".to_owned())));
+    assert!(chain.tokens().is_empty(), "nothing is confirmed yet");
+    let running = tokio::spawn({
+        let chain = Arc::clone(&chain);
+        async move { chain.run().await }
+    });
+    until(&chain, async || (!chain.tokens().is_empty()).then_some(())).await;
+    assert_eq!(chain.has_code(made.token).await, Ok(true));
+    assert_eq!(chain.has_code(SHOP).await, Ok(false));
+    let supply = chain
+        .function("balanceOf(address) returns (uint256)")
+        .unwrap();
+    let data = supply.encode(&[json!(SHOP.to_checksum(None))]).unwrap();
+    let Called::Returned(word) = chain.call(made.token, data).await.unwrap() else {
+        panic!("balanceOf does not revert");
+    };
+    assert_eq!(supply.decode(&word), Some(vec![json!("0")]));
+    let transfer = chain
+        .function("transfer(address,uint256) returns (bool)")
+        .unwrap();
+    let data = transfer
+        .encode(&[
+            json!(SHOP.to_checksum(None)),
+            json!(U256::from(1).to_string()),
+        ])
+        .unwrap();
+    let reverted = chain.call(made.token, data).await.unwrap();
+    assert!(matches!(reverted, Called::Reverted(_)), "{reverted:?}");
+
+    let event = chain
+        .event("Transfer(address indexed from, address indexed to, uint256 value)")
+        .unwrap();
+    let watch = Watch {
+        owner: "acme".to_owned(),
+        address: made.token.into_array(),
+        kind: WatchKind::Event(event.topic0().0),
+    };
+    until(&chain, async || {
+        let state = made.store.chain("dev").await.unwrap();
+        state.and_then(|state| state.cursor)
+    })
+    .await;
+    made.store.watch_chain("dev", &[watch]).await.unwrap();
+    let from = accounts(SEED, 1)[0].address;
+    let mint = chain.function("mint(address,uint256)").unwrap();
+    let data = mint
+        .encode(&[json!(SHOP.to_checksum(None)), json!(2_500_000)])
+        .unwrap();
+    let call = json!([{ "from": from, "to": made.token, "gas": "0x30d40", "input": data }]);
+    made.rpc("eth_sendTransaction", call).await;
+    let entry = until(&chain, async || {
+        made.chain.mine(1);
+        let entries = made.store.chain_entries("dev", 0, 10).await.unwrap();
+        entries.into_iter().next()
+    })
+    .await;
+    let said = event.decode(&entry.observation.topics, &entry.observation.data);
+    assert_eq!(said.unwrap()["value"], "2500000");
+    running.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_is_not_what_is_set_is_not_taken() {
+    let made = Made::new().await;
+    let wrong = |change: fn(&mut TokenOptions)| {
+        let mut options = made.options();
+        change(&mut options.tokens[0]);
+        made.connect(&options, false)
+    };
+    for (chain, expected) in [
+        (
+            wrong(|token| token.decimals = 18),
+            "6 decimals, and 18 are set",
+        ),
+        (
+            wrong(|token| token.address = Some(SHOP.to_checksum(None))),
+            "is no ERC-20 token",
+        ),
+        (
+            wrong(|token| token.eip712.as_mut().unwrap().version = "9".to_owned()),
+            "the contract's domain is another",
+        ),
+    ] {
+        let why = chain.run().await.unwrap_err();
+        assert!(why.contains(expected), "{why}");
+        assert_eq!(chain.trouble(), Some(why));
+        assert!(chain.tokens().is_empty());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_that_is_away_is_waited_for() {
+    let made = Made::new().await;
+    let mut options = made.options();
+    options.follow.endpoints = vec!["http://127.0.0.1:9".to_owned()];
+    let chain = made.connect(&options, false);
+    let ran = tokio::time::timeout(Duration::from_millis(500), chain.run()).await;
+    assert!(ran.is_err(), "it does not end");
+    assert!(
+        chain.trouble().unwrap().contains("unknown"),
+        "{:?}",
+        chain.trouble()
+    );
+}
