@@ -121,7 +121,7 @@ fn first_line(path: &Path, what: &str) -> Result<Zeroizing<String>, Error> {
     file.take(MAX_SECRET)
         .read_to_string(&mut text)
         .map_err(|error| fail(error.to_string()))?;
-    match text.lines().next().map(str::trim_end) {
+    match text.lines().next() {
         None | Some("") => Err(fail(format!(
             "its first line is empty; {what} is expected there"
         ))),
