@@ -219,5 +219,7 @@ fn pay(payers: &mut Payers<'_>, told: &Told, invoices: &Invoices, n: u64, which:
             );
             1
         }
+        // Drawn by payers of data and commands; none of these invoices is paid so.
+        Way::Nonce { .. } | Way::Hold { .. } => 0,
     }
 }
