@@ -60,6 +60,7 @@ impl LastAcknowledged {
 pub(crate) struct Metrics {
     pub(crate) links_accepted: Counter,
     pub(crate) links_over_bound: Counter,
+    pub(crate) links_made_way: Counter,
     pub(crate) handshakes_completed: Counter,
     pub(crate) sessions_resumed: Counter,
     pub(crate) handshakes_refused: Counter,
@@ -126,7 +127,7 @@ impl Metrics {
     }
 
     /// Names without what stands before and behind them, and help.
-    pub(crate) fn counters(&self) -> [(&'static str, &'static str, &Counter); 32] {
+    pub(crate) fn counters(&self) -> [(&'static str, &'static str, &Counter); 33] {
         [
             (
                 "certificates_renewed",
@@ -147,6 +148,11 @@ impl Metrics {
                 "links_over_bound",
                 "Byte links closed at once for a bound.",
                 &self.links_over_bound,
+            ),
+            (
+                "links_made_way",
+                "Byte links closed before a device showed its key, to make room for a newer one.",
+                &self.links_made_way,
             ),
             (
                 "handshakes_completed",

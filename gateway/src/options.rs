@@ -88,8 +88,11 @@ pub struct Link {
     pub serial: Vec<Serial>,
     /// TCP links at once, with or without a handshake.
     pub max_links: usize,
-    /// TCP links at once that have not shown a device's key yet.
+    /// TCP links at once that have not shown a device's key yet. With one more, the oldest makes
+    /// way, of the address with most of them.
     pub max_strangers: usize,
+    /// Of these, such of one address (in IPv6, of a /64).
+    pub max_strangers_per_address: usize,
     /// How long a TCP link may take to show a device's key.
     pub handshake_timeout_ms: u64,
     /// How long a link may be silent.
@@ -225,6 +228,10 @@ impl Options {
             ("hub.max_backoff_ms", self.hub.max_backoff_ms),
             ("link.max_links", self.link.max_links as u64),
             ("link.max_strangers", self.link.max_strangers as u64),
+            (
+                "link.max_strangers_per_address",
+                self.link.max_strangers_per_address as u64,
+            ),
             ("link.handshake_timeout_ms", self.link.handshake_timeout_ms),
             ("link.idle_timeout_ms", self.link.idle_timeout_ms),
             ("link.write_timeout_ms", self.link.write_timeout_ms),
@@ -371,6 +378,7 @@ impl Default for Link {
             serial: Vec::new(),
             max_links: 4_096,
             max_strangers: 256,
+            max_strangers_per_address: 192,
             handshake_timeout_ms: 10_000,
             idle_timeout_ms: 90_000,
             write_timeout_ms: 10_000,

@@ -12,6 +12,7 @@ use serde::Serialize;
 use stencil_field::mapping::Mapping;
 use stencil_log::Position;
 use stencil_protocol::id::{GatewayId, TenantId};
+use stencil_strangers::Lines;
 use tokio::{
     net::TcpListener,
     sync::{Mutex, oneshot, watch},
@@ -29,7 +30,7 @@ use crate::{
     http,
     identity::Identity,
     images::Images,
-    link::{self, Links, Live, Places, Porter, Resumptions, Strangers, Unreadable},
+    link::{self, Links, Live, Porter, Resumptions, Unreadable},
     managed::Managed,
     metrics::Metrics,
     mqtt,
@@ -123,7 +124,7 @@ impl Whole {
             live: live.clone(),
             images: Arc::clone(&images),
             unreadable: Unreadable::default(),
-            strangers: Strangers::default(),
+            strangers: Lines::default(),
             metrics: Arc::clone(&metrics),
             options: options.link.clone(),
         });
@@ -174,9 +175,9 @@ impl Whole {
         };
 
         let mut tasks = JoinSet::new();
-        let places = Arc::new(Places::new(&links));
+        let places = link::places(&links.options);
         for (listener, _) in listeners {
-            let (links, places) = (Arc::clone(&links), Arc::clone(&places));
+            let (links, places) = (Arc::clone(&links), places.clone());
             tasks.spawn(endless(link::listen(
                 listener,
                 links,
@@ -184,6 +185,7 @@ impl Whole {
                 stopping.clone(),
             )));
         }
+        tasks.spawn(endless(Arc::clone(&links).say_counts(stopping.clone())));
         for line in options.link.serial {
             tasks.spawn(endless(link::keep_open(
                 line,

@@ -207,6 +207,7 @@ async fn main() {
     let (_stop, shutdown) = watch::channel(false);
     let options = Options {
         max_connecting: 20_000,
+        max_connecting_per_address: 20_000,
         ..Options::default()
     };
     let endpoint = Endpoint::new(options, Arc::new(Everybody), Arc::clone(&log));

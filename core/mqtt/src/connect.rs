@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use stencil_strangers::{Place, shown};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::engine::{self, Accept, Inbound, Will};
@@ -15,6 +16,10 @@ use crate::wire::{Read, Wire};
 use crate::{
     Connect, Endpoint, Event, Options, Policy, RefusedCode, Sink, Source, Transport, Version, topic,
 };
+
+/// As much of what a client says is logged, in bytes: of its id, and of what is wrong.
+const ID_SHOWN: usize = 64;
+const WHY_SHOWN: usize = 256;
 
 /// A client that the policy let in, before it is told.
 pub(crate) struct Admitted<Pr> {
@@ -61,6 +66,7 @@ pub(crate) async fn admit<P: Policy, S: Sink<P::Principal>, IO: AsyncRead + Asyn
     wire: &mut Wire<IO>,
     peer: SocketAddr,
     transport: &Transport,
+    place: &Place,
 ) -> Option<Admitted<P::Principal>> {
     let hub = &*endpoint.hub;
     let mut inbox = Vec::new();
@@ -68,7 +74,13 @@ pub(crate) async fn admit<P: Policy, S: Sink<P::Principal>, IO: AsyncRead + Asyn
         match wire.read(&mut inbox, &hub.counters).await {
             Read::Packets => {}
             Read::Fault(fault) => {
-                tracing::info!(%peer, %fault, "CONNECT refused");
+                if hub
+                    .strangers
+                    .may_write(peer.ip(), "no CONNECT came, but something else")
+                {
+                    let fault = shown(&fault.what, WHY_SHOWN);
+                    tracing::info!(%peer, %fault, "CONNECT refused");
+                }
                 hub.counters.protocol_errors.one();
                 wire.engine.refuse(fault.code, &fault.what, &mut wire.out);
                 return None;
@@ -82,7 +94,11 @@ pub(crate) async fn admit<P: Policy, S: Sink<P::Principal>, IO: AsyncRead + Asyn
     let (client_id, assigned) = match check(&connect, &hub.options) {
         Ok(found) => found,
         Err(fault) => {
-            tracing::info!(%peer, client_id = ?connect.client_id, %fault, "CONNECT refused");
+            if hub.strangers.may_write(peer.ip(), "CONNECT refused") {
+                let client_id = shown(&connect.client_id, ID_SHOWN);
+                let fault = shown(&fault.what, WHY_SHOWN);
+                tracing::info!(%peer, %client_id, %fault, "CONNECT refused");
+            }
             hub.counters.refused.one();
             wire.engine.refuse(fault.code, &fault.what, &mut wire.out);
             return None;
@@ -96,12 +112,16 @@ pub(crate) async fn admit<P: Policy, S: Sink<P::Principal>, IO: AsyncRead + Asyn
         transport,
         version: connect.version,
     };
+    place.judged();
     let verdict = endpoint.policy.authenticate(&asked).await;
     let verdict = verdict.and_then(|principal| match &connect.will {
         Some(will) if !endpoint.policy.may_publish(&principal, &will.message.topic) => {
             Err(crate::Refused::new(
                 RefusedCode::NotAuthorized,
-                format!("the will's topic {:?} is not allowed", will.message.topic),
+                format!(
+                    "the will's topic {} is not allowed",
+                    shown(&will.message.topic, WHY_SHOWN)
+                ),
             ))
         }
         _ => Ok(principal),
@@ -114,7 +134,10 @@ pub(crate) async fn admit<P: Policy, S: Sink<P::Principal>, IO: AsyncRead + Asyn
             assigned,
         }),
         Err(refused) => {
-            tracing::info!(%peer, client_id, code = %refused.code, why = refused.why, "client refused");
+            if hub.strangers.may_write(peer.ip(), cause(refused.code)) {
+                let (client_id, why) = (shown(&client_id, ID_SHOWN), &refused.why);
+                tracing::info!(%peer, %client_id, code = %refused.code, why, "client refused");
+            }
             hub.counters.refused.one();
             let code = code(refused.code);
             wire.engine
@@ -155,7 +178,12 @@ pub(crate) fn welcome<P: Policy, S: Sink<P::Principal>, IO: AsyncRead + AsyncWri
         session_expires_at_once: connect.session_expiry_s > 0,
     };
     if let Err(fault) = wire.engine.accept(&accept, &mut wire.out) {
-        tracing::info!(%peer, %fault, "the client accepts no CONNACK");
+        if hub
+            .strangers
+            .may_write(peer.ip(), "the client accepts no CONNACK")
+        {
+            tracing::info!(%peer, %fault, "the client accepts no CONNACK");
+        }
         return None;
     }
     let source = Arc::new(Source {
@@ -167,7 +195,13 @@ pub(crate) fn welcome<P: Policy, S: Sink<P::Principal>, IO: AsyncRead + AsyncWri
     let namespace = endpoint.policy.namespace(&source.principal);
     let Ok(membership) = hub.join(namespace, hub.next_session(), Arc::clone(&source)) else {
         let why = "its namespace has as many clients as are allowed";
-        tracing::info!(%peer, namespace, client_id = source.client_id, why, "client refused");
+        if hub
+            .strangers
+            .may_write(peer.ip(), cause(RefusedCode::Quota))
+        {
+            let client_id = shown(&source.client_id, ID_SHOWN);
+            tracing::info!(%peer, namespace, %client_id, why, "client refused");
+        }
         hub.counters.refused.one();
         wire.engine
             .refuse(Code::QUOTA, "too many clients", &mut wire.out);
@@ -277,6 +311,18 @@ fn keep_alive(connect: &engine::Connect, max_s: u16) -> (u16, bool) {
 fn made_up_client_id() -> String {
     let part = || RandomState::new().build_hasher().finish();
     format!("auto-{:016x}{:016x}", part(), part())
+}
+
+/// What a refusal is counted as in the log.
+fn cause(code: RefusedCode) -> &'static str {
+    match code {
+        RefusedCode::ClientId => "client refused: client id not valid",
+        RefusedCode::Credentials => "client refused: bad user name, password or certificate",
+        RefusedCode::NotAuthorized => "client refused: not authorized",
+        RefusedCode::Unavailable => "client refused: server unavailable",
+        RefusedCode::Quota => "client refused: quota exceeded",
+        RefusedCode::Banned => "client refused: banned",
+    }
 }
 
 fn code(code: RefusedCode) -> Code {

@@ -1,8 +1,10 @@
 //! A connected client: what it sends is kept, acknowledged and routed; what is
 //! for it is sent.
 
+use std::sync::Arc;
 use std::time::Instant;
 
+use stencil_strangers::{Who, shown};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
@@ -12,6 +14,7 @@ use crate::engine::{Delivery, Inbound, Subscribe, Undeliverable};
 use crate::hub::Membership;
 use crate::intake::Taken;
 use crate::message::Message;
+use crate::namespace::TOPIC_SHOWN;
 use crate::pending::Pending;
 use crate::reason::{Code, Fault};
 use crate::wire::{Read, Wire, WriteError};
@@ -19,8 +22,8 @@ use crate::{Disconnect, Endpoint, Event, Policy, Qos, Sink, Version, topic};
 
 /// How much is gathered for a subscriber before it is written.
 const WRITE_BYTES: usize = 64 * 1024;
-/// How many refused packets of one connection are logged; the metrics count
-/// them all.
+/// How many refused packets of one namespace are logged before they are
+/// counted; the metrics count them all.
 const REFUSALS_LOGGED: u32 = 10;
 /// How many packets an empty inbox may keep room for.
 const INBOX: usize = 64;
@@ -44,8 +47,6 @@ pub(crate) struct Connection<'e, P: Policy, S: Sink<P::Principal>, IO> {
     pub(crate) retry_at: tokio::time::Instant,
     /// When the last bytes came, or the client was last held back.
     heard: Instant,
-    /// How many refusals may still be logged.
-    pub(crate) refusals_to_log: u32,
 }
 
 /// How a connection ends.
@@ -112,7 +113,6 @@ where
             stalled: None,
             retry_at: tokio::time::Instant::now(),
             heard: Instant::now(),
-            refusals_to_log: REFUSALS_LOGGED,
         }
     }
 
@@ -286,12 +286,15 @@ where
             Read::End => Some(Ending::silent(Disconnect::Lost)),
         })?;
         if let Some(fault) = &ending.told {
-            tracing::info!(
-                client_id = self.membership.source.client_id,
-                peer = %self.membership.source.peer,
-                %fault,
-                "connection closed: the client broke a rule"
-            );
+            const CAUSE: &str = "connection closed: the client broke a rule";
+            if self.may_log(CAUSE) {
+                tracing::info!(
+                    client_id = self.membership.source.client_id,
+                    peer = %self.membership.source.peer,
+                    fault = %shown(&fault.what, TOPIC_SHOWN),
+                    "{CAUSE}"
+                );
+            }
             self.endpoint.hub.counters.protocol_errors.one();
         }
         Some(ending)
@@ -379,11 +382,10 @@ where
                 }),
                 Err(code) => {
                     hub.counters.subscriptions_refused.one();
-                    if self.refusals_to_log > 0 {
-                        self.refusals_to_log -= 1;
+                    if self.may_log("SUBSCRIBE refused") {
                         tracing::info!(
                             client_id = membership.source.client_id,
-                            filter = entry.filter,
+                            filter = %shown(&entry.filter, TOPIC_SHOWN),
                             code = code.0,
                             "SUBSCRIBE refused"
                         );
@@ -391,6 +393,13 @@ where
                 }
             }
         }
+    }
+
+    /// Whether to write a line of this cause about this client.
+    pub(crate) fn may_log(&self, cause: &'static str) -> bool {
+        let who = Who::Named(Arc::clone(&self.membership.namespace.name));
+        let lines = &self.endpoint.hub.clients;
+        lines.may_write_up_to(REFUSALS_LOGGED, who, cause)
     }
 
     /// Moves messages from the queue to the write buffer, as far as the client

@@ -141,7 +141,7 @@ impl<Pr: Clone + Send + Sync + 'static> Handle<Pr> {
     /// The counters now.
     #[must_use]
     pub fn metrics(&self) -> Metrics {
-        self.hub.counters.snapshot()
+        self.hub.counters.snapshot(self.hub.places.figures())
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use stencil_strangers::{Bounds, Lines, Places};
 use tokio::sync::broadcast;
 
 use crate::message::Message;
@@ -17,6 +18,11 @@ pub(crate) struct Hub<Pr> {
     pub(crate) options: Options,
     pub(crate) counters: Counters,
     pub(crate) events: broadcast::Sender<Event<Pr>>,
+    pub(crate) places: Places,
+    /// Lines of the log about who is not let in, by address.
+    pub(crate) strangers: Lines,
+    /// And about clients that were, by namespace.
+    pub(crate) clients: Arc<Lines>,
     /// Joining, leaving and forgetting a namespace happen under this lock, so
     /// that there is never a second one of a name.
     namespaces: Mutex<HashMap<Arc<str>, Arc<Namespace>>>,
@@ -26,10 +32,18 @@ pub(crate) struct Hub<Pr> {
 impl<Pr: Clone + Send + Sync + 'static> Hub<Pr> {
     pub(crate) fn new(options: Options) -> Self {
         let (events, _) = broadcast::channel(options.event_queue.max(1));
+        let places = Places::new(Bounds {
+            connections: options.max_connections,
+            strangers: options.max_connecting,
+            strangers_per_address: options.max_connecting_per_address,
+        });
         Self {
             options,
             counters: Counters::default(),
             events,
+            places,
+            strangers: Lines::default(),
+            clients: Arc::default(),
             namespaces: Mutex::default(),
             sessions: AtomicU64::new(1),
         }
@@ -141,7 +155,11 @@ impl<Pr: Clone + Send + Sync + 'static> Hub<Pr> {
             return Arc::clone(namespace);
         }
         let name: Arc<str> = Arc::from(name);
-        let namespace = Arc::new(Namespace::new(Arc::clone(&name), &self.options));
+        let namespace = Arc::new(Namespace::new(
+            Arc::clone(&name),
+            &self.options,
+            Arc::clone(&self.clients),
+        ));
         namespaces.insert(name, Arc::clone(&namespace));
         namespace
     }

@@ -3,11 +3,13 @@
 
 use std::time::Instant;
 
+use stencil_strangers::shown;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::connection::{Connection, Ending, sink_failed};
 use crate::engine::{Asked, Publish};
 use crate::message::Message;
+use crate::namespace::TOPIC_SHOWN;
 use crate::pending::{Ack, Batch};
 use crate::reason::{Code, Fault};
 use crate::{Policy, Qos, Sink, SinkError, Version, topic};
@@ -63,11 +65,10 @@ where
         };
         if let Some(fault) = refused {
             hub.counters.publishes_refused.one();
-            if self.refusals_to_log > 0 {
-                self.refusals_to_log -= 1;
+            if self.may_log("PUBLISH refused") {
                 tracing::info!(
                     client_id = self.membership.source.client_id,
-                    topic = publish.topic(),
+                    topic = %shown(publish.topic(), TOPIC_SHOWN),
                     %fault,
                     "PUBLISH refused"
                 );

@@ -3,15 +3,15 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
+use stencil_strangers::{Full, Lines, Place};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, sleep, timeout, timeout_at};
 
 use crate::connection::Connection;
 use crate::hub::Hub;
@@ -21,8 +21,8 @@ use crate::{Endpoint, Policy, Sink, Transport, connect, tls};
 /// How long to wait when a connection can't be accepted, such as when the
 /// process has no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How often it is logged that there are too many connections.
-const WARN_EVERY: Duration = Duration::from_secs(1);
+/// How long who is not let in may take to be told so.
+const TURN_AWAY: Duration = Duration::from_secs(2);
 /// How much longer than its own time-outs a connection may take to end.
 const END_MARGIN: Duration = Duration::from_secs(2);
 
@@ -33,12 +33,18 @@ pub(crate) async fn serve<P: Policy, S: Sink<P::Principal>>(
     mut shutdown: watch::Receiver<bool>,
 ) {
     let mut tasks = JoinSet::new();
-    let mut warned: Option<Instant> = None;
+    let mut counts = tokio::time::interval(Lines::EVERY);
+    counts.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let accepted = tokio::select! {
             _ = shutdown.wait_for(|stop| *stop) => break,
             Some(ended) = tasks.join_next() => {
                 report(&endpoint.hub, ended);
+                continue;
+            }
+            _ = counts.tick() => {
+                endpoint.hub.strangers.say_counts();
+                endpoint.hub.clients.say_counts();
                 continue;
             }
             accepted = listener.accept() => accepted,
@@ -53,13 +59,15 @@ pub(crate) async fn serve<P: Policy, S: Sink<P::Principal>>(
         };
         let hub = &endpoint.hub;
         hub.counters.accepted.one();
-        let Some(place) = Place::take(hub) else {
-            hub.counters.over_capacity.one();
-            if warned.is_none_or(|at| at.elapsed() > WARN_EVERY) {
-                warned = Some(Instant::now());
-                tracing::warn!(%peer, "connection closed: too many connections");
+        let place = match hub.places.enter(peer.ip()) {
+            Ok(place) => place,
+            Err(full) => {
+                if hub.strangers.may_write(peer.ip(), "too many connections") {
+                    let why = no_room(full);
+                    tracing::warn!(%peer, why, "connection closed: too many connections");
+                }
+                continue;
             }
-            continue;
         };
         if let Err(error) = prepare(&stream, hub.options.tcp_keepalive) {
             tracing::debug!(%peer, %error, "socket options not set");
@@ -91,7 +99,7 @@ async fn start<P: Policy, S: Sink<P::Principal>>(
     peer: SocketAddr,
     tls: Option<Arc<rustls::ServerConfig>>,
     shutdown: watch::Receiver<bool>,
-    place: Place<P::Principal>,
+    place: Place,
 ) {
     let deadline = Instant::now() + endpoint.hub.options.connect_timeout;
     let Some(config) = tls else {
@@ -101,9 +109,11 @@ async fn start<P: Policy, S: Sink<P::Principal>>(
         )
         .await;
     };
-    let accepted = timeout_at(deadline, tls::accept(stream, config))
-        .await
-        .unwrap_or_else(|_| Err(tls::timed_out()));
+    let accepted = tokio::select! {
+        accepted = timeout_at(deadline, tls::accept(stream, config, || place.begun())) => accepted,
+        () = place.gone() => return made_way(&endpoint.hub, peer),
+    };
+    let accepted = accepted.unwrap_or_else(|_| Err(tls::timed_out()));
     match accepted {
         Ok((stream, transport)) => {
             serve_client(
@@ -112,8 +122,11 @@ async fn start<P: Policy, S: Sink<P::Principal>>(
             .await;
         }
         Err(refused) => {
-            endpoint.hub.counters.tls_refused(refused.reason);
-            refused.log(peer);
+            let hub = &endpoint.hub;
+            hub.counters.tls_refused(refused.reason);
+            if hub.strangers.may_write(peer.ip(), refused.cause()) {
+                refused.log(peer);
+            }
         }
     }
 }
@@ -125,7 +138,7 @@ async fn serve_client<P, S, IO>(
     transport: Transport,
     deadline: Instant,
     mut shutdown: watch::Receiver<bool>,
-    place: Place<P::Principal>,
+    place: Place,
 ) where
     P: Policy,
     S: Sink<P::Principal>,
@@ -136,37 +149,68 @@ async fn serve_client<P, S, IO>(
     let admitted = tokio::select! {
         admitted = timeout_at(
             deadline,
-            connect::admit(endpoint, &mut wire, peer, &transport),
+            connect::admit(endpoint, &mut wire, peer, &transport, &place),
         ) => admitted,
+        () = place.gone() => return made_way(hub, peer),
         _ = shutdown.wait_for(|stop| *stop) => return,
     };
     let admitted = match admitted {
         Ok(Some(admitted)) => admitted,
-        Ok(None) => return turned_away(wire, hub).await,
+        Ok(None) => return turned_away(wire, hub, &place).await,
         Err(_) => {
             hub.counters.connect_timeouts.one();
-            tracing::info!(%peer, "connection closed: no CONNECT in time");
+            if hub.strangers.may_write(peer.ip(), "no CONNECT in time") {
+                tracing::info!(%peer, "connection closed: no CONNECT in time");
+            }
             return;
         }
     };
+    if !place.known() {
+        return made_way(hub, peer);
+    }
     match connect::welcome(endpoint, &mut wire, admitted, peer, transport) {
         Some(connected) => {
-            place.connected();
             Connection::new(endpoint, wire, connected)
                 .run(shutdown)
                 .await;
         }
-        None => turned_away(wire, hub).await,
+        None => turned_away(wire, hub, &place).await,
     }
 }
 
 /// Tells a client that is not let in, if there is something to tell.
-async fn turned_away<IO, Pr>(mut wire: Wire<IO>, hub: &Hub<Pr>)
+async fn turned_away<IO, Pr>(mut wire: Wire<IO>, hub: &Hub<Pr>, place: &Place)
 where
     IO: AsyncRead + AsyncWrite + Unpin,
 {
-    if !wire.out.is_empty() && wire.flush(&hub.counters).await.is_ok() {
-        wire.close().await;
+    place.refused();
+    let telling = timeout(TURN_AWAY, async {
+        if !wire.out.is_empty() && wire.flush(&hub.counters).await.is_ok() {
+            wire.close().await;
+        }
+    });
+    tokio::select! {
+        // Who does not listen goes without.
+        _ = telling => {}
+        () = place.gone() => {}
+    }
+}
+
+/// A stranger's place is another's.
+fn made_way<Pr>(hub: &Hub<Pr>, peer: SocketAddr) {
+    if hub
+        .strangers
+        .may_write(peer.ip(), "made way for a newer connection")
+    {
+        tracing::info!(%peer, "connection closed: it made way for a newer one before it said who it is");
+    }
+}
+
+fn no_room(full: Full) -> &'static str {
+    match full {
+        Full::All => "there are as many as may be",
+        Full::Strangers => "as many as may be have not said yet who they are",
+        Full::Address => "as many as may be of this address have not said yet who they are",
     }
 }
 
@@ -190,53 +234,4 @@ fn report<Pr>(hub: &Hub<Pr>, ended: Result<(), JoinError>) {
         hub.counters.panicked.one();
         tracing::error!(%error, "a connection panicked; the others go on");
     }
-}
-
-/// A place among the connections that are allowed at once; given back when
-/// dropped.
-struct Place<Pr> {
-    hub: Arc<Hub<Pr>>,
-    connecting: std::sync::atomic::AtomicBool,
-}
-
-impl<Pr> Place<Pr> {
-    fn take(hub: &Arc<Hub<Pr>>) -> Option<Self> {
-        let counters = &hub.counters;
-        if !raise(&counters.connections, hub.options.max_connections) {
-            return None;
-        }
-        if !raise(&counters.connecting, hub.options.max_connecting) {
-            counters.connections.fetch_sub(1, Ordering::Relaxed);
-            return None;
-        }
-        Some(Self {
-            hub: Arc::clone(hub),
-            connecting: true.into(),
-        })
-    }
-
-    /// The client has been let in.
-    fn connected(&self) {
-        if self.connecting.swap(false, Ordering::Relaxed) {
-            self.hub.counters.connecting.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
-}
-
-impl<Pr> Drop for Place<Pr> {
-    fn drop(&mut self) {
-        self.connected();
-        self.hub
-            .counters
-            .connections
-            .fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-fn raise(count: &AtomicUsize, max: usize) -> bool {
-    count
-        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |now| {
-            (now < max).then_some(now + 1)
-        })
-        .is_ok()
 }

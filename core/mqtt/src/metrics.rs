@@ -1,8 +1,10 @@
 //! Counters of an endpoint.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
+
+use stencil_strangers::Figures;
 
 /// A snapshot of the counters. All but `connections` and `connecting` only
 /// grow while the process lives.
@@ -17,6 +19,9 @@ pub struct Metrics {
     pub accepted: u64,
     /// Sockets closed at once because a connection bound was reached.
     pub over_capacity: u64,
+    /// Sockets that had not completed TLS and CONNECT, closed to make room for
+    /// a newer one.
+    pub made_way: u64,
     /// Clients that the policy or the CONNECT rules refused.
     pub refused: u64,
     /// TLS handshakes that failed, by reason (a short stable name).
@@ -63,17 +68,17 @@ macro_rules! counters {
         /// The live counters behind [`Metrics`].
         #[derive(Debug, Default)]
         pub(crate) struct Counters {
-            pub(crate) connections: AtomicUsize,
-            pub(crate) connecting: AtomicUsize,
             tls_refused: Mutex<BTreeMap<&'static str, u64>>,
             $(pub(crate) $name: Counter,)*
         }
 
         impl Counters {
-            pub(crate) fn snapshot(&self) -> Metrics {
+            pub(crate) fn snapshot(&self, places: Figures) -> Metrics {
                 Metrics {
-                    connections: self.connections.load(Ordering::Relaxed),
-                    connecting: self.connecting.load(Ordering::Relaxed),
+                    connections: places.open,
+                    connecting: places.strangers,
+                    over_capacity: places.refused,
+                    made_way: places.made_way,
                     tls_refused: self
                         .tls_refused
                         .lock()
@@ -88,7 +93,6 @@ macro_rules! counters {
 
 counters!(
     accepted,
-    over_capacity,
     refused,
     connect_timeouts,
     protocol_errors,

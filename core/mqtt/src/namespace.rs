@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Instant;
 
+use stencil_strangers::{Lines, Who, shown};
+
 use crate::engine::{Entry, RetainHandling};
 use crate::message::Message;
 use crate::metrics::Counters;
@@ -25,6 +27,8 @@ pub(crate) struct Namespace {
     state: RwLock<State>,
     /// So that publishers without any subscriber keep no messages.
     subscriptions: AtomicUsize,
+    keeps_retained: bool,
+    lines: Arc<Lines>,
 }
 
 #[derive(Debug)]
@@ -47,12 +51,15 @@ struct Member {
     replaced: bool,
 }
 
+/// As much of a topic is logged, in bytes.
+pub(crate) const TOPIC_SHOWN: usize = 256;
+
 /// There are as many clients in a namespace as are allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Full;
 
 impl Namespace {
-    pub(crate) fn new(name: Arc<str>, options: &Options) -> Self {
+    pub(crate) fn new(name: Arc<str>, options: &Options, lines: Arc<Lines>) -> Self {
         Self {
             name,
             state: RwLock::new(State {
@@ -62,6 +69,8 @@ impl Namespace {
                 clients: HashMap::new(),
             }),
             subscriptions: AtomicUsize::new(0),
+            keeps_retained: options.max_retained > 0,
+            lines,
         }
     }
 
@@ -243,15 +252,33 @@ impl Namespace {
         let kept = state.retained.keep(&message, Instant::now());
         if kept.is_err() {
             counters.retained_refused.one();
-            tracing::warn!(
-                namespace = &*self.name,
-                topic = &*message.topic,
-                "retained message not kept: the namespace has no room for more"
-            );
+            self.not_kept(&message.topic);
         }
         Routed {
             receivers: state.send(&message, publisher, counters),
             retained_full: kept.is_err(),
+        }
+    }
+
+    fn not_kept(&self, topic: &str) {
+        let topic = shown(topic, TOPIC_SHOWN);
+        if !self.keeps_retained {
+            // Nothing is wrong: clients cannot know, and mark what they send all the same.
+            tracing::debug!(
+                namespace = &*self.name,
+                %topic,
+                "a message marked as retained is passed on, and not kept: no retained messages \
+                 are kept here"
+            );
+        } else if self.lines.may_write(
+            Who::Named(Arc::clone(&self.name)),
+            "retained message not kept",
+        ) {
+            tracing::warn!(
+                namespace = &*self.name,
+                %topic,
+                "retained message not kept: the namespace has no room for more"
+            );
         }
     }
 

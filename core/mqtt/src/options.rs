@@ -10,8 +10,11 @@ pub struct Options {
     /// One more is closed as soon as it was accepted.
     pub max_connections: usize,
     /// Sockets that have not completed TLS and CONNECT yet. Keeps strangers
-    /// from taking the places of known clients.
+    /// from taking the places of known clients. With one more, an old one makes
+    /// way: see [`stencil_strangers::Places`].
     pub max_connecting: usize,
+    /// Such sockets of one address (in IPv6, of a /64).
+    pub max_connecting_per_address: usize,
     /// Clients of one namespace at once: so that nobody takes all places with one credential.
     pub max_namespace_clients: usize,
     /// How long TLS handshake, CONNECT and authentication may take together.
@@ -78,6 +81,7 @@ impl Default for Options {
         Self {
             max_connections: 20_000,
             max_connecting: 1_000,
+            max_connecting_per_address: 500,
             max_namespace_clients: 1_000,
             connect_timeout: Duration::from_secs(10),
             write_timeout: Duration::from_secs(30),

@@ -35,16 +35,30 @@ impl Refused {
             "TLS handshake refused"
         );
     }
+
+    /// What it is counted as in the log.
+    pub(crate) fn cause(&self) -> &'static str {
+        match self.reason {
+            // Whoever looks whether the port is open does this.
+            "closed" => "TLS handshake refused: closed",
+            "timeout" => "TLS handshake refused: timeout",
+            "not_tls" => "TLS handshake refused: not_tls",
+            "no_common_group" => "TLS handshake refused: no_common_group",
+            _ => "TLS handshake refused",
+        }
+    }
 }
 
-/// Does the handshake by this configuration.
+/// Does the handshake by this configuration; says so when it has begun.
 pub(crate) async fn accept(
     stream: TcpStream,
     config: Arc<ServerConfig>,
+    begun: impl FnOnce(),
 ) -> Result<(TlsStream<TcpStream>, Transport), Refused> {
     let start = LazyConfigAcceptor::new(Acceptor::default(), stream)
         .await
         .map_err(|error| refused(&error, &[], &config, String::new()))?;
+    begun();
     let hello = start.client_hello();
     let offered = offered(&hello);
     let groups = hello.named_groups().unwrap_or_default().to_vec();

@@ -10,9 +10,10 @@ use std::{
 use stencil_crypto::{Psk, link::Resume};
 use stencil_log::Position;
 use stencil_protocol::{frame::Kind, id::DeviceId, report};
+use stencil_strangers::{Place as Stranger, Who as From};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    sync::{OwnedSemaphorePermit, watch},
+    sync::watch,
 };
 
 use super::{
@@ -45,9 +46,13 @@ pub(crate) struct Connection<S> {
     pub(super) links: Arc<Links>,
     reader: Reader<S>,
     pub(super) writer: Writer<S>,
-    /// Held until the other side has shown a device's key; none on a serial line, which stays
-    /// open whatever comes over it.
-    stranger: Option<OwnedSemaphorePermit>,
+    /// Who is told of in the log as long as no device has shown its key.
+    from: From,
+    /// A place among the links over TCP; none on a serial line, which stays open whatever comes
+    /// over it.
+    stranger_place: Option<Stranger>,
+    /// Over TCP, until the other side has shown a device's key.
+    is_stranger: bool,
     pub(super) is_line: bool,
     pub(super) stop: watch::Receiver<bool>,
     pub(super) current: Option<Linked>,
@@ -78,6 +83,8 @@ pub(super) enum End {
     Io(#[from] io::Error),
     #[error("no device has shown its key in time")]
     Stranger,
+    #[error("it made way for a newer one before a device had shown its key")]
+    MadeWay,
     #[error("it was silent for too long")]
     Silent,
     #[error("a newer link of the device has come")]
@@ -101,11 +108,12 @@ enum Step {
 }
 
 impl<S: AsyncRead + AsyncWrite + Send> Connection<S> {
-    /// A link over `stream`; one with a `stranger`'s permit has to show a device's key in time.
+    /// A link over `stream`; one with a `place` has to show a device's key in time.
     pub(crate) fn new(
         stream: S,
         links: Arc<Links>,
-        stranger: Option<OwnedSemaphorePermit>,
+        from: From,
+        place: Option<Stranger>,
         stop: watch::Receiver<bool>,
     ) -> Self {
         let write_timeout = Duration::from_millis(links.options.write_timeout_ms);
@@ -113,8 +121,10 @@ impl<S: AsyncRead + AsyncWrite + Send> Connection<S> {
         Self {
             reader,
             writer,
-            is_line: stranger.is_none(),
-            stranger,
+            from,
+            is_line: place.is_none(),
+            is_stranger: place.is_some(),
+            stranger_place: place,
             stop,
             current: None,
             handshake: Handshake::new(&links.porter, links.options.fragment_bytes),
@@ -136,6 +146,13 @@ impl<S: AsyncRead + AsyncWrite + Send> Connection<S> {
             .map(|linked| linked.secured.device.to_string());
         match &end {
             End::Seal(_) | End::Spool(_) => tracing::error!(device, %end, "link ended"),
+            End::MadeWay => {
+                self.links.metrics.links_made_way.increment();
+                let lines = &self.links.strangers;
+                if lines.may_write(self.from.clone(), "made way for a newer link") {
+                    tracing::info!(%end, "link ended");
+                }
+            }
             // Whoever reaches the port can have that.
             _ if device.is_none() => tracing::debug!(%end, "link ended"),
             _ => tracing::info!(device, %end, "link ended"),
@@ -152,9 +169,9 @@ impl<S: AsyncRead + AsyncWrite + Send> Connection<S> {
         let until_known = tokio::time::Instant::now() + handshake;
         let mut heard_at = tokio::time::Instant::now();
         loop {
-            let silent_at = match self.stranger {
-                Some(_) => until_known,
-                None => heard_at + links.idle_timeout(),
+            let silent_at = match self.is_stranger {
+                true => until_known,
+                false => heard_at + links.idle_timeout(),
             };
             let due = self.due.front().map(|(position, _)| *position);
             let answer_us = self.handshake.due_us();
@@ -162,6 +179,9 @@ impl<S: AsyncRead + AsyncWrite + Send> Connection<S> {
             let room = self.due.len() < links.options.max_unacknowledged;
             let step = tokio::select! {
                 () = stopped(&mut self.stop) => return Err(End::Stopped),
+                () = made_way(self.stranger_place.as_ref()), if self.is_stranger => {
+                    return Err(End::MadeWay);
+                }
                 () = superseded(self.current.as_ref()) => {
                     if !self.is_line {
                         return Err(End::Superseded);
@@ -199,7 +219,7 @@ impl<S: AsyncRead + AsyncWrite + Send> Connection<S> {
                     self.check_key().await?;
                     self.tell_time().await?;
                 }
-                Step::Silent if self.stranger.is_some() => return Err(End::Stranger),
+                Step::Silent if self.is_stranger => return Err(End::Stranger),
                 // Who waits for the disk here is held back, not silent.
                 Step::Silent if !self.due.is_empty() => {
                     heard_at = tokio::time::Instant::now();
@@ -218,7 +238,10 @@ impl<S: AsyncRead + AsyncWrite + Send> Connection<S> {
         let porter = &self.links.porter;
         let step = match kind {
             Kind::Open => match self.handshake.open(porter, payload) {
-                Ok(challenge) => Shaken::Send(Kind::Challenge, challenge),
+                Ok(challenge) => {
+                    self.step(Stranger::begun);
+                    Shaken::Send(Kind::Challenge, challenge)
+                }
                 Err(refusal) => return self.refuse(&refusal).await,
             },
             Kind::Fragment => self.handshake.fragment(porter, payload),
@@ -238,7 +261,11 @@ impl<S: AsyncRead + AsyncWrite + Send> Connection<S> {
                 }
                 self.pause().await;
                 match self.answer(&hello).await {
-                    Ok(()) => self.send_answer().await?,
+                    Ok(()) => {
+                        // It holds a device's key: what is left is to hear so in a record.
+                        self.step(Stranger::judged);
+                        self.send_answer().await?;
+                    }
                     Err(refusal) => self.refuse(&refusal).await?,
                 }
             }
@@ -274,7 +301,11 @@ impl<S: AsyncRead + AsyncWrite + Send> Connection<S> {
             return Ok(self.writer.send(Kind::Resumed, &answer).await?);
         }
         match self.resumed(message).await {
-            Ok(answer) => Ok(self.writer.send(Kind::Resumed, &answer).await?),
+            Ok(answer) => {
+                // Not more than that: anybody may have recorded it.
+                self.step(Stranger::begun);
+                Ok(self.writer.send(Kind::Resumed, &answer).await?)
+            }
             Err(refusal) => {
                 self.pause().await;
                 self.refuse(&refusal).await
@@ -311,10 +342,11 @@ impl<S: AsyncRead + AsyncWrite + Send> Connection<S> {
 
     async fn refuse(&mut self, refusal: &Refusal) -> Result<(), End> {
         self.links.metrics.handshakes_refused.increment();
+        let lines = &self.links.strangers;
         match refusal {
             // As after each restart with another folder: no fault of anybody's.
             Refusal::NotKept(_) => tracing::debug!(%refusal, "not resumed"),
-            _ if self.links.strangers.may_write() => {
+            _ if lines.may_write(self.from.clone(), refusal.cause()) => {
                 tracing::warn!(%refusal, "handshake refused");
             }
             _ => {}
@@ -371,7 +403,12 @@ impl<S: AsyncRead + AsyncWrite + Send> Connection<S> {
         if candidate.fresh_us.is_some() {
             self.links.metrics.sessions_resumed.increment();
         }
-        self.stranger = None;
+        if let Some(place) = &self.stranger_place
+            && !place.known()
+        {
+            return Err(End::MadeWay);
+        }
+        self.is_stranger = false;
         if self
             .current
             .as_ref()
@@ -406,6 +443,13 @@ impl<S: AsyncRead + AsyncWrite + Send> Connection<S> {
         // Between the check above and the entry into the table it may have been taken away.
         self.check_key().await?;
         self.send_commands().await
+    }
+
+    /// How far a stranger has come; nothing to a device that shakes hands anew.
+    fn step(&self, step: impl FnOnce(&Stranger)) {
+        if let Some(place) = self.stranger_place.as_ref().filter(|_| self.is_stranger) {
+            step(place);
+        }
     }
 
     /// Ends the session in use; the hub is told, unless the device has a newer link.
@@ -484,6 +528,14 @@ fn ticker(interval: Duration) -> tokio::time::Interval {
 pub(super) async fn superseded(linked: Option<&Linked>) {
     match linked {
         Some(linked) => linked.place.superseded().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Returns when a stranger's place is another's.
+async fn made_way(place: Option<&Stranger>) {
+    match place {
+        Some(place) => place.gone().await,
         None => std::future::pending().await,
     }
 }

@@ -2,43 +2,30 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use tokio::{
-    net::TcpListener,
-    sync::{Semaphore, watch},
-    task::JoinSet,
-};
+use stencil_strangers::{Bounds, Full, Places, Who};
+use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use tracing::Instrument as _;
 
 use super::{Links, connection::Connection};
-use crate::spool::stopped;
+use crate::{options, spool::stopped};
 
 /// How long accepting pauses when the system has no more sockets.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Bounds over all listeners.
-pub(crate) struct Places {
-    links: Arc<Semaphore>,
-    strangers: Arc<Semaphore>,
-}
-
-impl Places {
-    pub(crate) fn new(links: &Links) -> Self {
-        Self {
-            links: places(links.options.max_links),
-            strangers: places(links.options.max_strangers),
-        }
-    }
-}
-
-fn places(most: usize) -> Arc<Semaphore> {
-    Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)))
+/// Room for links over all listeners.
+pub(crate) fn places(options: &options::Link) -> Places {
+    Places::new(Bounds {
+        connections: options.max_links,
+        strangers: options.max_strangers,
+        strangers_per_address: options.max_strangers_per_address,
+    })
 }
 
 /// Accepts links until `stop` holds true, then ends them.
 pub(crate) async fn listen(
     listener: TcpListener,
     links: Arc<Links>,
-    places: Arc<Places>,
+    places: Places,
     mut stop: watch::Receiver<bool>,
 ) {
     let mut running = JoinSet::new();
@@ -67,29 +54,30 @@ fn accept(
     stream: tokio::net::TcpStream,
     peer: SocketAddr,
     links: &Arc<Links>,
-    places: &Arc<Places>,
+    places: &Places,
     stop: &watch::Receiver<bool>,
     running: &mut JoinSet<()>,
 ) {
-    let place = Arc::clone(&places.links).try_acquire_owned();
-    let stranger = Arc::clone(&places.strangers).try_acquire_owned();
-    let (Ok(place), Ok(stranger)) = (place, stranger) else {
-        links.metrics.links_over_bound.increment();
-        if links.strangers.may_write() {
-            tracing::warn!(%peer, "closed at once: there are as many links as allowed");
+    let place = match places.enter(peer.ip()) {
+        Ok(place) => place,
+        Err(full) => {
+            links.metrics.links_over_bound.increment();
+            if links.strangers.may_write(peer.ip(), "too many links") {
+                let bound = match full {
+                    Full::All => "link.max_links",
+                    Full::Strangers => "link.max_strangers",
+                    Full::Address => "link.max_strangers_per_address",
+                };
+                tracing::warn!(%peer, bound, "closed at once: there are as many links as allowed");
+            }
+            return;
         }
-        return;
     };
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%peer, %error, "small messages may be held back");
     }
-    let connection = Connection::new(stream, Arc::clone(links), Some(stranger), stop.clone());
+    let (links, from) = (Arc::clone(links), Who::from(peer.ip()));
+    let connection = Connection::new(stream, links, from, Some(place), stop.clone());
     let span = tracing::info_span!("link", %peer);
-    running.spawn(
-        async move {
-            connection.run().await;
-            drop(place);
-        }
-        .instrument(span),
-    );
+    running.spawn(connection.run().instrument(span));
 }

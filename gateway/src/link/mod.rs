@@ -9,7 +9,6 @@ mod live;
 mod resumption;
 mod serial;
 mod session;
-mod strangers;
 mod transfer;
 mod unreadable;
 mod wire;
@@ -17,21 +16,27 @@ mod wire;
 use std::{sync::Arc, time::Duration};
 
 use stencil_protocol::id::GatewayId;
+use stencil_strangers::Lines;
+use tokio::{sync::watch, time::MissedTickBehavior};
 
 pub(crate) use self::{
     exchange::gateway_status,
     handshake::Porter,
-    listener::{Places, listen},
+    listener::{listen, places},
     live::Live,
     resumption::Resumptions,
     serial::keep_open,
-    strangers::Strangers,
     unreadable::Unreadable,
 };
 
 use crate::{
-    commands::Commands, edge::Edge, images::Images, metrics::Metrics, options, psk::KeyRing,
-    spool::Spool,
+    commands::Commands,
+    edge::Edge,
+    images::Images,
+    metrics::Metrics,
+    options,
+    psk::KeyRing,
+    spool::{Spool, stopped},
 };
 
 /// What all links share.
@@ -47,11 +52,24 @@ pub(crate) struct Links {
     pub(crate) live: Live,
     pub(crate) images: Arc<Images>,
     pub(crate) unreadable: Unreadable,
-    pub(crate) strangers: Strangers,
+    /// Lines of the log that strangers cause.
+    pub(crate) strangers: Lines,
     pub(crate) metrics: Arc<Metrics>,
 }
 
 impl Links {
+    /// Says now and then what strangers caused again and again, until `stop` holds true.
+    pub(crate) async fn say_counts(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
+        let mut ticks = tokio::time::interval(Lines::EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => self.strangers.say_counts(),
+                () = stopped(&mut stop) => return,
+            }
+        }
+    }
+
     fn idle_timeout(&self) -> Duration {
         Duration::from_millis(self.options.idle_timeout_ms)
     }

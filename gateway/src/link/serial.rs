@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use stencil_field::serial::{Line, Settings};
+use stencil_strangers::Who;
 use tokio::sync::watch;
 use tracing::Instrument as _;
 
@@ -27,7 +28,9 @@ pub(crate) async fn keep_open(
                 told = false;
                 links.metrics.links_accepted.increment();
                 tracing::info!(path, baud = line.baud, "serial line opened");
-                let connection = Connection::new(opened, Arc::clone(&links), None, stop.clone());
+                let from = Who::Named(path.as_str().into());
+                let links = Arc::clone(&links);
+                let connection = Connection::new(opened, links, from, None, stop.clone());
                 connection
                     .run()
                     .instrument(tracing::info_span!("link", line = path))

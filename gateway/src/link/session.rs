@@ -41,6 +41,19 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
+    /// What it is counted as in the log.
+    pub(super) fn cause(&self) -> &'static str {
+        match self {
+            Self::Hello(_) => "handshake refused: not a message of a handshake here",
+            Self::Old => "handshake refused: version 1",
+            Self::NotKept(_) => "handshake refused: not resumed",
+            Self::Identity(_) => "handshake refused: no device id",
+            Self::Key { .. } => "handshake refused: no key",
+            Self::Proof { .. } => "handshake refused: another key",
+            Self::Renewed { .. } => "handshake refused: a key of before",
+        }
+    }
+
     /// The one byte of a `Refused` frame. Who asks learns nothing about which devices there are.
     pub(crate) fn code(&self) -> u8 {
         match self {

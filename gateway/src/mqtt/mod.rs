@@ -17,7 +17,13 @@ pub mod options;
 mod policy;
 mod throttle;
 
-use std::{fmt::Write as _, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{
+    fmt::Write as _,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use stencil_crypto::tls::{self, Policy as TlsPolicy};
 use stencil_field::mqtt::Table;
@@ -56,6 +62,11 @@ struct Open {
     tls: Option<Arc<rustls::ServerConfig>>,
     address: SocketAddr,
     security: Security,
+}
+
+/// The folder of the authority under which listeners show certificates.
+pub(crate) fn authority(data: &Path) -> PathBuf {
+    identity::folder(data)
 }
 
 /// The listeners of a gateway.
@@ -192,6 +203,8 @@ fn bounds(options: &Mqtt) -> stencil_mqtt::Options {
         max_connections: options.max_connections,
         // Strangers never take all places.
         max_connecting: (options.max_connections / 2).max(1),
+        // Nor does one address take all of theirs.
+        max_connecting_per_address: (options.max_connections / 4).max(1),
         max_namespace_clients: options.max_connections_per_client,
         connect_timeout: CONNECT_TIMEOUT,
         drain_timeout: DRAIN_TIMEOUT,
@@ -270,6 +283,11 @@ impl Shown {
                 "connections_over_bound_total",
                 "MQTT connections closed as there were too many.",
                 counter(now.over_capacity),
+            ),
+            (
+                "connections_made_way_total",
+                "MQTT connections closed before they said who they are, to make room for a newer one.",
+                counter(now.made_way),
             ),
             (
                 "clients_refused_total",

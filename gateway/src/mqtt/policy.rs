@@ -71,7 +71,7 @@ impl<T: Topics> Policy for Local<T> {
                 return Err(Refused::new(RefusedCode::Unavailable, why));
             }
         };
-        self.throttle.succeeded(name, address);
+        self.throttle.succeeded(name, address, Instant::now());
         let knows = |table: &Table| table.knows(name);
         if !self.topics.table().is_none_or(|table| knows(&table)) {
             let why = format!("no device of the mapping has the client {name}");

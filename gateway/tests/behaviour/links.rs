@@ -374,17 +374,18 @@ async fn links_have_bounds_in_number_and_time() {
     device.deliver(1, 1, 1).await;
 
     let mut first = TcpStream::connect(gateway.link).await.unwrap();
-    let _second = TcpStream::connect(gateway.link).await.unwrap();
+    let mut second = TcpStream::connect(gateway.link).await.unwrap();
     gateway.until("links_accepted_total", |n| n == 3).await;
-    let mut third = TcpStream::connect(gateway.link).await.unwrap();
+    assert_eq!(gateway.metric("links_made_way_total").await, 0);
+    let _third = TcpStream::connect(gateway.link).await.unwrap();
     assert_eq!(
-        soon(third.read(&mut [0; 8])).await.unwrap_or(0),
+        soon(first.read(&mut [0; 8])).await.unwrap_or(0),
         0,
-        "closed at once"
+        "it makes way"
     );
-    assert_eq!(gateway.metric("links_over_bound_total").await, 1);
+    gateway.until("links_made_way_total", |n| n == 1).await;
     assert_eq!(
-        soon(first.read(&mut [0; 8])).await.unwrap(),
+        soon(second.read(&mut [0; 8])).await.unwrap(),
         0,
         "closed after its time"
     );
@@ -395,6 +396,34 @@ async fn links_have_bounds_in_number_and_time() {
             .is_some_and(|event| event.event == Link::Disconnected)
     })
     .await;
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn silent_links_keep_no_device_out() {
+    let place = Place::new();
+    let hub = Hub::started(&place.authority).await;
+    let (id, psk) = place.device("freezer-01");
+    let (other, others) = place.device("freezer-02");
+    let mut options = place.options(&hub);
+    options.link.max_links = 9;
+    options.link.max_strangers = 8;
+    options.link.handshake_timeout_ms = 600_000;
+    let gateway = Gateway::start(options).await;
+    let mut linked = Device::link(gateway.link, &other, &others).await;
+    linked.deliver(1, 1, 1).await;
+    let mut silent = Vec::new();
+    for _ in 0..40 {
+        silent.push(TcpStream::connect(gateway.link).await.unwrap());
+    }
+    gateway.until("links_accepted_total", |n| n == 41).await;
+    // Behind the same address, as it happens.
+    let mut device = Device::link(gateway.link, &id, &psk).await;
+    device.deliver(1, 1, 1).await;
+    linked.deliver(1, 2, 1).await;
+    assert_eq!(gateway.metric("links_over_bound_total").await, 0);
+    assert!(gateway.metric("links_made_way_total").await >= 33);
+    drop(silent);
     gateway.stop().await;
 }
 

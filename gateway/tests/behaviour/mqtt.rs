@@ -130,6 +130,35 @@ fn books(kept: &[Kept]) -> BootLedger {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn connections_without_a_word_keep_no_mqtt_device_out() {
+    let place = Place::new();
+    let hub = Hub::started(&place.authority).await;
+    let mut options = place.options(&hub);
+    let password = listen(&place, &mut options, mqtt::options::Security::Plain);
+    let gateway = Gateway::start(options).await;
+    let address = gateway.running.addresses().mqtt[0];
+    let mut silent = Vec::new();
+    for _ in 0..160 {
+        silent.push(tokio::net::TcpStream::connect(address).await.unwrap());
+    }
+    // More than their time: they are not waited for.
+    let begun = tokio::time::Instant::now();
+    let mut plug = Plug::connect(&gateway, &password, None).await;
+    assert!(
+        begun.elapsed() < Duration::from_secs(8),
+        "{:?}",
+        begun.elapsed()
+    );
+    plug.say(7).await;
+    plug.acknowledged(1).await;
+    let shed = gateway.metric("mqtt_connections_made_way_total").await;
+    assert!(shed >= 128, "{shed}");
+    assert_eq!(gateway.metric("mqtt_connections_over_bound_total").await, 0);
+    drop(silent);
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_strict_listener_is_known_by_its_root_and_the_line_is_post_quantum() {
     let place = Place::new();
     let hub = Hub::started(&place.authority).await;

@@ -20,6 +20,11 @@ pub(crate) fn mqtt(mqtt: &stencil_mqtt::Metrics, out: &mut String) {
             mqtt.over_capacity,
         ),
         (
+            "mqtt_made_way_total",
+            "sockets closed before CONNECT to make room for a newer one",
+            mqtt.made_way,
+        ),
+        (
             "mqtt_refused_clients_total",
             "clients not let in",
             mqtt.refused,

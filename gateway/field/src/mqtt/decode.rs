@@ -60,15 +60,14 @@ pub(crate) fn decode(message: &Message, payload: &mut Payload<'_>, now_us: i64) 
     };
     let bytes = payload.bytes;
     let Some(json) = payload.json() else {
-        let got = quoted(&String::from_utf8_lossy(bytes));
-        return Err(payload.fault(got, "which is no JSON"));
+        return Err(payload.fault(of_bytes(bytes), "which is no JSON"));
     };
     let value = match json.pointer(pointer) {
         Some(value) if !(value.is_null() && message.is_optional) => value.clone(),
         Some(_) => return Ok(None),
         None if message.is_optional => return Ok(None),
         None => {
-            let got = quoted(&json.to_string());
+            let got = of_json(json);
             return Err(payload.fault(got, format!("in which there is no {pointer}")));
         }
     };
@@ -77,14 +76,14 @@ pub(crate) fn decode(message: &Message, payload: &mut Payload<'_>, now_us: i64) 
         Some(pointer) => {
             let written = json.pointer(pointer).cloned().unwrap_or_default();
             let Some(at_us) = time::read(&written, now_us) else {
-                let got = format!("{} as {pointer}", quoted(&written.to_string()));
+                let got = format!("{} as {pointer}", of_json(&written));
                 return Err(payload.fault(got, format!("the mapping wants {}", time::RIGHT)));
             };
             Some(at_us)
         }
     };
     let wrong = |wanted: &str| {
-        let got = format!("{} as {pointer}", quoted(&value.to_string()));
+        let got = format!("{} as {pointer}", of_json(&value));
         payload.fault(got, format!("the mapping wants {wanted}"))
     };
     let read = match (message.form, &value) {
@@ -109,11 +108,8 @@ fn plain(form: Form, payload: &Payload<'_>) -> Result<OwnedValue, Fault> {
         _ => of_text(form, text.trim()),
     });
     read.ok_or_else(|| {
-        let got = match text {
-            Some(text) => quoted(text),
-            None => format!("{} bytes that are no text", payload.bytes.len()),
-        };
-        payload.fault(got, format!("the mapping wants {}", wanted(form)))
+        let wanted = format!("the mapping wants {}", wanted(form));
+        payload.fault(of_bytes(payload.bytes), wanted)
     })
 }
 
@@ -161,7 +157,33 @@ fn wanted(form: Form) -> &'static str {
     }
 }
 
-/// What came, for people: shortened, without control characters.
+/// What came, for people. What is text is not shown: faults stand in logs and at the hub, and who
+/// sends something else than the mapping wants may send a password.
+fn of_bytes(bytes: &[u8]) -> String {
+    match str::from_utf8(bytes).map(str::trim) {
+        Ok("") => "nothing".to_owned(),
+        Ok(text) if number(text).is_some() => text.to_owned(),
+        Ok(_) => format!("a text of {} bytes", bytes.len()),
+        Err(_) => format!("{} bytes that are no text", bytes.len()),
+    }
+}
+
+/// As [`of_bytes`], of JSON: of an object what it has is named, without what that holds.
+fn of_json(value: &Value) -> String {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => value.to_string(),
+        Value::String(text) if number(text).is_some() => quoted(text),
+        Value::String(text) => format!("a text of {} bytes", text.len()),
+        Value::Array(items) => format!("a list of {}", items.len()),
+        Value::Object(entries) if entries.is_empty() => "an empty object".to_owned(),
+        Value::Object(entries) => {
+            let names: Vec<&str> = entries.keys().map(String::as_str).collect();
+            format!("an object with {}", quoted(&names.join(", ")))
+        }
+    }
+}
+
+/// A text for people: shortened, without control characters.
 pub(crate) fn quoted(text: &str) -> String {
     let shown: String = text.chars().take(MAX_SHOWN).collect();
     let more = if shown.len() < text.len() { "…" } else { "" };
@@ -245,25 +267,25 @@ mod tests {
                 Form::Number,
                 None,
                 "warm",
-                "t gave \"warm\", the mapping wants a number",
+                "t gave a text of 4 bytes, the mapping wants a number",
             ),
             (Form::Number, None, "nan", "wants a number"),
             (Form::Number, None, "1e999", "wants a number"),
-            (Form::Number, None, "", "t gave \"\""),
+            (Form::Number, None, "", "t gave nothing"),
             (Form::Integer, None, "21.5", "a whole number"),
             (Form::Bool, None, "2", "on or off"),
             (
                 Form::Number,
                 Some("/a"),
                 "{",
-                "t gave \"{\", which is no JSON",
+                "t gave a text of 1 bytes, which is no JSON",
             ),
             (Form::Number, Some("/a"), "{}", "in which there is no /a"),
             (
                 Form::Number,
                 Some("/a"),
                 r#"{"a":null}"#,
-                "\"null\" as /a, the mapping wants a number",
+                "null as /a, the mapping wants a number",
             ),
             (Form::Number, Some("/a"), r#"{"a":true}"#, "wants a number"),
             (
@@ -308,6 +330,45 @@ mod tests {
             value(Form::Number, Some(""), &deep)
                 .unwrap_err()
                 .contains("no JSON")
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_says_nothing_that_could_be_a_secret() {
+        let timed = Message {
+            time: Some("/t".into()),
+            ..message(Form::Number, Some("/a"))
+        };
+        for payload in [
+            "hunter2",
+            r#"{"a":"hunter2"}"#,
+            r#"{"a":{"Password1":"hunter2"}}"#,
+            r#"{"a":["hunter2"]}"#,
+            r#"{"Password1":"hunter2","SSID1":"hunter2"}"#,
+            r#"{"a":1,"t":"hunter2"}"#,
+            r#"{"a":"hunter2"#,
+        ] {
+            for message in [
+                message(Form::Number, None),
+                message(Form::Bool, Some("/a")),
+                timed.clone(),
+            ] {
+                if let Err(fault) = read(&message, payload.as_bytes()) {
+                    let told = format!("{fault} {fault:?}");
+                    assert!(!told.contains("hunter2"), "{told}");
+                }
+            }
+        }
+        // But what helps to find the pointer.
+        let fault = value(
+            Form::Number,
+            Some("/a"),
+            r#"{"StatusNET":{"x":1},"SSID1":"hunter2"}"#,
+        );
+        let fault = fault.unwrap_err();
+        assert!(
+            fault.contains("SSID1, StatusNET") || fault.contains("StatusNET, SSID1"),
+            "{fault}"
         );
     }
 
