@@ -30,9 +30,39 @@ pub(crate) fn text(file: &Path, max_bytes: usize) -> anyhow::Result<String> {
         .with_context(|| format!("{} is not UTF-8 text", file.display()))
 }
 
+/// As [`text`], of a regular file alone: it is named in settings, or a service reads it again later.
+pub(crate) fn regular_text(file: &Path, max_bytes: usize) -> anyhow::Result<String> {
+    stencil_crypto::keyfile::open(file)
+        .with_context(|| format!("can't read {}", file.display()))?;
+    text(file, max_bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_no_regular_file_is_refused_and_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.unwrap().success());
+        for (file, is) in [
+            (pipe.as_path(), "it is a pipe"),
+            (dir.path(), "it is a folder"),
+            (Path::new("/dev/zero"), "it is a device"),
+        ] {
+            let error = format!("{:#}", regular_text(file, 9).unwrap_err());
+            assert!(
+                error.contains(is) && error.contains("a regular file is wanted"),
+                "{error}"
+            );
+            assert!(error.contains(&file.display().to_string()), "{error}");
+        }
+        let file = dir.path().join("file");
+        std::fs::write(&file, "text").unwrap();
+        assert_eq!(regular_text(&file, 9).unwrap(), "text");
+    }
 
     #[test]
     fn no_more_is_read_than_the_bound() {

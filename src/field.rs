@@ -73,7 +73,7 @@ pub(crate) async fn check(
     seconds: u64,
     format: Format,
 ) -> anyhow::Result<ExitCode> {
-    let text = crate::bounded::text(file, mapping::MAX_BYTES)?;
+    let text = crate::bounded::regular_text(file, mapping::MAX_BYTES)?;
     let mapping =
         mapping::parse(&text).map_err(|errors| anyhow::anyhow!("{}:\n{errors}", file.display()))?;
     let heard = lan::hear(&mapping, options, seconds).await?;

@@ -187,6 +187,9 @@ fn who_got_the_keys_stands_in_the_tenants_log() {
     let out = out.to_str().unwrap();
     let gateway = ["add-gateway", "--tenant", "acme", "--out", out, "gw-7"];
     on_the_machine(&hub, &gateway);
+    let mode =
+        std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(out).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o700, "it holds a key");
     let operator = on_the_machine(&hub, &["add-operator", "--name", "ops"]);
     let list = ["list-operators", "--output", "json"];
     let operators: Value = serde_json::from_str(&on_the_machine(&hub, &list)).unwrap();

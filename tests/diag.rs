@@ -6,6 +6,8 @@ mod support;
 use support::{Gateway, Hub, stencil, succeed, wait_for};
 
 const PASSWORD: &str = "hunter2-of-the-plc";
+const PEER: &str = "192.0.2.7:40112";
+const COMMAND: &str = "5f2c1e0d9b8a776655443322110099885f2c1e0d9b8a77665544332211009988";
 
 #[test]
 fn it_tells_what_the_gateway_is_like_and_no_secret() {
@@ -16,8 +18,11 @@ fn it_tells_what_the_gateway_is_like_and_no_secret() {
 
     // Secrets of every kind that a gateway may have.
     let settings = hub.dir.path().join("settings.yaml");
+    let psk = std::fs::read_to_string(gateway.folder().join("psk/freezer-07.psk")).unwrap();
+    let said = psk.trim();
     let text = format!(
         "# mqtts://operator:{PASSWORD}@broker.example:8883/\n# password: {PASSWORD}\n\
+         # it said {said} from {PEER}: the PSK is another one, command {COMMAND}\n\
          log: {{ level: info }}\n"
     );
     std::fs::write(&settings, text).unwrap();
@@ -29,7 +34,6 @@ fn it_tells_what_the_gateway_is_like_and_no_secret() {
             .ok()
             .map(drop)
     });
-    let psk = std::fs::read_to_string(folder.join("psk/freezer-07.psk")).unwrap();
     let key = std::fs::read_to_string(folder.join("gw-1.key")).unwrap();
     let key_lines = key.lines().filter(|line| !line.starts_with("-----"));
     let mut secrets: Vec<String> = key_lines
@@ -69,6 +73,8 @@ fn it_tells_what_the_gateway_is_like_and_no_secret() {
         "clock: ",
         "bytes free",
         "[spool]",
+        // What is harmless stays, beside a secret, too.
+        &format!("it said *** from {PEER}: the PSK is another one, command {COMMAND}"),
     ] {
         assert!(text.contains(part), "{part}");
     }

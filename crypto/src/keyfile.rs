@@ -10,9 +10,9 @@
 //! # Ok(()) }
 //! ```
 
-use std::fs::{File, OpenOptions};
+use std::fs::{DirBuilder, File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rand_core::{CryptoRng, Rng};
@@ -26,6 +26,7 @@ pub const MAX_BYTES: u64 = 256 * 1024;
 
 const SECRET_MODE: u32 = 0o600;
 const PUBLIC_MODE: u32 = 0o644;
+const FOLDER_MODE: u32 = 0o700;
 
 /// Why a key file could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -127,6 +128,58 @@ pub fn read_public_text(path: impl AsRef<Path>) -> Result<String, Error> {
     text(path, read_checked(path, false, MAX_BYTES)?).map(|text| (*text).clone())
 }
 
+/// Opens a file to read it, if it is a regular one. A pipe would wait for somebody who writes, and a
+/// device may have no end; what would be right is said.
+///
+/// # Errors
+/// What the operating system says, or that it is none.
+pub fn open(path: impl AsRef<Path>) -> io::Result<File> {
+    let path = path.as_ref();
+    // Before it is opened, as that alone waits for a pipe's other end; and of what was opened, as
+    // that may be another one by now.
+    regular(&std::fs::metadata(path)?)?;
+    let file = File::open(path)?;
+    regular(&file.metadata()?)?;
+    Ok(file)
+}
+
+fn regular(metadata: &Metadata) -> io::Result<()> {
+    let kind = metadata.file_type();
+    let is = if kind.is_file() {
+        return Ok(());
+    } else if kind.is_dir() {
+        "a folder"
+    } else if kind.is_fifo() {
+        "a pipe"
+    } else if kind.is_socket() {
+        "a socket"
+    } else {
+        "a device"
+    };
+    Err(io::Error::new(
+        io::ErrorKind::InvalidInput,
+        format!("it is {is}, and a regular file is wanted"),
+    ))
+}
+
+/// Makes a folder for secrets, mode 0700, and those above it as usual. One that is there is left as
+/// it is; where others may look into it or write to it, its mode is returned.
+///
+/// # Errors
+/// What the operating system says.
+pub fn folder(path: impl AsRef<Path>) -> io::Result<Option<u32>> {
+    let path = path.as_ref();
+    if let Some(above) = path.parent().filter(|above| !above.as_os_str().is_empty()) {
+        std::fs::create_dir_all(above)?;
+    }
+    match DirBuilder::new().mode(FOLDER_MODE).create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
+        made => return made.map(|()| None),
+    }
+    let mode = std::fs::metadata(path)?.permissions().mode() & 0o777;
+    Ok((mode & 0o077 != 0).then_some(mode))
+}
+
 impl Psk {
     /// Draws a new key.
     #[must_use]
@@ -213,6 +266,13 @@ fn read_checked(path: &Path, secret: bool, max_bytes: u64) -> Result<Zeroizing<V
         path: path.to_owned(),
         source,
     };
+    // A pipe would wait for its other end.
+    if std::fs::metadata(path).is_ok_and(|of| !of.is_file()) {
+        return Err(Error::NoKeyFile {
+            path: path.to_owned(),
+            max_bytes,
+        });
+    }
     let file = File::open(path).map_err(io)?;
     // Of the open file and not of the path, which may be another one by now.
     let metadata = file.metadata().map_err(io)?;

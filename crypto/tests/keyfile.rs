@@ -116,3 +116,46 @@ fn a_pre_shared_key_is_64_digits_in_a_file() {
         );
     }
 }
+
+#[test]
+fn a_folder_for_secrets_is_its_owners_and_one_that_is_there_is_only_told_of() {
+    let dir = tempfile::tempdir().unwrap();
+    let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let folder = dir.path().join("above/psk");
+    assert_eq!(keyfile::folder(&folder).unwrap(), None);
+    assert_eq!(mode(&folder), 0o700);
+    assert_eq!(keyfile::folder(&folder).unwrap(), None);
+    fs::set_permissions(&folder, Permissions::from_mode(0o750)).unwrap();
+    assert_eq!(keyfile::folder(&folder).unwrap(), Some(0o750));
+    assert_eq!(mode(&folder), 0o750);
+    let file = dir.path().join("file");
+    fs::write(&file, "").unwrap();
+    assert!(keyfile::folder(&file).is_err());
+}
+
+#[test]
+fn what_is_no_regular_file_is_refused_and_not_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let pipe = dir.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    for (path, is) in [
+        (pipe.as_path(), "a pipe"),
+        (dir.path(), "a folder"),
+        (std::path::Path::new("/dev/zero"), "a device"),
+    ] {
+        let refused = keyfile::open(path).unwrap_err().to_string();
+        assert!(
+            refused.contains(is) && refused.contains("regular file"),
+            "{refused}"
+        );
+        let refused = keyfile::read(path).err().unwrap();
+        assert!(matches!(refused, Error::NoKeyFile { .. }), "{refused}");
+    }
+    let file = dir.path().join("file");
+    fs::write(&file, "text").unwrap();
+    assert_eq!(
+        std::io::read_to_string(keyfile::open(&file).unwrap()).unwrap(),
+        "text"
+    );
+}

@@ -11,7 +11,7 @@ use stencil_protocol::question::{
 use crate::{
     Logs,
     clock::now_us,
-    diag::Redactor,
+    diag::{Keepers, Redactor, Secrets},
     figures::Figures,
     logs::{Held, Newest},
 };
@@ -25,6 +25,8 @@ const LINE_OVERHEAD_BYTES: usize = 16;
 pub(crate) struct Answers {
     pub(crate) logs: Logs,
     pub(crate) figures: Arc<Figures>,
+    /// Where the secrets lie that no line may hold.
+    pub(crate) keepers: Keepers,
     /// Whether anything may be set from afar.
     pub(crate) accept: bool,
 }
@@ -49,7 +51,10 @@ impl Answers {
 
     fn answer(&self, what: Asked) -> Answer {
         match what {
-            Asked::Log(want) => Answer::Log(select(&self.logs.ring().newest(), &want)),
+            Asked::Log(want) => {
+                let secrets = self.keepers.secrets();
+                Answer::Log(select(&self.logs.ring().newest(), &want, &secrets))
+            }
             Asked::Figures => Answer::Figures {
                 at_us: now_us(),
                 figures: self.figures.all(),
@@ -65,7 +70,7 @@ impl Answers {
 }
 
 /// The lines that are wanted, as many as fit.
-fn select(newest: &Newest, want: &Lines) -> Log {
+fn select(newest: &Newest, want: &Lines, secrets: &Secrets) -> Log {
     let max = want.lines.min(MAX_LINES) as usize;
     let (from, missed) = match want.after {
         Some(after) if after.epoch == newest.epoch => (
@@ -83,7 +88,7 @@ fn select(newest: &Newest, want: &Lines) -> Log {
             && age.is_none_or(|age| held.at.elapsed() <= age)
     };
     // Through all lines, wanted or not: what is secret may begin in one and end in another.
-    let mut redactor = Redactor::default();
+    let mut redactor = Redactor::new(secrets);
     let numbered = (newest.first..).zip(&newest.lines);
     let lines: Vec<(u64, Line)> = numbered
         .filter_map(|(number, held)| {
@@ -138,7 +143,7 @@ fn select(newest: &Newest, want: &Lines) -> Log {
 }
 
 /// A line's text without what is secret, cut to what may be sent; nothing, where all of it is secret.
-fn without_secrets(redactor: &mut Redactor, text: &str) -> Option<String> {
+fn without_secrets(redactor: &mut Redactor<'_>, text: &str) -> Option<String> {
     let shown: Vec<String> = text
         .lines()
         .filter_map(|line| redactor.line(line))
@@ -174,6 +179,12 @@ mod tests {
         age_us: None,
         after: None,
     };
+
+    fn select(newest: &Newest, want: &Lines) -> Log {
+        super::select(newest, want, &Secrets::these(&[KEY]))
+    }
+
+    const KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 
     fn texts(log: &Log) -> Vec<&str> {
         log.lines.iter().map(|line| line.text.as_str()).collect()
@@ -322,6 +333,7 @@ mod tests {
             "-----END PRIVATE KEY-----",
             "two\n  token: hunter2\nlines",
             "key 00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff",
+            "command 5f2c1e0d9b8a77665544332211009988 is done, peer 192.0.2.7:8883",
             "uplink connected",
         ] {
             ring.push(tracing::Level::INFO, line);
@@ -329,7 +341,11 @@ mod tests {
         let log = select(&ring.newest(), &WANT);
         let all = texts(&log).join("\n");
         assert!(!all.contains("hunter2") && !all.contains("0011"), "{all}");
-        for kept in ["broker.example:8883", "two", "uplink connected"] {
+        for kept in [
+            "broker.example:8883",
+            "two",
+            "2211009988 is done, peer 192.0.2.7:8883",
+        ] {
             assert!(all.contains(kept), "{kept}: {all}");
         }
         // One that begins before what is asked for is known as well.

@@ -3,6 +3,7 @@
 
 use std::{
     io,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime},
@@ -28,17 +29,41 @@ const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 /// [`Error::PskExists`]: a device's key is never replaced by the way, that would cut it off;
 /// [`Error::File`] and [`Error::Key`] when it cannot be written.
 pub fn add_device(psk_dir: &Path, device: &DeviceId) -> Result<PathBuf, Error> {
-    std::fs::create_dir_all(psk_dir).map_err(|source| Error::File {
-        action: "make",
-        path: psk_dir.to_owned(),
-        source,
-    })?;
+    secret_folder(psk_dir)?;
     let path = psk_dir.join(format!("{device}.psk"));
     if path.exists() {
         return Err(Error::PskExists(path));
     }
     Psk::generate(&mut rng::Os).save(&path)?;
     Ok(path)
+}
+
+/// Makes a folder for secrets where there is none; says so where others may look into one.
+pub(crate) fn secret_folder(path: &Path) -> Result<(), Error> {
+    let loose = keyfile::folder(path).map_err(|source| Error::File {
+        action: "make",
+        path: path.to_owned(),
+        source,
+    })?;
+    if let Some(mode) = loose {
+        warn_of(path, mode);
+    }
+    Ok(())
+}
+
+/// Says so where others than its owner may look into a folder with secrets that is there.
+pub(crate) fn look_at_folder(path: &Path) {
+    let mode = path.metadata().map(|of| of.permissions().mode() & 0o777);
+    if let Ok(mode) = mode
+        && mode & 0o077 != 0
+    {
+        warn_of(path, mode);
+    }
+}
+
+fn warn_of(path: &Path, mode: u32) {
+    let (path, mode) = (path.display(), format!("{mode:03o}"));
+    tracing::warn!(%path, mode, "a folder with secrets is open to others: chmod 700 is right");
 }
 
 /// Finds keys.
@@ -164,4 +189,26 @@ impl KeyRing {
 /// When a file was last added to a folder or taken from it.
 fn changed(dir: &Path) -> Option<SystemTime> {
     std::fs::metadata(dir).ok()?.modified().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_folder_of_keys_is_its_owners() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("psk");
+        let device = DeviceId::parse("freezer-01").unwrap();
+        let path = add_device(&folder, &device).unwrap();
+        let mode = folder.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+        assert!(Psk::load(path).is_ok());
+        // One that is there stays as it is.
+        let open = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(&folder, open).unwrap();
+        add_device(&folder, &DeviceId::parse("freezer-02").unwrap()).unwrap();
+        let mode = folder.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o755);
+    }
 }

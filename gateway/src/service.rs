@@ -24,6 +24,7 @@ use crate::{
     answers::Answers,
     commands::Commands,
     desired::{Desired, Effective},
+    diag::Keepers,
     edge::{Edge, Following, follow},
     field::{self, Devices},
     figures::Figures,
@@ -34,7 +35,7 @@ use crate::{
     managed::Managed,
     metrics::Metrics,
     mqtt,
-    psk::KeyRing,
+    psk::{KeyRing, look_at_folder},
     spool::Spool,
     uplink::{Certificate, Said, Uplink},
 };
@@ -109,6 +110,8 @@ impl Whole {
         };
 
         let spool_is_open = spool.committed();
+        look_at_folder(&options.psk_dir);
+        look_at_folder(&options.mqtt.clients);
         let (stop, stopping) = watch::channel(false);
         let (connected, is_connected) = watch::channel(false);
         let commands = Arc::new(Commands::new(options.commands.clone()));
@@ -145,6 +148,7 @@ impl Whole {
         let answers = Answers {
             logs: logs.clone(),
             figures: Arc::clone(&figures),
+            keepers: Keepers::of(&options),
             accept: options.desired.accept,
         };
         let (back_fill, back_fills) = watch::channel(options.hub.back_fill_bytes_per_s);

@@ -80,9 +80,10 @@ impl Layout {
             // A first start that was cut off half-way: nothing of it was used yet.
             std::fs::remove_dir_all(root)?;
         }
-        for folder in ["logs", "journal", "state", "psk"] {
+        for folder in ["logs", "journal", "state"] {
             std::fs::create_dir_all(root.join(folder))?;
         }
+        stencil_crypto::keyfile::folder(root.join("psk"))?;
         std::fs::write(root.join("demo.begun"), b"")?;
         let token = prepare(root).await?;
         let ports = Ports::choose(usual)?;

@@ -1,6 +1,7 @@
 //! One set of files for support: what a gateway is, how it is, and what it has logged; no secrets.
 
 mod redact;
+mod secrets;
 
 use std::{
     fmt::Write as _,
@@ -13,6 +14,7 @@ use std::{
 
 use stencil_crypto::{
     authority::{Description, Subject, Validity},
+    keyfile,
     tls::Identity,
 };
 use stencil_protocol::moment;
@@ -24,8 +26,12 @@ use crate::{
     logs,
 };
 
-pub(crate) use redact::Redactor;
-pub use redact::redacted;
+use redact::redacted;
+
+pub(crate) use {
+    redact::Redactor,
+    secrets::{Keepers, Secrets},
+};
 
 /// How long the running gateway may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -40,6 +46,8 @@ const MAX_NAMES: usize = 10_000;
 #[must_use]
 pub fn collect(options: &Options, settings: &str) -> Vec<(String, Vec<u8>)> {
     let data = &options.data_dir;
+    let secrets = Keepers::of(options).secrets();
+    let redacted = |text: &str| redacted(text, &secrets);
     let mut files = vec![
         ("version.txt".to_owned(), version()),
         ("settings.toml".to_owned(), redacted(settings)),
@@ -61,7 +69,7 @@ pub fn collect(options: &Options, settings: &str) -> Vec<(String, Vec<u8>)> {
     if let Some(path) = &options.field.mapping {
         files.push(("mapping.yaml".to_owned(), redacted(&text(path))));
     }
-    files.extend(desired(&data.join("desired")));
+    files.extend(desired(&data.join("desired"), redacted));
     files
         .into_iter()
         .map(|(name, text)| (name, text.into_bytes()))
@@ -216,7 +224,7 @@ fn system(data: &Path) -> String {
 }
 
 /// What was desired from afar: the record, and the texts without what is secret in them.
-fn desired(folder: &Path) -> Vec<(String, String)> {
+fn desired(folder: &Path, redacted: impl Fn(&str) -> String) -> Vec<(String, String)> {
     let mut files = Vec::new();
     let mut paths: Vec<_> = fs::read_dir(folder)
         .into_iter()
@@ -228,10 +236,8 @@ fn desired(folder: &Path) -> Vec<(String, String)> {
     for path in paths.into_iter().take(64) {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let kind = path.extension().unwrap_or_default();
-        if kind == "yaml" {
+        if kind == "yaml" || kind == "json" {
             files.push((format!("desired/{name}"), redacted(&text(&path))));
-        } else if kind == "json" {
-            files.push((format!("desired/{name}"), text(&path)));
         }
     }
     files
@@ -239,7 +245,7 @@ fn desired(folder: &Path) -> Vec<(String, String)> {
 
 /// A file's text, or why there is none.
 fn text(path: &Path) -> String {
-    let read = fs::File::open(path).and_then(|file| {
+    let read = keyfile::open(path).and_then(|file| {
         let mut bytes = Vec::new();
         file.take(MAX_FILE).read_to_end(&mut bytes)?;
         Ok(bytes)

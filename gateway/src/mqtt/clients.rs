@@ -22,7 +22,7 @@ use stencil_protocol::id::DeviceId;
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
-use crate::Error;
+use crate::{Error, psk::secret_folder};
 
 /// What a client's file is called behind its name.
 const EXTENSION: &str = "mqtt";
@@ -52,7 +52,7 @@ const NOBODYS: &str = "$argon2id$v=19$m=7168,t=5,p=1$c3RlbmNpbCBub2JvZHkncw\
 /// [`Error::ClientExists`]: a client's password is never replaced by the way; [`Error::File`] and
 /// [`Error::Key`] when it cannot be written.
 pub fn add(dir: &Path, client: &DeviceId) -> Result<Zeroizing<String>, Error> {
-    std::fs::create_dir_all(dir).map_err(|source| file("make", dir, source))?;
+    secret_folder(dir)?;
     let path = path_of(dir, client);
     if path.symlink_metadata().is_ok() {
         return Err(Error::ClientExists(path));
@@ -278,6 +278,8 @@ pub(crate) fn told(dir: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     fn id(name: &str) -> DeviceId {
@@ -291,6 +293,8 @@ mod tests {
         assert_eq!(list(&dir).unwrap(), []);
         let password = add(&dir, &id("plug-1")).unwrap();
         let other = add(&dir, &id("plug-2")).unwrap();
+        let mode = std::fs::metadata(&dir).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
         assert_eq!(password.len(), PASSWORD_CHARACTERS);
         assert_ne!(password, other);
         assert_eq!(list(&dir).unwrap(), [id("plug-1"), id("plug-2")]);

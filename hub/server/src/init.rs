@@ -281,7 +281,11 @@ fn write(
     name: &str,
     out_dir: &Path,
 ) -> Result<Credentials, Error> {
-    std::fs::create_dir_all(out_dir).map_err(|error| Error::io(out_dir, error))?;
+    let loose = keyfile::folder(out_dir).map_err(|error| Error::io(out_dir, error))?;
+    if let Some(mode) = loose {
+        let (path, mode) = (out_dir.display(), format!("{mode:03o}"));
+        tracing::warn!(%path, mode, "a folder with a key is open to others: chmod 700 is right");
+    }
     let credentials = Credentials {
         chain: out_dir.join(format!("{name}.pem")),
         key: out_dir.join(format!("{name}.key")),

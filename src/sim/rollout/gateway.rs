@@ -33,7 +33,7 @@ impl Gateway {
         hub.add_gateway(id, &folder)?;
         let at = hub.mqtt().to_string();
         crate::gateway::write_config(&folder, id, &at, Some(&trust.to_text()))?;
-        std::fs::create_dir_all(folder.join("psk"))?;
+        stencil_crypto::keyfile::folder(folder.join("psk"))?;
         let log = dir.join(format!("{id}.log"));
         let (process, address) = serve(&folder, &log).await?;
         Ok(Self {

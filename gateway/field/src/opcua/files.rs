@@ -185,6 +185,10 @@ fn secret(path: &Path) -> Result<Zeroizing<String>, String> {
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
+    // A pipe would be waited for, and a device may have no end.
+    if fs::metadata(path).is_ok_and(|of| !of.is_file()) {
+        return Err(format!("{} is no regular file", path.display()));
+    }
     let read = File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes));
     match read {
         Ok(read) if read as u64 > MAX_BYTES => Err(format!(
