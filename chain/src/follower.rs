@@ -281,7 +281,8 @@ impl Follower {
             // The one that is wanted is the next; block 0 has no logs.
             Start::Block(number) => number.saturating_sub(1).min(head.link.number),
         };
-        let mut links = vec![self.quorum.header_at(number).await?.link];
+        let newest = self.quorum.header_at(number).await?;
+        let mut links = vec![newest.link];
         let known = KNOWN_AT_START.min(self.settings.max_depth).min(number + 1);
         while let Some(last) = links.last().filter(|_| (links.len() as u64) < known) {
             links.push(self.quorum.header_of(last.parent).await?.link);
@@ -293,6 +294,7 @@ impl Follower {
         let commit = ChainCommit {
             blocks: links.iter().copied().map(kept).collect(),
             cursor: Some(mark(first)),
+            cursor_s: Some(newest.time_s),
             ..self.commit(state)
         };
         if self.store(commit).await? {
@@ -367,6 +369,7 @@ impl Follower {
             blocks: vec![kept(found.last)],
             observed: found.observed,
             cursor: Some(mark(found.last)),
+            cursor_s: Some(found.last_s),
             keep_from: self.keep_from(found.last.number),
             ..self.commit(state)
         };
@@ -436,6 +439,7 @@ impl Follower {
             blocks: vec![kept(link)],
             observed,
             cursor: Some(mark(link)),
+            cursor_s: Some(header.time_s),
             keep_from: self.keep_from(link.number),
             ..self.commit(state)
         };

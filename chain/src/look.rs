@@ -31,6 +31,8 @@ pub(crate) struct Found {
     pub(crate) observed: Vec<Observation>,
     /// The last block.
     pub(crate) last: Link,
+    /// Its timestamp, in seconds since the epoch.
+    pub(crate) last_s: u64,
 }
 
 impl Look<'_> {
@@ -302,6 +304,7 @@ impl Look<'_> {
                 .flat_map(|(_, observed)| observed)
                 .collect(),
             last: after.link,
+            last_s: after.time_s,
         })
     }
 }

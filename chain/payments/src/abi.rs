@@ -5,10 +5,12 @@
 //! token is named.
 
 use alloy_primitives::{Address, B256, U256, keccak256};
-use alloy_sol_types::{SolValue as _, sol};
+use alloy_sol_types::{SolEvent as _, SolValue as _, sol};
 
 use crate::cause;
 use crate::invoice;
+
+pub mod calls;
 
 sol! {
     /// ERC-20: a transfer.
@@ -25,6 +27,15 @@ sol! {
 
     /// ERC-20.
     function transfer(address to, uint256 value) external returns (bool);
+
+    /// ERC-20: lets a contract take as much.
+    function approve(address spender, uint256 value) external returns (bool);
+
+    /// ERC-20.
+    function balanceOf(address account) external view returns (uint256);
+
+    /// EIP-1271: `0x1626ba7e` where a contract wallet takes a signature as its own.
+    function isValidSignature(bytes32 hash, bytes signature) external view returns (bytes4);
 
     /// EIP-3009: brings an authorisation that anybody may bring.
     function transferWithAuthorization(
@@ -51,6 +62,9 @@ sol! {
         uint256 amount,
         uint256 received
     );
+
+    /// `StencilPayments`: who is paid.
+    function payee() external view returns (address);
 
     /// `StencilPayments`: pays with a token that was approved before.
     function pay(bytes32 invoiceId, address token, uint256 amount) external;
@@ -149,6 +163,13 @@ pub mod bytes_form {
         ) external;
     }
 }
+
+/// The first topic of [`Transfer`].
+pub const TRANSFER: B256 = Transfer::SIGNATURE_HASH;
+/// The first topic of [`AuthorizationUsed`].
+pub const AUTHORIZATION_USED: B256 = AuthorizationUsed::SIGNATURE_HASH;
+/// The first topic of [`Paid`].
+pub const PAID: B256 = Paid::SIGNATURE_HASH;
 
 const NONCE_TYPE: &str =
     "StencilPayment(uint256 chainId,address payments,bytes32 invoiceId,uint256 attempt)";

@@ -35,3 +35,5 @@ pub mod port;
 pub mod receipt;
 pub mod uri;
 pub mod x402;
+
+pub use alloy_primitives::{Address, B256, Bytes, LogData, U256};

@@ -20,7 +20,7 @@ mod transaction;
 use alloy_primitives::{Address, B256, keccak256};
 
 pub use found::{Found, Reason, Unmatched};
-pub use index::{Error, Index, MAX_ATTEMPTS, Target};
+pub use index::{Error, Index, MAX_ATTEMPTS, PaidTo, Target};
 pub use transaction::{Log, Transaction, Value};
 
 use crate::invoice;

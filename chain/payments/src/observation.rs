@@ -161,10 +161,17 @@ impl<T> Track<T> {
         self.retracted = self.retracted.max(Some(seq));
     }
 
-    /// It is that deep.
+    /// It is that deep, as of that position: one at which it was included means the depth since. Of
+    /// two that are told as of one position the deeper holds.
     pub fn deepen(&mut self, seq: u64, depth: Depth) {
-        if self.depth.is_none_or(|(known, _)| known < seq) {
-            self.depth = Some((seq, depth));
+        match &mut self.depth {
+            Some((known, _)) if *known > seq => {}
+            Some((known, held)) if *known == seq => {
+                held.confirmations = held.confirmations.max(depth.confirmations);
+                held.safe |= depth.safe;
+                held.finalized |= depth.finalized;
+            }
+            _ => self.depth = Some((seq, depth)),
         }
     }
 
@@ -176,7 +183,7 @@ impl<T> Track<T> {
             return None;
         }
         let depth = match self.depth {
-            Some((at, depth)) if at > *seq => depth,
+            Some((at, depth)) if at >= *seq => depth,
             _ => Depth::default(),
         };
         let confirmations = depth.confirmations.max(1);
@@ -236,6 +243,22 @@ mod tests {
         assert!(!Needs::Confirmations(3).met_by(depth(2, true, true)));
         assert!(Needs::Safe.met_by(depth(1, false, true)));
         assert!(!Needs::Finalized.met_by(depth(99, true, false)));
+    }
+
+    #[test]
+    fn depth_grows_where_nothing_else_happens() {
+        let mut track = Track::default();
+        let deep = |confirmations| Depth {
+            confirmations,
+            ..Depth::default()
+        };
+        track.deepen(5, deep(4));
+        track.include(5, 'a');
+        track.deepen(5, deep(2));
+        assert_eq!(track.canonical(), Some((&'a', deep(4))));
+        track.retract(6);
+        track.include(7, 'b');
+        assert_eq!(track.canonical(), Some((&'b', deep(1))));
     }
 
     #[derive(Clone, Debug)]

@@ -537,4 +537,34 @@ fn ways_are_kept_as_they_were() {
         assert_eq!(serde_json::to_string(&way).unwrap(), text);
         assert_eq!(serde_json::from_str::<Way>(&text).unwrap(), way);
     }
+
+fn what_comes_to_an_address_that_is_held_is_its_tenants() {
+    let tenant: stencil_protocol::id::TenantId = "acme".parse().unwrap();
+    let other: stencil_protocol::id::TenantId = "rival".parse().unwrap();
+    let asset = stencil_payments::money::Asset::native(1);
+    let payee = alloy_primitives::Address::repeat_byte(7);
+    let place = stencil_payments::matching::PaidTo::Payee(asset, payee);
+    let mut index = Index::default();
+    let value = Value {
+        from: alloy_primitives::Address::repeat_byte(8),
+        to: payee,
+        amount: stencil_payments::money::Amount::from(5_u64),
+    };
+    let transaction = Transaction {
+        chain: 1,
+        hash: alloy_primitives::B256::repeat_byte(9),
+        value: Some(value),
+        logs: &[],
+    };
+    assert_eq!(index.look(&transaction), []);
+    index.hold(&tenant, place).unwrap();
+    assert!(index.hold(&other, place).is_err());
+    let found = index.look(&transaction);
+    let [Found::Unmatched(unmatched)] = &found[..] else {
+        panic!("{found:?}");
+    };
+    assert_eq!(index.owner(unmatched), Some(&tenant));
+    index.let_go(place);
+    assert_eq!(index.look(&transaction), []);
+    index.hold(&other, place).unwrap();
 }

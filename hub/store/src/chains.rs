@@ -43,6 +43,9 @@ pub struct ChainState {
     pub chain_id: u64,
     /// The newest block that was looked at; `None` before the first.
     pub cursor: Option<BlockMark>,
+    /// The timestamp of the newest block that was ever looked at, in seconds since the epoch: up to
+    /// then what is on the chain is known.
+    pub read_s: Option<u64>,
     /// The newest block that is final by the chain's policy.
     pub finalized: Option<BlockMark>,
     /// How often what is watched has changed.
@@ -188,6 +191,9 @@ pub struct ChainCommit {
     pub observed: Vec<Observation>,
     /// Where the follower stands after; `None`: where it stood.
     pub cursor: Option<BlockMark>,
+    /// The timestamp of the block where it stands after, in seconds since the epoch; `None`: it stands
+    /// at no newer one.
+    pub cursor_s: Option<u64>,
     /// All up to this block is final; `None`: nothing new is.
     pub finalized: Option<BlockMark>,
     /// Blocks below this number are no longer kept for walking back.

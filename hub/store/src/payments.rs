@@ -143,6 +143,9 @@ pub trait Payments: Send + Sync + 'static {
         invoice: &InvoiceKey,
     ) -> Result<Option<StoredInvoice>, Error>;
 
+    /// An invoice by its id alone, which nobody can guess.
+    async fn invoice_by_id(&self, invoice: &InvoiceKey) -> Result<Option<StoredInvoice>, Error>;
+
     /// The tenant's invoices (in one state), the newest first.
     async fn invoices(
         &self,
@@ -173,6 +176,10 @@ pub trait Payments: Send + Sync + 'static {
         tenant: &TenantId,
         unmatched: &UnmatchedCredit,
     ) -> Result<bool, Error>;
+
+    /// Forgets money that is of no invoice, since the chain no longer has it; `false` if there is no
+    /// such.
+    async fn forget_unmatched(&self, credit: &str) -> Result<bool, Error>;
 
     /// The tenant's money that is of no invoice, the newest first.
     async fn unmatched(
@@ -208,6 +215,25 @@ pub trait Payments: Send + Sync + 'static {
         after: Option<&str>,
         limit: u32,
     ) -> Result<Page<JournalEntry>, Error>;
+
+    /// How the tenant takes payments (JSON), if it has said so.
+    async fn payment_settings(&self, tenant: &TenantId) -> Result<Option<String>, Error>;
+
+    /// All tenants' settings of payments.
+    async fn all_payment_settings(&self) -> Result<Vec<(TenantId, String)>, Error>;
+
+    /// Sets how the tenant takes payments, and at which addresses of which chains (EIP-155 chain ids):
+    /// these and no others are the tenant's then. [`Error::Conflict`]: one is another tenant's.
+    async fn set_payment_settings(
+        &self,
+        tenant: &TenantId,
+        body: &str,
+        payees: &[(u64, [u8; 20])],
+        now_us: i64,
+    ) -> Result<(), Error>;
+
+    /// How many effects are due to be done at that time, and since when the oldest is.
+    async fn invoice_effects_waiting(&self, now_us: i64) -> Result<(u64, Option<i64>), Error>;
 
     /// What the tenant's accounts hold, in the order of assets and accounts.
     async fn balances(&self, tenant: &TenantId) -> Result<Vec<JournalBalance>, Error>;

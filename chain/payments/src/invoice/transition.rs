@@ -114,6 +114,12 @@ impl Invoice {
             .filter_map(|(key, track)| Some((*key, track.canonical()?.0)))
     }
 
+    /// What was last in a block under a key, whether the canonical chain has it or not.
+    #[must_use]
+    pub fn last_payment(&self, key: &Key) -> Option<&Payment> {
+        self.credits.get(key)?.last()
+    }
+
     /// Those of them that are deep enough.
     pub fn firm_payments(&self) -> impl Iterator<Item = (Key, &Payment)> {
         self.credits.iter().filter_map(|(key, track)| {

@@ -56,6 +56,15 @@ pub enum Error {
     Native,
 }
 
+/// Where money of a tenant comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PaidTo {
+    /// An address that gets an asset.
+    Payee(Asset, Address),
+    /// A payment contract, by its chain's EIP-155 id.
+    Contract(u64, Address),
+}
+
 /// Who gets money by a transfer: an address, in an asset.
 type Place = (Asset, Address);
 
@@ -268,6 +277,68 @@ impl Index {
             self.remove(*id);
         }
         over
+    }
+
+    /// Looks at what comes to an address until that is [let go](Self::let_go), whether an invoice is
+    /// watched for or not: what comes there is the tenant's, and never lost.
+    ///
+    /// # Errors
+    /// An address of another tenant.
+    pub fn hold(&mut self, tenant: &TenantId, place: PaidTo) -> Result<(), Error> {
+        let (whose, shown) = match place {
+            PaidTo::Payee(asset, payee) => (self.payees.get(&(asset, payee)), payee),
+            PaidTo::Contract(chain, contract) => (self.contracts.get(&(chain, contract)), contract),
+        };
+        if whose.is_some_and(|(of, _)| of != tenant) {
+            return Err(Error::OtherTenant(shown));
+        }
+        match place {
+            PaidTo::Payee(asset, payee) => {
+                *self.tokens.entry(asset).or_default() += 1;
+                count(self.payees.entry((asset, payee)), tenant);
+            }
+            PaidTo::Contract(chain, contract) => {
+                count(self.contracts.entry((chain, contract)), tenant);
+            }
+        }
+        Ok(())
+    }
+
+    /// No longer looks at what comes to an address that was held once more than it was let go.
+    pub fn let_go(&mut self, place: PaidTo) {
+        match place {
+            PaidTo::Payee(asset, payee) => {
+                fewer(self.tokens.entry(asset));
+                release(self.payees.entry((asset, payee)));
+            }
+            PaidTo::Contract(chain, contract) => release(self.contracts.entry((chain, contract))),
+        }
+    }
+
+    /// Whether a log may be a movement to somebody who is watched. What says no is nobody's.
+    #[must_use]
+    pub fn concerns(&self, chain: u64, log: &Log) -> bool {
+        let asset = Asset::erc20(chain, log.address);
+        if let Ok(transfer) = abi::Transfer::decode_log_data(&log.data) {
+            return self.payees.contains_key(&(asset, transfer.to));
+        }
+        let contract = (chain, log.address);
+        self.contracts.contains_key(&contract) || self.escrows.contains_key(&contract)
+    }
+
+    /// Whose money is that matches no invoice.
+    #[must_use]
+    pub fn owner(&self, unmatched: &Unmatched) -> Option<&TenantId> {
+        let payee = self.payees.get(&(unmatched.asset, unmatched.to));
+        let contract = (unmatched.asset.chain, unmatched.to);
+        let whose = payee.or_else(|| self.contracts.get(&contract))?;
+        Some(&whose.0)
+    }
+
+    /// What an invoice that is watched for was made as.
+    #[must_use]
+    pub fn definition(&self, id: Id) -> Option<&Definition> {
+        Some(&self.open.get(&id)?.0)
     }
 
     /// How many invoices are watched for.

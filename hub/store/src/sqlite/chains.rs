@@ -189,6 +189,7 @@ fn state(row: &SqliteRow) -> Result<ChainState, Error> {
         chain: row.text("chain")?,
         chain_id: row.number("chain_id")?,
         cursor: mark(row, "number", "hash")?,
+        read_s: row.maybe_number("read_s")?,
         finalized: mark(row, "final_number", "final_hash")?,
         interest: row.number("interest")?,
         last_entry: row.number("last_entry")?,

@@ -78,6 +78,8 @@ const OF_TENANTS: &[&str] = &[
     "registrations",
     "chain_watches",
     "chain_limits",
+    "payment_payees",
+    "payment_settings",
     "invoice_effects",
     "invoice_credits",
     "invoices",

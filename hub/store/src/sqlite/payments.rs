@@ -3,6 +3,7 @@
 mod commit;
 mod decimal;
 mod read;
+mod settings;
 
 use async_trait::async_trait;
 use stencil_protocol::id::TenantId;
@@ -30,6 +31,10 @@ impl Payments for Sqlite {
         invoice: &InvoiceKey,
     ) -> Result<Option<StoredInvoice>, Error> {
         read::invoice(self.readers(), tenant, invoice).await
+    }
+
+    async fn invoice_by_id(&self, invoice: &InvoiceKey) -> Result<Option<StoredInvoice>, Error> {
+        read::by_id(self.readers(), invoice).await
     }
 
     async fn invoices(
@@ -87,6 +92,18 @@ impl Payments for Sqlite {
         .map(|done| done.rows_affected() == 1)
         .map_err(|error| of_tenant(error, tenant.as_str()));
         transaction.end(put).await
+    }
+
+    async fn forget_unmatched(&self, credit: &str) -> Result<bool, Error> {
+        let mut transaction = self.write().await?;
+        let gone =
+            sqlx::query("DELETE FROM invoice_credits WHERE credit = $1 AND invoice IS NULL")
+                .bind(credit)
+                .execute(&mut *transaction)
+                .await
+                .map(|done| done.rows_affected() == 1)
+                .map_err(Error::from);
+        transaction.end(gone).await
     }
 
     async fn unmatched(
@@ -151,6 +168,30 @@ impl Payments for Sqlite {
         limit: u32,
     ) -> Result<Page<JournalEntry>, Error> {
         read::journal(self.readers(), tenant, after, limit).await
+    }
+
+    async fn payment_settings(&self, tenant: &TenantId) -> Result<Option<String>, Error> {
+        settings::of(self.readers(), tenant).await
+    }
+
+    async fn all_payment_settings(&self) -> Result<Vec<(TenantId, String)>, Error> {
+        settings::all(self.readers()).await
+    }
+
+    async fn set_payment_settings(
+        &self,
+        tenant: &TenantId,
+        body: &str,
+        payees: &[(u64, [u8; 20])],
+        now_us: i64,
+    ) -> Result<(), Error> {
+        let mut transaction = self.write().await?;
+        let set = settings::set(&mut transaction, tenant, body, payees, now_us).await;
+        transaction.end(set).await
+    }
+
+    async fn invoice_effects_waiting(&self, now_us: i64) -> Result<(u64, Option<i64>), Error> {
+        read::waiting(self.readers(), now_us).await
     }
 
     async fn balances(&self, tenant: &TenantId) -> Result<Vec<JournalBalance>, Error> {

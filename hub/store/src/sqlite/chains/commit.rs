@@ -217,7 +217,8 @@ async fn advance(
         |mark: Option<BlockMark>| mark.map(|mark| bigint("block", mark.number)).transpose();
     sqlx::query(
         "UPDATE chains SET number = $1, hash = $2, final_number = $3, final_hash = $4, \
-         last_entry = $5, changed_us = $6 WHERE chain = $7",
+         last_entry = $5, changed_us = $6, \
+         read_s = MAX(COALESCE(read_s, $8), COALESCE($8, read_s)) WHERE chain = $7",
     )
     .bind(number(cursor)?)
     .bind(cursor.map(|mark| mark.hash.to_vec()))
@@ -226,6 +227,12 @@ async fn advance(
     .bind(bigint("entry", last_entry)?)
     .bind(commit.at_us)
     .bind(commit.chain.as_str())
+    .bind(
+        commit
+            .cursor_s
+            .map(|seconds| bigint("timestamp", seconds))
+            .transpose()?,
+    )
     .execute(&mut **transaction)
     .await?;
     Ok(())

@@ -37,7 +37,7 @@ async fn put(connection: &mut SqliteConnection, invoice: &StoredInvoice) -> Resu
     let statement = if invoice.version == 1 {
         "INSERT INTO invoices (tenant, invoice, version, state, body, wakes_us, \
          watched_until_us, changed_us, created_us) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) \
-         ON CONFLICT (tenant, invoice) DO NOTHING"
+         ON CONFLICT DO NOTHING"
     } else {
         "UPDATE invoices SET version = $3, state = $4, body = $5, wakes_us = $6, \
          watched_until_us = $7, changed_us = $8 \

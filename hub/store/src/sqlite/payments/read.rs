@@ -52,6 +52,31 @@ pub(super) async fn invoice(
     row.as_ref().map(stored).transpose()
 }
 
+pub(super) async fn by_id(
+    pool: &SqlitePool,
+    invoice: &InvoiceKey,
+) -> Result<Option<StoredInvoice>, Error> {
+    let row = sqlx::query(statement("invoice = $1"))
+        .bind(invoice.to_vec())
+        .fetch_optional(pool)
+        .await?;
+    row.as_ref().map(stored).transpose()
+}
+
+pub(super) async fn waiting(
+    pool: &SqlitePool,
+    now_us: i64,
+) -> Result<(u64, Option<i64>), Error> {
+    let row = sqlx::query(
+        "SELECT COUNT(*) AS waiting, MIN(due_us) AS oldest FROM invoice_effects \
+         WHERE done_us IS NULL AND due_us <= $1",
+    )
+    .bind(now_us)
+    .fetch_one(pool)
+    .await?;
+    Ok((row.number("waiting")?, row.maybe_int("oldest")?))
+}
+
 pub(super) async fn invoices(
     pool: &SqlitePool,
     tenant: &TenantId,

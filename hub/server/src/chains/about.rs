@@ -1,0 +1,170 @@
+//! What an invoice is about beside the money, and how both are kept.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use stencil_payments::Address;
+use stencil_payments::invoice::{Invoice, refund};
+use stencil_store::StoredInvoice;
+
+/// The longest reference, in bytes.
+pub(crate) const MAX_REFERENCE: usize = 128;
+/// The longest title, in bytes.
+pub(crate) const MAX_TITLE: usize = 128;
+/// The longest description, in bytes.
+pub(crate) const MAX_DESCRIPTION: usize = 1_024;
+/// Keys of metadata.
+pub(crate) const MAX_METADATA: usize = 16;
+/// The longest key of metadata, in bytes.
+pub(crate) const MAX_METADATA_KEY: usize = 64;
+/// The longest value of metadata, in bytes.
+pub(crate) const MAX_METADATA_VALUE: usize = 512;
+/// The longest address to return to, in bytes.
+pub(crate) const MAX_URL: usize = 1_024;
+
+/// What an invoice is about.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct About {
+    /// What workflows and the tenant's programs know it by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
+    /// What is bought, in a line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// The same at length.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// What the tenant's programs want to find again; the payer does not see it.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub metadata: BTreeMap<String, String>,
+    /// Where the payer goes afterwards.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub return_url: Option<String>,
+    /// Where refunds go.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub refunds_to: BTreeMap<refund::Id, RefundTo>,
+}
+
+/// Where a refund goes, and who has said so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RefundTo {
+    /// The address.
+    pub address: Address,
+    /// Who has said so: `payer`, or `user ann`.
+    pub by: String,
+    /// Why, where the tenant has said so.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reason: Option<String>,
+}
+
+impl About {
+    /// Whether all of it is within bounds.
+    ///
+    /// # Errors
+    /// Which field is wrong, and what would be right.
+    pub(crate) fn check(&self) -> Result<(), (&'static str, String)> {
+        line("reference", self.reference.as_deref(), MAX_REFERENCE)?;
+        line("title", self.title.as_deref(), MAX_TITLE)?;
+        if let Some(text) = &self.description
+            && (text.len() > MAX_DESCRIPTION || text.chars().any(|c| c.is_control() && c != '\n'))
+        {
+            let why = format!("at most {MAX_DESCRIPTION} bytes without control characters are right");
+            return Err(("description", why));
+        }
+        if self.metadata.len() > MAX_METADATA {
+            let why = format!("{} keys are too many: at most {MAX_METADATA}", self.metadata.len());
+            return Err(("metadata", why));
+        }
+        for (key, value) in &self.metadata {
+            line("metadata", Some(key), MAX_METADATA_KEY)?;
+            if value.len() > MAX_METADATA_VALUE {
+                let key: String = key.chars().take(MAX_METADATA_KEY).collect();
+                let why = format!("the value of `{key}` is longer than {MAX_METADATA_VALUE} bytes");
+                return Err(("metadata", why));
+            }
+        }
+        if let Some(url) = &self.return_url {
+            let parsed = url.parse::<http::Uri>().ok();
+            let good = parsed.is_some_and(|url| {
+                matches!(url.scheme_str(), Some("https" | "http")) && url.host().is_some()
+            });
+            if url.len() > MAX_URL || !good {
+                let why = format!(
+                    "it has to begin with https:// (or http://) and have at most {MAX_URL} bytes"
+                );
+                return Err(("return_url", why));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn line(
+    field: &'static str,
+    text: Option<&str>,
+    most: usize,
+) -> Result<(), (&'static str, String)> {
+    let good = text.is_none_or(|text| {
+        !text.trim().is_empty() && text.len() <= most && !text.chars().any(char::is_control)
+    });
+    if good {
+        Ok(())
+    } else {
+        Err((field, format!("1 to {most} bytes in one line are right")))
+    }
+}
+
+/// An invoice with what it is about: the body of a [`StoredInvoice`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kept {
+    /// What is paid.
+    pub invoice: Invoice,
+    /// What for.
+    pub about: About,
+}
+
+impl Kept {
+    pub(crate) fn read(stored: &StoredInvoice) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(&stored.body)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_field_has_its_bound_and_says_so() {
+        let about = |change: fn(&mut About)| {
+            let mut about = About::default();
+            change(&mut about);
+            about.check().map_err(|(field, _)| field)
+        };
+        assert_eq!(about(|_| {}), Ok(()));
+        assert_eq!(about(|a| a.reference = Some("locker-7".into())), Ok(()));
+        assert_eq!(about(|a| a.reference = Some("a\nb".into())), Err("reference"));
+        assert_eq!(about(|a| a.title = Some(String::new())), Err("title"));
+        assert_eq!(about(|a| a.title = Some("t".repeat(129))), Err("title"));
+        assert_eq!(about(|a| a.description = Some("d".repeat(1_025))), Err("description"));
+        assert_eq!(
+            about(|a| a.metadata = (0..17).map(|n| (n.to_string(), String::new())).collect()),
+            Err("metadata")
+        );
+        assert_eq!(
+            about(|a| { a.metadata.insert("k".into(), "v".repeat(513)); }),
+            Err("metadata")
+        );
+        for (url, good) in [
+            ("https://shop.example/thanks?order=7", true),
+            ("javascript:alert(1)", false),
+            ("/thanks", false),
+            ("https://", false),
+        ] {
+            let about = About { return_url: Some(url.into()), ..About::default() };
+            assert_eq!(about.check().is_ok(), good, "{url}");
+        }
+    }
+}

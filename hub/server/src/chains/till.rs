@@ -1,0 +1,270 @@
+//! What the cashier has in memory: what open invoices expect, and when something is due. All of it
+//! follows from the store, and is made anew from there at each start.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use stencil_payments::invoice::{Invoice, Way, Id};
+use stencil_payments::matching::{self, Index, PaidTo};
+use stencil_payments::observation::Needs;
+use stencil_protocol::id::TenantId;
+
+/// Invoices of all tenants that payments are looked for at one time.
+pub(crate) const MAX_OPEN: usize = 200_000;
+/// Those of one tenant.
+pub(crate) const MAX_TENANT_OPEN: usize = 50_000;
+
+/// What the cashier knows by heart.
+#[derive(Debug, Default)]
+pub(super) struct Till {
+    pub(super) index: Index,
+    /// Places of tenants that are looked at, invoice or not.
+    held: BTreeMap<TenantId, BTreeSet<PaidTo>>,
+    /// Up to when each chain was read, µs since the epoch.
+    clocks: HashMap<u64, i64>,
+    known: HashMap<Id, Known>,
+    open: HashMap<TenantId, usize>,
+    /// When time alone changes an invoice.
+    wakes: BTreeSet<(i64, Id)>,
+    /// Which invoices have payments that are deep enough once a chain has a block.
+    deep: BTreeSet<(u64, u64, Id)>,
+}
+
+#[derive(Debug)]
+struct Known {
+    tenant: TenantId,
+    chains: BTreeSet<u64>,
+    wakes_us: Option<i64>,
+    deep: Vec<(u64, u64)>,
+}
+
+impl Till {
+    /// Expects payments of an invoice.
+    pub(super) fn add(
+        &mut self,
+        invoice: &Invoice,
+        until_us: i64,
+    ) -> Result<(), matching::Error> {
+        let definition = invoice.definition();
+        self.index.add(definition, until_us)?;
+        let chains = definition.methods.iter().map(|m| m.token.asset().chain);
+        *self.open.entry(definition.tenant.clone()).or_default() += 1;
+        self.known.insert(
+            definition.id,
+            Known {
+                tenant: definition.tenant.clone(),
+                chains: chains.collect(),
+                wakes_us: None,
+                deep: Vec::new(),
+            },
+        );
+        self.changed(invoice);
+        Ok(())
+    }
+
+    /// Whether there is room for one more invoice of a tenant.
+    pub(super) fn has_room(&self, tenant: &TenantId) -> bool {
+        self.known.len() < MAX_OPEN
+            && self.open.get(tenant).copied().unwrap_or_default() < MAX_TENANT_OPEN
+    }
+
+    /// Takes note of what an invoice waits for now.
+    pub(super) fn changed(&mut self, invoice: &Invoice) {
+        let definition = invoice.definition();
+        let id = definition.id;
+        let Some(known) = self.known.get_mut(&id) else {
+            return;
+        };
+        if let Some(wakes_us) = std::mem::replace(&mut known.wakes_us, invoice.wakes_us()) {
+            self.wakes.remove(&(wakes_us, id));
+        }
+        if let Some(wakes_us) = known.wakes_us {
+            self.wakes.insert((wakes_us, id));
+        }
+        for (chain, block) in known.deep.drain(..) {
+            self.deep.remove(&(chain, block, id));
+        }
+        let firm: BTreeSet<_> = invoice.firm_payments().map(|(key, _)| key).collect();
+        for (key, payment) in invoice.payments() {
+            let method = definition.methods.get(usize::from(payment.method));
+            let needs = method.map(|method| method.needs);
+            if let (false, Some(Needs::Confirmations(wanted))) = (firm.contains(&key), needs) {
+                let more = u64::from(wanted.max(1)) - 1;
+                let block = payment.block.number.saturating_add(more);
+                known.deep.push((key.chain, block));
+                self.deep.insert((key.chain, block, id));
+            }
+        }
+    }
+
+    /// Expects nothing of an invoice any more.
+    pub(super) fn remove(&mut self, id: Id) {
+        self.index.remove(id);
+        self.forget(id);
+    }
+
+    fn forget(&mut self, id: Id) {
+        let Some(known) = self.known.remove(&id) else {
+            return;
+        };
+        if let Some(wakes_us) = known.wakes_us {
+            self.wakes.remove(&(wakes_us, id));
+        }
+        for (chain, block) in known.deep {
+            self.deep.remove(&(chain, block, id));
+        }
+        if let Some(open) = self.open.get_mut(&known.tenant) {
+            *open = open.saturating_sub(1);
+            if *open == 0 {
+                self.open.remove(&known.tenant);
+            }
+        }
+    }
+
+    /// A chain was read up to a time; gives up to when all of them were.
+    pub(super) fn read_up_to(&mut self, chain: u64, now_us: i64) {
+        let clock = self.clocks.entry(chain).or_insert(now_us);
+        *clock = (*clock).max(now_us);
+        if let Some(all_us) = self.clocks.values().min().copied() {
+            for id in self.index.expire(all_us) {
+                self.forget(id);
+            }
+        }
+    }
+
+    /// A chain that is followed, of which nothing may have been read yet.
+    pub(super) fn follows(&mut self, chain: u64) {
+        self.clocks.entry(chain).or_insert(i64::MIN);
+    }
+
+    /// Up to when the chains that an invoice can be paid on were all read.
+    pub(super) fn now_us(&self, id: Id) -> Option<i64> {
+        let chains = &self.known.get(&id)?.chains;
+        let clock = |chain| self.clocks.get(chain).copied().unwrap_or(i64::MIN);
+        chains.iter().map(clock).min().filter(|now| *now > i64::MIN)
+    }
+
+    /// The invoices of which time alone changes something now.
+    pub(super) fn woken(&self) -> Vec<(TenantId, Id)> {
+        let newest_us = self.clocks.values().max().copied().unwrap_or(i64::MIN);
+        let up_to = (newest_us, Id([0xff; 16]));
+        let due = self.wakes.range(..=up_to);
+        due.filter(|(wakes_us, id)| self.now_us(*id).is_some_and(|now| now >= *wakes_us))
+            .filter_map(|(_, id)| Some((self.known.get(id)?.tenant.clone(), *id)))
+            .collect()
+    }
+
+    /// The invoices with payments that are deep enough now that a chain has this block.
+    pub(super) fn deep_enough(&self, chain: u64, block: u64) -> BTreeSet<(TenantId, Id)> {
+        let due = self
+            .deep
+            .range((chain, 0, Id([0; 16]))..=(chain, block, Id([0xff; 16])));
+        due.filter_map(|(_, _, id)| Some((self.known.get(id)?.tenant.clone(), *id)))
+            .collect()
+    }
+
+    /// Looks at these places of a tenant, and at no other but those of its invoices.
+    ///
+    /// # Errors
+    /// A place of another tenant: nothing has changed then.
+    pub(super) fn hold(
+        &mut self,
+        tenant: &TenantId,
+        places: BTreeSet<PaidTo>,
+    ) -> Result<(), matching::Error> {
+        let before = self.held.remove(tenant).unwrap_or_default();
+        let mut taken = Vec::new();
+        for place in places.difference(&before) {
+            if let Err(error) = self.index.hold(tenant, *place) {
+                taken.into_iter().for_each(|place| self.index.let_go(place));
+                self.held.insert(tenant.clone(), before);
+                return Err(error);
+            }
+            taken.push(*place);
+        }
+        for place in before.difference(&places) {
+            self.index.let_go(*place);
+        }
+        if !places.is_empty() {
+            self.held.insert(tenant.clone(), places);
+        }
+        Ok(())
+    }
+
+    /// Forgets all of a tenant.
+    pub(super) fn tenant_gone(&mut self, tenant: &TenantId) {
+        for place in self.held.remove(tenant).unwrap_or_default() {
+            self.index.let_go(place);
+        }
+        let of = self.known.iter().filter(|(_, known)| known.tenant == *tenant);
+        let ids: Vec<Id> = of.map(|(id, _)| *id).collect();
+        ids.into_iter().for_each(|id| self.remove(id));
+    }
+
+    /// How many invoices payments are looked for.
+    pub(super) fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    /// Gives each method that is known by its amount one that no other open invoice has.
+    pub(super) fn make_unique(
+        &mut self,
+        definition: &mut stencil_payments::invoice::Definition,
+    ) -> Result<(), NoneFree> {
+        let mut given = BTreeSet::new();
+        for method in &mut definition.methods {
+            if method.way != Way::UniqueAmount {
+                continue;
+            }
+            let asset = method.token.asset();
+            let step = step(method.due);
+            let unique = self
+                .index
+                .unique(asset, method.payee, method.due, step, MOST_STEPS);
+            let due = unique.filter(|due| given.insert((asset, method.payee, *due)));
+            method.due = due.ok_or_else(|| NoneFree(method.token.symbol().to_owned()))?;
+        }
+        Ok(())
+    }
+}
+
+/// All amounts near a price are taken by open invoices.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "all amounts of {0} near this price are those of other open invoices: take another way to pay, \
+     or wait until some of them are over"
+)]
+pub(crate) struct NoneFree(String);
+
+/// Steps above the price that are tried.
+const MOST_STEPS: u32 = 9_999;
+
+/// By how much amounts differ: a power of ten, and all steps together at most a thousandth of the
+/// price, or 9,999 base units where that is less.
+fn step(due: stencil_payments::money::Amount) -> stencil_payments::money::Amount {
+    use stencil_payments::{U256, money::Amount};
+    let most = due.0 / U256::from(10_000_000_u64);
+    let mut step = U256::from(1);
+    while step * U256::from(10) <= most {
+        step *= U256::from(10);
+    }
+    Amount(step)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use stencil_payments::money::Amount;
+
+    #[test]
+    fn steps_are_small_and_round() {
+        for (due, expected) in [
+            (1_u64, 1_u64),
+            (2_500_000, 1),
+            (12_500_000_000, 1_000),
+            (5_000_000_000_000_000, 100_000_000),
+        ] {
+            assert_eq!(step(Amount::from(due)), Amount::from(expected), "{due}");
+        }
+        assert!(step(Amount(stencil_payments::U256::MAX)) > Amount::ZERO);
+    }
+}
