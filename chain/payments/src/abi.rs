@@ -170,6 +170,8 @@ pub const TRANSFER: B256 = Transfer::SIGNATURE_HASH;
 pub const AUTHORIZATION_USED: B256 = AuthorizationUsed::SIGNATURE_HASH;
 /// The first topic of [`Paid`].
 pub const PAID: B256 = Paid::SIGNATURE_HASH;
+/// The first topic of [`Released`].
+pub const RELEASED: B256 = Released::SIGNATURE_HASH;
 
 const NONCE_TYPE: &str =
     "StencilPayment(uint256 chainId,address payments,bytes32 invoiceId,uint256 attempt)";

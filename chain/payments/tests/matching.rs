@@ -537,7 +537,9 @@ fn ways_are_kept_as_they_were() {
         assert_eq!(serde_json::to_string(&way).unwrap(), text);
         assert_eq!(serde_json::from_str::<Way>(&text).unwrap(), way);
     }
+}
 
+#[test]
 fn what_comes_to_an_address_that_is_held_is_its_tenants() {
     let tenant: stencil_protocol::id::TenantId = "acme".parse().unwrap();
     let other: stencil_protocol::id::TenantId = "rival".parse().unwrap();

@@ -24,7 +24,9 @@
 //! `gateway.desired_before_rolled_back`, `gateway.desired_rolled_back`,
 //! `dispatch.before_publish`, `dispatch.after_publish`, `pipeline.before_commit`,
 //! `pipeline.after_commit`, `workflow.after_effect`, `log.after_write`, `chain.before_commit`,
-//! `chain.after_commit`, `chain.printed`, `send.reserved`, `send.signed`, `send.broadcast`, and of the signer of updates
+//! `chain.after_commit`, `chain.printed`, `cashier.before_created`, `cashier.created`,
+//! `cashier.before_commit`, `cashier.after_commit`, `cashier.before_position`, `cashier.after_position`,
+//! `send.reserved`, `send.signed`, `send.broadcast`, and of the signer of updates
 //! `update.before_leaf`, `update.state_half_written`, `update.state_written`,
 //! `update.state_synced`, `update.state_renamed`, `update.leaf_taken`, `update.signed`.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]

@@ -15,7 +15,7 @@ use stencil_store::{MAX_PAGE, NewCommand, Store};
 use stencil_workflow::definition;
 use tokio::sync::{Mutex, watch};
 
-use crate::chains::Chains;
+use crate::chains::{Cashier, Chains};
 use crate::clock::Clock;
 use crate::desired::Desires;
 use crate::grants::Grants;
@@ -66,6 +66,8 @@ pub(crate) struct Inner {
     pub(crate) gate: Gate,
     /// The chains that the hub follows and acts on.
     pub(crate) chains: Chains,
+    /// Who makes and changes invoices.
+    pub(crate) cashier: Cashier,
 }
 
 /// What [`Hub::put_workflow`] did.
@@ -124,6 +126,7 @@ impl Hub {
         let mut text = String::with_capacity(8 * 1024);
         self.inner.metrics.render(&mut text);
         scrape::mqtt(&self.inner.endpoint.metrics(), &mut text);
+        scrape::cashier(&self.inner.cashier, &mut text);
         scrape::log(&self.inner.log, &mut text);
         scrape::runner(&self.inner.runner.metrics(), &mut text);
         text
@@ -266,6 +269,7 @@ impl Hub {
     /// As for [`Hub::erase_device`].
     pub async fn erase_tenant(&self, tenant: &TenantId) -> Result<u64, Error> {
         let position = self.erase(tenant, None).await?;
+        self.inner.cashier.tenant_gone(tenant);
         self.inner.images.sweep(&self.inner.store).await;
         Ok(position)
     }

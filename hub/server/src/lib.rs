@@ -92,6 +92,7 @@ mod ticks;
 mod wake;
 
 pub use asking::NoAnswer;
+pub use chains::{Cashier, RateOption};
 pub use clock::Clock;
 pub use error::Error;
 pub use health::{Check, Readiness};

@@ -1,10 +1,53 @@
 //! Counters of the parts that the hub is made of, for a scrape.
 
 use std::fmt::Write as _;
+use std::sync::atomic::Ordering;
 
 use stencil_log::{Health, Log};
 
+use crate::chains::Cashier;
 use crate::metrics::line;
+
+/// Appends the cashier's figures, and how chains are followed.
+pub(crate) fn cashier(cashier: &Cashier, out: &mut String) {
+    let metrics = cashier.metrics();
+    let counters = [
+        (
+            "chain_entries_total",
+            "entries of chains' streams that the cashier has taken",
+            &metrics.entries,
+        ),
+        (
+            "payments_total",
+            "payments of invoices seen in a block",
+            &metrics.credits,
+        ),
+        (
+            "payments_retracted_total",
+            "payments that a reorganisation took away",
+            &metrics.retracted,
+        ),
+        (
+            "payments_unmatched_total",
+            "movements of money that are of no invoice",
+            &metrics.unmatched,
+        ),
+    ];
+    for (name, help, value) in counters {
+        line(out, name, help, "counter", value.load(Ordering::Relaxed));
+    }
+    let open = cashier.open_invoices() as u64;
+    let help = "invoices that payments are looked for";
+    line(out, "invoices_open_count", help, "gauge", open);
+    let name = "stencil_hub_chain_trouble";
+    // Writing to a String cannot fail.
+    let _ = writeln!(out, "# HELP {name} whether nothing is heard of a chain");
+    let _ = writeln!(out, "# TYPE {name} gauge");
+    for chain in cashier.chains().iter() {
+        let trouble = u8::from(chain.trouble().is_some());
+        let _ = writeln!(out, "{name}{{chain=\"{}\"}} {trouble}", chain.name());
+    }
+}
 
 /// Appends the endpoint's figures.
 pub(crate) fn mqtt(mqtt: &stencil_mqtt::Metrics, out: &mut String) {

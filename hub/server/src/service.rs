@@ -11,7 +11,7 @@ use stencil_protocol::id::TenantId;
 use stencil_store::Store;
 use tokio::sync::{Mutex, mpsc, watch};
 
-use crate::chains::Chains;
+use crate::chains::{Cashier, Chains, Table};
 use crate::clock::Clock;
 use crate::desired::{self, Desires};
 use crate::dispatch::{self, Contest, Dispatcher, Sessions};
@@ -86,6 +86,8 @@ impl Service {
         let addresses = foundation.addresses();
         let (store, log, grants) = (foundation.store, foundation.log, foundation.grants);
         let chains = Chains::new(chains(&store)?);
+        let rates = Arc::new(Table::new(&options.rates));
+        let cashier = Cashier::open(store.clone(), chains.clone(), clock.clone(), rates).await?;
         let metrics = Arc::new(Metrics::default());
         metrics.begins_at(foundation.position.0);
         let health = Arc::new(Health::default());
@@ -145,6 +147,7 @@ impl Service {
                 desires,
                 gate,
                 chains,
+                cashier,
             }),
         };
 
@@ -157,6 +160,7 @@ impl Service {
         rolling_out(&hub, asked, endpoint.handle(), &mut parts);
         desiring(&hub, ends, endpoint.handle(), &mut parts);
         hub.inner.chains.run(&mut parts);
+        hub.inner.cashier.run(&mut parts);
         let sweeping = wakes.clone();
         parts.effect("runner", |stop| async move {
             runner::run(runner, wakes, stop).await;

@@ -70,10 +70,7 @@ pub fn transfer_with_authorization(authorization: &Authorization, signature: &[u
 
 /// The same with the signature as bytes, whatever its length: for a contract wallet of one key.
 #[must_use]
-pub fn transfer_with_authorization_bytes(
-    authorization: &Authorization,
-    signature: &[u8],
-) -> Bytes {
+pub fn transfer_with_authorization_bytes(authorization: &Authorization, signature: &[u8]) -> Bytes {
     encoded(&bytes_form::transferWithAuthorizationCall {
         from: authorization.from,
         to: authorization.to,
@@ -163,7 +160,10 @@ mod tests {
         assert_eq!(selector(&approve(somebody, one)), "095ea7b3");
         assert_eq!(selector(&balance_of(somebody)), "70a08231");
         assert_eq!(selector(&is_valid_signature(B256::ZERO, &[])), "1626ba7e");
-        assert_eq!(selector(&authorization_state(somebody, B256::ZERO)), "e94a0102");
+        assert_eq!(
+            selector(&authorization_state(somebody, B256::ZERO)),
+            "e94a0102"
+        );
         let authorization = Authorization {
             from: somebody,
             to: somebody,

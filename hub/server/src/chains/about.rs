@@ -25,7 +25,7 @@ pub(crate) const MAX_URL: usize = 1_024;
 /// What an invoice is about.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct About {
+pub(crate) struct About {
     /// What workflows and the tenant's programs know it by.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reference: Option<String>,
@@ -49,7 +49,7 @@ pub struct About {
 /// Where a refund goes, and who has said so.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct RefundTo {
+pub(crate) struct RefundTo {
     /// The address.
     pub address: Address,
     /// Who has said so: `payer`, or `user ann`.
@@ -70,11 +70,15 @@ impl About {
         if let Some(text) = &self.description
             && (text.len() > MAX_DESCRIPTION || text.chars().any(|c| c.is_control() && c != '\n'))
         {
-            let why = format!("at most {MAX_DESCRIPTION} bytes without control characters are right");
+            let why =
+                format!("at most {MAX_DESCRIPTION} bytes without control characters are right");
             return Err(("description", why));
         }
         if self.metadata.len() > MAX_METADATA {
-            let why = format!("{} keys are too many: at most {MAX_METADATA}", self.metadata.len());
+            let why = format!(
+                "{} keys are too many: at most {MAX_METADATA}",
+                self.metadata.len()
+            );
             return Err(("metadata", why));
         }
         for (key, value) in &self.metadata {
@@ -119,7 +123,7 @@ fn line(
 /// An invoice with what it is about: the body of a [`StoredInvoice`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Kept {
+pub(crate) struct Kept {
     /// What is paid.
     pub invoice: Invoice,
     /// What for.
@@ -145,16 +149,24 @@ mod tests {
         };
         assert_eq!(about(|_| {}), Ok(()));
         assert_eq!(about(|a| a.reference = Some("locker-7".into())), Ok(()));
-        assert_eq!(about(|a| a.reference = Some("a\nb".into())), Err("reference"));
+        assert_eq!(
+            about(|a| a.reference = Some("a\nb".into())),
+            Err("reference")
+        );
         assert_eq!(about(|a| a.title = Some(String::new())), Err("title"));
         assert_eq!(about(|a| a.title = Some("t".repeat(129))), Err("title"));
-        assert_eq!(about(|a| a.description = Some("d".repeat(1_025))), Err("description"));
+        assert_eq!(
+            about(|a| a.description = Some("d".repeat(1_025))),
+            Err("description")
+        );
         assert_eq!(
             about(|a| a.metadata = (0..17).map(|n| (n.to_string(), String::new())).collect()),
             Err("metadata")
         );
         assert_eq!(
-            about(|a| { a.metadata.insert("k".into(), "v".repeat(513)); }),
+            about(|a| {
+                a.metadata.insert("k".into(), "v".repeat(513));
+            }),
             Err("metadata")
         );
         for (url, good) in [
@@ -163,7 +175,10 @@ mod tests {
             ("/thanks", false),
             ("https://", false),
         ] {
-            let about = About { return_url: Some(url.into()), ..About::default() };
+            let about = About {
+                return_url: Some(url.into()),
+                ..About::default()
+            };
             assert_eq!(about.check().is_ok(), good, "{url}");
         }
     }

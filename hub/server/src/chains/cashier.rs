@@ -1,32 +1,27 @@
 //! The one place where invoices are made and changed.
 
-use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use stencil_payments::abi;
-use stencil_payments::invoice::{self, Definition, Effect, Event, Id, Invoice, Way, What};
-use stencil_payments::ledger::Side;
-use stencil_payments::matching::{self, PaidTo};
-use stencil_payments::port::Chain;
+use stencil_payments::invoice::{self, Definition, Id, Invoice};
+use stencil_payments::matching;
 use stencil_protocol::id::TenantId;
-use stencil_store::{
-    InvoiceCommit, InvoiceEffect, JournalEntry, JournalLine, Store, StoredInvoice, Watch, WatchKind,
-};
+use stencil_store::{Page, Store, StoredInvoice};
 use tokio::sync::{Notify, broadcast};
 
 use super::Chains;
 use super::about::{About, Kept};
+use super::metrics::CashierMetrics;
 use super::rates::RateSource;
 use super::settings::PaymentSettings;
 use super::till::{NoneFree, Till};
 use crate::Clock;
-use crate::metrics::CashierMetrics;
 
 /// For how long after an invoice is over payments of it are looked for, µs: what comes later is told
 /// as money of no invoice.
 const LATE_US: i64 = 24 * 3_600 * 1_000_000;
-/// How often a change is tried again that another one came before.
-const MAX_RACES: u32 = 32;
+/// By how much the cashier may be behind the follower, µs: an invoice has to be told that it is over
+/// before it is forgotten.
+const BEHIND_US: i64 = 7 * 24 * 3_600 * 1_000_000;
 /// Changes that a slow reader may be behind.
 const CHANGES: usize = 1_024;
 /// Invoices that are read at once at the start.
@@ -87,9 +82,7 @@ pub(crate) enum Refused {
     NoInvoice(Id),
     #[error("the hub follows no chain with id {0}")]
     NoChain(u64),
-    #[error(
-        "as many invoices are open as there is room for: some have to be over first"
-    )]
+    #[error("as many invoices are open as there is room for: some have to be over first")]
     Full,
     #[error(transparent)]
     NoneFree(#[from] NoneFree),
@@ -110,21 +103,6 @@ impl Refused {
     /// Whether the same may go well later.
     pub(super) fn retryable(&self) -> bool {
         matches!(self, Self::Store(error) if error.retryable())
-    }
-}
-
-/// What a change is made of: events, and what else is known about it.
-pub(crate) struct Alter {
-    pub(crate) events: Vec<Event>,
-    pub(crate) about: Option<About>,
-}
-
-impl From<Vec<Event>> for Alter {
-    fn from(events: Vec<Event>) -> Self {
-        Self {
-            events,
-            about: None,
-        }
     }
 }
 
@@ -155,7 +133,10 @@ impl Cashier {
         let mut read_us = i64::MAX;
         for chain in self.0.chains.iter() {
             let now_us = self.0.clock.now_us();
-            let state = store.chains.open_chain(chain.name(), chain.id(), now_us).await?;
+            let state = store
+                .chains
+                .open_chain(chain.name(), chain.id(), now_us)
+                .await?;
             till.follows(chain.id());
             read_us = read_us.min(state.read_s.map_or(0, micros));
         }
@@ -176,14 +157,14 @@ impl Cashier {
             let cursor = after.as_ref().map(|(tenant, id)| (tenant, id));
             let page = store
                 .payments
-                .watched_invoices(read_us, cursor, AT_ONCE)
+                .watched_invoices(read_us.saturating_sub(BEHIND_US), cursor, AT_ONCE)
                 .await?;
             for stored in &page {
                 let id = Id(stored.invoice);
                 let added = Kept::read(stored)
                     .map_err(|error| error.to_string())
                     .and_then(|kept| {
-                        till.add(&kept.invoice, stored.watched_until_us)
+                        till.add(&kept.invoice, stored.version, stored.watched_until_us)
                             .map_err(|error| error.to_string())
                     });
                 if let Err(error) = added {
@@ -214,14 +195,15 @@ impl Cashier {
         self.0.rates.as_ref()
     }
 
-    /// Tells of each new version of an invoice from now on.
-    pub(crate) fn changed(&self) -> broadcast::Receiver<Change> {
-        self.0.changes.subscribe()
+    /// What it counts.
+    pub(crate) fn metrics(&self) -> &CashierMetrics {
+        &self.0.metrics
     }
 
-    /// Waits until something may be to be done.
-    pub(crate) async fn effects_woken(&self) {
-        self.0.effects.notified().await;
+    /// Tells of each new version of an invoice from now on.
+    #[allow(dead_code, reason = "for who acts on payments; tests listen")]
+    pub(crate) fn changed(&self) -> broadcast::Receiver<Change> {
+        self.0.changes.subscribe()
     }
 
     /// Something is to be done, or again.
@@ -240,162 +222,27 @@ impl Cashier {
         stored.as_ref().map(At::read).transpose()
     }
 
+    /// A tenant's invoices (in one state), the newest first.
+    pub(crate) async fn invoices(
+        &self,
+        tenant: &TenantId,
+        state: Option<&str>,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Page<At>, Refused> {
+        let payments = &self.0.store.payments;
+        let page = payments.invoices(tenant, state, after, limit).await?;
+        let items = page.items.iter().map(At::read).collect::<Result<_, _>>()?;
+        Ok(Page {
+            items,
+            next: page.next,
+        })
+    }
+
     /// One invoice by its id, for who pays it.
     pub(crate) async fn by_id(&self, id: Id) -> Result<Option<At>, Refused> {
         let stored = self.0.store.payments.invoice_by_id(&id.0).await?;
         stored.as_ref().map(At::read).transpose()
-    }
-
-    /// Makes an invoice; when this returns, payments of it are looked for, whatever happens to the
-    /// hub. One whose id is there already is not made again, and given as it is.
-    pub(crate) async fn create(&self, new: NewInvoice) -> Result<At, Refused> {
-        // In a task of its own: whoever asked may go away, and what is half made would stay expected.
-        let this = self.clone();
-        let made = tokio::spawn(async move { this.make(new).await }).await;
-        made.unwrap_or_else(|error| Err(Refused::Not(error.to_string())))
-    }
-
-    async fn make(&self, new: NewInvoice) -> Result<At, Refused> {
-        let NewInvoice {
-            mut definition,
-            about,
-        } = new;
-        let (id, tenant) = (definition.id, definition.tenant.clone());
-        if let Some(there) = self.invoice(&tenant, id).await? {
-            return Ok(there);
-        }
-        definition.validate()?;
-        self.watch(&definition).await?;
-        let (invoice, until_us) = {
-            let mut till = self.till();
-            if !till.has_room(&tenant) {
-                return Err(Refused::Full);
-            }
-            till.make_unique(&mut definition)?;
-            let invoice = Invoice::new(definition)?;
-            let until_us = until_us(&invoice);
-            till.add(&invoice, until_us)?;
-            (invoice, until_us)
-        };
-        let now_us = self.0.clock.now_us();
-        let kept = Kept { invoice, about };
-        let stored = StoredInvoice {
-            tenant: tenant.clone(),
-            invoice: id.0,
-            version: 1,
-            state: state(&kept.invoice),
-            body: body(&kept).map_err(|error| Refused::Corrupt(id, error))?,
-            wakes_us: kept.invoice.wakes_us(),
-            watched_until_us: until_us,
-            created_us: kept.invoice.definition().created_us,
-            changed_us: now_us,
-        };
-        let commit = InvoiceCommit {
-            invoice: stored,
-            credits: Vec::new(),
-            entries: Vec::new(),
-            effects: Vec::new(),
-        };
-        stencil_crashpoint::reach("cashier.before_created");
-        if let Err(error) = self.0.store.payments.commit_invoice(&commit).await {
-            self.till().remove(id);
-            // The same may have been made meanwhile.
-            if matches!(error, stencil_store::Error::Conflict(_))
-                && let Some(there) = self.invoice(&tenant, id).await?
-            {
-                return Ok(there);
-            }
-            return Err(error.into());
-        }
-        stencil_crashpoint::reach("cashier.created");
-        self.tell(&tenant, id, 1);
-        Ok(At {
-            version: 1,
-            changed_us: now_us,
-            kept,
-        })
-    }
-
-    /// Has the chains look for payments of an invoice, durably.
-    async fn watch(&self, definition: &Definition) -> Result<(), Refused> {
-        let chains: BTreeSet<u64> = definition
-            .methods
-            .iter()
-            .map(|method| method.token.asset().chain)
-            .collect();
-        for chain in chains {
-            let followed = self.0.chains.by_id(chain).ok_or(Refused::NoChain(chain))?;
-            let of_chain = definition
-                .methods
-                .iter()
-                .filter(|method| method.token.asset().chain == chain);
-            let mut watches = BTreeSet::new();
-            for method in of_chain {
-                let token = method.token.asset().contract;
-                if let Some(token) = token {
-                    watches.extend(token_kinds().map(|kind| (token.0.0, kind)));
-                }
-                if let Way::Contract(contract) = method.way {
-                    watches.insert((contract.0.0, paid_kind()));
-                } else if token.is_none() {
-                    watches.insert((method.payee.0.0, WatchKind::Native));
-                }
-            }
-            self.watch_places(followed.as_ref(), &definition.tenant, watches)
-                .await?;
-        }
-        Ok(())
-    }
-
-    async fn watch_places(
-        &self,
-        chain: &dyn Chain,
-        tenant: &TenantId,
-        places: BTreeSet<([u8; 20], WatchKind)>,
-    ) -> Result<(), stencil_store::Error> {
-        let watches: Vec<Watch> = places
-            .into_iter()
-            .map(|(address, kind)| Watch {
-                owner: tenant.to_string(),
-                address,
-                kind,
-            })
-            .collect();
-        let chains = &self.0.store.chains;
-        chains.watch_chain(chain.name(), &watches).await?;
-        Ok(())
-    }
-
-    /// Has the chains look at a tenant's places, and looks at them, invoice or not.
-    pub(crate) async fn hold(
-        &self,
-        tenant: &TenantId,
-        places: BTreeSet<PaidTo>,
-    ) -> Result<(), Refused> {
-        for chain in self.0.chains.iter() {
-            let mut watches = BTreeSet::new();
-            for place in &places {
-                match *place {
-                    PaidTo::Payee(asset, payee) if asset.chain == chain.id() => match asset.contract {
-                        Some(token) => {
-                            watches.extend(token_kinds().map(|kind| (token.0.0, kind)));
-                        }
-                        None => {
-                            watches.insert((payee.0.0, WatchKind::Native));
-                        }
-                    },
-                    PaidTo::Contract(of, contract) if of == chain.id() => {
-                        watches.insert((contract.0.0, paid_kind()));
-                    }
-                    PaidTo::Payee(..) | PaidTo::Contract(..) => {}
-                }
-            }
-            if !watches.is_empty() {
-                self.watch_places(chain.as_ref(), tenant, watches).await?;
-            }
-        }
-        self.till().hold(tenant, places)?;
-        Ok(())
     }
 
     /// Forgets a tenant that was erased.
@@ -403,136 +250,8 @@ impl Cashier {
         self.till().tenant_gone(tenant);
     }
 
-    /// Applies an event to an invoice and keeps what follows.
-    pub(crate) async fn apply(
-        &self,
-        tenant: &TenantId,
-        id: Id,
-        event: Event,
-    ) -> Result<At, Refused> {
-        self.alter(tenant, id, |_| Ok(vec![event.clone()].into()))
-            .await
-    }
-
-    /// Changes an invoice as `how` says of the invoice as it stands; asked again where another change
-    /// came before. What changes nothing is not kept.
-    pub(crate) async fn alter(
-        &self,
-        tenant: &TenantId,
-        id: Id,
-        how: impl Fn(&Kept) -> Result<Alter, Refused>,
-    ) -> Result<At, Refused> {
-        let payments = &self.0.store.payments;
-        let mut races = 0;
-        loop {
-            let stored = payments.invoice(tenant, &id.0).await?;
-            let stored = stored.ok_or(Refused::NoInvoice(id))?;
-            let at = At::read(&stored)?;
-            let alter = how(&at.kept)?;
-            let Some((kept, effects)) = self.next(&at.kept, alter)? else {
-                return Ok(at);
-            };
-            let now_us = self.0.clock.now_us();
-            let commit = self.commit(&stored, &kept, &effects, now_us)?;
-            stencil_crashpoint::reach("cashier.before_commit");
-            match payments.commit_invoice(&commit).await {
-                Ok(()) => {}
-                Err(stencil_store::Error::Conflict(_)) if races < MAX_RACES => {
-                    races += 1;
-                    continue;
-                }
-                Err(error) => return Err(error.into()),
-            }
-            stencil_crashpoint::reach("cashier.after_commit");
-            let version = commit.invoice.version;
-            self.till().changed(&kept.invoice);
-            if !commit.effects.is_empty() {
-                self.wake_effects();
-            }
-            self.tell(tenant, id, version);
-            return Ok(At {
-                version,
-                changed_us: now_us,
-                kept,
-            });
-        }
-    }
-
-    /// The invoice after a change, with what is to be done; `None` where nothing changes.
-    fn next(&self, before: &Kept, alter: Alter) -> Result<Option<(Kept, Vec<Effect>)>, Refused> {
-        let mut invoice = before.invoice.clone();
-        let mut effects = Vec::new();
-        let id = invoice.definition().id;
-        let clock = self.till().now_us(id);
-        let mut told = false;
-        for event in &alter.events {
-            let mut after = invoice.clone();
-            let caused = after.apply(event)?;
-            if after == invoice {
-                continue;
-            }
-            // What changes something is dated; what is known already must not be kept again.
-            if let (false, Some(now_us)) = (told, clock) {
-                told = true;
-                let mut dated = invoice.clone();
-                let mut all = dated.apply(&Event::Clock { now_us })?;
-                all.extend(dated.apply(event)?);
-                effects.extend(all);
-                invoice = dated;
-            } else {
-                effects.extend(caused);
-                invoice = after;
-            }
-        }
-        let about = alter.about.unwrap_or_else(|| before.about.clone());
-        let kept = Kept { invoice, about };
-        Ok((kept != *before).then_some((kept, effects)))
-    }
-
-    fn commit(
-        &self,
-        before: &StoredInvoice,
-        kept: &Kept,
-        effects: &[Effect],
-        now_us: i64,
-    ) -> Result<InvoiceCommit, Refused> {
-        let id = Id(before.invoice);
-        let version = before.version + 1;
-        let mut entries = Vec::new();
-        let mut todo = Vec::new();
-        for effect in effects {
-            if let What::Post(entry) = &effect.what {
-                entries.push(journal(entry));
-            } else {
-                let due = Due {
-                    what: effect.what.clone(),
-                    version,
-                    at_us: now_us,
-                };
-                let body = serde_json::to_string(&due);
-                let body = body.map_err(|error| Refused::Corrupt(id, error.to_string()))?;
-                let key = effect.key.0;
-                todo.push(InvoiceEffect { key, body });
-            }
-        }
-        let invoice = StoredInvoice {
-            version,
-            state: state(&kept.invoice),
-            body: body(kept).map_err(|error| Refused::Corrupt(id, error))?,
-            wakes_us: kept.invoice.wakes_us(),
-            watched_until_us: before.watched_until_us.max(until_us(&kept.invoice)),
-            changed_us: now_us,
-            ..before.clone()
-        };
-        Ok(InvoiceCommit {
-            invoice,
-            credits: kept.invoice.payments().map(|(key, _)| key.to_string()).collect(),
-            entries,
-            effects: todo,
-        })
-    }
-
-    fn tell(&self, tenant: &TenantId, invoice: Id, version: u64) {
+    /// Tells who listens of a new version.
+    pub(super) fn tell(&self, tenant: &TenantId, invoice: Id, version: u64) {
         // Nobody may be listening.
         let _ = self.0.changes.send(Change {
             tenant: tenant.clone(),
@@ -543,7 +262,7 @@ impl Cashier {
 }
 
 impl At {
-    fn read(stored: &StoredInvoice) -> Result<Self, Refused> {
+    pub(super) fn read(stored: &StoredInvoice) -> Result<Self, Refused> {
         let id = Id(stored.invoice);
         let kept = Kept::read(stored);
         Ok(Self {
@@ -552,18 +271,6 @@ impl At {
             kept: kept.map_err(|error| Refused::Corrupt(id, error.to_string()))?,
         })
     }
-}
-
-/// What an effect of an invoice says, as it is kept.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Due {
-    /// What to do.
-    pub(crate) what: What,
-    /// The invoice's version that it came with.
-    pub(crate) version: u64,
-    /// When, µs since the epoch.
-    pub(crate) at_us: i64,
 }
 
 impl std::fmt::Debug for Cashier {
@@ -590,40 +297,16 @@ pub(crate) fn word(state: invoice::State) -> &'static str {
     }
 }
 
-fn body(kept: &Kept) -> Result<String, String> {
+/// An invoice with what it is about, as it is kept.
+pub(super) fn body(kept: &Kept) -> Result<String, String> {
     serde_json::to_string(kept).map_err(|error| error.to_string())
 }
 
 /// Until when payments of an invoice are looked for.
-fn until_us(invoice: &Invoice) -> i64 {
+pub(super) fn until_us(invoice: &Invoice) -> i64 {
     invoice.closes_us().saturating_add(LATE_US)
 }
 
 pub(super) fn micros(seconds: u64) -> i64 {
     i64::try_from(seconds.saturating_mul(1_000_000)).unwrap_or(i64::MAX)
-}
-
-fn token_kinds() -> impl Iterator<Item = WatchKind> {
-    [abi::TRANSFER, abi::AUTHORIZATION_USED]
-        .into_iter()
-        .map(|topic| WatchKind::Event(topic.0))
-}
-
-fn paid_kind() -> WatchKind {
-    WatchKind::Event(abi::PAID.0)
-}
-
-fn journal(entry: &stencil_payments::ledger::Entry) -> JournalEntry {
-    let lines = entry.lines().iter().map(|line| JournalLine {
-        account: line.account.to_string(),
-        is_debit: line.side == Side::Debit,
-        amount: line.amount.to_string(),
-    });
-    JournalEntry {
-        key: entry.key().0,
-        asset: entry.asset().to_string(),
-        at_us: entry.at_us(),
-        memo: entry.memo().to_owned(),
-        lines: lines.collect(),
-    }
 }

@@ -2,7 +2,25 @@
 //!
 //! ```text
 //! Chain::run: follower → numbered stream in the store (observed, retracted, final)
+//!   → reader: which invoice is it of? → cashier: invoice, credits, journal, effects in one transaction
+//!   → the reader's position
 //! ```
+
+mod about;
+pub(crate) mod authorization;
+mod cashier;
+mod change;
+pub(crate) mod checkout;
+mod make;
+mod metrics;
+mod rates;
+mod reader;
+pub(crate) mod refund_address;
+pub(crate) mod settings;
+#[cfg(test)]
+pub(crate) mod tests;
+mod till;
+pub(crate) mod view;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +28,15 @@ use std::time::Duration;
 use stencil_payments::port::Chain;
 
 use crate::parts::{Parts, told_to_end};
+
+pub(crate) use about::About;
+#[cfg(test)]
+pub(crate) use about::Kept;
+pub use cashier::Cashier;
+pub(crate) use cashier::{At, NewInvoice, Refused, word};
+pub use rates::RateOption;
+pub(crate) use rates::{Table, check as check_rates};
+pub(crate) use settings::PaymentSettings;
 
 /// Between two starts of a chain that ended because of something that people have to deal with.
 const REST: Duration = Duration::from_secs(30);
@@ -30,12 +57,38 @@ impl Chains {
         self.all.iter()
     }
 
+    /// One of them by its name.
+    pub(crate) fn by_name(&self, name: &str) -> Option<&Arc<dyn Chain>> {
+        self.iter().find(|chain| chain.name() == name)
+    }
+
+    /// One of them by its EIP-155 chain id.
+    pub(crate) fn by_id(&self, id: u64) -> Option<&Arc<dyn Chain>> {
+        self.iter().find(|chain| chain.id() == id)
+    }
+
     /// Follows all of them. That one can't be followed ends neither the hub nor another.
     pub(crate) fn run(&self, parts: &mut Parts) {
         for chain in self.iter().cloned() {
             parts.effect("chain", |mut stop| async move {
                 tokio::select! {
                     () = follow(chain.as_ref()) => {}
+                    () = told_to_end(&mut stop) => {}
+                }
+                Ok(())
+            });
+        }
+    }
+}
+
+impl Cashier {
+    /// Tells invoices of what the chains say.
+    pub(crate) fn run(&self, parts: &mut Parts) {
+        for chain in self.chains().iter().cloned() {
+            let cashier = self.clone();
+            parts.effect("cashier", |mut stop| async move {
+                tokio::select! {
+                    () = reader::run(cashier, chain.as_ref()) => {}
                     () = told_to_end(&mut stop) => {}
                 }
                 Ok(())

@@ -100,9 +100,19 @@ mod tests {
     #[tokio::test]
     async fn what_names_a_token_exactly_goes_first() {
         let euro = Currency::parse("EUR").unwrap();
-        let table = Table::new(&[option("ETH", "EUR", "2000"), option("eip155:1/native", "EUR", "2345.67")]);
+        let table = Table::new(&[
+            option("ETH", "EUR", "2000"),
+            option("eip155:1/native", "EUR", "2345.67"),
+        ]);
         let coin = |chain| Token::new(Asset::native(chain), 18, "ETH").unwrap();
-        let rate = async |chain| table.rate(&coin(chain), euro, 5).await.unwrap().fraction().0;
+        let rate = async |chain| {
+            table
+                .rate(&coin(chain), euro, 5)
+                .await
+                .unwrap()
+                .fraction()
+                .0
+        };
         assert_eq!(rate(1).await, 2_345_670_000_000_000_000_000);
         assert_eq!(rate(5).await, 2_000_000_000_000_000_000_000);
         let dollar = Currency::parse("USD").unwrap();

@@ -59,6 +59,7 @@ pub(crate) async fn step(cashier: &Cashier, chain: &dyn Chain) -> Result<bool, R
                 deepen(cashier, chain.id(), cursor.number, position).await?;
             }
             wake(cashier).await?;
+            cashier.till().sweep();
             return Ok(false);
         }
         return Ok(true);
@@ -110,7 +111,11 @@ fn together(one: &ChainEntry, other: &ChainEntry) -> bool {
 }
 
 /// What is in a block.
-async fn observed(cashier: &Cashier, chain: u64, run: &[ChainEntry]) -> Result<(), Refused> {
+pub(super) async fn observed(
+    cashier: &Cashier,
+    chain: u64,
+    run: &[ChainEntry],
+) -> Result<(), Refused> {
     let Some(first) = run.first() else {
         return Ok(());
     };
@@ -237,8 +242,8 @@ async fn credit(
             tracing::warn!(%key, invoice = %target.invoice, %error,
                 "a payment is not taken: it is kept as money of no invoice");
             let definition = cashier.till().index.definition(target.invoice).cloned();
-            let method = definition
-                .and_then(|of| of.methods.into_iter().nth(usize::from(target.method)));
+            let method =
+                definition.and_then(|of| of.methods.into_iter().nth(usize::from(target.method)));
             let Some(method) = method else {
                 return Ok(());
             };
@@ -258,7 +263,10 @@ async fn credit(
             }
         }
     };
-    let body = serde_json::to_string(&Stray { unmatched: &unmatched, block });
+    let body = serde_json::to_string(&Stray {
+        unmatched: &unmatched,
+        block,
+    });
     let body = body.map_err(|error| Refused::Not(error.to_string()))?;
     let stray = UnmatchedCredit {
         credit: key.to_string(),
@@ -288,8 +296,8 @@ async fn followed(cashier: &Cashier, chain: u64, run: &[ChainEntry]) -> Result<(
         let ordinal = match observation.source {
             ChainSource::Native => VALUE,
             ChainSource::Log => {
-                let concerns = log(observation)
-                    .is_some_and(|log| cashier.till().index.concerns(chain, &log));
+                let concerns =
+                    log(observation).is_some_and(|log| cashier.till().index.concerns(chain, &log));
                 if !concerns {
                     continue;
                 }
@@ -330,7 +338,10 @@ async fn deepen(cashier: &Cashier, chain: u64, newest: u64, seq: u64) -> Result<
     for (tenant, id) in deep {
         let applied = cashier
             .alter(&tenant, id, |kept| {
-                let on_chain = kept.invoice.payments().filter(|(key, _)| key.chain == chain);
+                let on_chain = kept
+                    .invoice
+                    .payments()
+                    .filter(|(key, _)| key.chain == chain);
                 let deeper = on_chain.filter_map(|(key, payment)| {
                     let blocks = newest.checked_sub(payment.block.number)?.saturating_add(1);
                     let depth = Depth {

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use stencil_payments::invoice::{Invoice, Way, Id};
+use stencil_payments::invoice::{Id, Invoice, Way};
 use stencil_payments::matching::{self, Index, PaidTo};
 use stencil_payments::observation::Needs;
 use stencil_protocol::id::TenantId;
@@ -33,6 +33,7 @@ pub(super) struct Till {
 struct Known {
     tenant: TenantId,
     chains: BTreeSet<u64>,
+    version: u64,
     wakes_us: Option<i64>,
     deep: Vec<(u64, u64)>,
 }
@@ -42,6 +43,7 @@ impl Till {
     pub(super) fn add(
         &mut self,
         invoice: &Invoice,
+        version: u64,
         until_us: i64,
     ) -> Result<(), matching::Error> {
         let definition = invoice.definition();
@@ -53,11 +55,12 @@ impl Till {
             Known {
                 tenant: definition.tenant.clone(),
                 chains: chains.collect(),
+                version,
                 wakes_us: None,
                 deep: Vec::new(),
             },
         );
-        self.changed(invoice);
+        self.changed(invoice, version);
         Ok(())
     }
 
@@ -67,13 +70,17 @@ impl Till {
             && self.open.get(tenant).copied().unwrap_or_default() < MAX_TENANT_OPEN
     }
 
-    /// Takes note of what an invoice waits for now.
-    pub(super) fn changed(&mut self, invoice: &Invoice) {
+    /// Takes note of what an invoice waits for at a version, if none later is known.
+    pub(super) fn changed(&mut self, invoice: &Invoice, version: u64) {
         let definition = invoice.definition();
         let id = definition.id;
         let Some(known) = self.known.get_mut(&id) else {
             return;
         };
+        if version < known.version {
+            return;
+        }
+        known.version = version;
         if let Some(wakes_us) = std::mem::replace(&mut known.wakes_us, invoice.wakes_us()) {
             self.wakes.remove(&(wakes_us, id));
         }
@@ -120,10 +127,14 @@ impl Till {
         }
     }
 
-    /// A chain was read up to a time; gives up to when all of them were.
+    /// A chain was read up to a time.
     pub(super) fn read_up_to(&mut self, chain: u64, now_us: i64) {
         let clock = self.clocks.entry(chain).or_insert(now_us);
         *clock = (*clock).max(now_us);
+    }
+
+    /// Forgets invoices that are long over, once those that time alone changes were told it.
+    pub(super) fn sweep(&mut self) {
         if let Some(all_us) = self.clocks.values().min().copied() {
             for id in self.index.expire(all_us) {
                 self.forget(id);
@@ -195,7 +206,10 @@ impl Till {
         for place in self.held.remove(tenant).unwrap_or_default() {
             self.index.let_go(place);
         }
-        let of = self.known.iter().filter(|(_, known)| known.tenant == *tenant);
+        let of = self
+            .known
+            .iter()
+            .filter(|(_, known)| known.tenant == *tenant);
         let ids: Vec<Id> = of.map(|(id, _)| *id).collect();
         ids.into_iter().for_each(|id| self.remove(id));
     }

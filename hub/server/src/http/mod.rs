@@ -33,6 +33,7 @@ mod access;
 mod api;
 mod audit;
 mod bulk;
+mod checkout;
 mod connections;
 mod deadlines;
 mod device_cookie;

@@ -39,6 +39,7 @@ use super::api::{alarms, backtest, commands, content, devices, export, ledger, r
 use super::api::{audit, me, operator, sessions, users};
 use super::api::{births, enrolment, registrations};
 use super::api::{firmware, gateway_log, gateways, images};
+use super::api::{invoices, payments};
 use super::api::{rollouts, runs, series, tokens, workflows};
 use super::routes::{Route, routes};
 use super::{input, keyed};
@@ -129,6 +130,16 @@ use super::{input, keyed};
         workflows::at_gateways,
         workflows::put,
         workflows::stop,
+        invoices::list,
+        invoices::create,
+        invoices::one,
+        invoices::cancel,
+        invoices::decide,
+        payments::settings,
+        payments::set_settings,
+        payments::journal,
+        payments::balances,
+        payments::unmatched,
         retention::show,
         retention::set,
         tokens::list,

@@ -14,6 +14,7 @@ use super::api::{alarms, backtest, commands, content, devices, export, ledger, r
 use super::api::{audit as audit_log, me, operator, sessions, users};
 use super::api::{births, enrolment, registrations};
 use super::api::{firmware, gateway_log, gateways, images};
+use super::api::{invoices, payments};
 use super::api::{rollouts, runs, series, tokens, workflows};
 use super::page::devices as fleet;
 use super::page::enrolment as enrolment_pages;
@@ -23,7 +24,7 @@ use super::page::{
     overview, quarantine, rollouts as rollout_pages, rules, run, sign_in, stream,
 };
 use super::page::{audit as audit_page, chart, failed, settings};
-use super::{State, audit, headers, in_request, input, keyed, ops, problem, public};
+use super::{State, audit, checkout, headers, in_request, input, keyed, ops, problem, public};
 
 /// One route.
 #[derive(Debug, Clone)]
@@ -134,6 +135,16 @@ pub(super) fn routes() -> Vec<Route> {
         read("/api/v1/workflows/{workflow}/gateways", workflows::at_gateways),
         write(PUT, "/api/v1/workflows/{workflow}", workflows::put),
         write(DELETE, "/api/v1/workflows/{workflow}", workflows::stop),
+        read("/api/v1/invoices", invoices::list).asked(Parameters::Known),
+        write(POST, "/api/v1/invoices", invoices::create),
+        read("/api/v1/invoices/{invoice}", invoices::one),
+        write(POST, "/api/v1/invoices/{invoice}/cancel", invoices::cancel),
+        write(POST, "/api/v1/invoices/{invoice}/decisions", invoices::decide),
+        admin(GET, "/api/v1/payments/settings", payments::settings),
+        admin(PUT, "/api/v1/payments/settings", payments::set_settings),
+        read("/api/v1/payments/journal", payments::journal).asked(Parameters::Known),
+        read("/api/v1/payments/balances", payments::balances),
+        read("/api/v1/payments/unmatched", payments::unmatched).asked(Parameters::Known),
         admin(GET, "/api/v1/retention", retention::show),
         admin(PUT, "/api/v1/retention", retention::set),
         admin(GET, "/api/v1/tokens", tokens::list).asked(Parameters::Known),
@@ -159,6 +170,8 @@ pub(super) fn routes() -> Vec<Route> {
         open(GET, "/content/v1/{tenant}/{collection}/{key}", public::entry),
         open(GET, "/p/{tenant}/{collection}", public::index).asked(Parameters::Known),
         open(GET, "/p/{tenant}/{collection}/{key}", public::page).asked(Parameters::Any),
+        open(GET, "/pay/{invoice}/checkout", checkout::show),
+        open(POST, "/pay/{invoice}/authorization", checkout::authorize),
         open(GET, "/livez", ops::livez),
         open(GET, "/readyz", ops::readyz),
         open(GET, "/metrics", ops::metrics),

@@ -23,7 +23,7 @@ use crate::backtest::{BacktestOptions, Backtests};
 use crate::grants::{EndingTenancy, EndingUsers, Grants};
 use crate::ingest::Step;
 use crate::registry::HubKey;
-use crate::{Clock, Error, Hub, Images, Live, NoAnswer, Options, Readiness, WorkflowPut};
+use crate::{Cashier, Clock, Error, Hub, Images, Live, NoAnswer, Options, Readiness, WorkflowPut};
 use crate::{ExportOptions, RetentionOptions};
 
 /// Uploads of devices at one time.
@@ -43,6 +43,9 @@ pub trait Control: Send + Sync + 'static {
 
     /// Keeps a workflow version and puts it in force. See [`Hub::put_workflow`].
     async fn put_workflow(&self, tenant: &TenantId, yaml: &str) -> Result<WorkflowPut, Error>;
+
+    /// Who makes and changes invoices.
+    fn cashier(&self) -> &Cashier;
 
     /// Takes a workflow out of force. See [`Hub::activate_workflow`].
     async fn stop_workflow(&self, tenant: &TenantId, id: &str) -> Result<(), Error>;
@@ -157,6 +160,10 @@ impl Control for Hub {
 
     fn images(&self) -> &Images {
         &self.inner.images
+    }
+
+    fn cashier(&self) -> &Cashier {
+        &self.inner.cashier
     }
 
     fn desired_changed(&self) {

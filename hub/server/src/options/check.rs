@@ -32,6 +32,7 @@ impl Options {
             .iter()
             .try_for_each(|name| public_name(name))?;
         ranges::check(self)?;
+        crate::chains::check_rates(&self.rates)?;
         let connect = self.connect.check();
         connect.map_err(|(key, why)| Error::option(&key, why))?;
         if self.mqtt.max_packet_bytes < 2_048 {

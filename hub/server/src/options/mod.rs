@@ -47,6 +47,8 @@ pub struct Options {
     /// Chains that the hub follows and acts on, by the names that people write. What a chain's table
     /// may hold is a matter of the package `stencil-chain`, which checks it.
     pub chains: BTreeMap<String, serde_json::Value>,
+    /// What tokens cost in currencies.
+    pub rates: Vec<crate::chains::RateOption>,
 }
 
 impl Default for Options {
@@ -66,6 +68,7 @@ impl Default for Options {
             backtest: BacktestOptions::default(),
             export: ExportOptions::default(),
             chains: BTreeMap::new(),
+            rates: Vec::new(),
         }
     }
 }

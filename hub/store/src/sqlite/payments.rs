@@ -96,13 +96,12 @@ impl Payments for Sqlite {
 
     async fn forget_unmatched(&self, credit: &str) -> Result<bool, Error> {
         let mut transaction = self.write().await?;
-        let gone =
-            sqlx::query("DELETE FROM invoice_credits WHERE credit = $1 AND invoice IS NULL")
-                .bind(credit)
-                .execute(&mut *transaction)
-                .await
-                .map(|done| done.rows_affected() == 1)
-                .map_err(Error::from);
+        let gone = sqlx::query("DELETE FROM invoice_credits WHERE credit = $1 AND invoice IS NULL")
+            .bind(credit)
+            .execute(&mut *transaction)
+            .await
+            .map(|done| done.rows_affected() == 1)
+            .map_err(Error::from);
         transaction.end(gone).await
     }
 

@@ -183,6 +183,14 @@ async fn ask(served: &Served, method: &str, path: &str, who: As<'_>) -> Answer {
             ask.json(&serde_json::json!({ "psk": super::enrolment::psk_hex() }))
         }
         ("POST", "/api/v1/operator/tenants") => ask.json(&serde_json::json!({ "id": "new" })),
+        ("POST", "/api/v1/invoices") => {
+            can_be_paid(served, who).await;
+            ask.json(&serde_json::json!({ "amount": "1", "currency": "EUR" }))
+        }
+        ("POST", path) if path.ends_with("/decisions") => {
+            ask.json(&serde_json::json!({ "decision": "refund_all" }))
+        }
+        ("PUT", "/api/v1/payments/settings") => ask.json(&serde_json::json!({ "methods": [] })),
         ("PATCH", _) => ask.json(&serde_json::json!({ "role": "editor" })),
         ("POST", _) => ask.json(&serde_json::json!({ "name": "lock" })),
         ("PUT", "/api/v1/update-trust") => {
@@ -220,6 +228,16 @@ async fn ask(served: &Served, method: &str, path: &str, who: As<'_>) -> Answer {
         return head_only(ask).await;
     }
     ask.send().await
+}
+
+/// Whoever asks is of a tenant that takes payments.
+async fn can_be_paid(served: &Served, who: As<'_>) {
+    let (tenant, payee) = match who {
+        As::Token(secret) if secret == served.tokens.rival => (seed::rival(), 0xdd),
+        _ => (seed::acme(), 0xaa),
+    };
+    let payee = stencil_payments::Address::repeat_byte(payee);
+    seed::take_payments(&served.cashier, &served.store, &tenant, payee).await;
 }
 
 /// Both tenants have a gateway of this name.

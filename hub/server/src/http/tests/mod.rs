@@ -16,6 +16,7 @@ mod export;
 mod fleet;
 mod flood;
 mod hosts;
+mod invoices;
 mod keyed;
 mod ledger;
 mod links;
@@ -54,7 +55,12 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::{Control, Limits, RolloutOrder, State, serve};
-use crate::{Check, Clock, Error, Images, Live, NoAnswer, Options, Readiness, WorkflowPut};
+use crate::chains::tests::fake::Fake;
+use crate::chains::{Chains, Table};
+use crate::{
+    Cashier, Check, Clock, Error, Images, Live, NoAnswer, Options, RateOption, Readiness,
+    WorkflowPut,
+};
 use client::{Answer, Ask};
 
 /// The hub's time in these tests, until somebody sets another.
@@ -77,6 +83,8 @@ struct Served {
     stop: watch::Sender<bool>,
     server: JoinHandle<std::io::Result<()>>,
     folder: tempfile::TempDir,
+    cashier: Cashier,
+    chain: Arc<Fake>,
 }
 
 struct Tokens {
@@ -94,6 +102,7 @@ struct StoreOnly {
     options: Options,
     readiness: Arc<Mutex<Readiness>>,
     images: Images,
+    cashier: Cashier,
 }
 
 #[async_trait]
@@ -224,6 +233,10 @@ impl Control for StoreOnly {
         &self.images
     }
 
+    fn cashier(&self) -> &Cashier {
+        &self.cashier
+    }
+
     async fn queue_command(
         &self,
         tenant: &TenantId,
@@ -272,16 +285,28 @@ impl Served {
             checks: Vec::new(),
         };
         let readiness = Arc::new(Mutex::new(ready));
+        let now_us = Arc::new(AtomicI64::new(NOW_US));
+        let clock = {
+            let now_us = Arc::clone(&now_us);
+            Clock::from_fn(move || now_us.load(Ordering::SeqCst))
+        };
+        let chain = Fake::new();
+        let rates = Table::new(&[RateOption {
+            token: "TEST".to_owned(),
+            currency: "EUR".to_owned(),
+            rate: "0.5".to_owned(),
+        }]);
+        let chains = Chains::new(vec![chain.clone()]);
+        let cashier = Cashier::open(store.clone(), chains, clock.clone(), Arc::new(rates))
+            .await
+            .unwrap();
+        seed::invoice(&cashier, &store).await;
         let control = StoreOnly {
             options: settings_page::options(),
             store: store.clone(),
             readiness: Arc::clone(&readiness),
             images: Images::open(&folder.path().join("images")).unwrap(),
-        };
-        let now_us = Arc::new(AtomicI64::new(NOW_US));
-        let clock = {
-            let now_us = Arc::clone(&now_us);
-            Clock::from_fn(move || now_us.load(Ordering::SeqCst))
+            cashier: cashier.clone(),
         };
         let state = State::of(
             store.clone(),
@@ -304,6 +329,8 @@ impl Served {
             stop,
             server,
             folder,
+            cashier,
+            chain,
         }
     }
 

@@ -17,6 +17,9 @@ use stencil_store::{
 };
 
 use super::NOW_US;
+use crate::Cashier;
+use crate::chains::tests::fake::{CHAIN, PAYEE, token};
+use crate::chains::{About, NewInvoice, PaymentSettings};
 
 /// In all that belongs to `acme`.
 pub(super) const MARK: &str = "marked";
@@ -46,6 +49,64 @@ pub(super) fn workflow(version: u32) -> String {
          when: {{ above: -12.0, for: 3s }}\n\
          steps:\n  - {{ id: page, use: content.publish, with: {{ collection: notices, key: \"a\" }} }}\n"
     )
+}
+
+pub(super) const INVOICE: [u8; 16] = [0x1a; 16];
+
+/// Settings of payments by a unique amount and by authorisation, to an address of a tenant's own.
+pub(super) fn payments(payee: stencil_payments::Address) -> serde_json::Value {
+    let payee = payee.to_checksum(None);
+    json!({ "methods": [
+        { "chain": CHAIN, "token": "TEST", "way": "authorization", "payee": payee },
+        { "chain": CHAIN, "token": "TEST", "way": "unique_amount", "payee": payee },
+    ] })
+}
+
+/// A tenant takes payments from now on.
+pub(super) async fn take_payments(
+    cashier: &Cashier,
+    store: &Store,
+    tenant: &TenantId,
+    payee: stencil_payments::Address,
+) -> PaymentSettings {
+    let settings = PaymentSettings::read(&payments(payee).to_string()).unwrap();
+    let body = serde_json::to_string(&settings).unwrap();
+    let payees = settings.payees(cashier.chains());
+    let payments = &store.payments;
+    payments
+        .set_payment_settings(tenant, &body, &payees, NOW_US)
+        .await
+        .unwrap();
+    let places = settings.places(cashier.chains());
+    cashier.hold(tenant, places).await.unwrap();
+    settings
+}
+
+pub(super) async fn invoice(cashier: &Cashier, store: &Store) {
+    use stencil_payments::invoice::{Definition, Id, Policy, Price};
+    let settings = take_payments(cashier, store, &acme(), PAYEE).await;
+    let price = Price::Token {
+        asset: token().asset(),
+        amount: token().parse("2.50").unwrap(),
+    };
+    let (chains, rates) = (cashier.chains(), cashier.rates());
+    let methods = settings.methods(chains, &price, None, rates, NOW_US).await;
+    let definition = Definition {
+        id: Id(INVOICE),
+        tenant: acme(),
+        price,
+        methods: methods.unwrap(),
+        created_us: NOW_US,
+        expires_us: NOW_US + 900_000_000,
+        policy: Policy::DEFAULT,
+    };
+    let about = About {
+        reference: Some("locker-marked".to_owned()),
+        title: Some("Locker, an hour".to_owned()),
+        ..About::default()
+    };
+    let new = NewInvoice { definition, about };
+    cashier.create(new).await.unwrap();
 }
 
 pub(super) async fn fill(store: &Store) {

@@ -63,10 +63,7 @@ pub(super) async fn by_id(
     row.as_ref().map(stored).transpose()
 }
 
-pub(super) async fn waiting(
-    pool: &SqlitePool,
-    now_us: i64,
-) -> Result<(u64, Option<i64>), Error> {
+pub(super) async fn waiting(pool: &SqlitePool, now_us: i64) -> Result<(u64, Option<i64>), Error> {
     let row = sqlx::query(
         "SELECT COUNT(*) AS waiting, MIN(due_us) AS oldest FROM invoice_effects \
          WHERE done_us IS NULL AND due_us <= $1",

@@ -1,0 +1,296 @@
+//! A payer's signed authorisation (EIP-3009), which the hub brings to the chain.
+
+use serde::Deserialize;
+use stencil_payments::abi::calls;
+use stencil_payments::cause;
+use stencil_payments::eip712::{Authorization, Kind, Signed, check};
+use stencil_payments::invoice::{Id, Way};
+use stencil_payments::matching::{MAX_ATTEMPTS, nonce};
+use stencil_payments::money::Amount;
+use stencil_payments::port::{Called, Chain, NotOrdered, Order, Outcome, Sent};
+use stencil_payments::{Address, Bytes, U256};
+
+use super::cashier::{At, Cashier};
+use super::checkout;
+
+/// For how long an authorisation has to hold at least, in seconds: until it is in a block.
+const LEAST_LEFT_S: u64 = 60;
+/// Gas of a token's `transferWithAuthorization` by a key.
+const GAS: u64 = 200_000;
+/// The same where a wallet's contract checks the signature.
+const CONTRACT_GAS: u64 = 500_000;
+
+/// What a payer has signed. Numbers are decimal text.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(crate) struct Given {
+    /// Which method, by its name; may be left out where only one is by authorisation.
+    method: Option<String>,
+    /// Which authorisation of this payer, from 0.
+    #[serde(default)]
+    attempt: u8,
+    from: String,
+    value: Amount,
+    #[serde(default)]
+    valid_after: Amount,
+    valid_before: Amount,
+    /// 65 bytes `r ‖ s ‖ v` in hexadecimal, or more where a contract wallet signs.
+    signature: String,
+}
+
+/// Why an authorisation was not taken.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum NotTaken {
+    /// It is wrong: which field, and what would be right.
+    Wrong(&'static str, String),
+    /// It can't be brought as things stand.
+    Conflict(String),
+    /// It can't be known now.
+    Unknown(String),
+}
+
+use NotTaken::{Conflict, Unknown, Wrong};
+
+/// Checks an authorisation, and has it brought to the chain. The same again is brought once.
+pub(crate) async fn bring(cashier: &Cashier, at: &At, given: &Given) -> Result<Sent, NotTaken> {
+    let invoice = &at.kept.invoice;
+    let definition = invoice.definition();
+    let chains = cashier.chains();
+    let mut fitting = (0_u16..).zip(&definition.methods).filter(|(_, method)| {
+        let name = || super::view::name(method, chains);
+        method.way == Way::Authorization && given.method.as_ref().is_none_or(|it| *it == name())
+    });
+    let Some((number, method)) = fitting.next() else {
+        let why = "the invoice can't be paid by an authorisation of this method".to_owned();
+        return Err(Wrong("method", why));
+    };
+    if fitting.next().is_some() {
+        let why = "several methods are by authorisation: say which, by its name".to_owned();
+        return Err(Wrong("method", why));
+    }
+    let asset = method.token.asset();
+    let chain = chains
+        .by_id(asset.chain)
+        .ok_or_else(|| Conflict("the hub no longer follows this chain".to_owned()))?;
+    let (Some(token), Some(domain)) = (
+        asset.contract,
+        asset
+            .contract
+            .and_then(|it| checkout::domain(chain.as_ref(), it)),
+    ) else {
+        let why = "the token takes no authorisations any more".to_owned();
+        return Err(Conflict(why));
+    };
+    if given.attempt >= MAX_ATTEMPTS {
+        let why = format!("{}: 0 to {} are right", given.attempt, MAX_ATTEMPTS - 1);
+        return Err(Wrong("attempt", why));
+    }
+    let from = super::settings::address(&given.from).map_err(|why| Wrong("from", why))?;
+    let digits = given.signature.strip_prefix("0x").unwrap_or_default();
+    let signature = hex::decode(digits).map_err(|_| {
+        Wrong(
+            "signature",
+            "0x and hexadecimal digits are right".to_owned(),
+        )
+    })?;
+    let authorization = Authorization {
+        from,
+        to: method.payee,
+        value: given.value,
+        valid_after: given.valid_after.0,
+        valid_before: given.valid_before.0,
+        nonce: nonce(
+            asset.chain,
+            token,
+            method.payee,
+            definition.id,
+            given.attempt,
+        ),
+    };
+    let key = key(definition.id, &authorization);
+    // What is on its way already is so whatever has changed since.
+    match chain.sent(&definition.tenant, &key).await {
+        Ok(Some(sent)) => return Ok(sent),
+        Ok(None) => {}
+        Err(unknown) => return Err(Unknown(unknown.to_string())),
+    }
+    let now_us = cashier.0.clock.now_us();
+    if !checkout::payable(invoice, now_us) {
+        let why = "the invoice can't be paid any more: it is paid, over or called off";
+        return Err(Conflict(why.to_owned()));
+    }
+    let open = invoice.open(number).unwrap_or_default();
+    if given.value != open {
+        let why = format!(
+            "{open} base units are open, and {} are authorised",
+            given.value
+        );
+        return Err(Wrong("value", why));
+    }
+    in_time(&authorization, now_us)?;
+    let digest = authorization.digest(Kind::Transfer, domain);
+    let signed =
+        check(digest, from, &signature).map_err(|error| Wrong("signature", error.to_string()))?;
+    let by_contract = match signed {
+        Signed::ByPayer => false,
+        Signed::ByAnother(_) | Signed::AskContract => {
+            signed_by_contract(chain.as_ref(), from, digest, &signature, signed).await?;
+            true
+        }
+    };
+    let used = calls::authorization_state(from, authorization.nonce);
+    let used = returned(chain.as_ref(), token, used).await?;
+    match used.and_then(|bytes| calls::returned_bool(&bytes)) {
+        Some(false) => {}
+        Some(true) => {
+            let why = format!(
+                "this authorisation was used or cancelled already: sign one with the next attempt \
+                 (0 to {})",
+                MAX_ATTEMPTS - 1
+            );
+            return Err(Conflict(why));
+        }
+        None => {
+            return Err(Unknown(
+                "the token does not say whether it was used".to_owned(),
+            ));
+        }
+    }
+    let balance = returned(chain.as_ref(), token, calls::balance_of(from)).await?;
+    match balance.and_then(|bytes| calls::returned_amount(&bytes)) {
+        Some(balance) if balance >= given.value => {}
+        Some(balance) => {
+            let symbol = method.token.symbol();
+            let (has, wants) = (
+                method.token.format(balance),
+                method.token.format(given.value),
+            );
+            return Err(Conflict(format!(
+                "{from:#x} has {has} {symbol}, and {wants} are wanted"
+            )));
+        }
+        None => {
+            return Err(Unknown(
+                "the token does not say what the payer has".to_owned(),
+            ));
+        }
+    }
+    let data = if by_contract {
+        calls::transfer_with_authorization_bytes(&authorization, &signature)
+    } else {
+        calls::transfer_with_authorization(&authorization, &signature)
+    };
+    if let Called::Reverted(why) = chain
+        .call(token, data.clone())
+        .await
+        .map_err(|unknown| Unknown(unknown.to_string()))?
+    {
+        return Err(Conflict(format!(
+            "the token refuses this authorisation: {why}"
+        )));
+    }
+    let order = Order {
+        tenant: definition.tenant.clone(),
+        key,
+        to: token,
+        value: Amount::ZERO,
+        data,
+        gas: if by_contract { CONTRACT_GAS } else { GAS },
+        moves: None,
+    };
+    chain.order(&order).await.map_err(|not| match not {
+        NotOrdered::NoAccount(_) => Conflict(
+            "the hub brings no authorisations to this chain: pay by another method".to_owned(),
+        ),
+        NotOrdered::Unknown(why) => Unknown(why),
+        NotOrdered::Refused(why) => {
+            // The tenant's limits are no matter of the payer's.
+            tracing::warn!(invoice = %definition.id, why, "an authorisation is not brought");
+            Conflict("the hub can't bring this authorisation now: pay by another method".to_owned())
+        }
+        _ => Unknown("the authorisation can't be brought now".to_owned()),
+    })
+}
+
+/// Names the transaction: one for each nonce of a payer.
+fn key(invoice: Id, authorization: &Authorization) -> String {
+    let parts: [&[u8]; 3] = [
+        &invoice.0,
+        authorization.from.as_slice(),
+        authorization.nonce.as_slice(),
+    ];
+    let key = cause::Key::of("stencil/checkout/authorization", &parts);
+    format!("authorization:{key}")
+}
+
+fn in_time(authorization: &Authorization, now_us: i64) -> Result<(), NotTaken> {
+    let now_s = u64::try_from(now_us / 1_000_000).unwrap_or_default();
+    if authorization.valid_after >= U256::from(now_s) {
+        let why = "it does not hold yet: 0 is right".to_owned();
+        return Err(Wrong("validAfter", why));
+    }
+    let least = now_s.saturating_add(LEAST_LEFT_S);
+    if authorization.valid_before <= U256::from(least) {
+        let why = format!(
+            "it has to hold for {LEAST_LEFT_S} s more at least: later than {least} is right"
+        );
+        return Err(Wrong("validBefore", why));
+    }
+    Ok(())
+}
+
+/// What a contract returned; `None` where it was reverted.
+async fn returned(chain: &dyn Chain, to: Address, data: Bytes) -> Result<Option<Bytes>, NotTaken> {
+    match chain.call(to, data).await {
+        Ok(Called::Returned(bytes)) => Ok(Some(bytes)),
+        Ok(Called::Reverted(_)) => Ok(None),
+        Err(unknown) => Err(Unknown(unknown.to_string())),
+    }
+}
+
+/// A signature by another key than the payer's is the payer's where the payer is a contract that says
+/// so (EIP-1271).
+async fn signed_by_contract(
+    chain: &dyn Chain,
+    payer: Address,
+    digest: stencil_payments::B256,
+    signature: &[u8],
+    signed: Signed,
+) -> Result<(), NotTaken> {
+    let wrong = |why: String| Err(Wrong("signature", why));
+    let is_contract = chain
+        .has_code(payer)
+        .await
+        .map_err(|unknown| Unknown(unknown.to_string()))?;
+    if !is_contract {
+        return wrong(match signed {
+            Signed::ByAnother(signer) => {
+                format!("{signer:#x} has signed, not {payer:#x}, or something else was signed")
+            }
+            _ => "it is longer than 65 bytes, and the payer is no contract wallet".to_owned(),
+        });
+    }
+    let asked = calls::is_valid_signature(digest, signature);
+    match returned(chain, payer, asked).await? {
+        Some(bytes) if calls::returned_is_valid(&bytes) => Ok(()),
+        _ => wrong("the payer's wallet does not take it as its own".to_owned()),
+    }
+}
+
+/// Where a transaction stands, in words for the payer.
+pub(crate) fn told(sent: &Sent) -> serde_json::Value {
+    let of = |status: &str, outcome: Option<&Outcome>| {
+        serde_json::json!({
+            "status": status,
+            "tx": outcome.map(|outcome| format!("{:#x}", outcome.tx)),
+            "block": outcome.map(|outcome| outcome.block),
+            "succeeded": outcome.map(|outcome| outcome.succeeded),
+        })
+    };
+    match sent {
+        Sent::Pending => of("pending", None),
+        Sent::Included(outcome) => of("included", Some(outcome)),
+        Sent::Final(outcome) => of("final", Some(outcome)),
+        Sent::Lost => of("lost", None),
+    }
+}

@@ -1,0 +1,272 @@
+//! What a payer sees of an invoice: what is due, and all that a wallet needs for it.
+
+use serde::Serialize;
+use serde_json::{Value, json};
+use stencil_payments::abi::{self, calls};
+use stencil_payments::eip712::Domain;
+use stencil_payments::invoice::{Facets, Invoice, Method, State, Way};
+use stencil_payments::matching::{MAX_ATTEMPTS, nonce};
+use stencil_payments::money::Amount;
+use stencil_payments::port::Chain;
+use stencil_payments::uri::Link;
+use stencil_payments::{Address, B256};
+
+use super::Chains;
+use super::cashier::{At, word};
+use super::view::{self, MethodView, PaymentView, PriceView, Shown};
+
+/// What a payer sees. Nothing else of the tenant's is in it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Checkout {
+    pub(crate) id: String,
+    /// Grows with each change.
+    pub(crate) version: u64,
+    pub(crate) state: String,
+    pub(crate) facets: Facets,
+    pub(crate) price: PriceView,
+    pub(crate) title: Option<String>,
+    pub(crate) description: Option<String>,
+    pub(crate) return_url: Option<String>,
+    pub(crate) expires_us: i64,
+    /// The hub's time, by which the payer's clock can be told to be wrong.
+    pub(crate) now_us: i64,
+    /// Whether it can be paid now.
+    pub(crate) payable: bool,
+    pub(crate) methods: Vec<Payable>,
+    pub(crate) payments: Vec<Seen>,
+    pub(crate) refunds: Vec<RefundSeen>,
+}
+
+/// A payment, and how deep it is.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Seen {
+    #[serde(flatten)]
+    pub(crate) payment: PaymentView,
+    /// Blocks from its own to the newest that was read, both counted.
+    pub(crate) confirmations: u64,
+}
+
+/// Money that goes back.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct RefundSeen {
+    pub(crate) id: String,
+    #[serde(flatten)]
+    pub(crate) amount: Shown,
+    pub(crate) method: String,
+    pub(crate) status: String,
+    pub(crate) to: Option<String>,
+    pub(crate) tx: Option<String>,
+    /// What a payer signs to say where it goes (EIP-191 `personal_sign`), with `{address}` in place of
+    /// the address; null where it is said, or on its way.
+    pub(crate) confirm: Option<String>,
+}
+
+/// A way to pay, with all that a wallet needs.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Payable {
+    #[serde(flatten)]
+    pub(crate) method: MethodView,
+    /// A link of EIP-681 that pays what is open; null where a link can't.
+    pub(crate) link: Option<String>,
+    /// Transactions that pay what is open, in order, as `eth_sendTransaction` takes them but for `from`.
+    pub(crate) transactions: Vec<Value>,
+    /// What is signed by `eth_signTypedData_v4`, with null in place of what the wallet and the payer fill
+    /// in: `from` and `validBefore`.
+    pub(crate) typed_data: Option<Value>,
+    /// Which of the authorisations of one payer this is, from 0.
+    pub(crate) attempt: Option<u8>,
+    /// Whether the hub brings the authorisation to the chain and pays for the gas.
+    pub(crate) hub_pays_gas: bool,
+}
+
+impl Checkout {
+    pub(crate) fn of(at: &At, chains: &Chains, newest: &[(u64, u64)], now_us: i64) -> Self {
+        let invoice = &at.kept.invoice;
+        let definition = invoice.definition();
+        let about = &at.kept.about;
+        let views = view::methods(invoice, chains);
+        let methods = (0_u16..).zip(definition.methods.iter().zip(views));
+        let payments = view::payments(invoice, chains).into_iter();
+        let keys = invoice.payments().map(|(key, _)| key.chain);
+        let refunds = invoice.refunds().iter().map(|refund| {
+            let method = definition.methods.get(usize::from(refund.method));
+            let to = about.refunds_to.get(&refund.id);
+            let waits = to.is_none() && refund.status() == stencil_payments::invoice::Status::Due;
+            RefundSeen {
+                id: refund.id.to_string(),
+                amount: Shown {
+                    amount: method
+                        .map(|method| method.token.format(refund.amount))
+                        .unwrap_or_default(),
+                    units: refund.amount.to_string(),
+                },
+                method: method.map(|it| view::name(it, chains)).unwrap_or_default(),
+                status: view::status(refund.status()).to_owned(),
+                to: to.map(|to| to.address.to_checksum(None)),
+                tx: refund.tx.map(|tx| format!("{tx:#x}")),
+                confirm: waits.then(|| {
+                    super::refund_address::statement(definition.id, refund.id, "{address}")
+                }),
+            }
+        });
+        Self {
+            id: definition.id.to_string(),
+            version: at.version,
+            state: word(invoice.state()).to_owned(),
+            facets: invoice.facets(),
+            price: view::price(definition),
+            title: about.title.clone(),
+            description: about.description.clone(),
+            return_url: about.return_url.clone(),
+            expires_us: definition.expires_us,
+            now_us,
+            payable: payable(invoice, now_us),
+            methods: methods
+                .map(|(number, (method, view))| Payable::of(invoice, number, method, view, chains))
+                .collect(),
+            payments: keys
+                .zip(payments)
+                .map(|(chain, payment)| {
+                    let newest = newest.iter().find(|(of, _)| *of == chain);
+                    let blocks = newest.and_then(|(_, at)| at.checked_sub(payment.block));
+                    Seen {
+                        confirmations: blocks.map_or(1, |blocks| blocks.saturating_add(1)),
+                        payment,
+                    }
+                })
+                .collect(),
+            refunds: refunds.collect(),
+        }
+    }
+}
+
+/// Whether something can be paid to it now.
+pub(crate) fn payable(invoice: &Invoice, now_us: i64) -> bool {
+    matches!(invoice.state(), State::New | State::Seen) && now_us <= invoice.definition().expires_us
+}
+
+impl Payable {
+    fn of(
+        invoice: &Invoice,
+        number: u16,
+        method: &Method,
+        view: MethodView,
+        chains: &Chains,
+    ) -> Self {
+        let asset = method.token.asset();
+        let id = invoice.definition().id;
+        // A unique amount is known by being exactly that.
+        let open = match method.way {
+            Way::UniqueAmount => method.due,
+            _ => invoice.open(number).unwrap_or_default(),
+        };
+        let chain = chains.by_id(asset.chain).map(AsRef::as_ref);
+        let chain_id = format!("{:#x}", asset.chain);
+        let transaction = |to: Address, value: Amount, data: &[u8]| {
+            json!({
+                "chainId": chain_id,
+                "to": to.to_checksum(None),
+                "value": format!("{:#x}", value.0),
+                "data": format!("0x{}", hex::encode(data)),
+            })
+        };
+        let mut this = Self {
+            method: view,
+            link: None,
+            transactions: Vec::new(),
+            typed_data: None,
+            attempt: None,
+            hub_pays_gas: false,
+        };
+        if open.is_zero() {
+            return this;
+        }
+        match (method.way, asset.contract) {
+            (Way::UniqueAmount, token) => {
+                this.link = Some(Link::payment(asset, method.payee, open).to_string());
+                this.transactions.push(match token {
+                    None => transaction(method.payee, open, &[]),
+                    Some(token) => {
+                        transaction(token, Amount::ZERO, &calls::transfer(method.payee, open))
+                    }
+                });
+            }
+            (Way::Contract(contract), token) => {
+                let named = abi::invoice_id(id);
+                this.link = Some(Link::contract(asset, contract, named, open).to_string());
+                match token {
+                    None => {
+                        let data = calls::pay_native(named);
+                        this.transactions.push(transaction(contract, open, &data));
+                    }
+                    Some(token) => {
+                        let zero = Amount::ZERO;
+                        let approve = calls::approve(contract, open);
+                        this.transactions.push(transaction(token, zero, &approve));
+                        let pay = calls::pay(named, token, open);
+                        this.transactions.push(transaction(contract, zero, &pay));
+                    }
+                }
+            }
+            (Way::Authorization, Some(token)) => {
+                let attempt = attempt(invoice, number);
+                let nonce = nonce(asset.chain, token, method.payee, id, attempt);
+                let domain = chain.and_then(|chain| domain(chain, token));
+                this.typed_data = domain.map(|domain| typed(domain, method.payee, open, nonce));
+                this.attempt = Some(attempt);
+                this.hub_pays_gas = chain.is_some_and(|chain| chain.account().is_some());
+            }
+            _ => {}
+        }
+        this
+    }
+}
+
+/// The EIP-712 domain of a token, as the operator has set it and the chain has confirmed it.
+pub(crate) fn domain(chain: &dyn Chain, token: Address) -> Option<&Domain> {
+    let known = chain.tokens().iter();
+    let mut known = known.filter(|known| known.token.asset().contract == Some(token));
+    known.next()?.domain.as_ref()
+}
+
+/// Which authorisation is next: a payer can use each nonce once.
+pub(crate) fn attempt(invoice: &Invoice, method: u16) -> u8 {
+    let used = invoice
+        .payments()
+        .filter(|(_, payment)| payment.method == method);
+    u8::try_from(used.count())
+        .unwrap_or(u8::MAX)
+        .min(MAX_ATTEMPTS - 1)
+}
+
+fn typed(domain: &Domain, payee: Address, value: Amount, nonce: B256) -> Value {
+    let field = |name: &str, kind: &str| json!({ "name": name, "type": kind });
+    json!({
+        "types": {
+            "EIP712Domain": [
+                field("name", "string"), field("version", "string"), field("chainId", "uint256"),
+                field("verifyingContract", "address"),
+            ],
+            "TransferWithAuthorization": [
+                field("from", "address"), field("to", "address"), field("value", "uint256"),
+                field("validAfter", "uint256"), field("validBefore", "uint256"),
+                field("nonce", "bytes32"),
+            ],
+        },
+        "primaryType": "TransferWithAuthorization",
+        "domain": {
+            "name": domain.name,
+            "version": domain.version,
+            "chainId": domain.chain,
+            "verifyingContract": domain.token.to_checksum(None),
+        },
+        "message": {
+            "from": Value::Null,
+            "to": payee.to_checksum(None),
+            "value": value.to_string(),
+            "validAfter": "0",
+            "validBefore": Value::Null,
+            "nonce": format!("{nonce:#x}"),
+        },
+    })
+}

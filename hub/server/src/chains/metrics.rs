@@ -1,0 +1,16 @@
+//! What the cashier counts.
+
+use std::sync::atomic::AtomicU64;
+
+/// Counters of the cashier, since the hub's start.
+#[derive(Debug, Default)]
+pub(crate) struct CashierMetrics {
+    /// Entries of chains' streams that were taken.
+    pub(crate) entries: AtomicU64,
+    /// Payments of invoices, seen in a block.
+    pub(crate) credits: AtomicU64,
+    /// Payments that a reorganisation took away.
+    pub(crate) retracted: AtomicU64,
+    /// Money that is of no invoice.
+    pub(crate) unmatched: AtomicU64,
+}

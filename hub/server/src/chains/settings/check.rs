@@ -1,0 +1,101 @@
+//! Whether settings make sense.
+
+use std::collections::BTreeSet;
+
+use stencil_payments::abi::calls;
+use stencil_payments::invoice::Way;
+use stencil_payments::port::Called;
+
+use super::{MAX_WAYS, MAX_WINDOW_S, PaymentSettings, Wrong, check_expires};
+use crate::chains::Chains;
+
+impl PaymentSettings {
+    /// Whether all of it makes sense, as far as that is known without asking a chain.
+    pub(crate) fn check(&self, chains: &Chains) -> Result<(), Wrong> {
+        if self.methods.len() > MAX_WAYS {
+            let why = format!("{} are too many: at most {MAX_WAYS}", self.methods.len());
+            return Err(Wrong::at("/methods", why));
+        }
+        let mut names = BTreeSet::new();
+        for (at, method) in self.methods.iter().enumerate() {
+            let resolved = method
+                .resolve(chains)
+                .map_err(|(field, why)| Wrong::at(format!("/methods/{at}/{field}"), why))?;
+            if !names.insert(resolved.name.clone()) {
+                let why = format!("`{}` is there already", resolved.name);
+                return Err(Wrong::at(format!("/methods/{at}"), why));
+            }
+        }
+        check_expires(self.expires_s).map_err(|why| Wrong::at("/expires_s", why))?;
+        let policy = &self.policy;
+        for (field, value, most) in [
+            ("tolerance_bps", u32::from(policy.tolerance_bps), 9_999),
+            (
+                "overpaid_least_bps",
+                u32::from(policy.overpaid_least_bps),
+                10_000,
+            ),
+            ("late_within_s", policy.late_within_s, MAX_WINDOW_S),
+            ("grace_s", policy.grace_s, MAX_WINDOW_S),
+        ] {
+            if value > most {
+                let why = format!("{value} is too much: 0 to {most} is right");
+                return Err(Wrong::at(format!("/policy/{field}"), why));
+            }
+        }
+        if let Some(webhook) = &self.webhook {
+            let url = webhook.url.parse::<http::Uri>().ok();
+            let good = url.is_some_and(|url| {
+                matches!(url.scheme_str(), Some("https" | "http")) && url.host().is_some()
+            });
+            if !good || webhook.url.len() > 2_048 {
+                let why = "it has to begin with https:// (or http://), at most 2048 bytes";
+                return Err(Wrong::at("/webhook/url", why));
+            }
+            if webhook.secret.is_empty() || webhook.secret.len() > 64 {
+                return Err(Wrong::at("/webhook/secret", "1 to 64 bytes are right"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the chains say so, too: a payment contract pays who is to be paid.
+    pub(crate) async fn check_on_chain(&self, chains: &Chains) -> Result<(), Wrong> {
+        for (at, way) in self.ways(chains).into_iter().enumerate() {
+            let Way::Contract(contract) = way.way else {
+                continue;
+            };
+            let pointer = format!("/methods/{at}/contract");
+            let chain = chains.by_id(way.token.asset().chain);
+            let Some(chain) = chain else { continue };
+            match chain.call(contract, calls::payee()).await {
+                Ok(Called::Returned(bytes)) => match calls::returned_address(&bytes) {
+                    Some(payee) if payee == way.payee => {}
+                    Some(payee) => {
+                        let why = format!(
+                            "{contract:#x} pays {payee:#x}: make that the payee, or deploy another \
+                             contract with `stencil chain deploy`"
+                        );
+                        return Err(Wrong::at(pointer, why));
+                    }
+                    None => {
+                        let why = format!("{contract:#x} is no payment contract of the hub");
+                        return Err(Wrong::at(pointer, why));
+                    }
+                },
+                Ok(Called::Reverted(_)) => {
+                    let why = format!("{contract:#x} is no payment contract of the hub");
+                    return Err(Wrong::at(pointer, why));
+                }
+                Err(unknown) => {
+                    return Err(Wrong {
+                        pointer,
+                        why: unknown.to_string(),
+                        unknown: true,
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+}

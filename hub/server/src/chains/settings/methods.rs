@@ -1,0 +1,102 @@
+//! The methods of new invoices.
+
+use stencil_payments::invoice::{MAX_METHODS, Method, Price};
+
+use super::PaymentSettings;
+use crate::chains::Chains;
+use crate::chains::rates::RateSource;
+
+impl PaymentSettings {
+    /// The methods of a new invoice: those that are named, or all that the price can be paid with.
+    pub(crate) async fn methods(
+        &self,
+        chains: &Chains,
+        price: &Price,
+        named: Option<&[String]>,
+        rates: &dyn RateSource,
+        now_us: i64,
+    ) -> Result<Vec<Method>, (&'static str, String)> {
+        let ways = self.ways(chains);
+        let known = || {
+            let names: Vec<_> = ways.iter().map(|way| format!("`{}`", way.name)).collect();
+            match names.is_empty() {
+                true => "the tenant has set none: see PUT /api/v1/payments/settings".to_owned(),
+                false => format!("there are {}", names.join(", ")),
+            }
+        };
+        if let Some(unknown) = named
+            .into_iter()
+            .flatten()
+            .find(|name| !ways.iter().any(|way| way.name == **name))
+        {
+            let unknown: String = unknown.chars().take(128).collect();
+            return Err((
+                "methods",
+                format!("there is no way to pay `{unknown}`: {}", known()),
+            ));
+        }
+        let wanted = |name: &str| named.is_none_or(|all| all.iter().any(|one| one == name));
+        let mut methods = Vec::new();
+        let mut without = Vec::new();
+        for way in ways.iter().filter(|way| wanted(&way.name)) {
+            let rate = match price {
+                Price::Token { asset, .. } if *asset != way.token.asset() => {
+                    without.push(way.name.clone());
+                    continue;
+                }
+                Price::Token { .. } => None,
+                Price::Fiat(fiat) => {
+                    let Some(rate) = rates.rate(&way.token, fiat.currency(), now_us).await else {
+                        without.push(way.name.clone());
+                        continue;
+                    };
+                    Some(rate)
+                }
+            };
+            let token = way.token.clone();
+            let method = Method::priced(price, token, rate, way.payee, way.way, way.needs)
+                .map_err(|error| ("amount", error.to_string()))?;
+            methods.push(method);
+        }
+        match (named, price) {
+            (Some(_), Price::Fiat(fiat)) if !without.is_empty() => {
+                let why = format!(
+                    "the hub has no rate in {} for {}: add it to `[[rates]]` in the hub's settings",
+                    fiat.currency(),
+                    without.join(", ")
+                );
+                return Err(("methods", why));
+            }
+            (Some(_), Price::Token { .. }) if !without.is_empty() => {
+                let why = format!(
+                    "the price is in another token than that of {}: a price in a token is paid with it",
+                    without.join(", ")
+                );
+                return Err(("methods", why));
+            }
+            _ if methods.is_empty() => {
+                let why = match price {
+                    _ if ways.is_empty() => format!("nothing can be paid: {}", known()),
+                    Price::Fiat(fiat) => format!(
+                        "the hub has no rate in {} for any way to pay of the tenant: add one to \
+                         `[[rates]]` in the hub's settings",
+                        fiat.currency()
+                    ),
+                    Price::Token { .. } => {
+                        format!("no way to pay of the tenant takes this token: {}", known())
+                    }
+                };
+                return Err(("methods", why));
+            }
+            _ => {}
+        }
+        if methods.len() > MAX_METHODS {
+            let why = format!(
+                "{} ways to pay are too many for one invoice: name at most {MAX_METHODS}",
+                methods.len()
+            );
+            return Err(("methods", why));
+        }
+        Ok(methods)
+    }
+}

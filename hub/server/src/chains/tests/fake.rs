@@ -1,0 +1,148 @@
+//! A chain that says what a test has told it to say.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use stencil_payments::eip712::Domain;
+use stencil_payments::money::{Asset, Token};
+use stencil_payments::port::{
+    Called, Chain, Event, Function, KnownToken, NotOrdered, Order, Sent, Unknown,
+};
+use stencil_payments::{Address, Bytes};
+use stencil_protocol::id::TenantId;
+use tokio::sync::Notify;
+
+pub(crate) const CHAIN: &str = "local";
+pub(crate) const ID: u64 = 31_337;
+pub(crate) const TOKEN: Address = Address::repeat_byte(0x70);
+pub(crate) const CONTRACT: Address = Address::repeat_byte(0xcc);
+pub(crate) const PAYEE: Address = Address::repeat_byte(0xaa);
+pub(crate) const ACCOUNT: Address = Address::repeat_byte(0xac);
+
+pub(crate) fn token() -> Token {
+    Token::new(Asset::erc20(ID, TOKEN), 6, "TEST").unwrap()
+}
+
+pub(crate) fn domain() -> Domain {
+    Domain {
+        name: "Test".to_owned(),
+        version: "1".to_owned(),
+        chain: ID,
+        token: TOKEN,
+    }
+}
+
+pub(crate) struct Fake {
+    tokens: Vec<KnownToken>,
+    answers: Mutex<HashMap<(Address, Bytes), Called>>,
+    /// What calls give that were told nothing of.
+    otherwise: Mutex<Result<Called, Unknown>>,
+    contracts: Mutex<Vec<Address>>,
+    pub(crate) orders: Mutex<Vec<Order>>,
+    pub(crate) sent: Mutex<HashMap<String, Sent>>,
+    pub(crate) refuses: Mutex<Option<NotOrdered>>,
+    pub(crate) stepped: Notify,
+}
+
+impl Fake {
+    pub(crate) fn new() -> Arc<Self> {
+        let known = KnownToken {
+            token: token(),
+            domain: Some(domain()),
+        };
+        Arc::new(Self {
+            tokens: vec![known],
+            answers: Mutex::default(),
+            otherwise: Mutex::new(Ok(Called::Returned(Bytes::new()))),
+            contracts: Mutex::default(),
+            orders: Mutex::default(),
+            sent: Mutex::default(),
+            refuses: Mutex::default(),
+            stepped: Notify::new(),
+        })
+    }
+
+    /// A call of this contract with this calldata returns so.
+    pub(crate) fn answers(&self, to: Address, data: Bytes, returned: impl Into<Bytes>) {
+        let called = Called::Returned(returned.into());
+        self.answers.lock().unwrap().insert((to, data), called);
+    }
+
+    pub(crate) fn otherwise(&self, called: Result<Called, Unknown>) {
+        *self.otherwise.lock().unwrap() = called;
+    }
+
+    pub(crate) fn is_contract(&self, address: Address) {
+        self.contracts.lock().unwrap().push(address);
+    }
+}
+
+#[async_trait]
+impl Chain for Fake {
+    fn name(&self) -> &str {
+        CHAIN
+    }
+
+    fn id(&self) -> u64 {
+        ID
+    }
+
+    fn account(&self) -> Option<Address> {
+        Some(ACCOUNT)
+    }
+
+    fn tokens(&self) -> &[KnownToken] {
+        &self.tokens
+    }
+
+    fn payments(&self) -> Option<Address> {
+        Some(CONTRACT)
+    }
+
+    fn escrow(&self) -> Option<Address> {
+        None
+    }
+
+    fn event(&self, _: &str) -> Result<Arc<dyn Event>, String> {
+        Err("no test asks for events".to_owned())
+    }
+
+    fn function(&self, _: &str) -> Result<Arc<dyn Function>, String> {
+        Err("no test asks for functions".to_owned())
+    }
+
+    async fn call(&self, to: Address, data: Bytes) -> Result<Called, Unknown> {
+        let known = self.answers.lock().unwrap().get(&(to, data)).cloned();
+        known.map_or_else(|| self.otherwise.lock().unwrap().clone(), Ok)
+    }
+
+    async fn has_code(&self, address: Address) -> Result<bool, Unknown> {
+        Ok(self.contracts.lock().unwrap().contains(&address))
+    }
+
+    async fn order(&self, order: &Order) -> Result<Sent, NotOrdered> {
+        if let Some(why) = self.refuses.lock().unwrap().clone() {
+            return Err(why);
+        }
+        self.orders.lock().unwrap().push(order.clone());
+        let mut sent = self.sent.lock().unwrap();
+        Ok(*sent.entry(order.key.clone()).or_insert(Sent::Pending))
+    }
+
+    async fn sent(&self, _: &TenantId, key: &str) -> Result<Option<Sent>, Unknown> {
+        Ok(self.sent.lock().unwrap().get(key).copied())
+    }
+
+    async fn stepped(&self) {
+        self.stepped.notified().await;
+    }
+
+    async fn run(&self) -> Result<(), String> {
+        std::future::pending().await
+    }
+
+    fn trouble(&self) -> Option<String> {
+        None
+    }
+}

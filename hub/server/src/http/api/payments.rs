@@ -1,0 +1,257 @@
+//! How a tenant takes payments, its journal, and money that is of no invoice.
+
+use axum::Json;
+use axum::extract::State as Shared;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde_json::{Value, json};
+use stencil_store::Page;
+
+use super::Whole;
+use super::invoices;
+use crate::chains::PaymentSettings;
+use crate::http::audit::Detail;
+use crate::http::input::{self, Paging, Query};
+use crate::http::problem::{Kind, Problem};
+use crate::http::{Caller, State};
+
+/// The longest settings, in bytes.
+const MAX_SETTINGS: usize = 64 * 1024;
+
+/// How a tenant takes payments, and what that comes to.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(in crate::http) struct Settings {
+    /// What the tenant has set.
+    set: PaymentSettings,
+    /// What the ways to pay are called in invoices: `CHAIN/SYMBOL/WAY`.
+    names: Vec<String>,
+}
+
+/// One entry of the journal.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(in crate::http) struct EntryView {
+    /// Its name: 64 hexadecimal digits.
+    key: String,
+    /// In what: `eip155:CHAIN/erc20:0x…` or `eip155:CHAIN/native`.
+    asset: String,
+    /// When, µs since the epoch, by the chain's blocks.
+    at_us: i64,
+    /// Why.
+    memo: String,
+    /// Its lines: debits are equal to credits.
+    lines: Vec<LineView>,
+}
+
+/// One line of an entry.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct LineView {
+    /// `wallet:0x…`, `pending:INVOICE`, `refunds-due:INVOICE`, `revenue` or `refund-loss`.
+    account: String,
+    /// `debit` or `credit`.
+    side: &'static str,
+    /// Base units: decimal digits.
+    amount: String,
+}
+
+/// What was booked on an account.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(in crate::http) struct BalanceView {
+    /// In what.
+    asset: String,
+    /// Which account.
+    account: String,
+    /// The sum of its debits, base units.
+    debits: String,
+    /// The sum of its credits, base units.
+    credits: String,
+}
+
+/// Money that came and is of no invoice.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(in crate::http) struct UnmatchedView {
+    /// Which movement: `CHAIN:0xTRANSACTION:ORDINAL`.
+    key: String,
+    /// In what.
+    asset: String,
+    /// Base units: decimal digits.
+    amount: String,
+    /// To whom; of a payment contract, the contract.
+    to: String,
+    /// Who paid.
+    from: String,
+    /// Why it is of none: `amount`, `invoice`, `asset` or `refused`.
+    reason: String,
+    /// The block; null where it is not known.
+    block: Option<u64>,
+    /// When it was noticed, µs since the epoch.
+    at_us: i64,
+}
+
+/// How the tenant takes payments.
+#[utoipa::path(
+    get,
+    path = "/api/v1/payments/settings",
+    tag = "payments",
+    responses((status = 200, body = Settings))
+)]
+pub(in crate::http) async fn settings(
+    Shared(state): Shared<State>,
+    caller: Caller,
+) -> Result<Json<Settings>, Problem> {
+    let settings = invoices::settings(&state, &caller).await?;
+    Ok(Json(shown(&state, settings)))
+}
+
+/// Sets how the tenant takes payments.
+///
+/// It replaces all that was set; open invoices stay as they are. An address takes payments of one
+/// tenant only. That a payment contract pays the payee is asked of the chain.
+#[utoipa::path(
+    put,
+    path = "/api/v1/payments/settings",
+    tag = "payments",
+    request_body(content = PaymentSettings, example = json!({
+        "methods": [{
+            "chain": "base", "token": "USDC", "way": "authorization", "confirmations": 3,
+            "payee": "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed",
+        }],
+        "policy": { "underpaid": "refund", "late": "refund" },
+        "expires_s": 900,
+    })),
+    responses(
+        (status = 200, description = "It is so from now on", body = Settings),
+        (status = 409, description = "An address takes payments of another tenant"),
+    )
+)]
+pub(in crate::http) async fn set_settings(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    input::Json(settings): input::Json<PaymentSettings, MAX_SETTINGS>,
+) -> Result<Response, Problem> {
+    let cashier = state.control.cashier();
+    let chains = cashier.chains();
+    let told = |wrong: crate::chains::settings::Wrong| {
+        if wrong.unknown {
+            tracing::warn!(why = wrong.why, "a chain does not answer");
+            return Problem::new(
+                Kind::Busy,
+                format!("the chain does not answer: {}", wrong.why),
+            );
+        }
+        let place = json!({ "pointer": format!("#{}", wrong.pointer), "what": &wrong.why });
+        Problem::invalid(format!("{}: {}", wrong.pointer, wrong.why)).with_errors(vec![place])
+    };
+    settings.check(chains).map_err(told)?;
+    settings.check_on_chain(chains).await.map_err(told)?;
+    let body = serde_json::to_string(&settings).map_err(Problem::internal)?;
+    let payees = settings.payees(chains);
+    let payments = &state.store.payments;
+    let now_us = state.clock.now_us();
+    payments
+        .set_payment_settings(&caller.tenant, &body, &payees, now_us)
+        .await?;
+    cashier
+        .hold(&caller.tenant, settings.places(chains))
+        .await?;
+    tracing::info!(tenant = %caller.tenant, by = caller.who, "settings of payments were set");
+    let detail = Detail(format!("{} ways to pay", settings.methods.len()));
+    Ok((detail, Json(shown(&state, settings))).into_response())
+}
+
+fn shown(state: &State, settings: PaymentSettings) -> Settings {
+    let ways = settings.ways(state.control.cashier().chains());
+    Settings {
+        names: ways.into_iter().map(|way| way.name).collect(),
+        set: settings,
+    }
+}
+
+/// The journal from its beginning, in order: double entry, in base units.
+#[utoipa::path(
+    get,
+    path = "/api/v1/payments/journal",
+    tag = "payments",
+    params(Paging), responses((status = 200, body = Page<EntryView>))
+)]
+pub(in crate::http) async fn journal(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    Query(paging): Query<Paging>,
+) -> Result<Json<Page<EntryView>>, Problem> {
+    let limit = paging.limit()?;
+    let payments = &state.store.payments;
+    let page = payments
+        .journal(&caller.tenant, paging.after.as_deref(), limit)
+        .await?;
+    Ok(Json(page.map(|entry| {
+        EntryView {
+            key: hex::encode(entry.key),
+            asset: entry.asset,
+            at_us: entry.at_us,
+            memo: entry.memo,
+            lines: entry
+                .lines
+                .into_iter()
+                .map(|line| LineView {
+                    account: line.account,
+                    side: if line.is_debit { "debit" } else { "credit" },
+                    amount: line.amount,
+                })
+                .collect(),
+        }
+    })))
+}
+
+/// What the tenant's accounts hold, by assets and accounts.
+#[utoipa::path(
+    get,
+    path = "/api/v1/payments/balances",
+    tag = "payments",
+    responses((status = 200, body = Whole<BalanceView>))
+)]
+pub(in crate::http) async fn balances(
+    Shared(state): Shared<State>,
+    caller: Caller,
+) -> Result<Json<Whole<BalanceView>>, Problem> {
+    let balances = state.store.payments.balances(&caller.tenant).await?;
+    let views = balances.into_iter().map(|balance| BalanceView {
+        asset: balance.asset,
+        account: balance.account,
+        debits: balance.debits,
+        credits: balance.credits,
+    });
+    Ok(Json(Whole::of(views.collect())))
+}
+
+/// Money that came and is of no invoice, the newest first.
+#[utoipa::path(
+    get,
+    path = "/api/v1/payments/unmatched",
+    tag = "payments",
+    params(Paging), responses((status = 200, body = Page<UnmatchedView>))
+)]
+pub(in crate::http) async fn unmatched(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    Query(paging): Query<Paging>,
+) -> Result<Json<Page<UnmatchedView>>, Problem> {
+    let limit = paging.limit()?;
+    let payments = &state.store.payments;
+    let page = payments
+        .unmatched(&caller.tenant, paging.after.as_deref(), limit)
+        .await?;
+    Ok(Json(page.map(|stray| {
+        let body: Value = serde_json::from_str(&stray.body).unwrap_or_default();
+        let text = |name: &str| body[name].as_str().unwrap_or_default().to_owned();
+        UnmatchedView {
+            key: stray.credit,
+            asset: text("asset"),
+            amount: text("amount"),
+            to: text("to"),
+            from: text("from"),
+            reason: text("reason"),
+            block: body["block"]["number"].as_u64(),
+            at_us: stray.at_us,
+        }
+    })))
+}

@@ -1,0 +1,522 @@
+//! Invoices, how a tenant takes payments, and what a payer sees.
+
+use alloy_signer::SignerSync as _;
+use alloy_signer_local::PrivateKeySigner;
+use serde_json::{Value, json};
+use stencil_payments::abi::calls;
+use stencil_payments::eip712::{Authorization, Kind};
+use stencil_payments::money::Amount;
+use stencil_payments::port::{Called, Unknown};
+use stencil_payments::{Address, B256, U256};
+
+use super::{Answer, NOW_US, Served, seed};
+use crate::chains::tests::fake::{CONTRACT, PAYEE, TOKEN, domain};
+
+const SETTINGS: &str = "/api/v1/payments/settings";
+const INVOICES: &str = "/api/v1/invoices";
+
+async fn set(served: &Served, token: &str, body: &Value) -> Answer {
+    served
+        .ask("PUT", SETTINGS)
+        .bearer(token)
+        .json(body)
+        .send()
+        .await
+}
+
+async fn create(served: &Served, body: &Value) -> Answer {
+    served.write("POST", INVOICES, body).await
+}
+
+fn pointer(answer: &Answer) -> String {
+    answer.json()["errors"][0]["pointer"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned()
+}
+
+#[tokio::test]
+async fn settings_are_checked_field_by_field() {
+    let served = Served::start().await;
+    let payee = PAYEE.to_checksum(None);
+    let way = |change: Value| {
+        let mut way =
+            json!({ "chain": "local", "token": "TEST", "way": "unique_amount", "payee": payee });
+        for (key, value) in change.as_object().unwrap() {
+            way[key] = value.clone();
+        }
+        json!({ "methods": [way] })
+    };
+    for (wrong, at) in [
+        (way(json!({ "chain": "other" })), "#/methods/0/chain"),
+        (way(json!({ "token": "USDC" })), "#/methods/0/token"),
+        (way(json!({ "payee": "0x12" })), "#/methods/0/payee"),
+        (
+            way(json!({ "payee": format!("0x{}", "0".repeat(40)) })),
+            "#/methods/0/payee",
+        ),
+        (
+            way(json!({ "confirmations": 0 })),
+            "#/methods/0/confirmations",
+        ),
+        (
+            way(json!({ "token": "native", "way": "authorization" })),
+            "#/methods/0/way",
+        ),
+        (way(json!({ "contract": payee })), "#/methods/0/contract"),
+        (way(json!({ "symbol": "X" })), "#/methods/0/symbol"),
+        (json!({ "expires_s": 5 }), "#/expires_s"),
+        (
+            json!({ "policy": { "tolerance_bps": 10_000 } }),
+            "#/policy/tolerance_bps",
+        ),
+        (json!({ "policy": { "late": "never" } }), "#/policy/late"),
+        (
+            json!({ "webhook": { "url": "ftp://x", "secret": "s" } }),
+            "#/webhook/url",
+        ),
+    ] {
+        let answer = set(&served, &served.tokens.admin, &wrong).await;
+        answer.problem(400);
+        assert_eq!(pointer(&answer), at, "{wrong}");
+    }
+    let twice = way(json!({}))["methods"][0].clone();
+    let answer = set(
+        &served,
+        &served.tokens.admin,
+        &json!({ "methods": [twice, twice] }),
+    )
+    .await;
+    assert_eq!(pointer(&answer), "#/methods/1");
+    answer.problem(400);
+}
+
+#[tokio::test]
+async fn a_payment_contract_has_to_pay_the_payee() {
+    let served = Served::start().await;
+    let way = json!({ "methods": [{
+        "chain": "local", "token": "TEST", "way": "contract", "payee": PAYEE.to_checksum(None),
+    }] });
+    let ask = async || set(&served, &served.tokens.admin, &way).await;
+    assert!(ask().await.problem(400).contains("no payment contract"));
+    let stranger = Address::repeat_byte(9);
+    served
+        .chain
+        .answers(CONTRACT, calls::payee(), stranger.into_word().0);
+    assert!(ask().await.problem(400).contains(&format!("{stranger:#x}")));
+    served
+        .chain
+        .answers(CONTRACT, calls::payee(), PAYEE.into_word().0);
+    let shown = ask().await.ok();
+    assert_eq!(shown["names"], json!(["local/TEST/contract"]));
+    assert_eq!(shown["set"]["expires_s"], 900);
+    // Only a chain can say so.
+    let other = json!({ "methods": [{
+        "chain": "local", "token": "TEST", "way": "contract", "payee": PAYEE.to_checksum(None),
+        "contract": stranger.to_checksum(None),
+    }] });
+    served
+        .chain
+        .otherwise(Err(Unknown("two endpoints disagree".into())));
+    let answer = set(&served, &served.tokens.admin, &other).await;
+    assert!(answer.problem(503).contains("two endpoints disagree"));
+}
+
+#[tokio::test]
+async fn an_address_is_one_tenants() {
+    let served = Served::start().await;
+    let body = seed::payments(PAYEE);
+    let refused = set(&served, &served.tokens.rival, &body).await;
+    assert!(refused.problem(409).contains("another tenant"));
+    let own = set(
+        &served,
+        &served.tokens.rival,
+        &seed::payments(Address::repeat_byte(1)),
+    )
+    .await;
+    own.ok();
+    // And what the refused one had asked for is not there.
+    let shown = served
+        .get(SETTINGS)
+        .bearer(&served.tokens.rival)
+        .send()
+        .await
+        .ok();
+    assert_eq!(
+        shown["set"]["methods"][0]["payee"],
+        Address::repeat_byte(1).to_checksum(None)
+    );
+}
+
+#[tokio::test]
+async fn an_invoice_is_made_listed_and_called_off() {
+    let served = Served::start().await;
+    let wanted = json!({
+        "amount": "12.50", "currency": "EUR", "reference": "locker-9", "title": "A locker",
+        "metadata": { "order": "17" }, "expires_s": 60,
+    });
+    let answer = create(&served, &wanted).await;
+    assert_eq!(answer.status, 201, "{answer:?}");
+    let made = answer.json();
+    let path = answer.header("location").unwrap().to_owned();
+    assert_eq!(path, format!("{INVOICES}/{}", made["id"].as_str().unwrap()));
+    assert_eq!(
+        (&made["state"], &made["version"]),
+        (&"new".into(), &1.into())
+    );
+    let price = json!({ "amount": "12.50", "units": "1250", "currency": "EUR", "token": null });
+    assert_eq!(made["price"], price);
+    // At half a euro a token.
+    let [first, second] = [&made["methods"][0], &made["methods"][1]];
+    assert_eq!(first["name"], "local/TEST/authorization");
+    assert_eq!(
+        first["due"],
+        json!({ "amount": "25.000000", "units": "25000000" })
+    );
+    assert_eq!(
+        (&first["rate"]["source"], &first["chain_id"]),
+        (&"table".into(), &31_337.into())
+    );
+    assert_eq!(second["name"], "local/TEST/unique_amount");
+    assert_eq!(made["expires_us"], NOW_US + 60_000_000);
+    assert_eq!(served.read(&path).await.ok(), made);
+
+    let list = served.read("/api/v1/invoices?state=new").await.ok();
+    assert_eq!(list["items"].as_array().unwrap().len(), 2);
+    let cancelled = served
+        .write("POST", &format!("{path}/cancel"), &json!({}))
+        .await
+        .ok();
+    assert_eq!(
+        (&cancelled["state"], &cancelled["version"]),
+        (&"cancelled".into(), &2.into())
+    );
+    let list = served.read("/api/v1/invoices?state=cancelled").await.ok();
+    assert_eq!(list["items"][0]["id"], made["id"]);
+    served
+        .read("/api/v1/invoices?state=gone")
+        .await
+        .problem(400);
+    let decided = json!({ "decision": "accept_underpaid" });
+    let answer = served
+        .write("POST", &format!("{path}/decisions"), &decided)
+        .await;
+    assert!(answer.problem(409).contains("all goes back"));
+    served
+        .read(&format!("{INVOICES}/{}", "00".repeat(16)))
+        .await
+        .problem(404);
+    served
+        .read(&format!("{INVOICES}/nonsense"))
+        .await
+        .problem(404);
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_an_invoice_is_named() {
+    let served = Served::start().await;
+    for (wrong, at) in [
+        (json!({ "amount": "1" }), ""),
+        (
+            json!({ "amount": "1", "currency": "EUR", "token": "local/TEST" }),
+            "",
+        ),
+        (json!({ "amount": "1", "currency": "XXX" }), "#/currency"),
+        (json!({ "amount": "1.234", "currency": "EUR" }), "#/amount"),
+        (json!({ "amount": "0", "currency": "EUR" }), "#/amount"),
+        (json!({ "amount": "-1", "currency": "EUR" }), "#/amount"),
+        (
+            json!({ "amount": "1e3", "token": "local/TEST" }),
+            "#/amount",
+        ),
+        (json!({ "amount": "1", "token": "TEST" }), "#/token"),
+        (json!({ "amount": "1", "token": "other/TEST" }), "#/token"),
+        (json!({ "amount": "1", "token": "local/native" }), "#/token"),
+        (json!({ "amount": "1", "currency": "USD" }), "#/methods"),
+        (
+            json!({ "amount": "1", "currency": "EUR", "methods": ["local/TEST/contract"] }),
+            "#/methods",
+        ),
+        (
+            json!({ "amount": "1", "currency": "EUR", "methods": [] }),
+            "#/methods",
+        ),
+        (
+            json!({ "amount": "1", "currency": "EUR", "expires_s": 29 }),
+            "#/expires_s",
+        ),
+        (
+            json!({ "amount": "1", "currency": "EUR", "reference": "a\nb" }),
+            "#/reference",
+        ),
+        (
+            json!({ "amount": "1", "currency": "EUR", "return_url": "javascript:x" }),
+            "#/return_url",
+        ),
+    ] {
+        let answer = create(&served, &wrong).await;
+        answer.problem(400);
+        assert_eq!(pointer(&answer), at, "{wrong}");
+    }
+    let token =
+        json!({ "amount": "1.5", "token": "local/TEST", "methods": ["local/TEST/unique_amount"] });
+    let made = create(&served, &token).await;
+    assert_eq!(made.status, 201, "{made:?}");
+    assert_eq!(made.json()["price"]["token"]["symbol"], "TEST");
+}
+
+#[tokio::test]
+async fn the_same_request_by_its_key_makes_one_invoice() {
+    let served = Served::start().await;
+    let wanted = json!({ "amount": "1", "currency": "EUR" });
+    let ask = async || {
+        let ask = served.ask("POST", INVOICES).bearer(&served.tokens.editor);
+        ask.header("idempotency-key", "order-17")
+            .json(&wanted)
+            .send()
+            .await
+    };
+    let (first, again) = (ask().await, ask().await);
+    assert_eq!(first.json()["id"], again.json()["id"]);
+    let list = served.read(INVOICES).await.ok();
+    assert_eq!(
+        list["items"].as_array().unwrap().len(),
+        2,
+        "with that of the seed"
+    );
+}
+
+fn checkout(id: &str) -> String {
+    format!("/pay/{id}/checkout")
+}
+
+#[tokio::test]
+async fn a_payer_sees_what_is_due_and_nothing_else_of_the_tenants() {
+    let served = Served::start().await;
+    let id = hex::encode(seed::INVOICE);
+    let answer = served.get(&checkout(&id)).send().await;
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    for word in ["marked", "acme", "metadata", "reference"] {
+        assert!(!answer.body.contains(word), "{word}: {}", answer.body);
+    }
+    let seen = answer.ok();
+    assert_eq!(
+        (&seen["payable"], &seen["title"]),
+        (&true.into(), &"Locker, an hour".into())
+    );
+    let [signed, sent] = [&seen["methods"][0], &seen["methods"][1]];
+    assert_eq!(signed["hub_pays_gas"], true);
+    let typed = &signed["typed_data"];
+    assert_eq!(
+        typed["domain"]["verifyingContract"],
+        TOKEN.to_checksum(None)
+    );
+    assert_eq!(
+        (&typed["message"]["value"], &typed["message"]["from"]),
+        (&"2500000".into(), &Value::Null)
+    );
+    let due = sent["due"]["units"].as_str().unwrap();
+    let link = format!(
+        "ethereum:{}@31337/transfer?address={}&uint256={due}",
+        TOKEN.to_checksum(None),
+        PAYEE.to_checksum(None)
+    );
+    assert_eq!(sent["link"], link);
+    assert_eq!(sent["transactions"][0]["to"], TOKEN.to_checksum(None));
+    served
+        .get(&checkout(&"00".repeat(16)))
+        .send()
+        .await
+        .problem(404);
+    served.get(&checkout("acme")).send().await.problem(404);
+}
+
+/// What a wallet makes of the typed data that a payer was shown.
+fn sign(payer: &PrivateKeySigner, typed: &Value, value: &str, before_s: u64) -> Value {
+    let text = |name: &str| typed["message"][name].as_str().unwrap();
+    let authorization = Authorization {
+        from: payer.address(),
+        to: text("to").parse().unwrap(),
+        value: value.parse().unwrap(),
+        valid_after: U256::ZERO,
+        valid_before: U256::from(before_s),
+        nonce: text("nonce").parse::<B256>().unwrap(),
+    };
+    let digest = authorization.digest(Kind::Transfer, &domain());
+    let signature = payer.sign_hash_sync(&digest).unwrap().as_bytes();
+    json!({
+        "from": payer.address().to_checksum(None), "value": value, "validAfter": "0",
+        "validBefore": before_s.to_string(), "signature": format!("0x{}", hex::encode(signature)),
+    })
+}
+
+#[tokio::test]
+async fn a_signed_authorisation_is_brought_once_and_a_wrong_one_never() {
+    let served = Served::start().await;
+    let id = hex::encode(seed::INVOICE);
+    let path = format!("/pay/{id}/authorization");
+    let post = async |body: &Value| served.ask("POST", &path).json(body).send().await;
+    let typed = served.get(&checkout(&id)).send().await.ok()["methods"][0]["typed_data"].clone();
+    let payer = PrivateKeySigner::from_slice(&[7; 32]).unwrap();
+    let from = payer.address();
+    let now_s = u64::try_from(NOW_US / 1_000_000).unwrap();
+    let right = sign(&payer, &typed, "2500000", now_s + 600);
+    let with = |field: &str, value: &str| {
+        let mut wrong = right.clone();
+        wrong[field] = value.into();
+        wrong
+    };
+    let forged = format!("0x{}", "11".repeat(64) + "1b");
+    for (wrong, at) in [
+        (
+            with("from", &Address::repeat_byte(3).to_checksum(None)),
+            "#/signature",
+        ),
+        (with("signature", &forged), "#/signature"),
+        (with("signature", "0x11"), "#/signature"),
+        (with("signature", "abc"), "#/signature"),
+        (with("method", "local/TEST/contract"), "#/method"),
+        (
+            with("validBefore", &(now_s + 601).to_string()),
+            "#/signature",
+        ),
+        (with("validAfter", &now_s.to_string()), "#/validAfter"),
+        (sign(&payer, &typed, "2499999", now_s + 600), "#/value"),
+        (sign(&payer, &typed, "2500000", now_s + 30), "#/validBefore"),
+    ] {
+        let answer = post(&wrong).await;
+        answer.problem(400);
+        assert_eq!(pointer(&answer), at, "{wrong}");
+    }
+    post(&json!({ "from": "x" })).await.problem(400);
+    let long = "11".repeat(20_000);
+    post(&with("signature", &long)).await.problem(413);
+
+    let nonce = typed["message"]["nonce"].as_str().unwrap().parse().unwrap();
+    let used = calls::authorization_state(from, nonce);
+    let word = |n: u64| U256::from(n).to_be_bytes::<32>();
+    served
+        .chain
+        .otherwise(Err(Unknown("nobody answers".into())));
+    post(&right).await.problem(503);
+    served.chain.answers(TOKEN, used.clone(), word(1));
+    assert!(
+        post(&right)
+            .await
+            .problem(409)
+            .contains("used or cancelled")
+    );
+    served.chain.answers(TOKEN, used, word(0));
+    served
+        .chain
+        .answers(TOKEN, calls::balance_of(from), word(1_000_000));
+    assert!(
+        post(&right)
+            .await
+            .problem(409)
+            .contains("has 1.000000 TEST")
+    );
+    served
+        .chain
+        .answers(TOKEN, calls::balance_of(from), word(9_000_000));
+    served
+        .chain
+        .otherwise(Ok(Called::Reverted("paused".into())));
+    assert!(post(&right).await.problem(409).contains("paused"));
+    assert!(served.chain.orders.lock().unwrap().is_empty());
+
+    served
+        .chain
+        .otherwise(Ok(Called::Returned(Vec::new().into())));
+    let answer = post(&right).await;
+    assert_eq!(
+        (answer.status, &answer.json()["status"]),
+        (202, &"pending".into())
+    );
+    let again = post(&right).await;
+    assert_eq!((again.status, again.json()), (202, answer.json()));
+    let orders = served.chain.orders.lock().unwrap();
+    let [order] = &orders[..] else {
+        panic!("{orders:?}");
+    };
+    assert_eq!(
+        (order.to, &order.tenant, order.moves),
+        (TOKEN, &seed::acme(), None)
+    );
+    assert_eq!(order.value, Amount::ZERO);
+    assert_eq!(order.data[..4], [0xe3, 0xee, 0x16, 0x0e]);
+}
+
+#[tokio::test]
+async fn a_contract_wallet_signs_by_its_own_word() {
+    let served = Served::start().await;
+    let id = hex::encode(seed::INVOICE);
+    let path = format!("/pay/{id}/authorization");
+    let post = async |body: &Value| served.ask("POST", &path).json(body).send().await;
+    let typed = served.get(&checkout(&id)).send().await.ok()["methods"][0]["typed_data"].clone();
+    let now_s = u64::try_from(NOW_US / 1_000_000).unwrap();
+    let wallet = Address::repeat_byte(0x5a);
+    let nonce = typed["message"]["nonce"].as_str().unwrap().parse().unwrap();
+    let authorization = Authorization {
+        from: wallet,
+        to: PAYEE,
+        value: Amount::from(2_500_000_u64),
+        valid_after: U256::ZERO,
+        valid_before: U256::from(now_s + 600),
+        nonce,
+    };
+    let signature = vec![0x11; 100];
+    let body = json!({
+        "from": wallet.to_checksum(None), "value": "2500000",
+        "validBefore": (now_s + 600).to_string(),
+        "signature": format!("0x{}", hex::encode(&signature)),
+    });
+    assert!(
+        post(&body)
+            .await
+            .problem(400)
+            .contains("no contract wallet")
+    );
+    served.chain.is_contract(wallet);
+    assert!(
+        post(&body)
+            .await
+            .problem(400)
+            .contains("wallet does not take it")
+    );
+    let digest = authorization.digest(Kind::Transfer, &domain());
+    let mut valid = [0; 32];
+    valid[..4].copy_from_slice(&calls::IS_VALID);
+    served
+        .chain
+        .answers(wallet, calls::is_valid_signature(digest, &signature), valid);
+    let word = |n: u64| U256::from(n).to_be_bytes::<32>();
+    served
+        .chain
+        .answers(TOKEN, calls::authorization_state(wallet, nonce), word(0));
+    served
+        .chain
+        .answers(TOKEN, calls::balance_of(wallet), word(2_500_000));
+    assert_eq!(post(&body).await.status, 202);
+    let orders = served.chain.orders.lock().unwrap();
+    assert_eq!(orders[0].data[..4], [0xcf, 0x09, 0x29, 0x95], "as bytes");
+}
+
+#[tokio::test]
+async fn an_invoice_that_is_over_takes_no_authorisation() {
+    let served = Served::start().await;
+    let id = hex::encode(seed::INVOICE);
+    let typed = served.get(&checkout(&id)).send().await.ok()["methods"][0]["typed_data"].clone();
+    let payer = PrivateKeySigner::from_slice(&[7; 32]).unwrap();
+    let now_s = u64::try_from(NOW_US / 1_000_000).unwrap();
+    let body = sign(&payer, &typed, "2500000", now_s + 10_000);
+    served.later(901);
+    let seen = served.get(&checkout(&id)).send().await.ok();
+    assert_eq!(seen["payable"], false);
+    let answer = served
+        .ask("POST", &format!("/pay/{id}/authorization"))
+        .json(&body)
+        .send()
+        .await;
+    assert!(answer.problem(409).contains("can't be paid any more"));
+}
