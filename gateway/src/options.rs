@@ -378,7 +378,7 @@ impl Default for Link {
             serial: Vec::new(),
             max_links: 4_096,
             max_strangers: 256,
-            max_strangers_per_address: 192,
+            max_strangers_per_address: 224,
             handshake_timeout_ms: 10_000,
             idle_timeout_ms: 90_000,
             write_timeout_ms: 10_000,

@@ -80,8 +80,8 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             max_connections: 20_000,
-            max_connecting: 1_000,
-            max_connecting_per_address: 500,
+            max_connecting: 1_500,
+            max_connecting_per_address: 1_000,
             max_namespace_clients: 1_000,
             connect_timeout: Duration::from_secs(10),
             write_timeout: Duration::from_secs(30),

@@ -26,6 +26,8 @@ const SECRET: [&str; 15] = [
     "credentials",
     "authorization",
 ];
+/// What is called just that.
+const SHORT: [&str; 3] = ["pass", "pin", "bearer"];
 /// What is called a key is one if it is that long and looks like it; else it may be the path of one.
 const KEY_CHARACTERS: usize = 32;
 /// What begins the lines of a private key, besides its digits.
@@ -198,7 +200,7 @@ fn plain(name: &str) -> String {
 
 fn is_secret(name: &str) -> bool {
     let name = plain(name);
-    SECRET.iter().any(|secret| name.ends_with(secret))
+    SHORT.contains(&name.as_str()) || SECRET.iter().any(|secret| name.ends_with(secret))
 }
 
 fn is_key(name: &str, value: &str) -> bool {
@@ -346,6 +348,7 @@ end: 1
                 "WARN refused password=hunter2 peer=192.0.2.7",
                 "WARN refused password= *** peer=192.0.2.7",
             ),
+            ("INFO pass=hunter2 bypass=on", "INFO pass= *** bypass=on"),
             (
                 r#"WARN got "{\"password\":\"hunter2\"}" from x"#,
                 r#"WARN got "{\"password\": ***"#,

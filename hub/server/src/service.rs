@@ -446,9 +446,10 @@ fn desiring(hub: &Hub, ends: desired::Ends, handle: Handle<Peer>, parts: &mut Pa
 fn mqtt_options(options: &Options) -> stencil_mqtt::Options {
     let mut mqtt = stencil_mqtt::Options::default();
     mqtt.max_connections = options.mqtt.max_connections;
-    // Strangers never take all places, nor one address all of theirs.
+    // Strangers never take all places, nor one address all of theirs. A site behind one address may
+    // come back with a thousand gateways at once.
     mqtt.max_connecting = mqtt.max_connecting.min(mqtt.max_connections / 2).max(1);
-    mqtt.max_connecting_per_address = (mqtt.max_connecting / 2).max(1);
+    mqtt.max_connecting_per_address = (mqtt.max_connecting / 3 * 2).max(1);
     mqtt.max_packet_bytes = options.mqtt.max_packet_bytes;
     mqtt.receive_maximum = options.mqtt.receive_maximum;
     mqtt.connect_timeout = Duration::from_millis(options.mqtt.connect_timeout_ms);
