@@ -1,5 +1,10 @@
 //! Who gets in, and that nobody disturbs anybody else.
 
+use std::{
+    io,
+    sync::{Arc, Mutex},
+};
+
 use stencil_crypto::{Psk, rng};
 use stencil_protocol::{frame::Kind, id::DeviceId, link::Up, report::Link};
 use tokio::{
@@ -396,6 +401,48 @@ async fn links_have_bounds_in_number_and_time() {
             .is_some_and(|event| event.event == Link::Disconnected)
     })
     .await;
+    gateway.stop().await;
+}
+
+/// What is logged on this thread.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+// On one thread, so that all of its log is here.
+#[tokio::test]
+async fn handshakes_that_are_refused_write_a_line_of_each_cause() {
+    let log = Log::default();
+    let to = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer(move || to.clone())
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let place = Place::new();
+    let hub = Hub::started(&place.authority).await;
+    let gateway = place.gateway(&hub).await;
+    for _ in 0..60 {
+        refused_frame(&gateway, Kind::OldHello, &[1; 40]).await;
+        refused_frame(&gateway, Kind::Open, b"nonsense").await;
+    }
+    assert_eq!(gateway.metric("handshakes_refused_total").await, 120);
+    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let lines: Vec<_> = text
+        .lines()
+        .filter(|it| it.contains("handshake refused"))
+        .collect();
+    assert_eq!(lines.len(), 2, "{lines:#?}");
     gateway.stop().await;
 }
 
