@@ -27,8 +27,8 @@ pub struct Commit {
     /// Newest values that changed. An update that is older (by event time) than
     /// what is stored is ignored.
     pub twins: Vec<TwinUpdate>,
-    /// Points of the time series, in order of arrival: a later one replaces an
-    /// earlier one of the same series and time.
+    /// Points of the time series, in order of arrival: of several of one series and time each
+    /// is kept ([`crate::Series::range`]).
     pub points: Points,
     /// States of rules that changed.
     pub rule_states: Vec<RuleState>,

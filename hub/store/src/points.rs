@@ -1,13 +1,13 @@
 //! The points of a commit, by series: what belongs to a series is named once, not with each point.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use stencil_protocol::id::{DeviceId, TenantId};
 
 use crate::{Point, SeriesPoint};
 
-/// Points of one series, in order of arrival: of two points of one time the later one stays.
+/// Points of one series, in order of arrival.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SeriesPoints {
     /// The tenant.
@@ -29,7 +29,21 @@ pub struct Points {
     series: Arc<Vec<SeriesPoints>>,
 }
 
+/// By what points are known again, while somebody has them.
+#[derive(Debug)]
+pub(crate) struct Token(Weak<Vec<SeriesPoints>>);
+
 impl Points {
+    /// That of these points; clones have the same.
+    pub(crate) fn token(&self) -> Token {
+        Token(Arc::downgrade(&self.series))
+    }
+
+    /// Whether it is the token of these points.
+    pub(crate) fn are(&self, token: &Token) -> bool {
+        token.0.ptr_eq(&Arc::downgrade(&self.series))
+    }
+
     /// The series.
     #[must_use]
     pub fn series(&self) -> &[SeriesPoints] {

@@ -45,8 +45,9 @@ pub struct SeriesName {
 #[async_trait]
 pub trait Series: Send + Sync + 'static {
     /// The points of a series with `from_us <= time_us < to_us`, by time, the
-    /// first `limit` (at most [`MAX_RANGE`]) of them. There is one point a time.
-    /// An unknown series is empty.
+    /// first `limit` (at most [`MAX_RANGE`]) of them. There is one point a time:
+    /// of several that came for one the others are at the next times that are
+    /// free. An unknown series is empty.
     async fn range(
         &self,
         tenant: &TenantId,
@@ -57,8 +58,9 @@ pub trait Series: Send + Sync + 'static {
         limit: u32,
     ) -> Result<Vec<SeriesPoint>, Error>;
 
-    /// Whether the series has a point at exactly this time: foreign devices number
-    /// nothing, so this is how their repetitions are known.
+    /// Whether a point came for exactly this time: foreign devices number nothing,
+    /// so this is how their repetitions are known. It may also say so of a time that
+    /// only a point has which made way for another.
     async fn contains(
         &self,
         tenant: &TenantId,

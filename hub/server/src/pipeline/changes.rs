@@ -110,7 +110,8 @@ impl Changes {
         }
     }
 
-    /// Takes in a sample that is stored, and whether it is the newest of its name.
+    /// Takes in a sample that is stored, whether it is the newest of its name, and how far behind its
+    /// time its point is.
     pub(super) fn take(
         &mut self,
         origin: &Origin<'_>,
@@ -118,7 +119,7 @@ impl Changes {
         serial: u64,
         name: &mut Name,
         sample: &Sample<'_>,
-        newest: bool,
+        (newest, apart_us): (bool, i64),
     ) {
         let held = self.series.get(name.place);
         if held.is_none_or(|held| held.serial != serial || *held.points.name != *name.name) {
@@ -148,7 +149,7 @@ impl Changes {
             same_text(&mut points.unit, unit);
         }
         points.points.push(SeriesPoint {
-            time_us: sample.time_us,
+            time_us: sample.time_us.saturating_add(apart_us),
             value,
         });
         self.points += 1;

@@ -96,7 +96,9 @@ fn samples(
 ) {
     let boot = batch.header().boot;
     let bounds = admitted.bounds;
+    let mut ties = Ties::default();
     for (seq, item) in batch.samples() {
+        let apart_us = item.as_ref().map_or(0, |sample| ties.next(sample));
         let held = &mut *admitted.device;
         let ledger = held.boots.entry(boot).or_default();
         if ledger.stored.contains(seq.0) {
@@ -119,7 +121,7 @@ fn samples(
                 let ledger = held.boots.entry(boot).or_default();
                 if ledger.store(seq) == Arrival::New {
                     changes.tally.stored += 1;
-                    reading::take(origin, key, admitted, &sample, cause, changes);
+                    reading::take(origin, key, admitted, &sample, cause, apart_us, changes);
                 }
             }
             Err((reason, why)) => {
@@ -135,6 +137,33 @@ fn samples(
                 }
             }
         }
+    }
+}
+
+/// Samples of one name and time, one behind the other in a batch: a series has one point a time, and
+/// keeps them in the order of their numbers, a microsecond apart. What came for one time in several
+/// batches the store keeps as well, in an order of its own.
+#[derive(Default)]
+struct Ties<'a> {
+    time_us: i64,
+    /// Those that were seen of this time.
+    names: Vec<&'a str>,
+}
+
+impl<'a> Ties<'a> {
+    /// How many there were of this name and time, as far as they are looked at.
+    fn next(&mut self, sample: &Sample<'a>) -> i64 {
+        const MAX_NAMES: usize = 64;
+        if sample.time_us != self.time_us {
+            self.time_us = sample.time_us;
+            self.names.clear();
+        }
+        let same = self.names.iter().filter(|name| **name == sample.name);
+        let before = i64::try_from(same.count()).unwrap_or(i64::MAX);
+        if self.names.len() < MAX_NAMES {
+            self.names.push(sample.name);
+        }
+        before
     }
 }
 

@@ -53,13 +53,15 @@ fn shown(time_us: i64) -> String {
     }
 }
 
-/// Takes a sample in. The caller has made sure that it is new and plausible.
+/// Takes a sample in. The caller has made sure that it is new and plausible. In its series it is
+/// `apart_us` behind its time, as others of the same time are there.
 pub(super) fn take(
     origin: &Origin<'_>,
     key: &DeviceKey,
     admitted: &mut Admitted<'_>,
     sample: &Sample<'_>,
     cause: Cause,
+    apart_us: i64,
     changes: &mut Changes,
 ) {
     let serial = admitted.device.serial;
@@ -73,5 +75,5 @@ pub(super) fn take(
     if newest {
         name.newest_us = sample.time_us;
     }
-    changes.take(origin, key, serial, name, sample, newest);
+    changes.take(origin, key, serial, name, sample, (newest, apart_us));
 }

@@ -51,7 +51,7 @@ pub(super) fn telemetry(
                 changes.unnumbered.insert(identity);
                 changes.tally.stored += 1;
                 let cause = Cause::Timed { time_us };
-                reading::take(origin, &key, held, &sample.as_ref(), cause, changes);
+                reading::take(origin, &key, held, &sample.as_ref(), cause, 0, changes);
             }
         }
     }

@@ -103,26 +103,27 @@ impl Heads {
         self.heads.get(&series).map_or(0, |head| head.points.len())
     }
 
-    /// The first `limit` unsealed points of a series with `from_us <= time < to_us`.
+    /// The first `limit` unsealed points of a series with `from_us <= time < to_us`, and the number of
+    /// the newest tail row that holds some of the series: when it is sealed through that, all of them
+    /// are in chunks.
     pub(crate) fn range(
         &self,
         series: i64,
         from_us: i64,
         to_us: i64,
         limit: usize,
-    ) -> Vec<SeriesPoint> {
+    ) -> (Vec<SeriesPoint>, i64) {
         let Some(head) = self.heads.get(&series) else {
-            return Vec::new();
+            return (Vec::new(), 0);
         };
+        let newest = head.tails.last().copied().unwrap_or(0);
         if from_us >= to_us {
-            return Vec::new();
+            return (Vec::new(), newest);
         }
         let from = head.points.partition_point(|point| point.time_us < from_us);
         let found = head.points.iter().skip(from).take(limit);
-        found
-            .take_while(|point| point.time_us < to_us)
-            .cloned()
-            .collect()
+        let found = found.take_while(|point| point.time_us < to_us);
+        (found.cloned().collect(), newest)
     }
 
     pub(crate) fn contains(&self, series: i64, time_us: i64) -> bool {

@@ -5,6 +5,11 @@
 //! come late; in the common case (points in order of time) nothing is rewritten
 //! but a last chunk that was not full.
 
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+
+use stencil_protocol::sample::OwnedValue;
+
 use crate::SeriesPoint;
 
 /// A stored chunk, without its points.
@@ -62,7 +67,83 @@ pub(crate) fn plan(points: Vec<SeriesPoint>, spans: &[Span], chunk_points: usize
     plan
 }
 
-/// Puts `new` over `old` (both strictly by time).
+/// Puts points (by time) strictly by time: of those that want one microsecond the one that is least by
+/// value has it, and the others go on to the next, where they meet who wants that.
+///
+/// Each microsecond prefers by a fixed order, and each point the earliest that it gets: so where a point
+/// comes to lie follows from which points there are, and not from the order in which they came, nor
+/// from which of them were put together before. A crash, a replay and a back-fill change nothing.
+/// Nothing is behind the last microsecond that there is: of those that would go there, the least stays.
+pub(crate) fn place(points: Vec<SeriesPoint>) -> Vec<SeriesPoint> {
+    if points.is_sorted_by(|a: &SeriesPoint, b| a.time_us < b.time_us) {
+        return points;
+    }
+    let mut placed = Vec::with_capacity(points.len());
+    let mut points = points.into_iter().peekable();
+    // Those that want the present microsecond; mostly one.
+    let mut want: BinaryHeap<LeastFirst> = BinaryHeap::new();
+    let mut time_us = i64::MIN;
+    loop {
+        if want.is_empty() {
+            match points.peek() {
+                Some(next) => time_us = next.time_us,
+                None => return placed,
+            }
+        }
+        while let Some(point) = points.next_if(|point| point.time_us == time_us) {
+            want.push(LeastFirst(point.value));
+        }
+        if let Some(LeastFirst(value)) = want.pop() {
+            placed.push(SeriesPoint { time_us, value });
+        }
+        match time_us.checked_add(1) {
+            Some(next) => time_us = next,
+            None => return placed,
+        }
+    }
+}
+
+/// A value in a heap from which the least is taken first.
+struct LeastFirst(OwnedValue);
+
+impl Ord for LeastFirst {
+    fn cmp(&self, other: &Self) -> Ordering {
+        order(&other.0, &self.0)
+    }
+}
+
+impl PartialOrd for LeastFirst {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for LeastFirst {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for LeastFirst {}
+
+/// An order of values that has nothing to say but to be one.
+fn order(a: &OwnedValue, b: &OwnedValue) -> Ordering {
+    let kind = |value: &OwnedValue| match value {
+        OwnedValue::Bool(_) => 0,
+        OwnedValue::Integer(_) => 1,
+        OwnedValue::Number(_) => 2,
+        OwnedValue::Text(_) => 3,
+    };
+    match (a, b) {
+        (OwnedValue::Bool(a), OwnedValue::Bool(b)) => a.cmp(b),
+        (OwnedValue::Integer(a), OwnedValue::Integer(b)) => a.cmp(b),
+        (OwnedValue::Number(a), OwnedValue::Number(b)) => a.total_cmp(b),
+        (OwnedValue::Text(a), OwnedValue::Text(b)) => a.cmp(b),
+        _ => kind(a).cmp(&kind(b)),
+    }
+}
+
+/// Puts `new` among `old` (both strictly by time), each as [`place`] has it.
 pub(crate) fn merge(mut old: Vec<SeriesPoint>, new: Vec<SeriesPoint>) -> Vec<SeriesPoint> {
     // The usual case: all of it is newer.
     let Some((last, first)) = old.last().zip(new.first()) else {
@@ -78,11 +159,10 @@ pub(crate) fn merge(mut old: Vec<SeriesPoint>, new: Vec<SeriesPoint>) -> Vec<Ser
         while let Some(before) = old.next_if(|old| old.time_us < point.time_us) {
             merged.push(before);
         }
-        old.next_if(|old| old.time_us == point.time_us);
         merged.push(point);
     }
     merged.extend(old);
-    merged
+    place(merged)
 }
 
 /// Cuts points into chunks of about equal size.
@@ -169,12 +249,47 @@ mod tests {
     }
 
     #[test]
-    fn the_new_point_of_one_time_stays() {
-        let mut new = points([2]);
-        new[0].value = OwnedValue::Bool(true);
-        let merged = merge(points([1, 2, 3]), new.clone());
-        assert_eq!(merged[1], new[0]);
-        assert_eq!(merged.len(), 3);
+    fn two_points_of_one_time_are_both_kept_however_they_come() {
+        let number = |time_us, value| SeriesPoint {
+            time_us,
+            value: OwnedValue::Integer(value),
+        };
+        let all = [
+            number(1, 7),
+            number(1, 5),
+            number(2, 6),
+            number(1, 5),
+            number(4, 0),
+        ];
+        let expected = [
+            number(1, 5),
+            number(2, 5),
+            number(3, 6),
+            number(4, 0),
+            number(5, 7),
+        ];
+        // Each order in which they may come, one by one and in two parts that are put together.
+        let mut orders = vec![Vec::new()];
+        for _ in &all {
+            orders = orders
+                .into_iter()
+                .flat_map(|order: Vec<usize>| {
+                    let left = (0..all.len()).filter(|at| !order.contains(at));
+                    let more = left.map(|at| [order.clone(), vec![at]].concat());
+                    more.collect::<Vec<_>>()
+                })
+                .collect();
+        }
+        assert_eq!(orders.len(), 120);
+        let add = |held, at: &usize| merge(held, vec![all[*at].clone()]);
+        for order in orders {
+            for cut in 0..=order.len() {
+                let (first, second) = order.split_at(cut);
+                let first = first.iter().fold(Vec::new(), add);
+                let second = second.iter().fold(Vec::new(), add);
+                assert_eq!(merge(first, second), expected, "{order:?} {cut}");
+            }
+        }
     }
 
     #[test]

@@ -10,6 +10,9 @@ use crate::series::seal::{self, Span};
 use crate::series::{chunk, stamps};
 use crate::{Error, SeriesPoint};
 
+/// How many points are put together at most because some made way for others.
+const MAX_TOGETHER: usize = 16_384;
+
 /// What becomes a chunk.
 struct Piece {
     series: i64,
@@ -82,12 +85,69 @@ async fn arrange(
         .collect::<Result<Vec<_>, Error>>()?;
     let plan = seal::plan(head, &spans, chunk_points);
     let mut runs = Vec::with_capacity(plan.merge.len() + plan.fresh.len());
+    let mut has_grown = false;
+    let last = |points: &[SeriesPoint]| points.last().map(|point| point.time_us);
     for (from_us, new) in plan.merge {
         let old = take(connection, series, from_us).await?;
-        runs.push(seal::merge(old, new));
+        let until = last(&old).max(last(&new));
+        let run = seal::merge(old, new);
+        has_grown |= last(&run) > until;
+        runs.push(run);
     }
     runs.extend(plan.fresh);
-    Ok(runs)
+    match has_grown {
+        true => part(connection, series, runs).await,
+        false => Ok(runs),
+    }
+}
+
+/// Points that made way for others of their time may have reached the next run or the next chunk: what
+/// touches becomes one. A device whose clock stands still would have ever more of it put together anew:
+/// what goes on behind [`MAX_TOGETHER`] of them is let go, and the log says so.
+async fn part(
+    connection: &mut SqliteConnection,
+    series: i64,
+    mut runs: Vec<Vec<SeriesPoint>>,
+) -> Result<Vec<Vec<SeriesPoint>>, Error> {
+    runs.retain(|run| !run.is_empty());
+    runs.sort_by_key(|run| run.first().map(|point| point.time_us));
+    let mut runs = runs.into_iter().peekable();
+    let mut parted = Vec::new();
+    while let Some(mut run) = runs.next() {
+        while let (Some(first), Some(last)) = (run.first(), run.last()) {
+            let (first_us, last_us) = (first.time_us, last.time_us);
+            let touches =
+                |next: &Vec<SeriesPoint>| next.first().is_some_and(|it| it.time_us <= last_us);
+            if let Some(next) = runs.next_if(touches) {
+                run = seal::merge(run, next);
+                continue;
+            }
+            let row = sqlx::query(
+                "SELECT MIN(from_us) AS next FROM series_chunks \
+                 WHERE series = $1 AND from_us >= $2 AND from_us <= $3",
+            )
+            .bind(series)
+            .bind(first_us)
+            .bind(last_us)
+            .fetch_one(&mut *connection)
+            .await?;
+            let Some(next) = row.maybe_int("next")? else {
+                break;
+            };
+            if run.len() >= MAX_TOGETHER {
+                let before = run.len();
+                run.retain(|point| point.time_us < next);
+                let points = before - run.len();
+                tracing::error!(series, points, at_us = next, "points are dropped: so many have one \
+                    time that they make way for each other without an end; is the device's clock \
+                    standing still?");
+                break;
+            }
+            run = seal::merge(run, take(connection, series, next).await?);
+        }
+        parted.push(run);
+    }
+    Ok(parted)
 }
 
 /// Reads and removes a chunk. One that cannot be read is moved aside, with the times that it

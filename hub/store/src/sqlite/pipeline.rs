@@ -14,8 +14,8 @@ use super::state::Turn;
 use super::{Sqlite, alarms, commands, devices, gateways, registry, rollouts, sealing};
 use crate::series::head::Change;
 use crate::{
-    Commit, Committed, Error, Loaded, MAX_QUARANTINED_PAYLOAD, Pipeline, Quarantined, RuleState,
-    Trigger,
+    Commit, Committed, Error, Loaded, MAX_QUARANTINED_PAYLOAD, Pipeline, Points, Quarantined,
+    RuleState, Trigger,
 };
 
 /// How many names of series are kept in memory beyond those with unsealed points.
@@ -90,6 +90,9 @@ impl Sqlite {
         let stored = self.store_commit(&mut transaction, &turn, commit).await;
         let fenced_off = matches!(stored, Err(Error::Conflict(_)));
         let doubt = (stored.is_ok() || fenced_off).then(|| turn.doubt());
+        if let Ok((_, change)) = &stored {
+            turn.tries(&commit.points, change.tail);
+        }
         let (committed, change) = transaction.end(stored).await?;
         if let Some(doubt) = doubt {
             doubt.settle(change, MAX_KNOWN_SERIES);
@@ -120,7 +123,13 @@ impl Sqlite {
                 "the pipeline is already beyond position {position}, or another process commits"
             )));
         }
-        let change = sealing::store(connection, turn, &self.inner.options, &commit.points).await?;
+        // A point that is there would be another one of its time.
+        let none = Points::default();
+        let points = match turn.are_there(&commit.points)? {
+            true => &none,
+            false => &commit.points,
+        };
+        let change = sealing::store(connection, turn, &self.inner.options, points).await?;
         devices::store(connection, commit).await?;
         store_ledgers(connection, commit).await?;
         store_rule_states(connection, &commit.rule_states).await?;

@@ -13,6 +13,7 @@ use super::state::Turn;
 use super::{Options, Sqlite, chunks};
 use crate::series::head::Change;
 use crate::series::names::{Key, Known, Owner};
+use crate::series::seal::place;
 use crate::series::tail::{self, Group};
 use crate::{Error, Points, SeriesPoint, SeriesPoints};
 
@@ -186,8 +187,7 @@ fn by_owner(turn: &Turn<'_>, change: &Change) -> Result<Vec<Vec<i64>>, Error> {
     Ok(found)
 }
 
-/// Puts together what belongs to one series. Of two points of one time the later one stays. Series
-/// that are new, or whose unit changed, are added to `known`.
+/// Puts together what belongs to one series. Series that are new, or whose unit changed, are added to `known`.
 async fn group(
     connection: &mut SqliteConnection,
     turn: &Turn<'_>,
@@ -253,17 +253,15 @@ fn by_series(points: &Points) -> Vec<Vec<&SeriesPoints>> {
     found
 }
 
-/// The points of one series strictly by time; of two of one time the one that arrived later.
+/// The points of one series strictly by time.
 fn by_time(parts: &[&SeriesPoints]) -> Vec<SeriesPoint> {
     let mut points = Vec::with_capacity(parts.iter().map(|part| part.points.len()).sum());
     for part in parts {
         points.extend_from_slice(&part.points);
     }
     if !points.is_sorted_by(|a: &SeriesPoint, b| a.time_us < b.time_us) {
-        // Backwards, so that of equal ones the later comes first and stays.
-        points.reverse();
         points.sort_by_key(|point| point.time_us);
-        points.dedup_by_key(|point| point.time_us);
+        points = place(points);
     }
     points
 }

@@ -12,6 +12,11 @@ use crate::series::seal::merge;
 use crate::series::{chunk, stamps};
 use crate::{Error, MAX_PAGE, MAX_RANGE, Series, SeriesName, SeriesPoint};
 
+/// How far before a range is looked for points that move into it: more than any run of points a
+/// microsecond apart that devices make.
+const MAX_MOVED_US: i64 = 1_000;
+/// How many points there are in that.
+const MAX_MOVED: usize = 1_000;
 /// How many chunks are read at once.
 const CHUNKS_AT_ONCE: i64 = 16;
 
@@ -30,16 +35,34 @@ impl Series for Sqlite {
         let Some(series) = self.number_of(tenant, device, name).await? else {
             return Ok(Vec::new());
         };
-        // The head before the chunks: what is sealed in between is then seen twice
-        // rather than not at all.
-        let head = self
-            .with_heads(|heads| heads.range(series, from_us, to_us, limit))
+        // Points of one time move on where head and chunks are put together, perhaps from before the
+        // range into it.
+        let (early_us, more) = (from_us.saturating_sub(MAX_MOVED_US), limit + MAX_MOVED);
+        // The head before the chunks: what is sealed in between would else not be seen at all.
+        let (head, newest_tail) = self
+            .with_heads(|heads| heads.range(series, early_us, to_us, more))
             .await?;
         let mut snapshot = self.snapshot().await?;
-        let sealed = sealed(&mut snapshot, series, from_us, to_us, limit).await;
-        let mut points = merge(snapshot.end(sealed).await?, head);
-        points.truncate(limit);
-        Ok(points)
+        let found = async {
+            if head.is_empty() {
+                return sealed(&mut snapshot, series, from_us, to_us, limit).await;
+            }
+            let row = sqlx::query("SELECT sealed_through FROM series WHERE series = $1")
+                .bind(series)
+                .fetch_optional(&mut *snapshot)
+                .await?;
+            let through = row.map_or(Ok(0), |row| row.int("sealed_through"))?;
+            if through >= newest_tail {
+                return sealed(&mut snapshot, series, from_us, to_us, limit).await;
+            }
+            let sealed = sealed(&mut snapshot, series, early_us, to_us, more).await?;
+            let mut points = merge(sealed, head);
+            points.retain(|point| (from_us..to_us).contains(&point.time_us));
+            points.truncate(limit);
+            Ok(points)
+        }
+        .await;
+        snapshot.end(found).await
     }
 
     async fn contains(

@@ -6,8 +6,9 @@ use std::sync::{PoisonError, RwLock};
 use tokio::sync::{Mutex, MutexGuard};
 
 use super::Sqlite;
-use crate::Error;
+use crate::points::Token;
 use crate::series::head::{Change, Heads};
+use crate::{Error, Points};
 
 /// The heads, and whose turn it is to change them.
 #[derive(Default)]
@@ -16,6 +17,8 @@ pub(super) struct State {
     heads: RwLock<Option<Heads>>,
     /// Set while it is not known whether the heads say what the database says.
     doubtful: AtomicBool,
+    /// The points of the commit that was tried last, and the tail that it makes.
+    attempt: std::sync::Mutex<Option<(Token, i64)>>,
 }
 
 /// The turn to change series. While it is held, heads and database change together
@@ -91,6 +94,26 @@ impl Turn<'_> {
                 .as_ref()
                 .ok_or_else(|| Error::Unavailable("no heads".into()))?,
         ))
+    }
+
+    /// Whether these points are there, by a commit that is tried again: it did succeed, and whoever
+    /// tries has not heard of it.
+    pub(super) fn are_there(&self, points: &Points) -> Result<bool, Error> {
+        let present = self.look(Heads::tail)?;
+        let attempt = self.attempt();
+        Ok(attempt
+            .as_ref()
+            .is_some_and(|(token, tail)| points.are(token) && *tail == present))
+    }
+
+    /// A commit of these points is tried.
+    pub(super) fn tries(&self, points: &Points, tail: i64) {
+        *self.attempt() = Some((points.token(), tail));
+    }
+
+    fn attempt(&self) -> std::sync::MutexGuard<'_, Option<(Token, i64)>> {
+        let attempt = &self.state.attempt;
+        attempt.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// From here on the database may say something else than the heads, until

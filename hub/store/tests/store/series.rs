@@ -59,7 +59,7 @@ async fn every_kind_of_value_comes_back_from_tail_and_from_chunks() {
 }
 
 #[tokio::test]
-async fn a_second_value_of_one_time_replaces_the_first_wherever_that_is() {
+async fn values_of_one_time_are_all_kept_wherever_they_are() {
     let fresh = fresh_with(small()).await;
     let number = |t, v| point("temperature", t, OwnedValue::Number(v));
     let first = vec![
@@ -90,14 +90,15 @@ async fn a_second_value_of_one_time_replaces_the_first_wherever_that_is() {
     let values = |points: Vec<SeriesPoint>| -> Vec<_> {
         points.into_iter().map(|p| (p.time_us, p.value)).collect()
     };
-    let expected =
-        [(1, 1.0), (2, 3.0), (3, 1.0), (4, 1.0)].map(|(t, v)| (t, OwnedValue::Number(v)));
+    // The least of those that want a time has it.
+    let expected = [(1, 1.0), (2, 1.0), (3, 1.0), (4, 1.0), (5, 2.0), (6, 3.0)]
+        .map(|(t, v)| (t, OwnedValue::Number(v)));
     assert_eq!(
         values(range(&fresh.store, "temperature", 0, 9, 9).await),
         expected
     );
-    // Seal the replacement into the chunk.
-    let more = vec![number(5, 1.0), number(6, 1.0), number(7, 1.0)];
+    // Seal them into the chunk.
+    let more = vec![number(15, 1.0), number(16, 1.0), number(17, 1.0)];
     fresh
         .store
         .pipeline
@@ -108,12 +109,12 @@ async fn a_second_value_of_one_time_replaces_the_first_wherever_that_is() {
         .await
         .unwrap();
     assert_eq!(
-        values(range(&fresh.store, "temperature", 0, 5, 9).await),
+        values(range(&fresh.store, "temperature", 0, 10, 9).await),
         expected
     );
     let store = reopen(fresh.folder.path(), small()).await;
     assert_eq!(
-        values(range(&store, "temperature", 0, 5, 9).await),
+        values(range(&store, "temperature", 0, 10, 9).await),
         expected
     );
 }

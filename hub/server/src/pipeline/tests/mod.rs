@@ -9,3 +9,4 @@ mod refused;
 mod rejected;
 mod replay;
 mod rollouts;
+mod ties;
