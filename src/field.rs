@@ -76,6 +76,10 @@ pub(crate) async fn check(
     let text = crate::bounded::regular_text(file, mapping::MAX_BYTES)?;
     let mapping =
         mapping::parse(&text).map_err(|errors| anyhow::anyhow!("{}:\n{errors}", file.display()))?;
+    if let Some(options) = beside(file, options)? {
+        stencil_gateway::check_ids(&options, &text)?
+            .map_err(|errors| anyhow::anyhow!("{}:\n{errors}", file.display()))?;
+    }
     let heard = lan::hear(&mapping, options, seconds).await?;
     let tried = try_once(&mapping, heard).await;
     let wrong = tried.iter().filter(|one| one.fault.is_some()).count();
@@ -100,6 +104,19 @@ pub(crate) async fn check(
         }
     }
     Ok(ExitCode::from(u8::from(wrong > 0)))
+}
+
+/// The settings of the gateway that a mapping is for, where they are known: those that were named, else
+/// those in the mapping's own folder.
+fn beside(mapping: &Path, named: Option<&Options>) -> anyhow::Result<Option<Options>> {
+    if let Some(options) = named {
+        return Ok(Some(options.clone()));
+    }
+    let settings = mapping.with_file_name(crate::gateway::SETTINGS);
+    match settings.is_file() {
+        true => crate::gateway::options_of(&settings).map(Some),
+        false => Ok(None),
+    }
 }
 
 fn row(tried: &Tried) -> Vec<String> {

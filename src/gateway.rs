@@ -23,7 +23,7 @@ const ENVIRONMENT: &str = "STENCIL_GATEWAY_";
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 /// The settings' file in a gateway's folder.
-const SETTINGS: &str = "gateway.toml";
+pub(crate) const SETTINGS: &str = "gateway.toml";
 
 /// The public keys of who may sign images, in a gateway's folder.
 pub(crate) const TRUST: &str = "trust.keys";
@@ -104,12 +104,14 @@ enum Command {
     },
     /// Reads each point of a mapping of field devices once, and says what it gives: its value, or
     /// what is wrong and what would be right. Exits 0 when each gives a value, and 1 otherwise. A
-    /// gateway that reads the same serial line has to be stopped meanwhile.
+    /// gateway that reads the same serial line has to be stopped meanwhile. With the gateway's
+    /// settings (--config, or a gateway.toml beside the mapping) ids that devices with keys have are
+    /// refused, too.
     Check {
         /// The mapping (YAML).
         mapping: PathBuf,
-        /// The gateway's settings, for MQTT devices: where they are listened for. The gateway itself
-        /// has to be stopped meanwhile.
+        /// The gateway's settings: which ids are taken, and where MQTT devices are listened for. For
+        /// the latter the gateway itself has to be stopped meanwhile.
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
         /// For how many seconds MQTT devices are listened for at most.

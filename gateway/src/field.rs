@@ -28,9 +28,13 @@ use tokio::{
 };
 
 use crate::{
-    Error, clock,
+    Error,
+    claims::Refused,
+    clock,
     edge::Edge,
+    managed,
     metrics::Metrics,
+    psk::KeyRing,
     spool::{self, Entry, Spool, stopped},
 };
 
@@ -53,11 +57,16 @@ const MAX_LINKS: usize = 4_096;
 pub(crate) struct Devices {
     field: Field,
     ids: Mutex<HashSet<DeviceId>>,
+    keys: Arc<KeyRing>,
 }
 
 impl Devices {
     /// Reads what the mapping says; what is said is for [`keep`].
-    pub(crate) fn start(mapping: Mapping, listens: bool) -> (Arc<Self>, mpsc::Receiver<Said>) {
+    pub(crate) fn start(
+        mapping: Mapping,
+        listens: bool,
+        keys: Arc<KeyRing>,
+    ) -> (Arc<Self>, mpsc::Receiver<Said>) {
         let ids = ids(&mapping);
         if !ids.is_empty() {
             let (devices, points) = (ids.len(), mapping.points());
@@ -67,14 +76,20 @@ impl Devices {
         let devices = Self {
             field,
             ids: Mutex::new(ids),
+            keys,
         };
         (Arc::new(devices), said)
     }
 
     /// Reads what this mapping says from now on, or, where something is wrong with it, goes on as
     /// before.
-    pub(crate) async fn replace(&self, yaml: &str) -> Result<(), mapping::Errors> {
-        let mapping = mapping::parse(yaml)?;
+    pub(crate) async fn replace(&self, yaml: &str) -> Result<(), Refused> {
+        let mapping = mapping::parse(yaml).map_err(Refused::Mapping)?;
+        let claiming = {
+            let (keys, yaml, mapping) = (Arc::clone(&self.keys), yaml.to_owned(), mapping.clone());
+            tokio::task::spawn_blocking(move || keys.claim(&mapping, &yaml))
+        };
+        claiming.await.unwrap_or(Err(managed::Error::Ended.into()))?;
         let ids = ids(&mapping);
         let (devices, points) = (ids.len(), mapping.points());
         *self.ids.lock().unwrap_or_else(PoisonError::into_inner) = ids;
@@ -91,6 +106,13 @@ impl Devices {
     pub(crate) fn ids(&self) -> Vec<DeviceId> {
         let ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
         ids.iter().cloned().collect()
+    }
+
+    /// Those that do not answer.
+    pub(crate) fn silent(&self) -> Vec<DeviceId> {
+        let status = self.field.status();
+        let silent = status.into_iter().filter(|it| it.answers == Some(false));
+        silent.map(|it| it.device).collect()
     }
 
     /// Those that speak MQTT.
@@ -187,12 +209,22 @@ fn ids(mapping: &Mapping) -> HashSet<DeviceId> {
     mapping.devices().map(|device| device.id.clone()).collect()
 }
 
-/// Reads a mapping's file; an empty mapping without one. Blocks.
-pub(crate) fn load(path: Option<&Path>) -> Result<Mapping, Error> {
-    let Some(path) = path else {
-        return Ok(Mapping::default());
+/// Reads a mapping's file; an empty mapping without one. It is refused where it takes the id of a
+/// device with a key. Blocks.
+pub(crate) fn load(path: Option<&Path>, keys: &KeyRing) -> Result<Mapping, Error> {
+    let (mapping, yaml) = match path {
+        None => (Mapping::default(), String::new()),
+        Some(path) => {
+            let yaml = read(path)?;
+            let mapping = mapping::parse(&yaml).map_err(|errors| of_file(path, errors))?;
+            (mapping, yaml)
+        }
     };
-    mapping::parse(&read(path)?).map_err(|errors| wrong(path, errors))
+    match (keys.claim(&mapping, &yaml), path) {
+        (Err(refused), Some(path)) => Err(wrong(path, refused)),
+        (Err(refused), None) => Err(Error::Keys(refused.to_string())),
+        (Ok(()), _) => Ok(mapping),
+    }
 }
 
 /// The text of a mapping's file. Blocks.
@@ -211,8 +243,15 @@ pub(crate) fn read(path: &Path) -> Result<String, Error> {
     }
 }
 
-/// The error of a mapping that cannot be used.
-pub(crate) fn wrong(path: &Path, errors: mapping::Errors) -> Error {
+/// The error of a mapping's file that cannot be used.
+pub(crate) fn wrong(path: &Path, refused: Refused) -> Error {
+    match refused {
+        Refused::Mapping(errors) => of_file(path, errors),
+        Refused::Keys(error) => Error::Keys(error.to_string()),
+    }
+}
+
+fn of_file(path: &Path, errors: mapping::Errors) -> Error {
     Error::Mapping {
         path: path.to_owned(),
         errors,

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use crate::{
     commands::Commands,
+    desired::Desired,
     edge::Edge,
     field::Devices,
     link::Live,
@@ -33,6 +34,7 @@ pub(crate) struct Figures {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) certificate: Arc<Certificate>,
     pub(crate) connected: watch::Receiver<bool>,
+    pub(crate) desired: Arc<Desired>,
     pub(crate) started: Instant,
 }
 
@@ -128,6 +130,11 @@ impl Figures {
                 "keys",
                 "Devices whose keys the hub has given.",
                 self.keys.len() as u64,
+            ),
+            gauge(
+                "keys_unused",
+                "Of these, devices whose keys are not used, as the mapping has devices of these ids.",
+                self.keys.unused().len() as u64,
             ),
             gauge(
                 "up_s",

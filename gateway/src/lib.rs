@@ -48,6 +48,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod answers;
+mod claims;
 #[doc(hidden)]
 pub mod clock;
 mod commands;
@@ -72,6 +73,7 @@ mod service;
 mod spool;
 mod uplink;
 
+pub use claims::check_ids;
 pub use desired::{Running, Service};
 pub use disk::wait_for_disk;
 pub use error::Error;

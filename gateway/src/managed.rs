@@ -3,7 +3,7 @@
 //! file that is replaced as a whole.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap, HashSet},
     io,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
@@ -24,6 +24,9 @@ use zeroize::Zeroizing;
 const SECRET: &str = "keys.key";
 /// The list, in the data folder.
 const LIST: &str = "keys.sealed";
+/// The devices whose keys are not used because the mapping reads devices of these ids, in the data
+/// folder: one a line.
+const UNUSED: &str = "keys.unused";
 /// What the list is sealed as.
 const WHAT: &[u8] = b"stencil gateway keys v1";
 /// The most devices in the list.
@@ -56,7 +59,10 @@ pub(crate) struct Managed {
     file: PathBuf,
     secret: SecretKey,
     vault: Vault,
+    unused: PathBuf,
     lists: Mutex<Lists>,
+    /// Held by who changes what is in the list or what the mapping reads: each looks at the other's.
+    turn: Mutex<()>,
 }
 
 /// The list in force, and another one that is not whole yet.
@@ -64,6 +70,10 @@ struct Lists {
     held: List,
     /// In memory only: a gateway that restarts begins it anew.
     coming: Option<List>,
+    /// The devices that the mapping reads.
+    mapped: HashSet<DeviceId>,
+    /// Those with keys that came while the mapping read a device of that id.
+    unused: BTreeSet<DeviceId>,
 }
 
 /// What the hub says of an identity.
@@ -75,6 +85,8 @@ pub(crate) enum Said {
     },
     /// It is let in no more.
     Gone,
+    /// The mapping reads a device of this id.
+    Mapped,
     /// Nothing.
     Nothing,
 }
@@ -117,17 +129,77 @@ impl Managed {
                 .and_then(|bytes| List::read(&bytes))
                 .ok_or_else(|| Error::Unreadable(file.clone()))?,
         };
+        let unused = folder.join(UNUSED);
+        let lists = Lists {
+            held: list,
+            coming: None,
+            mapped: HashSet::new(),
+            unused: read_unused(&unused)?,
+        };
         Ok(Self {
             tenant,
             gateway,
             file,
             secret,
             vault,
-            lists: Mutex::new(Lists {
-                held: list,
-                coming: None,
-            }),
+            unused,
+            lists: Mutex::new(lists),
+            turn: Mutex::new(()),
         })
+    }
+
+    /// The devices with keys in a data folder; nothing is made there. Blocks.
+    pub(crate) fn look(folder: &Path) -> Result<HashSet<DeviceId>, Error> {
+        let file = folder.join(LIST);
+        let sealed = match keyfile::read_up_to(&file, MAX_LIST_BYTES) {
+            Err(error) if is_missing(&error) => return Ok(HashSet::new()),
+            other => other?,
+        };
+        let vault = SecretKey::load(folder.join(SECRET))?.vault();
+        let bytes = vault.unlock_bytes(WHAT, &sealed).ok();
+        let list = bytes.and_then(|bytes| List::read(&bytes));
+        let list = list.ok_or(Error::Unreadable(file))?;
+        let mut devices: HashSet<DeviceId> = list.keyed().cloned().collect();
+        for device in read_unused(&folder.join(UNUSED))? {
+            devices.remove(&device);
+        }
+        Ok(devices)
+    }
+
+    /// Waits for the turn to say what the mapping reads. Blocks.
+    pub(crate) fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The mapping reads these devices from now on: keys of theirs are not used, whoever had the
+    /// turn has looked that there is none that is, or they give way. Blocks.
+    pub(crate) fn read_by_mapping(
+        &self,
+        mapped: HashSet<DeviceId>,
+        _turn: &MutexGuard<'_, ()>,
+    ) -> Result<(), Error> {
+        let unused = self.lists().held.unused(&mapped);
+        self.keep_unused(&unused)?;
+        let mut lists = self.lists();
+        lists.mapped = mapped;
+        lists.unused = unused;
+        Ok(())
+    }
+
+    /// The mapping has the ids that it had before the parts of the gateway were started anew.
+    pub(crate) fn inherit(&self, before: &Self) {
+        let mapped = before.lists().mapped.clone();
+        self.lists().mapped = mapped;
+    }
+
+    /// Whether the mapping reads a device of this id.
+    pub(crate) fn is_mapped(&self, device: &DeviceId) -> bool {
+        self.lists().mapped.contains(device)
+    }
+
+    /// The devices whose keys are not used, as the mapping reads devices of these ids.
+    pub(crate) fn unused(&self) -> Vec<DeviceId> {
+        self.lists().unused.iter().cloned().collect()
     }
 
     /// What the hub says of an identity.
@@ -137,6 +209,9 @@ impl Managed {
         if let Some(device) = list.identities.get(identity)
             && let Some(held) = list.devices.get(device)
         {
+            if lists.mapped.contains(device) {
+                return Said::Mapped;
+            }
             return Said::Known {
                 device: device.clone(),
                 keys: held.keys.clone(),
@@ -169,20 +244,20 @@ impl Managed {
         }
     }
 
-    /// Whether the device has a key.
+    /// Whether the device has a key that is used.
     pub(crate) fn has(&self, device: &DeviceId) -> bool {
         let lists = self.lists();
         let held = lists.held.devices.get(device);
-        held.is_some_and(|held| !held.keys.is_empty())
+        held.is_some_and(|held| !held.keys.is_empty()) && !lists.unused.contains(device)
     }
 
-    /// The devices that have keys.
+    /// The devices that have keys that are used.
     pub(crate) fn devices(&self) -> Vec<DeviceId> {
         let lists = self.lists();
-        let devices = lists.held.devices.iter();
+        let devices = lists.held.keyed();
         devices
-            .filter(|(_, held)| !held.keys.is_empty())
-            .map(|(device, _)| device.clone())
+            .filter(|device| !lists.unused.contains(*device))
+            .cloned()
             .collect()
     }
 
@@ -197,8 +272,11 @@ impl Managed {
     /// Another list (another epoch: the hub was restored from a backup, say) comes into force as a
     /// whole, with its last piece. Until then the one before holds: no device is shut out because
     /// its entry has not come yet, nor if the hub is gone half-way.
+    ///
+    /// A key of a device that the mapping reads is held and not used, until no mapping reads it.
     pub(crate) fn apply(&self, update: &[u8]) -> Result<Vec<DeviceId>, Error> {
         let update = Update::decode(update)?;
+        let _turn = self.turn();
         let (before, coming) = {
             let lists = self.lists();
             (lists.held.clone(), lists.coming.clone())
@@ -276,10 +354,33 @@ impl Managed {
         let bytes = list.write();
         let sealed = self.vault.lock_bytes(WHAT, &bytes, &mut rng::Os);
         let sealed = sealed.map_err(|_| Error::Ended)?;
+        // First those that are not used: a key that is in force after a kill would be in use.
+        let unused = list.unused(&self.lists().mapped);
+        self.keep_unused(&unused)?;
         stencil_crashpoint::reach("gateway.before_keys");
         keyfile::write(&self.file, &sealed)?;
         stencil_crashpoint::reach("gateway.after_keys");
-        *self.lists() = Lists { held: list, coming };
+        let mut lists = self.lists();
+        lists.held = list;
+        lists.coming = coming;
+        lists.unused = unused;
+        Ok(())
+    }
+
+    /// Writes which keys are not used, if that has changed.
+    fn keep_unused(&self, unused: &BTreeSet<DeviceId>) -> Result<(), Error> {
+        let before = self.lists().unused.clone();
+        for device in unused.difference(&before) {
+            tracing::error!(
+                %device,
+                "the hub has given a key for a device whose id the mapping reads: the key is not used. \
+                 Give the device in the mapping another id, or revoke the key at the hub"
+            );
+        }
+        if *unused != before {
+            let names: String = unused.iter().map(|device| format!("{device}\n")).collect();
+            keyfile::write(&self.unused, names.as_bytes())?;
+        }
         Ok(())
     }
 
@@ -289,6 +390,22 @@ impl Managed {
 }
 
 impl List {
+    /// The devices that have keys.
+    fn keyed(&self) -> impl Iterator<Item = &DeviceId> {
+        let devices = self.devices.iter();
+        devices
+            .filter(|(_, held)| !held.keys.is_empty())
+            .map(|(device, _)| device)
+    }
+
+    /// Those of them that a mapping reads.
+    fn unused(&self, mapped: &HashSet<DeviceId>) -> BTreeSet<DeviceId> {
+        self.keyed()
+            .filter(|device| mapped.contains(*device))
+            .cloned()
+            .collect()
+    }
+
     fn put(&mut self, device: DeviceId, identity: DeviceId, keys: Vec<(u64, Psk)>) {
         if let Some(before) = self.devices.get(&device)
             && self.identities.get(&before.identity) == Some(&device)
@@ -370,6 +487,19 @@ impl List {
         }
         (d.position() == bytes.len()).then_some(list)
     }
+}
+
+/// The names in a file; none without it.
+fn read_unused(path: &Path) -> Result<BTreeSet<DeviceId>, Error> {
+    let names = match keyfile::read_up_to(path, MAX_LIST_BYTES) {
+        Err(error) if is_missing(&error) => return Ok(BTreeSet::new()),
+        other => other?,
+    };
+    let names = std::str::from_utf8(&names).unwrap_or_default();
+    Ok(names
+        .lines()
+        .filter_map(|name| DeviceId::parse(name).ok())
+        .collect())
 }
 
 fn is_missing(error: &keyfile::Error) -> bool {
@@ -459,7 +589,7 @@ mod tests {
                 let generations = keys.iter().map(|(generation, _)| *generation);
                 Some((device.to_string(), generations.collect()))
             }
-            Said::Gone | Said::Nothing => None,
+            Said::Gone | Said::Mapped | Said::Nothing => None,
         }
     }
 
@@ -594,6 +724,41 @@ mod tests {
             .err()
             .unwrap();
         assert!(error.to_string().contains("sends the keys anew"), "{error}");
+    }
+
+    /// The ids that a mapping reads.
+    fn maps(managed: &Managed, ids: &[&str]) {
+        let mapped = ids.iter().map(|name| id(name)).collect();
+        managed.read_by_mapping(mapped, &managed.turn()).unwrap();
+    }
+
+    #[test]
+    fn a_key_that_comes_for_a_device_of_the_mapping_is_not_used() {
+        let folder = tempfile::tempdir().unwrap();
+        let managed = open(folder.path());
+        maps(&managed, &["a"]);
+        let both = update(&managed, 7, (0, 2), &[("a", "sn-1", &[1]), ("b", "b", &[2])]);
+        managed.apply(&both).unwrap();
+        assert!(matches!(managed.said(&id("sn-1")), Said::Mapped));
+        assert_eq!(keys(&managed, "b"), Some(("b".into(), vec![2])));
+        assert_eq!(managed.unused(), [id("a")]);
+        assert!(!managed.has(&id("a")) && managed.has(&id("b")));
+        assert_eq!(managed.devices(), [id("b")]);
+        // The hub's list is held all the same: it is not sent again and again.
+        assert_eq!(managed.holds(false).revision, 2);
+
+        // Who came first is known after a restart, before the mapping was read.
+        let look = Managed::look(folder.path()).unwrap();
+        assert_eq!(look, HashSet::from([id("b")]));
+        let managed = open(folder.path());
+        assert!(!managed.has(&id("a")));
+        maps(&managed, &["a"]);
+        assert!(matches!(managed.said(&id("sn-1")), Said::Mapped));
+        // With another mapping the device is let in.
+        maps(&managed, &["c"]);
+        assert_eq!(keys(&managed, "sn-1"), Some(("a".into(), vec![1])));
+        assert!(managed.unused().is_empty());
+        assert!(open(folder.path()).has(&id("a")));
     }
 
     #[test]

@@ -95,6 +95,11 @@ pub(crate) enum Missing {
     Unknown(PathBuf),
     #[error("the hub has taken its key away")]
     Gone,
+    #[error(
+        "the gateway's mapping reads a device of this id, so that its key is not used: their values \
+         would be taken for those of one device"
+    )]
+    Mapped,
     #[error("its key cannot be used: {0}")]
     Unusable(#[from] keyfile::Error),
     #[error("its key could not be read")]
@@ -120,9 +125,11 @@ impl KeyRing {
                 });
             }
             Said::Gone => return Err(Missing::Gone),
+            Said::Mapped => return Err(Missing::Mapped),
+            Said::Nothing if self.managed.is_mapped(identity) => return Err(Missing::Mapped),
             Said::Nothing => {}
         }
-        let path = self.dir.join(format!("{identity}.psk"));
+        let path = self.file(identity);
         let read = tokio::task::spawn_blocking(move || match Psk::load(&path) {
             Err(keyfile::Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 Err(Missing::Unknown(path))
@@ -138,7 +145,13 @@ impl KeyRing {
 
     /// Whether a device is one that may link here. Looks at a file at most.
     pub(crate) fn has(&self, device: &DeviceId) -> bool {
-        self.managed.has(device) || self.dir.join(format!("{device}.psk")).is_file()
+        self.managed.has(device)
+            || !self.managed.is_mapped(device) && self.file(device).is_file()
+    }
+
+    /// Where a device's key is that an operator adds.
+    pub(crate) fn file(&self, device: &DeviceId) -> PathBuf {
+        self.dir.join(format!("{device}.psk"))
     }
 
     /// The devices that may link here. Blocks.
@@ -150,6 +163,7 @@ impl KeyRing {
             let name = name.to_str()?.strip_suffix(".psk")?;
             DeviceId::parse(name).ok()
         }));
+        devices.retain(|device| !self.managed.is_mapped(device));
         devices.sort_unstable();
         devices.dedup();
         devices
@@ -162,7 +176,7 @@ impl KeyRing {
             Ok(known) => {
                 known.device == *device && known.keys.iter().any(|(of, _)| *of == used.generation)
             }
-            Err(Missing::Unknown(_) | Missing::Gone) => false,
+            Err(Missing::Unknown(_) | Missing::Gone | Missing::Mapped) => false,
             Err(Missing::Unusable(_) | Missing::Ended) => true,
         }
     }

@@ -90,14 +90,17 @@ impl Whole {
         let edge = open_edge(&options, &identity, &spool).await?;
         let managed = open_managed(&options, &identity).await?;
         let images = open_images(&options).await?;
-        let mapping = load_mapping(&options, effective).await?;
+        let keys = Arc::new(KeyRing::new(options.psk_dir.clone(), Arc::clone(&managed)));
+        desired.keys_are(&keys);
+        let mapping = load_mapping(&options, effective, &keys).await?;
 
         let mut listeners = Vec::new();
         for address in &options.link.tcp {
             listeners.push(bind("link.tcp", *address).await?);
         }
         let http_listener = bind("http.listen", options.http.listen).await?;
-        let (field, said) = Devices::start(mapping, !options.mqtt.listeners.is_empty());
+        let listens = !options.mqtt.listeners.is_empty();
+        let (field, said) = Devices::start(mapping, listens, Arc::clone(&keys));
         let durable = Arc::new(watch::Sender::new(0));
         let mqtt = mqtt::Listeners::open(&options.mqtt, &options.data_dir, &field, &durable);
         let mqtt = mqtt.await?;
@@ -118,7 +121,7 @@ impl Whole {
         let live = Live::default();
         let links = Arc::new(Links {
             gateway: identity.gateway.clone(),
-            keys: Arc::new(KeyRing::new(options.psk_dir.clone(), Arc::clone(&managed))),
+            keys,
             porter: Porter::new().map_err(Error::Random)?,
             resumptions: open_resumptions(&options)?,
             spool: spool.clone(),
@@ -143,6 +146,7 @@ impl Whole {
             metrics: Arc::clone(&metrics),
             certificate: Arc::clone(&certificate),
             connected: is_connected.clone(),
+            desired: Arc::clone(&desired),
             started: Instant::now(),
         });
         let answers = Answers {
@@ -368,14 +372,24 @@ async fn open_images(options: &Options) -> Result<Arc<Images>, Error> {
     }
 }
 
-/// The hub's mapping, else that of the gateway's own file.
-async fn load_mapping(options: &Options, effective: &Effective) -> Result<Mapping, Error> {
-    if let Some(yaml) = &effective.mapping {
-        let parsed = stencil_field::mapping::parse(yaml);
-        return parsed.map_err(|errors| Error::Desired(format!("its mapping: {errors}")));
-    }
-    let path = options.field.mapping.clone();
-    let loading = tokio::task::spawn_blocking(move || field::load(path.as_deref()));
+/// The hub's mapping, which has taken its ids when it was judged, else that of the gateway's own file.
+async fn load_mapping(
+    options: &Options,
+    effective: &Effective,
+    keys: &Arc<KeyRing>,
+) -> Result<Mapping, Error> {
+    let (yaml, path) = (effective.mapping.clone(), options.field.mapping.clone());
+    let keys = Arc::clone(keys);
+    let loading = tokio::task::spawn_blocking(move || match yaml {
+        None => field::load(path.as_deref(), &keys),
+        Some(yaml) => {
+            let mapping = stencil_field::mapping::parse(&yaml)
+                .map_err(|errors| Error::Desired(format!("its mapping: {errors}")))?;
+            let claimed = keys.claim_again(&mapping);
+            claimed.map_err(|refused| Error::Keys(refused.to_string()))?;
+            Ok(mapping)
+        }
+    });
     loading.await.unwrap_or(Err(Error::Ended("mapping")))
 }
 

@@ -7,9 +7,11 @@
 //!                 ? 3: [epoch, revision],                         what it runs with
 //!                 ? 4: [epoch, revision, verdict, at in µs, [* flaw]],
 //!                 5: spool bytes, 6: of these waiting, 7: links,
-//!                 ? 8: certificate's end in µs }]                 gateway → hub
+//!                 ? 8: certificate's end in µs,
+//!                 ? 9: field devices, ? 10: few, ? 11: few }]     gateway → hub
 //!         | [1, digest, offset]                                   gateway → hub: asks for a piece
 //! flaw    = [section | null, line, column, text]
+//! few     = [how many there are, [* device]]                      the first of them
 //! ```
 //!
 //! A desired state is a set of sections, each a text that is named by its SHA-256, so that what has
@@ -24,9 +26,10 @@ use alloc::vec::Vec;
 use minicbor::Encoder;
 
 use crate::cbor::{self, Reader, need, once};
+use crate::id::DeviceId;
 
 /// The longest text of one section, in bytes.
-pub const MAX_SECTION_BYTES: usize = 256 * 1024;
+pub const MAX_SECTION_BYTES: usize = 1024 * 1024;
 /// The most bytes in one piece.
 pub const MAX_PIECE_BYTES: usize = 24 * 1024;
 /// The most that is told to be wrong with one desired state.
@@ -35,6 +38,9 @@ pub const MAX_FLAWS: usize = 16;
 pub const MAX_FLAW_BYTES: usize = 512;
 /// The longest version, in bytes.
 pub const MAX_VERSION_BYTES: usize = 32;
+
+/// The most devices that are named of some.
+pub const MAX_FEW: usize = 16;
 
 /// Why a message cannot be read or written.
 pub type Error = cbor::Error;
@@ -128,6 +134,21 @@ pub struct State {
     pub links: u32,
     /// When its certificate ends.
     pub certificate_end_us: Option<i64>,
+    /// Field devices that it reads.
+    pub field_devices: Option<u32>,
+    /// Of these, those that do not answer.
+    pub silent: Option<Few>,
+    /// Devices whose keys, which the hub gave, it does not use: it reads field devices of these ids.
+    pub unused_keys: Option<Few>,
+}
+
+/// Devices: how many, and the first of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Few {
+    /// How many there are.
+    pub count: u32,
+    /// The first by their ids, at most [`MAX_FEW`].
+    pub first: Vec<DeviceId>,
 }
 
 /// What became of a desired state.
@@ -225,6 +246,42 @@ impl Flaw {
     /// One that is in no section alone.
     pub fn of_all(what: impl Into<String>) -> Self {
         Self::new(None, 0, 0, what)
+    }
+}
+
+impl Few {
+    /// Of these devices.
+    pub fn of(mut devices: Vec<DeviceId>) -> Self {
+        let count = u32::try_from(devices.len()).unwrap_or(u32::MAX);
+        devices.sort_unstable();
+        devices.truncate(MAX_FEW);
+        Self {
+            count,
+            first: devices,
+        }
+    }
+
+    fn write(&self, e: &mut Encoder<Vec<u8>>) -> Written {
+        e.array(2)?.u32(self.count)?;
+        e.array(self.first.len() as u64)?;
+        for device in &self.first {
+            e.str(device.as_str())?;
+        }
+        Ok(())
+    }
+
+    fn read(r: &mut Reader<'_>) -> Result<Self, Error> {
+        let further = list(r, "how many devices, and the first of them", 2)?;
+        let count = r.u32("a number of devices")?;
+        let length = r.array("a list of devices")?;
+        if length > MAX_FEW as u64 {
+            return Err(too_long("devices", MAX_FEW));
+        }
+        let first = (0..length)
+            .map(|_| device(r))
+            .collect::<Result<_, _>>()?;
+        skip(r, further)?;
+        Ok(Self { count, first })
     }
 }
 
@@ -343,6 +400,9 @@ impl Said {
 impl State {
     fn encode(&self) -> Result<Vec<u8>, Error> {
         fits("version", self.version.len(), MAX_VERSION_BYTES)?;
+        for few in self.silent.iter().chain(&self.unused_keys) {
+            fits("devices", few.first.len(), MAX_FEW)?;
+        }
         if let Some(last) = &self.last {
             fits("flaws", last.flaws.len(), MAX_FLAWS)?;
             for flaw in &last.flaws {
@@ -353,6 +413,9 @@ impl State {
             self.runs.is_some(),
             self.last.is_some(),
             self.certificate_end_us.is_some(),
+            self.field_devices.is_some(),
+            self.silent.is_some(),
+            self.unused_keys.is_some(),
         ];
         let fields = 6 + optional.into_iter().filter(|is| *is).count() as u64;
         Ok(written(|e| {
@@ -380,6 +443,15 @@ impl State {
             if let Some(end) = self.certificate_end_us {
                 e.u8(8)?.i64(end)?;
             }
+            if let Some(devices) = self.field_devices {
+                e.u8(9)?.u32(devices)?;
+            }
+            if let Some(silent) = &self.silent {
+                silent.write(e.u8(10)?)?;
+            }
+            if let Some(unused) = &self.unused_keys {
+                unused.write(e.u8(11)?)?;
+            }
             Ok(())
         }))
     }
@@ -387,6 +459,7 @@ impl State {
     fn read(r: &mut Reader<'_>) -> Result<Self, Error> {
         let (mut version, mut started, mut at, mut runs, mut last) = (None, None, None, None, None);
         let (mut spool, mut waiting, mut links, mut end) = (None, None, None, None);
+        let (mut devices, mut silent, mut unused) = (None, None, None);
         for _ in 0..r.map("what a gateway is like: a map")? {
             match r.key()? {
                 Some(0) => once(
@@ -402,6 +475,9 @@ impl State {
                 Some(6) => once(&mut waiting, r.u64("bytes that wait")?, "waiting")?,
                 Some(7) => once(&mut links, r.u32("a number of links")?, "links")?,
                 Some(8) => once(&mut end, r.i64("a time")?, "certificate's end")?,
+                Some(9) => once(&mut devices, r.u32("a number of devices")?, "field devices")?,
+                Some(10) => once(&mut silent, Few::read(r)?, "silent devices")?,
+                Some(11) => once(&mut unused, Few::read(r)?, "unused keys")?,
                 Some(_) | None => r.skip()?,
             }
         }
@@ -415,6 +491,9 @@ impl State {
             waiting_bytes: need(waiting, "waiting")?,
             links: need(links, "links")?,
             certificate_end_us: end,
+            field_devices: devices,
+            silent,
+            unused_keys: unused,
         })
     }
 }
@@ -522,6 +601,11 @@ fn list(r: &mut Reader<'_>, expected: &'static str, known: u64) -> Result<u64, E
 
 fn skip(r: &mut Reader<'_>, items: u64) -> Result<(), Error> {
     (0..items).try_for_each(|_| r.skip())
+}
+
+fn device(r: &mut Reader<'_>) -> Result<DeviceId, Error> {
+    let id = r.str("device", crate::id::MAX_BYTES)?;
+    DeviceId::parse(id).map_err(|_| unknown("device", "is no id of a device"))
 }
 
 fn digest(r: &mut Reader<'_>) -> Result<Digest, Error> {

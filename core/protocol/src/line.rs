@@ -59,6 +59,13 @@ impl Line {
         matches!(self, Line::Mqtt | Line::MqttClassical)
     }
 
+    /// Whether nobody on the line can read or change what passes: it is encrypted and authenticated, by
+    /// TLS or by the protocol itself.
+    #[must_use]
+    pub const fn secured(self) -> bool {
+        self.within_tls() || matches!(self, Line::OpcUa)
+    }
+
     /// Whether keys are agreed on in a way that resists a quantum computer.
     #[must_use]
     pub const fn post_quantum(self) -> bool {

@@ -10,9 +10,10 @@
 use proptest::prelude::*;
 use stencil_protocol::cbor::Error;
 use stencil_protocol::desired::{
-    Desired, Flaw, Judged, MAX_FLAW_BYTES, MAX_FLAWS, MAX_PIECE_BYTES, MAX_SECTION_BYTES, Named,
+    Desired, Few, Flaw, Judged, MAX_FEW, MAX_FLAW_BYTES, MAX_FLAWS, MAX_PIECE_BYTES, MAX_SECTION_BYTES, Named,
     Revision, Said, Section, State, Verdict,
 };
+use stencil_protocol::id::DeviceId;
 
 fn revision() -> impl Strategy<Value = Revision> {
     any::<(u64, u64)>().prop_map(|(epoch, number)| Revision { epoch, number })
@@ -46,6 +47,15 @@ fn judged() -> impl Strategy<Value = Judged> {
         })
 }
 
+fn few() -> impl Strategy<Value = Few> {
+    (any::<u32>(), prop::collection::vec("[a-z0-9]{1,48}", 0..=MAX_FEW)).prop_map(
+        |(count, first)| Few {
+            count,
+            first: first.iter().map(|id| DeviceId::parse(id).unwrap()).collect(),
+        },
+    )
+}
+
 fn state() -> impl Strategy<Value = State> {
     (
         "[!-~]{0,32}",
@@ -54,9 +64,10 @@ fn state() -> impl Strategy<Value = State> {
         prop::option::of(judged()),
         any::<(u64, u64, u32)>(),
         any::<Option<i64>>(),
+        (any::<Option<u32>>(), prop::option::of(few()), prop::option::of(few())),
     )
         .prop_map(
-            |(version, (started_us, at_us), runs, last, numbers, end)| State {
+            |(version, (started_us, at_us), runs, last, numbers, end, devices)| State {
                 version,
                 started_us,
                 at_us,
@@ -66,6 +77,9 @@ fn state() -> impl Strategy<Value = State> {
                 waiting_bytes: numbers.1,
                 links: numbers.2,
                 certificate_end_us: end,
+                field_devices: devices.0,
+                silent: devices.1,
+                unused_keys: devices.2,
             },
         )
 }

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::{Value as Json, json};
 use stencil_desired::{Flaw, MAX_FLAWS, Section, Settings, Value};
+use stencil_field::mapping::Errors;
 
 use crate::Options;
 
@@ -69,17 +70,22 @@ fn check(section: Section, text: &str) -> Vec<Flaw> {
     match section {
         Section::Mapping if flaws.is_empty() => match stencil_field::mapping::parse(text) {
             Ok(_) => Vec::new(),
-            Err(errors) => errors
-                .0
-                .into_iter()
-                .map(|error| {
-                    let what = format!("{}; {}", error.what, error.right);
-                    Flaw::new(Some(section), error.at.line, error.at.column, what)
-                })
-                .collect(),
+            Err(errors) => self::flaws(errors),
         },
         Section::Settings | Section::Mapping => flaws,
     }
+}
+
+/// What is wrong with a mapping, as the hub is told.
+pub(super) fn flaws(errors: Errors) -> Vec<Flaw> {
+    let errors = errors.0.into_iter().take(MAX_FLAWS);
+    errors
+        .map(|error| {
+            let what = format!("{}; {}", error.what, error.right);
+            let section = Some(Section::Mapping);
+            Flaw::new(section, error.at.line, error.at.column, what)
+        })
+        .collect()
 }
 
 /// The gateway's own settings with others in their place.

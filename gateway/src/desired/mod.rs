@@ -19,7 +19,7 @@ mod supervisor;
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use stencil_crypto::keyfile;
@@ -35,7 +35,7 @@ use self::{
     intake::Intake,
     record::{Files, Kept, Record, Trial},
 };
-use crate::{Error, Options, clock::now_us};
+use crate::{Error, Options, clock::now_us, psk::KeyRing};
 
 /// The folder, in the data folder.
 const FOLDER: &str = "desired";
@@ -53,6 +53,8 @@ pub(crate) struct Desired {
     news: watch::Sender<u64>,
     /// There is something to be tried.
     switch: Notify,
+    /// The devices' keys, since the gateway's first start.
+    keys: Mutex<Option<Arc<KeyRing>>>,
 }
 
 struct State {
@@ -60,6 +62,8 @@ struct State {
     intake: Option<Intake>,
     /// Why there is no uplink, for who asks why a trial has failed.
     lost: Option<String>,
+    /// The same, for who asks why there is none now.
+    away: Option<String>,
 }
 
 /// What follows from a message of the hub.
@@ -93,9 +97,20 @@ impl Desired {
                 record,
                 intake: None,
                 lost: None,
+                away: None,
             }),
             news: watch::channel(0).0,
             switch: Notify::new(),
+            keys: Mutex::default(),
+        }
+    }
+
+    /// Which devices have keys: no mapping takes their ids. What the mapping read before this start
+    /// it holds.
+    pub(crate) fn keys_are(&self, keys: &Arc<KeyRing>) {
+        let mut known = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(before) = known.replace(Arc::clone(keys)) {
+            keys.managed.inherit(&before.managed);
         }
     }
 
@@ -242,11 +257,17 @@ impl Desired {
     pub(crate) fn lost(&self, why: &str) {
         let mut state = self.state();
         state.lost = Some(why.to_owned());
+        state.away = Some(why.to_owned());
     }
 
     /// Why there was no uplink when it was last tried.
     pub(crate) fn why_lost(&self) -> Option<String> {
         self.state().lost.take()
+    }
+
+    /// Why there was no uplink when it was last lost, or not found.
+    pub(crate) fn why_away(&self) -> Option<String> {
+        self.state().away.clone()
     }
 
     /// What is said of desired states, beside what else the gateway is like.
@@ -286,7 +307,7 @@ impl Desired {
         texts: &BTreeMap<Section, String>,
     ) -> Result<Step, Error> {
         let checked = if self.own.desired.accept {
-            Effective::of(&self.own, texts)
+            Effective::of(&self.own, texts).and_then(|_| self.refuse_taken(texts))
         } else {
             Err(vec![Flaw::of_all(
                 "this gateway takes none from afar: `desired.accept` is false in its own file",
@@ -326,6 +347,15 @@ impl Desired {
         tracing::info!(revision = revision.number, "a desired state is tried");
         self.switch.notify_one();
         Ok(Step::Tell)
+    }
+
+    /// What is wrong with a mapping that takes ids of devices with keys.
+    fn refuse_taken(&self, texts: &BTreeMap<Section, String>) -> Result<(), Vec<Flaw>> {
+        let keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        match (keys.as_ref(), texts.get(&Section::Mapping)) {
+            (Some(keys), Some(yaml)) => keys.refuse_taken(yaml).map_err(check::flaws),
+            _ => Ok(()),
+        }
     }
 
     /// What follows from texts that are on disk.
@@ -373,7 +403,8 @@ impl Desired {
         Ok(())
     }
 
-    fn tell(&self) {
+    /// There is something to tell the hub.
+    pub(crate) fn tell(&self) {
         self.news.send_modify(|news| *news += 1);
     }
 
@@ -536,6 +567,44 @@ mod tests {
         // It says so, and takes the same again.
         assert_eq!(desired.said().last, None);
         assert_eq!(give(&desired, 1, GOOD), Step::Tell);
+    }
+
+    #[test]
+    fn a_mapping_that_takes_the_id_of_a_device_with_a_key_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let device = stencil_protocol::id::DeviceId::parse("freezer-07").unwrap();
+        crate::add_device(folder.path(), &device).unwrap();
+        let managed = crate::managed::Managed::open(
+            folder.path(),
+            stencil_protocol::id::TenantId::parse("acme").unwrap(),
+            stencil_protocol::id::GatewayId::parse("gw-1").unwrap(),
+        );
+        let keys = KeyRing::new(folder.path().to_owned(), Arc::new(managed.unwrap()));
+        let desired = open(folder.path());
+        desired.keys_are(&Arc::new(keys));
+        let mapping = "version: 1\nconnections: { hall: { modbus-tcp: '127.0.0.1:9' } }\ndevices:\n  \
+                       freezer-07: { connection: hall, points: { t: { holding: 0, type: i16 } } }\n";
+        let Message::Be { revision, .. } = be(1, "") else {
+            unreachable!()
+        };
+        let digest = digest_of(mapping.as_bytes());
+        let sections = vec![Named {
+            section: Section::Mapping,
+            digest,
+            length: u32::try_from(mapping.len()).unwrap(),
+        }];
+        desired.take(Message::Be { revision, sections }).unwrap();
+        let bytes = mapping.as_bytes().to_vec();
+        let piece = Message::Piece {
+            digest,
+            offset: 0,
+            bytes,
+        };
+        assert_eq!(desired.take(piece).unwrap(), Step::Tell);
+        assert_eq!(last(&desired), (1, Verdict::Refused));
+        let flaw = desired.said().last.unwrap().flaws[0].clone();
+        assert_eq!((flaw.section, flaw.line), (Some(Section::Mapping), 4));
+        assert!(flaw.what.contains("has a key of its own"), "{flaw}");
     }
 
     #[test]

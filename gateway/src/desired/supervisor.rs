@@ -133,7 +133,7 @@ impl Running {
         let reading = tokio::task::spawn_blocking(move || (field::read(&path), path)).await;
         let (yaml, path) = reading.map_err(|_| Error::Ended("mapping"))?;
         let replaced = devices.replace(&yaml?).await;
-        replaced.map_err(|errors| field::wrong(&path, errors))
+        replaced.map_err(|refused| field::wrong(&path, refused))
     }
 
     /// Returns when a part of the gateway cannot go on, such as when the spool has failed, so that

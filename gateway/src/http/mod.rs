@@ -71,7 +71,13 @@ fn prometheus(text: String) -> impl IntoResponse {
 async fn readyz(State(shown): State<Arc<Figures>>) -> (StatusCode, String) {
     let mut wrong = String::new();
     if !*shown.connected.borrow() {
-        wrong.push_str("uplink: not connected to the hub\n");
+        wrong.push_str("uplink: not connected to the hub");
+        if let Some(why) = shown.desired.why_away() {
+            wrong.push_str(": ");
+            // One line, whatever the hub or the network says.
+            wrong.extend(why.chars().map(|it| if it.is_control() { ' ' } else { it }));
+        }
+        wrong.push('\n');
     }
     if clock::set_now_us().is_none() {
         wrong.push_str("clock: it has not been set, or wrongly: devices are told no time\n");

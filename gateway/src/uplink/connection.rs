@@ -6,7 +6,7 @@ use bytes::Bytes;
 use rumqttc::{
     AsyncClient, Broker, ClientError, ConnectionError, Event, EventLoop, Incoming, MqttOptions,
     PublishNotice, PublishOptions, QoS, SubscribeNoticeError, TlsConfiguration, Transport,
-    mqttbytes::v5::PublishProperties,
+    mqttbytes::v5::{ConnectReturnCode, PublishProperties},
 };
 use stencil_protocol::id::GatewayId;
 use tokio::{net::TcpStream, sync::mpsc, task::JoinHandle, time::timeout};
@@ -48,6 +48,26 @@ impl Lost {
             self,
             Self::Connection(ConnectionError::ConnectionRefused(_) | ConnectionError::Tls(_))
         )
+    }
+}
+
+impl Lost {
+    /// The same for people: what a hub means by the code with which it refuses a gateway.
+    pub(crate) fn told(&self) -> String {
+        let Self::Connection(ConnectionError::ConnectionRefused(code)) = self else {
+            return self.to_string();
+        };
+        let means = match code {
+            ConnectReturnCode::Banned => "this gateway was revoked",
+            ConnectReturnCode::NotAuthorized => {
+                "a later certificate of this gateway was used, and this one lets nobody in any more"
+            }
+            ConnectReturnCode::BadUserNamePassword => {
+                "the hub knows later certificates of this gateway, or this one has ended"
+            }
+            _ => return self.to_string(),
+        };
+        format!("the hub refuses it: {means} ({code:?})")
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use stencil_protocol::{
-    desired::{Desired as Message, Said},
+    desired::{Desired as Message, Few, Said},
     topic::Topic,
 };
 use tokio::{
@@ -46,6 +46,10 @@ impl Uplink {
         state.waiting_bytes = self.spool.waiting_bytes();
         state.links = u32::try_from(self.live.len()).unwrap_or(u32::MAX);
         state.certificate_end_us = Some(self.certificate.end_us());
+        let field = self.field.ids().len();
+        state.field_devices = Some(u32::try_from(field).unwrap_or(u32::MAX));
+        state.silent = Some(Few::of(self.field.silent()));
+        state.unused_keys = Some(Few::of(self.keys.unused()));
         self.say(connection, &Said::State(state)).await
     }
 

@@ -103,7 +103,7 @@ impl Uplink {
                 tracing::info!("the gateway connects with its renewed certificate");
                 continue;
             }
-            self.desired.lost(&lost.to_string());
+            self.desired.lost(&lost.told());
             self.metrics.uplink_failures.increment();
             if self.metrics.publishes_acknowledged.get() > before {
                 backoff.reset();
@@ -228,6 +228,7 @@ impl Uplink {
 
     /// Takes keys from the hub, and tells it when they are on disk.
     async fn take_keys(&self, connection: &Connection, update: &Bytes) -> Result<(), Lost> {
+        let unused = self.keys.unused();
         let (keys, bytes) = (Arc::clone(&self.keys), update.clone());
         let applied = tokio::task::spawn_blocking(move || keys.apply(&bytes)).await;
         let keys_held = self.keys.len();
@@ -246,6 +247,9 @@ impl Uplink {
                 tracing::error!(%error, "keys of devices cannot be taken from the hub");
             }
             Err(_) => self.metrics.keys_refused.increment(),
+        }
+        if self.keys.unused() != unused {
+            self.desired.tell();
         }
         self.tell_what_is_held(connection, false).await
     }

@@ -70,57 +70,62 @@ impl Unit {
     }
 }
 
-/// Reads a device; says on which connection it hangs.
+/// Reads a device; says on which connection it hangs. Of one on a connection that is `broken` nothing
+/// more is told.
 pub(super) fn read(
     key: &Key,
     node: &Node,
-    connections: &[Connection],
+    (connections, is_broken): (&[Connection], &dyn Fn(&str) -> bool),
     errors: &mut Vec<Error>,
 ) -> Option<(usize, Device)> {
     let id = note(errors, id(key));
     let known = [KNOWN, MODBUS, mqtt::DEVICE, i2c::DEVICE].concat();
     let fields = Fields::gathering(node, "a device", &known, errors)?;
     let named = fields.need("connection", "hall");
-    let of = note(errors, named.and_then(|node| connection(node, connections)));
+    let is_told = |node: &&Node| matches!(text(node, "connection"), Ok(name) if is_broken(name));
+    let of = match named.as_ref().ok().filter(|node| is_told(node)) {
+        Some(_) => None,
+        None => note(errors, named.and_then(|node| connection(node, connections))),
+    };
     let every = match fields.get("every") {
         Some(node) => note(errors, every(node)).unwrap_or(EVERY),
         None => EVERY,
     };
-    let protocol = of.and_then(|of| connections.get(of)).map(|it| &it.protocol);
+    // How it is found and what its points are depends on the protocol.
+    let protocol = &connections.get(of?)?.protocol;
     let mut foreign = |names: &[&str], of: &str, this: &str| {
         refuse_foreign(&fields, names, of, this, errors);
     };
     match protocol {
-        Some(Protocol::OpcUa(_)) => {
+        Protocol::OpcUa(_) => {
             foreign(MODBUS, "Modbus", "OPC UA");
             foreign(mqtt::DEVICE, "MQTT", "OPC UA");
             foreign(i2c::DEVICE, "I²C", "OPC UA");
         }
-        Some(Protocol::Mqtt(_)) => {
+        Protocol::Mqtt(_) => {
             foreign(MODBUS, "Modbus", "MQTT");
             foreign(i2c::DEVICE, "I²C", "MQTT");
             foreign(&["every"], "devices that are asked", "MQTT");
         }
-        Some(Protocol::I2c(_)) => {
+        Protocol::I2c(_) => {
             foreign(MODBUS, "Modbus", "I²C");
             foreign(mqtt::DEVICE, "MQTT", "I²C");
         }
-        Some(_) => {
+        _ => {
             foreign(mqtt::DEVICE, "MQTT", "Modbus");
             foreign(i2c::DEVICE, "I²C", "Modbus");
         }
-        None => {}
     }
     let (link, example) = match protocol {
-        Some(Protocol::OpcUa(_)) => (
+        Protocol::OpcUa(_) => (
             Some(Link::OpcUa),
             "{ temperature: { node: \"ns=2;s=Line1.Temperature\" } }",
         ),
-        Some(Protocol::Mqtt(_)) => (
+        Protocol::Mqtt(_) => (
             mqtt::client(&fields, id.as_ref(), errors).map(Link::Mqtt),
             "{ power: { topic: tele/plug-1/SENSOR, pointer: /ENERGY/Power } }",
         ),
-        Some(Protocol::I2c(_)) => (
+        Protocol::I2c(_) => (
             i2c::chip(&fields, errors).map(Link::I2c),
             "{ temperature: { value: temperature } }",
         ),
@@ -132,7 +137,7 @@ pub(super) fn read(
     let written = entries(fields.need("points", example), "points", MAX_POINTS, errors);
     let mut points = Vec::with_capacity(written.len());
     for (key, node) in written {
-        let read = point::read(key, node, every, (protocol, link.as_ref()), errors);
+        let read = point::read(key, node, every, (Some(protocol), link.as_ref()), errors);
         if let (Some(point), Some(Link::Modbus(unit))) = (&read, &link) {
             note(errors, fits(point, unit, key));
         }
@@ -201,15 +206,15 @@ fn connection(node: &Node, connections: &[Connection]) -> Result<usize, Error> {
     })
 }
 
-fn unit(fields: &Fields<'_>, protocol: Option<&Protocol>, errors: &mut Vec<Error>) -> Option<Unit> {
+fn unit(fields: &Fields<'_>, protocol: &Protocol, errors: &mut Vec<Error>) -> Option<Unit> {
     let number = match (fields.get("unit"), protocol) {
         // The device that the address is of.
-        (None, Some(Protocol::ModbusTcp(_))) => 255,
+        (None, Protocol::ModbusTcp(_)) => 255,
         (None, _) => {
             note(errors, fields.need("unit", "1"))?;
             return None;
         }
-        (Some(node), Some(Protocol::ModbusTcp(_))) => byte(node, 0, 255, errors)?,
+        (Some(node), Protocol::ModbusTcp(_)) => byte(node, 0, 255, errors)?,
         (Some(node), _) => byte(node, 1, 247, errors)?,
     };
     let mut unit = Unit::new(number);

@@ -38,8 +38,8 @@ pub use self::{
 };
 pub use crate::modbus::address::{Address, Format, Order, Table};
 
-/// The most bytes of a mapping.
-pub const MAX_BYTES: usize = 1 << 20;
+/// The most bytes of a mapping: as many as a desired state's section may have.
+pub const MAX_BYTES: usize = stencil_protocol::desired::MAX_SECTION_BYTES;
 /// The most connections.
 pub const MAX_CONNECTIONS: usize = 64;
 /// The most devices.
@@ -118,6 +118,35 @@ pub fn parse(yaml: &str) -> Result<Mapping, Errors> {
     Err(Errors(errors))
 }
 
+/// Refuses devices of a mapping whose ids are somebody else's: `whose` says what is wrong with an id
+/// and what would be right. What [`parse`] refuses is not looked at.
+///
+/// # Errors
+/// One for each such device, at its place in the text.
+pub fn refuse_ids(
+    yaml: &str,
+    whose: impl Fn(&DeviceId) -> Option<(String, String)>,
+) -> Result<(), Errors> {
+    let Ok(root) = stencil_yaml::read(yaml, &LIMITS) else {
+        return Ok(());
+    };
+    let devices = match &root.content {
+        Content::Map(entries) => entries.iter().find(|(key, _)| key.name == "devices"),
+        _ => None,
+    };
+    let Some(Content::Map(devices)) = devices.map(|(_, node)| &node.content) else {
+        return Ok(());
+    };
+    let refused = devices.iter().filter_map(|(key, _)| {
+        let (what, right) = whose(&id(key).ok()?)?;
+        Some(Error::new(key.at, what, right))
+    });
+    match refused.collect::<Vec<_>>() {
+        none if none.is_empty() => Ok(()),
+        errors => Err(Errors(errors)),
+    }
+}
+
 fn read(root: &Node, errors: &mut Vec<Error>) -> Mapping {
     let known = ["version", "connections", "devices"];
     let Some(fields) = Fields::gathering(root, "a mapping", &known, errors) else {
@@ -130,16 +159,21 @@ fn read(root: &Node, errors: &mut Vec<Error>) -> Mapping {
     );
     let example = "{ hall: { modbus-tcp: \"192.0.2.10:502\" } }";
     let mut connections = Vec::new();
-    for (key, node) in entries(
+    let written = entries(
         fields.need("connections", example),
         "connections",
         MAX_CONNECTIONS,
         errors,
-    ) {
-        if let Some(connection) = connection::read(key, node, &connections, errors) {
-            connections.push(connection);
+    );
+    let mut broken = Vec::new();
+    for (key, node) in written {
+        match connection::read(key, node, &connections, errors) {
+            Some(connection) => connections.push(connection),
+            None => broken.push(key.name.as_str()),
         }
     }
+    // What is wrong with a connection was told: devices on it are not to blame.
+    let is_broken = |name: &str| written.is_empty() || broken.contains(&name);
     let example = "{ press-1: { connection: hall, unit: 1, points: … } }";
     let devices = entries(
         fields.need("devices", example),
@@ -155,7 +189,8 @@ fn read(root: &Node, errors: &mut Vec<Error>) -> Mapping {
         }
     }
     for (key, node) in devices {
-        let Some((of, device)) = device::read(key, node, &connections, errors) else {
+        let read = device::read(key, node, (&connections, &is_broken), errors);
+        let Some((of, device)) = read else {
             continue;
         };
         points += device.points.len();

@@ -353,3 +353,30 @@ mod any_bytes {
         }
     }
 }
+
+/// What follows from a first mistake is not told beside it.
+#[test]
+fn a_broken_connection_is_told_once() {
+    let mapping = "version: 1\nconnections:\n  server:\n    opcua: { url: 'opc.tcp://192.0.2.10', \
+                   security: none, user: reader }\n  hall: { modbus-tcp: '192.0.2.11' }\ndevices:\n  \
+                   press-1: { connection: server, points: { t: { node: 'ns=2;s=T' } } }\n  press-2: { \
+                   connection: hall, points: { t: { holding: 1, type: i16 } } }\n  press-3: { \
+                   connection: hal, points: { t: { holding: 1, type: i16 } } }\n";
+    let errors = parse(mapping).unwrap_err().0;
+    let lines: Vec<u64> = errors.iter().map(|error| error.at.line).collect();
+    // The server's user has no password-file; and one device names what was never written.
+    assert_eq!(lines, [4, 9], "{errors:?}");
+    assert!(errors[0].what.contains("password-file"), "{}", errors[0]);
+    assert!(errors[1].right.contains("`hall`"), "{}", errors[1]);
+}
+
+#[test]
+fn a_number_that_is_too_large_is_called_so() {
+    let mapping = "version: 1\nconnections: { hall: { modbus-tcp: '192.0.2.11' } }\ndevices:\n  press-1: \
+                   { connection: hall, points: { t: { holding: 1, type: i16, offset: 1e999 } } }\n";
+    let errors = parse(mapping).unwrap_err().to_string();
+    assert!(
+        errors.contains("`offset` is larger than a number can be"),
+        "{errors}"
+    );
+}
