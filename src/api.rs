@@ -247,11 +247,15 @@ pub(crate) fn segment(text: &str) -> String {
 /// A problem document as an error.
 fn refused(status: reqwest::StatusCode, text: &str) -> anyhow::Error {
     let value: Value = serde_json::from_str(text).unwrap_or(Value::Null);
-    let said = value["detail"].as_str().or(value["title"].as_str());
-    let mut said = crate::output::escaped(said.unwrap_or(text));
-    // Where a document is made of several, each has its place.
+    // Where a document is made of several, each has its place. The detail is the first of them.
     let errors = value["errors"].as_array().into_iter().flatten();
-    for error in errors.filter(|error| error["section"].is_string()) {
+    let errors: Vec<_> = errors
+        .filter(|error| error["section"].is_string())
+        .collect();
+    let detail = value["detail"].as_str().filter(|_| errors.is_empty());
+    let said = detail.or(value["title"].as_str());
+    let mut said = crate::output::escaped(said.unwrap_or(text));
+    for error in errors {
         let text = |name: &str| crate::output::escaped(error[name].as_str().unwrap_or_default());
         let (line, column) = (&error["line"], &error["column"]);
         said.push_str(&format!(
@@ -271,6 +275,11 @@ pub(crate) struct Refused {
 }
 
 impl Refused {
+    /// The status that it answered with.
+    pub(crate) fn status(&self) -> u16 {
+        self.status.as_u16()
+    }
+
     /// Whether the hub has done nothing, for certain.
     pub(crate) fn is_final(&self) -> bool {
         self.status.is_client_error()
@@ -298,6 +307,23 @@ fn wait(answer: &reqwest::Response) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_flaw_is_told_once() {
+        let problem = serde_json::json!({
+            "title": "The desired state has errors",
+            "detail": "settings, line 2, column 3: too small; and 1 more",
+            "errors": [
+                { "section": "settings", "line": 2, "column": 3, "what": "too small" },
+                { "section": "mapping", "line": 4, "column": 1, "what": "unknown" },
+            ],
+        });
+        let status = reqwest::StatusCode::UNPROCESSABLE_ENTITY;
+        let said = refused(status, &problem.to_string()).to_string();
+        assert!(said.contains("422"), "{said}");
+        assert_eq!(said.matches("too small").count(), 1, "{said}");
+        assert!(said.contains("mapping, line 4, column 1: unknown"), "{said}");
+    }
 
     fn secret(token: Option<&str>, file: Option<PathBuf>, environment: &str) -> String {
         let hub = Hub {

@@ -8,16 +8,15 @@ use anyhow::bail;
 use clap::{Parser, Subcommand};
 use reqwest::Method;
 use serde_json::{Map, Value, json};
+use stencil_protocol::desired::MAX_SECTION_BYTES;
 
-use crate::api::{Client, Hub, segment};
+use crate::api::{Client, Hub, Refused, segment};
 use crate::gateways_log::{self, Level, Logs};
 use crate::output::{self, Format, say};
 use crate::{bounded, when};
 
 /// Between two looks at what becomes of a desired state.
 const LOOK: Duration = Duration::from_millis(500);
-/// The most bytes of one section's file; a hub takes no more.
-const MAX_SECTION: usize = 256 * 1024;
 const SECTIONS: [&str; 2] = ["settings", "mapping"];
 
 /// Shows the gateways of a hub, and says what each shall be like.
@@ -85,6 +84,15 @@ enum Command {
         /// The gateway.
         gateway: String,
     },
+    /// Removes a gateway that is no more, with what it was to be like; what its devices measured stays.
+    /// Needs an admin's token.
+    ///
+    /// None of its certificates lets anybody in from then on. One that is connected has to be stopped
+    /// or revoked first, and devices that are let in by it have to be moved or revoked.
+    Remove {
+        /// The gateway.
+        gateway: String,
+    },
     /// The newest lines of a gateway's log, asked of it now. Needs an admin's token.
     ///
     /// The gateway holds the newest 2000 lines of its last start, and leaves secrets out.
@@ -122,6 +130,9 @@ struct Set {
     /// Leaves a section to the groups, or to the gateway's own files; may be given more than once.
     #[arg(long, value_name = "SECTION", value_parser = SECTIONS)]
     without: Vec<String>,
+    /// Tries sections again that are not named and were rolled back or refused.
+    #[arg(long)]
+    again: bool,
     /// Only if this version is there; without it, whichever is there now is replaced.
     #[arg(long)]
     replaces: Option<u64>,
@@ -140,10 +151,16 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             if let Some(group) = group {
                 path.push_str(&format!("&group={}", segment(&group)));
             }
-            let items = client.list(&path).await?;
+            let mut items = client.list(&path).await?;
+            if format == Format::Text {
+                for item in &mut items {
+                    let state = standing(item);
+                    item["state"] = json!(state);
+                }
+            }
             let columns = [
                 "gateway",
-                "connected",
+                "state",
                 "version",
                 "desired_revision",
                 "applied_revision",
@@ -162,7 +179,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
                 .await?;
             match format {
                 Format::Json => output::json(&found)?,
-                Format::Text => say!("{}", told(&found)),
+                Format::Text => say!("{}", told(&found, when::now_us())),
             }
         }
         Command::Desired { of, section } => {
@@ -184,7 +201,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             let found = client.call(Method::PUT, &path, Some(body)).await?;
             match format {
                 Format::Json => output::json(&found)?,
-                Format::Text => say!("{}", told(&found)),
+                Format::Text => say!("{}", told(&found, when::now_us())),
             }
         }
         Command::Groups => {
@@ -214,6 +231,14 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
                 Format::Text => say!("{}", revoked(&found)),
             }
         }
+        Command::Remove { gateway } => {
+            let path = format!("/api/v1/gateways/{}", segment(&gateway));
+            client.call(Method::DELETE, &path, None).await?;
+            match format {
+                Format::Json => output::json(&json!({ "removed": gateway }))?,
+                Format::Text => say!("{} is removed", output::escaped(&gateway)),
+            }
+        }
         Command::Logs(logs) => logs.run(&client, format).await?,
         Command::Metrics { gateway } => gateways_log::metrics(&client, &gateway, format).await?,
         Command::LogLevel(level) => level.run(&client, format).await?,
@@ -240,16 +265,31 @@ impl Set {
         let path = self.of.path();
         let present = match client.get(&path).await {
             Ok(present) => present,
-            // Nobody has spoken of it yet.
-            Err(error) if error.to_string().contains("404") => json!({ "version": 0 }),
+            // A group begins with the first that is asked of it.
+            Err(error) if self.of.group.is_some() && is_not_found(&error) => {
+                json!({ "version": 0 })
+            }
             Err(error) => return Err(error),
         };
+        let given = [self.settings.is_some(), self.mapping.is_some()];
+        let carried = SECTIONS.iter().zip(given).filter(|(section, given)| {
+            !given && !self.without.iter().any(|without| without == *section)
+        });
+        let carried: Vec<&str> = carried
+            .map(|(section, _)| *section)
+            .filter(|section| present[*section].is_string())
+            .collect();
+        // With the same again what was not taken is tried again, and that is what is asked for then.
+        let is_change = given.contains(&true) || !self.without.is_empty();
+        if let Some(why) = not_taken(&present, &carried).filter(|_| is_change && !self.again) {
+            bail!("{why}");
+        }
         let mut body = Map::new();
         let version = self.replaces.or(present["version"].as_u64());
         body.insert("replaces".into(), json!(version.unwrap_or_default()));
         for (section, file) in SECTIONS.iter().zip([&self.settings, &self.mapping]) {
             let text = match file {
-                Some(file) => Some(bounded::text(file, MAX_SECTION)?),
+                Some(file) => Some(bounded::text(file, MAX_SECTION_BYTES)?),
                 None => present[section].as_str().map(str::to_owned),
             };
             if let Some(text) = text
@@ -275,6 +315,43 @@ impl Set {
             false => ExitCode::FAILURE,
         })
     }
+}
+
+fn is_not_found(error: &anyhow::Error) -> bool {
+    let refused = error.downcast_ref::<Refused>();
+    refused.is_some_and(|refused| refused.status() == 404)
+}
+
+/// What is in the way of carrying these sections over: the gateway has not taken them as they are
+/// asked for, so that they would be tried again beside what is meant.
+fn not_taken(present: &Value, carried: &[&str]) -> Option<String> {
+    let effective = &present["effective"];
+    let last = &effective["last"];
+    let verdict = last["verdict"].as_str()?;
+    if carried.is_empty()
+        || last["revision"] != effective["revision"]
+        || !["refused", "rolled_back"].contains(&verdict)
+    {
+        return None;
+    }
+    // A flaw that is in sections that are replaced says nothing of those that stay.
+    let flaws = last["why"].as_array().cloned().unwrap_or_default();
+    let concerns = |flaw: &&Value| {
+        flaw["section"]
+            .as_str()
+            .is_none_or(|section| carried.contains(&section))
+    };
+    let why = flaws.iter().find(concerns)?;
+    let verdict = verdict.replace('_', " ");
+    let names = carried.join(" and ");
+    let flag = carried.first()?;
+    Some(format!(
+        "revision {} was {verdict}, and the {names} in it would be tried again with this: {}\nGive \
+         others (--{flag} FILE), leave them to the gateway's groups or its own files (--without \
+         {flag}), or try them again (--again)",
+        last["revision"],
+        output::escaped(why["what"].as_str().unwrap_or_default()),
+    ))
 }
 
 /// Waits for the gateway's verdict; whether it is that it works by it.
@@ -305,6 +382,16 @@ async fn judged(
     }
 }
 
+/// Whether it is there, in a word or two.
+fn standing(gateway: &Value) -> &'static str {
+    match gateway["connected"].as_bool() {
+        _ if gateway["revoked_us"].is_i64() => "revoked",
+        Some(true) => "connected",
+        _ if gateway["said_us"].is_i64() || gateway["registered_us"].is_i64() => "cut off",
+        _ => "never connected",
+    }
+}
+
 /// What comes after a gateway was revoked.
 fn revoked(gateway: &Value) -> String {
     let name = output::escaped(gateway["gateway"].as_str().unwrap_or_default());
@@ -325,17 +412,14 @@ fn revoked(gateway: &Value) -> String {
 }
 
 /// A gateway in a few lines.
-fn told(gateway: &Value) -> String {
+fn told(gateway: &Value, now_us: i64) -> String {
     let text = |name: &str| {
         gateway[name]
             .as_str()
             .map_or("?".to_owned(), output::escaped)
     };
     let mut told = format!("{}: ", text("gateway"));
-    told.push_str(match gateway["connected"].as_bool() {
-        Some(true) => "connected",
-        _ => "not connected",
-    });
+    told.push_str(standing(gateway));
     if let Some(at) = gateway["revoked_us"].as_i64() {
         let at = stencil_protocol::moment::utc(at);
         told.push_str(&format!("\nRevoked {at} UTC"));
@@ -346,11 +430,20 @@ fn told(gateway: &Value) -> String {
             let at = stencil_protocol::moment::utc(at_us);
             told.push_str(&format!("\nHeard {at} UTC, version {}", text("version")));
             let number = |name: &str| gateway[name].as_u64().unwrap_or_default();
+            let ago_s = now_us.saturating_sub(at_us).max(0) / 1_000_000;
             told.push_str(&format!(
-                "\nSpool: {} bytes, {} wait; {} devices are linked",
+                "\nSpool, {ago_s} s ago: {} bytes, {} wait; {} devices are linked",
                 number("spool_bytes"),
                 number("waiting_bytes"),
                 number("links"),
+            ));
+            if let Some(devices) = gateway["field_devices"].as_u64().filter(|it| *it > 0) {
+                told.push_str(&format!("\nField devices: {devices}"));
+                told.push_str(&few(&gateway["silent"], "silent"));
+            }
+            told.push_str(&few(
+                &gateway["unused_keys"],
+                "have a key of their own and are in the mapping, too: the keys are not used",
             ));
             if let Some(end) = gateway["certificate_end_us"].as_i64() {
                 let end = stencil_protocol::moment::utc(end);
@@ -368,6 +461,24 @@ fn told(gateway: &Value) -> String {
         &gateway["last"],
     ));
     told
+}
+
+/// How many of its devices are so, and which; nothing for none.
+fn few(few: &Value, are: &str) -> String {
+    let count = few["count"].as_u64().unwrap_or_default();
+    if count == 0 {
+        return String::new();
+    }
+    let first = few["first"].as_array().into_iter().flatten();
+    let first: Vec<_> = first
+        .filter_map(Value::as_str)
+        .map(output::escaped)
+        .collect();
+    let more = match count.saturating_sub(first.len() as u64) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("\n  {count} {are}: {}{more}", first.join(", "))
 }
 
 /// What was asked for, in a few lines.
@@ -438,6 +549,8 @@ mod tests {
         let gateway = json!({
             "gateway": "gw-1", "connected": true, "said_us": 1_386_018_900_000_000_i64,
             "version": "0.1.0", "spool_bytes": 10, "waiting_bytes": 2, "links": 3,
+            "field_devices": 20, "silent": { "count": 3, "first": ["press-1", "press-2"] },
+            "unused_keys": { "count": 1, "first": ["press-3"] },
             "groups": ["cold", "north"], "desired_revision": 7, "applied_revision": 6,
             "last": { "revision": 7, "verdict": "rolled_back", "why": [
                 { "section": "settings", "line": 2, "column": 3, "what": "no" },
@@ -445,12 +558,47 @@ mod tests {
             ] },
         });
         assert_eq!(
-            told(&gateway),
+            told(&gateway, 1_386_018_942_000_000),
             "gw-1: connected\nHeard 2013-12-02 21:15:00 UTC, version 0.1.0\n\
-             Spool: 10 bytes, 2 wait; 3 devices are linked\nGroups: cold, north\n\
+             Spool, 42 s ago: 10 bytes, 2 wait; 3 devices are linked\nField devices: 20\n  \
+             3 silent: press-1, press-2 and 1 more\n  \
+             1 have a key of their own and are in the mapping, too: the keys are not used: press-3\n\
+             Groups: cold, north\n\
              Revision 7 is desired, it runs with 6; revision 7: rolled back\n  \
              settings, line 2, column 3: no\n  not reached"
         );
+    }
+
+    #[test]
+    fn what_was_rolled_back_is_not_carried_along() {
+        let present = |verdict: &str, section: Value| {
+            json!({ "settings": "a", "effective": { "revision": 7, "last": {
+                "revision": 7, "verdict": verdict,
+                "why": [{ "section": section, "what": "the hub was not reached" }],
+            } } })
+        };
+        let said = not_taken(&present("rolled_back", Value::Null), &["settings"]).unwrap();
+        assert!(
+            said.starts_with("revision 7 was rolled back, and the settings in it"),
+            "{said}"
+        );
+        assert!(said.contains("the hub was not reached"), "{said}");
+        // Where nothing is carried, where it was taken, and where only what is replaced was wrong.
+        let applied = present("applied", Value::Null);
+        assert_eq!(not_taken(&applied, &["settings"]), None);
+        let refused = present("refused", json!("mapping"));
+        assert_eq!(not_taken(&refused, &["settings"]), None);
+        let other = present("rolled_back", Value::Null);
+        assert_eq!(not_taken(&other, &[]), None);
+    }
+
+    #[test]
+    fn how_it_stands_is_said_in_a_word() {
+        let of = |text: &str| standing(&serde_json::from_str(text).unwrap());
+        assert_eq!(of(r#"{"connected": true}"#), "connected");
+        assert_eq!(of(r#"{"connected": false, "said_us": 1}"#), "cut off");
+        assert_eq!(of(r#"{"connected": false, "said_us": null}"#), "never connected");
+        assert_eq!(of(r#"{"connected": false, "said_us": 1, "revoked_us": 2}"#), "revoked");
     }
 
     #[test]

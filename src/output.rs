@@ -119,6 +119,21 @@ pub(crate) fn escaped(text: &str) -> String {
     text.chars().map(visible).collect()
 }
 
+/// Text in lines of at most [`MAX_CELL`] characters, broken between words, each behind `indent`.
+pub(crate) fn wrapped(text: &str, indent: &str) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= MAX_CELL => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(format!("{indent}{word}")),
+        }
+    }
+    lines.join("\n")
+}
+
 fn visible(character: char) -> String {
     if is_invisible(character) {
         character.escape_unicode().to_string()
@@ -141,6 +156,16 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn long_texts_are_wrapped_and_not_cut() {
+        let text = "the rule asks for a window of many samples ".repeat(5);
+        let wrapped = wrapped(&text, "  ");
+        assert!(wrapped.lines().count() > 2);
+        assert!(wrapped.lines().all(|line| line.chars().count() <= MAX_CELL));
+        let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(words(&wrapped), words(&text));
+    }
 
     #[test]
     fn fields_are_shown_for_people() {

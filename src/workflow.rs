@@ -80,10 +80,24 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Gateways { workflow } => {
             let path = format!("/api/v1/workflows/{workflow}/gateways");
             let items = Client::new(&args.hub)?.list(&path).await?;
-            output::items(args.output, &items, &["gateway", "version", "refused"])?;
+            match args.output {
+                Format::Json => output::json(&items)?,
+                Format::Text => items.iter().for_each(|item| say!("{}", placed(item))),
+            }
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A gateway at which a rule is placed; why not, as long as that is.
+fn placed(item: &serde_json::Value) -> String {
+    let text = |name: &str| item[name].as_str().map(output::escaped);
+    let gateway = text("gateway").unwrap_or_default();
+    let placed = format!("{gateway}: version {}", item["version"]);
+    match text("refused") {
+        None => placed,
+        Some(why) => format!("{placed}, refused\n{}", output::wrapped(&why, "    ")),
+    }
 }
 
 fn check(file: &Path) -> anyhow::Result<(String, stencil_workflow::definition::Definition)> {

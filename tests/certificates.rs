@@ -290,6 +290,7 @@ fn a_gateway_that_was_off_until_after_its_end_comes_home() {
     hub.ask(&["gateways", "revoke", "gw-1"]);
     gateway.start();
     gateway.wait_for_log(&["no uplink", "Banned"]);
+    gateway.wait_until_it_says(&["uplink: not connected", "this gateway was revoked"]);
     gateway.kill();
     let mut other = Gateway::add(&hub, "gw-2");
     let subject = Subject::parse("stencil:tenant/acme/gateway/gw-2").unwrap();

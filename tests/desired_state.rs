@@ -77,6 +77,7 @@ fn a_state_is_applied_refused_or_rolled_back_and_the_reason_is_shown() {
     // Refused at the hub: no gateway is told.
     let (done, said) = set(&hub, "spool:\n  max_bytes: 1\nhub:\n  root: /x\n", "");
     assert!(!done);
+    assert_eq!(said.matches("cannot be set from afar").count(), 1, "{said}");
     for words in [
         "422",
         "settings, line 2, column 14",
@@ -86,6 +87,14 @@ fn a_state_is_applied_refused_or_rolled_back_and_the_reason_is_shown() {
         assert!(said.contains(words), "{words}: {said}");
     }
     assert_eq!(shown(&hub)["desired_revision"], 1);
+
+    // A name that nobody has is no new gateway.
+    let mut command = hub.command(&["gateways", "set", "gw-11", "--settings"]);
+    let output = command.arg(file(&hub, "")).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success());
+    assert!(said.contains("404") && said.contains("did you mean `gw-1`?"), "{said}");
+    assert_eq!(hub.ask(&["gateways", "list"]).as_array().unwrap().len(), 1);
 
     // It would cut the gateway off, which only the gateway can find out.
     let (done, said) = set(&hub, "hub: { address: '127.0.0.1:9' }\n", "60s");
@@ -102,6 +111,15 @@ fn a_state_is_applied_refused_or_rolled_back_and_the_reason_is_shown() {
         "{state}"
     );
     delivers(&hub, &gateway, &psk, 2);
+
+    // The settings are not tried again by the way.
+    let mut command = hub.command(&["gateways", "set", "gw-1", "--mapping"]);
+    let mapping = hub.dir.path().join("mapping.yaml");
+    std::fs::write(&mapping, MAPPING).unwrap();
+    let output = command.arg(&mapping).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success());
+    assert!(said.contains("was rolled back, and the settings in it"), "{said}");
 
     // What is good is applied at the same address, and is there after a restart.
     let (done, said) = set(&hub, "link: { idle_timeout_ms: 77000 }\n", "60s");
@@ -125,13 +143,28 @@ fn a_state_is_applied_refused_or_rolled_back_and_the_reason_is_shown() {
     let desired = hub.ask(&["gateways", "desired", "gw-1"]);
     let sections = desired["effective"]["sections"].as_array().unwrap();
     assert_eq!(sections[1]["group"], "cold", "{desired}");
-    // A mapping is judged by the gateway, which reads it.
+    // Nonsense is refused by the hub; what a protocol says, by the gateway, which reads it.
     std::fs::write(&mapping, "version: 1\ndevices: []\n").unwrap();
+    let mut command = hub.command(&["gateways", "set", "--group", "cold", "--mapping"]);
+    let output = command.arg(&mapping).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success());
+    assert!(said.contains("mapping, line 2"), "{said}");
+    std::fs::write(&mapping, MAPPING.replace("i16", "i17")).unwrap();
     let mut command = hub.command(&["gateways", "set", "--group", "cold", "--mapping"]);
     assert!(command.arg(&mapping).status().unwrap().success());
     let refused = verdict(&hub, 5);
     assert_eq!(refused["verdict"], "refused", "{refused}");
     assert_eq!(refused["why"][0]["section"], "mapping", "{refused}");
+    // Nor may a mapping have the id of a device with a key of its own.
+    std::fs::write(&mapping, MAPPING.replace("press-1", "freezer-07")).unwrap();
+    let mut command = hub.command(&["gateways", "set", "--group", "cold", "--mapping"]);
+    assert!(command.arg(&mapping).status().unwrap().success());
+    let refused = verdict(&hub, 6);
+    assert_eq!(refused["verdict"], "refused", "{refused}");
+    let why = refused["why"][0]["what"].as_str().unwrap();
+    assert!(why.contains("`freezer-07` has a key of its own"), "{refused}");
+    delivers(&hub, &gateway, &psk, 4);
     gateway.is_sound();
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::de::DeserializeOwned;
 use serde_saphyr::{DuplicateKeyPolicy, MergeKeyPolicy, Spanned};
 use stencil_protocol::desired::{Flaw, Section};
 
@@ -45,11 +45,6 @@ impl Ord for Key {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         self.0.value.cmp(&other.0.value)
     }
-}
-
-/// Whether it is one YAML document.
-pub(crate) fn well_formed(section: Section, text: &str) -> Result<(), Flaw> {
-    read::<IgnoredAny>(section, text).map(drop)
 }
 
 /// Reads YAML 1.2 without anchors and merge keys: what is written once is meant once.

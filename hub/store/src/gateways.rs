@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use serde::{Serialize, Serializer};
-use stencil_protocol::desired::{Digest, Judged, Revision, Section, State, Verdict};
-use stencil_protocol::id::{GatewayId, TenantId};
+use stencil_protocol::desired::{Digest, Few, Judged, Revision, Section, State, Verdict};
+use stencil_protocol::id::{DeviceId, GatewayId, TenantId};
 
 use crate::{Error, LinkInfo, Page};
 
@@ -106,6 +106,12 @@ pub struct Gateway {
     pub waiting_bytes: Option<u64>,
     /// Devices that are linked to it.
     pub links: Option<u64>,
+    /// Field devices that it reads; `null`: it has not said so.
+    pub field_devices: Option<u64>,
+    /// Of these, those that do not answer.
+    pub silent: Option<FewDevices>,
+    /// Devices whose keys it does not use, as its mapping reads devices of these ids.
+    pub unused_keys: Option<FewDevices>,
     /// When the certificate that it uses ends.
     pub certificate_end_us: Option<i64>,
     /// Since when it is let in no more; `null`: it is. One that is added again is.
@@ -124,6 +130,25 @@ pub struct Gateway {
     /// When somebody last spoke by its name while it was connected, again and again: two have its
     /// certificate. `null`: never.
     pub contested_us: Option<i64>,
+}
+
+/// Devices: how many, and the first of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, serde::Deserialize, utoipa::ToSchema)]
+pub struct FewDevices {
+    /// How many there are.
+    pub count: u32,
+    /// The first by their ids, at most 16.
+    #[schema(value_type = Vec<String>)]
+    pub first: Vec<DeviceId>,
+}
+
+impl From<&Few> for FewDevices {
+    fn from(few: &Few) -> Self {
+        Self {
+            count: few.count,
+            first: few.first.clone(),
+        }
+    }
 }
 
 /// What became of a desired state.
@@ -242,6 +267,13 @@ pub trait Gateways: Send + Sync + 'static {
         groups: &[GatewayId],
         now_us: i64,
     ) -> Result<(), Error>;
+
+    /// Removes a gateway that is revoked, or that was only ever named: what it was to be like, its
+    /// groups, and what it said. That its certificates are revoked stays. `false`: there was none.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`]: it is let in, or devices are let in by it.
+    async fn remove_gateway(&self, tenant: &TenantId, gateway: &GatewayId) -> Result<bool, Error>;
 
     /// What follows for a gateway; `None`: nothing was ever asked for.
     async fn effective(

@@ -93,7 +93,7 @@ pub use devices::{
 };
 pub use error::Error;
 pub use gateways::{
-    DesiredOf, DesiredState, Effective, EffectiveSection, Gateway, GatewayFlaw, GatewaySaid,
+    DesiredOf, DesiredState, Effective, EffectiveSection, FewDevices, Gateway, GatewayFlaw, GatewaySaid,
     GatewayVerdict, Gateways, MAX_DESIRED_GROUPS, MAX_GATEWAY_GROUPS, MAX_GROUP_GATEWAYS,
 };
 pub use keeping::{Erased, Forgotten, Keep, Keeping, MAX_KEEP_DAYS, Retention};

@@ -218,8 +218,12 @@ fn forbidden(caller: &Caller, access: Access) -> Problem {
         Access::Admin => "an admin",
         _ => "an editor",
     };
-    let role = caller.role.as_str();
-    let detail = format!("this needs {needed}; {} is a {role}", caller.who);
+    let role = match caller.role {
+        Role::Viewer => "a viewer",
+        Role::Editor => "an editor",
+        Role::Admin => "an admin",
+    };
+    let detail = format!("this needs {needed}; {} is {role}", caller.who);
     Problem::new(Kind::Forbidden, detail)
 }
 

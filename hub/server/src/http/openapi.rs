@@ -82,6 +82,7 @@ use super::{input, keyed};
         gateways::list,
         gateways::one,
         gateways::certificates,
+        gateways::remove,
         gateways::revoke,
         gateways::desired,
         gateways::set_desired,

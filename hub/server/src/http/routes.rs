@@ -86,6 +86,7 @@ pub(super) fn routes() -> Vec<Route> {
         admin(POST, "/api/v1/devices/{device}/move", registrations::move_to),
         read("/api/v1/gateways", gateways::list).asked(Parameters::Known),
         read("/api/v1/gateways/{gateway}", gateways::one),
+        admin(DELETE, "/api/v1/gateways/{gateway}", gateways::remove),
         read("/api/v1/gateways/{gateway}/certificates", gateways::certificates),
         admin(POST, "/api/v1/gateways/{gateway}/revoke", gateways::revoke),
         write(GET, "/api/v1/gateways/{gateway}/desired-state", gateways::desired),

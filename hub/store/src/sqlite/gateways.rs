@@ -25,6 +25,7 @@ const KNOWN: &str = "SELECT gateway FROM gateways WHERE tenant = $1 \
 
 const GATEWAY: &str = "g.revision, g.said_us, g.version, g.started_us, g.runs_revision, \
      g.last_revision, g.verdict, g.verdict_us, g.flaws, g.spool_bytes, g.waiting_bytes, g.links, \
+     g.field_devices, g.silent, g.unused_keys, \
      COALESCE((SELECT c.not_after_us FROM gateway_certificates c WHERE c.tenant = $1 \
        AND c.gateway = k.gateway AND c.state = 'current'), g.certificate_end_us) \
        AS certificate_end_us, \
@@ -179,6 +180,12 @@ impl Gateways for Sqlite {
         transaction.end(set).await
     }
 
+    async fn remove_gateway(&self, tenant: &TenantId, gateway: &GatewayId) -> Result<bool, Error> {
+        let mut transaction = self.write().await?;
+        let removed = change::remove(&mut transaction, tenant, gateway).await;
+        transaction.end(removed).await
+    }
+
     async fn effective(
         &self,
         tenant: &TenantId,
@@ -324,6 +331,9 @@ fn gateway(row: &SqliteRow, name: GatewayId, groups: Vec<GatewayId>) -> Result<G
         spool_bytes: row.maybe_number("spool_bytes")?,
         waiting_bytes: row.maybe_number("waiting_bytes")?,
         links: row.maybe_number("links")?,
+        field_devices: row.maybe_number("field_devices")?,
+        silent: row.maybe_json("silent")?,
+        unused_keys: row.maybe_json("unused_keys")?,
         certificate_end_us: row.maybe_int("certificate_end_us")?,
         revoked_us: row.maybe_int("revoked_us")?,
         link: row.maybe_json("link")?,

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use stencil_protocol::desired::{Flaw, Judged, Revision, Section, State, Verdict};
+use stencil_protocol::desired::{Few, Flaw, Judged, Revision, Section, State, Verdict};
+use stencil_protocol::id::DeviceId;
 use stencil_store::{
     Commit, DesiredOf, Effective, Erased, Error, Gateway, GatewaySaid, LinkInfo, Store,
 };
@@ -74,6 +75,12 @@ async fn says(store: &Store, position: u64, name: &str, last: Option<Judged>) {
                 waiting_bytes: 3,
                 links: 4,
                 certificate_end_us: Some(99),
+                field_devices: Some(5),
+                silent: Some(Few {
+                    count: 2,
+                    first: vec![DeviceId::parse("press-1").unwrap()],
+                }),
+                unused_keys: None,
             },
             link: LinkInfo {
                 suite: None,
@@ -218,6 +225,9 @@ async fn a_gateway_is_told_until_it_has_judged() {
         ),
         (Some(10), Some(3), Some(4))
     );
+    let silent = shown_now.silent.unwrap();
+    assert_eq!((silent.count, silent.first.len()), (2, 1));
+    assert_eq!((shown_now.field_devices, shown_now.unused_keys), (Some(5), None));
     assert!(shown_now.link.unwrap().post_quantum);
 
     set(&store, &of, &[(Section::Settings, "b")], 1)
@@ -283,4 +293,56 @@ async fn nothing_is_left_of_a_tenant_that_is_erased() {
     assert!(left.unwrap().items.is_empty());
     // What it still says, finds nobody.
     says(&store, 20, "g1", None).await;
+}
+
+#[tokio::test]
+async fn a_gateway_that_is_removed_is_forgotten_and_its_certificates_stay_out() {
+    let Fresh { store, folder: _f } = fresh().await;
+    let (gw, certificates) = (gateway("g1"), &store.certificates);
+    let certificate = |n: u8| stencil_store::NewCertificate {
+        fingerprint: [n; 32],
+        serial: format!("{n:02x}"),
+        key: [n; 32],
+        not_before_us: i64::from(n),
+        not_after_us: 1_000,
+    };
+    let (acme, first) = (acme(), certificate(1));
+    let added = certificates.add_certified(&acme, &gw, &first, 5);
+    added.await.unwrap();
+    let used = certificates.present(&acme, &gw, &first, true, 6);
+    used.await.unwrap();
+    let of = DesiredOf::Gateway(gw.clone());
+    set(&store, &of, &[(Section::Settings, "a")], 0)
+        .await
+        .unwrap();
+    says(&store, 10, "g1", None).await;
+
+    // While it is let in it is there.
+    let refused = store.gateways.remove_gateway(&acme, &gw).await;
+    assert!(matches!(refused, Err(Error::Conflict(_))), "{refused:?}");
+    certificates.revoke_gateway(&acme, &gw, 7).await.unwrap();
+    assert!(store.gateways.remove_gateway(&acme, &gw).await.unwrap());
+    assert!(!store.gateways.remove_gateway(&acme, &gw).await.unwrap());
+    let found = store.gateways.gateway(&acme, &gw).await.unwrap();
+    assert_eq!(found, None);
+    let desired = store.gateways.desired(&acme, &of).await.unwrap();
+    assert_eq!((desired.version, desired.sections.len()), (0, 0));
+    // Neither the certificate that it had nor a later one that nobody added lets it in again.
+    for n in [1, 2] {
+        let it = certificate(n);
+        let comes = certificates.present(&acme, &gw, &it, true, 8);
+        assert_eq!(comes.await.unwrap(), stencil_store::Presented::Revoked);
+    }
+    // One that is made anew is a new one.
+    let third = certificate(3);
+    let again = certificates.add_certified(&acme, &gw, &third, 9);
+    again.await.unwrap();
+    assert_eq!(shown(&store, "g1").await.revoked_us, None);
+    // What was only ever named goes without more ado.
+    let of = DesiredOf::Gateway(gateway("slip"));
+    set(&store, &of, &[(Section::Settings, "a")], 0)
+        .await
+        .unwrap();
+    let slip = gateway("slip");
+    assert!(store.gateways.remove_gateway(&acme, &slip).await.unwrap());
 }

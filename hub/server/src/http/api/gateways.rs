@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::{Request, State as Shared};
+use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use stencil_desired::{Flaw, MAX_FLAWS, Section};
 use stencil_protocol::id::GatewayId;
@@ -16,7 +17,7 @@ use crate::http::problem::{Kind, Problem};
 use crate::http::{Caller, State};
 
 /// The longest body that sets a desired state, in bytes: its texts as JSON.
-const MAX_DESIRED_BYTES: usize = 1024 * 1024;
+const MAX_DESIRED_BYTES: usize = 4 * 1024 * 1024;
 
 /// Which gateways.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -68,10 +69,10 @@ pub(in crate::http) struct NewDesired {
     /// The version that it replaces: `version` of what is there; 0: nothing is there.
     replaces: u64,
     /// Settings, as YAML.
-    #[schema(max_length = 262_144)]
+    #[schema(max_length = 1_048_576)]
     settings: Option<String>,
     /// What it reads over field protocols, as YAML.
-    #[schema(max_length = 262_144)]
+    #[schema(max_length = 1_048_576)]
     mapping: Option<String>,
 }
 
@@ -219,6 +220,63 @@ pub(in crate::http) async fn revoke(
     known(&state, &caller, &gateway).await.map(Json)
 }
 
+/// Removes a gateway that is no more: from the lists, with what it was to be like and what it said of
+/// itself. What its devices measured stays.
+///
+/// None of its certificates lets anybody in from then on, as with `revoke`; made anew with `stencil hub
+/// add-gateway` it is a new one of the same name. One that is connected has to be stopped or revoked first,
+/// and devices that are let in by it have to be moved or revoked.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/gateways/{gateway}",
+    operation_id = "remove",
+    tag = "gateways",
+    responses(
+        (status = 204, description = "It is gone"),
+        (status = 409, description = "It is connected, or lets devices in"),
+    )
+)]
+pub(in crate::http) async fn remove(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    Path(gateway): Path<String>,
+) -> Result<StatusCode, Problem> {
+    let gateway = named(&gateway)?;
+    let tenant = &caller.tenant;
+    let there = known(&state, &caller, &gateway).await?;
+    if there.connected && there.gateway.revoked_us.is_none() {
+        return Err(Problem::new(
+            Kind::Conflict,
+            format!(
+                "gateway {gateway} is connected: stop it first, or revoke it, if it is not yours any \
+                 more"
+            ),
+        ));
+    }
+    if there.gateway.devices > 0 {
+        return Err(Problem::new(
+            Kind::Conflict,
+            format!(
+                "{} devices are let in by gateway {gateway}: move them to another one (`stencil device \
+                 move`) or revoke them first",
+                there.gateway.devices
+            ),
+        ));
+    }
+    match state.control.revoke_gateway(tenant, &gateway).await {
+        // It was only ever named.
+        Ok(_) | Err(crate::Error::Store(stencil_store::Error::NotFound { .. })) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let gateways = &state.store.gateways;
+    if !gateways.remove_gateway(tenant, &gateway).await? {
+        return Err(no_such(&state, &caller, &gateway).await);
+    }
+    state.control.groups_changed(tenant);
+    tracing::info!(%tenant, %gateway, by = caller.who, "a gateway was removed");
+    Ok(StatusCode::NO_CONTENT)
+}
+
 /// What was asked for of a gateway, what follows for it with its groups, and what became of that.
 ///
 /// For editors: a mapping may hold passwords.
@@ -242,8 +300,8 @@ pub(in crate::http) async fn desired(
 ///
 /// All of it is checked here as far as it can be known, and by the gateway, which tries it: where
 /// that keeps it from the hub, it goes back to the one before. What became of it is in `effective`.
-/// The same again is a new revision: what was rolled back is tried again. A gateway may be named
-/// before it first connects.
+/// The same again is a new revision: what was rolled back is tried again. A gateway that was added
+/// (`stencil hub add-gateway`) may be set before it first connects.
 #[utoipa::path(
     put,
     path = "/api/v1/gateways/{gateway}/desired-state",
@@ -251,6 +309,7 @@ pub(in crate::http) async fn desired(
     request_body = NewDesired,
     responses(
         (status = 200, description = "It is on its way", body = ShownDesired),
+        (status = 404, description = "There is no such gateway"),
         (status = 409, description = "It replaces another version than it says"),
         (status = 422, description = "A section has errors; `errors` has where"),
     )
@@ -262,6 +321,7 @@ pub(in crate::http) async fn set_desired(
     request: Request,
 ) -> Result<Json<ShownDesired>, Problem> {
     let gateway = named(&gateway)?;
+    known(&state, &caller, &gateway).await?;
     let of = DesiredOf::Gateway(gateway.clone());
     set(&state, &caller, &of, request).await?;
     of_gateway(&state, &caller, &gateway).await.map(Json)
@@ -276,6 +336,7 @@ pub(in crate::http) async fn set_desired(
     request_body = Groups,
     responses(
         (status = 200, body = ShownGateway),
+        (status = 404, description = "There is no such gateway"),
         (status = 409, description = "A group has as many gateways as it may"),
     )
 )]
@@ -286,6 +347,7 @@ pub(in crate::http) async fn set_groups(
     input::Json(new): input::Json<Groups>,
 ) -> Result<Json<ShownGateway>, Problem> {
     let gateway = named(&gateway)?;
+    known(&state, &caller, &gateway).await?;
     let gateways = &state.store.gateways;
     let now_us = state.clock.now_us();
     gateways
@@ -430,8 +492,24 @@ pub(in crate::http) async fn known(
         .gateways
         .gateway(&caller.tenant, gateway)
         .await?;
-    let found = found.ok_or_else(|| Problem::not_found("gateway", gateway))?;
-    Ok(shown(state, caller, found))
+    match found {
+        Some(found) => Ok(shown(state, caller, found)),
+        None => Err(no_such(state, caller, gateway).await),
+    }
+}
+
+/// That there is no such gateway, and which one may be meant.
+async fn no_such(state: &State, caller: &Caller, gateway: &GatewayId) -> Problem {
+    let problem = Problem::not_found("gateway", gateway);
+    let gateways = &state.store.gateways;
+    let page = gateways.gateways(&caller.tenant, None, None, stencil_store::MAX_PAGE);
+    // The answer is right without it.
+    let known = page.await.map(|page| page.items).unwrap_or_default();
+    let names: Vec<&str> = known.iter().map(|it| it.gateway.as_str()).collect();
+    match stencil_yaml::nearest(gateway.as_str(), &names) {
+        Some(near) => problem.also(&format!("did you mean `{near}`?")),
+        None => problem.also("`stencil hub add-gateway`, on the hub's machine, makes one"),
+    }
 }
 
 async fn of_group(

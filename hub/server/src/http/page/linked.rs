@@ -49,7 +49,7 @@ pub(super) enum Hops {
 impl Hops {
     pub(super) fn of(link: &LinkInfo) -> Self {
         let line = link.suite.as_deref().and_then(Line::from_name);
-        let on_field_line = line.is_some_and(|line| !line.within_tls());
+        let on_field_line = line.is_some_and(|line| !line.secured());
         if link.post_quantum {
             Self::PostQuantum
         } else if link.group.is_none() || on_field_line {
@@ -57,5 +57,26 @@ impl Hops {
         } else {
             Self::Classical
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_its_protocol_secures_is_no_open_one() {
+        let over = |line: Line| {
+            Hops::of(&LinkInfo {
+                suite: Some(line.name().to_owned()),
+                group: Some("X25519MLKEM768".to_owned()),
+                post_quantum: line.post_quantum(),
+            })
+        };
+        assert_eq!(over(Line::OpcUa), Hops::Classical);
+        assert_eq!(over(Line::OpcUaNone), Hops::Plain);
+        assert_eq!(over(Line::ModbusTcp), Hops::Plain);
+        assert_eq!(over(Line::MqttClassical), Hops::Classical);
+        assert_eq!(over(Line::Mqtt), Hops::PostQuantum);
     }
 }

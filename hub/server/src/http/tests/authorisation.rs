@@ -162,6 +162,10 @@ async fn ask(served: &Served, method: &str, path: &str, who: As<'_>) -> Answer {
         ("POST", "/api/v1/me/password") => ask.json(&serde_json::json!({
             "current": super::PASSWORD, "password": "another-password-1",
         })),
+        ("DELETE", "/api/v1/gateways/gateway-gone") => {
+            with_gateway(served, "gateway-gone").await;
+            ask
+        }
         ("POST", "/api/v1/gateways/gateway-lost/revoke") => {
             with_gateway(served, "gateway-lost").await;
             ask
@@ -202,9 +206,11 @@ async fn ask(served: &Served, method: &str, path: &str, who: As<'_>) -> Answer {
             ask.header("content-type", kind).body(seed::update().package.clone())
         }
         ("PUT", path) if path.ends_with("/groups") => {
+            with_gateway(served, "gateway-new").await;
             ask.json(&serde_json::json!({ "groups": ["group-new"] }))
         }
         ("PUT", path) if path.ends_with("/desired-state") => {
+            with_gateway(served, "gateway-new").await;
             let replaces = desired_version(served, who, path).await;
             ask.json(&serde_json::json!({ "replaces": replaces, "settings": "" }))
         }

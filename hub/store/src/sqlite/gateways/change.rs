@@ -120,6 +120,55 @@ pub(super) async fn set_groups(
     sweep(connection, tenant).await
 }
 
+/// See [`crate::Gateways::remove_gateway`].
+pub(super) async fn remove(
+    connection: &mut SqliteConnection,
+    tenant: &TenantId,
+    gateway: &GatewayId,
+) -> Result<bool, Error> {
+    let row = sqlx::query(
+        "SELECT EXISTS (SELECT 1 FROM gateway_keys WHERE tenant = $1 AND gateway = $2 \
+           AND added_us IS NOT NULL AND revoked_us IS NULL) AS let_in, \
+         (SELECT COUNT(*) FROM placements WHERE tenant = $1 AND gateway = $2 AND present = 1) \
+           AS devices",
+    )
+    .bind(tenant.as_str())
+    .bind(gateway.as_str())
+    .fetch_one(&mut *connection)
+    .await?;
+    if row.flag("let_in")? {
+        return Err(Error::Conflict(format!(
+            "gateway {gateway} is let in: it has to be revoked first"
+        )));
+    }
+    let devices = row.int("devices")?;
+    if devices > 0 {
+        return Err(Error::Conflict(format!(
+            "{devices} devices are let in by gateway {gateway}: move them to another one or revoke \
+             them first"
+        )));
+    }
+    let mut removed = 0;
+    for statement in [
+        "DELETE FROM desired_states WHERE tenant = $1 AND kind = 'gateway' AND name = $2",
+        "DELETE FROM gateway_groups WHERE tenant = $1 AND gateway = $2",
+        "DELETE FROM gateway_rules WHERE tenant = $1 AND gateway = $2",
+        "DELETE FROM gateways WHERE tenant = $1 AND gateway = $2",
+        // Only named from now on: who comes with one of its certificates is refused as before.
+        "UPDATE gateway_keys SET added_us = NULL \
+         WHERE tenant = $1 AND gateway = $2 AND added_us IS NOT NULL",
+    ] {
+        removed += sqlx::query(statement)
+            .bind(tenant.as_str())
+            .bind(gateway.as_str())
+            .execute(&mut *connection)
+            .await?
+            .rows_affected();
+    }
+    sweep(connection, tenant).await?;
+    Ok(removed > 0)
+}
+
 /// See [`crate::Gateways::renumber_desired`].
 pub(super) async fn renumber(connection: &mut SqliteConnection) -> Result<(), Error> {
     let rows = sqlx::query("SELECT tenant, gateway FROM gateways")

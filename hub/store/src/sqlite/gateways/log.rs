@@ -7,8 +7,8 @@ use super::super::registry::epoch;
 use super::super::row::link_text;
 use super::change;
 use crate::Error;
-use crate::gateways::{GatewaySaid, GatewayVerdict};
-use stencil_protocol::desired::Verdict;
+use crate::gateways::{FewDevices, GatewaySaid, GatewayVerdict};
+use stencil_protocol::desired::{Few, Verdict};
 
 /// Stores what gateways say that they are like.
 pub(in crate::sqlite) async fn store(
@@ -19,6 +19,10 @@ pub(in crate::sqlite) async fn store(
         state(connection, one).await?;
     }
     Ok(())
+}
+
+fn few(few: Option<&Few>) -> Option<String> {
+    few.map(|few| serde_json::json!(FewDevices::from(few)).to_string())
 }
 
 async fn state(connection: &mut SqliteConnection, said: &GatewaySaid) -> Result<(), Error> {
@@ -32,7 +36,8 @@ async fn state(connection: &mut SqliteConnection, said: &GatewaySaid) -> Result<
     sqlx::query(
         "UPDATE gateways SET said_us = $3, version = $4, started_us = $5, \
          runs_revision = CASE WHEN epoch = $12 THEN $6 END, \
-         spool_bytes = $7, waiting_bytes = $8, links = $9, certificate_end_us = $10, link = $11 \
+         spool_bytes = $7, waiting_bytes = $8, links = $9, certificate_end_us = $10, link = $11, \
+         field_devices = $13, silent = $14, unused_keys = $15 \
          WHERE tenant = $1 AND gateway = $2",
     )
     .bind(said.tenant.as_str())
@@ -47,6 +52,9 @@ async fn state(connection: &mut SqliteConnection, said: &GatewaySaid) -> Result<
     .bind(state.certificate_end_us)
     .bind(link_text(&said.link))
     .bind(state.runs.map(|runs| number(runs.epoch)))
+    .bind(state.field_devices.map(i64::from))
+    .bind(few(state.silent.as_ref()))
+    .bind(few(state.unused_keys.as_ref()))
     .execute(&mut *connection)
     .await?;
     let Some(last) = &state.last else {

@@ -57,6 +57,17 @@ fn device_hop(name: Option<&str>) -> Markup {
             }
         };
     }
+    if let Some(Line::OpcUa) = Line::from_name(name) {
+        return html! {
+            p { (of_hop(false)) }
+            p.small.mono { (name) }
+            p.dim.small {
+                "A device that others made, read by its gateway over OPC UA: signed and encrypted, by \
+                 certificates of both. Its algorithms are classical: who records it may open it with a \
+                 quantum computer."
+            }
+        };
+    }
     if let Some(line) = Line::from_name(name) {
         return html! {
             p { (badge("bad", "field line")) }
@@ -136,6 +147,11 @@ mod tests {
         assert!(field.contains("field line") && !field.contains("post-quantum<"));
         let open = device_hop(Some(Line::MqttPlain.name())).into_string();
         assert!(open.contains("field line"), "{open}");
+        let secured = device_hop(Some(Line::OpcUa.name())).into_string();
+        assert!(
+            secured.contains(">classical<") && !secured.contains("field line"),
+            "{secured}"
+        );
         let classical = device_hop(Some(Line::MqttClassical.name())).into_string();
         assert!(classical.contains(">classical<"), "{classical}");
         let strong = device_hop(Some(Line::Mqtt.name())).into_string();

@@ -4,7 +4,7 @@ use axum::extract::State as Shared;
 use axum::response::Html;
 use maud::{Markup, html};
 use stencil_protocol::id::GatewayId;
-use stencil_store::{CertificateState, Gateway, GatewayCertificate, Role};
+use stencil_store::{CertificateState, FewDevices, Gateway, GatewayCertificate, Role};
 
 use super::super::super::api::gateways::{ShownDesired, ShownGateway, known, of_gateway};
 use super::super::super::input::Path;
@@ -144,6 +144,18 @@ fn facts(shown: &ShownGateway, now_us: i64) -> Markup {
                     div { dt { "Spool" } dd { (value::count(all)) " B, " (value::count(waiting)) " B wait" } }
                 }
                 @if let Some(links) = it.links { div { dt { "Devices linked" } dd { (value::count(links)) } } }
+                @if let Some(devices) = it.field_devices.filter(|it| *it > 0) {
+                    div { dt { "Field devices" } dd { (value::count(devices))
+                        @if let Some(silent) = it.silent.as_ref().filter(|it| it.count > 0) {
+                            ", " (badge("bad", "silent")) " " (value::count(u64::from(silent.count))) ": " (few(silent))
+                        }
+                    } }
+                }
+                @if let Some(unused) = it.unused_keys.as_ref().filter(|it| it.count > 0) {
+                    div { dt { "Keys not used" } dd {
+                        (badge("warn", "in the mapping, too")) " " (few(unused))
+                    } }
+                }
                 div { dt { "Devices let in" } dd { (value::count(it.devices))
                     @if it.waiting > 0 { ", " (value::count(it.waiting)) " changes to come" } } }
                 @if let Some(end_us) = it.certificate_end_us {
@@ -157,6 +169,17 @@ fn facts(shown: &ShownGateway, now_us: i64) -> Markup {
                 } } }
             }
         }
+    }
+}
+
+fn few(few: &FewDevices) -> Markup {
+    let more = u64::from(few.count).saturating_sub(few.first.len() as u64);
+    html! {
+        @for (at, device) in few.first.iter().enumerate() {
+            @if at > 0 { ", " }
+            a href={ "/devices/" (encoded(device.as_str())) } { (device) }
+        }
+        @if more > 0 { " and " (value::count(more)) " more" }
     }
 }
 

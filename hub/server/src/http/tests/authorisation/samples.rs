@@ -489,6 +489,12 @@ pub(in crate::http::tests) const SAMPLES: &[(&str, &str, &str, Rival)] = &[
         Rival::Nothing,
     ),
     (
+        "DELETE",
+        "/api/v1/gateways/{gateway}",
+        "/api/v1/gateways/gateway-gone",
+        Rival::Own,
+    ),
+    (
         "POST",
         "/api/v1/gateways/{gateway}/revoke",
         "/api/v1/gateways/gateway-lost/revoke",
