@@ -322,7 +322,10 @@ mod tests {
         let said = refused(status, &problem.to_string()).to_string();
         assert!(said.contains("422"), "{said}");
         assert_eq!(said.matches("too small").count(), 1, "{said}");
-        assert!(said.contains("mapping, line 4, column 1: unknown"), "{said}");
+        assert!(
+            said.contains("mapping, line 4, column 1: unknown"),
+            "{said}"
+        );
     }
 
     fn secret(token: Option<&str>, file: Option<PathBuf>, environment: &str) -> String {

@@ -597,8 +597,14 @@ mod tests {
         let of = |text: &str| standing(&serde_json::from_str(text).unwrap());
         assert_eq!(of(r#"{"connected": true}"#), "connected");
         assert_eq!(of(r#"{"connected": false, "said_us": 1}"#), "cut off");
-        assert_eq!(of(r#"{"connected": false, "said_us": null}"#), "never connected");
-        assert_eq!(of(r#"{"connected": false, "said_us": 1, "revoked_us": 2}"#), "revoked");
+        assert_eq!(
+            of(r#"{"connected": false, "said_us": null}"#),
+            "never connected"
+        );
+        assert_eq!(
+            of(r#"{"connected": false, "said_us": 1, "revoked_us": 2}"#),
+            "revoked"
+        );
     }
 
     #[test]

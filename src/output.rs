@@ -163,7 +163,11 @@ mod tests {
         let wrapped = wrapped(&text, "  ");
         assert!(wrapped.lines().count() > 2);
         assert!(wrapped.lines().all(|line| line.chars().count() <= MAX_CELL));
-        let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        let words = |text: &str| {
+            text.split_whitespace()
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
         assert_eq!(words(&wrapped), words(&text));
     }
 

@@ -93,7 +93,10 @@ fn a_state_is_applied_refused_or_rolled_back_and_the_reason_is_shown() {
     let output = command.arg(file(&hub, "")).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(!output.status.success());
-    assert!(said.contains("404") && said.contains("did you mean `gw-1`?"), "{said}");
+    assert!(
+        said.contains("404") && said.contains("did you mean `gw-1`?"),
+        "{said}"
+    );
     assert_eq!(hub.ask(&["gateways", "list"]).as_array().unwrap().len(), 1);
 
     // It would cut the gateway off, which only the gateway can find out.
@@ -119,7 +122,10 @@ fn a_state_is_applied_refused_or_rolled_back_and_the_reason_is_shown() {
     let output = command.arg(&mapping).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(!output.status.success());
-    assert!(said.contains("was rolled back, and the settings in it"), "{said}");
+    assert!(
+        said.contains("was rolled back, and the settings in it"),
+        "{said}"
+    );
 
     // What is good is applied at the same address, and is there after a restart.
     let (done, said) = set(&hub, "link: { idle_timeout_ms: 77000 }\n", "60s");
@@ -163,7 +169,10 @@ fn a_state_is_applied_refused_or_rolled_back_and_the_reason_is_shown() {
     let refused = verdict(&hub, 6);
     assert_eq!(refused["verdict"], "refused", "{refused}");
     let why = refused["why"][0]["what"].as_str().unwrap();
-    assert!(why.contains("`freezer-07` has a key of its own"), "{refused}");
+    assert!(
+        why.contains("`freezer-07` has a key of its own"),
+        "{refused}"
+    );
     delivers(&hub, &gateway, &psk, 4);
     gateway.is_sound();
 }

@@ -89,7 +89,9 @@ impl Devices {
             let (keys, yaml, mapping) = (Arc::clone(&self.keys), yaml.to_owned(), mapping.clone());
             tokio::task::spawn_blocking(move || keys.claim(&mapping, &yaml))
         };
-        claiming.await.unwrap_or(Err(managed::Error::Ended.into()))?;
+        claiming
+            .await
+            .unwrap_or(Err(managed::Error::Ended.into()))?;
         let ids = ids(&mapping);
         let (devices, points) = (ids.len(), mapping.points());
         *self.ids.lock().unwrap_or_else(PoisonError::into_inner) = ids;

@@ -737,7 +737,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let managed = open(folder.path());
         maps(&managed, &["a"]);
-        let both = update(&managed, 7, (0, 2), &[("a", "sn-1", &[1]), ("b", "b", &[2])]);
+        let both = update(
+            &managed,
+            7,
+            (0, 2),
+            &[("a", "sn-1", &[1]), ("b", "b", &[2])],
+        );
         managed.apply(&both).unwrap();
         assert!(matches!(managed.said(&id("sn-1")), Said::Mapped));
         assert_eq!(keys(&managed, "b"), Some(("b".into(), vec![2])));

@@ -145,8 +145,7 @@ impl KeyRing {
 
     /// Whether a device is one that may link here. Looks at a file at most.
     pub(crate) fn has(&self, device: &DeviceId) -> bool {
-        self.managed.has(device)
-            || !self.managed.is_mapped(device) && self.file(device).is_file()
+        self.managed.has(device) || !self.managed.is_mapped(device) && self.file(device).is_file()
     }
 
     /// Where a device's key is that an operator adds.

@@ -3,7 +3,9 @@
 
 use stencil_protocol::desired::{Flaw, MAX_FLAWS, MAX_SECTION_BYTES, Section};
 use stencil_protocol::id::DeviceId;
-use stencil_yaml::{Content, Error, Fields, Key, Limits, Node, integer, listed, nearest, shown, text};
+use stencil_yaml::{
+    Content, Error, Fields, Key, Limits, Node, integer, listed, nearest, shown, text,
+};
 
 /// The most connections.
 const MAX_CONNECTIONS: usize = 64;
@@ -41,7 +43,11 @@ fn outline(root: &Node) -> Vec<Error> {
         return errors;
     };
     let version = fields.need("version", "1");
-    errors.extend(version.and_then(|node| integer(node, "version", 1, 1)).err());
+    errors.extend(
+        version
+            .and_then(|node| integer(node, "version", 1, 1))
+            .err(),
+    );
     let example = "{ hall: { modbus-tcp: \"192.0.2.10:502\" } }";
     let connections = fields.need("connections", example);
     let connections = connections.and_then(|it| entries(it, "connections", MAX_CONNECTIONS));
@@ -49,13 +55,25 @@ fn outline(root: &Node) -> Vec<Error> {
     let devices = fields.need("devices", example);
     let devices = devices.and_then(|it| entries(it, "devices", MAX_DEVICES));
     let names: Option<Vec<&str>> = match &connections {
-        Ok(connections) => Some(connections.iter().map(|(key, _)| key.name.as_str()).collect()),
+        Ok(connections) => Some(
+            connections
+                .iter()
+                .map(|(key, _)| key.name.as_str())
+                .collect(),
+        ),
         Err(_) => None,
     };
     for (key, node) in connections.as_ref().map_or(&[][..], |it| *it) {
         if !matches!(node.content, Content::Map(_)) {
             let what = format!("connection {} is {}", shown(&key.name), node.kind());
-            errors.push(Error::new(node.at, what, format!("write {example}", example = "{ modbus-tcp: \"192.0.2.10:502\" }")));
+            errors.push(Error::new(
+                node.at,
+                what,
+                format!(
+                    "write {example}",
+                    example = "{ modbus-tcp: \"192.0.2.10:502\" }"
+                ),
+            ));
         }
     }
     for (key, node) in devices.as_ref().map_or(&[][..], |it| *it) {
@@ -74,7 +92,11 @@ fn device(key: &Key, node: &Node, connections: Option<&[&str]>) -> Option<Error>
     }
     let Content::Map(fields) = &node.content else {
         let what = format!("device {} is {}", shown(&key.name), node.kind());
-        return Some(Error::new(node.at, what, "write `{ connection: …, points: … }`"));
+        return Some(Error::new(
+            node.at,
+            what,
+            "write `{ connection: …, points: … }`",
+        ));
     };
     let field = |name: &str| fields.iter().find(|(key, _)| key.name == name);
     let missing = |name: &str, example: &str| {
@@ -106,7 +128,11 @@ fn device(key: &Key, node: &Node, connections: Option<&[&str]>) -> Option<Error>
         Content::Map(points) if !points.is_empty() => None,
         _ => {
             let what = format!("`points` is {}", points.kind());
-            Some(Error::new(points.at, what, "write a map of at least one point"))
+            Some(Error::new(
+                points.at,
+                what,
+                "write a map of at least one point",
+            ))
         }
     }
 }
@@ -152,11 +178,31 @@ mod tests {
         for (yaml, line, words) in [
             ("a: 1\n", 1, "`a` is not a key of a mapping"),
             ("version: 1\ndevices: []\n", 2, "`devices` is"),
-            ("version: 2\nconnections: { a: { x: 1 } }\ndevices: { d: { connection: a, points: { t: {} } } }\n", 1, "version"),
-            ("version: 1\nconnections: { hall: { x: 1 } }\ndevices:\n  d: { connection: hal, points: { t: {} } }\n", 4, "did you mean `hall`?"),
-            ("version: 1\nconnections: { hall: { x: 1 } }\ndevices:\n  d: { connection: hall }\n", 4, "has no `points`"),
-            ("version: 1\nconnections: { hall: 7 }\ndevices:\n  d: { connection: hall, points: { t: {} } }\n", 2, "connection `hall` is"),
-            ("version: 1\nconnections: { hall: { x: 1 } }\ndevices:\n  a/b: { connection: hall, points: { t: {} } }\n", 4, "no id of a device"),
+            (
+                "version: 2\nconnections: { a: { x: 1 } }\ndevices: { d: { connection: a, points: { t: {} } } }\n",
+                1,
+                "version",
+            ),
+            (
+                "version: 1\nconnections: { hall: { x: 1 } }\ndevices:\n  d: { connection: hal, points: { t: {} } }\n",
+                4,
+                "did you mean `hall`?",
+            ),
+            (
+                "version: 1\nconnections: { hall: { x: 1 } }\ndevices:\n  d: { connection: hall }\n",
+                4,
+                "has no `points`",
+            ),
+            (
+                "version: 1\nconnections: { hall: 7 }\ndevices:\n  d: { connection: hall, points: { t: {} } }\n",
+                2,
+                "connection `hall` is",
+            ),
+            (
+                "version: 1\nconnections: { hall: { x: 1 } }\ndevices:\n  a/b: { connection: hall, points: { t: {} } }\n",
+                4,
+                "no id of a device",
+            ),
         ] {
             let found = wrong(yaml);
             let is_told = |(at, what): &(u64, String)| *at == line && what.contains(words);

@@ -277,9 +277,7 @@ impl Few {
         if length > MAX_FEW as u64 {
             return Err(too_long("devices", MAX_FEW));
         }
-        let first = (0..length)
-            .map(|_| device(r))
-            .collect::<Result<_, _>>()?;
+        let first = (0..length).map(|_| device(r)).collect::<Result<_, _>>()?;
         skip(r, further)?;
         Ok(Self { count, first })
     }

@@ -10,8 +10,8 @@
 use proptest::prelude::*;
 use stencil_protocol::cbor::Error;
 use stencil_protocol::desired::{
-    Desired, Few, Flaw, Judged, MAX_FEW, MAX_FLAW_BYTES, MAX_FLAWS, MAX_PIECE_BYTES, MAX_SECTION_BYTES, Named,
-    Revision, Said, Section, State, Verdict,
+    Desired, Few, Flaw, Judged, MAX_FEW, MAX_FLAW_BYTES, MAX_FLAWS, MAX_PIECE_BYTES,
+    MAX_SECTION_BYTES, Named, Revision, Said, Section, State, Verdict,
 };
 use stencil_protocol::id::DeviceId;
 
@@ -48,12 +48,17 @@ fn judged() -> impl Strategy<Value = Judged> {
 }
 
 fn few() -> impl Strategy<Value = Few> {
-    (any::<u32>(), prop::collection::vec("[a-z0-9]{1,48}", 0..=MAX_FEW)).prop_map(
-        |(count, first)| Few {
-            count,
-            first: first.iter().map(|id| DeviceId::parse(id).unwrap()).collect(),
-        },
+    (
+        any::<u32>(),
+        prop::collection::vec("[a-z0-9]{1,48}", 0..=MAX_FEW),
     )
+        .prop_map(|(count, first)| Few {
+            count,
+            first: first
+                .iter()
+                .map(|id| DeviceId::parse(id).unwrap())
+                .collect(),
+        })
 }
 
 fn state() -> impl Strategy<Value = State> {
@@ -64,7 +69,11 @@ fn state() -> impl Strategy<Value = State> {
         prop::option::of(judged()),
         any::<(u64, u64, u32)>(),
         any::<Option<i64>>(),
-        (any::<Option<u32>>(), prop::option::of(few()), prop::option::of(few())),
+        (
+            any::<Option<u32>>(),
+            prop::option::of(few()),
+            prop::option::of(few()),
+        ),
     )
         .prop_map(
             |(version, (started_us, at_us), runs, last, numbers, end, devices)| State {

@@ -93,8 +93,9 @@ pub use devices::{
 };
 pub use error::Error;
 pub use gateways::{
-    DesiredOf, DesiredState, Effective, EffectiveSection, FewDevices, Gateway, GatewayFlaw, GatewaySaid,
-    GatewayVerdict, Gateways, MAX_DESIRED_GROUPS, MAX_GATEWAY_GROUPS, MAX_GROUP_GATEWAYS,
+    DesiredOf, DesiredState, Effective, EffectiveSection, FewDevices, Gateway, GatewayFlaw,
+    GatewaySaid, GatewayVerdict, Gateways, MAX_DESIRED_GROUPS, MAX_GATEWAY_GROUPS,
+    MAX_GROUP_GATEWAYS,
 };
 pub use keeping::{Erased, Forgotten, Keep, Keeping, MAX_KEEP_DAYS, Retention};
 pub use ledger::{Ledger, LedgerRow};

@@ -138,9 +138,14 @@ async fn part(
                 let before = run.len();
                 run.retain(|point| point.time_us < next);
                 let points = before - run.len();
-                tracing::error!(series, points, at_us = next, "points are dropped: so many have one \
+                tracing::error!(
+                    series,
+                    points,
+                    at_us = next,
+                    "points are dropped: so many have one \
                     time that they make way for each other without an end; is the device's clock \
-                    standing still?");
+                    standing still?"
+                );
                 break;
             }
             run = seal::merge(run, take(connection, series, next).await?);

@@ -227,7 +227,10 @@ async fn a_gateway_is_told_until_it_has_judged() {
     );
     let silent = shown_now.silent.unwrap();
     assert_eq!((silent.count, silent.first.len()), (2, 1));
-    assert_eq!((shown_now.field_devices, shown_now.unused_keys), (Some(5), None));
+    assert_eq!(
+        (shown_now.field_devices, shown_now.unused_keys),
+        (Some(5), None)
+    );
     assert!(shown_now.link.unwrap().post_quantum);
 
     set(&store, &of, &[(Section::Settings, "b")], 1)

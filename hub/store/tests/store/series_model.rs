@@ -77,7 +77,9 @@ impl Model {
     }
 
     fn came(&self, series: u8, time: i64) -> bool {
-        self.0.iter().any(|(of, at, _)| (*of, *at) == (series, time))
+        self.0
+            .iter()
+            .any(|(of, at, _)| (*of, *at) == (series, time))
     }
 
     /// One by one, latest first: who wants a time that is taken goes on, or the one that is there does.
@@ -93,7 +95,9 @@ impl Model {
                 if less(&value, there) {
                     std::mem::swap(&mut value, there);
                 }
-                let Some(next) = time.checked_add(1) else { break };
+                let Some(next) = time.checked_add(1) else {
+                    break;
+                };
                 time = next;
             }
         }
