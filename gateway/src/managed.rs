@@ -335,6 +335,7 @@ impl Managed {
     /// The device has used a key: those before it are let go. True if there were some; on disk
     /// then. Blocks.
     pub(crate) fn used(&self, device: &DeviceId, generation: u64) -> Result<bool, Error> {
+        let _turn = self.turn();
         let (mut list, mut coming) = {
             let lists = self.lists();
             (lists.held.clone(), lists.coming.clone())
