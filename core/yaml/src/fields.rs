@@ -144,14 +144,6 @@ pub fn number(node: &Node, name: &str) -> Result<f64, Error> {
         )]
         Content::Integer(integer) => Ok(integer as f64),
         Content::Number(number) if number.is_finite() => Ok(number),
-        Content::Number(number) => Err(Error::new(
-            node.at,
-            match number.is_nan() {
-                true => format!("`{name}` is NaN, which is no number"),
-                false => format!("`{name}` is larger than a number can be"),
-            },
-            "write one of 64 bits: at most 1.7e308 and at least -1.7e308",
-        )),
         _ => {
             let right = "write a number, for example -12.0";
             Err(Error::new(

@@ -95,6 +95,10 @@ pub fn read(yaml: &str, limits: &Limits) -> Result<Node, Error> {
     };
     serde_saphyr::from_str_with_options(yaml, options).map_err(|error| {
         let at = error.location().map(place).unwrap_or_default();
+        if let serde_saphyr::Error::NonFiniteFloat { .. } = error.without_snippet() {
+            let what = "a number is larger than one can be, or none";
+            return Error::new(at, what, "write one of 64 bits: from -1.7e308 to 1.7e308");
+        }
         Error::new(at, what(&error, limits), "write plain YAML 1.2: maps, lists, text and numbers, without anchors, merge keys or tags")
     })
 }

@@ -124,6 +124,7 @@ connections:
 devices:
   "press 1": { connection: slow, unit: 1, points: { a: { coil: 1 } } }
   press-2: { connection: slwo, points: {} }
+  press-3: { connection: slow, unit: 1, points: {} }
 "#,
     );
     let expected = [
@@ -138,7 +139,7 @@ devices:
         ("line 7,", "whole number from 300"),
         ("line 9,", "is no id of a device"),
         ("line 10,", "did you mean `slow`?"),
-        ("line 10,", "there are 0 points"),
+        ("line 11,", "there are 0 points"),
     ];
     for (line, says) in expected {
         assert!(
@@ -376,7 +377,7 @@ fn a_number_that_is_too_large_is_called_so() {
                    { connection: hall, points: { t: { holding: 1, type: i16, offset: 1e999 } } }\n";
     let errors = parse(mapping).unwrap_err().to_string();
     assert!(
-        errors.contains("`offset` is larger than a number can be"),
+        errors.contains("line 4,") && errors.contains("a number is larger than one can be"),
         "{errors}"
     );
 }
