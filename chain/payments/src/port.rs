@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use alloy_primitives::{Address, B256, Bytes};
+pub use alloy_primitives::{Address, B256, Bytes};
 use async_trait::async_trait;
 use serde_json::Value;
 use stencil_protocol::id::TenantId;

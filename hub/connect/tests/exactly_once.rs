@@ -98,6 +98,7 @@ async fn run_to_the_end(dir: &Path) {
         store.clone(),
         store.clone(),
         store.clone(),
+        store.clone(),
         connectors.clone(),
     );
     let options = stencil_workflow::Options {

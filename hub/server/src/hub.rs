@@ -15,7 +15,7 @@ use stencil_store::{MAX_PAGE, NewCommand, Store};
 use stencil_workflow::definition;
 use tokio::sync::{Mutex, watch};
 
-use crate::chains::{Cashier, Chains};
+use crate::chains::{Cashier, Chains, Triggers};
 use crate::clock::Clock;
 use crate::desired::Desires;
 use crate::grants::Grants;
@@ -68,6 +68,8 @@ pub(crate) struct Inner {
     pub(crate) chains: Chains,
     /// Who makes and changes invoices.
     pub(crate) cashier: Cashier,
+    /// Workflows that are caused by what is on them.
+    pub(crate) triggers: Triggers,
 }
 
 /// What [`Hub::put_workflow`] did.
@@ -161,6 +163,7 @@ impl Hub {
     pub async fn put_workflow(&self, tenant: &TenantId, yaml: &str) -> Result<WorkflowPut, Error> {
         let inner = &self.inner;
         let definition = definition::parse(yaml)?;
+        let watched = inner.triggers.check(&definition)?;
         let (id, version) = (definition.id.as_str(), definition.version);
         let _one_at_a_time = inner.workflow_changes.lock().await;
         let max = inner.options.workflow.max_active;
@@ -171,6 +174,9 @@ impl Hub {
             .count();
         if others >= max {
             return Err(Error::TooManyWorkflows { max });
+        }
+        if let Some(watched) = &watched {
+            inner.triggers.watch(tenant, watched).await?;
         }
         let created = inner
             .store
@@ -248,7 +254,20 @@ impl Hub {
         };
         let position = self.inner.ingest.activate(activation).await?.0;
         self.inner.placing.changed(tenant);
+        self.inner.triggers.changed().await;
         Ok(position)
+    }
+
+    /// What is wrong with a definition that only the running hub can know: a chain that it does not
+    /// follow, a signature that the chain cannot read.
+    ///
+    /// # Errors
+    /// What is wrong, and where.
+    pub fn check_workflow(
+        &self,
+        definition: &stencil_workflow::Definition,
+    ) -> Result<(), definition::Error> {
+        self.inner.triggers.check(definition).map(drop)
     }
 
     /// Erases all that is kept of a device, as of the returned log position; when this returns it is
@@ -270,6 +289,7 @@ impl Hub {
     pub async fn erase_tenant(&self, tenant: &TenantId) -> Result<u64, Error> {
         let position = self.erase(tenant, None).await?;
         self.inner.cashier.tenant_gone(tenant);
+        self.inner.triggers.changed().await;
         self.inner.images.sweep(&self.inner.store).await;
         Ok(position)
     }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use stencil_protocol::batch::DropReason;
+use stencil_store::{CausedCommit, TurnKind};
 
 /// What the hub counts. All but the gauges only grow while the process lives.
 #[derive(Debug, Default)]
@@ -31,6 +32,7 @@ pub struct Metrics {
     orphaned: AtomicU64,
     erasures: AtomicU64,
     forgotten: [AtomicU64; Forgot::ALL.len()],
+    caused_turns: [AtomicU64; TurnKind::ALL.len()],
     commands_sent: AtomicU64,
     commands_expired: AtomicU64,
     answers_ignored: [AtomicU64; Ignored::ALL.len()],
@@ -199,6 +201,17 @@ impl Metrics {
         let place = Ignored::ALL.iter().position(|one| *one == why);
         if let Some(counter) = place.and_then(|place| self.answers_ignored.get(place)) {
             counter.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts what has become of causes on chains.
+    pub(crate) fn caused(&self, commit: &CausedCommit, started: u64) {
+        self.runs_started.fetch_add(started, Ordering::Relaxed);
+        for turn in commit.changes.iter().flat_map(|change| &change.turns) {
+            let place = TurnKind::ALL.iter().position(|kind| *kind == turn.kind);
+            if let Some(counter) = place.and_then(|place| self.caused_turns.get(place)) {
+                counter.fetch_add(1, Ordering::Relaxed);
+            }
         }
     }
 
@@ -416,6 +429,16 @@ impl Metrics {
         for (why, counter) in Ignored::ALL.iter().zip(&self.answers_ignored) {
             let (why, count) = (why.name(), counter.load(Ordering::Relaxed));
             let _ = writeln!(out, "{name}{{reason=\"{why}\"}} {count}");
+        }
+        let name = "stencil_hub_chain_turns_total";
+        let _ = writeln!(
+            out,
+            "# HELP {name} what became of causes on chains, and what devices were told because of that"
+        );
+        let _ = writeln!(out, "# TYPE {name} counter");
+        for (kind, counter) in TurnKind::ALL.iter().zip(&self.caused_turns) {
+            let (kind, count) = (kind.as_str(), counter.load(Ordering::Relaxed));
+            let _ = writeln!(out, "{name}{{kind=\"{kind}\"}} {count}");
         }
         let dropped = self
             .samples_dropped

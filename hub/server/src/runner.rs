@@ -30,6 +30,7 @@ pub(crate) fn new(
     };
     let mut parts = stencil_workflow::Parts::system(
         Arc::new(runs),
+        Arc::clone(&store.caused),
         Arc::clone(&store.workflows),
         Arc::clone(&store.alarms),
         Arc::new(connectors),

@@ -11,7 +11,7 @@ use stencil_protocol::id::TenantId;
 use stencil_store::Store;
 use tokio::sync::{Mutex, mpsc, watch};
 
-use crate::chains::{Cashier, Chains, Table};
+use crate::chains::{Cashier, Chains, Table, Triggers, WakingCaused};
 use crate::clock::Clock;
 use crate::desired::{self, Desires};
 use crate::dispatch::{self, Contest, Dispatcher, Sessions};
@@ -84,11 +84,18 @@ impl Service {
         let links = Links::since(clock.now_us());
         let foundation = Foundation::open(&options, &wakes, &clock, &live, &links).await?;
         let addresses = foundation.addresses();
-        let (store, log, grants) = (foundation.store, foundation.log, foundation.grants);
+        let (mut store, log, grants) = (foundation.store, foundation.log, foundation.grants);
         let chains = Chains::new(chains(&store)?);
         let rates = Arc::new(Table::new(&options.rates));
         let cashier = Cashier::open(store.clone(), chains.clone(), clock.clone(), rates).await?;
         let metrics = Arc::new(Metrics::default());
+        store.caused = Arc::new(WakingCaused {
+            inner: store.caused,
+            wakes: wakes.clone(),
+            live: live.clone(),
+            metrics: Arc::clone(&metrics),
+        });
+        let triggers = Triggers::new(store.clone(), chains.clone(), clock.clone(), wakes.clone());
         metrics.begins_at(foundation.position.0);
         let health = Arc::new(Health::default());
         let (committed, applied) = watch::channel(foundation.position.0);
@@ -148,6 +155,7 @@ impl Service {
                 gate,
                 chains,
                 cashier,
+                triggers,
             }),
         };
 
@@ -161,6 +169,7 @@ impl Service {
         desiring(&hub, ends, endpoint.handle(), &mut parts);
         hub.inner.chains.run(&mut parts);
         hub.inner.cashier.run(&mut parts);
+        hub.inner.triggers.run(&mut parts);
         let sweeping = wakes.clone();
         parts.effect("runner", |stop| async move {
             runner::run(runner, wakes, stop).await;

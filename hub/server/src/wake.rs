@@ -7,13 +7,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use stencil_protocol::id::{GatewayId, TenantId};
 use tokio::sync::Notify;
 
-/// Wakes the runner of workflows, the dispatchers of commands and of keys, and who overwrites what
+/// Wakes the runner of workflows, who acts because of chains, the dispatchers of commands and of keys, and who overwrites what
 /// was erased.
 /// Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Wakes {
     runner: Arc<Notify>,
     purge: Arc<Notify>,
+    caused: Arc<Notify>,
     dispatcher: Arc<Dispatcher>,
     keys: Arc<Dispatcher>,
 }
@@ -39,9 +40,20 @@ impl Dispatcher {
 }
 
 impl Wakes {
-    /// Runs may be due.
+    /// Runs may be due, or commands have ended.
     pub(crate) fn runner(&self) {
         self.runner.notify_one();
+        self.caused.notify_one();
+    }
+
+    /// Causes on chains may have to be told the time earlier.
+    pub(crate) fn caused(&self) {
+        self.caused.notify_one();
+    }
+
+    /// Waits until causes on chains may have to be told something.
+    pub(crate) async fn caused_woken(&self) {
+        self.caused.notified().await;
     }
 
     /// Waits until the runner was woken.

@@ -21,6 +21,7 @@
 //! | [`Ledger`] | what became of every number that a device gave; the quarantine |
 //! | [`Workflows`] | definitions, immutable by version |
 //! | [`Runs`] | durable runs and steps |
+//! | [`CausedRuns`] | runs that something on a chain has caused: what is known of the cause |
 //! | [`Alarms`] | alarms, their history, silences |
 //! | [`Content`] | collections, entries, drafts and what is published |
 //! | [`Commands`] | commands and their states |
@@ -41,6 +42,7 @@
 mod alarms;
 mod answers;
 mod audit;
+mod caused;
 mod certificates;
 mod chains;
 mod commands;
@@ -73,6 +75,10 @@ pub use alarms::{
 };
 pub use answers::{Answers, Begun, Keyed, MAX_ANSWERS};
 pub use audit::{Audit, AuditEntry, AuditFilter, AuditOutcome, MAX_AUDIT_TEXT, NewAudit};
+pub use caused::{
+    CausedChange, CausedCommit, CausedCommitted, CausedRuns, CausedWait, MAX_CAUSED_STEPS,
+    MAX_TURNS_KEPT, ReadUpTo, StoredCaused, Turn, TurnKind,
+};
 pub use certificates::{
     CertificateState, Certificates, Fingerprint, GatewayCertificate, MAX_GATEWAY_CERTIFICATES,
     NewCertificate, Presented, Renewable,

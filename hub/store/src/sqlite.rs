@@ -24,6 +24,7 @@ mod alarms;
 mod answers;
 mod audit;
 mod bulk;
+mod caused;
 mod certificates;
 mod chains;
 mod chunks;

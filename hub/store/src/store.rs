@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use crate::{
-    Alarms, Answers, Audit, Certificates, Chains, Commands, Content, Devices, Gateways, Keeping,
-    Ledger, Operators, Payments, Pipeline, Registry, Rollouts, Runs, Sends, Series, Tenancy, Users,
-    Workflows,
+    Alarms, Answers, Audit, CausedRuns, Certificates, Chains, Commands, Content, Devices, Gateways,
+    Keeping, Ledger, Operators, Payments, Pipeline, Registry, Rollouts, Runs, Sends, Series,
+    Tenancy, Users, Workflows,
 };
 
 /// The ports of a store, whatever is behind them.
@@ -39,6 +39,8 @@ pub struct Store {
     pub workflows: Arc<dyn Workflows>,
     /// Runs and steps.
     pub runs: Arc<dyn Runs>,
+    /// Runs that something on a chain has caused.
+    pub caused: Arc<dyn CausedRuns>,
     /// Alarms.
     pub alarms: Arc<dyn Alarms>,
     /// Content.
@@ -76,6 +78,7 @@ impl Store {
             + Series
             + Workflows
             + Runs
+            + CausedRuns
             + Alarms
             + Content
             + Commands
@@ -100,6 +103,7 @@ impl Store {
             series: all.clone(),
             workflows: all.clone(),
             runs: all.clone(),
+            caused: all.clone(),
             alarms: all.clone(),
             content: all.clone(),
             commands: all.clone(),

@@ -84,7 +84,10 @@ fn alarm_id(
 
 /// Why an alarm ends whose rule no longer holds, in words.
 pub fn why_cleared(definition: &Definition, clearing: &Clearing) -> String {
-    let name = definition.rule.name.as_deref().unwrap_or("the value");
+    let Some(rule) = definition.rule() else {
+        return "its cause is gone".to_owned();
+    };
+    let name = rule.name.as_deref().unwrap_or("the value");
     let compared = |what: &str, level: Level| match clearing.value {
         Some(value) => {
             let (side, bound) = match level.limit() {
@@ -95,7 +98,7 @@ pub fn why_cleared(definition: &Definition, clearing: &Clearing) -> String {
         }
         None => format!("{what} is no longer {}", level.limit()),
     };
-    match &definition.rule.condition {
+    match &rule.condition {
         Condition::Threshold(threshold) => compared(name, threshold.level()),
         Condition::Rate(rate) => {
             compared(&format!("the change of {name} per second"), rate.level())

@@ -6,13 +6,30 @@ use sha2::{Digest, Sha256};
 use stencil_protocol::id::{Boot, DeviceId, Seq, TenantId};
 use stencil_protocol::sample::OwnedValue;
 use stencil_rules::{Cause, Condition, Firing};
-use stencil_store::{RunId, Trigger};
+use stencil_store::{CauseKey, RunId, Trigger};
 
 use crate::definition::Definition;
 
 /// The fields of `event` in templates.
 pub(crate) const FIELDS: &[&str] = &[
     "tenant", "device", "name", "value", "unit", "time_us", "since_us", "boot", "seq",
+];
+
+/// The fields of `event` in templates where an invoice is paid.
+pub(crate) const PAYMENT_FIELDS: &[&str] = &[
+    "tenant",
+    "invoice",
+    "reference",
+    "title",
+    "metadata",
+    "price",
+    "payers",
+    "time_us",
+];
+
+/// The fields of `event` in templates where a contract has emitted an event.
+pub(crate) const CHAIN_FIELDS: &[&str] = &[
+    "tenant", "chain", "address", "event", "args", "tx", "ordinal", "block", "time_us",
 ];
 
 /// What happened, as templates see it.
@@ -53,8 +70,9 @@ pub fn event<'a>(
         Cause::Timed { .. } | Cause::Silence { .. } | Cause::Window { .. } => (None, None),
     };
     let compared = || firing.value.map(|value| OwnedValue::Number(value.get()));
-    let (value, unit) = match (&definition.rule.condition, sample) {
-        (Condition::Threshold(_) | Condition::Expression(_), Some((value, unit))) => {
+    let rule = definition.rule();
+    let (value, unit) = match (rule.map(|rule| &rule.condition), sample) {
+        (Some(Condition::Threshold(_) | Condition::Expression(_)), Some((value, unit))) => {
             (Some(value.clone()), unit)
         }
         // An aggregate or a change per second is in no unit that the device sent.
@@ -63,7 +81,7 @@ pub fn event<'a>(
     Event {
         tenant,
         device,
-        name: definition.rule.name.as_deref(),
+        name: rule.and_then(|rule| rule.name.as_deref()),
         value,
         unit,
         time_us: firing.at_us,
@@ -104,10 +122,21 @@ pub fn run_id(
     cause: Cause,
 ) -> RunId {
     let (workflow, version) = (&definition.id, definition.version);
-    let name = definition.rule.name.as_deref();
+    let name = definition.rule().and_then(|rule| rule.name.as_deref());
     RunId(stencil_edge::run_id(
         tenant, workflow, version, name, device, cause,
     ))
+}
+
+/// The id of the run that a cause on a chain starts: one, whatever version of the workflow finds the
+/// cause. A reorganisation that takes the cause away and brings it back starts no other.
+pub fn caused_run_id(tenant: &TenantId, workflow: &str, cause: &CauseKey) -> RunId {
+    let mut hash = Sha256::new();
+    part(&mut hash, b"stencil caused run 1");
+    part(&mut hash, tenant.as_str().as_bytes());
+    part(&mut hash, workflow.as_bytes());
+    part(&mut hash, cause);
+    RunId(hash.finalize().into())
 }
 
 /// The key of a step's effect in a run ([`stencil_edge::effect_key`]).

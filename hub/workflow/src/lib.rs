@@ -39,11 +39,17 @@
 //! performed again with the same key; whoever takes it ([`Effects`]) does it once
 //! a key. The place is marked by the crash point `workflow.after_effect`.
 //!
+//! # Causes that can be taken back
+//! What is on a chain can leave it again. A run that a payment or a contract's event has caused is made
+//! when that is first in a block; each step then waits until its cause is as deep as it asks, and a
+//! device is told to undo what it did if the cause goes away all the same ([`caused`]).
+//!
 //! # Map
 //! | module | what is in it |
 //! |---|---|
 //! | [`definition`] | the format: parsing, limits, messages, JSON Schema |
 //! | [`template`] | text with expressions, at a bounded cost |
+//! | [`caused`] | runs that something on a chain has caused, and what a reorganisation undoes |
 //! | [`effect`] | effects as data, and the trait of who performs them |
 //! | [`transition`] | the state machine of a run, without I/O, clock and chance |
 //! | [`Runner`] | claims what is due, performs, records |
@@ -52,6 +58,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod alarm;
+pub mod caused;
 pub mod clock;
 pub mod definition;
 pub mod effect;
@@ -66,5 +73,5 @@ pub use definition::Definition;
 pub use effect::{
     Effect, Effects, Failure, MAX_RECIPIENTS, Mail, Performed, Request, check_address,
 };
-pub use event::{Event, effect_key, event, run_id, trigger};
+pub use event::{Event, caused_run_id, effect_key, event, run_id, trigger};
 pub use runner::{Handle, Metrics, Options, Parts, Random, Runner};

@@ -88,7 +88,14 @@ pub fn next(definition: &Definition, run: &Run, now_us: i64) -> Next {
             (Progress::Done, _) => {}
             (Progress::Failed, _) => return Next::End,
             (Progress::Waiting, Some(command)) => return Next::Settle { index, command },
-            (Progress::Pending | Progress::Running | Progress::Waiting, _) => {
+            // For its cause to be deep enough: whoever comes looks whether it is.
+            (Progress::Waiting, None) => {
+                return Next::Perform {
+                    index,
+                    attempt: step.attempts.saturating_add(1),
+                };
+            }
+            (Progress::Pending | Progress::Running, _) => {
                 return match step.next_at_us {
                     Some(until_us) if until_us > now_us => Next::Sleep { until_us },
                     _ => Next::Perform {
@@ -170,6 +177,26 @@ pub fn passed_over(
     );
     step.next_at_us = None;
     progress(&mut step, Performed::Done(output.into()), now_us);
+    store(definition, run, step, None, now_us)
+}
+
+/// Lets a step wait for its cause to be deep enough: it is looked at again at `again_us`, and before
+/// that when the cause is (the store wakes it).
+pub fn not_deep_enough(
+    definition: &Definition,
+    run: &mut Run,
+    index: usize,
+    again_us: i64,
+    now_us: i64,
+) -> Transition {
+    let Some(rule) = definition.steps.get(index) else {
+        return unchanged(run, now_us);
+    };
+    let mut step = find(run, index)
+        .cloned()
+        .unwrap_or_else(|| fresh(run, rule, index));
+    step.state = Progress::Waiting;
+    step.next_at_us = Some(again_us);
     store(definition, run, step, None, now_us)
 }
 

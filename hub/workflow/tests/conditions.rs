@@ -46,7 +46,7 @@ fn each_form_is_read_as_what_it_says() {
         ),
     ] {
         let definition = read(when).unwrap_or_else(|error| panic!("{when}: {error}"));
-        let condition = &definition.rule.condition;
+        let condition = &definition.rule().unwrap().condition;
         assert_eq!(
             (condition.kind(), condition.to_string().as_str()),
             (kind, said),
@@ -60,7 +60,8 @@ fn all_aggregates_are_known_and_the_lateness_is_30_s_but_no_longer_than_the_wind
     for of in ["count", "mean", "min", "max", "p95"] {
         for (over, lateness_us) in [("10m", 30_000_000), ("10s", 10_000_000)] {
             let when = format!("{{ window: {{ of: {of}, over: {over}, above: 1 }} }}");
-            let Condition::Window(window) = read(&when).unwrap().rule.condition else {
+            let Condition::Window(window) = read(&when).unwrap().rule().unwrap().condition.clone()
+            else {
                 panic!("{when}")
             };
             assert_eq!(
@@ -79,7 +80,7 @@ fn only_absence_may_be_about_samples_of_any_name() {
              alarm: {{ severity: warning }}\n"
         ))
     };
-    assert_eq!(of_any("{ absent: 1m }").unwrap().rule.name, None);
+    assert_eq!(of_any("{ absent: 1m }").unwrap().rule().unwrap().name, None);
     assert_eq!(
         of_any("{ above: 1 }").unwrap_err().to_string(),
         "line 3, column 18: `telemetry` has no `name`; add one, for example `name: temperature`"
@@ -224,7 +225,8 @@ fn the_schema_knows_the_same_forms() {
         json!(["count", "mean", "min", "max", "p95"])
     );
     // An alarm makes steps optional, and the other way round.
-    assert_eq!(schema["required"], json!(["id", "version", "on", "when"]));
+    assert_eq!(schema["required"], json!(["id", "version", "on"]));
+    assert_eq!(schema["then"], json!({ "required": ["when"] }));
     assert_eq!(
         schema["anyOf"],
         json!([{ "required": ["alarm"] }, { "required": ["steps"] }])

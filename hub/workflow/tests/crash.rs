@@ -85,7 +85,13 @@ async fn run_to_the_end(dir: &Path) {
         max_concurrent_runs: 1,
         ..Options::default()
     };
-    let parts = Parts::system(store.clone(), store.clone(), store.clone(), effects);
+    let parts = Parts::system(
+        store.clone(),
+        store.clone(),
+        store.clone(),
+        store.clone(),
+        effects,
+    );
     let runner = Runner::new(options, parts);
     let (stop, stopped) = watch::channel(false);
     let running = tokio::spawn(runner.run(stopped));

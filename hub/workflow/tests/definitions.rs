@@ -31,9 +31,12 @@ fn a_whole_definition_is_understood() {
         (definition.id.as_str(), definition.version),
         ("freezer-warm", 3)
     );
-    assert!(definition.rule.devices.matches("freezer-07"));
-    assert_eq!(definition.rule.name.as_deref(), Some("temperature"));
-    assert_eq!(definition.rule.condition.hold_us(), 3_000_000);
+    assert!(definition.rule().unwrap().devices.matches("freezer-07"));
+    assert_eq!(
+        definition.rule().unwrap().name.as_deref(),
+        Some("temperature")
+    );
+    assert_eq!(definition.rule().unwrap().condition.hold_us(), 3_000_000);
     let uses: Vec<_> = definition
         .steps
         .iter()
@@ -72,7 +75,7 @@ fn a_whole_definition_is_understood() {
 fn json_is_yaml_too() {
     let json = r#"{"id":"a","version":1,"on":{"telemetry":{"devices":"*","name":"t"}},
         "when":{"below":2},"steps":[{"id":"p","use":"content.publish","with":{"collection":"c","key":"k"}}]}"#;
-    assert_eq!(parse(json).unwrap().rule.condition.hold_us(), 0);
+    assert_eq!(parse(json).unwrap().rule().unwrap().condition.hold_us(), 0);
 }
 
 /// A good definition with one piece replaced must be refused with this message.
@@ -95,7 +98,7 @@ fn keys_that_are_unknown_missing_or_doubled() {
         "timeout: 250ms",
         "concurrency: 1",
         "line 14, column 5: `concurrency` is not a key of a step; \
-         known keys: `id`, `use`, `with`, `retry`, `timeout`",
+         known keys: `id`, `use`, `with`, `retry`, `timeout`, `finality`, `undo`",
     );
     refused(
         "name: temperature } }",
@@ -345,7 +348,7 @@ fn the_schema_names_the_same_keys() {
     let schema = json_schema();
     assert_eq!(
         schema["required"],
-        serde_json::json!(["id", "version", "on", "when"])
+        serde_json::json!(["id", "version", "on"])
     );
     assert_eq!(
         schema["anyOf"],

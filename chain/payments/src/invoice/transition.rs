@@ -129,6 +129,17 @@ impl Invoice {
         })
     }
 
+    /// Whether those of them that count by `counts` are enough, however deep they are.
+    pub fn is_enough(&self, counts: impl Fn(Key, &Payment) -> bool) -> bool {
+        let mut those = self.clone();
+        those.credits.retain(|key, track| {
+            let there = track.canonical();
+            there.is_some_and(|(payment, _)| counts(*key, payment))
+        });
+        let tally = Tally::of(&those);
+        Tally::coverage(&those, &tally.seen).reaches(self.enough_ppb())
+    }
+
     /// Which settlement was the last, from 1, and when, µs since the epoch; 0 and 0 before the first.
     #[must_use]
     pub fn settlement(&self) -> (u32, i64) {

@@ -96,7 +96,7 @@ impl<'a> Judged<'a> {
         Backtest {
             workflow: definition.id.clone(),
             version: definition.version,
-            rule: definition.rule.to_string(),
+            rule: definition.source.to_string(),
             from_us: self.range.start,
             to_us: self.range.end,
             through_us: self.range.end,

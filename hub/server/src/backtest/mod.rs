@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use stencil_protocol::id::{DeviceId, TenantId};
-use stencil_rules::Condition;
+use stencil_rules::{Condition, Rule};
 use stencil_store::{DeviceFilter, MAX_PAGE, Store};
 use stencil_workflow::Definition;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -112,10 +112,15 @@ impl Backtests {
             to_us,
             ..
         } = *question;
-        let rule = &definition.rule;
+        let rule = definition
+            .rule()
+            .ok_or_else(|| stencil_store::Error::Invalid {
+                what: "definition",
+                why: "it has no rule on telemetry".to_owned(),
+            })?;
         let look_back_us = memory_us(&rule.condition).saturating_add(LOOK_BACK_US);
         let begin_us = from_us.saturating_sub(look_back_us);
-        let mut scope = self.scope(store, question).await?;
+        let mut scope = self.scope(store, question, rule).await?;
         let lanes = std::mem::take(&mut scope.lanes);
         let (series, devices) = (&*store.series, scope.devices.as_slice());
         let mut merged =
@@ -162,8 +167,9 @@ impl Backtests {
         &self,
         store: &Store,
         question: &Question<'_>,
+        rule: &Rule,
     ) -> Result<Scope, stencil_store::Error> {
-        let (tenant, rule) = (question.tenant, &question.definition.rule);
+        let tenant = question.tenant;
         let max_devices = question.max_devices.unwrap_or(usize::MAX);
         let mut scope = Scope::default();
         let mut after = None;

@@ -4,6 +4,7 @@
 //! Chain::run: follower → numbered stream in the store (observed, retracted, final)
 //!   → reader: which invoice is it of? → cashier: invoice, credits, journal, effects in one transaction
 //!   → the reader's position
+//!   → triggers: runs of workflows, and what devices are told and untold
 //! ```
 
 mod about;
@@ -20,6 +21,7 @@ pub(crate) mod settings;
 #[cfg(test)]
 pub(crate) mod tests;
 mod till;
+mod triggers;
 pub(crate) mod view;
 
 use std::sync::Arc;
@@ -29,14 +31,13 @@ use stencil_payments::port::Chain;
 
 use crate::parts::{Parts, told_to_end};
 
-pub(crate) use about::About;
-#[cfg(test)]
-pub(crate) use about::Kept;
+pub(crate) use about::{About, Kept};
 pub use cashier::Cashier;
 pub(crate) use cashier::{At, NewInvoice, Refused, word};
 pub use rates::RateOption;
 pub(crate) use rates::{Table, check as check_rates};
 pub(crate) use settings::PaymentSettings;
+pub(crate) use triggers::{Triggers, WakingCaused};
 
 /// Between two starts of a chain that ended because of something that people have to deal with.
 const REST: Duration = Duration::from_secs(30);
@@ -69,7 +70,8 @@ impl Chains {
 
     /// Follows all of them. That one can't be followed ends neither the hub nor another.
     pub(crate) fn run(&self, parts: &mut Parts) {
-        for chain in self.iter().cloned() {
+        for chain in self.iter() {
+            let chain = Arc::clone(chain);
             parts.effect("chain", |mut stop| async move {
                 tokio::select! {
                     () = follow(chain.as_ref()) => {}
@@ -84,8 +86,8 @@ impl Chains {
 impl Cashier {
     /// Tells invoices of what the chains say.
     pub(crate) fn run(&self, parts: &mut Parts) {
-        for chain in self.chains().iter().cloned() {
-            let cashier = self.clone();
+        for chain in self.chains().iter() {
+            let (cashier, chain) = (self.clone(), Arc::clone(chain));
             parts.effect("cashier", |mut stop| async move {
                 tokio::select! {
                     () = reader::run(cashier, chain.as_ref()) => {}

@@ -8,6 +8,7 @@ use stencil_protocol::id::{CommandId, DeviceId, GatewayId, TenantId};
 use stencil_protocol::question::{Answer, Asked};
 use stencil_protocol::sample::OwnedValue;
 use stencil_store::Store;
+use stencil_workflow::{Definition, definition};
 use tokio::sync::{Semaphore, watch};
 use zeroize::Zeroizing;
 
@@ -46,6 +47,9 @@ pub trait Control: Send + Sync + 'static {
 
     /// Who makes and changes invoices.
     fn cashier(&self) -> &Cashier;
+
+    /// Whether the hub's chains know what a definition names. See [`Hub::check_workflow`].
+    fn check_workflow(&self, definition: &Definition) -> Result<(), definition::Error>;
 
     /// Takes a workflow out of force. See [`Hub::activate_workflow`].
     async fn stop_workflow(&self, tenant: &TenantId, id: &str) -> Result<(), Error>;
@@ -205,6 +209,10 @@ impl Control for Hub {
 
     async fn put_workflow(&self, tenant: &TenantId, yaml: &str) -> Result<WorkflowPut, Error> {
         Hub::put_workflow(self, tenant, yaml).await
+    }
+
+    fn check_workflow(&self, definition: &Definition) -> Result<(), definition::Error> {
+        Hub::check_workflow(self, definition)
     }
 
     async fn erase_device(&self, tenant: &TenantId, device: &DeviceId) -> Result<(), Error> {

@@ -115,10 +115,7 @@ impl Rules {
     /// Puts a rule back that was in force at the last commit.
     pub(super) fn restore_rule(&mut self, one: InForce) {
         let workflow = one.definition.id.clone();
-        match self
-            .engine
-            .put(workflow.clone(), one.definition.rule.clone())
-        {
+        match self.put_rule(&one.definition) {
             Ok(()) => {
                 self.in_force.insert(workflow, one);
             }
@@ -168,14 +165,14 @@ impl Rules {
                 self.max_rules
             ));
         }
-        let kept = held.filter(|held| held.definition.rule == definition.rule);
+        let kept = held.filter(|held| held.definition.source == definition.source);
         let since = kept.map_or(position, |held| held.since);
         let same_rule = kept.is_some();
         if !same_rule {
             self.engine.remove(&workflow);
         }
-        let put = self.engine.put(workflow.clone(), definition.rule.clone());
-        put.map_err(|error| error.to_string())?;
+        self.put_rule(&definition)
+            .map_err(|error| error.to_string())?;
         let version = definition.version;
         let ended = match (same_rule, &definition.alarm) {
             (false, _) => Some(format!(
@@ -206,6 +203,15 @@ impl Rules {
         );
         changes.rule_states.push(row);
         Ok(())
+    }
+
+    /// Judges by a definition's rule from now on. One that is about what is on a chain has none: it is in
+    /// force here only in that it counts, and in that the version before is not.
+    fn put_rule(&mut self, definition: &Definition) -> Result<(), stencil_rules::Error> {
+        match definition.rule() {
+            Some(rule) => self.engine.put(definition.id.clone(), rule.clone()),
+            None => Ok(()),
+        }
     }
 
     /// Takes a workflow out of force; its alarms end.

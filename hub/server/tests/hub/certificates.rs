@@ -44,7 +44,9 @@ impl Site {
         let shift = Arc::clone(&shift_us);
         let system = Clock::system();
         let clock = Clock::from_fn(move || system.now_us() + shift.load(Ordering::Relaxed));
-        let running = Service::start_with(options, clock).await.unwrap();
+        let running = Service::start_with(options, clock, |_| Ok(Vec::new()))
+            .await
+            .unwrap();
         Self {
             dir,
             running,

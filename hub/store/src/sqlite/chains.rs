@@ -135,9 +135,8 @@ impl Chains for Sqlite {
         reader: &str,
         position: u64,
     ) -> Result<(), Error> {
-        check_name("reader", reader)?;
         let mut transaction = self.write().await?;
-        let advanced = entries::advance(&mut transaction, chain, reader, position).await;
+        let advanced = advance(&mut transaction, chain, reader, position).await;
         transaction.end(advanced).await
     }
 
@@ -315,6 +314,17 @@ async fn unwatch(
         change_interest(transaction, chain).await?;
     }
     Ok(())
+}
+
+/// Keeps how far a reader has come.
+pub(super) async fn advance(
+    transaction: &mut Transaction,
+    chain: &str,
+    reader: &str,
+    position: u64,
+) -> Result<(), Error> {
+    check_name("reader", reader)?;
+    entries::advance(transaction, chain, reader, position).await
 }
 
 /// The watches of a tenant are about to go: followers have to look through with fewer.

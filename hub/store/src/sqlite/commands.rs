@@ -332,6 +332,23 @@ pub(super) async fn state_of(
     row.map(|row| state(&row)).transpose()
 }
 
+/// Whether who waits for a command need wait no longer: it has ended, or nobody has said in time what
+/// became of it.
+pub(super) async fn is_over(
+    connection: &mut SqliteConnection,
+    tenant: &TenantId,
+    command: &CommandId,
+) -> Result<bool, Error> {
+    let row =
+        sqlx::query("SELECT state, overdue_us FROM commands WHERE tenant = $1 AND command = $2")
+            .bind(tenant.as_str())
+            .bind(command.0.to_vec())
+            .fetch_optional(connection)
+            .await?;
+    let Some(row) = row else { return Ok(false) };
+    Ok(state(&row)?.is_settled() || row.maybe_int("overdue_us")?.is_some())
+}
+
 async fn queue(
     connection: &mut SqliteConnection,
     command: &NewCommand,
@@ -377,6 +394,32 @@ async fn queue(
         )));
     }
     Ok(false)
+}
+
+/// Queues a command; one to a device that was revoked is kept, and has failed.
+pub(super) async fn queue_or_fail(
+    connection: &mut SqliteConnection,
+    command: &NewCommand,
+    now_us: i64,
+) -> Result<bool, Error> {
+    check_effect_key(command.effect_key.as_deref())?;
+    if !queue(connection, command, now_us).await? {
+        return Ok(false);
+    }
+    if let Err(refused) = refuse_revoked(connection, command).await {
+        let Error::Conflict(why) = refused else {
+            return Err(refused);
+        };
+        sqlx::query(
+            "UPDATE commands SET state = 'failed', detail = $1 WHERE tenant = $2 AND command = $3",
+        )
+        .bind(why)
+        .bind(command.tenant.as_str())
+        .bind(command.id.0.to_vec())
+        .execute(connection)
+        .await?;
+    }
+    Ok(true)
 }
 
 /// A device that was revoked takes no command: what was written for it is not kept.

@@ -6,6 +6,7 @@ mod read;
 mod settings;
 
 use async_trait::async_trait;
+use sqlx::SqliteConnection;
 use stencil_protocol::id::TenantId;
 
 use super::Sqlite;
@@ -125,17 +126,7 @@ impl Payments for Sqlite {
         now_us: i64,
     ) -> Result<bool, Error> {
         let mut transaction = self.write().await?;
-        let done = sqlx::query(
-            "UPDATE invoice_effects SET done_us = $3, attempts = attempts + 1 \
-             WHERE tenant = $1 AND key = $2 AND done_us IS NULL",
-        )
-        .bind(tenant.as_str())
-        .bind(key.to_vec())
-        .bind(now_us)
-        .execute(&mut *transaction)
-        .await
-        .map(|done| done.rows_affected() == 1)
-        .map_err(Error::from);
+        let done = effect_done(&mut transaction, tenant, key, now_us).await;
         transaction.end(done).await
     }
 
@@ -196,6 +187,25 @@ impl Payments for Sqlite {
     async fn balances(&self, tenant: &TenantId) -> Result<Vec<JournalBalance>, Error> {
         read::balances(self.readers(), tenant).await
     }
+}
+
+/// Something was done; `false` if it was before.
+pub(super) async fn effect_done(
+    connection: &mut SqliteConnection,
+    tenant: &TenantId,
+    key: &CauseKey,
+    now_us: i64,
+) -> Result<bool, Error> {
+    let done = sqlx::query(
+        "UPDATE invoice_effects SET done_us = $3, attempts = attempts + 1 \
+         WHERE tenant = $1 AND key = $2 AND done_us IS NULL",
+    )
+    .bind(tenant.as_str())
+    .bind(key.to_vec())
+    .bind(now_us)
+    .execute(connection)
+    .await?;
+    Ok(done.rows_affected() == 1)
 }
 
 fn check_credit(credit: &str) -> Result<(), Error> {

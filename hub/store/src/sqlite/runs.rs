@@ -193,9 +193,10 @@ pub(super) async fn wake(
     .bind(AT_ONCE)
     .bind(tenant.as_str())
     .bind(command.0.to_vec())
-    .execute(connection)
+    .execute(&mut *connection)
     .await?;
-    Ok(woken.rows_affected())
+    let caused = super::caused::wake(connection, tenant, command).await?;
+    Ok(woken.rows_affected() + caused)
 }
 
 async fn get(

@@ -5,6 +5,7 @@
 mod alarms;
 mod answers;
 mod audit;
+mod caused;
 mod certificates;
 mod chains;
 mod commands;

@@ -10,8 +10,7 @@ use stencil_yaml::{
 };
 
 use super::input::{self, Input};
-use super::names;
-use super::step::Step;
+use super::names::{self, Before};
 use crate::effect::{self, Effect};
 use crate::template::{self as engine, Scope, Template};
 
@@ -178,16 +177,7 @@ impl Action {
                 argument,
                 expires_us,
             } => {
-                let argument = match argument {
-                    Some(input) => effect::argument(value("argument", input)?)?,
-                    None => None,
-                };
-                Effect::DeviceCommand {
-                    device: effect::device(&text("device", device)?)?,
-                    command: text("command", command)?,
-                    argument,
-                    expires_us: *expires_us,
-                }
+                return command_effect(device, command, argument.as_ref(), *expires_us, scope);
             }
         };
         effect.check()?;
@@ -195,8 +185,38 @@ impl Action {
     }
 }
 
+/// A command to a device, with its templates rendered.
+pub(super) fn command_effect(
+    device: &Template,
+    command: &Template,
+    argument: Option<&Input>,
+    expires_us: i64,
+    scope: &Scope,
+) -> Result<Effect, EffectError> {
+    let text = |field, template: &Template| {
+        let rendered = template.text(scope);
+        rendered.map_err(|error| EffectError::Template { field, error })
+    };
+    let argument = match argument {
+        Some(input) => {
+            let rendered = input.render(scope);
+            let field = "argument";
+            effect::argument(rendered.map_err(|error| EffectError::Template { field, error })?)?
+        }
+        None => None,
+    };
+    let effect = Effect::DeviceCommand {
+        device: effect::device(&text("device", device)?)?,
+        command: text("command", command)?,
+        argument,
+        expires_us,
+    };
+    effect.check()?;
+    Ok(effect)
+}
+
 /// Reads `use` and `with`.
-pub(super) fn read(uses: &Node, with: &Node, before: &[Step]) -> Result<Action, Error> {
+pub(super) fn read(uses: &Node, with: &Node, before: Before<'_>) -> Result<Action, Error> {
     let kind = text(uses, "use")?;
     match kind {
         "content.upsert" => {
@@ -249,7 +269,7 @@ pub(super) fn read(uses: &Node, with: &Node, before: &[Step]) -> Result<Action, 
     }
 }
 
-fn webhook(with: &Node, before: &[Step]) -> Result<Action, Error> {
+fn webhook(with: &Node, before: Before<'_>) -> Result<Action, Error> {
     let fields = Fields::of(
         with,
         "the `with` of webhook.post",
@@ -289,7 +309,7 @@ fn webhook(with: &Node, before: &[Step]) -> Result<Action, Error> {
     })
 }
 
-fn command(with: &Node, before: &[Step]) -> Result<Action, Error> {
+fn command(with: &Node, before: Before<'_>) -> Result<Action, Error> {
     let known = ["device", "command", "argument", "expires"];
     let fields = Fields::of(with, "the `with` of device.command", &known)?;
     let node = fields.need("device", "\"{{ event.device }}\"")?;
@@ -312,7 +332,7 @@ fn command(with: &Node, before: &[Step]) -> Result<Action, Error> {
     })
 }
 
-fn argument(node: &Node, before: &[Step]) -> Result<Input, Error> {
+pub(super) fn argument(node: &Node, before: Before<'_>) -> Result<Input, Error> {
     if matches!(node.content, Content::List(_) | Content::Map(_)) {
         let right = "write a number, true, false or text";
         return Err(Error::new(
@@ -334,7 +354,7 @@ fn key(
     fields: &Fields<'_>,
     name: &'static str,
     example: &str,
-    before: &[Step],
+    before: Before<'_>,
 ) -> Result<Template, Error> {
     let node = fields.need(name, example)?;
     let template = template(node, name, before)?;
@@ -342,7 +362,7 @@ fn key(
     Ok(template)
 }
 
-fn checked(
+pub(super) fn checked(
     template: &Template,
     node: &Node,
     check: impl Fn(&str) -> Result<(), effect::Invalid>,
@@ -354,7 +374,7 @@ fn checked(
 }
 
 /// A text with expressions, compiled, its names checked.
-pub(super) fn template(node: &Node, name: &str, before: &[Step]) -> Result<Template, Error> {
+pub(super) fn template(node: &Node, name: &str, before: Before<'_>) -> Result<Template, Error> {
     let template = Template::parse(text(node, name)?).map_err(|error| match error {
         engine::Error::Syntax { what, right } => Error::new(node.at, what, right),
         other => Error::new(node.at, other.to_string(), "correct the template"),

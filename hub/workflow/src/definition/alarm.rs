@@ -4,6 +4,7 @@ use stencil_store::Severity;
 use stencil_yaml::{Error, Fields, Node, listed, nearest, shown, text};
 
 use super::action::template;
+use super::names::Before;
 use crate::template::{self as engine, Scope, Template};
 
 /// The alarm that is raised while the rule's condition holds.
@@ -45,7 +46,9 @@ pub(super) fn read(node: &Node) -> Result<Alarm, Error> {
             right,
         ));
     };
-    let title = fields.get("title").map(|node| template(node, "title", &[]));
+    let title = fields
+        .get("title")
+        .map(|node| template(node, "title", Before::RULE));
     Ok(Alarm {
         severity,
         title: title.transpose()?,

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use stencil_yaml::{Content, Error, Node, shown};
 
 use super::action::template;
-use super::step::Step;
+use super::names::Before;
 use crate::template::{self as engine, Scope, Template};
 
 /// The longest key of a map in a `with`, in bytes.
@@ -64,7 +64,7 @@ impl Input {
     }
 }
 
-pub(super) fn read(node: &Node, before: &[Step]) -> Result<Input, Error> {
+pub(super) fn read(node: &Node, before: Before<'_>) -> Result<Input, Error> {
     Ok(match &node.content {
         Content::Null => Input::Literal(Value::Null),
         Content::Bool(bit) => Input::Literal(Value::Bool(*bit)),

@@ -22,29 +22,38 @@
 //! With `place: { gateways: "site-*" }` the rule is judged by gateways first, which do the first
 //! step, a `device.command`, by themselves ([`Placement`]).
 //!
+//! With `on: { payment: … }` or `on: { chain: … }` the cause is on a chain, which can take it back:
+//! then each step says how deep the cause has to be, and a `device.command` how it is undone
+//! ([`Finality`]).
+//!
 //! [`parse`] checks all of it: unknown keys, templates, names that templates
 //! use, limits. What it accepts can be run; what it refuses it refuses with the
 //! place, what is wrong, and what would be right ([`Error`]).
 
 mod action;
 mod alarm;
+mod finality;
 mod input;
 mod names;
 mod place;
 mod rule;
 mod schema;
+mod source;
 mod step;
 
+use names::Before;
 use stencil_edge::Placed;
 use stencil_rules::Rule;
 use stencil_yaml::{Content, Fields, Limits, Node, integer, shown, text};
 
 pub use action::{Action, EffectError, MAX_EXPIRES_US, MailTemplates};
 pub use alarm::Alarm;
+pub use finality::{Finality, MAX_CONFIRMATIONS, Undo, UndoCommand, named};
 pub use input::Input;
 pub use place::{Otherwise, Placement};
 pub use rule::DEFAULT_LATENESS_US;
 pub use schema::json_schema;
+pub use source::{ChainEvent, MAX_SIGNATURE, Payment, Source};
 pub use stencil_yaml::{Error, Place, nearest};
 pub use step::{MAX_RETRIES, MAX_TIMEOUT_US, Retry, Step};
 
@@ -76,8 +85,8 @@ pub struct Definition {
     pub version: u32,
     /// What people call it, if not by its id.
     pub title: Option<String>,
-    /// When it runs.
-    pub rule: Rule,
+    /// What it runs because of.
+    pub source: Source,
     /// Where it is judged first, if not at the hub alone.
     pub place: Option<Placement>,
     /// The alarm that is raised while the rule's condition holds.
@@ -87,10 +96,15 @@ pub struct Definition {
 }
 
 impl Definition {
+    /// The rule on what devices measure; none where the cause is on a chain.
+    pub fn rule(&self) -> Option<&Rule> {
+        self.source.rule()
+    }
+
     /// What gateways are given of it; none if it has no place at them.
     pub fn placed(&self) -> Option<Placed> {
-        let place = self.place.as_ref();
-        place::placed(&self.id, self.version, &self.rule, &self.steps, place)
+        let (rule, place) = (self.rule()?, self.place.as_ref());
+        place::placed(&self.id, self.version, rule, &self.steps, place)
     }
 }
 
@@ -115,15 +129,18 @@ pub fn parse(yaml: &str) -> Result<Definition, Error> {
         i64::from(i32::MAX),
     )?;
     let title = fields.get("title").map(title).transpose()?;
-    let on = fields.need(
-        "on",
-        "{ telemetry: { devices: \"freezer-*\", name: temperature } }",
-    )?;
-    let rule = rule::read(on, fields.need("when", "{ above: -12.0, for: 3s }")?)?;
+    let source = source::read(&fields)?;
     let alarm = fields.get("alarm").map(alarm::read).transpose()?;
     let steps = match (fields.get("steps"), &alarm) {
         (None, Some(_)) => Vec::new(),
-        (Some(node), alarm) => steps(node, alarm.is_some())?,
+        (Some(node), alarm) => steps(node, alarm.is_some(), &source)?,
+        (None, None) if source.is_on_chain() => {
+            return Err(Error::new(
+                fields.at,
+                "a workflow has no `steps`",
+                "add them, for example `steps: [{ id: …, use: content.upsert, with: … }]`",
+            ));
+        }
         (None, None) => {
             return Err(Error::new(
                 fields.at,
@@ -133,15 +150,15 @@ pub fn parse(yaml: &str) -> Result<Definition, Error> {
             ));
         }
     };
-    let place = fields.get("place");
-    let place = place
-        .map(|node| place::read(node, &rule, &steps))
-        .transpose()?;
+    let place = match (fields.get("place"), source.rule()) {
+        (Some(node), Some(rule)) => Some(place::read(node, rule, &steps)?),
+        _ => None,
+    };
     Ok(Definition {
         id,
         version: u32::try_from(version).unwrap_or(u32::MAX),
         title,
-        rule,
+        source,
         place,
         alarm,
         steps,
@@ -182,7 +199,7 @@ fn identifier(node: &Node, name: &str) -> Result<String, Error> {
 }
 
 /// The steps; none only where there is an alarm.
-fn steps(node: &Node, or_alarm: bool) -> Result<Vec<Step>, Error> {
+fn steps(node: &Node, or_alarm: bool, source: &Source) -> Result<Vec<Step>, Error> {
     let Content::List(items) = &node.content else {
         let right = "write a list: each step begins with `- id:`";
         return Err(Error::new(
@@ -201,7 +218,12 @@ fn steps(node: &Node, or_alarm: bool) -> Result<Vec<Step>, Error> {
     }
     let mut steps: Vec<Step> = Vec::with_capacity(items.len());
     for item in items {
-        let step = step::read(item, &steps)?;
+        let before = Before {
+            steps: &steps,
+            fields: source.fields(),
+            is_on_chain: source.is_on_chain(),
+        };
+        let step = step::read(item, before)?;
         steps.push(step);
     }
     Ok(steps)

@@ -201,7 +201,7 @@ mod tests {
         assert!(place.gateways.matches("site-7") && place.otherwise == Otherwise::Hub);
         let placed = definition.placed().unwrap();
         assert_eq!((placed.workflow.as_str(), placed.version), ("door", 3));
-        assert_eq!(placed.rule().unwrap(), definition.rule);
+        assert_eq!(&placed.rule().unwrap(), definition.rule().unwrap());
         let action = &placed.action;
         assert_eq!(
             (action.step.as_str(), action.command.as_str()),

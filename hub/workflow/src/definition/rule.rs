@@ -1,4 +1,4 @@
-//! When a workflow runs: `on` and `when`.
+//! A rule on what devices measure: `telemetry` and `when`.
 
 use stencil_rules::{
     Absence, Aggregate, Condition, Expression, Finite, Level, Limit, MAX_HOLD_US, MAX_RATE_US,
@@ -13,10 +13,8 @@ pub const DEFAULT_LATENESS_US: i64 = 30 * 1_000_000;
 /// The keys of which `when` has exactly one: each is a kind of condition.
 const KINDS: &[&str] = &["above", "below", "absent", "rate", "window", "expr"];
 
-/// Reads both.
-pub(super) fn read(on: &Node, when: &Node) -> Result<Rule, Error> {
-    let fields = Fields::of(on, "`on`", &["telemetry"])?;
-    let telemetry = fields.need("telemetry", "{ devices: \"freezer-*\", name: temperature }")?;
+/// Reads `telemetry` and `when`.
+pub(super) fn read(telemetry: &Node, when: &Node) -> Result<Rule, Error> {
     let fields = Fields::of(telemetry, "`telemetry`", &["devices", "name"])?;
     let devices = fields.need("devices", "\"freezer-*\"")?;
     let pattern = Pattern::parse(text(devices, "devices")?).map_err(|error| {

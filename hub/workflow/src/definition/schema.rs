@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use stencil_rules::{Aggregate, MAX_EXPRESSION};
 use stencil_store::Severity;
 
-use super::{MAX_ID, MAX_STEPS, MAX_TITLE, step::MAX_RETRIES};
+use super::{MAX_CONFIRMATIONS, MAX_ID, MAX_SIGNATURE, MAX_STEPS, MAX_TITLE, step::MAX_RETRIES};
 use crate::effect::MAX_RECIPIENTS;
 use crate::template::MAX_SOURCE;
 
@@ -13,6 +13,19 @@ use crate::template::MAX_SOURCE;
 pub fn json_schema() -> Value {
     let duration = json!({ "type": "string", "pattern": "^[0-9]+(us|ms|s|m|h|d)$" });
     let template = json!({ "type": "string", "maxLength": MAX_SOURCE });
+    let value = json!({ "type": ["string", "number", "boolean", "null"] });
+    let finality = json!({ "oneOf": [
+        { "enum": ["included", "safe", "final"] },
+        object(&["confirmations"], json!({
+            "confirmations": { "type": "integer", "minimum": 1, "maximum": MAX_CONFIRMATIONS },
+        })),
+    ] });
+    let undo = json!({ "oneOf": [
+        { "const": "none" },
+        object(&["command"], json!({
+            "command": template, "argument": value, "expires": duration, "patience": duration,
+        })),
+    ] });
     let step = |uses: &str, with: Value| {
         let retry = object(
             &[],
@@ -29,6 +42,8 @@ pub fn json_schema() -> Value {
                 "with": with,
                 "retry": retry,
                 "timeout": duration,
+                "finality": finality,
+                "undo": undo,
             }),
         )
     };
@@ -69,23 +84,18 @@ pub fn json_schema() -> Value {
                 &["device", "command", "expires"],
                 json!({
                     "device": template, "command": template, "expires": duration,
-                    "argument": { "type": ["string", "number", "boolean", "null"] },
+                    "argument": value,
                 }),
             ),
         ),
     ];
     let mut schema = object(
-        &["id", "version", "on", "when"],
+        &["id", "version", "on"],
         json!({
             "id": id,
             "version": { "type": "integer", "minimum": 1, "maximum": i32::MAX },
             "title": { "type": "string", "minLength": 1, "maxLength": MAX_TITLE },
-            "on": object(&["telemetry"], json!({
-                "telemetry": object(&["devices"], json!({
-                    "devices": { "type": "string", "pattern": "^[A-Za-z0-9._*?-]{1,64}$" },
-                    "name": { "type": "string", "minLength": 1, "maxLength": 64 },
-                })),
-            })),
+            "on": { "oneOf": sources() },
             "when": { "oneOf": conditions(&duration) },
             "place": object(&["gateways"], json!({
                 "gateways": { "type": "string", "pattern": "^[A-Za-z0-9._*?-]{1,64}$" },
@@ -99,9 +109,45 @@ pub fn json_schema() -> Value {
         }),
     );
     schema["anyOf"] = json!([{ "required": ["alarm"] }, { "required": ["steps"] }]);
+    // What is on a chain has no condition, no place at gateways and no alarm.
+    let telemetry = json!({ "properties": { "on": { "required": ["telemetry"] } } });
+    let none = json!({ "not": { "anyOf": [
+        { "required": ["when"] }, { "required": ["place"] }, { "required": ["alarm"] },
+    ] } });
+    schema["if"] = telemetry;
+    schema["then"] = json!({ "required": ["when"] });
+    schema["else"] = none;
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema".into();
     schema["title"] = "Stencil workflow".into();
     schema
+}
+
+/// Each kind of cause.
+fn sources() -> Vec<Value> {
+    let pattern = json!({ "type": "string", "pattern": "^[A-Za-z0-9._*?-]{1,64}$" });
+    let telemetry = object(
+        &["devices"],
+        json!({
+            "devices": pattern,
+            "name": { "type": "string", "minLength": 1, "maxLength": 64 },
+        }),
+    );
+    let payment = object(&["reference"], json!({ "reference": pattern }));
+    let chain = object(
+        &["name", "address", "event"],
+        json!({
+            "name": { "type": "string", "minLength": 1, "maxLength": stencil_store::MAX_CHAIN_NAME },
+            "address": { "type": "string", "pattern": "^0x[0-9a-fA-F]{40}$" },
+            "event": { "type": "string", "minLength": 1, "maxLength": MAX_SIGNATURE },
+        }),
+    );
+    let of = [
+        ("telemetry", telemetry),
+        ("payment", payment),
+        ("chain", chain),
+    ];
+    of.map(|(kind, with)| object(&[kind], json!({ kind: with })))
+        .into()
 }
 
 /// Each kind of condition, the key that names it first.

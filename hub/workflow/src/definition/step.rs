@@ -3,6 +3,8 @@
 use stencil_yaml::{Error, Fields, Node, duration_us, integer, shown, text};
 
 use super::action::{self, Action};
+use super::finality::{self, Finality};
+use super::names::Before;
 
 /// The most retries that a step may ask for.
 pub const MAX_RETRIES: u32 = 1_000;
@@ -27,6 +29,8 @@ pub struct Step {
     pub retry: Retry,
     /// How long an attempt may take, in µs. Default 10 s.
     pub timeout_us: i64,
+    /// What it asks of its cause, if that is on a chain.
+    pub finality: Option<Finality>,
 }
 
 /// How a step is tried again when it fails in a way that may pass.
@@ -62,11 +66,12 @@ impl Retry {
     }
 }
 
-pub(super) fn read(node: &Node, before: &[Step]) -> Result<Step, Error> {
-    let fields = Fields::of(node, "a step", &["id", "use", "with", "retry", "timeout"])?;
+pub(super) fn read(node: &Node, before: Before<'_>) -> Result<Step, Error> {
+    let known = ["id", "use", "with", "retry", "timeout", "finality", "undo"];
+    let fields = Fields::of(node, "a step", &known)?;
     let id_node = fields.need("id", "notice")?;
     let id = step_id(id_node)?;
-    if before.iter().any(|step| step.id == id) {
+    if before.steps.iter().any(|step| step.id == id) {
         let right = "give each step an id of its own";
         return Err(Error::new(
             id_node.at,
@@ -84,11 +89,13 @@ pub(super) fn read(node: &Node, before: &[Step]) -> Result<Step, Error> {
         Some(node) => duration_us(node, "timeout", 100_000, MAX_TIMEOUT_US)?,
         None => 10_000_000,
     };
+    let finality = finality::read(&fields, &action, before)?;
     Ok(Step {
         id,
         action,
         retry,
         timeout_us,
+        finality,
     })
 }
 

@@ -10,6 +10,7 @@ use stencil_store::{Claim, Outcome, Progress, Run};
 
 use super::Shared;
 use super::definitions::Missing;
+use super::gate::Gated;
 use super::seats::Seat;
 use crate::definition::{Definition, Otherwise};
 use crate::effect::{Effect, Failure, Performed, Request};
@@ -29,9 +30,9 @@ pub(super) async fn work(shared: Arc<Shared>, claim: Claim, _seat: Seat) {
     working.go().await;
 }
 
-struct Working<'a> {
-    shared: &'a Shared,
-    claim: Claim,
+pub(super) struct Working<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) claim: Claim,
     lease_until_us: i64,
 }
 
@@ -74,6 +75,12 @@ impl Working<'_> {
                     let passed =
                         transition::passed_over(definition, run, index, until_us, started_us);
                     return self.finish(passed).await;
+                }
+                if let Some(gated) = self.gated(definition, index, started_us).await {
+                    return match gated {
+                        Gated::Told(transition) => self.finish(transition).await,
+                        Gated::NotKnown => Then::Leave,
+                    };
                 }
                 match self.perform(definition, index, attempt, started_us).await {
                     Some(transition) => transition,
@@ -359,11 +366,11 @@ impl Working<'_> {
         None
     }
 
-    fn now_us(&self) -> i64 {
+    pub(super) fn now_us(&self) -> i64 {
         self.shared.parts.clock.now_us()
     }
 
-    fn again_us(&self, now_us: i64) -> i64 {
+    pub(super) fn again_us(&self, now_us: i64) -> i64 {
         now_us.saturating_add(i64::from(self.shared.options.waiting_ms.max(1)) * 1_000)
     }
 }
@@ -373,7 +380,7 @@ fn is_for_gateways_alone(definition: &Definition) -> bool {
     place.is_some_and(|place| place.otherwise == Otherwise::Nobody)
 }
 
-fn scope(run: &Run) -> Scope {
+pub(super) fn scope(run: &Run) -> Scope {
     let outputs = run.steps.iter().filter(|step| step.state == Progress::Done);
     Scope::new(
         &run.event,

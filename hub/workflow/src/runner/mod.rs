@@ -6,13 +6,14 @@
 
 mod claimed;
 mod definitions;
+mod gate;
 mod seats;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
-use stencil_store::{Alarms, Runs, Workflows};
+use stencil_store::{Alarms, CausedRuns, Runs, Workflows};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
@@ -81,6 +82,8 @@ pub type Random = Arc<dyn Fn() -> u64 + Send + Sync>;
 pub struct Parts {
     /// Where runs are kept.
     pub runs: Arc<dyn Runs>,
+    /// Where it is kept what is known of the causes of runs that are on a chain.
+    pub caused: Arc<dyn CausedRuns>,
     /// Where definitions are kept.
     pub workflows: Arc<dyn Workflows>,
     /// Where it is kept for which workflow and device nobody is to be told.
@@ -97,12 +100,14 @@ impl Parts {
     /// With the machine's clock and random numbers.
     pub fn system(
         runs: Arc<dyn Runs>,
+        caused: Arc<dyn CausedRuns>,
         workflows: Arc<dyn Workflows>,
         alarms: Arc<dyn Alarms>,
         effects: Arc<dyn Effects>,
     ) -> Self {
         Self {
             runs,
+            caused,
             workflows,
             alarms,
             effects,

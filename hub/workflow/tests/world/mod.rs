@@ -259,6 +259,7 @@ impl World {
         let runner = Runner::new(
             options,
             Parts {
+                caused: store.clone(),
                 runs: runs.clone(),
                 workflows: store.clone(),
                 alarms: store.clone(),

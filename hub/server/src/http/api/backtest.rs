@@ -77,16 +77,23 @@ pub(in crate::http) async fn run(
         ));
     }
     let definition = definition::parse(&trial.definition)?;
+    let Some(rule) = definition.rule() else {
+        return Err(Problem::invalid(format!(
+            "the definition is about what is on a chain ({}): only rules on telemetry can be tried \
+             on what is stored",
+            definition.source
+        )));
+    };
     let device = match &trial.device {
         None => None,
         Some(device) => Some(devices::known(&state, &caller, device).await?.id),
     };
     if let Some(device) = &device
-        && !definition.rule.devices.matches(device.as_str())
+        && !rule.devices.matches(device.as_str())
     {
         return Err(Problem::invalid(format!(
             "`device` is `{device}`, which the rule is not about: it is about `{}`",
-            definition.rule.devices
+            rule.devices
         )));
     }
     let room = state.backtests().room();

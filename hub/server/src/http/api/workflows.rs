@@ -112,13 +112,19 @@ pub(in crate::http) struct Checked {
     responses((status = 200, body = Checked))
 )]
 pub(in crate::http) async fn check(
+    Shared(state): Shared<State>,
     _: Caller,
     input::Json(draft): input::Json<Draft, { input::MAX_BODY_BYTES }>,
 ) -> Json<Checked> {
-    Json(match definition::parse(&draft.definition) {
+    let parsed = definition::parse(&draft.definition);
+    let checked = parsed.and_then(|parsed| {
+        state.control.check_workflow(&parsed)?;
+        Ok(parsed)
+    });
+    Json(match checked {
         Ok(definition) => Checked {
             ok: true,
-            rule: Some(definition.rule.to_string()),
+            rule: Some(definition.source.to_string()),
             summary: Some(summary(&definition)),
             workflow: Some(definition.id),
             version: Some(definition.version),
@@ -157,7 +163,11 @@ fn summary(definition: &Definition) -> String {
         .place
         .as_ref()
         .map(|place| format!(" Gateways {} judge it first.", place.gateways));
-    format!("{}. {leads}.{}", definition.rule, place.unwrap_or_default())
+    format!(
+        "{}. {leads}.{}",
+        definition.source,
+        place.unwrap_or_default()
+    )
 }
 
 /// Takes a workflow out of force; its versions and runs stay.

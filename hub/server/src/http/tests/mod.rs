@@ -135,6 +135,13 @@ impl Control for StoreOnly {
         })
     }
 
+    fn check_workflow(
+        &self,
+        _: &stencil_workflow::Definition,
+    ) -> Result<(), stencil_workflow::definition::Error> {
+        Ok(())
+    }
+
     async fn stop_workflow(&self, tenant: &TenantId, id: &str) -> Result<(), Error> {
         Ok(self.store.workflows.activate(tenant, id, None).await?)
     }

@@ -357,11 +357,11 @@ impl Stream {
                     // As long as the rule is the same its alarms go on.
                     let same = other
                         .as_ref()
-                        .map(|(since, held)| (*since, held.rule.clone()));
+                        .map(|(since, held)| (*since, held.rule().cloned()));
                     let found = extra.remove(&(workflow.clone(), version));
                     found.map(|found| {
                         let since = match same {
-                            Some((since, rule)) if rule == found.rule => since,
+                            Some((since, rule)) if rule.as_ref() == found.rule() => since,
                             _ => origin.position,
                         };
                         (since, Arc::new(found))

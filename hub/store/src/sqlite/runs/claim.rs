@@ -6,7 +6,7 @@ use stencil_protocol::id::TenantId;
 use super::{queue, run, steps_of};
 use crate::sqlite::bulk::Bulk;
 use crate::sqlite::row::{Columns as _, bigint};
-use crate::sqlite::{commands, pipeline};
+use crate::sqlite::{caused, commands, pipeline};
 use crate::{Attempt, Claim, Error, MAX_ATTEMPTS_KEPT, Outcome, Progress, Room, RunId};
 
 static STEPS: Bulk = Bulk::new(
@@ -72,6 +72,11 @@ pub(super) async fn record(
             && let Some(state) = commands::state_of(connection, tenant, &command).await?
             && state.is_settled()
         {
+            due_us = due_us.map(|due| due.min(now_us));
+        }
+        // So may the cause have become deep enough.
+        let waits = step.state == Progress::Waiting && step.waiting_for.is_none() && !ended;
+        if waits && caused::is_open(connection, tenant, &claim.run.id, step.index).await? {
             due_us = due_us.map(|due| due.min(now_us));
         }
     }

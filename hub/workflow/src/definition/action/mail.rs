@@ -3,7 +3,7 @@
 use stencil_yaml::{Content, Error, Fields, Node};
 
 use super::super::identifier;
-use super::super::step::Step;
+use super::super::names::Before;
 use super::{EffectError, checked, template};
 use crate::effect::{self, Mail};
 use crate::template::{Scope, Template};
@@ -43,7 +43,7 @@ impl MailTemplates {
     }
 }
 
-pub(super) fn read(with: &Node, before: &[Step]) -> Result<MailTemplates, Error> {
+pub(super) fn read(with: &Node, before: Before<'_>) -> Result<MailTemplates, Error> {
     let known = ["connection", "to", "subject", "text", "html"];
     let fields = Fields::of(with, "the `with` of mail.send", &known)?;
     let connection = match fields.get("connection") {
@@ -74,7 +74,7 @@ pub(super) fn read(with: &Node, before: &[Step]) -> Result<MailTemplates, Error>
     })
 }
 
-fn recipient(node: &Node, before: &[Step]) -> Result<Template, Error> {
+fn recipient(node: &Node, before: Before<'_>) -> Result<Template, Error> {
     let to = template(node, "to", before)?;
     checked(&to, node, effect::check_address)?;
     Ok(to)

@@ -162,7 +162,7 @@ fn one(row: &Row) -> Markup {
                 @if let Ok(definition) = &parsed {
                     p.dim.small {
                         @if definition.title.is_some() { code { (workflow.id) } " · " }
-                        (definition.rule)
+                        (definition.source)
                     }
                 }
             }

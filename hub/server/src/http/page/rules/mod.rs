@@ -20,7 +20,7 @@ use super::badge;
 /// The series that a definition's rule looks at; `None` if that is any, or if the text is no
 /// definition.
 pub(super) fn series_of(yaml: &str) -> Option<String> {
-    definition::parse(yaml).ok()?.rule.name
+    definition::parse(yaml).ok()?.rule()?.name.clone()
 }
 
 /// Whether a workflow's rule is applied, and by which version.

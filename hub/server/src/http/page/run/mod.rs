@@ -2,6 +2,7 @@
 
 mod list;
 mod one;
+mod turns;
 
 pub(in crate::http) use list::show as list;
 pub(in crate::http) use one::show as one;

@@ -4,14 +4,15 @@ use axum::extract::State as Shared;
 use axum::response::Html;
 use maud::{Markup, html};
 use stencil_store::{Attempt, Progress, Run, RunId, Step};
-use stencil_workflow::definition;
+use stencil_workflow::{Definition, definition};
 
+use super::super::super::api::runs;
 use super::super::super::input::Path;
 use super::super::super::problem::Problem;
 use super::super::super::{Caller, State};
 use super::super::shell::{Frame, Nav, shell};
 use super::super::{encoded, moment};
-use super::{of_event, progress};
+use super::{of_event, progress, turns};
 
 /// A bar's own units from its begin to its end.
 const BAR: i64 = 1_000;
@@ -32,9 +33,13 @@ pub(in crate::http) async fn show(
     let version = store
         .workflows
         .get(&caller.tenant, &run.workflow, Some(run.version));
-    let ahead = version
+    let definition = version
         .await?
-        .map_or_else(Vec::new, |version| ahead(&run, &version.yaml));
+        .and_then(|version| definition::parse(&version.yaml).ok());
+    let definition = definition.as_ref();
+    let ahead = definition.map_or_else(Vec::new, |definition| ahead(&run, definition));
+    let waits = definition.and_then(|definition| runs::waits_for(&run, definition));
+    let turns = runs::turns(store, &caller.tenant, &id).await?;
     let span = Span::of(&run, &attempts, state.clock.now_us());
     let body = html! {
         div #run.stack data-live="runs" {
@@ -48,12 +53,16 @@ pub(in crate::http) async fn show(
                         }
                     }
                     ol.timeline {
-                        @for step in &run.steps { (of_run(step, &attempts, span.as_ref())) }
+                        @for step in &run.steps { (of_run(step, &attempts, span.as_ref(), waits.as_ref())) }
                         @for (name, uses) in &ahead { (not_begun(name, uses)) }
                         @if run.steps.is_empty() && ahead.is_empty() { li { p.dim { "No step has begun." } } }
                     }
                 }
-                div.stack { (facts(&run)) (event(&run)) }
+                div.stack {
+                    (facts(&run))
+                    @if !turns.is_empty() { (turns::card(&run, definition, &turns)) }
+                    (event(&run))
+                }
             }
         }
     };
@@ -67,20 +76,14 @@ pub(in crate::http) async fn show(
 }
 
 /// Steps of the definition that have not begun: name and what they use.
-fn ahead(run: &Run, yaml: &str) -> Vec<(String, &'static str)> {
+fn ahead(run: &Run, definition: &Definition) -> Vec<(String, &'static str)> {
     if run.state.is_final() {
         return Vec::new();
     }
-    let steps = definition::parse(yaml).map(|definition| definition.steps);
-    let steps = steps.unwrap_or_default();
     let begun = |id: &str| run.steps.iter().any(|step| step.id == id);
-    steps
-        .into_iter()
-        .filter(|step| !begun(&step.id))
-        .map(|step| {
-            let uses = step.action.uses();
-            (step.id, uses)
-        })
+    let ahead = definition.steps.iter().filter(|step| !begun(&step.id));
+    ahead
+        .map(|step| (step.id.clone(), step.action.uses()))
         .collect()
 }
 
@@ -128,7 +131,13 @@ fn passed_over(step: &Step) -> Option<i64> {
     why.get("silenced_until_us")?.as_i64()
 }
 
-fn of_run(step: &Step, attempts: &[Attempt], span: Option<&Span>) -> Markup {
+fn of_run(
+    step: &Step,
+    attempts: &[Attempt],
+    span: Option<&Span>,
+    waits: Option<&(u32, String)>,
+) -> Markup {
+    let waits = waits.filter(|(index, _)| *index == step.index);
     let own: Vec<&Attempt> = attempts
         .iter()
         .filter(|attempt| attempt.step == step.index)
@@ -149,7 +158,9 @@ fn of_run(step: &Step, attempts: &[Attempt], span: Option<&Span>) -> Markup {
             @if let Some(until_us) = passed_over(step) {
                 p { "Passed over: nobody was to be told until " (moment::element(until_us)) }
             }
-            @if let Some(at_us) = step.next_at_us.filter(|_| !step.state.is_final()) {
+            @if let Some((_, what)) = waits {
+                p { "Waits for " (what) }
+            } @else if let Some(at_us) = step.next_at_us.filter(|_| !step.state.is_final()) {
                 p { "Tried or looked at again: " (moment::element(at_us)) }
             }
             @if let Some(command) = &step.waiting_for {

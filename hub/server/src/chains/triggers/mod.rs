@@ -1,0 +1,307 @@
+//! Workflows that payments and events of contracts cause.
+//!
+//! ```text
+//! stream of a chain → entries: which cause is there, gone, final → runs, actuations, commands, position
+//! change of an invoice (outbox) → invoices: the same, and the effect is done
+//! newest and final block → entries: which causes are deep enough by now
+//! time, the end of a command → acting: what is undone, what a device is told next
+//! ```
+//!
+//! Each arrow ends in one transaction ([`stencil_store::CausedRuns::commit_caused`]). What is read
+//! twice, by a crash or by two of these at once, changes nothing: a change names the version that it
+//! follows, and who comes second reads again.
+
+mod acting;
+mod entries;
+mod index;
+mod invoices;
+mod port;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use stencil_payments::abi;
+use stencil_payments::cause::Key;
+use stencil_protocol::id::TenantId;
+use stencil_store::{
+    CauseKey, CausedChange, CausedCommit, Error, Observation, ReadUpTo, Store, StoredCaused,
+    Trigger, Watch, WatchKind,
+};
+use stencil_workflow::caused::{Caused, Of, Outcome};
+use stencil_workflow::definition::{self, Source};
+use stencil_workflow::{Definition, caused_run_id};
+use tokio::sync::Notify;
+
+use crate::chains::Chains;
+use crate::clock::Clock;
+use crate::parts::{Parts, told_to_end};
+use crate::wake::Wakes;
+use index::Index;
+
+pub(crate) use port::WakingCaused;
+
+/// The events by which payments are known.
+const PAYMENTS: [[u8; 32]; 4] = [
+    abi::TRANSFER.0,
+    abi::AUTHORIZATION_USED.0,
+    abi::PAID.0,
+    abi::RELEASED.0,
+];
+/// The name of the reader of chains' streams.
+const READER: &str = "triggers";
+/// How often something is read again that others have changed meanwhile.
+const TRIES: u32 = 20;
+
+/// Starts runs because of what is on chains, and tells devices what comes of that. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Triggers(Arc<Inner>);
+
+/// What has to be watched for a workflow.
+#[derive(Debug)]
+pub(crate) struct Watching {
+    chain: String,
+    address: [u8; 20],
+    topic0: [u8; 32],
+}
+
+struct Inner {
+    store: Store,
+    chains: Chains,
+    clock: Clock,
+    wakes: Wakes,
+    /// Counts changes of workflows.
+    changes: AtomicU64,
+    changed: Notify,
+    index: tokio::sync::Mutex<Option<(u64, Arc<Index>)>>,
+}
+
+impl Triggers {
+    pub(crate) fn new(store: Store, chains: Chains, clock: Clock, wakes: Wakes) -> Self {
+        Self(Arc::new(Inner {
+            store,
+            chains,
+            clock,
+            wakes,
+            changes: AtomicU64::new(0),
+            changed: Notify::new(),
+            index: tokio::sync::Mutex::new(None),
+        }))
+    }
+
+    /// Reads the streams of all chains, and tells devices what is next.
+    pub(crate) fn run(&self, parts: &mut Parts) {
+        for chain in self.0.chains.iter() {
+            let (triggers, chain) = (self.clone(), Arc::clone(chain));
+            parts.effect("triggers of a chain", |mut stop| async move {
+                tokio::select! {
+                    () = triggers.follow(chain.as_ref()) => {}
+                    () = told_to_end(&mut stop) => {}
+                }
+                Ok(())
+            });
+        }
+        let triggers = self.clone();
+        parts.effect("actions because of chains", |mut stop| async move {
+            tokio::select! {
+                () = triggers.act() => {}
+                () = told_to_end(&mut stop) => {}
+            }
+            Ok(())
+        });
+    }
+
+    /// Whether the chain that a definition names is there and can read the event's signature. What has
+    /// to be watched for it; `None`: nothing.
+    ///
+    /// # Errors
+    /// What is wrong, and where.
+    pub(crate) fn check(
+        &self,
+        definition: &Definition,
+    ) -> Result<Option<Watching>, definition::Error> {
+        let Source::Chain(of) = &definition.source else {
+            return Ok(None);
+        };
+        let Some(chain) = self.0.chains.by_name(&of.name) else {
+            let known: Vec<&str> = self.0.chains.iter().map(|chain| chain.name()).collect();
+            let right = if known.is_empty() {
+                "this hub follows no chain: its operator sets one as [chains.NAME]".to_owned()
+            } else {
+                format!("known: {}", known.join(", "))
+            };
+            let what = format!("the hub follows no chain `{}`", of.name);
+            return Err(definition::Error::new(of.name_at, what, right));
+        };
+        let event = chain.event(&of.event).map_err(|why| {
+            let right =
+                "write it as in the contract, for example `Opened(address indexed who, uint256 locker)`";
+            definition::Error::new(of.event_at, format!("`event` cannot be read: {why}"), right)
+        })?;
+        Ok(Some(Watching {
+            chain: of.name.clone(),
+            address: of.address.into(),
+            topic0: event.topic0().0,
+        }))
+    }
+
+    /// Begins to watch what a definition is about, before it is in force.
+    pub(crate) async fn watch(&self, tenant: &TenantId, watching: &Watching) -> Result<(), Error> {
+        let watch = Watch {
+            owner: tenant.as_str().to_owned(),
+            address: watching.address,
+            kind: WatchKind::Event(watching.topic0),
+        };
+        let chains = &self.0.store.chains;
+        chains.watch_chain(&watching.chain, &[watch]).await?;
+        Ok(())
+    }
+
+    /// Other workflows are in force than before: what none needs any more is watched no more.
+    pub(crate) async fn changed(&self) {
+        let before = self.0.index.lock().await.as_ref().map(|it| it.1.clone());
+        self.0.changes.fetch_add(1, Ordering::SeqCst);
+        self.0.changed.notify_waiters();
+        let Some(before) = before else { return };
+        if let Err(error) = self.unwatch(&before).await {
+            tracing::warn!(%error, "what no workflow needs any more is watched still");
+        }
+    }
+
+    async fn unwatch(&self, before: &Index) -> Result<(), Error> {
+        let now = self.index().await?;
+        for (chain, tenant, address, topic0) in before.needed() {
+            // What payments are known by stays watched: the cashier may need it, too.
+            if PAYMENTS.contains(&topic0) || now.needs(chain, tenant, address, topic0) {
+                continue;
+            }
+            let watch = Watch {
+                owner: tenant.as_str().to_owned(),
+                address,
+                kind: WatchKind::Event(topic0),
+            };
+            self.0.store.chains.unwatch_chain(chain, &[watch]).await?;
+        }
+        Ok(())
+    }
+
+    /// What is in force.
+    async fn index(&self) -> Result<Arc<Index>, Error> {
+        let mut held = self.0.index.lock().await;
+        let changes = self.0.changes.load(Ordering::SeqCst);
+        if let Some((of, index)) = held.as_ref()
+            && *of == changes
+        {
+            return Ok(Arc::clone(index));
+        }
+        let index = Arc::new(Index::load(&self.0.store, &self.0.chains).await?);
+        *held = Some((changes, Arc::clone(&index)));
+        Ok(index)
+    }
+
+    /// Something of the index is no longer so, though nobody said that it changed.
+    fn forget_index(&self) {
+        self.0.changes.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn now_us(&self) -> i64 {
+        self.0.clock.now_us()
+    }
+}
+
+/// Names an event of a contract, whichever block it is in. What it says is part of the name: where a
+/// reorganisation makes it say something else, that is another event.
+fn cause_of_event(chain: u64, seen: &Observation) -> CauseKey {
+    let topics = seen.topics.concat();
+    let (id, ordinal) = (chain.to_be_bytes(), seen.ordinal.to_be_bytes());
+    let parts: [&[u8]; 6] = [&id, &seen.tx, &ordinal, &seen.address, &topics, &seen.data];
+    Key::of("stencil/cause/event", &parts).0
+}
+
+/// Names that an invoice is paid.
+fn cause_of_invoice(tenant: &TenantId, invoice: &[u8; 16]) -> CauseKey {
+    let parts: [&[u8]; 2] = [tenant.as_str().as_bytes(), invoice];
+    Key::of("stencil/cause/invoice", &parts).0
+}
+
+/// A change of all that one cause has made.
+struct Change {
+    commit: CausedCommit,
+}
+
+impl Change {
+    fn new(read: Option<ReadUpTo>, at_us: i64) -> Self {
+        Self {
+            commit: CausedCommit {
+                read,
+                at_us,
+                ..CausedCommit::default()
+            },
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.commit.changes.is_empty()
+    }
+
+    /// Changes a caused run that is kept. `must`: it is kept anew even if nothing changes.
+    fn change(
+        &mut self,
+        stored: &StoredCaused,
+        must: bool,
+        change: impl FnOnce(&mut Caused, &mut Outcome),
+    ) -> Result<(), Error> {
+        let before = Caused::read(stored)?;
+        let (mut caused, mut out) = (before.clone(), Outcome::default());
+        change(&mut caused, &mut out);
+        caused.begin(&stored.tenant, self.commit.at_us, &mut out);
+        if must || caused != before {
+            let version = stored.version + 1;
+            let next = caused.store(&stored.tenant, stored.run, stored.cause, version);
+            self.put(next, out);
+        }
+        Ok(())
+    }
+
+    /// Makes a run, unless its workflow cannot be caused like that.
+    fn make(
+        &mut self,
+        tenant: &TenantId,
+        definition: &Definition,
+        (cause, of): (&CauseKey, Of),
+        event: serde_json::Value,
+        happened_us: i64,
+        change: impl FnOnce(&mut Caused, &mut Outcome),
+    ) {
+        let run = caused_run_id(tenant, &definition.id, cause);
+        let now_us = self.commit.at_us;
+        let mut caused = match Caused::new(&run, definition, of, now_us) {
+            Ok(caused) => caused,
+            Err(error) => {
+                tracing::error!(%tenant, workflow = definition.id, %error, "a run cannot be made");
+                return;
+            }
+        };
+        let mut out = Outcome::default();
+        change(&mut caused, &mut out);
+        self.commit.runs.push(Trigger {
+            run,
+            tenant: tenant.clone(),
+            workflow: definition.id.clone(),
+            version: definition.version,
+            event,
+            at_us: happened_us,
+            not_before_us: None,
+        });
+        self.put(caused.store(tenant, run, *cause, 1), out);
+    }
+
+    fn put(&mut self, caused: StoredCaused, out: Outcome) {
+        self.commit.commands.extend(out.commands);
+        self.commit.changes.push(CausedChange {
+            caused,
+            turns: out.turns,
+        });
+    }
+}

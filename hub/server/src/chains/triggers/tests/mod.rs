@@ -1,0 +1,7 @@
+//! Whatever a chain does, and wherever the hub is killed: what devices do is what the chain says.
+
+mod chain;
+mod fuse;
+mod payments;
+mod reorganised;
+mod world;
