@@ -20,3 +20,9 @@ mod signature;
 
 pub use authorization::{Authorization, Domain, Kind, MAX_DOMAIN_BYTES};
 pub use signature::{Error, MAX_SIGNATURE_BYTES, Signed, check};
+
+/// The digest that a wallet signs of a text that people read (EIP-191, `personal_sign`).
+#[must_use]
+pub fn text_digest(text: &str) -> alloy_primitives::B256 {
+    alloy_primitives::eip191_hash_message(text)
+}

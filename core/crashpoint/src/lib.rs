@@ -26,6 +26,7 @@
 //! `pipeline.after_commit`, `workflow.after_effect`, `log.after_write`, `chain.before_commit`,
 //! `chain.after_commit`, `chain.printed`, `cashier.before_created`, `cashier.created`,
 //! `cashier.before_commit`, `cashier.after_commit`, `cashier.before_position`, `cashier.after_position`,
+//! `cashier.told`, `cashier.refund_kept`, `cashier.refund_ordered`,
 //! `send.reserved`, `send.signed`, `send.broadcast`, and of the signer of updates
 //! `update.before_leaf`, `update.state_half_written`, `update.state_written`,
 //! `update.state_synced`, `update.state_renamed`, `update.leaf_taken`, `update.signed`.

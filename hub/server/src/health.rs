@@ -26,7 +26,8 @@ pub struct Readiness {
 /// One check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Check {
-    /// What is checked: `log`, `pipeline`, `parts`.
+    /// What is checked: `log`, `pipeline`, `parts`; and `chains`, which says what is wrong with one
+    /// and keeps the hub from nothing.
     pub name: &'static str,
     /// What is wrong; `None`: nothing.
     pub problem: Option<String>,

@@ -29,7 +29,7 @@ use crate::policy::{Gate, Peer, namespace};
 use crate::registry::HubKey;
 use crate::rollout::{Images, Rollouts};
 use crate::wake::Wakes;
-use crate::{Error, Live, NoAnswer, Options, Principal, Readiness, Role, scrape};
+use crate::{Check, Error, Live, NoAnswer, Options, Principal, Readiness, Role, scrape};
 
 /// A handle on a running hub. Cheap to clone.
 #[derive(Clone)]
@@ -119,7 +119,20 @@ impl Hub {
     /// Whether the hub does its work.
     #[must_use]
     pub fn readiness(&self) -> Readiness {
-        self.inner.health.readiness(&self.inner.log)
+        let mut readiness = self.inner.health.readiness(&self.inner.log);
+        // A chain that is silent is told, and makes the hub no less ready: it does all else.
+        let troubles = self.inner.chains.iter().filter_map(|chain| {
+            let trouble = chain.trouble()?;
+            Some(format!("{}: {trouble}", chain.name()))
+        });
+        let troubles: Vec<_> = troubles.collect();
+        if self.inner.chains.iter().next().is_some() {
+            readiness.checks.push(Check {
+                name: "chains",
+                problem: (!troubles.is_empty()).then(|| troubles.join("; ")),
+            });
+        }
+        readiness
     }
 
     /// All counters and gauges in Prometheus' text form (0.0.4).

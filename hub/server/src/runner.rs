@@ -15,15 +15,21 @@ use crate::clock::Clock;
 use crate::wake::Wakes;
 use crate::{Error, Live, LiveEvent, Options};
 
+/// What workflows and invoices do to the world.
+pub(crate) fn connectors(options: &Options, store: &Store) -> Result<Arc<Connectors>, Error> {
+    let (content, commands) = (Arc::clone(&store.content), Arc::clone(&store.commands));
+    let connectors = Connectors::new(&options.connect, content, commands)?;
+    Ok(Arc::new(connectors))
+}
+
 /// A runner over the store, and its handle.
 pub(crate) fn new(
     options: &Options,
     store: &Store,
     clock: &Clock,
     live: &Live,
-) -> Result<Runner, Error> {
-    let (content, commands) = (Arc::clone(&store.content), Arc::clone(&store.commands));
-    let connectors = Connectors::new(&options.connect, content, commands)?;
+    connectors: Arc<Connectors>,
+) -> Runner {
     let runs = LiveRuns {
         inner: Arc::clone(&store.runs),
         live: live.clone(),
@@ -33,10 +39,10 @@ pub(crate) fn new(
         Arc::clone(&store.caused),
         Arc::clone(&store.workflows),
         Arc::clone(&store.alarms),
-        Arc::new(connectors),
+        connectors,
     );
     parts.clock = Arc::new(clock.clone());
-    Ok(Runner::new(options.workflow.runner, parts))
+    Runner::new(options.workflow.runner, parts)
 }
 
 /// Runs what is due until told to end, woken by what the hub commits.

@@ -32,6 +32,16 @@ pub(crate) fn cashier(cashier: &Cashier, out: &mut String) {
             "movements of money that are of no invoice",
             &metrics.unmatched,
         ),
+        (
+            "invoice_effects_total",
+            "webhooks, refunds and rates of invoices that were done",
+            &metrics.effects,
+        ),
+        (
+            "invoice_effects_failed_total",
+            "attempts at these that failed",
+            &metrics.effects_failed,
+        ),
     ];
     for (name, help, value) in counters {
         line(out, name, help, "counter", value.load(Ordering::Relaxed));

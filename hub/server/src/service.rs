@@ -127,7 +127,8 @@ impl Service {
         grants.on_revoked(move |tenant, token| {
             sessions.disconnect_namespace(&token_namespace(tenant, token));
         });
-        let runner = runner::new(&options, &store, &clock, &live)?;
+        let connectors = runner::connectors(&options, &store)?;
+        let runner = runner::new(&options, &store, &clock, &live, connectors.clone());
         let (rollouts, asked) = Rollouts::new();
         rollouts.are_under_way(foundation.state.rolls_out());
         let (desires, ends) = Desires::new();
@@ -168,7 +169,10 @@ impl Service {
         rolling_out(&hub, asked, endpoint.handle(), &mut parts);
         desiring(&hub, ends, endpoint.handle(), &mut parts);
         hub.inner.chains.run(&mut parts);
-        hub.inner.cashier.run(&mut parts);
+        let triggers = Arc::new(hub.inner.triggers.clone());
+        hub.inner
+            .cashier
+            .run(connectors, vec![triggers], &mut parts);
         hub.inner.triggers.run(&mut parts);
         let sweeping = wakes.clone();
         parts.effect("runner", |stop| async move {

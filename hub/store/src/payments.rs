@@ -192,6 +192,23 @@ pub trait Payments: Send + Sync + 'static {
     /// What is due to be done at that time, of all tenants, in order.
     async fn due_invoice_effects(&self, now_us: i64, limit: u32) -> Result<Vec<DueEffect>, Error>;
 
+    /// What of an invoice is to be done and stands before this one, in order; at most 100.
+    async fn invoice_effects_before(
+        &self,
+        tenant: &TenantId,
+        invoice: &InvoiceKey,
+        number: u64,
+    ) -> Result<Vec<InvoiceEffect>, Error>;
+
+    /// All that was done because of an invoice is to be done again, by the same keys. Gives how much
+    /// that is.
+    async fn redo_invoice_effects(
+        &self,
+        tenant: &TenantId,
+        invoice: &InvoiceKey,
+        now_us: i64,
+    ) -> Result<u64, Error>;
+
     /// It was done; `false` if it was before.
     async fn invoice_effect_done(
         &self,

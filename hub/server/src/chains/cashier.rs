@@ -80,6 +80,8 @@ pub(crate) struct At {
 pub(crate) enum Refused {
     #[error("there is no invoice `{0}`")]
     NoInvoice(Id),
+    #[error("the invoice has no refund `{0}`")]
+    NoRefund(stencil_payments::invoice::refund::Id),
     #[error("the hub follows no chain with id {0}")]
     NoChain(u64),
     #[error("as many invoices are open as there is room for: some have to be over first")]
@@ -204,6 +206,11 @@ impl Cashier {
     #[allow(dead_code, reason = "for who acts on payments; tests listen")]
     pub(crate) fn changed(&self) -> broadcast::Receiver<Change> {
         self.0.changes.subscribe()
+    }
+
+    /// Waits until something may be to be done.
+    pub(crate) async fn effects_woken(&self) {
+        self.0.effects.notified().await;
     }
 
     /// Something is to be done, or again.

@@ -1,6 +1,7 @@
 //! Changes of invoices: events come in, and what follows is kept in one transaction.
 
-use stencil_payments::invoice::{Effect, Event, Id, What};
+use stencil_payments::cause;
+use stencil_payments::invoice::{Effect, Event, Id, What, refund};
 use stencil_payments::ledger::{Entry, Side};
 use stencil_protocol::id::TenantId;
 use stencil_store::{InvoiceCommit, InvoiceEffect, JournalEntry, JournalLine, StoredInvoice};
@@ -15,6 +16,8 @@ const MAX_RACES: u32 = 32;
 pub(crate) struct Alter {
     pub(crate) events: Vec<Event>,
     pub(crate) about: Option<About>,
+    /// What the hub is to do beside what the invoice says, by its key.
+    pub(crate) todo: Vec<(cause::Key, Todo)>,
 }
 
 impl From<Vec<Event>> for Alter {
@@ -22,7 +25,32 @@ impl From<Vec<Event>> for Alter {
         Self {
             events,
             about: None,
+            todo: Vec::new(),
         }
+    }
+}
+
+/// What is to be done because of an invoice.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Todo {
+    /// A refund is sent, to where it has to go.
+    SendRefund {
+        /// Which.
+        id: refund::Id,
+    },
+    /// What the invoice says.
+    #[serde(untagged)]
+    Invoice(What),
+}
+
+impl Todo {
+    /// Whether it is told to the tenant's webhook.
+    pub(crate) fn is_told(&self) -> bool {
+        !matches!(
+            self,
+            Self::SendRefund { .. } | Self::Invoice(What::RateNeeded { .. } | What::Post(_))
+        )
     }
 }
 
@@ -31,7 +59,7 @@ impl From<Vec<Event>> for Alter {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Due {
     /// What to do.
-    pub(crate) what: What,
+    pub(crate) what: Todo,
     /// The invoice's version that it came with.
     pub(crate) version: u64,
     /// When, µs since the epoch.
@@ -65,12 +93,13 @@ impl Cashier {
             let stored = stored.ok_or(Refused::NoInvoice(id))?;
             let at = At::read(&stored)?;
             let alter = how(&at.kept)?;
+            let more = alter.todo.clone();
             let Some((kept, effects)) = self.next(&at.kept, alter)? else {
                 self.till().changed(&at.kept.invoice, at.version);
                 return Ok(at);
             };
             let now_us = self.0.clock.now_us();
-            let commit = self.commit(&stored, &kept, &effects, now_us)?;
+            let commit = self.commit(&stored, &kept, &effects, more, now_us)?;
             stencil_crashpoint::reach("cashier.before_commit");
             match payments.commit_invoice(&commit).await {
                 Ok(()) => {}
@@ -131,26 +160,32 @@ impl Cashier {
         before: &StoredInvoice,
         kept: &Kept,
         effects: &[Effect],
+        more: Vec<(cause::Key, Todo)>,
         now_us: i64,
     ) -> Result<InvoiceCommit, Refused> {
         let id = Id(before.invoice);
         let version = before.version + 1;
         let mut entries = Vec::new();
         let mut todo = Vec::new();
+        let mut all = Vec::new();
         for effect in effects {
             if let What::Post(entry) = &effect.what {
                 entries.push(journal(entry));
             } else {
-                let due = Due {
-                    what: effect.what.clone(),
-                    version,
-                    at_us: now_us,
-                };
-                let body = serde_json::to_string(&due);
-                let body = body.map_err(|error| Refused::Corrupt(id, error.to_string()))?;
-                let key = effect.key.0;
-                todo.push(InvoiceEffect { key, body });
+                all.push((effect.key, Todo::Invoice(effect.what.clone())));
             }
+        }
+        all.extend(more);
+        for (key, what) in all {
+            let due = Due {
+                what,
+                version,
+                at_us: now_us,
+            };
+            let body = serde_json::to_string(&due);
+            let body = body.map_err(|error| Refused::Corrupt(id, error.to_string()))?;
+            let key = key.0;
+            todo.push(InvoiceEffect { key, body });
         }
         let invoice = StoredInvoice {
             version,

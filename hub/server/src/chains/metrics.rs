@@ -13,4 +13,8 @@ pub(crate) struct CashierMetrics {
     pub(crate) retracted: AtomicU64,
     /// Money that is of no invoice.
     pub(crate) unmatched: AtomicU64,
+    /// What was done because of invoices.
+    pub(crate) effects: AtomicU64,
+    /// What has to be tried again, or was given up.
+    pub(crate) effects_failed: AtomicU64,
 }

@@ -14,6 +14,7 @@ mod change;
 pub(crate) mod checkout;
 mod make;
 mod metrics;
+pub(crate) mod outbox;
 mod rates;
 mod reader;
 pub(crate) mod refund_address;
@@ -28,10 +29,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stencil_payments::port::Chain;
+use stencil_workflow::Effects;
 
 use crate::parts::{Parts, told_to_end};
 
-pub(crate) use about::{About, Kept};
+pub(crate) use about::{About, Kept, RefundTo};
 pub use cashier::Cashier;
 pub(crate) use cashier::{At, NewInvoice, Refused, word};
 pub use rates::RateOption;
@@ -84,8 +86,18 @@ impl Chains {
 }
 
 impl Cashier {
-    /// Tells invoices of what the chains say.
-    pub(crate) fn run(&self, parts: &mut Parts) {
+    /// Tells invoices of what the chains say, and does what follows; `listeners` are told first.
+    pub(crate) fn run(
+        &self,
+        effects: Arc<dyn Effects>,
+        listeners: Vec<Arc<dyn outbox::Listener>>,
+        parts: &mut Parts,
+    ) {
+        let outbox = outbox::Outbox::new(self.clone(), effects, listeners);
+        parts.effect("what invoices ask for", |stop| async move {
+            outbox.run(stop).await;
+            Ok(())
+        });
         for chain in self.chains().iter() {
             let (cashier, chain) = (self.clone(), Arc::clone(chain));
             parts.effect("cashier", |mut stop| async move {

@@ -1,8 +1,192 @@
-//! Where a refund goes: what a payer signs to say so.
+//! Where a refund goes: the payer says so by a signature, or the tenant with a reason.
 
-use stencil_payments::invoice::{Id, refund};
+use serde::Deserialize;
+use stencil_payments::abi::calls;
+use stencil_payments::cause;
+use stencil_payments::eip712::{Signed, check, text_digest};
+use stencil_payments::invoice::{Event, Id, Invoice, Refund, Status, refund};
+use stencil_payments::port::Called;
+use stencil_payments::{Address, B256};
+use stencil_protocol::id::TenantId;
+
+use super::about::{About, RefundTo};
+use super::authorization::NotTaken;
+use super::cashier::{At, Cashier, Refused};
+use super::change::{Alter, Todo};
+use super::{settings, view};
+
+/// The longest reason, in bytes.
+pub(crate) const MAX_REASON: usize = 256;
 
 /// What a payer signs (EIP-191, `personal_sign`).
 pub(crate) fn statement(invoice: Id, refund: refund::Id, address: &str) -> String {
     format!("Send refund {refund} of invoice {invoice} to {address}")
+}
+
+/// A payer's word.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Said {
+    /// Where it goes.
+    address: String,
+    /// Who has paid, and signs.
+    payer: String,
+    /// Over the statement with the address as in it, with its checksum: `0x` and hexadecimal digits.
+    signature: String,
+}
+
+/// The refund goes where its payer says.
+pub(crate) async fn by_payer(
+    cashier: &Cashier,
+    at: &At,
+    id: refund::Id,
+    said: &Said,
+) -> Result<At, NotTaken> {
+    let invoice = &at.kept.invoice;
+    let definition = invoice.definition();
+    let refund = find(invoice, id).map_err(|error| NotTaken::Conflict(error.to_string()))?;
+    let address = settings::address(&said.address);
+    let address = address.map_err(|why| NotTaken::Wrong("address", why))?;
+    let payer = settings::address(&said.payer);
+    let payer = payer.map_err(|why| NotTaken::Wrong("payer", why))?;
+    if !invoice.payers(refund.method).contains(&payer) {
+        let why = "nothing that this refund is of came from there".to_owned();
+        return Err(NotTaken::Wrong("payer", why));
+    }
+    let digits = said.signature.strip_prefix("0x").unwrap_or_default();
+    let signature = hex::decode(digits).map_err(|_| {
+        NotTaken::Wrong(
+            "signature",
+            "0x and hexadecimal digits are right".to_owned(),
+        )
+    })?;
+    let text = statement(definition.id, id, &address.to_checksum(None));
+    let digest = text_digest(&text);
+    match check(digest, payer, &signature) {
+        Ok(Signed::ByPayer) => {}
+        Ok(Signed::ByAnother(_) | Signed::AskContract) => {
+            let method = definition.methods.get(usize::from(refund.method));
+            let chain = method.map(|method| method.token.asset().chain);
+            by_contract(cashier, chain, payer, digest, &signature).await?;
+        }
+        Err(error) => return Err(NotTaken::Wrong("signature", error.to_string())),
+    }
+    let to = RefundTo {
+        address,
+        by: "payer".to_owned(),
+        reason: None,
+    };
+    let tenant = definition.tenant.clone();
+    match set(cashier, &tenant, definition.id, id, to).await {
+        Ok(at) => Ok(at),
+        Err(Refused::Store(error)) if error.retryable() => {
+            Err(NotTaken::Unknown(error.to_string()))
+        }
+        Err(error) => Err(NotTaken::Conflict(error.to_string())),
+    }
+}
+
+async fn by_contract(
+    cashier: &Cashier,
+    chain: Option<u64>,
+    payer: Address,
+    digest: B256,
+    signature: &[u8],
+) -> Result<(), NotTaken> {
+    let unknown = |why: stencil_payments::port::Unknown| NotTaken::Unknown(why.to_string());
+    let chain = chain.and_then(|chain| cashier.chains().by_id(chain));
+    let wrong = || {
+        let why = "the payer has not signed this: sign the statement of the refund with the \
+                   address in it";
+        NotTaken::Wrong("signature", why.to_owned())
+    };
+    let Some(chain) = chain else {
+        return Err(wrong());
+    };
+    if !chain.has_code(payer).await.map_err(unknown)? {
+        return Err(wrong());
+    }
+    let asked = calls::is_valid_signature(digest, signature);
+    match chain.call(payer, asked).await.map_err(unknown)? {
+        Called::Returned(bytes) if calls::returned_is_valid(&bytes) => Ok(()),
+        _ => Err(wrong()),
+    }
+}
+
+/// The refund goes there; sent at once where the hub's account was paid.
+pub(crate) async fn set(
+    cashier: &Cashier,
+    tenant: &TenantId,
+    invoice: Id,
+    id: refund::Id,
+    to: RefundTo,
+) -> Result<At, Refused> {
+    let altered = cashier.alter(tenant, invoice, |kept| {
+        let refund = find(&kept.invoice, id)?;
+        if refund.status() != Status::Due {
+            return Err(Refused::Not(format!(
+                "the refund is {}: where it goes can't be changed",
+                view::status(refund.status())
+            )));
+        }
+        let known = kept.about.refunds_to.get(&id);
+        // Who has paid knows best; the payer's own word is changed by the payer alone.
+        if to.by != "payer" && known.is_some_and(|known| known.by == "payer") {
+            let why = "the payer has said where it goes".to_owned();
+            return Err(Refused::Not(why));
+        }
+        if known == Some(&to) {
+            return Ok(Vec::new().into());
+        }
+        let mut about = About::clone(&kept.about);
+        about.refunds_to.insert(id, to.clone());
+        let failures = refund.failures.to_be_bytes();
+        let parts: [&[u8]; 3] = [&id.0, to.address.as_slice(), &failures];
+        let key = cause::Key::of("stencil/hub/send-refund", &parts);
+        Ok(Alter {
+            events: Vec::new(),
+            about: Some(about),
+            todo: vec![(key, Todo::SendRefund { id })],
+        })
+    });
+    altered.await
+}
+
+/// The tenant has sent a refund itself.
+pub(crate) async fn sent_by_tenant(
+    cashier: &Cashier,
+    tenant: &TenantId,
+    invoice: Id,
+    id: refund::Id,
+    tx: B256,
+) -> Result<At, Refused> {
+    let chains = cashier.0.store.chains.chains().await?;
+    let altered = cashier.alter(tenant, invoice, |kept| {
+        let refund = find(&kept.invoice, id)?;
+        let methods = &kept.invoice.definition().methods;
+        let method = methods.get(usize::from(refund.method));
+        if method.is_some_and(|method| view::managed(method, cashier.chains())) {
+            let why = "the hub's own account was paid, so the hub sends it: say where it goes";
+            return Err(Refused::Not(why.to_owned()));
+        }
+        if refund.status() == Status::Confirmed && refund.tx == Some(tx) {
+            return Ok(Vec::new().into());
+        }
+        let of = method.map(|method| method.token.asset().chain);
+        let chain = chains.iter().find(|chain| Some(chain.chain_id) == of);
+        let seq = chain.map_or(0, |chain| chain.last_entry);
+        let tx = Some(tx);
+        let events = vec![
+            Event::RefundSent { id, tx },
+            Event::RefundConfirmed { id, seq },
+        ];
+        Ok(events.into())
+    });
+    altered.await
+}
+
+fn find(invoice: &Invoice, id: refund::Id) -> Result<&Refund, Refused> {
+    let mut all = invoice.refunds().iter();
+    let found = all.find(|refund| refund.id == id);
+    found.ok_or(Refused::NoRefund(id))
 }

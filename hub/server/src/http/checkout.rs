@@ -7,12 +7,13 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 
 use super::State;
-use super::api::invoices;
+use super::api::{invoices, refunds};
 use super::input::{self, Path};
 use super::problem::{Kind, Problem};
 use crate::chains::At;
 use crate::chains::authorization::{self, Given, NotTaken};
 use crate::chains::checkout::Checkout;
+use crate::chains::refund_address::{self, Said};
 
 /// `GET /pay/{invoice}/checkout`: what is due, and all that a wallet needs for it.
 pub(super) async fn show(
@@ -33,16 +34,43 @@ pub(super) async fn authorize(
     let at = find(&state, &invoice).await?;
     let cashier = state.control.cashier();
     let sent = authorization::bring(cashier, &at, &given).await;
-    let sent = sent.map_err(|not| match not {
+    let sent = sent.map_err(not_taken)?;
+    let answer = (StatusCode::ACCEPTED, Json(authorization::told(&sent)));
+    Ok(not_kept(answer))
+}
+
+/// `GET /pay/{invoice}/receipt`: what proves that it was paid.
+pub(super) async fn receipt(
+    Shared(state): Shared<State>,
+    Path(invoice): Path<String>,
+) -> Result<Response, Problem> {
+    let at = find(&state, &invoice).await?;
+    refunds::document(&at).map(not_kept)
+}
+
+/// `POST /pay/{invoice}/refunds/{refund}/address`: where a refund goes, signed by who has paid.
+pub(super) async fn refund_address(
+    Shared(state): Shared<State>,
+    Path((invoice, refund)): Path<(String, String)>,
+    input::Json(said): input::Json<Said>,
+) -> Result<Response, Problem> {
+    let at = find(&state, &invoice).await?;
+    let id = refunds::id(&refund)?;
+    let cashier = state.control.cashier();
+    let told = refund_address::by_payer(cashier, &at, id, &said).await;
+    let told = told.map_err(not_taken)?;
+    Ok(not_kept(Json(view(&state, &told).await?)))
+}
+
+fn not_taken(not: NotTaken) -> Problem {
+    match not {
         NotTaken::Wrong(field, why) => invoices::wrong(field, why),
         NotTaken::Conflict(why) => Problem::new(Kind::Conflict, why),
         NotTaken::Unknown(why) => {
-            tracing::warn!(why, "whether an authorisation can be brought is not known");
+            tracing::warn!(why, "what somebody has signed can't be checked now");
             Problem::new(Kind::Busy, "the chain does not answer; send the same again")
         }
-    })?;
-    let answer = (StatusCode::ACCEPTED, Json(authorization::told(&sent)));
-    Ok(not_kept(answer))
+    }
 }
 
 pub(super) async fn find(state: &State, invoice: &str) -> Result<At, Problem> {

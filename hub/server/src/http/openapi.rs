@@ -39,7 +39,7 @@ use super::api::{alarms, backtest, commands, content, devices, export, ledger, r
 use super::api::{audit, me, operator, sessions, users};
 use super::api::{births, enrolment, registrations};
 use super::api::{firmware, gateway_log, gateways, images};
-use super::api::{invoices, payments};
+use super::api::{invoices, payments, refunds};
 use super::api::{rollouts, runs, series, tokens, workflows};
 use super::routes::{Route, routes};
 use super::{input, keyed};
@@ -136,6 +136,10 @@ use super::{input, keyed};
         invoices::one,
         invoices::cancel,
         invoices::decide,
+        refunds::receipt,
+        refunds::tell_again,
+        refunds::set_address,
+        refunds::sent,
         payments::settings,
         payments::set_settings,
         payments::journal,

@@ -14,7 +14,7 @@ use super::api::{alarms, backtest, commands, content, devices, export, ledger, r
 use super::api::{audit as audit_log, me, operator, sessions, users};
 use super::api::{births, enrolment, registrations};
 use super::api::{firmware, gateway_log, gateways, images};
-use super::api::{invoices, payments};
+use super::api::{invoices, payments, refunds};
 use super::api::{rollouts, runs, series, tokens, workflows};
 use super::page::devices as fleet;
 use super::page::enrolment as enrolment_pages;
@@ -141,6 +141,10 @@ pub(super) fn routes() -> Vec<Route> {
         read("/api/v1/invoices/{invoice}", invoices::one),
         write(POST, "/api/v1/invoices/{invoice}/cancel", invoices::cancel),
         write(POST, "/api/v1/invoices/{invoice}/decisions", invoices::decide),
+        read("/api/v1/invoices/{invoice}/receipt", refunds::receipt),
+        write(POST, "/api/v1/invoices/{invoice}/webhooks", refunds::tell_again),
+        write(POST, "/api/v1/invoices/{invoice}/refunds/{refund}/address", refunds::set_address),
+        write(POST, "/api/v1/invoices/{invoice}/refunds/{refund}/sent", refunds::sent),
         admin(GET, "/api/v1/payments/settings", payments::settings),
         admin(PUT, "/api/v1/payments/settings", payments::set_settings),
         read("/api/v1/payments/journal", payments::journal).asked(Parameters::Known),
@@ -172,7 +176,9 @@ pub(super) fn routes() -> Vec<Route> {
         open(GET, "/p/{tenant}/{collection}", public::index).asked(Parameters::Known),
         open(GET, "/p/{tenant}/{collection}/{key}", public::page).asked(Parameters::Any),
         open(GET, "/pay/{invoice}/checkout", checkout::show),
+        open(GET, "/pay/{invoice}/receipt", checkout::receipt),
         open(POST, "/pay/{invoice}/authorization", checkout::authorize),
+        open(POST, "/pay/{invoice}/refunds/{refund}/address", checkout::refund_address),
         open(GET, "/livez", ops::livez),
         open(GET, "/readyz", ops::readyz),
         open(GET, "/metrics", ops::metrics),

@@ -119,6 +119,36 @@ impl Payments for Sqlite {
         read::due(self.readers(), now_us, limit).await
     }
 
+    async fn invoice_effects_before(
+        &self,
+        tenant: &TenantId,
+        invoice: &InvoiceKey,
+        number: u64,
+    ) -> Result<Vec<InvoiceEffect>, Error> {
+        read::before(self.readers(), tenant, invoice, number).await
+    }
+
+    async fn redo_invoice_effects(
+        &self,
+        tenant: &TenantId,
+        invoice: &InvoiceKey,
+        now_us: i64,
+    ) -> Result<u64, Error> {
+        let mut transaction = self.write().await?;
+        let redone = sqlx::query(
+            "UPDATE invoice_effects SET done_us = NULL, attempts = 0, due_us = $3 \
+             WHERE tenant = $1 AND invoice = $2 AND done_us IS NOT NULL",
+        )
+        .bind(tenant.as_str())
+        .bind(invoice.to_vec())
+        .bind(now_us)
+        .execute(&mut *transaction)
+        .await
+        .map(|done| done.rows_affected())
+        .map_err(Error::from);
+        transaction.end(redone).await
+    }
+
     async fn invoice_effect_done(
         &self,
         tenant: &TenantId,

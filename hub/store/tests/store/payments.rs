@@ -74,14 +74,18 @@ async fn a_change_follows_the_one_before() {
     conflicts(payments, &change(&acme, 1, 2)).await;
     let found = payments.invoice(&acme, &[1; 16]).await.unwrap();
     assert_eq!(found, Some(stored(&acme, 1, 2)));
-    // Another tenant's invoice of the same id is another one.
+    // An id is one tenant's: who pays knows nothing else.
     assert_eq!(payments.invoice(&other, &[1; 16]).await.unwrap(), None);
+    conflicts(payments, &change(&other, 1, 1)).await;
+    let found = payments.invoice_by_id(&[1; 16]).await.unwrap();
+    assert_eq!(found.map(|found| found.tenant), Some(acme.clone()));
+    assert_eq!(payments.invoice_by_id(&[2; 16]).await.unwrap(), None);
     payments
-        .commit_invoice(&change(&other, 1, 1))
+        .commit_invoice(&change(&other, 2, 1))
         .await
         .unwrap();
     let nobody: TenantId = "nobody".parse().unwrap();
-    let done = payments.commit_invoice(&change(&nobody, 1, 1)).await;
+    let done = payments.commit_invoice(&change(&nobody, 3, 1)).await;
     assert!(matches!(done, Err(Error::NotFound { .. })), "{done:?}");
 }
 
@@ -405,4 +409,95 @@ async fn a_tenant_that_is_erased_leaves_nothing() {
             .items
             .is_empty()
     );
+}
+
+#[tokio::test]
+async fn an_address_takes_payments_of_one_tenant() {
+    let fresh = fresh().await;
+    let payments = fresh.store.payments.as_ref();
+    let (acme, other) = (acme(), other());
+    let set = async |tenant: &TenantId, body: &str, payees: &[(u64, [u8; 20])]| {
+        payments.set_payment_settings(tenant, body, payees, 5).await
+    };
+    assert_eq!(payments.payment_settings(&acme).await.unwrap(), None);
+    set(&acme, "a", &[(1, [7; 20]), (1, [8; 20])])
+        .await
+        .unwrap();
+    let refused = set(&other, "b", &[(1, [9; 20]), (1, [7; 20])]).await;
+    assert!(matches!(refused, Err(Error::Conflict(_))), "{refused:?}");
+    // Nothing of it is kept, and the same address of another chain is another one.
+    assert_eq!(payments.payment_settings(&other).await.unwrap(), None);
+    set(&other, "b", &[(2, [7; 20])]).await.unwrap();
+    // What is no longer named is free.
+    set(&acme, "c", &[(1, [8; 20])]).await.unwrap();
+    set(&other, "d", &[(1, [7; 20])]).await.unwrap();
+    let all = payments.all_payment_settings().await.unwrap();
+    assert_eq!(all, [(acme, "c".to_owned()), (other, "d".to_owned())]);
+    let nobody: TenantId = "nobody".parse().unwrap();
+    let done = set(&nobody, "e", &[]).await;
+    assert!(matches!(done, Err(Error::NotFound { .. })), "{done:?}");
+}
+
+#[tokio::test]
+async fn effects_of_an_invoice_stand_in_order_and_can_be_done_again() {
+    let fresh = fresh().await;
+    let payments = fresh.store.payments.as_ref();
+    let acme = acme();
+    for n in 1..=2 {
+        let mut commit = change(&acme, n, 1);
+        commit.effects = vec![effect(n, "one"), effect(n + 10, "two")];
+        payments.commit_invoice(&commit).await.unwrap();
+    }
+    let due = payments.due_invoice_effects(i64::MAX, 10).await.unwrap();
+    let second = due
+        .iter()
+        .find(|due| due.effect == effect(12, "two"))
+        .unwrap();
+    let before = async || {
+        let before = payments
+            .invoice_effects_before(&acme, &[2; 16], second.number)
+            .await;
+        before.unwrap()
+    };
+    assert_eq!(
+        before().await,
+        [effect(2, "one")],
+        "and none of the other invoice"
+    );
+    assert_eq!(
+        payments.invoice_effects_waiting(i64::MAX).await.unwrap().0,
+        4
+    );
+    payments
+        .invoice_effect_done(&acme, &[2; 32], 9)
+        .await
+        .unwrap();
+    assert_eq!(before().await, []);
+    assert_eq!(
+        payments
+            .redo_invoice_effects(&acme, &[2; 16], 20)
+            .await
+            .unwrap(),
+        1
+    );
+    assert_eq!(before().await, [effect(2, "one")]);
+}
+
+#[tokio::test]
+async fn what_is_of_no_invoice_can_be_forgotten_and_what_is_of_one_can_not() {
+    let fresh = fresh().await;
+    let payments = fresh.store.payments.as_ref();
+    let acme = acme();
+    let stray = UnmatchedCredit {
+        credit: "1:0xab:0".into(),
+        body: "{}".into(),
+        at_us: 5,
+    };
+    assert!(payments.put_unmatched(&acme, &stray).await.unwrap());
+    assert!(payments.forget_unmatched("1:0xab:0").await.unwrap());
+    assert!(!payments.forget_unmatched("1:0xab:0").await.unwrap());
+    let mut commit = change(&acme, 1, 1);
+    commit.credits = vec!["1:0xab:0".into()];
+    payments.commit_invoice(&commit).await.unwrap();
+    assert!(!payments.forget_unmatched("1:0xab:0").await.unwrap());
 }

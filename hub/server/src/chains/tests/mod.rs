@@ -2,6 +2,7 @@
 
 mod crash;
 pub(crate) mod fake;
+mod outbox;
 mod settle;
 
 use std::collections::BTreeMap;

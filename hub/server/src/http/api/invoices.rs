@@ -384,6 +384,7 @@ impl From<Refused> for Problem {
         use stencil_payments::invoice::Error;
         match refused {
             Refused::NoInvoice(id) => Self::not_found("invoice", id),
+            Refused::NoRefund(id) => Self::not_found("refund", id),
             Refused::Store(error) => error.into(),
             Refused::Corrupt(..) => Self::internal(refused),
             Refused::Invoice(Error::TooLate { .. } | Error::Repriced(_) | Error::NoRefund(_))

@@ -18,6 +18,7 @@ pub(super) mod ledger;
 pub(super) mod me;
 pub(super) mod operator;
 pub(super) mod payments;
+pub(super) mod refunds;
 pub(super) mod registrations;
 pub(super) mod retention;
 pub(super) mod rollouts;

@@ -141,6 +141,13 @@ async fn ask(served: &Served, method: &str, path: &str, who: As<'_>) -> Answer {
     } else {
         path
     };
+    let path = if path.contains("{overpaid}") {
+        let (invoice, refund) = seed::overpaid(&served.cashier, &served.store).await;
+        path.replace("{overpaid}", &invoice)
+            .replace("{refund's}", &refund)
+    } else {
+        path
+    };
     let ask = served.ask(method, &path);
     let ask = match (method, path.as_str()) {
         ("POST", "/api/v1/tokens") => {
@@ -190,6 +197,12 @@ async fn ask(served: &Served, method: &str, path: &str, who: As<'_>) -> Answer {
         ("POST", "/api/v1/invoices") => {
             can_be_paid(served, who).await;
             ask.json(&serde_json::json!({ "amount": "1", "currency": "EUR" }))
+        }
+        ("POST", path) if path.ends_with("/address") => ask.json(&serde_json::json!({
+            "address": format!("0x{}", "12".repeat(20)), "reason": "asked for it",
+        })),
+        ("POST", path) if path.ends_with("/sent") => {
+            ask.json(&serde_json::json!({ "tx": format!("0x{}", "12".repeat(32)) }))
         }
         ("POST", path) if path.ends_with("/decisions") => {
             ask.json(&serde_json::json!({ "decision": "refund_all" }))

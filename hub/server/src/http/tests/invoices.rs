@@ -520,3 +520,83 @@ async fn an_invoice_that_is_over_takes_no_authorisation() {
         .await;
     assert!(answer.problem(409).contains("can't be paid any more"));
 }
+
+#[tokio::test]
+async fn a_receipt_is_the_same_bytes_for_tenant_and_payer() {
+    let served = Served::start().await;
+    let unpaid = hex::encode(seed::INVOICE);
+    served
+        .read(&format!("{INVOICES}/{unpaid}/receipt"))
+        .await
+        .problem(409);
+    served
+        .get(&format!("/pay/{unpaid}/receipt"))
+        .send()
+        .await
+        .problem(409);
+    let (id, refund) = seed::overpaid(&served.cashier, &served.store).await;
+    let tenants = served.read(&format!("{INVOICES}/{id}/receipt")).await;
+    let payers = served.get(&format!("/pay/{id}/receipt")).send().await;
+    assert_eq!((tenants.status, &tenants.body), (200, &payers.body));
+    let digest = <sha2::Sha256 as sha2::Digest>::digest(tenants.body.as_bytes());
+    assert_eq!(
+        tenants.header("etag"),
+        Some(format!("\"{}\"", hex::encode(digest)).as_str())
+    );
+    let receipt = tenants.json();
+    assert_eq!(receipt["format"], "stencil-receipt/1");
+    assert_eq!(
+        (&receipt["refunds"][0]["id"], &receipt["round"]),
+        (&refund.into(), &"1".into())
+    );
+}
+
+#[tokio::test]
+async fn a_refund_goes_where_it_is_said_to() {
+    let served = Served::start().await;
+    let (id, refund) = seed::overpaid(&served.cashier, &served.store).await;
+    let path = format!("{INVOICES}/{id}/refunds/{refund}");
+    let give = async |address: &str, reason: &str| {
+        let body = json!({ "address": address, "reason": reason });
+        served
+            .write("POST", &format!("{path}/address"), &body)
+            .await
+    };
+    let there = Address::repeat_byte(0x77).to_checksum(None);
+    assert_eq!(pointer(&give("0x12", "asked").await), "#/address");
+    assert_eq!(pointer(&give(&there, " ").await), "#/reason");
+    let shown = give(&there, "asked by mail").await.ok();
+    let seen = &shown["refunds"][0];
+    assert_eq!(
+        (&seen["to"], &seen["managed"]),
+        (&there.into(), &false.into())
+    );
+    let tx = format!("0x{}", "44".repeat(32));
+    let sent = |tx: &str| json!({ "tx": tx });
+    let answer = served
+        .write("POST", &format!("{path}/sent"), &sent("0x44"))
+        .await;
+    assert_eq!(pointer(&answer), "#/tx");
+    let shown = served
+        .write("POST", &format!("{path}/sent"), &sent(&tx))
+        .await
+        .ok();
+    assert_eq!(
+        (&shown["refunds"][0]["status"], &shown["refunds"][0]["tx"]),
+        (&"confirmed".into(), &tx.into())
+    );
+    give(&Address::repeat_byte(0x78).to_checksum(None), "again")
+        .await
+        .problem(409);
+    let other = format!("{INVOICES}/{id}/refunds/{}/address", "00".repeat(32));
+    let body = json!({ "address": Address::repeat_byte(1).to_checksum(None), "reason": "x" });
+    served.write("POST", &other, &body).await.problem(404);
+    // What was done is written down.
+    let audit = served
+        .get("/api/v1/audit")
+        .bearer(&served.tokens.admin)
+        .send()
+        .await
+        .ok();
+    assert!(audit.to_string().contains("asked by mail"), "{audit}");
+}

@@ -82,7 +82,56 @@ pub(super) async fn take_payments(
     settings
 }
 
+/// An invoice of `acme` that was paid twice over, and its refund that is due.
+pub(super) async fn overpaid(cashier: &Cashier, store: &Store) -> (String, String) {
+    use std::sync::atomic::{AtomicU8, Ordering};
+    use stencil_payments::invoice::{Event, Payment};
+    use stencil_payments::money::Amount;
+    use stencil_payments::observation::{Block, Depth, Key};
+    static MADE: AtomicU8 = AtomicU8::new(0);
+    let n = MADE.fetch_add(1, Ordering::SeqCst);
+    let mut id = [0x2b; 16];
+    id[0] = n;
+    let at = make(cashier, store, id).await;
+    let definition = at.kept.invoice.definition();
+    let key = Key {
+        chain: crate::chains::tests::fake::ID,
+        tx: stencil_payments::B256::repeat_byte(n),
+        ordinal: u32::from(n),
+    };
+    let due = definition.methods[1].due.0;
+    let payment = Payment {
+        method: 1,
+        amount: Amount(due + due),
+        from: stencil_payments::Address::repeat_byte(0x0f),
+        block: Block {
+            number: 5,
+            hash: stencil_payments::B256::repeat_byte(5),
+            time_s: 1_700_000_001,
+        },
+    };
+    let seq = 1;
+    let depth = Depth::FINAL;
+    for event in [
+        Event::Credit { key, seq, payment },
+        Event::Depth { key, seq, depth },
+    ] {
+        cashier.apply(&acme(), definition.id, event).await.unwrap();
+    }
+    let at = cashier
+        .invoice(&acme(), definition.id)
+        .await
+        .unwrap()
+        .unwrap();
+    let refund = at.kept.invoice.refunds()[0].id;
+    (definition.id.to_string(), refund.to_string())
+}
+
 pub(super) async fn invoice(cashier: &Cashier, store: &Store) {
+    make(cashier, store, INVOICE).await;
+}
+
+async fn make(cashier: &Cashier, store: &Store, id: [u8; 16]) -> crate::chains::At {
     use stencil_payments::invoice::{Definition, Id, Policy, Price};
     let settings = take_payments(cashier, store, &acme(), PAYEE).await;
     let price = Price::Token {
@@ -92,7 +141,7 @@ pub(super) async fn invoice(cashier: &Cashier, store: &Store) {
     let (chains, rates) = (cashier.chains(), cashier.rates());
     let methods = settings.methods(chains, &price, None, rates, NOW_US).await;
     let definition = Definition {
-        id: Id(INVOICE),
+        id: Id(id),
         tenant: acme(),
         price,
         methods: methods.unwrap(),
@@ -106,7 +155,7 @@ pub(super) async fn invoice(cashier: &Cashier, store: &Store) {
         ..About::default()
     };
     let new = NewInvoice { definition, about };
-    cashier.create(new).await.unwrap();
+    cashier.create(new).await.unwrap()
 }
 
 pub(super) async fn fill(store: &Store) {

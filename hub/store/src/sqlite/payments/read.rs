@@ -204,6 +204,26 @@ pub(super) async fn due(
     due.collect()
 }
 
+pub(super) async fn before(
+    pool: &SqlitePool,
+    tenant: &TenantId,
+    invoice: &InvoiceKey,
+    number: u64,
+) -> Result<Vec<crate::InvoiceEffect>, Error> {
+    // Few are to be done, many were: the index of the few.
+    let rows = sqlx::query(
+        "SELECT key, body FROM invoice_effects INDEXED BY invoice_effects_due \
+         WHERE done_us IS NULL AND tenant = $1 AND invoice = $2 AND number < $3 \
+         ORDER BY number LIMIT 100",
+    )
+    .bind(tenant.as_str())
+    .bind(invoice.to_vec())
+    .bind(super::super::row::bigint("number", number)?)
+    .fetch_all(pool)
+    .await?;
+    rows.iter().map(effect).collect()
+}
+
 pub(super) async fn journal(
     pool: &SqlitePool,
     tenant: &TenantId,
