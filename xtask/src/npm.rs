@@ -1,5 +1,6 @@
-//! What chores and tests take from npm: the packages of `chain/contracts/package-lock.json`, each at
-//! its version and with its checksum, below the target folder.
+//! What chores and tests take from npm: the packages of `chain/contracts/package-lock.json` and
+//! `tests/foreign/x402/package-lock.json`, each at its version and with its checksum, below the target
+//! folder.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -27,6 +28,14 @@ pub(crate) fn forge() -> anyhow::Result<PathBuf> {
     program(&contracts()?, "forge")
 }
 
+/// The folder with the clients that buy from a hub over x402.
+pub(crate) fn clients() -> anyhow::Result<PathBuf> {
+    let folder = shell::target().join("x402-clients");
+    let source = shell::root().join("tests").join("foreign").join("x402");
+    install(&folder, &source)?;
+    Ok(folder)
+}
+
 /// Installs what the lock file of `source` names into `folder`, unless it is there already.
 fn install(folder: &Path, source: &Path) -> anyhow::Result<()> {
     let lock = std::fs::read_to_string(source.join("package-lock.json"))?;
@@ -46,7 +55,9 @@ fn install(folder: &Path, source: &Path) -> anyhow::Result<()> {
             .stdout(std::io::stderr())
             .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]),
     )
-    .context("the contracts need Node.js 18 or later with npm (Debian: apt-get install npm)")?;
+    .context(
+        "contracts and clients need Node.js 18 or later with npm (Debian: apt-get install npm)",
+    )?;
     std::fs::write(stamp, lock)?;
     Ok(())
 }

@@ -27,6 +27,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     tools::debian()?;
     let python = tools::python()?;
     let anvil = npm::anvil()?;
+    let clients = npm::clients()?;
     if options.cargo.is_empty() {
         contracts::check()?;
     }
@@ -44,7 +45,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     tests
         .args(["test", "--locked"])
         .env("STENCIL_TEST_PYTHON", python)
-        .env("STENCIL_TEST_ANVIL", anvil);
+        .env("STENCIL_TEST_ANVIL", anvil)
+        .env("STENCIL_TEST_X402", clients);
     if options.cargo.is_empty() {
         tests.arg("--workspace");
     } else {

@@ -15,6 +15,11 @@ const PYTHON_PACKAGES: &[(&str, &str)] = &[
     ("aiosmtpd", "1.4.6"),
     // The OPC UA server that gateways read.
     ("asyncua", "2.1.0"),
+    // Buys from a hub over x402: the client, and what it signs and asks with.
+    ("eth-account", "0.14.0"),
+    ("httpx", "0.28.1"),
+    ("web3", "8.0.0"),
+    ("x402", "2.25.0"),
     ("paho-mqtt", "2.1.0"),
     // The field devices that gateways read; on a serial line it needs pyserial.
     ("pymodbus", "3.16.1"),
@@ -248,6 +253,7 @@ pub(crate) fn report() -> anyhow::Result<()> {
     println!("slither     {}", slither()?.display());
     println!("forge       {}", npm::forge()?.display());
     println!("anvil       {}", npm::anvil()?.display());
+    println!("x402        {}", npm::clients()?.display());
     for (name, _, program) in DEBIAN_PACKAGES {
         println!("{program}  from {name}");
     }

@@ -15,19 +15,22 @@
 //! What a device does is charged when it says that it has done it: [`charge`]. An authorisation is
 //! no lock on funds, since its payer can spend them or cancel it. So a bare one serves only what can
 //! be undone, within a limit of what may be lost to a payer ([`exposure`]); what can't be undone
-//! needs money that the contract holds.
+//! needs money that the contract holds: [`hold`].
 
 pub mod charge;
 pub mod exposure;
 pub mod header;
+pub mod hold;
 mod offer;
+mod questions;
 mod reason;
 mod verify;
 mod wire;
 
 pub use offer::{Offer, Timing};
+pub use questions::{Questions, authorization_state};
 pub use reason::{Reason, Refused};
-pub use verify::{Answers, Checked, MAX_ACCEPTS, NonceState, Verified, verify};
+pub use verify::{Answers, Checked, Claim, MAX_ACCEPTS, MAX_VALID_S, NonceState, Verified, verify};
 pub use wire::{
     Authorization, ExactPayload, Extra, PaymentPayload, PaymentRequired, Requirements, Resource,
     SettleResponse, VerifyResponse,
@@ -45,6 +48,8 @@ pub const V1_PAYMENT: &str = "X-PAYMENT";
 pub const VERSION: u32 = 2;
 /// The scheme that is spoken here.
 pub const SCHEME: &str = "exact";
+/// The scheme by which money is held until a device has acted; see [`hold`].
+pub const HOLD_SCHEME: &str = "stencil-hold";
 /// How assets are transferred here.
 pub const METHOD: &str = "eip3009";
 

@@ -14,8 +14,8 @@ use stencil_payments::eip712::{Authorization, Domain, Kind};
 use stencil_payments::money::Amount;
 use stencil_payments::x402::header::{self, MAX_DEPTH, MAX_HEADER_BYTES};
 use stencil_payments::x402::{
-    Answers, Checked, NonceState, Offer, PaymentPayload, PaymentRequired, Reason, Refused,
-    Resource, SettleResponse, Timing, v1_answer, verify,
+    Answers, Checked, Claim, MAX_VALID_S, NonceState, Offer, PaymentPayload, PaymentRequired,
+    Reason, Refused, Resource, SettleResponse, Timing, v1_answer, verify,
 };
 
 const NOW: u64 = 1_795_886_080;
@@ -508,5 +508,81 @@ proptest! {
                 let _ = with(|payment| *payment.pointer_mut(path).unwrap() = value.clone());
             }
         }
+    }
+}
+
+#[test]
+fn an_authorisation_that_holds_for_ever_is_refused() {
+    let mut holds = 0_u64;
+    let far = with(|payment| {
+        holds = NOW + MAX_VALID_S + 1;
+        payment["payload"]["authorization"]["validBefore"] = json!(holds.to_string());
+    });
+    let (reason, detail) = reason(far);
+    assert_eq!(reason, Reason::ValidBefore);
+    assert!(detail.contains(&holds.to_string()), "{detail}");
+    // Within that the signature, which was made for another time, is what is wrong.
+    let near = with(|payment| {
+        let holds = NOW + MAX_VALID_S;
+        payment["payload"]["authorization"]["validBefore"] = json!(holds.to_string());
+    });
+    assert!(near.unwrap().ask_contract);
+}
+
+fn claim(change: impl FnOnce(&mut Value)) -> Result<Claim, Refused> {
+    let json = STANDARD.decode(recorded_header()).unwrap();
+    let mut payment: Value = serde_json::from_slice(&json).unwrap();
+    change(&mut payment);
+    let value = STANDARD.encode(payment.to_string());
+    Claim::read(&header::payment(value.as_bytes())?)
+}
+
+#[test]
+fn the_same_payment_is_one_purchase_of_a_tenant() {
+    let (acme, rival) = ("acme".parse().unwrap(), "rival".parse().unwrap());
+    let claim_of = |change: &dyn Fn(&mut Value)| claim(change).unwrap();
+    let first = claim_of(&|_| {});
+    assert_eq!((first.chain, first.token), (84_532, offer().domain.token));
+    assert_ne!(first.purchase(&acme), first.purchase(&rival));
+    // What is said beside the payment changes nothing: its price may have been changed meanwhile.
+    let later = claim_of(&|payment| {
+        payment["accepted"]["amount"] = json!("7");
+        payment["resource"]["url"] = json!("https://elsewhere.example/");
+    });
+    assert_eq!(later, first);
+    // The same nonce with anything else is the same purchase, and another payment.
+    for (field, value) in [
+        ("to", json!(format!("{:#x}", Address::repeat_byte(7)))),
+        ("value", json!("10001")),
+        ("validAfter", json!("1")),
+        ("validBefore", json!("1795886202")),
+    ] {
+        let other = claim_of(&|payment| payment["payload"]["authorization"][field] = value.clone());
+        assert_eq!(other.purchase(&acme), first.purchase(&acme), "{field}");
+        assert_ne!(other.fingerprint(), first.fingerprint(), "{field}");
+    }
+    let other = claim_of(&|payment| {
+        payment["payload"]["signature"] = json!(format!("0x{}", "11".repeat(65)));
+    });
+    assert_eq!(other.purchase(&acme), first.purchase(&acme));
+    assert_ne!(other.fingerprint(), first.fingerprint());
+    // Another payer, nonce, token or chain is another purchase.
+    let nonce = json!(format!("{:#x}", B256::repeat_byte(9)));
+    let address = json!(format!("{:#x}", Address::repeat_byte(9)));
+    for other in [
+        claim_of(&|payment| payment["payload"]["authorization"]["nonce"] = nonce.clone()),
+        claim_of(&|payment| payment["payload"]["authorization"]["from"] = address.clone()),
+        claim_of(&|payment| payment["accepted"]["asset"] = address.clone()),
+        claim_of(&|payment| payment["accepted"]["network"] = json!("eip155:1")),
+    ] {
+        assert_ne!(other.purchase(&acme), first.purchase(&acme));
+    }
+    for (wrong, change) in [
+        (Reason::InvalidNetwork, ("network", json!("solana:1"))),
+        (Reason::InvalidScheme, ("scheme", json!("upto"))),
+        (Reason::InvalidPayload, ("asset", json!("0x12"))),
+    ] {
+        let refused = claim(|payment| payment["accepted"][change.0] = change.1).unwrap_err();
+        assert_eq!(refused.reason, wrong);
     }
 }

@@ -15,6 +15,7 @@ use stencil_store::{MAX_PAGE, NewCommand, Store};
 use stencil_workflow::definition;
 use tokio::sync::{Mutex, watch};
 
+use crate::chains::x402::Sales;
 use crate::chains::{Cashier, Chains, Triggers};
 use crate::clock::Clock;
 use crate::desired::Desires;
@@ -70,6 +71,8 @@ pub(crate) struct Inner {
     pub(crate) cashier: Cashier,
     /// Workflows that are caused by what is on them.
     pub(crate) triggers: Triggers,
+    /// What tenants sell for single payments; `None`: the hub follows no chain.
+    pub(crate) sales: Option<Sales>,
 }
 
 /// What [`Hub::put_workflow`] did.

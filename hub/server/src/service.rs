@@ -11,6 +11,7 @@ use stencil_protocol::id::TenantId;
 use stencil_store::Store;
 use tokio::sync::{Mutex, mpsc, watch};
 
+use crate::chains::x402::Sales;
 use crate::chains::{Cashier, Chains, Table, Triggers, WakingCaused};
 use crate::clock::Clock;
 use crate::desired::{self, Desires};
@@ -88,6 +89,7 @@ impl Service {
         let chains = Chains::new(chains(&store)?);
         let rates = Arc::new(Table::new(&options.rates));
         let cashier = Cashier::open(store.clone(), chains.clone(), clock.clone(), rates).await?;
+        let sales = Sales::over(&store, &chains, &clock, &cashier);
         let metrics = Arc::new(Metrics::default());
         store.caused = Arc::new(WakingCaused {
             inner: store.caused,
@@ -157,6 +159,7 @@ impl Service {
                 chains,
                 cashier,
                 triggers,
+                sales,
             }),
         };
 
@@ -174,6 +177,12 @@ impl Service {
             .cashier
             .run(connectors, vec![triggers], &mut parts);
         hub.inner.triggers.run(&mut parts);
+        if let Some(sales) = hub.inner.sales.clone() {
+            parts.effect("charges", |stop| async move {
+                sales.run(stop).await;
+                Ok(())
+            });
+        }
         let sweeping = wakes.clone();
         parts.effect("runner", |stop| async move {
             runner::run(runner, wakes, stop).await;

@@ -26,6 +26,7 @@
 //! | [`Content`] | collections, entries, drafts and what is published |
 //! | [`Commands`] | commands and their states |
 //! | [`Payments`] | invoices, whose each movement of money is, the journal, what is to be done |
+//! | [`Offers`] | what is sold for single payments, what was bought, what payers have under way |
 //! | [`Chains`] | how far chains are followed, what was seen of them, and what became of it |
 //! | [`Sends`] | transactions that are sent: nonces, signatures, what tenants may spend |
 //! | [`Keeping`] | how long history is kept, and erasure |
@@ -52,6 +53,7 @@ mod error;
 mod gateways;
 mod keeping;
 mod ledger;
+mod offers;
 mod operators;
 mod page;
 mod payments;
@@ -105,6 +107,9 @@ pub use gateways::{
 };
 pub use keeping::{Erased, Forgotten, Keep, Keeping, MAX_KEEP_DAYS, Retention};
 pub use ledger::{Ledger, LedgerRow};
+pub use offers::{
+    MAX_OFFER_NAME, MAX_OFFERS, Offers, PayerKey, StoredExposure, StoredOffer, StoredPurchase,
+};
 pub use operators::{Operator, OperatorRow, Operators, Tenant};
 pub use page::{MAX_PAGE, Page};
 pub use payments::{

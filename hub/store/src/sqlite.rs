@@ -39,6 +39,7 @@ mod gateways;
 mod keeping;
 mod ledger;
 mod load;
+mod offers;
 mod operators;
 mod pages;
 mod payments;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::{
     Alarms, Answers, Audit, CausedRuns, Certificates, Chains, Commands, Content, Devices, Gateways,
-    Keeping, Ledger, Operators, Payments, Pipeline, Registry, Rollouts, Runs, Sends, Series,
-    Tenancy, Users, Workflows,
+    Keeping, Ledger, Offers, Operators, Payments, Pipeline, Registry, Rollouts, Runs, Sends,
+    Series, Tenancy, Users, Workflows,
 };
 
 /// The ports of a store, whatever is behind them.
@@ -53,6 +53,8 @@ pub struct Store {
     pub ledger: Arc<dyn Ledger>,
     /// Invoices and the journal.
     pub payments: Arc<dyn Payments>,
+    /// Offers and purchases.
+    pub offers: Arc<dyn Offers>,
     /// Chains that are followed.
     pub chains: Arc<dyn Chains>,
     /// Transactions that are sent.
@@ -85,6 +87,7 @@ impl Store {
             + Rollouts
             + Ledger
             + Payments
+            + Offers
             + Chains
             + Sends
             + Keeping,
@@ -110,6 +113,7 @@ impl Store {
             rollouts: all.clone(),
             ledger: all.clone(),
             payments: all.clone(),
+            offers: all.clone(),
             chains: all.clone(),
             sends: all.clone(),
             keeping: all,

@@ -60,6 +60,13 @@ impl Exposure {
         self.payers.get(&payer).map(Payer::sum).unwrap_or_default()
     }
 
+    /// How many charges of a payer are under way or unpaid.
+    #[must_use]
+    pub fn count(&self, payer: Address) -> usize {
+        let of = self.payers.get(&payer);
+        of.map_or(0, |of| of.under_way.len() + of.lost.len())
+    }
+
     /// Takes a charge in, if that stays within the limit. Taken in twice it counts once.
     ///
     /// # Errors

@@ -97,7 +97,8 @@ pub struct Refused {
 }
 
 impl Refused {
-    pub(super) fn new(reason: Reason, detail: impl Into<String>) -> Self {
+    /// A refusal for this reason.
+    pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
         Self {
             reason,
             detail: detail.into(),

@@ -2,15 +2,22 @@
 
 use alloy_primitives::{Address, B256, Bytes, U256};
 use alloy_sol_types::SolCall as _;
+use stencil_protocol::id::TenantId;
 
 use super::header::{malformed, shown};
-use super::{ExactPayload, METHOD, Offer, PaymentPayload, Reason, Refused, Requirements, SCHEME};
+use super::{
+    ExactPayload, HOLD_SCHEME, METHOD, Offer, PaymentPayload, Reason, Refused, Requirements, SCHEME,
+};
 use crate::abi;
+use crate::cause::Key;
 use crate::eip712::{Authorization, Kind, MAX_SIGNATURE_BYTES, Signed, check};
+use crate::invoice::Id;
 use crate::money::{Amount, chain_id};
 
 /// The most ways to pay that are offered for one thing.
 pub const MAX_ACCEPTS: usize = 16;
+/// For how long an authorisation may hold, seconds: until then its purchase is looked for.
+pub const MAX_VALID_S: u64 = 30 * 86_400;
 
 /// What the token says of a nonce.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +61,93 @@ pub struct Checked {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified(Checked);
 
+/// What a payment says of itself, whether or not anybody offers that: enough to know again one that
+/// came before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The chain id of EIP-155.
+    pub chain: u64,
+    /// The token.
+    pub token: Address,
+    /// What is said to be signed.
+    pub authorization: Authorization,
+    /// What is said to be its signature.
+    pub signature: Bytes,
+}
+
+impl Claim {
+    /// Reads it; nothing of it is checked against anything.
+    ///
+    /// # Errors
+    /// What was not understood, or is spoken nowhere here.
+    pub fn read(payment: &PaymentPayload) -> Result<Self, Refused> {
+        let accepted = &payment.accepted;
+        if accepted.scheme != HOLD_SCHEME {
+            spoken(accepted)?;
+        }
+        let network = accepted.network.strip_prefix("eip155:");
+        let chain = network.and_then(chain_id).ok_or_else(|| {
+            let network = shown(&accepted.network);
+            let detail = format!("network {network:?} is not offered");
+            Refused::new(Reason::InvalidNetwork, detail)
+        })?;
+        let (authorization, signature) = signed(payment)?;
+        Ok(Self {
+            chain,
+            token: address(&accepted.asset, "accepted.asset")?,
+            authorization,
+            signature,
+        })
+    }
+
+    /// The id of the invoice that this payment is to a tenant: the same payment twice is one
+    /// purchase. A nonce is a payer's own, and can be used once.
+    #[must_use]
+    pub fn purchase(&self, tenant: &TenantId) -> Id {
+        let key = Key::of(
+            "stencil/x402-purchase",
+            &[
+                tenant.as_str().as_bytes(),
+                &self.chain.to_be_bytes(),
+                self.token.as_slice(),
+                self.authorization.from.as_slice(),
+                self.authorization.nonce.as_slice(),
+            ],
+        );
+        let mut id = [0; 16];
+        id.copy_from_slice(&key.0[..16]);
+        Id(id)
+    }
+
+    /// Names the payment to its last byte: whoever shows the same has what was signed.
+    #[must_use]
+    pub fn fingerprint(&self) -> Key {
+        let Authorization {
+            from,
+            to,
+            value,
+            valid_after,
+            valid_before,
+            nonce,
+        } = self.authorization;
+        let numbers = [value.0, valid_after, valid_before].map(|number| number.to_be_bytes::<32>());
+        Key::of(
+            "stencil/x402-payment",
+            &[
+                &self.chain.to_be_bytes(),
+                self.token.as_slice(),
+                from.as_slice(),
+                to.as_slice(),
+                nonce.as_slice(),
+                &numbers[0],
+                &numbers[1],
+                &numbers[2],
+                &self.signature,
+            ],
+        )
+    }
+}
+
 /// Checks a payment against what was offered, at `now_s`, seconds since the epoch: all but what has
 /// to be asked of a chain.
 ///
@@ -91,6 +185,16 @@ pub fn verify(offers: &[Offer], payment: &PaymentPayload, now_s: u64) -> Result<
     if authorization.valid_before <= U256::from(needed) {
         let detail = format!(
             "it holds before {}, and has to hold beyond {needed}: sign for {} seconds",
+            authorization.valid_before,
+            offer.timing.max_timeout_s()
+        );
+        return Err(Refused::new(Reason::ValidBefore, detail));
+    }
+    let most = now_s.saturating_add(MAX_VALID_S);
+    if authorization.valid_before > U256::from(most) {
+        let detail = format!(
+            "it holds before {}, which is more than {MAX_VALID_S} seconds from now: sign for {} \
+             seconds",
             authorization.valid_before,
             offer.timing.max_timeout_s()
         );
@@ -217,8 +321,8 @@ impl Verified {
     }
 }
 
-/// Which offer was accepted. All that was offered has to come back as it was.
-fn accepted(offers: &[Offer], accepted: &Requirements) -> Result<usize, Refused> {
+/// Whether the scheme and the way to transfer are those that are spoken here.
+fn spoken(accepted: &Requirements) -> Result<(), Refused> {
     if accepted.scheme != SCHEME {
         let detail = format!(
             "scheme {:?}: only {SCHEME:?} is offered",
@@ -235,6 +339,12 @@ fn accepted(offers: &[Offer], accepted: &Requirements) -> Result<usize, Refused>
         let detail = format!("transfer method {method:?}: only {METHOD:?} is offered");
         return Err(Refused::new(Reason::UnsupportedScheme, detail));
     }
+    Ok(())
+}
+
+/// Which offer was accepted. All that was offered has to come back as it was.
+fn accepted(offers: &[Offer], accepted: &Requirements) -> Result<usize, Refused> {
+    spoken(accepted)?;
     let chain = accepted.network.strip_prefix("eip155:").and_then(chain_id);
     let on_chain = |offer: &Offer| Some(offer.domain.chain) == chain;
     if !offers.iter().any(on_chain) {
@@ -262,6 +372,12 @@ fn accepted(offers: &[Offer], accepted: &Requirements) -> Result<usize, Refused>
         let detail = "'accepted' is none of what is offered: send one of 'accepts' back as it is";
         Refused::new(Reason::InvalidPaymentRequirements, detail)
     })
+}
+
+/// What is said to be signed, and its signature.
+pub(super) fn signed(payment: &PaymentPayload) -> Result<(Authorization, Bytes), Refused> {
+    let exact = exact(payment)?;
+    Ok((authorization(&exact)?, signature(&exact.signature)?))
 }
 
 fn exact(payment: &PaymentPayload) -> Result<ExactPayload, Refused> {

@@ -24,6 +24,7 @@ pub(crate) mod tests;
 mod till;
 mod triggers;
 pub(crate) mod view;
+pub(crate) mod x402;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +39,7 @@ pub use cashier::Cashier;
 pub(crate) use cashier::{At, NewInvoice, Refused, word};
 pub use rates::RateOption;
 pub(crate) use rates::{Table, check as check_rates};
+pub(crate) use reader::READER;
 pub(crate) use settings::PaymentSettings;
 pub(crate) use triggers::{Triggers, WakingCaused};
 

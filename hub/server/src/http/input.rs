@@ -138,7 +138,7 @@ fn is_json(request: &Request) -> Result<(), Problem> {
 
 /// JSON as a `T`. What is wrong is named by its place: a JSON pointer where the JSON is well formed
 /// (as in RFC 9457, section 3), else line and column.
-fn parsed<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+pub(super) fn parsed<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     // All bodies are objects; a list of a type's fields in their order would be taken as well.
     let first = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
     if first.is_some_and(|first| *first != b'{')

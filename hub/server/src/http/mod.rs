@@ -5,6 +5,7 @@
 //! |---|---|---|
 //! | `/api/v1/…` | bearers of an API token or a session, each within its tenant | `api` |
 //! | `/content/v1/…`, `/p/…` | the public: what a tenant has published | `public` |
+//! | `/x402/…` | the public: what a tenant sells for single payments | `x402` |
 //! | `/livez`, `/readyz`, `/metrics` | the operator | `ops` |
 //! | `/`, `/login`, `/link/…`, `/live…`, `/assets/…` | people with a browser | `page` |
 //! | `/problems` | whoever got an error | `problem` |
@@ -61,6 +62,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod throttle;
+mod x402;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;

@@ -38,9 +38,9 @@ use super::access::Access;
 use super::api::{alarms, backtest, commands, content, devices, export, ledger, retention};
 use super::api::{audit, me, operator, sessions, users};
 use super::api::{births, enrolment, registrations};
-use super::api::{firmware, gateway_log, gateways, images};
+use super::api::{firmware, gateway_log, gateways, images, offers};
 use super::api::{invoices, payments, refunds};
-use super::api::{rollouts, runs, series, tokens, workflows};
+use super::api::{rollouts, runs, series, spending, tokens, workflows};
 use super::routes::{Route, routes};
 use super::{input, keyed};
 
@@ -145,6 +145,12 @@ use super::{input, keyed};
         payments::journal,
         payments::balances,
         payments::unmatched,
+        offers::list,
+        offers::one,
+        offers::put,
+        offers::remove,
+        offers::purchases,
+        offers::forgive,
         retention::show,
         retention::set,
         tokens::list,
@@ -164,6 +170,8 @@ use super::{input, keyed};
         operator::list,
         operator::create,
         operator::delete,
+        spending::spend_limits,
+        spending::set_spend_limit,
         births::list,
         births::create,
     )

@@ -13,9 +13,9 @@ use super::access::{self, Access};
 use super::api::{alarms, backtest, commands, content, devices, export, ledger, retention};
 use super::api::{audit as audit_log, me, operator, sessions, users};
 use super::api::{births, enrolment, registrations};
-use super::api::{firmware, gateway_log, gateways, images};
+use super::api::{firmware, gateway_log, gateways, images, offers};
 use super::api::{invoices, payments, refunds};
-use super::api::{rollouts, runs, series, tokens, workflows};
+use super::api::{rollouts, runs, series, spending, tokens, workflows};
 use super::page::devices as fleet;
 use super::page::enrolment as enrolment_pages;
 use super::page::gateways as gateway_pages;
@@ -24,7 +24,9 @@ use super::page::{
     overview, quarantine, rollouts as rollout_pages, rules, run, sign_in, stream,
 };
 use super::page::{audit as audit_page, chart, failed, settings};
-use super::{State, audit, checkout, headers, in_request, input, keyed, ops, problem, public};
+use super::{
+    State, audit, checkout, headers, in_request, input, keyed, ops, problem, public, x402,
+};
 
 /// One route.
 #[derive(Debug, Clone)]
@@ -150,6 +152,12 @@ pub(super) fn routes() -> Vec<Route> {
         read("/api/v1/payments/journal", payments::journal).asked(Parameters::Known),
         read("/api/v1/payments/balances", payments::balances),
         read("/api/v1/payments/unmatched", payments::unmatched).asked(Parameters::Known),
+        read("/api/v1/offers", offers::list).asked(Parameters::Known),
+        read("/api/v1/offers/{offer}", offers::one),
+        admin(PUT, "/api/v1/offers/{offer}", offers::put),
+        admin(DELETE, "/api/v1/offers/{offer}", offers::remove),
+        read("/api/v1/purchases", offers::purchases).asked(Parameters::Known),
+        admin(POST, "/api/v1/payers/{payer}/forgive", offers::forgive),
         admin(GET, "/api/v1/retention", retention::show),
         admin(PUT, "/api/v1/retention", retention::set),
         admin(GET, "/api/v1/tokens", tokens::list).asked(Parameters::Known),
@@ -169,6 +177,8 @@ pub(super) fn routes() -> Vec<Route> {
         operator(GET, "/api/v1/operator/tenants", operator::list).asked(Parameters::Known),
         operator(POST, "/api/v1/operator/tenants", operator::create),
         operator(DELETE, "/api/v1/operator/tenants/{tenant}", operator::delete),
+        operator(GET, "/api/v1/operator/tenants/{tenant}/spend-limits", spending::spend_limits),
+        operator(PUT, "/api/v1/operator/tenants/{tenant}/spend-limits", spending::set_spend_limit),
         operator(GET, "/api/v1/operator/births", births::list).asked(Parameters::Known),
         operator(POST, "/api/v1/operator/births", births::create),
         open(GET, "/content/v1/{tenant}/{collection}", public::list).asked(Parameters::Known),
@@ -179,6 +189,9 @@ pub(super) fn routes() -> Vec<Route> {
         open(GET, "/pay/{invoice}/receipt", checkout::receipt),
         open(POST, "/pay/{invoice}/authorization", checkout::authorize),
         open(POST, "/pay/{invoice}/refunds/{refund}/address", checkout::refund_address),
+        open(GET, "/x402/{tenant}/{offer}", x402::buy).asked(Parameters::Known),
+        open(POST, "/x402/{tenant}/{offer}", x402::commands::order),
+        open(GET, "/x402/{tenant}/{offer}/{purchase}", x402::commands::status),
         open(GET, "/livez", ops::livez),
         open(GET, "/readyz", ops::readyz),
         open(GET, "/metrics", ops::metrics),

@@ -21,6 +21,7 @@ use super::rate::Rates;
 use super::throttle::Throttle;
 use super::{DEVICE_KEY_BYTES, Limits};
 use crate::backtest::{BacktestOptions, Backtests};
+use crate::chains::x402::Sales;
 use crate::grants::{EndingTenancy, EndingUsers, Grants};
 use crate::ingest::Step;
 use crate::registry::HubKey;
@@ -289,6 +290,7 @@ pub struct State {
     tls: Option<Arc<rustls::ServerConfig>>,
     exports: Arc<Semaphore>,
     retention: RetentionOptions,
+    sales: Option<Sales>,
     stop: Option<watch::Receiver<bool>>,
 }
 
@@ -302,13 +304,14 @@ impl State {
             Clock::from_fn(move || hub.now_us())
         };
         let (grants, key) = (hub.inner.grants.clone(), hub.inner.key.clone());
-        let options = hub.options().clone();
+        let (options, sales) = (hub.options().clone(), hub.inner.sales.clone());
         let public_url = options.http.url(options.http.listen);
         Self::with(store, live, clock, Arc::new(hub), Limits::default(), grants)
             .backtesting(options.backtest)
             .exporting(&options.export)
             .keeping(options.retention)
             .sealing(key)
+            .selling(sales)
             .reached_at(&public_url)
             .named(&options.http.public_names)
     }
@@ -360,6 +363,7 @@ impl State {
             tls: None,
             exports: Arc::new(Semaphore::new(ExportOptions::default().max_running)),
             retention: RetentionOptions::default(),
+            sales: None,
             stop: None,
         }
     }
@@ -404,6 +408,18 @@ impl State {
     /// For how long history is kept where a tenant has set nothing.
     pub(super) fn retention(&self) -> &RetentionOptions {
         &self.retention
+    }
+
+    /// The same with what tenants sell for single payments.
+    #[must_use]
+    pub(crate) fn selling(mut self, sales: Option<Sales>) -> Self {
+        self.sales = sales;
+        self
+    }
+
+    /// What tenants sell for single payments; `None`: the hub follows no chain.
+    pub(super) fn sales(&self) -> Option<&Sales> {
+        self.sales.as_ref()
     }
 
     /// Who runs backtests.

@@ -89,6 +89,9 @@ const OF_TENANTS: &[&str] = &[
     "invoices",
     "journal_entries",
     "journal_balances",
+    "offers",
+    "purchases",
+    "exposures",
     "tenants",
 ];
 

@@ -18,6 +18,7 @@ mod gateways;
 mod isolation;
 mod keeping;
 mod ledger;
+mod offers;
 mod opening;
 mod operators;
 mod payments;

@@ -174,7 +174,7 @@ async fn known(state: &State, caller: &Caller, id: &CommandId) -> Result<StoredC
 }
 
 /// Read from its own text: a whole number that is too large would else come as another one.
-fn argument(value: Option<&RawValue>) -> Result<Option<OwnedValue>, Problem> {
+pub(in crate::http) fn argument(value: Option<&RawValue>) -> Result<Option<OwnedValue>, Problem> {
     let text = value.map_or("null", RawValue::get);
     let is_number = text.starts_with(|first: char| first == '-' || first.is_ascii_digit());
     if is_number && !text.contains(['.', 'e', 'E']) && text.parse::<i64>().is_err() {

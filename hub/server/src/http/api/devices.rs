@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State as Shared;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
-use stencil_protocol::id::{DeviceId, GatewayId};
+use stencil_protocol::id::{DeviceId, GatewayId, TenantId};
 use stencil_store::{
     AlarmCounts, Device, DeviceCounts, DeviceFilter, Latest, Linked, Page, Standing,
 };
@@ -187,7 +187,15 @@ pub(in crate::http) async fn known(
     caller: &Caller,
     device: &str,
 ) -> Result<Device, Problem> {
-    let id: DeviceId = input::device(device)?;
-    let device = state.store.devices.get(&caller.tenant, &id).await?;
-    device.ok_or_else(|| Problem::not_found("device", &id))
+    of_tenant(state, &caller.tenant, &input::device(device)?).await
+}
+
+/// A device of a tenant.
+pub(in crate::http) async fn of_tenant(
+    state: &State,
+    tenant: &TenantId,
+    id: &DeviceId,
+) -> Result<Device, Problem> {
+    let device = state.store.devices.get(tenant, id).await?;
+    device.ok_or_else(|| Problem::not_found("device", id))
 }

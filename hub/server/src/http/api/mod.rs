@@ -16,6 +16,7 @@ pub(super) mod images;
 pub(super) mod invoices;
 pub(super) mod ledger;
 pub(super) mod me;
+pub(super) mod offers;
 pub(super) mod operator;
 pub(super) mod payments;
 pub(super) mod refunds;
@@ -25,6 +26,7 @@ pub(super) mod rollouts;
 pub(super) mod runs;
 pub(super) mod series;
 pub(super) mod sessions;
+pub(super) mod spending;
 pub(super) mod tokens;
 pub(super) mod users;
 pub(super) mod workflows;
@@ -33,14 +35,14 @@ use serde::Serialize;
 
 /// A list that is never longer than one page.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
-pub(super) struct Whole<T> {
+pub(in crate::http) struct Whole<T> {
     items: Vec<T>,
     #[schema(value_type = Option<String>)]
     next: Option<()>,
 }
 
 impl<T> Whole<T> {
-    pub(super) fn of(items: Vec<T>) -> Self {
+    pub(in crate::http) fn of(items: Vec<T>) -> Self {
         Self { items, next: None }
     }
 }

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State as Shared;
 use serde::{Deserialize, Serialize};
-use stencil_protocol::id::DeviceId;
+use stencil_protocol::id::{DeviceId, TenantId};
 use stencil_store::{SeriesName, SeriesPoint};
 
 use super::{Whole, devices};
@@ -12,7 +12,7 @@ use crate::http::problem::Problem;
 use crate::http::{Caller, State};
 
 /// The most points in one answer.
-const MAX_POINTS: u32 = 10_000;
+pub(in crate::http) const MAX_POINTS: u32 = 10_000;
 const DEFAULT_POINTS: u32 = 1_000;
 
 /// Which points.
@@ -74,16 +74,31 @@ pub(in crate::http) async fn range(
     Query(window): Query<Window>,
 ) -> Result<Json<Points>, Problem> {
     let limit = input::limit(window.limit, DEFAULT_POINTS, MAX_POINTS)?;
-    let (mut from_us, to_us) = span(window.from_us, window.to_us)?;
-    if let Some(after) = window.after {
+    let span = span(window.from_us, window.to_us)?;
+    let (device, series) = known(&state, &caller, &device, &name).await?;
+    let which = (&device, series);
+    points(&state, &caller.tenant, which, span, window.after, limit)
+        .await
+        .map(Json)
+}
+
+/// The points of a span of a series behind the cursor, at most so many.
+pub(in crate::http) async fn points(
+    state: &State,
+    tenant: &TenantId,
+    (device, series): (&DeviceId, SeriesName),
+    (mut from_us, to_us): (i64, i64),
+    after: Option<i64>,
+    limit: u32,
+) -> Result<Points, Problem> {
+    if let Some(after) = after {
         from_us = from_us.max(after.saturating_add(1));
     }
-    let (device, series) = known(&state, &caller, &device, &name).await?;
     let mut items = Vec::new();
     if from_us < to_us {
         let points = &state.store.series;
         items = points
-            .range(&caller.tenant, &device, &name, from_us, to_us, limit + 1)
+            .range(tenant, device, &series.name, from_us, to_us, limit + 1)
             .await?;
     }
     let more = items.len() > limit as usize;
@@ -92,13 +107,13 @@ pub(in crate::http) async fn range(
         .last()
         .filter(|_| more)
         .map(|point| point.time_us.to_string());
-    Ok(Json(Points {
-        device,
-        name,
+    Ok(Points {
+        device: device.clone(),
+        name: series.name,
         unit: series.unit,
         items,
         next,
-    }))
+    })
 }
 
 /// A stretch of event time: from this on, up to but not with that.
@@ -120,8 +135,18 @@ pub(super) async fn known(
     name: &str,
 ) -> Result<(DeviceId, SeriesName), Problem> {
     let device = devices::known(state, caller, device).await?.id;
-    let names = state.store.series.names(&caller.tenant, &device).await?;
-    let series = names.into_iter().find(|series| series.name == name);
-    let series = series.ok_or_else(|| Problem::not_found("series", name))?;
+    let series = of_device(state, &caller.tenant, &device, name).await?;
     Ok((device, series))
+}
+
+/// A series of a device.
+pub(in crate::http) async fn of_device(
+    state: &State,
+    tenant: &TenantId,
+    device: &DeviceId,
+    name: &str,
+) -> Result<SeriesName, Problem> {
+    let names = state.store.series.names(tenant, device).await?;
+    let series = names.into_iter().find(|series| series.name == name);
+    series.ok_or_else(|| Problem::not_found("series", name))
 }

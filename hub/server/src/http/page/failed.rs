@@ -12,7 +12,14 @@ use super::super::{Caller, State, access};
 use super::{Frame, Nav, shell};
 
 /// Paths that programs ask, whatever they take.
-const FOR_PROGRAMS: [&str; 5] = ["/api/", "/content/v1/", "/assets/", "/live", "/metrics"];
+const FOR_PROGRAMS: [&str; 6] = [
+    "/api/",
+    "/content/v1/",
+    "/x402/",
+    "/assets/",
+    "/live",
+    "/metrics",
+];
 
 /// Answers problems to browsers by pages, and sends who is not signed in to do so.
 pub(in crate::http) async fn framed(

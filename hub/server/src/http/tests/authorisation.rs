@@ -208,6 +208,9 @@ async fn ask(served: &Served, method: &str, path: &str, who: As<'_>) -> Answer {
             ask.json(&serde_json::json!({ "decision": "refund_all" }))
         }
         ("PUT", "/api/v1/payments/settings") => ask.json(&serde_json::json!({ "methods": [] })),
+        ("POST", path) if path.ends_with("/forgive") => ask.json(&serde_json::json!({
+            "asset": format!("eip155:1/erc20:{}", "0x7070707070707070707070707070707070707070"),
+        })),
         ("PATCH", _) => ask.json(&serde_json::json!({ "role": "editor" })),
         ("POST", _) => ask.json(&serde_json::json!({ "name": "lock" })),
         ("PUT", "/api/v1/update-trust") => {
@@ -229,6 +232,16 @@ async fn ask(served: &Served, method: &str, path: &str, who: As<'_>) -> Answer {
         }
         ("PUT", path) if path.ends_with("/log-level") => {
             ask.json(&serde_json::json!({ "level": "debug", "seconds": 600 }))
+        }
+        ("PUT", path) if path.starts_with("/api/v1/offers/") => {
+            ask.json(&super::x402::offer("freezer-9"))
+        }
+        ("PUT", path) if path.ends_with("/spend-limits") => {
+            let chains = &served.store.chains;
+            chains.open_chain("local", 31_337, super::NOW_US).await.unwrap();
+            ask.json(&serde_json::json!({
+                "chain": "local", "window_s": 3_600, "most": "1000000000000000000",
+            }))
         }
         ("PUT", "/api/v1/retention") => ask.json(&serde_json::json!({
             "series_days": null, "runs_days": 30, "alarms_days": null, "quarantine_days": null,

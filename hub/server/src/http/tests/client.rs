@@ -102,6 +102,20 @@ impl Ask {
     }
 }
 
+/// The head of an answer with its values as they are; names are in small letters.
+pub(super) async fn head(ask: Ask) -> String {
+    let mut stream = ask.open().await;
+    let mut bytes = Vec::new();
+    let _ = stream.read_to_end(&mut bytes).await;
+    let text = String::from_utf8(bytes).unwrap();
+    let head = text.split("\r\n\r\n").next().unwrap_or_default();
+    let line = |line: &str| match line.split_once(": ") {
+        Some((name, value)) => format!("{}: {value}", name.to_lowercase()),
+        None => line.to_owned(),
+    };
+    head.lines().map(line).collect::<Vec<_>>().join("\n")
+}
+
 impl Answer {
     #[track_caller]
     pub(super) fn json(&self) -> Value {

@@ -38,6 +38,8 @@ mod tenants;
 mod tokens;
 mod users;
 mod workflows;
+mod x402;
+mod x402_commands;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -56,12 +58,15 @@ use tokio::task::JoinHandle;
 
 use super::{Control, Limits, RolloutOrder, State, serve};
 use crate::chains::tests::fake::Fake;
+use crate::chains::x402::Sales;
 use crate::chains::{Chains, Table};
 use crate::{
     Cashier, Check, Clock, Error, Images, Live, NoAnswer, Options, RateOption, Readiness,
     WorkflowPut,
 };
 use client::{Answer, Ask};
+use stencil_payments::port::Chain;
+use x402::money::{Drawer, Money};
 
 /// The hub's time in these tests, until somebody sets another.
 const NOW_US: i64 = 1_700_000_000_000_000;
@@ -80,6 +85,8 @@ struct Served {
     readiness: Arc<Mutex<Readiness>>,
     now_us: Arc<AtomicI64>,
     tokens: Tokens,
+    money: Arc<Money>,
+    sales: Sales,
     stop: watch::Sender<bool>,
     server: JoinHandle<std::io::Result<()>>,
     folder: tempfile::TempDir,
@@ -322,6 +329,11 @@ impl Served {
             Arc::new(control),
             limits,
         );
+        let money = Money::new(store.clone());
+        let chains = Chains::new(vec![Arc::clone(&money) as Arc<dyn Chain>]);
+        let till = Arc::new(Drawer(store.clone()));
+        let sales = Sales::new(store.clone(), chains, state.clock.clone(), till);
+        let state = state.selling(Some(sales.clone()));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = watch::channel(false);
@@ -333,6 +345,8 @@ impl Served {
             readiness,
             now_us,
             tokens,
+            money,
+            sales,
             stop,
             server,
             folder,

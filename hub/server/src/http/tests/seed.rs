@@ -172,6 +172,7 @@ pub(super) async fn fill(store: &Store) {
     content(store).await;
     rollout(store).await;
     gateways(store).await;
+    super::x402::bought(store).await;
     let command = NewCommand {
         id: COMMAND,
         tenant: acme(),

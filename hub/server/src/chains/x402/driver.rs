@@ -1,0 +1,97 @@
+//! Goes on with charges for what devices do: by commands' ends, by what chains say, by the clock.
+
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt as _;
+use stencil_payments::x402::charge::{Charge, Stage};
+use stencil_store::{MAX_PAGE, StoredPurchase};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use super::sales::{Kept, No, Sales};
+use crate::parts::told_to_end;
+
+/// Between two looks while charges are under way.
+const BUSY: Duration = Duration::from_millis(250);
+/// Between two looks while none is.
+const IDLE: Duration = Duration::from_secs(5);
+/// After something could not be done now, or the chain was asked in vain.
+const AGAIN: Duration = Duration::from_secs(2);
+/// Charges that are gone on with at one time.
+const AT_ONCE: usize = 8;
+
+impl Sales {
+    /// Goes on with charges until told to end.
+    pub(crate) async fn run(&self, mut stop: watch::Receiver<bool>) {
+        let mut rests: HashMap<[u8; 16], Instant> = HashMap::new();
+        loop {
+            let looked = tokio::select! {
+                () = told_to_end(&mut stop) => return,
+                looked = self.look(&mut rests) => looked,
+            };
+            let pause = match looked {
+                Ok(0) => IDLE,
+                Ok(_) => BUSY,
+                Err(error) => {
+                    tracing::warn!(%error, "charges can't be gone on with now; later again");
+                    AGAIN
+                }
+            };
+            tokio::select! {
+                () = told_to_end(&mut stop) => return,
+                _ = timeout(pause, self.inner.wake.notified()) => {}
+            }
+        }
+    }
+
+    /// Goes on with all that is due; gives how many are under way.
+    async fn look(
+        &self,
+        rests: &mut HashMap<[u8; 16], Instant>,
+    ) -> Result<usize, stencil_store::Error> {
+        let offers = &self.inner.store.offers;
+        let due = offers
+            .waking_purchases(self.inner.clock.now_us(), MAX_PAGE)
+            .await?;
+        self.inner.under_way.store(due.len(), Ordering::Relaxed);
+        let now = Instant::now();
+        rests.retain(|_, until| *until > now);
+        let (count, due) = (due.len(), due.into_iter());
+        let due = due.filter(|stored| !rests.contains_key(&stored.purchase));
+        let due: Vec<_> = due.collect();
+        let mut steps = futures_util::stream::iter(due)
+            .map(|stored| async move { (stored.purchase, self.go_on(stored).await) })
+            .buffer_unordered(AT_ONCE);
+        while let Some((id, went)) = steps.next().await {
+            if let Err(no) = went {
+                tracing::warn!(
+                    purchase = hex::encode(id),
+                    ?no,
+                    "a charge can't be gone on with now; later again"
+                );
+                rests.insert(id, now + AGAIN);
+            }
+        }
+        Ok(count)
+    }
+
+    /// One look, for tests.
+    #[cfg(test)]
+    pub(crate) async fn look_now(&self) {
+        let went = self.look(&mut HashMap::new()).await;
+        went.expect("the store is there");
+    }
+
+    /// Goes on with a charge; gives for how long it is left alone then.
+    async fn go_on(&self, stored: StoredPurchase) -> Result<Option<Duration>, No> {
+        let kept = self.advance(Kept::of(stored)?).await?;
+        let stage = kept.purchase.charge.as_ref().map(Charge::stage);
+        Ok(match stage {
+            // The chain is asked at each look.
+            Some(Stage::Waiting | Stage::Refunding) => Some(AGAIN),
+            _ => None,
+        })
+    }
+}

@@ -1,0 +1,476 @@
+//! What a tenant sells, and for how much.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use stencil_payments::Address;
+use stencil_payments::money::{Amount, Token};
+use stencil_payments::observation::Needs;
+use stencil_payments::port::Chain;
+use stencil_payments::x402::{MAX_ACCEPTS, Timing};
+use stencil_protocol::command::Command;
+use stencil_protocol::id::{CommandId, DeviceId};
+use stencil_protocol::sample::OwnedValue;
+
+use super::super::Chains;
+
+/// The longest span of a series that is sold at once: 10 years.
+const MAX_SPAN_S: u64 = 10 * 366 * 86_400;
+/// For how long a command may be valid: longer ones hold a payer's money for nothing.
+const MAX_COMMAND_S: u64 = 3_600;
+/// How long a request waits for its settlement at most: less than a connection may be silent for.
+pub(crate) const MAX_SETTLE_S: u64 = 45;
+/// For how long the same payment may be answered again.
+const MAX_REPEAT_S: u64 = 86_400;
+/// How much clocks may differ, and a request may take.
+const SLACK_S: u64 = 15;
+/// The longest description, in bytes.
+const MAX_DESCRIPTION: usize = 256;
+/// The deepest that anything has to be in a chain.
+const MAX_CONFIRMATIONS: u32 = 1_000;
+
+/// An offer, as a tenant sets it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Offer {
+    /// What is sold.
+    pub(crate) sells: Sells,
+    /// What it is, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 256)]
+    pub(crate) description: Option<String>,
+    /// What it costs: any one of these.
+    #[schema(min_items = 1, max_items = 16)]
+    pub(crate) prices: Vec<Price>,
+    /// How deep a payment has to be in its chain before data goes out, or before a command is counted
+    /// as paid: `{"confirmations": 1}` (it is in a block, the default), `"safe"` or `"finalized"`.
+    #[serde(default = "included")]
+    #[schema(value_type = stencil_store::schema::Json)]
+    pub(crate) needs: Needs,
+    /// For how long a request waits until a payment is settled, seconds. What is not by then is asked
+    /// for again with the same payment.
+    #[serde(default = "settle_s")]
+    #[schema(minimum = 1, maximum = 45)]
+    pub(crate) settle_s: u64,
+    /// For how long the same payment gives the same answer again, seconds from the first one. Whoever
+    /// reads the chain can repeat a payment that was settled, too.
+    #[serde(default = "repeat_s")]
+    #[schema(minimum = 0, maximum = 86_400)]
+    pub(crate) repeat_s: u64,
+}
+
+/// What is sold.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Sells {
+    /// A span of a time series.
+    Series(Series),
+    /// What an endpoint of the data API answers.
+    Endpoint(Endpoint),
+    /// That a device does something.
+    Command(Does),
+}
+
+/// A span of a time series: each purchase names its own, `from_us` and `to_us`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Series {
+    /// Whose.
+    #[schema(value_type = String)]
+    pub(crate) device: DeviceId,
+    /// Which series.
+    pub(crate) name: String,
+    /// The longest span that one payment buys, seconds.
+    #[schema(minimum = 1)]
+    pub(crate) longest_span_s: u64,
+}
+
+/// An endpoint of the data API.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Endpoint {
+    /// `/api/v1/devices/{device}`, `/api/v1/devices/{device}/latest`,
+    /// `/api/v1/devices/{device}/series` or `/api/v1/content/{collection}/{key}`, with names in place
+    /// of the brackets.
+    pub(crate) path: String,
+}
+
+/// An endpoint by its parts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Served {
+    /// A device.
+    Device(DeviceId),
+    /// Its newest values.
+    Latest(DeviceId),
+    /// The names of its series.
+    Names(DeviceId),
+    /// An entry of a collection.
+    Entry(String, String),
+}
+
+/// A command to a device.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Does {
+    /// Which device.
+    #[schema(value_type = String)]
+    pub(crate) device: DeviceId,
+    /// What it does.
+    #[schema(min_length = 1, max_length = 32)]
+    pub(crate) name: String,
+    /// With what.
+    #[serde(default)]
+    pub(crate) argument: Argument,
+    /// For how long the device may begin it, seconds.
+    #[serde(default = "expires_in_s")]
+    #[schema(minimum = 1, maximum = 3_600)]
+    pub(crate) expires_in_s: u64,
+    /// What undoes it. Without it, it can't be undone: then it has to be paid by money that the escrow
+    /// contract holds, since an authorisation is a promise that its payer can break.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) undo: Option<Undo>,
+}
+
+/// With what a command is given.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Argument {
+    /// With nothing.
+    #[default]
+    None,
+    /// With what whoever pays names: a boolean, a number or a text.
+    Given,
+    /// With this.
+    #[schema(value_type = stencil_store::schema::Scalar)]
+    Fixed(OwnedValue),
+}
+
+/// What undoes a command.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Undo {
+    /// The command.
+    #[schema(min_length = 1, max_length = 32)]
+    pub(crate) name: String,
+    /// With what.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<stencil_store::schema::Scalar>)]
+    pub(crate) argument: Option<OwnedValue>,
+}
+
+/// What it costs on one chain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Price {
+    /// The chain, by its name in the hub's settings.
+    pub(crate) chain: String,
+    /// The token's contract.
+    pub(crate) token: String,
+    /// How much, in the token's own decimals: `0.01`.
+    pub(crate) amount: String,
+    /// Who gets it.
+    pub(crate) pay_to: String,
+    /// Of a command that can be undone: how much one payer may have under way and unpaid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) loss_limit: Option<String>,
+}
+
+/// A price on a chain that the hub has.
+#[derive(Clone)]
+pub(crate) struct Priced {
+    pub(crate) chain: Arc<dyn Chain>,
+    pub(crate) token: Token,
+    pub(crate) loss_limit: Option<Amount>,
+    /// What a 402 says.
+    pub(crate) way: stencil_payments::x402::Offer,
+}
+
+fn included() -> Needs {
+    Needs::Confirmations(1)
+}
+
+fn settle_s() -> u64 {
+    30
+}
+
+fn repeat_s() -> u64 {
+    600
+}
+
+fn expires_in_s() -> u64 {
+    30
+}
+
+impl Offer {
+    /// Checks it against the chains that there are.
+    ///
+    /// # Errors
+    /// What is wrong, and what would be right.
+    pub(crate) fn check(&self, chains: &Chains) -> Result<(), String> {
+        self.sells.check()?;
+        within("settle_s", self.settle_s, 1, MAX_SETTLE_S)?;
+        within("repeat_s", self.repeat_s, 0, MAX_REPEAT_S)?;
+        if let Needs::Confirmations(deep) = self.needs {
+            let (deep, most) = (u64::from(deep), u64::from(MAX_CONFIRMATIONS));
+            within("needs.confirmations", deep, 1, most)?;
+        }
+        let description = self.description.as_deref().unwrap_or("-");
+        if description.is_empty()
+            || description.len() > MAX_DESCRIPTION
+            || description.chars().any(char::is_control)
+        {
+            let what = format!("`description` is a line of 1 to {MAX_DESCRIPTION} bytes");
+            return Err(what);
+        }
+        if self.prices.is_empty() || self.prices.len() > MAX_ACCEPTS {
+            return Err(format!(
+                "`prices` are {}, they have to be 1 to {MAX_ACCEPTS}",
+                self.prices.len()
+            ));
+        }
+        let mut seen = Vec::with_capacity(self.prices.len());
+        for (at, price) in self.prices.iter().enumerate() {
+            let found = price.resolve(chains, self.timing());
+            let priced = found.map_err(|why| format!("`prices[{at}]`: {why}"))?;
+            let key = (priced.way.domain.chain, priced.way.domain.token);
+            if seen.contains(&key) {
+                return Err(format!("`prices[{at}]`: this token is there already"));
+            }
+            seen.push(key);
+            self.sells
+                .takes(&priced)
+                .map_err(|why| format!("`prices[{at}]`: {why}"))?;
+        }
+        Ok(())
+    }
+
+    /// The prices of which the hub has the chain, in their order.
+    pub(crate) fn priced(&self, chains: &Chains) -> Vec<Priced> {
+        let all = self.prices.iter();
+        all.filter_map(|price| price.resolve(chains, self.timing()).ok())
+            .collect()
+    }
+
+    fn timing(&self) -> Timing {
+        Timing {
+            act_s: match &self.sells {
+                Sells::Command(does) => does.expires_in_s,
+                Sells::Series(_) | Sells::Endpoint(_) => 0,
+            },
+            settle_s: self.settle_s,
+            slack_s: SLACK_S,
+        }
+    }
+}
+
+impl Sells {
+    fn check(&self) -> Result<(), String> {
+        match self {
+            Self::Series(series) => {
+                if series.name.is_empty() || series.name.len() > 128 {
+                    return Err("`sells.series.name` has 1 to 128 bytes".to_owned());
+                }
+                let span = series.longest_span_s;
+                within("sells.series.longest_span_s", span, 1, MAX_SPAN_S)
+            }
+            Self::Endpoint(endpoint) => endpoint.served().map(drop),
+            Self::Command(does) => {
+                let argument = match &does.argument {
+                    Argument::Fixed(value) => Some(value),
+                    Argument::None | Argument::Given => None,
+                };
+                command(&does.device, &does.name, argument)
+                    .map_err(|why| format!("`sells.command`: {why}"))?;
+                if let Some(undo) = &does.undo {
+                    command(&does.device, &undo.name, undo.argument.as_ref())
+                        .map_err(|why| format!("`sells.command.undo`: {why}"))?;
+                }
+                let expiry = does.expires_in_s;
+                within("sells.command.expires_in_s", expiry, 1, MAX_COMMAND_S)
+            }
+        }
+    }
+
+    /// Whether a price is one for this.
+    fn takes(&self, priced: &Priced) -> Result<(), String> {
+        let undoable = match self {
+            Self::Command(does) => does.undo.is_some(),
+            Self::Series(_) | Self::Endpoint(_) => false,
+        };
+        match priced.loss_limit {
+            Some(_) if !undoable => {
+                Err("`loss_limit` is for commands that can be undone".to_owned())
+            }
+            None if undoable => Err(
+                "`loss_limit` is missing: how much may one payer have under way and unpaid?"
+                    .to_owned(),
+            ),
+            Some(limit) if limit < priced.way.amount => {
+                Err("`loss_limit` is less than the price: nobody could pay".to_owned())
+            }
+            None if matches!(self, Self::Command(_)) && priced.chain.escrow().is_none() => {
+                Err(format!(
+                    "what can't be undone is paid into the escrow contract, and chain `{}` has none \
+                     in the hub's settings; give `undo`, or have the operator set `escrow`",
+                    priced.chain.name()
+                ))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Endpoint {
+    /// Its parts.
+    ///
+    /// # Errors
+    /// What it would have to be.
+    pub(crate) fn served(&self) -> Result<Served, String> {
+        let wrong = || {
+            format!(
+                "`sells.endpoint.path` is `{}`, it has to be /api/v1/devices/{{device}}, \
+                 /api/v1/devices/{{device}}/latest, /api/v1/devices/{{device}}/series or \
+                 /api/v1/content/{{collection}}/{{key}}",
+                self.path.chars().take(160).collect::<String>()
+            )
+        };
+        let rest = self.path.strip_prefix("/api/v1/").ok_or_else(wrong)?;
+        let parts: Vec<_> = rest.split('/').collect();
+        let device = |id: &str| DeviceId::parse(id).map_err(|_| wrong());
+        match parts[..] {
+            ["devices", id] => Ok(Served::Device(device(id)?)),
+            ["devices", id, "latest"] => Ok(Served::Latest(device(id)?)),
+            ["devices", id, "series"] => Ok(Served::Names(device(id)?)),
+            ["content", collection, key] if !collection.is_empty() && !key.is_empty() => {
+                Ok(Served::Entry(collection.to_owned(), key.to_owned()))
+            }
+            _ => Err(wrong()),
+        }
+    }
+}
+
+impl Price {
+    fn resolve(&self, chains: &Chains, timing: Timing) -> Result<Priced, String> {
+        let chain = chains.by_name(&self.chain).ok_or_else(|| {
+            let known: Vec<_> = chains.iter().map(|chain| chain.name()).collect();
+            match &known[..] {
+                [] => "the hub follows no chain: see `[chains]` in its settings".to_owned(),
+                known => format!(
+                    "the hub follows no chain `{}`, but {}",
+                    self.chain.chars().take(64).collect::<String>(),
+                    known.join(", ")
+                ),
+            }
+        })?;
+        let token = address("token", &self.token)?;
+        let pay_to = address("pay_to", &self.pay_to)?;
+        if pay_to.is_zero() || pay_to == token {
+            return Err("`pay_to` is nobody who can be paid".to_owned());
+        }
+        if chain.account().is_none() {
+            return Err(format!(
+                "the hub has no account on chain `{}` that could settle a payment: set `account` in \
+                 its settings of this chain",
+                chain.name()
+            ));
+        }
+        let known = chain.tokens().iter();
+        let known = known.filter(|known| known.domain.is_some());
+        let mut known = known.map(|known| (known, known.token.asset().contract));
+        let found = known.clone().find(|(_, contract)| *contract == Some(token));
+        let Some((found, Some(domain))) = found.map(|(found, _)| (found, found.domain.clone()))
+        else {
+            let all: Vec<_> = known
+                .by_ref()
+                .map(|(known, contract)| {
+                    let contract = contract.unwrap_or_default();
+                    format!("{contract} ({})", known.token.symbol())
+                })
+                .collect();
+            return Err(format!(
+                "token {token} is none that takes authorisations (EIP-3009) in the hub's settings of \
+                 chain `{}`: {}",
+                chain.name(),
+                match &all[..] {
+                    [] if chain.tokens().is_empty() => match chain.trouble() {
+                        Some(trouble) => format!("it has none that it could confirm: {trouble}"),
+                        None => "it has none".to_owned(),
+                    },
+                    [] => "it has none".to_owned(),
+                    all => format!("it has {}", all.join(", ")),
+                }
+            ));
+        };
+        let parse = |name: &str, text: &str| {
+            let amount = found.token.parse(text);
+            let amount = amount.map_err(|error| format!("`{name}`: {error}"))?;
+            if amount.is_zero() || !amount.is_sane() {
+                return Err(format!(
+                    "`{name}` is more than nothing, and less than 2^192"
+                ));
+            }
+            Ok(amount)
+        };
+        let amount = parse("amount", &self.amount)?;
+        let loss_limit = self.loss_limit.as_deref();
+        let loss_limit = loss_limit
+            .map(|text| parse("loss_limit", text))
+            .transpose()?;
+        Ok(Priced {
+            token: found.token.clone(),
+            chain: Arc::clone(chain),
+            loss_limit,
+            way: stencil_payments::x402::Offer {
+                domain,
+                amount,
+                pay_to,
+                timing,
+            },
+        })
+    }
+}
+
+fn within(name: &str, value: u64, least: u64, most: u64) -> Result<(), String> {
+    let good = (least..=most).contains(&value);
+    good.then_some(())
+        .ok_or_else(|| format!("`{name}` is {value}, it has to be {least} to {most}"))
+}
+
+/// Whether a device can be given a command.
+pub(crate) fn command(
+    device: &DeviceId,
+    name: &str,
+    argument: Option<&OwnedValue>,
+) -> Result<(), String> {
+    let draft = Command {
+        id: CommandId([0; 16]),
+        device: device.clone(),
+        name,
+        argument: argument.map(OwnedValue::as_ref),
+        expires_us: 0,
+    };
+    draft.check().map_err(|error| error.to_string())
+}
+
+/// An address, as 0x and 40 hexadecimal digits. In mixed case it has to be EIP-55's checksum, which
+/// catches a mistyped one.
+pub(crate) fn address(name: &str, text: &str) -> Result<Address, String> {
+    let digits = text.strip_prefix("0x").unwrap_or_default();
+    let parsed = (digits.len() == 40).then(|| text.parse::<Address>().ok());
+    let Some(address) = parsed.flatten() else {
+        let text: String = text.chars().take(60).collect();
+        return Err(format!(
+            "`{name}` is `{text}`, it has to be 0x and 40 hexadecimal digits"
+        ));
+    };
+    let upper = digits.bytes().any(|byte| byte.is_ascii_uppercase());
+    let lower = digits.bytes().any(|byte| byte.is_ascii_lowercase());
+    if upper && lower && address.to_checksum(None) != text {
+        return Err(format!(
+            "`{name}`: the checksum (EIP-55) of `{text}` is wrong, so a digit may be; with these \
+             digits it is {}",
+            address.to_checksum(None)
+        ));
+    }
+    Ok(address)
+}

@@ -1,0 +1,134 @@
+//! What payers have under way on bare authorisations, and have not paid.
+
+use stencil_payments::Address;
+use stencil_payments::money::{Amount, Asset};
+use stencil_payments::x402::charge::{self, What};
+use stencil_payments::x402::exposure::Exposure;
+use stencil_payments::x402::{Reason, Refused};
+use stencil_protocol::id::TenantId;
+use stencil_store::{Error as StoreError, PayerKey, StoredExposure};
+
+use super::sales::{Kept, No, Sales, later};
+
+/// Charges that one payer may have under way with a tenant on bare authorisations, whatever they are
+/// worth.
+const MAX_OF_PAYER: usize = 64;
+
+impl Sales {
+    /// What the payer has under way with this charge.
+    pub(super) async fn reserved(&self, kept: &Kept, limit: Amount) -> Result<StoredExposure, No> {
+        let (mut stored, mut exposure) = self.exposure(kept).await?;
+        let Some(charge) = &kept.purchase.charge else {
+            return Err(later("there is no charge"));
+        };
+        if exposure.count(charge.terms().payer) >= MAX_OF_PAYER {
+            return Err(spent_limit(format!(
+                "the payer has {MAX_OF_PAYER} commands under way or unpaid: wait until they are over"
+            )));
+        }
+        let terms = charge.terms();
+        exposure
+            .reserve(terms.payer, terms.id, terms.value, limit)
+            .map_err(|exceeded| spent_limit(exceeded.to_string()))?;
+        stored.body = serde_json::json!(exposure).to_string();
+        Ok(stored)
+    }
+
+    /// Forgives a payer what was lost to them.
+    ///
+    /// # Errors
+    /// The store.
+    pub(crate) async fn forgive(
+        &self,
+        tenant: &TenantId,
+        asset: Asset,
+        payer: Address,
+    ) -> Result<(), StoreError> {
+        loop {
+            let (mut stored, mut exposure) =
+                self.exposed(tenant, asset, &payer.into_array()).await?;
+            let before = exposure.clone();
+            exposure.forgive(payer);
+            if exposure == before {
+                return Ok(());
+            }
+            stored.body = serde_json::json!(exposure).to_string();
+            match self.inner.store.offers.put_exposure(tenant, &stored).await {
+                Err(StoreError::Conflict(_)) => {}
+                done => return done,
+            }
+        }
+    }
+
+    /// What the payer has under way, as it would be kept next.
+    pub(super) async fn exposure(&self, kept: &Kept) -> Result<(StoredExposure, Exposure), No> {
+        let asset = kept.purchase.token.asset();
+        let (tenant, payer) = (&kept.stored.tenant, &kept.stored.payer);
+        Ok(self.exposed(tenant, asset, payer).await?)
+    }
+
+    pub(super) async fn exposed(
+        &self,
+        tenant: &TenantId,
+        asset: Asset,
+        payer: &PayerKey,
+    ) -> Result<(StoredExposure, Exposure), StoreError> {
+        let asset = asset.to_string();
+        let offers = &self.inner.store.offers;
+        let stored = offers.exposure(tenant, &asset, payer).await?;
+        let exposure = match &stored {
+            None => Exposure::default(),
+            Some(stored) => {
+                serde_json::from_str(&stored.body).map_err(|error| StoreError::Corrupt {
+                    what: "exposure",
+                    why: error.to_string(),
+                })?
+            }
+        };
+        let next = StoredExposure {
+            asset,
+            payer: *payer,
+            version: stored.map_or(1, |stored| stored.version + 1),
+            body: String::new(),
+        };
+        Ok((next, exposure))
+    }
+
+    /// What the payer has under way after what follows; `None`: as before.
+    pub(super) async fn after(
+        &self,
+        kept: &Kept,
+        effects: &[charge::Effect],
+    ) -> Result<Option<StoredExposure>, No> {
+        let Some(charge) = kept
+            .purchase
+            .charge
+            .as_ref()
+            .filter(|_| kept.purchase.held.is_none())
+        else {
+            return Ok(None);
+        };
+        let (payer, id, value) = {
+            let terms = charge.terms();
+            (terms.payer, terms.id, terms.value)
+        };
+        let last = effects.iter().rev().find_map(|effect| match effect.what {
+            What::Charged { .. } | What::Free => Some(true),
+            What::Loss | What::Uncharged => Some(false),
+            _ => None,
+        });
+        let Some(free) = last else { return Ok(None) };
+        let (mut stored, mut exposure) = self.exposure(kept).await?;
+        if free {
+            exposure.free(payer, id);
+        } else {
+            exposure.lose(payer, id, value);
+        }
+        stored.body = serde_json::json!(exposure).to_string();
+        Ok(Some(stored))
+    }
+}
+
+fn spent_limit(detail: String) -> No {
+    No::Refused(Refused::new(Reason::InvalidTransactionState, detail))
+}

@@ -1,0 +1,529 @@
+//! From a payment to a purchase that is settled.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+
+use stencil_payments::invoice::Id;
+use stencil_payments::money::Amount;
+use stencil_payments::port::{Chain, NotOrdered, Order, Sent};
+use stencil_payments::x402::{self, Claim, PaymentPayload, Reason, Refused, header};
+use stencil_payments::{Address, B256, Bytes};
+use stencil_protocol::id::TenantId;
+use stencil_store::{Error as StoreError, Store, StoredPurchase};
+use tokio::sync::{Mutex, Notify, Semaphore, SemaphorePermit};
+use tokio::time::{Instant, timeout_at};
+
+use super::ask;
+use super::offer::{Offer, Priced};
+use super::purchase::{Bought, Paid, Purchase, paid};
+use super::till::{NotOpened, Till};
+use crate::chains::{Cashier, Chains, READER};
+use crate::clock::Clock;
+
+/// Payments that chains are asked about at one time: a stranger needs a key and nothing else to have
+/// one asked about.
+const MAX_ASKED: usize = 32;
+/// Requests that wait for a settlement at one time.
+const MAX_WAITING: usize = 256;
+/// Between two looks at a settlement that is waited for.
+pub(super) const LOOK: Duration = Duration::from_millis(200);
+
+/// What tenants sell by x402. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Sales {
+    pub(super) inner: Arc<Inner>,
+}
+
+pub(super) struct Inner {
+    pub(super) store: Store,
+    pub(super) chains: Chains,
+    pub(super) clock: Clock,
+    pub(super) till: Arc<dyn Till>,
+    asked: Semaphore,
+    waiting: Semaphore,
+    opening: Mutex<()>,
+    /// Told when there is a charge to go on with.
+    pub(super) wake: Notify,
+    /// Told when a charge has changed.
+    pub(super) changed: Notify,
+    /// Charges that are under way.
+    pub(super) under_way: AtomicUsize,
+}
+
+/// Why nothing is given.
+#[derive(Debug)]
+pub(crate) enum No {
+    /// The payment does not do; nothing was charged.
+    Refused(Refused),
+    /// What was tried to be settled was not, and nothing was charged.
+    Failed(Paying, Refused),
+    /// It can't be known now: the same payment is to be shown again, and no other.
+    Later(Option<Paying>, String),
+    /// The store.
+    Store(StoreError),
+}
+
+/// Who pays, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Paying {
+    /// The chain in the form of CAIP-2.
+    pub(crate) network: String,
+    /// Who pays.
+    pub(crate) payer: String,
+}
+
+impl From<StoreError> for No {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<Refused> for No {
+    fn from(refused: Refused) -> Self {
+        match refused.reason {
+            Reason::UnexpectedVerifyError => Self::Later(None, refused.detail),
+            _ => Self::Refused(refused),
+        }
+    }
+}
+
+impl From<&Purchase> for Paying {
+    fn from(purchase: &Purchase) -> Self {
+        Self {
+            network: purchase.network(),
+            payer: purchase.payer.to_checksum(None),
+        }
+    }
+}
+
+/// A purchase as it is known and as it is kept.
+#[derive(Debug, Clone)]
+pub(crate) struct Kept {
+    pub(crate) purchase: Purchase,
+    pub(crate) stored: StoredPurchase,
+    /// It was verified a moment ago.
+    fresh: bool,
+}
+
+impl Kept {
+    pub(crate) fn of(stored: StoredPurchase) -> Result<Self, StoreError> {
+        let purchase = Purchase::read(&stored)?;
+        Ok(Self {
+            purchase,
+            stored,
+            fresh: false,
+        })
+    }
+
+    /// One that was verified a moment ago.
+    pub(super) fn fresh(purchase: Purchase, stored: StoredPurchase) -> Self {
+        Self {
+            purchase,
+            stored,
+            fresh: true,
+        }
+    }
+
+    /// How the settlement is ordered: the same key each time.
+    pub(super) fn order(&self) -> Order {
+        let purchase = &self.purchase;
+        self.order_of("", purchase.to, purchase.call_data.clone())
+    }
+
+    /// A transaction for it. It moves the payer's money, and of the hub's account gas alone.
+    pub(super) fn order_of(&self, what: &str, to: Address, data: Bytes) -> Order {
+        Order {
+            tenant: self.stored.tenant.clone(),
+            key: format!("x402-{}{what}", hex::encode(self.stored.purchase)),
+            to,
+            value: Amount::ZERO,
+            data,
+            gas: self.purchase.gas,
+            moves: None,
+        }
+    }
+}
+
+impl Sales {
+    pub(crate) fn new(store: Store, chains: Chains, clock: Clock, till: Arc<dyn Till>) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                store,
+                chains,
+                clock,
+                till,
+                asked: Semaphore::new(MAX_ASKED),
+                waiting: Semaphore::new(MAX_WAITING),
+                opening: Mutex::new(()),
+                wake: Notify::new(),
+                changed: Notify::new(),
+                under_way: AtomicUsize::new(0),
+            }),
+        }
+    }
+
+    /// Over a hub's parts; `None`: it follows no chain.
+    pub(crate) fn over(
+        store: &Store,
+        chains: &Chains,
+        clock: &Clock,
+        cashier: &Cashier,
+    ) -> Option<Self> {
+        chains.iter().next()?;
+        let till = Arc::new(cashier.clone());
+        Some(Self::new(
+            store.clone(),
+            chains.clone(),
+            clock.clone(),
+            till,
+        ))
+    }
+
+    /// The chains that offers are checked against.
+    pub(crate) fn chains(&self) -> &Chains {
+        &self.inner.chains
+    }
+
+    /// Takes a payment for something, or knows it again. When this returns the purchase is kept; it
+    /// is not settled.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(crate) async fn take(
+        &self,
+        tenant: &TenantId,
+        name: &str,
+        offer: &Offer,
+        bought: &Bought,
+        payment: &PaymentPayload,
+    ) -> Result<Kept, No> {
+        let claim = Claim::read(payment)?;
+        let id = claim.purchase(tenant);
+        let offers = &self.inner.store.offers;
+        if let Some(stored) = offers.purchase(tenant, &id.0).await? {
+            return self.known(stored, name, bought, &claim);
+        }
+        let (purchase, now_us) = self.verified(offer, bought, payment, &claim).await?;
+        let stored = StoredPurchase {
+            tenant: tenant.clone(),
+            purchase: id.0,
+            version: 1,
+            offer: name.to_owned(),
+            payer: purchase.payer.into_array(),
+            body: purchase.body(),
+            wakes_us: None,
+            command: None,
+            created_us: now_us,
+            changed_us: now_us,
+        };
+        match offers.commit_purchase(&stored, None).await {
+            Ok(()) => {}
+            // The same payment was shown twice at once.
+            Err(StoreError::Conflict(_)) => {
+                let stored = offers.purchase(tenant, &id.0).await?;
+                let stored = stored.ok_or_else(|| later("the purchase is gone again"))?;
+                return self.known(stored, name, bought, &claim);
+            }
+            Err(error) => return Err(error.into()),
+        }
+        stencil_crashpoint::reach("x402.kept");
+        Ok(Kept::fresh(purchase, stored))
+    }
+
+    /// A payment that was shown before: for the same it is good again, for a time.
+    pub(super) fn known(
+        &self,
+        stored: StoredPurchase,
+        name: &str,
+        bought: &Bought,
+        claim: &Claim,
+    ) -> Result<Kept, No> {
+        let kept = Kept::of(stored)?;
+        let purchase = &kept.purchase;
+        if purchase.fingerprint != claim.fingerprint() {
+            return Err(spent("the nonce was used for another payment"));
+        }
+        if kept.stored.offer != name || !purchase.bought.is(bought) {
+            return Err(spent("the payment has bought something else"));
+        }
+        let repeat_us = i64::try_from(purchase.repeat_s.saturating_mul(1_000_000));
+        let repeat_us = repeat_us.unwrap_or(i64::MAX);
+        let over = |first_us: i64| self.inner.clock.now_us() > first_us.saturating_add(repeat_us);
+        if purchase.answered_us.is_some_and(over) {
+            return Err(spent(&format!(
+                "the payment was answered, and is not again after {} seconds",
+                purchase.repeat_s
+            )));
+        }
+        Ok(kept)
+    }
+
+    async fn verified(
+        &self,
+        offer: &Offer,
+        bought: &Bought,
+        payment: &PaymentPayload,
+        claim: &Claim,
+    ) -> Result<(Purchase, i64), No> {
+        let priced = offer.priced(&self.inner.chains);
+        if priced.is_empty() {
+            return Err(later("the hub follows none of the chains of this offer"));
+        }
+        let ways: Vec<_> = priced.iter().map(|priced| priced.way.clone()).collect();
+        let now_us = self.inner.clock.now_us();
+        let now_s = now_us.unsigned_abs() / 1_000_000;
+        let checked = x402::verify(&ways, payment, now_s)?;
+        let Some(Priced {
+            chain, token, way, ..
+        }) = priced.get(checked.offer)
+        else {
+            return Err(later("the offer was changed"));
+        };
+        let authorization = checked.authorization;
+        let verified = {
+            let _room = self.room_to_ask()?;
+            ask::conclude(chain.as_ref(), way.domain.token, checked).await?
+        };
+        let purchase = Purchase {
+            bought: bought.clone(),
+            chain: chain.name().to_owned(),
+            token: token.clone(),
+            amount: way.amount,
+            pay_to: way.pay_to,
+            payer: verified.payer(),
+            nonce: authorization.nonce,
+            // At most so much later, as was checked.
+            valid_before_s: u64::try_from(authorization.valid_before).unwrap_or(u64::MAX),
+            fingerprint: claim.fingerprint(),
+            to: way.domain.token,
+            call_data: verified.call_data(),
+            gas: ask::gas(&verified),
+            needs: offer.needs,
+            settle_s: offer.settle_s,
+            repeat_s: offer.repeat_s,
+            answered_us: None,
+            held: None,
+            charge: None,
+            attempt: 0,
+            called_off: false,
+        };
+        Ok((purchase, now_us))
+    }
+
+    /// Room to ask chains about one more payment.
+    pub(super) fn room_to_ask(&self) -> Result<SemaphorePermit<'_>, No> {
+        let room = self.inner.asked.try_acquire();
+        room.map_err(|_| later("as many payments as may be are being verified"))
+    }
+
+    /// Settles a purchase and waits until it is as deep as it has to be, for as long as its offer
+    /// says. What was settled before is not settled again.
+    ///
+    /// # Errors
+    /// Why it is not.
+    pub(crate) async fn settle(&self, kept: &Kept) -> Result<B256, No> {
+        let inner = &self.inner;
+        let purchase = &kept.purchase;
+        let paying = || Paying::from(purchase);
+        if let Paid::Firm { tx } = self.paid(kept).await? {
+            return Ok(tx);
+        }
+        let Ok(_room) = inner.waiting.try_acquire() else {
+            let why = "as many settlements as may be are waited for";
+            return Err(No::Later(Some(paying()), why.to_owned()));
+        };
+        let Some(chain) = inner.chains.by_name(&purchase.chain) else {
+            let why = format!("the hub follows chain `{}` no more", purchase.chain);
+            return Err(No::Later(Some(paying()), why));
+        };
+        self.invoice(kept).await?;
+        stencil_crashpoint::reach("x402.invoiced");
+        let order = kept.order();
+        if !kept.fresh && matches!(chain.sent(&order.tenant, &order.key).await, Ok(None)) {
+            // It was verified long ago, and not ordered since: what it costs would be for nothing.
+            ask::still_good(chain.as_ref(), purchase).await?;
+        }
+        self.order(chain.as_ref(), kept, &order).await?;
+        stencil_crashpoint::reach("x402.ordered");
+        let tx = self.wait(chain.as_ref(), kept).await?;
+        stencil_crashpoint::reach("x402.settled");
+        Ok(tx)
+    }
+
+    /// Makes the invoice that a purchase is, if it is not there.
+    pub(super) async fn invoice(&self, kept: &Kept) -> Result<(), No> {
+        let (purchase, stored) = (&kept.purchase, &kept.stored);
+        let (id, created_us) = (Id(stored.purchase), stored.created_us);
+        let definition = purchase.definition(id, &stored.tenant, created_us);
+        let definition = definition.map_err(|error| {
+            let detail = format!("it can be no invoice: {error}");
+            No::Refused(Refused::new(Reason::InvalidPayload, detail))
+        })?;
+        // One at a time: of two at once that make the same, one would find it half made.
+        let _one_at_a_time = self.inner.opening.lock().await;
+        match self.inner.till.open(definition, &stored.offer).await {
+            Ok(()) => Ok(()),
+            Err(NotOpened::Store(error)) => Err(error.into()),
+            Err(NotOpened::Refused(why)) => {
+                tracing::warn!(tenant = %stored.tenant, offer = stored.offer, why,
+                    "a purchase can be no invoice");
+                Err(No::Later(Some(purchase.into()), why))
+            }
+        }
+    }
+
+    /// Orders a transaction; one that was ordered before is not again.
+    pub(super) async fn order(
+        &self,
+        chain: &dyn Chain,
+        kept: &Kept,
+        order: &Order,
+    ) -> Result<Sent, No> {
+        let paying = || Some(Paying::from(&kept.purchase));
+        chain.order(order).await.map_err(|not| {
+            let stored = &kept.stored;
+            tracing::warn!(tenant = %stored.tenant, offer = stored.offer, chain = chain.name(),
+                why = %not, "a settlement is not ordered");
+            let why = match not {
+                NotOrdered::NoAccount(_) => "the hub has no account to settle it by",
+                NotOrdered::Refused(_) => {
+                    "the seller's limit of what settlements may cost is reached"
+                }
+                _ => "the chain can't be asked now",
+            };
+            No::Later(paying(), why.to_owned())
+        })
+    }
+
+    /// Waits until it is paid, or is known not to be.
+    async fn wait(&self, chain: &dyn Chain, kept: &Kept) -> Result<B256, No> {
+        let purchase = &kept.purchase;
+        let until = Instant::now() + Duration::from_secs(purchase.settle_s);
+        loop {
+            match self.paid(kept).await? {
+                Paid::Firm { tx } => return Ok(tx),
+                Paid::Short { came } => {
+                    let detail = format!(
+                        "of {} base units {came} came: the token takes a fee of what it transfers; \
+                         what came is given back",
+                        purchase.amount
+                    );
+                    return Err(failed(purchase, detail));
+                }
+                Paid::Confirming => {}
+                Paid::Nothing => {
+                    let order = kept.order();
+                    let sent = chain.sent(&order.tenant, &order.key).await;
+                    if let Some(why) = self.hopeless(chain, sent.ok().flatten()).await? {
+                        // What came while this was looked at counts.
+                        if let Paid::Nothing = self.paid(kept).await? {
+                            return Err(failed(purchase, why));
+                        }
+                    }
+                }
+            }
+            if Instant::now() >= until {
+                let why = "it is not settled yet";
+                return Err(No::Later(Some(purchase.into()), why.to_owned()));
+            }
+            let look = until.min(Instant::now() + LOOK);
+            let _ = timeout_at(look, chain.stepped()).await;
+        }
+    }
+
+    /// Why a settlement that has brought nothing won't any more.
+    ///
+    /// A transaction that was reverted is no proof that nothing was paid: whoever saw it may have
+    /// brought the same authorisation before it. That stands in a block which is no newer, so all up
+    /// to there has to be read first.
+    async fn hopeless(&self, chain: &dyn Chain, sent: Option<Sent>) -> Result<Option<String>, No> {
+        let outcome = match sent {
+            Some(Sent::Included(outcome) | Sent::Final(outcome)) => outcome,
+            Some(Sent::Lost) => {
+                let why = "its transaction can never be included: sign a new payment";
+                return Ok(Some(why.to_owned()));
+            }
+            Some(Sent::Pending) | None => return Ok(None),
+        };
+        let read = self.read_up_to(chain, outcome.block).await?;
+        let why = if outcome.succeeded {
+            "the token has not transferred what was signed: does it take a fee? The payment is among \
+             what came for no invoice"
+        } else {
+            "the token has refused the transfer: the payer has spent the money or cancelled the \
+             authorisation meanwhile; nothing was paid"
+        };
+        Ok(read.then(|| why.to_owned()))
+    }
+
+    /// Whether all that a chain says up to a block is in the invoices.
+    pub(super) async fn read_up_to(&self, chain: &dyn Chain, block: u64) -> Result<bool, No> {
+        let chains = &self.inner.store.chains;
+        let Some(state) = chains.chain(chain.name()).await? else {
+            return Ok(false);
+        };
+        let read = chains.chain_position(chain.name(), READER).await? >= state.last_entry;
+        Ok(read && state.cursor.is_some_and(|cursor| cursor.number >= block))
+    }
+
+    pub(super) async fn paid(&self, kept: &Kept) -> Result<Paid, No> {
+        let (tenant, id) = (&kept.stored.tenant, &kept.stored.purchase);
+        let invoice = self.inner.store.payments.invoice(tenant, id).await?;
+        Ok(match invoice {
+            Some(invoice) => paid(&invoice)?,
+            None => Paid::Nothing,
+        })
+    }
+
+    /// Keeps that a purchase was answered: from then on it is again for a time only.
+    ///
+    /// # Errors
+    /// The store.
+    pub(crate) async fn answered(&self, kept: &Kept) -> Result<(), No> {
+        let mut next = kept.clone();
+        if next.purchase.answered_us.is_some() {
+            return Ok(());
+        }
+        let now_us = self.inner.clock.now_us();
+        next.purchase.answered_us = Some(now_us);
+        next.stored.version += 1;
+        next.stored.changed_us = now_us;
+        next.stored.body = next.purchase.body();
+        match self
+            .inner
+            .store
+            .offers
+            .commit_purchase(&next.stored, None)
+            .await
+        {
+            // Another request with the same payment was answered first.
+            Ok(()) | Err(StoreError::Conflict(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+        stencil_crashpoint::reach("x402.answered");
+        Ok(())
+    }
+}
+
+/// Reads the header that pays.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn payment(value: &[u8]) -> Result<PaymentPayload, No> {
+    Ok(header::payment(value)?)
+}
+
+pub(super) fn later(why: &str) -> No {
+    No::Later(None, why.to_owned())
+}
+
+pub(super) fn spent(what: &str) -> No {
+    let detail = format!("{what}: sign a new one");
+    No::Refused(Refused::new(Reason::InvalidTransactionState, detail))
+}
+
+fn failed(purchase: &Purchase, detail: String) -> No {
+    let refused = Refused::new(Reason::InvalidTransactionState, detail);
+    No::Failed(purchase.into(), refused)
+}

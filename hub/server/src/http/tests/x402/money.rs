@@ -1,0 +1,393 @@
+//! A chain with one token, in memory: what it says, and what becomes of what is ordered.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use alloy_sol_types::{SolCall as _, SolValue as _};
+use async_trait::async_trait;
+use stencil_payments::eip712::Domain;
+use stencil_payments::invoice::{Event as InvoiceEvent, Id, Invoice, Payment};
+use stencil_payments::money::{Amount, Asset, Token};
+use stencil_payments::observation::{Block, Key};
+use stencil_payments::port::{
+    Called, Chain, Event, Function, KnownToken, NotOrdered, Order, Outcome, Sent, Unknown,
+};
+use stencil_payments::{Address, B256, Bytes, U256, abi};
+use stencil_protocol::id::TenantId;
+use stencil_store::{BlockMark, ChainCommit, InvoiceCommit, Store, StoredInvoice};
+use tokio::sync::Notify;
+
+use crate::chains::x402::till::{NotOpened, Till};
+
+pub(in crate::http::tests) const CHAIN_ID: u64 = 31_337;
+pub(in crate::http::tests) const TOKEN: Address = Address::repeat_byte(0x70);
+pub(in crate::http::tests) const PAYEE: Address = Address::repeat_byte(0xaa);
+/// What is ordered is included in the blocks after this one, one each.
+const BLOCK: u64 = 7;
+
+/// What becomes of what is ordered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(in crate::http::tests) enum Mode {
+    /// It is in the next block, and does what it should.
+    #[default]
+    Includes,
+    /// Nothing, until [`Money::include`].
+    Waits,
+    /// It is in a block, and was reverted.
+    Reverts,
+    /// It is in a block that is final, and was reverted.
+    FailsForGood,
+    /// Somebody else has brought the same authorisation before it, so that it is reverted.
+    IsLate,
+    /// The token keeps a tenth of what it transfers.
+    TakesFee,
+    /// The tenant's limit is reached.
+    Refuses,
+}
+
+#[derive(Debug, Default)]
+struct Book {
+    mode: Mode,
+    deaf: bool,
+    balances: BTreeMap<Address, U256>,
+    used: BTreeSet<(Address, B256)>,
+    sent: BTreeMap<String, Sent>,
+    ordered: Vec<Order>,
+}
+
+/// The chain `local`.
+pub(in crate::http::tests) struct Money {
+    store: Store,
+    tokens: Vec<KnownToken>,
+    book: Mutex<Book>,
+    stepped: Notify,
+}
+
+impl Money {
+    pub(in crate::http::tests) fn new(store: Store) -> Arc<Self> {
+        let token = Token::new(Asset::erc20(CHAIN_ID, TOKEN), 6, "USDX").unwrap();
+        let domain = Some(domain());
+        Arc::new(Self {
+            store,
+            tokens: vec![KnownToken { token, domain }],
+            book: Mutex::default(),
+            stepped: Notify::new(),
+        })
+    }
+
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap()
+    }
+
+    pub(in crate::http::tests) fn gives(&self, to: Address, units: u64) {
+        self.book().balances.insert(to, U256::from(units));
+    }
+
+    pub(in crate::http::tests) fn balance(&self, of: Address) -> u64 {
+        let book = self.book();
+        book.balances.get(&of).copied().unwrap_or_default().to()
+    }
+
+    /// A payer has used a nonce, or cancelled it.
+    pub(in crate::http::tests) fn uses(&self, payer: Address, nonce: B256) {
+        self.book().used.insert((payer, nonce));
+    }
+
+    pub(in crate::http::tests) fn set(&self, mode: Mode) {
+        self.book().mode = mode;
+    }
+
+    /// Whether it can be asked.
+    pub(in crate::http::tests) fn hears(&self, hears: bool) {
+        self.book().deaf = !hears;
+    }
+
+    pub(in crate::http::tests) fn ordered(&self) -> Vec<Order> {
+        self.book().ordered.clone()
+    }
+
+    /// All that was ordered and is in no block comes into one.
+    pub(in crate::http::tests) async fn include(&self) {
+        let pending: Vec<_> = {
+            let book = self.book();
+            let pending = book.ordered.iter();
+            let pending = pending.filter(|it| book.sent.get(&it.key) == Some(&Sent::Pending));
+            pending.cloned().collect()
+        };
+        for order in pending {
+            self.happens(&order, Mode::Includes).await;
+        }
+    }
+
+    async fn happens(&self, order: &Order, mode: Mode) {
+        let call = abi::transferWithAuthorizationCall::abi_decode(&order.data).unwrap();
+        let number = u8::try_from(self.book().ordered.len()).unwrap();
+        let tx = B256::repeat_byte(number);
+        let block = BLOCK + u64::from(number);
+        let succeeded = !matches!(mode, Mode::Reverts | Mode::FailsForGood | Mode::IsLate);
+        let moved = {
+            let mut book = self.book();
+            let outcome = Outcome {
+                tx,
+                block,
+                succeeded,
+            };
+            let sent = match mode {
+                Mode::FailsForGood => Sent::Final(outcome),
+                _ => Sent::Included(outcome),
+            };
+            book.sent.insert(order.key.clone(), sent);
+            if matches!(mode, Mode::Reverts | Mode::FailsForGood) {
+                U256::ZERO
+            } else {
+                assert!(book.used.insert((call.from, call.nonce)), "used twice");
+                let has = book.balances.entry(call.from).or_default();
+                *has = has.checked_sub(call.value).expect("money that is there");
+                let fee = match mode {
+                    Mode::TakesFee => call.value / U256::from(10),
+                    _ => U256::ZERO,
+                };
+                *book.balances.entry(call.to).or_default() += call.value - fee;
+                call.value - fee
+            }
+        };
+        if !moved.is_zero() {
+            let tx = if mode == Mode::IsLate {
+                B256::repeat_byte(0xfe)
+            } else {
+                tx
+            };
+            let id = order.key.strip_prefix("x402-").expect("a purchase's");
+            let id: Id = id.parse().unwrap();
+            self.credit(&order.tenant, id, tx, Amount(moved), call.from)
+                .await;
+        }
+        // Only when what is in the block is known, it was read.
+        self.read_up_to(block).await;
+        self.stepped.notify_waiters();
+    }
+
+    /// The follower has looked at all blocks up to this one.
+    async fn read_up_to(&self, number: u64) {
+        let mark = BlockMark {
+            number,
+            hash: [9; 32],
+        };
+        let chains = &self.store.chains;
+        let state = chains.open_chain("local", CHAIN_ID, 1).await.unwrap();
+        if state.cursor == Some(mark) {
+            return;
+        }
+        let commit = ChainCommit {
+            chain: "local".into(),
+            from: state.cursor,
+            interest: state.interest,
+            cursor: Some(mark),
+            at_us: 1,
+            ..ChainCommit::default()
+        };
+        chains.commit_chain(&commit).await.unwrap();
+    }
+
+    /// The cashier has seen that money came.
+    async fn credit(&self, tenant: &TenantId, id: Id, tx: B256, amount: Amount, from: Address) {
+        let payments = &self.store.payments;
+        let mut stored = payments.invoice(tenant, &id.0).await.unwrap().unwrap();
+        let mut body: serde_json::Value = serde_json::from_str(&stored.body).unwrap();
+        let mut invoice: Invoice = serde_json::from_value(body["invoice"].clone()).unwrap();
+        let key = Key {
+            chain: CHAIN_ID,
+            tx,
+            ordinal: 1,
+        };
+        let block = Block {
+            number: BLOCK,
+            hash: B256::repeat_byte(9),
+            time_s: 1_700_000_001,
+        };
+        let payment = Payment {
+            method: 0,
+            amount,
+            from,
+            block,
+        };
+        let event = InvoiceEvent::Credit {
+            key,
+            seq: 1,
+            payment,
+        };
+        invoice.apply(&event).unwrap();
+        body["invoice"] = serde_json::to_value(&invoice).unwrap();
+        stored.body = body.to_string();
+        stored.version += 1;
+        let commit = InvoiceCommit {
+            invoice: stored,
+            credits: vec![key.to_string()],
+            entries: vec![],
+            effects: vec![],
+        };
+        payments.commit_invoice(&commit).await.unwrap();
+    }
+}
+
+pub(in crate::http::tests) fn domain() -> Domain {
+    Domain {
+        name: "Dollar".into(),
+        version: "1".into(),
+        chain: CHAIN_ID,
+        token: TOKEN,
+    }
+}
+
+#[async_trait]
+impl Chain for Money {
+    fn name(&self) -> &str {
+        "local"
+    }
+
+    fn id(&self) -> u64 {
+        CHAIN_ID
+    }
+
+    fn account(&self) -> Option<Address> {
+        Some(Address::repeat_byte(0x0b))
+    }
+
+    fn tokens(&self) -> &[KnownToken] {
+        &self.tokens
+    }
+
+    fn payments(&self) -> Option<Address> {
+        None
+    }
+
+    fn escrow(&self) -> Option<Address> {
+        None
+    }
+
+    fn event(&self, signature: &str) -> Result<Arc<dyn Event>, String> {
+        Err(format!("{signature}: nobody watches events here"))
+    }
+
+    fn function(&self, signature: &str) -> Result<Arc<dyn Function>, String> {
+        Err(format!("{signature}: nobody calls functions here"))
+    }
+
+    async fn call(&self, to: Address, data: Bytes) -> Result<Called, Unknown> {
+        let book = self.book();
+        if book.deaf {
+            return Err(Unknown("no endpoint answers".into()));
+        }
+        assert_eq!(to, TOKEN, "the token is asked");
+        let returned = |bytes: Vec<u8>| Ok(Called::Returned(bytes.into()));
+        if let Ok(call) = abi::authorizationStateCall::abi_decode(&data) {
+            let used = book.used.contains(&(call.authorizer, call.nonce));
+            return returned(used.abi_encode());
+        }
+        if let Ok(call) = abi::balanceOfCall::abi_decode(&data) {
+            let balance = book.balances.get(&call.account).copied();
+            return returned(balance.unwrap_or_default().abi_encode());
+        }
+        let call = abi::transferWithAuthorizationCall::abi_decode(&data).expect("a settlement");
+        let balance = book.balances.get(&call.from).copied();
+        let used = book.used.contains(&(call.from, call.nonce));
+        if used || balance.unwrap_or_default() < call.value {
+            return Ok(Called::Reverted("it can't be transferred".into()));
+        }
+        returned(vec![])
+    }
+
+    async fn has_code(&self, _: Address) -> Result<bool, Unknown> {
+        Ok(false)
+    }
+
+    async fn order(&self, order: &Order) -> Result<Sent, NotOrdered> {
+        let mode = {
+            let mut book = self.book();
+            if let Some(sent) = book.sent.get(&order.key) {
+                return Ok(*sent);
+            }
+            if book.mode == Mode::Refuses {
+                return Err(NotOrdered::Refused("the limit is reached".into()));
+            }
+            book.ordered.push(order.clone());
+            book.sent.insert(order.key.clone(), Sent::Pending);
+            book.mode
+        };
+        if mode != Mode::Waits {
+            self.happens(order, mode).await;
+        }
+        Ok(self.book().sent[&order.key])
+    }
+
+    async fn sent(&self, _: &TenantId, key: &str) -> Result<Option<Sent>, Unknown> {
+        Ok(self.book().sent.get(key).copied())
+    }
+
+    async fn stepped(&self) {
+        self.stepped.notified().await;
+    }
+
+    async fn run(&self) -> Result<(), String> {
+        std::future::pending().await
+    }
+
+    fn trouble(&self) -> Option<String> {
+        None
+    }
+}
+
+/// Where invoices are made and nobody looks at chains: [`Money`] says what came.
+pub(in crate::http::tests) struct Drawer(pub(in crate::http::tests) Store);
+
+#[async_trait]
+impl Till for Drawer {
+    async fn open(
+        &self,
+        definition: stencil_payments::invoice::Definition,
+        _: &str,
+    ) -> Result<(), NotOpened> {
+        let (tenant, id) = (definition.tenant.clone(), definition.id);
+        let (created_us, until_us) = (definition.created_us, definition.expires_us);
+        let invoice = Invoice::new(definition).unwrap();
+        let invoice = StoredInvoice {
+            tenant: tenant.clone(),
+            invoice: id.0,
+            version: 1,
+            state: "new".into(),
+            body: serde_json::json!({ "invoice": invoice, "about": {} }).to_string(),
+            wakes_us: None,
+            watched_until_us: until_us,
+            created_us,
+            changed_us: created_us,
+        };
+        let commit = InvoiceCommit {
+            invoice,
+            credits: vec![],
+            entries: vec![],
+            effects: vec![],
+        };
+        match self.0.payments.commit_invoice(&commit).await {
+            Ok(()) | Err(stencil_store::Error::Conflict(_)) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn call_off(&self, tenant: &TenantId, id: Id) -> Result<(), NotOpened> {
+        let payments = &self.0.payments;
+        let mut stored = payments.invoice(tenant, &id.0).await?.unwrap();
+        let mut body: serde_json::Value = serde_json::from_str(&stored.body).unwrap();
+        let mut invoice: Invoice = serde_json::from_value(body["invoice"].clone()).unwrap();
+        invoice.apply(&InvoiceEvent::Cancel).unwrap();
+        body["invoice"] = serde_json::to_value(&invoice).unwrap();
+        (stored.body, stored.state) = (body.to_string(), "cancelled".into());
+        stored.version += 1;
+        let commit = InvoiceCommit {
+            invoice: stored,
+            credits: vec![],
+            entries: vec![],
+            effects: vec![],
+        };
+        Ok(payments.commit_invoice(&commit).await?)
+    }
+}

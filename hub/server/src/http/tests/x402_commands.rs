@@ -1,0 +1,336 @@
+//! Devices that act for single payments: nothing is charged before they have said so.
+
+use std::sync::atomic::Ordering;
+
+use serde_json::{Value, json};
+use stencil_payments::x402::header;
+use stencil_payments::{Address, B256, U256};
+use stencil_protocol::command::State;
+use stencil_protocol::id::CommandId;
+use stencil_store::CommandStatus;
+
+use super::client::Answer;
+use super::x402::money::{Mode, PAYEE, TOKEN, domain};
+use super::x402::{Signed, payer, required};
+use super::{NOW_US, Served, seed};
+
+const LOCK: &str = "/x402/acme/lock-marked";
+
+fn lock() -> Value {
+    json!({
+        "sells": { "command": {
+            "device": "freezer-marked", "name": "unlock", "argument": "given",
+            "expires_in_s": 30, "undo": { "name": "lock", "argument": 1 },
+        } },
+        "prices": [{
+            "chain": "local", "token": TOKEN, "amount": "0.01", "pay_to": PAYEE,
+            "loss_limit": "0.02",
+        }],
+        "settle_s": 2,
+    })
+}
+
+async fn selling() -> Served {
+    let served = Served::start().await;
+    assert_eq!(served.offers("lock-marked", &lock()).await.status, 201);
+    served.money.gives(payer(), 1_000_000);
+    served
+}
+
+impl Served {
+    /// What has to be signed for a command with this argument.
+    async fn asks(&self, argument: i64, nonce: u8) -> Signed {
+        let ask = self
+            .ask("POST", LOCK)
+            .json(&json!({ "argument": argument }));
+        let required = required(&ask.send().await);
+        let now_s = self.now_us.load(Ordering::SeqCst).unsigned_abs() / 1_000_000;
+        let until_s = now_s + required.accepts[0].max_timeout_seconds;
+        Signed::with(&required, nonce, &domain(), |it| {
+            it.valid_before = U256::from(until_s);
+        })
+    }
+
+    /// Orders a command, and does not wait.
+    async fn commissions(&self, argument: i64, signed: &Signed) -> Answer {
+        let ask = self
+            .ask("POST", LOCK)
+            .json(&json!({ "argument": argument }));
+        let ask = ask.header("PAYMENT-SIGNATURE", &signed.header());
+        ask.header("Prefer", "respond-async").send().await
+    }
+
+    /// The device says what became of a command.
+    async fn says(&self, command: &Value, state: State) {
+        let command: CommandId = command["id"].as_str().unwrap().parse().unwrap();
+        let status = CommandStatus {
+            tenant: seed::acme(),
+            command,
+            state,
+            at_us: NOW_US,
+            detail: Some("the bolt".into()),
+            gateway: None,
+        };
+        assert!(self.store.commands.status(&status).await.unwrap());
+    }
+
+    /// Waits until an order stands so.
+    async fn stands(&self, at: &str, state: &str) -> Value {
+        for _ in 0..200 {
+            let doc = self.get(at).send().await.ok();
+            if doc["state"] == state {
+                return doc;
+            }
+            self.sales.look_now().await;
+        }
+        panic!("it is not {state}: {:?}", self.get(at).send().await);
+    }
+
+    /// The commands that the device has of purchases.
+    async fn given(&self) -> Vec<Value> {
+        let list = self.read("/api/v1/commands").await.ok();
+        let all = list["items"].as_array().unwrap().iter();
+        let new = all.filter(|it| it["name"] != "lock-marked");
+        new.cloned().collect()
+    }
+}
+
+fn location(answer: &Answer) -> String {
+    assert_eq!(answer.status, 202, "{answer:?}");
+    answer.header("location").unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_device_acts_and_is_paid_when_it_has_said_so() {
+    let served = selling().await;
+    let signed = served.asks(7, 1).await;
+    let answer = served.commissions(7, &signed).await;
+    let at = location(&answer);
+    let doc = answer.json();
+    assert_eq!(
+        (&doc["state"], &doc["charged"]),
+        (&json!("acting"), &json!(false))
+    );
+    let given = served.given().await;
+    assert_eq!((given.len(), &given[0]["argument"]), (1, &json!(7)));
+    assert_eq!(given[0]["expires_us"], NOW_US + 30_000_000);
+    assert_eq!(served.money.ordered().len(), 0, "nothing before its word");
+
+    served.says(&doc["command"], State::Acknowledged).await;
+    served.sales.look_now().await;
+    assert_eq!(served.money.ordered().len(), 0, "it has not acted yet");
+    served.says(&doc["command"], State::Done).await;
+    let doc = served.stands(&at, "captured").await;
+    assert_eq!(
+        (&doc["charged"], &doc["command"]["state"]),
+        (&json!(true), &json!("done"))
+    );
+    assert_eq!(doc["transaction"], format!("{:#x}", B256::repeat_byte(1)));
+    assert_eq!(served.money.balance(PAYEE), 10_000);
+
+    // The same payment again is the same order.
+    let ask = served.ask("POST", LOCK).json(&json!({ "argument": 7 }));
+    let ask = ask.header("PAYMENT-SIGNATURE", &signed.header());
+    let again = super::client::head(ask).await;
+    assert!(again.starts_with("HTTP/1.1 200"), "{again}");
+    let value = again
+        .lines()
+        .find_map(|line| line.strip_prefix("payment-response: "));
+    let settled: stencil_payments::x402::SettleResponse =
+        header::decode(value.unwrap().as_bytes()).unwrap();
+    assert!(settled.success);
+    assert_eq!(
+        (served.given().await.len(), served.money.ordered().len()),
+        (1, 1)
+    );
+    // With another argument it is another one, which was not paid.
+    let error = required(&served.commissions(8, &signed).await)
+        .error
+        .unwrap();
+    assert!(error.contains("something else"), "{error}");
+}
+
+#[tokio::test]
+async fn without_a_devices_word_nothing_is_charged() {
+    let served = selling().await;
+    let signed = served.asks(7, 1).await;
+    let answer = served.commissions(7, &signed).await;
+    let (at, doc) = (location(&answer), answer.json());
+    // Its time is over, and its gateway may have it still: it is waited for.
+    served.later(31);
+    served.sales.look_now().await;
+    assert_eq!(served.get(&at).send().await.ok()["state"], "acting");
+    // Until a settlement could not be had any more.
+    served.later(15);
+    let free = served.stands(&at, "free").await;
+    assert_eq!(
+        (&free["charged"], &free["transaction"]),
+        (&json!(false), &Value::Null)
+    );
+    assert_eq!(served.money.ordered().len(), 0);
+    let again = served.commissions(7, &signed).await;
+    assert_eq!(again.status, 502, "{again:?}");
+    let id = doc["purchase"].as_str().unwrap();
+    let key = hex::decode(id).unwrap().try_into().unwrap();
+    let invoice = served.store.payments.invoice(&seed::acme(), &key).await;
+    let called_off = invoice.unwrap().unwrap();
+    served.sales.look_now().await;
+    assert_eq!(
+        called_off.state, "cancelled",
+        "what a payer brings goes back"
+    );
+
+    // A word that comes later is not charged: it is undone.
+    served.says(&doc["command"], State::Done).await;
+    served.later(601);
+    let lost = served.stands(&at, "lost").await;
+    assert_eq!(lost["charged"], false);
+    let given = served.given().await;
+    assert_eq!(given.len(), 2);
+    assert_eq!(
+        (&given[0]["name"], &given[0]["argument"]),
+        (&json!("lock"), &json!(1))
+    );
+    assert_eq!(
+        (served.money.ordered().len(), served.money.balance(PAYEE)),
+        (0, 0)
+    );
+}
+
+#[tokio::test]
+async fn a_device_that_could_not_act_costs_nothing_at_once() {
+    let served = selling().await;
+    let signed = served.asks(7, 1).await;
+    let answer = served.commissions(7, &signed).await;
+    let (at, doc) = (location(&answer), answer.json());
+    served.says(&doc["command"], State::Failed).await;
+    let free = served.stands(&at, "free").await;
+    assert_eq!(free["command"]["detail"], "the bolt");
+    assert_eq!(
+        (served.money.ordered().len(), served.given().await.len()),
+        (0, 1)
+    );
+}
+
+#[tokio::test]
+async fn a_payer_has_so_much_under_way_and_no_more() {
+    let served = selling().await;
+    for nonce in 1..=2 {
+        let signed = served.asks(7, nonce).await;
+        location(&served.commissions(7, &signed).await);
+    }
+    let third = served.asks(7, 3).await;
+    let error = required(&served.commissions(7, &third).await)
+        .error
+        .unwrap();
+    assert!(error.contains("beyond the limit of 20000"), "{error}");
+    assert_eq!(served.given().await.len(), 2);
+    // What is over makes room, and what was lost does not.
+    let given = served.given().await;
+    let list = served.read("/api/v1/purchases").await.ok();
+    let ats: Vec<_> = list["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|it| it["offer"] == "lock-marked")
+        .map(|it| format!("{LOCK}/{}", it["purchase"].as_str().unwrap()))
+        .collect();
+    served.says(&given[0], State::Done).await;
+    served.money.set(Mode::Includes);
+    for at in &ats {
+        served.sales.look_now().await;
+        let _ = served.get(at).send().await;
+    }
+    let fourth = served.asks(7, 4).await;
+    assert_eq!(served.commissions(7, &fourth).await.status, 202);
+    served.later(60);
+    for at in &ats {
+        served.sales.look_now().await;
+        let _ = served.get(at).send().await;
+    }
+    served.says(&given[1], State::Done).await;
+    served.later(601);
+    served.sales.look_now().await;
+    // 0.01 was lost: one more is within the limit, two are not.
+    let fifth = served.asks(7, 5).await;
+    assert_eq!(served.commissions(7, &fifth).await.status, 202);
+    let sixth = served.asks(7, 6).await;
+    let error = required(&served.commissions(7, &sixth).await)
+        .error
+        .unwrap();
+    assert!(error.contains("unpaid"), "{error}");
+    // Until somebody forgives it.
+    let path = format!("/api/v1/payers/{:#x}/forgive", payer());
+    let body = json!({ "asset": format!("eip155:31337/erc20:{TOKEN:#x}") });
+    let ask = served
+        .ask("POST", &path)
+        .bearer(&served.tokens.admin)
+        .json(&body);
+    assert_eq!(ask.send().await.status, 204);
+    assert_eq!(served.commissions(7, &sixth).await.status, 202);
+}
+
+#[tokio::test]
+async fn a_payer_who_spends_the_money_meanwhile_has_it_undone() {
+    let served = selling().await;
+    let signed = served.asks(7, 1).await;
+    let answer = served.commissions(7, &signed).await;
+    let (at, doc) = (location(&answer), answer.json());
+    served.money.set(Mode::FailsForGood);
+    served.money.uses(payer(), B256::repeat_byte(1));
+    served.says(&doc["command"], State::Done).await;
+    let lost = served.stands(&at, "lost").await;
+    assert_eq!(lost["charged"], false);
+    let given = served.given().await;
+    assert_eq!((given.len(), &given[0]["name"]), (2, &json!("lock")));
+}
+
+#[tokio::test]
+async fn what_can_not_be_undone_needs_an_escrow() {
+    let served = selling().await;
+    let mut offer = lock();
+    offer["sells"]["command"]
+        .as_object_mut()
+        .unwrap()
+        .remove("undo");
+    let detail = served.offers("for-good", &offer).await.problem(400);
+    assert!(
+        detail.contains("`loss_limit` is for commands that can be undone"),
+        "{detail}"
+    );
+    offer["prices"][0]
+        .as_object_mut()
+        .unwrap()
+        .remove("loss_limit");
+    let detail = served.offers("for-good", &offer).await.problem(400);
+    assert!(detail.contains("escrow"), "{detail}");
+    let mut offer = lock();
+    offer["prices"][0]
+        .as_object_mut()
+        .unwrap()
+        .remove("loss_limit");
+    let detail = served.offers("lock-marked", &offer).await.problem(400);
+    assert!(detail.contains("`loss_limit` is missing"), "{detail}");
+    offer["prices"][0]["loss_limit"] = json!("0.001");
+    let detail = served.offers("lock-marked", &offer).await.problem(400);
+    assert!(detail.contains("less than the price"), "{detail}");
+}
+
+#[tokio::test]
+async fn data_and_commands_are_asked_for_by_their_own_methods() {
+    let served = selling().await;
+    served.get(LOCK).send().await.problem(405);
+    assert_eq!(
+        served
+            .offers("feed-marked", &super::x402::series())
+            .await
+            .status,
+        201
+    );
+    let post = served.ask("POST", "/x402/acme/feed-marked").send().await;
+    post.problem(405);
+    let other = format!("{LOCK}/{}", "00".repeat(16));
+    served.get(&other).send().await.problem(404);
+    served.get(&format!("{LOCK}/x")).send().await.problem(404);
+    assert_ne!(Address::ZERO, payer());
+}

@@ -1,0 +1,189 @@
+//! Offers and purchases: a change follows the one before, with what its payer has under way.
+
+use stencil_protocol::id::{CommandId, TenantId};
+use stencil_store::{Erased, Error, MAX_OFFERS, Offers, StoredExposure, StoredPurchase};
+
+use crate::{acme, fresh, other};
+
+fn purchase(tenant: &TenantId, n: u8, version: u64) -> StoredPurchase {
+    StoredPurchase {
+        tenant: tenant.clone(),
+        purchase: [n; 16],
+        version,
+        offer: "feed".into(),
+        payer: [7; 20],
+        body: format!(r#"{{"version":{version}}}"#),
+        wakes_us: (version == 1).then_some(50 + i64::from(n)),
+        command: (version == 2).then_some(CommandId([n; 16])),
+        created_us: i64::from(n),
+        changed_us: i64::try_from(version).unwrap(),
+    }
+}
+
+fn exposure(version: u64) -> StoredExposure {
+    StoredExposure {
+        asset: "eip155:1/erc20:0xab".into(),
+        payer: [7; 20],
+        version,
+        body: format!("{{{version}}}"),
+    }
+}
+
+#[tokio::test]
+async fn offers_are_a_tenants_own_and_are_set_anew() {
+    let fresh = fresh().await;
+    let offers = fresh.store.offers.as_ref();
+    let (acme, other) = (acme(), other());
+    assert!(offers.put_offer(&acme, "feed", "{1}", 5).await.unwrap());
+    assert!(!offers.put_offer(&acme, "feed", "{2}", 6).await.unwrap());
+    let found = offers.offer(&acme, "feed").await.unwrap().unwrap();
+    assert_eq!(
+        (&found.body[..], found.created_us, found.changed_us),
+        ("{2}", 5, 6)
+    );
+    assert_eq!(offers.offer(&other, "feed").await.unwrap(), None);
+    assert!(!offers.remove_offer(&other, "feed").await.unwrap());
+    for name in ["a", "b", "c"] {
+        assert!(offers.put_offer(&acme, name, "{}", 7).await.unwrap());
+    }
+    let page = offers.offers(&acme, None, 2).await.unwrap();
+    let names = |page: &stencil_store::Page<stencil_store::StoredOffer>| {
+        page.items
+            .iter()
+            .map(|it| it.offer.clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(names(&page), ["a", "b"]);
+    let rest = offers.offers(&acme, page.next.as_deref(), 2).await.unwrap();
+    assert_eq!(
+        (names(&rest), rest.next),
+        (vec!["c".into(), "feed".into()], None)
+    );
+    assert!(offers.remove_offer(&acme, "a").await.unwrap());
+    assert_eq!(offers.offer(&acme, "a").await.unwrap(), None);
+    let nobody: TenantId = "nobody".parse().unwrap();
+    let put = offers.put_offer(&nobody, "feed", "{}", 1).await;
+    assert!(matches!(put, Err(Error::NotFound { .. })), "{put:?}");
+    for wrong in [String::new(), "x".repeat(65)] {
+        let put = offers.put_offer(&acme, &wrong, "{}", 1).await;
+        assert!(matches!(put, Err(Error::Invalid { .. })), "{put:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_tenant_has_so_many_offers_and_no_more() {
+    let fresh = fresh().await;
+    let offers = fresh.store.offers.as_ref();
+    for n in 0..MAX_OFFERS {
+        let made = offers.put_offer(&acme(), &n.to_string(), "{}", 1).await;
+        assert!(made.unwrap());
+    }
+    let more = offers.put_offer(&acme(), "more", "{}", 1).await;
+    assert!(matches!(more, Err(Error::Conflict(_))), "{more:?}");
+    assert!(!offers.put_offer(&acme(), "7", "{}", 2).await.unwrap());
+    assert!(offers.put_offer(&other(), "more", "{}", 1).await.unwrap());
+}
+
+async fn conflicts(
+    offers: &dyn Offers,
+    purchase: &StoredPurchase,
+    exposure: Option<&StoredExposure>,
+) {
+    let done = offers.commit_purchase(purchase, exposure).await;
+    assert!(matches!(done, Err(Error::Conflict(_))), "{done:?}");
+}
+
+#[tokio::test]
+async fn a_change_follows_the_one_before_with_what_is_under_way() {
+    let fresh = fresh().await;
+    let offers = fresh.store.offers.as_ref();
+    let (acme, other) = (acme(), other());
+    conflicts(offers, &purchase(&acme, 1, 2), None).await;
+    let first = purchase(&acme, 1, 1);
+    // What is under way was changed meanwhile: nothing of it is kept.
+    conflicts(offers, &first, Some(&exposure(2))).await;
+    assert_eq!(offers.purchase(&acme, &[1; 16]).await.unwrap(), None);
+    let kept = offers.commit_purchase(&first, Some(&exposure(1))).await;
+    kept.unwrap();
+    conflicts(offers, &first, Some(&exposure(2))).await;
+    conflicts(offers, &purchase(&acme, 1, 3), None).await;
+    conflicts(offers, &purchase(&acme, 2, 1), Some(&exposure(1))).await;
+    let asset = &exposure(1).asset;
+    let found = offers.exposure(&acme, asset, &[7; 20]).await.unwrap();
+    assert_eq!(found, Some(exposure(1)));
+    assert_eq!(
+        offers.exposure(&other, asset, &[7; 20]).await.unwrap(),
+        None
+    );
+    assert_eq!(offers.exposure(&acme, asset, &[8; 20]).await.unwrap(), None);
+
+    let waking = offers.waking_purchases(51, 9).await.unwrap();
+    assert_eq!(waking, [first]);
+    assert_eq!(offers.waking_purchases(50, 9).await.unwrap(), []);
+    let second = purchase(&acme, 1, 2);
+    let kept = offers.commit_purchase(&second, Some(&exposure(2))).await;
+    kept.unwrap();
+    assert_eq!(offers.waking_purchases(i64::MAX, 9).await.unwrap(), []);
+    let of = offers.purchase_of_command(&acme, &CommandId([1; 16])).await;
+    assert_eq!(of.unwrap(), Some(second.clone()));
+    let of = offers
+        .purchase_of_command(&other, &CommandId([1; 16]))
+        .await;
+    assert_eq!(of.unwrap(), None);
+    // A command is of one purchase.
+    let mut double = purchase(&acme, 2, 1);
+    double.command = Some(CommandId([1; 16]));
+    conflicts(offers, &double, None).await;
+
+    offers.put_exposure(&acme, &exposure(3)).await.unwrap();
+    let stale = offers.put_exposure(&acme, &exposure(3)).await;
+    assert!(matches!(stale, Err(Error::Conflict(_))), "{stale:?}");
+    // The same id is another purchase of another tenant.
+    let theirs = purchase(&other, 1, 1);
+    offers.commit_purchase(&theirs, None).await.unwrap();
+    assert_eq!(
+        offers.purchase(&acme, &[1; 16]).await.unwrap(),
+        Some(second)
+    );
+}
+
+#[tokio::test]
+async fn purchases_are_listed_and_go_with_their_tenant() {
+    let fresh = fresh().await;
+    let offers = fresh.store.offers.as_ref();
+    let (acme, other) = (acme(), other());
+    offers.put_offer(&acme, "feed", "{}", 1).await.unwrap();
+    for n in 1..=3 {
+        let one = purchase(&acme, n, 1);
+        offers.commit_purchase(&one, None).await.unwrap();
+    }
+    let theirs = purchase(&other, 9, 1);
+    let kept = offers.commit_purchase(&theirs, Some(&exposure(1))).await;
+    kept.unwrap();
+    let page = offers.purchases(&acme, None, 2).await.unwrap();
+    let ids = |page: &stencil_store::Page<StoredPurchase>| {
+        page.items
+            .iter()
+            .map(|it| it.purchase[0])
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(ids(&page), [3, 2]);
+    let rest = offers.purchases(&acme, page.next.as_deref(), 2).await;
+    let rest = rest.unwrap();
+    assert_eq!((ids(&rest), &rest.next), (vec![1], &None));
+    let erased = Erased::Tenant(acme.clone());
+    fresh.store.keeping.erase(1, &erased).await.unwrap();
+    assert!(
+        offers
+            .purchases(&acme, None, 9)
+            .await
+            .unwrap()
+            .items
+            .is_empty()
+    );
+    assert_eq!(offers.offer(&acme, "feed").await.unwrap(), None);
+    assert_eq!(
+        offers.purchase(&other, &[9; 16]).await.unwrap(),
+        Some(theirs)
+    );
+}
