@@ -14,10 +14,12 @@ use crate::output::Format;
 use crate::shutdown;
 
 mod cast;
+mod chain;
 mod chaos;
 mod checks;
 mod layout;
 mod report;
+mod shop;
 mod story;
 mod supervisor;
 mod uplink;
@@ -32,7 +34,9 @@ use supervisor::News;
 ///
 /// Fifty simulated devices (freezers, door locks, rooms) on two gateways and the recording of a
 /// real machine stream through the gateways into a hub. A freezer's door stays open: a rule
-/// fires, a workflow publishes a page, posts a webhook, and bolts the door. Everything listens
+/// fires, a workflow publishes a page, posts a webhook, and bolts the door. Somebody pays on a dev
+/// chain: a locker opens, a payment is reorganised away and comes back, a program buys a series by
+/// x402, and a device that says nothing is not paid for. Everything listens
 /// on loopback only. Without --once it goes on until Ctrl-C, and continues with its data at the
 /// next start.
 #[derive(Parser)]
@@ -249,6 +253,7 @@ async fn story(
     narrator.tell(format!("{} plays for {} s", layout.base(), args.seconds));
     let client = Client::with(&layout.base(), &layout.token)?;
     let mut watched = Watched::default();
+    let bought;
     {
         let begun = tokio::time::Instant::now();
         let blows = async {
@@ -260,9 +265,19 @@ async fn story(
             }
             tokio::time::sleep_until(begun + length).await;
         };
+        // Who buys does so while the story plays, and to the end.
+        let played = async {
+            // What is killed among payments is a matter of `cargo xtask faults chain`.
+            if args.chaos {
+                blows.await;
+                return Vec::new();
+            }
+            let ((), bought) = tokio::join!(blows, shop::play(layout, &cast.chain, narrator));
+            bought
+        };
         tokio::select! {
             biased;
-            () = blows => {}
+            played = played => bought = played,
             never = watched.keep_looking(&client, narrator, LOOK) => match never {},
         }
     }
@@ -273,6 +288,9 @@ async fn story(
     report.outcome("devices hand in everything", drained);
     checks::settle(&client, SETTLE_LIMIT).await;
     watched.look(&client, narrator).await;
+    for (name, outcome) in bought {
+        report.outcome(name, outcome);
+    }
     checks::all(&mut report, layout, &client, cast, args.chaos, ended_us).await;
     Ok(report)
 }

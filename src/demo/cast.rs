@@ -9,8 +9,10 @@ use serde::Serialize;
 use stencil_protocol::id::DeviceId;
 use tokio::sync::mpsc;
 
+use super::chain::Chain;
 use super::chaos::{self, What};
 use super::layout::{GATEWAYS, Layout};
+use super::shop;
 use super::story::Narrator;
 use super::supervisor::{News, Recipe, Supervised};
 use super::uplink::Uplink;
@@ -35,6 +37,8 @@ pub(crate) struct Cast {
     devices: Vec<Supervised>,
     receiver: Supervised,
     uplinks: Vec<Uplink>,
+    /// The dev chain, and who pays on it.
+    pub(crate) chain: Chain,
 }
 
 impl Cast {
@@ -66,7 +70,11 @@ impl Cast {
             Supervised::start(recipe, crashes, news.clone())
         };
         let fleet = fleet(layout, seed, length);
-        settings(layout, seed, &fleet, broken)?;
+        let chain = Chain::start(layout, seed, news.clone())
+            .await
+            .context("the dev chain did not start")?;
+        narrator.tell("a dev chain is up, with a dollar on it and a buyer who has some");
+        settings(layout, seed, &fleet, &chain, broken)?;
         keys(layout, &fleet)?;
 
         let receiver = start("receiver", &["sim", "receiver"], Vec::new())?;
@@ -96,6 +104,10 @@ impl Cast {
         }
         narrator.tell("two gateways are up, their links to the hub are post-quantum");
         apply_workflows(layout).await?;
+        shop::open(layout, &chain)
+            .await
+            .context("the shop did not open")?;
+        narrator.tell("lockers and data are for sale, for dollars of the dev chain");
         receiver.set_ready();
         let devices = vec![
             start("fleet", &["sim", "fleet"], Vec::new())?,
@@ -110,6 +122,7 @@ impl Cast {
             devices,
             receiver,
             uplinks,
+            chain,
         })
     }
 
@@ -164,7 +177,7 @@ impl Cast {
             self.devices,
             self.gateways,
             vec![self.hub],
-            vec![self.receiver],
+            vec![self.receiver, self.chain.process],
         ];
         for group in groups {
             let ends: Vec<_> = group
@@ -195,6 +208,10 @@ fn fleet(
         gateways: layout.ports.links.iter().map(ToString::to_string).collect(),
         seed,
         drain_s: 30.0,
+        // Two of them are lockers that are for sale.
+        freezers: 20,
+        locks: 22,
+        rooms: 8,
         ..stencil_simulators::fleet::Options::default()
     };
     if length.is_some() {
@@ -213,6 +230,7 @@ fn settings(
     layout: &Layout,
     seed: u64,
     fleet: &stencil_simulators::fleet::Options,
+    chain: &Chain,
     broken: bool,
 ) -> anyhow::Result<()> {
     let mut hub = stencil_server::Options {
@@ -222,6 +240,8 @@ fn settings(
     hub.http.listen = layout.ports.http;
     hub.mqtt.strict = layout.ports.mqtt;
     hub.connect.webhook.allow_loopback = true;
+    hub.chains
+        .insert(chain.name.clone(), chain.settings(layout));
     write(&layout.path("hub.toml"), &hub)?;
     let addresses = layout.ports.uplinks.iter().zip(&layout.ports.links);
     for ((name, (uplink, link)), health) in

@@ -24,6 +24,8 @@ pub(crate) struct Layout {
     pub ports: Ports,
     /// The admin's API token.
     pub token: String,
+    /// The operator's, who says what the tenant may spend.
+    pub operator: String,
     /// Whether this start made the folder.
     pub fresh: bool,
 }
@@ -44,6 +46,14 @@ pub(crate) struct Ports {
     pub gateways: Vec<SocketAddr>,
     /// The webhook's receiver.
     pub receiver: SocketAddr,
+    /// The dev chain's RPC.
+    #[serde(default = "any")]
+    pub chain: SocketAddr,
+}
+
+/// Of folders that were made before there was a chain: chosen anew at each start.
+fn any() -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, 0).into()
 }
 
 impl Layout {
@@ -56,15 +66,19 @@ impl Layout {
         let ports_file = root.join("ports.json");
         let token_file = root.join("admin.token");
         if ports_file.is_file() && token_file.is_file() {
-            let ports: Ports = serde_json::from_slice(&std::fs::read(&ports_file)?)
+            let mut ports: Ports = serde_json::from_slice(&std::fs::read(&ports_file)?)
                 .with_context(|| format!("{} is damaged", ports_file.display()))?;
             ports.are_free()?;
+            if ports.chain.port() == 0 {
+                ports.chain = TcpListener::bind(ports.chain)?.local_addr()?;
+            }
             let token = String::from_utf8(stencil_crypto::keyfile::read(&token_file)?.to_vec())
                 .context("the token file is damaged")?;
             return Ok(Self {
                 root: root.to_owned(),
                 ports,
                 token,
+                operator: operator(root).await?,
                 fresh: false,
             });
         }
@@ -93,6 +107,7 @@ impl Layout {
             root: root.to_owned(),
             ports,
             token,
+            operator: operator(root).await?,
             fresh: true,
         })
     }
@@ -120,6 +135,18 @@ async fn prepare(root: &Path) -> anyhow::Result<String> {
     Ok(made.admin_token.reveal().to_owned())
 }
 
+/// The operator's token, made where there is none yet.
+async fn operator(root: &Path) -> anyhow::Result<String> {
+    let file = root.join("operator.token");
+    if file.is_file() {
+        let token = stencil_crypto::keyfile::read(&file)?.to_vec();
+        return String::from_utf8(token).context("the operator's token file is damaged");
+    }
+    let token = stencil_server::add_operator(&root.join("hub"), "demo").await?;
+    stencil_crypto::keyfile::write(&file, token.reveal().as_bytes())?;
+    Ok(token.reveal().to_owned())
+}
+
 impl Ports {
     /// Free ports, all held at once while they are chosen so that they differ.
     fn choose(usual: bool) -> anyhow::Result<Self> {
@@ -142,6 +169,7 @@ impl Ports {
             links: GATEWAYS.iter().map(|_| free(0)).collect::<Result<_, _>>()?,
             gateways: GATEWAYS.iter().map(|_| free(0)).collect::<Result<_, _>>()?,
             receiver: free(0)?,
+            chain: free(0)?,
         })
     }
 
@@ -154,9 +182,10 @@ impl Ports {
             links,
             gateways,
             receiver,
+            chain,
         } = self;
         let lists = [uplinks, links, gateways].into_iter().flatten();
-        for address in [http, mqtt, receiver].into_iter().chain(lists) {
+        for address in [http, mqtt, receiver, chain].into_iter().chain(lists) {
             TcpListener::bind(address).with_context(|| {
                 format!(
                     "this demo's address {address} is in use; if the demo runs already, end it, \
@@ -175,7 +204,7 @@ mod tests {
     #[test]
     fn addresses_differ_and_are_usual_only_when_asked_for() {
         let ports = Ports::choose(false).unwrap();
-        let mut all = vec![ports.http, ports.mqtt, ports.receiver];
+        let mut all = vec![ports.http, ports.mqtt, ports.receiver, ports.chain];
         all.extend(
             ports
                 .uplinks
@@ -189,7 +218,7 @@ mod tests {
         );
         all.sort();
         all.dedup();
-        assert_eq!(all.len(), 9);
+        assert_eq!(all.len(), 10);
     }
 
     #[test]

@@ -92,11 +92,16 @@ impl Watched {
 
     fn tell_run(&mut self, run: &Value, narrator: &Narrator) {
         let event = &run["event"];
-        let device = event["device"].as_str().unwrap_or("?");
-        let value = event["value"].as_f64().unwrap_or_default();
+        let device = event["device"].as_str();
+        let device = device
+            .or_else(|| event["reference"].as_str())
+            .unwrap_or("?");
         if self.first_time(run, "fired") {
             let workflow = run["workflow"].as_str().unwrap_or("?");
-            narrator.tell(format!("{device}: {value:.1} fires {workflow}"));
+            narrator.tell(match event["value"].as_f64() {
+                Some(value) => format!("{device}: {value:.1} fires {workflow}"),
+                None => format!("{device}: a payment starts {workflow}"),
+            });
         }
         for step in run["steps"].as_array().into_iter().flatten() {
             let name = step["id"].as_str().unwrap_or("?");
