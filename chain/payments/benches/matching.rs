@@ -118,7 +118,9 @@ fn block(dues: &[Amount]) -> Vec<(B256, Vec<Log>)> {
                     let paid = log(1, CONTRACT, paid.encode_log_data());
                     vec![transfer(0, payer, PAYEE, due), paid]
                 }
-                Way::UniqueAmount => vec![transfer(0, payer, PAYEE, due)],
+                Way::UniqueAmount | Way::Nonce { .. } | Way::Hold { .. } => {
+                    vec![transfer(0, payer, PAYEE, due)]
+                }
             }
         };
         logs += receipt.len() as u64;

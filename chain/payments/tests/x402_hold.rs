@@ -189,7 +189,8 @@ fn what_does_not_fit_its_terms_is_refused_by_its_name() {
     let accepted = offer().requirements(NOW, SALT);
     let with =
         |change: fn(&mut Authorization)| refused(offer().verify(&pay(&accepted, change), NOW));
-    let cases: [(Reason, fn(&mut Authorization)); 6] = [
+    type Change = fn(&mut Authorization);
+    let cases: [(Reason, Change); 6] = [
         (Reason::InvalidPayload, |it| it.nonce = B256::repeat_byte(9)),
         (Reason::RecipientMismatch, |it| it.to = PAYEE),
         (Reason::ValueMismatch, |it| it.value = Amount::from(1_u64)),

@@ -28,8 +28,8 @@ use super::State;
 use super::api::{Whole, devices, series};
 use super::input::{self, Path, Query};
 use super::problem::{Kind, Problem};
-use crate::chains::x402::sales::{self, Kept, Paying};
-use crate::chains::x402::{Bought, No, Offer, Sales, Sells, Served, Span};
+use crate::chains::x402::kept::Paying;
+use crate::chains::x402::{Bought, Kept, No, Offer, Sales, Sells, Served, Span, sales};
 
 /// What a request for an offer may name.
 #[derive(Debug, Default, Deserialize)]

@@ -7,8 +7,9 @@ use stencil_payments::x402::hold::CheckedHold;
 use stencil_payments::{B256, U256};
 
 use super::ask;
+use super::kept::{Kept, No};
 use super::purchase::{Held, Paid};
-use super::sales::{Kept, No, Sales};
+use super::sales::Sales;
 
 /// After so long beyond its time nothing can be in a block any more, seconds: blocks' clocks differ.
 const BEYOND_S: u64 = 600;

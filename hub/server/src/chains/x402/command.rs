@@ -24,9 +24,11 @@ use stencil_protocol::id::{CommandId, TenantId};
 use stencil_store::{Error as StoreError, StoredPurchase};
 
 use super::ask;
-use super::offer::{Does, Offer, Priced};
+use super::kept::{Kept, No, later};
+use super::offer::{Does, Offer};
+use super::price::Priced;
 use super::purchase::{Bought, Held, Purchase};
-use super::sales::{Kept, No, Sales, later};
+use super::sales::Sales;
 
 /// Charges that are under way at one time.
 const MAX_UNDER_WAY: usize = 900;

@@ -10,7 +10,8 @@ use stencil_store::{MAX_PAGE, StoredPurchase};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::sales::{Kept, No, Sales};
+use super::kept::{Kept, No};
+use super::sales::Sales;
 use crate::parts::told_to_end;
 
 /// Between two looks while charges are under way.

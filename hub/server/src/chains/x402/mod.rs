@@ -15,9 +15,10 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | [`offer`] | what is sold, for how much, checked |
+//! | [`offer`], [`price`] | what is sold, for how much, checked |
 //! | [`purchase`] | what was bought, and its invoice |
 //! | [`ask`] | what a chain says of a payment before it is taken |
+//! | [`kept`] | a purchase as it is kept, and why there is none |
 //! | [`sales`] | from a payment to a purchase that is settled |
 //! | [`command`] | a payment for what a device shall do |
 //! | [`step`] | one step of its charge after the other, kept and then done |
@@ -30,13 +31,16 @@ mod answer;
 pub(crate) mod ask;
 pub(crate) mod command;
 pub(crate) mod driver;
+pub(crate) mod kept;
 pub(crate) mod offer;
 mod owed;
+pub(crate) mod price;
 pub(crate) mod purchase;
 pub(crate) mod sales;
 mod step;
 pub(crate) mod till;
 
+pub(crate) use kept::{Kept, No};
 pub(crate) use offer::{Offer, Sells, Served};
 pub(crate) use purchase::{Bought, Purchase, Span};
-pub(crate) use sales::{No, Sales};
+pub(crate) use sales::Sales;

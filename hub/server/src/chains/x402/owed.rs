@@ -8,7 +8,8 @@ use stencil_payments::x402::{Reason, Refused};
 use stencil_protocol::id::TenantId;
 use stencil_store::{Error as StoreError, PayerKey, StoredExposure};
 
-use super::sales::{Kept, No, Sales, later};
+use super::kept::{Kept, No, later};
+use super::sales::Sales;
 
 /// Charges that one payer may have under way with a tenant on bare authorisations, whatever they are
 /// worth.

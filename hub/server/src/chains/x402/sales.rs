@@ -4,18 +4,19 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
+use stencil_payments::B256;
 use stencil_payments::invoice::Id;
-use stencil_payments::money::Amount;
 use stencil_payments::port::{Chain, NotOrdered, Order, Sent};
 use stencil_payments::x402::{self, Claim, PaymentPayload, Reason, Refused, header};
-use stencil_payments::{Address, B256, Bytes};
 use stencil_protocol::id::TenantId;
 use stencil_store::{Error as StoreError, Store, StoredPurchase};
 use tokio::sync::{Mutex, Notify, Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout_at};
 
 use super::ask;
-use super::offer::{Offer, Priced};
+use super::kept::{Kept, No, Paying, failed, later, spent};
+use super::offer::Offer;
+use super::price::Priced;
 use super::purchase::{Bought, Paid, Purchase, paid};
 use super::till::{NotOpened, Till};
 use crate::chains::{Cashier, Chains, READER};
@@ -49,100 +50,6 @@ pub(super) struct Inner {
     pub(super) changed: Notify,
     /// Charges that are under way.
     pub(super) under_way: AtomicUsize,
-}
-
-/// Why nothing is given.
-#[derive(Debug)]
-pub(crate) enum No {
-    /// The payment does not do; nothing was charged.
-    Refused(Refused),
-    /// What was tried to be settled was not, and nothing was charged.
-    Failed(Paying, Refused),
-    /// It can't be known now: the same payment is to be shown again, and no other.
-    Later(Option<Paying>, String),
-    /// The store.
-    Store(StoreError),
-}
-
-/// Who pays, and where.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Paying {
-    /// The chain in the form of CAIP-2.
-    pub(crate) network: String,
-    /// Who pays.
-    pub(crate) payer: String,
-}
-
-impl From<StoreError> for No {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
-    }
-}
-
-impl From<Refused> for No {
-    fn from(refused: Refused) -> Self {
-        match refused.reason {
-            Reason::UnexpectedVerifyError => Self::Later(None, refused.detail),
-            _ => Self::Refused(refused),
-        }
-    }
-}
-
-impl From<&Purchase> for Paying {
-    fn from(purchase: &Purchase) -> Self {
-        Self {
-            network: purchase.network(),
-            payer: purchase.payer.to_checksum(None),
-        }
-    }
-}
-
-/// A purchase as it is known and as it is kept.
-#[derive(Debug, Clone)]
-pub(crate) struct Kept {
-    pub(crate) purchase: Purchase,
-    pub(crate) stored: StoredPurchase,
-    /// It was verified a moment ago.
-    fresh: bool,
-}
-
-impl Kept {
-    pub(crate) fn of(stored: StoredPurchase) -> Result<Self, StoreError> {
-        let purchase = Purchase::read(&stored)?;
-        Ok(Self {
-            purchase,
-            stored,
-            fresh: false,
-        })
-    }
-
-    /// One that was verified a moment ago.
-    pub(super) fn fresh(purchase: Purchase, stored: StoredPurchase) -> Self {
-        Self {
-            purchase,
-            stored,
-            fresh: true,
-        }
-    }
-
-    /// How the settlement is ordered: the same key each time.
-    pub(super) fn order(&self) -> Order {
-        let purchase = &self.purchase;
-        self.order_of("", purchase.to, purchase.call_data.clone())
-    }
-
-    /// A transaction for it. It moves the payer's money, and of the hub's account gas alone.
-    pub(super) fn order_of(&self, what: &str, to: Address, data: Bytes) -> Order {
-        Order {
-            tenant: self.stored.tenant.clone(),
-            key: format!("x402-{}{what}", hex::encode(self.stored.purchase)),
-            to,
-            value: Amount::ZERO,
-            data,
-            gas: self.purchase.gas,
-            moves: None,
-        }
-    }
 }
 
 impl Sales {
@@ -512,18 +419,4 @@ impl Sales {
 /// What is wrong with it.
 pub(crate) fn payment(value: &[u8]) -> Result<PaymentPayload, No> {
     Ok(header::payment(value)?)
-}
-
-pub(super) fn later(why: &str) -> No {
-    No::Later(None, why.to_owned())
-}
-
-pub(super) fn spent(what: &str) -> No {
-    let detail = format!("{what}: sign a new one");
-    No::Refused(Refused::new(Reason::InvalidTransactionState, detail))
-}
-
-fn failed(purchase: &Purchase, detail: String) -> No {
-    let refused = Refused::new(Reason::InvalidTransactionState, detail);
-    No::Failed(purchase.into(), refused)
 }

@@ -9,8 +9,9 @@ use tokio::time::{Instant, timeout_at};
 
 use super::answer::capture_order;
 use super::command::command_id;
+use super::kept::{Kept, No, later};
 use super::purchase::{Bought, Paid};
-use super::sales::{Kept, LOOK, No, Sales, later};
+use super::sales::{LOOK, Sales};
 
 /// Between two looks at a charge that is under way, µs.
 const LOOK_US: i64 = 500_000;
@@ -59,10 +60,10 @@ impl Sales {
         let now_us = inner.clock.now_us();
         let mut next = kept.clone();
         let mut effects = charge.apply(&Event::Clock { now_us });
-        if charge.stage() == before {
-            if let Some(event) = self.news(chain.as_ref(), &mut next, before).await? {
-                effects.extend(charge.apply(&event));
-            }
+        if charge.stage() == before
+            && let Some(event) = self.news(chain.as_ref(), &mut next, before).await?
+        {
+            effects.extend(charge.apply(&event));
         }
         // What a payer brings by themselves for what was not done goes back.
         if before == Stage::Free && !purchase.called_off {

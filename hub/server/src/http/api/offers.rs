@@ -9,7 +9,7 @@ use stencil_payments::money::Asset;
 use stencil_payments::x402::charge::Stage;
 use stencil_store::{MAX_OFFER_NAME, Page, StoredOffer, StoredPurchase};
 
-use crate::chains::x402::{Bought, Offer, Purchase, Sales, offer};
+use crate::chains::x402::{Bought, Offer, Purchase, Sales, price};
 use crate::http::input::{self, Paging, Path, Query};
 use crate::http::problem::{Kind, Problem};
 use crate::http::{Caller, State};
@@ -216,7 +216,7 @@ pub(in crate::http) async fn forgive(
     Path(payer): Path<String>,
     input::Json(forgiven): input::Json<Forgiven>,
 ) -> Result<StatusCode, Problem> {
-    let payer = offer::address("payer", &payer).map_err(Problem::invalid)?;
+    let payer = price::address("payer", &payer).map_err(Problem::invalid)?;
     let asset = forgiven.asset;
     sales(&state)?.forgive(&caller.tenant, asset, payer).await?;
     tracing::info!(tenant = %caller.tenant, %payer, %asset, by = caller.who, "a payer is forgiven");

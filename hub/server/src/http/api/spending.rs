@@ -10,7 +10,7 @@ use stencil_payments::money::Amount;
 use stencil_store::{MAX_LIMIT_WINDOW_S, Operator, SpendLimit};
 
 use super::Whole;
-use crate::chains::x402::offer;
+use crate::chains::x402::price;
 use crate::http::State;
 use crate::http::input::{self, Path};
 use crate::http::problem::{Kind, Problem};
@@ -83,7 +83,7 @@ pub(in crate::http) async fn set_spend_limit(
         return Err(Problem::invalid(detail));
     }
     let token = spending.token.as_deref();
-    let token = token.map(|text| offer::address("token", text)).transpose();
+    let token = token.map(|text| price::address("token", text)).transpose();
     let token = token.map_err(Problem::invalid)?;
     if state.store.chains.chain(&spending.chain).await?.is_none() {
         let chain: String = spending.chain.chars().take(64).collect();

@@ -26,8 +26,7 @@ use super::{
     PAYMENT_RESPONSE, Shown, Wanted, bound, offered, refused, required, settled, shown, with,
 };
 use crate::chains::x402::offer::{Argument, Does, MAX_SETTLE_S};
-use crate::chains::x402::sales::{self, Kept};
-use crate::chains::x402::{Bought, No, Sales, Sells, command};
+use crate::chains::x402::{Bought, Kept, No, Sales, Sells, command, sales};
 use crate::http::State;
 use crate::http::api::commands;
 use crate::http::input::{self, Path};
