@@ -334,3 +334,32 @@ async fn data_and_commands_are_asked_for_by_their_own_methods() {
     served.get(&format!("{LOCK}/x")).send().await.problem(404);
     assert_ne!(Address::ZERO, payer());
 }
+
+#[tokio::test]
+async fn a_capture_that_a_reorganisation_takes_back_is_made_up_for() {
+    let served = selling().await;
+    let signed = served.asks(7, 1).await;
+    let answer = served.commissions(7, &signed).await;
+    let (at, doc) = (location(&answer), answer.json());
+    served.says(&doc["command"], State::Done).await;
+    served.stands(&at, "captured").await;
+    assert_eq!(served.money.balance(PAYEE), 10_000);
+    served.money.takes_back().await;
+    served.later(61);
+    let doc = served.stands(&at, "capturing").await;
+    assert_eq!(
+        (&doc["charged"], &doc["transaction"]),
+        (&json!(false), &Value::Null)
+    );
+    assert_eq!(served.money.balance(PAYEE), 0);
+    // It is included again by itself: nothing is ordered and nothing is done anew.
+    served.money.include().await;
+    served.later(1);
+    let doc = served.stands(&at, "captured").await;
+    assert_eq!(doc["charged"], true);
+    assert_eq!(served.money.balance(PAYEE), 10_000);
+    assert_eq!(
+        (served.money.ordered().len(), served.given().await.len()),
+        (1, 1)
+    );
+}

@@ -53,6 +53,8 @@ struct Book {
     used: BTreeSet<(Address, B256)>,
     sent: BTreeMap<String, Sent>,
     ordered: Vec<Order>,
+    /// The number of the newest observation.
+    seq: u64,
 }
 
 /// The chain `local`.
@@ -117,6 +119,35 @@ impl Money {
         for order in pending {
             self.happens(&order, Mode::Includes).await;
         }
+    }
+
+    /// A reorganisation takes back what was ordered last: it is in no block any more.
+    pub(in crate::http::tests) async fn takes_back(&self) {
+        let (order, number) = {
+            let mut book = self.book();
+            let order = book.ordered.last().cloned().expect("something was ordered");
+            let call = abi::transferWithAuthorizationCall::abi_decode(&order.data).unwrap();
+            assert!(book.used.remove(&(call.from, call.nonce)));
+            *book.balances.get_mut(&call.to).unwrap() -= call.value;
+            *book.balances.get_mut(&call.from).unwrap() += call.value;
+            book.sent.insert(order.key.clone(), Sent::Pending);
+            (order, u8::try_from(book.ordered.len()).unwrap())
+        };
+        let key = Key {
+            chain: CHAIN_ID,
+            tx: B256::repeat_byte(number),
+            ordinal: 1,
+        };
+        let seq = self.next_seq();
+        let id = order.key.strip_prefix("x402-").unwrap().parse().unwrap();
+        let event = InvoiceEvent::Retracted { key, seq };
+        self.observe(&order.tenant, id, event, None).await;
+    }
+
+    fn next_seq(&self) -> u64 {
+        let mut book = self.book();
+        book.seq += 1;
+        book.seq
     }
 
     async fn happens(&self, order: &Order, mode: Mode) {
@@ -191,10 +222,6 @@ impl Money {
 
     /// The cashier has seen that money came.
     async fn credit(&self, tenant: &TenantId, id: Id, tx: B256, amount: Amount, from: Address) {
-        let payments = &self.store.payments;
-        let mut stored = payments.invoice(tenant, &id.0).await.unwrap().unwrap();
-        let mut body: serde_json::Value = serde_json::from_str(&stored.body).unwrap();
-        let mut invoice: Invoice = serde_json::from_value(body["invoice"].clone()).unwrap();
         let key = Key {
             chain: CHAIN_ID,
             tx,
@@ -211,18 +238,23 @@ impl Money {
             from,
             block,
         };
-        let event = InvoiceEvent::Credit {
-            key,
-            seq: 1,
-            payment,
-        };
+        let seq = self.next_seq();
+        let event = InvoiceEvent::Credit { key, seq, payment };
+        self.observe(tenant, id, event, Some(key)).await;
+    }
+
+    async fn observe(&self, tenant: &TenantId, id: Id, event: InvoiceEvent, owns: Option<Key>) {
+        let payments = &self.store.payments;
+        let mut stored = payments.invoice(tenant, &id.0).await.unwrap().unwrap();
+        let mut body: serde_json::Value = serde_json::from_str(&stored.body).unwrap();
+        let mut invoice: Invoice = serde_json::from_value(body["invoice"].clone()).unwrap();
         invoice.apply(&event).unwrap();
         body["invoice"] = serde_json::to_value(&invoice).unwrap();
         stored.body = body.to_string();
         stored.version += 1;
         let commit = InvoiceCommit {
             invoice: stored,
-            credits: vec![key.to_string()],
+            credits: owns.iter().map(Key::to_string).collect(),
             entries: vec![],
             effects: vec![],
         };
