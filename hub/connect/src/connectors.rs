@@ -6,11 +6,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use stencil_payments::port::Chain;
 use stencil_protocol::id::{CommandId, TenantId};
-use stencil_store::{Commands, Content};
+use stencil_store::{Commands, Content, Sends};
 use stencil_workflow::{Effect, Effects, Failure, Performed, Request};
 use tokio::sync::Notify;
 
+use crate::chain::OnChain;
 use crate::mail::{self, Mailer};
 use crate::secret::{Secret, Secrets};
 use crate::webhook::{self, Webhook};
@@ -164,6 +166,7 @@ pub struct Connectors {
     commands: Arc<dyn Commands>,
     webhook: Webhook,
     mailer: Mailer,
+    chains: Option<OnChain>,
     queued: Arc<Notify>,
 }
 
@@ -190,8 +193,21 @@ impl Connectors {
             commands,
             webhook,
             mailer,
+            chains: None,
             queued: Arc::new(Notify::new()),
         })
+    }
+
+    /// With the chains that workflows may call and send to.
+    #[must_use]
+    pub fn on_chains(mut self, chains: Vec<Arc<dyn Chain>>, sends: Arc<dyn Sends>) -> Self {
+        self.chains = Some(OnChain::new(chains, sends));
+        self
+    }
+
+    fn chains(&self) -> Result<&OnChain, Failure> {
+        let none = || Failure::permanent("the hub follows no chains");
+        self.chains.as_ref().ok_or_else(none)
     }
 
     /// Notified when a command was queued: the dispatcher waits for it.
@@ -218,6 +234,8 @@ impl Effects for Connectors {
                     .await
             }
             Effect::MailSend(mail) => self.mailer.send(request, mail).await,
+            Effect::ChainCall(call) => self.chains()?.call(call).await,
+            Effect::ChainSend(send) => self.chains()?.send(request, send).await,
             Effect::DeviceCommand {
                 device,
                 command,

@@ -11,14 +11,20 @@ use stencil_store::{
 };
 use stencil_workflow::Runner;
 
+use crate::chains::Chains;
 use crate::clock::Clock;
 use crate::wake::Wakes;
 use crate::{Error, Live, LiveEvent, Options};
 
 /// What workflows and invoices do to the world.
-pub(crate) fn connectors(options: &Options, store: &Store) -> Result<Arc<Connectors>, Error> {
+pub(crate) fn connectors(
+    options: &Options,
+    store: &Store,
+    chains: &Chains,
+) -> Result<Arc<Connectors>, Error> {
     let (content, commands) = (Arc::clone(&store.content), Arc::clone(&store.commands));
-    let connectors = Connectors::new(&options.connect, content, commands)?;
+    let connectors = Connectors::new(&options.connect, content, commands)?
+        .on_chains(chains.iter().cloned().collect(), Arc::clone(&store.sends));
     Ok(Arc::new(connectors))
 }
 

@@ -129,7 +129,7 @@ impl Service {
         grants.on_revoked(move |tenant, token| {
             sessions.disconnect_namespace(&token_namespace(tenant, token));
         });
-        let connectors = runner::connectors(&options, &store)?;
+        let connectors = runner::connectors(&options, &store, &chains)?;
         let runner = runner::new(&options, &store, &clock, &live, connectors.clone());
         let (rollouts, asked) = Rollouts::new();
         rollouts.are_under_way(foundation.state.rolls_out());

@@ -111,6 +111,9 @@ pub struct SpendLimit {
     pub most: Amount,
 }
 
+/// A contract that workflows may call: the chain's name, and its address.
+pub type Callable = (String, [u8; 20]);
+
 /// Sends and limits.
 #[async_trait]
 pub trait Sends: Send + Sync + 'static {
@@ -154,6 +157,13 @@ pub trait Sends: Send + Sync + 'static {
 
     /// Sets a limit.
     async fn set_spend_limit(&self, limit: &SpendLimit) -> Result<(), Error>;
+
+    /// Sets which contracts a tenant's workflows may call, in place of all that were set before.
+    /// [`Error::NotFound`]: there is no such tenant.
+    async fn set_callable(&self, tenant: &str, callable: &[Callable]) -> Result<(), Error>;
+
+    /// What a tenant's workflows may call, by chain and address.
+    async fn callable(&self, tenant: &str) -> Result<Vec<Callable>, Error>;
 
     /// A tenant's limits.
     async fn spend_limits(&self, tenant: &str) -> Result<Vec<SpendLimit>, Error>;

@@ -5,6 +5,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::Serialize;
 use serde_json::{Map, Value};
+use stencil_payments::money::Amount;
+use stencil_payments::port::Address;
 use stencil_protocol::command;
 use stencil_protocol::id::{CommandId, DeviceId, TenantId};
 use stencil_protocol::sample::{MAX_TEXT, OwnedValue};
@@ -53,6 +55,12 @@ pub enum Effect {
     /// Send a mail.
     #[serde(rename = "mail.send")]
     MailSend(Mail),
+    /// Call a function of a contract; nothing is sent.
+    #[serde(rename = "chain.call")]
+    ChainCall(ChainCall),
+    /// Send a transaction.
+    #[serde(rename = "chain.send")]
+    ChainSend(ChainSend),
     /// Tell a device to do something.
     #[serde(rename = "device.command")]
     DeviceCommand {
@@ -80,6 +88,36 @@ pub struct Mail {
     pub text: String,
     /// The same as HTML, for those who read that.
     pub html: Option<String>,
+}
+
+/// A function of a contract that is called.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ChainCall {
+    /// The chain's name in the hub's settings.
+    pub chain: String,
+    /// The contract.
+    pub address: Address,
+    /// The function's signature.
+    pub function: String,
+    /// What it is called with.
+    pub arguments: Vec<Value>,
+}
+
+/// A transaction that is sent.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ChainSend {
+    /// The chain's name in the hub's settings.
+    pub chain: String,
+    /// Who is called or paid.
+    pub address: Address,
+    /// The function's signature, and what it is called with; `None`: coin is sent, and nothing else.
+    pub function: Option<(String, Vec<Value>)>,
+    /// The chain's own coin that goes along, in wei.
+    pub value: Amount,
+    /// The most gas.
+    pub gas: u64,
+    /// Whether it is waited until it is final, else until it is in a block.
+    pub until_final: bool,
 }
 
 /// A value that an effect cannot have.
@@ -110,7 +148,7 @@ impl Effect {
                 what: format!("the URL has {} bytes", url.len()),
                 right: format!("at most {MAX_URL} are allowed"),
             }),
-            Self::WebhookPost { .. } => Ok(()),
+            Self::WebhookPost { .. } | Self::ChainCall(_) | Self::ChainSend(_) => Ok(()),
             Self::MailSend(mail) => check_mail(mail),
             Self::DeviceCommand { command, .. } => check_command(command),
         }

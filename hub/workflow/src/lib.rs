@@ -71,7 +71,8 @@ pub use alarm::{raised, why_cleared};
 pub use clock::Clock;
 pub use definition::Definition;
 pub use effect::{
-    Effect, Effects, Failure, MAX_RECIPIENTS, Mail, Performed, Request, check_address,
+    ChainCall, ChainSend, Effect, Effects, Failure, MAX_RECIPIENTS, Mail, Performed, Request,
+    check_address,
 };
 pub use event::{Event, caused_run_id, effect_key, event, run_id, trigger};
 pub use runner::{Handle, Metrics, Options, Parts, Random, Runner};

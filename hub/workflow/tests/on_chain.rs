@@ -287,3 +287,77 @@ fn the_schema_knows_the_causes() {
         assert!(step["properties"]["undo"].is_object());
     }
 }
+
+const CALLS: &str = r#"id: calls
+version: 1
+on: { telemetry: { devices: "*", name: t } }
+when: { above: 1 }
+steps:
+  - id: state
+    use: chain.call
+    with: { chain: local, address: "0x5FbDB2315678afecb367f032d93F642f64180aa3", function: "stateOf(uint256) returns (uint8)", arguments: ["{{ event.seq }}"] }
+  - id: pay
+    use: chain.send
+    with: { chain: local, address: "0x5FbDB2315678afecb367f032d93F642f64180aa3", function: "open(uint256)", arguments: [7, "{{ steps.state.result }}"], gas: 90000, until: final }
+  - { id: tip, use: chain.send, with: { chain: local, address: "0x5FbDB2315678afecb367f032d93F642f64180aa3", value: "1000" } }
+"#;
+
+#[test]
+fn contracts_are_called_and_sent_to_also_because_of_telemetry() {
+    use stencil_workflow::Effect;
+    use stencil_workflow::template::Scope;
+    let calls = parse(CALLS).unwrap();
+    let scope = Scope::new(
+        &serde_json::json!({ "seq": 12 }),
+        [("state", &serde_json::json!({ "result": "2" }))],
+    );
+    let Effect::ChainCall(call) = calls.steps[0].action.effect(&scope).unwrap() else {
+        panic!()
+    };
+    assert_eq!(call.arguments, [serde_json::json!(12)]);
+    let Effect::ChainSend(send) = calls.steps[1].action.effect(&scope).unwrap() else {
+        panic!()
+    };
+    let (signature, arguments) = send.function.unwrap();
+    assert_eq!(signature, "open(uint256)");
+    assert_eq!(arguments, [serde_json::json!(7), serde_json::json!("2")]);
+    assert!(send.value.is_zero() && send.until_final && send.gas == 90_000);
+    let Effect::ChainSend(tip) = calls.steps[2].action.effect(&scope).unwrap() else {
+        panic!()
+    };
+    assert_eq!(
+        (tip.function, tip.value.to_string().as_str()),
+        (None, "1000")
+    );
+    refused(
+        CALLS,
+        ", value: \"1000\"",
+        "",
+        "line 12, column 39: the `with` of chain.send has neither `function` nor `value`; add one, for \
+         example `value: \"1000000000000000\"` (wei)",
+    );
+    refused(
+        CALLS,
+        "value: \"1000\"",
+        "value: \"1.5 ether\"",
+        "line 12, column 117: `value` is \"1.5 ether\"; write wei as decimal digits, for example \
+         \"1000000000000000\"",
+    );
+    refused(
+        CALLS,
+        "until: final",
+        "until: soon",
+        "line 11, column 172: `until` is `soon`; write included (until it is in a block) or final",
+    );
+    refused(
+        CALLS,
+        "gas: 90000",
+        "gas: 9",
+        "line 11, column 158: `gas` is 9; write a whole number from 21000 to 30000000",
+    );
+    let error = parse(&CALLS.replace("steps.state.result", "steps.state.value")).unwrap_err();
+    assert!(
+        error.what.contains("chain.call gives no `value`"),
+        "{error}"
+    );
+}

@@ -37,7 +37,7 @@ use utoipa::OpenApi;
 use super::access::Access;
 use super::api::{alarms, backtest, commands, content, devices, export, ledger, retention};
 use super::api::{audit, me, operator, sessions, users};
-use super::api::{births, enrolment, registrations};
+use super::api::{births, callable, enrolment, registrations};
 use super::api::{firmware, gateway_log, gateways, images, offers};
 use super::api::{invoices, payments, refunds};
 use super::api::{rollouts, runs, series, spending, tokens, workflows};
@@ -151,6 +151,7 @@ use super::{input, keyed};
         offers::remove,
         offers::purchases,
         offers::forgive,
+        callable::seen,
         retention::show,
         retention::set,
         tokens::list,
@@ -172,6 +173,8 @@ use super::{input, keyed};
         operator::delete,
         spending::spend_limits,
         spending::set_spend_limit,
+        callable::of_tenant,
+        callable::set,
         births::list,
         births::create,
     )

@@ -12,7 +12,7 @@ use http::Method;
 use super::access::{self, Access};
 use super::api::{alarms, backtest, commands, content, devices, export, ledger, retention};
 use super::api::{audit as audit_log, me, operator, sessions, users};
-use super::api::{births, enrolment, registrations};
+use super::api::{births, callable, enrolment, registrations};
 use super::api::{firmware, gateway_log, gateways, images, offers};
 use super::api::{invoices, payments, refunds};
 use super::api::{rollouts, runs, series, spending, tokens, workflows};
@@ -158,6 +158,7 @@ pub(super) fn routes() -> Vec<Route> {
         admin(DELETE, "/api/v1/offers/{offer}", offers::remove),
         read("/api/v1/purchases", offers::purchases).asked(Parameters::Known),
         admin(POST, "/api/v1/payers/{payer}/forgive", offers::forgive),
+        read("/api/v1/payments/spending", callable::seen),
         admin(GET, "/api/v1/retention", retention::show),
         admin(PUT, "/api/v1/retention", retention::set),
         admin(GET, "/api/v1/tokens", tokens::list).asked(Parameters::Known),
@@ -179,6 +180,8 @@ pub(super) fn routes() -> Vec<Route> {
         operator(DELETE, "/api/v1/operator/tenants/{tenant}", operator::delete),
         operator(GET, "/api/v1/operator/tenants/{tenant}/spend-limits", spending::spend_limits),
         operator(PUT, "/api/v1/operator/tenants/{tenant}/spend-limits", spending::set_spend_limit),
+        operator(GET, "/api/v1/operator/tenants/{tenant}/callable", callable::of_tenant),
+        operator(PUT, "/api/v1/operator/tenants/{tenant}/callable", callable::set),
         operator(GET, "/api/v1/operator/births", births::list).asked(Parameters::Known),
         operator(POST, "/api/v1/operator/births", births::create),
         open(GET, "/content/v1/{tenant}/{collection}", public::list).asked(Parameters::Known),

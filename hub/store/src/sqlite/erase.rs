@@ -82,6 +82,7 @@ const OF_TENANTS: &[&str] = &[
     "registrations",
     "chain_watches",
     "chain_limits",
+    "chain_callable",
     "payment_payees",
     "payment_settings",
     "invoice_effects",

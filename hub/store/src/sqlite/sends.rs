@@ -7,7 +7,7 @@ use sqlx::sqlite::SqliteRow;
 use super::Sqlite;
 use super::row::{Columns as _, bigint};
 use super::transaction::Transaction;
-use crate::sends::{MAX_OPEN_SENDS, MAX_SEND_ATTEMPTS, MAX_SEND_DATA};
+use crate::sends::{Callable, MAX_OPEN_SENDS, MAX_SEND_ATTEMPTS, MAX_SEND_DATA};
 use crate::{
     BlockMark, Error, NewSend, SendAttempt, SendOutcome, SendState, Sends, SpendLimit, StoredSend,
 };
@@ -72,6 +72,16 @@ impl Sends for Sqlite {
         let mut transaction = self.write().await?;
         let set = limits::set(&mut transaction, limit).await;
         transaction.end(set).await
+    }
+
+    async fn set_callable(&self, tenant: &str, callable: &[Callable]) -> Result<(), Error> {
+        let mut transaction = self.write().await?;
+        let set = limits::set_callable(&mut transaction, tenant, callable).await;
+        transaction.end(set).await
+    }
+
+    async fn callable(&self, tenant: &str) -> Result<Vec<Callable>, Error> {
+        limits::callable(self.readers(), tenant).await
     }
 
     async fn spend_limits(&self, tenant: &str) -> Result<Vec<SpendLimit>, Error> {

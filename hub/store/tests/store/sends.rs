@@ -216,3 +216,24 @@ async fn an_erased_tenants_sends_lose_their_owner_and_keep_their_nonces() {
     assert_eq!(open.len(), 1);
     assert!(open[0].nonce == 1 && open[0].send.tenant.is_empty());
 }
+
+#[tokio::test]
+async fn what_a_tenant_may_call_is_set_as_a_whole() {
+    let fresh = fresh().await;
+    let sends = &fresh.store.sends;
+    fresh.store.chains.open_chain("local", 1, 1).await.unwrap();
+    let contract = |n: u8| ("local".to_owned(), [n; 20]);
+    let both = [contract(1), contract(2)];
+    sends.set_callable("acme", &both).await.unwrap();
+    assert_eq!(sends.callable("acme").await.unwrap(), both);
+    // One on a chain that there is not leaves all as it was.
+    let wrong = [contract(3), ("main".to_owned(), [1; 20])];
+    assert!(sends.set_callable("acme", &wrong).await.is_err());
+    assert_eq!(sends.callable("acme").await.unwrap(), both);
+    let one = [contract(2)];
+    sends.set_callable("acme", &one).await.unwrap();
+    assert_eq!(sends.callable("acme").await.unwrap(), one);
+    assert!(sends.callable("other").await.unwrap().is_empty());
+    let nobody = sends.set_callable("nobody", &both).await;
+    assert!(matches!(nobody, Err(Error::NotFound { .. })), "{nobody:?}");
+}

@@ -1,5 +1,6 @@
 //! What a step does: the kinds of `use`, each with its own `with`.
 
+mod chain;
 mod mail;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use super::names::{self, Before};
 use crate::effect::{self, Effect};
 use crate::template::{self as engine, Scope, Template};
 
+pub use chain::{CallTemplates, FunctionTemplates, MAX_ARGUMENTS, SendTemplates};
 pub use mail::MailTemplates;
 
 /// The longest time within which a command must be begun: 7 days, in µs.
@@ -25,6 +27,8 @@ const USES: &[&str] = &[
     "webhook.post",
     "mail.send",
     "device.command",
+    "chain.call",
+    "chain.send",
 ];
 
 /// What a step does.
@@ -62,6 +66,10 @@ pub enum Action {
     },
     /// Sends a mail.
     MailSend(MailTemplates),
+    /// Calls a function of a contract; nothing is sent.
+    ChainCall(CallTemplates),
+    /// Sends a transaction, and waits until it is in a block, or final.
+    ChainSend(SendTemplates),
     /// Tells a device to do something, and waits for the end of that.
     DeviceCommand {
         /// The device.
@@ -100,6 +108,8 @@ impl Action {
             Self::WebhookPost { .. } => "webhook.post",
             Self::MailSend(_) => "mail.send",
             Self::DeviceCommand { .. } => "device.command",
+            Self::ChainCall(_) => "chain.call",
+            Self::ChainSend(_) => "chain.send",
         }
     }
 
@@ -111,7 +121,9 @@ impl Action {
             Self::WebhookPost { tells, .. } => *tells,
             Self::ContentUpsert { .. }
             | Self::ContentPublish { .. }
-            | Self::DeviceCommand { .. } => false,
+            | Self::DeviceCommand { .. }
+            | Self::ChainCall(_)
+            | Self::ChainSend(_) => false,
         }
     }
 
@@ -124,6 +136,8 @@ impl Action {
             Self::WebhookPost { .. } => &["status", "body", "link"],
             Self::MailSend(_) => &["message_id", "accepted", "refused", "answer", "link"],
             Self::DeviceCommand { .. } => &["command", "state", "detail"],
+            Self::ChainCall(_) => &["result"],
+            Self::ChainSend(_) => &["tx", "block", "state"],
         }
     }
 
@@ -171,6 +185,8 @@ impl Action {
                 secret: secret.clone(),
             },
             Self::MailSend(templates) => Effect::MailSend(templates.render(scope)?),
+            Self::ChainCall(templates) => Effect::ChainCall(templates.render(scope)?),
+            Self::ChainSend(templates) => Effect::ChainSend(templates.render(scope)?),
             Self::DeviceCommand {
                 device,
                 command,
@@ -255,6 +271,8 @@ pub(super) fn read(uses: &Node, with: &Node, before: Before<'_>) -> Result<Actio
         "webhook.post" => webhook(with, before),
         "mail.send" => mail::read(with, before).map(Action::MailSend),
         "device.command" => command(with, before),
+        "chain.call" => chain::call(with, before).map(Action::ChainCall),
+        "chain.send" => chain::send(with, before).map(Action::ChainSend),
         other => {
             let right = match nearest(other, USES) {
                 Some(near) => format!("did you mean `{near}`? known: {}", listed(USES)),

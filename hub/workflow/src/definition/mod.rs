@@ -46,7 +46,10 @@ use stencil_edge::Placed;
 use stencil_rules::Rule;
 use stencil_yaml::{Content, Fields, Limits, Node, integer, shown, text};
 
-pub use action::{Action, EffectError, MAX_EXPIRES_US, MailTemplates};
+pub use action::{
+    Action, CallTemplates, EffectError, FunctionTemplates, MAX_ARGUMENTS, MAX_EXPIRES_US,
+    MailTemplates, SendTemplates,
+};
 pub use alarm::Alarm;
 pub use finality::{Finality, MAX_CONFIRMATIONS, Undo, UndoCommand, named};
 pub use input::Input;

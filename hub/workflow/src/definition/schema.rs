@@ -4,7 +4,10 @@ use serde_json::{Value, json};
 use stencil_rules::{Aggregate, MAX_EXPRESSION};
 use stencil_store::Severity;
 
-use super::{MAX_CONFIRMATIONS, MAX_ID, MAX_SIGNATURE, MAX_STEPS, MAX_TITLE, step::MAX_RETRIES};
+use super::{
+    MAX_ARGUMENTS, MAX_CONFIRMATIONS, MAX_ID, MAX_SIGNATURE, MAX_STEPS, MAX_TITLE,
+    step::MAX_RETRIES,
+};
 use crate::effect::MAX_RECIPIENTS;
 use crate::template::MAX_SOURCE;
 
@@ -51,6 +54,16 @@ pub fn json_schema() -> Value {
     let mut upsert = entry.clone();
     upsert["set"] = json!({ "type": "object" });
     let id = json!({ "type": "string", "pattern": format!("^[A-Za-z0-9][A-Za-z0-9._-]{{0,{}}}$", MAX_ID - 1) });
+    let called = json!({
+        "chain": { "type": "string", "minLength": 1, "maxLength": stencil_store::MAX_CHAIN_NAME },
+        "address": template,
+        "function": { "type": "string", "minLength": 1, "maxLength": MAX_SIGNATURE },
+        "arguments": { "type": "array", "maxItems": MAX_ARGUMENTS },
+    });
+    let mut sent = called.clone();
+    sent["value"] = json!({ "type": ["string", "integer"] });
+    sent["gas"] = json!({ "type": "integer", "minimum": 21_000, "maximum": 30_000_000 });
+    sent["until"] = json!({ "enum": ["included", "final"] });
     let steps = [
         step(
             "content.upsert",
@@ -78,6 +91,11 @@ pub fn json_schema() -> Value {
                 }),
             ),
         ),
+        step(
+            "chain.call",
+            object(&["chain", "address", "function"], called.clone()),
+        ),
+        step("chain.send", object(&["chain", "address"], sent)),
         step(
             "device.command",
             object(

@@ -99,6 +99,8 @@ impl Effects for Script {
             Effect::WebhookPost { .. } => "webhook.post",
             Effect::MailSend(_) => "mail.send",
             Effect::DeviceCommand { .. } => "device.command",
+            Effect::ChainCall(_) => "chain.call",
+            Effect::ChainSend(_) => "chain.send",
         };
         let act = self
             .acts

@@ -32,7 +32,7 @@ pub(super) struct Listening {
 
 impl Index {
     /// Reads what is in force, and watches what was not watched for it.
-    pub(super) async fn load(store: &Store, chains: &Chains) -> Result<Self, Error> {
+    pub(super) async fn load(store: &Store, chains: &Chains, now_us: i64) -> Result<Self, Error> {
         let mut index = Self::default();
         for (tenant, workflow) in store.workflows.active().await? {
             let Ok(definition) = definition::parse(&workflow.yaml) else {
@@ -64,6 +64,16 @@ impl Index {
             }
         }
         for (chain, events) in &mut index.events {
+            let id = chains.by_name(chain).map_or(0, |chain| chain.id());
+            match store.chains.open_chain(chain, id, now_us).await {
+                Ok(_) => {}
+                // Another chain than before has this name: it is not followed either, and says so.
+                Err(Error::Conflict(why)) => {
+                    tracing::warn!(chain, why, "nothing on a chain starts anything");
+                    continue;
+                }
+                Err(error) => return Err(error),
+            }
             let (_, watched) = store.chains.chain_watches(chain).await?;
             let watched: HashMap<(String, Place), u64> = watched
                 .into_iter()

@@ -12,6 +12,7 @@
 //! follows, and who comes second reads again.
 
 mod acting;
+mod check;
 mod entries;
 mod index;
 mod invoices;
@@ -112,8 +113,8 @@ impl Triggers {
         });
     }
 
-    /// Whether the chain that a definition names is there and can read the event's signature. What has
-    /// to be watched for it; `None`: nothing.
+    /// Whether the chains that a definition names are there and can read its signatures. What has to be
+    /// watched for it; `None`: nothing.
     ///
     /// # Errors
     /// What is wrong, and where.
@@ -121,24 +122,12 @@ impl Triggers {
         &self,
         definition: &Definition,
     ) -> Result<Option<Watching>, definition::Error> {
+        let chains = &self.0.chains;
+        check::steps(chains, definition)?;
         let Source::Chain(of) = &definition.source else {
             return Ok(None);
         };
-        let Some(chain) = self.0.chains.by_name(&of.name) else {
-            let known: Vec<&str> = self.0.chains.iter().map(|chain| chain.name()).collect();
-            let right = if known.is_empty() {
-                "this hub follows no chain: its operator sets one as [chains.NAME]".to_owned()
-            } else {
-                format!("known: {}", known.join(", "))
-            };
-            let what = format!("the hub follows no chain `{}`", of.name);
-            return Err(definition::Error::new(of.name_at, what, right));
-        };
-        let event = chain.event(&of.event).map_err(|why| {
-            let right =
-                "write it as in the contract, for example `Opened(address indexed who, uint256 locker)`";
-            definition::Error::new(of.event_at, format!("`event` cannot be read: {why}"), right)
-        })?;
+        let event = check::event(chains, of)?;
         Ok(Some(Watching {
             chain: of.name.clone(),
             address: of.address.into(),
@@ -153,8 +142,12 @@ impl Triggers {
             address: watching.address,
             kind: WatchKind::Event(watching.topic0),
         };
-        let chains = &self.0.store.chains;
-        chains.watch_chain(&watching.chain, &[watch]).await?;
+        let (name, chains) = (&watching.chain, &self.0.store.chains);
+        if let Some(chain) = self.0.chains.by_name(name) {
+            // It may not have been heard of yet.
+            chains.open_chain(name, chain.id(), self.now_us()).await?;
+        }
+        chains.watch_chain(name, &[watch]).await?;
         Ok(())
     }
 
@@ -195,7 +188,7 @@ impl Triggers {
         {
             return Ok(Arc::clone(index));
         }
-        let index = Arc::new(Index::load(&self.0.store, &self.0.chains).await?);
+        let index = Arc::new(Index::load(&self.0.store, &self.0.chains, self.now_us()).await?);
         *held = Some((changes, Arc::clone(&index)));
         Ok(index)
     }

@@ -4,6 +4,7 @@ pub(super) mod alarms;
 pub(super) mod audit;
 pub(super) mod backtest;
 pub(super) mod births;
+pub(super) mod callable;
 pub(super) mod commands;
 pub(super) mod content;
 pub(super) mod devices;

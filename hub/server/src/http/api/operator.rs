@@ -112,7 +112,15 @@ pub(in crate::http) async fn delete(
     Extension(operator): Extension<Operator>,
     Path(tenant): Path<String>,
 ) -> Result<StatusCode, Problem> {
-    let id = input::tenant(&tenant)?;
+    let id = known(&state, &tenant).await?;
+    tracing::info!(tenant = %id, by = operator.name, "a tenant is erased");
+    state.control.erase_tenant(&id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The tenant of this id, which is there.
+pub(super) async fn known(state: &State, tenant: &str) -> Result<TenantId, Problem> {
+    let id = input::tenant(tenant)?;
     let mut after = None;
     loop {
         let page = state
@@ -121,16 +129,13 @@ pub(in crate::http) async fn delete(
             .overview(after.as_deref(), 1_000)
             .await?;
         if page.items.iter().any(|tenant| tenant.id == id) {
-            break;
+            return Ok(id);
         }
         after = page.next;
         if after.is_none() {
             return Err(Problem::not_found("tenant", tenant));
         }
     }
-    tracing::info!(tenant = %id, by = operator.name, "a tenant is erased");
-    state.control.erase_tenant(&id).await?;
-    Ok(StatusCode::NO_CONTENT)
 }
 
 async fn is_deserted(state: &State, tenant: &TenantId) -> Result<bool, Problem> {

@@ -7,7 +7,8 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use stencil_payments::Address;
 use stencil_payments::money::Amount;
-use stencil_store::{MAX_LIMIT_WINDOW_S, Operator, SpendLimit};
+use stencil_protocol::id::TenantId;
+use stencil_store::{MAX_LIMIT_WINDOW_S, Operator, SpendLimit, Store};
 
 use super::Whole;
 use crate::chains::x402::price;
@@ -44,7 +45,13 @@ pub(in crate::http) async fn spend_limits(
     Path(tenant): Path<String>,
 ) -> Result<Json<Whole<Spending>>, Problem> {
     let tenant = input::tenant(&tenant)?;
-    let limits = state.store.sends.spend_limits(tenant.as_str()).await?;
+    let limits = limits_of(&state.store, &tenant).await?;
+    Ok(Json(Whole::of(limits)))
+}
+
+/// The limits of a tenant.
+pub(super) async fn limits_of(store: &Store, tenant: &TenantId) -> Result<Vec<Spending>, Problem> {
+    let limits = store.sends.spend_limits(tenant.as_str()).await?;
     let limits = limits.into_iter().map(|limit| Spending {
         chain: limit.chain,
         token: limit
@@ -53,7 +60,7 @@ pub(in crate::http) async fn spend_limits(
         window_s: limit.window_s,
         most: Amount(stencil_payments::U256::from_be_bytes(limit.most)),
     });
-    Ok(Json(Whole::of(limits.collect())))
+    Ok(limits.collect())
 }
 
 /// Sets what a tenant may spend of one asset of a chain: settlements, refunds and what its workflows

@@ -243,6 +243,9 @@ async fn ask(served: &Served, method: &str, path: &str, who: As<'_>) -> Answer {
                 "chain": "local", "window_s": 3_600, "most": "1000000000000000000",
             }))
         }
+        ("PUT", path) if path.ends_with("/callable") => {
+            ask.json(&serde_json::json!({ "items": [] }))
+        }
         ("PUT", "/api/v1/retention") => ask.json(&serde_json::json!({
             "series_days": null, "runs_days": 30, "alarms_days": null, "quarantine_days": null,
             "audit_days": null,

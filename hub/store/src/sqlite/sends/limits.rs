@@ -1,8 +1,10 @@
 //! What tenants may spend, in exact integers.
 
+use sqlx::SqlitePool;
+
 use super::super::row::Columns as _;
 use super::super::transaction::Transaction;
-use crate::sends::{Amount, MAX_LIMIT_WINDOW_S};
+use crate::sends::{Amount, Callable, MAX_LIMIT_WINDOW_S};
 use crate::{Error, NewSend, SpendLimit};
 
 const US: i64 = 1_000_000;
@@ -28,6 +30,50 @@ pub(super) async fn set(transaction: &mut Transaction, limit: &SpendLimit) -> Re
     .await
     .map_err(|error| super::super::failure::of_tenant(error, &limit.tenant))?;
     Ok(())
+}
+
+/// Sets what a tenant's workflows may call.
+pub(super) async fn set_callable(
+    transaction: &mut Transaction,
+    tenant: &str,
+    callable: &[Callable],
+) -> Result<(), Error> {
+    let known = sqlx::query("SELECT 1 FROM tenants WHERE tenant = $1")
+        .bind(tenant)
+        .fetch_optional(&mut **transaction)
+        .await?;
+    if known.is_none() {
+        return Err(Error::not_found("tenant", tenant));
+    }
+    sqlx::query("DELETE FROM chain_callable WHERE tenant = $1")
+        .bind(tenant)
+        .execute(&mut **transaction)
+        .await?;
+    for (chain, address) in callable {
+        sqlx::query(
+            "INSERT INTO chain_callable (tenant, chain, address) VALUES ($1, $2, $3) \
+             ON CONFLICT DO NOTHING",
+        )
+        .bind(tenant)
+        .bind(chain.as_str())
+        .bind(address.as_slice())
+        .execute(&mut **transaction)
+        .await?;
+    }
+    Ok(())
+}
+
+/// What a tenant's workflows may call.
+pub(super) async fn callable(readers: &SqlitePool, tenant: &str) -> Result<Vec<Callable>, Error> {
+    let rows = sqlx::query(
+        "SELECT chain, address FROM chain_callable WHERE tenant = $1 ORDER BY chain, address",
+    )
+    .bind(tenant)
+    .fetch_all(readers)
+    .await?;
+    rows.iter()
+        .map(|row| Ok((row.text("chain")?, row.array("address")?)))
+        .collect()
 }
 
 pub(super) async fn of(

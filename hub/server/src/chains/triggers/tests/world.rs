@@ -157,9 +157,13 @@ impl World {
     /// Devices say what they make of what they were told.
     pub(super) async fn devices(&self, state: State) {
         self.clock.advance(1);
-        for command in self.commands().await {
+        let commands = self.commands().await;
+        for (at, command) in commands.iter().enumerate() {
             let open = !command.state.is_settled();
-            let late = command.state == State::Expired && state == State::Done;
+            // A word that is late comes before the device was told anything else.
+            let newer = commands[at + 1..].iter();
+            let is_newest = newer.clone().all(|other| other.device != command.device);
+            let late = command.state == State::Expired && state == State::Done && is_newest;
             if !open && !late {
                 continue;
             }

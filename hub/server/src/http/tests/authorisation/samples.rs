@@ -381,6 +381,12 @@ pub(in crate::http::tests) const SAMPLES: &[(&str, &str, &str, Rival)] = &[
     ),
     (
         "GET",
+        "/api/v1/payments/spending",
+        "/api/v1/payments/spending",
+        Rival::Own,
+    ),
+    (
+        "GET",
         "/api/v1/payments/journal",
         "/api/v1/payments/journal",
         Rival::Empty,
@@ -488,6 +494,18 @@ pub(in crate::http::tests) const SAMPLES: &[(&str, &str, &str, Rival)] = &[
         "POST",
         "/api/v1/operator/tenants",
         "/api/v1/operator/tenants",
+        Rival::Refused,
+    ),
+    (
+        "GET",
+        "/api/v1/operator/tenants/{tenant}/callable",
+        "/api/v1/operator/tenants/acme/callable",
+        Rival::Refused,
+    ),
+    (
+        "PUT",
+        "/api/v1/operator/tenants/{tenant}/callable",
+        "/api/v1/operator/tenants/acme/callable",
         Rival::Refused,
     ),
     (
