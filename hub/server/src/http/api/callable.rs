@@ -10,7 +10,7 @@ use stencil_store::{Operator, Store};
 
 use super::spending::{self, Spending};
 use super::{Whole, operator};
-use crate::chains::x402::offer;
+use crate::chains::x402::price;
 use crate::http::input::{self, Path};
 use crate::http::problem::{Kind, Problem};
 use crate::http::{Caller, State};
@@ -114,7 +114,7 @@ pub(in crate::http) async fn set(
     }
     let mut callable = Vec::with_capacity(wanted.items.len());
     for contract in wanted.items {
-        let address = offer::address("address", &contract.address).map_err(Problem::invalid)?;
+        let address = price::address("address", &contract.address).map_err(Problem::invalid)?;
         if state.store.chains.chain(&contract.chain).await?.is_none() {
             let chain: String = contract.chain.chars().take(64).collect();
             let detail =
