@@ -67,6 +67,10 @@ struct State {
 }
 
 /// What follows from a message of the hub.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one at a time, for a moment"
+)]
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     Nothing,

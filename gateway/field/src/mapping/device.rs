@@ -70,12 +70,15 @@ impl Unit {
     }
 }
 
+/// The connections that are written: those that were understood, and whether one of a name was not.
+type Written<'a> = (&'a [Connection], &'a dyn Fn(&str) -> bool);
+
 /// Reads a device; says on which connection it hangs. Of one on a connection that is `broken` nothing
 /// more is told.
 pub(super) fn read(
     key: &Key,
     node: &Node,
-    (connections, is_broken): (&[Connection], &dyn Fn(&str) -> bool),
+    (connections, is_broken): Written<'_>,
     errors: &mut Vec<Error>,
 ) -> Option<(usize, Device)> {
     let id = note(errors, id(key));
