@@ -49,6 +49,8 @@ mod gateways_log;
 mod hub;
 #[cfg(feature = "hub")]
 mod image;
+#[cfg(feature = "hub")]
+mod invoices;
 #[cfg(feature = "gateway")]
 mod lan;
 mod logging;
@@ -165,6 +167,8 @@ enum Command {
     #[cfg(feature = "hub")]
     Chain(chain::Args),
     #[cfg(feature = "hub")]
+    Invoices(invoices::Args),
+    #[cfg(feature = "hub")]
     Quarantine(query::QuarantineArgs),
     #[cfg(feature = "hub")]
     Run(query::RunArgs),
@@ -245,6 +249,8 @@ fn main() -> ExitCode {
             Command::Alarm(args) => alarm::run(args).await,
             #[cfg(feature = "hub")]
             Command::Chain(args) => chain::run(args).await,
+            #[cfg(feature = "hub")]
+            Command::Invoices(args) => invoices::run(args).await,
             #[cfg(feature = "hub")]
             Command::Quarantine(args) => query::quarantine(args).await,
             #[cfg(feature = "hub")]

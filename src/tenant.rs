@@ -37,6 +37,24 @@ enum Command {
         #[arg(long, default_value = stencil_server::FIRST_USER)]
         admin: String,
     },
+    /// Shows or sets what a tenant may spend on chains from the hub's accounts: gas for what payers
+    /// have signed, refunds, transactions of workflows. Without a limit nothing is spent.
+    Limits {
+        /// The tenant's id.
+        id: String,
+        /// The chain's name in the hub's settings; without it all limits are shown.
+        #[arg(long, requires = "most")]
+        chain: Option<String>,
+        /// A token's contract (`0x…`); without it the chain's own coin, gas included.
+        #[arg(long, requires = "chain")]
+        token: Option<String>,
+        /// At most so much, in base units (wei of the coin) …
+        #[arg(long, requires = "chain")]
+        most: Option<String>,
+        /// … in any span of so many seconds.
+        #[arg(long, default_value_t = 86_400, value_name = "SECONDS")]
+        window: u32,
+    },
     /// Erases a tenant and all that is its own, for good: devices, series, workflows, content,
     /// users, tokens.
     Delete {
@@ -60,6 +78,28 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             let body = json!({ "id": id, "admin": admin });
             let made = client.post("/api/v1/operator/tenants", &body).await?;
             user::tell_link(args.output, &made)?;
+        }
+        Command::Limits {
+            id,
+            chain,
+            token,
+            most,
+            window,
+        } => {
+            let path = format!(
+                "/api/v1/operator/tenants/{}/spend-limits",
+                api::segment(&id)
+            );
+            if let Some(chain) = chain {
+                let body = json!({
+                    "chain": chain, "token": token, "most": most, "window_s": window,
+                });
+                let body = ("application/json", body.to_string().into_bytes());
+                client.call(Method::PUT, &path, Some(body)).await?;
+            }
+            let limits = client.get(&path).await?;
+            let items = limits["items"].as_array().cloned().unwrap_or_default();
+            output::items(args.output, &items, &["chain", "token", "most", "window_s"])?;
         }
         Command::Delete { id, confirm } => {
             anyhow::ensure!(

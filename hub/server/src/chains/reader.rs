@@ -51,18 +51,21 @@ pub(crate) async fn step(cashier: &Cashier, chain: &dyn Chain) -> Result<bool, R
         .chain_entries(name, position, MAX_CHAIN_ENTRIES)
         .await?;
     if page.is_empty() {
-        if let Some(state) = state.filter(|state| state.last_entry <= position) {
-            if let Some(read_s) = state.read_s {
-                cashier.till().read_up_to(chain.id(), micros(read_s));
-            }
-            if let Some(cursor) = state.cursor {
-                deepen(cashier, chain.id(), cursor.number, position).await?;
-            }
-            wake(cashier).await?;
-            cashier.till().sweep();
+        let Some(state) = state else {
             return Ok(false);
+        };
+        if state.last_entry > position {
+            return Ok(true);
         }
-        return Ok(true);
+        if let Some(read_s) = state.read_s {
+            cashier.till().read_up_to(chain.id(), micros(read_s));
+        }
+        if let Some(cursor) = state.cursor {
+            deepen(cashier, chain.id(), cursor.number, position).await?;
+        }
+        wake(cashier).await?;
+        cashier.till().sweep();
+        return Ok(false);
     }
     // A transaction must not be torn apart: what begins is read to its end.
     while page.len() % (MAX_CHAIN_ENTRIES as usize) == 0 {

@@ -81,7 +81,7 @@ pub(crate) struct WayToPay {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(min_length = 42, max_length = 42)]
     pub(crate) contract: Option<String>,
-    /// What the chain's own coin is called; `ETH` if it is not given.
+    /// What the chain's own coin is called where the hub's settings don't say so; `ETH` if it is not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(min_length = 1, max_length = 32)]
     pub(crate) symbol: Option<String>,

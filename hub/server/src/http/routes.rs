@@ -19,6 +19,7 @@ use super::api::{rollouts, runs, series, spending, tokens, workflows};
 use super::page::devices as fleet;
 use super::page::enrolment as enrolment_pages;
 use super::page::gateways as gateway_pages;
+use super::page::invoices as invoice_pages;
 use super::page::{
     alarms as alarm_pages, assets, content as content_pages, device, ledger as ledger_page, link,
     overview, quarantine, rollouts as rollout_pages, rules, run, sign_in, stream,
@@ -216,6 +217,8 @@ pub(super) fn routes() -> Vec<Route> {
         route(GET, "/runs/{run}", Access::Page, run::one),
         route(GET, "/rollouts", Access::Page, rollout_pages::list).asked(Parameters::Known),
         route(GET, "/rollouts/{rollout}", Access::Page, rollout_pages::one).asked(Parameters::Known),
+        route(GET, "/invoices", Access::Page, invoice_pages::list).asked(Parameters::Known),
+        route(GET, "/invoices/{invoice}", Access::Page, invoice_pages::one),
         route(GET, "/content", Access::Page, content_pages::list).asked(Parameters::Known),
         route(GET, "/content/{collection}/{key}", Access::Page, content_pages::entry).asked(Parameters::Known),
         route(GET, "/ledger", Access::Page, ledger_page::show).asked(Parameters::Known),

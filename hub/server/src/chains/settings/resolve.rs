@@ -49,7 +49,15 @@ impl WayToPay {
     }
 
     fn token(&self, chain: &dyn Chain) -> Result<Token, (&'static str, String)> {
-        if self.token == "native" {
+        let known = chain
+            .tokens()
+            .iter()
+            .find(|it| it.token.asset().contract.is_none());
+        // What the operator calls the chain's own coin goes for all.
+        if let (true, Some(coin), None) = (self.token == "native", known, &self.symbol) {
+            return Ok(coin.token.clone());
+        }
+        if self.token == "native" && known.is_none() {
             let symbol = self.symbol.as_deref().unwrap_or("ETH");
             let token = Token::new(Asset::native(chain.id()), 18, symbol);
             return token.map_err(|error| ("symbol", error.to_string()));
@@ -57,7 +65,7 @@ impl WayToPay {
         if self.symbol.is_some() {
             return Err((
                 "symbol",
-                "a token's own contract says what it is called".to_owned(),
+                "the hub's settings say what it is called".to_owned(),
             ));
         }
         named_token(chain, &self.token).map_err(|why| ("token", why))

@@ -367,7 +367,12 @@ fn token(cashier: &Cashier, name: &str, settings: &PaymentSettings) -> Result<To
     let coin = ways.iter().find(|way| way.token.asset() == native);
     match coin {
         Some(coin) if token == "native" || token == coin.token.symbol() => Ok(coin.token.clone()),
-        _ if token == "native" => Err("no way to pay of the tenant takes it".to_owned()),
+        _ if token == "native" => {
+            let known = chain.tokens().iter().map(|known| &known.token);
+            let coin = known.filter(|token| token.asset() == native).next();
+            coin.cloned()
+                .ok_or_else(|| "no way to pay of the tenant takes it".to_owned())
+        }
         _ => named_token(chain.as_ref(), token),
     }
 }

@@ -147,12 +147,18 @@ pub(in crate::http) async fn set_settings(
     let payees = settings.payees(chains);
     let payments = &state.store.payments;
     let now_us = state.clock.now_us();
-    payments
-        .set_payment_settings(&caller.tenant, &body, &payees, now_us)
-        .await?;
+    // What comes there has to be looked at before anybody is told to pay there.
+    let before = invoices::settings(&state, &caller).await?;
     cashier
         .hold(&caller.tenant, settings.places(chains))
         .await?;
+    let set = payments
+        .set_payment_settings(&caller.tenant, &body, &payees, now_us)
+        .await;
+    if let Err(error) = set {
+        cashier.hold(&caller.tenant, before.places(chains)).await?;
+        return Err(error.into());
+    }
     tracing::info!(tenant = %caller.tenant, by = caller.who, "settings of payments were set");
     let detail = Detail(format!("{} ways to pay", settings.methods.len()));
     Ok((detail, Json(shown(&state, settings))).into_response())

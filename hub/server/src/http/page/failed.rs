@@ -72,6 +72,7 @@ fn nav(path: &str) -> Nav {
         "workflows" => Nav::Rules,
         "runs" => Nav::Runs,
         "content" => Nav::Content,
+        "invoices" => Nav::Invoices,
         "ledger" => Nav::Ledger,
         "quarantine" => Nav::Quarantine,
         "settings" => Nav::Settings,

@@ -15,6 +15,7 @@ pub(super) mod devices;
 pub(super) mod enrolment;
 pub(super) mod failed;
 pub(super) mod gateways;
+pub(super) mod invoices;
 pub(super) mod ledger;
 pub(super) mod link;
 mod linked;

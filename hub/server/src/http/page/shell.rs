@@ -26,6 +26,8 @@ pub(in crate::http) enum Nav {
     Runs,
     /// `/rollouts…`
     Rollouts,
+    /// `/invoices…`
+    Invoices,
     /// `/content…`
     Content,
     /// `/ledger`
@@ -222,6 +224,7 @@ fn side(caller: &Caller, here: Nav, alarms: u64) -> Markup {
                 (place(Nav::Runs, "/runs", "Runs", "M2.500 4.500h7M2.500 9h10M2.500 13.500h5M13 11.500l3 2-3 2z", 0))
                 (place(Nav::Rollouts, "/rollouts", "Roll-outs", "M9 2.500v8M5.500 7l3.500 3.500L12.500 7M2.500 12v3.500h13V12", 0))
                 (place(Nav::Content, "/content", "Content", "M4 2h7l3 3v11H4zM6.500 8h5M6.500 11h5", 0))
+                (place(Nav::Invoices, "/invoices", "Invoices", "M4 2h10v14l-2-1.500-1.500 1.500-1.500-1.500-1.500 1.500L6 14.500 4 16zM6.500 6h5M6.500 9h5", 0))
                 li.group aria-hidden="true" {}
                 (place(Nav::Ledger, "/ledger", "Ledger", "M3 2.500h12v13H3zM6 2.500v13M8.500 6h4M8.500 9h4", 0))
                 (place(Nav::Quarantine, "/quarantine", "Quarantine", "M9 2l7 13H2zM9 7v4M9 13v.500", 0))

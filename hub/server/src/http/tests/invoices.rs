@@ -600,3 +600,38 @@ async fn a_refund_goes_where_it_is_said_to() {
         .ok();
     assert!(audit.to_string().contains("asked by mail"), "{audit}");
 }
+
+#[tokio::test]
+async fn the_console_shows_invoices_and_what_came_of_one() {
+    let served = Served::start().await;
+    let (id, refund) = seed::overpaid(&served.cashier, &served.store).await;
+    let list = served.read("/invoices").await;
+    assert_eq!(list.status, 200);
+    assert!(
+        list.body.contains(&id) && list.body.contains("locker-marked"),
+        "{}",
+        list.body
+    );
+    assert!(
+        served
+            .read("/invoices?state=expired")
+            .await
+            .body
+            .contains("No invoice in this state")
+    );
+    served.read("/invoices?state=gone").await.problem(400);
+    let one = served.read(&format!("/invoices/{id}")).await.body;
+    for part in [
+        "overpaid",
+        "refund due",
+        &refund,
+        "nobody has said where it goes",
+        "Receipt",
+    ] {
+        assert!(one.contains(part), "{part}: {one}");
+    }
+    served
+        .read(&format!("/invoices/{}", "00".repeat(16)))
+        .await
+        .problem(404);
+}

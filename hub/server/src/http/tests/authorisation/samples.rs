@@ -70,6 +70,13 @@ pub(in crate::http::tests) const SAMPLES: &[(&str, &str, &str, Rival)] = &[
         "/rollouts/4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a4a",
         Rival::Nothing,
     ),
+    ("GET", "/invoices", "/invoices", Rival::Empty),
+    (
+        "GET",
+        "/invoices/{invoice}",
+        "/invoices/1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a",
+        Rival::Nothing,
+    ),
     ("GET", "/content", "/content", Rival::Empty),
     (
         "GET",

@@ -1,0 +1,125 @@
+//! `/invoices/{invoice}`: what is due, what came, what goes back.
+
+use axum::extract::State as Shared;
+use axum::response::Html;
+use maud::{Markup, html};
+
+use super::super::super::api::invoices::id;
+use super::super::super::input::Path;
+use super::super::super::problem::Problem;
+use super::super::super::{Caller, State};
+use super::super::moment;
+use super::super::shell::{Frame, Nav, shell};
+use super::{price, state as standing};
+use crate::chains::view::InvoiceView;
+
+/// `GET /invoices/{invoice}`
+pub(in crate::http) async fn show(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    Path(invoice): Path<String>,
+) -> Result<Html<String>, Problem> {
+    let id = id(&invoice)?;
+    let cashier = state.control.cashier();
+    let found = cashier.invoice(&caller.tenant, id).await?;
+    let at = found.ok_or_else(|| Problem::not_found("invoice", id))?;
+    let view = InvoiceView::of(&at, cashier.chains(), &state.public_url);
+    let title = view.title.clone().unwrap_or_else(|| "Invoice".to_owned());
+    let body = html! {
+        div.stack {
+            section.card aria-label="What it is" {
+                dl {
+                    div { dt { "State" } dd { (standing(&view)) } }
+                    div { dt { "Price" } dd { (price(&view.price)) } }
+                    div { dt { "Reference" } dd { (view.reference.as_deref().unwrap_or("–")) } }
+                    @if let Some(text) = &view.description { div { dt { "Description" } dd { (text) } } }
+                    div { dt { "Made" } dd { (moment::element(view.created_us)) } }
+                    div { dt { "Can be paid until" } dd { (moment::element(view.expires_us)) } }
+                    div { dt { "Changed" } dd { (moment::element(view.changed_us)) ", version " (view.version) } }
+                    div { dt { "Checkout" } dd { a href={ "/pay/" (view.id) } { "/pay/" (view.id) } } }
+                    @for (key, value) in &view.metadata { div { dt { (key) } dd { (value) } } }
+                }
+            }
+            (methods(&view))
+            (payments(&view))
+            @if !view.refunds.is_empty() { (refunds(&view)) }
+            @if view.state == "settled" {
+                p { a href={ "/api/v1/invoices/" (view.id) "/receipt" } { "Receipt (JSON)" } }
+            }
+        }
+    };
+    let frame = Frame::new(Nav::Invoices, &title).crumb("/invoices", "Invoices");
+    shell(&state, &caller, frame, body).await
+}
+
+fn methods(view: &InvoiceView) -> Markup {
+    html! {
+        section.card aria-labelledby="methods-title" {
+            header { h2 #methods-title { "Ways to pay" } }
+            div.scroll { table {
+                thead { tr {
+                    th scope="col" { "Way" } th scope="col" { "Due" } th scope="col" { "Open" }
+                    th scope="col" { "Payee" } th scope="col" { "Counts" }
+                } }
+                tbody { @for method in &view.methods { tr {
+                    td { (method.name) }
+                    td { (method.due.amount) " " (method.token.symbol) }
+                    td { (method.open.amount) }
+                    td { code { (method.payee) } }
+                    td { @match method.confirmations {
+                        Some(wanted) => { "at " (wanted) " confirmations" }
+                        None => { "when it is final" }
+                    } }
+                } } }
+            } }
+        }
+    }
+}
+
+fn payments(view: &InvoiceView) -> Markup {
+    html! {
+        section.card aria-labelledby="payments-title" {
+            header { h2 #payments-title { "Payments" } }
+            @if view.payments.is_empty() { div.empty { p { "Nothing has come." } } }
+            @else { div.scroll { table {
+                thead { tr {
+                    th scope="col" { "Amount" } th scope="col" { "Way" } th scope="col" { "From" }
+                    th scope="col" { "Transaction" } th scope="col" { "Block" } th scope="col" { "Counts" }
+                } }
+                tbody { @for payment in &view.payments { tr {
+                    td { (payment.amount.amount) }
+                    td { (payment.method) }
+                    td { code { (payment.from) } }
+                    td { code { (payment.tx) } }
+                    td { (payment.block) }
+                    td { @if payment.counted { "yes" } @else { "not yet deep enough" } }
+                } } }
+            } } }
+        }
+    }
+}
+
+fn refunds(view: &InvoiceView) -> Markup {
+    html! {
+        section.card aria-labelledby="refunds-title" {
+            header { h2 #refunds-title { "Refunds" } }
+            div.scroll { table {
+                thead { tr {
+                    th scope="col" { "Amount" } th scope="col" { "Status" } th scope="col" { "To" }
+                    th scope="col" { "Sent by" } th scope="col" { "Transaction" } th scope="col" { "Refund" }
+                } }
+                tbody { @for refund in &view.refunds { tr {
+                    td { (refund.amount.amount) }
+                    td { (refund.status) @if refund.failures > 0 { ", failed " (refund.failures) " times" } }
+                    td { @match &refund.to {
+                        Some(to) => { code { (to) } " said by " (refund.by.as_deref().unwrap_or_default()) }
+                        None => "nobody has said where it goes",
+                    } }
+                    td { @if refund.managed { "the hub" } @else { "you" } }
+                    td { code { (refund.tx.as_deref().unwrap_or("–")) } }
+                    td { code { (refund.id) } }
+                } } }
+            } }
+        }
+    }
+}

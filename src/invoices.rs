@@ -1,0 +1,299 @@
+//! `stencil invoices`: what is to be paid, and what came of it.
+
+use std::process::ExitCode;
+
+use anyhow::bail;
+use clap::{Parser, Subcommand};
+use reqwest::Method;
+use serde_json::{Map, Value, json};
+use stencil_protocol::moment;
+
+use crate::api::{Client, Hub};
+use crate::output::{self, Format, say};
+
+/// Makes invoices, shows them, and calls them off.
+///
+/// An invoice is paid on a chain that the hub follows, by the ways to pay that the tenant has set
+/// (`PUT /api/v1/payments/settings`). Whoever has its checkout's address can pay it.
+#[derive(Parser)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    hub: Hub,
+    /// How to answer.
+    #[arg(long, value_enum, default_value = "text", global = true)]
+    output: Format,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Makes an invoice: `create 12.50 EUR`, or `create 2.5 base/USDC`. Needs an editor's token.
+    Create(Create),
+    /// Lists invoices, the newest first.
+    List {
+        /// Those in this state only.
+        #[arg(long, value_parser = ["new", "seen", "confirming", "settled", "expired", "cancelled"])]
+        state: Option<String>,
+        /// The most invoices to show.
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+        limit: u32,
+    },
+    /// One invoice: what is due, what came, what goes back.
+    Show {
+        /// The invoice's id, from `invoices list`.
+        id: String,
+    },
+    /// Calls an invoice off: what has come and what comes goes back. Needs an editor's token.
+    Cancel {
+        /// The invoice's id, from `invoices list`.
+        id: String,
+    },
+    /// The receipt of a settled invoice: one document, one sequence of bytes.
+    Receipt {
+        /// The invoice's id, from `invoices list`.
+        id: String,
+    },
+}
+
+#[derive(clap::Args)]
+struct Create {
+    /// How much, such as 12.50.
+    amount: String,
+    /// A currency such as EUR, or a token as CHAIN/SYMBOL.
+    unit: String,
+    /// What programs and workflows know it by.
+    #[arg(long)]
+    reference: Option<String>,
+    /// What is bought, in a line.
+    #[arg(long)]
+    title: Option<String>,
+    /// The same at length.
+    #[arg(long)]
+    description: Option<String>,
+    /// Where the payer goes afterwards.
+    #[arg(long)]
+    return_url: Option<String>,
+    /// For how many seconds it can be paid; else as the tenant has set.
+    #[arg(long, value_name = "SECONDS")]
+    expires: Option<u32>,
+    /// A way to pay, CHAIN/SYMBOL/WAY; may be given again. Without it all that fit.
+    #[arg(long = "method")]
+    methods: Vec<String>,
+}
+
+impl Create {
+    fn body(&self) -> Value {
+        let mut body = Map::new();
+        let mut put = |name: &str, value: Option<Value>| {
+            if let Some(value) = value {
+                body.insert(name.to_owned(), value);
+            }
+        };
+        let text = |text: &Option<String>| text.clone().map(Value::from);
+        let unit = if self.unit.contains('/') {
+            "token"
+        } else {
+            "currency"
+        };
+        put("amount", Some(self.amount.clone().into()));
+        put(unit, Some(self.unit.clone().into()));
+        put("reference", text(&self.reference));
+        put("title", text(&self.title));
+        put("description", text(&self.description));
+        put("return_url", text(&self.return_url));
+        put("expires_s", self.expires.map(Value::from));
+        let methods = (!self.methods.is_empty()).then(|| json!(self.methods));
+        put("methods", methods);
+        body.into()
+    }
+}
+
+/// Runs it.
+pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let client = Client::new(&args.hub)?;
+    match args.command {
+        Command::Create(create) => {
+            let made = client.post("/api/v1/invoices", &create.body()).await?;
+            answer(args.output, &made)?;
+        }
+        Command::List { state, limit } => {
+            let mut path = format!("/api/v1/invoices?limit={}", limit.min(1_000));
+            if let Some(state) = state {
+                path.push_str(&format!("&state={state}"));
+            }
+            let items = client.newest(&path, usize::try_from(limit)?).await?;
+            let columns = [
+                "created_us",
+                "state",
+                "price.amount",
+                "price.currency",
+                "reference",
+                "title",
+                "id",
+            ];
+            output::items(args.output, &items, &columns)?;
+        }
+        Command::Show { id } => {
+            answer(args.output, &client.get(&path(&id)?).await?)?;
+        }
+        Command::Cancel { id } => {
+            let path = format!("{}/cancel", path(&id)?);
+            let cancelled = client.call(Method::POST, &path, None).await?;
+            answer(args.output, &cancelled)?;
+        }
+        Command::Receipt { id } => {
+            let path = format!("{}/receipt", path(&id)?);
+            output::json(&client.get(&path).await?)?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The invoice's address; what is no id asks for nothing else.
+fn path(id: &str) -> anyhow::Result<String> {
+    if id.len() != 32 || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        bail!(
+            "{} is no invoice's id, which is 32 hexadecimal digits: `stencil invoices list` shows \
+             them",
+            output::escaped(id)
+        );
+    }
+    Ok(format!("/api/v1/invoices/{}", id.to_ascii_lowercase()))
+}
+
+fn answer(format: Format, invoice: &Value) -> anyhow::Result<()> {
+    match format {
+        Format::Json => output::json(invoice)?,
+        Format::Text => say!("{}", told(invoice)),
+    }
+    Ok(())
+}
+
+/// An invoice in a few lines.
+fn told(invoice: &Value) -> String {
+    let text = |value: &Value| output::escaped(value.as_str().unwrap_or_default());
+    let price = &invoice["price"];
+    let unit = match price["currency"].as_str() {
+        Some(currency) => output::escaped(currency),
+        None => text(&price["token"]["symbol"]),
+    };
+    let mut told = format!(
+        "{} {unit}: {} (version {})\n  invoice {}",
+        text(&price["amount"]),
+        text(&invoice["state"]),
+        invoice["version"],
+        text(&invoice["id"]),
+    );
+    let facets = invoice["facets"].as_object().into_iter().flatten();
+    let holds: Vec<_> = facets
+        .filter(|(_, holds)| holds.as_bool() == Some(true))
+        .map(|(name, _)| name.replace('_', " "))
+        .collect();
+    if !holds.is_empty() {
+        told.push_str(&format!("\n  {}", holds.join(", ")));
+    }
+    for name in ["reference", "title"] {
+        if invoice[name].is_string() {
+            told.push_str(&format!("\n  {name} {}", text(&invoice[name])));
+        }
+    }
+    if let Some(at_us) = invoice["expires_us"].as_i64() {
+        told.push_str(&format!("\n  can be paid until {} UTC", moment::utc(at_us)));
+    }
+    told.push_str(&format!("\n  checkout {}", text(&invoice["checkout_url"])));
+    let all = |name: &str| invoice[name].as_array().cloned().unwrap_or_default();
+    for method in all("methods") {
+        told.push_str(&format!(
+            "\n  due {} {} by {} to {}",
+            text(&method["due"]["amount"]),
+            text(&method["token"]["symbol"]),
+            text(&method["name"]),
+            text(&method["payee"]),
+        ));
+    }
+    for payment in all("payments") {
+        told.push_str(&format!(
+            "\n  came {} by {} from {} in block {}{}",
+            text(&payment["amount"]),
+            text(&payment["method"]),
+            text(&payment["from"]),
+            payment["block"],
+            match payment["counted"].as_bool() {
+                Some(true) => "",
+                _ => ", not deep enough yet",
+            },
+        ));
+    }
+    for refund in all("refunds") {
+        told.push_str(&format!(
+            "\n  back {} {}{}",
+            text(&refund["amount"]),
+            text(&refund["status"]),
+            match refund["to"].as_str() {
+                Some(to) => format!(" to {}", output::escaped(to)),
+                None => ", nobody has said where to".to_owned(),
+            },
+        ));
+    }
+    told
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn create(words: &[&str]) -> Value {
+        let all = ["invoices", "create"].iter().chain(words).copied();
+        let args = Args::try_parse_from(all).unwrap();
+        let Command::Create(create) = args.command else {
+            panic!("another command");
+        };
+        create.body()
+    }
+
+    #[test]
+    fn a_unit_with_a_slash_is_a_token() {
+        assert_eq!(
+            create(&["12.50", "EUR", "--reference", "locker-7", "--expires", "60"]),
+            json!({
+                "amount": "12.50", "currency": "EUR", "reference": "locker-7", "expires_s": 60,
+            })
+        );
+        assert_eq!(
+            create(&["1", "base/USDC", "--method", "base/USDC/contract"]),
+            json!({ "amount": "1", "token": "base/USDC", "methods": ["base/USDC/contract"] })
+        );
+    }
+
+    #[test]
+    fn what_is_no_id_asks_for_nothing_else() {
+        assert!(path("../users").is_err());
+        let id = "AB".repeat(16);
+        assert_eq!(
+            path(&id).unwrap(),
+            format!("/api/v1/invoices/{}", "ab".repeat(16))
+        );
+    }
+
+    #[test]
+    fn an_invoice_is_told_with_all_that_matters() {
+        let told = told(&json!({
+            "id": "1a", "version": 3, "state": "settled",
+            "facets": { "overpaid": true, "late": false },
+            "price": { "amount": "2.50", "currency": "EUR" },
+            "reference": "locker-7\u{1b}[2J",
+            "payments": [{ "amount": "5.000000", "method": "m", "from": "0x1", "block": 9, "counted": true }],
+            "refunds": [{ "amount": "2.500000", "status": "due", "to": null }],
+        }));
+        for part in [
+            "2.50 EUR: settled (version 3)",
+            "overpaid",
+            "came 5.000000",
+            "back 2.500000 due",
+        ] {
+            assert!(told.contains(part), "{told}");
+        }
+        assert!(!told.contains('\u{1b}'), "{told:?}");
+    }
+}
