@@ -368,8 +368,8 @@ fn token(cashier: &Cashier, name: &str, settings: &PaymentSettings) -> Result<To
     match coin {
         Some(coin) if token == "native" || token == coin.token.symbol() => Ok(coin.token.clone()),
         _ if token == "native" => {
-            let known = chain.tokens().iter().map(|known| &known.token);
-            let coin = known.filter(|token| token.asset() == native).next();
+            let mut known = chain.tokens().iter().map(|known| &known.token);
+            let coin = known.find(|token| token.asset() == native);
             coin.cloned()
                 .ok_or_else(|| "no way to pay of the tenant takes it".to_owned())
         }
