@@ -7,6 +7,7 @@
 mod support;
 
 mod audit;
+mod checkout;
 mod enrolment;
 mod gateway;
 mod history;
@@ -14,7 +15,9 @@ mod keyboard;
 mod pages;
 mod rollouts;
 mod secure;
+mod shop;
 mod story;
+mod wallet;
 
 use support::browser::Browser;
 use support::{Hub, stencil, succeed};

@@ -563,6 +563,34 @@ fn what_was_given_back_and_reorganised_away_is_told() {
 }
 
 #[test]
+fn a_payment_that_the_chain_has_left_is_known_as_lost_until_it_is_back() {
+    let mut case = Case::new(policy());
+    let lost = |case: &Case| {
+        case.invoice
+            .lost_payments()
+            .map(|(key, _)| key)
+            .collect::<Vec<_>>()
+    };
+    case.pay(1, 400, 10);
+    case.pay(2, 300, 11);
+    assert_eq!(lost(&case), []);
+    case.retract(1);
+    assert_eq!(lost(&case), [key(1)]);
+    assert_eq!(
+        case.invoice
+            .payments()
+            .map(|(key, _)| key)
+            .collect::<Vec<_>>(),
+        [key(2)]
+    );
+    case.pay(1, 400, 12);
+    assert_eq!(lost(&case), []);
+    // What is retracted before it was told has never been there.
+    case.retract(3);
+    assert_eq!(lost(&case), []);
+}
+
+#[test]
 fn a_refund_that_fails_is_due_again() {
     let mut case = Case::new(policy());
     case.apply(&Event::Cancel);

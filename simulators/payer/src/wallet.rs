@@ -57,6 +57,14 @@ impl Wallet {
         Ok(envelope.encoded_2718().into())
     }
 
+    /// Signs a text as `personal_sign` does (EIP-191): 65 bytes, `r`, `s` and `v` (27 or 28).
+    ///
+    /// # Errors
+    /// The key did not sign.
+    pub fn sign_message(&self, text: &[u8]) -> Result<[u8; 65], Error> {
+        Ok(self.signer.sign_message_sync(text)?.as_bytes())
+    }
+
     /// Signs an authorisation of EIP-3009: 65 bytes, `r`, `s` and `v` (27 or 28).
     ///
     /// # Errors

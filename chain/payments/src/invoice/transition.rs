@@ -120,7 +120,16 @@ impl Invoice {
         self.credits.get(key)?.last()
     }
 
-    /// Those of them that are deep enough.
+    /// The payments whose blocks are no longer of their chains, and which no other block has.
+    pub fn lost_payments(&self) -> impl Iterator<Item = (Key, &Payment)> {
+        let lost = |track: &Track<Payment>| track.canonical().is_none();
+        self.credits
+            .iter()
+            .filter(move |(_, track)| lost(track))
+            .filter_map(|(key, track)| Some((*key, track.last()?)))
+    }
+
+    /// The payments that the canonical chain has and that are deep enough.
     pub fn firm_payments(&self) -> impl Iterator<Item = (Key, &Payment)> {
         self.credits.iter().filter_map(|(key, track)| {
             let (payment, depth) = track.canonical()?;

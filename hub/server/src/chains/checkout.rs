@@ -34,6 +34,8 @@ pub(crate) struct Checkout {
     pub(crate) payable: bool,
     pub(crate) methods: Vec<Payable>,
     pub(crate) payments: Vec<Seen>,
+    /// Payments that a reorganisation has taken out of their chains, and that may come back.
+    pub(crate) lost: Vec<PaymentView>,
     pub(crate) refunds: Vec<RefundSeen>,
 }
 
@@ -75,6 +77,8 @@ pub(crate) struct Payable {
     pub(crate) typed_data: Option<Value>,
     /// Which of the authorisations of one payer this is, from 0.
     pub(crate) attempt: Option<u8>,
+    /// Its nonce, and those of the attempts after it: one that has come to nothing is not tried again.
+    pub(crate) nonces: Vec<String>,
     /// Whether the hub brings the authorisation to the chain and pays for the gas.
     pub(crate) hub_pays_gas: bool,
 }
@@ -135,6 +139,11 @@ impl Checkout {
                     }
                 })
                 .collect(),
+            lost: match invoice.state() {
+                // What was paid instead is enough.
+                State::Confirming | State::Settled => Vec::new(),
+                _ => view::lost(invoice, chains),
+            },
             refunds: refunds.collect(),
         }
     }
@@ -176,6 +185,7 @@ impl Payable {
             transactions: Vec::new(),
             typed_data: None,
             attempt: None,
+            nonces: Vec::new(),
             hub_pays_gas: false,
         };
         if open.is_zero() {
@@ -210,7 +220,10 @@ impl Payable {
             }
             (Way::Authorization, Some(token)) => {
                 let attempt = attempt(invoice, number);
-                let nonce = nonce(asset.chain, token, method.payee, id, attempt);
+                let of = |attempt| nonce(asset.chain, token, method.payee, id, attempt);
+                let nonce = of(attempt);
+                let nonces = (attempt..MAX_ATTEMPTS).map(|attempt| format!("{:#x}", of(attempt)));
+                this.nonces = nonces.collect();
                 let domain = chain.and_then(|chain| domain(chain, token));
                 this.typed_data = domain.map(|domain| typed(domain, method.payee, open, nonce));
                 this.attempt = Some(attempt);

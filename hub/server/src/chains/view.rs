@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use stencil_payments::invoice::{Definition, Facets, Invoice, Method, Price, Status, Way};
+use stencil_payments::invoice::{Definition, Facets, Invoice, Method, Payment, Price, Status, Way};
 use stencil_payments::money::{Amount, Token};
-use stencil_payments::observation::Needs;
+use stencil_payments::observation::{Key, Needs};
 
 use super::Chains;
 use super::cashier::{At, word};
@@ -379,20 +379,38 @@ pub(crate) fn methods(invoice: &Invoice, chains: &Chains) -> Vec<MethodView> {
 }
 
 pub(crate) fn payments(invoice: &Invoice, chains: &Chains) -> Vec<PaymentView> {
-    let definition = invoice.definition();
     let firm: Vec<_> = invoice.firm_payments().map(|(key, _)| key).collect();
-    let all = invoice.payments().map(|(key, payment)| {
-        let method = definition.methods.get(usize::from(payment.method));
-        PaymentView {
-            method: method.map(|it| name(it, chains)).unwrap_or_default(),
-            amount: shown(method, payment.amount),
-            from: payment.from.to_checksum(None),
-            tx: format!("{:#x}", key.tx),
-            key: key.to_string(),
-            block: payment.block.number,
-            time_s: payment.block.time_s,
-            counted: firm.contains(&key),
-        }
-    });
-    all.collect()
+    let all = invoice.payments();
+    all.map(|(key, payment)| one(invoice, chains, key, payment, firm.contains(&key)))
+        .collect()
+}
+
+/// The payments that a reorganisation has taken out of their chains.
+pub(crate) fn lost(invoice: &Invoice, chains: &Chains) -> Vec<PaymentView> {
+    let all = invoice.lost_payments();
+    all.map(|(key, payment)| one(invoice, chains, key, payment, false))
+        .collect()
+}
+
+fn one(
+    invoice: &Invoice,
+    chains: &Chains,
+    key: Key,
+    payment: &Payment,
+    counted: bool,
+) -> PaymentView {
+    let method = invoice
+        .definition()
+        .methods
+        .get(usize::from(payment.method));
+    PaymentView {
+        method: method.map(|it| name(it, chains)).unwrap_or_default(),
+        amount: shown(method, payment.amount),
+        from: payment.from.to_checksum(None),
+        tx: format!("{:#x}", key.tx),
+        key: key.to_string(),
+        block: payment.block.number,
+        time_s: payment.block.time_s,
+        counted,
+    }
 }

@@ -24,7 +24,7 @@ use super::page::{
     alarms as alarm_pages, assets, content as content_pages, device, ledger as ledger_page, link,
     overview, quarantine, rollouts as rollout_pages, rules, run, sign_in, stream,
 };
-use super::page::{audit as audit_page, chart, failed, settings};
+use super::page::{audit as audit_page, chart, checkout as checkout_page, failed, settings};
 use super::{
     State, audit, checkout, headers, in_request, input, keyed, ops, problem, public, x402,
 };
@@ -189,6 +189,7 @@ pub(super) fn routes() -> Vec<Route> {
         open(GET, "/content/v1/{tenant}/{collection}/{key}", public::entry),
         open(GET, "/p/{tenant}/{collection}", public::index).asked(Parameters::Known),
         open(GET, "/p/{tenant}/{collection}/{key}", public::page).asked(Parameters::Any),
+        open(GET, "/pay/{invoice}", checkout_page::show).asked(Parameters::Any),
         open(GET, "/pay/{invoice}/checkout", checkout::show),
         open(GET, "/pay/{invoice}/receipt", checkout::receipt),
         open(POST, "/pay/{invoice}/authorization", checkout::authorize),

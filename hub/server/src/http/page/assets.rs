@@ -83,6 +83,26 @@ pub(super) static GATEWAY: Asset = Asset {
     name: "gateway.js",
     text: include_str!("gateway.js"),
 };
+/// The checkout page, which is no page of the console.
+pub(super) static CHECKOUT_STYLE: Asset = Asset {
+    name: "checkout.css",
+    text: include_str!("css/checkout.css"),
+};
+/// The checkout page as it follows its invoice.
+pub(super) static CHECKOUT: Asset = Asset {
+    name: "checkout.js",
+    text: include_str!("checkout.js"),
+};
+/// Wallets in the browser.
+pub(super) static WALLETS: Asset = Asset {
+    name: "wallets.js",
+    text: include_str!("wallets.js"),
+};
+/// Paying with them.
+pub(super) static PAYING: Asset = Asset {
+    name: "paying.js",
+    text: include_str!("paying.js"),
+};
 /// The icon of the browser's tab.
 static ICON: Asset = Asset {
     name: "icon.svg",
@@ -104,6 +124,10 @@ static ALL: &[&Asset] = &[
     &SETTINGS,
     &ENROLMENT,
     &GATEWAY,
+    &CHECKOUT_STYLE,
+    &CHECKOUT,
+    &WALLETS,
+    &PAYING,
     &ICON,
 ];
 

@@ -9,6 +9,7 @@ pub(super) mod alarms;
 pub(super) mod assets;
 pub(super) mod audit;
 pub(super) mod chart;
+pub(super) mod checkout;
 pub(super) mod content;
 pub(super) mod device;
 pub(super) mod devices;

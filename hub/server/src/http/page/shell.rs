@@ -154,7 +154,7 @@ pub(in crate::http) fn alone(title: &str, body: &Markup) -> Html<String> {
 }
 
 /// What the head of each page holds.
-fn head(title: &str) -> Markup {
+pub(super) fn head(title: &str) -> Markup {
     html! {
         meta charset="utf-8";
         meta name="viewport" content="width=device-width, initial-scale=1";

@@ -5,6 +5,7 @@ mod audit;
 mod authorisation;
 mod backtest;
 mod bounds;
+mod checkout_page;
 mod client;
 mod commands;
 mod console;

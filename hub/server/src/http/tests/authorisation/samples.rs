@@ -713,6 +713,7 @@ pub(in crate::http::tests) const OPEN: &[(&str, &str)] = &[
     ("GET", "/content/v1/{tenant}/{collection}/{key}"),
     ("GET", "/p/{tenant}/{collection}"),
     ("GET", "/p/{tenant}/{collection}/{key}"),
+    ("GET", "/pay/{invoice}"),
     ("GET", "/pay/{invoice}/checkout"),
     ("GET", "/pay/{invoice}/receipt"),
     ("POST", "/pay/{invoice}/authorization"),
