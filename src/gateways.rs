@@ -289,7 +289,7 @@ impl Set {
         body.insert("replaces".into(), json!(version.unwrap_or_default()));
         for (section, file) in SECTIONS.iter().zip([&self.settings, &self.mapping]) {
             let text = match file {
-                Some(file) => Some(bounded::text(file, MAX_SECTION_BYTES)?),
+                Some(file) => Some(bounded::regular_text(file, MAX_SECTION_BYTES)?),
                 None => present[section].as_str().map(str::to_owned),
             };
             if let Some(text) = text

@@ -3,14 +3,13 @@
 use std::{
     collections::{BTreeMap, HashSet, VecDeque},
     fmt::Write as _,
-    fs::File,
     io::Read as _,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use stencil_crypto::rng;
+use stencil_crypto::{keyfile, rng};
 use stencil_field::{
     Field, Numbers, Said,
     mapping::{self, Mapping},
@@ -234,7 +233,7 @@ pub(crate) fn read(path: &Path) -> Result<String, Error> {
     let mut text = String::new();
     // One byte more than allowed shows that it is too long.
     let most = mapping::MAX_BYTES as u64 + 1;
-    let read = File::open(path).and_then(|file| file.take(most).read_to_string(&mut text));
+    let read = keyfile::open(path).and_then(|file| file.take(most).read_to_string(&mut text));
     match read {
         Ok(_) => Ok(text),
         Err(source) => Err(Error::File {

@@ -97,6 +97,8 @@ struct Told {
     /// The time that its last reading came with, and the one that was said of it.
     stamped: Option<(i64, i64)>,
     fault: Option<Fault>,
+    /// Nothing was heard of it since the start: what was said of it before may be a fault.
+    is_new: bool,
     logged: Logged,
 }
 
@@ -246,6 +248,7 @@ impl Known {
                 sent: None,
                 stamped: None,
                 fault: None,
+                is_new: true,
                 logged: Logged::default(),
             };
             (Arc::clone(&point.name), told)
@@ -327,6 +330,7 @@ impl Known {
             return;
         }
         told.fault = Some(fault.clone());
+        told.is_new = false;
         // The first good value after it is sent, whatever the deadband says.
         told.sent = None;
         counts.faults.add(1);
@@ -338,13 +342,16 @@ impl Known {
         self.tell(format!("{name}{FAULT}"), fault.to_string(), at_us, said);
     }
 
-    /// A point that failed does so no more.
+    /// A point that failed does so no more; or it may have failed before the start.
     fn well(&mut self, name: &Arc<str>, at_us: i64, said: &mut Vec<Said>) {
         let Some(told) = self.points.get_mut(name) else {
             return;
         };
-        if told.fault.take().is_some() {
+        let failed = told.fault.take().is_some();
+        if failed {
             tracing::info!(device = %self.device.id, point = %name, "the point is well again");
+        }
+        if std::mem::take(&mut told.is_new) || failed {
             self.tell(format!("{name}{FAULT}"), OK.to_owned(), at_us, said);
         }
     }

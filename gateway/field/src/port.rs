@@ -136,6 +136,18 @@ impl Sink {
     }
 }
 
+/// How far a device's clock may be ahead of ours, in µs: half of what the hub takes of a gateway's, so
+/// that their clocks may differ, too. What the hub does not take would be lost behind our
+/// acknowledgement.
+const AHEAD_US: i64 = 300 * 1_000_000;
+/// 2025-01-01: a clock of ours that is before it was not set, and is no measure.
+const SET_US: i64 = 1_735_689_600 * 1_000_000;
+
+/// Whether a device's time is too far ahead of ours.
+pub(crate) fn is_ahead(at_us: i64, now_us: i64) -> bool {
+    now_us >= SET_US && at_us > now_us.saturating_add(AHEAD_US)
+}
+
 /// Now, in microseconds since the Unix epoch.
 #[must_use]
 pub fn now_us() -> i64 {

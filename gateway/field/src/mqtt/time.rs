@@ -2,30 +2,27 @@
 
 use serde_json::Value;
 
+use crate::port::is_ahead;
+
 /// 2025-01-01 and 2100-01-01, in seconds: what is outside of them is a clock that was never set,
 /// or no time.
 const LEAST_S: f64 = 1_735_689_600.0;
 const MOST_S: f64 = 4_102_444_800.0;
-/// How far a device's clock may be ahead of ours.
-const AHEAD_US: i64 = 86_400 * 1_000_000;
-
 /// What would be right.
-pub(crate) const RIGHT: &str = "a time from 2025 on, as seconds, milliseconds or microseconds since \
+pub(crate) const RIGHT: &str = "a time from 2025 on and at most 5 minutes ahead of the gateway's clock, as seconds, milliseconds or microseconds since \
                                 1970, or as text with its offset, such as 2026-05-01T12:00:00Z";
 
 /// Reads a time, in microseconds since the Unix epoch: as a number in seconds, milliseconds or
 /// microseconds, which cannot be mistaken for each other between 2025 and 2100, or RFC 3339.
-/// Nothing that is more than a day ahead of `now_us`, if that is the time of a clock that was set.
+/// Nothing that is more than five minutes ahead of `now_us`, if that is the time of a clock that was set.
 pub(crate) fn read(value: &Value, now_us: i64) -> Option<i64> {
     let at_us = match value {
         Value::Number(number) => number_us(number.as_f64()?, number.as_i64())?,
         Value::String(text) => rfc3339_us(text)?,
         _ => return None,
     };
-    let is_set = now_us / 1_000_000 >= whole(LEAST_S);
-    let is_ahead = is_set && at_us > now_us.saturating_add(AHEAD_US);
     let range = whole(LEAST_S) * 1_000_000..whole(MOST_S) * 1_000_000;
-    (range.contains(&at_us) && !is_ahead).then_some(at_us)
+    (range.contains(&at_us) && !is_ahead(at_us, now_us)).then_some(at_us)
 }
 
 #[allow(clippy::cast_possible_truncation)] // Of numbers whose range was looked at.
@@ -159,8 +156,9 @@ mod tests {
             json!(""),
             json!(true),
             json!(null),
-            // Two days ahead of our clock.
+            // Two days, and six minutes, ahead of our clock.
             json!(1_800_172_800),
+            json!(1_800_000_360),
         ] {
             assert_eq!(read(&value, NOW_US), None, "{value}");
         }

@@ -6,7 +6,7 @@ use stencil_protocol::sample::{MAX_TEXT, OwnedValue};
 use crate::{
     Fault,
     mapping::{Kind, Place, Point},
-    port::Quality,
+    port::{Quality, is_ahead},
 };
 
 /// 1970-01-01 in ticks of 100 ns since 1601-01-01.
@@ -47,12 +47,17 @@ pub(super) fn given(data: &DataValue, point: &Point, place: &Place, now_us: i64)
     }
 }
 
-/// When the device had it; the server's time, or ours, where it has none.
+/// When the device had it; the server's time, or ours, where it has none, or one that is minutes ahead
+/// of ours.
 fn time(data: &DataValue, now_us: i64) -> (i64, Clock) {
-    if let Some(at_us) = data.source_timestamp.as_ref().and_then(unix_us) {
+    let of = |time: &Option<DateTime>| {
+        let at_us = time.as_ref().and_then(unix_us);
+        at_us.filter(|at_us| !is_ahead(*at_us, now_us))
+    };
+    if let Some(at_us) = of(&data.source_timestamp) {
         return (at_us, Clock::Source);
     }
-    match data.server_timestamp.as_ref().and_then(unix_us) {
+    match of(&data.server_timestamp) {
         Some(at_us) => (at_us, Clock::Server),
         None => (now_us, Clock::Ours),
     }
