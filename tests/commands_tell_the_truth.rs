@@ -236,6 +236,10 @@ fn also_when_its_time_runs_out_meanwhile() {
 
     // The device is off: nobody says that it has it. Its gateway knows that it never will.
     system.device.unplug(true);
+    // A link from before would take it, and then nobody knew.
+    system.gateway.kill();
+    system.gateway.start();
+    system.device.find(system.gateway.address());
     let (id, argument) = system.queue(1);
     let begun = Instant::now();
     while begun.elapsed() < Duration::from_millis(800) {
