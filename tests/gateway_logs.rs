@@ -157,7 +157,8 @@ fn no_secret_comes_and_what_is_too_much_comes_in_pages() {
     let name = "hunter2-of-the-plc";
     let mapping = hub.dir.path().join("mapping.yaml");
     let text = format!(
-        "version: 1\nconnections:\n  hall: {{ modbus-tcp: 'password={name}:x' }}\ndevices: {{}}\n"
+        "version: 1\nconnections:\n  hall: {{ modbus-tcp: 'password={name}:x' }}\n\
+         devices:\n  press-1: {{ connection: hall, points: {{ n: {{ holding: 1, type: u16 }} }} }}\n"
     );
     std::fs::write(&mapping, text).unwrap();
     let mut set = hub.command(&["gateways", "set", "gw-1", "--mapping"]);

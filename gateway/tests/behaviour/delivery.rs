@@ -109,10 +109,8 @@ async fn devices_are_served_while_the_hub_is_away() {
         device.deliver(1, 1 + n * 10, 10).await;
     }
     let (status, why) = get(gateway.http, "/readyz").await;
-    assert_eq!(
-        (status, why.as_str()),
-        (503, "uplink: not connected to the hub\n")
-    );
+    assert_eq!(status, 503);
+    assert!(why.starts_with("uplink: not connected to the hub"), "{why}");
     assert_eq!(get(gateway.http, "/livez").await.0, 200);
 
     hub.start().await;
