@@ -28,18 +28,6 @@ pub(crate) struct Options {
     output: Output,
 }
 
-impl Options {
-    /// A few rounds, others each time.
-    pub(super) fn short(control: bool) -> Self {
-        Self {
-            rounds: 6,
-            seed: None,
-            control,
-            output: Output::Text,
-        }
-    }
-}
-
 /// Builds, plays the rounds, prints; an error when something did not hold.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let seed = match options.seed {
