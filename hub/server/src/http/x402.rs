@@ -75,14 +75,13 @@ pub(super) async fn buy(
         path,
     };
     // Whoever asks for the head alone gets nothing for their money, and is charged nothing.
-    let shown = (method != Method::HEAD).then(|| shown(&headers)).flatten();
+    let shown = match method {
+        Method::HEAD => None,
+        _ => shown(&headers)?,
+    };
     let payment = match shown {
         None => return required(&state, &wanted, None),
         Some(Shown::V1) => return Ok(too_old()),
-        Some(Shown::Twice) => {
-            let detail = format!("`{PAYMENT_SIGNATURE}` has to be there once");
-            return Err(Problem::invalid(detail));
-        }
         Some(Shown::V2(payment)) => payment,
     };
     let paid = async {
@@ -135,15 +134,17 @@ fn settled(kept: &Kept, transaction: &str) -> SettleResponse {
 enum Shown {
     V1,
     V2(Vec<u8>),
-    Twice,
 }
 
-fn shown(headers: &HeaderMap) -> Option<Shown> {
+fn shown(headers: &HeaderMap) -> Result<Option<Shown>, Problem> {
     let mut values = headers.get_all(PAYMENT_SIGNATURE).iter();
     match (values.next(), values.next()) {
-        (Some(value), None) => Some(Shown::V2(value.as_bytes().to_vec())),
-        (Some(_), Some(_)) => Some(Shown::Twice),
-        (None, _) => headers.contains_key(V1_PAYMENT).then_some(Shown::V1),
+        (Some(value), None) => Ok(Some(Shown::V2(value.as_bytes().to_vec()))),
+        (Some(_), Some(_)) => {
+            let detail = format!("`{PAYMENT_SIGNATURE}` has to be there once");
+            Err(Problem::invalid(detail))
+        }
+        (None, _) => Ok(headers.contains_key(V1_PAYMENT).then_some(Shown::V1)),
     }
 }
 

@@ -93,9 +93,8 @@ impl Sales {
     ) -> Result<Kept, No> {
         let claim = Claim::read(payment)?;
         let id = claim.purchase(tenant);
-        let offers = &self.inner.store.offers;
-        if let Some(stored) = offers.purchase(tenant, &id.0).await? {
-            return self.known(stored, name, bought, &claim);
+        if let Some(known) = self.known(tenant, name, bought, &claim).await? {
+            return Ok(known);
         }
         if self.inner.under_way.load(Ordering::Relaxed) >= MAX_UNDER_WAY {
             return Err(later("as many commands as may be are under way"));
@@ -164,6 +163,7 @@ impl Sales {
                 None => Some(self.reserved(&kept, limit).await?),
                 Some(_) => None,
             };
+            let offers = &self.inner.store.offers;
             match offers
                 .commit_purchase(&kept.stored, exposure.as_ref())
                 .await
@@ -175,8 +175,8 @@ impl Sales {
                 }
                 // The same payment at once, or another of the same payer.
                 Err(StoreError::Conflict(_)) => {
-                    if let Some(stored) = offers.purchase(tenant, &id.0).await? {
-                        return self.known(stored, name, bought, &claim);
+                    if let Some(known) = self.known(tenant, name, bought, &claim).await? {
+                        return Ok(known);
                     }
                 }
                 Err(error) => return Err(error.into()),

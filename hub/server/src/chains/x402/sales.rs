@@ -107,9 +107,8 @@ impl Sales {
     ) -> Result<Kept, No> {
         let claim = Claim::read(payment)?;
         let id = claim.purchase(tenant);
-        let offers = &self.inner.store.offers;
-        if let Some(stored) = offers.purchase(tenant, &id.0).await? {
-            return self.known(stored, name, bought, &claim);
+        if let Some(known) = self.known(tenant, name, bought, &claim).await? {
+            return Ok(known);
         }
         let (purchase, now_us) = self.verified(offer, bought, payment, &claim).await?;
         let stored = StoredPurchase {
@@ -124,13 +123,13 @@ impl Sales {
             created_us: now_us,
             changed_us: now_us,
         };
+        let offers = &self.inner.store.offers;
         match offers.commit_purchase(&stored, None).await {
             Ok(()) => {}
             // The same payment was shown twice at once.
             Err(StoreError::Conflict(_)) => {
-                let stored = offers.purchase(tenant, &id.0).await?;
-                let stored = stored.ok_or_else(|| later("the purchase is gone again"))?;
-                return self.known(stored, name, bought, &claim);
+                let known = self.known(tenant, name, bought, &claim).await?;
+                return known.ok_or_else(|| later("the purchase is gone again"));
             }
             Err(error) => return Err(error.into()),
         }
@@ -138,14 +137,19 @@ impl Sales {
         Ok(Kept::fresh(purchase, stored))
     }
 
-    /// A payment that was shown before: for the same it is good again, for a time.
-    pub(super) fn known(
+    /// A payment that was shown before: for the same it is good again, for a time. `None`: it was not.
+    pub(super) async fn known(
         &self,
-        stored: StoredPurchase,
+        tenant: &TenantId,
         name: &str,
         bought: &Bought,
         claim: &Claim,
-    ) -> Result<Kept, No> {
+    ) -> Result<Option<Kept>, No> {
+        let offers = &self.inner.store.offers;
+        let stored = offers.purchase(tenant, &claim.purchase(tenant).0).await?;
+        let Some(stored) = stored else {
+            return Ok(None);
+        };
         let kept = Kept::of(stored)?;
         let purchase = &kept.purchase;
         if purchase.fingerprint != claim.fingerprint() {
@@ -163,7 +167,7 @@ impl Sales {
                 purchase.repeat_s
             )));
         }
-        Ok(kept)
+        Ok(Some(kept))
     }
 
     async fn verified(

@@ -16,7 +16,6 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use stencil_payments::x402::PAYMENT_SIGNATURE;
 use stencil_payments::x402::charge::Stage;
 use stencil_protocol::command::State as CommandState;
 use stencil_protocol::id::{CommandId, TenantId};
@@ -91,13 +90,9 @@ pub(in crate::http) async fn order(
         bought,
         path,
     };
-    let payment = match shown(&headers) {
+    let payment = match shown(&headers)? {
         None => return required(&state, &wanted, None),
         Some(Shown::V1) => return Ok(super::too_old()),
-        Some(Shown::Twice) => {
-            let detail = format!("`{PAYMENT_SIGNATURE}` has to be there once");
-            return Err(Problem::invalid(detail));
-        }
         Some(Shown::V2(payment)) => payment,
     };
     let waits = !headers
