@@ -486,3 +486,18 @@ fn put(spool: &Spool, entry: &[u8]) -> Result<bool, Error> {
         Err(error) => Err(Error::Spool(error)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pipe_is_no_mapping_and_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("mapping.yaml");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.unwrap().success());
+        let why = read(&pipe).unwrap_err().to_string();
+        assert!(why.contains("a pipe"), "{why}");
+    }
+}

@@ -10,6 +10,7 @@ mod backoff;
 mod certificate;
 mod connection;
 mod desired;
+mod failures;
 mod order;
 mod pace;
 mod publisher;
@@ -33,6 +34,7 @@ use tokio::sync::watch;
 use self::{
     backoff::Backoff,
     connection::{Connection, Lost},
+    failures::Failures,
     publisher::{PACKET_OVERHEAD_BYTES, Topics, publish},
 };
 use crate::{
@@ -77,27 +79,6 @@ pub(crate) struct Uplink {
     pub(crate) back_fill: watch::Receiver<u64>,
 }
 
-/// Which attempts are told in the log. An outage of days must not leave nothing else in it.
-#[derive(Default)]
-struct Lines {
-    last: String,
-    times: u64,
-}
-
-impl Lines {
-    /// Whether to tell why an attempt failed: each other reason, and of one reason the 1st, 2nd, 4th, 8th
-    /// … time in a row.
-    fn is_news(&mut self, told: &str) -> bool {
-        if self.last == told {
-            self.times = self.times.saturating_add(1);
-        } else {
-            told.clone_into(&mut self.last);
-            self.times = 1;
-        }
-        self.times.is_power_of_two()
-    }
-}
-
 impl Uplink {
     /// Connects and publishes until `stop` holds true, or the spool fails.
     pub(crate) async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>) -> Result<(), Error> {
@@ -112,7 +93,7 @@ impl Uplink {
 
     async fn connect_again_and_again(&self) -> Result<Infallible, Error> {
         let mut backoff = Backoff::new(Duration::from_millis(self.options.max_backoff_ms));
-        let mut lines = Lines::default();
+        let mut failures = Failures::default();
         loop {
             let before = self.metrics.publishes_acknowledged.get();
             let lost = self.connect_and_publish().await;
@@ -129,12 +110,12 @@ impl Uplink {
             self.metrics.uplink_failures.increment();
             if self.metrics.publishes_acknowledged.get() > before {
                 backoff.reset();
-                lines = Lines::default();
+                failures = Failures::default();
             }
             let pause = backoff.next();
             let pause_ms = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
-            if lines.is_news(&lost.told()) {
-                let times = lines.times;
+            if failures.is_news(&lost.told()) {
+                let times = failures.times();
                 tracing::warn!(hub = self.options.address, %lost, pause_ms, times, "no uplink");
             } else {
                 tracing::debug!(hub = self.options.address, %lost, pause_ms, "no uplink");

@@ -271,11 +271,18 @@ mod tests {
         data.source_timestamp = Some(DateTime::null());
         assert_eq!(given(&data, &point, &place, 42).clock, Clock::Server);
         data.source_timestamp = Some(source);
-        let given = given(&data, &point, &place, 42);
+        let source_us = 1_741_064_767_000_000;
+        let of_source = given(&data, &point, &place, 42);
         assert_eq!(
-            (given.at_us, given.clock),
-            (1_741_064_767_000_000, Clock::Source)
+            (of_source.at_us, of_source.clock),
+            (source_us, Clock::Source)
         );
+        // Minutes ahead of a clock of ours that was set: the hub would not take it.
+        let now_us = source_us - 301_000_000;
+        let ahead = given(&data, &point, &place, now_us);
+        assert_eq!((ahead.at_us, ahead.clock), (now_us, Clock::Ours));
+        let near = given(&data, &point, &place, now_us + 2_000_000);
+        assert_eq!(near.clock, Clock::Source);
     }
 
     #[test]
