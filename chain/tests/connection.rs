@@ -155,6 +155,8 @@ async fn what_is_ordered_is_sent_once_and_becomes_final() {
         window_s: 3_600,
         most: [0xff; 32],
     };
+    // A chain is known once it was reached.
+    until(&chain, async || made.store.chain("dev").await.unwrap()).await;
     made.store.set_spend_limit(&limit).await.unwrap();
     assert_eq!(chain.order(&order("a", 5)).await, Ok(Sent::Pending));
     assert_eq!(chain.order(&order("a", 5)).await, Ok(Sent::Pending));

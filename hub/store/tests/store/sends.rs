@@ -67,6 +67,11 @@ fn outcome(tx: u8) -> SendOutcome {
 async fn a_tenant_spends_what_it_may_and_not_a_unit_more() {
     let fresh = fresh().await;
     let sends = fresh.store.sends.as_ref();
+    let error = sends.set_spend_limit(&limit(None, 1)).await.unwrap_err();
+    assert!(
+        matches!(&error, Error::NotFound { what: "chain", name } if name == CHAIN),
+        "{error}"
+    );
     fresh.store.chains.open_chain(CHAIN, 1, 1).await.unwrap();
     let reserve =
         async |send: NewSend, at_s: i64| sends.reserve_send(&send, 0, at_s * SECOND).await;

@@ -94,7 +94,10 @@ pub(in crate::http) async fn set_spend_limit(
     let token = token.map_err(Problem::invalid)?;
     if state.store.chains.chain(&spending.chain).await?.is_none() {
         let chain: String = spending.chain.chars().take(64).collect();
-        let detail = format!("the hub follows no chain `{chain}`: see `[chains]` in its settings");
+        let detail = format!(
+            "the hub follows no chain `{chain}`: see `[chains]` in its settings, and whether it was \
+             reached yet"
+        );
         return Err(Problem::new(Kind::Conflict, detail));
     }
     let limit = SpendLimit {

@@ -16,6 +16,8 @@ pub(super) async fn set(transaction: &mut Transaction, limit: &SpendLimit) -> Re
             format!("{} s; 1 to {MAX_LIMIT_WINDOW_S} is right", limit.window_s),
         ));
     }
+    known_tenant(transaction, &limit.tenant).await?;
+    known_chain(transaction, &limit.chain).await?;
     sqlx::query(
         "INSERT INTO chain_limits (tenant, chain, asset, window_s, most) VALUES ($1, $2, $3, $4, $5) \
          ON CONFLICT (tenant, chain, asset) \
@@ -27,9 +29,27 @@ pub(super) async fn set(transaction: &mut Transaction, limit: &SpendLimit) -> Re
     .bind(i64::from(limit.window_s))
     .bind(limit.most.as_slice())
     .execute(&mut **transaction)
-    .await
-    .map_err(|error| super::super::failure::of_tenant(error, &limit.tenant))?;
+    .await?;
     Ok(())
+}
+
+async fn known_tenant(transaction: &mut Transaction, tenant: &str) -> Result<(), Error> {
+    sqlx::query("SELECT 1 FROM tenants WHERE tenant = $1")
+        .bind(tenant)
+        .fetch_optional(&mut **transaction)
+        .await?
+        .map(drop)
+        .ok_or_else(|| Error::not_found("tenant", tenant))
+}
+
+/// A chain is known from when its follower first reached it.
+async fn known_chain(transaction: &mut Transaction, chain: &str) -> Result<(), Error> {
+    sqlx::query("SELECT 1 FROM chains WHERE chain = $1")
+        .bind(chain)
+        .fetch_optional(&mut **transaction)
+        .await?
+        .map(drop)
+        .ok_or_else(|| Error::not_found("chain", chain))
 }
 
 /// Sets what a tenant's workflows may call.
@@ -38,18 +58,13 @@ pub(super) async fn set_callable(
     tenant: &str,
     callable: &[Callable],
 ) -> Result<(), Error> {
-    let known = sqlx::query("SELECT 1 FROM tenants WHERE tenant = $1")
-        .bind(tenant)
-        .fetch_optional(&mut **transaction)
-        .await?;
-    if known.is_none() {
-        return Err(Error::not_found("tenant", tenant));
-    }
+    known_tenant(transaction, tenant).await?;
     sqlx::query("DELETE FROM chain_callable WHERE tenant = $1")
         .bind(tenant)
         .execute(&mut **transaction)
         .await?;
     for (chain, address) in callable {
+        known_chain(transaction, chain).await?;
         sqlx::query(
             "INSERT INTO chain_callable (tenant, chain, address) VALUES ($1, $2, $3) \
              ON CONFLICT DO NOTHING",
