@@ -26,6 +26,7 @@ pub(crate) fn on_signal() -> anyhow::Result<watch::Receiver<bool>> {
     }
     tokio::spawn(async move {
         reaches(&mut signals, 1).await;
+        tracing::info!("a signal asks for the end: stopping");
         // Whoever held the other end is gone already: nothing is left to stop.
         let _ = stop.send(true);
         // The flag lives as long as the process: a dropped sender would read as a stop too.

@@ -179,7 +179,7 @@ pub struct Field {
 pub struct Http {
     /// Where `/livez`, `/readyz` and `/metrics` are served. They name no device and no value.
     pub listen: SocketAddr,
-    /// Connections at once; more wait until one ends.
+    /// Connections at once; for one more, that which has said least makes way.
     pub max_connections: usize,
     /// How long a connection may last, however much it asks or says.
     pub connection_timeout_ms: u64,

@@ -120,17 +120,21 @@ pub fn boolean(node: &Node, name: &str) -> Result<bool, Error> {
 
 /// A whole number within bounds.
 pub fn integer(node: &Node, name: &str, least: i64, most: i64) -> Result<i64, Error> {
+    let right = || match least == most {
+        true => format!("write {least}"),
+        false => format!("write a whole number from {least} to {most}"),
+    };
     match node.content {
         Content::Integer(integer) if (least..=most).contains(&integer) => Ok(integer),
         Content::Integer(integer) => Err(Error::new(
             node.at,
             format!("`{name}` is {integer}"),
-            format!("write a whole number from {least} to {most}"),
+            right(),
         )),
         _ => Err(Error::new(
             node.at,
             format!("`{name}` is {}", node.kind()),
-            format!("write a whole number from {least} to {most}"),
+            right(),
         )),
     }
 }

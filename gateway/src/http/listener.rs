@@ -1,8 +1,9 @@
 //! A listener with so many connections at once, each for so long: an answer takes milliseconds,
-//! and a slow or silent client must not keep places, memory or a stop waiting.
+//! and a slow or silent client must not keep places, memory or a stop waiting. Where all places are
+//! taken, who has said least makes way, so that a probe gets its answer while somebody holds them.
 
 use std::{
-    future::Future as _,
+    future::Future,
     io,
     net::SocketAddr,
     pin::Pin,
@@ -12,11 +13,11 @@ use std::{
 };
 
 use axum::serve::Listener;
+use stencil_strangers::{Bounds, Place, Places};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Sleep, sleep},
+    time::sleep,
 };
 
 use crate::options;
@@ -26,17 +27,21 @@ const PAUSE: Duration = Duration::from_millis(200);
 
 pub(super) struct Bounded {
     listener: TcpListener,
-    places: Arc<Semaphore>,
+    places: Places,
     timeout: Duration,
 }
 
 impl Bounded {
     pub(super) fn new(listener: TcpListener, options: &options::Http) -> Self {
+        // Who asks for health shows no name: all are strangers, mostly of one address.
+        let bounds = Bounds {
+            connections: options.max_connections,
+            strangers: options.max_connections,
+            strangers_per_address: options.max_connections,
+        };
         Self {
             listener,
-            places: Arc::new(Semaphore::new(
-                options.max_connections.min(Semaphore::MAX_PERMITS),
-            )),
+            places: Places::new(bounds),
             timeout: Duration::from_millis(options.connection_timeout_ms),
         }
     }
@@ -48,19 +53,13 @@ impl Listener for Bounded {
 
     async fn accept(&mut self) -> (Connection, SocketAddr) {
         loop {
-            // It is never closed: this waits, and cannot fail.
-            let Ok(place) = Arc::clone(&self.places).acquire_owned().await else {
-                std::future::pending::<()>().await;
-                continue;
-            };
             match self.listener.accept().await {
                 Ok((stream, peer)) => {
-                    let connection = Connection {
-                        stream,
-                        over: Box::pin(sleep(self.timeout)),
-                        _place: place,
+                    // Nobody is judged here, so that somebody always makes way.
+                    let Ok(place) = self.places.enter(peer.ip()) else {
+                        continue;
                     };
-                    return (connection, peer);
+                    return (Connection::new(stream, place, self.timeout), peer);
                 }
                 Err(error) => {
                     tracing::warn!(%error, "an HTTP connection was not accepted");
@@ -75,19 +74,37 @@ impl Listener for Bounded {
     }
 }
 
-/// A connection that fails when its time is over.
+/// A connection that fails when its time is over, or its place another's.
 pub(super) struct Connection {
     stream: TcpStream,
-    over: Pin<Box<Sleep>>,
-    _place: OwnedSemaphorePermit,
+    over: Pin<Box<dyn Future<Output = ()> + Send>>,
+    is_over: bool,
+    place: Arc<Place>,
 }
 
 impl Connection {
-    fn is_over(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        match self.over.as_mut().poll(cx) {
-            Poll::Ready(()) => Err(io::ErrorKind::TimedOut.into()),
-            Poll::Pending => Ok(()),
+    fn new(stream: TcpStream, place: Place, timeout: Duration) -> Self {
+        let place = Arc::new(place);
+        let held = Arc::clone(&place);
+        Self {
+            stream,
+            over: Box::pin(async move {
+                tokio::select! {
+                    () = sleep(timeout) => (),
+                    () = held.gone() => (),
+                }
+            }),
+            is_over: false,
+            place,
         }
+    }
+
+    fn check(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        self.is_over = self.is_over || self.over.as_mut().poll(cx).is_ready();
+        if self.is_over {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        Ok(())
     }
 }
 
@@ -98,8 +115,13 @@ impl AsyncRead for Connection {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        this.is_over(cx)?;
-        Pin::new(&mut this.stream).poll_read(cx, buffer)
+        this.check(cx)?;
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut this.stream).poll_read(cx, buffer);
+        if buffer.filled().len() > before {
+            this.place.begun();
+        }
+        read
     }
 }
 
@@ -110,7 +132,7 @@ impl AsyncWrite for Connection {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        this.is_over(cx)?;
+        this.check(cx)?;
         Pin::new(&mut this.stream).poll_write(cx, bytes)
     }
 

@@ -45,6 +45,25 @@ async fn slow_clients_of_the_metrics_lose_their_place_and_hold_up_no_stop() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_probe_is_answered_while_silent_clients_hold_every_place() {
+    let place = Place::new();
+    let hub = Hub::new(&place.authority).await;
+    let mut options = place.options(&hub);
+    options.http.max_connections = 2;
+    // Longer than the test: only by making way do they go.
+    options.http.connection_timeout_ms = 600_000;
+    let gateway = Gateway::start(options).await;
+    let mut silent = Vec::new();
+    for _ in 0..6 {
+        silent.push(TcpStream::connect(gateway.http).await.unwrap());
+    }
+    assert_eq!(get(gateway.http, "/livez").await.0, 200);
+    assert_eq!(get(gateway.http, "/livez").await.0, 200);
+    drop(silent);
+    gateway.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_that_is_let_go_ends() {
     let place = Place::new();
     let hub = Hub::new(&place.authority).await;

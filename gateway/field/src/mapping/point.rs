@@ -292,6 +292,14 @@ fn name(key: &Key) -> Result<(), Error> {
         return Err(Error::new(key.at, what, right));
     }
     sample::check_name(name).map_err(|error| Error::new(key.at, error.to_string(), right))?;
+    // A name in which text runs backwards reads as another one.
+    if let Some(mark) = name.chars().find(|&it| turns_text(it)) {
+        let what = format!(
+            "a point's name has U+{:04X}, which turns the direction of text",
+            u32::from(mark)
+        );
+        return Err(Error::new(key.at, what, "write the name without it"));
+    }
     if name == "field.status" || name.ends_with(".fault") {
         return Err(Error::new(
             key.at,
@@ -300,6 +308,11 @@ fn name(key: &Key) -> Result<(), Error> {
         ));
     }
     Ok(())
+}
+
+/// Unicode's marks for the direction of text (UAX #9, section 2).
+const fn turns_text(character: char) -> bool {
+    matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 fn unit_of(node: &Node) -> Result<Arc<str>, Error> {

@@ -128,7 +128,7 @@ devices:
 "#,
     );
     let expected = [
-        ("line 1,", "`version` is 2"),
+        ("line 1,", "`version` is 2; write 1"),
         ("line 3,", "host:port"),
         ("line 4,", "more than one protocol"),
         ("line 5,", "no protocol"),
@@ -246,7 +246,8 @@ fn names_under_which_faults_are_told_are_taken() {
              connection: c\n    points:\n      {name}: {{ coil: 1 }}\n"
         ))
     };
-    for name in ["field.status", "a.fault", "\"\"", &"n".repeat(57)] {
+    let turned = "\"a\\u202Eb\"";
+    for name in ["field.status", "a.fault", "\"\"", turned, &"n".repeat(57)] {
         let told = with(name).unwrap_err().to_string();
         assert!(told.starts_with("line 7, "), "{told}");
     }
