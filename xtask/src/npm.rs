@@ -1,5 +1,5 @@
 //! What chores and tests take from npm: the packages of `chain/contracts/package-lock.json` and
-//! `tests/foreign/x402/package-lock.json`, each at its version and with its checksum, below the target
+//! `tests/foreign/*/package-lock.json`, each at its version and with its checksum, below the target
 //! folder.
 
 use std::path::{Path, PathBuf};
@@ -32,6 +32,14 @@ pub(crate) fn forge() -> anyhow::Result<PathBuf> {
 pub(crate) fn clients() -> anyhow::Result<PathBuf> {
     let folder = shell::target().join("x402-clients");
     let source = shell::root().join("tests").join("foreign").join("x402");
+    install(&folder, &source)?;
+    Ok(folder)
+}
+
+/// The folder with the suites that proofs are compared with.
+pub(crate) fn identity() -> anyhow::Result<PathBuf> {
+    let folder = shell::target().join("identity-suites");
+    let source = shell::root().join("tests").join("foreign").join("identity");
     install(&folder, &source)?;
     Ok(folder)
 }

@@ -28,6 +28,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let python = tools::python()?;
     let anvil = npm::anvil()?;
     let clients = npm::clients()?;
+    let identity = npm::identity()?;
     if options.cargo.is_empty() {
         contracts::check()?;
     }
@@ -46,7 +47,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         .args(["test", "--locked"])
         .env("STENCIL_TEST_PYTHON", python)
         .env("STENCIL_TEST_ANVIL", anvil)
-        .env("STENCIL_TEST_X402", clients);
+        .env("STENCIL_TEST_X402", clients)
+        .env("STENCIL_TEST_IDENTITY", identity);
     if options.cargo.is_empty() {
         tests.arg("--workspace");
     } else {

@@ -13,6 +13,8 @@ pub(crate) const THUMB: &str = "thumbv7em-none-eabihf";
 /// Python packages, in a virtual environment of our own below the target folder.
 const PYTHON_PACKAGES: &[(&str, &str)] = &[
     ("aiosmtpd", "1.4.6"),
+    // Makes and checks ML-DSA signatures on its own.
+    ("dilithium-py", "1.5.1"),
     // The OPC UA server that gateways read.
     ("asyncua", "2.1.0"),
     // Buys from a hub over x402: the client, and what it signs and asks with.
@@ -254,6 +256,7 @@ pub(crate) fn report() -> anyhow::Result<()> {
     println!("forge       {}", npm::forge()?.display());
     println!("anvil       {}", npm::anvil()?.display());
     println!("x402        {}", npm::clients()?.display());
+    println!("identity    {}", npm::identity()?.display());
     for (name, _, program) in DEBIAN_PACKAGES {
         println!("{program}  from {name}");
     }
