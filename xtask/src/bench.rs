@@ -7,6 +7,7 @@ use crate::shell;
 
 mod chain;
 mod gateway;
+mod identity;
 mod ingest;
 pub(crate) mod mcu;
 mod series;
@@ -25,6 +26,8 @@ pub(crate) enum Bench {
     Gateway(gateway::Options),
     /// Blocks and logs a second when catching up with a chain, and what 10,000 open invoices cost.
     Chain(chain::Options),
+    /// Credentials issued and verified a second, by suite.
+    Identity(identity::Options),
     /// What a sample costs with 1, 100 and 10,000 rules.
     Rules(Arguments),
 }
@@ -43,6 +46,7 @@ pub(crate) fn run(bench: &Bench) -> anyhow::Result<()> {
         Bench::Ingest(options) => ingest::run(options),
         Bench::Gateway(options) => gateway::run(options),
         Bench::Chain(options) => chain::run(options),
+        Bench::Identity(options) => identity::run(options),
         Bench::Mcu(options) => mcu::run(options),
         Bench::Series(options) => series::run(options),
         Bench::Rules(arguments) => example("stencil-rules", "bench_rules", arguments),

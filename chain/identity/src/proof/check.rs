@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::{Error, Suite, Wrong, hash, proofs};
 use crate::did::{Did, KeyUrl};
 use crate::document::{Purpose, Resolve};
-use crate::multikey::multibase;
+use crate::multikey::{Algorithm, multibase};
 use crate::text::shown;
 use crate::{json, moment};
 
@@ -35,6 +35,8 @@ pub struct Demand<'a> {
 pub struct Proven {
     /// How it was made.
     pub suite: Suite,
+    /// Of which kind its key is.
+    pub algorithm: Algorithm,
     /// Whose key it is by.
     pub by: Did,
     /// The key's name.
@@ -154,6 +156,7 @@ fn one(
         .map_err(|error| wrong(error.into()))?;
     Ok(Proven {
         suite,
+        algorithm: key.algorithm(),
         by: method.did,
         method: method.text,
         created_us,
