@@ -83,17 +83,34 @@ async fn contracts_are_deployed_and_take_the_gas_that_was_measured() {
     let anvil = mining().await;
     let folder = tempfile::tempdir().unwrap();
     let account = account(&anvil, folder.path()).await;
-    for (arguments, contract) in [
+    let terms = folder.path().join("terms.txt");
+    std::fs::write(&terms, "hello").unwrap();
+    let terms = terms.to_str().unwrap();
+    let owner = "0x9a4ee00000000000000000000000000000000001";
+    let named = [
+        "--administrator",
+        owner,
+        "--name",
+        "Devices",
+        "--symbol",
+        "DEV",
+    ];
+    let royal = ["--royalty", "250", "--royalty-to", owner];
+    let all: [(Vec<&str>, &str); 6] = [
+        (vec!["payments", "--payee", owner], "StencilPayments"),
+        (vec!["escrow"], "StencilEscrow"),
         (
-            &[
-                "payments",
-                "--payee",
-                "0x9a4ee00000000000000000000000000000000001",
-            ][..],
-            "StencilPayments",
+            [&["passport"][..], &named, &royal].concat(),
+            "DevicePassport",
         ),
-        (&["escrow"][..], "StencilEscrow"),
-    ] {
+        (
+            [&["access-right", "--terms", terms][..], &named].concat(),
+            "AccessRight",
+        ),
+        (vec!["market"], "StencilMarket"),
+        (vec!["anchor"], "StencilAnchor"),
+    ];
+    for (arguments, contract) in &all {
         let mut dry = deploy(&anvil, folder.path(), arguments);
         dry.arg("--dry-run");
         let planned = answered(dry).await;
@@ -103,12 +120,15 @@ async fn contracts_are_deployed_and_take_the_gas_that_was_measured() {
         assert_eq!(code, "0x", "a dry run sends nothing");
 
         let deployed = answered(deploy(&anvil, folder.path(), arguments)).await;
-        assert_eq!(deployed["contract"], contract);
+        assert_eq!(deployed["contract"], *contract);
         assert_eq!(deployed["account"], account.as_str());
         assert_eq!(deployed["address"], address.as_str());
         let gas = deployed["deployed"]["gas_used"].as_u64().unwrap();
-        // forge measures it from within a contract, which has to keep the code in its memory.
-        assert!(gas.abs_diff(measured(contract)) <= 5_000, "{gas}");
+        // forge measures it from within a contract, which has to keep the code in its memory; that is the
+        // dearer, the longer the code is.
+        let measured = measured(contract);
+        let more = 5_000.max(measured / 200);
+        assert!(gas.abs_diff(measured) <= more, "{contract}: {gas}");
         assert!(gas <= planned["gas_limit"].as_u64().unwrap());
         let code = anvil.call("eth_getCode", json!([address, "latest"])).await;
         assert!(code.as_str().unwrap().len() > 2_000);
@@ -116,7 +136,7 @@ async fn contracts_are_deployed_and_take_the_gas_that_was_measured() {
     let nonce = anvil
         .call("eth_getTransactionCount", json!([account, "latest"]))
         .await;
-    assert_eq!(nonce, "0x2", "each was sent once");
+    assert_eq!(nonce, "0x6", "each was sent once");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -170,6 +190,47 @@ async fn what_would_go_wrong_is_refused_before_anything_is_sent() {
         "zero address",
     )
     .await;
+    let owner = PAYEE.to_lowercase();
+    let owner = owner.as_str();
+    for (arguments, why) in [
+        (
+            &["market", "--administrator", owner][..],
+            "nobody in charge",
+        ),
+        (&["passport"], "--name says what wallets show"),
+        (
+            &["passport", "--name", "N", "--symbol", "S"],
+            "--administrator says who names issuers",
+        ),
+        (
+            &[
+                "passport",
+                "--name",
+                "N",
+                "--symbol",
+                "S",
+                "--administrator",
+                owner,
+                "--royalty",
+                "5",
+            ],
+            "go together",
+        ),
+        (
+            &[
+                "access-right",
+                "--name",
+                "N",
+                "--symbol",
+                "S",
+                "--administrator",
+                owner,
+            ],
+            "--terms FILE",
+        ),
+    ] {
+        refused(deploy(&anvil, path, arguments), why).await;
+    }
 
     let mut wrong_chain = stencil();
     wrong_chain

@@ -288,7 +288,8 @@ impl Deployer {
             return Err(Error::Failed { tx, block });
         }
         if receipt.contract_address != Some(address)
-            || self.node.code(address, block).await? != contract.runtime()?
+            || self.node.code(address, block).await?
+                != contract.runtime(self.options.chain_id, address)?
         {
             return Err(Error::OtherCode { address });
         }

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::bail;
 use serde_json::{Value, json};
 use stencil_chain::deploy::{Contract, Deployed, Deployer, Options, Plan};
 use stencil_chain::signer::{Local, Signer};
@@ -12,6 +11,9 @@ use url::Url;
 
 use super::password;
 use crate::output::{self, Format, say};
+use contract::{Arguments, Which};
+
+mod contract;
 
 /// Wei of a gwei.
 const GWEI: u128 = 1_000_000_000;
@@ -23,9 +25,13 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(20);
 ///   stencil chain deploy payments --payee 0x… --chain-id 137 --rpc https://… \
 ///       --keystore deployer.json --password-file deployer.password
 ///   stencil chain deploy escrow --chain-id 137 --rpc https://… --keystore … --password-file …
+///   stencil chain deploy passport --administrator 0x… --name 'Acme devices' --symbol ACME \
+///       --royalty 250 --royalty-to 0x… --chain-id 137 --rpc …
 ///
 /// `payments` passes what is paid on to the payee, who can't be changed afterwards; `escrow` holds money
-/// until a device has acted. Who deploys pays for the gas, and has no power over the contract.
+/// until a device has acted; `passport` says who owns which device, `access-right` who uses one for how
+/// long; `market` sells both by listings that their owners have signed; `anchor` keeps roots of data.
+/// Who deploys pays for the gas, and has no power over the contract but as `--administrator`.
 ///
 /// `--dry-run` sends nothing. Afterwards the code that runs is compared with the one in this program.
 /// The contract is there for good when its block is final: wait for that before money is sent there.
@@ -35,9 +41,8 @@ pub(super) struct Deploy {
     /// Which contract.
     #[arg(value_enum)]
     contract: Which,
-    /// Who gets what is paid: an address that the tenant has the key of (`payments` only).
-    #[arg(long)]
-    payee: Option<String>,
+    #[command(flatten)]
+    arguments: Arguments,
     /// An HTTP endpoint (JSON-RPC) of the chain.
     #[arg(long)]
     rpc: Url,
@@ -64,38 +69,8 @@ pub(super) struct Deploy {
     output: Format,
 }
 
-#[derive(Clone, Copy, clap::ValueEnum)]
-enum Which {
-    /// Payments of invoices, passed on to one payee.
-    Payments,
-    /// Money that is held until a device has acted.
-    Escrow,
-}
-
-impl Deploy {
-    fn contract(&self) -> anyhow::Result<Contract> {
-        match (self.contract, &self.payee) {
-            (Which::Payments, Some(payee)) => {
-                let address = stencil_chain::address(payee)
-                    .map_err(|why| anyhow::anyhow!("--payee {payee:?}: {why}"))?;
-                if address == [0; 20] {
-                    bail!("--payee is the zero address: nobody has its key");
-                }
-                Ok(Contract::Payments {
-                    payee: address.into(),
-                })
-            }
-            (Which::Payments, None) => bail!("--payee says who gets what is paid: it is missing"),
-            (Which::Escrow, None) => Ok(Contract::Escrow),
-            (Which::Escrow, Some(_)) => {
-                bail!("--payee is for `payments`: in the escrow each hold names its own")
-            }
-        }
-    }
-}
-
 pub(super) async fn run(args: Deploy) -> anyhow::Result<ExitCode> {
-    let contract = args.contract()?;
+    let contract = args.arguments.contract(args.contract)?;
     let (keystore, password) = (args.keystore.clone(), args.password_file.clone());
     // It takes a second and 256 MiB.
     let signer = tokio::task::spawn_blocking(move || unlock(&keystore, &password)).await??;
@@ -140,6 +115,7 @@ fn report(
         "cost_at_most_wei": plan.cost_wei().to_string(),
         "deployed": Value::Null,
     });
+    answer["arguments"] = contract::shown(contract);
     if let Contract::Payments { payee } = contract {
         answer["payee"] = json!(payee.to_checksum(None));
     }

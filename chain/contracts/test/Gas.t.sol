@@ -2,14 +2,18 @@
 pragma solidity 0.8.37;
 
 import {Authorization} from "../src/Eip3009.sol";
+import {AccessRight} from "../src/AccessRight.sol";
+import {DevicePassport} from "../src/DevicePassport.sol";
+import {StencilAnchor} from "../src/StencilAnchor.sol";
 import {StencilEscrow} from "../src/StencilEscrow.sol";
+import {StencilMarket} from "../src/StencilMarket.sol";
 import {StencilPayments} from "../src/StencilPayments.sol";
-import {World} from "./support/World.sol";
+import {Estate} from "./support/Estate.sol";
 import {vm} from "./support/Vm.sol";
 
 /// What each transaction costs, its base price included, in the usual case: a payee that holds the
 /// token already, and an allowance that was given before. Written to `gas/` and compared from then on.
-contract GasTest is World {
+contract GasTest is Estate {
     uint256 private constant AMOUNT = 25e6;
     uint256 private constant CREATE = 32_000;
 
@@ -90,5 +94,88 @@ contract GasTest is World {
         left = gasleft();
         new StencilEscrow();
         vm.snapshotValue("StencilEscrow", "deployment", left - gasleft() - CREATE);
+    }
+
+    /// Each in a test of its own: what lies in the memory before makes the next one dearer here.
+    function test_gas_of_deployment_of_passports() public {
+        uint256 left = gasleft();
+        new DevicePassport("Passports", "PASS", issuer, artist, ROYALTY);
+        vm.snapshotValue("DevicePassport", "deployment", left - gasleft() - CREATE);
+    }
+
+    function test_gas_of_deployment_of_rights() public {
+        uint256 left = gasleft();
+        new AccessRight("Rights", "RIGHT", issuer, METADATA);
+        vm.snapshotValue("AccessRight", "deployment", left - gasleft() - CREATE);
+    }
+
+    function test_gas_of_deployment_of_the_market() public {
+        uint256 left = gasleft();
+        new StencilMarket();
+        vm.snapshotValue("StencilMarket", "deployment", left - gasleft() - CREATE);
+    }
+
+    function test_gas_of_deployment_of_the_anchor() public {
+        uint256 left = gasleft();
+        new StencilAnchor();
+        vm.snapshotValue("StencilAnchor", "deployment", left - gasleft() - CREATE);
+    }
+
+    function test_gas_of_passports() public {
+        uint256 tokenId = _issue();
+        vm.snapshotGasLastCall("DevicePassport", "`issue`");
+        vm.prank(seller);
+        passports.transferFrom(seller, buyer, tokenId);
+        vm.snapshotGasLastCall("DevicePassport", "`transferFrom`");
+        vm.prank(issuer);
+        passports.propose(tokenId, OTHER_METADATA);
+        vm.snapshotGasLastCall("DevicePassport", "`propose`");
+        vm.prank(buyer);
+        passports.accept(tokenId, OTHER_METADATA);
+        vm.snapshotGasLastCall("DevicePassport", "`accept`");
+    }
+
+    function test_gas_of_rights() public {
+        vm.prank(issuer);
+        rights.issue(seller, device, uint64(NOW + 1 days));
+        vm.prank(issuer);
+        uint256 tokenId = rights.issue(seller, device, uint64(NOW + 1 days));
+        vm.snapshotGasLastCall("AccessRight", "`issue`");
+        vm.prank(seller);
+        rights.setUser(tokenId, buyer, uint64(NOW + 1 hours));
+        vm.snapshotGasLastCall("AccessRight", "`setUser`");
+        vm.prank(seller);
+        rights.transferFrom(seller, buyer, tokenId);
+        vm.snapshotGasLastCall("AccessRight", "`transferFrom`");
+    }
+
+    function test_gas_of_sales() public {
+        StencilMarket.Listing memory listing = _listed(address(dollar), 100e6);
+        bytes memory signature = _sign(listing);
+        vm.prank(buyer);
+        dollar.approve(address(market), type(uint256).max);
+        vm.prank(buyer);
+        market.buy(listing, signature);
+        vm.snapshotGasLastCall("StencilMarket", "`buy` of a passport with an ERC-20 token, with a royalty");
+        vm.prank(seller);
+        market.cancel(2);
+        vm.snapshotGasLastCall("StencilMarket", "`cancel`");
+    }
+
+    function test_gas_of_a_sale_for_coin() public {
+        StencilMarket.Listing memory listing = _listed(NATIVE, 1 ether);
+        bytes memory signature = _sign(listing);
+        vm.prank(buyer);
+        market.buy{value: 1 ether}(listing, signature);
+        vm.snapshotGasLastCall("StencilMarket", "`buy` of a passport with native coin, with a royalty");
+    }
+
+    function test_gas_of_anchors() public {
+        StencilAnchor anchor = new StencilAnchor();
+        vm.prank(operator);
+        bytes32 link = anchor.append(INVOICE, 0, METADATA, 1, 2);
+        vm.prank(operator);
+        anchor.append(INVOICE, link, OTHER_METADATA, 2, 3);
+        vm.snapshotGasLastCall("StencilAnchor", "`append`");
     }
 }
