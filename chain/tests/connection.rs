@@ -162,6 +162,16 @@ async fn what_is_ordered_is_sent_once_and_becomes_final() {
     assert_eq!(chain.order(&order("a", 5)).await, Ok(Sent::Pending));
     let other = chain.order(&order("a", 6)).await;
     assert!(matches!(other, Err(NotOrdered::Refused(_))), "{other:?}");
+    // The hub starts anew with other fees: what was ordered stands.
+    let dearer = Options {
+        max_fee_gwei: Some(501),
+        ..made.options()
+    };
+    let anew = made.connect(&dearer, true).order(&order("a", 5)).await;
+    assert!(
+        matches!(anew, Ok(Sent::Pending | Sent::Included(_))),
+        "{anew:?}"
+    );
     let included = until(&chain, async || {
         made.chain.mine(1);
         match chain.sent(&acme, "a").await.unwrap() {

@@ -96,7 +96,7 @@ impl Sender {
     }
 
     /// Takes an order: its nonce is reserved when this returns, and it will be sent. The same key
-    /// again gives the send that it names.
+    /// again gives the send that it names, whatever account and fees are set today.
     pub async fn order(&self, order: Order) -> Result<StoredSend, Error> {
         let most_fee = U256::from(order.gas)
             .checked_mul(U256::from(self.policy.most_fee_per_gas))
@@ -116,7 +116,7 @@ impl Sender {
                 .map(|(token, amount)| (token.into_array(), amount.to_be_bytes())),
         };
         if let Some(there) = self.sends.send(&send.tenant, &send.key).await?
-            && there.send == send
+            && there.send.does_the_same(&send)
         {
             return Ok(there);
         }

@@ -42,6 +42,16 @@ pub struct NewSend {
     pub token: Option<([u8; 20], Amount)>,
 }
 
+impl NewSend {
+    /// Whether both come to the same on the chain. From which account, and at which fees and gas, is a
+    /// matter of settings, which may be others today than when it was first asked for.
+    #[must_use]
+    pub fn does_the_same(&self, other: &Self) -> bool {
+        let what = |send: &Self| (send.receiver, send.value, send.token);
+        self.chain == other.chain && what(self) == what(other) && self.data == other.data
+    }
+}
+
 /// A signature of a send.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SendAttempt {
@@ -118,7 +128,8 @@ pub type Callable = (String, [u8; 20]);
 #[async_trait]
 pub trait Sends: Send + Sync + 'static {
     /// Takes a nonce for a send, in one transaction with the check of the tenant's limits; a key that
-    /// is there gives the send that it names. `first_nonce` is the account's next one on the chain: it
+    /// is there gives the send that it names, as it was first asked for: by that account, at those fees
+    /// ([`NewSend::does_the_same`]). `first_nonce` is the account's next one on the chain: it
     /// counts where the account was never used here, or was used elsewhere meanwhile.
     /// [`Error::Conflict`]: the key names another send, or a limit would be exceeded; without a limit
     /// nothing may be spent.

@@ -117,7 +117,7 @@ async fn reserve(
     at_us: i64,
 ) -> Result<StoredSend, Error> {
     if let Some(there) = by_key(transaction, &send.tenant, &send.key).await? {
-        if there.send != *send {
+        if !there.send.does_the_same(send) {
             return Err(Error::Conflict(format!(
                 "key {:?} names another send: another one wants another key",
                 send.key

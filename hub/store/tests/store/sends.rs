@@ -195,6 +195,37 @@ async fn a_nonce_is_taken_once_and_what_is_over_stays_so() {
     assert_eq!(sends.send("other", "a").await.unwrap(), None);
 }
 
+/// Settings change while something is under way: it is the same all the same, and not sent a second time.
+#[tokio::test]
+async fn a_key_names_its_send_whatever_is_set_today() {
+    let fresh = fresh().await;
+    let sends = fresh.store.sends.as_ref();
+    fresh.store.chains.open_chain(CHAIN, 1, 1).await.unwrap();
+    sends.set_spend_limit(&limit(None, 100)).await.unwrap();
+    let first = sends.reserve_send(&send("a", 1), 0, 1).await.unwrap();
+    let today = NewSend {
+        sender: [7; 20],
+        gas: 90_000,
+        most_fee: amount(99),
+        ..send("a", 1)
+    };
+    assert_eq!(sends.reserve_send(&today, 0, 2).await.unwrap(), first);
+    type Change = fn(&mut NewSend);
+    let changes: [Change; 5] = [
+        |send| send.chain = "other".to_owned(),
+        |send| send.receiver = [8; 20],
+        |send| send.value = amount(2),
+        |send| send.data = vec![3],
+        |send| send.token = Some((TOKEN, amount(1))),
+    ];
+    for change in changes {
+        let mut other = send("a", 1);
+        change(&mut other);
+        let error = sends.reserve_send(&other, 0, 2).await.unwrap_err();
+        assert!(error.to_string().contains("names another send"), "{error}");
+    }
+}
+
 /// What is under way goes on without its owner: a nonce that is never used would hold up the others.
 #[tokio::test]
 async fn an_erased_tenants_sends_lose_their_owner_and_keep_their_nonces() {

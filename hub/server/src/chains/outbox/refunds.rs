@@ -6,7 +6,7 @@ use stencil_payments::Bytes;
 use stencil_payments::abi::calls;
 use stencil_payments::invoice::{Event, Id, Refund, Status, refund};
 use stencil_payments::money::Amount;
-use stencil_payments::port::{NotOrdered, Order, Sent};
+use stencil_payments::port::{Chain, NotOrdered, Order, Sent};
 use stencil_protocol::id::TenantId;
 
 use super::Did;
@@ -33,27 +33,43 @@ pub(super) async fn send(
     let Some(refund) = of(&at, id) else {
         return Ok(Did::Done);
     };
-    match refund.status() {
-        Status::Confirmed | Status::Withdrawn => return Ok(Did::Done),
-        Status::Due | Status::Sent => {}
+    let status = refund.status();
+    if matches!(status, Status::Confirmed | Status::Withdrawn) {
+        return Ok(Did::Done);
     }
     let methods = &at.kept.invoice.definition().methods;
     let Some(method) = methods.get(usize::from(refund.method)).cloned() else {
         return Ok(Did::Done);
     };
+    let asset = method.token.asset();
+    let Some(to) = at.kept.about.refunds_to.get(&id).map(|to| to.address) else {
+        return Ok(Did::Done);
+    };
+    let Some(chain) = cashier.chains().by_id(asset.chain) else {
+        // It may be on its way all the same, and the chain be followed again.
+        return Ok(match status {
+            Status::Sent => Did::UnderWay(REST),
+            _ => Did::Done,
+        });
+    };
+    let key = format!("refund:{id}:{}", refund.failures);
+    // What was ordered stands, whatever account, fees and addresses are set today.
+    let ordered = match status {
+        Status::Sent => match chain.sent(tenant, &key).await {
+            Ok(ordered) => ordered,
+            Err(_) => return Ok(Did::UnderWay(LOOK)),
+        },
+        _ => None,
+    };
+    if let Some(sent) = ordered {
+        return stands(cashier, chain.as_ref(), tenant, invoice, id, sent).await;
+    }
     // The tenant's own address is not ours to send from: the tenant does.
     if !managed(&method, cashier.chains()) {
         return Ok(Did::Done);
     }
-    let asset = method.token.asset();
-    let (Some(to), Some(chain)) = (
-        at.kept.about.refunds_to.get(&id).map(|to| to.address),
-        cashier.chains().by_id(asset.chain),
-    ) else {
-        return Ok(Did::Done);
-    };
-    let (amount, failures) = (refund.amount, refund.failures);
-    if refund.status() == Status::Due {
+    let amount = refund.amount;
+    if status == Status::Due {
         // Kept before anything is signed: from here on its money counts for nothing else.
         at = match cashier
             .apply(tenant, invoice, Event::RefundSent { id, tx: None })
@@ -81,7 +97,7 @@ pub(super) async fn send(
     };
     let order = Order {
         tenant: tenant.clone(),
-        key: format!("refund:{id}:{failures}"),
+        key,
         to: receiver,
         value,
         data,
@@ -101,6 +117,18 @@ pub(super) async fn send(
         }
     };
     stencil_crashpoint::reach("cashier.refund_ordered");
+    stands(cashier, chain.as_ref(), tenant, invoice, id, sent).await
+}
+
+/// Keeps what became of a refund that was ordered.
+async fn stands(
+    cashier: &Cashier,
+    chain: &dyn Chain,
+    tenant: &TenantId,
+    invoice: Id,
+    id: refund::Id,
+    sent: Sent,
+) -> Result<Did, Refused> {
     let event = match sent {
         Sent::Pending => return Ok(Did::UnderWay(LOOK)),
         Sent::Included(outcome) => {

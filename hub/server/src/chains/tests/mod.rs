@@ -3,6 +3,7 @@
 mod crash;
 pub(crate) mod fake;
 mod outbox;
+mod refunds;
 mod settle;
 
 use std::collections::BTreeMap;

@@ -29,11 +29,11 @@ use crate::chains::change::{Due, Todo};
 use crate::chains::outbox::{Listener, Outbox};
 use crate::chains::refund_address::{self, statement};
 
-const ONE: Needs = Needs::Confirmations(1);
+pub(super) const ONE: Needs = Needs::Confirmations(1);
 
 /// Takes webhooks, or not.
 #[derive(Default)]
-struct Receiver {
+pub(super) struct Receiver {
     took: Mutex<Vec<(String, Value)>>,
     fails: Mutex<bool>,
     tried: Mutex<usize>,
@@ -85,12 +85,12 @@ async fn with_webhook(world: &World) {
 }
 
 /// Does all that is due now.
-async fn turn(outbox: &mut Outbox) {
+pub(super) async fn turn(outbox: &mut Outbox) {
     while outbox.turn().await.unwrap() {}
     outbox.landed().await;
 }
 
-fn later(world: &World, seconds: i64) {
+pub(super) fn later(world: &World, seconds: i64) {
     world
         .now_us
         .fetch_add(seconds * 1_000_000, Ordering::SeqCst);
@@ -195,7 +195,7 @@ async fn a_tenant_without_a_webhook_is_told_nothing_and_nothing_waits() {
 }
 
 /// An invoice whose payee is the hub's account, called off after it was paid.
-async fn called_off(world: &World) -> refund::Id {
+pub(super) async fn called_off(world: &World) -> refund::Id {
     let mut definition = invoice(1, Way::UniqueAmount, ONE);
     definition.methods[0].payee = ACCOUNT;
     world.create(definition).await;
@@ -210,11 +210,11 @@ async fn called_off(world: &World) -> refund::Id {
     at.kept.invoice.refunds()[0].id
 }
 
-async fn refund_of(world: &World) -> Refund {
+pub(super) async fn refund_of(world: &World) -> Refund {
     world.invoice(1).await.kept.invoice.refunds()[0].clone()
 }
 
-fn to(address: Address) -> RefundTo {
+pub(super) fn to(address: Address) -> RefundTo {
     RefundTo {
         address,
         by: "user ann".to_owned(),
@@ -222,7 +222,7 @@ fn to(address: Address) -> RefundTo {
     }
 }
 
-fn outcome(succeeded: bool) -> Outcome {
+pub(super) fn outcome(succeeded: bool) -> Outcome {
     Outcome {
         tx: alloy_tx(),
         block: 12,
@@ -230,7 +230,7 @@ fn outcome(succeeded: bool) -> Outcome {
     }
 }
 
-fn alloy_tx() -> stencil_payments::B256 {
+pub(super) fn alloy_tx() -> stencil_payments::B256 {
     stencil_payments::B256::repeat_byte(0x44)
 }
 
