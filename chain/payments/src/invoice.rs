@@ -68,6 +68,7 @@ mod id;
 mod policy;
 pub mod refund;
 mod settle;
+mod shares;
 mod state;
 mod tally;
 mod transition;

@@ -613,6 +613,54 @@ fn a_refund_that_fails_is_due_again() {
     assert_eq!(case.invoice.refunds().len(), 1);
 }
 
+/// Whose money goes back, by the byte of the payer's address.
+fn shares(case: &Case) -> Vec<(u8, u64)> {
+    let all = case.invoice.shares(0).into_iter();
+    all.map(|(payer, amount)| (payer[0], u64::try_from(amount.0).unwrap()))
+        .collect()
+}
+
+#[test]
+fn what_goes_back_is_of_who_paid_it() {
+    // Bought by 1; 2 pays for the same in time, and 3 late: 1 gets nothing back.
+    let mut case = Case::new(policy());
+    for (n, amount, time_s) in [(1, 1_000, 10), (2, 700, 20), (3, 400, EXPIRES_S + 1)] {
+        case.pay(n, amount, time_s);
+        case.deepen(n);
+    }
+    assert_eq!(shares(&case), [(2, 700), (3, 400)]);
+    // What went back stays of whom it was; more that comes is of another.
+    assert_eq!(case.give_back(), 1_100);
+    case.pay(4, 50, EXPIRES_S + 2);
+    case.deepen(4);
+    assert_eq!(shares(&case), [(2, 700), (3, 400), (4, 50)]);
+    // What is not deep enough goes back to nobody.
+    case.pay(5, 60, EXPIRES_S + 3);
+    assert_eq!(shares(&case).len(), 3);
+    // When all goes back, each has its own.
+    case.deepen(5);
+    case.apply(&Event::Resolve(Decision::RefundAll));
+    assert_eq!(
+        shares(&case),
+        [(1, 1_000), (2, 700), (3, 400), (4, 50), (5, 60)]
+    );
+}
+
+#[test]
+fn of_one_block_nobody_knows_whose_was_too_much() {
+    let mut case = Case::new(policy());
+    for (n, amount) in [(1, 1_000), (2, 1_000), (3, 100)] {
+        case.pay(n, amount, 10);
+    }
+    (1..=3).for_each(|n| drop(case.deepen(n)));
+    assert_eq!(case.due().iter().sum::<u64>(), 1_100);
+    // 100 are of 1 or of 2 for sure, whoever came first, but not of which.
+    assert_eq!(shares(&case), []);
+    case.pay(4, 300, 11);
+    case.deepen(4);
+    assert_eq!(shares(&case), [(4, 300)]);
+}
+
 #[test]
 fn paid_by_two_methods_of_a_price_in_euros() {
     let euro = Currency::parse("EUR").unwrap();

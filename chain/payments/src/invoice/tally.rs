@@ -43,11 +43,12 @@ impl Buckets {
     }
 }
 
-/// What a late payment counts for.
-enum Lateness {
-    OnTime,
-    Counts,
+/// What a late payment counts for; what goes back first comes first, as in [`Buckets::without`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Lateness {
     Refused,
+    Counts,
+    OnTime,
     Undecided,
 }
 
@@ -181,7 +182,7 @@ fn counts_by_time(invoice: &Invoice, payment: &Payment) -> bool {
     time_us(payment) <= invoice.definition.expires_us.saturating_add(within_us)
 }
 
-fn lateness(invoice: &Invoice, payment: &Payment) -> Lateness {
+pub(super) fn lateness(invoice: &Invoice, payment: &Payment) -> Lateness {
     let definition = &invoice.definition;
     if time_us(payment) <= definition.expires_us {
         return Lateness::OnTime;

@@ -155,7 +155,7 @@ impl Invoice {
         (self.rounds, self.settled_us)
     }
 
-    /// Who has paid by a method: whom to ask for an address that a refund goes to.
+    /// Who has paid by a method. Whose of them a refund is, is what [`shares`](Self::shares) say.
     #[must_use]
     pub fn payers(&self, method: u16) -> BTreeSet<Address> {
         let by = self

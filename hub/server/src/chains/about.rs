@@ -54,6 +54,9 @@ pub(crate) struct RefundTo {
     pub address: Address,
     /// Who has said so: `payer`, or `user ann`.
     pub by: String,
+    /// Which payer, where one has said so by a signature.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub payer: Option<Address>,
     /// Why, where the tenant has said so.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub reason: Option<String>,

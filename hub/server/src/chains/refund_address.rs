@@ -5,11 +5,12 @@ use stencil_payments::abi::calls;
 use stencil_payments::cause;
 use stencil_payments::eip712::{Signed, check, text_digest};
 use stencil_payments::invoice::{Event, Id, Invoice, Refund, Status, refund};
+use stencil_payments::money::Amount;
 use stencil_payments::port::Called;
 use stencil_payments::{Address, B256};
 use stencil_protocol::id::TenantId;
 
-use super::about::{About, RefundTo};
+use super::about::{About, Kept, RefundTo};
 use super::authorization::NotTaken;
 use super::cashier::{At, Cashier, Refused};
 use super::change::{Alter, Todo};
@@ -53,6 +54,7 @@ pub(crate) async fn by_payer(
         let why = "nothing that this refund is of came from there".to_owned();
         return Err(NotTaken::Wrong("payer", why));
     }
+    may_say(&at.kept, refund, payer).map_err(|error| NotTaken::Conflict(error.to_string()))?;
     let digits = said.signature.strip_prefix("0x").unwrap_or_default();
     let signature = hex::decode(digits).map_err(|_| {
         NotTaken::Wrong(
@@ -74,6 +76,7 @@ pub(crate) async fn by_payer(
     let to = RefundTo {
         address,
         by: "payer".to_owned(),
+        payer: Some(payer),
         reason: None,
     };
     let tenant = definition.tenant.clone();
@@ -130,10 +133,14 @@ pub(crate) async fn set(
             )));
         }
         let known = kept.about.refunds_to.get(&id);
-        // Who has paid knows best; the payer's own word is changed by the payer alone.
-        if to.by != "payer" && known.is_some_and(|known| known.by == "payer") {
-            let why = "the payer has said where it goes".to_owned();
-            return Err(Refused::Not(why));
+        match to.payer {
+            Some(payer) => may_say(kept, refund, payer)?,
+            // Who has paid knows best; the payer's own word is changed by the payer alone.
+            None if known.is_some_and(|known| known.by == "payer") => {
+                let why = "the payer has said where it goes".to_owned();
+                return Err(Refused::Not(why));
+            }
+            None => {}
         }
         if known == Some(&to) {
             return Ok(Vec::new().into());
@@ -183,6 +190,38 @@ pub(crate) async fn sent_by_tenant(
         Ok(events.into())
     });
     altered.await
+}
+
+/// Whether a payer may say where a refund goes: all of it has to be of what this payer has paid, beside
+/// what goes elsewhere. A refund of what several have paid is the tenant's to send.
+fn may_say(kept: &Kept, refund: &Refund, payer: Address) -> Result<(), Refused> {
+    let said = |id: refund::Id| kept.about.refunds_to.get(&id);
+    let known = said(refund.id).and_then(|to| to.payer);
+    if known.is_some_and(|known| known != payer) {
+        let why = "another payer has said where it goes".to_owned();
+        return Err(Refused::Not(why));
+    }
+    let shares = kept.invoice.shares(refund.method);
+    let share = shares.get(&payer).copied().unwrap_or_default();
+    // What the tenant has directed, or sent, may be this payer's: nobody has signed whose it is.
+    let others = kept.invoice.refunds().iter().filter(|other| {
+        let (to, status) = (said(other.id), other.status());
+        let mine_or_unknown = match to {
+            Some(to) => to.payer.is_none_or(|of| of == payer),
+            None => matches!(status, Status::Sent | Status::Confirmed),
+        };
+        other.id != refund.id
+            && other.method == refund.method
+            && status != Status::Withdrawn
+            && mine_or_unknown
+    });
+    let promised: Amount = others.map(|other| other.amount).sum();
+    if share.saturating_sub(promised) < refund.amount {
+        let why = "not all that this refund is of came from this payer: whoever was paid says where \
+                   it goes";
+        return Err(Refused::Not(why.to_owned()));
+    }
+    Ok(())
 }
 
 fn find(invoice: &Invoice, id: refund::Id) -> Result<&Refund, Refused> {

@@ -218,6 +218,7 @@ pub(super) fn to(address: Address) -> RefundTo {
     RefundTo {
         address,
         by: "user ann".to_owned(),
+        payer: None,
         reason: Some("asked for it".to_owned()),
     }
 }

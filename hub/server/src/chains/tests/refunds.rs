@@ -1,12 +1,17 @@
 //! Refunds are sent once, to where those say whose money it is.
 
-use stencil_payments::invoice::Status;
+use alloy_signer::SignerSync as _;
+use alloy_signer_local::PrivateKeySigner;
+use serde_json::json;
+use stencil_payments::eip712::text_digest;
+use stencil_payments::invoice::{Status, refund};
 use stencil_payments::port::{NotOrdered, Sent};
 
-use super::outbox::{Receiver, called_off, later, outcome, refund_of, to, turn};
+use super::outbox::{ONE, Receiver, called_off, later, outcome, refund_of, to, turn};
 use super::*;
+use crate::chains::authorization::NotTaken;
 use crate::chains::outbox::Outbox;
-use crate::chains::refund_address;
+use crate::chains::refund_address::{self, Said, statement};
 
 fn outbox(world: &World) -> Outbox {
     Outbox::new(world.cashier.clone(), Arc::new(Receiver::default()), vec![])
@@ -49,4 +54,109 @@ async fn what_was_ordered_stands_whatever_is_set_today() {
     later(&world, 10);
     turn(&mut outbox).await;
     assert_eq!(refund_of(&world).await.status(), Status::Confirmed);
+}
+
+fn key(n: u8) -> PrivateKeySigner {
+    PrivateKeySigner::from_slice(&[n; 32]).unwrap()
+}
+
+/// What the payment contract leaves of a payment of invoice 1.
+fn paid_from(tx: u8, from: Address, amount: u64) -> Vec<Seen> {
+    let value = U256::from(amount);
+    let transfer = abi::Transfer {
+        from,
+        to: PAYEE,
+        value,
+    };
+    let paid = abi::Paid {
+        invoiceId: abi::invoice_id(id(1)),
+        payer: from,
+        token: TOKEN,
+        amount: value,
+        received: value,
+    };
+    vec![
+        event(tx, 0, TOKEN, &transfer),
+        event(tx, 1, CONTRACT, &paid),
+    ]
+}
+
+/// A payer signs that a refund of invoice 1 goes there.
+fn says(payer: &PrivateKeySigner, refund: refund::Id, there: u8) -> Said {
+    let address = Address::repeat_byte(there).to_checksum(None);
+    let digest = text_digest(&statement(id(1), refund, &address));
+    let signature = payer.sign_hash_sync(&digest).unwrap().as_bytes();
+    serde_json::from_value(json!({
+        "address": address, "payer": payer.address().to_checksum(None),
+        "signature": format!("0x{}", hex::encode(signature)),
+    }))
+    .unwrap()
+}
+
+#[tokio::test]
+async fn a_refund_goes_where_the_payer_says_whose_money_it_is() {
+    let world = World::new().await;
+    world.create(invoice(1, Way::Contract(CONTRACT), ONE)).await;
+    let (alice, mallory) = (key(9), key(8));
+    // Alice pays late, and all goes back; Mallory knows the checkout's address, and pays a unit.
+    let late_s = 16 * 60;
+    world
+        .block(late_s, &paid_from(1, alice.address(), DUE))
+        .await;
+    world
+        .block(late_s + 1, &paid_from(2, mallory.address(), 1))
+        .await;
+    let at = world.invoice(1).await;
+    let [large, small] = at.kept.invoice.refunds() else {
+        panic!("{:?}", at.kept.invoice.refunds());
+    };
+    assert_eq!((large.amount, small.amount), (DUE.into(), 1_u64.into()));
+    let says = async |payer: &PrivateKeySigner, refund, there| {
+        let (at, said) = (world.invoice(1).await, says(payer, refund, there));
+        refund_address::by_payer(&world.cashier, &at, refund, &said)
+            .await
+            .map(drop)
+    };
+    let conflict = |said: Result<(), NotTaken>| match said {
+        Err(NotTaken::Conflict(why)) => why,
+        other => panic!("{other:?}"),
+    };
+    let why = conflict(says(&mallory, large.id, 0x66).await);
+    assert!(why.contains("not all that this refund is of"), "{why}");
+    says(&alice, large.id, 0x77).await.unwrap();
+    // It is the word of Alice alone from then on, and pays for nothing else of hers.
+    let why = conflict(says(&mallory, large.id, 0x66).await);
+    assert!(why.contains("another payer"), "{why}");
+    conflict(says(&alice, small.id, 0x77).await);
+    says(&mallory, small.id, 0x66).await.unwrap();
+    says(&alice, large.id, 0x78).await.unwrap();
+    let about = world.invoice(1).await.kept.about;
+    let goes = |refund| about.refunds_to.get(&refund).unwrap().address;
+    assert_eq!(
+        [goes(large.id), goes(small.id)],
+        [0x78, 0x66].map(Address::repeat_byte)
+    );
+}
+
+#[tokio::test]
+async fn what_the_tenant_has_directed_is_not_promised_to_a_payer_again() {
+    let world = World::new().await;
+    world.create(invoice(1, Way::Contract(CONTRACT), ONE)).await;
+    let (alice, bob) = (key(9), key(8));
+    for (tx, payer) in [(1, &alice), (2, &bob)] {
+        let seen = paid_from(tx, payer.address(), DUE);
+        world.block(16 * 60 + u64::from(tx), &seen).await;
+    }
+    let at = world.invoice(1).await;
+    let [first, second] = at.kept.invoice.refunds() else {
+        panic!("{:?}", at.kept.invoice.refunds());
+    };
+    // Whoever asked by mail may have been Alice.
+    let there = to(Address::repeat_byte(0x77));
+    let at = refund_address::set(&world.cashier, &acme(), id(1), first.id, there)
+        .await
+        .unwrap();
+    let said = says(&alice, second.id, 0x78);
+    let said = refund_address::by_payer(&world.cashier, &at, second.id, &said).await;
+    assert!(matches!(said, Err(NotTaken::Conflict(_))), "{said:?}");
 }

@@ -164,6 +164,7 @@ pub(in crate::http) async fn set_address(
     let to = RefundTo {
         address,
         by: caller.who.clone(),
+        payer: None,
         reason: Some(reason.clone()),
     };
     let cashier = state.control.cashier();
