@@ -259,6 +259,14 @@ impl Chain for Connection {
         called.map_err(|trouble| Unknown(trouble.to_string()))
     }
 
+    async fn tried(&self, order: &Order) -> Result<Called, Unknown> {
+        let Some(from) = self.account() else {
+            return self.call(order.to, order.data.clone()).await;
+        };
+        let tried = self.quorum.tried(from, order).await;
+        tried.map_err(|trouble| Unknown(trouble.to_string()))
+    }
+
     async fn has_code(&self, address: Address) -> Result<bool, Unknown> {
         let has = self.quorum.has_code(address).await;
         has.map_err(|trouble| Unknown(trouble.to_string()))

@@ -193,6 +193,41 @@ async fn what_is_ordered_is_sent_once_and_becomes_final() {
     let balance = made.rpc("eth_getBalance", json!([SHOP, "latest"])).await;
     assert_eq!(balance, "0x5");
     assert_eq!(chain.sent(&acme, "b").await, Ok(None));
+    // What it would do is known beforehand: as the hub's account, with the order's coins and gas.
+    let tried = chain.tried(&order("c", 5)).await;
+    assert_eq!(tried, Ok(Called::Returned(Bytes::new())));
+    let broke = Order {
+        value: Amount(U256::MAX >> 1),
+        ..order("c", 5)
+    };
+    let paid = chain.function("transfer(address,uint256)").unwrap();
+    let paid = paid
+        .encode(&[json!(SHOP.to_checksum(None)), json!("1")])
+        .unwrap();
+    let without = Order {
+        to: made.token,
+        value: Amount::ZERO,
+        data: paid,
+        gas: 100_000,
+        ..order("c", 5)
+    };
+    let starved = Order {
+        gas: 24_000,
+        ..without.clone()
+    };
+    for order in [broke, without.clone(), starved] {
+        let tried = chain.tried(&order).await;
+        assert!(matches!(tried, Ok(Called::Reverted(_))), "{tried:?}");
+    }
+    let mint = chain.function("mint(address,uint256)").unwrap();
+    let account = chain.account().unwrap().to_checksum(None);
+    let mint = mint.encode(&[json!(account), json!(1)]).unwrap();
+    let from = accounts(SEED, 1)[0].address;
+    let call = json!([{ "from": from, "to": made.token, "gas": "0x30d40", "input": mint }]);
+    made.rpc("eth_sendTransaction", call).await;
+    made.chain.mine(1);
+    let tried = chain.tried(&without).await;
+    assert!(matches!(tried, Ok(Called::Returned(_))), "{tried:?}");
     running.abort();
 }
 

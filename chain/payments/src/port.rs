@@ -149,6 +149,14 @@ pub trait Chain: Send + Sync + 'static {
     /// # Errors
     /// It is unknown now.
     async fn call(&self, to: Address, data: Bytes) -> Result<Called, Unknown>;
+    /// What an order would do at the newest block, with its gas and from the hub's account; nothing is
+    /// sent. A chain that does not know better calls as nobody, and lets no coin go along.
+    ///
+    /// # Errors
+    /// It is unknown now.
+    async fn tried(&self, order: &Order) -> Result<Called, Unknown> {
+        self.call(order.to, order.data.clone()).await
+    }
     /// Whether there is a contract at an address.
     ///
     /// # Errors

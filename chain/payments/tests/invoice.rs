@@ -602,7 +602,21 @@ fn a_refund_that_fails_is_due_again() {
     let told = case.apply(&Event::RefundFailed { id });
     assert!(matches!(told[..], [What::RefundDue { .. }]));
     case.apply(&Event::RefundSent { id, tx: None });
+    // What was not sent after all is no failure, and was told to be due before.
+    assert_eq!(case.apply(&Event::RefundNotSent { id }), []);
+    let refund = &case.invoice.refunds()[0];
+    assert_eq!((refund.status(), refund.failures), (Status::Due, 1));
+    assert_eq!(case.books(), [700, 0, 700, 0]);
+    // That it can't be sent lasts until it is in a block.
+    case.apply(&Event::RefundStuck { id, stuck: true });
+    case.apply(&Event::RefundSent { id, tx: None });
+    assert!(case.facets().refund_stuck && case.facets().refund_due);
+    let tx = Some(B256::repeat_byte(9));
+    case.apply(&Event::RefundSent { id, tx });
+    assert!(!case.facets().refund_stuck);
     case.apply(&Event::RefundConfirmed { id, seq: 90 });
+    case.apply(&Event::RefundNotSent { id });
+    assert_eq!(case.invoice.refunds()[0].status(), Status::Confirmed);
     case.apply(&Event::RefundRetracted { id, seq: 91 });
     assert_eq!(
         (case.invoice.refunds()[0].status(), case.books()),

@@ -206,6 +206,13 @@ impl Run {
         if let Event::RefundSent { id, .. } | Event::RefundConfirmed { id, .. } = event {
             self.due.remove(id);
         }
+        if let Event::RefundNotSent { id } = event
+            && let Some(refund) = before.refunds().iter().find(|r| r.id == *id)
+            && refund.status() == Status::Sent
+        {
+            // It is due as before, and was told to be.
+            self.due.insert(*id, (refund.method, refund.amount));
+        }
         if let Event::RefundFailed { id } = event
             && let Some(failed) = before.refunds().iter().find(|r| r.id == *id)
             && failed.status() == Status::Sent
@@ -334,6 +341,7 @@ enum Step {
     Confirmed(Index),
     Undone(Index),
     Failed(Index),
+    NotSent(Index),
     Repriced(u16, u64),
     Cancel,
     Decide(Decision),
@@ -355,6 +363,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => index().prop_map(Step::Confirmed),
         1 => index().prop_map(Step::Undone),
         1 => index().prop_map(Step::Failed),
+        1 => index().prop_map(Step::NotSent),
         1 => (0..2_u16, 1..200_u64).prop_map(|(method, due)| Step::Repriced(method, due)),
         1 => Just(Step::Cancel),
         1 => decision.prop_map(Step::Decide),
@@ -397,6 +406,10 @@ proptest! {
                 Step::Failed(index) => {
                     let Some(id) = refund(index) else { continue };
                     Event::RefundFailed { id }
+                }
+                Step::NotSent(index) => {
+                    let Some(id) = refund(index) else { continue };
+                    Event::RefundNotSent { id }
                 }
                 Step::Repriced(method, due) => {
                     Event::Repriced { method: *method, due: Amount::from(*due), rate: None }

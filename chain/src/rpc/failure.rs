@@ -156,6 +156,16 @@ const MISSING: [&str; 5] = [
     "missing trie node",
 ];
 
+/// Words in which nodes say that what was called came to an end of its own: asked again it does the same.
+const FAILED: [&str; 6] = [
+    "revert",
+    "out of gas",
+    "outofgas",
+    "invalid opcode",
+    "insufficient funds",
+    "insufficient balance",
+];
+
 /// Of an error of the JSON-RPC client.
 pub(super) fn of(error: TransportError, method: &str) -> Failure {
     match error {
@@ -174,7 +184,7 @@ fn of_payload(payload: &ErrorPayload, method: &str) -> Failure {
     let told = format!("{method}: {} ({})", cut(&payload.message), payload.code);
     let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
     // Nodes have code 3 for it (geth, Besu, anvil), or say it in words.
-    if method == "eth_call" && (payload.code == 3 || message.contains("revert")) {
+    if method == "eth_call" && (payload.code == 3 || says(&FAILED)) {
         return Failure::Reverted(cut(&payload.message));
     }
     // Codes of EIP-1474 and of JSON-RPC 2.0.

@@ -91,10 +91,23 @@ pub enum Event {
         /// The transaction, once it is known.
         tx: Option<B256>,
     },
-    /// The transaction of a refund can never be included any more.
+    /// The transaction of a refund can never be included any more, or did nothing but cost its fee.
     RefundFailed {
         /// Which refund.
         id: refund::Id,
+    },
+    /// A refund that was going to be sent was not: nothing was signed, nor ever will be by that name. It
+    /// is due as before, which is no failure.
+    RefundNotSent {
+        /// Which refund.
+        id: refund::Id,
+    },
+    /// Whether a refund can't be sent as things stand. That it is in a block says that it can.
+    RefundStuck {
+        /// Which refund.
+        id: refund::Id,
+        /// Whether it can't.
+        stuck: bool,
     },
     /// A refund is in the chain, as deep as it needs to be.
     RefundConfirmed {

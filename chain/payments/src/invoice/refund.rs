@@ -39,6 +39,9 @@ pub struct Refund {
     pub tx: Option<B256>,
     /// How often it failed.
     pub failures: u32,
+    /// It can't be sent as things stand, or not to where it shall go.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stuck: bool,
     pub(super) sent: bool,
     pub(super) withdrawn: bool,
     pub(super) confirmed: Option<u64>,
@@ -56,6 +59,7 @@ impl Refund {
             amount,
             tx: None,
             failures: 0,
+            stuck: false,
             sent: false,
             withdrawn: false,
             confirmed: None,

@@ -140,11 +140,13 @@ impl Invoice {
         });
     }
 
-    /// Asks for each refund that became due, or due again after it failed.
+    /// Asks for each refund that became due, or due again after it failed. What was not sent after all
+    /// was asked for before.
     fn ask_for_refunds(&self, before: &Self, effects: &mut Vec<Effect>) {
         for (at, refund) in self.refunds.iter().enumerate() {
-            let was = before.refunds.get(at).map(Refund::status);
-            if refund.status() == Status::Due && was != Some(Status::Due) {
+            let was = before.refunds.get(at);
+            let is_asked = was.is_some_and(|was| was.failures == refund.failures);
+            if refund.status() == Status::Due && !is_asked {
                 let Refund {
                     id,
                     method,
@@ -182,6 +184,9 @@ impl Invoice {
             late: tally.late,
             expired: self.now_us > self.definition.expires_us,
             refund_due,
+            refund_stuck: self.refunds.iter().any(|refund| {
+                refund.stuck && matches!(refund.status(), Status::Due | Status::Sent)
+            }),
             refunded: any(&[Status::Confirmed]) && !refund_due,
             over_refunded: tally
                 .came
@@ -235,6 +240,8 @@ fn memo(event: &Event) -> String {
         Event::Repriced { method, .. } => format!("new rate of method {method}"),
         Event::RefundSent { id, .. } => format!("refund {id} sent"),
         Event::RefundFailed { id } => format!("refund {id} failed"),
+        Event::RefundNotSent { id } => format!("refund {id} not sent"),
+        Event::RefundStuck { id, .. } => format!("whether refund {id} can be sent"),
         Event::RefundConfirmed { id, .. } => format!("refund {id} confirmed"),
         Event::RefundRetracted { id, .. } => format!("refund {id} reorganised away"),
         Event::Cancel => "cancelled".into(),

@@ -39,6 +39,9 @@ pub struct Facets {
     pub expired: bool,
     /// Something is to go back and is not confirmed.
     pub refund_due: bool,
+    /// Something that is to go back can't be sent as things stand: somebody has to look after it.
+    #[serde(default)]
+    pub refund_stuck: bool,
     /// Something went back, and all of what was to.
     pub refunded: bool,
     /// More went back than has come: a reorganisation took away what was given back.

@@ -253,6 +253,7 @@ impl Invoice {
                 }
                 refund.sent = true;
                 refund.tx = tx.or(refund.tx);
+                refund.stuck &= tx.is_none();
             }
             Event::RefundFailed { id } => {
                 let refund = self.refund(*id)?;
@@ -261,6 +262,11 @@ impl Invoice {
                     refund.failures = refund.failures.saturating_add(1);
                 }
             }
+            Event::RefundNotSent { id } => {
+                let refund = self.refund(*id)?;
+                refund.sent &= refund.status() != Status::Sent;
+            }
+            Event::RefundStuck { id, stuck } => self.refund(*id)?.stuck = *stuck,
             Event::RefundConfirmed { id, seq } => {
                 let refund = self.refund(*id)?;
                 if refund.status() == Status::Withdrawn {

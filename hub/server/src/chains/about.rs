@@ -60,6 +60,25 @@ pub(crate) struct RefundTo {
     /// Why, where the tenant has said so.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub reason: Option<String>,
+    /// How often the refund had failed when it was said.
+    #[serde(skip_serializing_if = "is_zero", default)]
+    pub failures: u32,
+}
+
+/// How often a refund is sent to one address in vain: each time costs gas.
+pub(crate) const MOST_FAILURES: u32 = 2;
+
+impl RefundTo {
+    /// Whether a refund that has failed so often went there in vain, and somebody has to say where it goes
+    /// anew.
+    pub(crate) fn is_worn_out(&self, failures: u32) -> bool {
+        failures.saturating_sub(self.failures) >= MOST_FAILURES
+    }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it so")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 impl About {

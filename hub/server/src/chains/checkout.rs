@@ -59,7 +59,7 @@ pub(crate) struct RefundSeen {
     pub(crate) to: Option<String>,
     pub(crate) tx: Option<String>,
     /// What a payer signs to say where it goes (EIP-191 `personal_sign`), with `{address}` in place of
-    /// the address; null where it is said, or on its way.
+    /// the address; null where it is said, or on its way. It is there again where sending it failed.
     pub(crate) confirm: Option<String>,
 }
 
@@ -95,7 +95,8 @@ impl Checkout {
         let refunds = invoice.refunds().iter().map(|refund| {
             let method = definition.methods.get(usize::from(refund.method));
             let to = about.refunds_to.get(&refund.id);
-            let waits = to.is_none() && refund.status() == stencil_payments::invoice::Status::Due;
+            let waits = to.is_none_or(|to| to.is_worn_out(refund.failures))
+                && refund.status() == stencil_payments::invoice::Status::Due;
             RefundSeen {
                 id: refund.id.to_string(),
                 amount: Shown {

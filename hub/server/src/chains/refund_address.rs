@@ -16,6 +16,8 @@ use super::cashier::{At, Cashier, Refused};
 use super::change::{Alter, Todo};
 use super::{settings, view};
 
+/// How often a refund may have failed for a payer to say once more where it goes.
+const MOST_FOR_PAYERS: u32 = 6;
 /// The longest reason, in bytes.
 pub(crate) const MAX_REASON: usize = 256;
 
@@ -78,6 +80,7 @@ pub(crate) async fn by_payer(
         by: "payer".to_owned(),
         payer: Some(payer),
         reason: None,
+        failures: 0,
     };
     let tenant = definition.tenant.clone();
     match set(cashier, &tenant, definition.id, id, to).await {
@@ -135,23 +138,43 @@ pub(crate) async fn set(
         let known = kept.about.refunds_to.get(&id);
         match to.payer {
             Some(payer) => may_say(kept, refund, payer)?,
-            // Who has paid knows best; the payer's own word is changed by the payer alone.
-            None if known.is_some_and(|known| known.by == "payer") => {
+            // Who has paid knows best; the payer's own word is changed by the payer alone, unless it
+            // leads nowhere.
+            None if known
+                .is_some_and(|it| it.by == "payer" && !it.is_worn_out(refund.failures)) =>
+            {
                 let why = "the payer has said where it goes".to_owned();
                 return Err(Refused::Not(why));
             }
             None => {}
         }
-        if known == Some(&to) {
+        let to = RefundTo {
+            failures: refund.failures,
+            ..to.clone()
+        };
+        let is_known = |known: &RefundTo| {
+            let failures = known.failures;
+            !known.is_worn_out(refund.failures)
+                && *known
+                    == RefundTo {
+                        failures,
+                        ..to.clone()
+                    }
+        };
+        if known.is_some_and(is_known) {
             return Ok(Vec::new().into());
         }
         let mut about = About::clone(&kept.about);
         about.refunds_to.insert(id, to.clone());
+        let events = match refund.stuck {
+            true => vec![Event::RefundStuck { id, stuck: false }],
+            false => Vec::new(),
+        };
         let failures = refund.failures.to_be_bytes();
         let parts: [&[u8]; 3] = [&id.0, to.address.as_slice(), &failures];
         let key = cause::Key::of("stencil/hub/send-refund", &parts);
         Ok(Alter {
-            events: Vec::new(),
+            events,
             about: Some(about),
             todo: vec![(key, Todo::SendRefund { id })],
         })
@@ -199,6 +222,13 @@ fn may_say(kept: &Kept, refund: &Refund, payer: Address) -> Result<(), Refused> 
     let known = said(refund.id).and_then(|to| to.payer);
     if known.is_some_and(|known| known != payer) {
         let why = "another payer has said where it goes".to_owned();
+        return Err(Refused::Not(why));
+    }
+    if refund.failures >= MOST_FOR_PAYERS {
+        let why = format!(
+            "sending it has failed {} times: whoever was paid says where it goes",
+            refund.failures
+        );
         return Err(Refused::Not(why));
     }
     let shares = kept.invoice.shares(refund.method);

@@ -150,6 +150,9 @@ pub(crate) struct RefundView {
     pub(crate) managed: bool,
     /// How often it failed.
     pub(crate) failures: u32,
+    /// Whether it can't be sent as things stand: the tenant's limits, what the account holds, or the
+    /// address, which has to be said anew once sending it has failed twice.
+    pub(crate) stuck: bool,
 }
 
 /// An invoice.
@@ -210,6 +213,8 @@ pub(crate) struct FacetsView {
     expired: bool,
     /// Something is to go back and is not confirmed.
     refund_due: bool,
+    /// Something that is to go back can't be sent as things stand: somebody has to look after it.
+    refund_stuck: bool,
     /// Something went back, and all of what was to.
     refunded: bool,
     /// More went back than has come: a reorganisation took away what was given back.
@@ -237,6 +242,7 @@ impl InvoiceView {
                 tx: refund.tx.map(|tx| format!("{tx:#x}")),
                 managed: method.is_some_and(|method| managed(method, chains)),
                 failures: refund.failures,
+                stuck: refund.stuck,
             }
         });
         Self {

@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use stencil_payments::Bytes;
 use stencil_payments::abi::calls;
 use stencil_payments::invoice::{Event, Id, Refund, Status, refund};
-use stencil_payments::money::Amount;
-use stencil_payments::port::{Chain, NotOrdered, Order, Sent};
+use stencil_payments::money::{Amount, Asset};
+use stencil_payments::port::{Called, Chain, NotOrdered, Order, Sent};
+use stencil_payments::{Address, Bytes};
 use stencil_protocol::id::TenantId;
 
 use super::Did;
+use crate::chains::about::Kept;
 use crate::chains::cashier::{At, Cashier, Refused};
 use crate::chains::view::managed;
 
@@ -42,9 +43,10 @@ pub(super) async fn send(
         return Ok(Did::Done);
     };
     let asset = method.token.asset();
-    let Some(to) = at.kept.about.refunds_to.get(&id).map(|to| to.address) else {
+    let Some(said) = at.kept.about.refunds_to.get(&id) else {
         return Ok(Did::Done);
     };
+    let (to, is_worn_out) = (said.address, said.is_worn_out(refund.failures));
     let Some(chain) = cashier.chains().by_id(asset.chain) else {
         // It may be on its way all the same, and the chain be followed again.
         return Ok(match status {
@@ -66,9 +68,28 @@ pub(super) async fn send(
     }
     // The tenant's own address is not ours to send from: the tenant does.
     if !managed(&method, cashier.chains()) {
+        if status == Status::Sent {
+            // It was the hub's when it was kept as sent, and nothing was ordered.
+            not_sent(cashier, tenant, invoice, id).await?;
+        }
         return Ok(Did::Done);
     }
-    let amount = refund.amount;
+    // Somebody has to say where it goes: this one is told then.
+    if is_worn_out {
+        not_sent(cashier, tenant, invoice, id).await?;
+        return Ok(Did::Done);
+    }
+    let mut order = order_of(tenant, key, &asset, to, refund.amount);
+    match chain.tried(&order).await {
+        Err(_) => return Ok(Did::UnderWay(LOOK)),
+        Ok(called) => {
+            if let Some(why) = fails(&order, &called) {
+                tracing::warn!(%tenant, %invoice, refund = %id, why, "a refund can't be sent");
+                not_sent(cashier, tenant, invoice, id).await?;
+                return Ok(Did::UnderWay(REST));
+            }
+        }
+    }
     if status == Status::Due {
         // Kept before anything is signed: from here on its money counts for nothing else.
         at = match cashier
@@ -80,39 +101,18 @@ pub(super) async fn send(
             Err(error) => return Err(error),
         };
     }
-    // The address can't be another by now, but for one that was said between the two.
-    let to = at
-        .kept
-        .about
-        .refunds_to
-        .get(&id)
-        .map_or(to, |to| to.address);
     stencil_crashpoint::reach("cashier.refund_kept");
-    let (receiver, value, data, moves) = match asset.contract {
-        None => (to, amount, Bytes::new(), None),
-        Some(token) => {
-            let data = calls::transfer(to, amount);
-            (token, Amount::ZERO, data, Some((token, amount)))
-        }
-    };
-    let order = Order {
-        tenant: tenant.clone(),
-        key,
-        to: receiver,
-        value,
-        data,
-        gas: GAS,
-        moves,
-    };
+    // The address can't be another by now, but for one that was said between the two.
+    if let (Some(refund), Some(said)) = (of(&at, id), at.kept.about.refunds_to.get(&id)) {
+        order = order_of(tenant, order.key, &asset, said.address, refund.amount);
+    }
     let sent = match chain.order(&order).await {
         Ok(sent) => sent,
         Err(NotOrdered::Unknown(_)) => return Ok(Did::UnderWay(LOOK)),
         Err(why) => {
-            // Nothing will be sent, so its money is there again.
+            // Nothing will be sent, so its money is there again. That is no failure of the address.
             tracing::warn!(%tenant, %invoice, refund = %id, %why, "a refund is not sent");
-            cashier
-                .apply(tenant, invoice, Event::RefundFailed { id })
-                .await?;
+            not_sent(cashier, tenant, invoice, id).await?;
             return Ok(Did::UnderWay(REST));
         }
     };
@@ -129,14 +129,14 @@ async fn stands(
     id: refund::Id,
     sent: Sent,
 ) -> Result<Did, Refused> {
-    let event = match sent {
-        Sent::Pending => return Ok(Did::UnderWay(LOOK)),
+    match sent {
+        Sent::Pending => Ok(Did::UnderWay(LOOK)),
         Sent::Included(outcome) => {
             let tx = Some(outcome.tx);
             cashier
                 .apply(tenant, invoice, Event::RefundSent { id, tx })
                 .await?;
-            return Ok(Did::UnderWay(LOOK));
+            Ok(Did::UnderWay(LOOK))
         }
         Sent::Final(outcome) if outcome.succeeded => {
             let tx = Some(outcome.tx);
@@ -145,17 +145,90 @@ async fn stands(
                 .await?;
             let state = cashier.0.store.chains.chain(chain.name()).await?;
             let seq = state.map_or(0, |state| state.last_entry);
-            Event::RefundConfirmed { id, seq }
+            cashier
+                .apply(tenant, invoice, Event::RefundConfirmed { id, seq })
+                .await?;
+            Ok(Did::Done)
         }
-        Sent::Final(_) | Sent::Lost => Event::RefundFailed { id },
+        Sent::Final(_) | Sent::Lost => failed(cashier, tenant, invoice, id).await,
+    }
+}
+
+/// It has failed: sent again, or left to somebody where it has gone in vain often enough.
+async fn failed(
+    cashier: &Cashier,
+    tenant: &TenantId,
+    invoice: Id,
+    id: refund::Id,
+) -> Result<Did, Refused> {
+    let is_over = |at: &Kept| {
+        let refund = at.invoice.refunds().iter().find(|one| one.id == id);
+        let said = at.about.refunds_to.get(&id);
+        refund.zip(said).is_some_and(|(refund, said)| {
+            refund.status() == Status::Sent && said.is_worn_out(refund.failures.saturating_add(1))
+        })
     };
-    let failed = matches!(event, Event::RefundFailed { .. });
-    cashier.apply(tenant, invoice, event).await?;
-    Ok(if failed {
-        Did::UnderWay(REST)
-    } else {
+    let altered = cashier.alter(tenant, invoice, |kept| {
+        let mut events = vec![Event::RefundFailed { id }];
+        if is_over(kept) {
+            events.push(Event::RefundStuck { id, stuck: true });
+        }
+        Ok(events.into())
+    });
+    let at = altered.await?;
+    let is_over = of(&at, id)
+        .zip(at.kept.about.refunds_to.get(&id))
+        .is_some_and(|(refund, said)| said.is_worn_out(refund.failures));
+    Ok(if is_over {
         Did::Done
+    } else {
+        Did::UnderWay(REST)
     })
+}
+
+/// It can't be sent as things stand, and its money is there again.
+async fn not_sent(
+    cashier: &Cashier,
+    tenant: &TenantId,
+    invoice: Id,
+    id: refund::Id,
+) -> Result<(), Refused> {
+    let altered = cashier.alter(tenant, invoice, |_| {
+        let stuck = Event::RefundStuck { id, stuck: true };
+        Ok(vec![Event::RefundNotSent { id }, stuck].into())
+    });
+    altered.await.map(drop)
+}
+
+fn order_of(tenant: &TenantId, key: String, asset: &Asset, to: Address, amount: Amount) -> Order {
+    let (receiver, value, data, moves) = match asset.contract {
+        None => (to, amount, Bytes::new(), None),
+        Some(token) => {
+            let data = calls::transfer(to, amount);
+            (token, Amount::ZERO, data, Some((token, amount)))
+        }
+    };
+    Order {
+        tenant: tenant.clone(),
+        key,
+        to: receiver,
+        value,
+        data,
+        gas: GAS,
+        moves,
+    }
+}
+
+/// Why an order would cost its gas in vain. Some tokens say no by what they return.
+fn fails(order: &Order, called: &Called) -> Option<String> {
+    match called {
+        Called::Reverted(why) => Some(why.clone()),
+        Called::Returned(bytes) if order.moves.is_some() => {
+            let says_no = calls::returned_bool(bytes) == Some(false);
+            says_no.then(|| "the token says no".to_owned())
+        }
+        Called::Returned(_) => None,
+    }
 }
 
 fn of(at: &At, id: refund::Id) -> Option<&Refund> {

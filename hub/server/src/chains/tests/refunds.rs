@@ -5,7 +5,7 @@ use alloy_signer_local::PrivateKeySigner;
 use serde_json::json;
 use stencil_payments::eip712::text_digest;
 use stencil_payments::invoice::{Status, refund};
-use stencil_payments::port::{NotOrdered, Sent};
+use stencil_payments::port::{Called, NotOrdered, Sent, Unknown};
 
 use super::outbox::{ONE, Receiver, called_off, later, outcome, refund_of, to, turn};
 use super::*;
@@ -54,6 +54,73 @@ async fn what_was_ordered_stands_whatever_is_set_today() {
     later(&world, 10);
     turn(&mut outbox).await;
     assert_eq!(refund_of(&world).await.status(), Status::Confirmed);
+}
+
+#[tokio::test]
+async fn a_refund_that_fails_twice_where_it_goes_waits_for_somebody() {
+    let world = World::new().await;
+    let refund = called_off(&world).await;
+    let mut outbox = outbox(&world);
+    let set = async |there: u8| {
+        let there = to(Address::repeat_byte(there));
+        refund_address::set(&world.cashier, &acme(), id(1), refund, there)
+            .await
+            .unwrap()
+    };
+    set(0x77).await;
+    let mut fails = async |turns: usize| {
+        for _ in 0..turns {
+            later(&world, 3_601);
+            turn(&mut outbox).await;
+            ends(&world, Sent::Final(outcome(false)));
+        }
+    };
+    fails(12).await;
+    assert_eq!(ordered(&world), 2, "each costs the hub its gas");
+    let seen = refund_of(&world).await;
+    assert_eq!((seen.status(), seen.failures), (Status::Due, 2));
+    let facets = world.invoice(1).await.kept.invoice.facets();
+    assert!(facets.refund_stuck && facets.refund_due);
+    // Whoever says where it goes, here or elsewhere, has it tried again.
+    for (there, orders) in [(0x77, 4), (0x78, 6)] {
+        let at = set(there).await;
+        assert!(!at.kept.invoice.facets().refund_stuck);
+        fails(12).await;
+        assert_eq!(ordered(&world), orders);
+    }
+}
+
+#[tokio::test]
+async fn what_would_fail_is_not_sent_until_it_would_not() {
+    let world = World::new().await;
+    let refund = called_off(&world).await;
+    let mut outbox = outbox(&world);
+    let there = to(Address::repeat_byte(0x77));
+    refund_address::set(&world.cashier, &acme(), id(1), refund, there)
+        .await
+        .unwrap();
+    let no = U256::ZERO.to_be_bytes::<32>().to_vec();
+    for (called, is_stuck) in [
+        (Err(Unknown("nothing is heard".to_owned())), false),
+        (Ok(Called::Reverted("blocked".to_owned())), true),
+        (Ok(Called::Returned(no.into())), true),
+    ] {
+        world.chain.otherwise(called);
+        later(&world, 601);
+        turn(&mut outbox).await;
+        let seen = refund_of(&world).await;
+        assert_eq!((seen.status(), seen.failures), (Status::Due, 0));
+        assert_eq!((ordered(&world), seen.stuck), (0, is_stuck));
+    }
+    let yes = U256::ONE.to_be_bytes::<32>().to_vec();
+    world.chain.otherwise(Ok(Called::Returned(yes.into())));
+    later(&world, 601);
+    turn(&mut outbox).await;
+    assert_eq!(refund_of(&world).await.status(), Status::Sent);
+    ends(&world, Sent::Included(outcome(true)));
+    later(&world, 601);
+    turn(&mut outbox).await;
+    assert!(!refund_of(&world).await.stuck);
 }
 
 fn key(n: u8) -> PrivateKeySigner {
@@ -136,6 +203,43 @@ async fn a_refund_goes_where_the_payer_says_whose_money_it_is() {
         [goes(large.id), goes(small.id)],
         [0x78, 0x66].map(Address::repeat_byte)
     );
+}
+
+/// A payer may have it sent in vain so often, and then it is the tenant's to direct.
+#[tokio::test]
+async fn a_payer_has_the_hub_pay_for_so_many_failures_and_no_more() {
+    let world = World::new().await;
+    let payer = key(9);
+    let mut definition = invoice(1, Way::UniqueAmount, ONE);
+    definition.methods[0].payee = fake::ACCOUNT;
+    world.create(definition).await;
+    let paid = abi::Transfer {
+        from: payer.address(),
+        to: fake::ACCOUNT,
+        value: U256::from(DUE),
+    };
+    world.block(16 * 60, &[event(1, 0, TOKEN, &paid)]).await;
+    let refund = refund_of(&world).await.id;
+    let mut outbox = outbox(&world);
+    let mut told = Vec::new();
+    for there in 1..=4 {
+        let (at, said) = (world.invoice(1).await, says(&payer, refund, there));
+        let said = refund_address::by_payer(&world.cashier, &at, refund, &said).await;
+        told.push(said.is_ok());
+        for _ in 0..8 {
+            later(&world, 3_601);
+            turn(&mut outbox).await;
+            ends(&world, Sent::Final(outcome(false)));
+        }
+    }
+    assert_eq!((told, ordered(&world)), (vec![true, true, true, false], 6));
+    let there = to(Address::repeat_byte(0x77));
+    refund_address::set(&world.cashier, &acme(), id(1), refund, there)
+        .await
+        .unwrap();
+    later(&world, 10);
+    turn(&mut outbox).await;
+    assert_eq!(ordered(&world), 7);
 }
 
 #[tokio::test]

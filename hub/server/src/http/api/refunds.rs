@@ -132,7 +132,8 @@ pub(in crate::http) async fn tell_again(
 
 /// Says where a refund goes, in the payer's place. The payer's own word goes before.
 ///
-/// Where the hub's own account was paid, the hub sends the refund at once.
+/// Where the hub's own account was paid, the hub sends the refund at once. One that failed twice where it
+/// went waits until its address is said anew, also in the place of a payer who has said it.
 #[utoipa::path(
     post,
     path = "/api/v1/invoices/{invoice}/refunds/{refund}/address",
@@ -166,6 +167,7 @@ pub(in crate::http) async fn set_address(
         by: caller.who.clone(),
         payer: None,
         reason: Some(reason.clone()),
+        failures: 0,
     };
     let cashier = state.control.cashier();
     let at = refund_address::set(cashier, &caller.tenant, invoice, id, to).await?;

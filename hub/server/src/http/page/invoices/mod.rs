@@ -28,6 +28,7 @@ fn state(view: &InvoiceView) -> Markup {
         (facets.overpaid, "info", "overpaid"),
         (facets.late, "warn", "late"),
         (facets.refund_due, "warn", "refund due"),
+        (facets.refund_stuck, "bad", "a refund can't be sent"),
         (facets.refunded, "", "refunded"),
         (facets.over_refunded, "bad", "more went back than came"),
     ];
