@@ -2,9 +2,11 @@
 //!
 //! Each effect is done by its key until it is done: what a kill cuts off is done again, and whoever
 //! takes it knows the key. Before an attempt the next one is dated, so that none can be lost. Webhooks
-//! of one invoice go out in its order; a receiver that hangs holds up nothing but itself.
+//! of one invoice go out in its order; a receiver that hangs holds up nothing but itself. So does a chain:
+//! what asks one is done in tasks of its own.
 
 mod refunds;
+mod seats;
 mod webhook;
 
 use std::collections::{BTreeMap, HashSet};
@@ -23,6 +25,7 @@ use tokio::task::JoinSet;
 use super::cashier::{Cashier, Refused};
 use super::change::{Due, Todo};
 use super::triggers::Triggers;
+use seats::{Seat, Seats};
 
 /// Effects that are looked at in one turn.
 const AT_ONCE: u32 = 100;
@@ -33,6 +36,10 @@ const REST: Duration = Duration::from_secs(2);
 /// Between attempts: doubled from the least, which is longer than a webhook may take, to the most.
 const LEAST_RETRY_US: i64 = 15 * 1_000_000;
 const MOST_RETRY_US: i64 = 3_600 * 1_000_000;
+/// How long a chain, or who says what a token costs, is waited for.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Until what found no seat looks for one again.
+const NO_SEAT: Duration = Duration::from_secs(5);
 /// How often an effect that nobody takes is tried: over about four days.
 const MOST_ATTEMPTS: u32 = 100;
 
@@ -62,6 +69,8 @@ pub(crate) struct Outbox {
     listeners: Vec<Arc<dyn Listener>>,
     /// Invoices whose webhooks are under way.
     flying: Arc<Mutex<HashSet<Place>>>,
+    /// What is asked of chains for invoices.
+    seats: Arc<Seats>,
     deliveries: JoinSet<()>,
 }
 
@@ -90,6 +99,7 @@ impl Outbox {
             effects,
             listeners,
             flying: Arc::default(),
+            seats: Arc::default(),
             deliveries: JoinSet::new(),
         }
     }
@@ -112,7 +122,7 @@ impl Outbox {
         }
     }
 
-    /// Waits until the webhooks that are under way have come to an end.
+    /// Waits until what is under way has come to an end.
     #[cfg(test)]
     pub(crate) async fn landed(&mut self) {
         while self.deliveries.join_next().await.is_some() {}
@@ -126,6 +136,7 @@ impl Outbox {
         let due = payments.due_invoice_effects(now_us, AT_ONCE).await?;
         let more = due.len() == AT_ONCE as usize;
         let mut told: BTreeMap<Place, Vec<(DueEffect, Due)>> = BTreeMap::new();
+        let mut asked = Vec::new();
         for one in due {
             let Ok(due) = serde_json::from_str::<Due>(&one.effect.body) else {
                 tracing::error!(tenant = %one.tenant, "an effect of an invoice can't be read");
@@ -139,21 +150,35 @@ impl Outbox {
             payments
                 .retry_invoice_effect(&one.tenant, &one.effect.key, next_us)
                 .await?;
-            for listener in &self.listeners {
-                listener.due(&one.tenant, Id(one.invoice), &due).await?;
+            // Who acts on invoices is told of all that is due before anybody else is.
+            if let Err(error) = self.act(&one, &due).await {
+                tracing::warn!(tenant = %one.tenant, %error, "what an invoice causes has to wait");
+                continue;
             }
             if due.what.is_told() {
                 let place = (one.tenant.clone(), one.invoice);
                 told.entry(place).or_default().push((one, due));
-                continue;
+            } else {
+                asked.push((one, due));
             }
-            let did = self.perform(&one, &due).await?;
-            self.cashier.note(&one, did).await?;
         }
         for (place, effects) in told {
             self.fly(place, effects);
         }
+        for (one, due) in asked {
+            let tenant = one.tenant.clone();
+            if let Err(error) = self.ask(one, due).await {
+                tracing::warn!(%tenant, %error, "what an invoice asks for has to wait");
+            }
+        }
         Ok(more)
+    }
+
+    async fn act(&self, one: &DueEffect, due: &Due) -> Result<(), Refused> {
+        for listener in &self.listeners {
+            listener.due(&one.tenant, Id(one.invoice), due).await?;
+        }
+        Ok(())
     }
 
     /// Tells the tenant's webhook of one invoice, in a task of its own.
@@ -183,15 +208,56 @@ impl Outbox {
         });
     }
 
-    async fn perform(&self, one: &DueEffect, due: &Due) -> Result<Did, Refused> {
-        match &due.what {
-            Todo::Invoice(What::RateNeeded { method }) => rate(&self.cashier, one, *method).await,
+    /// Does what a chain is asked for, in a task of its own: one at a time for an invoice, and so many for
+    /// a chain.
+    async fn ask(&mut self, one: DueEffect, due: Due) -> Result<(), Refused> {
+        let place = (one.tenant.clone(), one.invoice);
+        let is_refund = matches!(due.what, Todo::SendRefund { .. });
+        let chain = match &due.what {
             Todo::SendRefund { id } => {
-                refunds::send(&self.cashier, &one.tenant, Id(one.invoice), *id).await
+                let at = self.cashier.invoice(&one.tenant, Id(one.invoice)).await?;
+                at.and_then(|at| refunds::chain(&at, *id))
+            }
+            Todo::Invoice(_) => None,
+        };
+        let Some(seat) = self.seats.take(place, chain) else {
+            // A refund is looked at for hours, so its next attempt may be dated late.
+            if is_refund {
+                self.cashier.note(&one, Did::UnderWay(NO_SEAT)).await?;
+            }
+            return Ok(());
+        };
+        let cashier = self.cashier.clone();
+        self.deliveries.spawn(async move {
+            if let Err(error) = perform(&cashier, &one, &due, seat).await {
+                tracing::warn!(tenant = %one.tenant, %error, "what an invoice asks for has to wait");
+            }
+        });
+        Ok(())
+    }
+}
+
+async fn perform(
+    cashier: &Cashier,
+    one: &DueEffect,
+    due: &Due,
+    _seat: Seat,
+) -> Result<(), Refused> {
+    let done = async {
+        match &due.what {
+            Todo::Invoice(What::RateNeeded { method }) => rate(cashier, one, *method).await,
+            Todo::SendRefund { id } => {
+                refunds::send(cashier, &one.tenant, Id(one.invoice), *id).await
             }
             Todo::Invoice(_) => Ok(Did::Done),
         }
-    }
+    };
+    // What is cut off here is done again, by the same key.
+    let did = match tokio::time::timeout(PATIENCE, done).await {
+        Ok(did) => did?,
+        Err(_) => Did::UnderWay(NO_SEAT),
+    };
+    cashier.note(one, did).await.map(drop)
 }
 
 /// Takes an invoice from those that are under way, however its task ends.

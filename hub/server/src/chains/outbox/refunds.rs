@@ -231,6 +231,13 @@ fn fails(order: &Order, called: &Called) -> Option<String> {
     }
 }
 
+/// On which chain a refund is.
+pub(super) fn chain(at: &At, id: refund::Id) -> Option<u64> {
+    let method = usize::from(of(at, id)?.method);
+    let methods = &at.kept.invoice.definition().methods;
+    methods.get(method).map(|method| method.token.asset().chain)
+}
+
 fn of(at: &At, id: refund::Id) -> Option<&Refund> {
     at.kept.invoice.refunds().iter().find(|one| one.id == id)
 }

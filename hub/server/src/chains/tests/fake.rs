@@ -1,6 +1,7 @@
 //! A chain that says what a test has told it to say.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -42,6 +43,8 @@ pub(crate) struct Fake {
     pub(crate) orders: Mutex<Vec<Order>>,
     pub(crate) sent: Mutex<HashMap<String, Sent>>,
     pub(crate) refuses: Mutex<Option<NotOrdered>>,
+    /// Orders are never answered.
+    pub(crate) hangs: AtomicBool,
     pub(crate) stepped: Notify,
 }
 
@@ -59,6 +62,7 @@ impl Fake {
             orders: Mutex::default(),
             sent: Mutex::default(),
             refuses: Mutex::default(),
+            hangs: AtomicBool::default(),
             stepped: Notify::new(),
         })
     }
@@ -122,6 +126,9 @@ impl Chain for Fake {
     }
 
     async fn order(&self, order: &Order) -> Result<Sent, NotOrdered> {
+        if self.hangs.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
         if let Some(why) = self.refuses.lock().unwrap().clone() {
             return Err(why);
         }

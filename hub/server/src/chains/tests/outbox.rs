@@ -194,6 +194,48 @@ async fn a_tenant_without_a_webhook_is_told_nothing_and_nothing_waits() {
     assert!(due.is_empty());
 }
 
+/// Chains are asked for one invoice, and hold up no other.
+#[tokio::test]
+async fn a_chain_that_hangs_holds_up_neither_doors_nor_webhooks() {
+    let world = World::new().await;
+    with_webhook(&world).await;
+    let (receiver, ear) = (Arc::new(Receiver::default()), Arc::new(Ear::default()));
+    let mut outbox = Outbox::new(world.cashier.clone(), receiver.clone(), vec![ear.clone()]);
+    let refund = called_off(&world).await;
+    turn(&mut outbox).await;
+    world.chain.hangs.store(true, Ordering::SeqCst);
+    let there = to(Address::repeat_byte(0x77));
+    refund_address::set(&world.cashier, &acme(), id(1), refund, there)
+        .await
+        .unwrap();
+    let patience = std::time::Duration::from_secs(30);
+    let mut turns = async || {
+        let turned = tokio::time::timeout(patience, outbox.turn()).await;
+        turned.expect("a turn ends").unwrap();
+    };
+    turns().await;
+    world.create(invoice(2, Way::Contract(CONTRACT), ONE)).await;
+    world.block(20, &paid(3, 2, TOKEN, DUE)).await;
+    ear.0.lock().unwrap().clear();
+    receiver.took.lock().unwrap().clear();
+    turns().await;
+    assert!(
+        !ear.0.lock().unwrap().is_empty(),
+        "who opens the door knows"
+    );
+    let told = async {
+        while !kinds(&receiver).contains(&"invoice.settled ".to_owned()) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(patience, told).await.unwrap();
+    // It is asked once at a time, however often it is due.
+    later(&world, 60);
+    turns().await;
+    assert!(world.chain.orders.lock().unwrap().is_empty());
+    assert_eq!(refund_of(&world).await.status(), Status::Sent);
+}
+
 /// An invoice whose payee is the hub's account, called off after it was paid.
 pub(super) async fn called_off(world: &World) -> refund::Id {
     let mut definition = invoice(1, Way::UniqueAmount, ONE);
