@@ -63,6 +63,9 @@ pub(crate) struct RefundTo {
     /// How often the refund had failed when it was said.
     #[serde(skip_serializing_if = "is_zero", default)]
     pub failures: u32,
+    /// The how manieth address of the refund this is, from 1.
+    #[serde(skip_serializing_if = "is_zero", default)]
+    pub number: u32,
 }
 
 /// How often a refund is sent to one address in vain: each time costs gas.
@@ -77,7 +80,7 @@ impl RefundTo {
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it so")]
-fn is_zero(number: &u32) -> bool {
+pub(crate) fn is_zero(number: &u32) -> bool {
     *number == 0
 }
 

@@ -38,6 +38,9 @@ pub(crate) enum Todo {
     SendRefund {
         /// Which.
         id: refund::Id,
+        /// The how manieth address of it this is for, from 1; what is for an older one is over.
+        #[serde(default, skip_serializing_if = "super::about::is_zero")]
+        number: u32,
     },
     /// What the invoice says.
     #[serde(untagged)]

@@ -214,7 +214,7 @@ impl Outbox {
         let place = (one.tenant.clone(), one.invoice);
         let is_refund = matches!(due.what, Todo::SendRefund { .. });
         let chain = match &due.what {
-            Todo::SendRefund { id } => {
+            Todo::SendRefund { id, .. } => {
                 let at = self.cashier.invoice(&one.tenant, Id(one.invoice)).await?;
                 at.and_then(|at| refunds::chain(&at, *id))
             }
@@ -246,8 +246,9 @@ async fn perform(
     let done = async {
         match &due.what {
             Todo::Invoice(What::RateNeeded { method }) => rate(cashier, one, *method).await,
-            Todo::SendRefund { id } => {
-                refunds::send(cashier, &one.tenant, Id(one.invoice), *id).await
+            Todo::SendRefund { id, number } => {
+                let invoice = Id(one.invoice);
+                refunds::send(cashier, &one.tenant, invoice, (*id, *number)).await
             }
             Todo::Invoice(_) => Ok(Did::Done),
         }

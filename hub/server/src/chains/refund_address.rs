@@ -81,6 +81,7 @@ pub(crate) async fn by_payer(
         payer: Some(payer),
         reason: None,
         failures: 0,
+        number: 0,
     };
     let tenant = definition.tenant.clone();
     match set(cashier, &tenant, definition.id, id, to).await {
@@ -148,35 +149,33 @@ pub(crate) async fn set(
             }
             None => {}
         }
-        let to = RefundTo {
-            failures: refund.failures,
+        let counted = |failures, number| RefundTo {
+            failures,
+            number,
             ..to.clone()
         };
         let is_known = |known: &RefundTo| {
-            let failures = known.failures;
-            !known.is_worn_out(refund.failures)
-                && *known
-                    == RefundTo {
-                        failures,
-                        ..to.clone()
-                    }
+            *known == counted(known.failures, known.number) && !known.is_worn_out(refund.failures)
         };
         if known.is_some_and(is_known) {
             return Ok(Vec::new().into());
         }
+        // An address that was said before is another one now: it has a name of its own.
+        let number = known.map_or(0, |known| known.number).saturating_add(1);
         let mut about = About::clone(&kept.about);
-        about.refunds_to.insert(id, to.clone());
+        about
+            .refunds_to
+            .insert(id, counted(refund.failures, number));
         let events = match refund.stuck {
             true => vec![Event::RefundStuck { id, stuck: false }],
             false => Vec::new(),
         };
-        let failures = refund.failures.to_be_bytes();
-        let parts: [&[u8]; 3] = [&id.0, to.address.as_slice(), &failures];
+        let parts: [&[u8]; 2] = [&id.0, &number.to_be_bytes()];
         let key = cause::Key::of("stencil/hub/send-refund", &parts);
         Ok(Alter {
             events,
             about: Some(about),
-            todo: vec![(key, Todo::SendRefund { id })],
+            todo: vec![(key, Todo::SendRefund { id, number })],
         })
     });
     altered.await

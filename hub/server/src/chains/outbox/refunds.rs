@@ -21,12 +21,12 @@ const REST: Duration = Duration::from_secs(600);
 /// The most gas of a transfer.
 const GAS: u64 = 150_000;
 
-/// Sends a refund, and looks what became of it until that is final.
+/// Sends a refund to the so manieth of its addresses, and looks what became of it until that is final.
 pub(super) async fn send(
     cashier: &Cashier,
     tenant: &TenantId,
     invoice: Id,
-    id: refund::Id,
+    (id, number): (refund::Id, u32),
 ) -> Result<Did, Refused> {
     let Some(mut at) = cashier.invoice(tenant, invoice).await? else {
         return Ok(Did::Done);
@@ -46,6 +46,10 @@ pub(super) async fn send(
     let Some(said) = at.kept.about.refunds_to.get(&id) else {
         return Ok(Did::Done);
     };
+    // Another address was said since, and whoever sends to that one sees to all of it.
+    if said.number != number {
+        return Ok(Did::Done);
+    }
     let (to, is_worn_out) = (said.address, said.is_worn_out(refund.failures));
     let Some(chain) = cashier.chains().by_id(asset.chain) else {
         // It may be on its way all the same, and the chain be followed again.

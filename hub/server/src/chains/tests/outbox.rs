@@ -263,6 +263,7 @@ pub(super) fn to(address: Address) -> RefundTo {
         payer: None,
         reason: Some("asked for it".to_owned()),
         failures: 0,
+        number: 0,
     }
 }
 
@@ -551,5 +552,8 @@ fn what_is_to_be_done_is_kept_in_one_form() {
         r#"{"what":{"settled":{"round":1}},"version":3,"at_us":5}"#
     );
     let id = stencil_payments::cause::Key([7; 32]);
-    assert!(due(Todo::SendRefund { id }).contains("send_refund"));
+    assert!(due(Todo::SendRefund { id, number: 2 }).contains("send_refund"));
+    // As it was before addresses were counted.
+    let text = due(Todo::SendRefund { id, number: 0 });
+    assert!(!text.contains("number"), "{text}");
 }

@@ -3,6 +3,7 @@
 use alloy_signer::SignerSync as _;
 use alloy_signer_local::PrivateKeySigner;
 use serde_json::json;
+use stencil_payments::abi::calls;
 use stencil_payments::eip712::text_digest;
 use stencil_payments::invoice::{Status, refund};
 use stencil_payments::port::{Called, NotOrdered, Sent, Unknown};
@@ -54,6 +55,42 @@ async fn what_was_ordered_stands_whatever_is_set_today() {
     later(&world, 10);
     turn(&mut outbox).await;
     assert_eq!(refund_of(&world).await.status(), Status::Confirmed);
+}
+
+#[tokio::test]
+async fn where_a_refund_goes_can_be_set_back() {
+    let world = World::new().await;
+    let refund = called_off(&world).await;
+    for there in [0x77, 0x78, 0x77, 0x77] {
+        let there = to(Address::repeat_byte(there));
+        refund_address::set(&world.cashier, &acme(), id(1), refund, there)
+            .await
+            .unwrap();
+    }
+    assert_eq!(
+        world.invoice(1).await.kept.about.refunds_to[&refund].number,
+        3,
+        "said once more it is no other"
+    );
+    let mut outbox = outbox(&world);
+    for _ in 0..4 {
+        turn(&mut outbox).await;
+        later(&world, 10);
+    }
+    {
+        let orders = world.chain.orders.lock().unwrap();
+        let [order] = &orders[..] else {
+            panic!("{orders:?}");
+        };
+        let there = Address::repeat_byte(0x77);
+        assert_eq!(order.data, calls::transfer(there, DUE.into()));
+    }
+    // What was to go elsewhere is over: it has nothing tried again before its time.
+    ends(&world, Sent::Final(outcome(false)));
+    later(&world, 10);
+    turn(&mut outbox).await;
+    turn(&mut outbox).await;
+    assert_eq!((ordered(&world), refund_of(&world).await.failures), (1, 1));
 }
 
 #[tokio::test]

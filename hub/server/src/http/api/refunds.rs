@@ -168,6 +168,7 @@ pub(in crate::http) async fn set_address(
         payer: None,
         reason: Some(reason.clone()),
         failures: 0,
+        number: 0,
     };
     let cashier = state.control.cashier();
     let at = refund_address::set(cashier, &caller.tenant, invoice, id, to).await?;
