@@ -93,6 +93,8 @@ mod update;
 #[cfg(feature = "hub")]
 mod user;
 #[cfg(feature = "hub")]
+mod wallet;
+#[cfg(feature = "hub")]
 mod when;
 #[cfg(feature = "hub")]
 mod workflow;
@@ -140,6 +142,8 @@ enum Command {
     Token(token::Args),
     #[cfg(feature = "hub")]
     User(user::Args),
+    #[cfg(feature = "hub")]
+    Wallet(wallet::Args),
     #[cfg(feature = "hub")]
     Session(session::Args),
     #[cfg(feature = "hub")]
@@ -223,6 +227,8 @@ fn main() -> ExitCode {
             Command::Token(args) => token::run(args).await,
             #[cfg(feature = "hub")]
             Command::User(args) => user::run(args).await,
+            #[cfg(feature = "hub")]
+            Command::Wallet(args) => wallet::run(args).await,
             #[cfg(feature = "hub")]
             Command::Session(args) => session::run(args).await,
             #[cfg(feature = "hub")]

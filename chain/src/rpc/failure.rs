@@ -262,6 +262,29 @@ mod tests {
     }
 
     #[test]
+    fn what_a_contract_does_is_not_its_endpoints_fault() {
+        let called = |code, message: &'static str| {
+            let payload = ErrorPayload {
+                code,
+                message: message.into(),
+                data: None,
+            };
+            of(RpcError::ErrorResp(payload), "eth_call")
+        };
+        for (code, message) in [
+            (3, "execution reverted: no"),
+            (-32000, "VM execution error: revert"),
+            (-32000, "out of gas"),
+            (-32003, "EVM error OutOfGas"),
+        ] {
+            let failure = called(code, message);
+            assert!(matches!(failure, Failure::Reverted(_)), "{failure:?}");
+        }
+        let failure = called(-32000, "execution aborted (timeout = 5s)");
+        assert!(matches!(failure, Failure::Transient(_)), "{failure:?}");
+    }
+
+    #[test]
     fn a_text_of_an_endpoint_can_not_steer_a_terminal() {
         assert_eq!(cut("a\u{1b}[2Jb\nc"), "a [2Jb c");
         assert_eq!(cut(&"x".repeat(10_000)).len(), 200);

@@ -1,4 +1,5 @@
 //! Who signed: what is taken, and what only looks like it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use alloy_primitives::{B256, U256};
 use alloy_signer::SignerSync as _;

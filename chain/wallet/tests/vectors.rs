@@ -1,4 +1,5 @@
 //! The vectors of the reference implementation: see `vectors/README.md`.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::BTreeMap;
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use stencil_store::Users;
+use stencil_store::{Users, Wallets};
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
@@ -16,6 +16,7 @@ const EVERY: Duration = Duration::from_secs(3_600);
 /// Forgets until told to end.
 pub(crate) async fn run(
     users: Arc<dyn Users>,
+    wallets: Arc<dyn Wallets>,
     clock: Clock,
     idle_us: i64,
     mut stop: watch::Receiver<bool>,
@@ -27,7 +28,15 @@ pub(crate) async fn run(
             () = told_to_end(&mut stop) => return,
             _ = tick.tick() => {}
         }
-        match users.forget_expired(idle_us, clock.now_us()).await {
+        let now_us = clock.now_us();
+        let forgotten = match users.forget_expired(idle_us, now_us).await {
+            Ok(of_users) => wallets
+                .forget_expired_wallets(idle_us, now_us)
+                .await
+                .map(|of_wallets| of_users + of_wallets),
+            Err(error) => Err(error),
+        };
+        match forgotten {
             Ok(0) => {}
             Ok(forgotten) => tracing::debug!(forgotten, "sessions and links that are over"),
             Err(error) => {

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 
 use crate::clock::Clock;
 use crate::dispatch::WakingCommands;
-use crate::grants::{EndingTenancy, EndingUsers, Grants};
+use crate::grants::{EndingTenancy, EndingUsers, EndingWallets, Grants};
 use crate::http::DEVICE_KEY_BYTES;
 use crate::layout::RESTORED;
 use crate::links::{LinkedDevices, Links};
@@ -79,6 +79,7 @@ impl Foundation {
         let grants = Grants::default();
         store.tenancy = Arc::new(EndingTenancy::new(store.tenancy, grants.clone()));
         store.users = Arc::new(EndingUsers::new(store.users, grants.clone()));
+        store.wallets = Arc::new(EndingWallets::new(store.wallets, grants.clone()));
         let (pipeline, workflow) = (&options.pipeline, &options.workflow);
         let (state, position) =
             pipeline::restore(&store, pipeline, workflow, clock.now_us()).await?;

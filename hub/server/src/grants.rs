@@ -10,8 +10,10 @@ use stencil_store::{Error, IssuedToken, Page, Tenancy, Token, TokenKind, TokenOw
 use tokio::sync::watch;
 
 mod users;
+mod wallets;
 
 pub(crate) use users::EndingUsers;
+pub(crate) use wallets::EndingWallets;
 
 /// With fewer entries than this the table is not looked through for those that are over.
 const PRUNE_FROM: usize = 64;

@@ -90,6 +90,7 @@ mod scrape;
 mod service;
 mod ticks;
 mod wake;
+mod wallets;
 
 pub use asking::NoAnswer;
 pub use chains::{Cashier, RateOption};

@@ -193,10 +193,12 @@ impl Service {
             sweeper.run(stop).await;
             Ok(())
         });
-        let (users, clock) = (Arc::clone(&hub.inner.store.users), hub.inner.clock.clone());
+        let store = &hub.inner.store;
+        let (users, wallets) = (Arc::clone(&store.users), Arc::clone(&store.wallets));
+        let clock = hub.inner.clock.clone();
         let idle_us = hub.inner.options.http.limits.sessions.idle_us();
         parts.effect("sessions' end", |stop| async move {
-            expiry::run(users, clock, idle_us, stop).await;
+            expiry::run(users, wallets, clock, idle_us, stop).await;
             Ok(())
         });
         hub.log_changes(foundation.unlogged, &mut parts).await;

@@ -69,6 +69,7 @@ pub mod sqlite;
 mod store;
 mod tenancy;
 mod users;
+mod wallets;
 mod workflows;
 
 pub use alarms::{
@@ -144,5 +145,10 @@ pub use tenancy::{IssuedToken, Role, Secret, Tenancy, Token, TokenKind, TokenOwn
 pub use users::{
     Ended, MAX_SESSIONS, MAX_USER_NAME, MAX_USERS, Opener, Session, SessionOwner, User, UserChange,
     Users, check_user_name,
+};
+pub use wallets::{
+    Granted, MAX_ALL_WALLET_SESSIONS, MAX_NETWORK_NONCES, MAX_NONCES, MAX_WALLET_NAME,
+    MAX_WALLET_ROLES, MAX_WALLET_SESSIONS, MAX_WALLETS, NewNonce, PaidInvoice, Wallet, WalletKey,
+    WalletOwner, WalletSession, Wallets,
 };
 pub use workflows::{AtGateway, MAX_DEFINITION, MAX_WORKFLOW_ID, Workflow, Workflows};

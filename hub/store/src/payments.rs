@@ -109,6 +109,8 @@ pub struct InvoiceCommit {
     /// The invoice after the change; its version is that of before and one, 1 for a new one. Of an
     /// invoice that is there, `created_us` stays as it was.
     pub invoice: StoredInvoice,
+    /// Who has paid it so far, as the chains say.
+    pub payers: Vec<[u8; 20]>,
     /// Movements of money that are this invoice's from now on.
     pub credits: Vec<String>,
     /// What goes into the journal.

@@ -56,6 +56,7 @@ mod state;
 mod tenancy;
 mod transaction;
 mod users;
+mod wallets;
 mod workflows;
 
 pub use copy::{Copied, copy, look, newest_schema, refuse_newer};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{
     Alarms, Answers, Audit, CausedRuns, Certificates, Chains, Commands, Content, Devices, Gateways,
     Keeping, Ledger, Offers, Operators, Payments, Pipeline, Registry, Rollouts, Runs, Sends,
-    Series, Tenancy, Users, Workflows,
+    Series, Tenancy, Users, Wallets, Workflows,
 };
 
 /// The ports of a store, whatever is behind them.
@@ -17,6 +17,8 @@ pub struct Store {
     pub tenancy: Arc<dyn Tenancy>,
     /// Users, links and sessions.
     pub users: Arc<dyn Users>,
+    /// Accounts of chains as people.
+    pub wallets: Arc<dyn Wallets>,
     /// Those who run the hub.
     pub operators: Arc<dyn Operators>,
     /// Who changed what.
@@ -69,6 +71,7 @@ impl Store {
     where
         S: Tenancy
             + Users
+            + Wallets
             + Operators
             + Audit
             + Answers
@@ -95,6 +98,7 @@ impl Store {
         Self {
             tenancy: all.clone(),
             users: all.clone(),
+            wallets: all.clone(),
             operators: all.clone(),
             audit: all.clone(),
             answers: all.clone(),

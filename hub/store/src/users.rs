@@ -5,6 +5,7 @@ use async_trait::async_trait;
 use serde::Serialize;
 use stencil_protocol::id::TenantId;
 
+use crate::wallets::WalletKey;
 use crate::{Error, Page, Role, Secret};
 
 /// The longest name of a user, in bytes.
@@ -45,10 +46,12 @@ pub struct UserChange {
 pub struct Session {
     /// Names the session within its tenant; 16 hex digits.
     pub id: String,
-    /// The user; null: it was opened by a token.
+    /// The user; null: it was opened by a token or a wallet.
     pub user: Option<String>,
-    /// The id of the token that it was opened by; null: by a password.
+    /// The id of the token that it was opened by; null: by a password or a wallet.
     pub token: Option<String>,
+    /// The address of the wallet that it was opened by; null: by a password or a token.
+    pub wallet: Option<String>,
     /// From where it was opened.
     pub address: Option<String>,
     /// When it was opened.
@@ -66,6 +69,8 @@ pub enum Opener {
     User(String),
     /// A token of the HTTP API, by id.
     Token(String),
+    /// An account of a chain with a role in the tenant, by its address.
+    Wallet(WalletKey),
 }
 
 /// Whom a session's secret belongs to.
@@ -75,9 +80,10 @@ pub struct SessionOwner {
     pub tenant: TenantId,
     /// The session's id.
     pub session: String,
-    /// The user's, or the token's.
+    /// The user's, the token's or the wallet's.
     pub opener: Opener,
-    /// The user's name, or what the token's maker called it.
+    /// The user's name, what the token's maker called it, or the wallet's address: `0x` and 40
+    /// hexadecimal digits in small letters.
     pub name: String,
     /// What they may do now.
     pub role: Role,

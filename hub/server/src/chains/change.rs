@@ -1,5 +1,7 @@
 //! Changes of invoices: events come in, and what follows is kept in one transaction.
 
+use std::collections::BTreeSet;
+
 use stencil_payments::cause;
 use stencil_payments::invoice::{Effect, Event, Id, What, refund};
 use stencil_payments::ledger::{Entry, Side};
@@ -199,8 +201,14 @@ impl Cashier {
             changed_us: now_us,
             ..before.clone()
         };
+        let payers: BTreeSet<[u8; 20]> = kept
+            .invoice
+            .payments()
+            .map(|(_, payment)| payment.from.0.0)
+            .collect();
         Ok(InvoiceCommit {
             invoice,
+            payers: payers.into_iter().collect(),
             credits: kept
                 .invoice
                 .payments()

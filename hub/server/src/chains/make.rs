@@ -59,6 +59,7 @@ impl Cashier {
         };
         let commit = InvoiceCommit {
             invoice: stored,
+            payers: Vec::new(),
             credits: Vec::new(),
             entries: Vec::new(),
             effects: Vec::new(),

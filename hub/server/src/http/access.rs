@@ -8,8 +8,9 @@ use axum::response::{IntoResponse, Redirect, Response};
 use http::request::Parts;
 use http::{HeaderMap, Method, Uri, header};
 use stencil_crypto::tls::Negotiated;
+use stencil_payments::Address;
 use stencil_protocol::id::TenantId;
-use stencil_store::{Opener, Operator, Role, TokenKind};
+use stencil_store::{Opener, Operator, Role, TokenKind, WalletKey};
 
 use super::listener::Peer;
 use super::origin::Origin;
@@ -44,11 +45,20 @@ pub(super) enum Access {
     Write,
     /// Admins.
     Admin,
+    /// Whoever has signed in with a wallet, to a tenant or to none.
+    Wallet,
+    /// The same; without a session a browser is sent to sign in.
+    WalletPage,
     /// Who runs the hub, by an operator's token, and nobody of a tenant.
     Operator,
 }
 
 impl Access {
+    /// Whether it is for wallets, in a tenant or not.
+    fn is_wallets(self) -> bool {
+        matches!(self, Self::Wallet | Self::WalletPage)
+    }
+
     /// Whom it lets in, in words.
     pub(super) fn who(self) -> &'static str {
         match self {
@@ -56,6 +66,7 @@ impl Access {
             Self::Page | Self::Read | Self::Own => "viewer, editor, admin",
             Self::Write => "editor, admin",
             Self::Admin => "admin",
+            Self::Wallet | Self::WalletPage => "wallet",
             Self::Operator => "operator",
         }
     }
@@ -69,9 +80,9 @@ pub(super) struct Caller {
     pub(super) tenant: TenantId,
     /// What they may do.
     pub(super) role: Role,
-    /// The user, or the token that they hold or that has opened their session.
+    /// The user, the wallet, or the token that they hold or that has opened their session.
     pub(super) opener: Opener,
-    /// What the user or token is called.
+    /// What the user or token is called; the address of a wallet.
     pub(super) name: String,
     /// Who it is, for those who read it later: `user ann`, `token ci`.
     pub(super) who: String,
@@ -92,10 +103,11 @@ impl Caller {
         session: Option<String>,
         revocations: u64,
     ) -> Self {
-        let who = match opener {
-            Opener::User(_) => format!("user {name}"),
-            Opener::Token(_) => format!("token {name}"),
+        let name = match &opener {
+            Opener::Wallet(wallet) => shown(wallet),
+            Opener::User(_) | Opener::Token(_) => name,
         };
+        let who = who(&opener, &name);
         Self {
             tenant,
             role,
@@ -112,11 +124,50 @@ impl Caller {
     pub(super) fn hold(&self, grants: &Grants) -> Vec<Grant> {
         let token = match &self.opener {
             Opener::Token(token) => Some(grants.hold(&self.tenant, token)),
-            Opener::User(_) => None,
+            Opener::User(_) | Opener::Wallet(_) => None,
         };
         let session = self.session.as_deref();
         let session = session.map(|session| grants.hold_session(&self.tenant, session));
         token.into_iter().chain(session).collect()
+    }
+}
+
+/// Who somebody is, for those who read it later.
+pub(super) fn who(opener: &Opener, name: &str) -> String {
+    match opener {
+        Opener::User(_) => format!("user {name}"),
+        Opener::Token(_) => format!("token {name}"),
+        Opener::Wallet(wallet) => format!("wallet {}", shown(wallet)),
+    }
+}
+
+/// An address with its checksum (EIP-55).
+pub(super) fn shown(wallet: &WalletKey) -> String {
+    Address::from(*wallet).to_checksum(None)
+}
+
+/// Whoever has signed in with a wallet.
+#[derive(Debug, Clone)]
+pub(super) struct WalletUser {
+    /// The account.
+    pub(super) wallet: WalletKey,
+    /// The session's id.
+    pub(super) session: String,
+    /// Where they have signed in to, and what they may do there; `None`: to no tenant.
+    pub(super) within: Option<(TenantId, Role)>,
+}
+
+impl WalletUser {
+    /// A caller who has signed in with a wallet.
+    fn of(caller: &Caller) -> Option<Self> {
+        let Opener::Wallet(wallet) = &caller.opener else {
+            return None;
+        };
+        Some(Self {
+            wallet: *wallet,
+            session: caller.session.clone()?,
+            within: Some((caller.tenant.clone(), caller.role)),
+        })
     }
 }
 
@@ -143,6 +194,7 @@ pub(super) async fn check(
     }
     let admitted = match presented(&request) {
         Ok(credential) if access == Access::Operator => operator(&state, credential).await,
+        Ok(credential) if access.is_wallets() => wallet(&state, credential).await,
         Ok(credential) => caller(&state, credential).await.map(Admitted::Caller),
         Err(problem) => Err(Refused::Nobody(problem)),
     };
@@ -164,6 +216,12 @@ pub(super) async fn check(
                 refused,
                 Refused::Nobody(_) | Refused::Unknown | Refused::Ended
             );
+            if access == Access::Page && matches!(refused, Refused::NoTenant(_)) {
+                return Redirect::to("/wallet").into_response();
+            }
+            if access == Access::WalletPage && unknown {
+                return Redirect::to(&return_to::login(None)).into_response();
+            }
             if access == Access::Page && unknown {
                 let place = ReturnTo::of(request.uri());
                 return Redirect::to(&return_to::login(place.as_ref())).into_response();
@@ -175,11 +233,19 @@ pub(super) async fn check(
     let asker = match &admitted {
         Admitted::Caller(caller) => Asker::of(&caller.tenant, &caller.opener),
         Admitted::Operator(operator) => Asker::Operator(operator.id.clone()),
+        Admitted::Wallet(user) => match &user.within {
+            Some((tenant, _)) => Asker::of(tenant, &Opener::Wallet(user.wallet)),
+            None => Asker::Wallet(user.wallet),
+        },
     };
     if let Err(wait) = state.rates().caller(asker, now_us) {
         return Problem::too_many("requests come faster than is allowed", wait).into_response();
     }
     match admitted {
+        Admitted::Wallet(user) => {
+            request.extensions_mut().insert(user);
+            next.run(request).await
+        }
         Admitted::Operator(operator) => {
             request.extensions_mut().insert(operator.clone());
             let mut response = next.run(request).await;
@@ -230,6 +296,7 @@ fn forbidden(caller: &Caller, access: Access) -> Problem {
 /// Who was let in.
 enum Admitted {
     Caller(Caller),
+    Wallet(WalletUser),
     Operator(Operator),
 }
 
@@ -249,7 +316,17 @@ async fn caller(state: &State, credential: Credential) -> Result<Caller, Refused
         Credential::Session(secret) if secret.len() > MAX_SECRET_BYTES => Err(Refused::Ended),
         Credential::Session(secret) => {
             let owner = session::owner(state, &secret).await;
-            let owner = owner.map_err(Refused::Store)?.ok_or(Refused::Ended)?;
+            let Some(owner) = owner.map_err(Refused::Store)? else {
+                let owner = session::wallet(state, &secret).await;
+                return match owner.map_err(Refused::Store)? {
+                    Some(owner) => Err(Refused::NoTenant(WalletUser {
+                        wallet: owner.wallet,
+                        session: owner.session,
+                        within: None,
+                    })),
+                    None => Err(Refused::Ended),
+                };
+            };
             Ok(Caller::new(
                 owner.tenant,
                 owner.role,
@@ -313,6 +390,17 @@ async fn operator(state: &State, credential: Credential) -> Result<Admitted, Ref
     }
 }
 
+/// Which wallet a credential makes of somebody.
+async fn wallet(state: &State, credential: Credential) -> Result<Admitted, Refused> {
+    match caller(state, credential).await {
+        Ok(caller) => WalletUser::of(&caller)
+            .map(Admitted::Wallet)
+            .ok_or(Refused::NoWallet),
+        Err(Refused::NoTenant(user)) => Ok(Admitted::Wallet(user)),
+        Err(refused) => Err(refused),
+    }
+}
+
 /// Why a credential makes nobody a caller.
 #[derive(Debug)]
 pub(super) enum Refused {
@@ -322,6 +410,10 @@ pub(super) enum Refused {
     Ended,
     Device,
     Operator,
+    /// Somebody without a wallet, where wallets are let in.
+    NoWallet,
+    /// A wallet that has signed in to no tenant.
+    NoTenant(WalletUser),
     /// Somebody of a tenant, where none of them is let in.
     Tenants(Box<Caller>),
     Store(stencil_store::Error),
@@ -346,6 +438,18 @@ impl From<Refused> for Problem {
                 "this is an operator's token, which is for `/api/v1/operator/…` only; use an API \
                  token of the tenant",
             ),
+            Refused::NoWallet => Problem::new(
+                Kind::Forbidden,
+                "this is for who has signed in with a wallet: `POST /api/v1/wallet/challenge` begins that",
+            ),
+            Refused::NoTenant(user) => {
+                let wallet = shown(&user.wallet);
+                let detail = format!(
+                    "wallet {wallet} is signed in to no tenant: `/api/v1/wallet` has its roles; sign in \
+                     with `tenant`, or ask an admin for a role"
+                );
+                Problem::new(Kind::Forbidden, detail)
+            }
             Refused::Nobody(problem) => problem,
             Refused::Tenants(_) => Problem::new(
                 Kind::Forbidden,
@@ -361,7 +465,7 @@ fn allows(role: Role, access: Access) -> bool {
         Access::Public | Access::SignIn | Access::Page | Access::Read | Access::Own => true,
         Access::Write => matches!(role, Role::Editor | Role::Admin),
         Access::Admin => role == Role::Admin,
-        Access::Operator => false,
+        Access::Wallet | Access::WalletPage | Access::Operator => false,
     }
 }
 
@@ -399,5 +503,14 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let caller = parts.extensions.get::<Caller>().cloned();
         caller.ok_or_else(|| Problem::internal("a public route asks who is calling"))
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for WalletUser {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let user = parts.extensions.get::<WalletUser>().cloned();
+        user.ok_or_else(|| Problem::internal("a route of others asks which wallet is calling"))
     }
 }

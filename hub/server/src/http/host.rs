@@ -50,12 +50,12 @@ impl Hosts {
     }
 
     fn takes(&self, host: &str) -> bool {
-        let host = bare(host);
-        let of_loopback = host == "localhost"
-            // All of it is loopback to browsers (RFC 6761, section 6.3).
-            || host.ends_with(".localhost")
-            || host.parse().is_ok_and(|address: IpAddr| address.is_loopback());
-        self.any || of_loopback || self.names.contains(&host)
+        self.any || is_of_loopback(host) || self.has(host)
+    }
+
+    /// Whether the settings have this name or address.
+    pub(super) fn has(&self, host: &str) -> bool {
+        self.names.contains(&bare(host))
     }
 
     /// Whether the names that a request was sent to are all taken.
@@ -76,6 +76,15 @@ impl Hosts {
             None => Err(other(host)),
         }
     }
+}
+
+/// Whether browsers reach their own machine by this name.
+pub(super) fn is_of_loopback(host: &str) -> bool {
+    let host = bare(host);
+    host == "localhost"
+        // All of it is loopback to browsers (RFC 6761, section 6.3).
+        || host.ends_with(".localhost")
+        || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
 /// In small letters, and an address without its brackets.
@@ -108,7 +117,7 @@ pub(super) fn check(state: &State, access: Access, request: &Request) -> Result<
         Access::SignIn => true,
         Access::Public => false,
         _ if headers.contains_key(header::AUTHORIZATION) => false,
-        Access::Page => true,
+        Access::Page | Access::WalletPage => true,
         _ => session::cookie(headers).is_some(),
     };
     if of_console {

@@ -128,6 +128,7 @@ fn whose(opener: &Opener) -> String {
     match opener {
         Opener::User(name) => format!("user {name}"),
         Opener::Token(id) => format!("token {id}"),
+        Opener::Wallet(wallet) => format!("wallet {}", hex::encode(wallet)),
     }
 }
 

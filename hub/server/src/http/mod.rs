@@ -7,7 +7,7 @@
 //! | `/content/v1/…`, `/p/…` | the public: what a tenant has published | `public` |
 //! | `/x402/…` | the public: what a tenant sells for single payments | `x402` |
 //! | `/livez`, `/readyz`, `/metrics` | the operator | `ops` |
-//! | `/`, `/login`, `/link/…`, `/live…`, `/assets/…` | people with a browser | `page` |
+//! | `/`, `/login`, `/link/…`, `/wallet`, `/live…`, `/assets/…` | people with a browser | `page` |
 //! | `/problems` | whoever got an error | `problem` |
 //!
 //! # What holds
@@ -48,6 +48,7 @@ mod listener;
 mod openapi;
 mod ops;
 mod origin;
+mod own_origin;
 mod page;
 mod password;
 mod problem;
@@ -87,7 +88,9 @@ pub async fn serve(
     stop: watch::Receiver<bool>,
 ) -> std::io::Result<()> {
     let mut state = state;
-    if !listener.local_addr()?.ip().is_loopback() {
+    let address = listener.local_addr()?;
+    state.listening_at(address);
+    if !address.ip().is_loopback() {
         state.under_any_name();
     }
     let connections = state.connections().clone();

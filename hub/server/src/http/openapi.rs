@@ -40,7 +40,7 @@ use super::api::{audit, me, operator, sessions, users};
 use super::api::{births, callable, enrolment, registrations};
 use super::api::{firmware, gateway_log, gateways, images, offers};
 use super::api::{invoices, payments, refunds};
-use super::api::{rollouts, runs, series, spending, tokens, workflows};
+use super::api::{rollouts, runs, series, spending, tokens, wallet, wallets, workflows};
 use super::routes::{Route, routes};
 use super::{input, keyed};
 
@@ -165,6 +165,15 @@ use super::{input, keyed};
         users::change,
         users::delete,
         users::make_link,
+        wallets::list,
+        wallets::grant,
+        wallets::one,
+        wallets::revoke,
+        wallet::challenge,
+        wallet::sign_in,
+        wallet::sign_out,
+        wallet::show,
+        wallet::payments,
         sessions::list,
         sessions::end,
         audit::list,
@@ -262,7 +271,10 @@ fn complete(operation: &mut Map<String, Value>, route: &Route) {
             }));
         }
     }
-    if route.access != Access::Public {
+    if route.access == Access::SignIn {
+        statuses.extend([403, 421]);
+        operation.insert("security".to_owned(), json!([]));
+    } else if route.access != Access::Public {
         // A device's token is refused everywhere.
         statuses.extend([401, 403]);
         if route.access != Access::Operator {
@@ -270,6 +282,8 @@ fn complete(operation: &mut Map<String, Value>, route: &Route) {
         }
         let by = if route.access == Access::Operator {
             json!([{ "operator": [] }])
+        } else if matches!(route.access, Access::Wallet | Access::WalletPage) {
+            json!([{ "session": [] }])
         } else {
             json!([{ "token": [] }, { "session": [] }])
         };

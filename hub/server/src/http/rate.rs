@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use stencil_protocol::id::TenantId;
-use stencil_store::Opener;
+use stencil_store::{Opener, WalletKey};
 
 use super::limits::RateLimits;
 use super::recent::Recent;
@@ -19,6 +19,8 @@ use super::recent::Recent;
 pub(super) enum Asker {
     /// A user or a token, by whichever session.
     Caller(TenantId, Kind, String),
+    /// A wallet that is in no tenant.
+    Wallet(WalletKey),
     /// An operator, by the token's id.
     Operator(String),
 }
@@ -27,16 +29,18 @@ pub(super) enum Asker {
 pub(super) enum Kind {
     User,
     Token,
+    Wallet,
 }
 
 impl Asker {
     /// Somebody of a tenant.
     pub(super) fn of(tenant: &TenantId, opener: &Opener) -> Self {
         let (kind, id) = match opener {
-            Opener::User(name) => (Kind::User, name),
-            Opener::Token(id) => (Kind::Token, id),
+            Opener::User(name) => (Kind::User, name.clone()),
+            Opener::Token(id) => (Kind::Token, id.clone()),
+            Opener::Wallet(wallet) => (Kind::Wallet, hex::encode(wallet)),
         };
-        Self::Caller(tenant.clone(), kind, id.clone())
+        Self::Caller(tenant.clone(), kind, id)
     }
 }
 

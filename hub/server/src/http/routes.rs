@@ -15,11 +15,12 @@ use super::api::{audit as audit_log, me, operator, sessions, users};
 use super::api::{births, callable, enrolment, registrations};
 use super::api::{firmware, gateway_log, gateways, images, offers};
 use super::api::{invoices, payments, refunds};
-use super::api::{rollouts, runs, series, spending, tokens, workflows};
+use super::api::{rollouts, runs, series, spending, tokens, wallet, wallets, workflows};
 use super::page::devices as fleet;
 use super::page::enrolment as enrolment_pages;
 use super::page::gateways as gateway_pages;
 use super::page::invoices as invoice_pages;
+use super::page::wallet as wallet_page;
 use super::page::{
     alarms as alarm_pages, assets, content as content_pages, device, ledger as ledger_page, link,
     overview, quarantine, rollouts as rollout_pages, rules, run, sign_in, stream,
@@ -173,6 +174,15 @@ pub(super) fn routes() -> Vec<Route> {
         admin(PATCH, "/api/v1/users/{user}", users::change),
         admin(DELETE, "/api/v1/users/{user}", users::delete),
         admin(POST, "/api/v1/users/{user}/link", users::make_link),
+        admin(GET, "/api/v1/wallets", wallets::list).asked(Parameters::Known),
+        admin(POST, "/api/v1/wallets", wallets::grant),
+        admin(GET, "/api/v1/wallets/{wallet}", wallets::one),
+        admin(DELETE, "/api/v1/wallets/{wallet}", wallets::revoke),
+        enter(POST, "/api/v1/wallet/challenge", wallet::challenge),
+        enter(POST, "/api/v1/wallet/sign-in", wallet::sign_in),
+        enter(POST, "/api/v1/wallet/sign-out", wallet::sign_out),
+        route(GET, "/api/v1/wallet", Access::Wallet, wallet::show),
+        route(GET, "/api/v1/wallet/payments", Access::Wallet, wallet::payments).asked(Parameters::Known),
         read("/api/v1/sessions", sessions::list).asked(Parameters::Known),
         own(DELETE, "/api/v1/sessions/{session}", sessions::end),
         admin(GET, "/api/v1/audit", audit_log::list).asked(Parameters::Known),
@@ -230,6 +240,7 @@ pub(super) fn routes() -> Vec<Route> {
         route(GET, "/devices/{device}/parts", Access::Page, device::parts).asked(Parameters::Known),
         read("/devices/{device}/chart", chart::data).asked(Parameters::Known),
         read("/live", stream::events).asked(Parameters::Known),
+        route(GET, "/wallet", Access::WalletPage, wallet_page::show).asked(Parameters::Known),
         enter(GET, "/login", sign_in::form).asked(Parameters::Known),
         enter(POST, "/login", sign_in::submit).asked(Parameters::Known),
         enter(POST, "/logout", sign_in::sign_out),

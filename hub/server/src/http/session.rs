@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderValue, header};
 use stencil_protocol::id::TenantId;
-use stencil_store::{Opener, Secret, Session, SessionOwner};
+use stencil_store::{Opener, Secret, Session, SessionOwner, WalletKey, WalletOwner, WalletSession};
 
 use super::State;
 use super::problem::Problem;
@@ -72,6 +72,33 @@ pub(super) async fn open(
         &format!("{}; Max-Age={}", secret.reveal(), limits.life_s),
     )?;
     Ok((session, cookie))
+}
+
+/// Which wallet the secret of a session without a tenant belongs to; `None`: it is unknown or has ended.
+pub(super) async fn wallet(
+    state: &State,
+    secret: &str,
+) -> Result<Option<WalletOwner>, stencil_store::Error> {
+    let (idle_us, now_us) = (state.limits.sessions.idle_us(), state.clock.now_us());
+    let wallets = &state.store.wallets;
+    wallets.verify_wallet_session(secret, idle_us, now_us).await
+}
+
+/// Opens a session without a tenant; the cookie for it.
+pub(super) async fn open_wallet(
+    state: &State,
+    wallet: &WalletKey,
+    address: IpAddr,
+) -> Result<(WalletSession, HeaderValue), Problem> {
+    let limits = &state.limits.sessions;
+    let now_us = state.clock.now_us();
+    let (expires_us, address) = (limits.expires_us(now_us), address.to_string());
+    let wallets = &state.store.wallets;
+    let (session, secret) = wallets
+        .open_wallet_session(wallet, Some(&address), expires_us, now_us)
+        .await?;
+    let value = format!("{}; Max-Age={}", secret.reveal(), limits.life_s);
+    Ok((session, set(state, COOKIE, &value)?))
 }
 
 /// The cookie that takes the place of a session's.

@@ -1,5 +1,6 @@
 //! What the handlers work on.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,9 +23,10 @@ use super::throttle::Throttle;
 use super::{DEVICE_KEY_BYTES, Limits};
 use crate::backtest::{BacktestOptions, Backtests};
 use crate::chains::x402::Sales;
-use crate::grants::{EndingTenancy, EndingUsers, Grants};
+use crate::grants::{EndingTenancy, EndingUsers, EndingWallets, Grants};
 use crate::ingest::Step;
 use crate::registry::HubKey;
+use crate::wallets::Contracts;
 use crate::{Cashier, Clock, Error, Hub, Images, Live, NoAnswer, Options, Readiness, WorkflowPut};
 use crate::{ExportOptions, RetentionOptions};
 
@@ -291,6 +293,8 @@ pub struct State {
     exports: Arc<Semaphore>,
     retention: RetentionOptions,
     sales: Option<Sales>,
+    contracts: Contracts,
+    listens: Option<SocketAddr>,
     stop: Option<watch::Receiver<bool>>,
 }
 
@@ -328,6 +332,7 @@ impl State {
         let grants = Grants::default();
         store.tenancy = Arc::new(EndingTenancy::new(store.tenancy, grants.clone()));
         store.users = Arc::new(EndingUsers::new(store.users, grants.clone()));
+        store.wallets = Arc::new(EndingWallets::new(store.wallets, grants.clone()));
         Self::with(store, live, clock, control, limits, grants)
     }
 
@@ -364,6 +369,8 @@ impl State {
             exports: Arc::new(Semaphore::new(ExportOptions::default().max_running)),
             retention: RetentionOptions::default(),
             sales: None,
+            contracts: Contracts::default(),
+            listens: None,
             stop: None,
         }
     }
@@ -420,6 +427,20 @@ impl State {
     /// What tenants sell for single payments; `None`: the hub follows no chain.
     pub(super) fn sales(&self) -> Option<&Sales> {
         self.sales.as_ref()
+    }
+
+    /// Room for asking contract wallets.
+    pub(super) fn contracts(&self) -> &Contracts {
+        &self.contracts
+    }
+
+    /// Where the listener is, once it is.
+    pub(super) fn listens(&self) -> Option<SocketAddr> {
+        self.listens
+    }
+
+    pub(super) fn listening_at(&mut self, address: SocketAddr) {
+        self.listens = Some(address);
     }
 
     /// Who runs backtests.

@@ -67,6 +67,8 @@ const OF_TENANTS: &[&str] = &[
     "retention",
     "answers",
     "sessions",
+    "wallets",
+    "payers",
     "login_links",
     "users",
     "audit",

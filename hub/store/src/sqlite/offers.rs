@@ -268,6 +268,16 @@ async fn commit(
         let why = format!("purchase {id} was changed meanwhile: {version} is not next");
         return Err(Error::Conflict(why));
     }
+    if is_new {
+        let StoredPurchase {
+            payer,
+            tenant,
+            purchase,
+            created_us,
+            ..
+        } = purchase;
+        super::wallets::note_payer(connection, payer, tenant, purchase, *created_us).await?;
+    }
     match exposure {
         Some(exposure) => put_exposure(connection, &purchase.tenant, exposure).await,
         None => Ok(()),

@@ -17,6 +17,8 @@ use crate::{
 
 mod sessions;
 
+pub(super) use sessions::NOTE_EVERY_US;
+
 const LINK_PREFIX: &str = "stencil_link_";
 
 #[async_trait]
@@ -456,6 +458,6 @@ fn user(row: &SqliteRow) -> Result<User, Error> {
     })
 }
 
-fn role(name: String) -> Result<Role, Error> {
+pub(super) fn role(name: String) -> Result<Role, Error> {
     Role::parse(&name).ok_or_else(|| Error::corrupt("role", name))
 }

@@ -33,6 +33,7 @@ mod stamps;
 mod tenancy;
 mod two_processes;
 mod users;
+mod wallets;
 mod workflows;
 
 use std::path::Path;

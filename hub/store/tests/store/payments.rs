@@ -28,6 +28,7 @@ fn change(tenant: &TenantId, n: u8, version: u64) -> InvoiceCommit {
     let invoice = stored(tenant, n, version);
     InvoiceCommit {
         invoice,
+        payers: Vec::new(),
         credits: vec![],
         entries: vec![],
         effects: vec![],

@@ -424,6 +424,7 @@ fn attempt(caller: &Caller, address: IpAddr) -> Vec<Subject> {
     let who = match &caller.opener {
         Opener::User(name) => format!("user {name}"),
         Opener::Token(id) => format!("token {id}"),
+        Opener::Wallet(wallet) => format!("wallet {}", hex::encode(wallet)),
     };
     Subject::of_claim(&caller.tenant, who, address)
 }

@@ -20,9 +20,9 @@ pub(in crate::http) struct Me {
     /// The tenant.
     #[schema(value_type = String)]
     tenant: TenantId,
-    /// Whether it is a user or a token.
+    /// Whether it is a user, a token or a wallet.
     kind: MyKind,
-    /// What the user or token is called.
+    /// What the user or token is called; the address of a wallet.
     name: String,
     /// What they may do.
     role: Role,
@@ -35,6 +35,7 @@ pub(in crate::http) struct Me {
 enum MyKind {
     User,
     Token,
+    Wallet,
 }
 
 /// Another password.
@@ -62,6 +63,7 @@ pub(in crate::http) async fn show(caller: Caller) -> Json<Me> {
         kind: match caller.opener {
             Opener::User(_) => MyKind::User,
             Opener::Token(_) => MyKind::Token,
+            Opener::Wallet(_) => MyKind::Wallet,
         },
         name: caller.name,
         role: caller.role,

@@ -30,6 +30,8 @@ pub(super) mod sessions;
 pub(super) mod spending;
 pub(super) mod tokens;
 pub(super) mod users;
+pub(super) mod wallet;
+pub(super) mod wallets;
 pub(super) mod workflows;
 
 use serde::Serialize;

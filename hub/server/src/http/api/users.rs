@@ -204,7 +204,7 @@ pub(super) async fn link(
     })
 }
 
-fn role(name: &str) -> Result<Role, Problem> {
+pub(super) fn role(name: &str) -> Result<Role, Problem> {
     Role::parse(name).ok_or_else(|| {
         let detail = format!("`role` is `{name}`, it has to be viewer, editor or admin");
         Problem::invalid(detail)

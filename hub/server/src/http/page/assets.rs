@@ -98,6 +98,11 @@ pub(super) static WALLETS: Asset = Asset {
     name: "wallets.js",
     text: include_str!("wallets.js"),
 };
+/// Signing in with them.
+pub(super) static SIGNING: Asset = Asset {
+    name: "signing.js",
+    text: include_str!("signing.js"),
+};
 /// Paying with them.
 pub(super) static PAYING: Asset = Asset {
     name: "paying.js",
@@ -127,6 +132,7 @@ static ALL: &[&Asset] = &[
     &CHECKOUT_STYLE,
     &CHECKOUT,
     &WALLETS,
+    &SIGNING,
     &PAYING,
     &ICON,
 ];

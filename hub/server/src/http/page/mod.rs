@@ -32,6 +32,7 @@ mod shell;
 pub(super) mod sign_in;
 pub(super) mod stream;
 mod value;
+pub(super) mod wallet;
 
 use maud::{Markup, html};
 

@@ -3,7 +3,7 @@
 
 use axum::response::Html;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
-use stencil_store::Role;
+use stencil_store::{Opener, Role};
 
 use super::super::problem::Problem;
 use super::super::{Caller, State};
@@ -143,10 +143,22 @@ pub(in crate::http) async fn shell(
 
 /// A page of one card, for who is not signed in.
 pub(in crate::http) fn alone(title: &str, body: &Markup) -> Html<String> {
+    alone_with(title, &[], body)
+}
+
+/// The same with scripts of its own.
+pub(in crate::http) fn alone_with(
+    title: &str,
+    scripts: &[&'static Asset],
+    body: &Markup,
+) -> Html<String> {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
-            head { (head(title)) }
+            head {
+                (head(title))
+                @for script in scripts { script src=(script.url()) defer {} }
+            }
             body.alone { main.narrow { p.brand { (mark()) "Stencil Hub" } (body) } }
         }
     };
@@ -235,6 +247,7 @@ fn side(caller: &Caller, here: Nav, alarms: u64) -> Markup {
             }
             div.foot {
                 p { strong { (caller.tenant) } span.dim.small { "signed in as " (caller.role.as_str()) } }
+                @if matches!(caller.opener, Opener::Wallet(_)) { p { a href="/wallet" { "Your wallet" } } }
                 p.link { (over(caller)) }
                 form method="post" action="/logout" { button { "Sign out" } }
             }

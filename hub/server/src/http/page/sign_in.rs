@@ -12,7 +12,7 @@ use serde::Deserialize;
 use stencil_protocol::id::TenantId;
 use stencil_store::{AuditOutcome, MAX_USER_NAME, Opener};
 
-use super::super::access::{self, FOREIGN, Refused};
+use super::super::access::{self, FOREIGN, Refused, who};
 use super::super::audit::{self, Event};
 use super::super::input::{self, Query};
 use super::super::listener::Peer;
@@ -23,6 +23,7 @@ use super::super::problem::{Kind, Problem};
 use super::super::return_to::{self, ReturnTo};
 use super::super::throttle::Subject;
 use super::super::{State, device_cookie, session};
+use super::assets;
 
 const WRONG_PASSWORD: &str = "This is no tenant, user and password of this hub.";
 const WRONG_TOKEN: &str = "This token is unknown or revoked.";
@@ -80,13 +81,13 @@ pub(in crate::http) async fn form(
         ..Entry::default()
     };
     let Some(token) = link.token else {
-        return Ok(page(StatusCode::OK, None, entry));
+        return Ok(page(&state, StatusCode::OK, None, entry));
     };
     entry.is_token_link = true;
     if origin::sent_by_another_site(request.headers()) {
         // Else a page of somebody else could sign a browser in to a tenant of their own.
         let why = "The page that led here is not one of this hub. Sign in below.";
-        return Ok(page(StatusCode::FORBIDDEN, Some(why), entry));
+        return Ok(page(&state, StatusCode::FORBIDDEN, Some(why), entry));
     }
     let address = Peer::address(request.extensions());
     let outcome = by_token(&state, &token, address).await?;
@@ -166,10 +167,19 @@ pub(in crate::http) async fn sign_out(
 }
 
 /// Ends the session that the request's cookie is of, if there is one.
-async fn end_session(state: &State, headers: &HeaderMap, address: IpAddr) -> Result<(), Problem> {
-    if let Some(secret) = session::cookie(headers)
-        && let Some(owner) = session::owner(state, secret).await?
-    {
+pub(in crate::http) async fn end_session(
+    state: &State,
+    headers: &HeaderMap,
+    address: IpAddr,
+) -> Result<(), Problem> {
+    let Some(secret) = session::cookie(headers) else {
+        return Ok(());
+    };
+    if let Some(owner) = session::wallet(state, secret).await? {
+        let wallets = &state.store.wallets;
+        wallets.end_wallet_session(&owner.session).await?;
+    }
+    if let Some(owner) = session::owner(state, secret).await? {
         let users = &state.store.users;
         users.end_session(&owner.tenant, &owner.session).await?;
         let who = who(&owner.opener, &owner.name);
@@ -210,15 +220,8 @@ pub(super) async fn signed_in(
     Ok(response)
 }
 
-fn who(opener: &Opener, name: &str) -> String {
-    match opener {
-        Opener::User(_) => format!("user {name}"),
-        Opener::Token(_) => format!("token {name}"),
-    }
-}
-
 /// Notes that somebody signed in or out, or could not.
-pub(super) async fn tell(
+pub(in crate::http) async fn tell(
     state: &State,
     tenant: &TenantId,
     who: String,
@@ -333,14 +336,15 @@ async fn answer(
             )
             .await
         }
-        Outcome::Refused(status, why) => Ok(page(status, Some(why), entry)),
+        Outcome::Refused(status, why) => Ok(page(state, status, Some(why), entry)),
         Outcome::Wait(wait) => {
             let seconds = wait.as_secs() + 1;
             let why = format!(
                 "This failed too often, from here or from elsewhere. Try again in {seconds} s, with \
                  a browser that you have signed in with before, or by a one-time link."
             );
-            let mut response = page(StatusCode::TOO_MANY_REQUESTS, Some(&why), entry);
+            let status = StatusCode::TOO_MANY_REQUESTS;
+            let mut response = page(state, status, Some(&why), entry);
             response
                 .headers_mut()
                 .insert(header::RETRY_AFTER, seconds.into());
@@ -370,8 +374,9 @@ impl Entry<'_> {
     }
 }
 
-fn page(status: StatusCode, problem: Option<&str>, entry: Entry<'_>) -> Response {
+fn page(state: &State, status: StatusCode, problem: Option<&str>, entry: Entry<'_>) -> Response {
     let Entry { tenant, name, .. } = entry;
+    let by_wallet = by_wallet(state, entry.next);
     let action = entry.action();
     let body = html! {
         h1 { "Sign in" }
@@ -392,6 +397,7 @@ fn page(status: StatusCode, problem: Option<&str>, entry: Entry<'_>) -> Response
             }))
             button.primary { "Sign in" }
         }
+        @if let Some(by_wallet) = &by_wallet { (by_wallet) }
         details {
             summary { "Sign in with an API token" }
             form #by-token method="post" action=[&action] {
@@ -411,7 +417,42 @@ fn page(status: StatusCode, problem: Option<&str>, entry: Entry<'_>) -> Response
             code { "stencil hub login-link" } "."
         }
     };
-    (status, super::shell::alone("Sign in to Stencil Hub", &body)).into_response()
+    let scripts: &[_] = match by_wallet {
+        Some(_) => &[&assets::WALLETS, &assets::SIGNING],
+        None => &[],
+    };
+    let page = super::shell::alone_with("Sign in to Stencil Hub", scripts, &body);
+    (status, page).into_response()
+}
+
+/// What a wallet of the browser signs in by, where the hub follows a chain. The script makes it work.
+fn by_wallet(state: &State, next: Option<&ReturnTo>) -> Option<Markup> {
+    let chains = state.control.cashier().chains();
+    let chains: Vec<_> = chains
+        .iter()
+        .map(|chain| serde_json::json!({ "id": chain.id(), "name": chain.name() }))
+        .collect();
+    if chains.is_empty() {
+        return None;
+    }
+    let chains = serde_json::Value::from(chains).to_string();
+    Some(html! {
+        section #by-wallet data-chains=(chains) data-next=[next.map(ReturnTo::as_str)] hidden {
+            div.row {
+                button #wallet type="button" { "Sign in with a wallet" }
+            }
+            div #wallets.row hidden {}
+            details {
+                summary { "To a tenant of your choice" }
+                (field("wallet-tenant", "Tenant", html! {
+                    input #wallet-tenant autocomplete="organization" autocapitalize="none"
+                        spellcheck="false" maxlength="64";
+                }))
+                p.dim.small { "Needed only if your account has a role in several." }
+            }
+            p #doing role="status" aria-live="polite" hidden {}
+        }
+    })
 }
 
 /// A labelled field of a form.

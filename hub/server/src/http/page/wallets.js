@@ -3,7 +3,7 @@
 "use strict";
 
 window.Wallets = (() => {
-  const { tell } = Checkout;
+  const tell = (text) => (window.Checkout ?? window.Signing).tell(text);
   const MAX_WALLETS = 16;
   const MAX_NAME = 40;
   const MAX_ICON = 256 * 1024; // characters
@@ -68,7 +68,7 @@ window.Wallets = (() => {
       if (code(error) !== 4902) throw error;
       // What a wallet needs to know of a chain (its endpoints) is not this page's to make up.
       throw new Said(`The chain ${name} (chain id ${id}) is not known to ${wallet.name}. Add it there from `
-        + "a source that you trust, and try again; or pay by another way.");
+        + "a source that you trust, and try again.");
     }
     if (!await is_there()) throw new Said(`The wallet is still on another chain: change to ${name} there.`);
   }

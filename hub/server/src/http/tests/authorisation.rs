@@ -72,6 +72,8 @@ struct Peopled {
     editor: String,
     admin: String,
     operator: String,
+    /// The session of a wallet that is in no tenant.
+    wallet: String,
 }
 
 impl std::ops::Deref for Peopled {
@@ -101,6 +103,11 @@ impl Peopled {
             editor: open(&served, "eve", 3_600).await,
             admin: open(&served, "ada", 3_600).await,
             operator: operator.reveal().to_owned(),
+            wallet: {
+                let wallets = &served.store.wallets;
+                let opened = wallets.open_wallet_session(&[0x5b; 20], None, i64::MAX, NOW_US);
+                opened.await.unwrap().1.reveal().to_owned()
+            },
             served,
         }
     }
@@ -168,6 +175,16 @@ async fn ask(served: &Served, method: &str, path: &str, who: As<'_>) -> Answer {
         }
         ("POST", "/api/v1/me/password") => ask.json(&serde_json::json!({
             "current": super::PASSWORD, "password": "another-password-1",
+        })),
+        ("GET" | "DELETE", path) if path.starts_with("/api/v1/wallets/") => {
+            let (wallets, acme) = (&served.store.wallets, seed::acme());
+            let granted = wallets.grant_wallet(&acme, &[0x5c; 20], Role::Viewer, None, NOW_US);
+            // An operator may have erased the tenant by now.
+            let _ = granted.await;
+            ask
+        }
+        ("POST", "/api/v1/wallets") => ask.json(&serde_json::json!({
+            "address": "0x5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d", "role": "viewer",
         })),
         ("DELETE", "/api/v1/gateways/gateway-gone") => {
             with_gateway(served, "gateway-gone").await;
@@ -334,7 +351,12 @@ async fn head_only(ask: super::Ask) -> Answer {
 /// An answer to somebody whom nobody knows.
 #[track_caller]
 fn shut_out(method: &str, route: &str, answer: &Answer) {
-    if access(method, route) == Access::Page {
+    if access(method, route) == Access::WalletPage {
+        assert_eq!(
+            (answer.status, answer.header("location")),
+            (303, Some("/login"))
+        );
+    } else if access(method, route) == Access::Page {
         assert_eq!(answer.status, 303, "{method} {route}: {answer:?}");
         let form = answer.header("location").expect("the form");
         match route {
@@ -435,6 +457,9 @@ fn expected<'s>(served: &'s Peopled, access: Access, by_session: bool) -> (Vec<A
         }
         Access::Write => (vec![viewer], editor),
         Access::Admin => (vec![viewer, editor], admin),
+        Access::Wallet | Access::WalletPage => {
+            (vec![viewer, editor, admin], As::Session(&served.wallet))
+        }
         Access::Operator => (vec![viewer, editor, admin], As::Token(&served.operator)),
     }
 }

@@ -38,6 +38,7 @@ mod stream;
 mod tenants;
 mod tokens;
 mod users;
+mod wallets;
 mod workflows;
 mod x402;
 mod x402_commands;

@@ -2,6 +2,7 @@
 
 use super::authorisation::{OPEN, SAMPLES};
 use super::{Served, seed};
+use crate::http::access::Access;
 use crate::http::routes::{Parameters, routes};
 
 /// The path of a sample with this parameter more.
@@ -17,6 +18,9 @@ async fn no_route_takes_a_parameter_that_it_does_not_know() {
     let operators = &served.store.operators;
     let made = operators.create_operator("ops", super::NOW_US).await;
     let operator = made.unwrap().1.reveal().to_owned();
+    let wallets = &served.store.wallets;
+    let opened = wallets.open_wallet_session(&[0x5b; 20], None, i64::MAX, super::NOW_US);
+    let wallet = opened.await.unwrap().1.reveal().to_owned();
     let samples = SAMPLES
         .iter()
         .map(|(method, route, path, _)| (*method, *route, (*path).to_owned()));
@@ -30,18 +34,22 @@ async fn no_route_takes_a_parameter_that_it_does_not_know() {
     });
     let mut asked = 0;
     for (method, route, path) in samples.chain(open) {
-        let parameters = routes()
+        let found = routes()
             .into_iter()
             .find(|of| of.method == method && of.path == route)
-            .unwrap()
-            .parameters;
+            .unwrap();
+        let (parameters, access) = (found.parameters, found.access);
         let token = if route.starts_with("/api/v1/operator/") {
             &operator
         } else {
             &served.tokens.admin
         };
         let send = async |path: String| {
-            let ask = served.ask(method, &path).bearer(token);
+            let ask = served.ask(method, &path);
+            let ask = match access {
+                Access::Wallet | Access::WalletPage => ask.session(&wallet),
+                _ => ask.bearer(token),
+            };
             ask.send().await
         };
         let answer = send(with(&path, "nonsense=1")).await;

@@ -5,6 +5,7 @@ use stencil_protocol::id::TenantId;
 
 use super::super::failure::of_tenant;
 use super::super::row::{Columns as _, bigint};
+use super::super::wallets::note_payer;
 use super::{check_credit, decimal};
 use crate::Error;
 use crate::payments::{InvoiceCommit, InvoiceEffect, InvoiceKey, JournalEntry, StoredInvoice};
@@ -20,6 +21,10 @@ pub(super) async fn apply(
         ..
     } = &commit.invoice;
     put(connection, &commit.invoice).await?;
+    for payer in &commit.payers {
+        let created_us = commit.invoice.created_us;
+        note_payer(connection, payer, tenant, invoice, created_us).await?;
+    }
     for credit in &commit.credits {
         own(connection, tenant, invoice, credit, *changed_us).await?;
     }

@@ -72,6 +72,7 @@ async fn keep(world: &World, tenant: &TenantId, invoice: &Invoice, version: u64,
             created_us: 1,
             changed_us: 1,
         },
+        payers: Vec::new(),
         credits: vec![],
         entries: vec![],
         effects: vec![InvoiceEffect {

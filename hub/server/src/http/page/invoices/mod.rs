@@ -41,7 +41,7 @@ fn state(view: &InvoiceView) -> Markup {
 }
 
 /// A price as people read it.
-fn price(price: &PriceView) -> String {
+pub(super) fn price(price: &PriceView) -> String {
     let unit = match (&price.currency, &price.token) {
         (Some(currency), _) => currency.as_str(),
         (None, Some(token)) => token.symbol.as_str(),

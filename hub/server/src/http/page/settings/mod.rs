@@ -1,10 +1,11 @@
 //! `GET /settings`: oneself and one's sessions; for admins the tenant's people, tokens and how long
-//! it keeps what; what the hub connects to; the hub itself.
+//! it keeps what, and its wallets; what the hub connects to; the hub itself.
 
 mod about;
 mod people;
 mod retention;
 mod tokens;
+mod wallets;
 mod you;
 
 use axum::extract::State as Shared;
@@ -24,11 +25,13 @@ use super::{Frame, Nav, assets, shell};
 pub(in crate::http) struct View {
     /// People after this cursor.
     people: Option<String>,
+    /// Wallets after this cursor.
+    wallets: Option<String>,
     /// Tokens after this cursor.
     tokens: Option<String>,
 }
 
-/// `GET /settings?people&tokens`
+/// `GET /settings?people&wallets&tokens`
 pub(in crate::http) async fn show(
     Shared(state): Shared<State>,
     caller: Caller,
@@ -38,7 +41,7 @@ pub(in crate::http) async fn show(
     let body = html! {
         nav.segments aria-label="On this page" {
             a href="#you" { "You" }
-            @if admin { a href="#people" { "People" } a href="#tokens" { "Tokens" } }
+            @if admin { a href="#people" { "People" } a href="#wallets" { "Wallets" } a href="#tokens" { "Tokens" } }
             a href="#retention" { "Retention" }
             a href="#connections" { "Connections" }
             a href="#hub" { "Hub" }
@@ -49,6 +52,7 @@ pub(in crate::http) async fn show(
         }
         @if admin {
             (people::render(&state, &caller, view.people.as_deref()).await?)
+            (wallets::render(&state, &caller, view.wallets.as_deref()).await?)
             (tokens::render(&state, &caller, view.tokens.as_deref()).await?)
         }
         div.grid {

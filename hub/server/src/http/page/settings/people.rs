@@ -71,7 +71,7 @@ pub(super) async fn render(
     })
 }
 
-fn roles(chosen: Role) -> Markup {
+pub(super) fn roles(chosen: Role) -> Markup {
     html! {
         @for role in ROLES { option value=(role.as_str()) selected[role == chosen] { (role.as_str()) } }
     }

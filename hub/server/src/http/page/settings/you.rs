@@ -16,7 +16,7 @@ pub(super) async fn render(state: &State, caller: &Caller) -> Result<Markup, Pro
     };
     let user = match &caller.opener {
         Opener::User(name) => state.store.users.user(&caller.tenant, name).await?,
-        Opener::Token(_) => None,
+        Opener::Token(_) | Opener::Wallet(_) => None,
     };
     Ok(html! {
         section #you.card aria-labelledby="you-title" {

@@ -459,6 +459,28 @@ pub(in crate::http::tests) const SAMPLES: &[(&str, &str, &str, Rival)] = &[
         "/api/v1/sessions/{viewer's}",
         Rival::Nothing,
     ),
+    ("GET", "/api/v1/wallets", "/api/v1/wallets", Rival::Own),
+    ("POST", "/api/v1/wallets", "/api/v1/wallets", Rival::Own),
+    (
+        "GET",
+        "/api/v1/wallets/{wallet}",
+        "/api/v1/wallets/0x5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c",
+        Rival::Nothing,
+    ),
+    (
+        "DELETE",
+        "/api/v1/wallets/{wallet}",
+        "/api/v1/wallets/0x5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c",
+        Rival::Nothing,
+    ),
+    ("GET", "/api/v1/wallet", "/api/v1/wallet", Rival::Refused),
+    (
+        "GET",
+        "/api/v1/wallet/payments",
+        "/api/v1/wallet/payments",
+        Rival::Refused,
+    ),
+    ("GET", "/wallet", "/wallet", Rival::Refused),
     ("GET", "/api/v1/users", "/api/v1/users", Rival::Own),
     ("POST", "/api/v1/users", "/api/v1/users", Rival::Own),
     (
@@ -732,4 +754,7 @@ pub(in crate::http::tests) const OPEN: &[(&str, &str)] = &[
     ("POST", "/link/{secret}"),
     ("GET", "/assets/{file}"),
     ("GET", "/api/v1/enrolment/key"),
+    ("POST", "/api/v1/wallet/challenge"),
+    ("POST", "/api/v1/wallet/sign-in"),
+    ("POST", "/api/v1/wallet/sign-out"),
 ];

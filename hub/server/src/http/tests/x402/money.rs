@@ -254,6 +254,7 @@ impl Money {
         stored.version += 1;
         let commit = InvoiceCommit {
             invoice: stored,
+            payers: Vec::new(),
             credits: owns.iter().map(Key::to_string).collect(),
             entries: vec![],
             effects: vec![],
@@ -395,6 +396,7 @@ impl Till for Drawer {
         };
         let commit = InvoiceCommit {
             invoice,
+            payers: Vec::new(),
             credits: vec![],
             entries: vec![],
             effects: vec![],
@@ -416,6 +418,7 @@ impl Till for Drawer {
         stored.version += 1;
         let commit = InvoiceCommit {
             invoice: stored,
+            payers: Vec::new(),
             credits: vec![],
             entries: vec![],
             effects: vec![],

@@ -1,0 +1,118 @@
+//! Sessions of wallets that are in no tenant.
+
+use super::super::Sqlite;
+use super::super::row::Columns as _;
+use super::super::secret::{digest, fresh, has_form};
+use super::super::transaction::Transaction;
+use super::super::users::NOTE_EVERY_US;
+use crate::wallets::{
+    MAX_ALL_WALLET_SESSIONS, MAX_WALLET_SESSIONS, WalletKey, WalletOwner, WalletSession,
+};
+use crate::{Error, Secret};
+
+const PREFIX: &str = "stencil_wallet_";
+
+pub(super) async fn open(
+    store: &Sqlite,
+    wallet: &WalletKey,
+    network: Option<&str>,
+    expires_us: i64,
+    now_us: i64,
+) -> Result<(WalletSession, Secret), Error> {
+    let (id, secret) = fresh(PREFIX)?;
+    let session = WalletSession {
+        id,
+        created_us: now_us,
+        expires_us,
+    };
+    let mut transaction = store.write().await?;
+    let opened = insert(&mut transaction, wallet, network, &session, &secret).await;
+    transaction.end(opened).await?;
+    Ok((session, secret))
+}
+
+async fn insert(
+    transaction: &mut Transaction,
+    wallet: &WalletKey,
+    network: Option<&str>,
+    session: &WalletSession,
+    secret: &Secret,
+) -> Result<(), Error> {
+    sqlx::query(
+        "DELETE FROM wallet_sessions WHERE session IN (SELECT session FROM wallet_sessions \
+         WHERE address = $1 ORDER BY seen_us DESC, session LIMIT $2 OFFSET $3)",
+    )
+    .bind(wallet.to_vec())
+    .bind(i64::MAX)
+    .bind(i64::from(MAX_WALLET_SESSIONS) - 1)
+    .execute(&mut **transaction)
+    .await?;
+    sqlx::query(
+        "DELETE FROM wallet_sessions WHERE session IN (SELECT session FROM wallet_sessions \
+         ORDER BY seen_us DESC, session LIMIT $1 OFFSET $2)",
+    )
+    .bind(i64::MAX)
+    .bind(i64::from(MAX_ALL_WALLET_SESSIONS) - 1)
+    .execute(&mut **transaction)
+    .await?;
+    sqlx::query(
+        "INSERT INTO wallet_sessions (session, secret_sha256, address, network, created_us, \
+         seen_us, expires_us) VALUES ($1, $2, $3, $4, $5, $5, $6)",
+    )
+    .bind(session.id.as_str())
+    .bind(digest(secret.reveal()))
+    .bind(wallet.to_vec())
+    .bind(network)
+    .bind(session.created_us)
+    .bind(session.expires_us)
+    .execute(&mut **transaction)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn verify(
+    store: &Sqlite,
+    secret: &str,
+    idle_us: i64,
+    now_us: i64,
+) -> Result<Option<WalletOwner>, Error> {
+    if !has_form(secret, PREFIX) {
+        return Ok(None);
+    }
+    let row = sqlx::query(
+        "SELECT session, address, seen_us FROM wallet_sessions \
+         WHERE secret_sha256 = $1 AND expires_us > $2 AND seen_us > $3",
+    )
+    .bind(digest(secret))
+    .bind(now_us)
+    .bind(now_us.saturating_sub(idle_us))
+    .fetch_optional(store.readers())
+    .await?;
+    let Some(row) = row else {
+        return Ok(None);
+    };
+    let owner = WalletOwner {
+        wallet: row.array("address")?,
+        session: row.text("session")?,
+    };
+    if now_us.saturating_sub(row.int("seen_us")?) >= NOTE_EVERY_US
+        && let Err(error) = seen(store, &owner.session, now_us).await
+    {
+        // With a full disk one can still read.
+        tracing::warn!(%error, session = owner.session, "a session's use is not noted");
+    }
+    Ok(Some(owner))
+}
+
+async fn seen(store: &Sqlite, session: &str, now_us: i64) -> Result<(), Error> {
+    let mut transaction = store.write().await?;
+    let noted =
+        sqlx::query("UPDATE wallet_sessions SET seen_us = $1 WHERE session = $2 AND seen_us < $1")
+            .bind(now_us)
+            .bind(session)
+            .execute(&mut *transaction)
+            .await
+            .map(drop)
+            .map_err(Error::from);
+    transaction.end(noted).await
+}

@@ -1,0 +1,298 @@
+//! Wallets: roles that are given and taken back, nonces that are used once, sessions without a tenant.
+
+use stencil_store::{
+    Erased, Error, InvoiceCommit, MAX_NETWORK_NONCES, MAX_NONCES, MAX_SESSIONS,
+    MAX_WALLET_SESSIONS, NewNonce, Opener, Role, StoredInvoice, Wallets,
+};
+
+use crate::{acme, fresh, other};
+
+const ANN: [u8; 20] = [7; 20];
+const BEN: [u8; 20] = [8; 20];
+const IDLE: i64 = 1_000_000_000;
+const END: i64 = 10_000_000_000;
+
+fn nonce<'n>(nonce: &'n str, network: &'n str, now_us: i64) -> NewNonce<'n> {
+    NewNonce {
+        nonce,
+        network,
+        body: "{}",
+        now_us,
+        expires_us: now_us + 100,
+    }
+}
+
+#[tokio::test]
+async fn a_role_is_given_changed_and_taken_back() {
+    let fresh = fresh().await;
+    let (port, users) = (&fresh.store.wallets, &fresh.store.users);
+    let (acme, other) = (acme(), other());
+    let granted = port
+        .grant_wallet(&acme, &ANN, Role::Viewer, Some("ann"), 5)
+        .await
+        .unwrap();
+    assert!(granted.is_new && granted.ended.is_empty());
+    assert_eq!(port.wallet(&other, &ANN).await.unwrap(), None);
+    let opener = Opener::Wallet(ANN);
+    let open = async || {
+        users
+            .open_session(&acme, &opener, Some("::1"), END, 6)
+            .await
+            .unwrap()
+    };
+    let (session, secret, _) = open().await;
+    assert_eq!(
+        session.wallet.as_deref(),
+        Some(&*format!("0x{}", "07".repeat(20)))
+    );
+    let owner = users
+        .verify_session(secret.reveal(), IDLE, 7)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!((&owner.opener, owner.role), (&opener, Role::Viewer));
+    assert_eq!(users.sessions(&acme, &opener, 7).await.unwrap().len(), 1);
+    assert!(
+        users
+            .sessions(&acme, &Opener::Wallet(BEN), 7)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    let signed_in = port
+        .wallet(&acme, &ANN)
+        .await
+        .unwrap()
+        .unwrap()
+        .signed_in_us;
+    assert_eq!(signed_in, Some(6));
+
+    // The same role ends nothing, and leaves the name as it is.
+    let same = port
+        .grant_wallet(&acme, &ANN, Role::Viewer, None, 8)
+        .await
+        .unwrap();
+    assert_eq!((same.is_new, same.ended.len()), (false, 0));
+    assert_eq!(same.wallet.name.as_deref(), Some("ann"));
+    let changed = port
+        .grant_wallet(&acme, &ANN, Role::Admin, Some("Ann"), 8)
+        .await
+        .unwrap();
+    assert_eq!(changed.ended, [session.id]);
+    assert_eq!(
+        users
+            .verify_session(secret.reveal(), IDLE, 9)
+            .await
+            .unwrap(),
+        None
+    );
+    let (session, secret, _) = open().await;
+    port.grant_wallet(&other, &ANN, Role::Viewer, None, 8)
+        .await
+        .unwrap();
+    let roles = port.roles_of_wallet(&ANN).await.unwrap();
+    assert_eq!(
+        roles,
+        [(acme.clone(), Role::Admin), (other.clone(), Role::Viewer)]
+    );
+
+    assert_eq!(port.revoke_wallet(&acme, &BEN).await.unwrap(), None);
+    assert_eq!(
+        port.revoke_wallet(&acme, &ANN).await.unwrap(),
+        Some(vec![session.id])
+    );
+    assert_eq!(port.revoke_wallet(&acme, &ANN).await.unwrap(), None);
+    assert_eq!(
+        users
+            .verify_session(secret.reveal(), IDLE, 9)
+            .await
+            .unwrap(),
+        None
+    );
+    let refused = users
+        .open_session(&acme, &opener, None, END, 9)
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(refused, Error::NotFound { what: "wallet", .. }),
+        "{refused}"
+    );
+    assert_eq!(
+        port.roles_of_wallet(&ANN).await.unwrap(),
+        [(other, Role::Viewer)]
+    );
+}
+
+#[tokio::test]
+async fn wallets_are_listed_by_address_and_have_few_sessions() {
+    let fresh = fresh().await;
+    let (port, acme) = (&fresh.store.wallets, acme());
+    for wallet in [BEN, ANN, [9; 20]] {
+        port.grant_wallet(&acme, &wallet, Role::Viewer, None, 5)
+            .await
+            .unwrap();
+    }
+    let first = port.wallets(&acme, None, 2).await.unwrap();
+    let rest = port.wallets(&acme, first.next.as_deref(), 2).await.unwrap();
+    let all: Vec<_> = first
+        .items
+        .iter()
+        .chain(&rest.items)
+        .map(|it| it.address)
+        .collect();
+    assert_eq!(all, [ANN, BEN, [9; 20]]);
+    assert_eq!(rest.next, None);
+    assert!(port.wallets(&acme, Some("no cursor"), 2).await.is_err());
+    for wrong in ["", " ", "a\nb", &"x".repeat(65)] {
+        let refused = port
+            .grant_wallet(&acme, &ANN, Role::Viewer, Some(wrong), 5)
+            .await;
+        assert!(matches!(refused, Err(Error::Invalid { .. })), "{wrong:?}");
+    }
+    let users = &fresh.store.users;
+    let ann = Opener::Wallet(ANN);
+    for n in 0..MAX_SESSIONS {
+        let opened = users.open_session(&acme, &ann, None, END, i64::from(n));
+        assert!(opened.await.unwrap().2.is_empty());
+    }
+    let others = users
+        .open_session(&acme, &Opener::Wallet(BEN), None, END, 99)
+        .await
+        .unwrap();
+    assert!(others.2.is_empty(), "another's do not count");
+    let (_, _, ended) = users
+        .open_session(&acme, &Opener::Wallet(ANN), None, END, 100)
+        .await
+        .unwrap();
+    assert_eq!(ended.len(), 1);
+}
+
+#[tokio::test]
+async fn a_nonce_is_used_once_and_within_its_time() {
+    let fresh = fresh().await;
+    let port = &fresh.store.wallets;
+    port.give_nonce(&nonce("a", "::1", 5)).await.unwrap();
+    assert_eq!(port.use_nonce("b", 6).await.unwrap(), None);
+    assert_eq!(
+        port.use_nonce("a", 6).await.unwrap(),
+        Some(("{}".to_owned(), 5))
+    );
+    assert_eq!(port.use_nonce("a", 6).await.unwrap(), None);
+    port.give_nonce(&nonce("c", "::1", 5)).await.unwrap();
+    assert_eq!(port.use_nonce("c", 105).await.unwrap(), None, "it is over");
+    // Of two at once one alone has it.
+    port.give_nonce(&nonce("d", "::1", 5)).await.unwrap();
+    let (one, two) = tokio::join!(port.use_nonce("d", 6), port.use_nonce("d", 6));
+    assert_eq!([one.unwrap(), two.unwrap()].iter().flatten().count(), 1);
+}
+
+#[tokio::test]
+async fn nonces_are_bounded_by_network_and_in_all() {
+    let fresh = fresh().await;
+    let port = &fresh.store.wallets;
+    port.give_nonce(&nonce("theirs", "::2", 1)).await.unwrap();
+    for n in 0..=MAX_NETWORK_NONCES {
+        port.give_nonce(&nonce(&format!("n{n}"), "::1", 2 + i64::from(n)))
+            .await
+            .unwrap();
+    }
+    assert_eq!(
+        port.use_nonce("n0", 90).await.unwrap(),
+        None,
+        "the oldest of the network went"
+    );
+    assert!(port.use_nonce("n1", 90).await.unwrap().is_some());
+    assert!(port.use_nonce("theirs", 90).await.unwrap().is_some());
+    // What is over makes room, and goes by itself.
+    port.give_nonce(&nonce("late", "::1", 500)).await.unwrap();
+    assert_eq!(port.forget_expired_wallets(IDLE, 500).await.unwrap(), 0);
+    assert_eq!(port.forget_expired_wallets(IDLE, 600).await.unwrap(), 1);
+    const { assert!(MAX_NONCES >= 100 * MAX_NETWORK_NONCES) };
+}
+
+#[tokio::test]
+async fn sessions_without_a_tenant_are_few_and_end() {
+    let fresh = fresh().await;
+    let port = &fresh.store.wallets;
+    let open = async |wallet, now_us| {
+        let opened = port.open_wallet_session(&wallet, Some("::1"), END, now_us);
+        opened.await.unwrap()
+    };
+    let (session, secret) = open(ANN, 5).await;
+    let verify = async |secret: &str, now_us| {
+        port.verify_wallet_session(secret, IDLE, now_us)
+            .await
+            .unwrap()
+    };
+    let owner = verify(secret.reveal(), 6).await.unwrap();
+    assert_eq!((owner.wallet, &owner.session), (ANN, &session.id));
+    assert_eq!(verify("stencil_wallet_no", 6).await, None);
+    assert_eq!(verify(secret.reveal(), END).await, None, "it has ended");
+    assert_eq!(
+        verify(secret.reveal(), IDLE + 5).await,
+        None,
+        "it was not used"
+    );
+    // A secret of one kind is none of the other.
+    let users = &fresh.store.users;
+    assert_eq!(
+        users
+            .verify_session(secret.reveal(), IDLE, 6)
+            .await
+            .unwrap(),
+        None
+    );
+    for n in 0..i64::from(MAX_WALLET_SESSIONS) {
+        open(ANN, 10 + n).await;
+    }
+    assert_eq!(
+        verify(secret.reveal(), 30).await,
+        None,
+        "the one that was seen longest ago"
+    );
+    let (session, secret) = open(BEN, 40).await;
+    assert!(port.end_wallet_session(&session.id).await.unwrap());
+    assert!(!port.end_wallet_session(&session.id).await.unwrap());
+    assert_eq!(verify(secret.reveal(), 41).await, None);
+    let forgotten = port.forget_expired_wallets(IDLE, END).await.unwrap();
+    assert_eq!(forgotten, u64::from(MAX_WALLET_SESSIONS));
+}
+
+#[tokio::test]
+async fn who_has_paid_is_noted_and_goes_with_the_tenant() {
+    let fresh = fresh().await;
+    let (store, acme) = (&fresh.store, acme());
+    for (n, payers) in [(1, vec![ANN]), (2, vec![BEN, ANN]), (3, vec![])] {
+        let invoice = StoredInvoice {
+            tenant: acme.clone(),
+            invoice: [n; 16],
+            version: 1,
+            state: "seen".into(),
+            body: "{}".into(),
+            wakes_us: None,
+            watched_until_us: 9,
+            created_us: i64::from(n),
+            changed_us: 5,
+        };
+        let commit = InvoiceCommit {
+            invoice,
+            payers,
+            credits: Vec::new(),
+            entries: Vec::new(),
+            effects: Vec::new(),
+        };
+        store.payments.commit_invoice(&commit).await.unwrap();
+    }
+    let port: &dyn Wallets = store.wallets.as_ref();
+    let first = port.paid_by(&ANN, None, 1).await.unwrap();
+    assert_eq!(first.items[0].invoice, [2; 16]);
+    let rest = port.paid_by(&ANN, first.next.as_deref(), 1).await.unwrap();
+    assert_eq!((rest.items[0].invoice, rest.next), ([1; 16], None));
+    assert_eq!(port.paid_by(&BEN, None, 9).await.unwrap().items.len(), 1);
+    port.grant_wallet(&acme, &ANN, Role::Viewer, None, 5)
+        .await
+        .unwrap();
+    store.keeping.erase(7, &Erased::Tenant(acme)).await.unwrap();
+    assert_eq!(port.paid_by(&ANN, None, 9).await.unwrap().items, []);
+    assert_eq!(port.roles_of_wallet(&ANN).await.unwrap(), []);
+}
