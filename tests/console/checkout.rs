@@ -19,7 +19,7 @@ const COIN: &str = "dev/ETH/unique_amount";
 const DUE: u64 = 2_500_000;
 
 /// A payer's browser with two wallets in it.
-fn comes_to(shop: &Shop) -> Visit {
+pub(crate) fn comes_to(shop: &Shop) -> Visit {
     let browser = Browser::start();
     browser.inject(include_str!("wallets.inject.js"));
     let origin = format!("http://127.0.0.1:{}", shop.hub.port("http"));

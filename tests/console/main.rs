@@ -16,6 +16,7 @@ mod pages;
 mod rollouts;
 mod secure;
 mod shop;
+mod signing;
 mod story;
 mod wallet;
 

@@ -44,6 +44,14 @@ pub(crate) fn identity() -> anyhow::Result<PathBuf> {
     Ok(folder)
 }
 
+/// The folder with the reference implementation of EIP-4361.
+pub(crate) fn siwe() -> anyhow::Result<PathBuf> {
+    let folder = shell::target().join("siwe-client");
+    let source = shell::root().join("tests").join("foreign").join("siwe");
+    install(&folder, &source)?;
+    Ok(folder)
+}
+
 /// Installs what the lock file of `source` names into `folder`, unless it is there already.
 fn install(folder: &Path, source: &Path) -> anyhow::Result<()> {
     let lock = std::fs::read_to_string(source.join("package-lock.json"))?;

@@ -29,6 +29,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let anvil = npm::anvil()?;
     let clients = npm::clients()?;
     let identity = npm::identity()?;
+    let siwe = npm::siwe()?;
     if options.cargo.is_empty() {
         contracts::check()?;
     }
@@ -48,7 +49,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         .env("STENCIL_TEST_PYTHON", python)
         .env("STENCIL_TEST_ANVIL", anvil)
         .env("STENCIL_TEST_X402", clients)
-        .env("STENCIL_TEST_IDENTITY", identity);
+        .env("STENCIL_TEST_IDENTITY", identity)
+        .env("STENCIL_TEST_SIWE", siwe);
     if options.cargo.is_empty() {
         tests.arg("--workspace");
     } else {

@@ -257,6 +257,7 @@ pub(crate) fn report() -> anyhow::Result<()> {
     println!("anvil       {}", npm::anvil()?.display());
     println!("x402        {}", npm::clients()?.display());
     println!("identity    {}", npm::identity()?.display());
+    println!("siwe        {}", npm::siwe()?.display());
     for (name, _, program) in DEBIAN_PACKAGES {
         println!("{program}  from {name}");
     }
