@@ -36,8 +36,8 @@ use supervisor::News;
 /// real machine stream through the gateways into a hub. A freezer's door stays open: a rule
 /// fires, a workflow publishes a page, posts a webhook, and bolts the door. Somebody pays on a dev
 /// chain: a locker opens, a payment is reorganised away and comes back, a program buys a series by
-/// x402, and a device that says nothing is not paid for. Everything listens
-/// on loopback only. Without --once it goes on until Ctrl-C, and continues with its data at the
+/// x402, a device that says nothing is not paid for, and the buyer's wallet signs in to the hub.
+/// Everything listens on loopback only. Without --once it goes on until Ctrl-C, and continues with its data at the
 /// next start.
 #[derive(Parser)]
 pub(crate) struct Args {

@@ -20,11 +20,12 @@ const STEPS: [&str; 10] = [
     "a clean end",
 ];
 /// What somebody pays for, after the first step.
-const PAID: [&str; 4] = [
+const PAID: [&str; 5] = [
     "payment-opens-lock",
     "reorg-compensated",
     "x402-series",
     "x402-command-unacknowledged",
+    "wallet-sign-in",
 ];
 const CHAOS_STEP: &str = "parts were killed meanwhile";
 

@@ -1,7 +1,8 @@
 //! The part of the story in which somebody pays: a locker that opens, a payment that is reorganised
-//! away and comes back, data and a command that are bought by x402.
+//! away and comes back, data and a command that are bought by x402, a wallet that signs in.
 
 mod buyer;
+mod signing;
 
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use super::layout::{Layout, TENANT};
 use super::story::{Narrator, id};
 use crate::api::Client;
 use buyer::Buyer;
+use signing::Signing;
 
 const WORKFLOWS: [&str; 2] = [
     include_str!("workflows/locker-paid.yaml"),
@@ -121,15 +123,17 @@ pub(crate) async fn play(layout: &Layout, chain: &Chain, narrator: &Narrator) ->
         let opened = shop.payment_opens_lock().await;
         let compensated = shop.reorg_compensated().await;
         let series = shop.buys_series().await;
-        (opened, compensated, series)
+        let signed_in = shop.signs_in(layout).await;
+        (opened, compensated, series, signed_in)
     };
-    let ((opened, compensated, series), unacknowledged) =
+    let ((opened, compensated, series, signed_in), unacknowledged) =
         tokio::join!(bought, shop.command_unacknowledged());
     vec![
         ("payment-opens-lock", opened),
         ("reorg-compensated", compensated),
         ("x402-series", series),
         ("x402-command-unacknowledged", unacknowledged),
+        ("wallet-sign-in", signed_in),
     ]
 }
 
@@ -283,6 +287,12 @@ impl<'a> Shop<'a> {
         ensure!(!used, "the authorisation was used");
         self.tell("the device has said nothing: nothing was charged");
         Ok("no acknowledgement, state `free`, the authorisation was never used".to_owned())
+    }
+
+    /// The buyer's wallet signs in to the hub.
+    async fn signs_in(&self, layout: &Layout) -> anyhow::Result<String> {
+        let signing = Signing::new(layout, self.chain, &self.client)?;
+        signing.plays(|line| self.narrator.tell(line)).await
     }
 
     fn tell(&self, line: impl AsRef<str>) {
