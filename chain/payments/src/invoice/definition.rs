@@ -1,5 +1,7 @@
 //! What is to be paid, how, and until when.
 
+use std::collections::BTreeSet;
+
 use alloy_primitives::{Address, B256};
 use serde::{Deserialize, Serialize};
 use stencil_protocol::id::TenantId;
@@ -139,6 +141,13 @@ pub struct Definition {
 }
 
 impl Definition {
+    /// The EIP-155 ids of the chains on which it can be paid.
+    #[must_use]
+    pub fn chains(&self) -> BTreeSet<u64> {
+        let of_methods = self.methods.iter();
+        of_methods.map(|it| it.token.asset().chain).collect()
+    }
+
     /// Whether it makes sense.
     ///
     /// # Errors

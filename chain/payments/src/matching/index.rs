@@ -1,7 +1,8 @@
 //! What open invoices expect.
 
+use std::collections::btree_map;
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use alloy_primitives::{Address, B256};
 use alloy_sol_types::SolEvent as _;
@@ -89,7 +90,8 @@ pub struct Index {
     tokens: HashMap<Asset, usize>,
     /// What is watched for each invoice, and until when.
     open: HashMap<Id, (Definition, i64)>,
-    until: BTreeSet<(i64, Id)>,
+    /// The same by the chains on which it can be paid: each group has one time.
+    until: BTreeMap<BTreeSet<u64>, BTreeSet<(i64, Id)>>,
     cursors: Cursors,
 }
 
@@ -169,7 +171,8 @@ impl Index {
         }
         self.put(definition);
         self.open.insert(id, (definition.clone(), until_us));
-        self.until.insert((until_us, id));
+        let group = self.until.entry(definition.chains()).or_default();
+        group.insert((until_us, id));
         Ok(())
     }
 
@@ -228,7 +231,12 @@ impl Index {
         let Some((definition, until_us)) = self.open.remove(&id) else {
             return false;
         };
-        self.until.remove(&(until_us, id));
+        if let btree_map::Entry::Occupied(mut group) = self.until.entry(definition.chains()) {
+            group.get_mut().remove(&(until_us, id));
+            if group.get().is_empty() {
+                group.remove();
+            }
+        }
         for method in &definition.methods {
             let asset = method.token.asset();
             let place = (asset, method.payee);
@@ -266,13 +274,19 @@ impl Index {
         true
     }
 
-    /// No longer watches for invoices whose time is over; gives which.
-    pub fn expire(&mut self, now_us: i64) -> Vec<Id> {
-        let over = self
-            .until
-            .iter()
-            .take_while(|(until_us, _)| *until_us <= now_us);
-        let over: Vec<_> = over.map(|(_, id)| *id).collect();
+    /// No longer watches for invoices whose time is over on each chain on which they can be paid; gives
+    /// which. `now_us` says up to when a chain was read, µs since the epoch; `None`: it is not read, and
+    /// nothing is waited for from there.
+    pub fn expire(&mut self, now_us: impl Fn(u64) -> Option<i64>) -> Vec<Id> {
+        let mut over = Vec::new();
+        for (chains, group) in &self.until {
+            let read = chains.iter().filter_map(|chain| now_us(*chain)).min();
+            let read_us = read.unwrap_or(i64::MAX);
+            let ended = group
+                .iter()
+                .take_while(|(until_us, _)| *until_us <= read_us);
+            over.extend(ended.map(|(_, id)| *id));
+        }
         for id in &over {
             self.remove(*id);
         }

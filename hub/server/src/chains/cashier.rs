@@ -1,5 +1,6 @@
 //! The one place where invoices are made and changed.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use stencil_payments::invoice::{self, Definition, Id, Invoice};
@@ -132,7 +133,8 @@ impl Cashier {
 
     async fn fill(&self) -> Result<(), stencil_store::Error> {
         let (store, mut till) = (&self.0.store, Till::default());
-        let mut read_us = i64::MAX;
+        // Up to when each chain was read.
+        let mut reads_us = BTreeMap::new();
         for chain in self.0.chains.iter() {
             let now_us = self.0.clock.now_us();
             let state = store
@@ -140,7 +142,7 @@ impl Cashier {
                 .open_chain(chain.name(), chain.id(), now_us)
                 .await?;
             till.follows(chain.id());
-            read_us = read_us.min(state.read_s.map_or(0, micros));
+            reads_us.insert(chain.id(), state.read_s.map_or(0, micros));
         }
         for (tenant, body) in store.payments.all_payment_settings().await? {
             let places = match PaymentSettings::read(&body) {
@@ -154,33 +156,64 @@ impl Cashier {
                 tracing::error!(%tenant, %error, "payments to an address are not looked for");
             }
         }
-        let mut after: Option<(TenantId, [u8; 16])> = None;
-        loop {
-            let cursor = after.as_ref().map(|(tenant, id)| (tenant, id));
-            let page = store
-                .payments
-                .watched_invoices(read_us.saturating_sub(BEHIND_US), cursor, AT_ONCE)
-                .await?;
-            for stored in &page {
-                let id = Id(stored.invoice);
-                let added = Kept::read(stored)
-                    .map_err(|error| error.to_string())
-                    .and_then(|kept| {
-                        till.add(&kept.invoice, stored.version, stored.watched_until_us)
-                            .map_err(|error| error.to_string())
-                    });
-                if let Err(error) = added {
-                    tracing::error!(invoice = %id, error, "an invoice is not looked after");
-                }
-            }
-            let Some(last) = page.last() else { break };
-            after = Some((last.tenant.clone(), last.invoice));
+        // Those that may still be paid come first: the amount of one that is over may be another's by now.
+        for may_be_paid in [true, false] {
+            self.fill_with(&mut till, &reads_us, may_be_paid).await?;
         }
         if till.len() > 0 {
             tracing::info!(invoices = till.len(), "payments are looked for");
         }
         *self.till() = till;
         Ok(())
+    }
+
+    /// Takes up invoices that may still be paid, or those that are over and may not have been told so.
+    async fn fill_with(
+        &self,
+        till: &mut Till,
+        reads_us: &BTreeMap<u64, i64>,
+        may_be_paid: bool,
+    ) -> Result<(), stencil_store::Error> {
+        let from_us = reads_us.values().min().copied().unwrap_or(i64::MAX);
+        let from_us = from_us.saturating_sub(BEHIND_US);
+        let mut after: Option<(TenantId, [u8; 16])> = None;
+        loop {
+            let cursor = after.as_ref().map(|(tenant, id)| (tenant, id));
+            let payments = &self.0.store.payments;
+            let page = payments.watched_invoices(from_us, cursor, AT_ONCE).await?;
+            for stored in &page {
+                let id = Id(stored.invoice);
+                let kept = match Kept::read(stored) {
+                    Ok(kept) => kept,
+                    Err(error) => {
+                        tracing::error!(invoice = %id, %error, "an invoice is not looked after");
+                        continue;
+                    }
+                };
+                // Each chain has a time of its own: one that is silent holds nothing of the others.
+                let chains = kept.invoice.definition().chains();
+                let read = chains.iter().filter_map(|chain| reads_us.get(chain)).min();
+                let read_us = read.copied().unwrap_or(i64::MAX);
+                let until_us = stored.watched_until_us;
+                let is_told = until_us <= read_us.saturating_sub(BEHIND_US);
+                if is_told || (until_us > read_us) != may_be_paid {
+                    continue;
+                }
+                match till.add(&kept.invoice, stored.version, until_us) {
+                    Ok(()) => {}
+                    Err(matching::Error::AmountTaken { .. }) if !may_be_paid => {
+                        tracing::debug!(invoice = %id, "it is over, and its amount is another's");
+                    }
+                    Err(error) => {
+                        tracing::error!(invoice = %id, %error, "an invoice is not looked after");
+                    }
+                }
+            }
+            let Some(last) = page.last() else {
+                return Ok(());
+            };
+            after = Some((last.tenant.clone(), last.invoice));
+        }
     }
 
     pub(super) fn till(&self) -> MutexGuard<'_, Till> {

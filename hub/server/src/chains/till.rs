@@ -48,13 +48,12 @@ impl Till {
     ) -> Result<(), matching::Error> {
         let definition = invoice.definition();
         self.index.add(definition, until_us)?;
-        let chains = definition.methods.iter().map(|m| m.token.asset().chain);
         *self.open.entry(definition.tenant.clone()).or_default() += 1;
         self.known.insert(
             definition.id,
             Known {
                 tenant: definition.tenant.clone(),
-                chains: chains.collect(),
+                chains: definition.chains(),
                 version,
                 wakes_us: None,
                 deep: Vec::new(),
@@ -135,10 +134,9 @@ impl Till {
 
     /// Forgets invoices that are long over, once those that time alone changes were told it.
     pub(super) fn sweep(&mut self) {
-        if let Some(all_us) = self.clocks.values().min().copied() {
-            for id in self.index.expire(all_us) {
-                self.forget(id);
-            }
+        let clocks = &self.clocks;
+        for id in self.index.expire(|chain| clocks.get(&chain).copied()) {
+            self.forget(id);
         }
     }
 
@@ -267,7 +265,25 @@ fn step(due: stencil_payments::money::Amount) -> stencil_payments::money::Amount
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chains::tests::{self, fake::ID, invoice};
     use stencil_payments::money::Amount;
+
+    #[test]
+    fn a_chain_that_is_silent_keeps_no_invoice_of_another() {
+        let mut till = Till::default();
+        till.follows(ID);
+        till.follows(ID + 1);
+        let needs = Needs::Confirmations(1);
+        let invoice = Invoice::new(invoice(1, Way::UniqueAmount, needs)).unwrap();
+        till.add(&invoice, 1, 1_000).unwrap();
+        till.read_up_to(ID, 999);
+        till.sweep();
+        assert_eq!(till.len(), 1);
+        till.read_up_to(ID, 1_000);
+        till.sweep();
+        assert_eq!(till.len(), 0);
+        assert!(till.has_room(&tests::acme()));
+    }
 
     #[test]
     fn steps_are_small_and_round() {

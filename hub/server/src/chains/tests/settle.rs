@@ -242,6 +242,26 @@ async fn money_of_no_invoice_is_kept_with_its_tenant_until_the_chain_takes_it_aw
 }
 
 #[tokio::test]
+async fn after_a_restart_an_amount_is_that_of_the_invoice_that_may_be_paid() {
+    const DAYS: u64 = 2 * 24 * 3_600;
+    let mut world = World::new().await;
+    let over = world.create(invoice(1, Way::UniqueAmount, ONE)).await;
+    world.block(DAYS, &[]).await;
+    assert_eq!(world.cashier.open_invoices(), 0, "it is long over");
+    let mut open = invoice(0xff, Way::UniqueAmount, ONE);
+    let later_us = i64::try_from(DAYS).unwrap() * 1_000_000;
+    open.created_us += later_us;
+    open.expires_us += later_us;
+    let open = world.create(open).await;
+    let due = |at: &At| at.kept.invoice.definition().methods[0].due;
+    assert_eq!(due(&open), due(&over), "free again");
+    world.restart().await;
+    world.block(DAYS + 10, &[transfer(1, 0, PAYEE, DUE)]).await;
+    assert_eq!(world.state(0xff).await, "settled");
+    assert_eq!(world.state(1).await, "expired");
+}
+
+#[tokio::test]
 async fn a_payment_that_an_invoice_has_no_room_for_is_not_lost() {
     let world = World::new().await;
     world.create(invoice(1, Way::Contract(CONTRACT), ONE)).await;
