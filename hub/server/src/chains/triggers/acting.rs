@@ -55,10 +55,7 @@ impl Triggers {
             let now_us = self.now_us();
             let ended = self.under_way(&stored).await?;
             let mut change = Change::new(None, now_us);
-            change.change(&stored, true, |caused, out| {
-                for command in &ended {
-                    caused.ended(command, now_us, out);
-                }
+            change.change(&stored, &ended, true, |caused, out| {
                 caused.clock(now_us, out);
             })?;
             match port.commit_caused(&change.commit).await {
@@ -74,7 +71,11 @@ impl Triggers {
         Err(last)
     }
 
-    async fn under_way(&self, stored: &StoredCaused) -> Result<Vec<StoredCommand>, Error> {
+    /// How the commands stand that a run waits for, or that have expired and may be done all the same.
+    pub(super) async fn under_way(
+        &self,
+        stored: &StoredCaused,
+    ) -> Result<Vec<StoredCommand>, Error> {
         let caused = stencil_workflow::caused::Caused::read(stored)?;
         let mut commands = Vec::new();
         for id in caused.commands() {

@@ -108,7 +108,8 @@ impl Triggers {
             let known = self.0.store.caused.caused_by(&cause).await?;
             let mut change = Change::new(Some(read.clone()), now_us);
             for stored in &known {
-                change.change(stored, false, take)?;
+                let ended = self.under_way(stored).await?;
+                change.change(stored, &ended, false, take)?;
             }
             if matches!(entry.kind, ChainEntryKind::Observed)
                 && let Some(topic0) = seen.topics.first()
@@ -195,7 +196,8 @@ impl Triggers {
                 return Ok(());
             };
             let mut change = Change::new(None, now_us);
-            change.change(&stored, false, |caused, out| {
+            let ended = self.under_way(&stored).await?;
+            change.change(&stored, &ended, false, |caused, out| {
                 let block = caused.places().first().map(|place| place.block);
                 if let Some(depth) = block.and_then(|block| depth(state, block)) {
                     caused.deepened(state.last_entry, depth, now_us, out);

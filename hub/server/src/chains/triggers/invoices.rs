@@ -59,7 +59,8 @@ impl Triggers {
                 };
                 let known = store.caused.caused_by(&cause).await?;
                 for one in &known {
-                    change.change(one, false, take)?;
+                    let ended = self.under_way(one).await?;
+                    change.change(one, &ended, false, take)?;
                 }
                 if let (Some(paid), Some(reference)) = (&paid, &body.about.reference) {
                     let known: HashSet<_> = known.iter().map(|it| it.run).collect();

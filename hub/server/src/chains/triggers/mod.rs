@@ -28,7 +28,7 @@ use stencil_payments::cause::Key;
 use stencil_protocol::id::TenantId;
 use stencil_store::{
     CauseKey, CausedChange, CausedCommit, Error, Observation, ReadUpTo, Store, StoredCaused,
-    Trigger, Watch, WatchKind,
+    StoredCommand, Trigger, Watch, WatchKind,
 };
 use stencil_workflow::caused::{Caused, Of, Outcome};
 use stencil_workflow::definition::{self, Source};
@@ -238,15 +238,21 @@ impl Change {
         self.commit.changes.is_empty()
     }
 
-    /// Changes a caused run that is kept. `must`: it is kept anew even if nothing changes.
+    /// Changes a caused run that is kept. What became of its commands comes first: a device that did
+    /// late what was undone for nothing is not told to do it again when the cause is back. `must`: it is
+    /// kept anew even if nothing changes.
     fn change(
         &mut self,
         stored: &StoredCaused,
+        ended: &[StoredCommand],
         must: bool,
         change: impl FnOnce(&mut Caused, &mut Outcome),
     ) -> Result<(), Error> {
         let before = Caused::read(stored)?;
         let (mut caused, mut out) = (before.clone(), Outcome::default());
+        for command in ended {
+            caused.ended(command, self.commit.at_us, &mut out);
+        }
         change(&mut caused, &mut out);
         caused.begin(&stored.tenant, self.commit.at_us, &mut out);
         if must || caused != before {

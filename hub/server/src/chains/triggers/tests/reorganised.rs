@@ -199,6 +199,25 @@ async fn what_was_not_begun_is_undone_only_if_it_turns_out_to_be_done() {
 }
 
 #[tokio::test]
+async fn what_was_done_late_is_not_done_again_when_its_cause_is_back() {
+    let mut world = World::new().await;
+    world.put(&acme(), &locker("included", "0s")).await;
+    let mut branch = Branch::default();
+    branch.extend(&world.store, &[], world.now_us()).await;
+    branch.extend(&world.store, &[7], world.now_us()).await;
+    world.hub(whole()).await;
+    world.devices(State::Expired).await;
+    branch.leave(&world.store, 1, world.now_us()).await;
+    world.hub(whole()).await;
+    // The hub hears of both at once: that the cause is back, and that the device did it after all.
+    branch.extend(&world.store, &[7], world.now_us()).await;
+    world.devices(State::Done).await;
+    world.hub(whole()).await;
+    world.devices(State::Done).await;
+    assert_eq!(world.done().await["locker-7"], ["open"]);
+}
+
+#[tokio::test]
 async fn what_is_of_another_starts_nothing() {
     let mut world = World::new().await;
     let mut branch = Branch::default();
