@@ -212,8 +212,21 @@ fn what_does_not_fit_its_terms_is_refused_by_its_name() {
     assert!(asks.is_ok_and(|asks| asks.checked.ask_contract));
     payment.payload["signature"] = json!("0x1234");
     assert_eq!(refused(offer().verify(&payment, NOW)).0, Reason::Signature);
+    // Nobody waits for what the contract takes no more, or for longer than was offered.
+    for beyond in [U256::from(extra(&accepted).deadline + 1), U256::MAX] {
+        let payment = pay(&accepted, |it| it.valid_before = beyond);
+        let (reason, detail) = refused(offer().verify(&payment, NOW));
+        assert_eq!(reason, Reason::ValidBefore);
+        assert!(detail.contains("by the hold's deadline"), "{detail}");
+    }
+    let payment = pay(&offer().requirements(NOW + 1, SALT), |_| {});
+    let (reason, detail) = refused(offer().verify(&payment, NOW));
+    assert_eq!(reason, Reason::InvalidPaymentRequirements);
+    assert!(detail.contains("one that is offered now"), "{detail}");
     // So late that the device could not act any more.
-    let payment = pay(&accepted, |it| it.valid_before += U256::from(10_000));
+    let payment = pay(&accepted, |it| {
+        it.valid_before = U256::from(extra(&offer().requirements(NOW, SALT)).deadline);
+    });
     let last = NOW + 15 + PATIENCE_S;
     assert!(offer().verify(&payment, last).is_ok());
     let (reason, detail) = refused(offer().verify(&payment, last + 1));

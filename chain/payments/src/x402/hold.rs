@@ -82,14 +82,18 @@ impl HoldOffer {
         timing.room_s().saturating_add(timing.settle_s)
     }
 
+    /// Until when a hold lasts that is offered at `now_s`.
+    fn deadline(&self, now_s: u64) -> u64 {
+        now_s
+            .saturating_add(self.needed_s())
+            .saturating_add(self.offer.timing.slack_s)
+            .saturating_add(PATIENCE_S)
+    }
+
     /// As it stands on the wire at `now_s`, seconds since the epoch; `salt` is drawn by chance.
     #[must_use]
     pub fn requirements(&self, now_s: u64, salt: B256) -> Requirements {
-        let timing = self.offer.timing;
-        let deadline = now_s
-            .saturating_add(self.needed_s())
-            .saturating_add(timing.slack_s)
-            .saturating_add(PATIENCE_S);
+        let deadline = self.deadline(now_s);
         let hold = HoldExtra {
             invoice_id: self.invoice_id(deadline, salt),
             payee: self.offer.pay_to,
@@ -145,6 +149,15 @@ impl HoldOffer {
             );
             return Err(Refused::new(Reason::ValidBefore, detail));
         }
+        let most = self.deadline(now_s);
+        if hold.deadline > most {
+            let detail = format!(
+                "the hold ends at {}, and one that is offered now ends at {most}: send one of \
+                 'accepts' back as it is",
+                hold.deadline
+            );
+            return Err(Refused::new(Reason::InvalidPaymentRequirements, detail));
+        }
         let (authorization, signature) = verify::signed(payment)?;
         let refused = |reason, detail: String| Err(Refused::new(reason, detail));
         if authorization.to != self.escrow {
@@ -173,6 +186,15 @@ impl HoldOffer {
             let detail = format!(
                 "it holds before {}, and has to hold beyond {needed}",
                 authorization.valid_before
+            );
+            return refused(Reason::ValidBefore, detail);
+        }
+        // The contract takes none at or after the deadline: what could be brought later would be waited for
+        // in vain.
+        if authorization.valid_before > U256::from(hold.deadline) {
+            let detail = format!(
+                "it holds before {}, and has to end by the hold's deadline, {}",
+                authorization.valid_before, hold.deadline
             );
             return refused(Reason::ValidBefore, detail);
         }

@@ -125,8 +125,10 @@ impl Sales {
             // The payer has spent it or cancelled it. Who brought it to the payee has paid.
             Some(true) => {
                 let read = self.read_up_to(chain, failed.unwrap_or(0)).await?;
-                let paid = matches!(self.paid(kept).await?, Paid::Nothing);
-                (read && paid).then_some(Answer::Gone)
+                // What came short (the token takes a fee) is the invoice's matter, and no capture.
+                let paid = self.paid(kept).await?;
+                let not_paid = matches!(paid, Paid::Nothing | Paid::Short { .. });
+                (read && not_paid).then_some(Answer::Gone)
             }
             Some(false) if over => Some(Answer::Gone),
             Some(false) if failed.is_some() && kept.purchase.attempt < MAX_ATTEMPTS => {
@@ -159,8 +161,9 @@ impl Sales {
         let now_s = self.inner.clock.now_us().unsigned_abs() / 1_000_000;
         Ok(match self.hold_state(chain, kept).await? {
             Some(REFUNDED) => Some(Answer::Gone),
-            // From the deadline on it can only go back, and anybody may bring that about.
-            Some(HELD) if now_s > held.deadline_s.saturating_add(BEYOND_S) => Some(Answer::Gone),
+            // From the deadline on it can only go back, and anybody may bring that about; and none is made
+            // any more, where it was in a block that is no longer.
+            Some(state) if is_over(state, held, now_s) => Some(Answer::Gone),
             Some(HELD) if failed && kept.purchase.attempt < MAX_ATTEMPTS => {
                 kept.purchase.attempt += 1;
                 Some(Answer::Open)
@@ -185,13 +188,16 @@ impl Sales {
                 Ok(None)
             }
             Some(REFUNDED) => Ok(Some(Answer::Gone)),
-            // It was never made, and can't be any more.
-            Some(NONE) if now_s > kept.purchase.valid_before_s.saturating_add(BEYOND_S) => {
-                Ok(Some(Answer::Gone))
-            }
+            // It was never made, and can't be any more: the contract takes none after its deadline.
+            Some(state) if is_over(state, held, now_s) => Ok(Some(Answer::Gone)),
             _ => Ok(None),
         }
     }
+}
+
+/// Whether a hold in this state can't be released any more, and none be made.
+fn is_over(state: u8, held: &Held, now_s: u64) -> bool {
+    matches!(state, NONE | HELD) && now_s > held.deadline_s.saturating_add(BEYOND_S)
 }
 
 /// The transaction that captures: another one where one has failed for good.
@@ -209,5 +215,28 @@ pub(super) fn capture_order(kept: &Kept) -> Order {
             let what = format!("-release{attempt}");
             kept.order_of(&what, held.escrow, held.release.clone())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_its_deadline_a_hold_is_over_whether_or_not_it_was_made() {
+        let held = Held {
+            escrow: Default::default(),
+            hold: B256::ZERO,
+            deadline_s: 1_000,
+            release: Default::default(),
+            refund: Default::default(),
+        };
+        let last = held.deadline_s + BEYOND_S;
+        for state in [NONE, HELD] {
+            assert!(!is_over(state, &held, last));
+            assert!(is_over(state, &held, last + 1));
+        }
+        // Released: its payment is on its way to the invoice.
+        assert!(!is_over(2, &held, u64::MAX));
     }
 }

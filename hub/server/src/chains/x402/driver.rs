@@ -18,7 +18,9 @@ use crate::parts::told_to_end;
 const BUSY: Duration = Duration::from_millis(250);
 /// Between two looks while none is.
 const IDLE: Duration = Duration::from_secs(5);
-/// After something could not be done now, or the chain was asked in vain.
+/// After the chain was asked of one.
+const ASKED: Duration = Duration::from_millis(500);
+/// After something could not be done now.
 const AGAIN: Duration = Duration::from_secs(2);
 /// Charges that are gone on with at one time.
 const AT_ONCE: usize = 8;
@@ -66,13 +68,16 @@ impl Sales {
             .map(|stored| async move { (stored.purchase, self.go_on(stored).await) })
             .buffer_unordered(AT_ONCE);
         while let Some((id, went)) = steps.next().await {
-            if let Err(no) = went {
+            let rest = went.unwrap_or_else(|no| {
                 tracing::warn!(
                     purchase = hex::encode(id),
                     ?no,
                     "a charge can't be gone on with now; later again"
                 );
-                rests.insert(id, now + AGAIN);
+                Some(AGAIN)
+            });
+            if let Some(rest) = rest {
+                rests.insert(id, now + rest);
             }
         }
         Ok(count)
@@ -91,7 +96,7 @@ impl Sales {
         let stage = kept.purchase.charge.as_ref().map(Charge::stage);
         Ok(match stage {
             // The chain is asked at each look.
-            Some(Stage::Waiting | Stage::Refunding) => Some(AGAIN),
+            Some(Stage::Waiting | Stage::Capturing | Stage::Refunding) => Some(ASKED),
             _ => None,
         })
     }

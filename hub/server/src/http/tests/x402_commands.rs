@@ -286,6 +286,24 @@ async fn a_payer_who_spends_the_money_meanwhile_has_it_undone() {
 }
 
 #[tokio::test]
+async fn what_comes_short_of_a_device_that_has_acted_has_it_undone() {
+    let served = selling().await;
+    let signed = served.asks(7, 1).await;
+    let answer = served.commissions(7, &signed).await;
+    let (at, doc) = (location(&answer), answer.json());
+    served.money.set(Mode::TakesFee);
+    served.says(&doc["command"], State::Done).await;
+    let _ = served.stands(&at, "capturing").await;
+    served.sales.look_now().await;
+    served.money.finalizes();
+    served.later(1);
+    let lost = served.stands(&at, "lost").await;
+    assert_eq!(lost["charged"], false);
+    let given = served.given().await;
+    assert_eq!((given.len(), &given[0]["name"]), (2, &json!("lock")));
+}
+
+#[tokio::test]
 async fn what_can_not_be_undone_needs_an_escrow() {
     let served = selling().await;
     let mut offer = lock();

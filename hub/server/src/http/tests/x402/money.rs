@@ -108,6 +108,15 @@ impl Money {
         self.book().ordered.clone()
     }
 
+    /// What is in a block stays so.
+    pub(in crate::http::tests) fn finalizes(&self) {
+        for sent in self.book().sent.values_mut() {
+            if let Sent::Included(outcome) = *sent {
+                *sent = Sent::Final(outcome);
+            }
+        }
+    }
+
     /// All that was ordered and is in no block comes into one.
     pub(in crate::http::tests) async fn include(&self) {
         let pending: Vec<_> = {
