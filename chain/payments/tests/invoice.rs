@@ -676,6 +676,22 @@ fn of_one_block_nobody_knows_whose_was_too_much() {
 }
 
 #[test]
+fn what_was_kept_before_refunds_could_be_stuck_is_read() {
+    let mut case = Case::new(policy());
+    case.apply(&Event::Cancel);
+    case.pay(1, 700, 10);
+    case.deepen(1);
+    let mut kept = serde_json::to_value(&case.invoice).unwrap();
+    let facets = kept["facets"].as_object_mut().unwrap();
+    assert_eq!(facets.remove("refund_stuck"), Some(false.into()));
+    assert!(kept["refunds"][0].get("stuck").is_none());
+    assert_eq!(
+        serde_json::from_value::<Invoice>(kept).unwrap(),
+        case.invoice
+    );
+}
+
+#[test]
 fn paid_by_two_methods_of_a_price_in_euros() {
     let euro = Currency::parse("EUR").unwrap();
     let price = Price::Fiat(Fiat::parse("10.00", euro).unwrap());
