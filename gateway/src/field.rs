@@ -31,6 +31,7 @@ use crate::{
     claims::Refused,
     clock,
     edge::Edge,
+    ends::{Ends, Left},
     managed,
     metrics::Metrics,
     psk::KeyRing,
@@ -41,6 +42,10 @@ use crate::{
 const GATHER: Duration = Duration::from_millis(250);
 /// And how long those whose sender waits for an acknowledgement.
 const GATHER_WAITED_FOR: Duration = Duration::from_millis(10);
+/// How often it is noted how far their numbers have come.
+const NOTE: Duration = Duration::from_millis(250);
+/// How many devices a line of the log names.
+const NAMED: usize = 8;
 /// How long a stop waits for the disk, to acknowledge what was sent before it.
 const CLOSE: Duration = Duration::from_secs(1);
 /// How soon a spool without room is tried again.
@@ -262,14 +267,14 @@ fn of_file(path: &Path, errors: mapping::Errors) -> Error {
 /// Spools what field devices say, until `stop` holds true. While the spool has no room the oldest
 /// of each device is dropped beyond [`MAX_WAITING`], and reported. What MQTT devices said is never
 /// dropped, as their listener takes no more than may wait; `durable` is told up to which ticket it is
-/// on disk.
+/// on disk. How far the numbers have come is noted in `ends`, and what stood there told at first.
 pub(crate) async fn keep(
-    mut said: mpsc::Receiver<Said>,
+    said: mpsc::Receiver<Said>,
     gateway: GatewayId,
     (spool, edge): (Spool, Arc<Edge>),
-    metrics: Arc<Metrics>,
-    durable: Arc<watch::Sender<u64>>,
-    mut stop: watch::Receiver<bool>,
+    (metrics, durable): (Arc<Metrics>, Arc<watch::Sender<u64>>),
+    (ends, devices): (Ends, Arc<Devices>),
+    stop: watch::Receiver<bool>,
 ) -> Result<(), Error> {
     let mut committed = spool.committed();
     let mut keeper = Keeper {
@@ -281,49 +286,48 @@ pub(crate) async fn keep(
         held: Numbers::new(usize::MAX, usize::MAX),
         tickets: Tickets::default(),
         durable,
+        telling: ends.tellings().into(),
+        ends,
+        devices,
         links: VecDeque::new(),
         linked: BTreeMap::new(),
     };
-    let mut flush_at: Option<Instant> = None;
-    loop {
-        tokio::select! {
-            one = said.recv() => {
-                let Some(one) = one else { break };
-                let is_waited_for = matches!(one, Said::Ticket(_));
-                keeper.take(one);
-                let gather = if is_waited_for { GATHER_WAITED_FOR } else { GATHER };
-                let at = Instant::now() + gather;
-                flush_at = Some(flush_at.map_or(at, |before| before.min(at)));
+    let kept = keeper.run(said, &mut committed, stop).await;
+    if kept.is_ok() {
+        let closing = async {
+            loop {
+                let position = *committed.borrow_and_update();
+                keeper.acknowledge(position).await;
+                let is_done = !keeper.tickets.wait() && keeper.ends.is_settled();
+                if is_done || committed.changed().await.is_err() {
+                    break;
+                }
             }
-            Ok(()) = committed.changed(), if keeper.tickets.wait() => {
-                keeper.acknowledge(*committed.borrow_and_update());
-            }
-            () = sleep_until(flush_at.unwrap_or_else(Instant::now)), if flush_at.is_some() => {
-                let is_empty = keeper.flush()?;
-                keeper.acknowledge(*committed.borrow_and_update());
-                flush_at = (!is_empty).then(|| Instant::now() + RETRY);
-            }
-            () = stopped(&mut stop) => break,
-        }
+        };
+        let _ = tokio::time::timeout(CLOSE, closing).await;
     }
-    while let Ok(one) = said.try_recv() {
-        keeper.take(one);
+    // Also of a spool that has failed: what waited is gone.
+    keeper.ends.note().await;
+    tell_left(&keeper.ends.left());
+    kept
+}
+
+fn tell_left(left: &Left) {
+    if left.samples > 0 {
+        let named: Vec<_> = left
+            .devices
+            .iter()
+            .take(NAMED)
+            .map(DeviceId::as_str)
+            .collect();
+        tracing::error!(
+            readings = left.samples,
+            devices = left.devices.len(),
+            named = named.join(", "),
+            "readings of field devices waited for the disk, and are gone with this end: the hub is \
+             told their numbers at the next start"
+        );
     }
-    let at_us = clock::stamp_us();
-    for device in std::mem::take(&mut keeper.linked).into_keys() {
-        keeper.link(device, report::Link::Disconnected, at_us);
-    }
-    keeper.flush()?;
-    let closing = async {
-        loop {
-            keeper.acknowledge(*committed.borrow_and_update());
-            if !keeper.tickets.wait() || committed.changed().await.is_err() {
-                break;
-            }
-        }
-    };
-    let _ = tokio::time::timeout(CLOSE, closing).await;
-    Ok(())
 }
 
 /// The tickets of MQTT messages on their way to the disk.
@@ -370,12 +374,64 @@ struct Keeper {
     held: Numbers,
     tickets: Tickets,
     durable: Arc<watch::Sender<u64>>,
+    ends: Ends,
+    devices: Arc<Devices>,
+    /// Where boots before this start have ended, as far as it is not in the spool.
+    telling: VecDeque<(DeviceId, Vec<u8>)>,
     /// Link events that wait.
     links: VecDeque<Vec<u8>>,
     linked: BTreeMap<DeviceId, Line>,
 }
 
 impl Keeper {
+    async fn run(
+        &mut self,
+        mut said: mpsc::Receiver<Said>,
+        committed: &mut watch::Receiver<Position>,
+        mut stop: watch::Receiver<bool>,
+    ) -> Result<(), Error> {
+        let mut flush_at = (!self.telling.is_empty()).then(Instant::now);
+        let mut note = tokio::time::interval(NOTE);
+        note.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                one = said.recv() => {
+                    let Some(one) = one else { break };
+                    let is_waited_for = matches!(one, Said::Ticket(_));
+                    self.take(one);
+                    let gather = if is_waited_for { GATHER_WAITED_FOR } else { GATHER };
+                    let at = Instant::now() + gather;
+                    flush_at = Some(flush_at.map_or(at, |before| before.min(at)));
+                }
+                Ok(()) = committed.changed(), if self.tickets.wait() => {
+                    let committed = *committed.borrow_and_update();
+                    self.acknowledge(committed).await;
+                }
+                () = sleep_until(flush_at.unwrap_or_else(Instant::now)), if flush_at.is_some() => {
+                    let is_empty = self.flush()?;
+                    let committed = *committed.borrow_and_update();
+                    self.acknowledge(committed).await;
+                    flush_at = (!is_empty).then(|| Instant::now() + RETRY);
+                }
+                _ = note.tick(), if self.ends.has_changed() || !self.ends.is_settled() => {
+                    let committed = *committed.borrow();
+                    self.ends.committed(committed);
+                    self.ends.note().await;
+                }
+                () = stopped(&mut stop) => break,
+            }
+        }
+        while let Ok(one) = said.try_recv() {
+            self.take(one);
+        }
+        let at_us = clock::stamp_us();
+        for device in std::mem::take(&mut self.linked).into_keys() {
+            self.link(device, report::Link::Disconnected, at_us);
+        }
+        self.flush()?;
+        Ok(())
+    }
+
     fn take(&mut self, said: Said) {
         match said {
             Said::Linked {
@@ -401,11 +457,14 @@ impl Keeper {
                     _ => &mut self.numbers,
                 };
                 let before = numbers.dropped();
-                numbers.push(&device, line, sample, || {
+                let given = numbers.push(&device, line, sample, || {
                     rand_core::Rng::next_u32(&mut rng::Os)
                 });
                 let dropped = numbers.dropped() - before;
                 self.metrics.field_samples_dropped.add(dropped);
+                if let Some((boot, last)) = given {
+                    self.ends.given(&device, boot, line.id(), last);
+                }
             }
             Said::Ticket(ticket) => self.tickets.taken = Some(ticket),
             _ => {}
@@ -435,6 +494,9 @@ impl Keeper {
 
     /// Spools what waits; false when the spool has no room for all of it.
     fn flush(&mut self) -> Result<bool, Error> {
+        if !self.flush_telling()? {
+            return Ok(false);
+        }
         while let Some(entry) = self.links.front() {
             if !put(&self.spool, entry)? {
                 return Ok(false);
@@ -450,6 +512,24 @@ impl Keeper {
         self.flush_numbers(|it| &mut it.numbers)
     }
 
+    /// Spools where boots have ended, before anything of those that have begun.
+    fn flush_telling(&mut self) -> Result<bool, Error> {
+        while let Some((device, entry)) = self.telling.front() {
+            let position = match self.spool.try_put(entry) {
+                Ok(position) => position,
+                Err(error) if error.is_retryable() => return Ok(false),
+                Err(error) => return Err(Error::Spool(error)),
+            };
+            let device = device.clone();
+            self.telling.pop_front();
+            if self.telling.front().is_none_or(|(next, _)| *next != device) {
+                let read = self.devices.has(&device);
+                self.ends.told(device, position, read);
+            }
+        }
+        Ok(true)
+    }
+
     /// Spools what has its numbers; false when the spool has no room for all of it, or the clock is
     /// not set.
     fn flush_numbers(&mut self, of: fn(&mut Self) -> &mut Numbers) -> Result<bool, Error> {
@@ -462,6 +542,9 @@ impl Keeper {
                 Err(error) => return Err(Error::Spool(error)),
             }
             of(self).done(&ready);
+            let at = self.tickets.last;
+            self.ends
+                .spooled(&ready.device, ready.boot, ready.through, at);
             self.metrics.batches_spooled.increment();
             self.metrics.samples_spooled.add(ready.samples as u64);
             // The same device again, if not all of it went into this batch.
@@ -470,9 +553,11 @@ impl Keeper {
         Ok(of(self).waiting() == 0)
     }
 
-    /// Tells which tickets are on disk.
-    fn acknowledge(&mut self, committed: Position) {
+    /// Tells which tickets are on disk; before that their numbers are noted as kept.
+    async fn acknowledge(&mut self, committed: Position) {
+        self.ends.committed(committed);
         if let Some(ticket) = self.tickets.due(committed) {
+            self.ends.note().await;
             self.durable.send_replace(ticket);
         }
     }

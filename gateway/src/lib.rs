@@ -28,7 +28,8 @@
 //!   run and refuse goes to the hub like everything else.
 //!
 //! - Field devices, made by others and read as a mapping says (`stencil_field`), are devices to the
-//!   hub like those that link: the gateway numbers what it reads of them.
+//!   hub like those that link: the gateway numbers what it reads of them, and says after a restart how
+//!   far the numbers had come.
 //! - Devices of others that speak MQTT connect to a listener of the gateway's own, if it is set; what
 //!   they publish is acknowledged when its values are on this disk.
 //! - What the hub wants the gateway to be like (settings, mapping) is checked as a whole, and
@@ -56,6 +57,7 @@ mod desired;
 pub mod diag;
 mod disk;
 pub mod edge;
+mod ends;
 mod error;
 mod field;
 mod figures;

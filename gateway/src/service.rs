@@ -26,6 +26,7 @@ use crate::{
     desired::{Desired, Effective},
     diag::Keepers,
     edge::{Edge, Following, follow},
+    ends::Ends,
     field::{self, Devices},
     figures::Figures,
     http,
@@ -99,6 +100,7 @@ impl Whole {
             listeners.push(bind("link.tcp", *address).await?);
         }
         let http_listener = bind("http.listen", options.http.listen).await?;
+        let ends = open_ends(&options, &identity, mapping.devices().count()).await?;
         let listens = !options.mqtt.listeners.is_empty();
         let (field, said) = Devices::start(mapping, listens, Arc::clone(&keys));
         let durable = Arc::new(watch::Sender::new(0));
@@ -205,8 +207,8 @@ impl Whole {
             said,
             identity.gateway,
             (spool.clone(), Arc::clone(&following.edge)),
-            metrics,
-            durable,
+            (metrics, durable),
+            (ends, Arc::clone(&field)),
             stopping.clone(),
         ));
         tasks.spawn(endless(mqtt.serve(stopping.clone())));
@@ -333,6 +335,20 @@ async fn open_spool(options: &Options, metrics: &Arc<Metrics>) -> Result<Spool, 
         Spool::open(&dir, &spool, &metrics)
     });
     opening.await.unwrap_or(Err(Error::Ended("spool")))
+}
+
+/// Reads where the numbers of field devices had come to before this start.
+async fn open_ends(options: &Options, identity: &Identity, devices: usize) -> Result<Ends, Error> {
+    let dir = options.data_dir.clone();
+    let (tenant, gateway) = (identity.tenant.clone(), identity.gateway.clone());
+    let opening = tokio::task::spawn_blocking(move || {
+        Ends::open(&dir, &tenant, &gateway, devices).map_err(|source| Error::File {
+            action: "open",
+            path: dir.join("ends"),
+            source,
+        })
+    });
+    opening.await.unwrap_or(Err(Error::Ended("field")))
 }
 
 async fn open_edge(

@@ -3,8 +3,8 @@
 //! read the device, numbers from 1, and batches as every device sends them.
 //!
 //! What waits for the spool is bounded: the oldest is dropped, and its numbers are reported as
-//! dropped in the next batch. What waits when the gateway is killed is lost, and nobody knows of
-//! it: its numbers were not told to anybody. It waits for a moment only, unless the spool is full.
+//! dropped in the next batch. What waits when the gateway is killed is lost: who spools it notes how
+//! far the numbers have come, so that it is missed.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -67,6 +67,10 @@ pub struct Ready {
     pub batch: Vec<u8>,
     /// How many samples are in it.
     pub samples: usize,
+    /// The boot of their numbers.
+    pub boot: Boot,
+    /// The last of their numbers.
+    pub through: Seq,
     reported: Option<(u64, u64)>,
 }
 
@@ -103,14 +107,14 @@ impl Numbers {
         self.dropped
     }
 
-    /// Gives a sample its number. `boot` draws one for a device that has none yet.
+    /// Gives a sample its number, and returns it. `boot` draws one for a device that has none yet.
     pub fn push(
         &mut self,
         device: &DeviceId,
         line: Line,
         sample: OwnedSample,
         boot: impl FnOnce() -> u32,
-    ) {
+    ) -> Option<(Boot, Seq)> {
         let own = match self.devices.get_mut(device) {
             Some(own) => own,
             None => self.devices.entry(device.clone()).or_insert_with(|| Own {
@@ -135,13 +139,12 @@ impl Numbers {
             self.waiting -= 1;
             self.dropped += 1;
         }
-        let Some(own) = self.devices.get_mut(device) else {
-            return;
-        };
+        let own = self.devices.get_mut(device)?;
         own.last += 1;
         let came = (sample.time_us < SET_FROM_US).then(Instant::now);
         own.waiting.push_back(Waiting { sample, came });
         self.waiting += 1;
+        Some((own.boot, Seq(own.last)))
     }
 
     /// The next batch of a device behind `after`, in the order of their ids: who goes round passes
@@ -231,6 +234,8 @@ impl Own {
             line: self.line,
             batch: bytes,
             samples,
+            boot: self.boot,
+            through: Seq(self.first() + samples as u64 - 1),
             reported: self.dropped,
         })
     }

@@ -98,6 +98,14 @@ impl Continuity {
         };
         let header = batch.header();
         let next = header.first.0.saturating_add(batch.len() as u64);
+        let reached = self.devices.get(&entry.device);
+        if batch.is_empty()
+            && header.previous.is_none()
+            && reached.is_some_and(|reached| reached.boot != header.boot)
+        {
+            // How far an older boot had come says nothing about the one that was heard last.
+            return losses;
+        }
         let full = self.devices.len() >= MAX_DEVICES;
         match self.devices.entry(entry.device.clone()) {
             Slot::Occupied(mut reached) => {
@@ -265,6 +273,29 @@ mod tests {
             acked: Seq(25),
         });
         assert_eq!(send(&mut continuity, &next, 5), [(1, 11, 15), (2, 1, 3)]);
+    }
+
+    #[test]
+    fn where_boots_ended_is_told_after_the_damage_and_older_ones_are_left_out() {
+        let mut continuity = Continuity::default();
+        send(&mut continuity, &header(1, 1), 10);
+        send(&mut continuity, &header(2, 1), 10);
+        continuity.damaged();
+        let ended = |boot, kept: u64, last: u64| {
+            let mut header = header(boot, last + 1);
+            header.last_given = Seq(last);
+            let lost = Dropped {
+                first: Seq(kept + 1),
+                count: u32::try_from(last - kept).unwrap(),
+                reason: DropReason::Reboot,
+            };
+            header.dropped.push(lost).unwrap();
+            header
+        };
+        assert_eq!(send(&mut continuity, &ended(2, 25, 30), 0), [(2, 11, 15)]);
+        assert_eq!(send(&mut continuity, &ended(1, 40, 41), 0), []);
+        assert_eq!(send(&mut continuity, &header(3, 1), 5), []);
+        assert!(continuity.is_settled());
     }
 
     #[test]

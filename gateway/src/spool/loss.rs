@@ -25,7 +25,7 @@ const MAX_REPORTING_BATCH_BYTES: usize = 128;
 #[derive(Default)]
 pub(crate) struct Losses {
     numbers: BTreeMap<(DeviceId, Boot, DropReason), RangeSet>,
-    /// What devices have told about the boot before.
+    /// What was told about the boot before, or about one that has ended.
     headers: BTreeMap<(DeviceId, Boot), (Header, Option<u16>)>,
     /// How a command ended is small and matters: it is spooled again.
     statuses: BTreeMap<(DeviceId, CommandId), Vec<u8>>,
@@ -176,9 +176,14 @@ impl Losses {
         for dropped in &header.dropped {
             self.add_run(device, header.boot, *dropped);
         }
+        let key = (device.clone(), header.boot);
         if header.previous.is_some() {
-            let key = (device.clone(), header.boot);
             self.headers.insert(key, (header.clone(), entry.suite));
+        } else if batch.is_empty() {
+            // How far the numbers had come, from who will say no more of them.
+            let kept = self.headers.entry(key);
+            let kept = kept.or_insert_with(|| (header.clone(), entry.suite));
+            kept.0.last_given = kept.0.last_given.max(header.last_given);
         }
         let samples = batch.len() as u64;
         if samples > 0 {
@@ -332,6 +337,23 @@ mod tests {
         let report = LossReport::decode(entries[1].payload).unwrap();
         assert_eq!(report.boot, Boot(3));
         assert_eq!(report.dropped, [overflow, run(5, 8, DropReason::SpoolFull)]);
+    }
+
+    #[test]
+    fn where_a_boot_ended_is_told_again_when_that_is_dropped() {
+        let mut losses = Losses::default();
+        let lost = run(60, 1, DropReason::Reboot);
+        losses.add(
+            &entry(Kind::Batch, &batch(10, 0, &[lost], None)),
+            DropReason::SpoolFull,
+        );
+        let entries = losses.into_entries();
+        let told = Entry::parse(&entries[0]).unwrap();
+        let told = Batch::decode(told.payload).unwrap();
+        assert_eq!(told.header().last_given, Seq(60));
+        let report = Entry::parse(&entries[1]).unwrap();
+        let report = LossReport::decode(report.payload).unwrap();
+        assert_eq!(report.dropped, [lost]);
     }
 
     #[test]

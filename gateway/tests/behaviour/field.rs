@@ -13,6 +13,7 @@ use stencil_protocol::{
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpListener,
+    sync::watch,
 };
 
 use crate::{
@@ -22,12 +23,18 @@ use crate::{
 };
 
 /// A Modbus device that has in each holding register how often it was asked.
-async fn device() -> u16 {
+pub(crate) async fn device() -> u16 {
+    device_once(watch::channel(true).1).await
+}
+
+/// One that answers when it is told to.
+pub(crate) async fn device_once(mut answers: watch::Receiver<bool>) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
         loop {
             let (mut stream, _) = listener.accept().await.unwrap();
+            let _ = answers.wait_for(|answers| *answers).await;
             let mut asked = 0u16;
             let mut request = [0; 12];
             while stream.read_exact(&mut request).await.is_ok() {
@@ -47,12 +54,12 @@ async fn device() -> u16 {
     port
 }
 
-fn mapping(place: &Place, device: &str, port: u16, points: u16) -> PathBuf {
+pub(crate) fn mapping(place: &Place, device: &str, port: u16, points: u16) -> PathBuf {
     let points: String = (0..points)
         .map(|n| format!("      p{n}: {{ holding: {n}, type: u16, unit: kPa }}\n"))
         .collect();
     let yaml = format!(
-        "version: 1\nconnections: {{ c: {{ modbus-tcp: \"127.0.0.1:{port}\" }} }}\ndevices:\n  \
+        "version: 1\nconnections: {{ c: {{ modbus-tcp: \"127.0.0.1:{port}\", timeout: 1m }} }}\ndevices:\n  \
          {device}:\n    connection: c\n    every: 100ms\n    points:\n{points}"
     );
     let file = place.folder().join(format!("{device}.yaml"));
@@ -60,17 +67,20 @@ fn mapping(place: &Place, device: &str, port: u16, points: u16) -> PathBuf {
     file
 }
 
-fn batches<'a>(kept: &'a [Kept], device: &'a DeviceId) -> impl Iterator<Item = &'a Kept> {
+pub(crate) fn batches<'a>(
+    kept: &'a [Kept],
+    device: &'a DeviceId,
+) -> impl Iterator<Item = &'a Kept> {
     let topic = Topic::Batch(device.clone());
     kept.iter().filter(move |kept| kept.topic == topic)
 }
 
-fn boot(kept: &[Kept], device: &DeviceId) -> Option<Boot> {
+pub(crate) fn boot(kept: &[Kept], device: &DeviceId) -> Option<Boot> {
     let first = batches(kept, device).next()?;
     Some(Batch::decode(&first.payload).unwrap().header().boot)
 }
 
-fn books(kept: &[Kept], device: &DeviceId) -> Option<BootLedger> {
+pub(crate) fn books(kept: &[Kept], device: &DeviceId) -> Option<BootLedger> {
     Some(ledger(kept, device, boot(kept, device)?))
 }
 

@@ -15,12 +15,12 @@ use crate::{
     place::{Gateway, Place},
 };
 
-const SEGMENT_BYTES: u64 = 80_000;
-const PENDING_BYTES: u64 = 80_000;
+pub(crate) const SEGMENT_BYTES: u64 = 80_000;
+pub(crate) const PENDING_BYTES: u64 = 80_000;
 
 /// Samples of a batch, and how many are sent, none of them acknowledged when the disk is full.
-const SAMPLES: u64 = 70;
-const WAITING: u64 = 200;
+pub(crate) const SAMPLES: u64 = 70;
+pub(crate) const WAITING: u64 = 200;
 
 /// A gateway whose spool takes nothing more, neither on disk nor in memory.
 pub(crate) struct Full {
@@ -76,7 +76,10 @@ pub(crate) async fn full_with(place: &Place, hub: &Hub, change: impl FnOnce(&mut
 
 /// Delivers batches until the first file of the spool has room for no other. Returns how many
 /// numbers are safe, what stands in the way, where it is, and how long a record is.
-async fn fill_first_file(place: &Place, device: &mut Device) -> (u64, PathBuf, u64, u64) {
+pub(crate) async fn fill_first_file(
+    place: &Place,
+    device: &mut Device,
+) -> (u64, PathBuf, u64, u64) {
     // Where the next file begins follows from how long a batch is: all numbers have two bytes.
     let mut safe = 0;
     let records_bytes = || {

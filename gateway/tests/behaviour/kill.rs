@@ -46,7 +46,7 @@ fn child() {
 pub(crate) struct Process {
     pub(crate) child: Child,
     pub(crate) link: SocketAddr,
-    http: SocketAddr,
+    pub(crate) http: SocketAddr,
 }
 
 impl Process {
@@ -77,7 +77,7 @@ impl Process {
         }
     }
 
-    fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }

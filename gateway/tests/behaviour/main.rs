@@ -11,6 +11,7 @@ mod bounds;
 mod commands;
 mod delivery;
 mod device;
+mod ends;
 mod field;
 mod full_disk;
 mod hub;
