@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use stencil_log::regular;
 use tokio::{net::TcpListener, sync::watch};
 
 use crate::{Error, Options, http, spool::stopped};
@@ -89,11 +90,8 @@ async fn look(options: &Options) -> Option<io::Error> {
 fn try_to_write(dir: &Path) -> io::Result<()> {
     fs::create_dir_all(dir)?;
     let path = dir.join("probe");
-    let mut file = OpenOptions::new()
-        .create(true)
-        .truncate(true)
-        .write(true)
-        .open(&path)?;
+    let mut options = OpenOptions::new();
+    let mut file = regular::open(options.create(true).truncate(true).write(true), &path)?;
     file.write_all(b"probe\n")?;
     file.sync_data()?;
     fs::remove_file(&path)

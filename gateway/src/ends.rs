@@ -23,7 +23,7 @@ use std::{
 };
 
 use rustix::fs::{FallocateFlags, fallocate};
-use stencil_log::Position;
+use stencil_log::{Position, regular};
 use stencil_protocol::{
     batch::{DropReason, Dropped, Header, Writer},
     id::{self, Boot, DeviceId, GatewayId, Seq, TenantId},
@@ -124,13 +124,9 @@ impl Ends {
         gateway: &GatewayId,
         devices: usize,
     ) -> io::Result<Self> {
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .mode(0o600)
-            .open(folder.join(FILE))?;
+        let mut options = OpenOptions::new();
+        options.create(true).truncate(false).read(true).write(true);
+        let file = regular::open(options.mode(0o600), folder.join(FILE))?;
         let seed = crc32c::crc32c(format!("{tenant}\n{gateway}\n").as_bytes());
         let mut ends = Self {
             file: Arc::new(file),

@@ -4,7 +4,7 @@
 use std::{
     collections::VecDeque,
     fmt,
-    fs::{self, File, OpenOptions},
+    fs::{self, OpenOptions},
     io::{self, Write as _},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
@@ -16,6 +16,7 @@ use std::{
 };
 
 use stencil_crypto::rng;
+use stencil_log::regular;
 use tokio::sync::watch;
 use tracing::Level;
 
@@ -208,11 +209,7 @@ impl Logs {
             fs::rename(&current, previous)?;
         }
         let mut options = OpenOptions::new();
-        let mut file = options
-            .append(true)
-            .create(true)
-            .mode(0o600)
-            .open(&current)?;
+        let mut file = regular::open(options.append(true).create(true).mode(0o600), &current)?;
         file.write_all(lines.as_bytes())?;
         self.written.store(count, Ordering::Relaxed);
         Ok(())
@@ -285,7 +282,7 @@ impl Default for Ring {
 pub(crate) fn kept(folder: &Path) -> String {
     let mut text = String::new();
     for name in FILES.iter().rev() {
-        if let Ok(file) = File::open(folder.join(name)) {
+        if let Ok(file) = regular::open_to_read(folder.join(name)) {
             let mut bytes = Vec::new();
             // What cannot be read is not there.
             let _ =

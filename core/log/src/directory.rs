@@ -9,7 +9,7 @@ use std::{
 
 use rustix::fs::{FlockOperation, flock};
 
-use crate::{Error, disk::is_no_room};
+use crate::{Error, disk::is_no_room, regular};
 
 const LOCK: &str = "lock";
 /// What is logged is its owner's alone.
@@ -56,13 +56,9 @@ pub(crate) fn sync(dir: &Path) -> io::Result<()> {
 /// Holds the log's directory as long as the file is open.
 pub(crate) fn lock(dir: &Path) -> Result<File, Error> {
     let path = dir.join(LOCK);
-    let mut file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .read(true)
-        .write(true)
-        .mode(FILE_MODE)
-        .open(&path)
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(false).read(true).write(true);
+    let mut file = regular::open(options.mode(FILE_MODE), &path)
         .map_err(|source| io_error("open", &path, source))?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}

@@ -1,5 +1,7 @@
 use std::{fs::File, io, os::unix::fs::FileExt};
 
+use crate::regular;
+
 /// What the committer does to files: the seam at which tests let a disk fail.
 pub(crate) trait Disk: Send + Sync {
     fn write(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()>;
@@ -20,9 +22,11 @@ impl Disk for Kernel {
 }
 
 /// Whether the disk took nothing of it, and may take it later by itself: more room would have
-/// helped, or being mounted for writing.
+/// helped, being mounted for writing, or that somebody moves away what stands where a file is to be.
 pub(crate) fn may_pass(error: &io::Error) -> bool {
-    is_no_room(error) || error.kind() == io::ErrorKind::ReadOnlyFilesystem
+    is_no_room(error)
+        || error.kind() == io::ErrorKind::ReadOnlyFilesystem
+        || regular::is_not_regular(error)
 }
 
 /// Whether more room on the disk would have helped.

@@ -316,3 +316,41 @@ async fn what_gathers_waits_no_longer_than_the_pause() {
         waited.expect("after the pause").unwrap();
     }
 }
+
+/// A link in the place of a segment: what it leads to stays as it is.
+#[tokio::test]
+async fn a_link_in_the_place_of_a_segment_is_not_followed() {
+    let dir = tempfile::tempdir().unwrap();
+    let log_dir = dir.path().join("log");
+    let target = dir.path().join("target");
+    std::fs::write(&target, "dear").unwrap();
+    drop(Log::open(options(&log_dir)).unwrap());
+    for name in ["00000000000000077777.log", "lock", "synced"] {
+        let path = log_dir.join(name);
+        let kept = std::fs::read(&path).ok();
+        let _ = std::fs::remove_file(&path);
+        std::os::unix::fs::symlink(&target, &path).unwrap();
+        let why = Log::open(options(&log_dir)).err().unwrap().to_string();
+        let says = [name, "a symbolic link", "move it away"];
+        assert!(says.iter().all(|says| why.contains(says)), "{why}");
+        std::fs::remove_file(&path).unwrap();
+        if let Some(kept) = kept {
+            std::fs::write(&path, kept).unwrap();
+        }
+    }
+
+    // Where the next one goes, while the log is written to.
+    let log = Log::open(options(&log_dir)).unwrap();
+    let first = log.append(&[&[1; 500]]).unwrap();
+    log.wait(first).await.unwrap();
+    let next = log_dir.join(crate::segment::name(2 * first.0));
+    std::os::unix::fs::symlink(&target, &next).unwrap();
+    log.append(&[&[2; 500]]).unwrap();
+    log.append(&[&[3; 500]]).unwrap();
+    until_stalled(&log).await;
+    assert_eq!(std::fs::read(&target).unwrap(), b"dear");
+    std::fs::remove_file(&next).unwrap();
+    log.wait(log.end()).await.unwrap();
+    assert_eq!(read_all(&log).len(), 3);
+    assert_eq!(std::fs::read(&target).unwrap(), b"dear");
+}

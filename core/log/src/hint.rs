@@ -9,21 +9,25 @@ use std::{
     path::Path,
 };
 
+use crate::{
+    Error,
+    directory::{FILE_MODE, io_error},
+    regular,
+};
+
 const FILE: &str = "synced";
 const BYTES: usize = 12;
 
 pub(crate) struct Hint(File);
 
 impl Hint {
-    pub(crate) fn open(dir: &Path) -> io::Result<Self> {
-        OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .mode(crate::directory::FILE_MODE)
-            .open(dir.join(FILE))
+    pub(crate) fn open(dir: &Path) -> Result<Self, Error> {
+        let path = dir.join(FILE);
+        let mut options = OpenOptions::new();
+        options.create(true).truncate(false).read(true).write(true);
+        regular::open(options.mode(FILE_MODE), &path)
             .map(Self)
+            .map_err(|source| io_error("open", &path, source))
     }
 
     pub(crate) fn read(&self) -> Option<u64> {

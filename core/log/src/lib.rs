@@ -45,6 +45,8 @@
 //!   [`Reader::skip_corrupt`]. Nothing is left out silently.
 //! - **Disk full or read-only:** [`Health::Stalled`]; the log tries again each second and after
 //!   each trim; appends are taken up to the pending bound, then refused with [`Error::Full`].
+//! - **Something else in a file's place** (a link, a pipe): it is left alone. Where it is in the log
+//!   already, opening fails; where the next segment is to be, the log stalls until it is moved away.
 //! - **`fdatasync` fails:** [`Health::Poisoned`] until the log is opened again, because what the
 //!   kernel still holds can no longer be known.
 //!
@@ -69,6 +71,7 @@ mod options;
 mod reader;
 mod record;
 mod recovery;
+pub mod regular;
 mod retention;
 mod scanner;
 mod segment;

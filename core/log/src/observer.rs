@@ -10,6 +10,7 @@ use std::{
 use crate::{
     Error, Position,
     directory::io_error,
+    regular,
     scanner::{Look, Scanner},
     segment::{self, Found, Header},
 };
@@ -57,7 +58,7 @@ impl Observer {
                 continue;
             }
             let path = segment::path(&self.dir, base);
-            let file = match File::open(&path) {
+            let file = match regular::open_to_read(&path) {
                 // Trimmed just now.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 opened => opened.map_err(|source| io_error("open", &path, source))?,
@@ -145,7 +146,7 @@ impl Observer {
 /// The same file with a place of its own, also when its name is gone.
 fn reopened(path: &Path, file: &File) -> io::Result<File> {
     use std::io::Seek as _;
-    match File::open(path) {
+    match regular::open_to_read(path) {
         Ok(fresh) => Ok(fresh),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let mut same = file.try_clone()?;

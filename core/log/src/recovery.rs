@@ -14,6 +14,7 @@ use crate::{
     directory::{self, io_error},
     disk::Disk,
     hint::Hint,
+    regular,
     scanner::{Look, Scanner, size},
     segment::{self, Found, Header},
 };
@@ -59,7 +60,7 @@ pub(crate) fn recover(options: &Options, disk: &dyn Disk) -> Result<Recovered, E
     let dir = &options.dir;
     directory::make(dir)?;
     let lock = directory::lock(dir)?;
-    let hint = Hint::open(dir).map_err(|source| io_error("open the hint in", dir, source))?;
+    let hint = Hint::open(dir)?;
     let mut bases = segment::list(dir)?;
     let now_us = (options.clock)();
     let seen = options.seen.map(|position| position.0);
@@ -120,10 +121,7 @@ fn begin(disk: &dyn Disk, dir: &Path, base: u64, now_us: i64) -> Result<Tail, Er
 
 fn open_tail(disk: &dyn Disk, dir: &Path, base: u64, now_us: i64) -> Result<Tail, Error> {
     let path = segment::path(dir, base);
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(&path)
+    let file = regular::open(OpenOptions::new().read(true).write(true), &path)
         .map_err(|source| io_error("open", &path, source))?;
     let found = Header::read(&file).map_err(|source| io_error("read", &path, source))?;
     let previous_us = match found {

@@ -9,6 +9,7 @@ use crate::{
     committer::{Committer, Stop},
     directory::io_error,
     log::{Shared, header},
+    regular,
     scanner::{Look, Scanner},
     segment::{self, Found, Header},
 };
@@ -261,7 +262,7 @@ impl Iterator for Walk {
 }
 
 fn previous_us(dir: &Path, base: u64) -> Option<i64> {
-    let file = fs::File::open(segment::path(dir, base)).ok()?;
+    let file = regular::open_to_read(segment::path(dir, base)).ok()?;
     match Header::read(&file).ok()? {
         Found::Header(header) => Some(header.previous_us),
         _ => None,

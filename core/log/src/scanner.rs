@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use crate::{
     Position, Record,
     record::{HEADER_BYTES, Header},
-    segment,
+    regular, segment,
 };
 
 const CHUNK_BYTES: u64 = 256 << 10;
@@ -28,7 +28,7 @@ pub(crate) enum Look {
 
 impl Scanner {
     pub(crate) fn open(dir: &Path, base: u64) -> io::Result<Self> {
-        File::open(segment::path(dir, base)).map(|file| Self::over(file, base))
+        regular::open_to_read(segment::path(dir, base)).map(|file| Self::over(file, base))
     }
 
     pub(crate) fn over(file: File, base: u64) -> Self {

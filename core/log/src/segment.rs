@@ -12,6 +12,7 @@ use crate::{
     Error,
     directory::{self, io_error},
     disk::Disk,
+    regular,
 };
 
 /// Length of a segment's header; the record at position `base` starts behind it.
@@ -108,7 +109,16 @@ pub(crate) fn list(dir: &Path) -> Result<VecDeque<u64>, Error> {
     for entry in fs::read_dir(dir).map_err(|source| io_error("list", dir, source))? {
         let entry = entry.map_err(|source| io_error("list", dir, source))?;
         let name = entry.file_name();
-        bases.extend(name.to_str().and_then(segment_base));
+        let Some(base) = name.to_str().and_then(segment_base) else {
+            continue;
+        };
+        // What a link leads to is nobody's to write over.
+        let path = entry.path();
+        let found = entry
+            .file_type()
+            .and_then(|found| regular::check(&path, found));
+        found.map_err(|source| io_error("open", &path, source))?;
+        bases.push(base);
     }
     bases.sort_unstable();
     Ok(bases.into())
@@ -117,13 +127,9 @@ pub(crate) fn list(dir: &Path) -> Result<VecDeque<u64>, Error> {
 /// Begins a segment: after this returns it is there after a power cut, too.
 pub(crate) fn create(disk: &dyn Disk, dir: &Path, header: Header) -> io::Result<File> {
     let path = path(dir, header.base);
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(true)
-        .read(true)
-        .write(true)
-        .mode(directory::FILE_MODE)
-        .open(&path)?;
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(true).read(true).write(true);
+    let file = regular::open(options.mode(directory::FILE_MODE), &path)?;
     disk.write(&file, &header.to_bytes(), 0)?;
     disk.sync(&file)?;
     directory::sync(dir)?;

@@ -3,6 +3,7 @@
 use std::{fmt, fs::File, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use rustix::fs::{FlockOperation, flock};
+use stencil_log::regular;
 use stencil_protocol::desired::Flaw;
 use tokio::{
     sync::{Mutex, oneshot, watch},
@@ -418,9 +419,17 @@ async fn tried(whole: &Whole, until: Option<Instant>) -> bool {
 fn lock(folder: &Path) -> Result<Option<File>, Error> {
     let mut options = File::options();
     options.create(true).truncate(false).write(true);
-    let opened = std::fs::create_dir_all(folder).and_then(|()| options.open(folder.join(LOCK)));
+    let path = folder.join(LOCK);
+    let opened = std::fs::create_dir_all(folder).and_then(|()| regular::open(&mut options, &path));
     let file = match opened {
         Ok(file) => file,
+        Err(source) if regular::is_not_regular(&source) => {
+            return Err(Error::File {
+                action: "open",
+                path,
+                source,
+            });
+        }
         // What is read-only or full holds devices' data back, and nothing else: who gets by with that
         // is for the spool to say.
         Err(error) => {

@@ -29,7 +29,7 @@ use std::{
 };
 
 use stencil_edge::{Place, Placed, Placing, Record, Verdict, What};
-use stencil_log::Position;
+use stencil_log::{Position, regular};
 use stencil_protocol::id::{DeviceId, GatewayId, TenantId};
 use tokio::sync::{Notify, watch};
 
@@ -139,6 +139,13 @@ impl Edge {
                     None
                 }
             },
+            Err(source) if regular::is_not_regular(&source) => {
+                return Err(Error::File {
+                    action: "open",
+                    path: saved.path().to_owned(),
+                    source,
+                });
+            }
             Err(error) => {
                 tracing::error!(%error, "what was judged cannot be read: rules begin anew");
                 None

@@ -2,12 +2,12 @@
 //! up to which it is complete.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, OpenOptions},
     io::{self, Write as _},
     path::{Path, PathBuf},
 };
 
-use stencil_log::Position;
+use stencil_log::{Position, regular};
 
 /// The file, in the data folder.
 const FILE: &str = "edge";
@@ -29,17 +29,17 @@ impl Saved {
         }
     }
 
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// What was saved, if anything was.
     pub(crate) fn read(&self) -> io::Result<Option<(Position, Vec<u8>)>> {
-        let length = match fs::metadata(&self.path) {
-            Ok(metadata) => metadata.len(),
+        let bytes = match regular::read(&self.path, MAX_BYTES) {
+            Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        if length > MAX_BYTES {
-            return Err(io::Error::other(format!("it has {length} bytes")));
-        }
-        let bytes = fs::read(&self.path)?;
         let body = bytes
             .strip_prefix(MAGIC)
             .and_then(|rest| rest.split_first_chunk::<8>());
@@ -55,7 +55,8 @@ impl Saved {
     /// Replaces what was saved. Blocks.
     pub(crate) fn write(&self, position: Position, body: &[u8]) -> io::Result<()> {
         let next = self.path.with_extension("next");
-        let mut file = File::create(&next)?;
+        let mut options = OpenOptions::new();
+        let mut file = regular::open(options.create(true).truncate(true).write(true), &next)?;
         file.write_all(MAGIC)?;
         file.write_all(&position.0.to_le_bytes())?;
         file.write_all(body)?;

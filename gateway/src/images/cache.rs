@@ -5,12 +5,13 @@
 use std::{
     collections::BTreeSet,
     fs::{self, File, OpenOptions},
-    io,
+    io::{self, Write as _},
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
     time::SystemTime,
 };
 
+use stencil_log::regular;
 use stencil_protocol::image::Digest;
 use stencil_update::{
     envelope::{MAX_BYTES as MAX_ENVELOPE_BYTES, Verified},
@@ -53,14 +54,14 @@ impl Cache {
 
     pub(super) fn manifest(&self, digest: &Digest) -> Option<Vec<u8>> {
         let path = self.path(digest, "manifest");
-        let short = fs::metadata(&path).ok()?.len() <= MAX_ENVELOPE_BYTES as u64;
-        short.then(|| fs::read(&path).ok()).flatten()
+        regular::read(&path, MAX_ENVELOPE_BYTES as u64).ok()
     }
 
     pub(super) fn keep_manifest(&self, digest: &Digest, bytes: &[u8]) -> Result<(), String> {
         let path = self.path(digest, "manifest");
         // One that is torn does not verify, and is fetched again.
-        fs::write(&path, bytes).map_err(|error| cannot("write", &path, &error))
+        let written = make(&path).and_then(|mut file| file.write_all(bytes));
+        written.map_err(|error| cannot("write", &path, &error))
     }
 
     /// Makes room for an image; says how much of it is here already.
@@ -81,7 +82,7 @@ impl Cache {
             _ => {}
         }
         self.make_room(u64::from(size), wanted)?;
-        File::create(&part).map_err(|error| cannot("make", &part, &error))?;
+        make(&part).map_err(|error| cannot("make", &part, &error))?;
         Ok(0)
     }
 
@@ -131,7 +132,7 @@ impl Cache {
             return Err(format!("the hub has sent {end} bytes of {size}"));
         }
         let path = self.path(digest, "part");
-        let file = OpenOptions::new().write(true).open(&path);
+        let file = regular::open(OpenOptions::new().write(true), &path);
         let file = file.map_err(|error| cannot("open", &path, &error))?;
         file.write_all_at(bytes, u64::from(offset))
             .map_err(|error| cannot("write", &path, &error))?;
@@ -145,7 +146,8 @@ impl Cache {
         let is_whole = fs::metadata(&whole).is_ok();
         let path = if is_whole { &whole } else { &part };
         // At most 16 MiB, one at a time.
-        let bytes = fs::read(path).map_err(|error| cannot("read", path, &error))?;
+        let bytes = regular::read(path, u64::from(u32::MAX))
+            .map_err(|error| cannot("read", path, &error))?;
         if let Err(why) = manifest.check_image(&bytes) {
             fs::remove_file(path).map_err(|error| cannot("remove", path, &error))?;
             return Ok(Finished::Other(format!("refused: {why}")));
@@ -153,7 +155,7 @@ impl Cache {
         drop(bytes);
         if !is_whole {
             let sync = || {
-                File::open(&part)?.sync_all()?;
+                regular::open_to_read(&part)?.sync_all()?;
                 File::open(self.path(digest, "manifest"))?.sync_all()?;
                 stencil_crashpoint::reach("gateway.image_whole");
                 fs::rename(&part, &whole)?;
@@ -161,7 +163,8 @@ impl Cache {
             };
             sync().map_err(|error| cannot("keep", &whole, &error))?;
         }
-        let image = File::open(&whole).map_err(|error| cannot("open", &whole, &error))?;
+        let image =
+            regular::open_to_read(&whole).map_err(|error| cannot("open", &whole, &error))?;
         // Used now: others go first.
         if let Err(error) = image.set_modified(SystemTime::now()) {
             tracing::debug!(%error, "the time of an image's last use is not kept");
@@ -191,6 +194,14 @@ impl Package {
         self.image.read_exact_at(&mut bytes[head.len()..], at)?;
         Ok(bytes)
     }
+}
+
+/// Makes a file, or empties it.
+fn make(path: &Path) -> io::Result<File> {
+    regular::open(
+        OpenOptions::new().create(true).truncate(true).write(true),
+        path,
+    )
 }
 
 fn cannot(what: &str, path: &Path, error: &io::Error) -> String {

@@ -3,9 +3,10 @@
 //! What follows is taken only if the keys before have signed it, so that the hub, which brings it, cannot
 //! choose it. It is on disk before it counts; what was left is not trusted again, also after a restart.
 
-use std::{fs::File, io::Read as _, path::PathBuf};
+use std::{io::Read as _, path::PathBuf};
 
 use stencil_crypto::keyfile;
+use stencil_log::regular;
 use stencil_update::{
     succession::{self, Chain, Succession},
     trust::Trust,
@@ -24,7 +25,7 @@ impl Trusted {
     pub(super) fn open(root: Trust, file: PathBuf) -> Result<Self, String> {
         let max = succession::MAX_LENGTH * succession::MAX_BYTES;
         let mut text = String::new();
-        let read = File::open(&file).and_then(|it| {
+        let read = regular::open_to_read(&file).and_then(|it| {
             it.take(u64::try_from(max).unwrap_or(u64::MAX).saturating_add(1))
                 .read_to_string(&mut text)
         });

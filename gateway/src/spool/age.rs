@@ -12,6 +12,8 @@ use std::{
     time::Instant,
 };
 
+use stencil_log::regular;
+
 const BYTES: usize = 12;
 
 /// A time that never jumps; beyond that it is some time in microseconds.
@@ -24,12 +26,9 @@ pub(crate) struct Age {
 impl Age {
     /// Goes on from what the file says, or begins at `now_us`.
     pub(crate) fn open(path: &Path, now_us: i64) -> io::Result<Self> {
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .open(path)?;
+        let mut options = OpenOptions::new();
+        options.create(true).truncate(false).read(true).write(true);
+        let file = regular::open(&mut options, path)?;
         let base_us = read(&file).unwrap_or(now_us);
         Ok(Self {
             file,

@@ -13,7 +13,7 @@ use std::{
     path::Path,
 };
 
-use stencil_log::Position;
+use stencil_log::{Position, regular};
 
 use super::acknowledged::{Acknowledged, MAX_AHEAD};
 
@@ -26,12 +26,9 @@ pub(crate) struct Cursor {
 
 impl Cursor {
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .open(path)?;
+        let mut options = OpenOptions::new();
+        options.create(true).truncate(false).read(true).write(true);
+        let file = regular::open(&mut options, path)?;
         Ok(Self { file })
     }
 

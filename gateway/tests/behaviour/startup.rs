@@ -100,3 +100,46 @@ async fn a_full_spool_opens_at_once() {
     );
     gateway.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_regular_file_in_the_data_folder_is_refused_with_its_path_and_left_alone() {
+    let place = Place::new();
+    let hub = Hub::new(&place.authority).await;
+    place.gateway(&hub).await.stop().await;
+    let target = place.folder().join("target");
+    std::fs::write(&target, "dear").unwrap();
+    let data = place.folder().join("data");
+    for name in [
+        "edge",
+        "desired/lock",
+        "ends",
+        "cursor",
+        "age",
+        "spool/lock",
+        "spool/synced",
+        "spool/00000000000000077777.log",
+    ] {
+        let path = data.join(name);
+        let kept = std::fs::read(&path).ok();
+        for is in ["a pipe", "a symbolic link"] {
+            let _ = std::fs::remove_file(&path);
+            if is == "a pipe" {
+                let made = std::process::Command::new("mkfifo").arg(&path).status();
+                assert!(made.unwrap().success());
+            } else {
+                std::os::unix::fs::symlink(&target, &path).unwrap();
+            }
+            let started = crate::soon(Service::start(place.options(&hub))).await;
+            let why = started.err().expect(name).to_string();
+            let path = path.display().to_string();
+            let says = [path.as_str(), is, "move it away"];
+            assert!(says.iter().all(|says| why.contains(says)), "{name}: {why}");
+        }
+        std::fs::remove_file(&path).unwrap();
+        if let Some(kept) = kept {
+            std::fs::write(&path, kept).unwrap();
+        }
+    }
+    assert_eq!(std::fs::read(&target).unwrap(), b"dear");
+    place.gateway(&hub).await.stop().await;
+}
