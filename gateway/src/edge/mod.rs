@@ -16,6 +16,7 @@
 mod desk;
 mod follow;
 pub(crate) mod options;
+mod refusals;
 mod saved;
 mod writer;
 
@@ -42,6 +43,7 @@ use crate::{
     Error, clock,
     spool::{self, Entry, Spool, stopped},
 };
+use refusals::Refusals;
 use saved::Saved;
 
 /// The most records in which the state of the judge is told: a megabyte.
@@ -337,6 +339,7 @@ impl Edge {
         mut stop: watch::Receiver<bool>,
     ) -> Result<(), Error> {
         let mut wanted = self.wanted.subscribe();
+        let mut refusals = Refusals::default();
         loop {
             tokio::select! {
                 // The sender is our own: this cannot fail.
@@ -357,15 +360,18 @@ impl Edge {
             let none_before = self.rules() == 0;
             let judged = self.place(&placed, &devices).await?;
             if placed.is_empty() && verdicts.is_empty() && none_before {
+                refusals.news(Vec::new());
                 continue;
             }
+            let mut refused = Vec::new();
             for (placed, verdict) in placed.iter().zip(judged) {
-                let refused = verdict.err();
-                if let Some(why) = &refused {
-                    tracing::warn!(workflow = placed.workflow, why, "a rule is refused");
-                }
                 let (workflow, version) = (placed.workflow.clone(), placed.version);
-                verdicts.push(Verdict::new(workflow, version, refused));
+                let why = verdict.err();
+                refused.extend(why.clone().map(|why| (workflow.clone(), version, why)));
+                verdicts.push(Verdict::new(workflow, version, why));
+            }
+            for (workflow, version, why) in refusals.news(refused) {
+                tracing::warn!(workflow, version, why, "a rule is refused");
             }
             self.answer(verdicts).await?;
         }

@@ -29,7 +29,7 @@ use stencil_protocol::{
     image::{Piece, Wanted},
     topic::Topic,
 };
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 
 use self::{
     backoff::Backoff,
@@ -53,6 +53,9 @@ use crate::{
     spool::{Spool, stopped},
 };
 
+/// A connection that has lasted so long is a good one: after it the pauses begin anew. Two gateways of
+/// one certificate, of which each connection ends the other's, would else take turns without a pause.
+const LASTING: Duration = Duration::from_secs(30);
 /// How often commands are looked at for their end.
 const EXPIRE_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -95,8 +98,8 @@ impl Uplink {
         let mut backoff = Backoff::new(Duration::from_millis(self.options.max_backoff_ms));
         let mut failures = Failures::default();
         loop {
-            let before = self.metrics.publishes_acknowledged.get();
-            let lost = self.connect_and_publish().await;
+            let mut connected = None;
+            let lost = self.connect_and_publish(&mut connected).await;
             self.connected.send_replace(false);
             let Err(lost) = lost.map(|never| match never {});
             if let Lost::Spool(error) = lost {
@@ -108,7 +111,7 @@ impl Uplink {
             }
             self.desired.lost(&lost.told());
             self.metrics.uplink_failures.increment();
-            if self.metrics.publishes_acknowledged.get() > before {
+            if connected.is_some_and(|since: Instant| since.elapsed() >= LASTING) {
                 backoff.reset();
                 failures = Failures::default();
             }
@@ -124,7 +127,10 @@ impl Uplink {
         }
     }
 
-    async fn connect_and_publish(&self) -> Result<Infallible, Lost> {
+    async fn connect_and_publish(
+        &self,
+        connected: &mut Option<Instant>,
+    ) -> Result<Infallible, Lost> {
         let commands = Topic::GatewayCommand(self.gateway.clone()).to_string();
         let keys = Topic::GatewayKeys(self.gateway.clone()).to_string();
         let mut connection = self.open().await?;
@@ -194,6 +200,7 @@ impl Uplink {
         };
         self.metrics.uplink_connects.increment();
         self.connected.send_replace(true);
+        *connected = Some(Instant::now());
         tracing::info!(hub = self.options.address, "uplink connected");
         publish(
             self,

@@ -1,12 +1,15 @@
 //! A batch from the device to the hub, and what is freed when.
 
+use std::time::{Duration, Instant};
+
 use stencil_crypto::Suite;
 use stencil_protocol::{id::Boot, link::Up, report::Link};
 
 use crate::{
     device::{Device, Told, batch},
+    field::{device, mapping},
     hub::{Hub, batches, ledger, link_events},
-    place::{Place, get, spool_bytes},
+    place::{Gateway, Place, get, spool_bytes},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -169,4 +172,27 @@ async fn the_spool_is_freed_file_by_file() {
     gateway.until("spool_bytes", |bytes| bytes < 70_000).await;
     assert!(gateway.metric("samples_spooled_total").await == 40_000);
     gateway.stop().await;
+}
+
+/// Two copies of one gateway: the hub lets in whoever came last. Each connection gets something
+/// through, and that alone does not make the next pause a short one.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_copies_of_one_gateway_take_turns_ever_more_slowly() {
+    let place = Place::new();
+    let hub = Hub::started(&place.authority).await;
+    let copy = |data: &str, port: u16| {
+        let mut options = place.options(&hub);
+        options.hub.max_backoff_ms = 10_000;
+        options.data_dir = place.folder().join(data);
+        options.field.mapping = Some(mapping(&place, data, port, 1));
+        options
+    };
+    let begun = Instant::now();
+    let one = Gateway::start(copy("one", device().await)).await;
+    let other = Gateway::start(copy("other", device().await)).await;
+    one.until("uplink_connects_total", |times| times >= 6).await;
+    // Five pauses, each at least half of 0.2, 0.4, 0.8, 1.6 and 3.2 seconds.
+    assert!(begun.elapsed() >= Duration::from_millis(3_100));
+    one.stop().await;
+    other.stop().await;
 }
