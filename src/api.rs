@@ -90,6 +90,16 @@ impl Client {
         Self::under(hub.hub_root.as_deref(), base, &token)
     }
 
+    /// A client for what needs no token, which it brings if there is one.
+    pub(crate) fn for_anybody(hub: &Hub) -> anyhow::Result<Self> {
+        let token = match (&hub.token, &hub.token_file) {
+            (None, None) => std::env::var(TOKEN).unwrap_or_default(),
+            _ => hub.secret(None)?,
+        };
+        let base = if hub.hub.is_empty() { LOCAL } else { &hub.hub };
+        Self::under(hub.hub_root.as_deref(), base, token.trim())
+    }
+
     /// A client for the hub at `base`.
     pub(crate) fn with(base: &str, token: &str) -> anyhow::Result<Self> {
         Self::under(None, base, token)

@@ -34,6 +34,8 @@ mod chain;
 mod completions;
 mod config;
 #[cfg(feature = "hub")]
+mod credential;
+#[cfg(feature = "hub")]
 mod demo;
 #[cfg(feature = "hub")]
 mod device;
@@ -171,6 +173,8 @@ enum Command {
     #[cfg(feature = "hub")]
     Chain(chain::Args),
     #[cfg(feature = "hub")]
+    Credential(credential::Args),
+    #[cfg(feature = "hub")]
     Invoices(invoices::Args),
     #[cfg(feature = "hub")]
     Quarantine(query::QuarantineArgs),
@@ -255,6 +259,8 @@ fn main() -> ExitCode {
             Command::Alarm(args) => alarm::run(args).await,
             #[cfg(feature = "hub")]
             Command::Chain(args) => chain::run(args).await,
+            #[cfg(feature = "hub")]
+            Command::Credential(args) => credential::run(args).await,
             #[cfg(feature = "hub")]
             Command::Invoices(args) => invoices::run(args).await,
             #[cfg(feature = "hub")]

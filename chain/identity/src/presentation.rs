@@ -56,6 +56,18 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Whether to try again may help: something was not there that has to be fetched.
+    #[must_use]
+    pub fn is_unreachable(&self) -> bool {
+        match self {
+            Self::Proof(error) => error.is_unreachable(),
+            Self::Credential { wrong, .. } => wrong.is_unreachable(),
+            _ => false,
+        }
+    }
+}
+
 /// What a verifier wants of a presentation, beside what it wants of the credentials in it.
 #[derive(Debug, Clone)]
 pub struct Wanted<'a> {

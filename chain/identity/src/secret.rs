@@ -5,9 +5,12 @@
 
 use std::fmt;
 
+use aws_lc_rs::hkdf::{HKDF_SHA256, Salt};
 use aws_lc_rs::signature::{
     Ed25519KeyPair, KeyPair as _, ML_DSA_44_SIGNING, ML_DSA_65_SIGNING, PqdsaKeyPair,
 };
+
+use zeroize::Zeroizing;
 
 use crate::multikey::{self, Algorithm, PublicKey};
 
@@ -57,6 +60,21 @@ impl SecretKey {
             other => return Err(Error::ChecksOnly(other)),
         };
         Self::of(algorithm, pair)
+    }
+
+    /// One of several keys of a seed: each algorithm's is another, and none tells another's.
+    ///
+    /// # Errors
+    /// As [`SecretKey::from_seed`].
+    pub fn derived(algorithm: Algorithm, seed: &[u8; SEED_BYTES]) -> Result<Self, Error> {
+        let refused = |_| Error::Library(algorithm);
+        let mut own = Zeroizing::new([0; SEED_BYTES]);
+        Salt::new(HKDF_SHA256, b"stencil issuer v1")
+            .extract(seed)
+            .expand(&[algorithm.name().as_bytes()], HKDF_SHA256)
+            .and_then(|key| key.fill(own.as_mut()))
+            .map_err(refused)?;
+        Self::from_seed(algorithm, &own)
     }
 
     /// A key of ML-DSA-65 that is kept as PKCS #8 (DER), as those of certificates are.
@@ -131,6 +149,13 @@ mod tests {
             assert!(public.verify(b"28 degrees", &signature).is_err());
             assert!(!format!("{key:?}").contains("7, 7"));
         }
+        let keys = [Algorithm::MlDsa44, Algorithm::MlDsa65, Algorithm::Ed25519].map(|algorithm| {
+            let derived = SecretKey::derived(algorithm, &[7; 32]).expect("a key");
+            let direct = SecretKey::from_seed(algorithm, &[7; 32]).expect("a key");
+            assert_ne!(derived.public_key(), direct.public_key());
+            derived.public_key().as_bytes()[..32].to_vec()
+        });
+        assert!(keys[0] != keys[1] && keys[1] != keys[2]);
         assert_eq!(
             SecretKey::from_seed(Algorithm::P256, &[7; 32]).err(),
             Some(Error::ChecksOnly(Algorithm::P256))

@@ -13,6 +13,7 @@ use stencil_workflow::{Effect, Effects, Failure, Performed, Request};
 use tokio::sync::Notify;
 
 use crate::chain::OnChain;
+use crate::credential::Issuer;
 use crate::mail::{self, Mailer};
 use crate::secret::{Secret, Secrets};
 use crate::webhook::{self, Webhook};
@@ -167,6 +168,7 @@ pub struct Connectors {
     webhook: Webhook,
     mailer: Mailer,
     chains: Option<OnChain>,
+    issuer: Option<Arc<dyn Issuer>>,
     queued: Arc<Notify>,
 }
 
@@ -194,6 +196,7 @@ impl Connectors {
             webhook,
             mailer,
             chains: None,
+            issuer: None,
             queued: Arc::new(Notify::new()),
         })
     }
@@ -202,6 +205,13 @@ impl Connectors {
     #[must_use]
     pub fn on_chains(mut self, chains: Vec<Arc<dyn Chain>>, sends: Arc<dyn Sends>) -> Self {
         self.chains = Some(OnChain::new(chains, sends));
+        self
+    }
+
+    /// With whoever issues credentials by tenants' keys.
+    #[must_use]
+    pub fn issuing(mut self, issuer: Arc<dyn Issuer>) -> Self {
+        self.issuer = Some(issuer);
         self
     }
 
@@ -236,6 +246,10 @@ impl Effects for Connectors {
             Effect::MailSend(mail) => self.mailer.send(request, mail).await,
             Effect::ChainCall(call) => self.chains()?.call(call).await,
             Effect::ChainSend(send) => self.chains()?.send(request, send).await,
+            Effect::CredentialIssue(wanted) => match &self.issuer {
+                Some(issuer) => issuer.issue(request, wanted).await,
+                None => Err(Failure::permanent("the hub issues no credentials")),
+            },
             Effect::DeviceCommand {
                 device,
                 command,

@@ -25,6 +25,7 @@
 mod chain;
 mod connectors;
 mod content;
+mod credential;
 mod device_command;
 mod link;
 pub mod mail;
@@ -34,5 +35,6 @@ mod turns;
 pub mod webhook;
 
 pub use connectors::{Connectors, Error, MAX_PREVIOUS, Options, SecretFile};
+pub use credential::Issuer;
 pub use secret::{Error as SecretError, Secret, Secrets};
 pub use trust::Error as TlsError;

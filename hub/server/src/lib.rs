@@ -65,6 +65,7 @@ mod grants;
 mod health;
 pub mod http;
 mod hub;
+mod identity;
 mod ingest;
 mod init;
 mod layout;

@@ -13,6 +13,7 @@ use stencil_workflow::Runner;
 
 use crate::chains::Chains;
 use crate::clock::Clock;
+use crate::identity::Identity;
 use crate::wake::Wakes;
 use crate::{Error, Live, LiveEvent, Options};
 
@@ -21,10 +22,12 @@ pub(crate) fn connectors(
     options: &Options,
     store: &Store,
     chains: &Chains,
+    identity: Identity,
 ) -> Result<Arc<Connectors>, Error> {
     let (content, commands) = (Arc::clone(&store.content), Arc::clone(&store.commands));
     let connectors = Connectors::new(&options.connect, content, commands)?
-        .on_chains(chains.iter().cloned().collect(), Arc::clone(&store.sends));
+        .on_chains(chains.iter().cloned().collect(), Arc::clone(&store.sends))
+        .issuing(Arc::new(identity));
     Ok(Arc::new(connectors))
 }
 

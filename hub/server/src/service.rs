@@ -19,6 +19,7 @@ use crate::dispatch::{self, Contest, Dispatcher, Sessions};
 use crate::foundation::Foundation;
 use crate::health::Health;
 use crate::hub::{Hub, Inner};
+use crate::identity::Identity;
 use crate::ingest::Ingest;
 use crate::links::Links;
 use crate::listeners::Listener;
@@ -129,7 +130,12 @@ impl Service {
         grants.on_revoked(move |tenant, token| {
             sessions.disconnect_namespace(&token_namespace(tenant, token));
         });
-        let connectors = runner::connectors(&options, &store, &chains)?;
+        let identity = Identity::new(
+            &store,
+            &foundation.key,
+            &options.http.url(options.http.listen),
+        );
+        let connectors = runner::connectors(&options, &store, &chains, identity)?;
         let runner = runner::new(&options, &store, &clock, &live, connectors.clone());
         let (rollouts, asked) = Rollouts::new();
         rollouts.are_under_way(foundation.state.rolls_out());

@@ -48,6 +48,7 @@ mod certificates;
 mod chains;
 mod commands;
 mod content;
+mod credentials;
 mod devices;
 mod error;
 mod gateways;
@@ -95,6 +96,10 @@ pub use commands::{AfterCommand, Commands, NewCommand, Outstanding, RanOut, Stor
 pub use content::{
     Content, Entry, EntryVersion, Fields, MAX_EFFECT_KEY, MAX_FIELDS, MAX_KEY, MAX_VERSIONS_KEPT,
     Published, Written,
+};
+pub use credentials::{
+    CredentialStanding, Credentials, KeptCredential, MAX_CREDENTIALS, STATUS_LIST_BITS,
+    StandingSet, StoredCredential,
 };
 pub use devices::{
     Device, DeviceCounts, DeviceFilter, Devices, Latest, LinkInfo, Linked, MAX_NEWEST, Newest,

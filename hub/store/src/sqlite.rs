@@ -31,6 +31,7 @@ mod chunks;
 mod commands;
 mod content;
 mod copy;
+mod credentials;
 mod devices;
 mod due;
 mod erase;

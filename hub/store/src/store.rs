@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use crate::{
-    Alarms, Answers, Audit, CausedRuns, Certificates, Chains, Commands, Content, Devices, Gateways,
-    Keeping, Ledger, Offers, Operators, Payments, Pipeline, Registry, Rollouts, Runs, Sends,
-    Series, Tenancy, Users, Wallets, Workflows,
+    Alarms, Answers, Audit, CausedRuns, Certificates, Chains, Commands, Content, Credentials,
+    Devices, Gateways, Keeping, Ledger, Offers, Operators, Payments, Pipeline, Registry, Rollouts,
+    Runs, Sends, Series, Tenancy, Users, Wallets, Workflows,
 };
 
 /// The ports of a store, whatever is behind them.
@@ -55,6 +55,8 @@ pub struct Store {
     pub ledger: Arc<dyn Ledger>,
     /// Invoices and the journal.
     pub payments: Arc<dyn Payments>,
+    /// Credentials that were issued.
+    pub credentials: Arc<dyn Credentials>,
     /// Offers and purchases.
     pub offers: Arc<dyn Offers>,
     /// Chains that are followed.
@@ -90,6 +92,7 @@ impl Store {
             + Rollouts
             + Ledger
             + Payments
+            + Credentials
             + Offers
             + Chains
             + Sends
@@ -117,6 +120,7 @@ impl Store {
             rollouts: all.clone(),
             ledger: all.clone(),
             payments: all.clone(),
+            credentials: all.clone(),
             offers: all.clone(),
             chains: all.clone(),
             sends: all.clone(),

@@ -61,6 +61,9 @@ pub enum Effect {
     /// Send a transaction.
     #[serde(rename = "chain.send")]
     ChainSend(ChainSend),
+    /// Issue a credential, by the tenant's keys.
+    #[serde(rename = "credential.issue")]
+    CredentialIssue(CredentialIssue),
     /// Tell a device to do something.
     #[serde(rename = "device.command")]
     DeviceCommand {
@@ -120,6 +123,23 @@ pub struct ChainSend {
     pub until_final: bool,
 }
 
+/// A credential that is issued.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct CredentialIssue {
+    /// Of which kind it is.
+    pub kind: String,
+    /// What it is called, for people.
+    pub name: Option<String>,
+    /// The device that it is about.
+    pub device: Option<DeviceId>,
+    /// Whom else it is about, a DID or another URI.
+    pub subject: Option<String>,
+    /// What is said.
+    pub claims: Map<String, Value>,
+    /// For how long it holds, in µs; `None`: for ever.
+    pub valid_us: Option<i64>,
+}
+
 /// A value that an effect cannot have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what}; {right}")]
@@ -149,6 +169,8 @@ impl Effect {
                 right: format!("at most {MAX_URL} are allowed"),
             }),
             Self::WebhookPost { .. } | Self::ChainCall(_) | Self::ChainSend(_) => Ok(()),
+            // What can be issued is for the issuer to say.
+            Self::CredentialIssue(_) => Ok(()),
             Self::MailSend(mail) => check_mail(mail),
             Self::DeviceCommand { command, .. } => check_command(command),
         }

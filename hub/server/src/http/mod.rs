@@ -40,6 +40,7 @@ mod deadlines;
 mod device_cookie;
 mod headers;
 mod host;
+mod identity;
 mod in_request;
 mod input;
 mod keyed;

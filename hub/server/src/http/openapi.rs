@@ -37,7 +37,7 @@ use utoipa::OpenApi;
 use super::access::Access;
 use super::api::{alarms, backtest, commands, content, devices, export, ledger, retention};
 use super::api::{audit, me, operator, sessions, users};
-use super::api::{births, callable, enrolment, registrations};
+use super::api::{births, callable, credentials, dids, enrolment, registrations};
 use super::api::{firmware, gateway_log, gateways, images, offers};
 use super::api::{invoices, payments, refunds};
 use super::api::{rollouts, runs, series, spending, tokens, wallet, wallets, workflows};
@@ -152,6 +152,14 @@ use super::{input, keyed};
         offers::purchases,
         offers::forgive,
         callable::seen,
+        credentials::list,
+        credentials::issue,
+        credentials::verify,
+        credentials::one,
+        credentials::revoke,
+        credentials::suspend,
+        credentials::resume,
+        dids::one,
         retention::show,
         retention::set,
         tokens::list,

@@ -12,7 +12,7 @@ use http::Method;
 use super::access::{self, Access};
 use super::api::{alarms, backtest, commands, content, devices, export, ledger, retention};
 use super::api::{audit as audit_log, me, operator, sessions, users};
-use super::api::{births, callable, enrolment, registrations};
+use super::api::{births, callable, credentials, dids, enrolment, registrations};
 use super::api::{firmware, gateway_log, gateways, images, offers};
 use super::api::{invoices, payments, refunds};
 use super::api::{rollouts, runs, series, spending, tokens, wallet, wallets, workflows};
@@ -27,7 +27,7 @@ use super::page::{
 };
 use super::page::{audit as audit_page, chart, checkout as checkout_page, failed, settings};
 use super::{
-    State, audit, checkout, headers, in_request, input, keyed, ops, problem, public, x402,
+    State, audit, checkout, headers, identity, in_request, input, keyed, ops, problem, public, x402,
 };
 
 /// One route.
@@ -161,6 +161,14 @@ pub(super) fn routes() -> Vec<Route> {
         read("/api/v1/purchases", offers::purchases).asked(Parameters::Known),
         admin(POST, "/api/v1/payers/{payer}/forgive", offers::forgive),
         read("/api/v1/payments/spending", callable::seen),
+        read("/api/v1/credentials", credentials::list).asked(Parameters::Known),
+        write(POST, "/api/v1/credentials", credentials::issue),
+        open(POST, "/api/v1/credentials/verify", credentials::verify),
+        read("/api/v1/credentials/{credential}", credentials::one),
+        write(POST, "/api/v1/credentials/{credential}/revoke", credentials::revoke),
+        write(POST, "/api/v1/credentials/{credential}/suspend", credentials::suspend),
+        write(POST, "/api/v1/credentials/{credential}/resume", credentials::resume),
+        read("/api/v1/dids/{did}", dids::one),
         admin(GET, "/api/v1/retention", retention::show),
         admin(PUT, "/api/v1/retention", retention::set),
         admin(GET, "/api/v1/tokens", tokens::list).asked(Parameters::Known),
@@ -199,6 +207,9 @@ pub(super) fn routes() -> Vec<Route> {
         open(GET, "/content/v1/{tenant}/{collection}/{key}", public::entry),
         open(GET, "/p/{tenant}/{collection}", public::index).asked(Parameters::Known),
         open(GET, "/p/{tenant}/{collection}/{key}", public::page).asked(Parameters::Any),
+        open(GET, "/.well-known/did.json", identity::hub),
+        open(GET, "/tenants/{tenant}/did.json", identity::tenant),
+        open(GET, "/tenants/{tenant}/status/{purpose}/{list}", identity::list),
         open(GET, "/pay/{invoice}", checkout_page::show).asked(Parameters::Any),
         open(GET, "/pay/{invoice}/checkout", checkout::show),
         open(GET, "/pay/{invoice}/receipt", checkout::receipt),

@@ -24,6 +24,7 @@ use super::{DEVICE_KEY_BYTES, Limits};
 use crate::backtest::{BacktestOptions, Backtests};
 use crate::chains::x402::Sales;
 use crate::grants::{EndingTenancy, EndingUsers, EndingWallets, Grants};
+use crate::identity::Identity;
 use crate::ingest::Step;
 use crate::registry::HubKey;
 use crate::wallets::Contracts;
@@ -520,6 +521,11 @@ impl State {
     /// By which devices' keys are sealed.
     pub(super) fn key(&self) -> &HubKey {
         &self.key
+    }
+
+    /// DIDs and credentials.
+    pub(super) fn identity(&self) -> Identity {
+        Identity::new(&self.store, &self.key, &self.public_url)
     }
 
     /// Room for one more upload of devices.

@@ -7,10 +7,14 @@ use stencil_crypto::{Psk, keyfile, rng};
 use stencil_protocol::id::{DeviceId, TenantId};
 use stencil_store::Registry;
 
+use zeroize::Zeroizing;
+
 use crate::{Error as HubError, Layout, private};
 
 /// What the tag of a claim code is kept as.
 const CODE: &str = "claim code";
+/// What the hub's own seed as an issuer is derived as.
+const ISSUER: &str = "issuer of credentials";
 
 /// The key by which the hub seals what it keeps of devices' keys, and to which they are sealed for
 /// it. It lies in `keys/seal.key` of the data directory, which is in no backup; where it is missing
@@ -108,6 +112,27 @@ impl Keys<'_> {
         self.vault.unlock(owned(tenant, device, generation), locked)
     }
 
+    /// Seals the seed of a tenant's keys as an issuer of credentials.
+    pub(crate) fn lock_issuer(&self, tenant: &TenantId, seed: &[u8; 32]) -> Result<Vec<u8>, Error> {
+        self.vault.lock_bytes(&issuer(tenant), seed, &mut rng::Os)
+    }
+
+    /// The seed of a tenant's keys as an issuer.
+    pub(crate) fn unlock_issuer(
+        &self,
+        tenant: &TenantId,
+        locked: &[u8],
+    ) -> Result<Zeroizing<[u8; 32]>, Error> {
+        let bytes = self.vault.unlock_bytes(&issuer(tenant), locked)?;
+        let seed = <[u8; 32]>::try_from(bytes.as_slice()).map_err(|_| Error::Refused)?;
+        Ok(Zeroizing::new(seed))
+    }
+
+    /// The seed of the hub's own keys as an issuer, which follows from its key.
+    pub(crate) fn own_issuer(&self) -> [u8; 32] {
+        self.secret.tag(ISSUER, &[])
+    }
+
     /// What is kept of a claim code, by its digest.
     pub(crate) fn code_tag(&self, digest: &[u8; 32]) -> [u8; 32] {
         self.secret.tag(CODE, digest)
@@ -120,6 +145,11 @@ pub(crate) fn born(identity: &DeviceId) -> Place<'_> {
         device: identity.as_str(),
         ..Place::default()
     }
+}
+
+/// Whose seed it is. No [`Place`] begins so: its first bytes are a length.
+fn issuer(tenant: &TenantId) -> Vec<u8> {
+    format!("{ISSUER} {tenant}").into_bytes()
 }
 
 fn owned<'a>(tenant: &'a TenantId, device: &'a DeviceId, generation: u64) -> Place<'a> {

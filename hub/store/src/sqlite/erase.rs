@@ -92,6 +92,8 @@ const OF_TENANTS: &[&str] = &[
     "invoices",
     "journal_entries",
     "journal_balances",
+    "issuers",
+    "credentials",
     "offers",
     "purchases",
     "exposures",

@@ -332,7 +332,8 @@ impl Registry for Sqlite {
     async fn has_sealed(&self) -> Result<bool, Error> {
         let row = sqlx::query(
             "SELECT EXISTS (SELECT 1 FROM births WHERE psk IS NOT NULL) \
-             OR EXISTS (SELECT 1 FROM device_keys WHERE psk IS NOT NULL) AS sealed",
+             OR EXISTS (SELECT 1 FROM device_keys WHERE psk IS NOT NULL) \
+             OR EXISTS (SELECT 1 FROM issuers) AS sealed",
         )
         .fetch_one(self.readers())
         .await?;

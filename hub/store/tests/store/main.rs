@@ -11,6 +11,7 @@ mod chains;
 mod commands;
 mod content;
 mod crash;
+mod credentials;
 mod devices;
 mod disk_full;
 mod gateway_rules;

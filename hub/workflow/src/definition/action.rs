@@ -1,6 +1,7 @@
 //! What a step does: the kinds of `use`, each with its own `with`.
 
 mod chain;
+mod credential;
 mod mail;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use crate::effect::{self, Effect};
 use crate::template::{self as engine, Scope, Template};
 
 pub use chain::{CallTemplates, FunctionTemplates, MAX_ARGUMENTS, SendTemplates};
+pub use credential::CredentialTemplates;
 pub use mail::MailTemplates;
 
 /// The longest time within which a command must be begun: 7 days, in µs.
@@ -29,6 +31,7 @@ const USES: &[&str] = &[
     "device.command",
     "chain.call",
     "chain.send",
+    "credential.issue",
 ];
 
 /// What a step does.
@@ -70,6 +73,8 @@ pub enum Action {
     ChainCall(CallTemplates),
     /// Sends a transaction, and waits until it is in a block, or final.
     ChainSend(SendTemplates),
+    /// Issues a credential.
+    CredentialIssue(CredentialTemplates),
     /// Tells a device to do something, and waits for the end of that.
     DeviceCommand {
         /// The device.
@@ -110,6 +115,7 @@ impl Action {
             Self::DeviceCommand { .. } => "device.command",
             Self::ChainCall(_) => "chain.call",
             Self::ChainSend(_) => "chain.send",
+            Self::CredentialIssue(_) => "credential.issue",
         }
     }
 
@@ -123,7 +129,8 @@ impl Action {
             | Self::ContentPublish { .. }
             | Self::DeviceCommand { .. }
             | Self::ChainCall(_)
-            | Self::ChainSend(_) => false,
+            | Self::ChainSend(_)
+            | Self::CredentialIssue(_) => false,
         }
     }
 
@@ -138,6 +145,7 @@ impl Action {
             Self::DeviceCommand { .. } => &["command", "state", "detail"],
             Self::ChainCall(_) => &["result"],
             Self::ChainSend(_) => &["tx", "block", "state"],
+            Self::CredentialIssue(_) => &["credential", "subject"],
         }
     }
 
@@ -187,6 +195,7 @@ impl Action {
             Self::MailSend(templates) => Effect::MailSend(templates.render(scope)?),
             Self::ChainCall(templates) => Effect::ChainCall(templates.render(scope)?),
             Self::ChainSend(templates) => Effect::ChainSend(templates.render(scope)?),
+            Self::CredentialIssue(templates) => Effect::CredentialIssue(templates.render(scope)?),
             Self::DeviceCommand {
                 device,
                 command,
@@ -273,6 +282,7 @@ pub(super) fn read(uses: &Node, with: &Node, before: Before<'_>) -> Result<Actio
         "device.command" => command(with, before),
         "chain.call" => chain::call(with, before).map(Action::ChainCall),
         "chain.send" => chain::send(with, before).map(Action::ChainSend),
+        "credential.issue" => credential::read(with, before).map(Action::CredentialIssue),
         other => {
             let right = match nearest(other, USES) {
                 Some(near) => format!("did you mean `{near}`? known: {}", listed(USES)),

@@ -47,8 +47,8 @@ use stencil_rules::Rule;
 use stencil_yaml::{Content, Fields, Limits, Node, integer, shown, text};
 
 pub use action::{
-    Action, CallTemplates, EffectError, FunctionTemplates, MAX_ARGUMENTS, MAX_EXPIRES_US,
-    MailTemplates, SendTemplates,
+    Action, CallTemplates, CredentialTemplates, EffectError, FunctionTemplates, MAX_ARGUMENTS,
+    MAX_EXPIRES_US, MailTemplates, SendTemplates,
 };
 pub use alarm::Alarm;
 pub use finality::{Finality, MAX_CONFIRMATIONS, Undo, UndoCommand, named};

@@ -96,6 +96,7 @@ pub fn json_schema() -> Value {
             object(&["chain", "address", "function"], called.clone()),
         ),
         step("chain.send", object(&["chain", "address"], sent)),
+        step("credential.issue", credential(&template, &duration)),
         step(
             "device.command",
             object(
@@ -141,6 +142,21 @@ pub fn json_schema() -> Value {
 }
 
 /// Each kind of cause.
+/// The `with` of credential.issue.
+fn credential(template: &Value, duration: &Value) -> Value {
+    let mut with = object(
+        &["kind", "claims"],
+        json!({
+            "kind": { "type": "string", "pattern": "^[A-Za-z][A-Za-z0-9]{0,63}$" },
+            "name": template, "device": template, "subject": template,
+            "claims": { "type": "object", "minProperties": 1 },
+            "valid": duration,
+        }),
+    );
+    with["oneOf"] = json!([{ "required": ["device"] }, { "required": ["subject"] }]);
+    with
+}
+
 fn sources() -> Vec<Value> {
     let pattern = json!({ "type": "string", "pattern": "^[A-Za-z0-9._*?-]{1,64}$" });
     let telemetry = object(

@@ -101,6 +101,7 @@ impl Effects for Script {
             Effect::DeviceCommand { .. } => "device.command",
             Effect::ChainCall(_) => "chain.call",
             Effect::ChainSend(_) => "chain.send",
+            Effect::CredentialIssue(_) => "credential.issue",
         };
         let act = self
             .acts

@@ -10,6 +10,7 @@ mod client;
 mod commands;
 mod console;
 mod content;
+mod credentials;
 mod device_page;
 mod devices;
 mod enrolment;

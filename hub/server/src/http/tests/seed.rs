@@ -173,6 +173,7 @@ pub(super) async fn fill(store: &Store) {
     rollout(store).await;
     gateways(store).await;
     super::x402::bought(store).await;
+    super::credentials::issued(store).await;
     let command = NewCommand {
         id: COMMAND,
         tenant: acme(),

@@ -83,6 +83,7 @@ pub(super) fn reference() -> Markup {
         "webhook.post",
         "mail.send",
         "device.command",
+        "credential.issue",
     ];
     html! {
         section.card {

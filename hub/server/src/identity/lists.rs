@@ -1,0 +1,143 @@
+//! The status lists of tenants, made from what is stored whenever one is asked for.
+
+use serde_json::{Map, Value};
+use stencil_identity::credential::issue;
+use stencil_identity::status::{self, Bits, List};
+use stencil_protocol::id::TenantId;
+use stencil_store::CredentialStanding;
+
+use super::{Error, Identity, names};
+
+/// For how long a list that was given out holds: a verifier that keeps it for longer has to ask again.
+const VALID_US: i64 = 86_400_000_000;
+
+/// What a list's bits mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Revocation,
+    Suspension,
+}
+
+impl Purpose {
+    fn name(self) -> &'static str {
+        status::Purpose::from(self).name()
+    }
+
+    pub(crate) fn parse(name: &str) -> Option<Self> {
+        [Self::Revocation, Self::Suspension]
+            .into_iter()
+            .find(|purpose| purpose.name() == name)
+    }
+
+    fn standing(self) -> CredentialStanding {
+        match self {
+            Self::Revocation => CredentialStanding::Revoked,
+            Self::Suspension => CredentialStanding::Suspended,
+        }
+    }
+}
+
+impl From<Purpose> for status::Purpose {
+    fn from(purpose: Purpose) -> Self {
+        match purpose {
+            Purpose::Revocation => Self::Revocation,
+            Purpose::Suspension => Self::Suspension,
+        }
+    }
+}
+
+impl Identity {
+    /// Where a tenant's list is; by https, as its DID.
+    pub(super) fn list_url(
+        &self,
+        tenant: &TenantId,
+        purpose: Purpose,
+        list: u32,
+    ) -> Result<String, Error> {
+        Ok(format!(
+            "{}/{}/{tenant}/status/{}/{list}",
+            self.origin()?,
+            names::TENANTS,
+            purpose.name()
+        ))
+    }
+
+    fn origin(&self) -> Result<String, Error> {
+        let hub = names::hub(&self.url).map_err(Error::NoName)?;
+        let url = hub.url();
+        Ok(url
+            .strip_suffix("/.well-known/did.json")
+            .unwrap_or(&url)
+            .to_owned())
+    }
+
+    /// The list at an address, if it is one of this hub's.
+    pub(super) async fn list_at(&self, url: &str) -> Result<Option<List>, Error> {
+        let origin = self.origin()?;
+        let Some(path) = url
+            .strip_prefix(&origin)
+            .and_then(|path| path.strip_prefix('/'))
+        else {
+            return Ok(None);
+        };
+        let parts: Vec<&str> = path.split('/').collect();
+        let [names::TENANTS, tenant, "status", purpose, list] = parts.as_slice() else {
+            return Ok(None);
+        };
+        let (Ok(tenant), Some(purpose), Ok(list)) = (
+            TenantId::parse(tenant),
+            Purpose::parse(purpose),
+            list.parse::<u32>(),
+        ) else {
+            return Ok(None);
+        };
+        self.list(&tenant, purpose, list).await
+    }
+
+    async fn list(
+        &self,
+        tenant: &TenantId,
+        purpose: Purpose,
+        list: u32,
+    ) -> Result<Option<List>, Error> {
+        let set = self
+            .credentials
+            .status_bits(tenant, list, purpose.standing());
+        let Some(set) = set.await? else {
+            return Ok(None);
+        };
+        let mut bits = Bits::new();
+        for bit in set {
+            let bit = usize::try_from(bit).map_err(Error::failed)?;
+            bits.set(bit, true).map_err(Error::failed)?;
+        }
+        Ok(Some(List {
+            issuer: self.tenant_did(tenant)?.to_string(),
+            purpose: purpose.into(),
+            bits,
+        }))
+    }
+
+    /// A tenant's list as it is published; `None`: there is none.
+    pub(crate) async fn published_list(
+        &self,
+        tenant: &TenantId,
+        purpose: Purpose,
+        list: u32,
+        now_us: i64,
+    ) -> Result<Option<Map<String, Value>>, Error> {
+        let (Some(found), Some(issuer)) = (
+            self.list(tenant, purpose, list).await?,
+            self.issuer(tenant).await?,
+        ) else {
+            return Ok(None);
+        };
+        let url = self.list_url(tenant, purpose, list)?;
+        let draft = found
+            .draft(&url, now_us, now_us.saturating_add(VALID_US))
+            .map_err(Error::failed)?;
+        issue(draft, &issuer.proving(), now_us)
+            .map(Some)
+            .map_err(Error::failed)
+    }
+}

@@ -1,0 +1,316 @@
+//! Credentials, and the seeds of their issuers.
+
+use async_trait::async_trait;
+use sqlx::SqliteConnection;
+use sqlx::sqlite::SqliteRow;
+use stencil_protocol::id::TenantId;
+
+use super::failure::of_tenant;
+use super::row::Columns as _;
+use super::{Sqlite, pair};
+use crate::credentials::{
+    CredentialStanding, Credentials, KeptCredential, MAX_CREDENTIALS, STATUS_LIST_BITS,
+    StandingSet, StoredCredential,
+};
+use crate::page::clamp;
+use crate::{Error, Page};
+
+/// How many bits of a status list are given away before the next one is begun: with three of four
+/// taken, four draws find a free one on average.
+const USED_BITS: i64 = 98_304;
+
+macro_rules! credentials {
+    ($of:literal) => {
+        concat!(
+            "SELECT credential, kind, subject, list, bit, standing, cause, body, issued_us, \
+             valid_until_us, changed_us FROM credentials WHERE ",
+            $of
+        )
+    };
+}
+
+#[async_trait]
+impl Credentials for Sqlite {
+    async fn issuer(&self, tenant: &TenantId) -> Result<Option<Vec<u8>>, Error> {
+        let row = sqlx::query("SELECT sealed FROM issuers WHERE tenant = $1")
+            .bind(tenant.as_str())
+            .fetch_optional(self.readers())
+            .await?;
+        row.map(|row| row.bytes("sealed")).transpose()
+    }
+
+    async fn put_issuer(
+        &self,
+        tenant: &TenantId,
+        sealed: &[u8],
+        now_us: i64,
+    ) -> Result<Vec<u8>, Error> {
+        let mut transaction = self.write().await?;
+        let kept = put_issuer(&mut transaction, tenant, sealed, now_us).await;
+        transaction.end(kept).await
+    }
+
+    async fn open_status_list(&self, tenant: &TenantId) -> Result<u32, Error> {
+        let row = sqlx::query(
+            "SELECT list, COUNT(*) AS used FROM credentials WHERE tenant = $1 AND list = \
+             (SELECT MAX(list) FROM credentials WHERE tenant = $1) GROUP BY list",
+        )
+        .bind(tenant.as_str())
+        .fetch_optional(self.readers())
+        .await?;
+        let Some(row) = row else { return Ok(1) };
+        let list: u32 = row.number("list")?;
+        Ok(if row.int("used")? < USED_BITS {
+            list
+        } else {
+            list.saturating_add(1)
+        })
+    }
+
+    async fn keep_credential(
+        &self,
+        tenant: &TenantId,
+        credential: &StoredCredential,
+    ) -> Result<KeptCredential, Error> {
+        if credential.list == 0 || credential.bit >= STATUS_LIST_BITS {
+            let why = format!(
+                "bit {} of list {}; lists are from 1, bits below {STATUS_LIST_BITS}",
+                credential.bit, credential.list
+            );
+            return Err(Error::invalid("credential", why));
+        }
+        let mut transaction = self.write().await?;
+        let kept = keep(&mut transaction, tenant, credential).await;
+        transaction.end(kept).await
+    }
+
+    async fn credential(
+        &self,
+        tenant: &TenantId,
+        credential: &str,
+    ) -> Result<Option<StoredCredential>, Error> {
+        let row = sqlx::query(credentials!("tenant = $1 AND credential = $2"))
+            .bind(tenant.as_str())
+            .bind(credential)
+            .fetch_optional(self.readers())
+            .await?;
+        row.as_ref().map(stored).transpose()
+    }
+
+    async fn credential_of_cause(
+        &self,
+        tenant: &TenantId,
+        cause: &str,
+    ) -> Result<Option<StoredCredential>, Error> {
+        let row = sqlx::query(credentials!("tenant = $1 AND cause = $2"))
+            .bind(tenant.as_str())
+            .bind(cause)
+            .fetch_optional(self.readers())
+            .await?;
+        row.as_ref().map(stored).transpose()
+    }
+
+    async fn credentials(
+        &self,
+        tenant: &TenantId,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Page<StoredCredential>, Error> {
+        // An id has colons of its own: the time stands behind it.
+        let (id, issued_us) = match pair::<String, i64>(after)? {
+            Some((id, issued_us)) => (id, issued_us),
+            None => (String::new(), i64::MAX),
+        };
+        let rows = sqlx::query(credentials!(
+            "tenant = $1 AND (issued_us, credential) < ($2, $3) \
+             ORDER BY issued_us DESC, credential DESC LIMIT $4"
+        ))
+        .bind(tenant.as_str())
+        .bind(issued_us)
+        .bind(id)
+        .bind(i64::from(clamp(limit)) + 1)
+        .fetch_all(self.readers())
+        .await?;
+        let credentials = rows.iter().map(stored).collect::<Result<_, _>>()?;
+        Ok(Page::cut(credentials, limit, |it: &StoredCredential| {
+            format!("{}:{}", it.credential, it.issued_us)
+        }))
+    }
+
+    async fn set_standing(
+        &self,
+        tenant: &TenantId,
+        credential: &str,
+        standing: CredentialStanding,
+        now_us: i64,
+    ) -> Result<StandingSet, Error> {
+        let mut transaction = self.write().await?;
+        let set = set_standing(&mut transaction, tenant, credential, standing, now_us).await;
+        transaction.end(set).await
+    }
+
+    async fn status_bits(
+        &self,
+        tenant: &TenantId,
+        list: u32,
+        standing: CredentialStanding,
+    ) -> Result<Option<Vec<u32>>, Error> {
+        let there =
+            sqlx::query("SELECT 1 FROM credentials WHERE tenant = $1 AND list = $2 LIMIT 1")
+                .bind(tenant.as_str())
+                .bind(i64::from(list))
+                .fetch_optional(self.readers())
+                .await?;
+        if there.is_none() {
+            return Ok(None);
+        }
+        let rows = sqlx::query(
+            "SELECT bit FROM credentials WHERE tenant = $1 AND list = $2 AND standing = $3 \
+             ORDER BY bit",
+        )
+        .bind(tenant.as_str())
+        .bind(i64::from(list))
+        .bind(standing.as_str())
+        .fetch_all(self.readers())
+        .await?;
+        let bits = rows.iter().map(|row| row.number("bit"));
+        bits.collect::<Result<_, _>>().map(Some)
+    }
+}
+
+async fn put_issuer(
+    connection: &mut SqliteConnection,
+    tenant: &TenantId,
+    sealed: &[u8],
+    now_us: i64,
+) -> Result<Vec<u8>, Error> {
+    sqlx::query(
+        "INSERT INTO issuers (tenant, sealed, made_us) VALUES ($1, $2, $3) \
+         ON CONFLICT (tenant) DO NOTHING",
+    )
+    .bind(tenant.as_str())
+    .bind(sealed)
+    .bind(now_us)
+    .execute(&mut *connection)
+    .await
+    .map_err(|error| of_tenant(error, tenant.as_str()))?;
+    let row = sqlx::query("SELECT sealed FROM issuers WHERE tenant = $1")
+        .bind(tenant.as_str())
+        .fetch_one(connection)
+        .await?;
+    row.bytes("sealed")
+}
+
+async fn keep(
+    connection: &mut SqliteConnection,
+    tenant: &TenantId,
+    credential: &StoredCredential,
+) -> Result<KeptCredential, Error> {
+    if let Some(cause) = &credential.cause {
+        let before = sqlx::query(credentials!("tenant = $1 AND cause = $2"))
+            .bind(tenant.as_str())
+            .bind(cause)
+            .fetch_optional(&mut *connection)
+            .await?;
+        if let Some(row) = before {
+            return Ok(KeptCredential::Before(Box::new(stored(&row)?)));
+        }
+    }
+    let made = sqlx::query(
+        "INSERT INTO credentials (tenant, credential, kind, subject, list, bit, standing, cause, \
+         body, issued_us, valid_until_us, changed_us) \
+         SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12 \
+         WHERE (SELECT COUNT(*) FROM credentials WHERE tenant = $1) < $13 \
+         ON CONFLICT (tenant, list, bit) DO NOTHING",
+    )
+    .bind(tenant.as_str())
+    .bind(credential.credential.as_str())
+    .bind(credential.kind.as_str())
+    .bind(credential.subject.as_str())
+    .bind(i64::from(credential.list))
+    .bind(i64::from(credential.bit))
+    .bind(credential.standing.as_str())
+    .bind(credential.cause.as_deref())
+    .bind(credential.body.as_str())
+    .bind(credential.issued_us)
+    .bind(credential.valid_until_us)
+    .bind(credential.changed_us)
+    .bind(i64::from(MAX_CREDENTIALS))
+    .execute(&mut *connection)
+    .await
+    .map_err(|error| of_tenant(error, tenant.as_str()))?;
+    if made.rows_affected() == 1 {
+        return Ok(KeptCredential::Made);
+    }
+    let taken =
+        sqlx::query("SELECT 1 FROM credentials WHERE tenant = $1 AND list = $2 AND bit = $3")
+            .bind(tenant.as_str())
+            .bind(i64::from(credential.list))
+            .bind(i64::from(credential.bit))
+            .fetch_optional(connection)
+            .await?;
+    if taken.is_some() {
+        return Ok(KeptCredential::BitTaken);
+    }
+    let why = format!("there are {MAX_CREDENTIALS} credentials, the most that a tenant may have");
+    Err(Error::Conflict(why))
+}
+
+async fn set_standing(
+    connection: &mut SqliteConnection,
+    tenant: &TenantId,
+    credential: &str,
+    standing: CredentialStanding,
+    now_us: i64,
+) -> Result<StandingSet, Error> {
+    let row = sqlx::query("SELECT standing FROM credentials WHERE tenant = $1 AND credential = $2")
+        .bind(tenant.as_str())
+        .bind(credential)
+        .fetch_optional(&mut *connection)
+        .await?;
+    let Some(row) = row else {
+        return Ok(StandingSet::NotFound);
+    };
+    let before = standing_of(&row)?;
+    if before == standing {
+        return Ok(StandingSet::Unchanged);
+    }
+    if before == CredentialStanding::Revoked {
+        return Ok(StandingSet::Revoked);
+    }
+    sqlx::query(
+        "UPDATE credentials SET standing = $3, changed_us = $4 \
+         WHERE tenant = $1 AND credential = $2",
+    )
+    .bind(tenant.as_str())
+    .bind(credential)
+    .bind(standing.as_str())
+    .bind(now_us)
+    .execute(connection)
+    .await?;
+    Ok(StandingSet::Set)
+}
+
+fn standing_of(row: &SqliteRow) -> Result<CredentialStanding, Error> {
+    let name = row.text("standing")?;
+    CredentialStanding::parse(&name).ok_or_else(|| Error::Corrupt {
+        what: "standing",
+        why: name,
+    })
+}
+
+fn stored(row: &SqliteRow) -> Result<StoredCredential, Error> {
+    Ok(StoredCredential {
+        credential: row.text("credential")?,
+        kind: row.text("kind")?,
+        subject: row.text("subject")?,
+        list: row.number("list")?,
+        bit: row.number("bit")?,
+        standing: standing_of(row)?,
+        cause: row.maybe_text("cause")?,
+        body: row.text("body")?,
+        issued_us: row.int("issued_us")?,
+        valid_until_us: row.maybe_int("valid_until_us")?,
+        changed_us: row.int("changed_us")?,
+    })
+}
