@@ -345,7 +345,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         None => {
             let options: Options = config::load(ENVIRONMENT, args.config.as_deref(), &args.flags)?;
             if args.dump_config {
-                output::text(&config::dump(&options)?);
+                output::text(&config::dump(&crate::chain::hub::shown(&options))?);
             } else {
                 serve(options, args.output).await?;
             }

@@ -308,6 +308,28 @@ mod tests {
         super::command().debug_assert();
     }
 
+    /// An option of a command that is also one of all commands of its group would never be given.
+    #[test]
+    fn no_option_hides_another() {
+        fn look(command: &clap::Command, outer: &[String], path: &str) {
+            let path = format!("{path} {}", command.get_name());
+            let mut global = outer.to_vec();
+            for argument in command.get_arguments() {
+                let Some(long) = argument.get_long() else {
+                    continue;
+                };
+                assert!(!outer.iter().any(|it| it == long), "{path} --{long}");
+                if argument.is_global_set() {
+                    global.push(long.to_owned());
+                }
+            }
+            for part in command.get_subcommands() {
+                look(part, &global, &path);
+            }
+        }
+        look(&super::command(), &[], "");
+    }
+
     #[cfg(feature = "hub")]
     #[test]
     fn help_teaches_what_each_part_says_of_itself() {

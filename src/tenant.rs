@@ -46,8 +46,8 @@ enum Command {
         #[arg(long, requires = "most")]
         chain: Option<String>,
         /// A token's contract (`0x…`); without it the chain's own coin, gas included.
-        #[arg(long, requires = "chain")]
-        token: Option<String>,
+        #[arg(long, requires = "chain", value_name = "CONTRACT")]
+        asset: Option<String>,
         /// At most so much, in base units (wei of the coin) …
         #[arg(long, requires = "chain")]
         most: Option<String>,
@@ -82,7 +82,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Limits {
             id,
             chain,
-            token,
+            asset,
             most,
             window,
         } => {
@@ -92,7 +92,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             );
             if let Some(chain) = chain {
                 let body = json!({
-                    "chain": chain, "token": token, "most": most, "window_s": window,
+                    "chain": chain, "token": asset, "most": most, "window_s": window,
                 });
                 let body = ("application/json", body.to_string().into_bytes());
                 client.call(Method::PUT, &path, Some(body)).await?;

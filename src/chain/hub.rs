@@ -10,6 +10,33 @@ use stencil_store::Store;
 
 use crate::when;
 
+/// The settings as they may be shown: of endpoints the host only, as the rest of an address may be a key.
+pub(crate) fn shown(hub: &stencil_server::Options) -> stencil_server::Options {
+    let mut shown = hub.clone();
+    for chain in shown.chains.values_mut() {
+        if let Some(remote) = chain.pointer_mut("/account/remote") {
+            show(remote);
+        }
+        let Some(follow) = chain.get_mut("follow") else {
+            continue;
+        };
+        for key in ["endpoints", "wake"] {
+            match follow.get_mut(key) {
+                Some(serde_json::Value::Array(all)) => all.iter_mut().for_each(show),
+                Some(one) => show(one),
+                None => {}
+            }
+        }
+    }
+    shown
+}
+
+fn show(endpoint: &mut serde_json::Value) {
+    if let Some(address) = endpoint.as_str() {
+        *endpoint = stencil_chain::config::shown(address).into();
+    }
+}
+
 /// Reads the settings, unlocks what signs, and gives what makes the chains once the store is open.
 pub(crate) async fn of(
     hub: &stencil_server::Options,
@@ -41,4 +68,27 @@ pub(crate) async fn of(
         });
         made.collect()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_key_of_an_endpoint_is_shown() {
+        let follow = serde_json::json!({
+            "chain_id": 1,
+            "endpoints": ["https://user:hunter2@a.example/hunter2", "https://b.example/v2?key=hunter2"],
+            "wake": "wss://c.example/hunter2",
+        });
+        let mut hub = stencil_server::Options::default();
+        let chain = serde_json::json!({ "follow": follow, "payments": "0x01",
+            "account": { "remote": "https://d.example/hunter2" } });
+        hub.chains.insert("main".to_owned(), chain);
+        let shown = serde_json::to_string(&shown(&hub)).unwrap();
+        assert!(!shown.contains("hunter2"), "{shown}");
+        for kept in ["a.example", "b.example", "c.example", "d.example", "0x01"] {
+            assert!(shown.contains(kept), "{shown}");
+        }
+    }
 }
