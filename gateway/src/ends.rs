@@ -8,7 +8,7 @@
 //!
 //! ```text
 //! slot, 256 bytes = length of the id u8 ‖ id ‖ count u8 ‖ count × end ‖ zeros ‖ CRC-32C u32 LE
-//! end = boot u32 LE ‖ line u16 LE ‖ last u64 LE ‖ kept u64 LE
+//! end = boot u32 LE ‖ line u16 LE ‖ last u64 LE ‖ kept u64 LE ‖ told u8
 //! ```
 //!
 //! The check is over whose gateway it is, too: another one's devices are not its own.
@@ -34,7 +34,7 @@ use crate::spool::{Entry, Kind};
 /// The file, in the data folder.
 const FILE: &str = "ends";
 const SLOT_BYTES: usize = 256;
-const END_BYTES: usize = 22;
+const END_BYTES: usize = 23;
 /// Boots that are told of a device at each start: a hub that was restored from a backup may have
 /// forgotten the last ones.
 const MAX_ENDS: usize = 4;
@@ -57,6 +57,8 @@ struct End {
     last: u64,
     /// Up to here they were in the spool, on disk.
     kept: u64,
+    /// It was told at a start.
+    told: bool,
 }
 
 #[derive(Debug)]
@@ -74,8 +76,8 @@ struct Slot {
 #[derive(Debug)]
 enum Comes {
     Kept(DeviceId, Boot, u64),
-    /// What the slot says is told, and its device is read no more.
-    Told(DeviceId),
+    /// These boots are told, and whether their device is still read.
+    Told(DeviceId, Vec<Boot>, bool),
 }
 
 /// Numbers that were given and are not on disk.
@@ -179,10 +181,11 @@ impl Ends {
         Ok(())
     }
 
-    /// What is to be told at a start, as entries for the spool: the newest boot of each device first.
-    pub(crate) fn tellings(&self) -> Vec<(DeviceId, Vec<u8>)> {
+    /// What is to be told at a start, as entries for the spool: the newest boot of each device first;
+    /// what was told before `again`, too.
+    pub(crate) fn tellings(&self, again: bool) -> Vec<(DeviceId, Vec<u8>)> {
         let told = |(device, slot): (&DeviceId, &Slot)| {
-            let ends = slot.ends.iter().rev();
+            let ends = slot.ends.iter().rev().filter(|end| again || !end.told);
             let entries = ends.filter_map(|end| telling(device, end));
             entries
                 .map(|entry| (device.clone(), entry))
@@ -194,9 +197,11 @@ impl Ends {
     /// The last of what is to be told of a device is in the spool at this position. One that is not
     /// `read` any more is forgotten when that is on disk.
     pub(crate) fn told(&mut self, device: DeviceId, position: Position, read: bool) {
-        if !read {
-            self.coming.push_back((position, Comes::Told(device)));
-        }
+        let slot = self.slots.get(&device).filter(|slot| !slot.active);
+        let boots = slot.into_iter().flat_map(|slot| &slot.ends);
+        let boots = boots.map(|end| end.boot).collect();
+        let told = Comes::Told(device, boots, read);
+        self.coming.push_back((position, told));
     }
 
     /// A number was given.
@@ -228,6 +233,7 @@ impl Ends {
                     line,
                     last: last.0,
                     kept: 0,
+                    told: false,
                 });
             }
         }
@@ -272,13 +278,18 @@ impl Ends {
                         (slot.changed, self.changed) = (true, true);
                     }
                 }
-                Comes::Told(device) => {
-                    if self.slots.get(&device).is_some_and(|slot| !slot.active)
-                        && let Some(slot) = self.slots.remove(&device)
-                    {
+                Comes::Told(device, boots, read) => {
+                    let Some(slot) = self.slots.get_mut(&device) else {
+                        continue;
+                    };
+                    for end in slot.ends.iter_mut().filter(|end| boots.contains(&end.boot)) {
+                        end.told = true;
+                    }
+                    (slot.changed, self.changed) = (true, true);
+                    if !read && !slot.active {
                         self.cleared.insert(slot.index);
-                        self.changed = true;
                         self.free.push(slot.index);
+                        self.slots.remove(&device);
                     }
                 }
             }
@@ -437,6 +448,7 @@ fn to_bytes(seed: u32, device: &DeviceId, ends: &[End]) -> [u8; SLOT_BYTES] {
         body.extend_from_slice(&end.line.to_le_bytes());
         body.extend_from_slice(&end.last.to_le_bytes());
         body.extend_from_slice(&end.kept.to_le_bytes());
+        body.push(end.told.into());
     }
     body.resize(SLOT_BYTES - 4, 0);
     let crc = crc32c::crc32c_append(seed, &body);
@@ -465,12 +477,13 @@ fn end(bytes: &[u8]) -> Option<End> {
     let (boot, rest) = bytes.split_first_chunk::<4>()?;
     let (line, rest) = rest.split_first_chunk::<2>()?;
     let (last, rest) = rest.split_first_chunk::<8>()?;
-    let (kept, _) = rest.split_first_chunk::<8>()?;
+    let (kept, rest) = rest.split_first_chunk::<8>()?;
     let end = End {
         boot: Boot(u32::from_le_bytes(*boot)),
         line: u16::from_le_bytes(*line),
         last: u64::from_le_bytes(*last),
         kept: u64::from_le_bytes(*kept),
+        told: *rest.first()? != 0,
     };
     (end.kept <= end.last && end.last < Seq::MAX.0).then_some(end)
 }

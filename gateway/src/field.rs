@@ -44,6 +44,8 @@ const GATHER: Duration = Duration::from_millis(250);
 const GATHER_WAITED_FOR: Duration = Duration::from_millis(10);
 /// How often it is noted how far their numbers have come.
 const NOTE: Duration = Duration::from_millis(250);
+/// What was told at a start before is told again if no more than this waits for the hub.
+const TELL_AGAIN_BELOW: u64 = 64 << 10;
 /// How many devices a line of the log names.
 const NAMED: usize = 8;
 /// How long a stop waits for the disk, to acknowledge what was sent before it.
@@ -277,6 +279,9 @@ pub(crate) async fn keep(
     stop: watch::Receiver<bool>,
 ) -> Result<(), Error> {
     let mut committed = spool.committed();
+    // While the hub is away what was told lies in the spool, as long as that is whole: many restarts
+    // are not to fill it.
+    let again = spool.began_with() < TELL_AGAIN_BELOW || spool.began_damaged();
     let mut keeper = Keeper {
         gateway,
         spool,
@@ -286,7 +291,7 @@ pub(crate) async fn keep(
         held: Numbers::new(usize::MAX, usize::MAX),
         tickets: Tickets::default(),
         durable,
-        telling: ends.tellings().into(),
+        telling: ends.tellings(again).into(),
         ends,
         devices,
         links: VecDeque::new(),

@@ -21,8 +21,12 @@ fn open(folder: &Path) -> Ends {
 /// Device, boot, last number, and what of it is lost.
 type Told = (String, u32, u64, Vec<(u64, u32)>);
 
-/// What is told at a start.
+/// What is told at a start, again or not.
 fn told(ends: &Ends) -> Vec<Told> {
+    told_if(ends, true)
+}
+
+fn told_if(ends: &Ends, again: bool) -> Vec<Told> {
     let read = |(_, entry): (DeviceId, Vec<u8>)| {
         let entry = Entry::parse(&entry).unwrap();
         assert_eq!((entry.kind, entry.suite), (Kind::Batch, Some(LINE)));
@@ -39,7 +43,7 @@ fn told(ends: &Ends) -> Vec<Told> {
         let device = entry.device.to_string();
         (device, header.boot.0, header.last_given.0, lost.collect())
     };
-    ends.tellings().into_iter().map(read).collect()
+    ends.tellings(again).into_iter().map(read).collect()
 }
 
 fn give(ends: &mut Ends, name: &str, boot: u32, last: u64) {
@@ -115,6 +119,25 @@ async fn a_torn_slot_and_those_of_another_gateway_are_left_out() {
     }
     std::fs::write(&path, &whole[..SLOT_BYTES + 7]).unwrap();
     assert_eq!(told(&open(dir.path())).len(), 1, "cut off");
+}
+
+/// While the hub is away what was told lies in the spool: restarts do not fill it.
+#[tokio::test]
+async fn what_is_in_the_spool_is_not_told_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut ends = open(dir.path());
+    give(&mut ends, "press-1", 1, 4);
+    ends.note().await;
+    let mut ends = open(dir.path());
+    assert_eq!(told_if(&ends, false).len(), 1);
+    ends.told(device("press-1"), Position(50), true);
+    give(&mut ends, "press-1", 2, 6);
+    ends.committed(Position(50));
+    ends.note().await;
+    let ends = open(dir.path());
+    let boots: Vec<_> = told_if(&ends, false).iter().map(|it| it.1).collect();
+    assert_eq!(boots, [2], "the one that has ended since");
+    assert_eq!(told_if(&ends, true).len(), 2);
 }
 
 #[tokio::test]

@@ -58,6 +58,10 @@ pub(crate) struct Spool {
     /// Records of the stream that rules judge are lost to the hub, or come to it in another order.
     stream_missed: Arc<AtomicBool>,
     age: Arc<Age>,
+    /// Bytes that waited for the hub when it was opened.
+    began_with: u64,
+    /// Its end was lost.
+    began_damaged: bool,
 }
 
 impl Spool {
@@ -115,7 +119,9 @@ impl Spool {
                 told.take(told.through()..log.oldest());
             });
         }
-        if lost.is_some() || recovery.torn_bytes > 0 {
+        let began_with = acknowledged.borrow().waiting_bytes(log.oldest(), log.end());
+        let began_damaged = lost.is_some() || recovery.torn_bytes > 0;
+        if began_damaged {
             // Mostly nothing was in it that a device had been told to be safe; else its numbers
             // show what.
             log.append(&[&damage_entry()])?;
@@ -130,7 +136,19 @@ impl Spool {
             held: Arc::new(AtomicU64::new(held.0)),
             stream_missed,
             age,
+            began_with,
+            began_damaged,
         })
+    }
+
+    /// Bytes that waited for the hub when it was opened.
+    pub(crate) fn began_with(&self) -> u64 {
+        self.began_with
+    }
+
+    /// Whether it had lost its end when it was opened.
+    pub(crate) fn began_damaged(&self) -> bool {
+        self.began_damaged
     }
 
     /// The hub does not get the stream that rules judge whole, or not in its order.

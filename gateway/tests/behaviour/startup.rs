@@ -130,7 +130,7 @@ async fn what_is_no_regular_file_in_the_data_folder_is_refused_with_its_path_and
                 std::os::unix::fs::symlink(&target, &path).unwrap();
             }
             let started = crate::soon(Service::start(place.options(&hub))).await;
-            let why = started.err().expect(name).to_string();
+            let why = started.expect_err(name).to_string();
             let path = path.display().to_string();
             let says = [path.as_str(), is, "move it away"];
             assert!(says.iter().all(|says| why.contains(says)), "{name}: {why}");
