@@ -88,7 +88,8 @@ pub(super) fn read(
     let is_told = |node: &&Node| matches!(text(node, "connection"), Ok(name) if is_broken(name));
     let of = match named.as_ref().ok().filter(|node| is_told(node)) {
         Some(_) => None,
-        None => note(errors, named.and_then(|node| connection(node, connections))),
+        None => note(errors, named.and_then(|node| connection(node, connections)))
+            .or_else(|| only_protocol(connections)),
     };
     let every = match fields.get("every") {
         Some(node) => note(errors, every(node)).unwrap_or(EVERY),
@@ -189,6 +190,19 @@ fn fits(point: &Point, unit: &Unit, key: &Key) -> Result<(), Error> {
         unit.max_registers
     );
     Err(Error::new(key.at, what, "a value is read in one piece"))
+}
+
+/// A connection by whose protocol a device can be read that names none: what else is wrong with it is
+/// told at once. There is none where it could be another protocol.
+fn only_protocol(connections: &[Connection]) -> Option<usize> {
+    let kind = |connection: &Connection| match connection.protocol {
+        Protocol::ModbusTcp(_) | Protocol::ModbusRtu(_) => 0,
+        Protocol::OpcUa(_) => 1,
+        Protocol::Mqtt(_) => 2,
+        Protocol::I2c(_) => 3,
+    };
+    let first = kind(connections.first()?);
+    connections.iter().all(|it| kind(it) == first).then_some(0)
 }
 
 fn connection(node: &Node, connections: &[Connection]) -> Result<usize, Error> {

@@ -33,7 +33,10 @@ pub use self::{
     device::{Device, Link, Unit},
     i2c::{Chip, Driver, Quantity},
     mqtt::{Broker, Client, Form, MAX_TOPIC, Message},
-    opcua::{Kind, Place, Policy, Secured, Security, Server, User, address as opcua_address},
+    opcua::{
+        Kind, Place, Policy, Secured, Security, Server, User, address as opcua_address,
+        without_user,
+    },
     point::{Deadband, Point, Report, Scale, Target},
 };
 pub use crate::modbus::address::{Address, Format, Order, Table};

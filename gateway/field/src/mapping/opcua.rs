@@ -214,11 +214,33 @@ fn url(node: &Node) -> Result<(Arc<str>, TcpAddress), Error> {
     let written = text(node, "url")?;
     match address(written) {
         Ok(address) => Ok((written.into(), address)),
+        // It may hold a password, which is not for a log.
+        Err(_) if written.contains('@') => Err(Error::new(
+            node.at,
+            format!(
+                "`url` is {}, with a user in it",
+                shown(&without_user(written))
+            ),
+            "leave the user out of it, and write `user` and `password-file`",
+        )),
         Err(right) => Err(Error::new(
             node.at,
             format!("`url` is {}", shown(written)),
             right,
         )),
+    }
+}
+
+/// A URL without what stands before its host, which may be a password.
+#[must_use]
+pub fn without_user(url: &str) -> String {
+    let (scheme, rest) = match url.split_once("://") {
+        Some((scheme, rest)) => (format!("{scheme}://"), rest),
+        None => (String::new(), url),
+    };
+    match rest.rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}…@{host}"),
+        None => url.to_owned(),
     }
 }
 
@@ -508,6 +530,21 @@ mod tests {
         let errors = parse(&modbus).unwrap_err().to_string();
         assert!(errors.contains("`unit` is of Modbus"), "{errors}");
         assert!(errors.contains("`retries` is of Modbus"), "{errors}");
+    }
+
+    #[test]
+    fn a_password_in_a_url_is_not_told() {
+        for url in [
+            "opc.tcp://ann:hunter2@plc.example:4840/x",
+            "opc.tcp://ann:hun/ter2@plc.example",
+            "ann:hunter2@plc.example",
+        ] {
+            let server = format!("{{ url: \"{url}\", security: none }}");
+            let errors = parse(&yaml(&server, POINT)).unwrap_err().to_string();
+            let says = ["@plc.example", "password-file", "`url` is "];
+            assert!(says.iter().all(|says| errors.contains(says)), "{errors}");
+            assert!(!errors.contains("ter2"), "{errors}");
+        }
     }
 
     #[test]

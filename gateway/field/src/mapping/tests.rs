@@ -382,3 +382,18 @@ fn a_number_that_is_too_large_is_called_so() {
         "{errors}"
     );
 }
+
+#[test]
+fn what_else_is_wrong_with_a_device_is_told_though_its_connection_is_unknown() {
+    let device = "  d: { connection: hal, points: { t: { holding: 70000, type: i16 } } }\n";
+    let modbus = format!(
+        "version: 1\nconnections: {{ hall: {{ modbus-tcp: h }}, line: {{ modbus-rtu: /dev/ttyS0 }} \
+         }}\ndevices:\n{device}"
+    );
+    let told = errors(&modbus);
+    assert!(told[0].contains("there is no connection `hal`"), "{told:?}");
+    assert!(told[1].contains("70000"), "{told:?}");
+    // By which protocol it is to be read is not known.
+    let mixed = modbus.replace("modbus-rtu: /dev/ttyS0", "i2c: /dev/i2c-1");
+    assert_eq!(errors(&mixed).len(), 1, "{:?}", errors(&mixed));
+}

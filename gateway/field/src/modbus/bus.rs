@@ -9,7 +9,7 @@ use tokio_modbus::{
     prelude::SlaveContext as _,
 };
 
-use super::address::Table;
+use super::{address::Table, counted::Came};
 use crate::{
     Fault,
     mapping::{Connection, Protocol, TcpAddress},
@@ -32,6 +32,7 @@ pub(super) struct Bus {
     timeout: Duration,
     pause: Duration,
     context: Option<Context>,
+    came: Came,
     /// When something was on it last.
     used_at: tokio::time::Instant,
 }
@@ -72,6 +73,7 @@ impl Bus {
             timeout: connection.timeout,
             pause: connection.pause,
             context: None,
+            came: Came::default(),
             used_at: tokio::time::Instant::now(),
         }
     }
@@ -110,7 +112,9 @@ impl Bus {
     ) -> Result<Answer, Fault> {
         tokio::time::sleep_until(self.used_at + self.silence()).await;
         let timeout = self.timeout + self.time_on_line(table, count);
+        let came = self.came.clone();
         let context = self.connected().await?;
+        came.begin();
         context.set_slave(Slave(unit));
         let request = match table {
             Table::Coil => Request::ReadCoils(first, count),
@@ -121,7 +125,13 @@ impl Bus {
         let answer = match tokio::time::timeout(timeout, context.call(request)).await {
             Err(_) => {
                 let ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
-                return Err(Fault::Timeout { ms });
+                return Err(match came.bytes() {
+                    0 => Fault::Timeout { ms },
+                    // Such as a banner, whose first bytes were taken for a length.
+                    bytes => Fault::Nonsense(format!(
+                        "{bytes} bytes came within {ms} ms that are no answer of Modbus"
+                    )),
+                });
             }
             Ok(Err(error)) => return Err(fault(&error)),
             Ok(Ok(Err(exception))) => {
@@ -186,14 +196,14 @@ impl Bus {
                         }
                     };
                     stream.set_nodelay(true).map_err(|error| failed(&error))?;
-                    tcp::attach(stream)
+                    tcp::attach(self.came.over(stream))
                 }
                 Way::Rtu { settings, line } => {
                     let opened = match line.take() {
                         Some(line) => line,
                         None => Line::open(settings).map_err(|error| failed(&error))?,
                     };
-                    rtu::attach(line.insert(opened).clone())
+                    rtu::attach(self.came.over(line.insert(opened).clone()))
                 }
             };
             self.context = Some(context);

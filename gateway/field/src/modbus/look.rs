@@ -16,16 +16,17 @@ const CHUNK: u16 = 64;
 /// After so many requests without an answer a unit is left alone.
 const MAX_SILENT: u32 = 3;
 
-/// Looks. A connection that cannot be made is an error; one that breaks later is made again.
+/// Looks. A connection that cannot be made is an error, as is one where all that comes is no answer; one that breaks later is made again.
 pub(crate) async fn look(
     search: &Search,
     mut progress: impl FnMut(&str),
 ) -> Result<Vec<Found>, Fault> {
     let mut bus = Bus::new(&search.connection);
     let mut found = Vec::new();
+    let mut nonsense = None;
     for unit in search.units.clone() {
         progress(&format!("unit {unit}"));
-        if !answers(&mut bus, unit, *search.addresses.start()).await? {
+        if !answers(&mut bus, unit, *search.addresses.start(), &mut nonsense).await? {
             continue;
         }
         let mut ranges = Vec::new();
@@ -44,16 +45,26 @@ pub(crate) async fn look(
         }
         found.push(Found { unit, ranges });
     }
-    Ok(found)
+    match nonsense {
+        // Somebody is there, and it is not the wires.
+        Some(fault) if found.is_empty() => Err(fault),
+        _ => Ok(found),
+    }
 }
 
 /// Whether somebody is there: a refusal is an answer as well.
-async fn answers(bus: &mut Bus, unit: u8, first: u16) -> Result<bool, Fault> {
+async fn answers(
+    bus: &mut Bus,
+    unit: u8,
+    first: u16,
+    nonsense: &mut Option<Fault>,
+) -> Result<bool, Fault> {
     for table in [Table::Holding, Table::Input] {
         match bus.read(unit, table, first, 1).await {
             Ok(_) => return Ok(true),
             Err(fault @ Fault::Connect { .. }) => return Err(fault),
             Err(fault) if fault.of() == Of::Point => return Ok(true),
+            Err(fault @ Fault::Nonsense(_)) => *nonsense = Some(fault),
             // Two in a row, as the first may have been lost on the line.
             Err(_) => {}
         }
@@ -131,5 +142,54 @@ fn join(ranges: &mut Vec<Range>, table: Table, first: u16, words: Vec<u16>) {
             first,
             words,
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
+
+    use super::*;
+    use crate::mapping::{Connection, Protocol, TcpAddress};
+
+    /// Looks for one unit at a server that sends this to each who connects.
+    async fn look_at(banner: &'static [u8]) -> Result<Vec<Found>, Fault> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                tokio::spawn(async move {
+                    stream.write_all(banner).await.unwrap();
+                    let mut ignored = [0; 64];
+                    while stream.read(&mut ignored).await.is_ok_and(|read| read > 0) {}
+                });
+            }
+        });
+        let protocol = Protocol::ModbusTcp(TcpAddress::parse(&address, 502).unwrap());
+        let connection = Connection {
+            timeout: Duration::from_millis(300),
+            retries: 0,
+            ..Connection::new("line", protocol)
+        };
+        let search = Search {
+            connection: Arc::new(connection),
+            units: 1..=1,
+            addresses: 0..=3,
+        };
+        look(&search, |_| {}).await
+    }
+
+    #[tokio::test]
+    async fn who_answers_in_another_protocol_is_told_from_who_is_silent() {
+        let fault = look_at(b"SSH-2.0-OpenSSH_9.6\r\n").await.unwrap_err();
+        assert!(matches!(fault, Fault::Nonsense(_)), "{fault}");
+        assert!(fault.to_string().contains("21 bytes came"), "{fault}");
+        assert_eq!(look_at(b"").await, Ok(Vec::new()));
     }
 }

@@ -4,6 +4,7 @@
 
 pub(crate) mod address;
 mod bus;
+mod counted;
 mod decode;
 mod look;
 mod plan;
