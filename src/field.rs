@@ -76,12 +76,25 @@ pub(crate) async fn check(
     let text = crate::bounded::regular_text(file, mapping::MAX_BYTES)?;
     let mapping =
         mapping::parse(&text).map_err(|errors| anyhow::anyhow!("{}:\n{errors}", file.display()))?;
-    if let Some(options) = beside(file, options)? {
-        stencil_gateway::check_ids(&options, &text)?
+    let settings = beside(file, options)?;
+    if let Some(options) = &settings {
+        stencil_gateway::check_ids(options, &text)?
             .map_err(|errors| anyhow::anyhow!("{}:\n{errors}", file.display()))?;
     }
     let heard = lan::hear(&mapping, options, seconds).await?;
-    let tried = try_once(&mapping, heard).await;
+    let mut tried = try_once(&mapping, heard).await;
+    if options.is_none() && settings.is_some_and(|beside| !beside.mqtt.listeners.is_empty()) {
+        // The gateway listens, but nobody does here: it may be running.
+        let settings = file.with_file_name(crate::gateway::SETTINGS);
+        let unheard = stencil_field::Fault::NotListening.to_string();
+        for one in tried
+            .iter_mut()
+            .filter(|one| one.fault.as_ref() == Some(&unheard))
+        {
+            let settings = settings.display();
+            one.fault = Some(format!("not listened for without --config {settings}"));
+        }
+    }
     let wrong = tried.iter().filter(|one| one.fault.is_some()).count();
     match format {
         Format::Json => output::json(&json!({

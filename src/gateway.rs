@@ -280,6 +280,18 @@ fn diag(config: &Path, out: &Path) -> anyhow::Result<()> {
         .mode(0o600)
         .open(out)
         .with_context(|| format!("can't make {}", out.display()))?;
+    let written = archive_into(file, files);
+    if written.is_err() {
+        // A part of it would be taken for all there is.
+        let _ = std::fs::remove_file(out);
+    }
+    written.with_context(|| format!("can't write {}", out.display()))
+}
+
+fn archive_into(
+    file: std::fs::File,
+    files: impl IntoIterator<Item = (String, Vec<u8>)>,
+) -> std::io::Result<()> {
     let mut archive = tar::Builder::new(file);
     let now_s = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
@@ -295,8 +307,7 @@ fn diag(config: &Path, out: &Path) -> anyhow::Result<()> {
             bytes.as_slice(),
         )?;
     }
-    archive.into_inner()?.sync_all()?;
-    Ok(())
+    archive.into_inner()?.sync_all()
 }
 
 /// Reads the mapping of field devices again at each SIGHUP; where something is wrong with it, it

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use stencil_field::Fault;
 use stencil_field::mapping::{
-    Connection, Policy, Protocol, Secured, Security, Server, User, opcua_address,
+    Connection, Policy, Protocol, Secured, Security, Server, User, opcua_address, without_user,
 };
 use stencil_field::opcua::{look, make_identity, offers, skeleton};
 
@@ -49,7 +49,7 @@ pub(crate) struct Args {
 /// error.
 pub(crate) async fn scan(args: Args, timeout: Duration) -> anyhow::Result<ExitCode> {
     let address = opcua_address(&args.url)
-        .map_err(|right| anyhow::anyhow!("`{}` is no address: {right}", args.url))?;
+        .map_err(|right| anyhow::anyhow!("`{}` is no address: {right}", without_user(&args.url)))?;
     let mut server = Server {
         url: args.url.as_str().into(),
         address,
