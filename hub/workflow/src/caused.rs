@@ -36,7 +36,17 @@ pub struct Caused {
     final_told: bool,
     places: Vec<Site>,
     steps: Vec<Held>,
+    /// Since when the cause is gone that was there, µs since the epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    gone_us: Option<i64>,
+    /// It was gone for so long that the run no longer waits for it.
+    #[serde(default)]
+    given_up: bool,
 }
+
+/// For how long a run waits for a cause that has left its chain, µs: a week. A transaction that is in no
+/// block by then has been replaced, or nobody sends it any more.
+pub const GONE_FOR_GOOD_US: i64 = 7 * 86_400 * 1_000_000;
 
 /// What the cause is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,6 +87,34 @@ struct Held {
     first: Option<Order>,
     /// Whether the device has done it, or may have, and has not undone it.
     acted: bool,
+    /// What was to undo it and did not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    failed: Option<Failed>,
+}
+
+/// An order to undo that came to nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Failed {
+    /// The last one.
+    order: Order,
+    /// How often it was tried.
+    tries: u32,
+    /// When the next one is told, µs since the epoch; `None`: none is.
+    again_us: Option<i64>,
+    /// Whether the device may have begun it; if not, it may still say that it was done.
+    begun: bool,
+}
+
+/// How often a device is told to undo something.
+const MOST_UNDOS: u32 = 6;
+/// Between two attempts: doubled with each, µs.
+const LEAST_AGAIN_US: i64 = 30 * 1_000_000;
+
+/// When it is told again what came to nothing so many times.
+fn again_us(tries: u32, now_us: i64) -> Option<i64> {
+    let wait_us = LEAST_AGAIN_US.saturating_mul(1_i64 << tries.saturating_sub(1).min(16));
+    (tries < MOST_UNDOS).then(|| now_us.saturating_add(wait_us))
 }
 
 /// What is to be told to a device.
@@ -181,6 +219,7 @@ impl Caused {
                 expired: None,
                 first: None,
                 acted: false,
+                failed: None,
             });
         }
         Ok(Self {
@@ -189,6 +228,8 @@ impl Caused {
             final_told: false,
             places: Vec::new(),
             steps,
+            gone_us: None,
+            given_up: false,
         })
     }
 
@@ -212,7 +253,10 @@ impl Caused {
         cause: CauseKey,
         version: u64,
     ) -> StoredCaused {
-        let opened = (0..64_u32).filter(|index| self.is_open(*index));
+        // What is given up goes on as well: to its end.
+        let goes_on = |index: &u32| self.given_up || self.is_open(*index);
+        let steps = u32::try_from(self.steps.len()).unwrap_or(u32::MAX);
+        let opened = (0..steps.min(63)).filter(goes_on);
         let under_way = self.steps.iter().filter_map(|held| held.under_way.as_ref());
         StoredCaused {
             tenant: tenant.clone(),
@@ -222,11 +266,10 @@ impl Caused {
             // Numbers, texts, and nothing that JSON has not.
             body: serde_json::to_string(self).unwrap_or_default(),
             opened: opened.fold(0, |mask, index| mask | (1 << index)),
-            wakes_us: self
-                .steps
-                .iter()
-                .filter_map(|held| held.actuation.wakes_us())
-                .min(),
+            wakes_us: {
+                let steps = self.steps.iter().filter_map(Held::wakes_us);
+                steps.chain(self.gives_up_us()).min()
+            },
             under_way: under_way.map(Order::command).collect(),
             expired: self.expired().collect(),
             waits: self.waits(),
@@ -249,6 +292,18 @@ impl Caused {
     #[must_use]
     pub fn is_there(&self) -> bool {
         self.track.canonical().is_some()
+    }
+
+    /// Whether the run no longer waits for its cause, which has left the chain.
+    #[must_use]
+    pub fn is_given_up(&self) -> bool {
+        self.given_up
+    }
+
+    /// When it is given up if nothing happens before.
+    fn gives_up_us(&self) -> Option<i64> {
+        let gone_us = self.gone_us.filter(|_| !self.given_up)?;
+        Some(gone_us.saturating_add(GONE_FOR_GOOD_US))
     }
 
     /// Whether a step may be done, or its device was told.
@@ -307,6 +362,7 @@ impl Caused {
                 out.tell(None, TurnKind::Included, now_us, None, detail);
             }
             self.places = places;
+            self.gone_us = None;
         }
         self.apply(&Event::Included { seq }, now_us, out);
     }
@@ -317,6 +373,7 @@ impl Caused {
         self.track.retract(seq);
         if was && !self.is_there() {
             self.final_told = false;
+            self.gone_us = Some(now_us);
             out.tell(None, TurnKind::Retracted, now_us, None, None);
         }
         // The time first: patience begins now.
@@ -340,6 +397,9 @@ impl Caused {
 
     /// It is so late.
     pub fn clock(&mut self, now_us: i64, out: &mut Outcome) {
+        if self.gives_up_us().is_some_and(|at_us| now_us >= at_us) {
+            self.given_up = true;
+        }
         self.apply(&Event::Clock { now_us }, now_us, out);
     }
 
@@ -381,7 +441,12 @@ impl Caused {
 
     fn expired(&self) -> impl Iterator<Item = CommandId> {
         let held = self.steps.iter();
-        held.filter_map(|held| Some(held.expired?.command()))
+        held.flat_map(|held| {
+            let failed = held.failed.as_ref().filter(|failed| !failed.begun);
+            let failed = failed.map(|failed| failed.order);
+            held.expired.into_iter().chain(failed)
+        })
+        .map(|order| order.command())
     }
 
     /// How a command of [`commands`](Self::commands) stands; does nothing unless it has ended, or nobody knows what
@@ -393,6 +458,7 @@ impl Caused {
         for (index, held) in (0..).zip(&mut self.steps) {
             if command.state != State::Expired {
                 held.said_late(command.id);
+                held.undone_late(command.id, command.state == State::Done);
             }
             let Some(order) = held.under_way.filter(|it| it.command() == command.id) else {
                 continue;
@@ -406,16 +472,23 @@ impl Caused {
                 }
                 // Done, or perhaps done: what a device says that it could not do, it may have begun.
                 (false, _) => held.acted = true,
-                (true, State::Done) => held.acted = false,
+                (true, State::Done) => {
+                    held.acted = false;
+                    held.failed = None;
+                }
                 (true, _) => {
-                    let why = match command.state {
-                        State::Failed => command
-                            .detail
-                            .clone()
-                            .unwrap_or_else(|| "the device could not".to_owned()),
-                        State::Expired => "the device did not begin it in time".to_owned(),
-                        _ => "the device has not said in time whether it did it".to_owned(),
+                    let (why, begun) = match command.state {
+                        State::Failed => {
+                            let why = command.detail.as_deref();
+                            (why.unwrap_or("the device could not").to_owned(), true)
+                        }
+                        State::Expired => ("the device did not begin it in time".to_owned(), false),
+                        _ => {
+                            let why = "the device has not said in time whether it did it";
+                            (why.to_owned(), true)
+                        }
                     };
+                    let why = held.not_undone(order, why, begun, now_us);
                     let id = Some(command.id);
                     out.tell(Some(index), TurnKind::NotUndone, now_us, id, Some(why));
                 }
@@ -432,6 +505,60 @@ impl Caused {
 }
 
 impl Held {
+    /// When something is to be done about it, if nothing happens before.
+    fn wakes_us(&self) -> Option<i64> {
+        let again_us = self.failed.as_ref().and_then(|failed| failed.again_us);
+        self.actuation.wakes_us().into_iter().chain(again_us).min()
+    }
+
+    /// It was not undone: it is told again, unless it was told often enough. Says so.
+    fn not_undone(&mut self, order: Order, why: String, begun: bool, now_us: i64) -> String {
+        let tries = self.failed.as_ref().map_or(1, |failed| failed.tries + 1);
+        // What is to be done again, as its cause is back, need not be undone.
+        let wanted = self.act.is_none();
+        let again_us = again_us(tries, now_us).filter(|_| wanted);
+        // Nor done once more, if nobody has begun to undo it.
+        if !wanted && !begun && self.queue.back().is_some_and(|order| !order.is_undo) {
+            self.queue.pop_back();
+        }
+        self.failed = Some(Failed {
+            order,
+            tries,
+            again_us,
+            begun,
+        });
+        match again_us {
+            Some(at_us) => {
+                let seconds = at_us.saturating_sub(now_us) / 1_000_000;
+                format!("{why}; it is told again in {seconds} s")
+            }
+            None if wanted => format!("{why}; it was told {tries} times: somebody has to look"),
+            None => why,
+        }
+    }
+
+    /// A device says late what became of an undo that it had not begun in time.
+    fn undone_late(&mut self, command: CommandId, is_done: bool) {
+        let mut failed = self.failed.as_mut();
+        let Some(late) = failed.take_if(|failed| failed.order.command() == command) else {
+            return;
+        };
+        late.begun = true;
+        let key = late.order.key;
+        if !is_done {
+            return;
+        }
+        self.failed = None;
+        self.acted = false;
+        // Its cause is back, and nobody has told it to do it again.
+        if self.act.is_some() && self.queue.is_empty() && self.under_way.is_none() {
+            self.queue.push_back(Order {
+                key: Key::of("stencil/workflow/again", &[&key.0]),
+                is_undo: false,
+            });
+        }
+    }
+
     /// A device has done what had expired by the hub's clock: if its cause is gone, it is undone.
     fn said_late(&mut self, command: CommandId) {
         let Some(order) = self.expired.filter(|it| it.command() == command) else {
@@ -457,9 +584,14 @@ impl Held {
                     return;
                 }
                 // What was not undone yet need not be done again.
+                let stands = self.failed.as_mut().is_some_and(|failed| {
+                    failed.again_us = None;
+                    !failed.begun
+                });
                 if self.queue.back().is_some_and(|order| order.is_undo) {
                     self.queue.pop_back();
-                } else {
+                } else if !stands {
+                    self.failed = None;
                     self.queue.push_back(Order {
                         key: effect.key,
                         is_undo: false,
@@ -468,6 +600,7 @@ impl Held {
             }
             What::Compensate { .. } => {
                 self.act = None;
+                self.failed = None;
                 if self.orders.is_none() {
                     return;
                 }
@@ -491,7 +624,24 @@ impl Held {
         }
     }
 
+    /// What did not undo it is told once more when its time has come.
+    fn tell_again(&mut self, now_us: i64) {
+        let Some(failed) = &mut self.failed else {
+            return;
+        };
+        if self.under_way.is_some() || failed.again_us.is_none_or(|at_us| now_us < at_us) {
+            return;
+        }
+        failed.again_us = None;
+        let parts: [&[u8]; 2] = [&failed.order.key.0, &failed.tries.to_be_bytes()];
+        self.queue.push_front(Order {
+            key: Key::of("stencil/workflow/undo-again", &parts),
+            is_undo: true,
+        });
+    }
+
     fn begin(&mut self, index: u32, tenant: &TenantId, now_us: i64, out: &mut Outcome) {
+        self.tell_again(now_us);
         let Some(orders) = &self.orders else { return };
         while self.under_way.is_none() {
             let Some(order) = self.queue.pop_front() else {

@@ -11,6 +11,9 @@ use crate::definition::{Action, Definition, Step, Undo};
 use crate::effect::{Effect, Failure, Performed};
 use crate::transition::{self, Times, Transition};
 
+/// Why a run ends whose cause is gone for good.
+const GIVEN_UP: &str = "what caused this run has left its chain and was not included again within 7 days: \
+                        it is waited for no longer";
 /// How often a caused run is read again that others have changed meanwhile.
 const TRIES: u32 = 20;
 /// How often a step that waits for its cause is looked at when nothing woke it: an hour, in µs.
@@ -97,7 +100,10 @@ impl Working<'_> {
             };
             let mut caused = Caused::read(&stored)?;
             if !caused.is_open(number) {
-                return Ok(Gate::Closed);
+                return Ok(match caused.is_given_up() {
+                    true => Gate::Wrong(Failure::permanent(GIVEN_UP)),
+                    false => Gate::Closed,
+                });
             }
             let Action::DeviceCommand { device, .. } = &step.action else {
                 return Ok(Gate::Open);

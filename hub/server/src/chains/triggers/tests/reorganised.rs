@@ -198,6 +198,155 @@ async fn what_was_not_begun_is_undone_only_if_it_turns_out_to_be_done() {
     assert_eq!(world.done().await["locker-7"], ["open", "close"]);
 }
 
+/// Opened, its cause gone, and being closed.
+async fn closing() -> (World, Branch) {
+    let mut world = World::new().await;
+    world.put(&acme(), &locker("included", "0s")).await;
+    let mut branch = Branch::default();
+    branch.extend(&world.store, &[], world.now_us()).await;
+    branch.extend(&world.store, &[7], world.now_us()).await;
+    world.hub(whole()).await;
+    world.devices(State::Done).await;
+    world.hub(whole()).await;
+    branch.leave(&world.store, 1, world.now_us()).await;
+    world.hub(whole()).await;
+    assert_eq!(closes(&world).await, 1);
+    (world, branch)
+}
+
+/// How often the device was told to close.
+async fn closes(world: &World) -> usize {
+    let commands = world.commands().await;
+    let closes = commands.iter().filter(|command| command.name == "close");
+    closes.count()
+}
+
+/// What was said of what was not undone.
+async fn not_undone(world: &World) -> Vec<String> {
+    let run = &world.runs(&acme()).await[0];
+    let turns = world.store.caused.turns(&acme(), &run.id).await.unwrap();
+    let of_it = turns
+        .into_iter()
+        .filter(|turn| turn.kind == TurnKind::NotUndone);
+    of_it.filter_map(|turn| turn.detail).collect()
+}
+
+#[tokio::test]
+async fn what_did_not_undo_it_is_told_again_and_then_shown() {
+    let (mut world, _) = closing().await;
+    for (tries, wait_s) in [(1, 30), (2, 60), (3, 120), (4, 240), (5, 480)] {
+        world.devices(State::Failed).await;
+        world.hub(whole()).await;
+        let said = not_undone(&world).await;
+        assert_eq!(said.len(), tries);
+        let ends = format!("it is told again in {wait_s} s");
+        assert!(said[tries - 1].ends_with(&ends), "{said:?}");
+        world.clock.advance((wait_s - 1) * SECOND_US);
+        world.hub(whole()).await;
+        assert_eq!(closes(&world).await, tries, "not before its time");
+        world.clock.advance(SECOND_US);
+        world.hub(whole()).await;
+        assert_eq!(closes(&world).await, tries + 1);
+    }
+    world.devices(State::Failed).await;
+    world.hub(whole()).await;
+    let said = not_undone(&world).await;
+    assert!(
+        said[5].ends_with("it was told 6 times: somebody has to look"),
+        "{said:?}"
+    );
+    world.clock.advance(86_400 * SECOND_US);
+    world.hub(whole()).await;
+    assert_eq!(closes(&world).await, 6);
+}
+
+#[tokio::test]
+async fn what_is_told_again_ends_when_it_is_undone_or_its_cause_is_back() {
+    let (mut world, _) = closing().await;
+    world.devices(State::Failed).await;
+    world.hub(whole()).await;
+    world.clock.advance(31 * SECOND_US);
+    world.hub(whole()).await;
+    world.devices(State::Done).await;
+    world.hub(whole()).await;
+    world.clock.advance(86_400 * SECOND_US);
+    world.hub(whole()).await;
+    assert_eq!(world.done().await["locker-7"], ["open", "close"]);
+    assert_eq!(closes(&world).await, 2);
+
+    // The device had not begun to close: it is open still.
+    let (mut world, mut branch) = closing().await;
+    world.devices(State::Expired).await;
+    world.hub(whole()).await;
+    branch.extend(&world.store, &[7], world.now_us()).await;
+    world.hub(whole()).await;
+    world.clock.advance(3_600 * SECOND_US);
+    world.hub(whole()).await;
+    assert_eq!(world.done().await["locker-7"], ["open"]);
+    assert_eq!(closes(&world).await, 1);
+    // It had closed all the time, as it says now: it opens once more.
+    world.devices(State::Done).await;
+    world.hub(whole()).await;
+    world.devices(State::Done).await;
+    world.hub(whole()).await;
+    assert_eq!(world.done().await["locker-7"], ["open", "close", "open"]);
+
+    // The same where the hub hears of its cause first.
+    let (mut world, mut branch) = closing().await;
+    world.devices(State::Expired).await;
+    branch.extend(&world.store, &[7], world.now_us()).await;
+    world.hub(whole()).await;
+    assert_eq!(world.commands().await.len(), 2, "open is what it is still");
+    assert_eq!(world.done().await["locker-7"], ["open"]);
+}
+
+#[tokio::test]
+async fn a_cause_that_never_comes_back_is_waited_for_a_week() {
+    let mut world = World::new().await;
+    world.put(&acme(), &locker("final", "0s")).await;
+    let mut branch = Branch::default();
+    branch.extend(&world.store, &[], world.now_us()).await;
+    branch.extend(&world.store, &[7, 8], world.now_us()).await;
+    world.hub(whole()).await;
+    branch.leave(&world.store, 1, world.now_us()).await;
+    world.hub(whole()).await;
+    let day_us = 86_400 * SECOND_US;
+    world.clock.advance(6 * day_us);
+    // One of the two comes back in time.
+    branch.extend(&world.store, &[8], world.now_us()).await;
+    world.hub(whole()).await;
+    let states = async |world: &World| {
+        let runs = world.runs(&acme()).await.into_iter();
+        let states = runs.map(|run| {
+            let locker = run.event["args"]["locker"].as_str().unwrap().to_owned();
+            (locker, (run.state, run.error))
+        });
+        states.collect::<std::collections::BTreeMap<_, _>>()
+    };
+    for (locker, (state, error)) in states(&world).await {
+        assert!(!state.is_final(), "{locker}: {error:?}");
+    }
+    world.clock.advance(day_us);
+    world.hub(whole()).await;
+    world.hub(whole()).await;
+    let now = states(&world).await;
+    let (state, error) = &now["7"];
+    assert_eq!(*state, Progress::Failed);
+    let error = error.as_deref().unwrap();
+    assert!(
+        error.contains("not included again within 7 days"),
+        "{error}"
+    );
+    assert!(!now["8"].0.is_final(), "it waits until it is final");
+    assert!(world.commands().await.is_empty());
+    // What is there goes on as ever.
+    branch.finalize(&world.store, 0, world.now_us()).await;
+    world.hub(whole()).await;
+    let commands = world.commands().await;
+    assert_eq!(commands.len(), 1);
+    assert_eq!(commands[0].device.to_string(), "locker-8");
+}
+
 #[tokio::test]
 async fn what_was_done_late_is_not_done_again_when_its_cause_is_back() {
     let mut world = World::new().await;
