@@ -10,7 +10,7 @@ use alloy_primitives::{Address, B256, Bytes, U256};
 use alloy_sol_types::SolValue as _;
 use async_trait::async_trait;
 use stencil_payments::port::{
-    self, Called, Chain, KnownToken, NotOrdered, Order, Outcome, Sent, Unknown,
+    self, Called, Chain, ForWallets, KnownToken, NotOrdered, Order, Outcome, Sent, Unknown,
 };
 use stencil_protocol::id::TenantId;
 use stencil_store::{Chains, SendState, Sends, StoredSend};
@@ -23,7 +23,7 @@ use crate::signer::Signer;
 use crate::{Error, Follower, Progress, Settings, event, function};
 
 pub use account::Account;
-pub use options::{Domain, Options, TokenOptions};
+pub use options::{Domain, Options, TokenOptions, WalletOptions};
 
 /// Between two attempts to ask a chain about its tokens before it is followed.
 const RETRY: Duration = Duration::from_secs(2);
@@ -36,6 +36,7 @@ pub struct Connection {
     confirmed: OnceLock<Vec<KnownToken>>,
     payments: Option<Address>,
     escrow: Option<Address>,
+    wallets: Option<ForWallets>,
     quorum: Quorum,
     chains: Arc<dyn Chains>,
     sends: Arc<dyn Sends>,
@@ -85,6 +86,7 @@ impl Connection {
             confirmed: OnceLock::new(),
             payments: options.contract("payments", options.payments.as_deref())?,
             escrow: options.contract("escrow", options.escrow.as_deref())?,
+            wallets: options.for_wallets()?,
             chains: store.chains.clone(),
             sends: store.sends.clone(),
             now,
@@ -235,6 +237,14 @@ impl Chain for Connection {
 
     fn tokens(&self) -> &[KnownToken] {
         self.confirmed.get().map_or(&[], Vec::as_slice)
+    }
+
+    fn for_wallets(&self) -> Option<&ForWallets> {
+        self.wallets.as_ref()
+    }
+
+    fn is_confirmed(&self) -> bool {
+        self.given.is_empty() || self.confirmed.get().is_some()
     }
 
     fn payments(&self) -> Option<Address> {

@@ -1,9 +1,9 @@
 //! What one endpoint says that is in a block, and in a range of blocks; checked against the block's
 //! own bloom filter.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use alloy_primitives::{B256, Bloom};
+use alloy_primitives::{Address, B256, Bloom};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use stencil_store::{BlockMark, ChainSource, Observation};
 
@@ -117,10 +117,8 @@ impl Look<'_> {
         header: &Header,
         logs: &[Log],
     ) -> Result<(), Failure> {
-        let wanted = logs
-            .iter()
-            .filter(|log| self.interest.wants_log(log.address, &log.topics));
-        let txs: HashSet<B256> = wanted.map(|log| log.transaction_hash).collect();
+        let wanted = self.watched(logs);
+        let txs: HashSet<B256> = wanted.into_iter().map(|(tx, _)| tx).collect();
         stream::iter(txs)
             .map(|tx| async move {
                 let receipt = endpoint.receipt(tx, header.link.hash).await?;
@@ -138,21 +136,42 @@ impl Look<'_> {
             .await
     }
 
+    /// Which contracts have a log that is watched by itself, by transaction.
+    fn watched(&self, logs: &[Log]) -> HashSet<(B256, Address)> {
+        logs.iter()
+            .filter(|log| self.interest.wants_log(log.address, &log.topics))
+            .map(|log| (log.transaction_hash, log.address))
+            .collect()
+    }
+
+    /// Whether a log is kept, where these contracts have one that is watched by itself.
+    fn keeps(&self, log: &Log, watched: &HashSet<(B256, Address)>) -> bool {
+        self.interest.wants_log(log.address, &log.topics)
+            || (watched.contains(&(log.transaction_hash, log.address))
+                && self.interest.wants_beside(log.address, &log.topics))
+    }
+
+    fn is_by_itself(&self, seen: &Observation) -> bool {
+        let topics: Vec<B256> = seen.topics.iter().copied().map(B256::from).collect();
+        seen.source == ChainSource::Log && self.interest.wants_log(seen.address.into(), &topics)
+    }
+
     fn select(&self, header: &Header, logs: &[Log]) -> Vec<Observation> {
+        let watched = self.watched(logs);
         let mut ordinals: HashMap<B256, u32> = HashMap::new();
         let mut observed = Vec::new();
         for log in logs {
             let next = ordinals.entry(log.transaction_hash).or_default();
             let ordinal = *next;
             *next = next.saturating_add(1);
-            if self.interest.wants_log(log.address, &log.topics) {
+            if self.keeps(log, &watched) {
                 observed.push(of_log(header, log, ordinal));
             }
         }
         observed
     }
 
-    /// By filters, and each log's place from its transaction's receipt.
+    /// By filters, and each log's place, with what stands beside it, from its transaction's receipt.
     async fn events_by_receipt(
         &self,
         endpoint: &Endpoint,
@@ -167,30 +186,44 @@ impl Look<'_> {
             }
         }
         let txs: HashSet<B256> = wanted.values().map(|log| log.transaction_hash).collect();
-        let receipts: HashMap<B256, Vec<Log>> = stream::iter(txs)
+        let receipts: Vec<Vec<Log>> = stream::iter(txs)
             .map(|tx| async move {
                 let receipt = endpoint.receipt(tx, header.link.hash).await?;
-                Ok::<_, Failure>((tx, receipt.logs))
+                Ok::<_, Failure>(receipt.logs)
             })
             .buffered(AT_ONCE)
             .try_collect()
             .await?;
-        wanted
-            .values()
-            .map(|log| {
-                let ordinal = receipts
-                    .get(&log.transaction_hash)
-                    .and_then(|logs| logs.iter().position(|other| other == log))
-                    .and_then(|place| u32::try_from(place).ok())
-                    .ok_or_else(|| {
-                        Failure::Wrong(format!(
-                            "log {} of block {} is not in the receipt of {}",
-                            log.log_index, header.link.number, log.transaction_hash
-                        ))
-                    })?;
-                Ok(of_log(header, log, ordinal))
-            })
-            .collect()
+        let mut found = BTreeMap::new();
+        for logs in &receipts {
+            let watched = self.watched(logs);
+            for (ordinal, log) in (0_u32..).zip(logs) {
+                if self.keeps(log, &watched) {
+                    found.insert(log.log_index.to::<u64>(), (ordinal, log));
+                }
+            }
+        }
+        for (index, log) in &wanted {
+            if found.get(index).is_none_or(|(_, other)| *other != log) {
+                return Err(Failure::Wrong(format!(
+                    "log {} of block {} is not in the receipt of {}",
+                    log.log_index, header.link.number, log.transaction_hash
+                )));
+            }
+        }
+        for (index, (_, log)) in &found {
+            let by_itself = self.interest.wants_log(log.address, &log.topics);
+            if by_itself && !wanted.contains_key(index) {
+                return Err(Failure::Wrong(format!(
+                    "log {} of block {} is in the receipt of {}, and not among the block's",
+                    log.log_index, header.link.number, log.transaction_hash
+                )));
+            }
+        }
+        let found = found.into_values();
+        Ok(found
+            .map(|(ordinal, log)| of_log(header, log, ordinal))
+            .collect())
     }
 
     /// Transfers by transactions that went well.
@@ -238,11 +271,13 @@ impl Look<'_> {
     ) -> Result<Found, Failure> {
         let first = parent.number + 1;
         let before = endpoint.header_at(last).await?;
-        let mut counts: BTreeMap<u64, usize> = BTreeMap::new();
+        // Two questions may have the same log.
+        let mut counts: BTreeMap<u64, BTreeSet<u64>> = BTreeMap::new();
         for filter in self.interest.filters() {
             for log in endpoint.logs_between(first, last, &filter).await? {
                 if self.interest.wants_log(log.address, &log.topics) {
-                    *counts.entry(log.block_number.to()).or_default() += 1;
+                    let of_block = counts.entry(log.block_number.to()).or_default();
+                    of_block.insert(log.log_index.to());
                 }
             }
         }
@@ -266,11 +301,8 @@ impl Look<'_> {
                 } else {
                     Vec::new()
                 };
-                let logs = observed
-                    .iter()
-                    .filter(|observation| observation.source == ChainSource::Log)
-                    .count();
-                let said = counts.get(&number).copied().unwrap_or(0);
+                let logs = observed.iter().filter(|seen| self.is_by_itself(seen)).count();
+                let said = counts.get(&number).map_or(0, BTreeSet::len);
                 if logs != said {
                     return Err(Failure::Wrong(format!(
                         "block {number} has {logs} logs by its hash, {said} by the range {first} to {last}"

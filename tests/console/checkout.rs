@@ -107,6 +107,39 @@ fn somebody_pays_by_a_signature_on_a_phone() {
 }
 
 #[test]
+fn a_wallet_that_does_not_know_the_chain_is_told_of_it() {
+    let shop = Shop::open_with(
+        "wallet = { name = \"Dev chain\", rpc = [\"http://127.0.0.1:8545\"], coin = \"ETH\" }",
+    );
+    shop.mints(2, DUE);
+    let id = shop.bills(&[SIGNED]);
+    let visit = comes_to(&shop);
+    let mut wallet = Wallet::new(&shop.chain, 2);
+    (wallet.on, wallet.knows) = (1, vec![1]);
+    visit.opens_checkout(&id);
+    // They are asked, and say no: nothing has happened.
+    wallet.refuses = Some("wallet_addEthereumChain");
+    visit.browser.click("#pay-0-0");
+    wallet.until_shown(
+        &visit,
+        "#doing.bad",
+        "You said no in Amber. Nothing was sent",
+    );
+    assert_eq!((wallet.on, wallet.added.len()), (1, 0));
+    wallet.refuses = None;
+    visit.browser.click("#pay-0-0");
+    wallet.until(&visit, "a signature", |it| {
+        (it.times("eth_signTypedData_v4") > 0).then_some(())
+    });
+    let told = json!({
+        "chainId": "0x7a69", "chainName": "Dev chain", "rpcUrls": ["http://127.0.0.1:8545"],
+        "nativeCurrency": { "name": "ETH", "symbol": "ETH", "decimals": 18 },
+    });
+    assert_eq!((wallet.on, &wallet.added[..]), (31_337, &[told][..]));
+    visit.shows("#progress [aria-current]", "Is confirmed");
+}
+
+#[test]
 fn somebody_pays_through_the_contract_at_a_desk_and_much_goes_wrong() {
     let shop = Shop::open();
     let id = shop.bills(&[CONTRACT]);

@@ -123,6 +123,11 @@ impl Chain {
 
 impl Shop {
     pub(crate) fn open() -> Self {
+        Self::open_with("")
+    }
+
+    /// With more in the settings of the chain.
+    pub(crate) fn open_with(more: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let chain = Chain::start(folder.path());
         let (key, payee) = chain.account(1);
@@ -132,7 +137,7 @@ impl Shop {
         stencil_crypto::keyfile::write(&account, key.to_string().as_bytes()).unwrap();
         let settings = folder.path().join("hub.toml");
         let text = format!(
-            "[chains.dev]\npayments = \"{contract}\"\n\
+            "[chains.dev]\npayments = \"{contract}\"\n{more}\n\
              account = {{ plain_key_file = {account:?}, allow_plain_key = true }}\n\n\
              [chains.dev.follow]\nchain_id = {CHAIN_ID}\nendpoints = [\"http://127.0.0.1:{}\"]\n\
              finality = 12\npoll_interval_ms = 100\n\n\

@@ -23,6 +23,8 @@ pub(crate) struct Wallet<'c> {
     pub(crate) on: u64,
     /// Which it can change to.
     pub(crate) knows: Vec<u64>,
+    /// The chains that it was told of.
+    pub(crate) added: Vec<Value>,
     /// What its owner says no to.
     pub(crate) refuses: Option<&'static str>,
     /// What its owner has not decided yet.
@@ -46,6 +48,7 @@ impl<'c> Wallet<'c> {
             key: Key::new(&chain.account(account).0, CHAIN_ID).unwrap(),
             on: CHAIN_ID,
             knows: vec![CHAIN_ID],
+            added: Vec::new(),
             refuses: None,
             leaves_open: None,
             sent: Vec::new(),
@@ -127,6 +130,14 @@ impl<'c> Wallet<'c> {
                     return Err(Refused(UNKNOWN_CHAIN, "Unrecognized chain ID.".to_owned()));
                 }
                 self.on = id;
+                Ok(Value::Null)
+            }
+            // Without a change to it, as EIP-3085 allows.
+            "wallet_addEthereumChain" => {
+                let id = params[0]["chainId"].as_str().expect("a chain");
+                let id = u64::from_str_radix(id.strip_prefix("0x").unwrap(), 16).unwrap();
+                self.added.push(params[0].clone());
+                self.knows.push(id);
                 Ok(Value::Null)
             }
             "eth_sendTransaction" => self.send(&params[0]),

@@ -96,6 +96,19 @@ pub enum NotOrdered {
     Unknown(String),
 }
 
+/// What a wallet that does not know a chain may be told of it (EIP-3085): who runs the hub has said it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForWallets {
+    /// What people call the chain.
+    pub name: String,
+    /// Endpoints (JSON-RPC) that wallets may use.
+    pub rpc_urls: Vec<String>,
+    /// What the chain's own coin is called; it has 18 decimals.
+    pub coin: String,
+    /// A block explorer's address.
+    pub explorer: Option<String>,
+}
+
 /// An event of a contract, as its signature says.
 pub trait Event: Send + Sync {
     /// The first topic of its logs.
@@ -128,6 +141,15 @@ pub trait Chain: Send + Sync + 'static {
     fn account(&self) -> Option<Address>;
     /// The tokens that payments are taken in.
     fn tokens(&self) -> &[KnownToken];
+    /// Whether [`tokens`](Self::tokens) are all that there will be: a chain that was not reached yet may
+    /// have more once it was.
+    fn is_confirmed(&self) -> bool {
+        true
+    }
+    /// What a wallet may be told that does not know it; `None`: nothing was said.
+    fn for_wallets(&self) -> Option<&ForWallets> {
+        None
+    }
     /// `StencilPayments`, where it is deployed.
     fn payments(&self) -> Option<Address>;
     /// `StencilEscrow`, where it is deployed.

@@ -4,7 +4,7 @@ use alloy_primitives::Address;
 use serde::{Deserialize, Serialize};
 use stencil_payments::eip712;
 use stencil_payments::money::{Asset, Token};
-use stencil_payments::port::KnownToken;
+use stencil_payments::port::{ForWallets, KnownToken};
 
 use super::Account;
 use crate::sender::Policy;
@@ -34,10 +34,32 @@ pub struct Options {
     /// `StencilEscrow`, as `stencil chain deploy escrow` tells its address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub escrow: Option<String>,
+    /// What a payer's wallet is told that does not know the chain.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wallet: Option<WalletOptions>,
     /// What payments are taken in.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tokens: Vec<TokenOptions>,
 }
+
+/// What a payer's wallet is told that does not know a chain (EIP-3085). The endpoints are for everybody:
+/// none with a key in it, and none of the hub's own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WalletOptions {
+    /// What people call the chain: `Base`.
+    pub name: String,
+    /// Endpoints (JSON-RPC) that wallets may use, by `https`; by `http` on this machine only.
+    pub rpc: Vec<String>,
+    /// What the chain's own coin is called: `ETH`.
+    pub coin: String,
+    /// A block explorer's address, by `https`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub explorer: Option<String>,
+}
+
+/// The most endpoints that a wallet is told.
+const MAX_WALLET_RPC: usize = 4;
 
 /// A token that payments are taken in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,6 +121,49 @@ impl Options {
         Ok(address.map(Address::from))
     }
 
+    /// What wallets are told.
+    pub(super) fn for_wallets(&self) -> Result<Option<ForWallets>, Error> {
+        let Some(wallet) = &self.wallet else {
+            return Ok(None);
+        };
+        let wrong = |key: &'static str, why: &str| Err(Error::setting(key, why));
+        let is_name = |text: &str, most: usize| {
+            (1..=most).contains(&text.chars().count()) && !text.chars().any(char::is_control)
+        };
+        if !is_name(&wallet.name, 64) {
+            return wrong("wallet.name", "has 1 to 64 characters");
+        }
+        if !is_name(&wallet.coin, 6) || wallet.coin.chars().count() < 2 {
+            return wrong("wallet.coin", "has 2 to 6 characters, as EIP-3085 has it");
+        }
+        if !(1..=MAX_WALLET_RPC).contains(&wallet.rpc.len()) {
+            return wrong("wallet.rpc", "has 1 to 4 endpoints");
+        }
+        // Wallets refuse others, and a payer must not be sent to one.
+        let is_safe = |text: &str| {
+            let Ok(url) = url::Url::parse(text) else {
+                return false;
+            };
+            let is_local = matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]"));
+            let bare = url.username().is_empty() && url.password().is_none();
+            bare && text.len() <= 2_048
+                && (url.scheme() == "https" || (url.scheme() == "http" && is_local))
+        };
+        if !wallet.rpc.iter().all(|url| is_safe(url)) {
+            let why = "each begins with https:// (or http://127.0.0.1), without a user";
+            return wrong("wallet.rpc", why);
+        }
+        if !wallet.explorer.as_deref().is_none_or(is_safe) {
+            return wrong("wallet.explorer", "begins with https://");
+        }
+        Ok(Some(ForWallets {
+            name: wallet.name.clone(),
+            rpc_urls: wallet.rpc.clone(),
+            coin: wallet.coin.clone(),
+            explorer: wallet.explorer.clone(),
+        }))
+    }
+
     /// The tokens as they are set.
     pub(super) fn known_tokens(&self, chain: u64) -> Result<Vec<KnownToken>, Error> {
         let mut known: Vec<KnownToken> = Vec::new();
@@ -151,6 +216,10 @@ account = { keystore = "a.json", password_file = "a.password" }
 [follow]
 chain_id = 31337
 endpoints = ["http://127.0.0.1:8545"]
+[wallet]
+name = "Local"
+rpc = ["http://127.0.0.1:8545"]
+coin = "ETH"
 [[tokens]]
 symbol = "USDC"
 address = "0xe7f1725E7734CE288F8367e1Bb143E90bb3F0512"
@@ -170,6 +239,9 @@ decimals = 18
         let tokens = options.known_tokens(31_337).unwrap();
         assert_eq!(tokens[0].domain.as_ref().unwrap().chain, 31_337);
         assert_eq!(tokens[1].token.asset(), Asset::native(31_337));
+        let told = options.for_wallets().unwrap().unwrap();
+        assert_eq!((told.name.as_str(), told.coin.as_str()), ("Local", "ETH"));
+        assert_eq!(Options::default().for_wallets().unwrap(), None);
     }
 
     #[test]
@@ -187,10 +259,29 @@ decimals = 18
                 "own coin",
             ),
             ("chain_id", "name = \"other\"\nchain_id", "leave it out"),
+            (
+                "rpc = [\"http://127.0.0.1:8545\"]",
+                "rpc = [\"http://rpc.example\"]",
+                "wallet.rpc",
+            ),
+            (
+                "rpc = [\"http://127.0.0.1:8545\"]",
+                "rpc = [\"https://me:secret@rpc.example\"]",
+                "wallet.rpc",
+            ),
+            ("rpc = [\"http://127.0.0.1:8545\"]", "rpc = []", "1 to 4"),
+            ("coin = \"ETH\"", "coin = \"E\"", "wallet.coin"),
+            ("name = \"Local\"", "name = \"\"", "wallet.name"),
+            (
+                "coin = \"ETH\"",
+                "coin = \"ETH\"\nexplorer = \"javascript:x\"",
+                "wallet.explorer",
+            ),
         ] {
             let options = options(&LOCAL.replace(from, to)).unwrap();
             let tried = options.settle("local").and_then(|settings| {
                 options.contract("payments", options.payments.as_deref())?;
+                options.for_wallets()?;
                 options.known_tokens(settings.chain_id)
             });
             let error = tried.unwrap_err().to_string();

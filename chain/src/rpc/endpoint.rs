@@ -197,7 +197,9 @@ impl Endpoint {
 
 fn narrow(question: &mut serde_json::Value, filter: &Filter) {
     question["address"] = json!(filter.addresses);
-    if !filter.topics.is_empty() {
+    if !filter.third.is_empty() {
+        question["topics"] = json!([filter.topics, null, filter.third]);
+    } else if !filter.topics.is_empty() {
         question["topics"] = json!([filter.topics]);
     }
 }

@@ -59,16 +59,22 @@ pub(crate) enum Forgot {
     AuditEntries,
     /// Chunks of series that were erased, overwritten.
     ErasedChunks,
+    /// What was done because of invoices.
+    InvoiceEffects,
+    /// Entries of chains' streams.
+    ChainEntries,
 }
 
 impl Forgot {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 8] = [
         Self::Points,
         Self::Runs,
         Self::Alarms,
         Self::Quarantined,
         Self::AuditEntries,
         Self::ErasedChunks,
+        Self::InvoiceEffects,
+        Self::ChainEntries,
     ];
 
     /// Its name as a label.
@@ -80,6 +86,8 @@ impl Forgot {
             Self::Quarantined => "quarantined",
             Self::AuditEntries => "audit",
             Self::ErasedChunks => "erased_chunks",
+            Self::InvoiceEffects => "invoice_effects",
+            Self::ChainEntries => "chain_entries",
         }
     }
 }

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
 use crate::RetentionOptions;
+use crate::chains::READERS;
 use crate::clock::Clock;
 use crate::metrics::{Forgot, Metrics};
 use crate::parts::told_to_end;
@@ -87,7 +88,7 @@ impl Sweeper {
 
     /// Frees what is too old at `now_us`; says whether something was left.
     async fn sweep(&self, now_us: i64) -> bool {
-        let (mut more, mut after) = (false, None);
+        let (mut more, mut after) = (self.chains(now_us).await, None);
         loop {
             let page = match self.store.tenancy.tenants(after.as_deref(), MAX_PAGE).await {
                 Ok(page) => page,
@@ -110,6 +111,62 @@ impl Sweeper {
         }
     }
 
+    /// Frees what chains have said and everybody has taken; says whether something was left.
+    async fn chains(&self, now_us: i64) -> bool {
+        let Some(before_us) = self.before_us(now_us) else {
+            return false;
+        };
+        let store = &self.store.chains;
+        let mut more = false;
+        match store.chains().await {
+            Ok(chains) => {
+                for state in chains {
+                    match self.one_chain(&state.chain, before_us).await {
+                        Ok(left) => more |= left,
+                        Err(error) => tracing::warn!(chain = state.chain, %error,
+                            "what a chain has said cannot be freed now; trying again later"),
+                    }
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "what chains have said cannot be freed now; trying again later");
+            }
+        }
+        more
+    }
+
+    async fn one_chain(&self, chain: &str, before_us: i64) -> Result<bool, Error> {
+        let (mut all, mut more) = (0, true);
+        for _ in 0..MAX_PORTIONS {
+            let store = &self.store.chains;
+            let gone = store.forget_chain_entries(chain, &READERS, before_us, PORTION);
+            let gone = gone.await?;
+            self.metrics.forgot(Forgot::ChainEntries, gone);
+            all += gone;
+            if gone < u64::from(PORTION) {
+                more = false;
+                break;
+            }
+            // Whoever waits for the store's writer comes first: a follower, among others.
+            tokio::task::yield_now().await;
+        }
+        if all > 0 {
+            tracing::info!(
+                chain,
+                count = all,
+                more,
+                "what a chain has said was forgotten"
+            );
+        }
+        Ok(more)
+    }
+
+    /// Before when what chains have said is to be forgotten.
+    fn before_us(&self, now_us: i64) -> Option<i64> {
+        let days = i64::from(self.options.chains_days?);
+        Some(now_us.saturating_sub(days.saturating_mul(DAY_US)))
+    }
+
     async fn one_tenant(&self, tenant: &TenantId, now_us: i64) -> Result<bool, Error> {
         let set = self.store.keeping.retention(tenant).await?;
         let keep = self.options.of(set);
@@ -126,6 +183,10 @@ impl Sweeper {
             };
             let before_us = now_us.saturating_sub(i64::from(days).saturating_mul(DAY_US));
             more |= self.forget(kind, tenant, before_us).await?;
+        }
+        if let Some(before_us) = self.before_us(now_us) {
+            let effects = self.forget(Forgot::InvoiceEffects, tenant, before_us);
+            more |= effects.await?;
         }
         Ok(more)
     }
@@ -174,8 +235,13 @@ impl Sweeper {
                 keeping.forget_quarantined(tenant, before_us, PORTION).await
             }
             Forgot::AuditEntries => store.audit.forget_before(tenant, before_us, PORTION).await,
+            Forgot::InvoiceEffects => {
+                let payments = &store.payments;
+                let forgotten = payments.forget_invoice_effects(tenant, before_us, PORTION);
+                forgotten.await
+            }
             // Not of a tenant.
-            Forgot::ErasedChunks => Ok(0),
+            Forgot::ErasedChunks | Forgot::ChainEntries => Ok(0),
         }?;
         Ok((rows, rows))
     }
@@ -211,8 +277,9 @@ mod tests {
     use stencil_protocol::id::DeviceId;
     use stencil_protocol::sample::OwnedValue;
     use stencil_store::{
-        AlarmChange, AlarmId, AuditOutcome, Cleared, Commit, NewAudit, Outcome, Point, Progress,
-        Quarantined, Raised, Room, RunId, Severity, Trigger,
+        AlarmChange, AlarmId, AuditOutcome, BlockMark, ChainCommit, ChainSource, Cleared, Commit,
+        InvoiceCommit, InvoiceEffect, NewAudit, Observation, Outcome, Point, Progress, Quarantined,
+        Raised, Room, RunId, Severity, StoredInvoice, Trigger,
     };
 
     use super::*;
@@ -429,6 +496,132 @@ mod tests {
         sweeper(&store, days(Some(5))).sweep(NOW_US).await;
         assert_eq!(kept(&store, hub).await, [1; 5]);
         assert_eq!(kept(&store, always).await, [2; 5]);
+    }
+
+    /// Two blocks of a chain, which are final, with three observations each; ten days old, and one.
+    async fn follow(store: &Store) {
+        let chains = &store.chains;
+        chains.open_chain("local", 1, 1).await.unwrap();
+        for (number, days) in [(1, 10), (2, 1)] {
+            let mark = |number| BlockMark {
+                number,
+                hash: [u8::try_from(number).unwrap(); 32],
+            };
+            let seen = |place| Observation {
+                block: mark(number),
+                time_s: number,
+                source: ChainSource::Log,
+                place,
+                tx: [1; 32],
+                ordinal: 0,
+                address: [2; 20],
+                topics: vec![],
+                data: vec![],
+            };
+            let state = chains.chain("local").await.unwrap().unwrap();
+            let commit = ChainCommit {
+                chain: "local".to_owned(),
+                from: state.cursor,
+                observed: (0..3).map(seen).collect(),
+                cursor: Some(mark(number)),
+                finalized: Some(mark(number)),
+                at_us: NOW_US - days * DAY_US,
+                ..ChainCommit::default()
+            };
+            chains.commit_chain(&commit).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_chain_has_said_goes_when_it_is_old_and_taken_by_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(&folder).await;
+        follow(&store).await;
+        let chains = &store.chains;
+        let left = async || {
+            let entries = chains.chain_entries("local", 0, 1_000).await.unwrap();
+            entries.iter().map(|entry| entry.seq).collect::<Vec<_>>()
+        };
+        let days = |chains_days| RetentionOptions {
+            chains_days,
+            ..RetentionOptions::default()
+        };
+        let first = sweeper(&store, days(Some(5)));
+        // One reader has come to the end, the other has not begun, and lags then.
+        let [cashier, triggers] = READERS;
+        chains
+            .advance_chain_reader("local", cashier, 12)
+            .await
+            .unwrap();
+        assert!(!first.sweep(NOW_US).await);
+        assert_eq!(left().await.len(), 12);
+        chains
+            .advance_chain_reader("local", triggers, 4)
+            .await
+            .unwrap();
+        first.sweep(NOW_US).await;
+        assert_eq!(left().await, (5..=12).collect::<Vec<_>>());
+        let lags = chains.chain_entries("local", 4, 1_000).await.unwrap();
+        assert_eq!(lags.len(), 8, "all that it has not taken");
+        chains
+            .advance_chain_reader("local", triggers, 12)
+            .await
+            .unwrap();
+        sweeper(&store, days(None)).sweep(NOW_US * 100).await;
+        assert_eq!(left().await.len(), 8, "always");
+        first.sweep(NOW_US).await;
+        assert_eq!(left().await, (7..=12).collect::<Vec<_>>(), "what is old");
+        first.sweep(NOW_US + 10 * DAY_US).await;
+        assert!(left().await.is_empty());
+        let mut told = String::new();
+        first.metrics.render(&mut told);
+        assert!(told.contains("kind=\"chain_entries\"} 12\n"), "{told}");
+    }
+
+    #[tokio::test]
+    async fn what_was_done_because_of_invoices_goes_when_it_is_old() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(&folder).await;
+        let acme = tenant("acme");
+        store.tenancy.create_tenant(&acme, 1).await.unwrap();
+        let effect = |key| InvoiceEffect {
+            key: [key; 32],
+            body: "{}".to_owned(),
+        };
+        let commit = InvoiceCommit {
+            invoice: StoredInvoice {
+                tenant: acme.clone(),
+                invoice: [1; 16],
+                version: 1,
+                state: "settled".to_owned(),
+                body: "{}".to_owned(),
+                wakes_us: None,
+                watched_until_us: NOW_US,
+                created_us: NOW_US,
+                changed_us: NOW_US,
+            },
+            credits: vec![],
+            payers: vec![],
+            entries: vec![],
+            effects: (1..=3).map(effect).collect(),
+        };
+        let payments = &store.payments;
+        payments.commit_invoice(&commit).await.unwrap();
+        for key in [1, 2] {
+            let key = [key; 32];
+            let done = payments.invoice_effect_done(&acme, &key, NOW_US).await;
+            assert!(done.unwrap());
+        }
+        let sweeper = sweeper(&store, RetentionOptions::default());
+        for (days, forgotten) in [(90, 0), (91, 2), (200, 2)] {
+            sweeper.sweep(NOW_US + days * DAY_US).await;
+            let mut told = String::new();
+            sweeper.metrics.render(&mut told);
+            let line = format!("kind=\"invoice_effects\"}} {forgotten}\n");
+            assert!(told.contains(&line), "{days}: {told}");
+        }
+        let due = payments.due_invoice_effects(i64::MAX, 9).await.unwrap();
+        assert_eq!(due.len(), 1, "what is not done waits for ever");
     }
 
     #[tokio::test]

@@ -82,6 +82,17 @@ impl ChainSource {
 pub enum WatchKind {
     /// Events with this first topic that the contract at the address emits.
     Event([u8; 32]),
+    /// Of these, those whose third topic is this account: of a token's `Transfer(address indexed from,
+    /// address indexed to, uint256 value)` what somebody gets.
+    EventTo {
+        /// The first topic.
+        topic0: [u8; 32],
+        /// The account.
+        to: [u8; 20],
+    },
+    /// Events with this first topic that the contract emits in a transaction in which another event of
+    /// it is watched: what it says beside that.
+    Beside([u8; 32]),
     /// Every event that the contract at the address emits.
     AnyEvent,
     /// Transfers of the native coin to the address, by transactions. What a contract passes on
@@ -267,8 +278,15 @@ pub trait Chains: Send + Sync + 'static {
         position: u64,
     ) -> Result<(), Error>;
 
-    /// Forgets entries up to a number that every reader has taken, and observations of which
-    /// nothing more can come: those that were retracted and those that are final and no longer
-    /// within reach of walking back. Gives how many entries went.
-    async fn forget_chain_entries(&self, chain: &str, through: u64) -> Result<u64, Error>;
+    /// Forgets the oldest entries, `limit` at most: those that were stored before that time, that each of
+    /// `readers` and whoever else keeps a position has taken, and of whose observations nothing more is
+    /// to come (they are final or retracted). The first one of which that is not so ends it. Their
+    /// observations go once no reorganisation can reach them. Gives how many entries went.
+    async fn forget_chain_entries(
+        &self,
+        chain: &str,
+        readers: &[&str],
+        before_us: i64,
+        limit: u32,
+    ) -> Result<u64, Error>;
 }

@@ -70,13 +70,15 @@ pub struct StoredExposure {
 /// Offers, purchases, and what payers have under way.
 #[async_trait]
 pub trait Offers: Send + Sync + 'static {
-    /// Makes an offer or sets it anew, and says whether it is new. [`Error::Conflict`]: the tenant
-    /// has [`MAX_OFFERS`].
+    /// Makes an offer or sets it anew, and says whether it is new. It is paid at these addresses, by
+    /// EIP-155 chain id. [`Error::Conflict`]: the tenant has [`MAX_OFFERS`], or one of the addresses
+    /// takes payments of another tenant.
     async fn put_offer(
         &self,
         tenant: &TenantId,
         offer: &str,
         body: &str,
+        payees: &[(u64, [u8; 20])],
         now_us: i64,
     ) -> Result<bool, Error>;
 

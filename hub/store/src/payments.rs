@@ -227,6 +227,15 @@ pub trait Payments: Send + Sync + 'static {
         due_us: i64,
     ) -> Result<(), Error>;
 
+    /// Forgets what was done before that time because of the tenant's invoices that payments are no longer
+    /// looked for since then, `limit` at most. It can't be done again afterwards. Gives how much went.
+    async fn forget_invoice_effects(
+        &self,
+        tenant: &TenantId,
+        before_us: i64,
+        limit: u32,
+    ) -> Result<u64, Error>;
+
     /// The tenant's journal from its beginning, in order.
     async fn journal(
         &self,

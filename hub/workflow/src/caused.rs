@@ -362,7 +362,7 @@ impl Caused {
                 out.tell(None, TurnKind::Included, now_us, None, detail);
             }
             self.places = places;
-            self.gone_us = None;
+            (self.gone_us, self.given_up) = (None, false);
         }
         self.apply(&Event::Included { seq }, now_us, out);
     }

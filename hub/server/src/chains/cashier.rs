@@ -11,6 +11,7 @@ use tokio::sync::{Notify, broadcast};
 
 use super::Chains;
 use super::about::{About, Kept};
+use super::make::Watches;
 use super::metrics::CashierMetrics;
 use super::rates::RateSource;
 use super::settings::PaymentSettings;
@@ -39,6 +40,7 @@ pub(super) struct Inner {
     pub(super) clock: Clock,
     pub(super) rates: Arc<dyn RateSource>,
     till: Mutex<Till>,
+    placing: tokio::sync::Mutex<()>,
     changes: broadcast::Sender<Change>,
     effects: Notify,
     pub(super) metrics: CashierMetrics,
@@ -123,6 +125,7 @@ impl Cashier {
             clock,
             rates,
             till: Mutex::default(),
+            placing: tokio::sync::Mutex::default(),
             changes: broadcast::Sender::new(CHANGES),
             effects: Notify::new(),
             metrics: CashierMetrics::default(),
@@ -144,7 +147,27 @@ impl Cashier {
             till.follows(chain.id());
             reads_us.insert(chain.id(), state.read_s.map_or(0, micros));
         }
-        for (tenant, body) in store.payments.all_payment_settings().await? {
+        let mut watches = Watches::default();
+        // Those that may still be paid come first: the amount of one that is over may be another's by now.
+        for may_be_paid in [true, false] {
+            let (till, watches) = (&mut till, &mut watches);
+            self.fill_with(till, watches, &reads_us, may_be_paid)
+                .await?;
+        }
+        if till.len() > 0 {
+            tracing::info!(invoices = till.len(), "payments are looked for");
+        }
+        *self.till() = till;
+        // An older hub may have looked for other things.
+        self.watch_all(watches).await?;
+        self.hold_all().await
+    }
+
+    /// Looks at the places of all tenants' settings, as far as the chains have confirmed their tokens by
+    /// now.
+    pub(super) async fn hold_all(&self) -> Result<(), stencil_store::Error> {
+        let _placing = self.placing().await;
+        for (tenant, body) in self.0.store.payments.all_payment_settings().await? {
             let places = match PaymentSettings::read(&body) {
                 Ok(settings) => settings.places(&self.0.chains),
                 Err(error) => {
@@ -152,18 +175,14 @@ impl Cashier {
                     continue;
                 }
             };
-            if let Err(error) = till.hold(&tenant, places) {
-                tracing::error!(%tenant, %error, "payments to an address are not looked for");
+            match self.hold(&tenant, places).await {
+                Ok(()) => {}
+                Err(Refused::Store(error)) => return Err(error),
+                Err(error) => {
+                    tracing::error!(%tenant, %error, "payments to an address are not looked for");
+                }
             }
         }
-        // Those that may still be paid come first: the amount of one that is over may be another's by now.
-        for may_be_paid in [true, false] {
-            self.fill_with(&mut till, &reads_us, may_be_paid).await?;
-        }
-        if till.len() > 0 {
-            tracing::info!(invoices = till.len(), "payments are looked for");
-        }
-        *self.till() = till;
         Ok(())
     }
 
@@ -171,6 +190,7 @@ impl Cashier {
     async fn fill_with(
         &self,
         till: &mut Till,
+        watches: &mut Watches,
         reads_us: &BTreeMap<u64, i64>,
         may_be_paid: bool,
     ) -> Result<(), stencil_store::Error> {
@@ -199,6 +219,7 @@ impl Cashier {
                 if is_told || (until_us > read_us) != may_be_paid {
                     continue;
                 }
+                watches.of_invoice(kept.invoice.definition());
                 match till.add(&kept.invoice, stored.version, until_us) {
                     Ok(()) => {}
                     Err(matching::Error::AmountTaken { .. }) if !may_be_paid => {
@@ -214,6 +235,12 @@ impl Cashier {
             };
             after = Some((last.tenant.clone(), last.invoice));
         }
+    }
+
+    /// For who changes where tenants are paid, one at a time: what is set and what is looked at have to
+    /// be one.
+    pub(crate) async fn placing(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.0.placing.lock().await
     }
 
     pub(super) fn till(&self) -> MutexGuard<'_, Till> {

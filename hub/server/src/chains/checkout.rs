@@ -81,6 +81,9 @@ pub(crate) struct Payable {
     pub(crate) nonces: Vec<String>,
     /// Whether the hub brings the authorisation to the chain and pays for the gas.
     pub(crate) hub_pays_gas: bool,
+    /// What a wallet that does not know the chain is told by `wallet_addEthereumChain` (EIP-3085); null
+    /// where nobody has said it.
+    pub(crate) add_chain: Option<Value>,
 }
 
 impl Checkout {
@@ -188,6 +191,16 @@ impl Payable {
             attempt: None,
             nonces: Vec::new(),
             hub_pays_gas: false,
+            add_chain: chain.and_then(|chain| {
+                let told = chain.for_wallets()?;
+                Some(json!({
+                    "chainId": chain_id,
+                    "chainName": told.name,
+                    "nativeCurrency": { "name": told.coin, "symbol": told.coin, "decimals": 18 },
+                    "rpcUrls": told.rpc_urls,
+                    "blockExplorerUrls": told.explorer.as_ref().map(|explorer| vec![explorer]),
+                }))
+            }),
         };
         if open.is_zero() {
             return this;

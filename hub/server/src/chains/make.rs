@@ -1,11 +1,12 @@
 //! New invoices: what makes them known to the chains, and durable before anybody can pay.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use stencil_payments::abi;
 use stencil_payments::invoice::{Definition, Invoice, Way};
 use stencil_payments::matching::PaidTo;
-use stencil_payments::port::Chain;
+use stencil_payments::money::Asset;
+use stencil_payments::{Address, B256};
 use stencil_protocol::id::TenantId;
 use stencil_store::{InvoiceCommit, StoredInvoice, Watch, WatchKind};
 
@@ -86,58 +87,32 @@ impl Cashier {
 
     /// Has the chains look for payments of an invoice, durably.
     async fn watch(&self, definition: &Definition) -> Result<(), Refused> {
-        let chains: BTreeSet<u64> = definition
-            .methods
-            .iter()
-            .map(|method| method.token.asset().chain)
-            .collect();
-        for chain in chains {
-            let followed = self.0.chains.by_id(chain).ok_or(Refused::NoChain(chain))?;
-            let of_chain = definition
-                .methods
-                .iter()
-                .filter(|method| method.token.asset().chain == chain);
-            let mut watches = BTreeSet::new();
-            for method in of_chain {
-                let token = method.token.asset().contract;
-                if let Some(token) = token {
-                    watches.extend(token_kinds().map(|kind| (token.0.0, kind)));
-                }
-                match method.way {
-                    Way::Contract(contract) => {
-                        watches.insert((contract.0.0, WatchKind::Event(abi::PAID.0)));
-                    }
-                    Way::Hold { escrow, .. } => {
-                        watches.insert((escrow.0.0, WatchKind::Event(abi::RELEASED.0)));
-                    }
-                    _ if token.is_none() => {
-                        watches.insert((method.payee.0.0, WatchKind::Native));
-                    }
-                    _ => {}
-                }
-            }
-            self.watch_places(followed.as_ref(), &definition.tenant, watches)
-                .await?;
+        for method in &definition.methods {
+            let chain = method.token.asset().chain;
+            self.0.chains.by_id(chain).ok_or(Refused::NoChain(chain))?;
         }
-        Ok(())
+        let mut watches = Watches::default();
+        watches.of_invoice(definition);
+        Ok(self.watch_all(watches).await?)
     }
 
-    async fn watch_places(
-        &self,
-        chain: &dyn Chain,
-        tenant: &TenantId,
-        places: BTreeSet<([u8; 20], WatchKind)>,
-    ) -> Result<(), stencil_store::Error> {
-        let watches: Vec<Watch> = places
-            .into_iter()
-            .map(|(address, kind)| Watch {
-                owner: tenant.to_string(),
-                address,
-                kind,
-            })
-            .collect();
-        let chains = &self.0.store.chains;
-        chains.watch_chain(chain.name(), &watches).await?;
+    /// Has the chains look, durably. Those that the hub doesn't follow are left out.
+    pub(super) async fn watch_all(&self, watches: Watches) -> Result<(), stencil_store::Error> {
+        for (chain, watches) in watches.0 {
+            let Some(chain) = self.0.chains.by_id(chain) else {
+                continue;
+            };
+            let watches: Vec<Watch> = watches
+                .into_iter()
+                .map(|(owner, address, kind)| Watch {
+                    owner,
+                    address,
+                    kind,
+                })
+                .collect();
+            let chains = &self.0.store.chains;
+            chains.watch_chain(chain.name(), &watches).await?;
+        }
         Ok(())
     }
 
@@ -147,37 +122,69 @@ impl Cashier {
         tenant: &TenantId,
         places: BTreeSet<PaidTo>,
     ) -> Result<(), Refused> {
-        for chain in self.0.chains.iter() {
-            let mut watches = BTreeSet::new();
-            for place in &places {
-                match *place {
-                    PaidTo::Payee(asset, payee) if asset.chain == chain.id() => {
-                        match asset.contract {
-                            Some(token) => {
-                                watches.extend(token_kinds().map(|kind| (token.0.0, kind)));
-                            }
-                            None => {
-                                watches.insert((payee.0.0, WatchKind::Native));
-                            }
-                        }
-                    }
-                    PaidTo::Contract(of, contract) if of == chain.id() => {
-                        watches.insert((contract.0.0, WatchKind::Event(abi::PAID.0)));
-                    }
-                    PaidTo::Payee(..) | PaidTo::Contract(..) => {}
-                }
-            }
-            if !watches.is_empty() {
-                self.watch_places(chain.as_ref(), tenant, watches).await?;
-            }
-        }
+        let mut watches = Watches::default();
+        watches.of_places(tenant, &places);
+        self.watch_all(watches).await?;
         self.till().hold(tenant, places)?;
         Ok(())
     }
 }
 
-fn token_kinds() -> impl Iterator<Item = WatchKind> {
-    [abi::TRANSFER, abi::AUTHORIZATION_USED]
-        .into_iter()
-        .map(|topic| WatchKind::Event(topic.0))
+/// What chains have to look at, by their ids: for whom, at which address, for what. Of a token that is what
+/// its payees get: what all others do with it is nobody's matter here, and there may be much of it.
+#[derive(Debug, Default)]
+pub(super) struct Watches(BTreeMap<u64, BTreeSet<(String, [u8; 20], WatchKind)>>);
+
+impl Watches {
+    /// By which an invoice is known to be paid.
+    pub(super) fn of_invoice(&mut self, definition: &Definition) {
+        let tenant = &definition.tenant;
+        for method in &definition.methods {
+            let asset = method.token.asset();
+            match method.way {
+                Way::Contract(contract) => self.event(tenant, asset.chain, contract, abi::PAID),
+                Way::Hold { escrow, .. } => self.event(tenant, asset.chain, escrow, abi::RELEASED),
+                _ if asset.contract.is_none() => self.payee(tenant, asset, method.payee),
+                _ => {}
+            }
+            if asset.contract.is_some() {
+                self.payee(tenant, asset, method.payee);
+            }
+        }
+    }
+
+    /// By which is known what comes to places of a tenant.
+    pub(super) fn of_places(&mut self, tenant: &TenantId, places: &BTreeSet<PaidTo>) {
+        for place in places {
+            match *place {
+                PaidTo::Payee(asset, payee) => self.payee(tenant, asset, payee),
+                PaidTo::Contract(chain, contract) => {
+                    self.event(tenant, chain, contract, abi::PAID);
+                }
+            }
+        }
+    }
+
+    /// What somebody gets of an asset; of a token also by which authorisation (EIP-3009).
+    fn payee(&mut self, tenant: &TenantId, asset: Asset, payee: Address) {
+        let Some(token) = asset.contract else {
+            return self.put(tenant, asset.chain, payee, WatchKind::Native);
+        };
+        let transfers = WatchKind::EventTo {
+            topic0: abi::TRANSFER.0,
+            to: payee.0.0,
+        };
+        self.put(tenant, asset.chain, token, transfers);
+        let authorisations = WatchKind::Beside(abi::AUTHORIZATION_USED.0);
+        self.put(tenant, asset.chain, token, authorisations);
+    }
+
+    fn event(&mut self, tenant: &TenantId, chain: u64, contract: Address, topic0: B256) {
+        self.put(tenant, chain, contract, WatchKind::Event(topic0.0));
+    }
+
+    fn put(&mut self, tenant: &TenantId, chain: u64, address: Address, kind: WatchKind) {
+        let of_chain = self.0.entry(chain).or_default();
+        of_chain.insert((tenant.to_string(), address.0.0, kind));
+    }
 }

@@ -43,6 +43,9 @@ pub(crate) use reader::READER;
 pub(crate) use settings::PaymentSettings;
 pub(crate) use triggers::{Triggers, WakingCaused};
 
+/// Who reads the stream of each chain: nothing of it is forgotten that one of them has not taken.
+pub(crate) const READERS: [&str; 2] = [reader::READER, triggers::READER];
+
 /// Between two starts of a chain that ended because of something that people have to deal with.
 const REST: Duration = Duration::from_secs(30);
 

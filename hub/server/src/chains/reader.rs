@@ -27,6 +27,7 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// Tells invoices of what a chain says, for ever.
 pub(super) async fn run(cashier: Cashier, chain: &dyn Chain) {
+    begin(&cashier, chain).await;
     loop {
         match step(&cashier, chain).await {
             Ok(true) => {}
@@ -36,6 +37,18 @@ pub(super) async fn run(cashier: Cashier, chain: &dyn Chain) {
                 tokio::time::sleep(RETRY).await;
             }
         }
+    }
+}
+
+/// Waits until the chain has confirmed its tokens: before, nobody knows whose money it is that comes in
+/// one of them, and what is of no invoice would be passed over.
+pub(super) async fn begin(cashier: &Cashier, chain: &dyn Chain) {
+    while !chain.is_confirmed() {
+        chain.stepped().await;
+    }
+    while let Err(error) = cashier.hold_all().await {
+        tracing::warn!(chain = chain.name(), %error, "payments are not looked at now");
+        tokio::time::sleep(RETRY).await;
     }
 }
 

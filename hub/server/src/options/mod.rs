@@ -346,6 +346,9 @@ pub struct RetentionOptions {
     pub quarantine_days: Option<u32>,
     /// Who changed what, in days.
     pub audit_days: Option<u32>,
+    /// What chains have said and all have taken, and what was done because of invoices that are over, in
+    /// days: for so long its webhooks can be sent again. Invoices, their payments and the journal stay.
+    pub chains_days: Option<u32>,
     /// Time between two looks, in seconds.
     pub sweep_interval_s: u64,
 }
@@ -358,6 +361,7 @@ impl Default for RetentionOptions {
             alarms_days: Some(365),
             quarantine_days: Some(90),
             audit_days: Some(730),
+            chains_days: Some(90),
             sweep_interval_s: 3_600,
         }
     }

@@ -277,6 +277,7 @@ fn ranges(options: &Options) -> Vec<Range> {
         ("retention.alarms_days", retention.alarms_days),
         ("retention.quarantine_days", retention.quarantine_days),
         ("retention.audit_days", retention.audit_days),
+        ("retention.chains_days", retention.chains_days),
     ] {
         if let Some(days) = days {
             add(key, days.into(), 1, MAX_KEEP_DAYS.into());
@@ -377,6 +378,7 @@ mod tests {
             ("retention.alarms_days", 36_501, "1 to 36500"),
             ("retention.quarantine_days", 0, "1 to 36500"),
             ("retention.audit_days", 0, "1 to 36500"),
+            ("retention.chains_days", 0, "1 to 36500"),
             ("retention.sweep_interval_s", 0, "1 to"),
             ("backtest.max_samples", 0, "1 to"),
             ("backtest.max_series", 0, "1 to"),

@@ -15,6 +15,7 @@ use crate::{
 
 mod commit;
 mod entries;
+mod forget;
 
 #[async_trait]
 impl Chains for Sqlite {
@@ -140,9 +141,16 @@ impl Chains for Sqlite {
         transaction.end(advanced).await
     }
 
-    async fn forget_chain_entries(&self, chain: &str, through: u64) -> Result<u64, Error> {
+    async fn forget_chain_entries(
+        &self,
+        chain: &str,
+        readers: &[&str],
+        before_us: i64,
+        limit: u32,
+    ) -> Result<u64, Error> {
         let mut transaction = self.write().await?;
-        let forgotten = entries::forget(&mut transaction, chain, through).await;
+        let limit = limit.clamp(1, MAX_CHAIN_ENTRIES);
+        let forgotten = forget::oldest(&mut transaction, chain, readers, before_us, limit).await;
         transaction.end(forgotten).await
     }
 }
@@ -228,6 +236,8 @@ async fn watches(snapshot: &mut Transaction, chain: &str) -> Result<(u64, Vec<Wa
                     address: row.array("address")?,
                     kind: match kind.as_str() {
                         "event" => WatchKind::Event(row.array("topic0")?),
+                        "to" => event_to(&row.bytes("topic0")?)?,
+                        "beside" => WatchKind::Beside(row.array("topic0")?),
                         "any" => WatchKind::AnyEvent,
                         "native" => WatchKind::Native,
                         _ => return Err(Error::corrupt("kind of a watch", kind)),
@@ -240,13 +250,25 @@ async fn watches(snapshot: &mut Transaction, chain: &str) -> Result<(u64, Vec<Wa
     Ok((interest, watched?))
 }
 
-/// A kind and its topic, as columns.
-fn columns(kind: &WatchKind) -> (&'static str, &[u8]) {
+/// A kind and what it names, as columns: a first topic, and behind it the account where there is one.
+fn columns(kind: &WatchKind) -> (&'static str, Vec<u8>) {
     match kind {
-        WatchKind::Event(topic0) => ("event", topic0.as_slice()),
-        WatchKind::AnyEvent => ("any", &[]),
-        WatchKind::Native => ("native", &[]),
+        WatchKind::Event(topic0) => ("event", topic0.to_vec()),
+        WatchKind::EventTo { topic0, to } => ("to", [topic0.as_slice(), to].concat()),
+        WatchKind::Beside(topic0) => ("beside", topic0.to_vec()),
+        WatchKind::AnyEvent => ("any", Vec::new()),
+        WatchKind::Native => ("native", Vec::new()),
     }
+}
+
+fn event_to(bytes: &[u8]) -> Result<WatchKind, Error> {
+    let read = bytes.split_first_chunk().and_then(|(topic0, to)| {
+        Some(WatchKind::EventTo {
+            topic0: *topic0,
+            to: to.try_into().ok()?,
+        })
+    });
+    read.ok_or_else(|| Error::corrupt("account of a watch", hex::encode(bytes)))
 }
 
 async fn watch(

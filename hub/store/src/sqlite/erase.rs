@@ -94,6 +94,7 @@ const OF_TENANTS: &[&str] = &[
     "journal_balances",
     "issuers",
     "credentials",
+    "offer_payees",
     "offers",
     "purchases",
     "exposures",

@@ -6,6 +6,7 @@ use sqlx::sqlite::SqliteRow;
 use stencil_protocol::id::{CommandId, TenantId};
 
 use super::failure::of_tenant;
+use super::payments::payees;
 use super::row::{Columns as _, bigint};
 use super::{Sqlite, pair};
 use crate::offers::{
@@ -24,6 +25,7 @@ impl Offers for Sqlite {
         tenant: &TenantId,
         offer: &str,
         body: &str,
+        payees: &[(u64, [u8; 20])],
         now_us: i64,
     ) -> Result<bool, Error> {
         if !(1..=MAX_OFFER_NAME).contains(&offer.len()) {
@@ -31,19 +33,27 @@ impl Offers for Sqlite {
             return Err(Error::invalid("offer", why));
         }
         let mut transaction = self.write().await?;
-        let put = put_offer(&mut transaction, tenant, offer, body, now_us).await;
+        let put = async {
+            let is_new = put_offer(&mut transaction, tenant, offer, body, now_us).await?;
+            payees::of_offer(&mut transaction, tenant, offer, payees).await?;
+            Ok(is_new)
+        };
+        let put = put.await;
         transaction.end(put).await
     }
 
     async fn remove_offer(&self, tenant: &TenantId, offer: &str) -> Result<bool, Error> {
         let mut transaction = self.write().await?;
-        let removed = sqlx::query("DELETE FROM offers WHERE tenant = $1 AND offer = $2")
-            .bind(tenant.as_str())
-            .bind(offer)
-            .execute(&mut *transaction)
-            .await
-            .map(|done| done.rows_affected() == 1)
-            .map_err(Error::from);
+        let removed = async {
+            payees::of_offer(&mut transaction, tenant, offer, &[]).await?;
+            let gone = sqlx::query("DELETE FROM offers WHERE tenant = $1 AND offer = $2")
+                .bind(tenant.as_str())
+                .bind(offer)
+                .execute(&mut *transaction)
+                .await?;
+            Ok(gone.rows_affected() == 1)
+        };
+        let removed = removed.await;
         transaction.end(removed).await
     }
 

@@ -2,6 +2,7 @@
 
 mod commit;
 mod decimal;
+pub(super) mod payees;
 mod read;
 mod settings;
 
@@ -12,6 +13,7 @@ use stencil_protocol::id::TenantId;
 use super::Sqlite;
 use super::failure::of_tenant;
 use super::row::Columns as _;
+use crate::page::clamp;
 use crate::payments::{
     CauseKey, DueEffect, InvoiceCommit, InvoiceEffect, InvoiceKey, JournalBalance, JournalEntry,
     MAX_CREDIT_KEY, Payments, StoredInvoice, UnmatchedCredit,
@@ -179,6 +181,32 @@ impl Payments for Sqlite {
         .map(drop)
         .map_err(Error::from);
         transaction.end(put).await
+    }
+
+    async fn forget_invoice_effects(
+        &self,
+        tenant: &TenantId,
+        before_us: i64,
+        limit: u32,
+    ) -> Result<u64, Error> {
+        let mut transaction = self.write().await?;
+        // The newest stays: numbers go on from it.
+        let forgotten = sqlx::query(
+            "DELETE FROM invoice_effects WHERE tenant = $1 AND key IN \
+             (SELECT e.key FROM invoice_effects e JOIN invoices i ON i.tenant = e.tenant \
+             AND i.invoice = e.invoice WHERE e.tenant = $1 AND e.done_us IS NOT NULL \
+             AND e.done_us < $2 AND i.watched_until_us < $2 AND e.number < \
+             (SELECT MAX(n.number) FROM invoice_effects n WHERE n.tenant = $1) \
+             ORDER BY e.done_us LIMIT $3)",
+        )
+        .bind(tenant.as_str())
+        .bind(before_us)
+        .bind(i64::from(clamp(limit)))
+        .execute(&mut *transaction)
+        .await
+        .map(|done| done.rows_affected())
+        .map_err(Error::from);
+        transaction.end(forgotten).await
     }
 
     async fn journal(

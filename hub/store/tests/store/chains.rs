@@ -201,12 +201,200 @@ async fn watches_belong_to_their_owner_and_readers_never_go_back() {
     }
     let beyond = chains.advance_chain_reader(CHAIN, "runs", 6).await;
     assert!(matches!(beyond, Err(Error::Invalid { .. })));
-    // Nothing goes that somebody still has to read.
+}
+
+/// How many entries went of those that are older than `before_us`.
+async fn forget(chains: &dyn Chains, before_us: i64) -> u64 {
+    let readers = ["cashier", "runs"];
+    let forgotten = chains.forget_chain_entries(CHAIN, &readers, before_us, 1_000);
+    forgotten.await.unwrap()
+}
+
+#[tokio::test]
+async fn what_all_have_taken_goes_when_it_is_old_and_nothing_more_comes_of_it() {
+    let fresh = fresh().await;
+    let chains = fresh.store.chains.as_ref();
+    chains.open_chain(CHAIN, 1, 1).await.unwrap();
+    for number in 1..=4_u64 {
+        let commit = ChainCommit {
+            at_us: i64::try_from(number).unwrap() * 10,
+            keep_from: number.saturating_sub(1),
+            ..step(chains, number, 0, 2).await
+        };
+        chains.commit_chain(&commit).await.unwrap();
+    }
+    let finalize = ChainCommit {
+        finalized: Some(mark(2, 0)),
+        blocks: vec![],
+        cursor: None,
+        at_us: 50,
+        ..step(chains, 4, 0, 0).await
+    };
+    chains.commit_chain(&finalize).await.unwrap();
+    let left = async || {
+        let told = told(chains).await;
+        told.into_iter().next()
+    };
+    // A reader that has kept no position has taken nothing, one that nobody has named counts as well.
+    chains
+        .advance_chain_reader(CHAIN, "runs", 10)
+        .await
+        .unwrap();
+    assert_eq!(forget(chains, 1_000).await, 0);
+    chains
+        .advance_chain_reader(CHAIN, "cashier", 3)
+        .await
+        .unwrap();
     chains.advance_chain_reader(CHAIN, "slow", 1).await.unwrap();
-    let refused = chains.forget_chain_entries(CHAIN, 4).await;
-    assert!(matches!(refused, Err(Error::Conflict(_))));
-    assert_eq!(chains.forget_chain_entries(CHAIN, 1).await.unwrap(), 1);
-    assert_eq!(told(chains).await.len(), 4);
+    assert_eq!(forget(chains, 1_000).await, 1);
+    assert_eq!(left().await.unwrap(), "2 observed 1/1");
+    let slow = chains.chain_entries(CHAIN, 1, 100).await.unwrap();
+    assert_eq!(slow.len(), 11, "who lags has all that it has not taken");
+    chains
+        .advance_chain_reader(CHAIN, "slow", 10)
+        .await
+        .unwrap();
+    assert_eq!(forget(chains, 1_000).await, 2);
+    chains
+        .advance_chain_reader(CHAIN, "cashier", 10)
+        .await
+        .unwrap();
+    // Not what is younger, and not what may be final or retracted one day.
+    assert_eq!(forget(chains, 20).await, 0);
+    assert_eq!(forget(chains, 1_000).await, 1);
+    assert_eq!(left().await.unwrap(), "5 observed 3/0");
+    // What is within reach of walking back is retracted, also if its entries are gone.
+    let back = ChainCommit {
+        retract_above: Some(2),
+        blocks: vec![],
+        cursor: Some(mark(2, 0)),
+        at_us: 60,
+        ..step(chains, 4, 0, 0).await
+    };
+    chains.commit_chain(&back).await.unwrap();
+    assert_eq!(told(chains).await.last().unwrap(), "16 retracted 3/0");
+    for reader in ["runs", "cashier", "slow"] {
+        chains
+            .advance_chain_reader(CHAIN, reader, 16)
+            .await
+            .unwrap();
+    }
+    assert_eq!(forget(chains, 1_000).await, 12, "all is final or retracted");
+    assert!(told(chains).await.is_empty());
+    // The stream goes on with the next number, and the same blocks may come again.
+    let again = ChainCommit {
+        at_us: 70,
+        ..step(chains, 3, 0, 2).await
+    };
+    chains.commit_chain(&again).await.unwrap();
+    let back = ChainCommit {
+        retract_above: Some(1),
+        blocks: vec![],
+        cursor: Some(mark(1, 0)),
+        at_us: 80,
+        ..step(chains, 4, 0, 0).await
+    };
+    chains.commit_chain(&back).await.unwrap();
+    assert_eq!(
+        told(chains).await,
+        [
+            "17 observed 3/0",
+            "18 observed 3/1",
+            "19 retracted 3/1",
+            "20 retracted 3/0",
+            "21 retracted-final 2/1",
+            "22 retracted-final 2/0",
+        ],
+        "what is final stays known within reach of walking back"
+    );
+}
+
+#[tokio::test]
+async fn what_is_forgotten_takes_no_room() {
+    let fresh = fresh().await;
+    let chains = fresh.store.chains.as_ref();
+    chains.open_chain(CHAIN, 1, 1).await.unwrap();
+    for number in 1..=40_u64 {
+        let commit = ChainCommit {
+            keep_from: number.saturating_sub(3),
+            finalized: Some(mark(number, 0)),
+            ..step(chains, number, 0, 20).await
+        };
+        chains.commit_chain(&commit).await.unwrap();
+        let last = chains.chain(CHAIN).await.unwrap().unwrap().last_entry;
+        for reader in ["cashier", "runs"] {
+            chains
+                .advance_chain_reader(CHAIN, reader, last)
+                .await
+                .unwrap();
+        }
+    }
+    let readers = ["cashier", "runs"];
+    let mut gone = 0;
+    loop {
+        let some = chains
+            .forget_chain_entries(CHAIN, &readers, 1_000, 64)
+            .await;
+        let some = some.unwrap();
+        assert!(some <= 64, "in portions");
+        gone += some;
+        if some == 0 {
+            break;
+        }
+    }
+    assert_eq!(gone, 2 * 40 * 20);
+    // A few more looks take the observations that are behind.
+    for _ in 0..20 {
+        forget(chains, 1_000).await;
+    }
+    // Only those of the blocks that are kept are there still: the same block can't be seen again.
+    let kept = chains.chain_blocks(CHAIN).await.unwrap();
+    let oldest = kept[0].mark.number;
+    let seen_again = async |number: u64| {
+        let commit = ChainCommit {
+            blocks: vec![],
+            cursor: None,
+            observed: vec![seen(number, 0, 0)],
+            ..step(chains, 40, 0, 0).await
+        };
+        chains.commit_chain(&commit).await.is_ok()
+    };
+    assert!(!seen_again(oldest).await);
+    assert!(seen_again(oldest - 1).await);
+    assert!(seen_again(1).await);
+}
+
+#[tokio::test]
+async fn each_kind_of_watch_is_kept_as_it_is() {
+    let fresh = fresh().await;
+    let chains = fresh.store.chains.as_ref();
+    chains.open_chain(CHAIN, 1, 1).await.unwrap();
+    let to = |account| WatchKind::EventTo {
+        topic0: [5; 32],
+        to: [account; 20],
+    };
+    let kinds = [
+        WatchKind::AnyEvent,
+        WatchKind::Beside([6; 32]),
+        WatchKind::Event([5; 32]),
+        WatchKind::Native,
+        to(7),
+        to(8),
+    ];
+    let watches = kinds.map(|kind| watch("acme", 1, kind));
+    chains.watch_chain(CHAIN, &watches).await.unwrap();
+    let watched = async || {
+        let (_, watched) = chains.chain_watches(CHAIN).await.unwrap();
+        let watched = watched.into_iter().map(|it| it.watch);
+        watched.collect::<Vec<_>>()
+    };
+    assert_eq!(watched().await, watches);
+    chains
+        .unwatch_chain(CHAIN, &[watch("acme", 1, to(7))])
+        .await
+        .unwrap();
+    assert_eq!(watched().await.len(), 5);
+    assert!(!watched().await.contains(&watch("acme", 1, to(7))));
 }
 
 #[tokio::test]

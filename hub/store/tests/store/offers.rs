@@ -34,8 +34,18 @@ async fn offers_are_a_tenants_own_and_are_set_anew() {
     let fresh = fresh().await;
     let offers = fresh.store.offers.as_ref();
     let (acme, other) = (acme(), other());
-    assert!(offers.put_offer(&acme, "feed", "{1}", 5).await.unwrap());
-    assert!(!offers.put_offer(&acme, "feed", "{2}", 6).await.unwrap());
+    assert!(
+        offers
+            .put_offer(&acme, "feed", "{1}", &[], 5)
+            .await
+            .unwrap()
+    );
+    assert!(
+        !offers
+            .put_offer(&acme, "feed", "{2}", &[], 6)
+            .await
+            .unwrap()
+    );
     let found = offers.offer(&acme, "feed").await.unwrap().unwrap();
     assert_eq!(
         (&found.body[..], found.created_us, found.changed_us),
@@ -44,7 +54,7 @@ async fn offers_are_a_tenants_own_and_are_set_anew() {
     assert_eq!(offers.offer(&other, "feed").await.unwrap(), None);
     assert!(!offers.remove_offer(&other, "feed").await.unwrap());
     for name in ["a", "b", "c"] {
-        assert!(offers.put_offer(&acme, name, "{}", 7).await.unwrap());
+        assert!(offers.put_offer(&acme, name, "{}", &[], 7).await.unwrap());
     }
     let page = offers.offers(&acme, None, 2).await.unwrap();
     let names = |page: &stencil_store::Page<stencil_store::StoredOffer>| {
@@ -62,10 +72,10 @@ async fn offers_are_a_tenants_own_and_are_set_anew() {
     assert!(offers.remove_offer(&acme, "a").await.unwrap());
     assert_eq!(offers.offer(&acme, "a").await.unwrap(), None);
     let nobody: TenantId = "nobody".parse().unwrap();
-    let put = offers.put_offer(&nobody, "feed", "{}", 1).await;
+    let put = offers.put_offer(&nobody, "feed", "{}", &[], 1).await;
     assert!(matches!(put, Err(Error::NotFound { .. })), "{put:?}");
     for wrong in [String::new(), "x".repeat(65)] {
-        let put = offers.put_offer(&acme, &wrong, "{}", 1).await;
+        let put = offers.put_offer(&acme, &wrong, "{}", &[], 1).await;
         assert!(matches!(put, Err(Error::Invalid { .. })), "{put:?}");
     }
 }
@@ -75,13 +85,20 @@ async fn a_tenant_has_so_many_offers_and_no_more() {
     let fresh = fresh().await;
     let offers = fresh.store.offers.as_ref();
     for n in 0..MAX_OFFERS {
-        let made = offers.put_offer(&acme(), &n.to_string(), "{}", 1).await;
+        let made = offers
+            .put_offer(&acme(), &n.to_string(), "{}", &[], 1)
+            .await;
         assert!(made.unwrap());
     }
-    let more = offers.put_offer(&acme(), "more", "{}", 1).await;
+    let more = offers.put_offer(&acme(), "more", "{}", &[], 1).await;
     assert!(matches!(more, Err(Error::Conflict(_))), "{more:?}");
-    assert!(!offers.put_offer(&acme(), "7", "{}", 2).await.unwrap());
-    assert!(offers.put_offer(&other(), "more", "{}", 1).await.unwrap());
+    assert!(!offers.put_offer(&acme(), "7", "{}", &[], 2).await.unwrap());
+    assert!(
+        offers
+            .put_offer(&other(), "more", "{}", &[], 1)
+            .await
+            .unwrap()
+    );
 }
 
 async fn conflicts(
@@ -152,7 +169,7 @@ async fn purchases_are_listed_and_go_with_their_tenant() {
     let fresh = fresh().await;
     let offers = fresh.store.offers.as_ref();
     let (acme, other) = (acme(), other());
-    offers.put_offer(&acme, "feed", "{}", 1).await.unwrap();
+    offers.put_offer(&acme, "feed", "{}", &[], 1).await.unwrap();
     for n in 1..=3 {
         let one = purchase(&acme, n, 1);
         offers.commit_purchase(&one, None).await.unwrap();
@@ -186,4 +203,56 @@ async fn purchases_are_listed_and_go_with_their_tenant() {
         offers.purchase(&other, &[9; 16]).await.unwrap(),
         Some(theirs)
     );
+}
+
+#[tokio::test]
+async fn an_address_is_one_tenants_by_settings_and_offers_alike() {
+    let fresh = fresh().await;
+    let (offers, payments) = (&fresh.store.offers, &fresh.store.payments);
+    let (acme, other) = (acme(), other());
+    let (mine, shared) = ((1, [1; 20]), (1, [2; 20]));
+    let elsewhere = (2, [2; 20]);
+    let refused = |done: Result<(), Error>| {
+        let Err(Error::Conflict(why)) = done else {
+            panic!("{done:?}");
+        };
+        assert!(why.contains("another tenant"), "{why}");
+    };
+    let set = payments.set_payment_settings(&acme, "{}", &[mine], 5).await;
+    set.unwrap();
+    let put = offers.put_offer(&other, "feed", "{}", &[mine], 5).await;
+    refused(put.map(drop));
+    assert_eq!(offers.offer(&other, "feed").await.unwrap(), None);
+    // Its own, and the same address on another chain.
+    let all = [mine, shared];
+    assert!(
+        offers
+            .put_offer(&acme, "feed", "{}", &all, 5)
+            .await
+            .unwrap()
+    );
+    let there = offers
+        .put_offer(&other, "feed", "{}", &[elsewhere], 5)
+        .await;
+    assert!(there.unwrap());
+    let set = payments
+        .set_payment_settings(&other, "{}", &[shared], 5)
+        .await;
+    refused(set);
+    let put = offers.put_offer(&other, "more", "{}", &[shared], 5).await;
+    refused(put.map(drop));
+    // Whoever goes makes room.
+    assert!(
+        !offers
+            .put_offer(&acme, "feed", "{}", &[mine], 6)
+            .await
+            .unwrap()
+    );
+    let put = offers.put_offer(&other, "more", "{}", &[shared], 6).await;
+    assert!(put.unwrap());
+    assert!(offers.remove_offer(&other, "more").await.unwrap());
+    let set = payments
+        .set_payment_settings(&acme, "{}", &[shared], 7)
+        .await;
+    set.unwrap();
 }

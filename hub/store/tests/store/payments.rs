@@ -502,3 +502,42 @@ async fn what_is_of_no_invoice_can_be_forgotten_and_what_is_of_one_can_not() {
     payments.commit_invoice(&commit).await.unwrap();
     assert!(!payments.forget_unmatched("1:0xab:0").await.unwrap());
 }
+
+#[tokio::test]
+async fn what_was_done_goes_once_its_invoice_is_long_over() {
+    let fresh = fresh().await;
+    let payments = fresh.store.payments.as_ref();
+    let acme = acme();
+    for n in 1..=2 {
+        let mut made = change(&acme, n, 1);
+        made.invoice.watched_until_us = 100 * i64::from(n);
+        made.effects = vec![effect(n, "a"), effect(10 + n, "b"), effect(20 + n, "c")];
+        payments.commit_invoice(&made).await.unwrap();
+    }
+    for key in [1, 11, 2, 12, 22] {
+        let done = payments.invoice_effect_done(&acme, &[key; 32], 50).await;
+        assert!(done.unwrap());
+    }
+    let forget = async |tenant: &TenantId, before_us, limit| {
+        let gone = payments.forget_invoice_effects(tenant, before_us, limit);
+        gone.await.unwrap()
+    };
+    assert_eq!(forget(&other(), 1_000, 10).await, 0);
+    assert_eq!(forget(&acme, 50, 10).await, 0, "not what is younger");
+    assert_eq!(forget(&acme, 100, 10).await, 0, "payments may still come");
+    assert_eq!(forget(&acme, 101, 1).await, 1, "in portions");
+    assert_eq!(forget(&acme, 101, 10).await, 1);
+    // What is still to be done stays, and so does the newest, from which numbers go on.
+    assert_eq!(forget(&acme, 1_000, 10).await, 2);
+    let due = payments.due_invoice_effects(i64::MAX, 10).await.unwrap();
+    let due: Vec<_> = due.iter().map(|due| due.effect.key).collect();
+    assert_eq!(due, [[21; 32]]);
+    assert_eq!(
+        payments
+            .redo_invoice_effects(&acme, &[2; 16], 60)
+            .await
+            .unwrap(),
+        1,
+        "only what is left can be done again"
+    );
+}

@@ -46,6 +46,8 @@ pub(crate) struct Fake {
     /// Orders are never answered.
     pub(crate) hangs: AtomicBool,
     pub(crate) stepped: Notify,
+    /// It was not reached yet.
+    pub(crate) unknown: AtomicBool,
 }
 
 impl Fake {
@@ -64,6 +66,7 @@ impl Fake {
             refuses: Mutex::default(),
             hangs: AtomicBool::default(),
             stepped: Notify::new(),
+            unknown: AtomicBool::new(false),
         })
     }
 
@@ -97,7 +100,15 @@ impl Chain for Fake {
     }
 
     fn tokens(&self) -> &[KnownToken] {
-        &self.tokens
+        if self.is_confirmed() {
+            &self.tokens
+        } else {
+            &[]
+        }
+    }
+
+    fn is_confirmed(&self) -> bool {
+        !self.unknown.load(Ordering::SeqCst)
     }
 
     fn payments(&self) -> Option<Address> {

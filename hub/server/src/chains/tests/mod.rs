@@ -5,6 +5,8 @@ pub(crate) mod fake;
 mod outbox;
 mod refunds;
 mod settle;
+mod strangers;
+mod watching;
 
 use std::collections::BTreeMap;
 use std::path::Path;

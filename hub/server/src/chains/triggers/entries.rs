@@ -22,6 +22,9 @@ const AGAIN: Duration = Duration::from_secs(1);
 impl Triggers {
     /// Takes what comes to a chain's stream, for as long as it is polled.
     pub(super) async fn follow(&self, chain: &dyn Chain) {
+        if let Err(error) = self.narrow(chain.name()).await {
+            tracing::warn!(chain = chain.name(), %error, "more is watched than is needed");
+        }
         loop {
             let changed = self.0.changed.notified();
             match self.step(chain).await {

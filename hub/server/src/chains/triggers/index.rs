@@ -81,7 +81,10 @@ impl Index {
                     WatchKind::Event(topic0) => {
                         Some(((it.watch.owner, (it.watch.address, topic0)), it.from_block))
                     }
-                    WatchKind::AnyEvent | WatchKind::Native => None,
+                    WatchKind::EventTo { .. }
+                    | WatchKind::Beside(_)
+                    | WatchKind::AnyEvent
+                    | WatchKind::Native => None,
                 })
                 .collect();
             for (place, listening) in events {

@@ -20,6 +20,7 @@ mod port;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -43,15 +44,12 @@ use index::Index;
 
 pub(crate) use port::WakingCaused;
 
-/// The events by which payments are known.
-const PAYMENTS: [[u8; 32]; 4] = [
-    abi::TRANSFER.0,
-    abi::AUTHORIZATION_USED.0,
-    abi::PAID.0,
-    abi::RELEASED.0,
-];
+/// The events by which the cashier knows payments, of whatever they say.
+const PAYMENTS: [[u8; 32]; 2] = [abi::PAID.0, abi::RELEASED.0];
+/// Events of tokens, of which hubs once watched all for payments.
+const OF_TOKENS: [[u8; 32]; 2] = [abi::TRANSFER.0, abi::AUTHORIZATION_USED.0];
 /// The name of the reader of chains' streams.
-const READER: &str = "triggers";
+pub(crate) const READER: &str = "triggers";
 /// How often something is read again that others have changed meanwhile.
 const TRIES: u32 = 20;
 
@@ -160,6 +158,31 @@ impl Triggers {
         if let Err(error) = self.unwatch(&before).await {
             tracing::warn!(%error, "what no workflow needs any more is watched still");
         }
+    }
+
+    /// Watches a token's events no more that an older hub watched for payments, and no workflow needs.
+    async fn narrow(&self, chain: &str) -> Result<(), Error> {
+        let (now, chains) = (self.index().await?, &self.0.store.chains);
+        if chains.chain(chain).await?.is_none() {
+            return Ok(());
+        }
+        let (_, watched) = chains.chain_watches(chain).await?;
+        let by_payee = watched.iter().filter_map(|it| match it.watch.kind {
+            WatchKind::EventTo { .. } => Some((it.watch.owner.clone(), it.watch.address)),
+            _ => None,
+        });
+        let by_payee: HashSet<(String, [u8; 20])> = by_payee.collect();
+        let gone = watched.into_iter().map(|it| it.watch).filter(|watch| {
+            let WatchKind::Event(topic0) = watch.kind else {
+                return false;
+            };
+            let unneeded = |tenant: TenantId| !now.needs(chain, &tenant, watch.address, topic0);
+            OF_TOKENS.contains(&topic0)
+                && by_payee.contains(&(watch.owner.clone(), watch.address))
+                && watch.owner.parse().is_ok_and(unneeded)
+        });
+        let gone: Vec<Watch> = gone.collect();
+        chains.unwatch_chain(chain, &gone).await
     }
 
     async fn unwatch(&self, before: &Index) -> Result<(), Error> {

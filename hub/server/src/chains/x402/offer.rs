@@ -220,6 +220,13 @@ impl Offer {
             .collect()
     }
 
+    /// Where it is paid, by EIP-155 chain id: no other tenant can be paid there.
+    pub(crate) fn payees(&self, chains: &Chains) -> Vec<(u64, [u8; 20])> {
+        let all = self.priced(chains).into_iter();
+        all.map(|priced| (priced.way.domain.chain, priced.way.pay_to.0.0))
+            .collect()
+    }
+
     fn timing(&self) -> Timing {
         Timing {
             act_s: match &self.sells {

@@ -105,7 +105,8 @@ pub(in crate::http) async fn one(
     responses(
         (status = 200, description = "It is so from now on", body = ShownOffer),
         (status = 201, description = "It was made", body = ShownOffer),
-        (status = 409, description = "There are as many offers as may be"),
+        (status = 409, description = "There are as many offers as may be, or an address takes payments \
+            of another tenant"),
     )
 )]
 pub(in crate::http) async fn put(
@@ -128,8 +129,9 @@ pub(in crate::http) async fn put(
     offer.check(sales.chains()).map_err(Problem::invalid)?;
     let body = serde_json::to_string(&offer).map_err(Problem::internal)?;
     let (offers, now_us) = (&state.store.offers, state.clock.now_us());
+    let payees = offer.payees(sales.chains());
     let made = offers
-        .put_offer(&caller.tenant, &name, &body, now_us)
+        .put_offer(&caller.tenant, &name, &body, &payees, now_us)
         .await?;
     let stored = offers.offer(&caller.tenant, &name).await?;
     let stored = stored.ok_or_else(|| Problem::not_found("offer", &name))?;

@@ -148,6 +148,7 @@ pub(in crate::http) async fn set_settings(
     let payments = &state.store.payments;
     let now_us = state.clock.now_us();
     // What comes there has to be looked at before anybody is told to pay there.
+    let _placing = cashier.placing().await;
     let before = invoices::settings(&state, &caller).await?;
     cashier
         .hold(&caller.tenant, settings.places(chains))

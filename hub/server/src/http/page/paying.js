@@ -99,7 +99,7 @@
     const shown = named(name);
     if (is_open() || !shown) return;
     const [account] = await Wallets.accounts(wallet);
-    await Wallets.goTo(wallet, shown.chain, shown.chain_id);
+    await Wallets.goTo(wallet, shown.chain, shown.chain_id, shown.add_chain);
     // Somebody else may have paid meanwhile.
     if (!await look()) throw new Said("The hub does not answer. Nothing was sent; try again in a minute.");
     const method = named(name);

@@ -57,18 +57,29 @@ window.Wallets = (() => {
     return usable;
   }
 
-  /** Brings a wallet to a chain. */
-  async function goTo(wallet, name, id) {
+  /** Brings a wallet to a chain; one that does not know it is told what the hub has to say of it. */
+  async function goTo(wallet, name, id, about) {
     const is_there = async () => BigInt(await ask(wallet, "eth_chainId")) === BigInt(id);
+    const change = () => {
+      tell(`Look into ${wallet.name}: it asks whether to change to the chain ${name}.`);
+      return ask(wallet, "wallet_switchEthereumChain", [{ chainId: `0x${id.toString(16)}` }]);
+    };
     if (await is_there()) return;
-    tell(`Look into ${wallet.name}: it asks whether to change to the chain ${name}.`);
     try {
-      await ask(wallet, "wallet_switchEthereumChain", [{ chainId: `0x${id.toString(16)}` }]);
+      await change();
     } catch (error) {
       if (code(error) !== 4902) throw error;
       // What a wallet needs to know of a chain (its endpoints) is not this page's to make up.
-      throw new Said(`The chain ${name} (chain id ${id}) is not known to ${wallet.name}. Add it there from `
-        + "a source that you trust, and try again.");
+      if (!about) {
+        throw new Said(`The chain ${name} (chain id ${id}) is not known to ${wallet.name}. Add it there from `
+          + "a source that you trust, and try again.");
+      }
+      tell(`${wallet.name} does not know the chain ${name}: look there, it asks whether to add it, by ${about.rpcUrls[0]}.`);
+      // Null is no list to EIP-3085.
+      const given = Object.entries(about).filter(([, value]) => value !== null);
+      await ask(wallet, "wallet_addEthereumChain", [Object.fromEntries(given)]);
+      // Some change to it at once, others when they are asked.
+      if (!await is_there()) await change();
     }
     if (!await is_there()) throw new Said(`The wallet is still on another chain: change to ${name} there.`);
   }

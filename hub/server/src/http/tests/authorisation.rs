@@ -252,7 +252,10 @@ async fn ask(served: &Served, method: &str, path: &str, who: As<'_>) -> Answer {
             ask.json(&serde_json::json!({ "level": "debug", "seconds": 600 }))
         }
         ("PUT", path) if path.starts_with("/api/v1/offers/") => {
-            ask.json(&super::x402::offer("freezer-9"))
+            let mut offer = super::x402::offer("freezer-9");
+            // An address of who asks: one that somebody else is paid at would be refused.
+            offer["prices"][0]["pay_to"] = format!("0x{}", "e1".repeat(20)).into();
+            ask.json(&offer)
         }
         ("PUT", path) if path.ends_with("/spend-limits") => {
             let chains = &served.store.chains;

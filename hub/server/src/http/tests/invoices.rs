@@ -4,7 +4,7 @@ use alloy_signer::SignerSync as _;
 use alloy_signer_local::PrivateKeySigner;
 use serde_json::{Value, json};
 use stencil_payments::abi::calls;
-use stencil_payments::eip712::{Authorization, Kind};
+use stencil_payments::eip712::{Authorization, Domain, Kind};
 use stencil_payments::money::Amount;
 use stencil_payments::port::{Called, Unknown};
 use stencil_payments::{Address, B256, U256};
@@ -75,6 +75,20 @@ async fn settings_are_checked_field_by_field() {
             json!({ "webhook": { "url": "ftp://x", "secret": "s" } }),
             "#/webhook/url",
         ),
+        (
+            json!({ "webhook": {
+                "url": format!("https://x/{}", "a".repeat(2_048)), "secret": "s",
+            } }),
+            "#/webhook/url",
+        ),
+        (
+            json!({ "methods": vec![way(json!({}))["methods"][0].clone(); 33] }),
+            "#/methods",
+        ),
+        (
+            way(json!({ "token": Address::repeat_byte(0x71).to_checksum(None) })),
+            "#/methods/0/token",
+        ),
     ] {
         let answer = set(&served, &served.tokens.admin, &wrong).await;
         answer.problem(400);
@@ -89,6 +103,9 @@ async fn settings_are_checked_field_by_field() {
     .await;
     assert_eq!(pointer(&answer), "#/methods/1");
     answer.problem(400);
+    let long = json!({ "webhook": { "url": "a".repeat(130 * 1024), "secret": "s" } });
+    let answer = set(&served, &served.tokens.admin, &long).await;
+    answer.problem(413);
 }
 
 #[tokio::test]
@@ -229,6 +246,12 @@ async fn what_is_wrong_with_an_invoice_is_named() {
             json!({ "amount": "1e3", "token": "local/TEST" }),
             "#/amount",
         ),
+        // TEST has six decimals.
+        (
+            json!({ "amount": "1.0000001", "token": "local/TEST" }),
+            "#/amount",
+        ),
+        (json!({ "amount": "1.001", "currency": "EUR" }), "#/amount"),
         (json!({ "amount": "1", "token": "TEST" }), "#/token"),
         (json!({ "amount": "1", "token": "other/TEST" }), "#/token"),
         (json!({ "amount": "1", "token": "local/native" }), "#/token"),
@@ -333,20 +356,36 @@ async fn a_payer_sees_what_is_due_and_nothing_else_of_the_tenants() {
 
 /// What a wallet makes of the typed data that a payer was shown.
 fn sign(payer: &PrivateKeySigner, typed: &Value, value: &str, before_s: u64) -> Value {
+    sign_for(payer, typed, &domain(), |it| {
+        it.value = value.parse().unwrap();
+        it.valid_before = U256::from(before_s);
+    })
+}
+
+/// The same for another domain, or of something else.
+fn sign_for(
+    payer: &PrivateKeySigner,
+    typed: &Value,
+    domain: &Domain,
+    change: impl FnOnce(&mut Authorization),
+) -> Value {
     let text = |name: &str| typed["message"][name].as_str().unwrap();
-    let authorization = Authorization {
+    let mut authorization = Authorization {
         from: payer.address(),
         to: text("to").parse().unwrap(),
-        value: value.parse().unwrap(),
+        value: text("value").parse().unwrap(),
         valid_after: U256::ZERO,
-        valid_before: U256::from(before_s),
+        valid_before: U256::from(NOW_US / 1_000_000 + 600),
         nonce: text("nonce").parse::<B256>().unwrap(),
     };
-    let digest = authorization.digest(Kind::Transfer, &domain());
+    change(&mut authorization);
+    let digest = authorization.digest(Kind::Transfer, domain);
     let signature = payer.sign_hash_sync(&digest).unwrap().as_bytes();
     json!({
-        "from": payer.address().to_checksum(None), "value": value, "validAfter": "0",
-        "validBefore": before_s.to_string(), "signature": format!("0x{}", hex::encode(signature)),
+        "from": payer.address().to_checksum(None), "value": authorization.value.to_string(),
+        "validAfter": authorization.valid_after.to_string(),
+        "validBefore": authorization.valid_before.to_string(),
+        "signature": format!("0x{}", hex::encode(signature)),
     })
 }
 
@@ -445,6 +484,93 @@ async fn a_signed_authorisation_is_brought_once_and_a_wrong_one_never() {
     );
     assert_eq!(order.value, Amount::ZERO);
     assert_eq!(order.data[..4], [0xe3, 0xee, 0x16, 0x0e]);
+}
+
+#[tokio::test]
+async fn an_authorisation_for_something_else_is_refused() {
+    let served = Served::start().await;
+    let id = hex::encode(seed::INVOICE);
+    let path = format!("/pay/{id}/authorization");
+    let post = async |body: &Value| served.ask("POST", &path).json(body).send().await;
+    let typed = async |id: &str| {
+        let seen = served.get(&checkout(id)).send().await.ok();
+        seen["methods"][0]["typed_data"].clone()
+    };
+    let (own, payer) = (
+        typed(&id).await,
+        PrivateKeySigner::from_slice(&[7; 32]).unwrap(),
+    );
+    let same = json!({
+        "amount": "2.5", "token": "local/TEST", "methods": ["local/TEST/authorization"],
+    });
+    let other = create(&served, &same).await.json();
+    let others = typed(other["id"].as_str().unwrap()).await;
+    assert_eq!(
+        others["message"]["value"], own["message"]["value"],
+        "they are over the same"
+    );
+    let elsewhere = |change: fn(&mut Domain)| {
+        let mut domain = domain();
+        change(&mut domain);
+        sign_for(&payer, &own, &domain, |_| {})
+    };
+    let signed = |change: fn(&mut Authorization)| sign_for(&payer, &own, &domain(), change);
+    let now = U256::from(NOW_US / 1_000_000);
+    for (what, wrong, at) in [
+        (
+            "another invoice's",
+            sign_for(&payer, &others, &domain(), |_| {}),
+            "#/signature",
+        ),
+        (
+            "another chain's",
+            elsewhere(|it| it.chain = 1),
+            "#/signature",
+        ),
+        (
+            "another token's",
+            elsewhere(|it| it.token = Address::repeat_byte(0x71)),
+            "#/signature",
+        ),
+        (
+            "an older token's",
+            elsewhere(|it| it.version = "0".to_owned()),
+            "#/signature",
+        ),
+        (
+            "to somebody else",
+            signed(|it| it.to = Address::repeat_byte(0x66)),
+            "#/signature",
+        ),
+        (
+            "with 18 decimals",
+            signed(|it| it.value = "2500000000000000000".parse().unwrap()),
+            "#/value",
+        ),
+        (
+            "too much",
+            signed(|it| it.value = "2500001".parse().unwrap()),
+            "#/value",
+        ),
+        (
+            "expired",
+            sign_for(&payer, &own, &domain(), |it| it.valid_before = now),
+            "#/validBefore",
+        ),
+        (
+            "of tomorrow",
+            sign_for(&payer, &own, &domain(), |it| {
+                it.valid_after = now + U256::from(86_400);
+                it.valid_before = now + U256::from(90_000);
+            }),
+            "#/validAfter",
+        ),
+    ] {
+        let answer = post(&wrong).await;
+        answer.problem(400);
+        assert_eq!(pointer(&answer), at, "{what}: {answer:?}");
+    }
+    assert!(served.chain.orders.lock().unwrap().is_empty());
 }
 
 #[tokio::test]

@@ -57,8 +57,8 @@ pub(super) async fn bought(store: &Store) {
     let offer: Offer = serde_json::from_value(body).unwrap();
     let body = serde_json::to_string(&offer).unwrap();
     let offers = &store.offers;
-    let made = offers.put_offer(&acme, "offer-marked", &body, NOW_US).await;
-    assert!(made.unwrap());
+    let made = offers.put_offer(&acme, "offer-marked", &body, &[], NOW_US);
+    assert!(made.await.unwrap());
     let purchase = Purchase {
         bought: Bought::Endpoint {
             path: "/api/v1/devices/freezer-marked/latest".into(),
@@ -704,6 +704,35 @@ async fn offers_that_make_no_sense_are_refused_with_what_would() {
         assert_eq!(served.offers(name, &series()).await.status, 400, "{name}");
     }
     served.get("/x402/acme/bad").send().await.problem(404);
+}
+
+#[tokio::test]
+async fn an_address_that_takes_another_tenants_payments_is_refused_when_it_is_set() {
+    let served = selling().await;
+    let put = async |token: &str, pay_to: Address| {
+        let mut offer = series();
+        offer["prices"][0]["pay_to"] = json!(pay_to);
+        let ask = served.ask("PUT", "/api/v1/offers/more").bearer(token);
+        ask.json(&offer).send().await
+    };
+    // By the settings of the one, and by an offer.
+    let refused = put(&served.tokens.rival, PAYEE).await;
+    assert!(refused.problem(409).contains("another tenant"));
+    let own = Address::repeat_byte(0xab);
+    assert_eq!(put(&served.tokens.admin, own).await.status, 201);
+    let refused = put(&served.tokens.rival, own).await;
+    assert!(refused.problem(409).contains("another tenant"));
+    let settings = served.ask("PUT", "/api/v1/payments/settings");
+    let settings = settings.bearer(&served.tokens.rival);
+    let refused = settings.json(&super::seed::payments(own)).send().await;
+    assert!(refused.problem(409).contains("another tenant"));
+    // Nothing of it was kept; and once the one is gone from there, the other may come.
+    let rivals = Address::repeat_byte(0xbb);
+    assert_eq!(put(&served.tokens.rival, rivals).await.status, 201);
+    let gone = served.ask("DELETE", "/api/v1/offers/more");
+    let gone = gone.bearer(&served.tokens.admin).send().await;
+    assert_eq!(gone.status, 204);
+    assert_eq!(put(&served.tokens.rival, own).await.status, 200);
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use stencil_protocol::id::TenantId;
 
 use super::super::failure::of_tenant;
 use super::super::row::{Columns as _, bigint};
+use super::payees;
 use crate::Error;
 
 pub(super) async fn of(pool: &SqlitePool, tenant: &TenantId) -> Result<Option<String>, Error> {
@@ -45,23 +46,17 @@ pub(super) async fn set(
         .bind(tenant.as_str())
         .execute(&mut *connection)
         .await?;
+    payees::check(connection, tenant, payees).await?;
     for (chain, address) in payees {
-        let done = sqlx::query(
+        sqlx::query(
             "INSERT INTO payment_payees (chain, address, tenant) VALUES ($1, $2, $3) \
-             ON CONFLICT (chain, address) DO UPDATE SET tenant = excluded.tenant \
-             WHERE payment_payees.tenant = excluded.tenant",
+             ON CONFLICT (chain, address) DO NOTHING",
         )
         .bind(bigint("chain id", *chain)?)
         .bind(address.to_vec())
         .bind(tenant.as_str())
         .execute(&mut *connection)
         .await?;
-        if done.rows_affected() == 0 {
-            let address = hex::encode(address);
-            return Err(Error::Conflict(format!(
-                "0x{address} takes payments of another tenant: each tenant has addresses of its own"
-            )));
-        }
     }
     Ok(())
 }

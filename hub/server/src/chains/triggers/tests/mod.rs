@@ -2,6 +2,7 @@
 
 mod chain;
 mod fuse;
+mod narrow;
 mod payments;
 mod reorganised;
 mod world;

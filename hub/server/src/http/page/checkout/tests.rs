@@ -49,6 +49,7 @@ fn way(way: &str) -> Payable {
         attempt: is_signed.then_some(0),
         nonces: vec![],
         hub_pays_gas: is_signed,
+        add_chain: None,
     }
 }
 
