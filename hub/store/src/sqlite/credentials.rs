@@ -293,7 +293,7 @@ async fn set_standing(
 
 fn standing_of(row: &SqliteRow) -> Result<CredentialStanding, Error> {
     let name = row.text("standing")?;
-    CredentialStanding::parse(&name).ok_or_else(|| Error::Corrupt {
+    CredentialStanding::parse(&name).ok_or(Error::Corrupt {
         what: "standing",
         why: name,
     })
