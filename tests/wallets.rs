@@ -327,7 +327,7 @@ fn contract_wallets_are_asked_and_bad_ones_do_no_harm() {
     {
         let answer = site.signs_in(wallet, None);
         assert!(
-            answer.head.get("set-cookie").is_none(),
+            !answer.head.contains_key("set-cookie"),
             "{mode}: {answer:?}"
         );
         let why = answer.problem(401);
