@@ -1,7 +1,8 @@
 //! What is to be done because of invoices: workflows, webhooks, refunds, rates for what came late.
 //!
 //! Each effect is done by its key until it is done: what a kill cuts off is done again, and whoever
-//! takes it knows the key. Before an attempt the next one is dated, so that none can be lost. Webhooks
+//! takes it knows the key. Before an attempt that reaches others the next one is dated, so that what brings
+//! the hub down does not do so at once again; workflows are told before that. Webhooks
 //! of one invoice go out in its order; a receiver that hangs holds up nothing but itself. So does a chain:
 //! what asks one is done in tasks of its own.
 
@@ -145,13 +146,15 @@ impl Outbox {
                     .await?;
                 continue;
             };
+            // Who acts on invoices is told of all that is due before anybody else is, and before it is
+            // dated: what a kill cuts off there is told at the next start, and not when an attempt is due.
+            let acted = self.act(&one, &due).await;
             // The next attempt is dated before this one, which may be cut off.
             let next_us = now_us.saturating_add(backoff_us(one.attempts));
             payments
                 .retry_invoice_effect(&one.tenant, &one.effect.key, next_us)
                 .await?;
-            // Who acts on invoices is told of all that is due before anybody else is.
-            if let Err(error) = self.act(&one, &due).await {
+            if let Err(error) = acted {
                 tracing::warn!(tenant = %one.tenant, %error, "what an invoice causes has to wait");
                 continue;
             }

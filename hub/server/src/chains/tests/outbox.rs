@@ -176,6 +176,36 @@ async fn webhooks_of_an_invoice_go_out_in_its_order_and_can_be_sent_again() {
     );
 }
 
+/// Hears, and never comes to an end.
+struct Stuck(tokio::sync::Notify);
+
+#[async_trait]
+impl Listener for Stuck {
+    async fn due(&self, _: &TenantId, _: Id, _: &Due) -> Result<(), Refused> {
+        self.0.notify_one();
+        std::future::pending().await
+    }
+}
+
+#[tokio::test]
+async fn who_acts_at_once_is_told_again_as_soon_as_the_hub_is_back() {
+    let world = World::new().await;
+    let receiver = Arc::new(Receiver::default());
+    let stuck = Arc::new(Stuck(tokio::sync::Notify::new()));
+    world.create(invoice(1, Way::Contract(CONTRACT), ONE)).await;
+    let mut outbox = Outbox::new(world.cashier.clone(), receiver.clone(), vec![stuck.clone()]);
+    world.block(10, &paid(1, 1, TOKEN, DUE)).await;
+    tokio::select! {
+        done = outbox.turn() => panic!("{done:?}"),
+        () = stuck.0.notified() => {}
+    }
+    // Killed there; the time stands still.
+    let ear = Arc::new(Ear::default());
+    let mut outbox = Outbox::new(world.cashier.clone(), receiver, vec![ear.clone()]);
+    turn(&mut outbox).await;
+    assert_eq!(ear.0.lock().unwrap().len(), 2);
+}
+
 #[tokio::test]
 async fn a_tenant_without_a_webhook_is_told_nothing_and_nothing_waits() {
     let world = World::new().await;
