@@ -25,7 +25,8 @@ use crate::{Error, Follower, Progress, Settings, event, function};
 pub use account::Account;
 pub use options::{Domain, Options, TokenOptions, WalletOptions};
 
-/// Between two attempts to ask a chain about its tokens before it is followed.
+/// Between two attempts to ask a chain about its tokens before it is followed, where it is not polled more
+/// often.
 const RETRY: Duration = Duration::from_secs(2);
 
 /// A chain, followed and acted on.
@@ -118,7 +119,7 @@ impl Connection {
                     Ok(Err(why)) => return Err(why),
                     Err(Unknown(why)) => {
                         self.has_trouble(Some(why));
-                        tokio::time::sleep(RETRY).await;
+                        tokio::time::sleep(self.settings.poll_interval.min(RETRY)).await;
                     }
                 }
             }

@@ -158,7 +158,8 @@ pub(in crate::http) async fn create(
     let cashier = state.control.cashier();
     let settings = settings(&state, &caller).await?;
     let now_us = state.clock.now_us();
-    let price = price(cashier, &wanted, &settings)?;
+    let later = |problem| not_yet(cashier, &settings).unwrap_or(problem);
+    let price = price(cashier, &wanted, &settings).map_err(later)?;
     let about = About {
         reference: wanted.reference,
         title: wanted.title,
@@ -174,7 +175,7 @@ pub(in crate::http) async fn create(
     let methods = settings
         .methods(cashier.chains(), &price, named, cashier.rates(), now_us)
         .await
-        .map_err(|(field, why)| wrong(field, why))?;
+        .map_err(|(field, why)| later(wrong(field, why)))?;
     let definition = Definition {
         id: random_id(),
         tenant: caller.tenant.clone(),
@@ -375,6 +376,20 @@ fn token(cashier: &Cashier, name: &str, settings: &PaymentSettings) -> Result<To
         }
         _ => named_token(chain.as_ref(), token),
     }
+}
+
+/// What can't be had now may be there once a chain has confirmed its tokens: no fault of who asks.
+pub(super) fn not_yet(cashier: &Cashier, settings: &PaymentSettings) -> Option<Problem> {
+    let used = cashier
+        .chains()
+        .iter()
+        .filter(|chain| settings.methods.iter().any(|it| it.chain == chain.name()));
+    let mut waits = used.filter(|chain| !chain.is_confirmed());
+    let detail = format!(
+        "chain `{}` has not confirmed the tokens of the hub's settings yet, as after each start: try again",
+        waits.next()?.name()
+    );
+    Some(Problem::new(Kind::Busy, detail))
 }
 
 /// A field of a body that is wrong.

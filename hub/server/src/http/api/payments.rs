@@ -141,7 +141,8 @@ pub(in crate::http) async fn set_settings(
         let place = json!({ "pointer": format!("#{}", wrong.pointer), "what": &wrong.why });
         Problem::invalid(format!("{}: {}", wrong.pointer, wrong.why)).with_errors(vec![place])
     };
-    settings.check(chains).map_err(told)?;
+    let checked = settings.check(chains).map_err(told);
+    checked.map_err(|problem| invoices::not_yet(cashier, &settings).unwrap_or(problem))?;
     settings.check_on_chain(chains).await.map_err(told)?;
     let body = serde_json::to_string(&settings).map_err(Problem::internal)?;
     let payees = settings.payees(chains);

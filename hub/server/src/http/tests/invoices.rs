@@ -109,6 +109,32 @@ async fn settings_are_checked_field_by_field() {
 }
 
 #[tokio::test]
+async fn what_a_chain_has_not_confirmed_yet_is_no_fault_of_who_asks() {
+    let served = Served::start().await;
+    let way = json!({ "methods": [{
+        "chain": "local", "token": "TEST", "way": "unique_amount", "payee": PAYEE.to_checksum(None),
+    }] });
+    let wanted = json!({ "token": "local/TEST", "amount": "2.50" });
+    let reached = |reached: bool| {
+        let unknown = &served.chain.unknown;
+        unknown.store(!reached, std::sync::atomic::Ordering::SeqCst);
+    };
+    reached(false);
+    let refused = set(&served, &served.tokens.admin, &way).await;
+    assert!(refused.problem(503).contains("not confirmed"));
+    reached(true);
+    set(&served, &served.tokens.admin, &way).await.ok();
+    reached(false);
+    let refused = create(&served, &wanted).await;
+    assert!(refused.problem(503).contains("not confirmed"));
+    reached(true);
+    assert_eq!(create(&served, &wanted).await.status, 201);
+    // What is wrong for good is told so.
+    let wrong = json!({ "token": "local/USDC", "amount": "2.50" });
+    create(&served, &wrong).await.problem(400);
+}
+
+#[tokio::test]
 async fn a_payment_contract_has_to_pay_the_payee() {
     let served = Served::start().await;
     let way = json!({ "methods": [{
