@@ -25,8 +25,8 @@ const LOOK: Duration = Duration::from_millis(5);
 #[derive(Default)]
 struct Body {
     retained: Mutex<Vec<u8>>,
-    /// How often each command was carried out, by its argument.
-    done: Mutex<BTreeMap<i64, u32>>,
+    /// How often each command was carried out, by its name and argument.
+    done: Mutex<BTreeMap<(String, String), u32>>,
     /// Steps until the power goes; negative: it stays.
     steps_left: AtomicI64,
     /// Nothing that is done now has any effect.
@@ -90,10 +90,16 @@ impl BoardDevice {
         self.body.resets.load(Ordering::SeqCst)
     }
 
-    /// How often the command with this argument was carried out.
+    /// How often commands with this argument were carried out.
     pub(crate) fn did(&self, argument: i64) -> u32 {
-        let done = self.body.done.lock().unwrap();
-        done.get(&argument).copied().unwrap_or(0)
+        let (done, argument) = (self.done(), argument.to_string());
+        let with = done.iter().filter(|((_, with), _)| *with == argument);
+        with.map(|(_, times)| times).sum()
+    }
+
+    /// How often each command was carried out, by its name and argument.
+    pub(crate) fn done(&self) -> BTreeMap<(String, String), u32> {
+        self.body.done.lock().unwrap().clone()
     }
 }
 
@@ -180,11 +186,15 @@ impl Sensor for Part {
 }
 
 impl Actuator for Part {
-    fn apply(&mut self, _: &str, with: Option<Value<'_>>, _: u64) -> Result<(), &'static str> {
-        if self.0.step()
-            && let Some(Value::Integer(argument)) = with
-        {
-            *self.0.done.lock().unwrap().entry(argument).or_default() += 1;
+    fn apply(&mut self, name: &str, with: Option<Value<'_>>, _: u64) -> Result<(), &'static str> {
+        let argument = match with {
+            Some(Value::Integer(argument)) => argument.to_string(),
+            Some(Value::Text(argument)) => argument.to_owned(),
+            _ => return Ok(()),
+        };
+        if self.0.step() {
+            let command = (name.to_owned(), argument);
+            *self.0.done.lock().unwrap().entry(command).or_default() += 1;
         }
         Ok(())
     }

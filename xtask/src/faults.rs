@@ -23,13 +23,15 @@ pub(crate) enum Faults {
     /// have come about once at the receiver and in the content, and a hub whose disk had failed
     /// must not have acknowledged anything after that. Exits 1 when something did not hold.
     Ingest(IngestOptions),
-    /// Kills a follower of a chain at random moments and points, while payments are made, branches of up
-    /// to 12 blocks are replaced, and its two endpoints lag, lie and drop.
+    /// Kills a hub at random moments and points, while its invoices are paid, branches of up to 12
+    /// blocks are replaced, and the two endpoints of its chain lag, lie and drop.
     ///
-    /// After each round what it has told must come to what the chain has: each log of the token and the
-    /// payment contract once, by its block, and final; numbers without gaps, and nothing told twice in
-    /// other words. At the end each payment must stand as its receipt says. Exits 1 when something did
-    /// not hold.
+    /// After each round every invoice must hold what the chain has for it, each payment once, and be in
+    /// the state that follows from that; what the hub has taken to bring must be brought; the journal must
+    /// balance entry by entry, and the payee's wallet have what the chain says, to the unit; and devices
+    /// must have acted once for each payment that is there, and for no other. All of it is looked at
+    /// once more at the end. With `--of follower` it is `stencil chain follow` that is killed, and what it
+    /// tells is compared with the chain log by log. Exits 1 when something did not hold.
     Chain(chain::Options),
 }
 

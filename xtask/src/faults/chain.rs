@@ -4,11 +4,20 @@ use std::process::{Command, Stdio};
 use std::time::SystemTime;
 
 use anyhow::{Context, bail, ensure};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde_json::Value;
 
 use super::ingest::Output;
 use crate::shell;
+
+/// What is killed.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Of {
+    /// A hub that is paid.
+    Hub,
+    /// `stencil chain follow` alone: faster.
+    Follower,
+}
 
 /// What to do.
 #[derive(Args)]
@@ -19,8 +28,11 @@ pub(crate) struct Options {
     /// What happens follows from it; the time of the start if it is not given.
     #[arg(long)]
     seed: Option<u64>,
-    /// Plays one round in which an observation is lost on the way to the check, and exits 0 if the loss
-    /// was found: shows that these checks can fail.
+    /// What is killed and looked at.
+    #[arg(long, value_enum, default_value = "hub")]
+    of: Of,
+    /// Plays one round in which a payment is lost on the way to the check, and exits 0 if the loss was
+    /// found: shows that these checks can fail.
     #[arg(long)]
     control: bool,
     /// How to print the result.
@@ -38,10 +50,10 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         }
     };
     eprintln!("building");
-    let build = ["build", "--locked", "--quiet", "--package"];
-    shell::run_quietly(shell::cargo().args(build).arg("stencil"))?;
-    let load = ["stencil-payer", "--example", "faults_chain"];
-    shell::run_quietly(shell::cargo().args(build).args(load))?;
+    // The workspace's features: with those of one package, each dependency would be built once more.
+    let build = ["build", "--locked", "--quiet", "--workspace"];
+    let what = ["--bin", "stencil", "--example", "faults_chain"];
+    shell::run_quietly(shell::cargo().args(build).args(what))?;
     let target = shell::target();
     let folder = target
         .join("faults")
@@ -53,6 +65,10 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     eprintln!("seed {seed}, data in {}", folder.display());
     let rounds = if options.control { 1 } else { options.rounds };
     let output = Command::new(target.join("debug/examples/faults_chain"))
+        .arg(match options.of {
+            Of::Hub => "hub",
+            Of::Follower => "follower",
+        })
         .arg(&stencil)
         .arg(&folder)
         .args([rounds.to_string(), seed.to_string()])
@@ -80,7 +96,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         let found = result["problems"]
             .as_array()
             .is_some_and(|it| !it.is_empty());
-        ensure!(found, "a lost observation was not found out (seed {seed})");
+        ensure!(found, "a lost payment was not found out (seed {seed})");
     } else if result["held"] != true {
         bail!(
             "it did not hold (seed {seed}); the data is kept in {}",

@@ -8,6 +8,12 @@ impl Chance {
         Self(seed)
     }
 
+    /// What follows from the same seed, and not from how much is drawn of this one: what an answer
+    /// leaves undone changes nothing of what happens next.
+    pub(crate) fn fork(&mut self) -> Self {
+        Self(self.bits())
+    }
+
     pub(crate) fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;

@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use alloy_primitives::B256;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::oracle::{self, Place};
 use crate::world::{CHAIN_ID, World};
@@ -35,16 +35,6 @@ struct Told {
     /// The next observation is to be lost, and what follows of it.
     lose: bool,
     lost: Option<(Place, B256)>,
-}
-
-/// Counts of entries.
-#[derive(Default)]
-pub(crate) struct Counts {
-    pub(crate) entries: usize,
-    pub(crate) observed: usize,
-    pub(crate) retracted: usize,
-    pub(crate) retracted_final: usize,
-    pub(crate) finals: usize,
 }
 
 pub(crate) struct Follow {
@@ -135,14 +125,12 @@ impl Follow {
 
     /// SIGKILL. Whether it ran.
     pub(crate) fn kill(&mut self) -> bool {
-        if self.has_ended() {
-            return false;
-        }
+        let ran = !self.has_ended();
         self.stop();
-        true
+        ran
     }
 
-    pub(crate) fn stop(&mut self) {
+    fn stop(&mut self) {
         if let Some(mut running) = self.running.take() {
             let _ = running.child.kill();
             let _ = running.child.wait();
@@ -217,32 +205,31 @@ impl Follow {
         }
     }
 
-    pub(crate) fn counts(&self) -> Counts {
+    pub(crate) fn counts(&self, rounds: u32) -> (Value, bool) {
         let told = self.lock();
-        let mut counts = Counts {
-            entries: told.entries.len(),
-            ..Counts::default()
+        let of = |kind: &str| {
+            let entries = told.entries.iter();
+            entries.filter(|entry| entry["kind"] == kind).count()
         };
-        for entry in &told.entries {
-            match entry["kind"].as_str() {
-                Some("observed") => counts.observed += 1,
-                Some("retracted") => {
-                    counts.retracted += 1;
-                    counts.retracted_final += usize::from(entry["was_final"] == true);
-                }
-                _ => counts.finals += 1,
-            }
-        }
-        counts
-    }
-
-    /// Lines that came more than once, of kills between printing and noting it.
-    pub(crate) fn told_again(&self) -> u64 {
-        self.lock().again
+        let again = told.entries.iter();
+        let after_final = again.filter(|entry| entry["was_final"] == true).count();
+        let retracted = of("retracted");
+        let counts = json!({
+            "logs_that_stand": told.standing.len(),
+            "entries": told.entries.len(),
+            "observed": of("observed"),
+            "retracted": retracted,
+            "retracted_after_final": after_final,
+            "final": of("final"),
+            "told_again": told.again,
+        });
+        // Rounds in which nothing was taken back show nothing.
+        let enough = (rounds < 10 || retracted > 0) && (rounds < 20 || after_final > 0);
+        (counts, enough)
     }
 
     /// As if an observation had been lost: shows that these checks can fail.
-    pub(crate) fn forget_one(&mut self) {
+    pub(crate) fn lose_one(&mut self) {
         self.patience = Duration::from_secs(5);
         self.lock().lose = true;
     }

@@ -1,7 +1,7 @@
 //! What the chain has, read block by block from the endpoint that tells the truth, and what that pays:
 //! by nothing that the hub has.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use alloy_primitives::{Address, B256, U256, keccak256};
 use serde::Deserialize;
@@ -131,4 +131,18 @@ pub(crate) fn credits(watched: &Watched, logs: &[Log]) -> BTreeMap<(B256, usize)
         }
     }
     credits
+}
+
+/// Events of the payment contract, as `TRANSACTION:PLACE` in the transaction's receipt.
+pub(crate) fn paid(watched: &Watched, logs: &[Log]) -> BTreeSet<String> {
+    let paid = keccak256("Paid(bytes32,address,address,uint256,uint256)");
+    let mut events = BTreeSet::new();
+    for receipt in logs.chunk_by(|one, next| one.transaction_hash == next.transaction_hash) {
+        for (ordinal, log) in receipt.iter().enumerate() {
+            if log.address == watched.contract && log.topics.first() == Some(&paid) {
+                events.insert(format!("{:#x}:{ordinal}", log.transaction_hash));
+            }
+        }
+    }
+    events
 }

@@ -5,11 +5,11 @@ use std::time::Duration;
 use stencil_devchain::Faults;
 
 use crate::chance::Chance;
-use crate::follow::Follow;
+use crate::subject::Subject;
 use crate::world::{DEEPEST, World};
 
 /// How long the process is let see what there is.
-const SEE: Duration = Duration::from_millis(1_500);
+const SEE: Duration = Duration::from_millis(400);
 /// Problems that are told; there may be as many as there are payments.
 const MAX_PROBLEMS: usize = 40;
 
@@ -41,67 +41,69 @@ impl Tally {
 /// Payments, blocks, other branches, failing endpoints and kills; at the end all is quiet and sound.
 pub(crate) async fn play(
     world: &mut World,
-    follow: &mut Follow,
-    chance: &mut Chance,
+    subject: &mut Subject,
+    mut chance: Chance,
     tally: &mut Tally,
 ) {
     world.begin_round();
     if chance.percent(75) {
-        world.set_faults([faults(chance), faults(chance)]);
+        world.set_faults([faults(&mut chance), faults(&mut chance)]);
         tally.faulty += 1;
     }
-    follow.start(crash_point(chance));
+    subject.start(crash_point(chance.fork(), subject.points()));
     // So that there is something to replace.
     for _ in 0..chance.between(0, DEEPEST) {
+        let which = chance.fork();
         if chance.percent(40) {
-            world.pay(chance).await;
+            subject.pay(world, which).await;
         }
         world.mine(1);
     }
-    for _ in 0..chance.between(6, 16) {
+    for _ in 0..chance.between(6, 12) {
         // Where the process is meanwhile is left to chance.
-        tokio::time::sleep(Duration::from_millis(chance.between(0, 80))).await;
-        if chance.percent(50) {
-            follow.see(world, SEE).await;
+        tokio::time::sleep(Duration::from_millis(chance.between(0, 60))).await;
+        if chance.percent(40) {
+            subject.see(world, SEE).await;
         }
-        match chance.between(0, 99) {
+        let mut act = chance.fork();
+        match act.between(0, 99) {
             0..40 => {
-                for _ in 0..chance.between(1, 3) {
-                    world.pay(chance).await;
+                for _ in 0..act.between(1, 3) {
+                    subject.pay(world, act.fork()).await;
                 }
             }
-            40..65 => world.mine(chance.between(1, 3)),
-            65..88 => {
-                tally.deepest = tally.deepest.max(world.reorganise(chance));
+            40..62 => world.mine(act.between(1, 3)),
+            62..84 => {
+                tally.deepest = tally.deepest.max(world.reorganise(act.fork()));
                 tally.reorgs += 1;
-                tally.again += world.send_again(chance, 30);
+                tally.again += world.send_again(act, 30);
             }
-            88..92 => world.drop_connections(),
+            84..87 => world.drop_connections(),
             _ => {
-                tally.kills += u32::from(follow.kill());
-                follow.start(crash_point(chance));
+                tally.kills += u32::from(subject.kill());
+                subject.start(crash_point(act, subject.points()));
             }
         }
-        if follow.has_ended() {
-            follow.start(crash_point(chance));
+        let next = chance.fork();
+        if subject.has_ended() {
+            subject.start(crash_point(next, subject.points()));
         }
     }
-    if chance.percent(40) {
-        tally.kills += u32::from(follow.kill());
+    if chance.percent(30) {
+        tally.kills += u32::from(subject.kill());
     }
     world.set_faults([Faults::default(), Faults::default()]);
     // Some are lost for good.
     tally.again += world.send_again(chance, 60);
     world.end_round();
-    follow.start(None);
+    subject.start(None);
 }
 
 /// Where the process dies by itself, and at which of the times that it comes by there.
-fn crash_point(chance: &mut Chance) -> Option<String> {
-    let points = ["chain.before_commit", "chain.after_commit", "chain.printed"];
-    let point = points[chance.between(0, 2) as usize];
-    let times = chance.between(1, 12);
-    chance.percent(40).then(|| format!("{point}:{times}"))
+fn crash_point(mut chance: Chance, points: &[&str]) -> Option<String> {
+    let point = points[chance.between(0, points.len() as u64 - 1) as usize];
+    let times = chance.between(1, 5);
+    chance.percent(50).then(|| format!("{point}:{times}"))
 }
 
 fn faults(chance: &mut Chance) -> Faults {

@@ -1,18 +1,18 @@
 //! The chain, and those who pay on it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
-use serde_json::json;
-use stencil_devchain::{Clock, DevChain, Endpoint, Faults, Included, Mining, Options};
+use serde_json::{Value, json};
+use stencil_devchain::{DevChain, Endpoint, Faults, Included, Mining, Options};
 use stencil_payer::{Authorization, Call, Domain, Wallet, contracts};
 
 use crate::chance::Chance;
-use crate::oracle::{Named, Rpc, Watched, quantity};
+use crate::oracle::{self, Named, Rpc, Watched, quantity};
 
 pub(crate) const CHAIN_ID: u64 = 31_337;
-const PAYEE: Address = Address::repeat_byte(0xaa);
-/// Wallets that pay.
+pub(crate) const PAYEE: Address = Address::repeat_byte(0xaa);
+/// Wallets that pay; the account after them is the hub's.
 const PAYERS: u32 = 12;
 /// No reorganisation goes deeper.
 pub(crate) const DEEPEST: u64 = 12;
@@ -27,6 +27,15 @@ pub(crate) struct Sent {
     amount: U256,
 }
 
+/// An authorisation that the hub was given to bring.
+struct Promise {
+    payer: Address,
+    nonce: B256,
+    amount: U256,
+    /// The hub said that it brings it; else nobody knows whether it was heard.
+    sure: bool,
+}
+
 pub(crate) struct World {
     chain: DevChain,
     pub(crate) truth: Rpc,
@@ -36,7 +45,9 @@ pub(crate) struct World {
     wallets: Vec<Wallet>,
     pub(crate) token: Address,
     pub(crate) contract: Address,
+    pub(crate) hub_key: B256,
     pub(crate) sent: Vec<Sent>,
+    promises: Vec<Promise>,
     /// The first block of this round.
     pub(crate) round_from: u64,
     /// The first payment of this round.
@@ -48,13 +59,9 @@ impl World {
     pub(crate) async fn start(seed: u64) -> Self {
         let chain = DevChain::start(Options {
             chain_id: CHAIN_ID,
-            accounts: PAYERS,
+            accounts: PAYERS + 1,
             seed,
             mining: Mining::Manual,
-            clock: Clock::Steps {
-                start: 1_800_000_000,
-                step: 2,
-            },
             ..Options::default()
         });
         let truthful = chain.listen(0).await.unwrap();
@@ -63,7 +70,8 @@ impl World {
             chain.listen(0).await.unwrap(),
         ];
         let accounts = chain.accounts();
-        let wallets: Vec<Wallet> = accounts
+        let (hub, payers) = accounts.split_last().unwrap();
+        let wallets: Vec<Wallet> = payers
             .iter()
             .map(|account| Wallet::new(&account.key, CHAIN_ID).unwrap())
             .collect();
@@ -75,7 +83,9 @@ impl World {
             token: deployer.create(0),
             contract: deployer.create(1),
             wallets,
+            hub_key: hub.key,
             sent: Vec::new(),
+            promises: Vec::new(),
             round_from: 0,
             round_sent: 0,
             invoices: 0,
@@ -149,43 +159,47 @@ impl World {
         (raw, tx)
     }
 
-    /// Somebody pays an invoice in one of the three ways; some pay one that was paid before.
-    pub(crate) async fn pay(&mut self, chance: &mut Chance) {
-        let which = chance.between(0, u64::from(PAYERS) - 1) as usize;
+    /// Somebody pays an invoice that nobody has made, in one of the three ways; some pay one that was
+    /// paid before.
+    pub(crate) async fn pay(&mut self, mut chance: Chance) {
+        let payer = self.payer(&mut chance);
         if !chance.percent(12) {
             self.invoices += 1;
         }
         let invoice = keccak256(self.invoices.to_be_bytes());
-        // Such an amount no other invoice has.
-        let unique = U256::from(5_000_000 + self.invoices);
         let some = U256::from(chance.between(1, 9_000_000));
-        let (token, contract) = (self.token, self.contract);
-        let (which, call, named, amount) = match chance.between(0, 2) {
+        let (named, amount) = match chance.between(0, 2) {
+            // An authorisation that was used is used; each payment has one of its own.
             0 => {
-                let authorization = Authorization {
-                    from: self.wallets[which].address(),
-                    to: PAYEE,
-                    value: some,
-                    valid_after: 0,
-                    valid_before: u64::MAX,
-                    // An authorisation that was used is used; each payment has one of its own.
-                    nonce: keccak256([&invoice.0[..], &self.sent.len().to_be_bytes()].concat()),
-                };
-                let domain = Domain::dollar(CHAIN_ID, token);
-                let signature = self.wallets[which].authorize(&authorization, &domain);
-                let call = Call::bring(token, &authorization, &signature.unwrap());
-                // Somebody else brings it.
-                let courier = (which + 1) % self.wallets.len();
-                (courier, call, Named::Nonce(authorization.nonce), some)
+                let nonce = keccak256([&invoice.0[..], &self.sent.len().to_be_bytes()].concat());
+                (Named::Nonce(nonce), some)
             }
-            1 => {
-                let call = Call::pay(contract, invoice, token, some);
-                (which, call, Named::Contract(invoice), some)
-            }
+            1 => (Named::Contract(invoice), some),
+            // Such an amount no other invoice has.
             _ => {
-                let call = Call::transfer(token, PAYEE, unique);
-                (which, call, Named::Amount(unique), unique)
+                let unique = U256::from(5_000_000 + self.invoices);
+                (Named::Amount(unique), unique)
             }
+        };
+        self.pay_for(payer, named, amount).await;
+    }
+
+    pub(crate) fn payer(&self, chance: &mut Chance) -> usize {
+        chance.between(0, self.wallets.len() as u64 - 1) as usize
+    }
+
+    /// Pays what is named so.
+    pub(crate) async fn pay_for(&mut self, payer: usize, named: Named, amount: U256) {
+        let token = self.token;
+        let (which, call) = match named {
+            Named::Nonce(nonce) => {
+                let (authorization, signature) = self.authorize(payer, nonce, amount);
+                let call = Call::bring(token, &authorization, &signature);
+                // Somebody else brings it.
+                ((payer + 1) % self.wallets.len(), call)
+            }
+            Named::Contract(invoice) => (payer, Call::pay(self.contract, invoice, token, amount)),
+            Named::Amount(_) => (payer, Call::transfer(token, PAYEE, amount)),
         };
         let (raw, tx) = self.send(which, &call).await;
         self.sent.push(Sent {
@@ -196,9 +210,87 @@ impl World {
         });
     }
 
+    /// An authorisation as a payer gives it to the hub: nobody else brings it.
+    pub(crate) fn authorization(&self, payer: usize, nonce: B256, value: U256) -> Value {
+        let signed = self.authorize(payer, nonce, value);
+        json!({
+            "from": signed.0.from.to_checksum(None),
+            "value": value.to_string(),
+            "validAfter": "0",
+            "validBefore": u64::MAX.to_string(),
+            "signature": signed.1.to_string(),
+        })
+    }
+
+    fn authorize(&self, payer: usize, nonce: B256, value: U256) -> (Authorization, Bytes) {
+        let authorization = Authorization {
+            from: self.wallets[payer].address(),
+            to: PAYEE,
+            value,
+            valid_after: 0,
+            valid_before: u64::MAX,
+            nonce,
+        };
+        let domain = Domain::dollar(CHAIN_ID, self.token);
+        let signature = self.wallets[payer].authorize(&authorization, &domain);
+        (authorization, Bytes::copy_from_slice(&signature.unwrap()))
+    }
+
+    /// The hub was given an authorisation; `sure`: it said that it brings it.
+    pub(crate) fn promise(&mut self, payer: usize, nonce: B256, amount: U256, sure: bool) {
+        self.promises.push(Promise {
+            payer: self.wallets[payer].address(),
+            nonce,
+            amount,
+            sure,
+        });
+    }
+
+    /// Authorisations that the hub said to bring, and that the chain does not have.
+    pub(crate) async fn broken_promises(&self) -> Vec<String> {
+        let mut broken = Vec::new();
+        for promise in self.promises.iter().filter(|promise| promise.sure) {
+            let (payer, nonce) = (promise.payer, promise.nonce);
+            // authorizationState(address,bytes32)
+            let data = [
+                &[0xe9, 0x4a, 0x01, 0x02],
+                &payer.into_word()[..],
+                &nonce[..],
+            ]
+            .concat();
+            if self.view(data).await.is_zero() {
+                broken.push(format!(
+                    "the hub has not brought authorisation {nonce} of {payer}, as it said"
+                ));
+            }
+        }
+        broken
+    }
+
+    /// What the payee has of the token.
+    pub(crate) async fn payee_holds(&self) -> U256 {
+        // balanceOf(address)
+        let data = [&[0x70, 0xa0, 0x82, 0x31], &PAYEE.into_word()[..]].concat();
+        self.view(data).await
+    }
+
+    /// What the token answers: one word.
+    async fn view(&self, data: Vec<u8>) -> U256 {
+        let call = json!([{ "to": self.token, "input": Bytes::from(data) }, "latest"]);
+        let word = self.truth.ask("eth_call", call).await.unwrap();
+        let digits = word.as_str().unwrap().trim_start_matches("0x");
+        U256::from_str_radix(digits, 16).unwrap()
+    }
+
+    /// The payment contract's events of this round: transaction, and place in its receipt.
+    pub(crate) async fn events(&self) -> BTreeSet<String> {
+        let logs = oracle::canonical(&self.truth, self.round_from).await;
+        oracle::paid(&self.watched(), &logs)
+    }
+
     /// Sends some payments of this round again, as wallets do; those that are in a block already, or
     /// whose nonce has gone to another, are refused. Gives how many were taken.
-    pub(crate) fn send_again(&self, chance: &mut Chance, percent: u64) -> u32 {
+    pub(crate) fn send_again(&self, mut chance: Chance, percent: u64) -> u32 {
         let mut taken = 0;
         for sent in &self.sent[self.round_sent..] {
             if chance.percent(percent) && self.chain.submit(sent.raw.clone()).is_ok() {
@@ -210,7 +302,7 @@ impl World {
 
     /// Another branch: of what was in the blocks that go, some come again, in other blocks and in
     /// another order; the rest waits again, or is forgotten. Gives how deep it went.
-    pub(crate) fn reorganise(&self, chance: &mut Chance) -> u64 {
+    pub(crate) fn reorganise(&self, mut chance: Chance) -> u64 {
         let depth = chance.between(1, DEEPEST);
         let depth = depth.min(self.head() + 1 - self.round_from);
         let mut included = Vec::new();
@@ -254,8 +346,18 @@ impl World {
                 ));
             }
         }
+        // What the hub brought, each once.
+        let mut given: Vec<_> = self
+            .promises
+            .iter()
+            .map(|promise| (Named::Nonce(promise.nonce), promise.amount))
+            .collect();
         for (tx, found) in by_tx {
-            problems.push(format!("{tx} was sent by nobody, and paid {found:?}"));
+            let place = given.iter().position(|of| found == [*of]);
+            match place {
+                Some(place) => drop(given.swap_remove(place)),
+                None => problems.push(format!("{tx} was sent by nobody, and paid {found:?}")),
+            }
         }
         problems
     }
