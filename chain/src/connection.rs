@@ -3,7 +3,7 @@
 mod account;
 mod options;
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use alloy_primitives::{Address, B256, Bytes, U256};
@@ -45,7 +45,14 @@ pub struct Connection {
     account: Option<Sending>,
     /// Told when something was stored.
     moved: Notify,
-    trouble: Mutex<Option<String>>,
+    trouble: Mutex<Trouble>,
+}
+
+/// What is not well: of what is heard, and of what is sent.
+#[derive(Debug, Default)]
+struct Trouble {
+    heard: Option<String>,
+    sent: Option<String>,
 }
 
 /// Orders are taken while others are looked at: nothing is shared between the two but the store.
@@ -93,13 +100,17 @@ impl Connection {
             now,
             account,
             moved: Notify::new(),
-            trouble: Mutex::new(None),
+            trouble: Mutex::default(),
             settings,
         })
     }
 
     fn has_trouble(&self, trouble: Option<String>) {
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+        self.troubles().heard = trouble;
+    }
+
+    fn troubles(&self) -> MutexGuard<'_, Trouble> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn view(&self, to: Address, signature: [u8; 4]) -> Result<Called, Unknown> {
@@ -192,10 +203,14 @@ impl Connection {
     async fn send(&self, sending: &Sending) -> Result<(), String> {
         let mut told = None;
         loop {
-            let turned = sending.turns.lock().await.turn().await;
+            let (turned, trouble) = {
+                let mut sender = sending.turns.lock().await;
+                (sender.turn().await, sender.trouble())
+            };
             match turned {
                 Ok(done) => {
                     told = None;
+                    self.troubles().sent = trouble;
                     let moved = done
                         .iter()
                         .any(|(_, action)| *action != sender::Action::Wait);
@@ -208,6 +223,7 @@ impl Connection {
                     let why = error.to_string();
                     if told.as_ref() != Some(&why) {
                         tracing::warn!(chain = self.settings.name, why, "what is sent waits");
+                        self.troubles().sent = Some(format!("what is sent waits: {why}"));
                         told = Some(why);
                     }
                 }
@@ -332,6 +348,7 @@ impl Chain for Connection {
             }
         };
         let ran = ran.await;
+        self.troubles().sent = None;
         if let Err(why) = &ran {
             self.has_trouble(Some(why.clone()));
         }
@@ -339,8 +356,11 @@ impl Chain for Connection {
     }
 
     fn trouble(&self) -> Option<String> {
-        let trouble = self.trouble.lock();
-        trouble.unwrap_or_else(PoisonError::into_inner).clone()
+        let trouble = self.troubles();
+        match (&trouble.heard, &trouble.sent) {
+            (Some(heard), Some(sent)) => Some(format!("{heard}; {sent}")),
+            (heard, sent) => heard.clone().or_else(|| sent.clone()),
+        }
     }
 }
 

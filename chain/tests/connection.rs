@@ -231,6 +231,74 @@ async fn what_is_ordered_is_sent_once_and_becomes_final() {
     running.abort();
 }
 
+/// A reorganisation that goes deeper than what is final takes away what was sent: it is sent again, also
+/// by a hub that starts anew, and people are told.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_final_is_sent_again_when_the_chain_drops_it() {
+    for restarts in [false, true] {
+        let made = Made::new().await;
+        let acme = TenantId::parse("acme").unwrap();
+        let run = |chain: &Arc<Connection>| {
+            let chain = Arc::clone(chain);
+            tokio::spawn(async move { chain.run().await })
+        };
+        let mut chain = made.connect(&made.options(), true);
+        let mut running = run(&chain);
+        until(&chain, async || made.store.chain("dev").await.unwrap()).await;
+        let limit = SpendLimit {
+            tenant: "acme".to_owned(),
+            chain: "dev".to_owned(),
+            asset: None,
+            window_s: 3_600,
+            most: [0xff; 32],
+        };
+        made.store.set_spend_limit(&limit).await.unwrap();
+        let is_final = async |chain: &Connection, key: &str| {
+            until(chain, async || {
+                made.chain.mine(1);
+                match chain.sent(&acme, key).await.unwrap() {
+                    Some(Sent::Final(outcome)) => Some(outcome),
+                    _ => None,
+                }
+            })
+            .await
+        };
+        let mut first = u64::MAX;
+        for (key, wei) in [("a", 1), ("b", 2)] {
+            chain.order(&order(key, wei)).await.unwrap();
+            first = first.min(is_final(&chain, key).await.block);
+        }
+        until(&chain, async || {
+            let state = made.store.chain("dev").await.unwrap()?;
+            (state.cursor?.number == made.chain.head().number).then_some(())
+        })
+        .await;
+        let depth = made.chain.head().number + 1 - first;
+        if restarts {
+            running.abort();
+        }
+        made.chain.reorg(depth, &[], false).unwrap();
+        if restarts {
+            chain = made.connect(&made.options(), true);
+            running = run(&chain);
+        }
+        until(&chain, async || {
+            let told = chain.trouble()?.contains("it is sent again, nonces 0, 1");
+            told.then_some(())
+        })
+        .await;
+        assert_eq!(chain.sent(&acme, "a").await, Ok(Some(Sent::Pending)));
+        chain.order(&order("c", 4)).await.unwrap();
+        for key in ["a", "b", "c"] {
+            is_final(&chain, key).await;
+        }
+        let balance = made.rpc("eth_getBalance", json!([SHOP, "latest"])).await;
+        assert_eq!(balance, "0x7");
+        until(&chain, async || chain.trouble().is_none().then_some(())).await;
+        running.abort();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn contracts_are_asked_and_their_events_are_followed() {
     let made = Made::new().await;

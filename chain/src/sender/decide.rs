@@ -46,6 +46,10 @@ pub struct View {
     pub market: Fees,
     /// Since when the nonce is seen to be used, for good, by none of the attempts.
     pub missed_since_us: Option<i64>,
+    /// Whether the block that it was final in is in the chain no more.
+    pub is_gone: bool,
+    /// When it was sent again because of that.
+    pub again_us: Option<i64>,
 }
 
 /// What to do.
@@ -60,6 +64,9 @@ pub enum Action {
     /// Its nonce is used, for good, by none of the attempts that are known to be in a block: note
     /// since when.
     Missed,
+    /// It was final, and a reorganisation took it away all the same: store that it is pending, and
+    /// broadcast what is signed.
+    TakeBack,
     /// Nothing.
     Wait,
 }
@@ -67,6 +74,15 @@ pub enum Action {
 /// What a send wants. That it is unknown where an attempt is never makes another nonce of it: two
 /// attempts of one nonce can't both be in the chain.
 pub fn decide(send: &StoredSend, view: &View, policy: &Policy) -> Action {
+    if let SendState::Final(_) = send.state {
+        // An endpoint that is behind says of its own nonce and receipts the same; of a block it can't.
+        let is_gone = view.is_gone && view.outcome.is_none() && view.next <= send.nonce;
+        return if is_gone {
+            Action::TakeBack
+        } else {
+            Action::Wait
+        };
+    }
     if let Some(outcome) = view.outcome {
         let is_final = view
             .finalized
@@ -96,7 +112,8 @@ pub fn decide(send: &StoredSend, view: &View, policy: &Policy) -> Action {
     };
     // One that waits for a lower nonce is not too cheap.
     let is_next = view.next == send.nonce;
-    let is_stuck = view.now_us.saturating_sub(last.signed_us) >= policy.bump_after_us;
+    let since_us = last.signed_us.max(view.again_us.unwrap_or(i64::MIN));
+    let is_stuck = view.now_us.saturating_sub(since_us) >= policy.bump_after_us;
     let may_sign = send.attempts.len() < MAX_SEND_ATTEMPTS as usize;
     if is_next && is_stuck && may_sign {
         let fees = Fees {
@@ -157,6 +174,8 @@ mod tests {
             next_final: None,
             market: Fees::market(20, 2),
             missed_since_us: None,
+            is_gone: false,
+            again_us: None,
         }
     }
 
@@ -255,6 +274,42 @@ mod tests {
             ..since
         };
         assert_eq!(decide(&one, &long, &policy), Action::State(SendState::Lost));
+    }
+
+    #[test]
+    fn what_was_final_is_taken_back_only_where_its_block_is_gone() {
+        let policy = Policy::default();
+        let mut one = send(5);
+        one.attempts = vec![attempt(1, 0)];
+        one.state = SendState::Final(outcome(1, 7));
+        let gone = View {
+            is_gone: true,
+            ..view(5)
+        };
+        assert_eq!(decide(&one, &gone, &policy), Action::TakeBack);
+        for other in [
+            view(5),
+            View { next: 6, ..gone },
+            View {
+                outcome: Some(outcome(1, 8)),
+                ..gone
+            },
+        ] {
+            assert_eq!(decide(&one, &other, &policy), Action::Wait, "{other:?}");
+        }
+        // The same bytes again have as long as they had.
+        one.state = SendState::Pending;
+        let again = View {
+            now_us: policy.bump_after_us + 6,
+            again_us: Some(7),
+            ..view(5)
+        };
+        assert_eq!(decide(&one, &again, &policy), Action::Broadcast);
+        let stuck = View {
+            now_us: policy.bump_after_us + 7,
+            ..again
+        };
+        assert!(matches!(decide(&one, &stuck, &policy), Action::Sign(_)));
     }
 
     proptest! {

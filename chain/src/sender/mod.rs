@@ -7,11 +7,11 @@
 
 mod decide;
 mod fees;
+mod nonces;
 
 pub use decide::{Action, Policy, View, decide};
 pub use fees::Fees;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use alloy_consensus::TxEip1559;
@@ -22,6 +22,7 @@ use crate::follower::Moment;
 use crate::rpc::{Quorum, Trouble};
 use crate::signer::{self, Signer};
 use crate::{Settings, look};
+use nonces::Nonces;
 
 /// What shall be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,8 +70,7 @@ pub struct Sender {
     sends: Arc<dyn Sends>,
     chains: Arc<dyn Chains>,
     now: Moment,
-    /// Since when a nonce is seen to be used by none of ours.
-    missed: HashMap<u64, i64>,
+    nonces: Nonces,
 }
 
 impl Sender {
@@ -91,7 +91,7 @@ impl Sender {
             sends,
             chains,
             now,
-            missed: HashMap::new(),
+            nonces: Nonces::default(),
         })
     }
 
@@ -129,24 +129,33 @@ impl Sender {
         Ok(reserved)
     }
 
-    /// Looks at all sends that are not over, and does what each wants. Gives what was done; what is
-    /// unknown at the moment is looked at again the next time.
+    /// Looks at all sends that are not over, and at those that were final and are not any more, and does
+    /// what each wants. Gives what was done; what is unknown at the moment is looked at again the next
+    /// time.
     pub async fn turn(&mut self) -> Result<Vec<(u64, Action)>, Error> {
         let account = self.signer.address();
-        let open = self
-            .sends
-            .open_sends(&self.settings.name, account.into_array())
-            .await?;
-        if open.is_empty() {
+        let (chain, sender) = (self.settings.name.clone(), account.into_array());
+        let mut sends = self.sends.open_sends(&chain, sender).await?;
+        let last_final = self.sends.last_final_nonce(&chain, sender).await?;
+        if sends.is_empty() && last_final.is_none() {
+            return Ok(Vec::new());
+        }
+        let next = self.quorum.transaction_count(account, "latest").await?;
+        if last_final.is_some_and(|last| last >= next) {
+            sends.extend(self.sends.final_sends(&chain, sender, next).await?);
+            sends.sort_by_key(|send| send.nonce);
+        }
+        let first = sends.first().map(|send| send.nonce);
+        self.nonces.looked(next, first);
+        if sends.is_empty() {
             return Ok(Vec::new());
         }
         let finalized = self
             .chains
-            .chain(&self.settings.name)
+            .chain(&chain)
             .await?
             .and_then(|state| state.finalized)
             .map(|mark| mark.number);
-        let next = self.quorum.transaction_count(account, "latest").await?;
         let next_final = match finalized {
             Some(number) => {
                 let tag = format!("{number:#x}");
@@ -161,8 +170,10 @@ impl Sender {
         };
         let market = self.quorum.fees(&self.policy).await?;
         let mut done = Vec::new();
-        for send in open {
+        for send in sends {
             let outcome = self.outcome(&send).await?;
+            let is_used = outcome.is_none() && next > send.nonce;
+            self.nonces.is_used(send.nonce, is_used);
             let view = View {
                 now_us: (self.now)(),
                 outcome,
@@ -170,13 +181,21 @@ impl Sender {
                 next,
                 next_final,
                 market,
-                missed_since_us: self.missed.get(&send.nonce).copied(),
+                missed_since_us: self.nonces.missed_since_us(send.nonce),
+                is_gone: outcome.is_none() && next <= send.nonce && self.is_gone(&send).await?,
+                again_us: self.nonces.again_us(send.nonce),
             };
             let action = decide(&send, &view, &self.policy);
             self.act(&send, &action, &view).await?;
             done.push((send.nonce, action));
         }
         Ok(done)
+    }
+
+    /// What holds up what is sent; `None`: all is well.
+    pub fn trouble(&self) -> Option<String> {
+        let account = self.signer.address();
+        self.nonces.trouble(account)
     }
 
     /// Which of the attempts is in a block, as enough endpoints say.
@@ -195,9 +214,6 @@ impl Sender {
     }
 
     async fn act(&mut self, send: &StoredSend, action: &Action, view: &View) -> Result<(), Error> {
-        if !matches!(action, Action::Missed) {
-            self.missed.remove(&send.nonce);
-        }
         match action {
             Action::Sign(fees) => self.sign(send, *fees).await,
             Action::Broadcast => {
@@ -206,9 +222,10 @@ impl Sender {
             }
             Action::State(state) => self.set(send, *state).await,
             Action::Missed => {
-                self.missed.entry(send.nonce).or_insert(view.now_us);
+                self.nonces.misses(send.nonce, view.now_us);
                 Ok(())
             }
+            Action::TakeBack => self.take_back(send, view.now_us).await,
             Action::Wait => Ok(()),
         }
     }
@@ -266,7 +283,7 @@ impl Sender {
         }
     }
 
-    async fn set(&self, send: &StoredSend, state: SendState) -> Result<(), Error> {
+    async fn set(&mut self, send: &StoredSend, state: SendState) -> Result<(), Error> {
         if state == SendState::Lost {
             tracing::error!(
                 chain = self.settings.name,
@@ -277,6 +294,9 @@ impl Sender {
         self.sends
             .set_send_state(&self.settings.name, send.send.sender, send.nonce, state)
             .await?;
+        if state != SendState::Pending {
+            self.nonces.arrived(send.nonce);
+        }
         Ok(())
     }
 }

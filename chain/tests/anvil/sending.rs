@@ -269,6 +269,56 @@ async fn a_nonce_that_somebody_else_used_is_lost_after_a_while_and_the_next_goes
     assert_eq!(received(&anvil).await, 7);
 }
 
+/// A reorganisation that goes deeper than what is final: a nonce that nobody has any more would hold up all
+/// that come after it.
+#[tokio::test]
+async fn what_was_final_and_is_reorganised_away_is_sent_again() {
+    let anvil = Anvil::start().await;
+    let settings = options(&[anvil.url()]);
+    let mut followed = Followed::open(&settings).await;
+    allow(&followed.store).await;
+    let mut sender = sender(&settings, &followed.store, || 1_000);
+    let mut signed = Vec::new();
+    for (key, wei) in [("a", 1), ("b", 2)] {
+        sender.order(order(key, wei)).await.unwrap();
+        assert!(matches!(act(&mut sender).await, Action::Sign(_)));
+        anvil.mine(3).await;
+        followed.settle().await.unwrap();
+        let action = act(&mut sender).await;
+        assert!(matches!(action, Action::State(SendState::Final(_))));
+        let sent = followed.store.send("acme", key).await.unwrap().unwrap();
+        signed.push(sent.attempts);
+    }
+    anvil.reorg(6, &[]).await;
+    assert_eq!(received(&anvil).await, 0);
+    // Once only, and the later one waits for the earlier one.
+    sender.order(order("c", 4)).await.unwrap();
+    let done = sender.turn().await.unwrap();
+    assert_eq!(done[..2], [(0, Action::TakeBack), (1, Action::TakeBack)]);
+    assert!(matches!(done[2], (2, Action::Sign(_))), "{done:?}");
+    let trouble = sender.trouble().unwrap();
+    assert!(trouble.contains("sent again, nonces 0, 1"), "{trouble}");
+    anvil.mine(1).await;
+    assert_eq!(received(&anvil).await, 7);
+    followed.settle().await.unwrap();
+    for (_, action) in sender.turn().await.unwrap() {
+        assert!(
+            matches!(action, Action::State(SendState::Included(_))),
+            "{action:?}"
+        );
+    }
+    assert_eq!(sender.trouble(), None);
+    anvil.mine(3).await;
+    followed.settle().await.unwrap();
+    sender.turn().await.unwrap();
+    assert!(sender.turn().await.unwrap().is_empty());
+    for (key, attempts) in ["a", "b"].into_iter().zip(signed) {
+        let sent = followed.store.send("acme", key).await.unwrap().unwrap();
+        assert!(matches!(sent.state, SendState::Final(_)), "{sent:?}");
+        assert_eq!(sent.attempts, attempts, "the same bytes");
+    }
+}
+
 /// anvil signs for its accounts, as web3signer does for its own.
 #[tokio::test]
 async fn a_remote_signer_is_checked() {

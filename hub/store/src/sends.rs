@@ -157,13 +157,35 @@ pub trait Sends: Send + Sync + 'static {
         attempt: &SendAttempt,
     ) -> Result<(), Error>;
 
-    /// Stores how a send stands. What is final or lost stays so ([`Error::Conflict`]).
+    /// Stores how a send stands. What is final or lost stays so ([`Error::Conflict`]), but for
+    /// [`Self::take_back_send`].
     async fn set_send_state(
         &self,
         chain: &str,
         sender: [u8; 20],
         nonce: u64,
         state: SendState,
+    ) -> Result<(), Error>;
+
+    /// The highest nonce of an account whose send is final.
+    async fn last_final_nonce(&self, chain: &str, sender: [u8; 20]) -> Result<Option<u64>, Error>;
+
+    /// Sends of an account that are final, from a nonce on, by nonce: at most [`MAX_OPEN_SENDS`].
+    async fn final_sends(
+        &self,
+        chain: &str,
+        sender: [u8; 20],
+        from: u64,
+    ) -> Result<Vec<StoredSend>, Error>;
+
+    /// Makes a send pending that is final in that block: a reorganisation took the block away.
+    /// [`Error::Conflict`]: it stands otherwise.
+    async fn take_back_send(
+        &self,
+        chain: &str,
+        sender: [u8; 20],
+        nonce: u64,
+        from: BlockMark,
     ) -> Result<(), Error>;
 
     /// Sets a limit.

@@ -12,6 +12,7 @@ use crate::{
     BlockMark, Error, NewSend, SendAttempt, SendOutcome, SendState, Sends, SpendLimit, StoredSend,
 };
 
+mod again;
 mod limits;
 
 /// The longest key, in bytes.
@@ -66,6 +67,33 @@ impl Sends for Sqlite {
         let mut transaction = self.write().await?;
         let set = set_state(&mut transaction, chain, sender, nonce, state).await;
         transaction.end(set).await
+    }
+
+    async fn last_final_nonce(&self, chain: &str, sender: [u8; 20]) -> Result<Option<u64>, Error> {
+        again::last_final(self.readers(), chain, sender).await
+    }
+
+    async fn final_sends(
+        &self,
+        chain: &str,
+        sender: [u8; 20],
+        from: u64,
+    ) -> Result<Vec<StoredSend>, Error> {
+        let mut snapshot = self.snapshot().await?;
+        let found = again::final_from(&mut snapshot, chain, sender, from).await;
+        snapshot.end(found).await
+    }
+
+    async fn take_back_send(
+        &self,
+        chain: &str,
+        sender: [u8; 20],
+        nonce: u64,
+        from: BlockMark,
+    ) -> Result<(), Error> {
+        let mut transaction = self.write().await?;
+        let taken = again::take_back(&mut transaction, (chain, sender, nonce), from).await;
+        transaction.end(taken).await
     }
 
     async fn set_spend_limit(&self, limit: &SpendLimit) -> Result<(), Error> {

@@ -195,6 +195,58 @@ async fn a_nonce_is_taken_once_and_what_is_over_stays_so() {
     assert_eq!(sends.send("other", "a").await.unwrap(), None);
 }
 
+#[tokio::test]
+async fn what_was_final_is_taken_back_from_its_block_only_and_goes_on() {
+    let fresh = fresh().await;
+    let sends = fresh.store.sends.as_ref();
+    fresh.store.chains.open_chain(CHAIN, 1, 1).await.unwrap();
+    sends.set_spend_limit(&limit(None, 100)).await.unwrap();
+    assert_eq!(sends.last_final_nonce(CHAIN, SENDER).await.unwrap(), None);
+    for key in ["a", "b", "c"] {
+        sends.reserve_send(&send(key, 1), 0, 1).await.unwrap();
+    }
+    let first = attempt(1);
+    sends
+        .add_attempt(CHAIN, SENDER, 0, 0, &first)
+        .await
+        .unwrap();
+    let last = SendState::Final(outcome(1));
+    for nonce in [0, 1] {
+        sends
+            .set_send_state(CHAIN, SENDER, nonce, last)
+            .await
+            .unwrap();
+    }
+    assert_eq!(
+        sends.last_final_nonce(CHAIN, SENDER).await.unwrap(),
+        Some(1)
+    );
+    let found = sends.final_sends(CHAIN, SENDER, 0).await.unwrap();
+    assert_eq!(found.len(), 2);
+    assert_eq!(found[0].attempts, std::slice::from_ref(&first));
+    let from = sends.final_sends(CHAIN, SENDER, 1).await.unwrap();
+    assert_eq!(from, found[1..]);
+    let was = outcome(1).block;
+    let other = BlockMark {
+        hash: [7; 32],
+        ..was
+    };
+    for (nonce, from) in [(0, other), (2, was), (3, was)] {
+        let wrong = sends.take_back_send(CHAIN, SENDER, nonce, from).await;
+        assert!(matches!(wrong, Err(Error::Conflict(_))), "{wrong:?}");
+    }
+    sends.take_back_send(CHAIN, SENDER, 0, was).await.unwrap();
+    let open = sends.open_sends(CHAIN, SENDER).await.unwrap();
+    assert_eq!(open.len(), 2);
+    assert_eq!((open[0].nonce, open[0].state), (0, SendState::Pending));
+    assert_eq!(open[0].attempts, [first]);
+    sends
+        .add_attempt(CHAIN, SENDER, 0, 1, &attempt(2))
+        .await
+        .unwrap();
+    sends.set_send_state(CHAIN, SENDER, 0, last).await.unwrap();
+}
+
 /// Settings change while something is under way: it is the same all the same, and not sent a second time.
 #[tokio::test]
 async fn a_key_names_its_send_whatever_is_set_today() {
