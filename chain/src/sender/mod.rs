@@ -159,7 +159,7 @@ impl Sender {
         let next_final = match finalized {
             Some(number) => {
                 let tag = format!("{number:#x}");
-                // State of a while ago is not everywhere; without it nothing is called lost.
+                // State of a while ago is not everywhere.
                 match self.quorum.transaction_count(account, &tag).await {
                     Ok(next) => Some(next),
                     Err(trouble) if trouble.passes() => None,
@@ -174,6 +174,12 @@ impl Sender {
             let outcome = self.outcome(&send).await?;
             let is_used = outcome.is_none() && next > send.nonce;
             self.nonces.is_used(send.nonce, is_used);
+            let next_final = match (next_final, finalized) {
+                (None, Some(finalized)) if is_used => {
+                    self.used_for_good(send.nonce, next, finalized).await?
+                }
+                _ => next_final,
+            };
             let view = View {
                 now_us: (self.now)(),
                 outcome,
@@ -222,7 +228,13 @@ impl Sender {
             }
             Action::State(state) => self.set(send, *state).await,
             Action::Missed => {
-                self.nonces.misses(send.nonce, view.now_us);
+                if self.nonces.misses(send.nonce, view.now_us) {
+                    tracing::warn!(
+                        chain = self.settings.name,
+                        nonce = send.nonce,
+                        "the nonce was used by another transaction: the key is in use elsewhere"
+                    );
+                }
                 Ok(())
             }
             Action::TakeBack => self.take_back(send, view.now_us).await,

@@ -12,6 +12,8 @@ use super::{Error, Sender};
 pub(super) struct Nonces {
     /// Since when one is seen to be used, for good, by none of ours.
     missed: BTreeMap<u64, i64>,
+    /// At which block one was first seen to be used by none of ours.
+    used_by: BTreeMap<u64, u64>,
     /// Since when one is sent again that was final.
     again: BTreeMap<u64, i64>,
     /// The account's next one, where nothing is held that has it, and something that comes after it.
@@ -28,12 +30,15 @@ impl Nonces {
     pub(super) fn is_used(&mut self, nonce: u64, is_used: bool) {
         if !is_used {
             self.missed.remove(&nonce);
+            self.used_by.remove(&nonce);
         }
     }
 
-    /// Notes that a nonce is used by none of ours for good.
-    pub(super) fn misses(&mut self, nonce: u64, now_us: i64) {
+    /// Notes that a nonce is used by none of ours for good; whether that is new.
+    pub(super) fn misses(&mut self, nonce: u64, now_us: i64) -> bool {
+        let is_new = !self.missed.contains_key(&nonce);
         self.missed.entry(nonce).or_insert(now_us);
+        is_new
     }
 
     pub(super) fn missed_since_us(&self, nonce: u64) -> Option<i64> {
@@ -48,6 +53,7 @@ impl Nonces {
     pub(super) fn arrived(&mut self, nonce: u64) {
         self.again.remove(&nonce);
         self.missed.remove(&nonce);
+        self.used_by.remove(&nonce);
     }
 
     pub(super) fn trouble(&self, account: Address) -> Option<String> {
@@ -63,6 +69,13 @@ impl Nonces {
                 "a reorganisation took away what {account} had sent and was final: it is sent again, \
                  nonces {}",
                 listed(self.again.keys())
+            ));
+        }
+        if !self.missed.is_empty() {
+            all.push(format!(
+                "another transaction used what is a nonce of the hub's, so the key of {account} is in \
+                 use elsewhere: nonces {}",
+                listed(self.missed.keys())
             ));
         }
         (!all.is_empty()).then(|| all.join("; "))
@@ -81,6 +94,25 @@ fn listed<'a>(nonces: impl ExactSizeIterator<Item = &'a u64>) -> String {
 }
 
 impl Sender {
+    /// The account's next nonce at a final block, as far as it follows from what was seen, where no
+    /// endpoint knows what accounts were at that block: a nonce that is used ever since a block that is
+    /// final now is used for good.
+    pub(super) async fn used_for_good(
+        &mut self,
+        nonce: u64,
+        next: u64,
+        finalized: u64,
+    ) -> Result<Option<u64>, Error> {
+        let by = match self.nonces.used_by.get(&nonce) {
+            Some(by) => *by,
+            None => {
+                let newest = self.quorum.newest("latest").await?.link.number;
+                *self.nonces.used_by.entry(nonce).or_insert(newest)
+            }
+        };
+        Ok((by <= finalized).then_some(next))
+    }
+
     /// Whether the chain has another block in the place of the one that a send was final in.
     pub(super) async fn is_gone(&self, send: &StoredSend) -> Result<bool, Error> {
         let SendState::Final(was) = send.state else {

@@ -269,6 +269,40 @@ async fn a_nonce_that_somebody_else_used_is_lost_after_a_while_and_the_next_goes
     assert_eq!(received(&anvil).await, 7);
 }
 
+/// The same where no endpoint knows what accounts were at a block of a while ago: that the nonce is used
+/// ever since a block that is final now says as much.
+#[tokio::test]
+async fn a_nonce_that_somebody_else_used_is_lost_without_old_state_too() {
+    static NOW: AtomicI64 = AtomicI64::new(0);
+    let anvil = Anvil::start().await;
+    let proxy = Proxy::start(anvil.port).await;
+    proxy.set(Fault::NoOldState);
+    let settings = options(&[proxy.url()]);
+    let mut followed = Followed::open(&settings).await;
+    allow(&followed.store).await;
+    let mut sender = sender(&settings, &followed.store, || NOW.load(Ordering::Relaxed));
+    sender.order(order("invoice-1", 7)).await.unwrap();
+    let foreign = json!({"to": hex0x(&[0xdd; 20]), "value": "0x1"});
+    anvil.send(foreign).await;
+    anvil.mine(1).await;
+    followed.settle().await.unwrap();
+    assert!(matches!(act(&mut sender).await, Action::Sign(_)));
+    let lost_us = Policy::default().lost_after_us;
+    NOW.store(lost_us / 2, Ordering::Relaxed);
+    assert_ne!(act(&mut sender).await, Action::Missed, "not final yet");
+    assert_eq!(sender.trouble(), None);
+    anvil.mine(3).await;
+    followed.settle().await.unwrap();
+    assert_eq!(act(&mut sender).await, Action::Missed);
+    let trouble = sender.trouble().unwrap();
+    assert!(trouble.contains("in use elsewhere: nonces 0"), "{trouble}");
+    NOW.store(lost_us, Ordering::Relaxed);
+    assert_eq!(act(&mut sender).await, Action::Missed);
+    NOW.store(lost_us / 2 + lost_us, Ordering::Relaxed);
+    assert_eq!(act(&mut sender).await, Action::State(SendState::Lost));
+    assert_eq!(sender.trouble(), None);
+}
+
 /// A reorganisation that goes deeper than what is final: a nonce that nobody has any more would hold up all
 /// that come after it.
 #[tokio::test]
