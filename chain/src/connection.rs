@@ -3,6 +3,7 @@
 mod account;
 mod options;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -46,6 +47,8 @@ pub struct Connection {
     /// Told when something was stored.
     moved: Notify,
     trouble: Mutex<Trouble>,
+    /// It is known from which block on it is followed.
+    begun: AtomicBool,
 }
 
 /// What is not well: of what is heard, and of what is sent.
@@ -53,6 +56,8 @@ pub struct Connection {
 struct Trouble {
     heard: Option<String>,
     sent: Option<String>,
+    /// It is not followed because of what is heard, until people have dealt with that.
+    ended: bool,
 }
 
 /// Orders are taken while others are looked at: nothing is shared between the two but the store.
@@ -101,12 +106,24 @@ impl Connection {
             account,
             moved: Notify::new(),
             trouble: Mutex::default(),
+            begun: AtomicBool::new(false),
             settings,
         })
     }
 
     fn has_trouble(&self, trouble: Option<String>) {
-        self.troubles().heard = trouble;
+        let mut troubles = self.troubles();
+        troubles.heard = trouble;
+        troubles.ended = false;
+    }
+
+    /// A chain that was followed before goes on from there.
+    async fn begins(&self) {
+        if let Ok(Some(state)) = self.chains.chain(&self.settings.name).await
+            && state.cursor.is_some()
+        {
+            self.begun.store(true, Ordering::Relaxed);
+        }
     }
 
     fn troubles(&self) -> MutexGuard<'_, Trouble> {
@@ -190,6 +207,8 @@ impl Connection {
             let progress = follower.next(&mut pace).await;
             match progress.map_err(|error| error.to_string())? {
                 Progress::Stepped => {
+                    // The first step stores where it begins.
+                    self.begun.store(true, Ordering::Relaxed);
                     self.has_trouble(None);
                     self.moved.notify_waiters();
                 }
@@ -338,6 +357,7 @@ impl Chain for Connection {
 
     async fn run(&self) -> Result<(), String> {
         let ran = async {
+            self.begins().await;
             self.confirm().await?;
             match &self.account {
                 None => self.follow().await,
@@ -351,6 +371,7 @@ impl Chain for Connection {
         self.troubles().sent = None;
         if let Err(why) = &ran {
             self.has_trouble(Some(why.clone()));
+            self.troubles().ended = true;
         }
         ran
     }
@@ -361,6 +382,19 @@ impl Chain for Connection {
             (Some(heard), Some(sent)) => Some(format!("{heard}; {sent}")),
             (heard, sent) => heard.clone().or_else(|| sent.clone()),
         }
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        if self.is_confirmed() && self.begun.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let name = &self.settings.name;
+        let trouble = self.troubles();
+        Err(match (&trouble.heard, trouble.ended) {
+            (Some(why), true) => format!("the chain {name} is not followed: {why}"),
+            (Some(why), false) => format!("the chain {name} was not reached yet: {why}"),
+            (None, _) => format!("the chain {name} was not reached yet"),
+        })
     }
 }
 

@@ -389,8 +389,10 @@ async fn a_token_that_is_not_what_is_set_is_not_taken() {
     ] {
         let why = chain.run().await.unwrap_err();
         assert!(why.contains(expected), "{why}");
-        assert_eq!(chain.trouble(), Some(why));
+        assert_eq!(chain.trouble().as_ref(), Some(&why));
         assert!(chain.tokens().is_empty());
+        let expected = format!("the chain dev is not followed: {why}");
+        assert_eq!(chain.ready(), Err(expected));
     }
 }
 
@@ -407,4 +409,56 @@ async fn an_endpoint_that_is_away_is_waited_for() {
         "{:?}",
         chain.trouble()
     );
+}
+
+/// What is paid before the hub knows from which block on it looks is never seen, also in the chain's own
+/// coin: nothing may be asked for until then.
+#[tokio::test(flavor = "multi_thread")]
+async fn payments_are_asked_for_once_it_is_known_from_where_on_it_is_followed() {
+    let made = Made::new().await;
+    let coin_only = |options: Options| Options {
+        tokens: vec![],
+        ..options
+    };
+    let away = |options: Options| Options {
+        follow: stencil_chain::Options {
+            endpoints: vec!["http://127.0.0.1:9".to_owned()],
+            ..options.follow
+        },
+        ..options
+    };
+    let runs = async |options: Options| {
+        let chain = made.connect(&options, false);
+        assert!(
+            chain
+                .ready()
+                .unwrap_err()
+                .contains("the chain dev was not reached yet")
+        );
+        let running = tokio::spawn({
+            let chain = Arc::clone(&chain);
+            async move { chain.run().await }
+        });
+        (chain, running.abort_handle())
+    };
+    for options in [made.options(), coin_only(made.options())] {
+        let (chain, running) = runs(away(options)).await;
+        until(&chain, async || chain.trouble().map(drop)).await;
+        let why = chain.ready().unwrap_err();
+        assert!(why.contains("the chain dev was not reached yet: "), "{why}");
+        running.abort();
+    }
+    let (chain, running) = runs(made.options()).await;
+    until(&chain, async || chain.ready().ok()).await;
+    let state = made.store.chain("dev").await.unwrap().unwrap();
+    assert!(state.cursor.is_some() && !chain.tokens().is_empty());
+    running.abort();
+    // It goes on from there, whoever answers: but which tokens there are is asked again.
+    let (chain, running) = runs(away(coin_only(made.options()))).await;
+    until(&chain, async || chain.ready().ok()).await;
+    running.abort();
+    let (chain, running) = runs(away(made.options())).await;
+    until(&chain, async || chain.trouble().map(drop)).await;
+    assert!(chain.ready().is_err());
+    running.abort();
 }

@@ -208,4 +208,12 @@ pub trait Chain: Send + Sync + 'static {
     async fn run(&self) -> Result<(), String>;
     /// Why nothing is heard of the chain at the moment; `None`: all is well.
     fn trouble(&self) -> Option<String>;
+    /// Whether payments on it can be asked for by now: it is known from which block on it is followed, and
+    /// all its tokens are confirmed. What is paid before that might never be seen.
+    ///
+    /// # Errors
+    /// Why not yet, in words for who asks.
+    fn ready(&self) -> Result<(), String> {
+        Ok(())
+    }
 }

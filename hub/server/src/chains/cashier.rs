@@ -87,6 +87,9 @@ pub(crate) enum Refused {
     NoRefund(stencil_payments::invoice::refund::Id),
     #[error("the hub follows no chain with id {0}")]
     NoChain(u64),
+    /// Payments on a chain can't be asked for yet.
+    #[error("{0}")]
+    NotReady(String),
     #[error("as many invoices are open as there is room for: some have to be over first")]
     Full,
     #[error(transparent)]
@@ -107,7 +110,11 @@ pub(crate) enum Refused {
 impl Refused {
     /// Whether the same may go well later.
     pub(super) fn retryable(&self) -> bool {
-        matches!(self, Self::Store(error) if error.retryable())
+        match self {
+            Self::Store(error) => error.retryable(),
+            Self::NotReady(_) => true,
+            _ => false,
+        }
     }
 }
 

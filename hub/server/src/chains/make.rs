@@ -89,7 +89,8 @@ impl Cashier {
     async fn watch(&self, definition: &Definition) -> Result<(), Refused> {
         for method in &definition.methods {
             let chain = method.token.asset().chain;
-            self.0.chains.by_id(chain).ok_or(Refused::NoChain(chain))?;
+            let followed = self.0.chains.by_id(chain).ok_or(Refused::NoChain(chain))?;
+            followed.ready().map_err(Refused::NotReady)?;
         }
         let mut watches = Watches::default();
         watches.of_invoice(definition);

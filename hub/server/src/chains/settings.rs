@@ -234,6 +234,13 @@ impl Wrong {
             unknown: false,
         }
     }
+
+    fn unknown(pointer: impl Into<String>, why: impl Into<String>) -> Self {
+        Self {
+            unknown: true,
+            ..Self::at(pointer, why)
+        }
+    }
 }
 
 /// A way to pay as it comes out over the hub's chains.

@@ -18,6 +18,9 @@ impl PaymentSettings {
         }
         let mut names = BTreeSet::new();
         for (at, method) in self.methods.iter().enumerate() {
+            if let Some(Err(why)) = chains.by_name(&method.chain).map(|chain| chain.ready()) {
+                return Err(Wrong::unknown(format!("/methods/{at}/chain"), why));
+            }
             let resolved = method
                 .resolve(chains)
                 .map_err(|(field, why)| Wrong::at(format!("/methods/{at}/{field}"), why))?;
@@ -88,11 +91,8 @@ impl PaymentSettings {
                     return Err(Wrong::at(pointer, why));
                 }
                 Err(unknown) => {
-                    return Err(Wrong {
-                        pointer,
-                        why: unknown.to_string(),
-                        unknown: true,
-                    });
+                    let why = format!("the chain does not answer: {unknown}");
+                    return Err(Wrong::unknown(pointer, why));
                 }
             }
         }

@@ -7,6 +7,33 @@ use crate::chains::Chains;
 use crate::chains::rates::RateSource;
 
 impl PaymentSettings {
+    /// Whether the chains of a new invoice's ways to pay can be paid on by now: none is left out because its
+    /// chain was not reached.
+    ///
+    /// # Errors
+    /// Which chain can't, and why.
+    pub(crate) fn check_ready(
+        &self,
+        chains: &Chains,
+        price: &Price,
+        named: Option<&[String]>,
+    ) -> Result<(), String> {
+        for way in &self.methods {
+            let Some(chain) = chains.by_name(&way.chain) else {
+                continue;
+            };
+            let is_priced = match price {
+                Price::Token { asset, .. } => asset.chain == chain.id(),
+                Price::Fiat(_) => true,
+            };
+            let of_chain = |name: &String| name.split('/').next() == Some(chain.name());
+            if is_priced && named.is_none_or(|all| all.iter().any(of_chain)) {
+                chain.ready()?;
+            }
+        }
+        Ok(())
+    }
+
     /// The methods of a new invoice: those that are named, or all that the price can be paid with.
     pub(crate) async fn methods(
         &self,

@@ -48,6 +48,8 @@ pub(crate) struct Fake {
     pub(crate) stepped: Notify,
     /// It was not reached yet.
     pub(crate) unknown: AtomicBool,
+    /// Why it is not reached yet.
+    pub(crate) not_ready: Mutex<Option<String>>,
 }
 
 impl Fake {
@@ -67,6 +69,7 @@ impl Fake {
             hangs: AtomicBool::default(),
             stepped: Notify::new(),
             unknown: AtomicBool::new(false),
+            not_ready: Mutex::default(),
         })
     }
 
@@ -162,5 +165,9 @@ impl Chain for Fake {
 
     fn trouble(&self) -> Option<String> {
         None
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        self.not_ready.lock().unwrap().clone().map_or(Ok(()), Err)
     }
 }

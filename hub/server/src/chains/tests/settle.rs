@@ -12,6 +12,29 @@ use crate::chains::cashier::Refused;
 
 const ONE: Needs = Needs::Confirmations(1);
 
+/// Whoever makes it, and also where the chain was asked a moment before.
+#[tokio::test]
+async fn no_invoice_is_made_on_a_chain_that_was_not_reached_yet() {
+    let world = World::new().await;
+    let make = async |definition: Definition| {
+        let about = About::default();
+        let new = NewInvoice { definition, about };
+        world.cashier.create(new).await
+    };
+    *world.chain.not_ready.lock().unwrap() = Some("not yet".to_owned());
+    for definition in [
+        invoice(1, Way::Authorization, ONE),
+        coin(2, Way::UniqueAmount),
+    ] {
+        let refused = make(definition).await;
+        assert!(matches!(refused, Err(Refused::NotReady(_))), "{refused:?}");
+    }
+    assert_eq!(world.cashier.open_invoices(), 0);
+    *world.chain.not_ready.lock().unwrap() = None;
+    make(coin(2, Way::UniqueAmount)).await.unwrap();
+    assert_eq!(world.cashier.open_invoices(), 1);
+}
+
 #[tokio::test]
 async fn each_way_settles_its_invoice_and_no_other() {
     let world = World::new().await;

@@ -213,6 +213,15 @@ impl Offer {
         Ok(())
     }
 
+    /// Why a chain of its prices can't be paid on yet.
+    pub(crate) fn not_ready(&self, chains: &Chains) -> Option<String> {
+        let mut chains = self
+            .prices
+            .iter()
+            .filter_map(|price| chains.by_name(&price.chain));
+        chains.find_map(|chain| chain.ready().err())
+    }
+
     /// The prices of which the hub has the chain, in their order.
     pub(crate) fn priced(&self, chains: &Chains) -> Vec<Priced> {
         let all = self.prices.iter();

@@ -62,6 +62,7 @@ impl Price {
                 chain.name()
             ));
         }
+        chain.ready()?;
         let known = chain.tokens().iter();
         let known = known.filter(|known| known.domain.is_some());
         let mut known = known.map(|known| (known, known.token.asset().contract));
@@ -80,10 +81,6 @@ impl Price {
                  chain `{}`: {}",
                 chain.name(),
                 match &all[..] {
-                    [] if chain.tokens().is_empty() => match chain.trouble() {
-                        Some(trouble) => format!("it has none that it could confirm: {trouble}"),
-                        None => "it has none".to_owned(),
-                    },
                     [] => "it has none".to_owned(),
                     all => format!("it has {}", all.join(", ")),
                 }

@@ -158,8 +158,7 @@ pub(in crate::http) async fn create(
     let cashier = state.control.cashier();
     let settings = settings(&state, &caller).await?;
     let now_us = state.clock.now_us();
-    let later = |problem| not_yet(cashier, &settings).unwrap_or(problem);
-    let price = price(cashier, &wanted, &settings).map_err(later)?;
+    let price = price(cashier, &wanted, &settings)?;
     let about = About {
         reference: wanted.reference,
         title: wanted.title,
@@ -172,10 +171,13 @@ pub(in crate::http) async fn create(
     let expires_s = wanted.expires_s.unwrap_or(settings.expires_s);
     check_expires(expires_s).map_err(|why| wrong("expires_s", why))?;
     let named = wanted.methods.as_deref();
+    settings
+        .check_ready(cashier.chains(), &price, named)
+        .map_err(|why| Problem::new(Kind::Busy, why))?;
     let methods = settings
         .methods(cashier.chains(), &price, named, cashier.rates(), now_us)
         .await
-        .map_err(|(field, why)| later(wrong(field, why)))?;
+        .map_err(|(field, why)| wrong(field, why))?;
     let definition = Definition {
         id: random_id(),
         tenant: caller.tenant.clone(),
@@ -333,6 +335,11 @@ fn price(
             Ok(Price::Fiat(fiat))
         }
         (None, Some(name)) => {
+            let chain = name.split_once('/').map(|(chain, _)| chain);
+            if let Some(chain) = chain.and_then(|chain| cashier.chains().by_name(chain)) {
+                let ready = chain.ready();
+                ready.map_err(|why| Problem::new(Kind::Busy, why))?;
+            }
             let token = token(cashier, name, settings).map_err(|why| wrong("token", why))?;
             let amount = token
                 .parse(&wanted.amount)
@@ -378,20 +385,6 @@ fn token(cashier: &Cashier, name: &str, settings: &PaymentSettings) -> Result<To
     }
 }
 
-/// What can't be had now may be there once a chain has confirmed its tokens: no fault of who asks.
-pub(super) fn not_yet(cashier: &Cashier, settings: &PaymentSettings) -> Option<Problem> {
-    let used = cashier
-        .chains()
-        .iter()
-        .filter(|chain| settings.methods.iter().any(|it| it.chain == chain.name()));
-    let mut waits = used.filter(|chain| !chain.is_confirmed());
-    let detail = format!(
-        "chain `{}` has not confirmed the tokens of the hub's settings yet, as after each start: try again",
-        waits.next()?.name()
-    );
-    Some(Problem::new(Kind::Busy, detail))
-}
-
 /// A field of a body that is wrong.
 pub(in crate::http) fn wrong(field: &str, why: impl Into<String>) -> Problem {
     let why = why.into();
@@ -406,6 +399,7 @@ impl From<Refused> for Problem {
             Refused::NoInvoice(id) => Self::not_found("invoice", id),
             Refused::NoRefund(id) => Self::not_found("refund", id),
             Refused::Store(error) => error.into(),
+            Refused::NotReady(why) => Self::new(Kind::Busy, why),
             Refused::Corrupt(..) => Self::internal(refused),
             Refused::Invoice(Error::TooLate { .. } | Error::Repriced(_) | Error::NoRefund(_))
             | Refused::NoChain(_)

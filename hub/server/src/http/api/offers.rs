@@ -126,7 +126,13 @@ pub(in crate::http) async fn put(
         )));
     }
     let sales = sales(&state)?;
-    offer.check(sales.chains()).map_err(Problem::invalid)?;
+    let chains = sales.chains();
+    offer
+        .check(chains)
+        .map_err(|why| match offer.not_ready(chains) {
+            Some(why) => Problem::new(Kind::Busy, why),
+            None => Problem::invalid(why),
+        })?;
     let body = serde_json::to_string(&offer).map_err(Problem::internal)?;
     let (offers, now_us) = (&state.store.offers, state.clock.now_us());
     let payees = offer.payees(sales.chains());

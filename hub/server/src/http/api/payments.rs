@@ -132,17 +132,13 @@ pub(in crate::http) async fn set_settings(
     let chains = cashier.chains();
     let told = |wrong: crate::chains::settings::Wrong| {
         if wrong.unknown {
-            tracing::warn!(why = wrong.why, "a chain does not answer");
-            return Problem::new(
-                Kind::Busy,
-                format!("the chain does not answer: {}", wrong.why),
-            );
+            tracing::warn!(why = wrong.why, "what a chain says is not known");
+            return Problem::new(Kind::Busy, wrong.why);
         }
         let place = json!({ "pointer": format!("#{}", wrong.pointer), "what": &wrong.why });
         Problem::invalid(format!("{}: {}", wrong.pointer, wrong.why)).with_errors(vec![place])
     };
-    let checked = settings.check(chains).map_err(told);
-    checked.map_err(|problem| invoices::not_yet(cashier, &settings).unwrap_or(problem))?;
+    settings.check(chains).map_err(told)?;
     settings.check_on_chain(chains).await.map_err(told)?;
     let body = serde_json::to_string(&settings).map_err(Problem::internal)?;
     let payees = settings.payees(chains);
