@@ -15,22 +15,20 @@ const MOST: usize = 5;
 
 /// The workflows, by their names.
 pub(crate) fn workflows(contract: &str) -> [(&'static str, String); 2] {
-    let paid = format!(
-        "id: paid
+    let paid = "id: paid
 version: 1
-on: {{ payment: {{ reference: \"order-*\" }} }}
+on: { payment: { reference: \"order-*\" } }
 steps:
   - id: open
     use: device.command
-    with: {{ device: \"door-{{{{ event.metadata.door }}}}\", command: open, argument: \"{{{{ event.reference }}}}\", expires: 1m }}
-    finality: {{ confirmations: 3 }}
-    undo: {{ command: shut, argument: \"{{{{ event.reference }}}}\", patience: 0s, expires: 1m }}
+    with: { device: \"door-{{ event.metadata.door }}\", command: open, argument: \"{{ event.reference }}\", expires: 1m }
+    finality: { confirmations: 3 }
+    undo: { command: shut, argument: \"{{ event.reference }}\", patience: 0s, expires: 1m }
   - id: note
     use: content.upsert
-    with: {{ collection: paid, key: \"{{{{ event.reference }}}}\", set: {{ invoice: \"{{{{ event.invoice }}}}\" }} }}
-    finality: {{ confirmations: 3 }}
-"
-    );
+    with: { collection: paid, key: \"{{ event.reference }}\", set: { invoice: \"{{ event.invoice }}\" } }
+    finality: { confirmations: 3 }
+";
     let came = format!(
         "id: came
 version: 1
@@ -43,7 +41,7 @@ steps:
     undo: {{ command: hush, argument: \"{{{{ event.tx }}}}:{{{{ event.ordinal }}}}\", patience: 0s, expires: 30s }}
 "
     );
-    [("paid", paid), ("came", came)]
+    [("paid", paid.to_owned()), ("came", came)]
 }
 
 /// Which door is opened for an order.

@@ -376,7 +376,8 @@ async fn a_nonce_is_for_one_attempt_and_for_five_minutes() {
 async fn what_says_something_else_is_refused_by_its_part() {
     let served = Served::start().await;
     let at = Moment::of;
-    let cases: Vec<(&str, Box<dyn FnOnce(&mut Message)>)> = vec![
+    type Change = Box<dyn FnOnce(&mut Message)>;
+    let cases: Vec<(&str, Change)> = vec![
         (
             "domain: `evil.example`",
             Box::new(|it| it.domain = "evil.example".into()),
