@@ -28,7 +28,12 @@ fn exposed(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
     let mut found = Vec::new();
     let mut left = vec![dir.to_owned()];
     while let Some(path) = left.pop() {
-        let metadata = std::fs::symlink_metadata(&path).unwrap();
+        let metadata = match std::fs::symlink_metadata(&path) {
+            Ok(metadata) => metadata,
+            // A running hub writes files anew beside the old ones, and puts them in their place.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(error) => panic!("{}: {error}", path.display()),
+        };
         if metadata.permissions().mode() & 0o077 != 0 {
             found.push(path.clone());
         }

@@ -51,9 +51,9 @@ async fn nothing_is_asked_for_on_a_chain_that_was_not_reached_yet() {
         *served.chain.not_ready.lock().unwrap() = why.map(str::to_owned);
     };
     unready(Some(why));
-    not_yet(&set(&served, &served.tokens.editor, &ways).await);
+    not_yet(&set(&served, &served.tokens.admin, &ways).await);
     unready(None);
-    set(&served, &served.tokens.editor, &ways).await.ok();
+    set(&served, &served.tokens.admin, &ways).await.ok();
     // As after a restart: what was set is there, and the chain is not.
     unready(Some(why));
     let before = served.cashier.open_invoices();
