@@ -24,6 +24,7 @@ mod model;
 mod npm;
 mod provision;
 mod shell;
+mod suites;
 mod test;
 mod tools;
 

@@ -2,12 +2,13 @@
 
 use clap::Args;
 
-use crate::{contracts, faults, npm, shell, tools};
+use crate::{contracts, faults, npm, shell, suites, tools};
 
 /// What to test.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Passed on to `cargo test`, e.g. `-p stencil-log`; without it, the whole workspace.
+    /// Passed on to `cargo test`, e.g. `-p stencil-log`; without it, the whole workspace, several
+    /// executables at once.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     cargo: Vec<String>,
 }
@@ -43,20 +44,23 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         "--target",
         tools::THUMB,
     ]))?;
-    let mut tests = shell::cargo();
-    tests
-        .args(["test", "--locked"])
-        .env("STENCIL_TEST_PYTHON", python)
-        .env("STENCIL_TEST_ANVIL", anvil)
-        .env("STENCIL_TEST_X402", clients)
-        .env("STENCIL_TEST_IDENTITY", identity)
-        .env("STENCIL_TEST_SIWE", siwe);
+    let variables = [
+        ("STENCIL_TEST_PYTHON", python.into_os_string()),
+        ("STENCIL_TEST_ANVIL", anvil.into_os_string()),
+        ("STENCIL_TEST_X402", clients.into_os_string()),
+        ("STENCIL_TEST_IDENTITY", identity.into_os_string()),
+        ("STENCIL_TEST_SIWE", siwe.into_os_string()),
+    ];
     if options.cargo.is_empty() {
-        tests.arg("--workspace");
+        suites::run(&variables)?;
     } else {
-        tests.args(&options.cargo);
+        let mut tests = shell::cargo();
+        tests
+            .args(["test", "--locked"])
+            .args(&options.cargo)
+            .envs(variables);
+        shell::run(&mut tests)?;
     }
-    shell::run(&mut tests)?;
     if options.cargo.is_empty() {
         faults::short()?;
     }
