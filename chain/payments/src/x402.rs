@@ -30,7 +30,7 @@ mod wire;
 pub use offer::{Offer, Timing};
 pub use questions::{Questions, authorization_state};
 pub use reason::{Reason, Refused};
-pub use verify::{Answers, Checked, Claim, MAX_ACCEPTS, MAX_VALID_S, NonceState, Verified, verify};
+pub use verify::{Answers, Checked, Claim, LONGER_S, MAX_ACCEPTS, NonceState, Verified, verify};
 pub use wire::{
     Authorization, ExactPayload, Extra, PaymentPayload, PaymentRequired, Requirements, Resource,
     SettleResponse, VerifyResponse,

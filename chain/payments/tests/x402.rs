@@ -14,8 +14,8 @@ use stencil_payments::eip712::{Authorization, Domain, Kind};
 use stencil_payments::money::Amount;
 use stencil_payments::x402::header::{self, MAX_DEPTH, MAX_HEADER_BYTES};
 use stencil_payments::x402::{
-    Answers, Checked, Claim, MAX_VALID_S, NonceState, Offer, PaymentPayload, PaymentRequired,
-    Reason, Refused, Resource, SettleResponse, Timing, v1_answer, verify,
+    Answers, Checked, Claim, LONGER_S, NonceState, Offer, PaymentPayload, PaymentRequired, Reason,
+    Refused, Resource, SettleResponse, Timing, v1_answer, verify,
 };
 
 const NOW: u64 = 1_795_886_080;
@@ -512,10 +512,11 @@ proptest! {
 }
 
 #[test]
-fn an_authorisation_that_holds_for_ever_is_refused() {
+fn an_authorisation_that_holds_longer_than_is_asked_for_is_refused() {
+    let most = NOW + offer().timing.max_timeout_s() + LONGER_S;
     let mut holds = 0_u64;
     let far = with(|payment| {
-        holds = NOW + MAX_VALID_S + 1;
+        holds = most + 1;
         payment["payload"]["authorization"]["validBefore"] = json!(holds.to_string());
     });
     let (reason, detail) = reason(far);
@@ -523,7 +524,7 @@ fn an_authorisation_that_holds_for_ever_is_refused() {
     assert!(detail.contains(&holds.to_string()), "{detail}");
     // Within that the signature, which was made for another time, is what is wrong.
     let near = with(|payment| {
-        let holds = NOW + MAX_VALID_S;
+        let holds = most;
         payment["payload"]["authorization"]["validBefore"] = json!(holds.to_string());
     });
     assert!(near.unwrap().ask_contract);

@@ -16,8 +16,9 @@ use crate::money::{Amount, chain_id};
 
 /// The most ways to pay that are offered for one thing.
 pub const MAX_ACCEPTS: usize = 16;
-/// For how long an authorisation may hold, seconds: until then its purchase is looked for.
-pub const MAX_VALID_S: u64 = 30 * 86_400;
+/// For how much longer than it is asked for an authorisation may hold, seconds: clients' clocks differ,
+/// and until then its purchase is looked for.
+pub const LONGER_S: u64 = 3_600;
 
 /// What the token says of a nonce.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +60,10 @@ pub struct Checked {
 
 /// A payment that can be settled, as far as anybody can tell before it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verified(Checked);
+pub struct Verified {
+    checked: Checked,
+    balance: Amount,
+}
 
 /// What a payment says of itself, whether or not anybody offers that: enough to know again one that
 /// came before.
@@ -190,13 +194,13 @@ pub fn verify(offers: &[Offer], payment: &PaymentPayload, now_s: u64) -> Result<
         );
         return Err(Refused::new(Reason::ValidBefore, detail));
     }
-    let most = now_s.saturating_add(MAX_VALID_S);
+    let asked_s = offer.timing.max_timeout_s();
+    let most = now_s.saturating_add(asked_s).saturating_add(LONGER_S);
     if authorization.valid_before > U256::from(most) {
         let detail = format!(
-            "it holds before {}, which is more than {MAX_VALID_S} seconds from now: sign for {} \
-             seconds",
-            authorization.valid_before,
-            offer.timing.max_timeout_s()
+            "it holds before {}, which is more than an hour beyond what is asked for: sign for \
+             {asked_s} seconds",
+            authorization.valid_before
         );
         return Err(Refused::new(Reason::ValidBefore, detail));
     }
@@ -251,7 +255,10 @@ impl Checked {
                 let detail = format!("{} has {balance} base units", self.authorization.from);
                 Err(Refused::new(Reason::InsufficientFunds, detail))
             }
-            Some(_) => Ok(Verified(self)),
+            Some(balance) => Ok(Verified {
+                checked: self,
+                balance,
+            }),
         }
     }
 }
@@ -260,13 +267,19 @@ impl Verified {
     /// What was verified.
     #[must_use]
     pub fn checked(&self) -> &Checked {
-        &self.0
+        &self.checked
+    }
+
+    /// What the payer has, base units.
+    #[must_use]
+    pub fn balance(&self) -> Amount {
+        self.balance
     }
 
     /// Who pays.
     #[must_use]
     pub fn payer(&self) -> Address {
-        self.0.authorization.from
+        self.checked.authorization.from
     }
 
     /// The input of the transaction to the token that settles it.
@@ -279,8 +292,8 @@ impl Verified {
             valid_after,
             valid_before,
             nonce,
-        } = self.0.authorization;
-        let (value, signature) = (value.0, &self.0.signature);
+        } = self.checked.authorization;
+        let (value, signature) = (value.0, &self.checked.signature);
         let call = match <[u8; 65]>::try_from(&signature[..]) {
             Ok(parts) => {
                 let (r, s) = (

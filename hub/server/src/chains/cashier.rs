@@ -15,12 +15,14 @@ use super::make::Watches;
 use super::metrics::CashierMetrics;
 use super::rates::RateSource;
 use super::settings::PaymentSettings;
-use super::till::{NoneFree, Till};
+use super::till::{NoneFree, Till, is_purchase};
 use crate::Clock;
 
 /// For how long after an invoice is over payments of it are looked for, µs: what comes later is told
 /// as money of no invoice.
 const LATE_US: i64 = 24 * 3_600 * 1_000_000;
+/// The same of a purchase, µs: what was signed for it is worth nothing afterwards. Blocks' clocks differ.
+const LATE_PURCHASE_US: i64 = 600 * 1_000_000;
 /// By how much the cashier may be behind the follower, µs: an invoice has to be told that it is over
 /// before it is forgotten.
 const BEHIND_US: i64 = 7 * 24 * 3_600 * 1_000_000;
@@ -378,7 +380,11 @@ pub(super) fn body(kept: &Kept) -> Result<String, String> {
 
 /// Until when payments of an invoice are looked for.
 pub(super) fn until_us(invoice: &Invoice) -> i64 {
-    invoice.closes_us().saturating_add(LATE_US)
+    let late_us = match is_purchase(invoice.definition()) {
+        true => LATE_PURCHASE_US,
+        false => LATE_US,
+    };
+    invoice.closes_us().saturating_add(late_us)
 }
 
 pub(super) fn micros(seconds: u64) -> i64 {

@@ -36,7 +36,7 @@ impl Cashier {
         self.watch(&definition).await?;
         let (invoice, until_us) = {
             let mut till = self.till();
-            if !till.has_room(&tenant) {
+            if !till.has_room(&definition) {
                 return Err(Refused::Full);
             }
             till.make_unique(&mut definition)?;

@@ -14,6 +14,7 @@ mod change;
 pub(crate) mod checkout;
 mod make;
 mod metrics;
+mod one_by_one;
 pub(crate) mod outbox;
 mod rates;
 mod reader;

@@ -3,15 +3,20 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use stencil_payments::invoice::{Id, Invoice, Way};
+use stencil_payments::invoice::{Definition, Id, Invoice, Way};
 use stencil_payments::matching::{self, Index, PaidTo};
 use stencil_payments::observation::Needs;
 use stencil_protocol::id::TenantId;
 
 /// Invoices of all tenants that payments are looked for at one time.
-pub(crate) const MAX_OPEN: usize = 200_000;
+const MAX_OPEN: usize = 200_000;
 /// Those of one tenant.
-pub(crate) const MAX_TENANT_OPEN: usize = 50_000;
+const MAX_TENANT_OPEN: usize = 50_000;
+/// Purchases (x402) beside them, which anybody can make who can sign: they have room of their own, so that
+/// they leave no tenant without room for invoices.
+const MAX_PURCHASES: usize = 100_000;
+/// Those of one tenant.
+const MAX_TENANT_PURCHASES: usize = 25_000;
 
 /// What the cashier knows by heart.
 #[derive(Debug, Default)]
@@ -22,7 +27,8 @@ pub(super) struct Till {
     /// Up to when each chain was read, µs since the epoch.
     clocks: HashMap<u64, i64>,
     known: HashMap<Id, Known>,
-    open: HashMap<TenantId, usize>,
+    /// How many are open of each tenant: invoices, and purchases.
+    open: [HashMap<TenantId, usize>; 2],
     /// When time alone changes an invoice.
     wakes: BTreeSet<(i64, Id)>,
     /// Which invoices have payments that are deep enough once a chain has a block.
@@ -32,6 +38,7 @@ pub(super) struct Till {
 #[derive(Debug)]
 struct Known {
     tenant: TenantId,
+    is_purchase: bool,
     chains: BTreeSet<u64>,
     version: u64,
     wakes_us: Option<i64>,
@@ -48,11 +55,14 @@ impl Till {
     ) -> Result<(), matching::Error> {
         let definition = invoice.definition();
         self.index.add(definition, until_us)?;
-        *self.open.entry(definition.tenant.clone()).or_default() += 1;
+        let is_purchase = is_purchase(definition);
+        let open = &mut self.open[usize::from(is_purchase)];
+        *open.entry(definition.tenant.clone()).or_default() += 1;
         self.known.insert(
             definition.id,
             Known {
                 tenant: definition.tenant.clone(),
+                is_purchase,
                 chains: definition.chains(),
                 version,
                 wakes_us: None,
@@ -63,10 +73,16 @@ impl Till {
         Ok(())
     }
 
-    /// Whether there is room for one more invoice of a tenant.
-    pub(super) fn has_room(&self, tenant: &TenantId) -> bool {
-        self.known.len() < MAX_OPEN
-            && self.open.get(tenant).copied().unwrap_or_default() < MAX_TENANT_OPEN
+    /// Whether there is room for one more like this.
+    pub(super) fn has_room(&self, definition: &Definition) -> bool {
+        let is_purchase = is_purchase(definition);
+        let (most, most_of_tenant) = match is_purchase {
+            true => (MAX_PURCHASES, MAX_TENANT_PURCHASES),
+            false => (MAX_OPEN, MAX_TENANT_OPEN),
+        };
+        let open = &self.open[usize::from(is_purchase)];
+        let of_tenant = open.get(&definition.tenant).copied().unwrap_or_default();
+        of_tenant < most_of_tenant && open.values().sum::<usize>() < most
     }
 
     /// Takes note of what an invoice waits for at a version, if none later is known.
@@ -118,10 +134,11 @@ impl Till {
         for (chain, block) in known.deep {
             self.deep.remove(&(chain, block, id));
         }
-        if let Some(open) = self.open.get_mut(&known.tenant) {
+        let all = &mut self.open[usize::from(known.is_purchase)];
+        if let Some(open) = all.get_mut(&known.tenant) {
             *open = open.saturating_sub(1);
             if *open == 0 {
-                self.open.remove(&known.tenant);
+                all.remove(&known.tenant);
             }
         }
     }
@@ -218,10 +235,7 @@ impl Till {
     }
 
     /// Gives each method that is known by its amount one that no other open invoice has.
-    pub(super) fn make_unique(
-        &mut self,
-        definition: &mut stencil_payments::invoice::Definition,
-    ) -> Result<(), NoneFree> {
+    pub(super) fn make_unique(&mut self, definition: &mut Definition) -> Result<(), NoneFree> {
         let mut given = BTreeSet::new();
         for method in &mut definition.methods {
             if method.way != Way::UniqueAmount {
@@ -237,6 +251,12 @@ impl Till {
         }
         Ok(())
     }
+}
+
+/// Whether it is what somebody has signed for already: nothing pays it beyond that.
+pub(super) fn is_purchase(definition: &Definition) -> bool {
+    let signed = |way| matches!(way, Way::Nonce { .. } | Way::Hold { .. });
+    definition.methods.iter().all(|method| signed(method.way))
 }
 
 /// All amounts near a price are taken by open invoices.
@@ -275,6 +295,7 @@ mod tests {
         till.follows(ID + 1);
         let needs = Needs::Confirmations(1);
         let invoice = Invoice::new(invoice(1, Way::UniqueAmount, needs)).unwrap();
+        assert!(till.has_room(invoice.definition()));
         till.add(&invoice, 1, 1_000).unwrap();
         till.read_up_to(ID, 999);
         till.sweep();
@@ -282,7 +303,39 @@ mod tests {
         till.read_up_to(ID, 1_000);
         till.sweep();
         assert_eq!(till.len(), 0);
-        assert!(till.has_room(&tests::acme()));
+        assert!(till.open.iter().all(HashMap::is_empty));
+    }
+
+    #[test]
+    fn purchases_take_no_invoice_its_room() {
+        let (mut till, needs) = (Till::default(), Needs::Confirmations(1));
+        let bought = Way::Nonce {
+            payer: tests::PAYER,
+            nonce: stencil_payments::B256::ZERO,
+        };
+        let [purchase, invoice] = [bought, Way::UniqueAmount].map(|way| invoice(1, way, needs));
+        let others: TenantId = "rival".parse().unwrap();
+        for (at, mine, all) in [
+            (1, MAX_TENANT_PURCHASES, MAX_PURCHASES),
+            (0, MAX_TENANT_OPEN, MAX_OPEN),
+        ] {
+            for (of_mine, of_others, has_room) in [
+                (mine - 1, 0, true),
+                (mine, 0, false),
+                (0, all - 1, true),
+                (0, all, false),
+            ] {
+                let open = [(tests::acme(), of_mine), (others.clone(), of_others)];
+                till.open[at] = open.into();
+                let (these, those) = match at {
+                    1 => (&purchase, &invoice),
+                    _ => (&invoice, &purchase),
+                };
+                assert_eq!(till.has_room(these), has_room, "{at} {of_mine} {of_others}");
+                assert!(till.has_room(those));
+            }
+            till.open[at].clear();
+        }
     }
 
     #[test]

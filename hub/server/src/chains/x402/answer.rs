@@ -12,7 +12,7 @@ use super::purchase::{Held, Paid};
 use super::sales::Sales;
 
 /// After so long beyond its time nothing can be in a block any more, seconds: blocks' clocks differ.
-const BEYOND_S: u64 = 600;
+pub(super) const BEYOND_S: u64 = 600;
 /// Settlements that may fail for good before it is given up.
 const MAX_ATTEMPTS: u32 = 3;
 

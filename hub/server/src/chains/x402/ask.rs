@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use stencil_payments::money::Amount;
 use stencil_payments::port::{Called, Chain, Unknown};
 use stencil_payments::x402::{self, Answers, Checked, NonceState, Reason, Refused, Verified};
 use stencil_payments::{Address, Bytes};
@@ -32,7 +33,7 @@ pub(super) async fn conclude(
     Ok(verified)
 }
 
-/// The same of one that pays into the escrow.
+/// The same of one that pays into the escrow. Gives what the payer has.
 ///
 /// # Errors
 /// Why it does not do.
@@ -41,9 +42,10 @@ pub(super) async fn conclude_hold(
     token: Address,
     checked: Checked,
     (escrow, data): (Address, Bytes),
-) -> Result<(), Refused> {
-    asked(chain, token, checked).await?;
-    simulate(chain, escrow, data).await
+) -> Result<Amount, Refused> {
+    let verified = asked(chain, token, checked).await?;
+    simulate(chain, escrow, data).await?;
+    Ok(verified.balance())
 }
 
 async fn asked(chain: &dyn Chain, token: Address, checked: Checked) -> Result<Verified, Refused> {

@@ -13,6 +13,7 @@ use std::sync::atomic::Ordering;
 
 use rand_core::Rng as _;
 use stencil_payments::cause::Key;
+use stencil_payments::money::Amount;
 use stencil_payments::observation::Needs;
 use stencil_payments::x402::charge::{Charge, Funding, Terms};
 use stencil_payments::x402::hold::HoldOffer;
@@ -28,7 +29,7 @@ use super::kept::{Kept, No, later};
 use super::offer::{Does, Offer};
 use super::price::Priced;
 use super::purchase::{Bought, Held, Purchase};
-use super::sales::Sales;
+use super::sales::{MAX_RACES, Sales};
 
 /// Charges that are under way at one time.
 const MAX_UNDER_WAY: usize = 900;
@@ -105,7 +106,7 @@ impl Sales {
         }
         let now_us = self.inner.clock.now_us();
         let now_s = now_us.unsigned_abs() / 1_000_000;
-        let (at, mut purchase) = if does.undo.is_some() {
+        let (at, mut purchase, balance) = if does.undo.is_some() {
             self.bare(&priced, payment, now_s).await?
         } else {
             let bought = name_of(tenant, name, bought);
@@ -158,16 +159,13 @@ impl Sales {
         };
         let kept = Kept::fresh(purchase, stored);
         let limit = priced.loss_limit.unwrap_or_default();
-        for _ in 0..8 {
+        for _ in 0..MAX_RACES {
             let exposure = match &kept.purchase.held {
-                None => Some(self.reserved(&kept, limit).await?),
-                Some(_) => None,
+                None => self.reserved(&kept, limit, balance).await?,
+                Some(_) => self.signed(&kept, balance).await?,
             };
             let offers = &self.inner.store.offers;
-            match offers
-                .commit_purchase(&kept.stored, exposure.as_ref())
-                .await
-            {
+            match offers.commit_purchase(&kept.stored, Some(&exposure)).await {
                 Ok(()) => {
                     stencil_crashpoint::reach("x402.commissioned");
                     self.inner.wake.notify_one();
@@ -190,7 +188,7 @@ impl Sales {
         priced: &[Priced],
         payment: &PaymentPayload,
         now_s: u64,
-    ) -> Result<(usize, Purchase), No> {
+    ) -> Result<(usize, Purchase, Amount), No> {
         let ways: Vec<_> = priced.iter().map(|priced| priced.way.clone()).collect();
         let checked = x402::verify(&ways, payment, now_s)?;
         let at = checked.offer;
@@ -199,10 +197,10 @@ impl Sales {
             let _room = self.room_to_ask()?;
             ask::conclude(chain.as_ref(), token, checked).await?
         };
-        let gas = ask::gas(&verified);
+        let (gas, balance) = (ask::gas(&verified), verified.balance());
         let checked = verified.checked();
         let purchase = purchase(&priced[at], checked, token, verified.call_data(), gas);
-        Ok((at, purchase))
+        Ok((at, purchase, balance))
     }
 
     async fn held(
@@ -211,7 +209,7 @@ impl Sales {
         bought: Key,
         payment: &PaymentPayload,
         now_s: u64,
-    ) -> Result<(usize, Purchase), No> {
+    ) -> Result<(usize, Purchase, Amount), No> {
         if payment.accepted.scheme != HOLD_SCHEME {
             let scheme: String = payment.accepted.scheme.chars().take(40).collect();
             let detail = format!(
@@ -238,7 +236,8 @@ impl Sales {
             let token = one.way.domain.token;
             let _room = self.room_to_ask()?;
             let of_hold = (offer.escrow, checked.hold_data());
-            ask::conclude_hold(one.chain.as_ref(), token, checked.checked.clone(), of_hold).await?;
+            let (chain, signed) = (one.chain.as_ref(), checked.checked.clone());
+            let balance = ask::conclude_hold(chain, token, signed, of_hold).await?;
             let held = Held {
                 escrow: offer.escrow,
                 hold: checked.hold,
@@ -249,7 +248,7 @@ impl Sales {
             let call = checked.hold_data();
             let mut purchase = purchase(one, &checked.checked, offer.escrow, call, GAS_OF_ESCROW);
             purchase.held = Some(held);
-            return Ok((at, purchase));
+            return Ok((at, purchase, balance));
         }
         Err(why.into())
     }

@@ -1,14 +1,18 @@
-//! What payers have under way on bare authorisations, and have not paid.
+//! What payers have under way and have not paid: on bare authorisations, and what they have signed.
 
 use stencil_payments::Address;
+use stencil_payments::invoice::Id;
 use stencil_payments::money::{Amount, Asset};
-use stencil_payments::x402::charge::{self, What};
-use stencil_payments::x402::exposure::Exposure;
+use stencil_payments::port::{Outcome, Sent};
+use stencil_payments::x402::charge::{self, Charge, Stage, What};
+use stencil_payments::x402::exposure::{Exposure, NotCovered, Unsettled};
 use stencil_payments::x402::{Reason, Refused};
 use stencil_protocol::id::TenantId;
 use stencil_store::{Error as StoreError, PayerKey, StoredExposure};
 
+use super::answer::BEYOND_S;
 use super::kept::{Kept, No, later};
+use super::purchase::Paid;
 use super::sales::Sales;
 
 /// Charges that one payer may have under way with a tenant on bare authorisations, whatever they are
@@ -16,9 +20,84 @@ use super::sales::Sales;
 const MAX_OF_PAYER: usize = 64;
 
 impl Sales {
-    /// What the payer has under way with this charge.
-    pub(super) async fn reserved(&self, kept: &Kept, limit: Amount) -> Result<StoredExposure, No> {
-        let (mut stored, mut exposure) = self.exposure(kept).await?;
+    /// What the payer, who has `balance`, has under way with this purchase, which is paid before anything
+    /// is given.
+    pub(super) async fn signed(&self, kept: &Kept, balance: Amount) -> Result<StoredExposure, No> {
+        let (mut stored, exposure) = self.exposure(kept).await?;
+        let mut exposure = self.still_unsettled(kept, exposure).await?;
+        let purchase = &kept.purchase;
+        let unsettled = Unsettled {
+            value: purchase.amount,
+            until_s: purchase.valid_before_s,
+        };
+        exposure
+            .sign(purchase.payer, Id(kept.stored.purchase), unsettled, balance)
+            .map_err(not_covered)?;
+        stored.body = serde_json::json!(exposure).to_string();
+        Ok(stored)
+    }
+
+    /// Leaves out what of a payer's purchases is settled by now, or won't be.
+    async fn still_unsettled(&self, kept: &Kept, mut exposure: Exposure) -> Result<Exposure, No> {
+        let payer = kept.purchase.payer;
+        let now_s = self.inner.clock.now_us().unsigned_abs() / 1_000_000;
+        let all: Vec<_> = exposure.unsettled(payer).collect();
+        for (id, unsettled) in all {
+            let is_over = now_s > unsettled.until_s.saturating_add(BEYOND_S);
+            if is_over || !self.is_unsettled(&kept.stored.tenant, id).await? {
+                exposure.settle(payer, id);
+            }
+        }
+        Ok(exposure)
+    }
+
+    async fn is_unsettled(&self, tenant: &TenantId, id: Id) -> Result<bool, No> {
+        let stored = self.inner.store.offers.purchase(tenant, &id.0).await?;
+        let Some(stored) = stored else {
+            return Ok(false);
+        };
+        let kept = Kept::of(stored)?;
+        let purchase = &kept.purchase;
+        if purchase.called_off {
+            return Ok(false);
+        }
+        // Money that is held is the payer's no more.
+        if let Some(stage) = purchase.charge.as_ref().map(Charge::stage) {
+            return Ok(stage == Stage::Waiting);
+        }
+        if !matches!(self.paid(&kept).await?, Paid::Nothing) {
+            return Ok(false);
+        }
+        let Some(chain) = self.inner.chains.by_name(&purchase.chain) else {
+            return Ok(true);
+        };
+        let order = kept.order();
+        // What was reverted is not ordered again.
+        Ok(!matches!(
+            chain.sent(&order.tenant, &order.key).await,
+            Ok(Some(
+                Sent::Lost
+                    | Sent::Included(Outcome {
+                        succeeded: false,
+                        ..
+                    })
+                    | Sent::Final(Outcome {
+                        succeeded: false,
+                        ..
+                    })
+            ))
+        ))
+    }
+
+    /// What the payer, who has `balance`, has under way with this charge.
+    pub(super) async fn reserved(
+        &self,
+        kept: &Kept,
+        limit: Amount,
+        balance: Amount,
+    ) -> Result<StoredExposure, No> {
+        let (mut stored, exposure) = self.exposure(kept).await?;
+        let mut exposure = self.still_unsettled(kept, exposure).await?;
         let Some(charge) = &kept.purchase.charge else {
             return Err(later("there is no charge"));
         };
@@ -28,6 +107,9 @@ impl Sales {
             )));
         }
         let terms = charge.terms();
+        exposure
+            .covers(terms.payer, terms.value, balance)
+            .map_err(not_covered)?;
         exposure
             .reserve(terms.payer, terms.id, terms.value, limit)
             .map_err(|exceeded| spent_limit(exceeded.to_string()))?;
@@ -127,6 +209,16 @@ impl Sales {
         }
         stored.body = serde_json::json!(exposure).to_string();
         Ok(Some(stored))
+    }
+}
+
+fn not_covered(not: NotCovered) -> No {
+    match not {
+        // The same payment will do once others are settled.
+        NotCovered::TooMany { .. } => later(&not.to_string()),
+        NotCovered::Balance { .. } => {
+            No::Refused(Refused::new(Reason::InsufficientFunds, not.to_string()))
+        }
     }
 }
 

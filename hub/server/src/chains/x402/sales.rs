@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use stencil_payments::B256;
 use stencil_payments::invoice::Id;
+use stencil_payments::money::Amount;
 use stencil_payments::port::{Chain, NotOrdered, Order, Sent};
 use stencil_payments::x402::{self, Claim, PaymentPayload, Reason, Refused, header};
 use stencil_protocol::id::TenantId;
@@ -19,6 +20,7 @@ use super::offer::Offer;
 use super::price::Priced;
 use super::purchase::{Bought, Paid, Purchase, paid};
 use super::till::{NotOpened, Till};
+use crate::chains::one_by_one::OneByOne;
 use crate::chains::{Cashier, Chains, READER};
 use crate::clock::Clock;
 
@@ -27,8 +29,13 @@ use crate::clock::Clock;
 const MAX_ASKED: usize = 32;
 /// Requests that wait for a settlement at one time.
 const MAX_WAITING: usize = 256;
+/// How often a purchase is kept anew that others of its payer came before.
+pub(super) const MAX_RACES: u32 = 32;
 /// Between two looks at a settlement that is waited for.
 pub(super) const LOOK: Duration = Duration::from_millis(200);
+
+/// What is said of a payment whose order was refused.
+const CALLED_OFF: &str = "it was called off, since it could not be settled: sign a new payment";
 
 /// What tenants sell by x402. Cheap to clone.
 #[derive(Clone)]
@@ -44,6 +51,8 @@ pub(super) struct Inner {
     asked: Semaphore,
     waiting: Semaphore,
     opening: Mutex<()>,
+    /// Whose settlement is being ordered.
+    ordering: OneByOne,
     /// Told when there is a charge to go on with.
     pub(super) wake: Notify,
     /// Told when a charge has changed.
@@ -63,6 +72,7 @@ impl Sales {
                 asked: Semaphore::new(MAX_ASKED),
                 waiting: Semaphore::new(MAX_WAITING),
                 opening: Mutex::new(()),
+                ordering: OneByOne::default(),
                 wake: Notify::new(),
                 changed: Notify::new(),
                 under_way: AtomicUsize::new(0),
@@ -110,7 +120,7 @@ impl Sales {
         if let Some(known) = self.known(tenant, name, bought, &claim).await? {
             return Ok(known);
         }
-        let (purchase, now_us) = self.verified(offer, bought, payment, &claim).await?;
+        let (purchase, balance, now_us) = self.verified(offer, bought, payment, &claim).await?;
         let stored = StoredPurchase {
             tenant: tenant.clone(),
             purchase: id.0,
@@ -123,18 +133,25 @@ impl Sales {
             created_us: now_us,
             changed_us: now_us,
         };
+        let kept = Kept::fresh(purchase, stored);
         let offers = &self.inner.store.offers;
-        match offers.commit_purchase(&stored, None).await {
-            Ok(()) => {}
-            // The same payment was shown twice at once.
-            Err(StoreError::Conflict(_)) => {
-                let known = self.known(tenant, name, bought, &claim).await?;
-                return known.ok_or_else(|| later("the purchase is gone again"));
+        for _ in 0..MAX_RACES {
+            let signed = self.signed(&kept, balance).await?;
+            match offers.commit_purchase(&kept.stored, Some(&signed)).await {
+                Ok(()) => {
+                    stencil_crashpoint::reach("x402.kept");
+                    return Ok(kept);
+                }
+                // The same payment was shown twice at once, or another one of the same payer.
+                Err(StoreError::Conflict(_)) => {
+                    if let Some(known) = self.known(tenant, name, bought, &claim).await? {
+                        return Ok(known);
+                    }
+                }
+                Err(error) => return Err(error.into()),
             }
-            Err(error) => return Err(error.into()),
         }
-        stencil_crashpoint::reach("x402.kept");
-        Ok(Kept::fresh(purchase, stored))
+        Err(later("the payer shows too many payments at once"))
     }
 
     /// A payment that was shown before: for the same it is good again, for a time. `None`: it was not.
@@ -176,7 +193,7 @@ impl Sales {
         bought: &Bought,
         payment: &PaymentPayload,
         claim: &Claim,
-    ) -> Result<(Purchase, i64), No> {
+    ) -> Result<(Purchase, Amount, i64), No> {
         let priced = offer.priced(&self.inner.chains);
         if priced.is_empty() {
             return Err(later("the hub follows none of the chains of this offer"));
@@ -219,7 +236,7 @@ impl Sales {
             attempt: 0,
             called_off: false,
         };
-        Ok((purchase, now_us))
+        Ok((purchase, verified.balance(), now_us))
     }
 
     /// Room to ask chains about one more payment.
@@ -237,6 +254,10 @@ impl Sales {
         let inner = &self.inner;
         let purchase = &kept.purchase;
         let paying = || Paying::from(purchase);
+        if purchase.called_off {
+            self.call_off(kept).await?;
+            return Err(failed(purchase, CALLED_OFF.to_owned()));
+        }
         if let Paid::Firm { tx } = self.paid(kept).await? {
             return Ok(tx);
         }
@@ -248,18 +269,76 @@ impl Sales {
             let why = format!("the hub follows chain `{}` no more", purchase.chain);
             return Err(No::Later(Some(paying()), why));
         };
-        self.invoice(kept).await?;
-        stencil_crashpoint::reach("x402.invoiced");
-        let order = kept.order();
-        if !kept.fresh && matches!(chain.sent(&order.tenant, &order.key).await, Ok(None)) {
-            // It was verified long ago, and not ordered since: what it costs would be for nothing.
-            ask::still_good(chain.as_ref(), purchase).await?;
-        }
-        self.order(chain.as_ref(), kept, &order).await?;
+        self.have_settled(chain.as_ref(), kept).await?;
         stencil_crashpoint::reach("x402.ordered");
         let tx = self.wait(chain.as_ref(), kept).await?;
         stencil_crashpoint::reach("x402.settled");
         Ok(tx)
+    }
+
+    /// Makes a purchase an invoice and orders its settlement. One whose order is refused is called off: it
+    /// would be looked for, and count against its payer, for nothing.
+    async fn have_settled(&self, chain: &dyn Chain, kept: &Kept) -> Result<(), No> {
+        let purchase = &kept.purchase;
+        let order = kept.order();
+        // What one request calls off another must not order.
+        let _turn = self.inner.ordering.turn(kept.stored.purchase).await;
+        let ordered = chain.sent(&order.tenant, &order.key).await;
+        if !kept.fresh && matches!(ordered, Ok(None)) {
+            let (tenant, id) = (&kept.stored.tenant, &kept.stored.purchase);
+            let stored = self.inner.store.offers.purchase(tenant, id).await?;
+            let stored = stored.ok_or_else(|| later("the purchase is gone"))?;
+            if Kept::of(stored)?.purchase.called_off {
+                return Err(failed(purchase, CALLED_OFF.to_owned()));
+            }
+            // It was verified long ago, and not ordered since: what it costs would be for nothing.
+            ask::still_good(chain, purchase).await?;
+        }
+        self.invoice(kept).await?;
+        stencil_crashpoint::reach("x402.invoiced");
+        match chain.order(&order).await {
+            Ok(_) => Ok(()),
+            Err(not @ NotOrdered::Refused(_)) => {
+                let no = self.not_ordered(chain, kept, &not);
+                if !matches!(chain.sent(&order.tenant, &order.key).await, Ok(None)) {
+                    return Err(no);
+                }
+                self.call_off(kept).await?;
+                let No::Later(_, why) = no else {
+                    return Err(no);
+                };
+                Err(failed(purchase, format!("{why}: sign a new payment later")))
+            }
+            Err(not) => Err(self.not_ordered(chain, kept, &not)),
+        }
+    }
+
+    /// Keeps that a purchase is called off, and calls its invoice off.
+    async fn call_off(&self, kept: &Kept) -> Result<(), No> {
+        let (tenant, id) = (&kept.stored.tenant, &kept.stored.purchase);
+        for _ in 0..MAX_RACES {
+            let stored = self.inner.store.offers.purchase(tenant, id).await?;
+            let mut next = Kept::of(stored.ok_or_else(|| later("the purchase is gone"))?)?;
+            if next.purchase.called_off {
+                break;
+            }
+            let (mut exposed, mut exposure) = self.exposure(&next).await?;
+            exposure.settle(next.purchase.payer, Id(*id));
+            exposed.body = serde_json::json!(exposure).to_string();
+            next.purchase.called_off = true;
+            next.stored.version += 1;
+            next.stored.changed_us = self.inner.clock.now_us();
+            next.stored.body = next.purchase.body();
+            let offers = &self.inner.store.offers;
+            match offers.commit_purchase(&next.stored, Some(&exposed)).await {
+                Ok(()) => break,
+                Err(StoreError::Conflict(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        stencil_crashpoint::reach("x402.called_off");
+        let called_off = self.inner.till.call_off(tenant, Id(*id)).await;
+        called_off.map_err(|not| later(&not.to_string()))
     }
 
     /// Makes the invoice that a purchase is, if it is not there.
@@ -291,20 +370,20 @@ impl Sales {
         kept: &Kept,
         order: &Order,
     ) -> Result<Sent, No> {
-        let paying = || Some(Paying::from(&kept.purchase));
-        chain.order(order).await.map_err(|not| {
-            let stored = &kept.stored;
-            tracing::warn!(tenant = %stored.tenant, offer = stored.offer, chain = chain.name(),
-                why = %not, "a settlement is not ordered");
-            let why = match not {
-                NotOrdered::NoAccount(_) => "the hub has no account to settle it by",
-                NotOrdered::Refused(_) => {
-                    "the seller's limit of what settlements may cost is reached"
-                }
-                _ => "the chain can't be asked now",
-            };
-            No::Later(paying(), why.to_owned())
-        })
+        let ordered = chain.order(order).await;
+        ordered.map_err(|not| self.not_ordered(chain, kept, &not))
+    }
+
+    fn not_ordered(&self, chain: &dyn Chain, kept: &Kept, not: &NotOrdered) -> No {
+        let stored = &kept.stored;
+        tracing::warn!(tenant = %stored.tenant, offer = stored.offer, chain = chain.name(),
+            why = %not, "a settlement is not ordered");
+        let why = match not {
+            NotOrdered::NoAccount(_) => "the hub has no account to settle it by",
+            NotOrdered::Refused(_) => "the seller's limit of what settlements may cost is reached",
+            _ => "the chain can't be asked now",
+        };
+        No::Later(Some(Paying::from(&kept.purchase)), why.to_owned())
     }
 
     /// Waits until it is paid, or is known not to be.

@@ -519,10 +519,10 @@ async fn a_chain_that_can_not_be_asked_is_no_reason_to_charge() {
 async fn what_is_not_settled_yet_is_asked_for_again_and_paid_once() {
     let served = selling().await;
     let signed = Signed::of(&costs(&served, FEED).await, 1);
-    // The seller's limit, and then a chain that takes its time.
-    served.money.set(Mode::Refuses);
+    // A chain that does not answer, and then one that takes its time.
+    served.money.set(Mode::IsBusy);
     let answer = served.pays(FEED, &signed).await;
-    assert!(answer.problem(503).contains("limit"));
+    assert!(answer.problem(503).contains("can't be asked"));
     assert_eq!(served.orders(), 0);
     served.money.set(Mode::Waits);
     for _ in 0..2 {
@@ -541,7 +541,7 @@ async fn what_is_not_settled_yet_is_asked_for_again_and_paid_once() {
 async fn what_was_not_ordered_and_is_no_longer_good_costs_nothing() {
     let served = selling().await;
     let signed = Signed::of(&costs(&served, FEED).await, 1);
-    served.money.set(Mode::Refuses);
+    served.money.set(Mode::IsBusy);
     served.pays(FEED, &signed).await.problem(503);
     // Meanwhile the payer has spent the money.
     served.money.set(Mode::Includes);
@@ -551,6 +551,79 @@ async fn what_was_not_ordered_and_is_no_longer_good_costs_nothing() {
     assert_eq!(served.orders(), 0);
     served.money.gives(payer(), 10_000);
     assert_eq!(served.pays(FEED, &signed).await.status, 200);
+}
+
+#[tokio::test]
+async fn what_the_sellers_limit_refuses_is_called_off() {
+    let served = selling().await;
+    let required_now = costs(&served, FEED).await;
+    let signed = Signed::of(&required_now, 1);
+    served.money.set(Mode::Refuses);
+    for why in ["the seller's limit", "called off"] {
+        let answer = served.pays(FEED, &signed).await;
+        let error = required(&answer).error.unwrap();
+        assert!(error.contains(why), "{error}");
+        assert!(error.contains("sign a new payment"), "{error}");
+        assert!(answer.header("payment-response").is_some());
+    }
+    let invoices = served.read("/api/v1/invoices?state=cancelled").await.ok();
+    assert_eq!(invoices["items"].as_array().unwrap().len(), 1);
+    // With room again it is a new payment that goes through, and the old one never does.
+    served.money.set(Mode::Includes);
+    let error = required(&served.pays(FEED, &signed).await).error.unwrap();
+    assert!(error.contains("called off"), "{error}");
+    assert_eq!(served.orders(), 0);
+    let signed = Signed::of(&required_now, 2);
+    assert_eq!(served.pays(FEED, &signed).await.status, 200);
+    assert_eq!((served.orders(), served.money.balance(PAYEE)), (1, 10_000));
+}
+
+#[tokio::test]
+async fn of_one_balance_so_much_is_ordered_as_it_pays() {
+    let served = selling().await;
+    served.money.set(Mode::Waits);
+    served.money.gives(payer(), 10_000);
+    let costs = costs(&served, FEED).await;
+    let all: Vec<_> = (1..=20).map(|nonce| Signed::of(&costs, nonce)).collect();
+    let answers = all.iter().map(|signed| served.pays(FEED, signed));
+    let answers = futures_util::future::join_all(answers).await;
+    let refused = answers.iter().filter(|answer| answer.status == 402);
+    let errors: Vec<_> = refused.map(|it| required(it).error.unwrap()).collect();
+    assert_eq!(errors.len(), 19, "{answers:?}");
+    for error in &errors {
+        assert!(error.starts_with("insufficient_funds"), "{error}");
+        assert!(error.contains("signed away"), "{error}");
+    }
+    assert_eq!((served.orders(), served.purchases().await.len()), (1, 1));
+    // Once that is paid, more is worth as much as is there then.
+    served.money.include().await;
+    served.money.gives(payer(), 10_000);
+    served.money.set(Mode::Includes);
+    let next = Signed::of(&costs, 21);
+    assert_eq!(served.pays(FEED, &next).await.status, 200);
+    assert_eq!((served.orders(), served.money.balance(PAYEE)), (2, 20_000));
+}
+
+#[tokio::test]
+async fn a_payer_has_so_many_payments_unsettled_and_no_more() {
+    let served = selling().await;
+    served.money.set(Mode::Waits);
+    let costs = costs(&served, FEED).await;
+    let all: Vec<_> = (1..=20).map(|nonce| Signed::of(&costs, nonce)).collect();
+    let answers = all.iter().map(|signed| served.pays(FEED, signed));
+    let answers = futures_util::future::join_all(answers).await;
+    let told: Vec<_> = answers.iter().map(|answer| answer.problem(503)).collect();
+    let waits = |why: &&String| why.contains("16 payments that are not settled");
+    assert_eq!(told.iter().filter(waits).count(), 4, "{told:?}");
+    assert_eq!((served.orders(), served.purchases().await.len()), (16, 16));
+    // Those whose time is over without a settlement make room, too.
+    served.later(16 + 601);
+    let late = Signed::with(&costs, 21, &domain(), |it| {
+        it.valid_before += U256::from(700);
+    });
+    let told = served.pays(FEED, &late).await.problem(503);
+    assert!(told.contains("not settled yet"), "{told}");
+    assert_eq!(served.orders(), 17);
 }
 
 #[tokio::test]

@@ -354,6 +354,25 @@ async fn data_and_commands_are_asked_for_by_their_own_methods() {
 }
 
 #[tokio::test]
+async fn a_body_is_bounded_and_read_as_it_is() {
+    let served = selling().await;
+    let signed = served.asks(7, 1).await;
+    let posted = async |length: usize| {
+        let wish = r#"{"argument":7}"#;
+        let body = format!("{wish}{}", " ".repeat(length - wish.len()));
+        let ask = served.ask("POST", LOCK).body(body);
+        let ask = ask.header("content-type", "application/json");
+        let ask = ask.header("PAYMENT-SIGNATURE", &signed.header());
+        ask.header("prefer", "respond-async").send().await
+    };
+    let detail = posted(4 * 1024 + 1).await.problem(413);
+    assert!(detail.contains("4096"), "{detail}");
+    assert_eq!(served.given().await.len(), 0, "nothing is taken of it");
+    assert_eq!(posted(4 * 1024).await.status, 202);
+    assert_eq!(served.given().await.len(), 1);
+}
+
+#[tokio::test]
 async fn a_capture_that_a_reorganisation_takes_back_is_made_up_for() {
     let served = selling().await;
     let signed = served.asks(7, 1).await;

@@ -43,6 +43,8 @@ pub(in crate::http::tests) enum Mode {
     TakesFee,
     /// The tenant's limit is reached.
     Refuses,
+    /// It can't be known now whether it can be sent.
+    IsBusy,
 }
 
 #[derive(Debug, Default)]
@@ -351,6 +353,9 @@ impl Chain for Money {
             }
             if book.mode == Mode::Refuses {
                 return Err(NotOrdered::Refused("the limit is reached".into()));
+            }
+            if book.mode == Mode::IsBusy {
+                return Err(NotOrdered::Unknown("no endpoint answers".into()));
             }
             book.ordered.push(order.clone());
             book.sent.insert(order.key.clone(), Sent::Pending);
