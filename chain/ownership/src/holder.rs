@@ -165,21 +165,21 @@ impl Token {
             index: 0,
             hash: B256::ZERO,
         };
-        let looked = self
-            .changes
-            .iter()
-            .position(|change| change.at.hash.is_zero() && change.what.same_kind(&what));
+        let of_kind = |change: &Change| change.what.same_kind(&what);
+        let mut changes = self.changes.iter();
+        let has_spoken = changes.any(|change| !change.at.hash.is_zero() && of_kind(change));
+        let mut changes = self.changes.iter();
+        let looked = changes.position(|change| change.at.hash.is_zero() && of_kind(change));
         if let Some(looked) = looked {
-            let before = self.changes[looked];
-            self.changes.remove(looked);
+            if has_spoken {
+                // The stream goes on from what was looked up, and so confirms it.
+                return !std::mem::replace(&mut self.changes[looked].is_final, true);
+            }
+            let before = self.changes.remove(looked);
             self.insert(at, what, is_final);
             return before.what != what || before.is_final != is_final;
         }
-        if self
-            .changes
-            .iter()
-            .any(|change| change.what.same_kind(&what))
-        {
+        if has_spoken {
             return false;
         }
         self.insert(at, what, is_final);
@@ -192,6 +192,13 @@ impl Token {
         let looked = |change: &&Change| change.at.hash.is_zero() && !change.is_final;
         let newest = self.changes.iter().filter(looked).map(|it| it.at.block);
         newest.max()
+    }
+
+    /// Whether a contract has said so before.
+    #[must_use]
+    pub fn was_looked(&self, what: &What) -> bool {
+        let mut changes = self.changes.iter();
+        changes.any(|change| change.at.hash.is_zero() && change.what == *what)
     }
 
     /// Whose it is.
@@ -262,7 +269,11 @@ impl Token {
 
     fn insert(&mut self, at: Place, what: What, is_final: bool) {
         let change = Change { at, what, is_final };
-        let next = self.changes.partition_point(|other| other.at <= at);
+        // What a contract was asked comes before all that its stream says: that goes on from there.
+        let order = |place: &Place| (!place.hash.is_zero(), *place);
+        let next = self
+            .changes
+            .partition_point(|other| order(&other.at) <= order(&at));
         self.changes.insert(next, change);
         self.forget();
     }
@@ -367,16 +378,41 @@ mod tests {
         assert!(token.look(7, transfer(0, 1), false));
         assert_eq!(token.looked(), Some(7));
         assert_eq!(token.owner(Gain::Final), Owner::GoingTo(who(1)));
+        assert!(token.was_looked(&transfer(0, 1)) && !token.was_looked(&transfer(0, 2)));
         assert!(token.look(9, transfer(0, 1), true));
         assert_eq!(token.looked(), None);
         assert_eq!(token.owner(Gain::Final), Owner::Is(who(1)));
+        // The block that it was looked up as of is one that endpoints may be ahead by.
+        token.take(Said::Observed, place(8, 3), transfer(1, 2));
+        token.take(Said::Retracted, place(8, 3), transfer(1, 2));
+        assert_eq!(token.owner(Gain::Final), Owner::Is(who(1)));
+        token.take(Said::Observed, place(8, 4), transfer(1, 2));
+        assert_eq!(token.owner(Gain::Included), Owner::Is(who(2)));
+        token.take(Said::Retracted, place(8, 4), transfer(1, 2));
         token.take(Said::Observed, place(12, 3), transfer(1, 2));
+        token.take(Said::Final, place(12, 3), transfer(1, 2));
+        // A later answer does not come before what the stream has said.
+        assert!(!token.look(20, transfer(0, 2), false));
+        assert_eq!(token.owner(Gain::Final), Owner::Is(who(2)));
         assert!(
             !of_one().look(20, transfer(0, 9), true),
             "the stream has spoken"
         );
         assert_eq!(token.owner(Gain::Included), Owner::Is(who(2)));
         token.take(Said::Retracted, place(12, 3), transfer(1, 2));
+        assert_eq!(token.owner(Gain::Final), Owner::Is(who(1)));
+    }
+
+    #[test]
+    fn what_the_stream_goes_on_from_is_asked_about_no_more() {
+        let mut token = Token::default();
+        token.look(7, transfer(0, 1), false);
+        token.take(Said::Observed, place(9, 3), transfer(1, 2));
+        assert_eq!(token.looked(), Some(7));
+        assert!(token.look(20, transfer(0, 2), false));
+        assert_eq!(token.looked(), None);
+        assert_eq!(token.owner(Gain::Final), Owner::GoingTo(who(2)));
+        token.take(Said::Retracted, place(9, 3), transfer(1, 2));
         assert_eq!(token.owner(Gain::Final), Owner::Is(who(1)));
     }
 

@@ -12,7 +12,7 @@ use stencil_store::Store;
 use tokio::sync::{Mutex, mpsc, watch};
 
 use crate::chains::x402::Sales;
-use crate::chains::{Cashier, Chains, Table, Triggers, WakingCaused};
+use crate::chains::{Cashier, Chains, Owners, Table, Triggers, WakingCaused};
 use crate::clock::Clock;
 use crate::desired::{self, Desires};
 use crate::dispatch::{self, Contest, Dispatcher, Sessions};
@@ -183,6 +183,13 @@ impl Service {
             .cashier
             .run(connectors, vec![triggers], &mut parts);
         hub.inner.triggers.run(&mut parts);
+        let inner = &hub.inner;
+        Owners::new(
+            inner.store.clone(),
+            inner.chains.clone(),
+            inner.clock.clone(),
+        )
+        .run(&mut parts);
         if let Some(sales) = hub.inner.sales.clone() {
             parts.effect("charges", |stop| async move {
                 sales.run(stop).await;

@@ -28,6 +28,7 @@
 //! | [`Payments`] | invoices, whose each movement of money is, the journal, what is to be done |
 //! | [`Offers`] | what is sold for single payments, what was bought, what payers have under way |
 //! | [`Chains`] | how far chains are followed, what was seen of them, and what became of it |
+//! | [`Ownership`] | who controls devices by what a chain says: policies, passports, rights, documents |
 //! | [`Sends`] | transactions that are sent: nonces, signatures, what tenants may spend |
 //! | [`Keeping`] | how long history is kept, and erasure |
 //!
@@ -56,6 +57,7 @@ mod keeping;
 mod ledger;
 mod offers;
 mod operators;
+mod ownership;
 mod page;
 mod payments;
 mod pipeline;
@@ -117,6 +119,10 @@ pub use offers::{
     MAX_OFFER_NAME, MAX_OFFERS, Offers, PayerKey, StoredExposure, StoredOffer, StoredPurchase,
 };
 pub use operators::{Operator, OperatorRow, Operators, Tenant};
+pub use ownership::{
+    DevicePassport, Document, DocumentHead, HeldCommit, HeldDevice, HeldToken, MAX_DOCUMENT,
+    MAX_DOCUMENTS, MAX_HELD_TOKENS, Ownership, StoredOwnership, TokenKey,
+};
 pub use page::{MAX_PAGE, Page};
 pub use payments::{
     CauseKey, DueEffect, InvoiceCommit, InvoiceEffect, InvoiceKey, JournalBalance, JournalEntry,

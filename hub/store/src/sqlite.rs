@@ -42,6 +42,7 @@ mod ledger;
 mod load;
 mod offers;
 mod operators;
+mod ownership;
 mod pages;
 mod payments;
 mod pipeline;

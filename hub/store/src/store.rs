@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::{
     Alarms, Answers, Audit, CausedRuns, Certificates, Chains, Commands, Content, Credentials,
-    Devices, Gateways, Keeping, Ledger, Offers, Operators, Payments, Pipeline, Registry, Rollouts,
-    Runs, Sends, Series, Tenancy, Users, Wallets, Workflows,
+    Devices, Gateways, Keeping, Ledger, Offers, Operators, Ownership, Payments, Pipeline, Registry,
+    Rollouts, Runs, Sends, Series, Tenancy, Users, Wallets, Workflows,
 };
 
 /// The ports of a store, whatever is behind them.
@@ -61,6 +61,8 @@ pub struct Store {
     pub offers: Arc<dyn Offers>,
     /// Chains that are followed.
     pub chains: Arc<dyn Chains>,
+    /// Passports, rights and what they let their holders do.
+    pub ownership: Arc<dyn Ownership>,
     /// Transactions that are sent.
     pub sends: Arc<dyn Sends>,
     /// Retention and erasure.
@@ -95,6 +97,7 @@ impl Store {
             + Credentials
             + Offers
             + Chains
+            + Ownership
             + Sends
             + Keeping,
     {
@@ -123,6 +126,7 @@ impl Store {
             credentials: all.clone(),
             offers: all.clone(),
             chains: all.clone(),
+            ownership: all.clone(),
             sends: all.clone(),
             keeping: all,
         }

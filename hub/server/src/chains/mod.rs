@@ -5,6 +5,7 @@
 //!   → reader: which invoice is it of? → cashier: invoice, credits, journal, effects in one transaction
 //!   → the reader's position
 //!   → triggers: runs of workflows, and what devices are told and untold
+//!   → ownership: who holds the passports of devices, and rights to use them
 //! ```
 
 mod about;
@@ -16,6 +17,7 @@ mod make;
 mod metrics;
 mod one_by_one;
 pub(crate) mod outbox;
+pub(crate) mod ownership;
 mod rates;
 mod reader;
 pub(crate) mod refund_address;
@@ -38,6 +40,7 @@ use crate::parts::{Parts, told_to_end};
 pub(crate) use about::{About, Kept, RefundTo};
 pub use cashier::Cashier;
 pub(crate) use cashier::{At, NewInvoice, Refused, word};
+pub(crate) use ownership::Owners;
 pub use rates::RateOption;
 pub(crate) use rates::{Table, check as check_rates};
 pub(crate) use reader::READER;
@@ -45,7 +48,7 @@ pub(crate) use settings::PaymentSettings;
 pub(crate) use triggers::{Triggers, WakingCaused};
 
 /// Who reads the stream of each chain: nothing of it is forgotten that one of them has not taken.
-pub(crate) const READERS: [&str; 2] = [reader::READER, triggers::READER];
+pub(crate) const READERS: [&str; 3] = [reader::READER, triggers::READER, ownership::READER];
 
 /// Between two starts of a chain that ended because of something that people have to deal with.
 const REST: Duration = Duration::from_secs(30);

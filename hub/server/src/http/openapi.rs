@@ -38,6 +38,7 @@ use super::access::Access;
 use super::api::{alarms, backtest, commands, content, devices, export, ledger, retention};
 use super::api::{audit, me, operator, sessions, users};
 use super::api::{births, callable, credentials, dids, enrolment, registrations};
+use super::api::{documents, held, market, ownership};
 use super::api::{firmware, gateway_log, gateways, images, offers};
 use super::api::{invoices, payments, refunds};
 use super::api::{rollouts, runs, series, spending, tokens, wallet, wallets, workflows};
@@ -70,6 +71,19 @@ use super::{input, keyed};
         commands::of_device,
         commands::queue,
         firmware::of_device,
+        ownership::of_device,
+        ownership::give,
+        ownership::take,
+        ownership::check,
+        ownership::settings,
+        ownership::set,
+        ownership::remove,
+        ownership::read_right,
+        market::list,
+        market::check,
+        documents::list,
+        documents::keep,
+        documents::forget,
         registrations::list,
         enrolment::key,
         enrolment::claim,
@@ -181,6 +195,10 @@ use super::{input, keyed};
         wallet::sign_in,
         wallet::sign_out,
         wallet::show,
+        held::list,
+        held::command,
+        held::list_for_sale,
+        held::check,
         wallet::payments,
         sessions::list,
         sessions::end,

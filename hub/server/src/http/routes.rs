@@ -13,6 +13,7 @@ use super::access::{self, Access};
 use super::api::{alarms, backtest, commands, content, devices, export, ledger, retention};
 use super::api::{audit as audit_log, me, operator, sessions, users};
 use super::api::{births, callable, credentials, dids, enrolment, registrations};
+use super::api::{documents, held, market, ownership};
 use super::api::{firmware, gateway_log, gateways, images, offers};
 use super::api::{invoices, payments, refunds};
 use super::api::{rollouts, runs, series, spending, tokens, wallet, wallets, workflows};
@@ -79,6 +80,19 @@ pub(super) fn routes() -> Vec<Route> {
         read("/api/v1/devices/{device}/commands", commands::of_device).asked(Parameters::Known),
         write(POST, "/api/v1/devices/{device}/commands", commands::queue),
         read("/api/v1/devices/{device}/firmware", firmware::of_device),
+        read("/api/v1/devices/{device}/passport", ownership::of_device),
+        admin(PUT, "/api/v1/devices/{device}/passport", ownership::give),
+        admin(DELETE, "/api/v1/devices/{device}/passport", ownership::take),
+        ask("/api/v1/devices/{device}/passport/check", ownership::check),
+        read("/api/v1/ownership", ownership::settings),
+        admin(PUT, "/api/v1/ownership", ownership::set),
+        admin(DELETE, "/api/v1/ownership", ownership::remove),
+        write(POST, "/api/v1/ownership/rights", ownership::read_right),
+        ask("/api/v1/devices/{device}/passport/listing", market::list),
+        ask("/api/v1/market/check", market::check),
+        read("/api/v1/documents", documents::list).asked(Parameters::Known),
+        write(POST, "/api/v1/documents", documents::keep),
+        write(DELETE, "/api/v1/documents/{cid}", documents::forget),
         read("/api/v1/registrations", registrations::list).asked(Parameters::Known),
         open(GET, "/api/v1/enrolment/key", enrolment::key),
         write(POST, "/api/v1/devices/claim", enrolment::claim),
@@ -190,6 +204,10 @@ pub(super) fn routes() -> Vec<Route> {
         enter(POST, "/api/v1/wallet/sign-in", wallet::sign_in),
         enter(POST, "/api/v1/wallet/sign-out", wallet::sign_out),
         route(GET, "/api/v1/wallet", Access::Wallet, wallet::show),
+        route(GET, "/api/v1/wallet/devices", Access::Wallet, held::list).asked(Parameters::Known),
+        route(POST, "/api/v1/wallet/devices/{tenant}/{device}/commands", Access::Wallet, held::command),
+        route(POST, "/api/v1/wallet/devices/{tenant}/{device}/listing", Access::Wallet, held::list_for_sale),
+        route(POST, "/api/v1/wallet/listings/{tenant}/check", Access::Wallet, held::check),
         route(GET, "/api/v1/wallet/payments", Access::Wallet, wallet::payments).asked(Parameters::Known),
         read("/api/v1/sessions", sessions::list).asked(Parameters::Known),
         own(DELETE, "/api/v1/sessions/{session}", sessions::end),
@@ -218,6 +236,7 @@ pub(super) fn routes() -> Vec<Route> {
         open(GET, "/x402/{tenant}/{offer}", x402::buy).asked(Parameters::Known),
         open(POST, "/x402/{tenant}/{offer}", x402::commands::order),
         open(GET, "/x402/{tenant}/{offer}/{purchase}", x402::commands::status),
+        open(GET, "/ipfs/{cid}", documents::serve),
         open(GET, "/livez", ops::livez),
         open(GET, "/readyz", ops::readyz),
         open(GET, "/metrics", ops::metrics),

@@ -29,6 +29,7 @@ const OF_DEVICES: &[&str] = &[
     "device_images",
     "device_verdicts",
     "rollout_devices",
+    "device_passports",
 ];
 
 /// Tables with a row or more a tenant, besides the series, those first that refer to others.
@@ -82,6 +83,10 @@ const OF_TENANTS: &[&str] = &[
     "gateway_keys",
     "device_keys",
     "registrations",
+    "ownership",
+    "device_passports",
+    "held_tokens",
+    "documents",
     "chain_watches",
     "chain_limits",
     "chain_callable",

@@ -22,6 +22,7 @@ mod ledger;
 mod offers;
 mod opening;
 mod operators;
+mod ownership;
 mod payments;
 mod pipeline;
 mod registry;

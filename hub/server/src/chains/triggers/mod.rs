@@ -36,7 +36,7 @@ use stencil_workflow::definition::{self, Source};
 use stencil_workflow::{Definition, caused_run_id};
 use tokio::sync::Notify;
 
-use crate::chains::Chains;
+use crate::chains::{Chains, ownership};
 use crate::clock::Clock;
 use crate::parts::{Parts, told_to_end};
 use crate::wake::Wakes;
@@ -188,7 +188,7 @@ impl Triggers {
     async fn unwatch(&self, before: &Index) -> Result<(), Error> {
         let now = self.index().await?;
         for (chain, tenant, address, topic0) in before.needed() {
-            // What payments are known by stays watched: the cashier may need it, too.
+            // What payments are known by stays watched: others need it, too.
             if PAYMENTS.contains(&topic0) || now.needs(chain, tenant, address, topic0) {
                 continue;
             }
@@ -197,6 +197,9 @@ impl Triggers {
                 address,
                 kind: WatchKind::Event(topic0),
             };
+            if ownership::follows(&self.0.store, tenant, chain, &watch).await? {
+                continue;
+            }
             self.0.store.chains.unwatch_chain(chain, &[watch]).await?;
         }
         Ok(())

@@ -7,7 +7,7 @@ use http::{HeaderMap, StatusCode, header};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use stencil_protocol::command::{self, Command};
-use stencil_protocol::id::CommandId;
+use stencil_protocol::id::{CommandId, TenantId};
 use stencil_protocol::sample::OwnedValue;
 use stencil_store::{Page, StoredCommand};
 
@@ -37,6 +37,25 @@ pub(in crate::http) struct Order {
     expires_in_s: Option<u32>,
 }
 
+impl Order {
+    /// What to do.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// With what, and until when.
+    pub(super) fn read(&self, now_us: i64) -> Result<(Option<OwnedValue>, i64), Problem> {
+        let argument = argument(self.argument.as_deref())?;
+        let seconds = self.expires_in_s.unwrap_or(DEFAULT_EXPIRY_S);
+        if !(1..=MAX_EXPIRY_S).contains(&seconds) {
+            let detail = format!("`expires_in_s` is {seconds}, it has to be 1 to {MAX_EXPIRY_S}");
+            return Err(Problem::invalid(detail));
+        }
+        let expires_us = now_us.saturating_add(i64::from(seconds) * 1_000_000);
+        Ok((argument, expires_us))
+    }
+}
+
 /// Queues a command for a device.
 ///
 /// With an `Idempotency-Key` the same call again is the same command, and answers the same.
@@ -62,16 +81,7 @@ pub(in crate::http) async fn queue(
     input::Json(order): input::Json<Order>,
 ) -> Result<Response, Problem> {
     let key = input::idempotency_key(&headers)?;
-    let argument = argument(order.argument.as_deref())?;
-    let seconds = order.expires_in_s.unwrap_or(DEFAULT_EXPIRY_S);
-    if !(1..=MAX_EXPIRY_S).contains(&seconds) {
-        let detail = format!("`expires_in_s` is {seconds}, it has to be 1 to {MAX_EXPIRY_S}");
-        return Err(Problem::invalid(detail));
-    }
-    let expires_us = state
-        .clock
-        .now_us()
-        .saturating_add(i64::from(seconds) * 1_000_000);
+    let (argument, expires_us) = order.read(state.clock.now_us())?;
     let device = devices::known(&state, &caller, &device).await?.id;
     let draft = Command {
         id: CommandId([0; 16]),
@@ -169,7 +179,16 @@ pub(in crate::http) async fn one(
 }
 
 async fn known(state: &State, caller: &Caller, id: &CommandId) -> Result<StoredCommand, Problem> {
-    let command = state.store.commands.get(&caller.tenant, id).await?;
+    of_tenant(state, &caller.tenant, id).await
+}
+
+/// A command of a tenant's.
+pub(super) async fn of_tenant(
+    state: &State,
+    tenant: &TenantId,
+    id: &CommandId,
+) -> Result<StoredCommand, Problem> {
+    let command = state.store.commands.get(tenant, id).await?;
     command.ok_or_else(|| Problem::not_found("command", id))
 }
 

@@ -143,6 +143,8 @@ async fn ask(served: &Served, method: &str, path: &str, who: As<'_>) -> Answer {
         .find(|t| matches!(t.owner, TokenKind::Device { .. }))
         .unwrap();
     let path = path.replace("{acme's}", &device.id);
+    let document = stencil_ownership::cid::Cid::of(seed::DOCUMENT).to_string();
+    let path = path.replace("{document}", &document);
     let path = if path.contains("{viewer's}") {
         path.replace("{viewer's}", &viewers(served, who).await)
     } else {
@@ -230,6 +232,68 @@ async fn ask(served: &Served, method: &str, path: &str, who: As<'_>) -> Answer {
             "asset": format!("eip155:1/erc20:{}", "0x7070707070707070707070707070707070707070"),
         })),
         ("PATCH", _) => ask.json(&serde_json::json!({ "role": "editor" })),
+        ("PUT", "/api/v1/ownership") => {
+            seed::contracts(&served.chain);
+            ask.json(&seed::ownership_body())
+        }
+        ("DELETE", "/api/v1/ownership") => {
+            seed::owned(&served.store).await;
+            ask
+        }
+        ("POST", "/api/v1/ownership/rights") => {
+            seed::contracts(&served.chain);
+            for tenant in [seed::acme(), seed::rival()] {
+                seed::ownership(&served.store, &tenant).await;
+            }
+            ask.json(&serde_json::json!({ "token": "5" }))
+        }
+        ("GET", "/api/v1/wallet/devices") => {
+            super::held::held(served).await;
+            ask
+        }
+        ("POST", path) if path.starts_with("/api/v1/wallet/devices/") => {
+            super::held::held(served).await;
+            seed::contracts(&served.chain);
+            super::ownership::for_sale_by(served, super::held::OWNER, 0, seed::MARKET);
+            ask.json(&match path.ends_with("/commands") {
+                true => serde_json::json!({ "name": "lock" }),
+                false => serde_json::json!({ "price": "1000", "nonce": "1" }),
+            })
+        }
+        ("POST", path) if path.starts_with("/api/v1/wallet/listings/") => {
+            seed::contracts(&served.chain);
+            seed::owned(&served.store).await;
+            ask.json(&super::ownership::market_body("/api/v1/market/check")["offer"])
+        }
+        ("POST", path) if path.ends_with("/passport/check") => {
+            seed::owned(&served.store).await;
+            ask.json(&serde_json::json!({
+                "account": seed::PASSPORTS.to_checksum(None), "command": "lock",
+            }))
+        }
+        ("POST", path) if path.ends_with("/passport/listing") || path == "/api/v1/market/check" => {
+            seed::contracts(&served.chain);
+            seed::owned(&served.store).await;
+            seed::ownership(&served.store, &seed::rival()).await;
+            super::ownership::for_sale_by(served, super::ownership::account(), 0, seed::MARKET);
+            ask.json(&super::ownership::market_body(path))
+        }
+        ("PUT", path) if path.ends_with("/passport") => {
+            seed::contracts(&served.chain);
+            seed::ownership(&served.store, &seed::acme()).await;
+            ask.json(&serde_json::json!({ "token": "0x4e" }))
+        }
+        ("GET" | "DELETE", path) if path.ends_with("/passport") => {
+            seed::owned(&served.store).await;
+            ask
+        }
+        ("POST", "/api/v1/documents") => {
+            ask.header("content-type", "text/plain").body("a document")
+        }
+        ("DELETE", path) if path.starts_with("/api/v1/documents/") => {
+            seed::owned(&served.store).await;
+            ask
+        }
         ("POST", _) => ask.json(&serde_json::json!({ "name": "lock" })),
         ("PUT", "/api/v1/update-trust") => {
             ask.json(&serde_json::json!({ "keys": seed::update().keys }))

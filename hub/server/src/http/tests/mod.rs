@@ -17,6 +17,7 @@ mod enrolment;
 mod export;
 mod fleet;
 mod flood;
+mod held;
 mod hosts;
 mod invoices;
 mod keyed;
@@ -24,6 +25,7 @@ mod ledger;
 mod links;
 mod operator;
 mod overview;
+mod ownership;
 mod page;
 mod queries;
 mod rates;
@@ -263,7 +265,9 @@ impl Control for StoreOnly {
         expires_us: i64,
         key: Option<&str>,
     ) -> Result<CommandId, Error> {
-        let digest = Sha256::digest(format!("{tenant} {}", key.unwrap_or("no key")));
+        // Without a key each order is a command of its own.
+        let key = key.map_or(format!("{device} {name} {expires_us}"), str::to_owned);
+        let digest = Sha256::digest(format!("{tenant} {key}"));
         let command = NewCommand {
             id: CommandId(digest[..16].try_into().unwrap()),
             tenant: tenant.clone(),

@@ -1,7 +1,10 @@
 //! One of everything for the tenant `acme`. All of it carries a word that no answer to another
 //! tenant may carry.
 
+use alloy_sol_types::SolValue as _;
 use serde_json::json;
+use stencil_ownership::abi::{self, SolCall as _};
+use stencil_payments::{Address, U256};
 use stencil_protocol::batch::{DropReason, Dropped};
 use stencil_protocol::command::State;
 use stencil_protocol::desired::Section;
@@ -10,15 +13,15 @@ use stencil_protocol::ledger::BootLedger;
 use stencil_protocol::sample::OwnedValue;
 use stencil_rollout::{Digest, Plan};
 use stencil_store::{
-    AlarmChange, AlarmId, Attempt, CommandStatus, Commit, DesiredOf, DeviceImage, DeviceVerdict,
-    Image, LinkInfo, LinkSeen, NewCommand, Outcome, Point, Progress, Quarantined, Raised,
-    RolloutChange, RolloutDevice, RolloutHead, RolloutNotice, Room, RunId, Severity, Step, Store,
-    Trigger, TwinUpdate, UpdateTrust,
+    AlarmChange, AlarmId, Attempt, CommandStatus, Commit, DesiredOf, DeviceImage, DevicePassport,
+    DeviceVerdict, Document, Image, LinkInfo, LinkSeen, NewCommand, Outcome, Point, Progress,
+    Quarantined, Raised, RolloutChange, RolloutDevice, RolloutHead, RolloutNotice, Room, RunId,
+    Severity, Step, Store, StoredOwnership, Trigger, TwinUpdate, UpdateTrust,
 };
 
 use super::NOW_US;
 use crate::Cashier;
-use crate::chains::tests::fake::{CHAIN, PAYEE, token};
+use crate::chains::tests::fake::{CHAIN, Fake, ID, PAYEE, token};
 use crate::chains::{About, NewInvoice, PaymentSettings};
 
 /// In all that belongs to `acme`.
@@ -158,7 +161,86 @@ async fn make(cashier: &Cashier, store: &Store, id: [u8; 16]) -> crate::chains::
     cashier.create(new).await.unwrap()
 }
 
+pub(super) const PASSPORTS: Address = Address::repeat_byte(0x71);
+pub(super) const RIGHTS: Address = Address::repeat_byte(0x72);
+pub(super) const MARKET: Address = Address::repeat_byte(0x73);
+/// The passport of the freezer.
+pub(super) const TOKEN_ID: [u8; 32] = [0x4e; 32];
+/// A document of `acme`'s, by its content.
+pub(super) const DOCUMENT: &[u8] = b"{\"name\":\"freezer-marked\"}";
+
+/// A policy that is taken.
+pub(super) fn ownership_body() -> serde_json::Value {
+    json!({
+        "chain": CHAIN, "passports": PASSPORTS.to_checksum(None),
+        "access_rights": RIGHTS.to_checksum(None), "market": MARKET.to_checksum(None), "owner_may": ["*"], "user_may": ["unlock"],
+    })
+}
+
+/// The contracts are there, and say what they are; right 5 is there.
+pub(super) fn contracts(chain: &Fake) {
+    for (contract, interface) in [(PASSPORTS, abi::ERC_721), (RIGHTS, abi::ERC_4907)] {
+        chain.is_contract(contract);
+        let interface = interface.into();
+        let call = abi::supportsInterfaceCall {
+            interfaceId: interface,
+        };
+        chain.answers(contract, call.abi_encode().into(), true.abi_encode());
+    }
+    chain.is_contract(MARKET);
+    let id = U256::from(5);
+    let right = abi::Right {
+        device: id,
+        ends: 2_000_000_000,
+    };
+    let call = abi::rightOfCall { tokenId: id }.abi_encode();
+    chain.answers(RIGHTS, call.into(), right.abi_encode());
+    let call = abi::userOfCall { tokenId: id }.abi_encode();
+    chain.answers(RIGHTS, call.into(), PASSPORTS.abi_encode());
+    let call = abi::userExpiresCall { tokenId: id }.abi_encode();
+    chain.answers(RIGHTS, call.into(), U256::from(2_000_000_000).abi_encode());
+}
+
+/// A policy of a tenant's.
+pub(super) async fn ownership(store: &Store, tenant: &TenantId) {
+    store.chains.open_chain(CHAIN, ID, NOW_US).await.unwrap();
+    let stored = StoredOwnership {
+        tenant: tenant.clone(),
+        chain: CHAIN.to_owned(),
+        body: ownership_body().to_string(),
+        changed_us: NOW_US,
+    };
+    store.ownership.put_ownership(&stored).await.unwrap();
+}
+
+/// A policy, a passport and a document of `acme`'s.
+pub(super) async fn owned(store: &Store) {
+    ownership(store, &acme()).await;
+    let passport = DevicePassport {
+        tenant: acme(),
+        device: freezer(),
+        token: TOKEN_ID,
+        did: Some("did:web:freezer-marked".to_owned()),
+        created_us: NOW_US,
+    };
+    store
+        .ownership
+        .put_device_passport(&passport)
+        .await
+        .unwrap();
+    let document = Document {
+        media_type: "application/json".to_owned(),
+        body: DOCUMENT.to_vec(),
+    };
+    let hash = stencil_ownership::cid::Cid::of(DOCUMENT).0.0;
+    let port = &store.ownership;
+    port.put_document(&acme(), &hash, &document, NOW_US)
+        .await
+        .unwrap();
+}
+
 pub(super) async fn fill(store: &Store) {
+    owned(store).await;
     store.pipeline.commit(readings()).await.unwrap();
     let yaml = workflow(1);
     assert!(

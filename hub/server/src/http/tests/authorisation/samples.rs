@@ -452,6 +452,74 @@ pub(in crate::http::tests) const SAMPLES: &[(&str, &str, &str, Rival)] = &[
         "/api/v1/dids/did:web:localhost%253A8080:tenants:acme:devices:freezer-marked",
         Rival::Nothing,
     ),
+    (
+        "GET",
+        "/api/v1/devices/{device}/passport",
+        "/api/v1/devices/freezer-marked/passport",
+        Rival::Nothing,
+    ),
+    (
+        "PUT",
+        "/api/v1/devices/{device}/passport",
+        "/api/v1/devices/freezer-marked/passport",
+        Rival::Nothing,
+    ),
+    (
+        "DELETE",
+        "/api/v1/devices/{device}/passport",
+        "/api/v1/devices/freezer-marked/passport",
+        Rival::Nothing,
+    ),
+    (
+        "GET",
+        "/api/v1/ownership",
+        "/api/v1/ownership",
+        Rival::Nothing,
+    ),
+    (
+        "DELETE",
+        "/api/v1/ownership",
+        "/api/v1/ownership",
+        Rival::Nothing,
+    ),
+    (
+        "POST",
+        "/api/v1/devices/{device}/passport/check",
+        "/api/v1/devices/freezer-marked/passport/check",
+        Rival::Nothing,
+    ),
+    (
+        "POST",
+        "/api/v1/devices/{device}/passport/listing",
+        "/api/v1/devices/freezer-marked/passport/listing",
+        Rival::Nothing,
+    ),
+    (
+        "POST",
+        "/api/v1/market/check",
+        "/api/v1/market/check",
+        Rival::Own,
+    ),
+    ("PUT", "/api/v1/ownership", "/api/v1/ownership", Rival::Own),
+    (
+        "POST",
+        "/api/v1/ownership/rights",
+        "/api/v1/ownership/rights",
+        Rival::Own,
+    ),
+    (
+        "GET",
+        "/api/v1/documents",
+        "/api/v1/documents",
+        Rival::Empty,
+    ),
+    (
+        "DELETE",
+        "/api/v1/documents/{cid}",
+        "/api/v1/documents/{document}",
+        Rival::Nothing,
+    ),
+    ("POST", "/api/v1/documents", "/api/v1/documents", Rival::Own),
     ("GET", "/api/v1/offers", "/api/v1/offers", Rival::Empty),
     (
         "GET",
@@ -520,6 +588,30 @@ pub(in crate::http::tests) const SAMPLES: &[(&str, &str, &str, Rival)] = &[
         "GET",
         "/api/v1/wallet/payments",
         "/api/v1/wallet/payments",
+        Rival::Refused,
+    ),
+    (
+        "GET",
+        "/api/v1/wallet/devices",
+        "/api/v1/wallet/devices",
+        Rival::Refused,
+    ),
+    (
+        "POST",
+        "/api/v1/wallet/devices/{tenant}/{device}/commands",
+        "/api/v1/wallet/devices/acme/freezer-marked/commands",
+        Rival::Refused,
+    ),
+    (
+        "POST",
+        "/api/v1/wallet/devices/{tenant}/{device}/listing",
+        "/api/v1/wallet/devices/acme/freezer-marked/listing",
+        Rival::Refused,
+    ),
+    (
+        "POST",
+        "/api/v1/wallet/listings/{tenant}/check",
+        "/api/v1/wallet/listings/acme/check",
         Rival::Refused,
     ),
     ("GET", "/wallet", "/wallet", Rival::Refused),
@@ -769,7 +861,13 @@ pub(in crate::http::tests) const SAMPLES: &[(&str, &str, &str, Rival)] = &[
 ];
 
 /// Questions that are asked by POST and change nothing; their modules' tests show that.
-pub(super) const ASKED: &[&str] = &["/api/v1/workflows/check", "/api/v1/backtest"];
+pub(super) const ASKED: &[&str] = &[
+    "/api/v1/workflows/check",
+    "/api/v1/backtest",
+    "/api/v1/devices/{device}/passport/check",
+    "/api/v1/devices/{device}/passport/listing",
+    "/api/v1/market/check",
+];
 
 /// Routes that need no token; each is tested where its module is.
 pub(in crate::http::tests) const OPEN: &[(&str, &str)] = &[
@@ -789,6 +887,7 @@ pub(in crate::http::tests) const OPEN: &[(&str, &str)] = &[
     ("GET", "/x402/{tenant}/{offer}"),
     ("POST", "/x402/{tenant}/{offer}"),
     ("GET", "/x402/{tenant}/{offer}/{purchase}"),
+    ("GET", "/ipfs/{cid}"),
     ("GET", "/livez"),
     ("GET", "/readyz"),
     ("GET", "/metrics"),

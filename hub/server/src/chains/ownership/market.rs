@@ -1,0 +1,285 @@
+//! Listings: what a seller signs to sell a passport or a right, and whether one can be bought.
+
+use serde::Serialize;
+use serde_json::Value;
+use stencil_ownership::abi::{self, SolCall};
+use stencil_ownership::listing::{self, Listing, Offer};
+use stencil_payments::port::{Called, Chain};
+use stencil_payments::{Address, U256};
+use stencil_protocol::id::TenantId;
+
+use super::{Owners, Refused, ask};
+
+/// What a wallet is asked to sign.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub(crate) struct ToSign {
+    /// EIP-712 typed data, for `eth_signTypedData_v4`.
+    pub(crate) typed_data: Value,
+    /// What that comes to: 32 bytes as `0x…`.
+    pub(crate) digest: String,
+    /// What goes to the receiver of royalties out of the price, base units.
+    pub(crate) royalty: String,
+    /// Who that is; null: nobody.
+    pub(crate) royalty_to: Option<String>,
+    /// What the seller has to do before: `approve(market, token)` of the collection; null: it is done.
+    pub(crate) approve: Option<Approval>,
+}
+
+/// A transaction that lets the market move a token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub(crate) struct Approval {
+    /// The collection.
+    pub(crate) to: String,
+    /// The calldata, as `0x…`.
+    pub(crate) data: String,
+}
+
+/// What is sold for how much.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Draft {
+    pub(crate) collection: Address,
+    pub(crate) token_id: U256,
+    pub(crate) token: Address,
+    pub(crate) price: U256,
+    pub(crate) expires: u64,
+    pub(crate) nonce: U256,
+}
+
+/// Whether a listing can be bought.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub(crate) struct ListingVerdict {
+    /// It can be bought now.
+    pub(crate) good: bool,
+    /// What is wrong; null: nothing.
+    pub(crate) problem: Option<String>,
+    /// The transaction that buys it, where it can be bought.
+    pub(crate) buy: Option<BuyingTransaction>,
+}
+
+/// A transaction that buys.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub(crate) struct BuyingTransaction {
+    /// The market.
+    pub(crate) to: String,
+    /// The coin that goes along, wei.
+    pub(crate) value: String,
+    /// The calldata, as `0x…`.
+    pub(crate) data: String,
+    /// Which token has to be approved to the market before, and how much; null: none.
+    pub(crate) approve: Option<Approval>,
+}
+
+impl ListingVerdict {
+    fn bad(why: impl Into<String>) -> Self {
+        Self {
+            good: false,
+            problem: Some(why.into()),
+            buy: None,
+        }
+    }
+}
+
+impl Owners {
+    /// What a seller signs. The least that it shall get is what the price leaves after royalties.
+    pub(crate) async fn listing(
+        &self,
+        tenant: &TenantId,
+        seller: Address,
+        draft: Draft,
+    ) -> Result<ToSign, Refused> {
+        let none = || Refused::Contract("the tenant has set no market".to_owned());
+        let settings = self.settings(tenant).await?.ok_or_else(none)?;
+        let market = settings.market().ok_or_else(none)?;
+        let collections = [settings.passports(), settings.access_rights()];
+        if !collections.contains(&Some(draft.collection)) {
+            let why = "`collection` is neither the tenant's passports nor its rights";
+            return Err(Refused::Contract(why.to_owned()));
+        }
+        let chain = self.chain(&settings.chain)?.as_ref();
+        let owner = abi::ownerOfCall {
+            tokenId: draft.token_id,
+        };
+        if ask(chain, draft.collection, &owner).await? != Some(seller) {
+            let why = format!("{} does not own this token", seller.to_checksum(None));
+            return Err(Refused::Contract(why));
+        }
+        let royalty = abi::royaltyOfCall {
+            collection: draft.collection,
+            tokenId: draft.token_id,
+            price: draft.price,
+        };
+        let royalty = ask(chain, market, &royalty).await?;
+        let royalty = royalty.ok_or_else(|| {
+            Refused::Contract("what is set as the market does not answer as one".to_owned())
+        })?;
+        let proceeds = draft.price.checked_sub(royalty.royalty);
+        let proceeds = proceeds
+            .ok_or_else(|| Refused::Contract("the royalty is higher than the price".to_owned()))?;
+        let listing = Listing {
+            seller,
+            collection: draft.collection,
+            tokenId: draft.token_id,
+            token: draft.token,
+            price: draft.price,
+            proceeds,
+            expires: draft.expires,
+            nonce: draft.nonce,
+        };
+        listing::check_terms(&listing, self.now_s())
+            .map_err(|problem| Refused::Contract(problem.to_string()))?;
+        if let Some(why) = nonce_used(chain, market, &listing).await? {
+            return Err(Refused::Contract(why));
+        }
+        let approved = approved(chain, market, &listing).await?;
+        Ok(ToSign {
+            typed_data: listing::typed_data(chain.id(), market, &listing),
+            digest: listing::digest(chain.id(), market, &listing).to_string(),
+            royalty: royalty.royalty.to_string(),
+            royalty_to: (!royalty.receiver.is_zero()).then(|| royalty.receiver.to_checksum(None)),
+            approve: (!approved).then(|| approval(listing.collection, market, listing.tokenId)),
+        })
+    }
+
+    /// Whether a listing can be bought at the market of a tenant now, by `buyer`.
+    pub(crate) async fn verdict(
+        &self,
+        tenant: &TenantId,
+        offer: &Offer,
+        buyer: Address,
+    ) -> Result<ListingVerdict, Refused> {
+        let none = || Refused::Contract("the tenant has set no market".to_owned());
+        let settings = self.settings(tenant).await?.ok_or_else(none)?;
+        let market = settings.market().ok_or_else(none)?;
+        let chain = self.chain(&settings.chain)?.as_ref();
+        let listing = &offer.listing;
+        let is_contract = chain.has_code(listing.seller).await?;
+        let signed = listing::check(offer, chain.id(), market, is_contract, self.now_s());
+        if let Err(problem) = signed {
+            return Ok(ListingVerdict::bad(problem.to_string()));
+        }
+        if let Some(why) = nonce_used(chain, market, listing).await? {
+            return Ok(ListingVerdict::bad(why));
+        }
+        let owner = abi::ownerOfCall {
+            tokenId: listing.tokenId,
+        };
+        let owner = ask(chain, listing.collection, &owner).await?;
+        if owner != Some(listing.seller) {
+            return Ok(ListingVerdict::bad(
+                "the token is not the seller's any more, or never was",
+            ));
+        }
+        if !approved(chain, market, listing).await? {
+            return Ok(ListingVerdict::bad(
+                "the seller has not approved the token to the market",
+            ));
+        }
+        if !signed_by_contract(chain, market, offer, is_contract).await? {
+            return Ok(ListingVerdict::bad(
+                "the seller's contract does not take this signature as its own",
+            ));
+        }
+        if buyer == listing.seller {
+            return Ok(ListingVerdict::bad("the seller can't buy from itself"));
+        }
+        let call = abi::buyCall {
+            listing: listing.clone(),
+            signature: offer.signature.clone(),
+        };
+        let is_coin = listing.token.is_zero();
+        let approve = (!is_coin).then(|| Approval {
+            to: listing.token.to_checksum(None),
+            data: encoded(&stencil_payments::abi::approveCall {
+                spender: market,
+                value: listing.price,
+            }),
+        });
+        Ok(ListingVerdict {
+            good: true,
+            problem: None,
+            buy: Some(BuyingTransaction {
+                to: market.to_checksum(None),
+                value: if is_coin { listing.price } else { U256::ZERO }.to_string(),
+                data: encoded(&call),
+                approve,
+            }),
+        })
+    }
+}
+
+/// Why no listing with this nonce can be bought any more.
+async fn nonce_used(
+    chain: &dyn Chain,
+    market: Address,
+    listing: &Listing,
+) -> Result<Option<String>, Refused> {
+    let call = abi::stateOfCall {
+        seller: listing.seller,
+        nonce: listing.nonce,
+    };
+    let state = ask(chain, market, &call).await?;
+    Ok(match state {
+        Some(0) => None,
+        Some(1) => Some("what has this nonce was sold: a nonce is good for one sale".to_owned()),
+        Some(2) => Some("the seller has cancelled what has this nonce".to_owned()),
+        _ => Some("what is set as the market does not answer as one".to_owned()),
+    })
+}
+
+/// Whether the market may move the token.
+async fn approved(chain: &dyn Chain, market: Address, listing: &Listing) -> Result<bool, Refused> {
+    let one = abi::getApprovedCall {
+        tokenId: listing.tokenId,
+    };
+    if ask(chain, listing.collection, &one).await? == Some(market) {
+        return Ok(true);
+    }
+    let all = abi::isApprovedForAllCall {
+        owner: listing.seller,
+        operator: market,
+    };
+    Ok(ask(chain, listing.collection, &all).await? == Some(true))
+}
+
+/// Whether a seller that is a contract takes the signature as its own (ERC-1271); an account's was
+/// looked at.
+async fn signed_by_contract(
+    chain: &dyn Chain,
+    market: Address,
+    offer: &Offer,
+    is_contract: bool,
+) -> Result<bool, Refused> {
+    if !is_contract {
+        return Ok(true);
+    }
+    let call = stencil_payments::abi::isValidSignatureCall {
+        hash: listing::digest(chain.id(), market, &offer.listing),
+        signature: offer.signature.clone(),
+    };
+    let answer = chain
+        .call(offer.listing.seller, encode(&call).into())
+        .await?;
+    Ok(match answer {
+        Called::Returned(bytes) => bytes.len() == 32 && bytes[..4] == [0x16, 0x26, 0xba, 0x7e],
+        Called::Reverted(_) => false,
+    })
+}
+
+fn approval(collection: Address, market: Address, token: U256) -> Approval {
+    // ERC-721's has the same name and form as ERC-20's.
+    Approval {
+        to: collection.to_checksum(None),
+        data: encoded(&stencil_payments::abi::approveCall {
+            spender: market,
+            value: token,
+        }),
+    }
+}
+
+fn encode(call: &impl SolCall) -> Vec<u8> {
+    call.abi_encode()
+}
+
+fn encoded(call: &impl SolCall) -> String {
+    format!("0x{}", hex::encode(encode(call)))
+}

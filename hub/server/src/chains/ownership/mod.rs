@@ -1,0 +1,228 @@
+//! Who controls devices by what chains say: passports, rights to use, and a tenant's policy.
+//!
+//! ```text
+//! stream of a chain → reader: which token changed hands → tokens and position, one transaction
+//! final block → look: contracts that were asked once are asked again
+//! an account's command → may_command: policy, the device's tokens, the clock
+//! ```
+//!
+//! A token's owner loses control with the block that says so, and the next one has it when that block is
+//! final (or at once, as the tenant has set). A reorganisation gives it back. That a right is over is
+//! no event of a chain: it is compared with the hub's clock at each command.
+
+pub(crate) mod documents;
+mod look;
+pub(crate) mod market;
+mod reader;
+pub(crate) mod settings;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use stencil_ownership::abi::SolCall;
+use stencil_ownership::holder::Token;
+use stencil_ownership::policy::{self, As, Known, Refusal};
+use stencil_payments::Address;
+use stencil_payments::port::{Called, Chain, Unknown};
+use stencil_protocol::id::{DeviceId, TenantId};
+use stencil_store::{DevicePassport, Error, HeldToken, Store};
+
+use crate::chains::Chains;
+use crate::clock::Clock;
+use crate::parts::{Parts, told_to_end};
+
+pub(crate) use reader::READER;
+pub(crate) use settings::{OwnershipSettings, follows};
+
+/// Rights of one account to use one device that are looked at; more than one are rare.
+const MAX_RIGHTS: u32 = 100;
+/// Rights to use one device that are shown.
+const MAX_SHOWN: u32 = 200;
+
+/// What is known of who holds which device, and what they may do. Cheap to make.
+#[derive(Clone)]
+pub(crate) struct Owners {
+    store: Store,
+    chains: Chains,
+    clock: Clock,
+}
+
+/// What is known of a device's passport and rights.
+pub(crate) struct Control {
+    pub(crate) settings: OwnershipSettings,
+    pub(crate) passport: DevicePassport,
+    pub(crate) token: Option<Token>,
+    pub(crate) rights: Vec<(HeldToken, Token)>,
+    /// The timestamp of the newest block that was read, in seconds since 1970; 0: none was.
+    pub(crate) read_s: u64,
+}
+
+/// Why it can't be said, or not be done.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refused {
+    /// The tenant lets no tokens control its devices, or the device has no passport.
+    #[error("no passport controls this device")]
+    NoPassport,
+    /// The policy.
+    #[error(transparent)]
+    Policy(#[from] Refusal),
+    /// A chain does not answer.
+    #[error("the chain does not answer now: {0}")]
+    Unknown(#[from] Unknown),
+    /// A contract says something that it can't.
+    #[error("{0}")]
+    Contract(String),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] Error),
+}
+
+impl Owners {
+    pub(crate) fn new(store: Store, chains: Chains, clock: Clock) -> Self {
+        Self {
+            store,
+            chains,
+            clock,
+        }
+    }
+
+    /// Follows what chains say of tokens.
+    pub(crate) fn run(&self, parts: &mut Parts) {
+        for chain in self.chains.iter() {
+            let (owners, chain) = (self.clone(), Arc::clone(chain));
+            parts.effect("owners of a chain", |mut stop| async move {
+                tokio::select! {
+                    () = owners.follow(chain.as_ref()) => {}
+                    () = told_to_end(&mut stop) => {}
+                }
+                Ok(())
+            });
+        }
+    }
+
+    /// How a tenant lets tokens control its devices; `None`: not at all.
+    pub(crate) async fn settings(
+        &self,
+        tenant: &TenantId,
+    ) -> Result<Option<OwnershipSettings>, Error> {
+        let stored = self.store.ownership.ownership(tenant).await?;
+        stored
+            .map(|stored| OwnershipSettings::read(&stored))
+            .transpose()
+    }
+
+    /// What is known of a device's tokens: its passport, and rights of `holder` or of all.
+    pub(crate) async fn control(
+        &self,
+        tenant: &TenantId,
+        device: &DeviceId,
+        holder: Option<&Address>,
+    ) -> Result<Control, Refused> {
+        let port = &self.store.ownership;
+        let settings = self.settings(tenant).await?.ok_or(Refused::NoPassport)?;
+        let passport = port.device_passport(tenant, device).await?;
+        let passport = passport.ok_or(Refused::NoPassport)?;
+        // Before the tokens: what they say is at least as new.
+        let state = self.store.chains.chain(&settings.chain).await?;
+        let token = match settings.passports() {
+            Some(collection) => {
+                let held = port
+                    .held_token(tenant, &settings.chain, &collection.0, &passport.token)
+                    .await?;
+                held.map(|held| kept(&held)).transpose()?
+            }
+            None => None,
+        };
+        let mut rights = Vec::new();
+        if let Some(collection) = settings.access_rights() {
+            let limit = if holder.is_some() {
+                MAX_RIGHTS
+            } else {
+                MAX_SHOWN
+            };
+            let holder = holder.map(|holder| holder.0.0);
+            let held = port
+                .rights_to(
+                    tenant,
+                    &settings.chain,
+                    &collection.0,
+                    &passport.token,
+                    holder.as_ref(),
+                    limit,
+                )
+                .await?;
+            for held in held {
+                let token = kept(&held)?;
+                rights.push((held, token));
+            }
+        }
+        Ok(Control {
+            settings,
+            passport,
+            token,
+            rights,
+            read_s: state.and_then(|state| state.read_s).unwrap_or(0),
+        })
+    }
+
+    /// Whether an account may give a device a command now.
+    ///
+    /// # Errors
+    /// [`Refused::Policy`] says why not.
+    pub(crate) async fn may_command(
+        &self,
+        tenant: &TenantId,
+        device: &DeviceId,
+        account: Address,
+        command: &str,
+    ) -> Result<As, Refused> {
+        let control = self.control(tenant, device, Some(&account)).await?;
+        let rights: Vec<Token> = control.rights.into_iter().map(|(_, token)| token).collect();
+        let known = Known {
+            passport: control.token.as_ref(),
+            rights: &rights,
+            read_s: control.read_s,
+        };
+        let now_s = self.now_s();
+        let policy = control.settings.policy();
+        Ok(policy::may_command(
+            &policy, &known, account, command, now_s,
+        )?)
+    }
+
+    fn now_us(&self) -> i64 {
+        self.clock.now_us()
+    }
+
+    /// Seconds since 1970, by the hub's clock.
+    pub(crate) fn now_s(&self) -> u64 {
+        u64::try_from(self.now_us() / 1_000_000).unwrap_or(0)
+    }
+
+    pub(crate) fn chain(&self, name: &str) -> Result<&Arc<dyn Chain>, Refused> {
+        let missing =
+            || Refused::Unknown(Unknown(format!("the hub follows no chain {name:?} now")));
+        self.chains.by_name(name).ok_or_else(missing)
+    }
+}
+
+/// What is kept of a token.
+fn kept(held: &HeldToken) -> Result<Token, Error> {
+    serde_json::from_str(&held.body).map_err(|error| Error::Corrupt {
+        what: "token",
+        why: format!("{}: {error}", hex::encode(held.token)),
+    })
+}
+
+/// Asks a contract something; `None`: it was reverted, or gave something else.
+async fn ask<C: SolCall>(
+    chain: &dyn Chain,
+    contract: Address,
+    call: &C,
+) -> Result<Option<C::Return>, Unknown> {
+    match chain.call(contract, call.abi_encode().into()).await? {
+        Called::Returned(bytes) => Ok(C::abi_decode_returns(&bytes).ok()),
+        Called::Reverted(_) => Ok(None),
+    }
+}

@@ -1,0 +1,580 @@
+//! Control follows passports and rights, through reorganisations and restarts.
+
+use std::sync::atomic::Ordering;
+
+use alloy_sol_types::SolValue as _;
+use serde_json::json;
+use stencil_ownership::abi::{self, SolCall as _};
+use stencil_ownership::policy::{As, Refusal};
+use stencil_payments::port::Unknown;
+use stencil_payments::{Address, B256, U256};
+use stencil_protocol::id::{DeviceId, TenantId};
+
+use super::{Owners, OwnershipSettings, Refused};
+use crate::Clock;
+use crate::chains::Chains;
+use crate::chains::tests::fake::CHAIN;
+use crate::chains::tests::{START_S, Seen, World, acme, event};
+
+const PASSPORTS: Address = Address::repeat_byte(0x71);
+const RIGHTS: Address = Address::repeat_byte(0x72);
+const SELLER: Address = Address::repeat_byte(0x11);
+const BUYER: Address = Address::repeat_byte(0x22);
+const GUEST: Address = Address::repeat_byte(0x33);
+const DID: &str = "did:web:hub.example:tenants:acme:devices:door-1";
+
+fn door() -> DeviceId {
+    DeviceId::parse("door-1").unwrap()
+}
+
+fn passport() -> B256 {
+    stencil_ownership::token_of(DID).unwrap()
+}
+
+fn token_id() -> U256 {
+    U256::from_be_bytes(passport().0)
+}
+
+struct Estate {
+    world: World,
+    owners: Owners,
+}
+
+impl Estate {
+    async fn new() -> Self {
+        let mut estate = Self::over(World::new().await);
+        estate.open().await;
+        estate
+    }
+
+    fn over(world: World) -> Self {
+        let now_us = world.now_us.clone();
+        let clock = Clock::from_fn(move || now_us.load(Ordering::SeqCst));
+        let chains = Chains::new(vec![world.chain.clone()]);
+        let owners = Owners::new(world.store.clone(), chains, clock);
+        Self { world, owners }
+    }
+
+    /// Contracts that answer, a policy, and a door whose passport is the seller's, for good.
+    async fn open(&mut self) {
+        let chain = &self.world.chain;
+        for (contract, interface) in [(PASSPORTS, abi::ERC_721), (RIGHTS, abi::ERC_4907)] {
+            chain.is_contract(contract);
+            let call = abi::supportsInterfaceCall {
+                interfaceId: interface.into(),
+            };
+            chain.answers(contract, call.abi_encode().into(), true.abi_encode());
+        }
+        self.owned_by(SELLER);
+        self.set(settings()).await;
+        self.block(0, &[]).await;
+        self.owners
+            .give_passport(&acme(), &door(), passport().0, Some(DID.to_owned()))
+            .await
+            .unwrap();
+        for _ in 0..10 {
+            let newest = self.block(0, &[]).await;
+            self.finalize(newest).await;
+        }
+    }
+
+    /// What the contract says when it is asked.
+    fn owned_by(&self, owner: Address) {
+        let call = abi::ownerOfCall {
+            tokenId: token_id(),
+        };
+        let call = call.abi_encode().into();
+        self.world
+            .chain
+            .answers(PASSPORTS, call, owner.abi_encode());
+    }
+
+    async fn set(&self, settings: OwnershipSettings) {
+        self.owners.set(&acme(), settings).await.unwrap().unwrap();
+    }
+
+    async fn catch_up(&self) {
+        self.owners.step(self.world.chain.as_ref()).await.unwrap();
+    }
+
+    async fn block(&self, seconds: u64, seen: &[Seen]) -> u64 {
+        let block = self.world.block(seconds, seen).await;
+        self.catch_up().await;
+        block
+    }
+
+    async fn finalize(&self, block: u64) {
+        self.world.finalize(block).await;
+        self.catch_up().await;
+    }
+
+    async fn back_to(&mut self, block: u64) {
+        self.world.back_to(block).await;
+        self.catch_up().await;
+    }
+
+    async fn asked(&self, who: Address, command: &str) -> Result<As, Refusal> {
+        let asked = self
+            .owners
+            .may_command(&acme(), &door(), who, command)
+            .await;
+        asked.map_err(|refused| match refused {
+            Refused::Policy(why) => why,
+            other => panic!("{other}"),
+        })
+    }
+
+    async fn may(&self, who: Address) -> bool {
+        self.asked(who, "lock").await.is_ok()
+    }
+
+    fn later(&self, seconds: i64) {
+        self.world
+            .now_us
+            .fetch_add(seconds * 1_000_000, Ordering::SeqCst);
+    }
+}
+
+fn settings() -> OwnershipSettings {
+    serde_json::from_value(json!({
+        "chain": CHAIN,
+        "passports": PASSPORTS.to_string(),
+        "access_rights": RIGHTS.to_string(),
+        "owner_may": ["*"],
+        "user_may": ["unlock"],
+    }))
+    .unwrap()
+}
+
+fn sold(tx: u8, from: Address, to: Address) -> Seen {
+    let token_id = token_id();
+    event(
+        tx,
+        0,
+        PASSPORTS,
+        &abi::Transfer {
+            from,
+            to,
+            tokenId: token_id,
+        },
+    )
+}
+
+/// As the contract says it: for which device, then who uses it.
+fn issued(tx: u8, number: u64, to: Address, ends: u64) -> [Seen; 2] {
+    let token = U256::from(number);
+    [
+        event(
+            tx,
+            0,
+            RIGHTS,
+            &abi::Issued {
+                tokenId: token,
+                device: token_id(),
+                to,
+                ends,
+            },
+        ),
+        lent(tx, 1, number, to, ends),
+    ]
+}
+
+fn lent(tx: u8, ordinal: u32, number: u64, user: Address, expires: u64) -> Seen {
+    let token_id = U256::from(number);
+    event(
+        tx,
+        ordinal,
+        RIGHTS,
+        &abi::UpdateUser {
+            tokenId: token_id,
+            user,
+            expires,
+        },
+    )
+}
+
+#[tokio::test]
+async fn the_seller_is_refused_from_the_sale_on_and_the_buyer_commands_when_it_is_final() {
+    let estate = Estate::new().await;
+    assert_eq!(estate.asked(SELLER, "lock").await, Ok(As::Owner));
+    assert_eq!(estate.asked(BUYER, "lock").await, Err(Refusal::NotHeld));
+    let sale = estate.block(5, &[sold(1, SELLER, BUYER)]).await;
+    assert_eq!(estate.asked(SELLER, "lock").await, Err(Refusal::NotHeld));
+    assert_eq!(estate.asked(BUYER, "lock").await, Err(Refusal::NotFinal));
+    estate.finalize(sale).await;
+    assert_eq!(estate.asked(SELLER, "lock").await, Err(Refusal::NotHeld));
+    assert_eq!(estate.asked(BUYER, "lock").await, Ok(As::Owner));
+}
+
+#[tokio::test]
+async fn control_moves_at_once_where_the_tenant_says_so() {
+    let estate = Estate::new().await;
+    let mut at_once = settings();
+    at_once.takes_effect = super::settings::TakesEffect::Included;
+    estate.set(at_once).await;
+    estate.block(5, &[sold(1, SELLER, BUYER)]).await;
+    assert!(estate.may(BUYER).await);
+    assert!(!estate.may(SELLER).await);
+}
+
+#[tokio::test]
+async fn a_reorganisation_of_the_sale_gives_control_back() {
+    let mut estate = Estate::new().await;
+    let before = estate.block(4, &[]).await;
+    estate.block(5, &[sold(1, SELLER, BUYER)]).await;
+    assert!(!estate.may(SELLER).await);
+    estate.back_to(before).await;
+    assert!(estate.may(SELLER).await);
+    assert_eq!(estate.asked(BUYER, "lock").await, Err(Refusal::NotHeld));
+    // On the other branch it is sold to somebody else, in the same transaction or another.
+    let sale = estate.block(6, &[sold(2, SELLER, GUEST)]).await;
+    estate.finalize(sale).await;
+    assert!(estate.may(GUEST).await);
+    assert!(!estate.may(SELLER).await);
+    assert!(!estate.may(BUYER).await);
+}
+
+#[tokio::test]
+async fn a_right_is_used_until_its_last_second_by_the_hub_s_clock() {
+    let estate = Estate::new().await;
+    let ends = START_S + 100;
+    let block = estate.block(5, &issued(1, 1, GUEST, ends)).await;
+    assert_eq!(estate.asked(GUEST, "unlock").await, Err(Refusal::NotFinal));
+    estate.finalize(block).await;
+    assert_eq!(
+        estate.asked(GUEST, "unlock").await,
+        Ok(As::User { expires: ends })
+    );
+    assert!(matches!(
+        estate.asked(GUEST, "lock").await,
+        Err(Refusal::NotThis { .. })
+    ));
+    // No block comes meanwhile: there is no event.
+    estate.later(100);
+    assert!(estate.asked(GUEST, "unlock").await.is_ok());
+    estate.later(1);
+    assert_eq!(
+        estate.asked(GUEST, "unlock").await,
+        Err(Refusal::Over { expires: ends })
+    );
+    assert!(estate.may(SELLER).await, "the owner's control has no end");
+}
+
+#[tokio::test]
+async fn who_a_right_is_lent_to_or_sold_to_uses_it_and_a_reorganisation_takes_it_back() {
+    let mut estate = Estate::new().await;
+    let ends = START_S + 1_000;
+    let block = estate.block(5, &issued(1, 1, GUEST, ends)).await;
+    estate.finalize(block).await;
+    let resold = estate.block(6, &[lent(2, 0, 1, BUYER, ends)]).await;
+    assert!(estate.asked(GUEST, "unlock").await.is_err());
+    estate.back_to(block).await;
+    assert!(estate.asked(GUEST, "unlock").await.is_ok());
+    let resold_again = estate.block(6, &[lent(2, 0, 1, BUYER, ends)]).await;
+    assert_eq!(resold, resold_again);
+    estate.finalize(resold_again).await;
+    assert!(estate.asked(BUYER, "unlock").await.is_ok());
+    assert!(estate.asked(GUEST, "unlock").await.is_err());
+    // A right for another device of the same collection is none for this one.
+    let mut other = issued(3, 2, GUEST, ends);
+    other[0] = event(
+        3,
+        0,
+        RIGHTS,
+        &abi::Issued {
+            tokenId: U256::from(2),
+            device: U256::from(99),
+            to: GUEST,
+            ends,
+        },
+    );
+    let block = estate.block(7, &other).await;
+    estate.finalize(block).await;
+    assert_eq!(estate.asked(GUEST, "unlock").await, Err(Refusal::NotHeld));
+}
+
+/// The same from another contract, or by an ERC-20 token's transfer, changes nothing.
+#[tokio::test]
+async fn other_contracts_say_nothing_about_a_device() {
+    let estate = Estate::new().await;
+    let stranger = Address::repeat_byte(0x99);
+    let token_id = token_id();
+    let transfer = abi::Transfer {
+        from: SELLER,
+        to: BUYER,
+        tokenId: token_id,
+    };
+    let money = stencil_payments::abi::Transfer {
+        from: SELLER,
+        to: BUYER,
+        value: token_id,
+    };
+    let seen = [
+        event(1, 0, stranger, &transfer),
+        event(1, 1, RIGHTS, &transfer),
+        event(1, 2, PASSPORTS, &money),
+    ];
+    let block = estate.block(5, &seen).await;
+    estate.finalize(block).await;
+    assert!(estate.may(SELLER).await);
+    assert!(!estate.may(BUYER).await);
+    // Another tenant that names the same passport has said nothing of this tenant's door.
+    let rival: TenantId = "rival".parse().unwrap();
+    let asked = estate
+        .owners
+        .may_command(&rival, &door(), SELLER, "lock")
+        .await;
+    assert!(matches!(asked, Err(Refused::NoPassport)));
+}
+
+#[tokio::test]
+async fn a_passport_from_before_is_known_when_the_answer_about_it_is_final() {
+    let mut estate = Estate::over(World::new().await);
+    estate.open().await;
+    let other = DeviceId::parse("door-2").unwrap();
+    let id = U256::from(7);
+    let call = || abi::ownerOfCall { tokenId: id }.abi_encode().into();
+    estate
+        .world
+        .chain
+        .answers(PASSPORTS, call(), SELLER.abi_encode());
+    let give = async |estate: &Estate| {
+        let key = id.to_be_bytes();
+        estate
+            .owners
+            .give_passport(&acme(), &other, key, None)
+            .await
+    };
+    give(&estate).await.unwrap();
+    let asked = async |estate: &Estate, who| {
+        let asked = estate
+            .owners
+            .may_command(&acme(), &other, who, "lock")
+            .await;
+        asked.map_err(|refused| refused.to_string())
+    };
+    assert!(
+        asked(&estate, SELLER)
+            .await
+            .unwrap_err()
+            .contains("not final yet")
+    );
+    // What was asked is gone by the time that it would be final: it is not believed, but asked anew.
+    estate
+        .world
+        .chain
+        .answers(PASSPORTS, call(), BUYER.abi_encode());
+    let mut newest = 0;
+    for _ in 0..9 {
+        newest = estate.block(1, &[]).await;
+    }
+    estate.finalize(newest).await;
+    assert!(asked(&estate, SELLER).await.is_err());
+    assert!(
+        asked(&estate, BUYER)
+            .await
+            .unwrap_err()
+            .contains("not final yet")
+    );
+    // A chain that does not answer changes nothing.
+    for _ in 0..9 {
+        newest = estate.block(1, &[]).await;
+    }
+    estate.finalize(newest).await;
+    assert_eq!(asked(&estate, BUYER).await, Ok(As::Owner));
+}
+
+#[tokio::test]
+async fn a_right_from_before_is_read_from_its_contract() {
+    let estate = Estate::new().await;
+    let id = U256::from(5);
+    let ends = START_S + 500;
+    let missing = estate.owners.read_right(&acme(), id.to_be_bytes()).await;
+    assert!(
+        missing
+            .unwrap_err()
+            .to_string()
+            .contains("knows no right 5")
+    );
+    let chain = &estate.world.chain;
+    let right = abi::Right {
+        device: token_id(),
+        ends,
+    };
+    let call = abi::rightOfCall { tokenId: id }.abi_encode();
+    chain.answers(RIGHTS, call.into(), right.abi_encode());
+    let call = abi::userOfCall { tokenId: id }.abi_encode();
+    chain.answers(RIGHTS, call.into(), GUEST.abi_encode());
+    let call = abi::userExpiresCall { tokenId: id }.abi_encode();
+    chain.answers(RIGHTS, call.into(), U256::from(ends).abi_encode());
+    estate
+        .owners
+        .read_right(&acme(), id.to_be_bytes())
+        .await
+        .unwrap();
+    assert_eq!(estate.asked(GUEST, "unlock").await, Err(Refusal::NotFinal));
+    let mut newest = 0;
+    for _ in 0..9 {
+        newest = estate.block(1, &[]).await;
+    }
+    estate.finalize(newest).await;
+    assert!(estate.asked(GUEST, "unlock").await.is_ok());
+}
+
+/// Settled or not, each kind is asked about until it is, and then no more.
+#[tokio::test]
+async fn what_a_contract_no_longer_knows_is_nobody_s_and_asked_about_no_more() {
+    let estate = Estate::new().await;
+    let id = U256::from(7);
+    let other = DeviceId::parse("door-2").unwrap();
+    let call = || abi::ownerOfCall { tokenId: id }.abi_encode().into();
+    let chain = &estate.world.chain;
+    chain.answers(PASSPORTS, call(), SELLER.abi_encode());
+    let key = id.to_be_bytes();
+    let tenant = acme();
+    let given = estate.owners.give_passport(&tenant, &other, key, None);
+    given.await.unwrap();
+    // It was in a block that is gone.
+    chain.answers(PASSPORTS, call(), Vec::new());
+    for _ in 0..30 {
+        let newest = estate.block(1, &[]).await;
+        estate.finalize(newest).await;
+    }
+    let asked = estate
+        .owners
+        .may_command(&acme(), &other, SELLER, "lock")
+        .await;
+    assert!(matches!(asked, Err(Refused::Policy(Refusal::NotHeld))));
+    let port = &estate.world.store.ownership;
+    let due = port
+        .looked_tokens(CHAIN, u64::from(u32::MAX), 10)
+        .await
+        .unwrap();
+    assert_eq!(due, []);
+}
+
+#[tokio::test]
+async fn when_nothing_was_read_of_the_chain_for_long_nobody_commands() {
+    let estate = Estate::new().await;
+    assert!(estate.may(SELLER).await);
+    estate.later(901);
+    assert!(matches!(
+        estate.asked(SELLER, "lock").await,
+        Err(Refusal::Unknown { .. })
+    ));
+    estate.block(900, &[]).await;
+    assert!(estate.may(SELLER).await);
+}
+
+/// Each entry is taken once whatever becomes of the process: position and tokens are one transaction.
+#[tokio::test]
+async fn what_was_read_is_not_read_again_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut estate = Estate::over(World::at(dir.path()).await);
+    estate.open().await;
+    let sale = estate.block(5, &[sold(1, SELLER, BUYER)]).await;
+    estate.finalize(sale).await;
+    let position = |estate: &Estate| {
+        let chains = estate.world.store.chains.clone();
+        async move {
+            chains
+                .chain_position(CHAIN, super::reader::READER)
+                .await
+                .unwrap()
+        }
+    };
+    let before = position(&estate).await;
+    assert!(before > 0);
+    let key = passport().0;
+    let held = |estate: &Estate| {
+        let port = estate.world.store.ownership.clone();
+        async move {
+            port.held_token(&acme(), CHAIN, &PASSPORTS.0.0, &key)
+                .await
+                .unwrap()
+        }
+    };
+    let known = held(&estate).await.unwrap();
+    let again = Estate::over(World::at(dir.path()).await);
+    again.catch_up().await;
+    assert_eq!(position(&again).await, before);
+    assert_eq!(held(&again).await.unwrap(), known);
+    let asked = again
+        .owners
+        .may_command(&acme(), &door(), BUYER, "lock")
+        .await;
+    assert!(asked.is_ok());
+}
+
+#[tokio::test]
+async fn settings_that_can_t_be_meant_are_refused_with_what_would_be_right() {
+    let estate = Estate::new().await;
+    let wrong = async |change: serde_json::Value| {
+        let mut body = serde_json::to_value(settings()).unwrap();
+        for (name, value) in change.as_object().unwrap() {
+            body[name] = value.clone();
+        }
+        let settings = serde_json::from_value(body).unwrap();
+        let wrong = estate
+            .owners
+            .set(&acme(), settings)
+            .await
+            .unwrap()
+            .unwrap_err();
+        (wrong.pointer, wrong.why)
+    };
+    let nobody = Address::repeat_byte(0x44).to_string();
+    for (change, pointer, why) in [
+        (json!({ "chain": "other" }), "/chain", "follows local"),
+        (
+            json!({ "passports": "0x12" }),
+            "/passports",
+            "40 hexadecimal",
+        ),
+        (json!({ "passports": nobody }), "/passports", "no contract"),
+        (
+            json!({ "passports": Address::ZERO.to_string() }),
+            "/passports",
+            "zero address",
+        ),
+        (
+            json!({ "access_rights": PASSPORTS.to_string() }),
+            "/access_rights",
+            "can't be that of passports",
+        ),
+        (
+            json!({ "passports": null, "access_rights": null }),
+            "/passports",
+            "name one contract",
+        ),
+        (
+            json!({ "passports": RIGHTS.to_string(), "access_rights": null }),
+            "/passports",
+            "none of ERC-721",
+        ),
+        (json!({ "owner_may": [""] }), "/owner_may", "1 to 32 bytes"),
+        (
+            json!({ "stale_after_s": 5 }),
+            "/stale_after_s",
+            "not 30 to 86,400",
+        ),
+    ] {
+        let (at, said) = wrong(change.clone()).await;
+        assert_eq!(at, pointer, "{change}");
+        assert!(said.contains(why), "{change}: {said}");
+    }
+    estate
+        .world
+        .chain
+        .otherwise(Err(Unknown("two endpoints disagree".into())));
+    let mut unknown = settings();
+    unknown.passports = Some(RIGHTS.to_string());
+    unknown.access_rights = None;
+    let wrong = estate
+        .owners
+        .set(&acme(), unknown)
+        .await
+        .unwrap()
+        .unwrap_err();
+    assert!(wrong.unknown);
+}

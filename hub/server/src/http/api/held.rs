@@ -1,0 +1,268 @@
+//! What an account controls by the tokens that it holds: who has signed in with a wallet commands devices,
+//! and sells.
+
+use axum::Json;
+use axum::extract::State as Shared;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, StatusCode};
+use serde::Serialize;
+use stencil_ownership::holder::Owner;
+use stencil_ownership::listing::Offer;
+use stencil_ownership::policy::{As, Refusal};
+use stencil_payments::Address;
+use stencil_protocol::command::Command;
+use stencil_protocol::id::{CommandId, DeviceId, TenantId};
+use stencil_store::{AuditOutcome, NewAudit, Page, StoredCommand};
+
+use super::commands::{self, Order};
+use super::market::{self, SaleTerms};
+use super::ownership::owners;
+use crate::chains::Owners;
+use crate::chains::ownership::Refused;
+use crate::chains::ownership::market::{ListingVerdict, ToSign};
+use crate::http::State;
+use crate::http::access::WalletUser;
+use crate::http::input::{self, Paging, Path, Query};
+use crate::http::problem::{Kind, Problem};
+
+/// A device that an account controls or may use.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(in crate::http) struct HeldView {
+    /// Whose device.
+    #[schema(value_type = String)]
+    tenant: TenantId,
+    /// The device.
+    #[schema(value_type = String)]
+    device: DeviceId,
+    /// By what: `owner`, `user`, the same with `_to_be` where it is not final yet, or `over`, when the
+    /// right has ended.
+    by: &'static str,
+    /// Of a right: its last second, since 1970.
+    expires_s: Option<u64>,
+    /// Which commands the account may give now; `*` is every one.
+    may: Vec<String>,
+}
+
+/// Devices that the account controls or may use, by the tokens that it holds.
+#[utoipa::path(
+    get,
+    path = "/api/v1/wallet/devices",
+    tag = "holders",
+    params(Paging), responses((status = 200, body = Page<HeldView>))
+)]
+pub(in crate::http) async fn list(
+    Shared(state): Shared<State>,
+    user: WalletUser,
+    Query(paging): Query<Paging>,
+) -> Result<Json<Page<HeldView>>, Problem> {
+    let limit = paging.limit()?;
+    let port = &state.store.ownership;
+    let page = port
+        .devices_held(&user.wallet, paging.after.as_deref(), limit)
+        .await?;
+    let (owners, account) = (owners(&state), Address::from(user.wallet));
+    let mut items = Vec::with_capacity(page.items.len());
+    for held in page.items {
+        items.extend(view(&owners, held.tenant, held.device, account).await?);
+    }
+    Ok(Json(Page {
+        items,
+        next: page.next,
+    }))
+}
+
+/// What an account may do with a device; `None`: nothing, by now.
+async fn view(
+    owners: &Owners,
+    tenant: TenantId,
+    device: DeviceId,
+    account: Address,
+) -> Result<Option<HeldView>, Problem> {
+    let control = match owners.control(&tenant, &device, Some(&account)).await {
+        Ok(control) => control,
+        Err(Refused::NoPassport) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let policy = control.settings.policy();
+    let names = |names: &std::collections::BTreeSet<String>| names.iter().cloned().collect();
+    let seen = |by, expires_s, may| {
+        Some(HeldView {
+            tenant: tenant.clone(),
+            device: device.clone(),
+            by,
+            expires_s,
+            may,
+        })
+    };
+    match control.token.as_ref().map(|token| token.owner(policy.gain)) {
+        Some(Owner::Is(owner)) if owner == account => {
+            return Ok(seen("owner", None, names(&policy.owner_may.0)));
+        }
+        Some(Owner::GoingTo(owner)) if owner == account => {
+            return Ok(seen("owner_to_be", None, Vec::new()));
+        }
+        _ => {}
+    }
+    let users = control
+        .rights
+        .iter()
+        .filter_map(|(_, token)| token.user(policy.gain));
+    let longest = users
+        .filter(|user| user.account == account)
+        .max_by_key(|user| (user.in_effect, user.expires));
+    Ok(longest.and_then(|user| {
+        let expires_s = Some(user.expires);
+        if owners.now_s() > user.expires {
+            seen("over", expires_s, Vec::new())
+        } else if user.in_effect {
+            seen("user", expires_s, names(&policy.user_may.0))
+        } else {
+            seen("user_to_be", expires_s, Vec::new())
+        }
+    }))
+}
+
+/// Queues a command for a device that the account controls, or may use.
+///
+/// What it holds is looked at now. By a right, the command expires with the right at the latest. With an
+/// `Idempotency-Key` the same call again is the same command.
+#[utoipa::path(
+    post,
+    path = "/api/v1/wallet/devices/{tenant}/{device}/commands",
+    tag = "holders",
+    request_body = Order,
+    params((
+        "Idempotency-Key" = Option<String>, Header, max_length = 128,
+        description = "The caller's own name of this call"
+    )),
+    responses(
+        (status = 202, description = "Queued", body = StoredCommand),
+        (status = 409, description = "The key was used for another command, or the device was revoked"),
+    )
+)]
+pub(in crate::http) async fn command(
+    Shared(state): Shared<State>,
+    user: WalletUser,
+    Path((tenant, device)): Path<(String, String)>,
+    headers: HeaderMap,
+    input::Json(order): input::Json<Order>,
+) -> Result<Response, Problem> {
+    let (tenant, device) = (input::tenant(&tenant)?, input::device(&device)?);
+    let account = Address::from(user.wallet);
+    let key = input::idempotency_key(&headers)?;
+    let (argument, mut expires_us) = order.read(state.clock.now_us())?;
+    let owners = owners(&state);
+    let by = owners
+        .may_command(&tenant, &device, account, order.name())
+        .await;
+    let by = match by {
+        Ok(by) => by,
+        Err(refused) => {
+            tracing::info!(%tenant, %device, %account, command = order.name(), %refused,
+                "a wallet's command is refused");
+            return Err(match refused {
+                // Whether there is such a device is no stranger's to know.
+                Refused::NoPassport | Refused::Policy(Refusal::NotHeld) => Problem::new(
+                    Kind::NotFound,
+                    "this account holds neither the passport of a device of this name nor a right to \
+                     use it",
+                ),
+                other => other.into(),
+            });
+        }
+    };
+    if let As::User { expires } = by {
+        let ends_us = i64::try_from(expires.saturating_add(1)).unwrap_or(i64::MAX);
+        expires_us = expires_us.min(ends_us.saturating_mul(1_000_000));
+    }
+    Command {
+        id: CommandId([0; 16]),
+        device: device.clone(),
+        name: order.name(),
+        argument: argument
+            .as_ref()
+            .map(stencil_protocol::sample::OwnedValue::as_ref),
+        expires_us,
+    }
+    .check()
+    .map_err(|error| Problem::invalid(error.to_string()))?;
+    // The keys of one account are its own.
+    let key = key.map(|key| format!("{}/{key}", hex::encode(user.wallet)));
+    let id = state
+        .control
+        .queue_command(
+            &tenant,
+            &device,
+            order.name(),
+            argument,
+            expires_us,
+            key.as_deref(),
+        )
+        .await?;
+    tracing::info!(%tenant, %device, %account, command = %id, "a wallet commands a device");
+    // The tenant's own log says who: it is nobody of the tenant.
+    let entry = NewAudit {
+        at_us: state.clock.now_us(),
+        who: format!("wallet {}", account.to_checksum(None)),
+        action: "holders.command".to_owned(),
+        target: Some(device.to_string()),
+        outcome: AuditOutcome::Done,
+        detail: Some(format!(
+            "{} ({})",
+            order.name(),
+            match by {
+                As::Owner => "owner",
+                As::User { .. } => "user",
+            }
+        )),
+        address: None,
+    };
+    let keep = state.limits.audit_entries;
+    state.store.audit.note(&tenant, &entry, keep).await?;
+    let stored = commands::of_tenant(&state, &tenant, &id).await?;
+    Ok((StatusCode::ACCEPTED, Json(stored)).into_response())
+}
+
+/// What the account has to sign to sell the device's passport, or a right.
+#[utoipa::path(
+    post,
+    path = "/api/v1/wallet/devices/{tenant}/{device}/listing",
+    tag = "holders",
+    request_body = SaleTerms,
+    responses(
+        (status = 200, body = ToSign),
+        (status = 409, description = "It can't be sold like that: not the account's, no market, a price below the royalty"),
+    )
+)]
+pub(in crate::http) async fn list_for_sale(
+    Shared(state): Shared<State>,
+    user: WalletUser,
+    Path((tenant, device)): Path<(String, String)>,
+    input::Json(terms): input::Json<SaleTerms>,
+) -> Result<Json<ToSign>, Problem> {
+    let (tenant, device) = (input::tenant(&tenant)?, input::device(&device)?);
+    let seller = Address::from(user.wallet);
+    market::to_sign(&state, &tenant, &device, seller, &terms)
+        .await
+        .map(Json)
+}
+
+/// Whether a signed listing can be bought now at the tenant's market by the account, and by which
+/// transaction.
+#[utoipa::path(
+    post,
+    path = "/api/v1/wallet/listings/{tenant}/check",
+    tag = "holders",
+    request_body(content = serde_json::Value, description = "The signed listing", content_type = "application/json"),
+    responses((status = 200, body = ListingVerdict))
+)]
+pub(in crate::http) async fn check(
+    Shared(state): Shared<State>,
+    user: WalletUser,
+    Path(tenant): Path<String>,
+    input::Json(offer): input::Json<Offer>,
+) -> Result<Json<ListingVerdict>, Problem> {
+    let tenant = input::tenant(&tenant)?;
+    let buyer = Address::from(user.wallet);
+    Ok(Json(owners(&state).verdict(&tenant, &offer, buyer).await?))
+}

@@ -1,0 +1,176 @@
+//! What an account controls by the tokens that it holds.
+
+use serde_json::{Value, json};
+use stencil_ownership::holder::{Place, Said, Token, What};
+use stencil_payments::{Address, B256, U256};
+use stencil_store::{BlockMark, ChainCommit, HeldCommit, HeldToken};
+
+use super::{Answer, NOW_US, Served, seed};
+use crate::chains::tests::fake::CHAIN;
+
+pub(super) const OWNER: Address = Address::repeat_byte(0x5b);
+const GUEST: Address = Address::repeat_byte(0x5c);
+const COMMANDS: &str = "/api/v1/wallet/devices/acme/freezer-marked/commands";
+/// The last second of the guest's right.
+const ENDS_S: i64 = NOW_US / 1_000_000 + 20;
+
+/// The freezer's passport is the owner's, and a right to it the guest's, for good; the chain was read just
+/// now.
+pub(super) async fn held(served: &Served) {
+    let store = &served.store;
+    seed::owned(store).await;
+    let at = Place {
+        block: 1,
+        index: 0,
+        hash: B256::repeat_byte(1),
+    };
+    let mut passport = Token::default();
+    let mut right = Token::default();
+    let whats = [
+        What::Device {
+            passport: seed::TOKEN_ID.into(),
+        },
+        What::User {
+            user: GUEST,
+            expires: u64::try_from(ENDS_S).unwrap(),
+        },
+    ];
+    for said in [Said::Observed, Said::Final] {
+        let issued = What::Owner {
+            from: Address::ZERO,
+            to: OWNER,
+        };
+        passport.take(said, at, issued);
+        for what in whats {
+            right.take(said, at, what);
+        }
+    }
+    let kept = |collection: Address, id: [u8; 32], token: &Token| HeldToken {
+        tenant: seed::acme(),
+        chain: CHAIN.to_owned(),
+        collection: collection.0.0,
+        token: id,
+        version: 1,
+        body: serde_json::to_string(token).unwrap(),
+        holder: token.holder().map(|holder| holder.0.0),
+        passport: token.device().map(|passport| passport.0),
+        looked: None,
+        changed_us: NOW_US,
+    };
+    let commit = HeldCommit {
+        tokens: vec![
+            kept(seed::PASSPORTS, seed::TOKEN_ID, &passport),
+            kept(seed::RIGHTS, U256::from(1).to_be_bytes(), &right),
+        ],
+        read: None,
+    };
+    // It may be there already.
+    let _ = store.ownership.commit_held(&commit).await;
+    read_up_to(served, NOW_US).await;
+}
+
+/// The chain's newest block that was read is of this time.
+async fn read_up_to(served: &Served, time_us: i64) {
+    let chains = &served.store.chains;
+    let state = chains.chain(CHAIN).await.unwrap().unwrap();
+    let number = state.cursor.map_or(1, |cursor| cursor.number + 1);
+    let commit = ChainCommit {
+        chain: CHAIN.to_owned(),
+        from: state.cursor,
+        interest: state.interest,
+        cursor: Some(BlockMark {
+            number,
+            hash: [7; 32],
+        }),
+        cursor_s: Some(u64::try_from(time_us / 1_000_000).unwrap()),
+        ..ChainCommit::default()
+    };
+    chains.commit_chain(&commit).await.unwrap();
+}
+
+async fn session(served: &Served, account: Address) -> String {
+    let wallets = &served.store.wallets;
+    let opened = wallets.open_wallet_session(&account.0.0, None, i64::MAX, NOW_US);
+    opened.await.unwrap().1.reveal().to_owned()
+}
+
+async fn command(served: &Served, session: &str, body: &Value) -> Answer {
+    let ask = served.ask("POST", COMMANDS).session(session);
+    ask.json(body).send().await
+}
+
+#[tokio::test]
+async fn an_owner_commands_its_device_and_a_guest_what_the_tenant_lets_guests_do() {
+    let served = Served::start().await;
+    held(&served).await;
+    let (owner, guest) = (session(&served, OWNER).await, session(&served, GUEST).await);
+    let stranger = session(&served, Address::repeat_byte(0x5d)).await;
+    let devices = async |session: &str| {
+        let ask = served.get("/api/v1/wallet/devices").session(session);
+        ask.send().await.ok()["items"].clone()
+    };
+    let own = devices(&owner).await;
+    assert_eq!(own[0]["device"], "freezer-marked");
+    assert_eq!(
+        (&own[0]["by"], &own[0]["may"]),
+        (&json!("owner"), &json!(["*"]))
+    );
+    let lent = devices(&guest).await;
+    assert_eq!(
+        (&lent[0]["by"], &lent[0]["may"]),
+        (&json!("user"), &json!(["unlock"]))
+    );
+    assert_eq!(devices(&stranger).await, json!([]));
+
+    let answer = command(&served, &owner, &json!({ "name": "lock" })).await;
+    assert_eq!(answer.status, 202, "{answer:?}");
+    let audit = served
+        .ask("GET", "/api/v1/audit")
+        .bearer(&served.tokens.admin);
+    let audit = audit.send().await.ok().to_string();
+    assert!(
+        audit.contains(&format!("wallet {}", OWNER.to_checksum(None))),
+        "{audit}"
+    );
+    let answer = command(
+        &served,
+        &guest,
+        &json!({ "name": "unlock", "expires_in_s": 600 }),
+    )
+    .await;
+    assert_eq!(answer.status, 202, "{answer:?}");
+    // With the right, and no second later.
+    assert_eq!(answer.json()["expires_us"], (ENDS_S + 1) * 1_000_000);
+    let refused = command(&served, &guest, &json!({ "name": "lock" })).await;
+    assert!(refused.problem(403).contains("may not command \"lock\""));
+    let refused = command(&served, &stranger, &json!({ "name": "lock" })).await;
+    assert!(refused.problem(404).contains("neither"));
+    let elsewhere = "/api/v1/wallet/devices/rival/freezer-marked/commands";
+    let ask = served.ask("POST", elsewhere).session(&owner);
+    let unknown = ask.json(&json!({ "name": "lock" })).send().await;
+    assert_eq!(
+        unknown.problem(404),
+        refused.problem(404),
+        "neither says what there is"
+    );
+    // One account's key is not another's.
+    for (session, status) in [(&owner, 202), (&guest, 202)] {
+        let ask = served.ask("POST", COMMANDS).session(session);
+        let ask = ask.header("idempotency-key", "same");
+        assert_eq!(
+            ask.json(&json!({ "name": "unlock" })).send().await.status,
+            status
+        );
+    }
+
+    served.later(21);
+    let refused = command(&served, &guest, &json!({ "name": "unlock" })).await;
+    assert!(refused.problem(403).contains("ended at"));
+    assert_eq!(devices(&guest).await[0]["by"], "over");
+    served.later(900);
+    let refused = command(&served, &owner, &json!({ "name": "lock" })).await;
+    assert!(refused.problem(503).contains("not known now"));
+    read_up_to(&served, NOW_US + 921_000_000).await;
+    let answer = command(&served, &owner, &json!({ "name": "lock" })).await;
+    assert_eq!(answer.status, 202, "{answer:?}");
+}

@@ -1,0 +1,200 @@
+//! Who controls devices by what a chain says: a tenant's policy, which device has which passport, and
+//! what is known of passports and rights. What a policy or a token's body means is no matter of the
+//! store's; it keeps them as text, and sees to it that each change follows the one before, in one
+//! transaction with the position of the reader that made it.
+
+use async_trait::async_trait;
+use serde::Serialize;
+use stencil_protocol::id::{DeviceId, TenantId};
+
+use crate::{Error, Page, PayerKey};
+
+/// Tokens of one tenant that are known; of those beyond nothing is kept.
+pub const MAX_HELD_TOKENS: u32 = 100_000;
+/// Documents of one tenant.
+pub const MAX_DOCUMENTS: u32 = 10_000;
+/// The longest document, in bytes.
+pub const MAX_DOCUMENT: usize = 64 * 1024;
+
+/// A token's id: 32 bytes, big-endian.
+pub type TokenKey = [u8; 32];
+
+/// How a tenant lets tokens control its devices.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredOwnership {
+    /// Whose.
+    pub tenant: TenantId,
+    /// On which chain.
+    pub chain: String,
+    /// Which tokens, and what their holders may do (JSON).
+    pub body: String,
+    /// When it was set, µs since the epoch.
+    pub changed_us: i64,
+}
+
+/// A device's passport.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DevicePassport {
+    /// Whose device.
+    pub tenant: TenantId,
+    /// The device.
+    pub device: DeviceId,
+    /// The passport's id.
+    pub token: TokenKey,
+    /// The DID of which that is the hash, where it was said.
+    pub did: Option<String>,
+    /// When it was set, µs since the epoch.
+    pub created_us: i64,
+}
+
+/// What a tenant knows of a passport or a right.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldToken {
+    /// Whose knowledge.
+    pub tenant: TenantId,
+    /// On which chain.
+    pub chain: String,
+    /// The contract.
+    pub collection: PayerKey,
+    /// The token.
+    pub token: TokenKey,
+    /// How often it was changed, from 1.
+    pub version: u64,
+    /// What the chain's stream has said (JSON).
+    pub body: String,
+    /// Who owns or uses it by the newest of that.
+    pub holder: Option<PayerKey>,
+    /// Of a right: for which device's passport it is.
+    pub passport: Option<TokenKey>,
+    /// The block as of which the contract was asked; it has to be asked again when that is final.
+    pub looked: Option<u64>,
+    /// When it was changed, µs since the epoch.
+    pub changed_us: i64,
+}
+
+/// Changes of tokens, and how far the reader has come that made them.
+#[derive(Debug, Clone, Default)]
+pub struct HeldCommit {
+    /// Tokens after the change; each version is that of before and one, 1 for a new one.
+    pub tokens: Vec<HeldToken>,
+    /// Chain, reader and the entry up to which it has read.
+    pub read: Option<(String, String, u64)>,
+}
+
+/// A device that an account may control.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldDevice {
+    /// Whose device.
+    pub tenant: TenantId,
+    /// The device.
+    pub device: DeviceId,
+}
+
+/// A document that tokens name by its hash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Document {
+    /// What it is, as a media type.
+    pub media_type: String,
+    /// The document.
+    pub body: Vec<u8>,
+}
+
+/// A document, without what it says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct DocumentHead {
+    /// SHA-256, in hexadecimal digits.
+    pub sha256: String,
+    /// What it is.
+    pub media_type: String,
+    /// How long it is.
+    pub bytes: u64,
+    /// When it came.
+    pub created_us: i64,
+}
+
+/// Policies, passports, rights and their documents.
+#[async_trait]
+pub trait Ownership: Send + Sync + 'static {
+    /// Sets a tenant's policy in the place of the one before.
+    async fn put_ownership(&self, ownership: &StoredOwnership) -> Result<(), Error>;
+    /// Takes it away; `false`: there was none.
+    async fn remove_ownership(&self, tenant: &TenantId) -> Result<bool, Error>;
+    /// A tenant's policy.
+    async fn ownership(&self, tenant: &TenantId) -> Result<Option<StoredOwnership>, Error>;
+    /// Those of all tenants, for the hub's own readers.
+    async fn all_ownership(&self) -> Result<Vec<StoredOwnership>, Error>;
+
+    /// Says which passport a device has, in the place of another. [`Error::Conflict`]: another device of
+    /// the tenant has it.
+    async fn put_device_passport(&self, passport: &DevicePassport) -> Result<(), Error>;
+    /// A device has no passport any more; `false`: it had none.
+    async fn remove_device_passport(
+        &self,
+        tenant: &TenantId,
+        device: &DeviceId,
+    ) -> Result<bool, Error>;
+    /// A device's passport.
+    async fn device_passport(
+        &self,
+        tenant: &TenantId,
+        device: &DeviceId,
+    ) -> Result<Option<DevicePassport>, Error>;
+
+    /// What is known of a token.
+    async fn held_token(
+        &self,
+        tenant: &TenantId,
+        chain: &str,
+        collection: &PayerKey,
+        token: &TokenKey,
+    ) -> Result<Option<HeldToken>, Error>;
+    /// Rights to use the device with this passport, those of one holder or of all, the newest first.
+    async fn rights_to(
+        &self,
+        tenant: &TenantId,
+        chain: &str,
+        collection: &PayerKey,
+        passport: &TokenKey,
+        holder: Option<&PayerKey>,
+        limit: u32,
+    ) -> Result<Vec<HeldToken>, Error>;
+    /// Devices whose passport an account holds, or which it has a right to use, in all tenants; the
+    /// cursor is the tenant and the device.
+    async fn devices_held(
+        &self,
+        holder: &PayerKey,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Page<HeldDevice>, Error>;
+    /// Tokens whose contract was asked as of a block that is final by now.
+    async fn looked_tokens(
+        &self,
+        chain: &str,
+        finalized: u64,
+        limit: u32,
+    ) -> Result<Vec<HeldToken>, Error>;
+    /// Keeps changes of tokens: all of it is stored, or nothing. Of a tenant's tokens beyond
+    /// [`MAX_HELD_TOKENS`] nothing is kept; gives how many were not. [`Error::Conflict`]: a token was
+    /// changed meanwhile.
+    async fn commit_held(&self, commit: &HeldCommit) -> Result<u64, Error>;
+
+    /// Keeps a document. [`Error::Conflict`]: there are [`MAX_DOCUMENTS`]. `false`: it is there.
+    async fn put_document(
+        &self,
+        tenant: &TenantId,
+        sha256: &TokenKey,
+        document: &Document,
+        now_us: i64,
+    ) -> Result<bool, Error>;
+    /// A document by its hash, whichever tenant keeps it: what it says is its name.
+    async fn document(&self, sha256: &TokenKey) -> Result<Option<Document>, Error>;
+    /// A tenant's documents, by their hash.
+    async fn documents(
+        &self,
+        tenant: &TenantId,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Page<DocumentHead>, Error>;
+    /// Forgets a document; `false`: there was none.
+    async fn remove_document(&self, tenant: &TenantId, sha256: &TokenKey) -> Result<bool, Error>;
+}

@@ -1,0 +1,465 @@
+//! Who controls devices by what a chain says.
+
+use async_trait::async_trait;
+use sqlx::SqliteConnection;
+use sqlx::sqlite::SqliteRow;
+use stencil_protocol::id::{DeviceId, TenantId};
+
+use super::failure::of_tenant;
+use super::row::{Columns as _, bigint};
+use super::transaction::Transaction;
+use super::{Sqlite, chains, pair};
+use crate::ownership::{
+    DevicePassport, Document, DocumentHead, HeldCommit, HeldDevice, HeldToken, MAX_DOCUMENT,
+    MAX_DOCUMENTS, MAX_HELD_TOKENS, Ownership, StoredOwnership, TokenKey,
+};
+use crate::page::clamp;
+use crate::{Error, Page, PayerKey};
+
+const HELD: &str =
+    "tenant, chain, collection, token, version, body, holder, passport, looked, changed_us";
+
+#[async_trait]
+impl Ownership for Sqlite {
+    async fn put_ownership(&self, ownership: &StoredOwnership) -> Result<(), Error> {
+        let mut transaction = self.write().await?;
+        let put = sqlx::query(
+            "INSERT INTO ownership (tenant, chain, body, changed_us) VALUES ($1, $2, $3, $4) \
+             ON CONFLICT (tenant) DO UPDATE SET chain = $2, body = $3, changed_us = $4",
+        )
+        .bind(ownership.tenant.as_str())
+        .bind(ownership.chain.as_str())
+        .bind(ownership.body.as_str())
+        .bind(ownership.changed_us)
+        .execute(&mut *transaction)
+        .await
+        .map(drop)
+        .map_err(|error| of_tenant(error, ownership.tenant.as_str()));
+        transaction.end(put).await
+    }
+
+    async fn remove_ownership(&self, tenant: &TenantId) -> Result<bool, Error> {
+        let mut transaction = self.write().await?;
+        let removed = sqlx::query("DELETE FROM ownership WHERE tenant = $1")
+            .bind(tenant.as_str())
+            .execute(&mut *transaction)
+            .await
+            .map(|done| done.rows_affected() == 1)
+            .map_err(Error::from);
+        transaction.end(removed).await
+    }
+
+    async fn ownership(&self, tenant: &TenantId) -> Result<Option<StoredOwnership>, Error> {
+        let row =
+            sqlx::query("SELECT tenant, chain, body, changed_us FROM ownership WHERE tenant = $1")
+                .bind(tenant.as_str())
+                .fetch_optional(self.readers())
+                .await?;
+        row.as_ref().map(stored_ownership).transpose()
+    }
+
+    async fn all_ownership(&self) -> Result<Vec<StoredOwnership>, Error> {
+        let rows =
+            sqlx::query("SELECT tenant, chain, body, changed_us FROM ownership ORDER BY tenant")
+                .fetch_all(self.readers())
+                .await?;
+        rows.iter().map(stored_ownership).collect()
+    }
+
+    async fn put_device_passport(&self, passport: &DevicePassport) -> Result<(), Error> {
+        let mut transaction = self.write().await?;
+        let put = put_passport(&mut transaction, passport).await;
+        transaction.end(put).await
+    }
+
+    async fn remove_device_passport(
+        &self,
+        tenant: &TenantId,
+        device: &DeviceId,
+    ) -> Result<bool, Error> {
+        let mut transaction = self.write().await?;
+        let removed = sqlx::query("DELETE FROM device_passports WHERE tenant = $1 AND device = $2")
+            .bind(tenant.as_str())
+            .bind(device.as_str())
+            .execute(&mut *transaction)
+            .await
+            .map(|done| done.rows_affected() == 1)
+            .map_err(Error::from);
+        transaction.end(removed).await
+    }
+
+    async fn device_passport(
+        &self,
+        tenant: &TenantId,
+        device: &DeviceId,
+    ) -> Result<Option<DevicePassport>, Error> {
+        let row = sqlx::query(
+            "SELECT tenant, device, token, did, created_us FROM device_passports \
+             WHERE tenant = $1 AND device = $2",
+        )
+        .bind(tenant.as_str())
+        .bind(device.as_str())
+        .fetch_optional(self.readers())
+        .await?;
+        row.map(|row| {
+            Ok(DevicePassport {
+                tenant: row.parsed("tenant")?,
+                device: row.parsed("device")?,
+                token: row.array("token")?,
+                did: row.maybe_text("did")?,
+                created_us: row.int("created_us")?,
+            })
+        })
+        .transpose()
+    }
+
+    async fn held_token(
+        &self,
+        tenant: &TenantId,
+        chain: &str,
+        collection: &PayerKey,
+        token: &TokenKey,
+    ) -> Result<Option<HeldToken>, Error> {
+        let row = sqlx::query(statement(
+            "tenant = $1 AND chain = $2 AND collection = $3 AND token = $4",
+        ))
+        .bind(tenant.as_str())
+        .bind(chain)
+        .bind(collection.to_vec())
+        .bind(token.to_vec())
+        .fetch_optional(self.readers())
+        .await?;
+        row.as_ref().map(held).transpose()
+    }
+
+    async fn rights_to(
+        &self,
+        tenant: &TenantId,
+        chain: &str,
+        collection: &PayerKey,
+        passport: &TokenKey,
+        holder: Option<&PayerKey>,
+        limit: u32,
+    ) -> Result<Vec<HeldToken>, Error> {
+        let of_holder = match holder {
+            Some(_) => "AND holder = $5",
+            None => "AND $5 IS NULL",
+        };
+        let rest = format!(
+            "tenant = $1 AND chain = $2 AND collection = $3 AND passport = $4 {of_holder} \
+             ORDER BY changed_us DESC, token DESC LIMIT $6"
+        );
+        let rows = sqlx::query(statement(&rest))
+            .bind(tenant.as_str())
+            .bind(chain)
+            .bind(collection.to_vec())
+            .bind(passport.to_vec())
+            .bind(holder.map(|holder| holder.to_vec()))
+            .bind(i64::from(clamp(limit)))
+            .fetch_all(self.readers())
+            .await?;
+        rows.iter().map(held).collect()
+    }
+
+    async fn devices_held(
+        &self,
+        holder: &PayerKey,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Page<HeldDevice>, Error> {
+        let (tenant, device) = match pair::<TenantId, DeviceId>(after)? {
+            Some((tenant, device)) => (tenant.to_string(), device.to_string()),
+            None => (String::new(), String::new()),
+        };
+        // A right names the passport; of a passport that is its own id.
+        let rows = sqlx::query(
+            "SELECT DISTINCT d.tenant AS tenant, d.device AS device \
+             FROM held_tokens h JOIN ownership o ON o.tenant = h.tenant AND o.chain = h.chain \
+             JOIN device_passports d \
+             ON d.tenant = h.tenant AND d.token = COALESCE(h.passport, h.token) \
+             WHERE h.holder = $1 AND (d.tenant, d.device) > ($2, $3) \
+             ORDER BY d.tenant, d.device LIMIT $4",
+        )
+        .bind(holder.to_vec())
+        .bind(tenant)
+        .bind(device)
+        .bind(i64::from(clamp(limit)) + 1)
+        .fetch_all(self.readers())
+        .await?;
+        let devices = rows
+            .iter()
+            .map(|row| {
+                Ok(HeldDevice {
+                    tenant: row.parsed("tenant")?,
+                    device: row.parsed("device")?,
+                })
+            })
+            .collect::<Result<_, Error>>()?;
+        Ok(Page::cut(devices, limit, |held: &HeldDevice| {
+            format!("{}:{}", held.tenant, held.device)
+        }))
+    }
+
+    async fn looked_tokens(
+        &self,
+        chain: &str,
+        finalized: u64,
+        limit: u32,
+    ) -> Result<Vec<HeldToken>, Error> {
+        let rows = sqlx::query(statement(
+            "chain = $1 AND looked <= $2 ORDER BY looked, tenant, collection, token LIMIT $3",
+        ))
+        .bind(chain)
+        .bind(bigint("block", finalized)?)
+        .bind(i64::from(clamp(limit)))
+        .fetch_all(self.readers())
+        .await?;
+        rows.iter().map(held).collect()
+    }
+
+    async fn commit_held(&self, commit: &HeldCommit) -> Result<u64, Error> {
+        let mut transaction = self.write().await?;
+        let done = apply(&mut transaction, commit).await;
+        transaction.end(done).await
+    }
+
+    async fn put_document(
+        &self,
+        tenant: &TenantId,
+        sha256: &TokenKey,
+        document: &Document,
+        now_us: i64,
+    ) -> Result<bool, Error> {
+        if document.body.len() > MAX_DOCUMENT {
+            let why = format!("{} bytes, at most {MAX_DOCUMENT}", document.body.len());
+            return Err(Error::invalid("document", why));
+        }
+        let mut transaction = self.write().await?;
+        let put = put_document(&mut transaction, tenant, sha256, document, now_us).await;
+        transaction.end(put).await
+    }
+
+    async fn document(&self, sha256: &TokenKey) -> Result<Option<Document>, Error> {
+        let row = sqlx::query(
+            "SELECT media_type, body FROM documents WHERE sha256 = $1 ORDER BY tenant LIMIT 1",
+        )
+        .bind(sha256.to_vec())
+        .fetch_optional(self.readers())
+        .await?;
+        row.map(|row| {
+            Ok(Document {
+                media_type: row.text("media_type")?,
+                body: row.bytes("body")?,
+            })
+        })
+        .transpose()
+    }
+
+    async fn documents(
+        &self,
+        tenant: &TenantId,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Page<DocumentHead>, Error> {
+        let after = hex::decode(after.unwrap_or_default())
+            .map_err(|_| Error::invalid("cursor", "no hash"))?;
+        let rows = sqlx::query(
+            "SELECT sha256, media_type, LENGTH(body) AS bytes, created_us FROM documents \
+             WHERE tenant = $1 AND sha256 > $2 ORDER BY sha256 LIMIT $3",
+        )
+        .bind(tenant.as_str())
+        .bind(after)
+        .bind(i64::from(clamp(limit)) + 1)
+        .fetch_all(self.readers())
+        .await?;
+        let documents = rows
+            .iter()
+            .map(|row| {
+                Ok(DocumentHead {
+                    sha256: hex::encode(row.array::<32>("sha256")?),
+                    media_type: row.text("media_type")?,
+                    bytes: row.number("bytes")?,
+                    created_us: row.int("created_us")?,
+                })
+            })
+            .collect::<Result<_, Error>>()?;
+        Ok(Page::cut(documents, limit, |document: &DocumentHead| {
+            document.sha256.clone()
+        }))
+    }
+
+    async fn remove_document(&self, tenant: &TenantId, sha256: &TokenKey) -> Result<bool, Error> {
+        let mut transaction = self.write().await?;
+        let removed = sqlx::query("DELETE FROM documents WHERE tenant = $1 AND sha256 = $2")
+            .bind(tenant.as_str())
+            .bind(sha256.to_vec())
+            .execute(&mut *transaction)
+            .await
+            .map(|done| done.rows_affected() == 1)
+            .map_err(Error::from);
+        transaction.end(removed).await
+    }
+}
+
+async fn put_passport(
+    connection: &mut SqliteConnection,
+    passport: &DevicePassport,
+) -> Result<(), Error> {
+    let other = sqlx::query(
+        "SELECT device FROM device_passports WHERE tenant = $1 AND token = $2 AND device <> $3",
+    )
+    .bind(passport.tenant.as_str())
+    .bind(passport.token.to_vec())
+    .bind(passport.device.as_str())
+    .fetch_optional(&mut *connection)
+    .await?;
+    if let Some(other) = other {
+        let device = other.text("device")?;
+        return Err(Error::Conflict(format!(
+            "device {device} has this passport: a passport is of one device"
+        )));
+    }
+    sqlx::query(
+        "INSERT INTO device_passports (tenant, device, token, did, created_us) \
+         VALUES ($1, $2, $3, $4, $5) \
+         ON CONFLICT (tenant, device) DO UPDATE SET token = $3, did = $4, created_us = $5",
+    )
+    .bind(passport.tenant.as_str())
+    .bind(passport.device.as_str())
+    .bind(passport.token.to_vec())
+    .bind(passport.did.as_deref())
+    .bind(passport.created_us)
+    .execute(connection)
+    .await
+    .map_err(|error| of_tenant(error, passport.tenant.as_str()))?;
+    Ok(())
+}
+
+async fn apply(transaction: &mut Transaction, commit: &HeldCommit) -> Result<u64, Error> {
+    let mut left_out = 0;
+    for token in &commit.tokens {
+        if !put_held(transaction, token).await? {
+            left_out += 1;
+        }
+    }
+    if let Some((chain, reader, position)) = &commit.read {
+        chains::advance(transaction, chain, reader, *position).await?;
+    }
+    Ok(left_out)
+}
+
+/// Puts a token, if its version follows the one that is there; `false`: there are too many.
+async fn put_held(connection: &mut SqliteConnection, token: &HeldToken) -> Result<bool, Error> {
+    let is_new = token.version == 1;
+    if is_new {
+        let row = sqlx::query("SELECT COUNT(*) AS count FROM held_tokens WHERE tenant = $1")
+            .bind(token.tenant.as_str())
+            .fetch_one(&mut *connection)
+            .await?;
+        if row.int("count")? >= i64::from(MAX_HELD_TOKENS) {
+            return Ok(false);
+        }
+    }
+    let statement = if is_new {
+        "INSERT INTO held_tokens (tenant, chain, collection, token, version, body, holder, \
+         passport, looked, changed_us) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
+         ON CONFLICT DO NOTHING"
+    } else {
+        "UPDATE held_tokens SET version = $5, body = $6, holder = $7, passport = $8, looked = $9, \
+         changed_us = $10 WHERE tenant = $1 AND chain = $2 AND collection = $3 AND token = $4 \
+         AND version = $5 - 1"
+    };
+    let looked = token
+        .looked
+        .map(|block| bigint("block", block))
+        .transpose()?;
+    let done = sqlx::query(statement)
+        .bind(token.tenant.as_str())
+        .bind(token.chain.as_str())
+        .bind(token.collection.to_vec())
+        .bind(token.token.to_vec())
+        .bind(bigint("version", token.version)?)
+        .bind(token.body.as_str())
+        .bind(token.holder.map(|holder| holder.to_vec()))
+        .bind(token.passport.map(|passport| passport.to_vec()))
+        .bind(looked)
+        .bind(token.changed_us)
+        .execute(connection)
+        .await
+        .map_err(|error| of_tenant(error, token.tenant.as_str()))?;
+    if done.rows_affected() == 0 {
+        let (id, version) = (hex::encode(token.token), token.version);
+        return Err(Error::Conflict(format!(
+            "token {id} was changed meanwhile: {version} is not next"
+        )));
+    }
+    Ok(true)
+}
+
+async fn put_document(
+    connection: &mut SqliteConnection,
+    tenant: &TenantId,
+    sha256: &TokenKey,
+    document: &Document,
+    now_us: i64,
+) -> Result<bool, Error> {
+    let row = sqlx::query(
+        "SELECT COUNT(*) AS count, COALESCE(SUM(sha256 = $2), 0) AS known FROM documents \
+         WHERE tenant = $1",
+    )
+    .bind(tenant.as_str())
+    .bind(sha256.to_vec())
+    .fetch_one(&mut *connection)
+    .await?;
+    if row.int("known")? > 0 {
+        return Ok(false);
+    }
+    if row.int("count")? >= i64::from(MAX_DOCUMENTS) {
+        let why = format!("there are {MAX_DOCUMENTS} documents, the most that a tenant may have");
+        return Err(Error::Conflict(why));
+    }
+    sqlx::query(
+        "INSERT INTO documents (tenant, sha256, media_type, body, created_us) \
+         VALUES ($1, $2, $3, $4, $5)",
+    )
+    .bind(tenant.as_str())
+    .bind(sha256.to_vec())
+    .bind(document.media_type.as_str())
+    .bind(document.body.as_slice())
+    .bind(now_us)
+    .execute(connection)
+    .await
+    .map_err(|error| of_tenant(error, tenant.as_str()))?;
+    Ok(true)
+}
+
+/// A statement about tokens; no part of it comes from outside.
+fn statement(rest: &str) -> sqlx::AssertSqlSafe<String> {
+    sqlx::AssertSqlSafe(format!("SELECT {HELD} FROM held_tokens WHERE {rest}"))
+}
+
+fn stored_ownership(row: &SqliteRow) -> Result<StoredOwnership, Error> {
+    Ok(StoredOwnership {
+        tenant: row.parsed("tenant")?,
+        chain: row.text("chain")?,
+        body: row.text("body")?,
+        changed_us: row.int("changed_us")?,
+    })
+}
+
+fn held(row: &SqliteRow) -> Result<HeldToken, Error> {
+    let holder = row.maybe_bytes("holder")?.map(|_| row.array("holder"));
+    let passport = row.maybe_bytes("passport")?.map(|_| row.array("passport"));
+    Ok(HeldToken {
+        tenant: row.parsed("tenant")?,
+        chain: row.text("chain")?,
+        collection: row.array("collection")?,
+        token: row.array("token")?,
+        version: row.number("version")?,
+        body: row.text("body")?,
+        holder: holder.transpose()?,
+        passport: passport.transpose()?,
+        looked: row.maybe_number("looked")?,
+        changed_us: row.int("changed_us")?,
+    })
+}

@@ -1,0 +1,295 @@
+//! Policies, passports, rights and documents.
+
+use stencil_protocol::id::TenantId;
+use stencil_store::{
+    DevicePassport, Document, Error, HeldCommit, HeldDevice, HeldToken, MAX_DOCUMENT,
+    StoredOwnership,
+};
+
+use crate::{Fresh, acme, device, fresh, other};
+
+const OWNER: [u8; 20] = [1; 20];
+const GUEST: [u8; 20] = [2; 20];
+const PASSPORTS: [u8; 20] = [8; 20];
+const RIGHTS: [u8; 20] = [9; 20];
+const DOOR: [u8; 32] = [0xd0; 32];
+
+async fn with_chain() -> Fresh {
+    let fresh = fresh().await;
+    fresh.store.chains.open_chain("local", 1, 1).await.unwrap();
+    fresh
+}
+
+fn policy(tenant: TenantId) -> StoredOwnership {
+    StoredOwnership {
+        tenant,
+        chain: "local".to_owned(),
+        body: "{}".to_owned(),
+        changed_us: 5,
+    }
+}
+
+fn passport(tenant: TenantId, id: &str, token: [u8; 32]) -> DevicePassport {
+    DevicePassport {
+        tenant,
+        device: device(id),
+        token,
+        did: Some("did:web:x".to_owned()),
+        created_us: 6,
+    }
+}
+
+fn token(tenant: TenantId, collection: [u8; 20], token: [u8; 32], version: u64) -> HeldToken {
+    HeldToken {
+        tenant,
+        chain: "local".to_owned(),
+        collection,
+        token,
+        version,
+        body: format!("{{\"version\":{version}}}"),
+        holder: Some(OWNER),
+        passport: None,
+        looked: None,
+        changed_us: 7,
+    }
+}
+
+fn right(number: u8, holder: [u8; 20]) -> HeldToken {
+    HeldToken {
+        holder: Some(holder),
+        passport: Some(DOOR),
+        ..token(acme(), RIGHTS, [number; 32], 1)
+    }
+}
+
+fn commit(tokens: Vec<HeldToken>) -> HeldCommit {
+    HeldCommit { tokens, read: None }
+}
+
+#[tokio::test]
+async fn a_policy_is_one_a_tenant_and_ends() {
+    let fresh = with_chain().await;
+    let port = &fresh.store.ownership;
+    assert_eq!(port.ownership(&acme()).await.unwrap(), None);
+    port.put_ownership(&policy(acme())).await.unwrap();
+    let mut changed = policy(acme());
+    changed.body = "{\"a\":1}".to_owned();
+    port.put_ownership(&changed).await.unwrap();
+    assert_eq!(
+        port.ownership(&acme()).await.unwrap(),
+        Some(changed.clone())
+    );
+    assert_eq!(port.ownership(&other()).await.unwrap(), None);
+    assert_eq!(port.all_ownership().await.unwrap(), [changed]);
+    assert!(port.remove_ownership(&acme()).await.unwrap());
+    assert!(!port.remove_ownership(&acme()).await.unwrap());
+    let nobody = policy(TenantId::parse("nobody").unwrap());
+    let error = port.put_ownership(&nobody).await.unwrap_err();
+    assert!(matches!(error, Error::NotFound { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_passport_is_of_one_device_of_a_tenant() {
+    let fresh = with_chain().await;
+    let port = &fresh.store.ownership;
+    let door = passport(acme(), "door-1", DOOR);
+    port.put_device_passport(&door).await.unwrap();
+    let error = port
+        .put_device_passport(&passport(acme(), "door-2", DOOR))
+        .await;
+    assert!(error.unwrap_err().to_string().contains("door-1"));
+    // Another tenant may say so, too: what its devices are is its own matter.
+    port.put_device_passport(&passport(other(), "door-2", DOOR))
+        .await
+        .unwrap();
+    assert_eq!(
+        port.device_passport(&acme(), &device("door-1"))
+            .await
+            .unwrap(),
+        Some(door)
+    );
+    assert_eq!(
+        port.device_passport(&acme(), &device("door-2"))
+            .await
+            .unwrap(),
+        None
+    );
+    let moved = passport(acme(), "door-1", [7; 32]);
+    port.put_device_passport(&moved).await.unwrap();
+    port.put_device_passport(&passport(acme(), "door-2", DOOR))
+        .await
+        .unwrap();
+    assert!(
+        port.remove_device_passport(&acme(), &device("door-2"))
+            .await
+            .unwrap()
+    );
+    assert!(
+        !port
+            .remove_device_passport(&acme(), &device("door-2"))
+            .await
+            .unwrap()
+    );
+}
+
+#[tokio::test]
+async fn a_change_follows_the_one_before_with_the_reader_s_position_or_not_at_all() {
+    let fresh = with_chain().await;
+    let port = &fresh.store.ownership;
+    let first = token(acme(), PASSPORTS, DOOR, 1);
+    // The stream has no such entry.
+    let beyond = HeldCommit {
+        tokens: vec![first.clone()],
+        read: Some(("local".to_owned(), "ownership".to_owned(), 1)),
+    };
+    port.commit_held(&beyond).await.unwrap_err();
+    assert_eq!(
+        port.held_token(&acme(), "local", &PASSPORTS, &DOOR)
+            .await
+            .unwrap(),
+        None
+    );
+    assert_eq!(
+        port.commit_held(&commit(vec![first.clone()]))
+            .await
+            .unwrap(),
+        0
+    );
+    for (wrong, name) in [(1, "again"), (3, "too far")] {
+        let wrong = commit(vec![token(acme(), PASSPORTS, DOOR, wrong)]);
+        let error = port.commit_held(&wrong).await.unwrap_err();
+        assert!(matches!(error, Error::Conflict(_)), "{name}: {error}");
+    }
+    // One of two that does not follow takes the other with it.
+    let two = commit(vec![
+        token(acme(), PASSPORTS, DOOR, 2),
+        token(acme(), PASSPORTS, [1; 32], 2),
+    ]);
+    port.commit_held(&two).await.unwrap_err();
+    let kept = port
+        .held_token(&acme(), "local", &PASSPORTS, &DOOR)
+        .await
+        .unwrap();
+    assert_eq!(kept, Some(first));
+    let second = token(acme(), PASSPORTS, DOOR, 2);
+    port.commit_held(&commit(vec![second.clone()]))
+        .await
+        .unwrap();
+    let kept = port
+        .held_token(&acme(), "local", &PASSPORTS, &DOOR)
+        .await
+        .unwrap();
+    assert_eq!(kept, Some(second));
+    assert_eq!(
+        port.held_token(&other(), "local", &PASSPORTS, &DOOR)
+            .await
+            .unwrap(),
+        None
+    );
+}
+
+#[tokio::test]
+async fn devices_are_found_by_who_holds_their_passport_or_a_right() {
+    let fresh = with_chain().await;
+    let port = &fresh.store.ownership;
+    let held = |account: [u8; 20]| async move {
+        let page = port.devices_held(&account, None, 10).await.unwrap();
+        page.items
+    };
+    let tokens = vec![
+        token(acme(), PASSPORTS, DOOR, 1),
+        right(1, GUEST),
+        right(2, GUEST),
+    ];
+    port.commit_held(&commit(tokens)).await.unwrap();
+    assert_eq!(held(OWNER).await, [], "no device has this passport");
+    port.put_device_passport(&passport(acme(), "door-1", DOOR))
+        .await
+        .unwrap();
+    assert_eq!(held(OWNER).await, [], "the tenant has no policy");
+    port.put_ownership(&policy(acme())).await.unwrap();
+    let door = HeldDevice {
+        tenant: acme(),
+        device: device("door-1"),
+    };
+    assert_eq!(held(OWNER).await, [door.clone()]);
+    assert_eq!(held(GUEST).await, [door], "once, by two rights");
+    assert_eq!(held([3; 20]).await, []);
+    let page = port
+        .devices_held(&OWNER, Some("acme:door-1"), 10)
+        .await
+        .unwrap();
+    assert_eq!(page.items, []);
+
+    let rights = |holder| async move {
+        let rights = port
+            .rights_to(&acme(), "local", &RIGHTS, &DOOR, holder, 10)
+            .await;
+        rights.unwrap().len()
+    };
+    assert_eq!(rights(Some(&GUEST)).await, 2);
+    assert_eq!(rights(Some(&OWNER)).await, 0);
+    assert_eq!(rights(None).await, 2);
+}
+
+#[tokio::test]
+async fn what_was_asked_of_a_contract_is_asked_again_when_that_is_final() {
+    let fresh = with_chain().await;
+    let port = &fresh.store.ownership;
+    let mut asked = token(acme(), PASSPORTS, DOOR, 1);
+    asked.looked = Some(9);
+    port.commit_held(&commit(vec![asked.clone()]))
+        .await
+        .unwrap();
+    assert_eq!(port.looked_tokens("local", 8, 10).await.unwrap(), []);
+    assert_eq!(port.looked_tokens("local", 9, 10).await.unwrap(), [asked]);
+    assert_eq!(port.looked_tokens("another", 9, 10).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_document_is_found_by_its_hash_and_stays_a_tenant_s() {
+    let fresh = with_chain().await;
+    let port = &fresh.store.ownership;
+    let document = Document {
+        media_type: "application/json".to_owned(),
+        body: b"{}".to_vec(),
+    };
+    assert!(
+        port.put_document(&acme(), &[1; 32], &document, 5)
+            .await
+            .unwrap()
+    );
+    assert!(
+        !port
+            .put_document(&acme(), &[1; 32], &document, 6)
+            .await
+            .unwrap()
+    );
+    assert!(
+        port.put_document(&other(), &[1; 32], &document, 5)
+            .await
+            .unwrap()
+    );
+    assert_eq!(
+        port.document(&[1; 32]).await.unwrap(),
+        Some(document.clone())
+    );
+    assert_eq!(port.document(&[2; 32]).await.unwrap(), None);
+    let listed = port.documents(&acme(), None, 10).await.unwrap().items;
+    assert_eq!((listed.len(), listed[0].bytes), (1, 2));
+    assert!(port.remove_document(&acme(), &[1; 32]).await.unwrap());
+    assert!(!port.remove_document(&acme(), &[1; 32]).await.unwrap());
+    assert!(
+        port.document(&[1; 32]).await.unwrap().is_some(),
+        "the other tenant's"
+    );
+    let long = Document {
+        body: vec![0; MAX_DOCUMENT + 1],
+        ..document
+    };
+    let error = port
+        .put_document(&acme(), &[3; 32], &long, 5)
+        .await
+        .unwrap_err();
+    assert!(matches!(error, Error::Invalid { .. }), "{error}");
+}

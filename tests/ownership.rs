@@ -1,0 +1,434 @@
+//! A device's passport is sold on the market, and control moves with it; a reorganisation gives it back. A
+//! dev chain with the real contracts, and a hub, each by itself.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use alloy_primitives::{Address, B256, U256};
+use alloy_signer::SignerSync as _;
+use alloy_signer_local::PrivateKeySigner;
+use alloy_sol_types::{SolCall, SolValue as _};
+use serde_json::{Value, json};
+use stencil_chain::deploy::Contract;
+use stencil_ownership::abi;
+use support::process::Process;
+use support::{Hub, http, stencil, wait_for};
+
+const DEVICE: &str = "locker-7";
+const DID: &str = "did:web:hub.example:tenants:acme:devices:locker-7";
+const TERMS: &str = "Whoever holds this may open the locker.";
+
+/// A dev chain that makes a block for each transaction, and when it is told to.
+struct Chain {
+    process: Process,
+}
+
+impl Chain {
+    fn start(folder: &std::path::Path) -> Self {
+        let mut command = stencil();
+        command.args(["sim", "chain", "--port", "0", "--seed", "7"]);
+        command.args(["--accounts", "4", "--output", "json"]);
+        let process = Process::start(&mut command, &folder.join("chain.log"));
+        Self { process }
+    }
+
+    fn url(&self) -> &str {
+        self.process.said["rpc"][0].as_str().unwrap()
+    }
+
+    fn key(&self, number: usize) -> PrivateKeySigner {
+        let key = self.process.said["accounts"][number]["key"]
+            .as_str()
+            .unwrap();
+        PrivateKeySigner::from_bytes(&key.parse::<B256>().unwrap()).unwrap()
+    }
+
+    fn account(&self, number: usize) -> Address {
+        self.key(number).address()
+    }
+
+    fn rpc(&self, method: &str, params: Value) -> Value {
+        let port = self.url().rsplit(':').next().unwrap();
+        let port = port.trim_end_matches('/').parse().unwrap();
+        let call = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
+        let body = call.to_string();
+        let said = http::request(port, "POST", "/", None, Some(("application/json", &body)));
+        let said = said.json();
+        assert!(said["error"].is_null(), "{method}: {said}");
+        said["result"].clone()
+    }
+
+    /// Sends a transaction into a block of its own.
+    fn transact(&self, from: usize, to: Option<Address>, data: &[u8], value: U256) -> Value {
+        let mut call = json!({
+            "from": self.account(from), "gas": "0x4c4b40", "value": format!("{value:#x}"),
+            "input": format!("0x{}", hex(data)),
+        });
+        if let Some(to) = to {
+            call["to"] = json!(to);
+        }
+        let hash = self.rpc("eth_sendTransaction", json!([call]));
+        let receipt = self.rpc("eth_getTransactionReceipt", json!([hash]));
+        assert_eq!(receipt["status"], "0x1", "{receipt}");
+        receipt
+    }
+
+    fn send(&self, from: usize, to: Address, call: &impl SolCall) -> Value {
+        self.transact(from, Some(to), &call.abi_encode(), U256::ZERO)
+    }
+
+    fn deploy(&self, contract: &Contract) -> Address {
+        let made = self.transact(0, None, &contract.creation().unwrap(), U256::ZERO);
+        made["contractAddress"].as_str().unwrap().parse().unwrap()
+    }
+
+    fn mine(&self, blocks: u64) {
+        self.rpc("anvil_mine", json!([blocks]));
+    }
+
+    fn balance(&self, of: Address) -> U256 {
+        let balance = self.rpc("eth_getBalance", json!([of, "latest"]));
+        balance.as_str().unwrap().parse().unwrap()
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn put(hub: &Hub, method: &str, path: &str, body: &Value) -> Value {
+    let body = body.to_string();
+    let json = Some(("application/json", body.as_str()));
+    let answer = http::request(hub.port("http"), method, path, Some(&hub.token), json);
+    assert!((200..300).contains(&answer.status), "{path}: {answer:?}");
+    answer.json()
+}
+
+/// Whether an account may give the locker a command: by what, or why not.
+fn may(hub: &Hub, account: Address, command: &str) -> Result<String, String> {
+    let asked = json!({ "account": account.to_checksum(None), "command": command });
+    let path = format!("/api/v1/devices/{DEVICE}/passport/check");
+    let said = put(hub, "POST", &path, &asked);
+    match said["by"].as_str() {
+        Some(by) => Ok(by.to_owned()),
+        None => Err(said["why"].as_str().unwrap().to_owned()),
+    }
+}
+
+fn until(hub: &Hub, what: &str, account: Address, command: &str, by: &str) {
+    wait_for(what, || {
+        (may(hub, account, command).ok().as_deref() == Some(by)).then_some(())
+    });
+}
+
+fn refused(hub: &Hub, what: &str, account: Address, command: &str, why: &str) {
+    wait_for(what, || {
+        let said = may(hub, account, command).err()?;
+        said.contains(why).then_some(())
+    });
+}
+
+struct World {
+    _folder: tempfile::TempDir,
+    chain: Chain,
+    hub: Hub,
+    passports: Address,
+    rights: Address,
+    market: Address,
+    tenant: Address,
+    seller: Address,
+    buyer: Address,
+    guest: Address,
+}
+
+impl World {
+    /// The contracts, a hub that follows them, a locker, and its passport, which is the seller's for good.
+    fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let chain = Chain::start(folder.path());
+        let (tenant, seller) = (chain.account(0), chain.account(1));
+        let passports = chain.deploy(&Contract::Passport {
+            name: "Lockers".to_owned(),
+            symbol: "LOCK".to_owned(),
+            administrator: tenant,
+            royalty_to: tenant,
+            royalty: 250,
+        });
+        let rights = chain.deploy(&Contract::AccessRight {
+            name: "Access".to_owned(),
+            symbol: "ACC".to_owned(),
+            administrator: tenant,
+            terms: stencil_ownership::cid::Cid::of(TERMS.as_bytes()).0,
+        });
+        let market = chain.deploy(&Contract::Market);
+        let config = folder.path().join("hub.toml");
+        let settings = format!(
+            "[chains.dev.follow]\nchain_id = 31337\nendpoints = [\"{}\"]\nfinality = 4\n\
+             poll_interval_ms = 50\n",
+            chain.url()
+        );
+        std::fs::write(&config, settings).unwrap();
+        let hub = Hub::start(&[
+            "--config",
+            config.to_str().unwrap(),
+            "--mqtt-plain",
+            "127.0.0.1:0",
+        ]);
+        let mut device = hub.foreign(DEVICE);
+        device.deliver("v1/devices/me/telemetry", b"{\"door\": 0}");
+        hub.wait_for_latest(DEVICE, "door", &json!(0));
+        put(
+            &hub,
+            "PUT",
+            "/api/v1/ownership",
+            &json!({
+                "chain": "dev", "passports": passports.to_checksum(None),
+                "access_rights": rights.to_checksum(None), "market": market.to_checksum(None),
+                "owner_may": ["*"], "user_may": ["unlock"],
+            }),
+        );
+        let world = Self {
+            _folder: folder,
+            tenant,
+            seller,
+            buyer: chain.account(2),
+            guest: chain.account(3),
+            chain,
+            hub,
+            passports,
+            rights,
+            market,
+        };
+        world.issue();
+        world
+    }
+
+    fn issue(&self) {
+        let issue = abi::issueCall {
+            to: self.seller,
+            did: DID.to_owned(),
+            metadata: stencil_ownership::cid::Cid::of(b"a locker").0,
+        };
+        self.chain.send(0, self.passports, &issue);
+        let path = format!("/api/v1/devices/{DEVICE}/passport");
+        put(&self.hub, "PUT", &path, &json!({ "did": DID }));
+        refused(
+            &self.hub,
+            "the passport",
+            self.seller,
+            "lock",
+            "not final yet",
+        );
+        self.chain.mine(16);
+        until(
+            &self.hub,
+            "the seller's control",
+            self.seller,
+            "lock",
+            "owner",
+        );
+    }
+
+    /// What the seller signs, as the hub says and a wallet does: the listing with its signature.
+    fn listed(&self, price: &str) -> Value {
+        let told = put(
+            &self.hub,
+            "POST",
+            &format!("/api/v1/devices/{DEVICE}/passport/listing"),
+            &json!({
+                "seller": self.seller.to_checksum(None), "terms": { "price": price },
+            }),
+        );
+        if let Some(approve) = told["approve"].as_object() {
+            let to: Address = approve["to"].as_str().unwrap().parse().unwrap();
+            let data: alloy_primitives::Bytes = approve["data"].as_str().unwrap().parse().unwrap();
+            self.chain.transact(1, Some(to), &data, U256::ZERO);
+        }
+        // By EIP-712 from the typed data, not by the digest that comes along.
+        let typed: alloy_sol_types::Eip712Domain =
+            serde_json::from_value(told["typed_data"]["domain"].clone()).unwrap();
+        let message = &told["typed_data"]["message"];
+        let number = |name: &str| message[name].as_str().unwrap().parse::<U256>().unwrap();
+        let address = |name: &str| message[name].as_str().unwrap().parse::<Address>().unwrap();
+        let listing = abi::Listing {
+            seller: address("seller"),
+            collection: address("collection"),
+            tokenId: number("tokenId"),
+            token: address("token"),
+            price: number("price"),
+            proceeds: number("proceeds"),
+            expires: number("expires").to(),
+            nonce: number("nonce"),
+        };
+        let hash = alloy_sol_types::SolStruct::eip712_signing_hash(&listing, &typed);
+        let signature = self.chain.key(1).sign_hash_sync(&hash).unwrap();
+        let offer = stencil_ownership::listing::Offer {
+            chain_id: 31_337,
+            market: self.market,
+            listing,
+            signature: signature.as_bytes().into(),
+        };
+        serde_json::to_value(offer).unwrap()
+    }
+
+    fn checked(&self, offer: &Value) -> Value {
+        let asked = json!({ "offer": offer, "buyer": self.buyer.to_checksum(None) });
+        put(&self.hub, "POST", "/api/v1/market/check", &asked)
+    }
+
+    /// The buyer sends what the hub says that buys.
+    fn buy(&self, offer: &Value) {
+        let verdict = self.checked(offer);
+        assert_eq!(verdict["good"], true, "{verdict}");
+        let buy = &verdict["buy"];
+        let data: alloy_primitives::Bytes = buy["data"].as_str().unwrap().parse().unwrap();
+        let value = buy["value"].as_str().unwrap().parse().unwrap();
+        let to = buy["to"].as_str().unwrap().parse().unwrap();
+        self.chain.transact(2, Some(to), &data, value);
+    }
+}
+
+#[test]
+fn a_passport_is_sold_on_the_market_and_control_moves() {
+    let mut world = World::start();
+    let offer = world.listed("1000000");
+    let mut elsewhere = offer.clone();
+    elsewhere["chain_id"] = json!(1);
+    let verdict = world.checked(&elsewhere);
+    assert!(
+        verdict["problem"].as_str().unwrap().contains("for chain 1"),
+        "{verdict}"
+    );
+
+    let (sellers, royalties) = (
+        world.chain.balance(world.seller),
+        world.chain.balance(world.tenant),
+    );
+    world.buy(&offer);
+    assert_eq!(
+        world.chain.balance(world.seller) - sellers,
+        U256::from(975_000)
+    );
+    assert_eq!(
+        world.chain.balance(world.tenant) - royalties,
+        U256::from(25_000)
+    );
+    assert_eq!(
+        world.chain.balance(world.market),
+        U256::ZERO,
+        "the market keeps nothing"
+    );
+    refused(
+        &world.hub,
+        "the seller's refusal",
+        world.seller,
+        "lock",
+        "neither",
+    );
+    refused(
+        &world.hub,
+        "the buyer's wait",
+        world.buyer,
+        "lock",
+        "not final yet",
+    );
+
+    // The block goes, while the hub is dead, and the sale does not come back: neither does control.
+    world.hub.kill();
+    world.chain.rpc("anvil_reorg", json!([1, []]));
+    world.chain.mine(1);
+    world.hub.start_again(None);
+    until(
+        &world.hub,
+        "the seller's control again",
+        world.seller,
+        "lock",
+        "owner",
+    );
+    refused(
+        &world.hub,
+        "the buyer's refusal",
+        world.buyer,
+        "lock",
+        "neither",
+    );
+
+    // The same listing is good again, since the sale is undone; now it stays.
+    world.buy(&offer);
+    world.chain.mine(6);
+    until(
+        &world.hub,
+        "the buyer's control",
+        world.buyer,
+        "lock",
+        "owner",
+    );
+    refused(
+        &world.hub,
+        "the seller's refusal",
+        world.seller,
+        "lock",
+        "neither",
+    );
+    let verdict = world.checked(&offer);
+    assert!(
+        verdict["problem"].as_str().unwrap().contains("was sold"),
+        "{verdict}"
+    );
+    let shown = world
+        .hub
+        .get(&format!("/api/v1/devices/{DEVICE}/passport"))
+        .json();
+    assert_eq!(shown["owner"], world.buyer.to_checksum(None));
+    assert_eq!(shown["did"], DID);
+    world.hub.is_sound();
+}
+
+#[test]
+fn a_right_is_used_until_it_ends() {
+    let world = World::start();
+    let passport = U256::from_be_bytes(stencil_ownership::token_of(DID).unwrap().0);
+    let now = world
+        .chain
+        .rpc("eth_getBlockByNumber", json!(["latest", false]));
+    let now: U256 = now["timestamp"].as_str().unwrap().parse().unwrap();
+    // `issue(address,uint256,uint64)` of `AccessRight`.
+    let ends = now.to::<u64>() + 20;
+    let selector = &alloy_primitives::keccak256("issue(address,uint256,uint64)")[..4];
+    let arguments = (world.guest, passport, ends).abi_encode_params();
+    let data = [selector, &arguments].concat();
+    world
+        .chain
+        .transact(0, Some(world.rights), &data, U256::ZERO);
+    refused(
+        &world.hub,
+        "the right",
+        world.guest,
+        "unlock",
+        "not final yet",
+    );
+    world.chain.mine(6);
+    until(
+        &world.hub,
+        "the guest's right",
+        world.guest,
+        "unlock",
+        "user",
+    );
+    refused(
+        &world.hub,
+        "another command",
+        world.guest,
+        "lock",
+        "may not command",
+    );
+    // Nothing happens on the chain any more.
+    refused(&world.hub, "the end", world.guest, "unlock", "ended at");
+    let shown = world
+        .hub
+        .get(&format!("/api/v1/devices/{DEVICE}/passport"))
+        .json();
+    assert_eq!(shown["rights"][0]["in_effect"], false);
+    assert_eq!(shown["rights"][0]["expires_s"], ends);
+    world.hub.is_sound();
+}
