@@ -203,7 +203,7 @@ impl Hub {
             inner
                 .store
                 .workflows
-                .activate(tenant, id, Some(version))
+                .activate(tenant, id, Some(version), inner.clock.now_us())
                 .await?;
         }
         let in_force_from = self.in_force(tenant, id, Some(version)).await?;
@@ -231,7 +231,7 @@ impl Hub {
         self.inner
             .store
             .workflows
-            .activate(tenant, id, version)
+            .activate(tenant, id, version, self.inner.clock.now_us())
             .await?;
         self.in_force(tenant, id, version).await
     }

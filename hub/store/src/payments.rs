@@ -101,6 +101,8 @@ pub struct DueEffect {
     pub effect: InvoiceEffect,
     /// How often it was tried.
     pub attempts: u32,
+    /// It was done before, and is only told again.
+    pub again: bool,
 }
 
 /// A change of an invoice with all that it causes.

@@ -24,6 +24,9 @@ pub struct Workflow {
     pub created_us: i64,
     /// Whether its rule is applied. At most one version of an id is active.
     pub active: bool,
+    /// Since when the workflow is in force without a break, by whichever of its versions, µs since the
+    /// epoch; null: this version is not active.
+    pub since_us: Option<i64>,
 }
 
 /// A rule that is placed at a gateway, as the gateway says itself.
@@ -65,6 +68,7 @@ pub trait Workflows: Send + Sync + 'static {
         tenant: &TenantId,
         id: &str,
         version: Option<u32>,
+        now_us: i64,
     ) -> Result<(), Error>;
 
     /// A version; `None` asks for the active one, else the newest.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use stencil_payments::Address;
+use stencil_payments::cause::Key;
 use stencil_payments::invoice::{Invoice, refund};
 use stencil_store::StoredInvoice;
 
@@ -44,6 +45,12 @@ pub(crate) struct About {
     /// Where refunds go.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub refunds_to: BTreeMap<refund::Id, RefundTo>,
+    /// Since when the hub has known it as paid, µs since the epoch, if it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub paid_us: Option<i64>,
+    /// The authorisation of a payer (EIP-3009) that was ordered last, by the order's key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bringing: Option<String>,
 }
 
 /// Where a refund goes, and who has said so.
@@ -66,6 +73,22 @@ pub(crate) struct RefundTo {
     /// The how manieth address of the refund this is, from 1.
     #[serde(skip_serializing_if = "is_zero", default)]
     pub number: u32,
+    /// Why it is not sent as things stand.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub waits: Option<Waits>,
+}
+
+/// Why a refund is not sent, and how things stood then.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Waits {
+    /// Why, for the tenant.
+    pub why: String,
+    /// When it was tried, µs since the epoch.
+    pub at_us: i64,
+    /// Names the tenant's limits, where it was refused for one of them.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub limits: Option<Key>,
 }
 
 /// How often a refund is sent to one address in vain: each time costs gas.

@@ -4,14 +4,15 @@ use serde::Deserialize;
 use stencil_payments::abi::calls;
 use stencil_payments::cause;
 use stencil_payments::eip712::{Authorization, Kind, Signed, check};
-use stencil_payments::invoice::{Id, Way};
+use stencil_payments::invoice::{Definition, Id, Way};
 use stencil_payments::matching::{MAX_ATTEMPTS, nonce};
 use stencil_payments::money::Amount;
 use stencil_payments::port::{Called, Chain, NotOrdered, Order, Outcome, Sent};
 use stencil_payments::{Address, Bytes, U256};
 
-use super::cashier::{At, Cashier};
-use super::checkout;
+use super::cashier::{At, Cashier, Refused};
+use super::change::Alter;
+use super::{READER, checkout};
 
 /// For how long an authorisation has to hold at least, in seconds: until it is in a block.
 const LEAST_LEFT_S: u64 = 60;
@@ -20,8 +21,8 @@ const GAS: u64 = 200_000;
 /// The same where a wallet's contract checks the signature.
 const CONTRACT_GAS: u64 = 500_000;
 
-/// What a payer has signed. Numbers are decimal text.
-#[derive(Debug, Clone, Deserialize)]
+/// What a payer has signed (EIP-3009, `TransferWithAuthorization`). Numbers are decimal text.
+#[derive(Debug, Clone, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(crate) struct Given {
     /// Which method, by its name; may be left out where only one is by authorisation.
@@ -29,10 +30,17 @@ pub(crate) struct Given {
     /// Which authorisation of this payer, from 0.
     #[serde(default)]
     attempt: u8,
+    /// Who pays: the address (`0x…`).
     from: String,
+    /// How much: what is open, base units.
+    #[schema(value_type = String)]
     value: Amount,
+    /// After when it holds, seconds since the epoch.
     #[serde(default)]
+    #[schema(value_type = String)]
     valid_after: Amount,
+    /// Before when it holds, seconds since the epoch.
+    #[schema(value_type = String)]
     valid_before: Amount,
     /// 65 bytes `r ‖ s ‖ v` in hexadecimal, or more where a contract wallet signs.
     signature: String,
@@ -198,6 +206,16 @@ pub(crate) async fn bring(cashier: &Cashier, at: &At, given: &Given) -> Result<S
         gas: if by_contract { CONTRACT_GAS } else { GAS },
         moves: None,
     };
+    // From here on one after the other: two that are brought at once are both paid.
+    let _turn = cashier.0.bringing.turn(definition.id.0).await;
+    alone(
+        cashier,
+        chain.as_ref(),
+        definition,
+        &order.key,
+        (number, given.value),
+    )
+    .await?;
     chain.order(&order).await.map_err(|not| match not {
         NotOrdered::NoAccount(_) => Conflict(
             "the hub brings no authorisations to this chain: pay by another method".to_owned(),
@@ -210,6 +228,81 @@ pub(crate) async fn bring(cashier: &Cashier, at: &At, given: &Given) -> Result<S
         }
         _ => Unknown("the authorisation can't be brought now".to_owned()),
     })
+}
+
+/// Whether nothing else is on its way for what is open; keeps that this one is.
+async fn alone(
+    cashier: &Cashier,
+    chain: &dyn Chain,
+    definition: &Definition,
+    key: &str,
+    (method, value): (u16, Amount),
+) -> Result<(), NotTaken> {
+    let (tenant, id) = (&definition.tenant, definition.id);
+    let failed = |error: Refused| match error {
+        Refused::Store(error) => Unknown(error.to_string()),
+        error => Conflict(error.to_string()),
+    };
+    let at = cashier.invoice(tenant, id).await.map_err(failed)?;
+    let at = at.ok_or_else(|| failed(Refused::NoInvoice(id)))?;
+    let invoice = &at.kept.invoice;
+    if let Some(other) = at.kept.about.bringing.as_deref().filter(|it| *it != key) {
+        let sent = chain.sent(tenant, other).await;
+        let sent = sent.map_err(|unknown| Unknown(unknown.to_string()))?;
+        let counted = |outcome: &Outcome| {
+            let mut all = invoice.payments().chain(invoice.lost_payments());
+            all.any(|(key, _)| key.tx == outcome.tx)
+        };
+        let on_its_way = match &sent {
+            Some(Sent::Pending) => true,
+            Some(Sent::Included(outcome)) => outcome.succeeded && !counted(outcome),
+            Some(Sent::Final(outcome)) => {
+                // What is final is in the invoice once all up to there was read.
+                outcome.succeeded && !counted(outcome) && !is_read(cashier, chain, outcome).await?
+            }
+            // It was kept, and the hub was killed before it was ordered.
+            Some(Sent::Lost) | None => false,
+        };
+        if on_its_way {
+            let why = "another payer's authorisation for this invoice is on its way: wait until it is \
+                       counted or has failed, and send this one again then";
+            return Err(Conflict(why.to_owned()));
+        }
+    }
+    let open = invoice.open(method).unwrap_or_default();
+    if value != open || !checkout::payable(invoice, cashier.0.clock.now_us()) {
+        let why = "another payment of this invoice has come meanwhile: ask what is open";
+        return Err(Conflict(why.to_owned()));
+    }
+    let kept = cashier.alter(tenant, id, |kept| {
+        let mut about = kept.about.clone();
+        about.bringing = Some(key.to_owned());
+        Ok(Alter {
+            events: Vec::new(),
+            about: Some(about),
+            todo: Vec::new(),
+        })
+    });
+    kept.await.map(drop).map_err(failed)
+}
+
+/// Whether all that a chain says up to a transaction's block is in the invoices.
+async fn is_read(
+    cashier: &Cashier,
+    chain: &dyn Chain,
+    outcome: &Outcome,
+) -> Result<bool, NotTaken> {
+    let chains = &cashier.0.store.chains;
+    let failed = |error: stencil_store::Error| Unknown(error.to_string());
+    let Some(state) = chains.chain(chain.name()).await.map_err(failed)? else {
+        return Ok(false);
+    };
+    let position = chains.chain_position(chain.name(), READER).await;
+    let read = position.map_err(failed)? >= state.last_entry;
+    Ok(read
+        && state
+            .cursor
+            .is_some_and(|cursor| cursor.number >= outcome.block))
 }
 
 /// Names the transaction: one for each nonce of a payer.

@@ -13,6 +13,7 @@ use super::Chains;
 use super::about::{About, Kept};
 use super::make::Watches;
 use super::metrics::CashierMetrics;
+use super::one_by_one::OneByOne;
 use super::rates::RateSource;
 use super::settings::PaymentSettings;
 use super::till::{NoneFree, Till, is_purchase};
@@ -43,6 +44,8 @@ pub(super) struct Inner {
     pub(super) rates: Arc<dyn RateSource>,
     till: Mutex<Till>,
     placing: tokio::sync::Mutex<()>,
+    /// Of which invoice an authorisation is being ordered.
+    pub(super) bringing: OneByOne,
     changes: broadcast::Sender<Change>,
     effects: Notify,
     pub(super) metrics: CashierMetrics,
@@ -135,6 +138,7 @@ impl Cashier {
             rates,
             till: Mutex::default(),
             placing: tokio::sync::Mutex::default(),
+            bringing: OneByOne::default(),
             changes: broadcast::Sender::new(CHANGES),
             effects: Notify::new(),
             metrics: CashierMetrics::default(),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use stencil_payments::cause;
-use stencil_payments::invoice::{Effect, Event, Id, What, refund};
+use stencil_payments::invoice::{Effect, Event, Id, State, What, refund};
 use stencil_payments::ledger::{Entry, Side};
 use stencil_protocol::id::TenantId;
 use stencil_store::{InvoiceCommit, InvoiceEffect, JournalEntry, JournalLine, StoredInvoice};
@@ -155,7 +155,14 @@ impl Cashier {
                 invoice = after;
             }
         }
-        let about = alter.about.unwrap_or_else(|| before.about.clone());
+        let mut about = alter.about.unwrap_or_else(|| before.about.clone());
+        about.paid_us = match invoice.state() {
+            State::Confirming | State::Settled => match before.invoice.state() {
+                State::Confirming | State::Settled => about.paid_us,
+                _ => Some(self.0.clock.now_us()),
+            },
+            _ => None,
+        };
         let kept = Kept { invoice, about };
         Ok((kept != *before).then_some((kept, effects)))
     }

@@ -16,31 +16,43 @@ use super::cashier::{At, word};
 use super::view::{self, MethodView, PaymentView, PriceView, Shown};
 
 /// What a payer sees. Nothing else of the tenant's is in it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 pub(crate) struct Checkout {
+    /// Its id, which opens this invoice and nothing else.
     pub(crate) id: String,
     /// Grows with each change.
     pub(crate) version: u64,
+    /// `new`, `seen`, `confirming`, `settled`, `expired` or `cancelled`.
     pub(crate) state: String,
+    /// What else is to be said.
+    #[schema(value_type = view::FacetsView)]
     pub(crate) facets: Facets,
+    /// What it costs.
     pub(crate) price: PriceView,
+    /// What is bought, in a line.
     pub(crate) title: Option<String>,
+    /// The same at length.
     pub(crate) description: Option<String>,
+    /// Where the payer goes afterwards.
     pub(crate) return_url: Option<String>,
+    /// Until when it can be paid, µs since the epoch.
     pub(crate) expires_us: i64,
     /// The hub's time, by which the payer's clock can be told to be wrong.
     pub(crate) now_us: i64,
     /// Whether it can be paid now.
     pub(crate) payable: bool,
+    /// How.
     pub(crate) methods: Vec<Payable>,
+    /// What has come.
     pub(crate) payments: Vec<Seen>,
     /// Payments that a reorganisation has taken out of their chains, and that may come back.
     pub(crate) lost: Vec<PaymentView>,
+    /// What goes back or went.
     pub(crate) refunds: Vec<RefundSeen>,
 }
 
 /// A payment, and how deep it is.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 pub(crate) struct Seen {
     #[serde(flatten)]
     pub(crate) payment: PaymentView,
@@ -49,14 +61,19 @@ pub(crate) struct Seen {
 }
 
 /// Money that goes back.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 pub(crate) struct RefundSeen {
+    /// Which refund: 64 hexadecimal digits.
     pub(crate) id: String,
     #[serde(flatten)]
     pub(crate) amount: Shown,
+    /// Of which method.
     pub(crate) method: String,
+    /// `due`, `sent`, `confirmed` or `withdrawn`.
     pub(crate) status: String,
+    /// Where it goes; null: nobody has said so yet.
     pub(crate) to: Option<String>,
+    /// The transaction, once it is known.
     pub(crate) tx: Option<String>,
     /// What a payer signs to say where it goes (EIP-191 `personal_sign`), with `{address}` in place of
     /// the address; null where it is said, or on its way. It is there again where sending it failed.
@@ -64,16 +81,18 @@ pub(crate) struct RefundSeen {
 }
 
 /// A way to pay, with all that a wallet needs.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 pub(crate) struct Payable {
     #[serde(flatten)]
     pub(crate) method: MethodView,
     /// A link of EIP-681 that pays what is open; null where a link can't.
     pub(crate) link: Option<String>,
     /// Transactions that pay what is open, in order, as `eth_sendTransaction` takes them but for `from`.
+    #[schema(value_type = Vec<stencil_store::schema::Json>)]
     pub(crate) transactions: Vec<Value>,
     /// What is signed by `eth_signTypedData_v4`, with null in place of what the wallet and the payer fill
     /// in: `from` and `validBefore`.
+    #[schema(value_type = Option<stencil_store::schema::Json>)]
     pub(crate) typed_data: Option<Value>,
     /// Which of the authorisations of one payer this is, from 0.
     pub(crate) attempt: Option<u8>,
@@ -83,6 +102,7 @@ pub(crate) struct Payable {
     pub(crate) hub_pays_gas: bool,
     /// What a wallet that does not know the chain is told by `wallet_addEthereumChain` (EIP-3085); null
     /// where nobody has said it.
+    #[schema(value_type = Option<stencil_store::schema::Json>)]
     pub(crate) add_chain: Option<Value>,
 }
 

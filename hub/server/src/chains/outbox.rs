@@ -148,7 +148,11 @@ impl Outbox {
             };
             // Who acts on invoices is told of all that is due before anybody else is, and before it is
             // dated: what a kill cuts off there is told at the next start, and not when an attempt is due.
-            let acted = self.act(&one, &due).await;
+            // What was done and is only told again causes nothing anew.
+            let acted = match one.again {
+                true => Ok(()),
+                false => self.act(&one, &due).await,
+            };
             // The next attempt is dated before this one, which may be cut off.
             let next_us = now_us.saturating_add(backoff_us(one.attempts));
             payments

@@ -27,10 +27,10 @@ pub(crate) fn statement(invoice: Id, refund: refund::Id, address: &str) -> Strin
 }
 
 /// A payer's word.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Said {
-    /// Where it goes.
+    /// Where it goes (`0x…`).
     address: String,
     /// Who has paid, and signs.
     payer: String,
@@ -82,6 +82,7 @@ pub(crate) async fn by_payer(
         reason: None,
         failures: 0,
         number: 0,
+        waits: None,
     };
     let tenant = definition.tenant.clone();
     match set(cashier, &tenant, definition.id, id, to).await {
@@ -155,7 +156,11 @@ pub(crate) async fn set(
             ..to.clone()
         };
         let is_known = |known: &RefundTo| {
-            *known == counted(known.failures, known.number) && !known.is_worn_out(refund.failures)
+            let again = RefundTo {
+                waits: known.waits.clone(),
+                ..counted(known.failures, known.number)
+            };
+            *known == again && !known.is_worn_out(refund.failures)
         };
         if known.is_some_and(is_known) {
             return Ok(Vec::new().into());
@@ -198,8 +203,15 @@ pub(crate) async fn sent_by_tenant(
             let why = "the hub's own account was paid, so the hub sends it: say where it goes";
             return Err(Refused::Not(why.to_owned()));
         }
-        if refund.status() == Status::Confirmed && refund.tx == Some(tx) {
-            return Ok(Vec::new().into());
+        if refund.status() == Status::Confirmed {
+            if refund.tx == Some(tx) {
+                return Ok(Vec::new().into());
+            }
+            let by = refund.tx.map(|tx| format!(", by {tx:#x}"));
+            return Err(Refused::Not(format!(
+                "the refund was sent already{}: that stays",
+                by.unwrap_or_default()
+            )));
         }
         let of = method.map(|method| method.token.asset().chain);
         let chain = chains.iter().find(|chain| Some(chain.chain_id) == of);

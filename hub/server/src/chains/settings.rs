@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 use stencil_payments::Address;
-use stencil_payments::invoice::{Late, LateRate, Overpaid, Policy, Underpaid, Way};
+use stencil_payments::invoice::{Late, LateRate, MAX_METHODS, Overpaid, Policy, Underpaid, Way};
 use stencil_payments::matching::PaidTo;
 use stencil_payments::money::Token;
 use stencil_payments::observation::Needs;
@@ -17,8 +17,8 @@ use stencil_payments::port::Chain;
 
 use super::Chains;
 
-/// The most ways to pay that a tenant can set.
-pub(crate) const MAX_WAYS: usize = 32;
+/// The most ways to pay that a tenant can set: as many as one invoice may have.
+pub(crate) const MAX_WAYS: usize = MAX_METHODS;
 /// The longest life of an invoice, in seconds: 30 days.
 pub(crate) const MAX_EXPIRES_S: u32 = 30 * 86_400;
 /// The shortest.
@@ -34,7 +34,7 @@ const MAX_CONFIRMATIONS: u32 = 10_000;
 pub(crate) struct PaymentSettings {
     /// Ways to pay, in the order in which payers are shown them.
     #[serde(default)]
-    #[schema(max_items = 32)]
+    #[schema(max_items = 8)]
     pub(crate) methods: Vec<WayToPay>,
     /// What is done with what is not exactly right.
     #[serde(default)]

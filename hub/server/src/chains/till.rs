@@ -3,8 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use stencil_payments::U256;
 use stencil_payments::invoice::{Definition, Id, Invoice, Way};
 use stencil_payments::matching::{self, Index, PaidTo};
+use stencil_payments::money::Amount;
 use stencil_payments::observation::Needs;
 use stencil_protocol::id::TenantId;
 
@@ -242,10 +244,10 @@ impl Till {
                 continue;
             }
             let asset = method.token.asset();
-            let step = step(method.due);
+            let (step, steps) = spacing(method.due, method.token.decimals());
             let unique = self
                 .index
-                .unique(asset, method.payee, method.due, step, MOST_STEPS);
+                .unique(asset, method.payee, method.due, step, steps);
             let due = unique.filter(|due| given.insert((asset, method.payee, *due)));
             method.due = due.ok_or_else(|| NoneFree(method.token.symbol().to_owned()))?;
         }
@@ -262,31 +264,34 @@ pub(super) fn is_purchase(definition: &Definition) -> bool {
 /// All amounts near a price are taken by open invoices.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "all amounts of {0} near this price are those of other open invoices: take another way to pay, \
-     or wait until some of them are over"
+    "all amounts of {0} near this price are those of other open invoices (one is at most a hundredth \
+     above its price, and at most one {0}): take another way to pay, or wait until some of them are over"
 )]
 pub(crate) struct NoneFree(String);
 
 /// Steps above the price that are tried.
 const MOST_STEPS: u32 = 9_999;
 
-/// By how much amounts differ: a power of ten, and all steps together at most a thousandth of the
-/// price, or 9,999 base units where that is less.
-fn step(due: stencil_payments::money::Amount) -> stencil_payments::money::Amount {
-    use stencil_payments::{U256, money::Amount};
-    let most = due.0 / U256::from(10_000_000_u64);
+/// By how much amounts differ, and how many there are above a price. All together are at most a
+/// hundredth of the price and at most one whole token: that much a payer may pay more. Where there is
+/// room a step is the power of ten with which they are a thousandth at most.
+fn spacing(due: Amount, decimals: u8) -> (Amount, u32) {
+    let whole = U256::from(10).checked_pow(U256::from(decimals));
+    let whole = whole.unwrap_or(U256::MAX);
+    let most = (due.0 / U256::from(100)).min(whole);
+    let largest = (due.0 / U256::from(10_000_000_u64)).min(whole / U256::from(10_000));
     let mut step = U256::from(1);
-    while step * U256::from(10) <= most {
+    while step * U256::from(10) <= largest {
         step *= U256::from(10);
     }
-    Amount(step)
+    let steps = u32::try_from(most / step).unwrap_or(u32::MAX);
+    (Amount(step), steps.min(MOST_STEPS))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::chains::tests::{self, fake::ID, invoice};
-    use stencil_payments::money::Amount;
 
     #[test]
     fn a_chain_that_is_silent_keeps_no_invoice_of_another() {
@@ -339,15 +344,43 @@ mod tests {
     }
 
     #[test]
-    fn steps_are_small_and_round() {
-        for (due, expected) in [
-            (1_u64, 1_u64),
-            (2_500_000, 1),
-            (12_500_000_000, 1_000),
-            (5_000_000_000_000_000, 100_000_000),
+    fn no_amount_is_more_than_a_hundredth_or_a_token_above_its_price() {
+        for (due, decimals, expected) in [
+            (1_u64, 6, (1_u64, 0)),
+            (99, 6, (1, 0)),
+            // A cent: it is never doubled.
+            (10_000, 6, (1, 100)),
+            (2_500_000, 6, (1, 9_999)),
+            (12_500_000_000, 6, (100, 9_999)),
+            (5_000_000_000_000_000, 18, (100_000_000, 9_999)),
+            // Ten million of a token are raised by one at most.
+            (10_000_000_000_000, 6, (100, 9_999)),
+            (500, 0, (1, 1)),
         ] {
-            assert_eq!(step(Amount::from(due)), Amount::from(expected), "{due}");
+            let (step, steps) = spacing(Amount::from(due), decimals);
+            let expected = (Amount::from(expected.0), expected.1);
+            assert_eq!((step, steps), expected, "{due}");
+            let raised = step.0 * U256::from(steps);
+            assert!(raised <= U256::from(due) / U256::from(100), "{due}");
         }
-        assert!(step(Amount(stencil_payments::U256::MAX)) > Amount::ZERO);
+        assert!(spacing(Amount(U256::MAX), u8::MAX).0 > Amount::ZERO);
+    }
+
+    #[test]
+    fn when_no_amount_is_left_it_is_said() {
+        let (mut till, needs) = (Till::default(), Needs::Confirmations(1));
+        let priced = |n| {
+            let token = tests::fake::token();
+            tests::definition(n, tests::method(token, Way::UniqueAmount, needs, 300))
+        };
+        // A hundredth of 300 is 3.
+        for n in 0..4_u8 {
+            let mut next = priced(n);
+            till.make_unique(&mut next).unwrap();
+            assert_eq!(next.methods[0].due, Amount::from(300 + u64::from(n)));
+            till.add(&Invoice::new(next).unwrap(), 1, 1_000).unwrap();
+        }
+        let told = till.make_unique(&mut priced(4)).unwrap_err().to_string();
+        assert!(told.contains("a hundredth above its price"), "{told}");
     }
 }

@@ -153,6 +153,8 @@ pub(crate) struct RefundView {
     /// Whether it can't be sent as things stand: the tenant's limits, what the account holds, or the
     /// address, which has to be said anew once sending it has failed twice.
     pub(crate) stuck: bool,
+    /// Why, where that is known; null: it was sent, or waits for nothing.
+    pub(crate) waits: Option<String>,
 }
 
 /// An invoice.
@@ -243,6 +245,10 @@ impl InvoiceView {
                 managed: method.is_some_and(|method| managed(method, chains)),
                 failures: refund.failures,
                 stuck: refund.stuck,
+                waits: to
+                    .and_then(|to| to.waits.as_ref())
+                    .filter(|_| refund.stuck)
+                    .map(|waits| waits.why.clone()),
             }
         });
         Self {

@@ -15,7 +15,29 @@ use crate::chains::authorization::{self, Given, NotTaken};
 use crate::chains::checkout::Checkout;
 use crate::chains::refund_address::{self, Said};
 
-/// `GET /pay/{invoice}/checkout`: what is due, and all that a wallet needs for it.
+/// Where a payer's transaction stands.
+#[derive(Debug, utoipa::ToSchema)]
+#[allow(dead_code, reason = "it describes `authorization::told`")]
+pub(super) struct Brought {
+    /// `pending`, `included`, `final` or `lost`.
+    status: String,
+    /// Its hash, once it is in a block.
+    tx: Option<String>,
+    /// The block's number.
+    block: Option<u64>,
+    /// Whether it did what it should; `false`: the token has refused it.
+    succeeded: Option<bool>,
+}
+
+/// What is due of an invoice, and all that a wallet needs for it.
+///
+/// For who pays: the invoice's id, 16 bytes by chance, opens this invoice and nothing else.
+#[utoipa::path(
+    get,
+    path = "/pay/{invoice}/checkout",
+    tag = "pay",
+    responses((status = 200, body = Checkout))
+)]
 pub(super) async fn show(
     Shared(state): Shared<State>,
     Path(invoice): Path<String>,
@@ -24,8 +46,25 @@ pub(super) async fn show(
     Ok(not_kept(Json(view(&state, &at).await?)))
 }
 
-/// `POST /pay/{invoice}/authorization`: a signed EIP-3009 authorisation, which the hub brings to the
-/// chain. The same again is brought once.
+/// Has the hub bring a signed authorisation (EIP-3009) to the chain, at its own cost.
+///
+/// It has to be over exactly what is open. The same again is brought once, and answers where it
+/// stands. Of one invoice one is on its way at a time.
+#[utoipa::path(
+    post,
+    path = "/pay/{invoice}/authorization",
+    tag = "pay",
+    request_body(content = Given, example = json!({
+        "from": "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed", "value": "2500000",
+        "validAfter": "0", "validBefore": "1790000600",
+        "signature": "0x…",
+    })),
+    responses(
+        (status = 202, description = "It is on its way", body = Brought),
+        (status = 409, description = "Another one is on its way, it was used or is not covered, the \
+            token or the hub's limits refuse it, or the invoice is paid or over"),
+    )
+)]
 pub(super) async fn authorize(
     Shared(state): Shared<State>,
     Path(invoice): Path<String>,
@@ -39,7 +78,16 @@ pub(super) async fn authorize(
     Ok(not_kept(answer))
 }
 
-/// `GET /pay/{invoice}/receipt`: what proves that it was paid.
+/// The receipt of a settled invoice: the same bytes as the tenant's.
+#[utoipa::path(
+    get,
+    path = "/pay/{invoice}/receipt",
+    tag = "pay",
+    responses(
+        (status = 200, body = refunds::ReceiptView),
+        (status = 409, description = "It is not settled"),
+    )
+)]
 pub(super) async fn receipt(
     Shared(state): Shared<State>,
     Path(invoice): Path<String>,
@@ -48,7 +96,24 @@ pub(super) async fn receipt(
     refunds::document(&at).map(not_kept)
 }
 
-/// `POST /pay/{invoice}/refunds/{refund}/address`: where a refund goes, signed by who has paid.
+/// Says where a refund goes, signed by who has paid.
+///
+/// What is signed (EIP-191, `personal_sign`) is the sentence in the checkout's `confirm`, with the
+/// address, in its checksum (EIP-55), in place of `{address}`.
+#[utoipa::path(
+    post,
+    path = "/pay/{invoice}/refunds/{refund}/address",
+    tag = "pay",
+    request_body(content = Said, example = json!({
+        "address": "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed",
+        "payer": "0x209693Bc6afc0C5328bA36FaF03C514EF312287C", "signature": "0x…",
+    })),
+    responses(
+        (status = 200, body = Checkout),
+        (status = 409, description = "It is on its way, another payer has said where it goes, or \
+            not all that it is of came from this one"),
+    )
+)]
 pub(super) async fn refund_address(
     Shared(state): Shared<State>,
     Path((invoice, refund)): Path<(String, String)>,

@@ -1,7 +1,7 @@
 //! The API's description as an OpenAPI 3.1 document, made from the code that answers.
 //!
 //! # How a route gets into it
-//! Beside its line in the table of routes, a handler of `/api/v1` carries an annotation and stands
+//! Beside its line in the table of routes, a handler of `/api/v1` or of payers carries an annotation and stands
 //! in the list of [`Described`]; tests fail when one of the three is missing, or contradicts:
 //!
 //! ```text
@@ -43,7 +43,7 @@ use super::api::{firmware, gateway_log, gateways, images, offers};
 use super::api::{invoices, payments, refunds};
 use super::api::{rollouts, runs, series, spending, tokens, wallet, wallets, workflows};
 use super::routes::{Route, routes};
-use super::{input, keyed};
+use super::{checkout, input, keyed};
 
 /// The handlers that are described, in the order of the table of routes.
 #[derive(OpenApi)]
@@ -154,6 +154,10 @@ use super::{input, keyed};
         refunds::tell_again,
         refunds::set_address,
         refunds::sent,
+        checkout::show,
+        checkout::authorize,
+        checkout::receipt,
+        checkout::refund_address,
         payments::settings,
         payments::set_settings,
         payments::journal,
@@ -216,7 +220,7 @@ use super::{input, keyed};
 )]
 struct Described;
 
-/// The OpenAPI 3.1 document of `/api/v1` as pretty JSON with a newline at its end.
+/// The OpenAPI 3.1 document of `/api/v1`, and of what payers ask, as pretty JSON with a newline at its end.
 #[must_use]
 pub fn openapi() -> String {
     let mut document = serde_json::to_value(Described::openapi()).unwrap_or_default();
@@ -455,8 +459,8 @@ fn object_of<'m>(map: &'m mut Map<String, Value>, key: &str) -> Option<&'m mut M
 mod tests {
     use super::*;
 
-    /// The prefix of all that is described.
-    const PREFIX: &str = "/api/v1/";
+    /// The prefixes of all that is described.
+    const PREFIXES: [&str; 2] = ["/api/v1/", "/pay/{invoice}/"];
 
     fn document() -> Value {
         serde_json::from_str(&openapi()).unwrap()
@@ -480,12 +484,12 @@ mod tests {
             .collect();
         let table: BTreeSet<_> = routes()
             .iter()
-            .filter(|route| route.path.starts_with(PREFIX))
+            .filter(|route| PREFIXES.iter().any(|it| route.path.starts_with(it)))
             .map(|route| (route.method.to_string(), route.path.to_owned()))
             .collect();
         assert_eq!(
             described, table,
-            "annotate each route of {PREFIX} and list it here"
+            "annotate each route of {PREFIXES:?} and list it here"
         );
     }
 

@@ -138,7 +138,7 @@ impl Payments for Sqlite {
     ) -> Result<u64, Error> {
         let mut transaction = self.write().await?;
         let redone = sqlx::query(
-            "UPDATE invoice_effects SET done_us = NULL, attempts = 0, due_us = $3 \
+            "UPDATE invoice_effects SET done_us = NULL, attempts = 0, again = 1, due_us = $3 \
              WHERE tenant = $1 AND invoice = $2 AND done_us IS NOT NULL",
         )
         .bind(tenant.as_str())

@@ -48,9 +48,10 @@ impl Workflows for Sqlite {
         tenant: &TenantId,
         id: &str,
         version: Option<u32>,
+        now_us: i64,
     ) -> Result<(), Error> {
         let mut transaction = self.write().await?;
-        let done = activate(&mut transaction, tenant, id, version).await;
+        let done = activate(&mut transaction, tenant, id, version, now_us).await;
         transaction.end(done).await
     }
 
@@ -60,9 +61,9 @@ impl Workflows for Sqlite {
         id: &str,
         version: Option<u32>,
     ) -> Result<Option<Workflow>, Error> {
-        const NEWEST: &str = "SELECT workflow, version, yaml, created_us, active FROM workflows \
+        const NEWEST: &str = "SELECT workflow, version, yaml, created_us, active, since_us FROM workflows \
              WHERE tenant = $1 AND workflow = $2 ORDER BY active DESC, version DESC LIMIT 1";
-        const ONE: &str = "SELECT workflow, version, yaml, created_us, active FROM workflows \
+        const ONE: &str = "SELECT workflow, version, yaml, created_us, active, since_us FROM workflows \
              WHERE tenant = $1 AND workflow = $2 AND version = $3";
         let mut query = sqlx::query(if version.is_some() { ONE } else { NEWEST })
             .bind(tenant.as_str())
@@ -85,8 +86,8 @@ impl Workflows for Sqlite {
         limit: u32,
     ) -> Result<Page<Workflow>, Error> {
         let rows = sqlx::query(
-            "SELECT workflow, version, yaml, created_us, active FROM (SELECT workflow, version, \
-             yaml, created_us, active, ROW_NUMBER() OVER (PARTITION BY workflow \
+            "SELECT workflow, version, yaml, created_us, active, since_us FROM (SELECT workflow, version, \
+             yaml, created_us, active, since_us, ROW_NUMBER() OVER (PARTITION BY workflow \
              ORDER BY active DESC, version DESC) AS place FROM workflows \
              WHERE tenant = $1 AND workflow > $2) AS placed WHERE place = 1 \
              ORDER BY workflow LIMIT $3",
@@ -110,7 +111,7 @@ impl Workflows for Sqlite {
         limit: u32,
     ) -> Result<Page<Workflow>, Error> {
         let rows = sqlx::query(
-            "SELECT workflow, version, yaml, created_us, active FROM workflows \
+            "SELECT workflow, version, yaml, created_us, active, since_us FROM workflows \
              WHERE tenant = $1 AND workflow = $2 AND version < $3 ORDER BY version DESC LIMIT $4",
         )
         .bind(tenant.as_str())
@@ -127,7 +128,7 @@ impl Workflows for Sqlite {
 
     async fn active(&self) -> Result<Vec<(TenantId, Workflow)>, Error> {
         let rows = sqlx::query(
-            "SELECT tenant, workflow, version, yaml, created_us, active FROM workflows \
+            "SELECT tenant, workflow, version, yaml, created_us, active, since_us FROM workflows \
              WHERE active = 1 ORDER BY tenant, workflow",
         )
         .fetch_all(self.readers())
@@ -234,16 +235,17 @@ async fn put(
             "workflow {id:?} is at version {newest} already; give it a higher one than {version}"
         )));
     }
-    deactivate(connection, tenant, id).await?;
+    let since_us = deactivate(connection, tenant, id).await?.unwrap_or(now_us);
     sqlx::query(
-        "INSERT INTO workflows (tenant, workflow, version, yaml, created_us, active) \
-         VALUES ($1, $2, $3, $4, $5, 1)",
+        "INSERT INTO workflows (tenant, workflow, version, yaml, created_us, active, since_us) \
+         VALUES ($1, $2, $3, $4, $5, 1, $6)",
     )
     .bind(tenant.as_str())
     .bind(id)
     .bind(i64::from(version))
     .bind(yaml)
     .bind(now_us)
+    .bind(since_us)
     .execute(connection)
     .await
     .map_err(|error| of_tenant(error, tenant.as_str()))?;
@@ -255,17 +257,20 @@ async fn activate(
     tenant: &TenantId,
     id: &str,
     version: Option<u32>,
+    now_us: i64,
 ) -> Result<(), Error> {
-    deactivate(connection, tenant, id).await?;
+    let since_us = deactivate(connection, tenant, id).await?;
     let Some(version) = version else {
         return Ok(());
     };
     let activated = sqlx::query(
-        "UPDATE workflows SET active = 1 WHERE tenant = $1 AND workflow = $2 AND version = $3",
+        "UPDATE workflows SET active = 1, since_us = $4 \
+         WHERE tenant = $1 AND workflow = $2 AND version = $3",
     )
     .bind(tenant.as_str())
     .bind(id)
     .bind(i64::from(version))
+    .bind(since_us.unwrap_or(now_us))
     .execute(connection)
     .await?;
     if activated.rows_affected() == 0 {
@@ -277,19 +282,31 @@ async fn activate(
     Ok(())
 }
 
+/// Takes a workflow out of force, and says since when it was in.
 async fn deactivate(
     connection: &mut SqliteConnection,
     tenant: &TenantId,
     id: &str,
-) -> Result<(), Error> {
+) -> Result<Option<i64>, Error> {
+    let row = sqlx::query(
+        "SELECT since_us FROM workflows WHERE tenant = $1 AND workflow = $2 AND active = 1",
+    )
+    .bind(tenant.as_str())
+    .bind(id)
+    .fetch_optional(&mut *connection)
+    .await?;
+    let Some(row) = row else {
+        return Ok(None);
+    };
     sqlx::query(
-        "UPDATE workflows SET active = 0 WHERE tenant = $1 AND workflow = $2 AND active = 1",
+        "UPDATE workflows SET active = 0, since_us = NULL \
+         WHERE tenant = $1 AND workflow = $2 AND active = 1",
     )
     .bind(tenant.as_str())
     .bind(id)
     .execute(connection)
     .await?;
-    Ok(())
+    row.maybe_int("since_us")
 }
 
 fn workflow(row: &SqliteRow) -> Result<Workflow, Error> {
@@ -299,5 +316,6 @@ fn workflow(row: &SqliteRow) -> Result<Workflow, Error> {
         yaml: row.text("yaml")?,
         created_us: row.int("created_us")?,
         active: row.flag("active")?,
+        since_us: row.maybe_int("since_us")?,
     })
 }

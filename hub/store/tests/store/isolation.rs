@@ -346,7 +346,11 @@ async fn what_one_tenant_writes_does_not_change_another() {
         .put(&acme(), "w", 2, "value: 333", 5)
         .await
         .unwrap();
-    store.workflows.activate(&acme(), "w", None).await.unwrap();
+    store
+        .workflows
+        .activate(&acme(), "w", None, 1)
+        .await
+        .unwrap();
     store
         .commands
         .mark_sent(&acme(), &command(1), &gateway("g1"), 5)

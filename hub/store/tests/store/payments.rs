@@ -482,6 +482,10 @@ async fn effects_of_an_invoice_stand_in_order_and_can_be_done_again() {
         1
     );
     assert_eq!(before().await, [effect(2, "one")]);
+    let due = payments.due_invoice_effects(i64::MAX, 10).await.unwrap();
+    let again: Vec<_> = due.iter().filter(|one| one.again).collect();
+    assert_eq!(again.len(), 1, "{due:?}");
+    assert_eq!(again[0].effect, effect(2, "one"));
 }
 
 #[tokio::test]

@@ -55,7 +55,7 @@ async fn another_version_or_none_can_be_made_active() {
     let port = &fresh.store.workflows;
     port.put(&acme(), "warm", 1, "a", 5).await.unwrap();
     port.put(&acme(), "warm", 2, "b", 5).await.unwrap();
-    port.activate(&acme(), "warm", Some(1)).await.unwrap();
+    port.activate(&acme(), "warm", Some(1), 1).await.unwrap();
     assert_eq!(
         port.get(&acme(), "warm", None)
             .await
@@ -64,7 +64,7 @@ async fn another_version_or_none_can_be_made_active() {
             .version,
         1
     );
-    port.activate(&acme(), "warm", None).await.unwrap();
+    port.activate(&acme(), "warm", None, 1).await.unwrap();
     assert_eq!(port.active().await.unwrap(), []);
     assert_eq!(
         port.get(&acme(), "warm", None)
@@ -74,11 +74,41 @@ async fn another_version_or_none_can_be_made_active() {
             .version,
         2
     );
-    port.activate(&acme(), "warm", Some(2)).await.unwrap();
-    let error = port.activate(&acme(), "warm", Some(9)).await.unwrap_err();
+    port.activate(&acme(), "warm", Some(2), 1).await.unwrap();
+    let error = port
+        .activate(&acme(), "warm", Some(9), 1)
+        .await
+        .unwrap_err();
     assert!(matches!(error, Error::NotFound { .. }), "{error}");
     // What failed changed nothing.
     assert_eq!(port.active().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn since_when_a_workflow_is_in_force_outlasts_its_versions() {
+    let fresh = fresh().await;
+    let port = &fresh.store.workflows;
+    let since = async || {
+        let active = port.active().await.unwrap();
+        let since = active
+            .iter()
+            .map(|(_, it)| (it.version, it.since_us.unwrap()));
+        since.collect::<Vec<_>>()
+    };
+    port.put(&acme(), "warm", 1, "a", 5).await.unwrap();
+    port.put(&acme(), "warm", 2, "b", 6).await.unwrap();
+    assert_eq!(since().await, [(2, 5)]);
+    port.activate(&acme(), "warm", Some(1), 7).await.unwrap();
+    assert_eq!(since().await, [(1, 5)]);
+    let old = port.get(&acme(), "warm", Some(2)).await.unwrap().unwrap();
+    assert_eq!(old.since_us, None);
+    // A break ends it.
+    port.activate(&acme(), "warm", None, 8).await.unwrap();
+    port.activate(&acme(), "warm", Some(1), 9).await.unwrap();
+    assert_eq!(since().await, [(1, 9)]);
+    port.activate(&acme(), "warm", None, 10).await.unwrap();
+    port.put(&acme(), "warm", 3, "c", 11).await.unwrap();
+    assert_eq!(since().await, [(3, 11)]);
 }
 
 #[tokio::test]

@@ -1,8 +1,10 @@
 //! Refunds that the hub sends.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use stencil_payments::abi::calls;
+use stencil_payments::cause::Key;
 use stencil_payments::invoice::{Event, Id, Refund, Status, refund};
 use stencil_payments::money::{Amount, Asset};
 use stencil_payments::port::{Called, Chain, NotOrdered, Order, Sent};
@@ -10,14 +12,20 @@ use stencil_payments::{Address, Bytes};
 use stencil_protocol::id::TenantId;
 
 use super::Did;
-use crate::chains::about::Kept;
+use crate::chains::about::{Kept, Waits};
 use crate::chains::cashier::{At, Cashier, Refused};
+use crate::chains::change::Alter;
 use crate::chains::view::managed;
 
 /// Between two looks at a transaction.
 const LOOK: Duration = Duration::from_secs(3);
 /// Until it is tried again after a refusal: a limit is a sliding one.
 const REST: Duration = Duration::from_secs(600);
+const REST_US: i64 = 600 * 1_000_000;
+/// Between two looks whether a limit was changed that leaves no room.
+const LIMITS: Duration = Duration::from_secs(30);
+/// The longest reason that is kept, in characters.
+const MAX_WHY: usize = 256;
 /// The most gas of a transfer.
 const GAS: u64 = 150_000;
 
@@ -51,6 +59,7 @@ pub(super) async fn send(
         return Ok(Did::Done);
     }
     let (to, is_worn_out) = (said.address, said.is_worn_out(refund.failures));
+    let waits = said.waits.clone();
     let Some(chain) = cashier.chains().by_id(asset.chain) else {
         // It may be on its way all the same, and the chain be followed again.
         return Ok(match status {
@@ -83,13 +92,22 @@ pub(super) async fn send(
         not_sent(cashier, tenant, invoice, id).await?;
         return Ok(Did::Done);
     }
+    let limits = limits(cashier, chain.as_ref(), tenant).await?;
+    if let Some(waits) = waits
+        && waits.limits == Some(limits)
+        && cashier.0.clock.now_us() < waits.at_us.saturating_add(REST_US)
+    {
+        // The limit that left it no room is as it was.
+        return Ok(Did::UnderWay(LIMITS));
+    }
     let mut order = order_of(tenant, key, &asset, to, refund.amount);
     match chain.tried(&order).await {
         Err(_) => return Ok(Did::UnderWay(LOOK)),
         Ok(called) => {
             if let Some(why) = fails(&order, &called) {
                 tracing::warn!(%tenant, %invoice, refund = %id, why, "a refund can't be sent");
-                not_sent(cashier, tenant, invoice, id).await?;
+                let why = format!("it would fail: {why}");
+                waits_for(cashier, tenant, invoice, id, (why, None)).await?;
                 return Ok(Did::UnderWay(REST));
             }
         }
@@ -116,8 +134,9 @@ pub(super) async fn send(
         Err(why) => {
             // Nothing will be sent, so its money is there again. That is no failure of the address.
             tracing::warn!(%tenant, %invoice, refund = %id, %why, "a refund is not sent");
-            not_sent(cashier, tenant, invoice, id).await?;
-            return Ok(Did::UnderWay(REST));
+            let why = (why.to_string(), Some(limits));
+            waits_for(cashier, tenant, invoice, id, why).await?;
+            return Ok(Did::UnderWay(LIMITS));
         }
     };
     stencil_crashpoint::reach("cashier.refund_ordered");
@@ -202,6 +221,46 @@ async fn not_sent(
         Ok(vec![Event::RefundNotSent { id }, stuck].into())
     });
     altered.await.map(drop)
+}
+
+/// It can't be sent for a reason that the tenant is told, and its money is there again.
+async fn waits_for(
+    cashier: &Cashier,
+    tenant: &TenantId,
+    invoice: Id,
+    id: refund::Id,
+    (why, limits): (String, Option<Key>),
+) -> Result<(), Refused> {
+    let clean = why.chars().filter(|c| !c.is_control());
+    let waits = Waits {
+        why: clean.take(MAX_WHY).collect(),
+        at_us: cashier.0.clock.now_us(),
+        limits,
+    };
+    let altered = cashier.alter(tenant, invoice, |kept| {
+        let stuck = Event::RefundStuck { id, stuck: true };
+        let mut about = kept.about.clone();
+        if let Some(said) = about.refunds_to.get_mut(&id) {
+            said.waits = Some(waits.clone());
+        }
+        Ok(Alter {
+            events: vec![Event::RefundNotSent { id }, stuck],
+            about: Some(about),
+            todo: Vec::new(),
+        })
+    });
+    altered.await.map(drop)
+}
+
+/// Names what the tenant may spend on a chain.
+async fn limits(cashier: &Cashier, chain: &dyn Chain, tenant: &TenantId) -> Result<Key, Refused> {
+    let limits = cashier.0.store.sends.spend_limits(tenant.as_str()).await?;
+    let limits = limits.iter().filter(|limit| limit.chain == chain.name());
+    let limits: BTreeSet<String> = limits
+        .map(|limit| format!("{:?} {} {:?}", limit.asset, limit.window_s, limit.most))
+        .collect();
+    let parts: Vec<&[u8]> = limits.iter().map(String::as_bytes).collect();
+    Ok(Key::of("stencil/hub/spend-limits", &parts))
 }
 
 fn order_of(tenant: &TenantId, key: String, asset: &Asset, to: Address, amount: Amount) -> Order {

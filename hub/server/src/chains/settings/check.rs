@@ -10,8 +10,9 @@ use super::{MAX_WAYS, MAX_WINDOW_S, PaymentSettings, Wrong, check_expires};
 use crate::chains::Chains;
 
 impl PaymentSettings {
-    /// Whether all of it makes sense, as far as that is known without asking a chain.
-    pub(crate) fn check(&self, chains: &Chains) -> Result<(), Wrong> {
+    /// Whether all of it makes sense, as far as that is known without asking a chain; `secrets` are the
+    /// names of those that the tenant has.
+    pub(crate) fn check(&self, chains: &Chains, secrets: &[&str]) -> Result<(), Wrong> {
         if self.methods.len() > MAX_WAYS {
             let why = format!("{} are too many: at most {MAX_WAYS}", self.methods.len());
             return Err(Wrong::at("/methods", why));
@@ -57,6 +58,18 @@ impl PaymentSettings {
             }
             if webhook.secret.is_empty() || webhook.secret.len() > 64 {
                 return Err(Wrong::at("/webhook/secret", "1 to 64 bytes are right"));
+            }
+            if !secrets.contains(&webhook.secret.as_str()) {
+                let known: Vec<_> = secrets.iter().map(|name| format!("`{name}`")).collect();
+                let known = match known.is_empty() {
+                    true => "there is none".to_owned(),
+                    false => format!("there is {}", known.join(", ")),
+                };
+                let why = format!(
+                    "the hub's settings have no such secret of the tenant's: {known}; who runs the \
+                     hub adds one (`[[connect.secrets]]`)"
+                );
+                return Err(Wrong::at("/webhook/secret", why));
             }
         }
         Ok(())

@@ -162,11 +162,14 @@ async fn webhooks_of_an_invoice_go_out_in_its_order_and_can_be_sent_again() {
         4
     );
     receiver.took.lock().unwrap().clear();
+    let heard = ear.0.lock().unwrap().len();
     for _ in 0..8 {
         turn(&mut outbox).await;
         later(&world, 60);
     }
     assert_eq!(*receiver.took.lock().unwrap(), first);
+    let again = ear.0.lock().unwrap().len();
+    assert_eq!(again, heard, "who acts on invoices is not told again");
     assert!(
         payments
             .due_invoice_effects(i64::MAX, 10)
@@ -294,6 +297,7 @@ pub(super) fn to(address: Address) -> RefundTo {
         reason: Some("asked for it".to_owned()),
         failures: 0,
         number: 0,
+        waits: None,
     }
 }
 

@@ -13,6 +13,7 @@ use super::*;
 use crate::chains::authorization::NotTaken;
 use crate::chains::outbox::Outbox;
 use crate::chains::refund_address::{self, Said, statement};
+use crate::chains::view::InvoiceView;
 
 fn outbox(world: &World) -> Outbox {
     Outbox::new(world.cashier.clone(), Arc::new(Receiver::default()), vec![])
@@ -158,6 +159,55 @@ async fn what_would_fail_is_not_sent_until_it_would_not() {
     later(&world, 601);
     turn(&mut outbox).await;
     assert!(!refund_of(&world).await.stuck);
+}
+
+#[tokio::test]
+async fn a_refund_that_a_limit_refuses_is_sent_when_the_limit_is_another() {
+    let world = World::new().await;
+    let refund = called_off(&world).await;
+    let mut outbox = outbox(&world);
+    let there = to(Address::repeat_byte(0x77));
+    *world.chain.refuses.lock().unwrap() = Some(NotOrdered::Refused("over the limit".into()));
+    refund_address::set(&world.cashier, &acme(), id(1), refund, there)
+        .await
+        .unwrap();
+    turn(&mut outbox).await;
+    let shown = |at: &At| {
+        let view = InvoiceView::of(at, world.cashier.chains(), "https://hub.example");
+        let view = serde_json::to_value(&view).unwrap();
+        view["refunds"][0]["waits"].clone()
+    };
+    let refused = world.invoice(1).await;
+    assert_eq!(shown(&refused), "over the limit");
+    *world.chain.refuses.lock().unwrap() = None;
+    // As long as the limits are what they were it is not tried at each look.
+    for _ in 0..4 {
+        later(&world, 31);
+        turn(&mut outbox).await;
+    }
+    assert_eq!(ordered(&world), 0);
+    assert_eq!(
+        world.invoice(1).await.version,
+        refused.version,
+        "nobody is told"
+    );
+    let limit = stencil_store::SpendLimit {
+        tenant: "acme".to_owned(),
+        chain: fake::CHAIN.to_owned(),
+        asset: None,
+        window_s: 60,
+        most: [1; 32],
+    };
+    world.store.sends.set_spend_limit(&limit).await.unwrap();
+    later(&world, 31);
+    turn(&mut outbox).await;
+    assert_eq!(ordered(&world), 1);
+    ends(&world, Sent::Final(outcome(true)));
+    later(&world, 31);
+    turn(&mut outbox).await;
+    let sent = world.invoice(1).await;
+    assert_eq!(refund_of(&world).await.status(), Status::Confirmed);
+    assert_eq!(shown(&sent), serde_json::Value::Null);
 }
 
 fn key(n: u8) -> PrivateKeySigner {

@@ -17,8 +17,14 @@ type Place = ([u8; 20], [u8; 32]);
 /// What workflows in force wait for.
 #[derive(Default)]
 pub(super) struct Index {
-    payments: HashMap<TenantId, Vec<Arc<Definition>>>,
+    payments: HashMap<TenantId, Vec<Paid>>,
     events: HashMap<String, HashMap<Place, Vec<Listening>>>,
+}
+
+/// A workflow that waits for payments, and since when.
+struct Paid {
+    definition: Arc<Definition>,
+    since_us: i64,
 }
 
 /// A workflow that waits for an event.
@@ -42,7 +48,12 @@ impl Index {
             match &definition.source {
                 Source::Telemetry(_) => {}
                 Source::Payment(_) => {
-                    index.payments.entry(tenant).or_default().push(definition);
+                    let since_us = workflow.since_us.unwrap_or(i64::MIN);
+                    let paid = Paid {
+                        definition,
+                        since_us,
+                    };
+                    index.payments.entry(tenant).or_default().push(paid);
                 }
                 Source::Chain(of) => {
                     let found = chains.by_name(&of.name).map(|chain| chain.event(&of.event));
@@ -107,17 +118,22 @@ impl Index {
         Ok(index)
     }
 
-    /// The tenant's workflows that wait for a payment of an invoice with this reference.
+    /// The tenant's workflows that wait for a payment of an invoice with this reference, and did so when it
+    /// was paid: what is older is nothing to one that was put in force later.
     pub(super) fn paid<'a>(
         &'a self,
         tenant: &TenantId,
         reference: &'a str,
+        paid_us: i64,
     ) -> impl Iterator<Item = &'a Arc<Definition>> {
         let all = self.payments.get(tenant).into_iter().flatten();
-        all.filter(move |definition| match &definition.source {
-            Source::Payment(payment) => payment.reference.matches(reference),
+        let waited = all.filter(move |paid| match &paid.definition.source {
+            Source::Payment(payment) => {
+                payment.reference.matches(reference) && paid.since_us <= paid_us
+            }
             Source::Telemetry(_) | Source::Chain(_) => false,
-        })
+        });
+        waited.map(|paid| &paid.definition)
     }
 
     /// Who waits for an event of a contract, in a block of that number.

@@ -65,7 +65,9 @@ impl Triggers {
                 if let (Some(paid), Some(reference)) = (&paid, &body.about.reference) {
                     let known: HashSet<_> = known.iter().map(|it| it.run).collect();
                     let index = self.index().await?;
-                    for definition in index.paid(tenant, reference) {
+                    // An older hub has not kept since when it knew: by the block's time then.
+                    let paid_us = body.about.paid_us.unwrap_or(paid.time_us);
+                    for definition in index.paid(tenant, reference, paid_us) {
                         if known.contains(&caused_run_id(tenant, &definition.id, &cause)) {
                             continue;
                         }

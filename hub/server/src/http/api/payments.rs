@@ -138,7 +138,10 @@ pub(in crate::http) async fn set_settings(
         let place = json!({ "pointer": format!("#{}", wrong.pointer), "what": &wrong.why });
         Problem::invalid(format!("{}: {}", wrong.pointer, wrong.why)).with_errors(vec![place])
     };
-    settings.check(chains).map_err(told)?;
+    let secrets = &state.control.options().connect.secrets;
+    let secrets = secrets.iter().filter(|it| it.tenant == caller.tenant);
+    let secrets: Vec<_> = secrets.map(|it| it.name.as_str()).collect();
+    settings.check(chains, &secrets).map_err(told)?;
     settings.check_on_chain(chains).await.map_err(told)?;
     let body = serde_json::to_string(&settings).map_err(Problem::internal)?;
     let payees = settings.payees(chains);

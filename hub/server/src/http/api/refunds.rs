@@ -169,6 +169,7 @@ pub(in crate::http) async fn set_address(
         reason: Some(reason.clone()),
         failures: 0,
         number: 0,
+        waits: None,
     };
     let cashier = state.control.cashier();
     let at = refund_address::set(cashier, &caller.tenant, invoice, id, to).await?;
@@ -186,7 +187,7 @@ pub(in crate::http) async fn set_address(
     request_body = TenantSent,
     responses(
         (status = 200, body = InvoiceView),
-        (status = 409, description = "The hub sends it, or it was withdrawn"),
+        (status = 409, description = "The hub sends it, it was withdrawn, or it was sent by another transaction"),
     )
 )]
 pub(in crate::http) async fn sent(

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use stencil_payments::abi::calls;
 use stencil_payments::eip712::{Authorization, Domain, Kind};
 use stencil_payments::money::Amount;
-use stencil_payments::port::{Called, Unknown};
+use stencil_payments::port::{Called, Outcome, Sent, Unknown};
 use stencil_payments::{Address, B256, U256};
 
 use super::{Answer, NOW_US, Served, seed};
@@ -22,6 +22,14 @@ async fn set(served: &Served, token: &str, body: &Value) -> Answer {
         .json(body)
         .send()
         .await
+}
+
+impl Served {
+    /// What an admin decides.
+    async fn decide(&self, path: &str, body: &Value) -> Answer {
+        let ask = self.ask("POST", path).bearer(&self.tokens.admin);
+        ask.json(body).send().await
+    }
 }
 
 async fn create(served: &Served, body: &Value) -> Answer {
@@ -123,8 +131,12 @@ async fn settings_are_checked_field_by_field() {
             "#/webhook/url",
         ),
         (
-            json!({ "methods": vec![way(json!({}))["methods"][0].clone(); 33] }),
+            json!({ "methods": vec![way(json!({}))["methods"][0].clone(); 9] }),
             "#/methods",
+        ),
+        (
+            json!({ "webhook": { "url": "https://x/", "secret": "mistyped" } }),
+            "#/webhook/secret",
         ),
         (
             way(json!({ "token": Address::repeat_byte(0x71).to_checksum(None) })),
@@ -144,6 +156,11 @@ async fn settings_are_checked_field_by_field() {
     .await;
     assert_eq!(pointer(&answer), "#/methods/1");
     answer.problem(400);
+    // One of the tenant's secrets is taken, and one of another tenant's is none.
+    let hook = json!({ "webhook": { "url": "https://x/", "secret": "signing-marked" } });
+    assert_eq!(set(&served, &served.tokens.admin, &hook).await.status, 200);
+    let why = set(&served, &served.tokens.rival, &hook).await.problem(400);
+    assert!(why.contains("there is none"), "{why}");
     let long = json!({ "webhook": { "url": "a".repeat(130 * 1024), "secret": "s" } });
     let answer = set(&served, &served.tokens.admin, &long).await;
     answer.problem(413);
@@ -256,9 +273,7 @@ async fn an_invoice_is_made_listed_and_called_off() {
         .await
         .problem(400);
     let decided = json!({ "decision": "accept_underpaid" });
-    let answer = served
-        .write("POST", &format!("{path}/decisions"), &decided)
-        .await;
+    let answer = served.decide(&format!("{path}/decisions"), &decided).await;
     assert!(answer.problem(409).contains("all goes back"));
     served
         .read(&format!("{INVOICES}/{}", "00".repeat(16)))
@@ -528,6 +543,50 @@ async fn a_signed_authorisation_is_brought_once_and_a_wrong_one_never() {
 }
 
 #[tokio::test]
+async fn of_one_invoice_one_authorisation_is_on_its_way() {
+    let served = Served::start().await;
+    let id = hex::encode(seed::INVOICE);
+    let path = format!("/pay/{id}/authorization");
+    let post = async |body: &Value| served.ask("POST", &path).json(body).send().await;
+    let typed = served.get(&checkout(&id)).send().await.ok()["methods"][0]["typed_data"].clone();
+    let now_s = u64::try_from(NOW_US / 1_000_000).unwrap();
+    let nonce = typed["message"]["nonce"].as_str().unwrap().parse().unwrap();
+    let word = |n: u64| U256::from(n).to_be_bytes::<32>();
+    let signed = [7, 8, 9].map(|n| {
+        let payer = PrivateKeySigner::from_slice(&[n; 32]).unwrap();
+        let (chain, from) = (&served.chain, payer.address());
+        chain.answers(TOKEN, calls::authorization_state(from, nonce), word(0));
+        chain.answers(TOKEN, calls::balance_of(from), word(9_000_000));
+        sign(&payer, &typed, "2500000", now_s + 600)
+    });
+    let answers = futures_util::future::join_all(signed.iter().map(&post)).await;
+    let taken: Vec<_> = (0..3).filter(|at| answers[*at].status == 202).collect();
+    assert_eq!(taken.len(), 1, "{answers:?}");
+    let (first, second) = (taken[0], (taken[0] + 1) % 3);
+    for (at, answer) in answers.iter().enumerate().filter(|(at, _)| *at != first) {
+        let why = answer.problem(409);
+        assert!(why.contains("on its way"), "{at}: {why}");
+    }
+    assert_eq!(post(&signed[first]).await.status, 202, "the same again");
+    let ends = |sent: Sent| {
+        let mut all = served.chain.sent.lock().unwrap();
+        all.values_mut().for_each(|one| *one = sent);
+    };
+    let outcome = |succeeded| Outcome {
+        tx: B256::repeat_byte(4),
+        block: 3,
+        succeeded,
+    };
+    // In a block, and not in the invoice yet.
+    ends(Sent::Included(outcome(true)));
+    post(&signed[second]).await.problem(409);
+    // What has failed makes way.
+    ends(Sent::Final(outcome(false)));
+    assert_eq!(post(&signed[second]).await.status, 202);
+    assert_eq!(served.chain.orders.lock().unwrap().len(), 2);
+}
+
+#[tokio::test]
 async fn an_authorisation_for_something_else_is_refused() {
     let served = Served::start().await;
     let id = hex::encode(seed::INVOICE);
@@ -725,9 +784,7 @@ async fn a_refund_goes_where_it_is_said_to() {
     let path = format!("{INVOICES}/{id}/refunds/{refund}");
     let give = async |address: &str, reason: &str| {
         let body = json!({ "address": address, "reason": reason });
-        served
-            .write("POST", &format!("{path}/address"), &body)
-            .await
+        served.decide(&format!("{path}/address"), &body).await
     };
     let there = Address::repeat_byte(0x77).to_checksum(None);
     assert_eq!(pointer(&give("0x12", "asked").await), "#/address");
@@ -740,24 +797,36 @@ async fn a_refund_goes_where_it_is_said_to() {
     );
     let tx = format!("0x{}", "44".repeat(32));
     let sent = |tx: &str| json!({ "tx": tx });
-    let answer = served
-        .write("POST", &format!("{path}/sent"), &sent("0x44"))
-        .await;
+    let at = format!("{path}/sent");
+    let answer = served.decide(&at, &sent("0x44")).await;
     assert_eq!(pointer(&answer), "#/tx");
-    let shown = served
-        .write("POST", &format!("{path}/sent"), &sent(&tx))
-        .await
-        .ok();
+    let shown = served.decide(&at, &sent(&tx)).await.ok();
     assert_eq!(
         (&shown["refunds"][0]["status"], &shown["refunds"][0]["tx"]),
-        (&"confirmed".into(), &tx.into())
+        (&"confirmed".into(), &tx.clone().into())
     );
+    // What was told is not overwritten; the same again is no other.
+    let told = served.decide(&at, &sent(&tx)).await.ok();
+    assert_eq!(told["version"], shown["version"]);
+    let another = sent(&format!("0x{}", "55".repeat(32)));
+    let why = served.decide(&at, &another).await.problem(409);
+    assert!(why.contains("sent already") && why.contains(&tx), "{why}");
     give(&Address::repeat_byte(0x78).to_checksum(None), "again")
         .await
         .problem(409);
     let other = format!("{INVOICES}/{id}/refunds/{}/address", "00".repeat(32));
     let body = json!({ "address": Address::repeat_byte(1).to_checksum(None), "reason": "x" });
-    served.write("POST", &other, &body).await.problem(404);
+    served.decide(&other, &body).await.problem(404);
+    // Who edits does not decide about money that goes back.
+    let decided = json!({ "decision": "refund_all" });
+    for (at, body) in [
+        (format!("{path}/address"), body),
+        (at, sent(&tx)),
+        (format!("{INVOICES}/{id}/decisions"), decided),
+    ] {
+        let why = served.write("POST", &at, &body).await.problem(403);
+        assert!(why.contains("this needs an admin"), "{at}: {why}");
+    }
     // What was done is written down.
     let audit = served
         .get("/api/v1/audit")

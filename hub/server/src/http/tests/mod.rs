@@ -155,7 +155,11 @@ impl Control for StoreOnly {
     }
 
     async fn stop_workflow(&self, tenant: &TenantId, id: &str) -> Result<(), Error> {
-        Ok(self.store.workflows.activate(tenant, id, None).await?)
+        Ok(self
+            .store
+            .workflows
+            .activate(tenant, id, None, NOW_US)
+            .await?)
     }
 
     async fn erase_device(&self, tenant: &TenantId, device: &DeviceId) -> Result<(), Error> {

@@ -185,7 +185,7 @@ pub(super) async fn due(
     limit: u32,
 ) -> Result<Vec<DueEffect>, Error> {
     let rows = sqlx::query(
-        "SELECT tenant, key, invoice, number, body, attempts FROM invoice_effects \
+        "SELECT tenant, key, invoice, number, body, attempts, again FROM invoice_effects \
          WHERE done_us IS NULL AND due_us <= $1 ORDER BY due_us, number, tenant LIMIT $2",
     )
     .bind(now_us)
@@ -199,6 +199,7 @@ pub(super) async fn due(
             number: row.number("number")?,
             effect: effect(row)?,
             attempts: row.number("attempts")?,
+            again: row.flag("again")?,
         })
     });
     due.collect()

@@ -10,7 +10,7 @@ use stencil_store::{InvoiceCommit, InvoiceEffect, Progress, StoredInvoice};
 
 use super::chain::{Branch, ID};
 use super::fuse::Fuse;
-use super::world::{SECOND_US, WHOLE, World, acme, other};
+use super::world::{SECOND_US, START_US, WHOLE, World, acme, other};
 
 const LOCKER: &str = "id: paid\nversion: 1\non: { payment: { reference: 'locker-*' } }\nsteps:\n\
     - { id: open, use: device.command, finality: { confirmations: 3 }, undo: { command: close, patience: 10s }, \
@@ -202,6 +202,41 @@ async fn a_paid_locker_opens_when_the_payment_is_deep_and_closes_when_it_is_gone
     assert_eq!(world.done().await["locker-7"], ["open", "close", "open"]);
     let runs = world.runs(&acme()).await;
     assert_eq!((runs.len(), runs[0].state), (1, Progress::Done));
+}
+
+/// A month later another id stands in the place of the workflow's: what was paid has opened its door, and
+/// does so no second time.
+#[tokio::test]
+async fn what_was_paid_before_a_workflow_was_in_force_starts_nothing() {
+    let mut world = World::new().await;
+    world.put(&acme(), LOCKER).await;
+    let mut branch = Branch::default();
+    branch.extend(&world.store, &[], world.now_us()).await;
+    let mut paid = invoice(&acme());
+    paid.apply(&credit(1, 1, 2_500_000)).unwrap();
+    keep(&world, &acme(), &paid, 1, 1).await;
+    changed(&world, &acme(), 1).await;
+    world.hub(whole()).await;
+    assert_eq!(world.runs(&acme()).await.len(), 1);
+
+    let workflows = &world.store.workflows;
+    let later_us = START_US + 30 * 86_400 * SECOND_US;
+    let renamed = LOCKER.replace("id: paid", "id: paid-anew");
+    workflows
+        .activate(&acme(), "paid", None, later_us)
+        .await
+        .unwrap();
+    workflows
+        .put(&acme(), "paid-anew", 1, &renamed, later_us)
+        .await
+        .unwrap();
+    // Some dust changes the invoice once more.
+    paid.apply(&credit(4, 3, 7)).unwrap();
+    keep(&world, &acme(), &paid, 2, 2).await;
+    changed(&world, &acme(), 2).await;
+    world.hub(whole()).await;
+    let runs = world.runs(&acme()).await;
+    assert_eq!((runs.len(), &runs[0].workflow[..]), (1, "paid"));
 }
 
 #[tokio::test]

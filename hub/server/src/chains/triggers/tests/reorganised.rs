@@ -409,10 +409,16 @@ async fn what_no_workflow_needs_is_watched_no_more() {
     world.put(&acme(), &second).await;
     triggers.changed().await;
     let workflows = &world.store.workflows;
-    workflows.activate(&acme(), "opened", None).await.unwrap();
+    workflows
+        .activate(&acme(), "opened", None, 1)
+        .await
+        .unwrap();
     triggers.changed().await;
     assert_eq!(watched().await, 1, "the other one needs it");
-    workflows.activate(&acme(), "second", None).await.unwrap();
+    workflows
+        .activate(&acme(), "second", None, 1)
+        .await
+        .unwrap();
     triggers.changed().await;
     assert_eq!(watched().await, 0);
 }

@@ -29,7 +29,7 @@ async fn the_list_says_what_each_rule_watches_and_led_to() {
     served
         .store
         .workflows
-        .activate(&seed::acme(), "warm-marked", None)
+        .activate(&seed::acme(), "warm-marked", None, 1)
         .await
         .unwrap();
     shows(&page(&served, "/workflows").await, &["not in force"]);
