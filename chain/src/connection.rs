@@ -54,11 +54,45 @@ pub struct Connection {
 /// What is not well: of what is heard, and of what is sent.
 #[derive(Debug, Default)]
 struct Trouble {
-    heard: Option<String>,
+    heard: Option<Told>,
     sent: Option<String>,
     /// It is not followed because of what is heard, until people have dealt with that.
     ended: bool,
 }
+
+/// What is wrong.
+#[derive(Debug, Clone)]
+struct Told {
+    /// In the hub's own words, which anybody may read: no endpoint's name is in it, and nothing that one
+    /// has said.
+    short: String,
+    /// For who runs the hub.
+    whole: String,
+}
+
+impl Told {
+    fn new(short: &str, whole: String) -> Self {
+        let short = short.to_owned();
+        Self { short, whole }
+    }
+
+    /// What is wrong with settings, which only people can deal with.
+    fn set(whole: String) -> Self {
+        let short = whole.clone();
+        Self { short, whole }
+    }
+
+    fn of(error: &Error) -> Self {
+        let short = match error {
+            Error::Endpoints(trouble) => trouble.in_short(),
+            _ => "somebody has to deal with what the hub's log says of it",
+        };
+        Self::new(short, error.to_string())
+    }
+}
+
+/// What is said of what is sent and waits.
+const SENDS: &str = "what the hub sends there waits: its log says for what";
 
 /// Orders are taken while others are looked at: nothing is shared between the two but the store.
 struct Sending {
@@ -111,7 +145,7 @@ impl Connection {
         })
     }
 
-    fn has_trouble(&self, trouble: Option<String>) {
+    fn has_trouble(&self, trouble: Option<Told>) {
         let mut troubles = self.troubles();
         troubles.heard = trouble;
         troubles.ended = false;
@@ -136,17 +170,24 @@ impl Connection {
 
     /// Compares what is set of tokens and contracts with what the chain says: with other decimals a
     /// price would be wrong by powers of ten, with another domain no authorisation would do.
-    async fn confirm(&self) -> Result<(), String> {
+    async fn confirm(&self) -> Result<(), Told> {
         if self.confirmed.get().is_some() {
             return Ok(());
         }
+        let mut told = None;
         for token in self.given.clone() {
             loop {
                 match self.confirm_token(&token).await {
                     Ok(Ok(())) => break,
-                    Ok(Err(why)) => return Err(why),
+                    Ok(Err(why)) => return Err(Told::set(why)),
                     Err(Unknown(why)) => {
-                        self.has_trouble(Some(why));
+                        if told.as_ref() != Some(&why) {
+                            let chain = &self.settings.name;
+                            tracing::warn!(chain, why, "its tokens can't be confirmed yet");
+                            told = Some(why.clone());
+                        }
+                        let short = "its endpoints do not say yet what its tokens are";
+                        self.has_trouble(Some(Told::new(short, why)));
                         tokio::time::sleep(self.settings.poll_interval.min(RETRY)).await;
                     }
                 }
@@ -199,13 +240,13 @@ impl Connection {
         )))
     }
 
-    async fn follow(&self) -> Result<(), String> {
+    async fn follow(&self) -> Result<(), Told> {
         let follower = Follower::open(self.settings.clone(), self.chains.clone(), self.now);
-        let mut follower = follower.await.map_err(|error| error.to_string())?;
+        let mut follower = follower.await.map_err(|error| Told::of(&error))?;
         let mut pace = follower.pace();
         loop {
             let progress = follower.next(&mut pace).await;
-            match progress.map_err(|error| error.to_string())? {
+            match progress.map_err(|error| Told::of(&error))? {
                 Progress::Stepped => {
                     // The first step stores where it begins.
                     self.begun.store(true, Ordering::Relaxed);
@@ -213,13 +254,19 @@ impl Connection {
                     self.moved.notify_waiters();
                 }
                 Progress::UpToDate => self.has_trouble(None),
-                Progress::Unknown(trouble) => self.has_trouble(Some(trouble.to_string())),
-                Progress::NotStored(why) => self.has_trouble(Some(why)),
+                Progress::Unknown(trouble) => {
+                    let told = Told::new(trouble.in_short(), trouble.to_string());
+                    self.has_trouble(Some(told));
+                }
+                Progress::NotStored(why) => {
+                    let short = "what is seen there can't be stored";
+                    self.has_trouble(Some(Told::new(short, why)));
+                }
             }
         }
     }
 
-    async fn send(&self, sending: &Sending) -> Result<(), String> {
+    async fn send(&self, sending: &Sending) -> Result<(), Told> {
         let mut told = None;
         loop {
             let (turned, trouble) = {
@@ -229,7 +276,10 @@ impl Connection {
             match turned {
                 Ok(done) => {
                     told = None;
-                    self.troubles().sent = trouble;
+                    let before = std::mem::replace(&mut self.troubles().sent, trouble.clone());
+                    if let Some(why) = trouble.filter(|why| before.as_ref() != Some(why)) {
+                        tracing::warn!(chain = self.settings.name, why, "what is sent waits");
+                    }
                     let moved = done
                         .iter()
                         .any(|(_, action)| *action != sender::Action::Wait);
@@ -369,19 +419,30 @@ impl Chain for Connection {
         };
         let ran = ran.await;
         self.troubles().sent = None;
-        if let Err(why) = &ran {
-            self.has_trouble(Some(why.clone()));
+        ran.map_err(|told| {
+            self.has_trouble(Some(told.clone()));
             self.troubles().ended = true;
-        }
-        ran
+            told.whole
+        })
     }
 
     fn trouble(&self) -> Option<String> {
         let trouble = self.troubles();
         match (&trouble.heard, &trouble.sent) {
-            (Some(heard), Some(sent)) => Some(format!("{heard}; {sent}")),
-            (heard, sent) => heard.clone().or_else(|| sent.clone()),
+            (Some(heard), Some(sent)) => Some(format!("{}; {sent}", heard.whole)),
+            (heard, sent) => heard
+                .as_ref()
+                .map(|heard| heard.whole.clone())
+                .or_else(|| sent.clone()),
         }
+    }
+
+    fn trouble_in_short(&self) -> Option<String> {
+        let trouble = self.troubles();
+        let heard = trouble.heard.as_ref().map(|heard| &heard.short[..]);
+        let sent = trouble.sent.as_ref().map(|_| SENDS);
+        let all: Vec<_> = heard.into_iter().chain(sent).collect();
+        (!all.is_empty()).then(|| all.join("; "))
     }
 
     fn ready(&self) -> Result<(), String> {
@@ -391,8 +452,8 @@ impl Chain for Connection {
         let name = &self.settings.name;
         let trouble = self.troubles();
         Err(match (&trouble.heard, trouble.ended) {
-            (Some(why), true) => format!("the chain {name} is not followed: {why}"),
-            (Some(why), false) => format!("the chain {name} was not reached yet: {why}"),
+            (Some(why), true) => format!("the chain {name} is not followed: {}", why.short),
+            (Some(why), false) => format!("the chain {name} was not reached yet: {}", why.short),
             (None, _) => format!("the chain {name} was not reached yet"),
         })
     }

@@ -390,6 +390,11 @@ async fn a_token_that_is_not_what_is_set_is_not_taken() {
         let why = chain.run().await.unwrap_err();
         assert!(why.contains(expected), "{why}");
         assert_eq!(chain.trouble().as_ref(), Some(&why));
+        assert_eq!(
+            chain.trouble_in_short().as_ref(),
+            Some(&why),
+            "it is the hub's own word"
+        );
         assert!(chain.tokens().is_empty());
         let expected = format!("the chain dev is not followed: {why}");
         assert_eq!(chain.ready(), Err(expected));
@@ -409,6 +414,12 @@ async fn an_endpoint_that_is_away_is_waited_for() {
         "{:?}",
         chain.trouble()
     );
+    // Anybody may read of what kind it is, and not where the chain is asked or what was said there.
+    assert!(chain.trouble().unwrap().contains("127.0.0.1"));
+    let short = chain.trouble_in_short().unwrap();
+    assert!(short.contains("its endpoints"), "{short}");
+    assert!(!short.contains("127.0.0.1"), "{short}");
+    assert!(!chain.ready().unwrap_err().contains("127.0.0.1"));
 }
 
 /// What is paid before the hub knows from which block on it looks is never seen, also in the chain's own

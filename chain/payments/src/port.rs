@@ -206,8 +206,14 @@ pub trait Chain: Send + Sync + 'static {
     /// # Errors
     /// What only people can deal with, such as a reorganisation below all that is kept.
     async fn run(&self) -> Result<(), String>;
-    /// Why nothing is heard of the chain at the moment; `None`: all is well.
+    /// Why nothing is heard of the chain at the moment; `None`: all is well. For who runs the hub: it may
+    /// have the names of endpoints in it, and what they have said.
     fn trouble(&self) -> Option<String>;
+    /// Of what kind that is, in words of the hub's own, for anybody.
+    fn trouble_in_short(&self) -> Option<String> {
+        self.trouble()
+            .map(|_| "nothing is heard of it at the moment".to_owned())
+    }
     /// Whether payments on it can be asked for by now: it is known from which block on it is followed, and
     /// all its tokens are confirmed. What is paid before that might never be seen.
     ///

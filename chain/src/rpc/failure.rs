@@ -100,6 +100,17 @@ impl Trouble {
         !matches!(self, Self::WrongChain { .. })
     }
 
+    /// What kind it is, without the name of an endpoint or what one has said.
+    pub fn in_short(&self) -> &'static str {
+        match self {
+            Self::Unknown { .. } => "too few of its endpoints answer",
+            Self::Disagree { .. } => "its endpoints disagree",
+            Self::TooLarge { .. } => "what is asked is too much for its endpoints",
+            Self::WrongChain { .. } => "an endpoint is of another chain",
+            Self::Refused { .. } => "its endpoints refuse what is asked",
+        }
+    }
+
     /// Whether somebody says that what was asked for is not there, or is another.
     pub(crate) fn may_be_gone(&self) -> bool {
         match self {

@@ -124,8 +124,9 @@ impl Hub {
     pub fn readiness(&self) -> Readiness {
         let mut readiness = self.inner.health.readiness(&self.inner.log);
         // A chain that is silent is told, and makes the hub no less ready: it does all else.
+        // Anybody may ask: where a chain is asked, and what was said there, stands in the log.
         let troubles = self.inner.chains.iter().filter_map(|chain| {
-            let trouble = chain.trouble()?;
+            let trouble = chain.trouble_in_short()?;
             Some(format!("{}: {trouble}", chain.name()))
         });
         let troubles: Vec<_> = troubles.collect();

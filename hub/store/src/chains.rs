@@ -13,6 +13,8 @@ pub const MAX_CHAIN_NAME: usize = 64;
 pub const MAX_CHAIN_ENTRIES: u32 = 1_000;
 /// Watches of one chain, of all owners together.
 pub const MAX_WATCHES: u32 = 100_000;
+/// Those of one owner.
+pub const MAX_OWNER_WATCHES: u32 = 10_000;
 /// The most topics of a log (`LOG4` is the last opcode).
 pub const MAX_TOPICS: usize = 4;
 
@@ -247,7 +249,8 @@ pub trait Chains: Send + Sync + 'static {
     async fn chain_watches(&self, chain: &str) -> Result<(u64, Vec<Watched>), Error>;
 
     /// Watches more. Gives the block from which on all of these hold: the one after the newest
-    /// that was looked at. A watch that is there already stays as it is.
+    /// that was looked at. A watch that is there already stays as it is. [`Error::Invalid`]: that would be
+    /// more than [`MAX_OWNER_WATCHES`] or [`MAX_WATCHES`].
     async fn watch_chain(&self, chain: &str, watches: &[Watch]) -> Result<u64, Error>;
 
     /// Watches less; what is not watched is left alone.

@@ -91,8 +91,8 @@ pub use certificates::{
 };
 pub use chains::{
     BlockMark, ChainCommit, ChainCommitted, ChainEntry, ChainEntryKind, ChainSource, ChainState,
-    Chains, KeptBlock, MAX_CHAIN_ENTRIES, MAX_CHAIN_NAME, MAX_TOPICS, MAX_WATCHES, Observation,
-    Watch, WatchKind, Watched,
+    Chains, KeptBlock, MAX_CHAIN_ENTRIES, MAX_CHAIN_NAME, MAX_OWNER_WATCHES, MAX_TOPICS,
+    MAX_WATCHES, Observation, Watch, WatchKind, Watched,
 };
 pub use commands::{AfterCommand, Commands, NewCommand, Outstanding, RanOut, StoredCommand};
 pub use content::{

@@ -44,6 +44,8 @@ pub(super) struct Inner {
     pub(super) rates: Arc<dyn RateSource>,
     till: Mutex<Till>,
     placing: tokio::sync::Mutex<()>,
+    /// Held by who begins to watch something until it is needed, and by who ends what is not.
+    pub(super) watching: tokio::sync::RwLock<()>,
     /// Of which invoice an authorisation is being ordered.
     pub(super) bringing: OneByOne,
     changes: broadcast::Sender<Change>,
@@ -138,6 +140,7 @@ impl Cashier {
             rates,
             till: Mutex::default(),
             placing: tokio::sync::Mutex::default(),
+            watching: tokio::sync::RwLock::default(),
             bringing: OneByOne::default(),
             changes: broadcast::Sender::new(CHANGES),
             effects: Notify::new(),

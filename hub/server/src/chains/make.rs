@@ -1,6 +1,6 @@
 //! New invoices: what makes them known to the chains, and durable before anybody can pay.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use stencil_payments::abi;
 use stencil_payments::invoice::{Definition, Invoice, Way};
@@ -33,6 +33,8 @@ impl Cashier {
             return Ok(there);
         }
         definition.validate()?;
+        // What is watched for it is needed by nothing else until it is expected.
+        let watching = self.0.watching.read().await;
         self.watch(&definition).await?;
         let (invoice, until_us) = {
             let mut till = self.till();
@@ -45,6 +47,7 @@ impl Cashier {
             till.add(&invoice, 1, until_us)?;
             (invoice, until_us)
         };
+        drop(watching);
         let now_us = self.0.clock.now_us();
         let kept = Kept { invoice, about };
         let stored = StoredInvoice {
@@ -103,14 +106,7 @@ impl Cashier {
             let Some(chain) = self.0.chains.by_id(chain) else {
                 continue;
             };
-            let watches: Vec<Watch> = watches
-                .into_iter()
-                .map(|(owner, address, kind)| Watch {
-                    owner,
-                    address,
-                    kind,
-                })
-                .collect();
+            let watches: Vec<Watch> = watches.into_iter().map(watch).collect();
             let chains = &self.0.store.chains;
             chains.watch_chain(chain.name(), &watches).await?;
         }
@@ -125,6 +121,7 @@ impl Cashier {
     ) -> Result<(), Refused> {
         let mut watches = Watches::default();
         watches.of_places(tenant, &places);
+        let _watching = self.0.watching.read().await;
         self.watch_all(watches).await?;
         self.till().hold(tenant, places)?;
         Ok(())
@@ -136,7 +133,21 @@ impl Cashier {
 #[derive(Debug, Default)]
 pub(super) struct Watches(BTreeMap<u64, BTreeSet<(String, [u8; 20], WatchKind)>>);
 
+fn watch((owner, address, kind): (String, [u8; 20], WatchKind)) -> Watch {
+    Watch {
+        owner,
+        address,
+        kind,
+    }
+}
+
 impl Watches {
+    /// Those of one chain.
+    pub(super) fn of_chain(mut self, chain: u64) -> HashSet<Watch> {
+        let of_chain = self.0.remove(&chain).unwrap_or_default();
+        of_chain.into_iter().map(watch).collect()
+    }
+
     /// By which an invoice is known to be paid.
     pub(super) fn of_invoice(&mut self, definition: &Definition) {
         let tenant = &definition.tenant;

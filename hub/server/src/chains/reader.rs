@@ -25,13 +25,26 @@ pub(crate) const READER: &str = "cashier";
 /// Until it is tried again after the store has refused.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// Between two looks at what is watched for nothing, µs.
+const UNWATCH_US: i64 = 86_400 * 1_000_000;
+
 /// Tells invoices of what a chain says, for ever.
 pub(super) async fn run(cashier: Cashier, chain: &dyn Chain) {
     begin(&cashier, chain).await;
+    let mut next_us = i64::MIN;
     loop {
         match step(&cashier, chain).await {
             Ok(true) => {}
-            Ok(false) => chain.stepped().await,
+            Ok(false) => {
+                let now_us = cashier.0.clock.now_us();
+                if now_us >= next_us {
+                    next_us = now_us.saturating_add(UNWATCH_US);
+                    if let Err(error) = cashier.unwatch(chain).await {
+                        tracing::warn!(chain = chain.name(), %error, "more is watched than is needed");
+                    }
+                }
+                chain.stepped().await;
+            }
             Err(error) => {
                 tracing::warn!(chain = chain.name(), %error, "payments are not looked at now");
                 tokio::time::sleep(RETRY).await;

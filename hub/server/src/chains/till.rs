@@ -10,6 +10,8 @@ use stencil_payments::money::Amount;
 use stencil_payments::observation::Needs;
 use stencil_protocol::id::TenantId;
 
+use super::make::Watches;
+
 /// Invoices of all tenants that payments are looked for at one time.
 const MAX_OPEN: usize = 200_000;
 /// Those of one tenant.
@@ -216,6 +218,18 @@ impl Till {
             self.held.insert(tenant.clone(), places);
         }
         Ok(())
+    }
+
+    /// What chains have to look at for it.
+    pub(super) fn watches(&self, watches: &mut Watches) {
+        for (tenant, places) in &self.held {
+            watches.of_places(tenant, places);
+        }
+        for id in self.known.keys() {
+            if let Some(definition) = self.index.definition(*id) {
+                watches.of_invoice(definition);
+            }
+        }
     }
 
     /// Forgets all of a tenant.

@@ -1,5 +1,7 @@
 //! Chains: state, watches and the stream's readers.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
@@ -7,7 +9,7 @@ use sqlx::sqlite::SqliteRow;
 use super::Sqlite;
 use super::row::{Columns as _, bigint};
 use super::transaction::Transaction;
-use crate::chains::{MAX_CHAIN_ENTRIES, MAX_CHAIN_NAME, MAX_WATCHES};
+use crate::chains::{MAX_CHAIN_ENTRIES, MAX_CHAIN_NAME, MAX_OWNER_WATCHES, MAX_WATCHES};
 use crate::{
     BlockMark, ChainCommit, ChainCommitted, ChainEntry, ChainState, Chains, Error, KeptBlock,
     Watch, WatchKind, Watched,
@@ -305,6 +307,25 @@ async fn watch(
                 "watches",
                 format!("at most {MAX_WATCHES} are kept a chain; end some that are not needed"),
             ));
+        }
+        let owners: BTreeSet<&str> = watches.iter().map(|it| it.owner.as_str()).collect();
+        for owner in owners {
+            let row = sqlx::query(
+                "SELECT COUNT(*) AS watches FROM chain_watches WHERE chain = $1 AND tenant = $2",
+            )
+            .bind(chain)
+            .bind(owner)
+            .fetch_one(&mut **transaction)
+            .await?;
+            if row.number::<u64>("watches")? > u64::from(MAX_OWNER_WATCHES) {
+                return Err(Error::invalid(
+                    "watches",
+                    format!(
+                        "at most {MAX_OWNER_WATCHES} are kept a chain of {owner}: addresses that are \
+                         no longer paid at or listened to make room within a day"
+                    ),
+                ));
+            }
         }
         change_interest(transaction, chain).await?;
     }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use stencil_store::sqlite::Options;
 use stencil_store::{
     BlockMark, ChainCommit, ChainCommitted, ChainEntryKind, ChainSource, Chains, Erased, Error,
-    KeptBlock, Observation, Watch, WatchKind,
+    KeptBlock, MAX_OWNER_WATCHES, Observation, Watch, WatchKind,
 };
 
 use crate::{acme, fresh, reopen};
@@ -395,6 +395,34 @@ async fn each_kind_of_watch_is_kept_as_it_is() {
         .unwrap();
     assert_eq!(watched().await.len(), 5);
     assert!(!watched().await.contains(&watch("acme", 1, to(7))));
+}
+
+#[tokio::test]
+async fn one_owner_watches_so_much_and_leaves_others_room() {
+    let fresh = fresh().await;
+    let chains = fresh.store.chains.as_ref();
+    chains.open_chain(CHAIN, 1, 1).await.unwrap();
+    let of = |owner: &str, n: u32| {
+        let mut to = [0; 20];
+        to[..4].copy_from_slice(&n.to_be_bytes());
+        let kind = WatchKind::EventTo {
+            topic0: [1; 32],
+            to,
+        };
+        watch(owner, 1, kind)
+    };
+    let most: Vec<Watch> = (0..MAX_OWNER_WATCHES).map(|n| of("acme", n)).collect();
+    chains.watch_chain(CHAIN, &most).await.unwrap();
+    // What is there already is no more.
+    chains.watch_chain(CHAIN, &most[..3]).await.unwrap();
+    let more = [of("acme", MAX_OWNER_WATCHES)];
+    let error = chains.watch_chain(CHAIN, &more).await.unwrap_err();
+    assert!(error.to_string().contains("at most 10000"), "{error}");
+    let (_, watched) = chains.chain_watches(CHAIN).await.unwrap();
+    assert_eq!(watched.len(), most.len());
+    chains.watch_chain(CHAIN, &[of("other", 0)]).await.unwrap();
+    chains.unwatch_chain(CHAIN, &most[..1]).await.unwrap();
+    chains.watch_chain(CHAIN, &more).await.unwrap();
 }
 
 #[tokio::test]

@@ -212,7 +212,7 @@ async fn devices_are_found_by_who_holds_their_passport_or_a_right() {
         tenant: acme(),
         device: device("door-1"),
     };
-    assert_eq!(held(OWNER).await, [door.clone()]);
+    assert_eq!(held(OWNER).await, std::slice::from_ref(&door));
     assert_eq!(held(GUEST).await, [door], "once, by two rights");
     assert_eq!(held([3; 20]).await, []);
     let page = port

@@ -73,6 +73,67 @@ async fn of_a_token_it_is_what_its_payees_get() {
 }
 
 #[tokio::test]
+async fn what_nothing_needs_any_more_is_watched_no_more() {
+    let world = World::new().await;
+    let kinds = async || {
+        let watched = watched(&world).await.into_iter();
+        watched
+            .map(|(watch, _)| (watch.owner, watch.address[0], watch.kind))
+            .collect::<Vec<_>>()
+    };
+    let place = PaidTo::Payee(Asset::erc20(ID, TOKEN), PAYEE);
+    world.cashier.hold(&acme(), [place].into()).await.unwrap();
+    let at = (TOKEN.0[0], PAYEE.0[0]);
+    let beside = WatchKind::Beside(abi::AUTHORIZATION_USED.0);
+    let token = |owner: &str| [beside, to(PAYEE)].map(|kind| (owner.to_owned(), at.0, kind));
+    // An invoice is paid in the coin and by a contract whose events a workflow waits for, too.
+    world.create(coin(1, Way::UniqueAmount)).await;
+    world.create(invoice(2, Way::Contract(CONTRACT), ONE)).await;
+    let by_contract = WatchKind::Event(abi::PAID.0);
+    let coins = ("acme".to_owned(), at.1, WatchKind::Native);
+    let contract = ("acme".to_owned(), CONTRACT.0[0], by_contract);
+    // Who owns a token is watched by its events, which are nobody's here.
+    let others = watch("acme", TOKEN, WatchKind::Event(abi::TRANSFER.0));
+    let chains = &world.store.chains;
+    let also = std::slice::from_ref(&others);
+    chains.watch_chain(CHAIN, also).await.unwrap();
+    let others = (others.owner, at.0, others.kind);
+    world.cashier.unwatch(world.chain.as_ref()).await.unwrap();
+    let mut all = token("acme").to_vec();
+    all.extend([coins.clone(), contract.clone(), others.clone()]);
+    let sorted = |mut all: Vec<(String, u8, WatchKind)>| {
+        all.sort();
+        all
+    };
+    assert_eq!(sorted(kinds().await), sorted(all), "each is needed");
+
+    // The invoices are long over, and the tenant is paid elsewhere.
+    world.block(20 * 86_400, &[]).await;
+    let elsewhere = PaidTo::Payee(Asset::native(ID), Address::repeat_byte(0xab));
+    world
+        .cashier
+        .hold(&acme(), [elsewhere].into())
+        .await
+        .unwrap();
+    let yaml = format!(
+        "id: told\nversion: 1\non: {{ chain: {{ name: {CHAIN}, address: '{CONTRACT:#x}', event: \
+         'Paid(uint256 a)' }} }}\nsteps:\n- {{ id: page, use: content.upsert, with: {{ collection: c, \
+         key: k, set: {{ a: '1' }} }} }}\n"
+    );
+    let workflows = &world.store.workflows;
+    workflows.put(&acme(), "told", 1, &yaml, 1).await.unwrap();
+    world.cashier.unwatch(world.chain.as_ref()).await.unwrap();
+    let new = ("acme".to_owned(), 0xab, WatchKind::Native);
+    assert_eq!(
+        sorted(kinds().await),
+        sorted(vec![contract, others.clone(), new.clone()])
+    );
+    workflows.activate(&acme(), "told", None, 2).await.unwrap();
+    world.cashier.unwatch(world.chain.as_ref()).await.unwrap();
+    assert_eq!(sorted(kinds().await), sorted(vec![others, new]));
+}
+
+#[tokio::test]
 async fn what_came_before_the_chain_was_reached_is_not_passed_over() {
     let mut world = World::new().await;
     let settings = serde_json::json!({ "methods": [{

@@ -160,6 +160,10 @@ pub(in crate::http) async fn set_settings(
         cashier.hold(&caller.tenant, before.places(chains)).await?;
         return Err(error.into());
     }
+    let (now, before) = (settings.places(chains), before.places(chains));
+    if !before.is_subset(&now) {
+        cashier.unwatch_all().await;
+    }
     tracing::info!(tenant = %caller.tenant, by = caller.who, "settings of payments were set");
     let detail = Detail(format!("{} ways to pay", settings.methods.len()));
     Ok((detail, Json(shown(&state, settings))).into_response())
