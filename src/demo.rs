@@ -17,6 +17,7 @@ mod cast;
 mod chain;
 mod chaos;
 mod checks;
+mod estate;
 mod layout;
 mod report;
 mod shop;
@@ -36,9 +37,9 @@ use supervisor::News;
 /// real machine stream through the gateways into a hub. A freezer's door stays open: a rule
 /// fires, a workflow publishes a page, posts a webhook, and bolts the door. Somebody pays on a dev
 /// chain: a locker opens, a payment is reorganised away and comes back, a program buys a series by
-/// x402, a device that says nothing is not paid for, and the buyer's wallet signs in to the hub.
-/// Everything listens on loopback only. Without --once it goes on until Ctrl-C, and continues with its data at the
-/// next start.
+/// x402, a device that says nothing is not paid for, the buyer's wallet signs in to the hub, and a lock is
+/// sold with its passport: the seller's command is refused, the buyer's done. Everything listens on
+/// loopback only. Without --once it goes on until Ctrl-C, and continues with its data at the next start.
 #[derive(Parser)]
 pub(crate) struct Args {
     /// Plays the story to its end, checks each step, reconciles every number, and exits 0 only

@@ -20,12 +20,13 @@ const STEPS: [&str; 10] = [
     "a clean end",
 ];
 /// What somebody pays for, after the first step.
-const PAID: [&str; 5] = [
+const PAID: [&str; 6] = [
     "payment-opens-lock",
     "reorg-compensated",
     "x402-series",
     "x402-command-unacknowledged",
     "wallet-sign-in",
+    "passport-sold",
 ];
 const CHAOS_STEP: &str = "parts were killed meanwhile";
 

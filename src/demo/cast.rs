@@ -73,7 +73,7 @@ impl Cast {
         let chain = Chain::start(layout, seed, news.clone())
             .await
             .context("the dev chain did not start")?;
-        narrator.tell("a dev chain is up, with a dollar on it and a buyer who has some");
+        narrator.tell("a dev chain is up, with a dollar, passports of devices and a market on it");
         settings(layout, seed, &fleet, &chain, broken)?;
         keys(layout, &fleet)?;
 
@@ -208,10 +208,10 @@ fn fleet(
         gateways: layout.ports.links.iter().map(ToString::to_string).collect(),
         seed,
         drain_s: 30.0,
-        // Two of them are lockers that are for sale.
+        // Two of them are lockers that are for hire, one is sold.
         freezers: 20,
-        locks: 22,
-        rooms: 8,
+        locks: 23,
+        rooms: 7,
         ..stencil_simulators::fleet::Options::default()
     };
     if length.is_some() {

@@ -9,6 +9,7 @@ use anyhow::{Context as _, ensure};
 use serde_json::{Value, json};
 use stencil_payer::{Call, Wallet, contracts};
 
+use super::estate::{Estate, PRICE};
 use super::layout::Layout;
 use super::supervisor::{News, Recipe, Supervised};
 
@@ -40,6 +41,8 @@ pub(crate) struct Chain {
     pub buyer: Wallet,
     /// The hub's account, which is paid.
     pub shop: Address,
+    /// Who owns and sells a device.
+    pub estate: Estate,
 }
 
 impl Chain {
@@ -76,20 +79,21 @@ impl Chain {
         let rpc = Rpc::new(address)?;
         rpc.ready().await?;
         // Not made ready: one that comes back has forgotten all that the story stands on.
-        let accounts = stencil_devchain::accounts(seed, 2);
-        let [buyer, shop] = accounts.as_slice() else {
+        let accounts = stencil_devchain::accounts(seed, 5);
+        let [buyer, shop, issuer, seller, collector] = accounts.as_slice() else {
             anyhow::bail!("a dev chain without accounts");
         };
+        let keys = [&issuer.key, &seller.key, &collector.key];
+        let (estate, mut made) = Estate::plan(keys, id)?;
         let (wallet, shop_key) = (Wallet::new(&buyer.key, id)?, shop.key);
         write_key(&layout.path("shop.key"), &shop_key)?;
         let deploy = wallet.sign(0, &Call::create(contracts::dollar()?))?;
         let dollar = wallet.address().create(0);
         let purse = Call::mint(dollar, wallet.address(), U256::from(PURSE));
         let mint = wallet.sign(1, &purse)?;
-        for raw in [deploy, mint] {
-            let tx = rpc.call("eth_sendRawTransaction", json!([raw])).await?;
-            rpc.included(&tx).await?;
-        }
+        let purse = Call::mint(dollar, estate.collector.address(), U256::from(PRICE));
+        made.extend([deploy, mint, wallet.sign(2, &purse)?]);
+        rpc.send(&made).await?;
         Ok(Self {
             process,
             name: format!("demo-{start}"),
@@ -98,6 +102,7 @@ impl Chain {
             dollar,
             buyer: wallet,
             shop: shop.address,
+            estate,
         })
     }
 
@@ -125,7 +130,12 @@ impl Chain {
 
     /// The buyer's next nonce.
     pub(crate) async fn buyer_nonce(&self) -> anyhow::Result<u64> {
-        let question = json!([self.buyer.address(), "pending"]);
+        self.nonce(self.buyer.address()).await
+    }
+
+    /// An account's next nonce.
+    pub(crate) async fn nonce(&self, of: Address) -> anyhow::Result<u64> {
+        let question = json!([of, "pending"]);
         let count = self.rpc.call("eth_getTransactionCount", question).await?;
         number(&count)
     }
@@ -209,6 +219,19 @@ impl Rpc {
         };
         let asked = tokio::time::timeout(LIMIT, asking).await;
         asked.context("the dev chain did not start; see logs/")
+    }
+
+    /// Sends what is signed, in its order; gives the last one's block.
+    pub(crate) async fn send(&self, signed: &[Bytes]) -> anyhow::Result<u64> {
+        let mut sent = Vec::new();
+        for raw in signed {
+            sent.push(self.call("eth_sendRawTransaction", json!([raw])).await?);
+        }
+        let mut block = None;
+        for tx in &sent {
+            block = Some(number(&self.included(tx).await?["blockNumber"])?);
+        }
+        block.context("there was nothing to send")
     }
 
     /// Waits until a transaction is in a block, and went well.

@@ -1,8 +1,11 @@
 //! The part of the story in which somebody pays: a locker that opens, a payment that is reorganised
-//! away and comes back, data and a command that are bought by x402, a wallet that signs in.
+//! away and comes back, data and a command that are bought by x402, a wallet that signs in, a device that is
+//! sold.
 
 mod buyer;
+mod passport;
 mod signing;
+mod visit;
 
 use std::time::Duration;
 
@@ -12,7 +15,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use stencil_payer::Call;
 
-use super::chain::{Chain, number};
+use super::chain::Chain;
 use super::layout::{Layout, TENANT};
 use super::story::{Narrator, id};
 use crate::api::Client;
@@ -24,12 +27,13 @@ const WORKFLOWS: [&str; 2] = [
     include_str!("workflows/hatch-paid.yaml"),
 ];
 
-/// Locks that nothing but payments opens: no freezer is behind them.
-pub(crate) const LOCKS: [&str; 2] = [LOCKER, HATCH];
+/// Locks that nothing but payments and owners open: no freezer is behind them.
+pub(crate) const LOCKS: [&str; 3] = [LOCKER, HATCH, passport::DEVICE];
 const LOCKER: &str = "lock-21";
 const HATCH: &str = "lock-22";
-/// What these two carry out: the one shut and opened; the other shut, opened, shut, opened.
-pub(crate) const COMMANDS: usize = 6;
+/// What these carry out: the first shut and opened; the second shut, opened, shut, opened; the third
+/// shut by its seller, opened by its buyer, and nothing that was refused.
+pub(crate) const COMMANDS: usize = 8;
 /// A device that never answers.
 const AWAY: &str = "lock-away";
 /// The series that is sold.
@@ -108,7 +112,7 @@ pub(crate) async fn open(layout: &Layout, chain: &Chain) -> anyhow::Result<()> {
         "settle_s": 5,
     });
     put(&client, "/api/v1/offers/locker-away", &away).await?;
-    Ok(())
+    passport::open(&client, chain).await
 }
 
 /// Plays it; `narrator` tells it as it happens.
@@ -120,13 +124,16 @@ pub(crate) async fn play(layout: &Layout, chain: &Chain, narrator: &Narrator) ->
     // Each with devices and money of its own; what a buyer sends is sent in order.
     let bought = async {
         shop.devices_are_there().await;
-        let opened = shop.payment_opens_lock().await;
+        // What the reorganisation does away with is no part of a sale.
+        let (opened, issued) =
+            tokio::join!(shop.payment_opens_lock(), shop.passport_issued(layout));
         let compensated = shop.reorg_compensated().await;
-        let series = shop.buys_series().await;
-        let signed_in = shop.signs_in(layout).await;
-        (opened, compensated, series, signed_in)
+        let sold = async { shop.passport_sold(issued?).await };
+        let rest = async { (shop.buys_series().await, shop.signs_in(layout).await) };
+        let (sold, (series, signed_in)) = tokio::join!(sold, rest);
+        (opened, compensated, series, signed_in, sold)
     };
-    let ((opened, compensated, series, signed_in), unacknowledged) =
+    let ((opened, compensated, series, signed_in, sold), unacknowledged) =
         tokio::join!(bought, shop.command_unacknowledged());
     vec![
         ("payment-opens-lock", opened),
@@ -134,6 +141,7 @@ pub(crate) async fn play(layout: &Layout, chain: &Chain, narrator: &Narrator) ->
         ("x402-series", series),
         ("x402-command-unacknowledged", unacknowledged),
         ("wallet-sign-in", signed_in),
+        ("passport-sold", sold),
     ]
 }
 
@@ -156,7 +164,8 @@ impl<'a> Shop<'a> {
 
     /// Waits until the hub has heard of the devices; what is missing is said by the steps.
     async fn devices_are_there(&self) {
-        for (device, name) in [(LOCKER, "bolt"), (HATCH, "bolt"), (FEED, "temperature")] {
+        let locks = LOCKS.map(|lock| (lock, "bolt"));
+        for (device, name) in locks.into_iter().chain([(FEED, "temperature")]) {
             let path = format!("/api/v1/devices/{device}/series/{name}?limit=1");
             let there = until(device, async || Ok(self.client.get(&path).await.ok()));
             let _ = there.await;
@@ -376,17 +385,7 @@ impl<'a> Shop<'a> {
 
     /// Sends what is signed; gives the last one's block.
     async fn send(&self, signed: &[Bytes]) -> anyhow::Result<u64> {
-        let mut block = None;
-        for raw in signed {
-            let tx = self
-                .chain
-                .rpc
-                .call("eth_sendRawTransaction", json!([raw]))
-                .await?;
-            let receipt = self.chain.rpc.included(&tx).await?;
-            block = Some(number(&receipt["blockNumber"])?);
-        }
-        block.context("there was nothing to send")
+        self.chain.rpc.send(signed).await
     }
 
     /// Replaces all blocks from this one on by others without transactions; gives how many.

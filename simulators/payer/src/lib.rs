@@ -24,10 +24,12 @@
 mod authorization;
 mod call;
 pub mod contracts;
+mod listing;
 mod wallet;
 
 pub use authorization::{Authorization, Domain};
 pub use call::Call;
+pub use listing::Listing;
 pub use wallet::Wallet;
 
 /// Why something can't be signed.

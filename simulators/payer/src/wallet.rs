@@ -6,7 +6,7 @@ use alloy_primitives::{Address, B256, Bytes};
 use alloy_signer::SignerSync as _;
 use alloy_signer_local::PrivateKeySigner;
 
-use crate::{Authorization, Call, Domain, Error};
+use crate::{Authorization, Call, Domain, Error, Listing};
 
 /// What a unit of gas may cost, and what of that is the block's maker's, in wei.
 const MAX_FEE: u128 = 100_000_000_000;
@@ -63,6 +63,14 @@ impl Wallet {
     /// The key did not sign.
     pub fn sign_message(&self, text: &[u8]) -> Result<[u8; 65], Error> {
         Ok(self.signer.sign_message_sync(text)?.as_bytes())
+    }
+
+    /// Signs a listing: 65 bytes, `r`, `s` and `v` (27 or 28).
+    ///
+    /// # Errors
+    /// The key did not sign.
+    pub fn list(&self, listing: &Listing) -> Result<[u8; 65], Error> {
+        Ok(self.signer.sign_hash_sync(&listing.digest())?.as_bytes())
     }
 
     /// Signs an authorisation of EIP-3009: 65 bytes, `r`, `s` and `v` (27 or 28).
