@@ -171,7 +171,14 @@ impl Credential {
 
     fn from_token(token: &str) -> Result<Self, Error> {
         let read = jose::parse(token)?;
-        Self::read(read.credential, Some(token.to_owned()))
+        let mut credential = Self::read(read.credential, Some(token.to_owned()))?;
+        // What the token says of its own times holds beside what the credential says: the narrower.
+        credential.valid_from_us = credential.valid_from_us.max(read.not_before_us);
+        credential.valid_until_us = match (credential.valid_until_us, read.expires_us) {
+            (Some(until), Some(expires)) => Some(until.min(expires)),
+            (until, expires) => until.or(expires),
+        };
+        Ok(credential)
     }
 
     fn read(map: Map<String, Value>, token: Option<String>) -> Result<Self, Error> {
@@ -277,13 +284,13 @@ impl Credential {
             .collect()
     }
 
-    /// From when on, in µs since the Unix epoch.
+    /// From when on, in µs since the Unix epoch; of a token not before its `nbf`.
     #[must_use]
     pub fn valid_from_us(&self) -> Option<i64> {
         self.valid_from_us
     }
 
-    /// Until when, in µs since the Unix epoch.
+    /// Until when, in µs since the Unix epoch; of a token not after its `exp`.
     #[must_use]
     pub fn valid_until_us(&self) -> Option<i64> {
         self.valid_until_us
@@ -295,14 +302,15 @@ impl Credential {
         &self.statuses
     }
 
-    /// The DIDs whose documents are needed to check it, each once.
+    /// The DIDs whose documents are needed to check it: its issuer's, if a proof says that it is by
+    /// one of the issuer's keys. Of what is by others' it is refused without reading these.
     #[must_use]
     pub fn dids(&self) -> Vec<Did> {
         match &self.token {
             Some(token) => jose::parse(token)
                 .map(|token| vec![token.method.did])
                 .unwrap_or_default(),
-            None => proof::dids(&self.map),
+            None => proof::dids_of(&self.map, &self.issuer),
         }
     }
 }

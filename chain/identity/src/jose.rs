@@ -123,6 +123,10 @@ pub struct Token<'a> {
     pub method: KeyUrl,
     /// The credential in it.
     pub credential: Map<String, Value>,
+    /// From when on the token holds (`nbf`), in µs since the Unix epoch.
+    pub not_before_us: Option<i64>,
+    /// Until when (`exp`).
+    pub expires_us: Option<i64>,
     signed: &'a str,
     signature: Vec<u8>,
 }
@@ -169,9 +173,15 @@ pub fn parse(token: &str) -> Result<Token<'_>, Error> {
     )?;
     let mut credential = object("payload", &decode(payload)?, MAX_BYTES)?;
     claims(&mut credential)?;
+    let not_before_us = numeric_date(&mut credential, "nbf")?;
+    let expires_us = numeric_date(&mut credential, "exp")?;
+    // When it was made binds nobody, and is no part of the credential.
+    numeric_date(&mut credential, "iat")?;
     Ok(Token {
         method,
         credential,
+        not_before_us,
+        expires_us,
         signed,
         signature: decode(signature)?,
     })
@@ -250,8 +260,9 @@ fn claims(credential: &mut Map<String, Value>) -> Result<(), Error> {
             });
         }
     }
-    // Whoever adds a proof signs it as a document; in a token it would be unsigned by anybody.
-    for claim in ["vc", "vp", "proof"] {
+    // Whoever adds a proof signs it as a document; in a token it would be unsigned by anybody. And one
+    // that is for somebody (`aud`) is not for whoever reads it here.
+    for claim in ["vc", "vp", "proof", "aud"] {
         if credential.contains_key(claim) {
             return Err(Error::Claim {
                 claim,
@@ -261,6 +272,29 @@ fn claims(credential: &mut Map<String, Value>) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// Takes a NumericDate (RFC 7519, section 2: seconds, perhaps with a fraction) out of the claims, in µs
+/// since the Unix epoch.
+fn numeric_date(
+    claims: &mut Map<String, Value>,
+    claim: &'static str,
+) -> Result<Option<i64>, Error> {
+    let Some(found) = claims.remove(claim) else {
+        return Ok(None);
+    };
+    let wrong = || Error::Claim {
+        claim,
+        found: shown(&found.to_string()),
+        expected: "no such time: a number of seconds is one".to_owned(),
+    };
+    if let Some(seconds) = found.as_i64() {
+        return Ok(Some(seconds.saturating_mul(1_000_000)));
+    }
+    let seconds = found.as_f64().ok_or_else(wrong)?;
+    // Where it is beyond what µs can say, the nearest that they can.
+    #[allow(clippy::cast_possible_truncation)]
+    Ok(Some((seconds * 1e6) as i64))
 }
 
 #[cfg(test)]
@@ -346,6 +380,10 @@ mod tests {
             ("jti", json!("urn:uuid:2"), "claim jti"),
             ("vc", json!({}), "claim vc"),
             ("proof", json!({}), "claim proof"),
+            ("aud", json!("did:web:other.example"), "claim aud"),
+            ("exp", json!("1795900000"), "claim exp"),
+            ("nbf", json!(null), "claim nbf"),
+            ("iat", json!([1]), "claim iat"),
         ] {
             let mut payload = payload.clone();
             payload[claim] = value;
@@ -356,6 +394,29 @@ mod tests {
         }
         for text in ["", ".", "..", "a.b", "a.b.c.d", "!.!.!"] {
             assert!(parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_tokens_times_are_read_and_are_no_part_of_the_credential() {
+        let (key, did) = key(Algorithm::MlDsa65);
+        let header = json!({ "alg": "ML-DSA-65", "typ": "vc+jwt", "kid": did.url("key") });
+        let plain = credential(&did);
+        for (exp, expires_us) in [
+            (json!(1_795_900_000), 1_795_900_000_000_000),
+            (json!(1_795_900_000.5), 1_795_900_000_500_000),
+            (json!(-1), -1_000_000),
+            (json!(1e300), i64::MAX),
+        ] {
+            let mut payload = Value::Object(plain.clone());
+            payload["exp"] = exp;
+            payload["nbf"] = json!(7);
+            payload["iat"] = json!(8);
+            let token = signed(&key, &header, &payload);
+            let read = parse(&token).expect("a token");
+            assert_eq!(read.expires_us, Some(expires_us));
+            assert_eq!(read.not_before_us, Some(7_000_000));
+            assert_eq!(read.credential, plain);
         }
     }
 

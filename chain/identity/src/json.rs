@@ -30,6 +30,12 @@ pub enum Error {
     /// It is no JSON, or such that two readers may understand it differently.
     #[error("it is not the JSON that a signature can cover: {0}")]
     Syntax(#[from] serde_json::Error),
+    /// It has a whole number that readers may take for another.
+    #[error(
+        "the whole number {0} is beyond ±{MAX_EXACT}, so that readers may take it for another; write \
+         it as a string"
+    )]
+    Inexact(String),
     /// It is JSON, but no object.
     #[error("it is {0}, where an object is expected")]
     NoObject(&'static str),
@@ -38,8 +44,8 @@ pub enum Error {
 /// Reads a text of at most `max_bytes`.
 ///
 /// # Errors
-/// [`Error::TooLong`]; [`Error::Syntax`] for what is no JSON, nested deeper than [`MAX_DEPTH`], names
-/// a member twice, or has a whole number beyond ±(2⁵³−1).
+/// [`Error::TooLong`]; [`Error::Syntax`] for what is no JSON, nested deeper than [`MAX_DEPTH`], or names
+/// a member twice; [`Error::Inexact`] for a whole number beyond ±(2⁵³−1).
 pub fn parse(text: &[u8], max_bytes: usize) -> Result<Value, Error> {
     if text.len() > max_bytes {
         return Err(Error::TooLong {
@@ -50,7 +56,54 @@ pub fn parse(text: &[u8], max_bytes: usize) -> Result<Value, Error> {
     let mut reader = serde_json::Deserializer::from_slice(text);
     let value = Strict { depth: 0 }.deserialize(&mut reader)?;
     reader.end()?;
-    Ok(value)
+    match inexact(text) {
+        None => Ok(value),
+        Some(number) => Err(Error::Inexact(crate::text::shown(number))),
+    }
+}
+
+/// The first whole number of a JSON text that is beyond ±(2⁵³−1). By its digits: a parser makes a
+/// double of what no integer of its holds, and tells nobody.
+fn inexact(text: &[u8]) -> Option<&str> {
+    let mut at = 0;
+    while let Some(&byte) = text.get(at) {
+        match byte {
+            b'"' => at = after_string(text, at),
+            b'-' | b'0'..=b'9' => {
+                let length = text[at..].iter().take_while(|byte| is_of_number(**byte));
+                let number = &text[at..at + length.count()];
+                at += number.len();
+                if is_inexact(number) {
+                    return std::str::from_utf8(number).ok();
+                }
+            }
+            _ => at += 1,
+        }
+    }
+    None
+}
+
+/// Where a string's closing quote is passed.
+fn after_string(text: &[u8], open: usize) -> usize {
+    let mut at = open + 1;
+    while let Some(&byte) = text.get(at) {
+        match byte {
+            b'"' => return at + 1,
+            b'\\' => at += 2,
+            _ => at += 1,
+        }
+    }
+    at
+}
+
+fn is_of_number(byte: u8) -> bool {
+    matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E')
+}
+
+fn is_inexact(number: &[u8]) -> bool {
+    let digits = number.strip_prefix(b"-").unwrap_or(number);
+    let held = || std::str::from_utf8(digits).ok()?.parse::<u64>().ok();
+    digits.iter().all(u8::is_ascii_digit) && held().is_none_or(|number| number > MAX_EXACT)
 }
 
 /// Reads an object of at most `max_bytes`.
@@ -111,13 +164,6 @@ impl<'de> DeserializeSeed<'de> for Strict {
     }
 }
 
-fn inexact<E: de::Error>(number: impl fmt::Display) -> E {
-    E::custom(format_args!(
-        "the whole number {number} is beyond ±{MAX_EXACT}, so that readers may take it for another; \
-         write it as a string"
-    ))
-}
-
 impl<'de> Visitor<'de> for Strict {
     type Value = Value;
 
@@ -134,16 +180,10 @@ impl<'de> Visitor<'de> for Strict {
     }
 
     fn visit_u64<E: de::Error>(self, value: u64) -> Result<Value, E> {
-        if value > MAX_EXACT {
-            return Err(inexact(value));
-        }
         Ok(Value::Number(value.into()))
     }
 
     fn visit_i64<E: de::Error>(self, value: i64) -> Result<Value, E> {
-        if value.unsigned_abs() > MAX_EXACT {
-            return Err(inexact(value));
-        }
         Ok(Value::Number(value.into()))
     }
 
@@ -272,10 +312,24 @@ mod tests {
             "9007199254740993",
             "-9007199254740993",
             "18446744073709551615",
+            // From here on no integer of a parser's holds them.
+            "18446744073709551616",
+            "-9223372036854775809",
+            "100000000000000000000001",
+            r#"{"a":["\\",{"\"1":100000000000000000000001}]}"#,
         ] {
             let inexact = refusal(number);
             assert!(inexact.contains("write it as a string"), "{inexact}");
         }
+        let text = r#"{"a":"18446744073709551616","\"18446744073709551616":-1}"#;
+        assert_eq!(
+            canonical_of(text),
+            r#"{"\"18446744073709551616":-1,"a":"18446744073709551616"}"#
+        );
+        assert_eq!(
+            canonical_of("[1e23,-9007199254740991]"),
+            "[1e+23,-9007199254740991]"
+        );
         assert_eq!(canonical_of("9007199254740991"), "9007199254740991");
     }
 

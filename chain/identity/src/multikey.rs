@@ -6,6 +6,7 @@ use std::fmt;
 use aws_lc_rs::signature::{self, ParsedPublicKey, UnparsedPublicKey, VerificationAlgorithm};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use curve25519_dalek::edwards::CompressedEdwardsY;
 
 use crate::text::shown;
 
@@ -13,9 +14,9 @@ use crate::text::shown;
 /// has 4,413 in base64url.
 pub const MAX_CHARS: usize = 4_500;
 
-/// The most of these in base58, whose decoding takes time that grows with the square of it: an
-/// ML-DSA-65 key has 2,669.
-pub const MAX_BASE58_CHARS: usize = 2_700;
+/// The most of these in base58, whose decoding takes time that grows with the square of it: a
+/// signature by P-384 has 133. ML-DSA's keys and signatures are in base64url.
+pub const MAX_BASE58_CHARS: usize = 140;
 
 /// What a key is for, and of which size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -151,7 +152,7 @@ pub enum Error {
         bytes: usize,
     },
     /// It is of the right size, but no key.
-    #[error("it is no {0} key: no such point is on the curve")]
+    #[error("it is no {0} key: no such point is on the curve, or one by which anything is signed")]
     Point(Algorithm),
     /// It is a key of an old kind that has to be written in base58btc.
     #[error("{0} keys are written in base58btc, beginning with z")]
@@ -185,14 +186,17 @@ impl PublicKey {
         if ParsedPublicKey::new(algorithm.verification(), bytes).is_err() {
             return Err(Error::Point(algorithm));
         }
+        if algorithm == Algorithm::Ed25519 && !is_ed25519(bytes) {
+            return Err(Error::Point(algorithm));
+        }
         Ok(Self {
             algorithm,
             bytes: bytes.to_vec(),
         })
     }
 
-    /// Reads a Multikey. Those of ML-DSA are written in base64url, and taken in base58btc, too; the
-    /// others are in base58btc only.
+    /// Reads a Multikey. Those of ML-DSA are in base64url, as their draft has it, the others in
+    /// base58btc.
     ///
     /// # Errors
     /// Each of [`Error`].
@@ -255,6 +259,18 @@ impl fmt::Debug for PublicKey {
     }
 }
 
+/// Whether 32 bytes are an Ed25519 key that is somebody's: a point of the curve, written as RFC 8032
+/// writes it, and of no small order. By one of small order the same few signatures are right over
+/// each message. The library that checks signatures looks at none of it.
+fn is_ed25519(bytes: &[u8]) -> bool {
+    let Ok(written) = CompressedEdwardsY::from_slice(bytes) else {
+        return false;
+    };
+    written
+        .decompress()
+        .is_some_and(|point| point.compress() == written && !point.is_small_order())
+}
+
 /// Multibase in base58btc.
 pub(crate) fn base58btc(bytes: &[u8]) -> String {
     format!("z{}", bs58::encode(bytes).into_string())
@@ -308,7 +324,7 @@ mod tests {
             ("z", "multicodec of no key"),
             ("z0OIl", "is no base58btc"),
             ("u+/", "is no base64url"),
-            (long.as_str(), "it has 2701 characters"),
+            (long.as_str(), "it has 141 characters"),
             // X25519, which signs nothing.
             (
                 "z6LShs9GGnqk85isEBzzshkuVWrVKsRp24GnDuHk8QWkARMW",
@@ -333,6 +349,34 @@ mod tests {
             PublicKey::parse(&base58btc(&off)),
             Err(Error::Point(Algorithm::P256))
         );
+        // 10 Ed25519's: of small order, not canonical, and none of the curve's.
+        let own = |bytes: &str| hex::decode(bytes).expect("hexadecimal");
+        for none in [
+            "0100000000000000000000000000000000000000000000000000000000000000",
+            "0100000000000000000000000000000000000000000000000000000000000080",
+            "0000000000000000000000000000000000000000000000000000000000000000",
+            "0000000000000000000000000000000000000000000000000000000000000080",
+            "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+            "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+            "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+            // 1 + p, which some take for 1.
+            "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+            // 3 + p, which some take for 3.
+            "f0ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+            "0200000000000000000000000000000000000000000000000000000000000000",
+        ] {
+            let read = PublicKey::new(Algorithm::Ed25519, &own(none));
+            assert_eq!(read, Err(Error::Point(Algorithm::Ed25519)), "{none}");
+        }
+        let three = own("0300000000000000000000000000000000000000000000000000000000000000");
+        assert!(PublicKey::new(Algorithm::Ed25519, &three).is_ok());
+        // By the first of them this is right over everything.
+        let anybodys = own(&format!("01{}", "00".repeat(63)));
+        let identity = PublicKey {
+            algorithm: Algorithm::Ed25519,
+            bytes: own(&format!("01{}", "00".repeat(31))),
+        };
+        assert_eq!(identity.verify(b"whatever is said", &anybodys), Ok(()));
         let in_base64 = base64url(&[&[0xed, 1][..], &[7; 32]].concat());
         assert_eq!(
             PublicKey::parse(&in_base64),

@@ -196,7 +196,7 @@ impl Presentation {
     /// The DIDs whose documents are needed to check it, each once.
     #[must_use]
     pub fn dids(&self) -> Vec<Did> {
-        let mut dids = proof::dids(&self.map);
+        let mut dids = proof::dids_of(&self.map, self.holder.as_str());
         dids.extend(self.credentials.iter().flat_map(Credential::dids));
         dids.sort();
         dids.dedup();

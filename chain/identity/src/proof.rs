@@ -254,7 +254,25 @@ fn proofs(document: &Map<String, Value>) -> Result<Vec<&Map<String, Value>>, Err
     Ok(proofs)
 }
 
-/// The DIDs whose documents are needed to check the proofs of a document, each once.
+/// Whether a proof says that it is by a key of `did`. By its text: a stranger's key costs time to read,
+/// and a proof that is not by whom it should be is refused whatever its key is.
+fn is_by(proof: &Map<String, Value>, did: &str) -> bool {
+    let method = proof.get("verificationMethod").and_then(Value::as_str);
+    method.is_some_and(|method| method.split('#').next() == Some(did))
+}
+
+/// The DID `by`, if a proof of the document says that it is by one of its keys: no other's document is
+/// needed to check them.
+pub(crate) fn dids_of(document: &Map<String, Value>, by: &str) -> Vec<Did> {
+    let proofs = proofs(document).unwrap_or_default();
+    let some = proofs.into_iter().any(|proof| is_by(proof, by));
+    some.then(|| Did::parse(by).ok())
+        .flatten()
+        .into_iter()
+        .collect()
+}
+
+/// The DIDs whose documents are needed to check the proofs of a document by whomever, each once.
 #[must_use]
 pub fn dids(document: &Map<String, Value>) -> Vec<Did> {
     let mut dids: Vec<Did> = proofs(document)

@@ -319,7 +319,7 @@ impl List {
     ///
     /// # Errors
     /// [`Error::Credential`]: it is refused by `policy`, which holds for its issuer, proofs and times;
-    /// or another of [`Error`].
+    /// or another of [`Error`], such as for a list without `validUntil`, which nobody could take back.
     pub fn check(
         text: &[u8],
         url: &str,
@@ -341,6 +341,13 @@ impl List {
             .any(|kind| kind == "BitstringStatusListCredential")
         {
             return Err(wrong("type", "does not have BitstringStatusListCredential"));
+        }
+        // One that never ends could be shown for ever, from before what it would tell.
+        if credential.valid_until_us().is_none() {
+            return Err(wrong(
+                "validUntil",
+                "is missing: a list says until when it may be gone by",
+            ));
         }
         // A list whose own standing is in a list would have no end.
         if !credential.statuses().is_empty() {

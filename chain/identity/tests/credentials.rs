@@ -10,6 +10,7 @@ use stencil_identity::credential::{
 };
 use stencil_identity::did::Did;
 use stencil_identity::document::{Document, Known};
+use stencil_identity::jose;
 use stencil_identity::multikey::Algorithm;
 use stencil_identity::presentation::{self, Presentation, Wanted, present};
 use stencil_identity::proof::Suite;
@@ -181,7 +182,17 @@ fn a_list_that_is_wrong_is_no_list() {
         list[member] = value;
         serde_json::to_vec(&list).unwrap()
     };
+    let mut endless: Value = serde_json::from_slice(&good).unwrap();
+    let endless = endless.as_object_mut().unwrap();
+    endless.remove("validUntil");
+    endless.remove("proof");
+    let endless = issue(endless.clone(), &acme.both(), NOW_US).unwrap();
     for (text, now_us, wrong) in [
+        (
+            serde_json::to_vec(&endless).unwrap(),
+            NOW_US,
+            "its validUntil is missing",
+        ),
         (
             acme.list(&[], "https://hub.example/other"),
             NOW_US,
@@ -299,6 +310,10 @@ fn a_token_does_where_the_policy_takes_it() {
     let (key, name) = &acme.keys[2];
     let token = issue_token(&draft, key, name).unwrap();
     let lists = acme.lists(&[]);
+    let tokens = Policy {
+        tokens: true,
+        ..Policy::default()
+    };
     let enveloped = json!({
         "@context": "https://www.w3.org/ns/credentials/v2",
         "type": "EnvelopedVerifiableCredential",
@@ -306,13 +321,10 @@ fn a_token_does_where_the_policy_takes_it() {
     });
     for text in [token.clone(), format!("{token}\n"), enveloped.to_string()] {
         let credential = Credential::parse(text.as_bytes()).unwrap();
-        let verified = credential.check(&Policy::default(), NOW_US, &acme.known, &lists);
+        let verified = credential.check(&tokens, NOW_US, &acme.known, &lists);
         assert_eq!(verified.unwrap().by, [Algorithm::MlDsa65]);
-        let policy = Policy {
-            tokens: false,
-            ..Policy::default()
-        };
-        let error = credential.check(&policy, NOW_US, &acme.known, &lists);
+        // It is by one algorithm: nobody takes it who has not said so.
+        let error = credential.check(&Policy::default(), NOW_US, &acme.known, &lists);
         assert_eq!(error, Err(Error::TokenNotTaken));
     }
     // By a key of somebody who may not say things for the issuer.
@@ -321,12 +333,97 @@ fn a_token_does_where_the_policy_takes_it() {
     let token = issue_token(&draft, key, name).unwrap();
     let error = Credential::parse(token.as_bytes())
         .unwrap()
-        .check(&Policy::default(), NOW_US, &other.known, &lists)
+        .check(&tokens, NOW_US, &other.known, &lists)
         .unwrap_err();
     assert!(
         error.to_string().contains("not of did:web:hub.example"),
         "{error}"
     );
+}
+
+/// RFC 7519, sections 4.1.4 and 4.1.5.
+#[test]
+fn a_token_holds_from_its_nbf_to_its_exp() {
+    let acme = Issuer::acme();
+    let (key, name) = &acme.keys[2];
+    let tokens = Policy {
+        tokens: true,
+        ..Policy::default()
+    };
+    let check = |valid_until_us, claims: Value| {
+        let draft = Draft {
+            valid_until_us,
+            statuses: Vec::new(),
+            ..acme.draft("did:web:d.example")
+        };
+        let mut payload = draft.build().unwrap();
+        payload.extend(claims.as_object().cloned().unwrap());
+        let token = jose::sign(&payload, key, name).unwrap();
+        let read = Credential::parse(token.as_bytes()).unwrap();
+        let checked = read.check(&tokens, NOW_US, &acme.known, &Fetched::new());
+        checked.map(|_| read.valid_until_us())
+    };
+    let now_s = NOW_US / 1_000_000;
+    let until = |after_s: i64| json!({ "exp": now_s + after_s });
+    for valid_until_us in [None, Some(NOW_US + DAY_US)] {
+        let ended = check(valid_until_us, until(-3_600));
+        assert!(matches!(ended, Err(Error::Expired(_))), "{ended:?}");
+        let ends = check(valid_until_us, until(3_600));
+        assert_eq!(ends, Ok(Some(NOW_US + 3_600_000_000)));
+        // Clocks differ by up to a minute.
+        assert!(check(valid_until_us, until(-59)).is_ok());
+        let early = check(valid_until_us, json!({ "nbf": now_s + 3_600 }));
+        assert!(matches!(early, Err(Error::NotYet(_))), "{early:?}");
+        assert!(check(valid_until_us, json!({ "nbf": now_s + 59 })).is_ok());
+    }
+    // The credential's own end is not put off by the token's.
+    let ended = check(Some(NOW_US - DAY_US), until(3_600));
+    assert!(matches!(ended, Err(Error::Expired(_))), "{ended:?}");
+}
+
+#[test]
+fn nobody_elses_key_is_read_before_a_proof_is_refused() {
+    let acme = Issuer::acme();
+    let mut issued = acme.issues(acme.draft("did:web:d.example"));
+    let strangers: Vec<Value> = (0..7_u8)
+        .map(|seed| {
+            let key = SecretKey::from_seed(Algorithm::MlDsa65, &[seed; 32]).unwrap();
+            let did = Did::from_key(key.public_key().clone());
+            json!({ "type": "DataIntegrityProof", "verificationMethod": did.url("key") })
+        })
+        .collect();
+    issued["proof"] = Value::Array(strangers.clone());
+    let credential = read(&issued);
+    assert_eq!(credential.dids(), []);
+    let shown = json!({
+        "@context": ["https://www.w3.org/ns/credentials/v2"],
+        "type": ["VerifiablePresentation"],
+        "holder": "did:web:d.example",
+        "verifiableCredential": [issued],
+        "proof": strangers,
+    });
+    let shown = Presentation::parse(shown.to_string().as_bytes()).unwrap();
+    assert_eq!(shown.dids(), []);
+    let no_key = format!("did:key:z{}#z", "2".repeat(100));
+    for (proof, wrong) in [
+        (
+            json!({ "verificationMethod": no_key }),
+            "its type is missing",
+        ),
+        // Whose it would be is compared before it is read.
+        (
+            json!({ "type": "DataIntegrityProof", "cryptosuite": "eddsa-jcs-2022",
+                "proofPurpose": "assertionMethod", "verificationMethod": no_key }),
+            "its key is that of did:key:z2222",
+        ),
+    ] {
+        let mut changed = credential.as_map().clone();
+        changed.insert("proof".to_owned(), proof);
+        let lists = acme.lists(&[]);
+        let error = read(&changed).check(&Policy::default(), NOW_US, &acme.known, &lists);
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains(wrong), "{error}");
+    }
 }
 
 #[test]

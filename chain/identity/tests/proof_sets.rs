@@ -228,7 +228,16 @@ fn what_a_proof_says_of_itself_has_to_be_right() {
             json!("urn:uuid:1"),
             "it builds on another proof",
         ),
-        ("verificationMethod", json!("key-1"), "names no key"),
+        (
+            "verificationMethod",
+            json!("key-1"),
+            "its key is that of key-1, not of",
+        ),
+        (
+            "verificationMethod",
+            json!(issuer.did.as_str()),
+            "names no key",
+        ),
         (
             "verificationMethod",
             json!("did:web:hub.example#ed"),

@@ -37,7 +37,8 @@ pub struct Policy<'a> {
     pub issuers: Issuers<'a>,
     /// The suites of which there has to be a proof.
     pub suites: &'a [Suite],
-    /// Whether a token by ML-DSA-65 does instead of proofs.
+    /// Whether a token does instead of proofs. It is by ML-DSA-65 alone: who takes one relies on that
+    /// one algorithm, whatever `suites` are.
     pub tokens: bool,
     /// Of which kind it has to be.
     pub kind: Option<&'a str>,
@@ -50,12 +51,12 @@ pub struct Policy<'a> {
 }
 
 impl Default for Policy<'_> {
-    /// Proofs by Ed25519 and ML-DSA-44, of anybody.
+    /// Proofs by Ed25519 and ML-DSA-44, of anybody; no tokens.
     fn default() -> Self {
         Self {
             issuers: Issuers::Any,
             suites: &[Suite::EddsaJcs2022, Suite::MlDsa44Jcs2024],
-            tokens: true,
+            tokens: false,
             kind: None,
             subject: None,
             on_unknown: OnUnknown::Refuse,

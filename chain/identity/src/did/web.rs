@@ -162,7 +162,10 @@ fn check_domain(domain: &str) -> Result<(), Error> {
         return says("its parts are of a-z, 0-9 and -, with points between");
     }
     let last = domain.rsplit('.').next().unwrap_or_default();
-    if last.bytes().all(|b| b.is_ascii_digit()) {
+    // What clients read as an IPv4 address (URL Standard, "ends in a number").
+    let hexadecimal = |digits: &str| digits.bytes().all(|b| b.is_ascii_hexdigit());
+    if last.bytes().all(|b| b.is_ascii_digit()) || last.strip_prefix("0x").is_some_and(hexadecimal)
+    {
         return says("it is a domain, no address");
     }
     Ok(())
@@ -225,6 +228,9 @@ mod tests {
         for (did, wrong) in [
             ("did:web:Hub.example", "lower case"),
             ("did:web:127.0.0.1", "no address"),
+            ("did:web:0x7f000001", "no address"),
+            ("did:web:a.0x7f", "no address"),
+            ("did:web:127.0.0.0x", "no address"),
             ("did:web:%5B%3A%3A1%5D", "only %3A before a port"),
             ("did:web:hub.example%3A0", "from 1 to 65535"),
             ("did:web:hub.example%3A65536", "from 1 to 65535"),

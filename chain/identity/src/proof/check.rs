@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Error, Suite, Wrong, hash, proofs};
+use super::{Error, Suite, Wrong, hash, is_by, proofs};
 use crate::did::{Did, KeyUrl};
 use crate::document::{Purpose, Resolve};
 use crate::multikey::{Algorithm, multibase};
@@ -102,16 +102,16 @@ fn one(
     let suite = Suite::parse(name).ok_or_else(|| wrong(Wrong::Suite(shown(name))))?;
     let wrong = |wrong: Wrong| Stop::Wrong(Some(suite), Box::new(wrong));
     let created_us = says(proof, demand).map_err(wrong)?;
-    let method = KeyUrl::parse(text(proof, "verificationMethod").map_err(wrong)?)
-        .map_err(|error| wrong(error.into()))?;
+    let method = text(proof, "verificationMethod").map_err(wrong)?;
     if let Some(by) = demand.by
-        && *by != method.did
+        && !is_by(proof, by.as_str())
     {
         return Err(wrong(Wrong::NotBy {
-            found: shown(method.did.as_str()),
+            found: shown(method.split('#').next().unwrap_or(method)),
             expected: shown(by.as_str()),
         }));
     }
+    let method = KeyUrl::parse(method).map_err(|error| wrong(error.into()))?;
     let document = resolve
         .resolve(&method.did)
         .map_err(|error| wrong(error.into()))?;
