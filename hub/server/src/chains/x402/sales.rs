@@ -284,15 +284,17 @@ impl Sales {
         // What one request calls off another must not order.
         let _turn = self.inner.ordering.turn(kept.stored.purchase).await;
         let ordered = chain.sent(&order.tenant, &order.key).await;
-        if !kept.fresh && matches!(ordered, Ok(None)) {
+        if matches!(ordered, Ok(None)) {
             let (tenant, id) = (&kept.stored.tenant, &kept.stored.purchase);
             let stored = self.inner.store.offers.purchase(tenant, id).await?;
             let stored = stored.ok_or_else(|| later("the purchase is gone"))?;
             if Kept::of(stored)?.purchase.called_off {
                 return Err(failed(purchase, CALLED_OFF.to_owned()));
             }
-            // It was verified long ago, and not ordered since: what it costs would be for nothing.
-            ask::still_good(chain, purchase).await?;
+            if !kept.fresh {
+                // It was verified long ago, and not ordered since: what it costs would be for nothing.
+                ask::still_good(chain, purchase).await?;
+            }
         }
         self.invoice(kept).await?;
         stencil_crashpoint::reach("x402.invoiced");

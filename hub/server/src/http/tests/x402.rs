@@ -578,6 +578,27 @@ async fn what_the_sellers_limit_refuses_is_called_off() {
     assert_eq!((served.orders(), served.money.balance(PAYEE)), (1, 10_000));
 }
 
+/// Two requests show the same payment at once: what the one calls off the other does not order.
+#[tokio::test]
+async fn what_is_called_off_is_not_ordered_by_who_took_it_before() {
+    let served = selling().await;
+    let signed = Signed::of(&costs(&served, FEED).await, 1);
+    let payment = serde_json::from_value(signed.payload).unwrap();
+    let offer: Offer = serde_json::from_value(series()).unwrap();
+    let bought = Bought::Endpoint {
+        path: "/api/v1/devices/freezer-marked/latest".into(),
+    };
+    let (sales, acme) = (&served.sales, super::seed::acme());
+    let taken = sales.take(&acme, "feed-marked", &offer, &bought, &payment);
+    let kept = taken.await.unwrap();
+    served.money.set(Mode::Refuses);
+    assert!(sales.settle(&kept).await.is_err());
+    served.money.set(Mode::Includes);
+    let refused = format!("{:?}", sales.settle(&kept).await.unwrap_err());
+    assert!(refused.contains("called off"), "{refused}");
+    assert_eq!(served.orders(), 0);
+}
+
 #[tokio::test]
 async fn of_one_balance_so_much_is_ordered_as_it_pays() {
     let served = selling().await;
