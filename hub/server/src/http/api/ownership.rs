@@ -153,7 +153,10 @@ fn token_id(name: &str, text: &str) -> Result<TokenKey, Problem> {
     get,
     path = "/api/v1/ownership",
     tag = "ownership",
-    responses((status = 200, body = OwnershipSettings))
+    responses(
+        (status = 200, body = OwnershipSettings),
+        (status = 404, description = "The tenant has set nothing of the kind"),
+    )
 )]
 pub(in crate::http) async fn settings(
     Shared(state): Shared<State>,
@@ -208,7 +211,10 @@ pub(in crate::http) async fn set(
     delete,
     path = "/api/v1/ownership",
     tag = "ownership",
-    responses((status = 204, description = "It is so from now on"))
+    responses(
+        (status = 204, description = "It is so from now on"),
+        (status = 404, description = "The tenant has set nothing of the kind"),
+    )
 )]
 pub(in crate::http) async fn remove(
     Shared(state): Shared<State>,
