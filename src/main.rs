@@ -56,6 +56,8 @@ mod invoices;
 #[cfg(feature = "gateway")]
 mod lan;
 mod logging;
+#[cfg(feature = "hub")]
+mod market;
 #[cfg(feature = "gateway")]
 mod notify;
 #[cfg(feature = "gateway")]
@@ -63,6 +65,8 @@ mod opcua;
 #[cfg(feature = "hub")]
 mod openapi;
 mod output;
+#[cfg(feature = "hub")]
+mod passport;
 #[cfg(feature = "hub")]
 mod ports;
 #[cfg(feature = "hub")]
@@ -146,6 +150,10 @@ enum Command {
     User(user::Args),
     #[cfg(feature = "hub")]
     Wallet(wallet::Args),
+    #[cfg(feature = "hub")]
+    Passport(passport::Args),
+    #[cfg(feature = "hub")]
+    Market(market::Args),
     #[cfg(feature = "hub")]
     Session(session::Args),
     #[cfg(feature = "hub")]
@@ -233,6 +241,10 @@ fn main() -> ExitCode {
             Command::User(args) => user::run(args).await,
             #[cfg(feature = "hub")]
             Command::Wallet(args) => wallet::run(args).await,
+            #[cfg(feature = "hub")]
+            Command::Passport(args) => passport::run(args).await,
+            #[cfg(feature = "hub")]
+            Command::Market(args) => market::run(args).await,
             #[cfg(feature = "hub")]
             Command::Session(args) => session::run(args).await,
             #[cfg(feature = "hub")]

@@ -88,7 +88,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 /// What is no address asks for nothing else.
-fn check(address: &str) -> anyhow::Result<()> {
+pub(crate) fn check(address: &str) -> anyhow::Result<()> {
     let digits = address.strip_prefix("0x").unwrap_or_default();
     if digits.len() != 40 || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         bail!(

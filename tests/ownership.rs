@@ -11,6 +11,7 @@ use alloy_sol_types::{SolCall, SolValue as _};
 use serde_json::{Value, json};
 use stencil_chain::deploy::Contract;
 use stencil_ownership::abi;
+use stencil_ownership::listing::{self, Listing, Offer};
 use support::process::Process;
 use support::{Hub, http, stencil, wait_for};
 
@@ -48,14 +49,18 @@ impl Chain {
     }
 
     fn rpc(&self, method: &str, params: Value) -> Value {
+        let said = self.ask(method, params);
+        assert!(said["error"].is_null(), "{method}: {said}");
+        said["result"].clone()
+    }
+
+    fn ask(&self, method: &str, params: Value) -> Value {
         let port = self.url().rsplit(':').next().unwrap();
         let port = port.trim_end_matches('/').parse().unwrap();
         let call = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
         let body = call.to_string();
         let said = http::request(port, "POST", "/", None, Some(("application/json", &body)));
-        let said = said.json();
-        assert!(said["error"].is_null(), "{method}: {said}");
-        said["result"].clone()
+        said.json()
     }
 
     /// Sends a transaction into a block of its own.
@@ -71,6 +76,17 @@ impl Chain {
         let receipt = self.rpc("eth_getTransactionReceipt", json!([hash]));
         assert_eq!(receipt["status"], "0x1", "{receipt}");
         receipt
+    }
+
+    /// A call that a contract reverts.
+    fn refuses(&self, from: usize, to: Address, call: &impl SolCall, value: U256) {
+        let call = json!({
+            "from": self.account(from), "to": to, "value": format!("{value:#x}"),
+            "input": format!("0x{}", hex(&call.abi_encode())),
+        });
+        let said = self.ask("eth_call", json!([call, "latest"]));
+        let why = said["error"]["message"].as_str().unwrap_or_default();
+        assert!(why.contains("revert"), "{said}");
     }
 
     fn send(&self, from: usize, to: Address, call: &impl SolCall) -> Value {
@@ -250,7 +266,7 @@ impl World {
         let message = &told["typed_data"]["message"];
         let number = |name: &str| message[name].as_str().unwrap().parse::<U256>().unwrap();
         let address = |name: &str| message[name].as_str().unwrap().parse::<Address>().unwrap();
-        let listing = abi::Listing {
+        let listing = Listing {
             seller: address("seller"),
             collection: address("collection"),
             tokenId: number("tokenId"),
@@ -262,7 +278,7 @@ impl World {
         };
         let hash = alloy_sol_types::SolStruct::eip712_signing_hash(&listing, &typed);
         let signature = self.chain.key(1).sign_hash_sync(&hash).unwrap();
-        let offer = stencil_ownership::listing::Offer {
+        let offer = Offer {
             chain_id: 31_337,
             market: self.market,
             listing,
@@ -274,6 +290,80 @@ impl World {
     fn checked(&self, offer: &Value) -> Value {
         let asked = json!({ "offer": offer, "buyer": self.buyer.to_checksum(None) });
         put(&self.hub, "POST", "/api/v1/market/check", &asked)
+    }
+
+    /// What can be wrong with a listing that somebody hands to a buyer: each has its answer, and the market
+    /// says no to each.
+    fn refuses_what_is_no_good(&self, good: &Value) {
+        let offer: Offer = serde_json::from_value(good.clone()).unwrap();
+        let resigned = |key: usize, chain_id: u64, market: Address, change: fn(&mut Listing)| {
+            let mut offer = offer.clone();
+            change(&mut offer.listing);
+            offer.listing.seller = self.chain.account(key);
+            let digest = listing::digest(chain_id, market, &offer.listing);
+            let signature = self.chain.key(key).sign_hash_sync(&digest).unwrap();
+            offer.signature = signature.as_bytes().into();
+            offer
+        };
+        let as_it_is: fn(&mut Listing) = |_| {};
+        let mut changed = offer.clone();
+        changed.listing.price -= U256::from(1);
+        for (offer, why) in [
+            (
+                resigned(1, 1, self.market, as_it_is),
+                "another chain or market",
+            ),
+            (
+                resigned(1, 31_337, self.rights, as_it_is),
+                "another chain or market",
+            ),
+            (changed, "changed afterwards"),
+            (
+                resigned(1, 31_337, self.market, |of| of.expires = 1_700_000_000),
+                "ended at 1700000000",
+            ),
+            (
+                resigned(3, 31_337, self.market, as_it_is),
+                "not the seller's",
+            ),
+        ] {
+            let verdict = self.checked(&serde_json::to_value(&offer).unwrap());
+            let problem = verdict["problem"].as_str().unwrap_or_default();
+            assert!(problem.contains(why), "{why}: {verdict}");
+            assert!(verdict["buy"].is_null(), "{verdict}");
+            let call = abi::buyCall {
+                listing: offer.listing,
+                signature: offer.signature,
+            };
+            self.chain
+                .refuses(2, self.market, &call, U256::from(1_000_000));
+        }
+    }
+
+    /// `stencil passport` says the same as the API, and `may` by its exit code, too.
+    fn tells_by_command(&self) {
+        let stencil = |words: &[&str]| {
+            let mut command = stencil();
+            command.env("STENCIL_TOKEN", &self.hub.token);
+            command.env(
+                "STENCIL_HUB_URL",
+                format!("http://127.0.0.1:{}", self.hub.port("http")),
+            );
+            command.arg("passport").args(words).output().unwrap()
+        };
+        let guest = self.guest.to_checksum(None);
+        let may = stencil(&["may", &guest, DEVICE, "unlock"]);
+        assert!(may.status.success(), "{may:?}");
+        let may = stencil(&["may", &guest, DEVICE, "lock"]);
+        assert_eq!(may.status.code(), Some(1), "{may:?}");
+        let said = String::from_utf8(may.stdout).unwrap();
+        assert!(said.contains("may not command"), "{said}");
+        for words in [["show", DEVICE], ["rights", guest.as_str()]] {
+            let shown = stencil(&words);
+            assert!(shown.status.success(), "{shown:?}");
+            let said = String::from_utf8(shown.stdout).unwrap();
+            assert!(said.contains("right 1"), "{said}");
+        }
     }
 
     /// The buyer sends what the hub says that buys.
@@ -299,6 +389,7 @@ fn a_passport_is_sold_on_the_market_and_control_moves() {
         verdict["problem"].as_str().unwrap().contains("for chain 1"),
         "{verdict}"
     );
+    world.refuses_what_is_no_good(&offer);
 
     let (sellers, royalties) = (
         world.chain.balance(world.seller),
@@ -393,7 +484,7 @@ fn a_right_is_used_until_it_ends() {
         .rpc("eth_getBlockByNumber", json!(["latest", false]));
     let now: U256 = now["timestamp"].as_str().unwrap().parse().unwrap();
     // `issue(address,uint256,uint64)` of `AccessRight`.
-    let ends = now.to::<u64>() + 20;
+    let ends = now.to::<u64>() + 30;
     let selector = &alloy_primitives::keccak256("issue(address,uint256,uint64)")[..4];
     let arguments = (world.guest, passport, ends).abi_encode_params();
     let data = [selector, &arguments].concat();
@@ -422,6 +513,44 @@ fn a_right_is_used_until_it_ends() {
         "lock",
         "may not command",
     );
+    // It is lent to the buyer; the block that says so goes, and the guest has it again.
+    let lend = abi::setUserCall {
+        tokenId: U256::from(1),
+        user: world.buyer,
+        expires: ends,
+    };
+    world.chain.send(3, world.rights, &lend);
+    refused(
+        &world.hub,
+        "the guest who has lent it",
+        world.guest,
+        "unlock",
+        "neither",
+    );
+    refused(
+        &world.hub,
+        "the new user's wait",
+        world.buyer,
+        "unlock",
+        "not final yet",
+    );
+    world.chain.rpc("anvil_reorg", json!([1, []]));
+    world.chain.mine(1);
+    until(
+        &world.hub,
+        "the guest's right again",
+        world.guest,
+        "unlock",
+        "user",
+    );
+    refused(
+        &world.hub,
+        "whom it was lent to",
+        world.buyer,
+        "unlock",
+        "neither",
+    );
+    world.tells_by_command();
     // Nothing happens on the chain any more.
     refused(&world.hub, "the end", world.guest, "unlock", "ended at");
     let shown = world

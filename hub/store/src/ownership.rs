@@ -158,6 +158,16 @@ pub trait Ownership: Send + Sync + 'static {
         holder: Option<&PayerKey>,
         limit: u32,
     ) -> Result<Vec<HeldToken>, Error>;
+    /// Rights of one account to use devices of a tenant, each with its device, the newest first. What is
+    /// for a passport that no device of the tenant's has is left out.
+    async fn rights_of(
+        &self,
+        tenant: &TenantId,
+        chain: &str,
+        collection: &PayerKey,
+        holder: &PayerKey,
+        limit: u32,
+    ) -> Result<Vec<(DeviceId, HeldToken)>, Error>;
     /// Devices whose passport an account holds, or which it has a right to use, in all tenants; the
     /// cursor is the tenant and the device.
     async fn devices_held(

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use stencil_payments::abi;
 use stencil_payments::port::{Address, Chain};
-use stencil_store::{Error, Watch, WatchKind};
+use stencil_store::{Error, Store, Watch, WatchKind};
 use stencil_workflow::definition::{self, Source};
 
 use super::cashier::Cashier;
@@ -41,7 +41,7 @@ impl Cashier {
             .iter()
             .any(|watch| matches!(watch.kind, WatchKind::Event(_)))
         {
-            let listened = self.listened(name).await?;
+            let listened = listened(&self.0.store, name).await?;
             gone.retain(|watch| {
                 let is_event = matches!(watch.kind, WatchKind::Event(_));
                 !is_event || !listened.contains(&(watch.owner.clone(), watch.address))
@@ -57,19 +57,22 @@ impl Cashier {
         }
         Ok(())
     }
+}
 
-    /// The contracts whose events workflows in force wait for, by tenant.
-    async fn listened(&self, chain: &str) -> Result<HashSet<(String, [u8; 20])>, Error> {
-        let active = self.0.store.workflows.active().await?;
-        let listened = active.into_iter().filter_map(|(tenant, workflow)| {
-            let Source::Chain(of) = definition::parse(&workflow.yaml).ok()?.source else {
-                return None;
-            };
-            let contract: Address = of.address;
-            (of.name == chain).then(|| (tenant.to_string(), contract.0.0))
-        });
-        Ok(listened.collect())
-    }
+/// The contracts whose events workflows in force wait for, by tenant.
+pub(super) async fn listened(
+    store: &Store,
+    chain: &str,
+) -> Result<HashSet<(String, [u8; 20])>, Error> {
+    let active = store.workflows.active().await?;
+    let listened = active.into_iter().filter_map(|(tenant, workflow)| {
+        let Source::Chain(of) = definition::parse(&workflow.yaml).ok()?.source else {
+            return None;
+        };
+        let contract: Address = of.address;
+        (of.name == chain).then(|| (tenant.to_string(), contract.0.0))
+    });
+    Ok(listened.collect())
 }
 
 /// Whether payments are known by it. Events of payment contracts workflows may wait for, too.

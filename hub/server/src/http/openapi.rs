@@ -79,6 +79,7 @@ use super::{checkout, input, keyed};
         ownership::set,
         ownership::remove,
         ownership::read_right,
+        ownership::of_account,
         market::list,
         market::check,
         documents::list,

@@ -88,6 +88,7 @@ pub(super) fn routes() -> Vec<Route> {
         admin(PUT, "/api/v1/ownership", ownership::set),
         admin(DELETE, "/api/v1/ownership", ownership::remove),
         write(POST, "/api/v1/ownership/rights", ownership::read_right),
+        read("/api/v1/ownership/accounts/{account}", ownership::of_account),
         ask("/api/v1/devices/{device}/passport/listing", market::list),
         ask("/api/v1/market/check", market::check),
         read("/api/v1/documents", documents::list).asked(Parameters::Known),

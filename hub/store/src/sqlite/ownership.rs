@@ -161,6 +161,34 @@ impl Ownership for Sqlite {
         rows.iter().map(held).collect()
     }
 
+    async fn rights_of(
+        &self,
+        tenant: &TenantId,
+        chain: &str,
+        collection: &PayerKey,
+        holder: &PayerKey,
+        limit: u32,
+    ) -> Result<Vec<(DeviceId, HeldToken)>, Error> {
+        let columns = HELD.replace(", ", ", h.");
+        let statement = sqlx::AssertSqlSafe(format!(
+            "SELECT h.{columns}, d.device AS device FROM held_tokens h \
+             JOIN device_passports d ON d.tenant = h.tenant AND d.token = h.passport \
+             WHERE h.tenant = $1 AND h.chain = $2 AND h.collection = $3 AND h.holder = $4 \
+             ORDER BY h.changed_us DESC, h.token DESC LIMIT $5"
+        ));
+        let rows = sqlx::query(statement)
+            .bind(tenant.as_str())
+            .bind(chain)
+            .bind(collection.to_vec())
+            .bind(holder.to_vec())
+            .bind(i64::from(clamp(limit)))
+            .fetch_all(self.readers())
+            .await?;
+        rows.iter()
+            .map(|row| Ok((row.parsed("device")?, held(row)?)))
+            .collect()
+    }
+
     async fn devices_held(
         &self,
         holder: &PayerKey,

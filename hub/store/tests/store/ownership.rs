@@ -230,6 +230,20 @@ async fn devices_are_found_by_who_holds_their_passport_or_a_right() {
     assert_eq!(rights(Some(&GUEST)).await, 2);
     assert_eq!(rights(Some(&OWNER)).await, 0);
     assert_eq!(rights(None).await, 2);
+    let of = |holder: [u8; 20]| async move {
+        let rights = port.rights_of(&acme(), "local", &RIGHTS, &holder, 10).await;
+        let rights = rights.unwrap().into_iter();
+        rights
+            .map(|(device, held)| (device.to_string(), held.token[31]))
+            .collect::<Vec<_>>()
+    };
+    let door = |number| ("door-1".to_owned(), number);
+    assert_eq!(of(GUEST).await, [door(2), door(1)]);
+    assert_eq!(of(OWNER).await, [], "a passport is no right");
+    port.remove_device_passport(&acme(), &device("door-1"))
+        .await
+        .unwrap();
+    assert_eq!(of(GUEST).await, [], "no device has this passport");
 }
 
 #[tokio::test]

@@ -3,12 +3,19 @@
 use serde::Serialize;
 use serde_json::Value;
 use stencil_ownership::abi::{self, SolCall};
+use stencil_ownership::holder::Gain;
 use stencil_ownership::listing::{self, Listing, Offer};
 use stencil_payments::port::{Called, Chain};
 use stencil_payments::{Address, U256};
 use stencil_protocol::id::TenantId;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::{Owners, Refused, ask};
+use super::{MAX_SHOWN, Owners, OwnershipSettings, Refused, ask, kept};
+
+/// Listings that are looked at at one time: each costs the chain's endpoints some calls, and accounts that
+/// may ask for them cost nothing.
+const AT_ONCE: usize = 8;
+static ROOM: Semaphore = Semaphore::const_new(AT_ONCE);
 
 /// What a wallet is asked to sign.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
@@ -54,6 +61,11 @@ pub(crate) struct ListingVerdict {
     pub(crate) problem: Option<String>,
     /// The transaction that buys it, where it can be bought.
     pub(crate) buy: Option<BuyingTransaction>,
+    /// Of a passport that can be bought: how many rights to use the device go on after the sale; null of
+    /// anything else.
+    pub(crate) rights: Option<usize>,
+    /// The last second of the longest of these, since 1970.
+    pub(crate) rights_until_s: Option<u64>,
 }
 
 /// A transaction that buys.
@@ -75,6 +87,8 @@ impl ListingVerdict {
             good: false,
             problem: Some(why.into()),
             buy: None,
+            rights: None,
+            rights_until_s: None,
         }
     }
 }
@@ -87,6 +101,7 @@ impl Owners {
         seller: Address,
         draft: Draft,
     ) -> Result<ToSign, Refused> {
+        let _room = room()?;
         let none = || Refused::Contract("the tenant has set no market".to_owned());
         let settings = self.settings(tenant).await?.ok_or_else(none)?;
         let market = settings.market().ok_or_else(none)?;
@@ -147,6 +162,7 @@ impl Owners {
         offer: &Offer,
         buyer: Address,
     ) -> Result<ListingVerdict, Refused> {
+        let _room = room()?;
         let none = || Refused::Contract("the tenant has set no market".to_owned());
         let settings = self.settings(tenant).await?.ok_or_else(none)?;
         let market = settings.market().ok_or_else(none)?;
@@ -194,9 +210,12 @@ impl Owners {
                 value: listing.price,
             }),
         });
+        let ends = self.rights_ends(tenant, &settings, listing).await?;
         Ok(ListingVerdict {
             good: true,
             problem: None,
+            rights: ends.as_ref().map(Vec::len),
+            rights_until_s: ends.and_then(|ends| ends.into_iter().max()),
             buy: Some(BuyingTransaction {
                 to: market.to_checksum(None),
                 value: if is_coin { listing.price } else { U256::ZERO }.to_string(),
@@ -205,6 +224,42 @@ impl Owners {
             }),
         })
     }
+}
+
+impl Owners {
+    /// When rights to use the device end whose passport is listed; those that are over are left out.
+    /// `None`: no passport is listed.
+    async fn rights_ends(
+        &self,
+        tenant: &TenantId,
+        settings: &OwnershipSettings,
+        listing: &Listing,
+    ) -> Result<Option<Vec<u64>>, Refused> {
+        if settings.passports() != Some(listing.collection) {
+            return Ok(None);
+        }
+        let Some(rights) = settings.access_rights() else {
+            return Ok(Some(Vec::new()));
+        };
+        let (port, passport) = (&self.store.ownership, listing.tokenId.to_be_bytes());
+        let (chain, now_s) = (&settings.chain, self.now_s());
+        let held = port
+            .rights_to(tenant, chain, &rights.0, &passport, None, MAX_SHOWN)
+            .await?;
+        let mut ends = Vec::new();
+        for held in held {
+            let user = kept(&held)?.user(Gain::Included);
+            ends.extend(user.map(|user| user.expires).filter(|ends| now_s <= *ends));
+        }
+        Ok(Some(ends))
+    }
+}
+
+/// Room to ask the chain.
+fn room() -> Result<SemaphorePermit<'static>, Refused> {
+    let many = "too many listings are looked at at the moment: try again";
+    ROOM.try_acquire()
+        .map_err(|_| Refused::Busy(many.to_owned()))
 }
 
 /// Why no listing with this nonce can be bought any more.

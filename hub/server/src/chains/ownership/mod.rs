@@ -14,6 +14,7 @@ pub(crate) mod documents;
 mod look;
 pub(crate) mod market;
 mod reader;
+mod rights;
 pub(crate) mod settings;
 #[cfg(test)]
 mod tests;
@@ -33,6 +34,7 @@ use crate::clock::Clock;
 use crate::parts::{Parts, told_to_end};
 
 pub(crate) use reader::READER;
+pub(crate) use rights::{HeldRight, HeldRights};
 pub(crate) use settings::{OwnershipSettings, follows};
 
 /// Rights of one account to use one device that are looked at; more than one are rare.
@@ -70,6 +72,9 @@ pub(crate) enum Refused {
     /// A chain does not answer.
     #[error("the chain does not answer now: {0}")]
     Unknown(#[from] Unknown),
+    /// Too much is asked of the chain at the moment.
+    #[error("{0}")]
+    Busy(String),
     /// A contract says something that it can't.
     #[error("{0}")]
     Contract(String),

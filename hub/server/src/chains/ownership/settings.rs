@@ -11,6 +11,7 @@ use stencil_protocol::id::TenantId;
 use stencil_store::{Error, Store, StoredOwnership, Watch, WatchKind};
 
 use super::{Owners, Refused, ask};
+use crate::chains::unwatch::listened;
 use crate::chains::x402::price;
 
 /// How old what is known of a chain may be where nothing is said, in seconds.
@@ -260,6 +261,7 @@ impl Owners {
             return Ok(Err(wrong));
         }
         let chain = self.chain(&settings.chain)?;
+        let before = self.settings(tenant).await?;
         let (chains, now_us) = (&self.store.chains, self.now_us());
         chains.open_chain(chain.name(), chain.id(), now_us).await?;
         chains
@@ -273,6 +275,38 @@ impl Owners {
             changed_us: now_us,
         };
         self.store.ownership.put_ownership(&stored).await?;
+        if let Some(before) = before {
+            self.unwatch(tenant, &before, Some(&settings)).await?;
+        }
         Ok(Ok(settings))
+    }
+
+    /// No tokens control the tenant's devices any more; `false`: none did.
+    pub(crate) async fn unset(&self, tenant: &TenantId) -> Result<bool, Refused> {
+        let Some(before) = self.settings(tenant).await? else {
+            return Ok(false);
+        };
+        self.store.ownership.remove_ownership(tenant).await?;
+        self.unwatch(tenant, &before, None).await?;
+        Ok(true)
+    }
+
+    /// Has the chain look no more at what neither settings nor a workflow of the tenant's needs.
+    async fn unwatch(
+        &self,
+        tenant: &TenantId,
+        before: &OwnershipSettings,
+        now: Option<&OwnershipSettings>,
+    ) -> Result<(), Error> {
+        let now = now.filter(|now| now.chain == before.chain);
+        let needed = now.map_or_else(Vec::new, |now| now.watches(tenant));
+        let listened = listened(&self.store, &before.chain).await?;
+        let mut gone = before.watches(tenant);
+        gone.retain(|watch| {
+            let place = (watch.owner.clone(), watch.address);
+            !needed.contains(watch) && !listened.contains(&place)
+        });
+        let chains = &self.store.chains;
+        chains.unwatch_chain(&before.chain, &gone).await
     }
 }

@@ -578,3 +578,90 @@ async fn settings_that_can_t_be_meant_are_refused_with_what_would_be_right() {
         .unwrap_err();
     assert!(wrong.unknown);
 }
+
+/// What was lent is the guest's for its time, whoever owns the device meanwhile.
+#[tokio::test]
+async fn a_right_goes_on_when_the_passport_is_sold() {
+    let estate = Estate::new().await;
+    let ends = START_S + 1_000;
+    let block = estate.block(5, &issued(1, 1, GUEST, ends)).await;
+    estate.finalize(block).await;
+    let sale = estate.block(6, &[sold(2, SELLER, BUYER)]).await;
+    assert_eq!(
+        estate.asked(GUEST, "unlock").await,
+        Ok(As::User { expires: ends })
+    );
+    estate.finalize(sale).await;
+    assert!(estate.may(BUYER).await);
+    assert!(estate.asked(GUEST, "unlock").await.is_ok());
+    // Who has sold the device and was lent it before is a guest like others.
+    let block = estate.block(7, &issued(3, 2, SELLER, ends)).await;
+    estate.finalize(block).await;
+    assert!(estate.asked(SELLER, "unlock").await.is_ok());
+    assert!(!estate.may(SELLER).await);
+    // What the tenant lets guests do it can let them do no more, at once.
+    let mut none = settings();
+    none.user_may.clear();
+    estate.set(none).await;
+    assert!(matches!(
+        estate.asked(GUEST, "unlock").await,
+        Err(Refusal::NotThis { .. })
+    ));
+}
+
+#[tokio::test]
+async fn an_account_s_rights_are_said_with_their_end_and_whether_they_are_final() {
+    let mut estate = Estate::new().await;
+    let held = async |estate: &Estate, account| {
+        let held = estate.owners.rights_of(&acme(), account).await.unwrap();
+        assert_eq!(held.user_may, ["unlock"]);
+        let right = |right: super::HeldRight| (right.device, right.expires_s, right.is_final);
+        held.rights.into_iter().map(right).collect::<Vec<_>>()
+    };
+    assert_eq!(held(&estate, SELLER).await, [], "a passport is no right");
+    let ends = START_S + 100;
+    let block = estate.block(5, &issued(1, 1, GUEST, ends)).await;
+    assert_eq!(held(&estate, GUEST).await, [(door(), ends, false)]);
+    estate.finalize(block).await;
+    assert_eq!(held(&estate, GUEST).await, [(door(), ends, true)]);
+    estate.block(6, &[lent(2, 0, 1, BUYER, ends)]).await;
+    assert_eq!(held(&estate, GUEST).await, []);
+    assert_eq!(held(&estate, BUYER).await, [(door(), ends, false)]);
+    estate.back_to(block).await;
+    assert_eq!(held(&estate, BUYER).await, []);
+    assert_eq!(held(&estate, GUEST).await, [(door(), ends, true)]);
+    estate.later(101);
+    assert_eq!(held(&estate, GUEST).await, [], "it is over");
+    let rights = estate.owners.rights_of(&acme(), GUEST).await.unwrap();
+    assert!(rights.is_fresh);
+    estate.later(900);
+    let rights = estate.owners.rights_of(&acme(), GUEST).await.unwrap();
+    assert!(!rights.is_fresh);
+    let rival: TenantId = "rival".parse().unwrap();
+    let asked = estate.owners.rights_of(&rival, GUEST).await;
+    assert!(matches!(asked, Err(Refused::NoPassport)));
+}
+
+#[tokio::test]
+async fn what_settings_name_no_more_is_watched_no_more() {
+    let estate = Estate::new().await;
+    let chains = &estate.world.store.chains;
+    let watched = async || {
+        let (_, watched) = chains.chain_watches(CHAIN).await.unwrap();
+        let of = |contract: Address| {
+            let watches = watched.iter();
+            watches
+                .filter(|it| it.watch.address == contract.0.0)
+                .count()
+        };
+        (of(PASSPORTS), of(RIGHTS))
+    };
+    assert_eq!(watched().await, (1, 2));
+    let mut fewer = settings();
+    fewer.access_rights = None;
+    estate.set(fewer).await;
+    assert_eq!(watched().await, (1, 0));
+    assert!(estate.owners.unset(&acme()).await.unwrap());
+    assert_eq!(watched().await, (0, 0));
+    assert!(!estate.owners.unset(&acme()).await.unwrap());
+}

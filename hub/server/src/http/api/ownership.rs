@@ -14,7 +14,7 @@ use stencil_store::TokenKey;
 
 use super::devices;
 use crate::chains::Owners;
-use crate::chains::ownership::{Control, OwnershipSettings, Refused};
+use crate::chains::ownership::{Control, HeldRight, HeldRights, OwnershipSettings, Refused};
 use crate::chains::x402::price;
 use crate::http::audit::Detail;
 use crate::http::input::{self, Path};
@@ -33,6 +33,7 @@ impl From<Refused> for Problem {
                 tracing::warn!(%why, "a chain does not answer");
                 Self::new(Kind::Busy, format!("the chain does not answer: {why}"))
             }
+            Refused::Busy(why) => Self::new(Kind::Busy, why),
             Refused::Contract(why) => Self::new(Kind::Conflict, why),
             Refused::Store(error) => error.into(),
         }
@@ -96,36 +97,84 @@ pub(in crate::http) struct OldRight {
 pub(in crate::http) struct Controlled {
     /// The device.
     #[schema(value_type = String)]
-    device: DeviceId,
+    pub(in crate::http) device: DeviceId,
     /// The chain.
-    chain: String,
+    pub(in crate::http) chain: String,
     /// The passport's id: 32 bytes as `0x…`.
-    passport: String,
+    pub(in crate::http) passport: String,
     /// The DID of which that is the hash, where it was said.
-    did: Option<String>,
+    pub(in crate::http) did: Option<String>,
     /// Who owns it and controls the device; null: nobody that is known.
-    owner: Option<String>,
+    pub(in crate::http) owner: Option<String>,
     /// To whom it is going in a block that is not final; nobody controls the device by it meanwhile.
-    going_to: Option<String>,
+    pub(in crate::http) going_to: Option<String>,
     /// Rights to use the device, the newest first, at most 200.
-    rights: Vec<RightView>,
+    pub(in crate::http) rights: Vec<RightView>,
     /// The time of the newest block that was read, seconds since 1970; null: none was.
-    read_s: Option<u64>,
+    pub(in crate::http) read_s: Option<u64>,
     /// Whether that is new enough: if not, nobody may do anything by what they hold.
-    fresh: bool,
+    pub(in crate::http) fresh: bool,
 }
 
 /// A right to use a device.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(in crate::http) struct RightView {
     /// Its id: a whole number in decimal digits.
-    token: String,
+    pub(in crate::http) token: String,
     /// Who uses it; null: nobody.
-    user: Option<String>,
+    pub(in crate::http) user: Option<String>,
     /// The last second, since 1970.
-    expires_s: Option<u64>,
+    pub(in crate::http) expires_s: Option<u64>,
     /// Whether the user may use it now.
-    in_effect: bool,
+    pub(in crate::http) in_effect: bool,
+}
+
+/// Which rights an account holds.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(in crate::http) struct AccountRights {
+    /// The account.
+    account: String,
+    /// Its rights.
+    rights: Vec<AccountRight>,
+    /// Which commands they let it give; `*` is every one.
+    user_may: Vec<String>,
+    /// The time of the newest block that was read, seconds since 1970; null: none was.
+    read_s: Option<u64>,
+    /// Whether that is new enough: if not, any of these may be somebody else's by now.
+    fresh: bool,
+}
+
+/// A right of an account's.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(in crate::http) struct AccountRight {
+    /// The device.
+    #[schema(value_type = String)]
+    device: DeviceId,
+    /// The right's id: a whole number in decimal digits.
+    token: String,
+    /// The last second, since 1970.
+    expires_s: u64,
+    /// Whether the block that says so is final; if not, a reorganisation may take the right back.
+    #[serde(rename = "final")]
+    is_final: bool,
+}
+
+impl AccountRights {
+    fn of(asked: Address, held: HeldRights) -> Self {
+        let right = |right: HeldRight| AccountRight {
+            device: right.device,
+            token: U256::from_be_bytes(right.token).to_string(),
+            expires_s: right.expires_s,
+            is_final: right.is_final,
+        };
+        Self {
+            account: account(asked),
+            rights: held.rights.into_iter().map(right).collect(),
+            user_may: held.user_may,
+            read_s: (held.read_s > 0).then_some(held.read_s),
+            fresh: held.is_fresh,
+        }
+    }
 }
 
 fn account(address: Address) -> String {
@@ -220,12 +269,7 @@ pub(in crate::http) async fn remove(
     Shared(state): Shared<State>,
     caller: Caller,
 ) -> Result<StatusCode, Problem> {
-    if !state
-        .store
-        .ownership
-        .remove_ownership(&caller.tenant)
-        .await?
-    {
+    if !owners(&state).unset(&caller.tenant).await? {
         return Err(Problem::not_found("policy", "ownership"));
     }
     tracing::info!(tenant = %caller.tenant, by = caller.who, "tokens control devices no more");
@@ -254,6 +298,28 @@ pub(in crate::http) async fn read_right(
     let gain = owners.settings(&caller.tenant).await?;
     let gain = gain.map_or(Gain::Final, |settings| settings.policy().gain);
     Ok(Json(right_view(&id, &token, gain, owners.now_s())))
+}
+
+/// Which rights to use the tenant's devices an account holds: those that are not over, the newest first, at
+/// most 200.
+#[utoipa::path(
+    get,
+    path = "/api/v1/ownership/accounts/{account}",
+    tag = "ownership",
+    responses((status = 200, body = AccountRights))
+)]
+pub(in crate::http) async fn of_account(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    Path(text): Path<String>,
+) -> Result<Json<AccountRights>, Problem> {
+    let asked = price::address("account", &text).map_err(Problem::invalid)?;
+    let held = owners(&state).rights_of(&caller.tenant, asked).await;
+    let held = held.map_err(|refused| match refused {
+        Refused::NoPassport => Problem::not_found("policy", "ownership"),
+        other => other.into(),
+    })?;
+    Ok(Json(AccountRights::of(asked, held)))
 }
 
 /// Who controls a device by what a chain says.
@@ -396,7 +462,7 @@ async fn controlled(
     Ok(shown(device, &control, owners.now_s()))
 }
 
-fn shown(device: &DeviceId, control: &Control, now_s: u64) -> Controlled {
+pub(in crate::http) fn shown(device: &DeviceId, control: &Control, now_s: u64) -> Controlled {
     let policy = control.settings.policy();
     let owner = control.token.as_ref().map(|token| token.owner(policy.gain));
     let rights = control

@@ -121,6 +121,27 @@ async fn an_owner_commands_its_device_and_a_guest_what_the_tenant_lets_guests_do
         (&json!("user"), &json!(["unlock"]))
     );
     assert_eq!(devices(&stranger).await, json!([]));
+    let path = format!("/api/v1/ownership/accounts/{}", GUEST.to_checksum(None));
+    let rights = served.read(&path).await.ok();
+    assert_eq!(rights["rights"].as_array().unwrap().len(), 1, "{rights}");
+    let right = &rights["rights"][0];
+    assert_eq!(right["device"], "freezer-marked");
+    assert_eq!(
+        (&right["expires_s"], &right["final"], &rights["fresh"]),
+        (&json!(ENDS_S), &json!(true), &json!(true))
+    );
+    let wrong = served.read("/api/v1/ownership/accounts/0x12").await;
+    assert!(wrong.problem(400).contains("40 hexadecimal"));
+    let shown = super::page::page(&served, "/devices/freezer-marked").await;
+    for part in [
+        ">Passport<",
+        OWNER.to_checksum(None).as_str(),
+        GUEST.to_checksum(None).as_str(),
+        ">in use<",
+        "unlock",
+    ] {
+        assert!(shown.contains(part), "{part} is not in {shown}");
+    }
 
     let answer = command(&served, &owner, &json!({ "name": "lock" })).await;
     assert_eq!(answer.status, 202, "{answer:?}");

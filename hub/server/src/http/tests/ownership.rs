@@ -146,6 +146,20 @@ async fn a_seller_is_told_what_to_sign_and_a_buyer_whether_it_is_good() {
             .unwrap_err()
             .contains("has signed this, not the seller")
     );
+    // It claims to be for here, and was signed for another chain, or for another market.
+    for (chain, market) in [
+        (1, seed::MARKET),
+        (crate::chains::tests::fake::ID, seed::RIGHTS),
+    ] {
+        let terms: stencil_ownership::listing::Offer =
+            serde_json::from_value(offer.clone()).unwrap();
+        let digest = stencil_ownership::listing::digest(chain, market, &terms.listing);
+        let signature = seller().sign_hash_sync(&digest).unwrap().as_bytes();
+        let mut elsewhere = offer.clone();
+        elsewhere["signature"] = json!(format!("0x{}", hex::encode(signature)));
+        let why = check(&elsewhere).await.unwrap_err();
+        assert!(why.contains("another chain or market"), "{why}");
+    }
     for (state, why) in [(1, "was sold"), (2, "cancelled")] {
         for_sale(&served, state, seed::MARKET);
         assert!(check(&offer).await.unwrap_err().contains(why));

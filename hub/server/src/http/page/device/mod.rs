@@ -1,10 +1,11 @@
 //! `/devices/{device}`: one device: what it is, its newest values, a chart of its past, what its
-//! link negotiated, its alarms, and commands to it.
+//! link negotiated, its alarms, who owns it by a passport, and commands to it.
 
 mod commands;
 mod facts;
 mod firmware;
 mod hops;
+mod passport;
 mod twin;
 
 use axum::extract::State as Shared;
@@ -59,6 +60,7 @@ pub(in crate::http) async fn show(
             div.stack {
                 (facts::render(&of).await?)
                 (facts::alarms(&of).await?)
+                (passport::render(&of).await?)
                 (firmware::render(&of).await?)
                 (hops::render(&of))
             }
@@ -98,6 +100,7 @@ pub(in crate::http) async fn parts(
                 (commands::render(&of).await?)
                 (facts::render(&of).await?)
                 (facts::alarms(&of).await?)
+                (passport::render(&of).await?)
                 (firmware::render(&of).await?)
                 (hops::render(&of))
             }

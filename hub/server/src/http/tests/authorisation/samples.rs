@@ -477,6 +477,12 @@ pub(in crate::http::tests) const SAMPLES: &[(&str, &str, &str, Rival)] = &[
         Rival::Nothing,
     ),
     (
+        "GET",
+        "/api/v1/ownership/accounts/{account}",
+        "/api/v1/ownership/accounts/0x5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c5c",
+        Rival::Nothing,
+    ),
+    (
         "DELETE",
         "/api/v1/ownership",
         "/api/v1/ownership",
