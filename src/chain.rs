@@ -13,6 +13,7 @@ mod follow;
 pub(crate) mod hub;
 mod key;
 mod password;
+mod resume;
 mod status;
 
 /// Follows chains, and deploys contracts to them: Ethereum, Polygon, Besu, and others that speak their JSON-RPC.
@@ -31,6 +32,7 @@ enum Command {
     Deploy(Box<deploy::Deploy>),
     Follow(Box<follow::Follow>),
     Key(key::Key),
+    Resume(resume::Resume),
     Status(status::Status),
 }
 
@@ -57,6 +59,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Deploy(deploy) => Box::pin(deploy::run(*deploy)).await,
         Command::Follow(follow) => Box::pin(follow::run(*follow)).await,
         Command::Key(key) => key::run(&key),
+        Command::Resume(resume) => resume::run(resume).await,
         Command::Status(status) => status::run(status).await,
     }
 }

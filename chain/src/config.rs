@@ -140,6 +140,10 @@ pub struct Options {
     /// Whether a block's hash is the Keccak-256 of its header, and so is computed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub header_hashes: Option<bool>,
+    /// How many seconds the time of its blocks may be ahead of the hub's clock and be believed. More is for dev
+    /// chains whose clock is moved.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_ahead_s: Option<u64>,
 }
 
 /// Settings of a chain, checked.
@@ -175,6 +179,8 @@ pub struct Settings {
     pub blooms: bool,
     /// Whether hashes are those of headers.
     pub header_hashes: bool,
+    /// How far the time of its blocks may be ahead of ours.
+    pub max_ahead: Duration,
 }
 
 /// What a preset gives: chain id, finality, milliseconds between looks, blooms, header hashes.
@@ -285,6 +291,12 @@ impl Options {
             range_margin: within("range_margin", self.range_margin.unwrap_or(64), 1, 100_000)?,
             blooms: self.blooms.unwrap_or(blooms),
             header_hashes: self.header_hashes.unwrap_or(header_hashes),
+            max_ahead: Duration::from_secs(within(
+                "max_ahead_s",
+                self.max_ahead_s.unwrap_or(60),
+                0,
+                10 * 366 * 86_400,
+            )?),
         })
     }
 }

@@ -2,6 +2,7 @@
 
 mod account;
 mod options;
+mod sending;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -22,6 +23,7 @@ use crate::rpc::Quorum;
 use crate::sender::{self, Sender};
 use crate::signer::Signer;
 use crate::{Error, Follower, Progress, Settings, event, function};
+use sending::Sending;
 
 pub use account::Account;
 pub use options::{Domain, Options, TokenOptions, WalletOptions};
@@ -43,6 +45,7 @@ pub struct Connection {
     chains: Arc<dyn Chains>,
     sends: Arc<dyn Sends>,
     now: Moment,
+    policy: sender::Policy,
     account: Option<Sending>,
     /// Told when something was stored.
     moved: Notify,
@@ -94,14 +97,6 @@ impl Told {
 /// What is said of what is sent and waits.
 const SENDS: &str = "what the hub sends there waits: its log says for what";
 
-/// Orders are taken while others are looked at: nothing is shared between the two but the store.
-struct Sending {
-    address: Address,
-    orders: Sender,
-    turns: tokio::sync::Mutex<Sender>,
-    ordered: Notify,
-}
-
 impl Connection {
     /// A chain called `name`; its signer is unlocked already ([`Account::unlock`]).
     pub fn new(
@@ -137,6 +132,7 @@ impl Connection {
             chains: store.chains.clone(),
             sends: store.sends.clone(),
             now,
+            policy: options.policy(),
             account,
             moved: Notify::new(),
             trouble: Mutex::default(),
@@ -265,46 +261,6 @@ impl Connection {
             }
         }
     }
-
-    async fn send(&self, sending: &Sending) -> Result<(), Told> {
-        let mut told = None;
-        loop {
-            let (turned, trouble) = {
-                let mut sender = sending.turns.lock().await;
-                (sender.turn().await, sender.trouble())
-            };
-            match turned {
-                Ok(done) => {
-                    told = None;
-                    let before = std::mem::replace(&mut self.troubles().sent, trouble.clone());
-                    if let Some(why) = trouble.filter(|why| before.as_ref() != Some(why)) {
-                        tracing::warn!(chain = self.settings.name, why, "what is sent waits");
-                    }
-                    let moved = done
-                        .iter()
-                        .any(|(_, action)| *action != sender::Action::Wait);
-                    if moved {
-                        self.moved.notify_waiters();
-                    }
-                }
-                // Whatever it is: what was ordered stays ordered, and is looked at again.
-                Err(error) => {
-                    let why = error.to_string();
-                    if told.as_ref() != Some(&why) {
-                        tracing::warn!(chain = self.settings.name, why, "what is sent waits");
-                        self.troubles().sent = Some(format!("what is sent waits: {why}"));
-                        told = Some(why);
-                    }
-                }
-            }
-            let wait = tokio::time::sleep(self.settings.poll_interval);
-            tokio::select! {
-                () = wait => {}
-                () = sending.ordered.notified() => {}
-                () = self.moved.notified() => {}
-            }
-        }
-    }
 }
 
 #[async_trait]
@@ -327,6 +283,10 @@ impl Chain for Connection {
 
     fn for_wallets(&self) -> Option<&ForWallets> {
         self.wallets.as_ref()
+    }
+
+    fn max_ahead_us(&self) -> i64 {
+        i64::try_from(self.settings.max_ahead.as_micros()).unwrap_or(i64::MAX)
     }
 
     fn is_confirmed(&self) -> bool {
@@ -381,17 +341,25 @@ impl Chain for Connection {
             gas: order.gas,
             token: order.moves.map(|(token, amount)| (token, amount.0)),
         });
-        let send = ordered.await.map_err(|error| match error {
-            sender::Error::Store(error) if error.retryable() => {
+        let send = ordered.await.map_err(|error| {
+            if error.passes() {
                 NotOrdered::Unknown(error.to_string())
+            } else {
+                NotOrdered::Refused(error.to_string())
             }
-            sender::Error::Endpoints(_) | sender::Error::Signer(_) => {
-                NotOrdered::Unknown(error.to_string())
-            }
-            error => NotOrdered::Refused(error.to_string()),
         })?;
         account.ordered.notify_one();
         Ok(stands(&send))
+    }
+
+    async fn why_lost(&self, tenant: &TenantId, key: &str) -> Result<Option<String>, Unknown> {
+        let send = self.sends.send(tenant.as_str(), key).await;
+        let send = send.map_err(|error| Unknown(error.to_string()))?;
+        let send = send.filter(|send| stands(send) == Sent::Lost);
+        Ok(send
+            .as_ref()
+            .and_then(StoredSend::given_up)
+            .map(str::to_owned))
     }
 
     async fn sent(&self, tenant: &TenantId, key: &str) -> Result<Option<Sent>, Unknown> {
@@ -409,12 +377,9 @@ impl Chain for Connection {
         let ran = async {
             self.begins().await;
             self.confirm().await?;
-            match &self.account {
-                None => self.follow().await,
-                Some(sending) => tokio::select! {
-                    ended = self.follow() => ended,
-                    ended = self.send(sending) => ended,
-                },
+            tokio::select! {
+                ended = self.follow() => ended,
+                ended = self.send() => ended,
             }
         };
         let ran = ran.await;
@@ -476,6 +441,9 @@ fn stands(send: &StoredSend) -> Sent {
         succeeded: outcome.succeeded,
     };
     match send.state {
+        // Until it is final the nonce may come to be free again, and what was ordered be taken after all.
+        SendState::Included(_) if send.given_up().is_some() => Sent::Pending,
+        SendState::Final(_) if send.given_up().is_some() => Sent::Lost,
         SendState::Pending => Sent::Pending,
         SendState::Included(of) => Sent::Included(outcome(of)),
         SendState::Final(of) => Sent::Final(outcome(of)),

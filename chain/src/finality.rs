@@ -31,7 +31,7 @@ impl Finality {
     /// names block `tagged`; `None`: nothing is.
     pub fn reached(self, head: u64, tagged: Option<u64>) -> Option<u64> {
         match self {
-            Self::Confirmations(confirmations) => (head + 1).checked_sub(confirmations),
+            Self::Confirmations(confirmations) => head.checked_sub(confirmations.saturating_sub(1)),
             // What the tag names beyond our branch is final once we are there.
             Self::Safe | Self::Finalized => tagged.map(|tagged| tagged.min(head)),
         }
@@ -103,6 +103,12 @@ mod tests {
         assert_eq!(Finality::Confirmations(1).reached(7, None), Some(7));
         assert_eq!(twelve.reached(11, None), Some(0));
         assert_eq!(twelve.reached(10, None), None);
+        // Also where an endpoint says what can't be.
+        assert_eq!(twelve.reached(u64::MAX, None), Some(u64::MAX - 11));
+        assert_eq!(
+            Finality::Confirmations(1).reached(u64::MAX, None),
+            Some(u64::MAX)
+        );
     }
 
     #[test]

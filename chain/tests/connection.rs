@@ -18,7 +18,7 @@ use stencil_payments::port::{Called, Chain, NotOrdered, Order, Sent};
 use stencil_protocol::id::TenantId;
 use stencil_store::sqlite::{self, Sqlite};
 use stencil_store::{Chains as _, Sends as _, SpendLimit, Store, Tenancy as _, Watch, WatchKind};
-use support::json_rpc;
+use support::{Fault, Proxy, json_rpc};
 
 const SEED: u64 = 7;
 const SHOP: Address = Address::repeat_byte(0xcc);
@@ -330,8 +330,22 @@ async fn contracts_are_asked_and_their_events_are_followed() {
             json!(U256::from(1).to_string()),
         ])
         .unwrap();
-    let reverted = chain.call(made.token, data).await.unwrap();
-    assert!(matches!(reverted, Called::Reverted(_)), "{reverted:?}");
+    let reverted = chain.call(made.token, data.clone()).await.unwrap();
+    let nobody = Address::ZERO;
+    let told = format!("ERC20InvalidSender(sender: {nobody})");
+    assert_eq!(reverted, Called::Reverted(told.clone()));
+    // Two kinds of nodes have words of their own for it, and agree all the same.
+    let proxy = Proxy::start(made.endpoint.address().port()).await;
+    proxy.set(Fault::OddReverts);
+    let mut both = made.options();
+    both.follow.endpoints.push(proxy.url());
+    both.follow.agree = Some(2);
+    let both = made.connect(&both, false);
+    assert_eq!(
+        both.call(made.token, data).await,
+        Ok(Called::Reverted(told))
+    );
+    assert!(proxy.calls("eth_call") > 0);
 
     let event = chain
         .event("Transfer(address indexed from, address indexed to, uint256 value)")

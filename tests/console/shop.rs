@@ -140,7 +140,7 @@ impl Shop {
             "[chains.dev]\npayments = \"{contract}\"\n{more}\n\
              account = {{ plain_key_file = {account:?}, allow_plain_key = true }}\n\n\
              [chains.dev.follow]\nchain_id = {CHAIN_ID}\nendpoints = [\"http://127.0.0.1:{}\"]\n\
-             finality = 12\npoll_interval_ms = 100\n\n\
+             finality = 12\npoll_interval_ms = 100\nmax_ahead_s = 1000000\n\n\
              [[chains.dev.tokens]]\nsymbol = \"DUSD\"\naddress = \"{dollar}\"\ndecimals = 6\n\
              eip712 = {{ name = \"Dev Dollar\", version = \"2\" }}\n\n\
              [[rates]]\ntoken = \"DUSD\"\ncurrency = \"EUR\"\nrate = \"0.80\"\n\n\

@@ -64,7 +64,8 @@ pub enum Sent {
     Included(Outcome),
     /// In a block that is final by the chain's policy.
     Final(Outcome),
-    /// Never: its nonce is used, for good, by another transaction.
+    /// Never: its nonce is used, for good, by another transaction; that may be an empty one of the hub's own,
+    /// where no node took what was ordered ([`Chain::why_lost`]).
     Lost,
 }
 
@@ -195,6 +196,14 @@ pub trait Chain: Send + Sync + 'static {
     /// # Errors
     /// The store can't say now.
     async fn sent(&self, tenant: &TenantId, key: &str) -> Result<Option<Sent>, Unknown>;
+    /// Why the hub has given up a transaction that is [`Sent::Lost`]: what nodes said of it. `None`: it has not,
+    /// and somebody else used its nonce.
+    ///
+    /// # Errors
+    /// The store can't say now.
+    async fn why_lost(&self, _tenant: &TenantId, _key: &str) -> Result<Option<String>, Unknown> {
+        Ok(None)
+    }
 
     /// Waits until something may have come to the chain's stream, or to a transaction, since the last
     /// call; at most for the interval at which the chain is looked at.
@@ -213,6 +222,10 @@ pub trait Chain: Send + Sync + 'static {
     fn trouble_in_short(&self) -> Option<String> {
         self.trouble()
             .map(|_| "nothing is heard of it at the moment".to_owned())
+    }
+    /// How far the time of its blocks may be ahead of the hub's clock and be believed, in microseconds.
+    fn max_ahead_us(&self) -> i64 {
+        60_000_000
     }
     /// Whether payments on it can be asked for by now: it is known from which block on it is followed, and
     /// all its tokens are confirmed. What is paid before that might never be seen.

@@ -157,6 +157,31 @@ fn by_the_nonce_of_an_authorisation() {
     let found = look(&index, &logs);
     assert_eq!(found[..2], [credit(1, 1, 200), credit(3, 1, 300)]);
     assert!(matches!(found[2], Found::Credit { from, .. } if from == other));
+    // A token that keeps a fee, and tells of it first or last: what arrived counts.
+    for (net, fee) in [(1, 2), (2, 1)] {
+        let mut logs = vec![
+            used(0, PAYER, its(0)),
+            transfer(net, PAYER, PAYEE, 495),
+            transfer(fee, PAYER, other, 5),
+        ];
+        logs.sort_by_key(|log| log.ordinal);
+        assert_eq!(look(&index, &logs), [credit(net, 1, 495)]);
+    }
+    // What moves by the payer's next authorisation is of that one.
+    let next = [
+        used(0, PAYER, its(0)),
+        transfer(1, PAYER, other, 500),
+        used(2, PAYER, its(1)),
+        transfer(3, PAYER, PAYEE, 300),
+    ];
+    assert_eq!(look(&index, &next), [credit(3, 1, 300)]);
+    let before = [
+        transfer(0, PAYER, PAYEE, 7),
+        used(1, PAYER, its(0)),
+        transfer(2, PAYER, other, 500),
+    ];
+    let beside = unmatched(0, asset(), PAYEE, 7, Reason::Amount);
+    assert_eq!(look(&index, &before), [beside]);
     // The nonce with money to somebody else pays nothing; money by another nonce is unmatched.
     let elsewhere = [used(0, PAYER, its(0)), transfer(1, PAYER, other, 500)];
     assert_eq!(look(&index, &elsewhere), []);
@@ -222,6 +247,21 @@ fn by_the_payment_contract() {
     // A token with a fee: what arrived counts.
     let logs = [transfer(0, PAYER, PAYEE, 495), paid(1, 1, TOKEN, 500, 495)];
     assert_eq!(look(&index, &logs), [credit(1, 1, 495)]);
+    // The same whichever of the two it tells first: the net one is no payment of its own.
+    let collector = Address::repeat_byte(0xfe);
+    for (net, fee) in [(0, 1), (1, 0)] {
+        let mut logs = vec![
+            transfer(net, PAYER, PAYEE, 495),
+            transfer(fee, PAYER, collector, 5),
+            paid(2, 1, TOKEN, 500, 495),
+        ];
+        logs.sort_by_key(|log| log.ordinal);
+        assert_eq!(look(&index, &logs), [credit(2, 1, 495)]);
+        // Also where the invoice is none that is known.
+        logs[2] = paid(2, 3, TOKEN, 500, 495);
+        let unknown = unmatched(2, asset(), CONTRACT, 495, Reason::Invoice);
+        assert_eq!(look(&index, &logs), [unknown]);
+    }
     // And what is sent beside it does count.
     let logs = [
         transfer(0, PAYER, PAYEE, 500),

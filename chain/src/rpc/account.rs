@@ -1,6 +1,6 @@
 //! What is asked and told about an account that sends.
 
-use alloy_primitives::{Address, B256, Bytes, U64, U128};
+use alloy_primitives::{Address, B256, Bytes, U64, U128, U256};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -9,8 +9,9 @@ use crate::sender::{Fees, Policy};
 use crate::walk::Link;
 
 /// Words in which nodes say that they have a transaction already.
-const KNOWN: [&str; 4] = [
+const KNOWN: [&str; 5] = [
     "already known",
+    "alreadyknown",
     "known transaction",
     "already imported",
     "already exists",
@@ -38,6 +39,10 @@ impl Endpoint {
             .call("eth_getTransactionCount", (account, block.to_owned()))
             .await?;
         Ok(count.to())
+    }
+
+    async fn balance(&self, account: Address) -> Result<U256, Failure> {
+        self.call("eth_getBalance", (account, "latest")).await
     }
 
     /// Where a transaction is, and whether it went well; `None`: in no block.
@@ -93,6 +98,16 @@ impl Quorum {
             &format!("the nonce of {account} at block {block}"),
             |endpoint| endpoint.transaction_count(account, block),
             |count| *count,
+        )
+        .await
+    }
+
+    /// What an account has of the chain's coin at the newest block, in wei, on which enough endpoints agree.
+    pub(crate) async fn balance(&self, account: Address) -> Result<U256, Trouble> {
+        self.agreed(
+            &format!("the balance of {account}"),
+            |endpoint| endpoint.balance(account),
+            |balance| *balance,
         )
         .await
     }

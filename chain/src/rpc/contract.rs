@@ -4,12 +4,12 @@ use alloy_primitives::{Address, Bytes, U64};
 use serde_json::json;
 use stencil_payments::port::{Called, Order};
 
-use super::{Endpoint, Failure, Quorum, Trouble};
+use super::{Endpoint, Failure, Quorum, Revert, Trouble};
 
 impl Endpoint {
-    async fn contract(&self, to: Address, data: &Bytes, block: u64) -> Result<Called, Failure> {
+    async fn contract(&self, to: Address, data: &Bytes, block: u64) -> Result<Answer, Failure> {
         let question = json!([{ "to": to, "input": data }, format!("{block:#x}")]);
-        called(self.call("eth_call", question).await)
+        answer(self.call("eth_call", question).await)
     }
 
     async fn tried(&self, from: Address, order: &Order, block: u64) -> Result<Tried, Failure> {
@@ -21,7 +21,7 @@ impl Endpoint {
             "gas": U64::from(order.gas),
         });
         let question = json!([request, format!("{block:#x}")]);
-        called(self.call("eth_call", question).await).map(Tried)
+        answer(self.call("eth_call", question).await).map(Tried)
     }
 
     async fn code(&self, address: Address, block: u64) -> Result<Bytes, Failure> {
@@ -34,25 +34,27 @@ impl Quorum {
     /// Calls a contract at the newest block that enough endpoints have.
     pub(crate) async fn contract(&self, to: Address, data: &Bytes) -> Result<Called, Trouble> {
         let block = self.newest("latest").await?.link.number;
-        self.agreed(
-            &format!("what {to} returns at block {block}"),
-            |endpoint| endpoint.contract(to, data, block),
-            told,
-        )
-        .await
+        let answer = self
+            .agreed(
+                &format!("what {to} returns at block {block}"),
+                |endpoint| endpoint.contract(to, data, block),
+                Answer::to_string,
+            )
+            .await?;
+        Ok(answer.called())
     }
 
     /// What a transaction of an account would do after the newest block that enough endpoints have.
     pub(crate) async fn tried(&self, from: Address, order: &Order) -> Result<Called, Trouble> {
         let block = self.newest("latest").await?.link.number;
-        let Tried(called) = self
+        let Tried(answer) = self
             .agreed(
                 &format!("what {} does after block {block}", order.to),
                 |endpoint| endpoint.tried(from, order, block),
-                |Tried(called)| told(called),
+                |Tried(answer)| answer.to_string(),
             )
             .await?;
-        Ok(called)
+        Ok(answer.called())
     }
 
     /// Whether there is a contract at an address, at the newest block that enough endpoints have.
@@ -69,29 +71,57 @@ impl Quorum {
     }
 }
 
-/// That it would fail is the same in whatever words nodes say so.
-struct Tried(Called);
+/// What one endpoint says that a call gives.
+enum Answer {
+    Returned(Bytes),
+    Reverted(Revert),
+}
+
+impl Answer {
+    fn called(self) -> Called {
+        match self {
+            Self::Returned(bytes) => Called::Returned(bytes),
+            Self::Reverted(revert) => Called::Reverted(revert.to_string()),
+        }
+    }
+}
+
+/// Two kinds of nodes have words of their own for one end.
+impl PartialEq for Answer {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Returned(one), Self::Returned(other)) => one == other,
+            (Self::Reverted(one), Self::Reverted(other)) => one.is_same(other),
+            _ => false,
+        }
+    }
+}
+
+impl std::fmt::Display for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Returned(bytes) => write!(f, "{} bytes", bytes.len()),
+            Self::Reverted(why) => write!(f, "reverted: {why}"),
+        }
+    }
+}
+
+/// That it would fail is the same for whatever reason: nodes try what an account can't pay in ways of their own.
+struct Tried(Answer);
 
 impl PartialEq for Tried {
     fn eq(&self, other: &Self) -> bool {
         match (&self.0, &other.0) {
-            (Called::Reverted(_), Called::Reverted(_)) => true,
+            (Answer::Reverted(_), Answer::Reverted(_)) => true,
             (one, other) => one == other,
         }
     }
 }
 
-fn called(answer: Result<Bytes, Failure>) -> Result<Called, Failure> {
+fn answer(answer: Result<Bytes, Failure>) -> Result<Answer, Failure> {
     match answer {
-        Ok(returned) => Ok(Called::Returned(returned)),
-        Err(Failure::Reverted(why)) => Ok(Called::Reverted(why)),
+        Ok(returned) => Ok(Answer::Returned(returned)),
+        Err(Failure::Reverted(why)) => Ok(Answer::Reverted(why)),
         Err(failure) => Err(failure),
-    }
-}
-
-fn told(called: &Called) -> String {
-    match called {
-        Called::Returned(bytes) => format!("{} bytes", bytes.len()),
-        Called::Reverted(why) => format!("reverted: {why}"),
     }
 }

@@ -3,6 +3,7 @@
 use alloy_json_rpc::{ErrorPayload, RpcError};
 use alloy_transport::{TransportError, TransportErrorKind};
 
+use super::revert::Revert;
 use super::transport::TooLarge;
 
 /// Why one endpoint gave no answer that can be used.
@@ -23,7 +24,10 @@ pub enum Failure {
     Refused(String),
     /// The contract that was called reverted, for this reason.
     #[error("reverted: {0}")]
-    Reverted(String),
+    Reverted(Revert),
+    /// It does not take the transaction, and won't while it and the account are as they are.
+    #[error("not taken: {0}")]
+    NotTaken(String),
     /// It answered what can't be so.
     #[error("its answer can't be right: {0}")]
     Wrong(String),
@@ -177,6 +181,29 @@ const FAILED: [&str; 6] = [
     "insufficient balance",
 ];
 
+/// Words in which nodes say of a transaction what is no fault of its own, or may be otherwise the next time: its
+/// nonce, what others pay, how full the node is, and how busy.
+const TAKEN_LATER: [&str; 18] = [
+    "nonce",
+    "underpriced",
+    "already",
+    "known",
+    "base fee",
+    "basefee",
+    "fee too low",
+    "feetoolow",
+    "gas price",
+    "is full",
+    "account limit",
+    "rate limit",
+    "too many requests",
+    "try again",
+    "timeout",
+    "timed out",
+    "sync",
+    "internal error",
+];
+
 /// Of an error of the JSON-RPC client.
 pub(super) fn of(error: TransportError, method: &str) -> Failure {
     match error {
@@ -196,7 +223,16 @@ fn of_payload(payload: &ErrorPayload, method: &str) -> Failure {
     let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
     // Nodes have code 3 for it (geth, Besu, anvil), or say it in words.
     if method == "eth_call" && (payload.code == 3 || says(&FAILED)) {
-        return Failure::Reverted(cut(&payload.message));
+        let data = payload.data.as_deref();
+        return Failure::Reverted(Revert::of(&payload.message, data));
+    }
+    // Nodes have codes of their own for it, which mean other things elsewhere. -32601: it takes none at all.
+    if method == "eth_sendRawTransaction" && payload.code != -32601 {
+        return if says(&TAKEN_LATER) {
+            Failure::Transient(told)
+        } else {
+            Failure::NotTaken(told)
+        };
     }
     // Codes of EIP-1474 and of JSON-RPC 2.0.
     if method == "eth_getLogs" && (says(&TOO_LARGE) || payload.code == -32005) {
@@ -293,6 +329,59 @@ mod tests {
         }
         let failure = called(-32000, "execution aborted (timeout = 5s)");
         assert!(matches!(failure, Failure::Transient(_)), "{failure:?}");
+    }
+
+    /// As geth, Besu, Nethermind, reth and anvil word it.
+    #[test]
+    fn what_a_transaction_is_itself_is_told_from_what_passes() {
+        let sent = |code, message: &'static str| {
+            let payload = ErrorPayload {
+                code,
+                message: message.into(),
+                data: None,
+            };
+            of(RpcError::ErrorResp(payload), "eth_sendRawTransaction")
+        };
+        for (code, message) in [
+            (
+                -32000,
+                "intrinsic gas too low: gas 21000, minimum needed 21064",
+            ),
+            (-32003, "Intrinsic gas exceeds gas limit"),
+            (-32010, "IntrinsicGasTooLow"),
+            (-32000, "exceeds block gas limit"),
+            (-32005, "Transaction gas limit exceeds block gas limit"),
+            (
+                -32000,
+                "transaction gas limit too high (cap: 16777216, tx: 30000000)",
+            ),
+            (-32004, "Upfront cost exceeds account balance"),
+            (-32003, "Insufficient funds for gas * price + value"),
+            (
+                -32000,
+                "insufficient funds for gas * price + value: balance 1, tx cost 2, overshot 1",
+            ),
+        ] {
+            let failure = sent(code, message);
+            assert!(matches!(failure, Failure::NotTaken(_)), "{failure:?}");
+        }
+        for (code, message) in [
+            (-32000, "nonce too low: next nonce 7, tx nonce 5"),
+            (-32000, "replacement transaction underpriced"),
+            (
+                -32000,
+                "max fee per gas less than block base fee: address 0x1, maxFeePerGas: 1, baseFee: 2",
+            ),
+            (-32000, "txpool is full"),
+            (-32005, "rate limit exceeded"),
+            (-32010, "FeeTooLow, MaxFeePerGas too low"),
+            (-32603, "Internal error"),
+        ] {
+            let failure = sent(code, message);
+            assert!(matches!(failure, Failure::Transient(_)), "{failure:?}");
+        }
+        let none = sent(-32601, "the method does not exist");
+        assert!(matches!(none, Failure::Refused(_)), "{none:?}");
     }
 
     #[test]

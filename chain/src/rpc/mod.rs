@@ -6,12 +6,14 @@ mod contract;
 mod endpoint;
 mod failure;
 mod quorum;
+mod revert;
 mod transport;
 mod wire;
 
 pub use endpoint::Endpoint;
 pub use failure::{Failure, Trouble};
 pub use quorum::{Health, Quorum};
+pub use revert::Revert;
 pub use wire::{Header, Log, Receipt, Transaction};
 
 use std::time::Duration;

@@ -47,6 +47,11 @@ impl Quorum {
         self.agree > 1
     }
 
+    /// How many have to say the same.
+    pub(crate) fn agree(&self) -> usize {
+        self.agree
+    }
+
     /// Checks that no endpoint that answers is of another chain.
     pub async fn check_chain(&self) -> Result<(), Trouble> {
         for (endpoint, checked) in self.ask(Endpoint::check_chain).await {

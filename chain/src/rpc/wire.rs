@@ -8,6 +8,9 @@ use super::Failure;
 use super::failure::cut;
 use crate::walk::Link;
 
+/// The highest number of a block.
+const MAX_NUMBER: u64 = i64::MAX.unsigned_abs();
+
 /// A block's header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header {
@@ -62,6 +65,13 @@ impl Header {
                     block.number, block.hash
                 )));
             }
+        }
+        // What is counted beyond it has no place in the store, and no chain comes there.
+        if block.number.to::<u64>() > MAX_NUMBER {
+            return Err(Failure::Wrong(format!(
+                "block {} is beyond all that a chain can have",
+                block.number
+            )));
         }
         let transactions = if with_transactions {
             serde_json::from_str::<WithTransactions>(json.get())
@@ -135,4 +145,28 @@ pub struct Receipt {
     pub status: Option<U64>,
     /// Its logs.
     pub logs: Vec<Log>,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_block_that_no_chain_has_is_not_believed() {
+        for (number, good) in [
+            (MAX_NUMBER, true),
+            (MAX_NUMBER + 1, false),
+            (u64::MAX, false),
+        ] {
+            let hash = B256::ZERO;
+            let block = json!({
+                "number": U64::from(number), "hash": hash, "parentHash": hash, "timestamp": "0x1",
+            });
+            let block = serde_json::value::to_raw_value(&block).unwrap();
+            let read = Header::read(&block, false, false);
+            assert_eq!(read.is_ok(), good, "{read:?}");
+        }
+    }
 }

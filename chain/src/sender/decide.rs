@@ -3,6 +3,7 @@
 use stencil_store::{MAX_SEND_ATTEMPTS, SendOutcome, SendState, StoredSend};
 
 use super::fees::Fees;
+use super::refusals::Refused;
 
 /// How sends are dealt with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,16 +16,22 @@ pub struct Policy {
     pub bump_after_us: i64,
     /// For so long a nonce has to be seen used by none of ours before the send counts as lost.
     pub lost_after_us: i64,
+    /// What is refused so often in a row as the account's next one …
+    pub refused_times: u32,
+    /// … and for so long, is given up.
+    pub refused_for_us: i64,
 }
 
 impl Default for Policy {
-    /// 500 and 10 gwei, 90 s, 10 min.
+    /// 500 and 10 gwei, 90 s, 10 min, 10 times and 5 min.
     fn default() -> Self {
         Self {
             most_fee_per_gas: 500_000_000_000,
             most_tip_per_gas: 10_000_000_000,
             bump_after_us: 90_000_000,
             lost_after_us: 600_000_000,
+            refused_times: 10,
+            refused_for_us: 300_000_000,
         }
     }
 }
@@ -50,13 +57,26 @@ pub struct View {
     pub is_gone: bool,
     /// When it was sent again because of that.
     pub again_us: Option<i64>,
+    /// How often, and since when, it is refused in a row.
+    pub refused: Option<Refused>,
+    /// Whether an empty transaction may take its place once it was refused for long enough.
+    pub may_give_up: bool,
+    /// Whether the account's key is there.
+    pub can_sign: bool,
 }
+
+/// Attempts that are kept for an empty transaction in the place of what was ordered.
+const KEPT_FOR_EMPTY: usize = 16;
 
 /// What to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     /// Sign with these fees, store that, broadcast it.
     Sign(Fees),
+    /// The same, of an empty transaction of the account to itself: no endpoint takes what was ordered.
+    GiveUp(Fees),
+    /// It wants a signature, and the account's key is not there any more: broadcast what is signed.
+    Unsigned,
     /// Broadcast what is signed: it may be lost anywhere on its way.
     Broadcast,
     /// Store that it stands so.
@@ -108,21 +128,46 @@ pub fn decide(send: &StoredSend, view: &View, policy: &Policy) -> Action {
         return Action::State(SendState::Pending);
     }
     let Some(last) = send.attempts.last() else {
-        return Action::Sign(view.market.within(policy.most_fee_per_gas));
+        return if view.can_sign {
+            Action::Sign(view.market.within(policy.most_fee_per_gas))
+        } else {
+            Action::Unsigned
+        };
     };
     // One that waits for a lower nonce is not too cheap.
     let is_next = view.next == send.nonce;
     let since_us = last.signed_us.max(view.again_us.unwrap_or(i64::MIN));
     let is_stuck = view.now_us.saturating_sub(since_us) >= policy.bump_after_us;
-    let may_sign = send.attempts.len() < MAX_SEND_ATTEMPTS as usize;
-    if is_next && is_stuck && may_sign {
-        let fees = Fees {
-            max: last.max_fee,
-            priority: last.max_priority,
+    let is_empty = last.gives_up.is_some();
+    let most = MAX_SEND_ATTEMPTS as usize;
+    let fees = Fees {
+        max: last.max_fee,
+        priority: last.max_priority,
+    };
+    let bumped = fees.bumped(view.market, policy.most_fee_per_gas);
+    let gives_up = view.may_give_up
+        && view
+            .refused
+            .is_some_and(|r| policy.gives_up(r, view.now_us));
+    if is_next && !is_empty && gives_up && view.can_sign && send.attempts.len() < most {
+        // No node has what is refused, so none asks for more than it would for another one.
+        return Action::GiveUp(bumped.unwrap_or(view.market.within(policy.most_fee_per_gas)));
+    }
+    let room = if is_empty {
+        most
+    } else {
+        most - KEPT_FOR_EMPTY
+    };
+    if is_next
+        && is_stuck
+        && send.attempts.len() < room
+        && let Some(bumped) = bumped
+    {
+        return if view.can_sign {
+            Action::Sign(bumped)
+        } else {
+            Action::Unsigned
         };
-        if let Some(bumped) = fees.bumped(view.market, policy.most_fee_per_gas) {
-            return Action::Sign(bumped);
-        }
     }
     Action::Broadcast
 }
@@ -162,6 +207,7 @@ mod tests {
             max_fee: 100 + u128::from(tx),
             max_priority: 10,
             signed_us,
+            gives_up: None,
         }
     }
 
@@ -176,6 +222,9 @@ mod tests {
             missed_since_us: None,
             is_gone: false,
             again_us: None,
+            refused: None,
+            may_give_up: false,
+            can_sign: true,
         }
     }
 
@@ -310,6 +359,123 @@ mod tests {
             ..again
         };
         assert!(matches!(decide(&one, &stuck, &policy), Action::Sign(_)));
+    }
+
+    #[test]
+    fn what_is_refused_for_long_is_given_up_once_and_only_as_the_next_one() {
+        let policy = Policy::default();
+        let mut one = send(5);
+        one.attempts = vec![attempt(1, 0)];
+        let long = View {
+            now_us: policy.refused_for_us,
+            refused: Some(Refused {
+                times: policy.refused_times,
+                since_us: 0,
+            }),
+            may_give_up: true,
+            ..view(5)
+        };
+        let Action::GiveUp(fees) = decide(&one, &long, &policy) else {
+            panic!("it is given up");
+        };
+        assert!(fees.max >= 114, "also where some node has it all the same");
+        let seldom = Refused {
+            times: policy.refused_times - 1,
+            since_us: 0,
+        };
+        for not_yet in [
+            View {
+                refused: Some(seldom),
+                ..long
+            },
+            View {
+                refused: None,
+                ..long
+            },
+            View {
+                now_us: policy.refused_for_us - 1,
+                ..long
+            },
+            // The account can't pay for an empty one either.
+            View {
+                may_give_up: false,
+                ..long
+            },
+            View { next: 4, ..long },
+            View {
+                can_sign: false,
+                ..long
+            },
+            View {
+                outcome: Some(outcome(1, 7)),
+                ..long
+            },
+        ] {
+            let action = decide(&one, &not_yet, &policy);
+            assert!(!matches!(action, Action::GiveUp(_)), "{not_yet:?}");
+        }
+        // No more may be paid: then with what may be.
+        let poor = Policy {
+            most_fee_per_gas: 90,
+            ..policy
+        };
+        assert!(matches!(decide(&one, &long, &poor), Action::GiveUp(fees) if fees.max <= 90));
+        one.attempts.push(SendAttempt {
+            gives_up: Some("intrinsic gas too low".to_owned()),
+            ..attempt(2, policy.refused_for_us)
+        });
+        assert_eq!(decide(&one, &long, &policy), Action::Broadcast);
+        let stuck = View {
+            now_us: policy.refused_for_us + policy.bump_after_us,
+            ..long
+        };
+        assert!(matches!(decide(&one, &stuck, &policy), Action::Sign(_)));
+    }
+
+    #[test]
+    fn bumps_leave_room_for_giving_up() {
+        let policy = Policy::default();
+        let mut one = send(5);
+        one.attempts = vec![attempt(1, 0); MAX_SEND_ATTEMPTS as usize - KEPT_FOR_EMPTY];
+        let stuck = View {
+            now_us: policy.refused_for_us,
+            ..view(5)
+        };
+        assert_eq!(decide(&one, &stuck, &policy), Action::Broadcast);
+        let refused = View {
+            refused: Some(Refused {
+                times: policy.refused_times,
+                since_us: 0,
+            }),
+            may_give_up: true,
+            ..stuck
+        };
+        assert!(matches!(decide(&one, &refused, &policy), Action::GiveUp(_)));
+    }
+
+    #[test]
+    fn without_its_key_an_account_is_watched_and_says_what_it_wants() {
+        let policy = Policy::default();
+        let absent = View {
+            can_sign: false,
+            ..view(5)
+        };
+        let mut one = send(5);
+        assert_eq!(decide(&one, &absent, &policy), Action::Unsigned);
+        one.attempts.push(attempt(1, 0));
+        assert_eq!(decide(&one, &absent, &policy), Action::Broadcast);
+        let stuck = View {
+            now_us: policy.bump_after_us,
+            ..absent
+        };
+        assert_eq!(decide(&one, &stuck, &policy), Action::Unsigned);
+        let last = View {
+            outcome: Some(outcome(1, 7)),
+            finalized: Some(7),
+            ..stuck
+        };
+        let is_final = Action::State(SendState::Final(outcome(1, 7)));
+        assert_eq!(decide(&one, &last, &policy), is_final);
     }
 
     proptest! {

@@ -7,10 +7,13 @@
 
 mod decide;
 mod fees;
+pub mod gas;
 mod nonces;
+mod refusals;
 
 pub use decide::{Action, Policy, View, decide};
 pub use fees::Fees;
+pub use refusals::Refused;
 
 use std::sync::Arc;
 
@@ -19,10 +22,11 @@ use alloy_primitives::{Address, B256, TxKind, U256};
 use stencil_store::{Chains, NewSend, SendAttempt, SendOutcome, SendState, Sends, StoredSend};
 
 use crate::follower::Moment;
-use crate::rpc::{Quorum, Trouble};
+use crate::rpc::{Failure, Quorum, Trouble};
 use crate::signer::{self, Signer};
 use crate::{Settings, look};
 use nonces::Nonces;
+use refusals::{Refusals, Told};
 
 /// What shall be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,9 +60,66 @@ pub enum Error {
     /// The store: among others, that a tenant may not spend so much.
     #[error(transparent)]
     Store(#[from] stencil_store::Error),
-    /// The most that the gas may cost is beyond 256 bits.
-    #[error("gas {0} at the most that a unit may cost is no amount")]
-    Gas(u64),
+    /// With so little gas no node takes it.
+    #[error(
+        "gas {gas} is too little: a transaction with {bytes} bytes of calldata comes with at least {least}, \
+         before its contract does anything (EIP-2028, EIP-7623)"
+    )]
+    TooLittleGas {
+        /// The gas.
+        gas: u64,
+        /// The least.
+        least: u64,
+        /// Bytes of calldata.
+        bytes: usize,
+    },
+    /// With so much gas no node takes it.
+    #[error(
+        "gas {gas} is too much: a transaction comes with at most {} (EIP-7825)",
+        gas::CAP
+    )]
+    TooMuchGas {
+        /// The gas.
+        gas: u64,
+    },
+    /// The account can't pay it.
+    #[error(
+        "account {account} has {has} wei, and this takes {wants}: its value, and what its gas may cost now"
+    )]
+    Balance {
+        /// The account.
+        account: Address,
+        /// What it has, in wei.
+        has: U256,
+        /// What it would take, in wei.
+        wants: U256,
+    },
+    /// The account can't pay it beside what is under way.
+    #[error(
+        "account {account} has {has} wei, of which what is under way may take {held}, and this takes {wants}: \
+         order it again once that is in a block"
+    )]
+    Held {
+        /// The account.
+        account: Address,
+        /// What it has, in wei.
+        has: U256,
+        /// What sends that are in no block yet may take of it.
+        held: U256,
+        /// What it would take, in wei.
+        wants: U256,
+    },
+}
+
+impl Error {
+    /// Whether it may go otherwise with the same order later.
+    pub fn passes(&self) -> bool {
+        match self {
+            Self::Endpoints(_) | Self::Signer(_) | Self::Held { .. } => true,
+            Self::Store(error) => error.retryable(),
+            Self::TooLittleGas { .. } | Self::TooMuchGas { .. } | Self::Balance { .. } => false,
+        }
+    }
 }
 
 /// Sends from one account of one chain.
@@ -71,6 +132,7 @@ pub struct Sender {
     chains: Arc<dyn Chains>,
     now: Moment,
     nonces: Nonces,
+    refusals: Refusals,
 }
 
 impl Sender {
@@ -92,15 +154,17 @@ impl Sender {
             chains,
             now,
             nonces: Nonces::default(),
+            refusals: Refusals::default(),
         })
     }
 
     /// Takes an order: its nonce is reserved when this returns, and it will be sent. The same key
-    /// again gives the send that it names, whatever account and fees are set today.
+    /// again gives the send that it names, whatever account and fees are set today. What no node would take
+    /// gets no nonce.
     pub async fn order(&self, order: Order) -> Result<StoredSend, Error> {
-        let most_fee = U256::from(order.gas)
-            .checked_mul(U256::from(self.policy.most_fee_per_gas))
-            .ok_or(Error::Gas(order.gas))?;
+        // A u64 times a u128.
+        let most_fee =
+            U256::from(order.gas).saturating_mul(U256::from(self.policy.most_fee_per_gas));
         let send = NewSend {
             chain: self.settings.name.clone(),
             sender: self.signer.address().into_array(),
@@ -120,13 +184,53 @@ impl Sender {
         {
             return Ok(there);
         }
-        let next = self
-            .quorum
-            .transaction_count(self.signer.address(), "latest")
-            .await?;
+        gas::check(send.gas, &send.data)?;
+        let next = self.can_pay(&send).await?;
         let reserved = self.sends.reserve_send(&send, next, (self.now)()).await?;
         stencil_crashpoint::reach("send.reserved");
         Ok(reserved)
+    }
+
+    /// Whether the account can pay a send beside those that are under way; gives its next nonce.
+    async fn can_pay(&self, send: &NewSend) -> Result<u64, Error> {
+        let account = self.signer.address();
+        let market = self.quorum.fees(&self.policy).await?;
+        let takes = |send: &NewSend, fee: u128| {
+            let gas = U256::from(send.gas).saturating_mul(U256::from(fee));
+            U256::from_be_bytes(send.value).saturating_add(gas)
+        };
+        // In this order: what comes into a block meanwhile counts once at the most.
+        let has = self.quorum.balance(account).await?;
+        let next = self.quorum.transaction_count(account, "latest").await?;
+        let wants = takes(send, market.max);
+        if wants > has {
+            return Err(Error::Balance {
+                account,
+                has,
+                wants,
+            });
+        }
+        let mut held = U256::ZERO;
+        for other in self.sends.open_sends(&send.chain, send.sender).await? {
+            if other.nonce >= next {
+                let signed = other.attempts.last().map_or(0, |last| last.max_fee);
+                held = held.saturating_add(takes(&other.send, signed.max(market.max)));
+            }
+        }
+        if wants > has.saturating_sub(held) {
+            return Err(Error::Held {
+                account,
+                has,
+                held,
+                wants,
+            });
+        }
+        Ok(next)
+    }
+
+    /// The account.
+    pub fn account(&self) -> Address {
+        self.signer.address()
     }
 
     /// Looks at all sends that are not over, and at those that were final and are not any more, and does
@@ -147,6 +251,7 @@ impl Sender {
         }
         let first = sends.first().map(|send| send.nonce);
         self.nonces.looked(next, first);
+        self.refusals.looked(next);
         if sends.is_empty() {
             return Ok(Vec::new());
         }
@@ -180,7 +285,7 @@ impl Sender {
                 }
                 _ => next_final,
             };
-            let view = View {
+            let mut view = View {
                 now_us: (self.now)(),
                 outcome,
                 finalized,
@@ -190,7 +295,11 @@ impl Sender {
                 missed_since_us: self.nonces.missed_since_us(send.nonce),
                 is_gone: outcome.is_none() && next <= send.nonce && self.is_gone(&send).await?,
                 again_us: self.nonces.again_us(send.nonce),
+                refused: self.refusals.of(send.nonce),
+                may_give_up: false,
+                can_sign: self.signer.can_sign(),
             };
+            view.may_give_up = self.may_give_up(&send, &view).await?;
             let action = decide(&send, &view, &self.policy);
             self.act(&send, &action, &view).await?;
             done.push((send.nonce, action));
@@ -201,7 +310,11 @@ impl Sender {
     /// What holds up what is sent; `None`: all is well.
     pub fn trouble(&self) -> Option<String> {
         let account = self.signer.address();
-        self.nonces.trouble(account)
+        let refused = self.refusals.trouble(account);
+        match (self.nonces.trouble(account), refused) {
+            (Some(one), Some(other)) => Some(format!("{one}; {other}")),
+            (one, other) => one.or(other),
+        }
     }
 
     /// Which of the attempts is in a block, as enough endpoints say.
@@ -212,7 +325,8 @@ impl Sender {
                 return Ok(Some(SendOutcome {
                     tx: attempt.tx,
                     block: look::mark(link),
-                    succeeded,
+                    // The empty one in its place does nothing of what was ordered.
+                    succeeded: succeeded && attempt.gives_up.is_none(),
                 }));
             }
         }
@@ -221,9 +335,31 @@ impl Sender {
 
     async fn act(&mut self, send: &StoredSend, action: &Action, view: &View) -> Result<(), Error> {
         match action {
-            Action::Sign(fees) => self.sign(send, *fees).await,
-            Action::Broadcast => {
+            Action::Sign(fees) => {
+                let last = send.attempts.last();
+                let gives_up = last.and_then(|attempt| attempt.gives_up.clone());
+                self.sign(send, *fees, gives_up, view).await
+            }
+            Action::GiveUp(fees) => {
+                let why = self.refusals.why(send.nonce);
+                tracing::warn!(
+                    chain = self.settings.name,
+                    tenant = send.send.tenant,
+                    key = send.send.key,
+                    nonce = send.nonce,
+                    why,
+                    "endpoints keep refusing it: an empty transaction takes its place"
+                );
+                self.sign(send, *fees, Some(why), view).await
+            }
+            Action::Unsigned => {
+                self.nonces.wants_signature(send.nonce);
                 self.broadcast(&send.attempts).await;
+                Ok(())
+            }
+            Action::Broadcast => {
+                let told = self.broadcast(&send.attempts).await;
+                self.told(send, &told, view);
                 Ok(())
             }
             Action::State(state) => self.set(send, *state).await,
@@ -242,8 +378,22 @@ impl Sender {
         }
     }
 
-    async fn sign(&self, send: &StoredSend, fees: Fees) -> Result<(), Error> {
-        let transaction = TxEip1559 {
+    /// What is refused before it is its turn may be taken then.
+    fn told(&mut self, send: &StoredSend, told: &Told, view: &View) {
+        if view.next == send.nonce {
+            self.refusals.told(send.nonce, told, view.now_us);
+        }
+    }
+
+    /// Signs what was ordered or, where it is given up, an empty transaction in its place.
+    async fn sign(
+        &mut self,
+        send: &StoredSend,
+        fees: Fees,
+        gives_up: Option<String>,
+        view: &View,
+    ) -> Result<(), Error> {
+        let ordered = TxEip1559 {
             chain_id: self.settings.chain_id,
             nonce: send.nonce,
             gas_limit: send.send.gas,
@@ -254,6 +404,16 @@ impl Sender {
             access_list: alloy_eips::eip2930::AccessList::default(),
             input: send.send.data.clone().into(),
         };
+        let transaction = match gives_up {
+            None => ordered,
+            Some(_) => TxEip1559 {
+                gas_limit: gas::OF_EMPTY,
+                to: TxKind::Call(self.signer.address()),
+                value: U256::ZERO,
+                input: alloy_primitives::Bytes::new(),
+                ..ordered
+            },
+        };
         let signed = self.signer.sign(&transaction).await?;
         let attempt = SendAttempt {
             tx: signed.tx,
@@ -261,6 +421,7 @@ impl Sender {
             max_fee: fees.max,
             max_priority: fees.priority,
             signed_us: (self.now)(),
+            gives_up,
         };
         let number = u32::try_from(send.attempts.len()).unwrap_or(u32::MAX);
         self.sends
@@ -273,26 +434,38 @@ impl Sender {
             )
             .await?;
         stencil_crashpoint::reach("send.signed");
-        self.broadcast(std::slice::from_ref(&attempt)).await;
+        let told = self.broadcast(std::slice::from_ref(&attempt)).await;
+        self.told(send, &told, view);
         stencil_crashpoint::reach("send.broadcast");
         Ok(())
     }
 
     /// The newest first: where it is taken, the others are not needed. What endpoints say of it decides
-    /// nothing: only a block does.
-    async fn broadcast(&self, attempts: &[SendAttempt]) {
-        for attempt in attempts.iter().rev() {
+    /// nothing: only a block does. What enough of them refuse for what it is, is given up after a while.
+    async fn broadcast(&self, attempts: &[SendAttempt]) -> Told {
+        let mut told = Told::Unknown;
+        for (back, attempt) in attempts.iter().rev().enumerate() {
             let said = self.quorum.broadcast(&attempt.raw).await;
             let taken = said.iter().any(|(_, answer)| answer.is_ok());
+            let mut refused = Vec::new();
             for (endpoint, answer) in said {
                 if let Err(failure) = answer {
                     tracing::debug!(chain = self.settings.name, endpoint, %failure, "not taken");
+                    if matches!(failure, Failure::NotTaken(_)) {
+                        // Without the endpoint's name: tenants read it, too.
+                        refused.push(failure.to_string());
+                    }
                 }
             }
             if taken {
-                return;
+                return Told::Taken;
+            }
+            if back == 0 && refused.len() >= self.quorum.agree() {
+                refused.dedup();
+                told = Told::Refused(refused.join("; "));
             }
         }
+        told
     }
 
     async fn set(&mut self, send: &StoredSend, state: SendState) -> Result<(), Error> {
@@ -308,6 +481,7 @@ impl Sender {
             .await?;
         if state != SendState::Pending {
             self.nonces.arrived(send.nonce);
+            self.refusals.over(send.nonce);
         }
         Ok(())
     }

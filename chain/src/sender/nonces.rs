@@ -1,6 +1,6 @@
 //! Nonces that are not as they should be: used by somebody else, or not used any more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use alloy_primitives::Address;
 use stencil_store::{SendState, StoredSend};
@@ -16,6 +16,8 @@ pub(super) struct Nonces {
     used_by: BTreeMap<u64, u64>,
     /// Since when one is sent again that was final.
     again: BTreeMap<u64, i64>,
+    /// What wants a signature that can't be made.
+    unsigned: BTreeSet<u64>,
     /// The account's next one, where nothing is held that has it, and something that comes after it.
     gap: Option<u64>,
 }
@@ -24,6 +26,7 @@ impl Nonces {
     /// The account's next nonce, and the first one of what is looked at.
     pub(super) fn looked(&mut self, next: u64, first: Option<u64>) {
         self.gap = first.is_some_and(|first| first > next).then_some(next);
+        self.unsigned.clear();
     }
 
     /// Whether a nonce is used, and by none of ours, as far as anybody says.
@@ -47,6 +50,11 @@ impl Nonces {
 
     pub(super) fn again_us(&self, nonce: u64) -> Option<i64> {
         self.again.get(&nonce).copied()
+    }
+
+    /// Notes that it wants a signature, and the account's key is not there.
+    pub(super) fn wants_signature(&mut self, nonce: u64) {
+        self.unsigned.insert(nonce);
     }
 
     /// What had a nonce is in a block, or over.
@@ -76,6 +84,14 @@ impl Nonces {
                 "another transaction used what is a nonce of the hub's, so the key of {account} is in \
                  use elsewhere: nonces {}",
                 listed(self.missed.keys())
+            ));
+        }
+        if !self.unsigned.is_empty() {
+            all.push(format!(
+                "what was to be sent from {account}, which was the hub's account before, wants a signature, \
+                 nonces {}: set that account again until it is through, or use the nonces by transactions \
+                 of your own",
+                listed(self.unsigned.iter())
             ));
         }
         (!all.is_empty()).then(|| all.join("; "))

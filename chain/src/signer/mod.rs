@@ -3,10 +3,12 @@
 //! A signer gets a whole transaction, never a hash: one that is elsewhere can look at what it signs.
 //! What comes back from there is checked to be that transaction, by that account.
 
+mod absent;
 mod keystore;
 mod local;
 mod remote;
 
+pub use absent::Absent;
 pub use keystore::{Cost, create, open};
 pub use local::{Local, PlainKeys};
 pub use remote::Remote;
@@ -29,6 +31,11 @@ pub struct Signed {
 pub trait Signer: Send + Sync + 'static {
     /// The account.
     fn address(&self) -> Address;
+
+    /// Whether it can sign at all.
+    fn can_sign(&self) -> bool {
+        true
+    }
 
     /// Signs a transaction (EIP-1559). The same one may be asked for again.
     async fn sign(&self, transaction: &TxEip1559) -> Result<Signed, Error>;
@@ -58,6 +65,12 @@ pub enum Error {
     /// Something is no key.
     #[error("no private key: 32 bytes, not zero and below the order of secp256k1")]
     Key,
+    /// The hub has the account's key no more.
+    #[error("the key of {account} is not set any more")]
+    Absent {
+        /// The account.
+        account: Address,
+    },
     /// A remote signer gave no answer that can be used: whether it has signed is unknown, and does
     /// no harm.
     #[error("remote signer {signer}: {why}")]

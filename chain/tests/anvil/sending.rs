@@ -138,6 +138,75 @@ async fn an_endpoint_without_old_state_does_not_hold_up_what_is_sent() {
     assert_eq!(received(&anvil).await, 7);
 }
 
+/// What a node never takes, with a nonce that a hub gave it which asked less of an order: a good one of another
+/// tenant gets in after it.
+#[tokio::test]
+async fn what_a_node_never_takes_does_not_hold_up_what_others_send() {
+    static NOW: AtomicI64 = AtomicI64::new(0);
+    let anvil = Anvil::start().await;
+    let settings = options(&[anvil.url()]);
+    let mut followed = Followed::open(&settings).await;
+    allow(&followed.store).await;
+    let mut sender = sender(&settings, &followed.store, || NOW.load(Ordering::Relaxed));
+    let starved = Order {
+        data: vec![1; 100],
+        gas: 21_000,
+        ..order("starved", 1)
+    };
+    let refused = sender.order(starved).await.unwrap_err();
+    assert!(refused.to_string().contains("at least 25000"), "{refused}");
+    let account: Address = RICH.parse().unwrap();
+    let send = stencil_store::NewSend {
+        chain: CHAIN.to_owned(),
+        sender: account.into_array(),
+        tenant: "acme".to_owned(),
+        key: "starved".to_owned(),
+        receiver: SHOP,
+        value: [0; 32],
+        data: vec![],
+        // More than a block has.
+        gas: 1 << 40,
+        most_fee: [0; 32],
+        token: None,
+    };
+    followed.store.reserve_send(&send, 0, 1).await.unwrap();
+    let good = sender.order(order("good", 7)).await.unwrap();
+    assert_eq!(good.nonce, 1);
+    let policy = Policy::default();
+    for turn in 0..policy.refused_times {
+        let done = sender.turn().await.unwrap();
+        assert!(
+            !matches!(done[0].1, Action::GiveUp(_)),
+            "turn {turn}: {done:?}"
+        );
+        anvil.mine(1).await;
+    }
+    let trouble = sender.trouble().unwrap();
+    assert!(trouble.contains("refuse what has nonce 0"), "{trouble}");
+    NOW.store(policy.refused_for_us, Ordering::Relaxed);
+    let done = sender.turn().await.unwrap();
+    assert!(matches!(done[0], (0, Action::GiveUp(_))), "{done:?}");
+    anvil.mine(4).await;
+    followed.settle().await.unwrap();
+    let mut states = Vec::new();
+    for (nonce, action) in sender.turn().await.unwrap() {
+        let Action::State(SendState::Final(outcome)) = action else {
+            panic!("nonce {nonce}: {action:?}");
+        };
+        states.push((nonce, outcome.succeeded));
+    }
+    assert_eq!(states, [(0, false), (1, true)]);
+    assert_eq!(received(&anvil).await, 7);
+    let starved = followed
+        .store
+        .send("acme", "starved")
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(starved.given_up().is_some(), "{starved:?}");
+    assert_eq!(sender.trouble(), None);
+}
+
 /// Two attempts with one nonce: whichever is included, it counts once.
 #[tokio::test]
 async fn what_is_stuck_is_replaced_and_counts_once_whichever_is_included() {

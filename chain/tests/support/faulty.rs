@@ -49,6 +49,8 @@ pub(crate) enum Fault {
     OddWords,
     /// What accounts were at a block's number is not kept.
     NoOldState,
+    /// Reverts are told in other words.
+    OddReverts,
 }
 
 #[derive(Clone)]
@@ -161,6 +163,10 @@ async fn handle(State(inner): State<Arc<Inner>>, body: Bytes) -> Response {
     let mut answer: Value = serde_json::from_slice(&answer.unwrap()).unwrap();
     if fault == Fault::OddWords && answer["result"].is_null() {
         return error(-32000, "never heard of it");
+    }
+    if method == "eth_call" && fault == Fault::OddReverts && !answer["error"].is_null() {
+        answer["error"]["message"] = json!("VM Exception while processing transaction: reverted");
+        answer["error"]["code"] = json!(-32015);
     }
     if method == "eth_sendRawTransaction" && fault == Fault::MuteSends {
         tokio::time::sleep(Duration::from_secs(3_600)).await;

@@ -123,9 +123,19 @@ impl OnChain {
             Sent::Included(outcome) if !send.until_final => outcome,
             Sent::Included(_) | Sent::Pending => return Ok(Performed::Later(LOOK_AGAIN)),
             Sent::Lost => {
-                return Err(Failure::permanent(
-                    "it will never be in a block: its nonce is used by another transaction of this account",
-                ));
+                let why = chain.why_lost(request.tenant, request.effect_key).await;
+                let Ok(why) = why else {
+                    return Ok(Performed::Later(ASK_AGAIN));
+                };
+                return Err(Failure::permanent(match why {
+                    Some(why) => format!(
+                        "no node of {} took it, and it was given up: {why}",
+                        send.chain
+                    ),
+                    None => "it will never be in a block: its nonce is used by another transaction of this \
+                             account"
+                        .to_owned(),
+                }));
             }
         };
         if !outcome.succeeded {

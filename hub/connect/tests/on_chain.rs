@@ -28,6 +28,7 @@ struct Scripted {
     calls: Mutex<VecDeque<Result<Called, Unknown>>>,
     sent: Mutex<Option<Result<Sent, NotOrdered>>>,
     orders: Mutex<Vec<Order>>,
+    given_up: Mutex<Option<String>>,
 }
 
 /// A function whose calldata is its selector and, in 32 bytes each, its arguments.
@@ -97,6 +98,9 @@ impl Chain for Scripted {
             Some(Ok(sent)) if ordered => Ok(Some(sent)),
             _ => Ok(None),
         }
+    }
+    async fn why_lost(&self, _: &TenantId, _: &str) -> Result<Option<String>, Unknown> {
+        Ok(self.given_up.lock().unwrap().clone())
     }
     async fn stepped(&self) {}
     async fn run(&self) -> Result<(), String> {
@@ -256,6 +260,12 @@ async fn a_transaction_is_ordered_once_and_waited_for() {
     assert!(why.contains("was reverted in block 12: NoFunds()"), "{why}");
     world.stands(Sent::Lost);
     assert!(failed(world.perform(paid(false)).await).contains("never be in a block"));
+    let refused = "intrinsic gas too low".to_owned();
+    *world.chain.given_up.lock().unwrap() = Some(refused);
+    assert_eq!(
+        failed(world.perform(paid(false)).await),
+        "no node of dev took it, and it was given up: intrinsic gas too low"
+    );
     assert_eq!(world.orders().len(), 1);
 }
 

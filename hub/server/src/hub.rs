@@ -126,8 +126,10 @@ impl Hub {
         // A chain that is silent is told, and makes the hub no less ready: it does all else.
         // Anybody may ask: where a chain is asked, and what was said there, stands in the log.
         let troubles = self.inner.chains.iter().filter_map(|chain| {
-            let trouble = chain.trouble_in_short()?;
-            Some(format!("{}: {trouble}", chain.name()))
+            let clock = self.inner.cashier.clock_trouble(chain.as_ref());
+            let trouble = [chain.trouble_in_short(), clock].into_iter().flatten();
+            let trouble = trouble.collect::<Vec<_>>().join("; ");
+            (!trouble.is_empty()).then(|| format!("{}: {trouble}", chain.name()))
         });
         let troubles: Vec<_> = troubles.collect();
         if self.inner.chains.iter().next().is_some() {

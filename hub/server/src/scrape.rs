@@ -57,6 +57,16 @@ pub(crate) fn cashier(cashier: &Cashier, out: &mut String) {
         let trouble = u8::from(chain.trouble().is_some());
         let _ = writeln!(out, "{name}{{chain=\"{}\"}} {trouble}", chain.name());
     }
+    let name = "stencil_hub_chain_ahead_seconds";
+    let _ = writeln!(
+        out,
+        "# HELP {name} how far a chain's clock is ahead of the hub's"
+    );
+    let _ = writeln!(out, "# TYPE {name} gauge");
+    for chain in cashier.chains().iter() {
+        let ahead_s = cashier.ahead_s(chain.as_ref());
+        let _ = writeln!(out, "{name}{{chain=\"{}\"}} {ahead_s}", chain.name());
+    }
 }
 
 /// Appends the endpoint's figures.

@@ -147,8 +147,8 @@ pub use runs::{
     Attempt, Claim, MAX_ATTEMPTS_KEPT, Outcome, Progress, Room, Run, RunFilter, RunId, Runs, Step,
 };
 pub use sends::{
-    Amount, Callable, MAX_LIMIT_WINDOW_S, MAX_OPEN_SENDS, MAX_SEND_ATTEMPTS, MAX_SEND_DATA,
-    NewSend, SendAttempt, SendOutcome, SendState, Sends, SpendLimit, StoredSend,
+    Amount, Callable, MAX_GIVEN_UP, MAX_LIMIT_WINDOW_S, MAX_OPEN_SENDS, MAX_SEND_ATTEMPTS,
+    MAX_SEND_DATA, NewSend, SendAttempt, SendOutcome, SendState, Sends, SpendLimit, StoredSend,
 };
 pub use series::{MAX_RANGE, Series, SeriesName, SeriesPoint};
 pub use store::Store;

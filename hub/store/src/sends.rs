@@ -7,6 +7,8 @@ use crate::{BlockMark, Error};
 
 /// Attempts (signatures with the same nonce) of one send.
 pub const MAX_SEND_ATTEMPTS: u32 = 64;
+/// The longest reason for giving up a send, in bytes.
+pub const MAX_GIVEN_UP: usize = 1_024;
 /// Sends of one account that are not final.
 pub const MAX_OPEN_SENDS: u32 = 1_000;
 /// The most bytes of calldata.
@@ -65,6 +67,9 @@ pub struct SendAttempt {
     pub max_priority: u128,
     /// When it was signed, in microseconds since the epoch.
     pub signed_us: i64,
+    /// `None`: it is what was ordered. Else it is an empty transaction that takes the nonce in its place,
+    /// as no node took what was ordered: why.
+    pub gives_up: Option<String>,
 }
 
 /// How a send stands.
@@ -87,7 +92,8 @@ pub struct SendOutcome {
     pub tx: [u8; 32],
     /// The block.
     pub block: BlockMark,
-    /// Whether it did what it should; `false`: it was reverted, and has cost its fee.
+    /// Whether it did what it should; `false`: it was reverted, or is an empty transaction in the place of
+    /// what was ordered, and has cost its fee.
     pub succeeded: bool,
 }
 
@@ -104,6 +110,22 @@ pub struct StoredSend {
     pub attempts: Vec<SendAttempt>,
     /// When its nonce was taken, in microseconds since the epoch.
     pub reserved_us: i64,
+}
+
+impl StoredSend {
+    /// Why it was given up, where one of its attempts that is an empty transaction is in a block, or where
+    /// nothing is yet and the last one is.
+    #[must_use]
+    pub fn given_up(&self) -> Option<&str> {
+        let attempt = match self.state {
+            SendState::Included(outcome) | SendState::Final(outcome) => {
+                self.attempts.iter().find(|one| one.tx == outcome.tx)
+            }
+            SendState::Pending => self.attempts.last(),
+            SendState::Lost => None,
+        };
+        attempt?.gives_up.as_deref()
+    }
 }
 
 /// What a tenant may spend.
@@ -143,11 +165,15 @@ pub trait Sends: Send + Sync + 'static {
     /// A send by its key.
     async fn send(&self, tenant: &str, key: &str) -> Result<Option<StoredSend>, Error>;
 
+    /// The accounts of a chain that have sends which are pending, or included and not final.
+    async fn open_senders(&self, chain: &str) -> Result<Vec<[u8; 20]>, Error>;
+
     /// Sends of an account that are pending, or included and not final, by nonce.
     async fn open_sends(&self, chain: &str, sender: [u8; 20]) -> Result<Vec<StoredSend>, Error>;
 
     /// Stores a signature before it is sent. `number` is how many there are already:
-    /// [`Error::Conflict`] if there are others, or the send is over.
+    /// [`Error::Conflict`] if there are others, or the send is over. What is beyond [`MAX_GIVEN_UP`] of a
+    /// reason is cut.
     async fn add_attempt(
         &self,
         chain: &str,

@@ -419,11 +419,15 @@ impl Index {
         for (log, event) in released {
             self.released(transaction, log, &event, &mut transfers, &mut found);
         }
-        for (log, asset, event) in used {
+        for (at, (log, asset, event)) in used.iter().enumerate() {
+            let next = used[at + 1..]
+                .iter()
+                .find(|(_, token, other)| token == asset && other.authorizer == event.authorizer);
+            let next = next.map(|(log, ..)| log.ordinal);
             self.authorised(
                 transaction,
-                (log, asset),
-                &event,
+                (log, *asset, next),
+                event,
                 &mut transfers,
                 &mut found,
             );
@@ -444,8 +448,15 @@ impl Index {
         found
     }
 
-    /// What the payment contract says. The transfer that it made stands before it, and is no payment
-    /// of its own.
+    /// Who is paid by a method of an invoice that is watched.
+    fn payee(&self, target: Target) -> Option<Address> {
+        let (definition, _) = self.open.get(&target.invoice)?;
+        let method = definition.methods.get(usize::from(target.method))?;
+        Some(method.payee)
+    }
+
+    /// What the payment contract says. The transfer to the payee that it made stands before it, and is no
+    /// payment of its own.
     fn named(
         &self,
         transaction: &Transaction<'_>,
@@ -459,16 +470,6 @@ impl Index {
         } else {
             Asset::erc20(transaction.chain, event.token)
         };
-        let watched = |moved: &&mut Moved<'_>| {
-            !moved.taken
-                && moved.asset == asset
-                && moved.log.ordinal < log.ordinal
-                && (moved.transfer.from == event.payer || moved.transfer.from == log.address)
-                && moved.transfer.to != log.address
-        };
-        if let Some(moved) = transfers.iter_mut().rev().find(watched) {
-            moved.taken = true;
-        }
         let (amount, from) = (Amount(event.received), event.payer);
         if amount.is_zero() {
             return;
@@ -477,11 +478,28 @@ impl Index {
         let named = self
             .named
             .get(&(transaction.chain, log.address, event.invoiceId));
-        let target = named.and_then(|methods| methods.get(&asset));
+        let target = named.and_then(|methods| methods.get(&asset)).copied();
+        // A token may tell of its fee behind what the payee gets, or before it.
+        let payee = target.and_then(|target| self.payee(target));
+        let its = |moved: &&mut Moved<'_>| {
+            let to = moved.transfer.to;
+            !moved.taken
+                && moved.asset == asset
+                && moved.log.ordinal < log.ordinal
+                && (moved.transfer.from == event.payer || moved.transfer.from == log.address)
+                && to != log.address
+                && match payee {
+                    Some(payee) => to == payee,
+                    None => self.payees.contains_key(&(asset, to)),
+                }
+        };
+        if let Some(moved) = transfers.iter_mut().rev().find(its) {
+            moved.taken = true;
+        }
         found.push(if let Some(target) = target {
             Found::Credit {
                 key,
-                target: *target,
+                target,
                 amount,
                 from,
             }
@@ -502,13 +520,14 @@ impl Index {
         });
     }
 
-    /// What an authorisation moved: the transfer by its token from its signer that stands next to
-    /// it, behind it as USD Coin has it, or before. A nonce of an invoice that moved money to
-    /// somebody else has paid nothing.
+    /// What an authorisation moved: the transfer by its token from its signer to the payee that stands next
+    /// to it, behind it as USD Coin has it, or before; a token may tell of its fee between the two. A nonce
+    /// of an invoice that moved money to somebody else has paid nothing. `next` is where the same signer's
+    /// next authorisation stands.
     fn authorised(
         &self,
         transaction: &Transaction<'_>,
-        (log, asset): (&Log, Asset),
+        (log, asset, next): (&Log, Asset, Option<u32>),
         event: &abi::AuthorizationUsed,
         transfers: &mut [Moved<'_>],
         found: &mut Vec<Found>,
@@ -518,22 +537,31 @@ impl Index {
         let Some((target, payee)) = its.or_else(|| self.drawn.get(&drawn)) else {
             return;
         };
-        let its = |moved: &Moved<'_>| {
-            !moved.taken && moved.asset == asset && moved.transfer.from == event.authorizer
-        };
+        let (payer, payee) = (event.authorizer, *payee);
+        // Who pays themselves has paid nothing.
+        if payee == payer {
+            return;
+        }
+        let by_payer = |moved: &Moved<'_>| moved.asset == asset && moved.transfer.from == payer;
+        let its = |moved: &Moved<'_>| !moved.taken && by_payer(moved) && moved.transfer.to == payee;
+        // What stands behind the payer's next authorisation is of that one.
+        let end = next.unwrap_or(u32::MAX);
         let behind = transfers
             .iter()
-            .position(|moved| its(moved) && moved.log.ordinal > log.ordinal);
+            .position(|moved| its(moved) && (log.ordinal..end).contains(&moved.log.ordinal));
         let at = behind.or_else(|| {
-            transfers
-                .iter()
-                .rposition(|moved| its(moved) && moved.log.ordinal < log.ordinal)
+            // Before it, where nothing of the payer's stands behind: that would be what this one moved.
+            let moved_behind = transfers.iter().any(|moved| {
+                by_payer(moved) && (log.ordinal..end).contains(&moved.log.ordinal) && !moved.taken
+            });
+            let before = |moved: &Moved<'_>| its(moved) && moved.log.ordinal < log.ordinal;
+            (!moved_behind).then(|| transfers.iter().rposition(before))?
         });
         let Some(moved) = at.map(|at| &mut transfers[at]) else {
             return;
         };
-        let (to, amount) = (moved.transfer.to, Amount(moved.transfer.value));
-        if to != *payee || to == event.authorizer || amount.is_zero() {
+        let amount = Amount(moved.transfer.value);
+        if amount.is_zero() {
             return;
         }
         moved.taken = true;

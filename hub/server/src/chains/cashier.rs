@@ -11,6 +11,7 @@ use tokio::sync::{Notify, broadcast};
 
 use super::Chains;
 use super::about::{About, Kept};
+use super::ahead::believed_s;
 use super::make::Watches;
 use super::metrics::CashierMetrics;
 use super::one_by_one::OneByOne;
@@ -161,7 +162,9 @@ impl Cashier {
                 .open_chain(chain.name(), chain.id(), now_us)
                 .await?;
             till.follows(chain.id());
-            reads_us.insert(chain.id(), state.read_s.map_or(0, micros));
+            let read_s = state.read_s.unwrap_or(0);
+            let read_s = believed_s(read_s, now_us, chain.max_ahead_us());
+            reads_us.insert(chain.id(), micros(read_s));
         }
         let mut watches = Watches::default();
         // Those that may still be paid come first: the amount of one that is over may be another's by now.

@@ -9,6 +9,7 @@
 //! ```
 
 mod about;
+mod ahead;
 pub(crate) mod authorization;
 mod cashier;
 mod change;

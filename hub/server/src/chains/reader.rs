@@ -18,7 +18,8 @@ use stencil_store::{
     ChainEntry, ChainEntryKind, ChainSource, MAX_CHAIN_ENTRIES, Observation, UnmatchedCredit,
 };
 
-use super::cashier::{Cashier, Refused, micros};
+use super::ahead::believed_s;
+use super::cashier::{Cashier, Refused};
 
 /// The cashier's name among a chain's readers.
 pub(crate) const READER: &str = "cashier";
@@ -84,7 +85,7 @@ pub(crate) async fn step(cashier: &Cashier, chain: &dyn Chain) -> Result<bool, R
             return Ok(true);
         }
         if let Some(read_s) = state.read_s {
-            cashier.till().read_up_to(chain.id(), micros(read_s));
+            cashier.read_up_to(chain.id(), read_s);
         }
         if let Some(cursor) = state.cursor {
             deepen(cashier, chain.id(), cursor.number, position).await?;
@@ -151,9 +152,13 @@ pub(super) async fn observed(
     let block = Block {
         number: first.observation.block.number,
         hash: first.observation.block.hash.into(),
-        time_s: first.observation.time_s,
+        time_s: believed_s(
+            first.observation.time_s,
+            first.at_us,
+            cashier.max_ahead_us(chain),
+        ),
     };
-    cashier.till().read_up_to(chain, micros(block.time_s));
+    cashier.read_up_to(chain, first.observation.time_s);
     let mut transactions: BTreeMap<u64, (B256, Vec<&ChainEntry>)> = BTreeMap::new();
     let mut order: BTreeMap<B256, u64> = BTreeMap::new();
     for entry in run {

@@ -30,6 +30,8 @@ pub(super) struct Till {
     held: BTreeMap<TenantId, BTreeSet<PaidTo>>,
     /// Up to when each chain was read, µs since the epoch.
     clocks: HashMap<u64, i64>,
+    /// How far each chain's clock was ahead of the hub's, µs; less than 0: behind.
+    ahead: HashMap<u64, i64>,
     known: HashMap<Id, Known>,
     /// How many are open of each tenant: invoices, and purchases.
     open: [HashMap<TenantId, usize>; 2],
@@ -151,6 +153,15 @@ impl Till {
     pub(super) fn read_up_to(&mut self, chain: u64, now_us: i64) {
         let clock = self.clocks.entry(chain).or_insert(now_us);
         *clock = (*clock).max(now_us);
+    }
+
+    /// Notes how far a chain's clock is ahead of the hub's; gives what was noted before.
+    pub(super) fn is_ahead(&mut self, chain: u64, ahead_us: i64) -> i64 {
+        self.ahead.insert(chain, ahead_us).unwrap_or(i64::MIN)
+    }
+
+    pub(super) fn ahead_us(&self, chain: u64) -> i64 {
+        self.ahead.get(&chain).copied().unwrap_or(i64::MIN)
     }
 
     /// Forgets invoices that are long over, once those that time alone changes were told it.

@@ -37,7 +37,7 @@ use utoipa::OpenApi;
 use super::access::Access;
 use super::api::{alarms, backtest, commands, content, devices, export, ledger, retention};
 use super::api::{audit, me, operator, sessions, users};
-use super::api::{births, callable, credentials, dids, enrolment, registrations};
+use super::api::{births, callable, chains, credentials, dids, enrolment, registrations};
 use super::api::{documents, held, market, ownership};
 use super::api::{firmware, gateway_log, gateways, images, offers};
 use super::api::{invoices, payments, refunds};
@@ -215,6 +215,8 @@ use super::{checkout, input, keyed};
         spending::set_spend_limit,
         callable::of_tenant,
         callable::set,
+        chains::chains,
+        chains::resume_chain,
         births::list,
         births::create,
     )

@@ -12,7 +12,7 @@ use http::Method;
 use super::access::{self, Access};
 use super::api::{alarms, backtest, commands, content, devices, export, ledger, retention};
 use super::api::{audit as audit_log, me, operator, sessions, users};
-use super::api::{births, callable, credentials, dids, enrolment, registrations};
+use super::api::{births, callable, chains, credentials, dids, enrolment, registrations};
 use super::api::{documents, held, market, ownership};
 use super::api::{firmware, gateway_log, gateways, images, offers};
 use super::api::{invoices, payments, refunds};
@@ -220,6 +220,8 @@ pub(super) fn routes() -> Vec<Route> {
         operator(PUT, "/api/v1/operator/tenants/{tenant}/spend-limits", spending::set_spend_limit),
         operator(GET, "/api/v1/operator/tenants/{tenant}/callable", callable::of_tenant),
         operator(PUT, "/api/v1/operator/tenants/{tenant}/callable", callable::set),
+        operator(GET, "/api/v1/operator/chains", chains::chains),
+        operator(POST, "/api/v1/operator/chains/{chain}/resume", chains::resume_chain),
         operator(GET, "/api/v1/operator/births", births::list).asked(Parameters::Known),
         operator(POST, "/api/v1/operator/births", births::create),
         open(GET, "/content/v1/{tenant}/{collection}", public::list).asked(Parameters::Known),

@@ -175,8 +175,10 @@ impl Identity {
                 valid_until_us: until(wanted, now_us),
                 changed_us: now_us,
             };
+            stencil_crashpoint::reach("credential.signed");
             match self.credentials.keep_credential(tenant, &stored).await? {
                 KeptCredential::Made => {
+                    stencil_crashpoint::reach("credential.kept");
                     return Ok(stored);
                 }
                 KeptCredential::Before(before) => return Ok(*before),

@@ -89,6 +89,7 @@ impl Identity {
         rand_core::Rng::fill_bytes(&mut stencil_crypto::rng::Os, seed.as_mut());
         let sealed = keys.lock_issuer(tenant, &seed).map_err(Error::failed)?;
         let kept = self.credentials.put_issuer(tenant, &sealed, now_us).await?;
+        stencil_crashpoint::reach("credential.issuer_kept");
         self.open(tenant, self.tenant_did(tenant)?, &kept)
     }
 

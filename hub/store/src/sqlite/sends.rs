@@ -7,7 +7,7 @@ use sqlx::sqlite::SqliteRow;
 use super::Sqlite;
 use super::row::{Columns as _, bigint};
 use super::transaction::Transaction;
-use crate::sends::{Callable, MAX_OPEN_SENDS, MAX_SEND_ATTEMPTS, MAX_SEND_DATA};
+use crate::sends::{Callable, MAX_GIVEN_UP, MAX_OPEN_SENDS, MAX_SEND_ATTEMPTS, MAX_SEND_DATA};
 use crate::{
     BlockMark, Error, NewSend, SendAttempt, SendOutcome, SendState, Sends, SpendLimit, StoredSend,
 };
@@ -36,6 +36,17 @@ impl Sends for Sqlite {
         let mut snapshot = self.snapshot().await?;
         let found = by_key(&mut snapshot, tenant, key).await;
         snapshot.end(found).await
+    }
+
+    async fn open_senders(&self, chain: &str) -> Result<Vec<[u8; 20]>, Error> {
+        let rows = sqlx::query(
+            "SELECT DISTINCT sender FROM chain_sends \
+             WHERE chain = $1 AND state IN ('pending', 'included') ORDER BY sender",
+        )
+        .bind(chain)
+        .fetch_all(self.readers())
+        .await?;
+        rows.iter().map(|row| row.array("sender")).collect()
     }
 
     async fn open_sends(&self, chain: &str, sender: [u8; 20]) -> Result<Vec<StoredSend>, Error> {
@@ -261,7 +272,7 @@ async fn whole(connection: &mut Transaction, row: &SqliteRow) -> Result<StoredSe
     };
     let nonce = row.number("nonce")?;
     let attempts = sqlx::query(
-        "SELECT tx, raw, max_fee, max_priority, signed_us FROM chain_attempts \
+        "SELECT tx, raw, max_fee, max_priority, signed_us, gives_up FROM chain_attempts \
          WHERE chain = $1 AND sender = $2 AND nonce = $3 ORDER BY attempt",
     )
     .bind(send.chain.as_str())
@@ -277,6 +288,7 @@ async fn whole(connection: &mut Transaction, row: &SqliteRow) -> Result<StoredSe
             max_fee: u128::from_be_bytes(row.array("max_fee")?),
             max_priority: u128::from_be_bytes(row.array("max_priority")?),
             signed_us: row.int("signed_us")?,
+            gives_up: row.maybe_text("gives_up")?,
         })
     })
     .collect::<Result<Vec<_>, Error>>()?;
@@ -323,8 +335,8 @@ async fn add(
     }
     let added = sqlx::query(
         "INSERT INTO chain_attempts \
-         (chain, sender, nonce, attempt, tx, raw, max_fee, max_priority, signed_us) \
-         SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9 WHERE EXISTS (SELECT 1 FROM chain_sends \
+         (chain, sender, nonce, attempt, tx, raw, max_fee, max_priority, signed_us, gives_up) \
+         SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10 WHERE EXISTS (SELECT 1 FROM chain_sends \
          WHERE chain = $1 AND sender = $2 AND nonce = $3 AND state IN ('pending', 'included')) \
          AND $4 = (SELECT COUNT(*) FROM chain_attempts \
          WHERE chain = $1 AND sender = $2 AND nonce = $3)",
@@ -338,6 +350,7 @@ async fn add(
     .bind(attempt.max_fee.to_be_bytes().to_vec())
     .bind(attempt.max_priority.to_be_bytes().to_vec())
     .bind(attempt.signed_us)
+    .bind(attempt.gives_up.as_deref().map(shortened))
     .execute(&mut **transaction)
     .await?
     .rows_affected();
@@ -347,6 +360,11 @@ async fn add(
         )));
     }
     Ok(())
+}
+
+/// At most as long as reasons are kept.
+fn shortened(why: &str) -> &str {
+    &why[..why.floor_char_boundary(MAX_GIVEN_UP)]
 }
 
 async fn set_state(

@@ -49,6 +49,7 @@ fn attempt(tx: u8) -> SendAttempt {
         max_fee: u128::MAX,
         max_priority: 3,
         signed_us: 4,
+        gives_up: None,
     }
 }
 
@@ -324,4 +325,48 @@ async fn what_a_tenant_may_call_is_set_as_a_whole() {
     assert!(sends.callable("other").await.unwrap().is_empty());
     let nobody = sends.set_callable("nobody", &both).await;
     assert!(matches!(nobody, Err(Error::NotFound { .. })), "{nobody:?}");
+}
+
+/// What was given up cost the gas of an empty transaction, and nothing of what was ordered: a tenant may
+/// spend that again.
+#[tokio::test]
+async fn what_was_given_up_is_kept_and_counts_for_nothing() {
+    let fresh = fresh().await;
+    let sends = fresh.store.sends.as_ref();
+    fresh.store.chains.open_chain(CHAIN, 1, 1).await.unwrap();
+    sends.set_spend_limit(&limit(None, 100)).await.unwrap();
+    let at = 100 * SECOND;
+    let sent = sends.reserve_send(&send("a", 90), 0, at).await.unwrap();
+    assert_eq!(sends.open_senders(CHAIN).await.unwrap(), [SENDER]);
+    assert!(sends.open_senders("other").await.unwrap().is_empty());
+    let add = async |number: u32, attempt: &SendAttempt| {
+        sends
+            .add_attempt(CHAIN, SENDER, sent.nonce, number, attempt)
+            .await
+            .unwrap();
+    };
+    add(0, &attempt(1)).await;
+    let why = "é".repeat(2_000);
+    let empty = SendAttempt {
+        gives_up: Some(why.clone()),
+        ..attempt(2)
+    };
+    add(1, &empty).await;
+    let is = async |state: SendState| {
+        sends
+            .set_send_state(CHAIN, SENDER, sent.nonce, state)
+            .await
+            .unwrap();
+        sends.send("acme", "a").await.unwrap().unwrap()
+    };
+    // What was ordered may still be taken instead.
+    let ordered = is(SendState::Included(outcome(1))).await;
+    assert_eq!(ordered.given_up(), None);
+    let error = sends.reserve_send(&send("b", 90), 0, at).await.unwrap_err();
+    assert!(matches!(error, Error::Conflict(_)), "{error}");
+    let gone = is(SendState::Final(outcome(2))).await;
+    let kept = gone.given_up().unwrap();
+    assert!(kept.len() <= stencil_store::MAX_GIVEN_UP && why.starts_with(kept));
+    assert!(sends.open_senders(CHAIN).await.unwrap().is_empty());
+    sends.reserve_send(&send("b", 90), 0, at).await.unwrap();
 }

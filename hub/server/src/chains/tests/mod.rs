@@ -1,5 +1,6 @@
 //! The cashier over a real store, into which tests write what a follower would.
 
+mod ahead;
 mod crash;
 pub(crate) mod fake;
 mod outbox;
@@ -104,8 +105,14 @@ impl Follower {
         BlockMark { number, hash }
     }
 
-    /// One more block, with these in it.
+    /// One more block, with these in it, seen in its time.
     pub(crate) async fn block(&self, time_s: u64, seen: &[Seen]) -> u64 {
+        let at_us = i64::try_from(time_s).unwrap() * 1_000_000;
+        self.block_at(time_s, at_us, seen).await
+    }
+
+    /// The same, seen at another time.
+    pub(crate) async fn block_at(&self, time_s: u64, at_us: i64, seen: &[Seen]) -> u64 {
         let state = self.store.chains.chain(CHAIN).await.unwrap().unwrap();
         let number = state.cursor.map_or(0, |cursor| cursor.number + 1);
         let mark = self.mark(number);
@@ -132,6 +139,7 @@ impl Follower {
             observed: observed.collect(),
             cursor: Some(mark),
             cursor_s: Some(time_s),
+            at_us,
             ..ChainCommit::default()
         };
         self.commit(commit).await;
@@ -233,7 +241,10 @@ impl World {
         self.cashier.create(new).await.unwrap()
     }
 
+    /// A block in its time: the hub's clock is at most behind it by what is believed.
     pub(crate) async fn block(&self, seconds: u64, seen: &[Seen]) -> u64 {
+        let now_us = i64::try_from(START_S + seconds).unwrap() * 1_000_000 - MINUTE_US;
+        self.now_us.fetch_max(now_us, Ordering::SeqCst);
         let number = self.follower.block(START_S + seconds, seen).await;
         self.catch_up().await;
         number

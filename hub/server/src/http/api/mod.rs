@@ -5,6 +5,7 @@ pub(super) mod audit;
 pub(super) mod backtest;
 pub(super) mod births;
 pub(super) mod callable;
+pub(super) mod chains;
 pub(super) mod commands;
 pub(super) mod content;
 pub(super) mod credentials;

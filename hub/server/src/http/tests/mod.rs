@@ -5,6 +5,7 @@ mod audit;
 mod authorisation;
 mod backtest;
 mod bounds;
+mod chains;
 mod checkout_page;
 mod client;
 mod commands;

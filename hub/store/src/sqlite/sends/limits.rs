@@ -155,7 +155,11 @@ async fn within(
     let since = at_us.saturating_sub(i64::from(limit.window_s) * US);
     let rows = sqlx::query(
         "SELECT value, most_fee, token, token_amount FROM chain_sends \
-         WHERE tenant = $1 AND chain = $2 AND reserved_us > $3 AND state <> 'lost'",
+         WHERE tenant = $1 AND chain = $2 AND reserved_us > $3 AND state <> 'lost' \
+         AND NOT (state = 'final' AND EXISTS (SELECT 1 FROM chain_attempts AS attempt \
+         WHERE attempt.chain = chain_sends.chain AND attempt.sender = chain_sends.sender \
+         AND attempt.nonce = chain_sends.nonce AND attempt.tx = chain_sends.tx \
+         AND attempt.gives_up IS NOT NULL))",
     )
     .bind(send.tenant.as_str())
     .bind(send.chain.as_str())
