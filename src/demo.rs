@@ -273,7 +273,8 @@ async fn story(
                 blows.await;
                 return Vec::new();
             }
-            let ((), bought) = tokio::join!(blows, shop::play(layout, &cast.chain, narrator));
+            let shop = Box::pin(shop::play(layout, &cast.chain, narrator));
+            let ((), bought) = tokio::join!(blows, shop);
             bought
         };
         tokio::select! {

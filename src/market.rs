@@ -35,9 +35,9 @@ pub(crate) struct Args {
 enum Command {
     /// Prints what the owner's wallet has to sign (`eth_signTypedData_v4`), and what it has to approve.
     ///
-    /// With `cast`: `stencil market list locker-7 --seller 0x… --price 2500000000000000000 --output json
-    /// > ask.json`, then `jq .typed_data ask.json > typed.json` and `cast wallet sign --data --from-file
-    /// typed.json`.
+    /// With `cast`: `stencil market list locker-7 --seller 0x… --price 2500000000000000000 --output json`
+    /// into ask.json, then `jq .typed_data ask.json` into typed.json, and `cast wallet sign --data
+    /// --from-file typed.json`.
     List(List),
     /// Makes the listing of what was printed by `list` and its signature: the document that buyers get.
     Sign {
@@ -144,7 +144,7 @@ fn signed(asked: &Value, signature: &str) -> anyhow::Result<Value> {
     let digits = signature.strip_prefix("0x").unwrap_or_default();
     anyhow::ensure!(
         !digits.is_empty()
-            && digits.len() % 2 == 0
+            && digits.len().is_multiple_of(2)
             && digits.bytes().all(|it| it.is_ascii_hexdigit()),
         "--signature is no signature, which is 0x and hexadecimal digits (130 of an account's)"
     );

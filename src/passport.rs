@@ -195,7 +195,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::ReadRight { token } => {
             let body = json!({ "token": token });
             let right = client.post("/api/v1/ownership/rights", &body).await?;
-            show(format, &right, |right| right_line(right))?;
+            show(format, &right, right_line)?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -306,7 +306,10 @@ pub(in crate::http) async fn read_right(
     get,
     path = "/api/v1/ownership/accounts/{account}",
     tag = "ownership",
-    responses((status = 200, body = AccountRights))
+    responses(
+        (status = 200, body = AccountRights),
+        (status = 404, description = "The tenant has set nothing of the kind"),
+    )
 )]
 pub(in crate::http) async fn of_account(
     Shared(state): Shared<State>,
