@@ -31,7 +31,7 @@ contract StencilMarket is EIP712, ReentrancyGuardTransient {
         /// The contract of the token that is sold (ERC-721), and its id.
         address collection;
         uint256 tokenId;
-        /// What is paid with: a token, or zero for the native coin.
+        /// What is paid with: a token (ERC-20), or zero for the native coin.
         address token;
         /// What the buyer pays; never zero.
         uint256 price;
@@ -100,6 +100,9 @@ contract StencilMarket is EIP712, ReentrancyGuardTransient {
     error OwnListing(address seller);
     /// @notice There is no contract at this address: a wrong address, or the wrong chain.
     error NotAContract(address account);
+    /// @notice What is to be paid with is no money: tokens of an ERC-721 collection move by the same call, and the
+    /// "price" would be one of the buyer's.
+    error NotMoney(address token);
     /// @notice What was sent of the native coin is not the price (nothing, with a token).
     error WrongValue(uint256 expected, uint256 sent);
     /// @notice The seller would get less than it signed for: royalties rose, or the token takes a fee.
@@ -194,7 +197,10 @@ contract StencilMarket is EIP712, ReentrancyGuardTransient {
         }
         // slither-disable-end timestamp
         if (listing.collection.code.length == 0) revert NotAContract(listing.collection);
-        if (listing.token != NATIVE && listing.token.code.length == 0) revert NotAContract(listing.token);
+        if (listing.token == NATIVE) return;
+        if (listing.token.code.length == 0) revert NotAContract(listing.token);
+        // ERC-20 has a `transferFrom` of the same selector, and asks for no answer of `supportsInterface`.
+        if (ERC165Checker.supportsInterface(listing.token, type(IERC721).interfaceId)) revert NotMoney(listing.token);
     }
 
     /// @dev Whether the seller has signed it, still means it, and still has the token.

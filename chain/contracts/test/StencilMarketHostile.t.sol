@@ -68,6 +68,23 @@ contract StencilMarketHostileTest is Estate {
         vm.assertEq(passports.ownerOf(device), seller, "owner");
     }
 
+    /// A collection's `transferFrom` is called as a token's is: the "price" would be the buyer's own passport.
+    function test_a_passport_is_no_money() public {
+        uint256 tokenId = _issue();
+        vm.prank(seller);
+        passports.transferFrom(seller, buyer, tokenId);
+        vm.prank(buyer);
+        passports.approve(address(market), tokenId);
+        LazyCollection worthless = new LazyCollection();
+        StencilMarket.Listing memory listing = _of(worthless);
+        (listing.token, listing.price, listing.proceeds) = (address(passports), tokenId, 1);
+        bytes memory signature = _sign(listing);
+        vm.prank(buyer);
+        vm.expectRevert(abi.encodeWithSelector(StencilMarket.NotMoney.selector, address(passports)));
+        market.buy(listing, signature);
+        vm.assertEq(passports.ownerOf(tokenId), buyer, "the buyer's passport");
+    }
+
     function test_a_token_that_returns_nothing_pays() public {
         NoReturnToken plain = new NoReturnToken();
         StencilMarket.Listing memory listing = _listed(address(plain), 100);
