@@ -223,9 +223,14 @@ async fn what_is_wrong_is_said_with_what_would_be_right() {
 fn a_key_is_made_once_and_opened_with_its_password_only() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
-    std::fs::write(path("password"), "a long password\n").unwrap();
-    std::fs::write(path("other"), "another password\n").unwrap();
-    std::fs::write(path("empty"), "").unwrap();
+    for (name, text) in [
+        ("password", "a long password\n"),
+        ("other", "another password\n"),
+        ("empty", ""),
+    ] {
+        stencil_crypto::keyfile::write(path(name), text.as_bytes()).unwrap();
+    }
+    stencil_crypto::keyfile::write_public(path("open"), b"a long password\n").unwrap();
     let key = |command: &str, password: &str| {
         let mut key = stencil();
         key.args(["chain", "key", command, "--password-file"]);
@@ -243,6 +248,7 @@ fn a_key_is_made_once_and_opened_with_its_password_only() {
         ("new", "password", "can't be made"),
         ("check", "nothing", "--password-file"),
         ("check", "empty", "its first line is empty"),
+        ("check", "open", "chmod 600"),
     ] {
         let output = key(command, password).output().unwrap();
         assert_eq!(output.status.code(), Some(2));

@@ -22,7 +22,7 @@ const PAYEE: &str = "0x9A4ee00000000000000000000000000000000001";
 /// A key of our own with coins, in a keystore file.
 async fn account(anvil: &Anvil, folder: &Path) -> String {
     let address = signer::create(&folder.join("key.json"), "a password", Cost::Light).unwrap();
-    std::fs::write(folder.join("password"), "a password\n").unwrap();
+    stencil_crypto::keyfile::write(folder.join("password"), b"a password\n").unwrap();
     let address = address.to_checksum(None);
     anvil
         .call("anvil_setBalance", json!([address, "0xde0b6b3a7640000"]))
@@ -253,9 +253,9 @@ async fn what_would_go_wrong_is_refused_before_anything_is_sent() {
     dear.args(["--max-fee-gwei", "0"]);
     refused(dear, "nothing was sent").await;
 
-    std::fs::write(path.join("password"), "another\n").unwrap();
+    stencil_crypto::keyfile::write(path.join("password"), b"another\n").unwrap();
     refused(deploy(&anvil, path, &["escrow"]), "the password is wrong").await;
-    std::fs::write(path.join("password"), "a password\n").unwrap();
+    stencil_crypto::keyfile::write(path.join("password"), b"a password\n").unwrap();
 
     anvil
         .call("anvil_setBalance", json!([account, "0x1"]))

@@ -1,6 +1,7 @@
 //! Passwords of keystore files.
 
 use std::io::Read as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
@@ -9,13 +10,25 @@ use zeroize::Zeroizing;
 /// The longest password, in bytes.
 const MAX: u64 = 1_024;
 
-/// The first line of a file, without its end. More lines don't count.
+/// The first line of a file, without its end. More lines don't count. A file that others may read is
+/// refused; a pipe is whoever's who has opened it.
 pub(super) fn read(path: &Path) -> anyhow::Result<Zeroizing<String>> {
     let at = || format!("--password-file {}", path.display());
     let mut text = Zeroizing::new(String::new());
-    std::fs::File::open(path)
+    let file = std::fs::File::open(path).with_context(at)?;
+    let about = file.metadata().with_context(at)?;
+    let mode = about.permissions().mode() & 0o777;
+    if about.is_file() && mode & 0o077 != 0 {
+        bail!(
+            "{}: others may read it, as it has mode {mode:03o}: chmod 600 {}",
+            at(),
+            path.display()
+        );
+    }
+    file
         // With its end, of two bytes at most.
-        .and_then(|file| file.take(MAX + 2).read_to_string(&mut text))
+        .take(MAX + 2)
+        .read_to_string(&mut text)
         .with_context(at)?;
     let password = Zeroizing::new(text.lines().next().unwrap_or_default().to_owned());
     if password.is_empty() {
@@ -38,6 +51,20 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), bytes).unwrap();
         read(file.path())
+    }
+
+    #[test]
+    fn what_others_may_read_is_no_secret() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "a word").unwrap();
+        let mode = |mode| std::fs::Permissions::from_mode(mode);
+        for open in [0o644, 0o640, 0o602] {
+            std::fs::set_permissions(file.path(), mode(open)).unwrap();
+            let error = read(file.path()).unwrap_err().to_string();
+            assert!(error.contains("chmod 600"), "{error}");
+        }
+        std::fs::set_permissions(file.path(), mode(0o400)).unwrap();
+        assert_eq!(*read(file.path()).unwrap(), "a word");
     }
 
     #[test]

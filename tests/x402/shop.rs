@@ -85,7 +85,8 @@ impl Shop {
             shop.mint(token, payer().address, 100_000_000);
         }
         let key = folder.path().join("key");
-        std::fs::write(&key, hex::encode(accounts(SEED, 2)[1].key)).unwrap();
+        let secret = hex::encode(accounts(SEED, 2)[1].key);
+        stencil_crypto::keyfile::write(&key, secret.as_bytes()).unwrap();
         let settings = format!(
             "[chains.local]\nescrow = \"{escrow}\"\n\
              [chains.local.follow]\nchain_id = 31337\nendpoints = [\"{}\"]\nfinality = {FINAL}\n\

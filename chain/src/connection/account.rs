@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use stencil_crypto::keyfile;
 use url::Url;
 use zeroize::Zeroizing;
 
@@ -18,7 +19,7 @@ const SIGNING: Duration = Duration::from_secs(10);
 
 /// Who signs what the hub sends on a chain: a keystore file (`keystore` and `password_file`), a remote
 /// signer (`remote` and `address`), or, for tests, a plain key (`plain_key_file` and
-/// `allow_plain_key`).
+/// `allow_plain_key`). Files are refused that others than their owner may read.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Account {
@@ -110,21 +111,84 @@ fn wrong(error: crate::signer::Error) -> Error {
 }
 
 fn first_line(path: &Path, what: &str) -> Result<Zeroizing<String>, Error> {
-    use std::io::Read as _;
-    let fail = |why: String| Error::setting("account", format!("{}: {why}", path.display()));
-    let file = std::fs::File::open(path).map_err(|error| fail(error.to_string()))?;
-    let is_file = file.metadata().is_ok_and(|about| about.is_file());
-    if !is_file {
-        return Err(fail("it is no regular file".to_owned()));
-    }
-    let mut text = Zeroizing::new(String::new());
-    file.take(MAX_SECRET)
-        .read_to_string(&mut text)
-        .map_err(|error| fail(error.to_string()))?;
+    let fail = |why: String| Error::setting("account", why);
+    let bytes = keyfile::read_up_to(path, MAX_SECRET).map_err(|error| fail(error.to_string()))?;
+    let text = std::str::from_utf8(&bytes)
+        .map_err(|_| fail(format!("{}: it is not text", path.display())))?;
     match text.lines().next() {
         None | Some("") => Err(fail(format!(
-            "its first line is empty; {what} is expected there"
+            "{}: its first line is empty; {what} is expected there",
+            path.display()
         ))),
         Some(line) => Ok(Zeroizing::new(line.to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+    use crate::signer::{Cost, create};
+
+    /// What is said with the file readable by all, and by its owner alone.
+    fn with_modes(account: &Account, file: &Path) -> [Option<String>; 2] {
+        [0o644, 0o600].map(|mode| {
+            std::fs::set_permissions(file, Permissions::from_mode(mode)).unwrap();
+            account.unlock().err().map(|error| error.to_string())
+        })
+    }
+
+    #[test]
+    fn what_others_may_read_is_no_secret() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let (keystore, password, key) = (at("hub.json"), at("hub.password"), at("plain.key"));
+        create(&keystore, "a password", Cost::Light).unwrap();
+        keyfile::write(&password, b"a password\n").unwrap();
+        keyfile::write(&key, format!("{}\n", "11".repeat(32)).as_bytes()).unwrap();
+        let kept = Account {
+            keystore: Some(keystore.clone()),
+            password_file: Some(password.clone()),
+            ..Account::default()
+        };
+        let plain = Account {
+            plain_key_file: Some(key.clone()),
+            allow_plain_key: true,
+            ..Account::default()
+        };
+        for (account, file) in [(&kept, &keystore), (&kept, &password), (&plain, &key)] {
+            let [open, closed] = with_modes(account, file);
+            let open = open.expect("a secret that all may read is taken");
+            let says = format!("chmod 600 {}", file.display());
+            assert!(open.contains(&says) && open.contains("644"), "{open}");
+            assert_eq!(closed, None);
+        }
+    }
+
+    #[test]
+    fn what_is_no_secret_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("plain.key");
+        let account = Account {
+            plain_key_file: Some(file.clone()),
+            allow_plain_key: true,
+            ..Account::default()
+        };
+        let too_long = vec![b'1'; 4 * 1024 + 1];
+        for (bytes, says) in [
+            (&b""[..], "its first line is empty; the key is expected"),
+            (&b"\n11"[..], "its first line is empty; the key is expected"),
+            (&b"\xff\xfe"[..], "not text"),
+            (&too_long, "larger than 4096 bytes"),
+        ] {
+            keyfile::write(&file, bytes).unwrap();
+            let error = account.unlock().err().unwrap().to_string();
+            assert!(error.contains(says), "{error}");
+        }
+        std::fs::remove_file(&file).unwrap();
+        let error = account.unlock().err().unwrap().to_string();
+        assert!(error.contains("plain.key"), "{error}");
     }
 }

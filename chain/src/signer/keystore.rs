@@ -3,7 +3,7 @@
 //! Read with bounds (a file may ask for terabytes of memory) and written with geth's own cost:
 //! libraries commonly write with a 32nd of it.
 
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::num::NonZeroU32;
 use std::path::Path;
 
@@ -15,6 +15,7 @@ use aws_lc_rs::cipher::{
 use aws_lc_rs::iv::FixedLength;
 use aws_lc_rs::pbkdf2;
 use serde::{Deserialize, Serialize};
+use stencil_crypto::keyfile;
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
@@ -88,11 +89,9 @@ pub fn open(path: &Path, password: &str) -> Result<Zeroizing<[u8; 32]>, Error> {
         path: path.display().to_string(),
         why,
     };
-    let mut text = Zeroizing::new(String::new());
-    std::fs::File::open(path)
-        .and_then(|file| file.take(MAX_BYTES).read_to_string(&mut text))
-        .map_err(|error| fail(error.to_string()))?;
-    let file: File = serde_json::from_str(&text)
+    // Also of a file that is sealed by a password: whoever has it can guess.
+    let text = keyfile::read_up_to(path, MAX_BYTES)?;
+    let file: File = serde_json::from_slice(&text)
         .map_err(|error| fail(format!("no keystore file of version 3: {error}")))?;
     if file.version != 3 {
         return Err(fail(format!("version {}; version 3 is read", file.version)));

@@ -53,6 +53,9 @@ pub enum Error {
         /// What was wrong, and what would be right.
         why: String,
     },
+    /// A keystore file can't be read, or others may read it, too.
+    #[error(transparent)]
+    Secret(#[from] stencil_crypto::keyfile::Error),
     /// The password of a keystore is another.
     #[error("{path}: the password is wrong, or the file is damaged")]
     Password {
