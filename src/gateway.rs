@@ -30,7 +30,7 @@ pub(crate) const TRUST: &str = "trust.keys";
 
 /// The settings whose relative paths start in the folder of the configuration file, so that a
 /// gateway's folder works wherever it is moved to.
-const PATHS: [&str; 8] = [
+const PATHS: [&str; 9] = [
     "data_dir",
     "psk_dir",
     "hub.root",
@@ -38,6 +38,7 @@ const PATHS: [&str; 8] = [
     "hub.key",
     "images.trust",
     "field.mapping",
+    "field.files",
     "mqtt.clients",
 ];
 
@@ -460,6 +461,7 @@ mod tests {
         for (path, name) in [
             (options.data_dir, "data"),
             (options.psk_dir, "psk"),
+            (options.field.files, "field"),
             (options.hub.root, "root.pem"),
             (options.hub.certificate, "gw-1.pem"),
             (options.hub.key, "gw-1.key"),

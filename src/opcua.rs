@@ -55,6 +55,7 @@ pub(crate) async fn scan(args: Args, timeout: Duration) -> anyhow::Result<ExitCo
         address,
         security: Security::None,
         user: User::Anonymous,
+        files_in: None,
     };
     let connection = |server: &Server| Connection {
         timeout,

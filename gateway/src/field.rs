@@ -88,14 +88,22 @@ impl Devices {
     }
 
     /// Reads what this mapping says from now on, or, where something is wrong with it, goes on as
-    /// before.
-    pub(crate) async fn replace(&self, yaml: &str) -> Result<(), Refused> {
-        let mapping = mapping::parse(yaml).map_err(Refused::Mapping)?;
+    /// before. One of the hub's names files in `files` alone.
+    pub(crate) async fn replace(&self, yaml: &str, files: Option<&Path>) -> Result<(), Refused> {
         let claiming = {
-            let (keys, yaml, mapping) = (Arc::clone(&self.keys), yaml.to_owned(), mapping.clone());
-            tokio::task::spawn_blocking(move || keys.claim(&mapping, &yaml))
+            let (keys, yaml) = (Arc::clone(&self.keys), yaml.to_owned());
+            let files = files.map(Path::to_owned);
+            tokio::task::spawn_blocking(move || {
+                let mapping = match files {
+                    Some(files) => mapping::parse_from_afar(&yaml, &files),
+                    None => mapping::parse(&yaml),
+                }
+                .map_err(Refused::Mapping)?;
+                keys.claim(&mapping, &yaml)?;
+                Ok::<_, Refused>(mapping)
+            })
         };
-        claiming
+        let mapping = claiming
             .await
             .unwrap_or(Err(managed::Error::Ended.into()))?;
         let ids = ids(&mapping);

@@ -164,13 +164,25 @@ pub struct Images {
 }
 
 /// Devices that others made, read by their field protocols.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Field {
     /// The mapping: which devices, and what is read of them. It is read at the start, and again at
     /// SIGHUP. Without one there are no field devices.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mapping: Option<PathBuf>,
+    /// Where all files lie that a mapping of the hub's may name: certificates, keys and passwords for
+    /// OPC UA servers. One of the gateway's own disk may name any file.
+    pub files: PathBuf,
+}
+
+impl Default for Field {
+    fn default() -> Self {
+        Self {
+            mapping: None,
+            files: "field".into(),
+        }
+    }
 }
 
 /// Health and metrics.
@@ -206,6 +218,10 @@ impl Options {
         Self {
             data_dir: folder.join("data"),
             psk_dir: folder.join("psk"),
+            field: Field {
+                files: folder.join("field"),
+                ..Field::default()
+            },
             mqtt: Mqtt {
                 clients: folder.join("mqtt-clients"),
                 ..Mqtt::default()

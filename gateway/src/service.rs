@@ -395,11 +395,11 @@ async fn load_mapping(
     keys: &Arc<KeyRing>,
 ) -> Result<Mapping, Error> {
     let (yaml, path) = (effective.mapping.clone(), options.field.mapping.clone());
-    let keys = Arc::clone(keys);
+    let (keys, files) = (Arc::clone(keys), options.field.files.clone());
     let loading = tokio::task::spawn_blocking(move || match yaml {
         None => field::load(path.as_deref(), &keys),
         Some(yaml) => {
-            let mapping = stencil_field::mapping::parse(&yaml)
+            let mapping = stencil_field::mapping::parse_from_afar(&yaml, &files)
                 .map_err(|errors| Error::Desired(format!("its mapping: {errors}")))?;
             let claimed = keys.claim_again(&mapping);
             claimed.map_err(|refused| Error::Keys(refused.to_string()))?;

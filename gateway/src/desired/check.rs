@@ -1,6 +1,6 @@
 //! From a desired state's texts to what the gateway runs with, or what is wrong with them.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use serde_json::{Value as Json, json};
 use stencil_desired::{Flaw, MAX_FLAWS, Section, Settings, Value};
@@ -32,11 +32,11 @@ impl Effective {
         }
     }
 
-    /// What follows from these texts, over the gateway's own settings.
+    /// What follows from these texts, over the gateway's own settings. Blocks.
     pub(crate) fn of(own: &Options, texts: &BTreeMap<Section, String>) -> Result<Self, Vec<Flaw>> {
         let mut flaws: Vec<Flaw> = texts
             .iter()
-            .flat_map(|(section, text)| check(*section, text))
+            .flat_map(|(section, text)| check(*section, text, &own.field.files))
             .collect();
         if !flaws.is_empty() {
             flaws.truncate(MAX_FLAWS);
@@ -64,14 +64,16 @@ impl Effective {
 }
 
 /// What is wrong with a section, as far as it can be known without trying it. Who reads a section
-/// adds here what it finds.
-fn check(section: Section, text: &str) -> Vec<Flaw> {
+/// adds here what it finds. A mapping names files in this folder only. Blocks.
+fn check(section: Section, text: &str, files: &Path) -> Vec<Flaw> {
     let flaws = stencil_desired::check(section, text);
     match section {
-        Section::Mapping if flaws.is_empty() => match stencil_field::mapping::parse(text) {
-            Ok(_) => Vec::new(),
-            Err(errors) => self::flaws(errors),
-        },
+        Section::Mapping if flaws.is_empty() => {
+            match stencil_field::mapping::parse_from_afar(text, files) {
+                Ok(_) => Vec::new(),
+                Err(errors) => self::flaws(errors),
+            }
+        }
         Section::Settings | Section::Mapping => flaws,
     }
 }
@@ -172,6 +174,31 @@ mod tests {
                 .iter()
                 .all(|flaw| flaw.section == Some(Section::Mapping))
         );
+    }
+
+    #[test]
+    fn a_mapping_of_the_hubs_sends_no_file_of_the_gateway_as_a_password() {
+        let folder = tempfile::tempdir().unwrap();
+        let own = Options::in_folder(folder.path());
+        let of = |password: &str| {
+            let text = format!(
+                "version: 1\nconnections:\n  s:\n    opcua: {{ url: \"opc.tcp://192.0.2.1\", \
+                 server-certificate: s.pem, certificate: c.pem, key: c.key, user: ann, \
+                 password-file: {password} }}\ndevices:\n  press-1:\n    connection: s\n    \
+                 points:\n      t: {{ node: \"ns=2;s=T\" }}\n"
+            );
+            Effective::of(&own, &BTreeMap::from([(Section::Mapping, text)]))
+        };
+        if let Err(flaws) = of("ann.password") {
+            panic!("{flaws:?}");
+        }
+        let (psk, keys) = (own.psk_dir.join("a.psk"), own.data_dir.join("keys.key"));
+        for password in [psk, keys, "../data/keys.key".into()] {
+            let flaws = of(&password.display().to_string()).unwrap_err();
+            assert_eq!((flaws.len(), flaws[0].line), (1, 4), "{flaws:?}");
+            assert!(flaws[0].what.contains("`password-file` is"), "{flaws:?}");
+            assert!(flaws[0].what.contains("field.files"), "{flaws:?}");
+        }
     }
 
     #[test]

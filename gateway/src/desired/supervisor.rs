@@ -133,7 +133,7 @@ impl Running {
         let path = path.to_owned();
         let reading = tokio::task::spawn_blocking(move || (field::read(&path), path)).await;
         let (yaml, path) = reading.map_err(|_| Error::Ended("mapping"))?;
-        let replaced = devices.replace(&yaml?).await;
+        let replaced = devices.replace(&yaml?, None).await;
         replaced.map_err(|refused| field::wrong(&path, refused))
     }
 
@@ -335,10 +335,11 @@ impl Site {
         let start = self.blocking(Desired::begin).await?;
         if start.effective.mapping != runs.effective.mapping {
             let own = start.effective.options.field.mapping.clone();
+            let files = start.effective.options.field.files.as_path();
             let replaced = match start.effective.mapping.clone() {
                 Some(yaml) => whole
                     .field()
-                    .replace(&yaml)
+                    .replace(&yaml, Some(files))
                     .await
                     .map_err(|errors| Error::Desired(format!("its mapping: {errors}"))),
                 None => {
@@ -347,7 +348,7 @@ impl Site {
                         None => Err(ENDED),
                     });
                     match reading.await.unwrap_or(Err(ENDED)) {
-                        Ok(yaml) => whole.field().replace(&yaml).await.map_err(|errors| {
+                        Ok(yaml) => whole.field().replace(&yaml, None).await.map_err(|errors| {
                             Error::Desired(format!("the mapping of its own file: {errors}"))
                         }),
                         Err(error) => Err(error),

@@ -5,7 +5,7 @@ use std::{
     borrow::Cow,
     collections::HashMap,
     fs,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 use stencil_crypto::keyfile;
@@ -34,6 +34,8 @@ pub(crate) struct Keepers {
     mapping: Option<PathBuf>,
     /// Of mappings that the hub sent.
     desired: PathBuf,
+    /// What those name is in here.
+    named: PathBuf,
 }
 
 /// Values that are secret.
@@ -59,6 +61,7 @@ impl Keepers {
             files,
             mapping: options.field.mapping.clone(),
             desired: data.join("desired"),
+            named: options.field.files.clone(),
         }
     }
 
@@ -77,8 +80,8 @@ impl Keepers {
             });
             if let Ok(text) = text {
                 // With it those that end so, such as `user-key`.
-                keys.extend(named(&text, "key"));
-                passwords.extend(named(&text, "password-file"));
+                keys.extend(named(&text, "key").map(|it| self.named.join(it)));
+                passwords.extend(named(&text, "password-file").map(|it| self.named.join(it)));
             }
         }
         for path in keys.iter().take(MAX_FILES) {
@@ -108,7 +111,10 @@ fn named<'a>(mapping: &'a str, name: &'a str) -> impl Iterator<Item = PathBuf> +
         let value = behind.strip_prefix(':').filter(|_| is_whole)?;
         let ends = |c: char| ",}\n\r".contains(c);
         let path = value.split(ends).next()?.trim().trim_matches(['"', '\'']);
-        path.starts_with('/').then(|| PathBuf::from(path))
+        let climbs = Path::new(path)
+            .components()
+            .any(|part| part == Component::ParentDir);
+        (!path.is_empty() && !climbs).then(|| PathBuf::from(path))
     })
 }
 
@@ -246,6 +252,12 @@ mod tests {
             password.display()
         );
         fs::write(dir.path().join("mapping.yaml"), yaml).unwrap();
+        // Of the hub's mappings, in their folder.
+        let (desired, named) = (options.data_dir.join("desired"), &options.field.files);
+        [&desired, named].map(|folder| fs::create_dir_all(folder).unwrap());
+        keyfile::write(named.join("ben.password"), b"correct horse\n").unwrap();
+        let yaml = "opcua: { user: ben, password-file: ben.password }\n";
+        fs::write(desired.join("mapping.yaml"), yaml).unwrap();
         let mut options = options;
         options.field.mapping = Some(dir.path().join("mapping.yaml"));
         let secrets = Keepers::of(&options).secrets();
@@ -254,6 +266,7 @@ mod tests {
             hash.trim(),
             "MIIEvQIBADANBgkqhkiG9w0",
             "hunter2",
+            "correct horse",
         ] {
             assert_eq!(secrets.hide(&format!("<{value}>")), "<***>", "{value}");
         }

@@ -7,7 +7,7 @@ use rumqttc::{
 };
 use stencil_crypto::tls::{self, Policy, Roots};
 use stencil_field::mapping;
-use stencil_gateway::{Options, mqtt, options::Field};
+use stencil_gateway::{Options, mqtt};
 use stencil_protocol::{
     batch::Batch, id::DeviceId, ledger::BootLedger, line::Line, sample::Value, topic::Topic,
 };
@@ -28,9 +28,7 @@ fn listen(place: &Place, options: &mut Options, security: mqtt::options::Securit
     assert!(mapping::parse(MAPPING).is_ok());
     let file = place.folder().join("mapping.yaml");
     std::fs::write(&file, MAPPING).unwrap();
-    options.field = Field {
-        mapping: Some(file),
-    };
+    options.field.mapping = Some(file);
     options.mqtt.listeners = vec![mqtt::options::Listener {
         listen: "127.0.0.1:0".parse().unwrap(),
         security,

@@ -7,7 +7,7 @@ use stencil_yaml::{
     Content, Error, Fields, Key, Node, duration_us, integer, listed, nearest, shown, text,
 };
 
-use super::{Broker, Device, Security, Server, i2c, mqtt, note, opcua};
+use super::{Broker, Device, Security, Server, files::Files, i2c, mqtt, note, opcua};
 use crate::serial;
 
 /// The protocols, by their key.
@@ -162,7 +162,7 @@ impl TcpAddress {
 pub(super) fn read(
     key: &Key,
     node: &Node,
-    before: &[Connection],
+    (before, files): (&[Connection], Files<'_>),
     errors: &mut Vec<Error>,
 ) -> Option<Connection> {
     let name = key.name.as_str();
@@ -175,7 +175,7 @@ pub(super) fn read(
     }
     let known = [PROTOCOLS, OTHERS].concat();
     let fields = Fields::gathering(node, "a connection", &known, errors)?;
-    let protocol = protocol(&fields, errors);
+    let protocol = protocol(&fields, files, errors);
     // A line that two connections open would give each half of the bytes.
     let same = |other: &&Connection| match (&other.protocol, &protocol) {
         (Protocol::ModbusRtu(one), Some(Protocol::ModbusRtu(line))) => one.path == line.path,
@@ -251,7 +251,7 @@ pub(super) fn refuse_foreign(
     }
 }
 
-fn protocol(fields: &Fields<'_>, errors: &mut Vec<Error>) -> Option<Protocol> {
+fn protocol(fields: &Fields<'_>, files: Files<'_>, errors: &mut Vec<Error>) -> Option<Protocol> {
     let mut found = PROTOCOLS
         .iter()
         .filter_map(|name| fields.get(name).map(|node| (*name, node)));
@@ -278,7 +278,7 @@ fn protocol(fields: &Fields<'_>, errors: &mut Vec<Error>) -> Option<Protocol> {
             });
             note(errors, address).map(Protocol::ModbusTcp)
         }
-        "opcua" => opcua::server(node, errors).map(Protocol::OpcUa),
+        "opcua" => opcua::server(node, files, errors).map(Protocol::OpcUa),
         "mqtt" => mqtt::broker(node, errors).map(Protocol::Mqtt),
         "i2c" => i2c::bus(node, errors).map(Protocol::I2c),
         _ => line(node, errors).map(Protocol::ModbusRtu),

@@ -18,16 +18,18 @@
 
 mod connection;
 mod device;
+pub(crate) mod files;
 mod i2c;
 mod mqtt;
 mod opcua;
 mod point;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, path::Path, sync::Arc};
 
 use stencil_protocol::id::DeviceId;
 use stencil_yaml::{Content, Error, Fields, Key, Limits, Node, integer, shown};
 
+use self::files::Files;
 pub use self::{
     connection::{Connection, Protocol, TcpAddress},
     device::{Device, Link, Unit},
@@ -106,14 +108,27 @@ impl From<Error> for Errors {
     }
 }
 
-/// Reads a mapping.
+/// Reads a mapping of the gateway's own disk: it may name any file there.
 ///
 /// # Errors
 /// All that is wrong with it.
 pub fn parse(yaml: &str) -> Result<Mapping, Errors> {
+    parse_with(yaml, Files::Any)
+}
+
+/// Reads a mapping that comes from elsewhere: the files that it names (certificates, keys, passwords)
+/// have to be in `folder`, without links. Looks at the disk for these.
+///
+/// # Errors
+/// All that is wrong with it.
+pub fn parse_from_afar(yaml: &str, folder: &Path) -> Result<Mapping, Errors> {
+    parse_with(yaml, Files::In(folder))
+}
+
+fn parse_with(yaml: &str, files: Files<'_>) -> Result<Mapping, Errors> {
     let root = stencil_yaml::read(yaml, &LIMITS)?;
     let mut errors = Vec::new();
-    let mapping = read(&root, &mut errors);
+    let mapping = read(&root, files, &mut errors);
     if errors.is_empty() {
         return Ok(mapping);
     }
@@ -150,7 +165,7 @@ pub fn refuse_ids(
     }
 }
 
-fn read(root: &Node, errors: &mut Vec<Error>) -> Mapping {
+fn read(root: &Node, files: Files<'_>, errors: &mut Vec<Error>) -> Mapping {
     let known = ["version", "connections", "devices"];
     let Some(fields) = Fields::gathering(root, "a mapping", &known, errors) else {
         return Mapping::default();
@@ -170,7 +185,7 @@ fn read(root: &Node, errors: &mut Vec<Error>) -> Mapping {
     );
     let mut broken = Vec::new();
     for (key, node) in written {
-        match connection::read(key, node, &connections, errors) {
+        match connection::read(key, node, (&connections, files), errors) {
             Some(connection) => connections.push(connection),
             None => broken.push(key.name.as_str()),
         }

@@ -1,11 +1,15 @@
 //! What a mapping says of OPC UA: how a server is reached and known, and where a value is in it.
 
-use std::{fmt, path::PathBuf, sync::Arc};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use opcua::types::NodeId;
 use stencil_yaml::{Content, Error, Fields, Node, integer, nearest, shown, text};
 
-use super::{TcpAddress, note};
+use super::{TcpAddress, files::Files, note};
 
 /// The keys of a server.
 const KNOWN: &[&str] = &[
@@ -39,6 +43,9 @@ pub struct Server {
     pub security: Security,
     /// Who we are to it.
     pub user: User,
+    /// The folder that the files above have to be in, without links, where a mapping from elsewhere
+    /// has named them.
+    pub files_in: Option<Arc<Path>>,
 }
 
 /// How what passes between gateway and server is protected (Part 4, section 7.20).
@@ -125,6 +132,25 @@ impl Server {
     pub fn place(&self) -> Arc<str> {
         Arc::clone(&self.url)
     }
+
+    /// The files that are read for it.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &Path> {
+        let secured = match &self.security {
+            Security::None => None,
+            Security::Secured(it) => Some([&it.server_certificate, &it.certificate, &it.key]),
+        };
+        let user = match &self.user {
+            User::Anonymous => [None, None],
+            User::Password { file, .. } => [Some(file), None],
+            User::Certificate { certificate, key } => [Some(certificate), Some(key)],
+        };
+        let user = user.into_iter().flatten();
+        secured
+            .into_iter()
+            .flatten()
+            .chain(user)
+            .map(PathBuf::as_path)
+    }
 }
 
 impl Policy {
@@ -185,7 +211,7 @@ pub fn address(url: &str) -> Result<TcpAddress, String> {
 }
 
 /// Reads a server: a map, or its URL alone.
-pub(super) fn server(node: &Node, errors: &mut Vec<Error>) -> Option<Server> {
+pub(super) fn server(node: &Node, files: Files<'_>, errors: &mut Vec<Error>) -> Option<Server> {
     if let Content::Text(_) = &node.content {
         errors.push(Error::new(
             node.at,
@@ -199,14 +225,15 @@ pub(super) fn server(node: &Node, errors: &mut Vec<Error>) -> Option<Server> {
     let fields = Fields::gathering(node, "an OPC UA server", KNOWN, errors)?;
     let url = note(errors, fields.need("url", "opc.tcp://192.0.2.10:4840"))
         .and_then(|node| note(errors, url(node)));
-    let security = security(&fields, errors);
-    let user = user(&fields, security.as_ref(), errors);
+    let security = security(&fields, files, errors);
+    let user = user(&fields, files, security.as_ref(), errors);
     let (url, address) = url?;
     Some(Server {
         url,
         address,
         security: security?,
         user: user?,
+        files_in: files.folder(),
     })
 }
 
@@ -244,7 +271,7 @@ pub fn without_user(url: &str) -> String {
     }
 }
 
-fn security(fields: &Fields<'_>, errors: &mut Vec<Error>) -> Option<Security> {
+fn security(fields: &Fields<'_>, files: Files<'_>, errors: &mut Vec<Error>) -> Option<Security> {
     const FILES: [&str; 3] = ["server-certificate", "certificate", "key"];
     let policy = match fields.get("security") {
         None => Policy::default(),
@@ -284,7 +311,8 @@ fn security(fields: &Fields<'_>, errors: &mut Vec<Error>) -> Option<Security> {
             }
         }
     };
-    let [server_certificate, certificate, key] = FILES.map(|name| needed(fields, name, errors));
+    let [server_certificate, certificate, key] =
+        FILES.map(|name| needed(fields, files, name, errors));
     Some(Security::Secured(Secured {
         policy,
         server_certificate: server_certificate?,
@@ -293,7 +321,12 @@ fn security(fields: &Fields<'_>, errors: &mut Vec<Error>) -> Option<Security> {
     }))
 }
 
-fn user(fields: &Fields<'_>, security: Option<&Security>, errors: &mut Vec<Error>) -> Option<User> {
+fn user(
+    fields: &Fields<'_>,
+    files: Files<'_>,
+    security: Option<&Security>,
+    errors: &mut Vec<Error>,
+) -> Option<User> {
     let named = ["user", "user-certificate"].map(|name| fields.get(name));
     let secret = ["password-file", "user-key"].map(|name| fields.get(name));
     let user = match named {
@@ -318,12 +351,12 @@ fn user(fields: &Fields<'_>, security: Option<&Security>, errors: &mut Vec<Error
             }
             User::Password {
                 name: name.to_owned(),
-                file: needed(fields, "password-file", errors)?,
+                file: needed(fields, files, "password-file", errors)?,
             }
         }
         [None, Some(_)] => User::Certificate {
-            certificate: needed(fields, "user-certificate", errors)?,
-            key: needed(fields, "user-key", errors)?,
+            certificate: needed(fields, files, "user-certificate", errors)?,
+            key: needed(fields, files, "user-key", errors)?,
         },
         [Some(node), Some(_)] => {
             errors.push(Error::new(
@@ -350,19 +383,20 @@ fn user(fields: &Fields<'_>, security: Option<&Security>, errors: &mut Vec<Error
 }
 
 /// The path of a file that has to be named.
-fn needed(fields: &Fields<'_>, name: &str, errors: &mut Vec<Error>) -> Option<PathBuf> {
+fn needed(
+    fields: &Fields<'_>,
+    files: Files<'_>,
+    name: &str,
+    errors: &mut Vec<Error>,
+) -> Option<PathBuf> {
     let example = format!("/etc/stencil/opcua/{name}.pem");
     let node = note(errors, fields.need(name, &example))?;
     let path = note(errors, text(node, name))?;
-    if path.starts_with('/') && path.len() <= 1_024 && !path.chars().any(char::is_control) {
-        return Some(PathBuf::from(path));
-    }
-    errors.push(Error::new(
-        node.at,
-        format!("`{name}` is {}", shown(path)),
-        "write the whole path of a file",
-    ));
-    None
+    let named = files.named(name, path);
+    note(
+        errors,
+        named.map_err(|(what, right)| Error::new(node.at, what, right)),
+    )
 }
 
 /// Reads where a point is.
@@ -530,6 +564,40 @@ mod tests {
         let errors = parse(&modbus).unwrap_err().to_string();
         assert!(errors.contains("`unit` is of Modbus"), "{errors}");
         assert!(errors.contains("`retries` is of Modbus"), "{errors}");
+    }
+
+    #[test]
+    fn a_mapping_from_afar_names_files_of_one_folder_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let of = |password: &str, key: &str| {
+            let server = format!(
+                "{{ url: \"opc.tcp://plc.example\", server-certificate: s.pem, certificate: c.pem, \
+                 key: {key}, user: ann, password-file: {password} }}"
+            );
+            yaml(&server, POINT)
+        };
+        let good = of("ann.password", "keys/c.key");
+        let mapping = crate::mapping::parse_from_afar(&good, folder.path()).unwrap();
+        let Protocol::OpcUa(server) = &mapping.connections[0].protocol else {
+            panic!();
+        };
+        let files: Vec<_> = server.files().collect();
+        let wanted = ["s.pem", "c.pem", "keys/c.key", "ann.password"];
+        assert_eq!(files, wanted.map(|name| folder.path().join(name)));
+        assert_eq!(server.files_in.as_deref(), Some(folder.path()));
+        assert!(parse(&good).is_err(), "on the disk paths are whole");
+
+        for (password, key, says) in [
+            ("/var/lib/stencil/psk/a.psk", "c.key", "`password-file` is"),
+            ("../data/keys.key", "c.key", "`password-file` is"),
+            ("ann.password", "/etc/ssl/private/a.key", "`key` is"),
+        ] {
+            let refused = crate::mapping::parse_from_afar(&of(password, key), folder.path());
+            let errors = refused.unwrap_err();
+            assert_eq!((errors.0.len(), errors.0[0].at.line), (1, 4), "{errors}");
+            assert!(errors.to_string().contains(says), "{errors}");
+            assert!(errors.to_string().contains("`field.files`"), "{errors}");
+        }
     }
 
     #[test]

@@ -19,7 +19,7 @@ use sha2::{Digest as _, Sha256};
 use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 use zeroize::Zeroizing;
 
-use crate::mapping::{Secured, User};
+use crate::mapping::{Secured, Server, User, files::no_link};
 
 /// The largest file of a certificate, a key or a password.
 const MAX_BYTES: u64 = 64 << 10;
@@ -92,6 +92,15 @@ pub(super) fn identity(secured: &Secured) -> Result<Identity, String> {
             )
         })?,
     })
+}
+
+/// Looks once more that the files of a mapping from elsewhere are in their folder: what is a link now
+/// may have been none before.
+pub(super) fn stay_in(server: &Server) -> Result<(), String> {
+    match &server.files_in {
+        None => Ok(()),
+        Some(folder) => server.files().try_for_each(|file| no_link(folder, file)),
+    }
 }
 
 /// Who the user is, as the library wants it.

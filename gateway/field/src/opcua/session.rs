@@ -193,6 +193,7 @@ pub(super) async fn endpoints(
 /// pinned. The events are to be driven then.
 pub(super) async fn open(server: &Server, timeout: Duration) -> Result<Opened, Fault> {
     let wrong = Fault::Refused;
+    files::stay_in(server).map_err(wrong)?;
     let token = files::token(&server.user).map_err(wrong)?;
     let identity = match &server.security {
         Security::None => None,

@@ -172,6 +172,7 @@ mod tests {
                 name: "ann".into(),
                 file: "/a/password".into(),
             },
+            files_in: None,
         };
         let connection = Connection::new("line", Protocol::OpcUa(server));
         let text = skeleton(&connection, &found);

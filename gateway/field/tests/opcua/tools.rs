@@ -18,6 +18,7 @@ fn connection(peer: &OpcUaPeer) -> Connection {
         address: mapping::opcua_address(peer.url()).unwrap(),
         security: Security::None,
         user: User::Anonymous,
+        files_in: None,
     };
     Connection::new("line", Protocol::OpcUa(server))
 }
