@@ -266,6 +266,8 @@ pub struct GatewayRekeyed {
 pub struct KeyUsed {
     /// The tenant.
     pub tenant: TenantId,
+    /// Who says so. The word of another gateway than the device's own changes nothing.
+    pub gateway: GatewayId,
     /// The device.
     pub device: DeviceId,
     /// Which of its keys.

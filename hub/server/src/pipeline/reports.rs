@@ -180,10 +180,16 @@ pub(super) fn holds(
     });
 }
 
-/// A device has used a key, as its gateway says.
+/// A device has used a key, as its gateway says. The store takes the word of the one that has its keys
+/// from the hub, and of no other.
 pub(super) fn key_used(origin: &Origin<'_>, used: &Used, changes: &mut Changes) {
+    let Some(gateway) = origin.gateway() else {
+        let why = "which key a device has used is its gateway's to say".to_owned();
+        return reject(origin, &used.device, changes, why);
+    };
     changes.keys_used.push(KeyUsed {
         tenant: origin.tenant.clone(),
+        gateway: gateway.clone(),
         device: used.device.clone(),
         generation: used.generation,
         at_us: origin.moment(used.at_us),

@@ -288,16 +288,21 @@ async fn a_rotated_key_takes_over_when_it_was_used_and_a_replaced_one_at_once() 
         "one at a time"
     );
     assert_eq!(due(&store, 10).await.unwrap().3, [("a".into(), vec![1, 2])]);
-    let used = |generation| Commit {
+    let used_at = |at_gateway: &str, generation| Commit {
         keys_used: vec![KeyUsed {
             tenant: acme(),
+            gateway: gateway(at_gateway),
             device: device("a"),
             generation,
             at_us: 11,
         }],
         ..at(2)
     };
+    let used = |generation| used_at("g1", generation);
     store.pipeline.commit(used(1)).await.unwrap();
+    assert_eq!(due(&store, 10).await.unwrap().3, [("a".into(), vec![1, 2])]);
+    // Another gateway of the tenant does not know which key the device has.
+    store.pipeline.commit(used_at("g2", 2)).await.unwrap();
     assert_eq!(due(&store, 10).await.unwrap().3, [("a".into(), vec![1, 2])]);
     store.pipeline.commit(used(2)).await.unwrap();
     store.pipeline.commit(used(1)).await.unwrap();

@@ -82,20 +82,26 @@ async fn hold(
     Ok(None)
 }
 
-/// The keys before one that was used are gone.
+/// The keys before one that was used are gone, if the device's own gateway says so: who else says it
+/// would end the only key that the device may have.
 async fn use_key(connection: &mut SqliteConnection, used: &KeyUsed) -> Result<(), Error> {
     let generation = bigint("generation", used.generation)?;
     let known = sqlx::query(
         "UPDATE device_keys SET used_us = COALESCE(used_us, $4) \
-         WHERE tenant = $1 AND device = $2 AND generation = $3 AND psk IS NOT NULL",
+         WHERE tenant = $1 AND device = $2 AND generation = $3 AND psk IS NOT NULL \
+         AND EXISTS (SELECT 1 FROM registrations r WHERE r.tenant = $1 AND r.device = $2 \
+           AND r.gateway = $5)",
     )
     .bind(used.tenant.as_str())
     .bind(used.device.as_str())
     .bind(generation)
     .bind(used.at_us)
+    .bind(used.gateway.as_str())
     .execute(&mut *connection)
     .await?;
     if known.rows_affected() == 0 {
+        tracing::debug!(tenant = %used.tenant, gateway = %used.gateway, device = %used.device, generation,
+            "a gateway says that a device has used a key that is over, or that it has not got");
         return Ok(());
     }
     sqlx::query(
