@@ -170,6 +170,10 @@ impl Tenancy for EndingTenancy {
         self.inner.create_tenant(tenant, now_us).await
     }
 
+    async fn tenant_made(&self, tenant: &TenantId) -> Result<Option<i64>, Error> {
+        self.inner.tenant_made(tenant).await
+    }
+
     async fn tenants(&self, after: Option<&str>, limit: u32) -> Result<Page<TenantId>, Error> {
         self.inner.tenants(after, limit).await
     }

@@ -119,21 +119,12 @@ pub async fn has_tenant(data_dir: &Path, tenant: &TenantId) -> Result<(), Error>
         return Err(Error::not_initialised(&layout, &missing));
     }
     let store = stencil_store::sqlite::open(layout.store()).await?;
-    let mut after = None;
-    loop {
-        let page = store
-            .tenants(after.as_deref(), stencil_store::MAX_PAGE)
-            .await?;
-        if page.items.contains(tenant) {
-            return Ok(());
-        }
-        after = page.next;
-        if after.is_none() {
-            return Err(Error::NoTenant {
-                dir: data_dir.to_owned(),
-                tenant: tenant.clone(),
-            });
-        }
+    match store.tenant_made(tenant).await? {
+        Some(_) => Ok(()),
+        None => Err(Error::NoTenant {
+            dir: data_dir.to_owned(),
+            tenant: tenant.clone(),
+        }),
     }
 }
 

@@ -16,6 +16,18 @@ pub type Fingerprint = [u8; 32];
 /// The most certificates of a gateway that are remembered; the oldest that are over go.
 pub const MAX_GATEWAY_CERTIFICATES: u32 = 64;
 
+/// How far the fleet authority dates certificates back, as clocks differ.
+const DATED_BACK_US: i64 = 3_600 * 1_000_000;
+
+/// Whether a certificate is older than the tenant whose name is in it: it was issued for another one,
+/// which had the name before and was erased. Both times are of the hub's own clock; a certificate's has
+/// whole seconds.
+#[must_use]
+pub fn is_of_former_tenant(not_before_us: i64, tenant_made_us: i64) -> bool {
+    let made_us = tenant_made_us - tenant_made_us.rem_euclid(1_000_000);
+    not_before_us < made_us.saturating_sub(DATED_BACK_US)
+}
+
 /// A certificate of a gateway.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewCertificate {
@@ -114,6 +126,8 @@ pub enum Presented {
     Revoked,
     /// One that the hub has not heard of, older than those that it has.
     Unknown,
+    /// One that the hub has not heard of, older than the tenant: see [`is_of_former_tenant`].
+    Former,
 }
 
 /// What is to be renewed.

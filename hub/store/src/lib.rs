@@ -87,7 +87,7 @@ pub use caused::{
 };
 pub use certificates::{
     CertificateState, Certificates, Fingerprint, GatewayCertificate, MAX_GATEWAY_CERTIFICATES,
-    NewCertificate, Presented, Renewable,
+    NewCertificate, Presented, Renewable, is_of_former_tenant,
 };
 pub use chains::{
     BlockMark, ChainCommit, ChainCommitted, ChainEntry, ChainEntryKind, ChainSource, ChainState,

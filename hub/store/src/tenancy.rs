@@ -124,6 +124,9 @@ pub trait Tenancy: Send + Sync + 'static {
     /// Makes a tenant; `false` if it exists already.
     async fn create_tenant(&self, tenant: &TenantId, now_us: i64) -> Result<bool, Error>;
 
+    /// When a tenant was made; `None`: there is none of this id.
+    async fn tenant_made(&self, tenant: &TenantId) -> Result<Option<i64>, Error>;
+
     /// All tenants, by id. For the hub's own loops, not for a tenant's users.
     async fn tenants(&self, after: Option<&str>, limit: u32) -> Result<Page<TenantId>, Error>;
 

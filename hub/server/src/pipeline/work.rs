@@ -229,6 +229,7 @@ impl Work {
         let alarms = self.state.forget(&erased);
         if device.is_none() {
             driver.tenants.erased(&tenant);
+            driver.refused.erased(&tenant);
             (driver.tenant_gone)(&tenant);
         }
         tracing::info!(%tenant, device = device.as_ref().map(tracing::field::display),

@@ -26,18 +26,21 @@ pub(crate) struct Peer {
     grant: Option<Grant>,
     /// Of the certificate that let it in, if it is a gateway's.
     admitted: Option<Admitted>,
+    /// When its tenant was made, where a certificate let it in: another tenant of the name is another.
+    tenant_made_us: Option<i64>,
 }
 
 impl Peer {
     /// The peer that a certificate lets in.
     #[must_use]
-    fn certified(principal: Principal, admitted: Option<Admitted>) -> Self {
+    fn certified(principal: Principal, admitted: Option<Admitted>, tenant_made_us: i64) -> Self {
         let namespace = namespace(&principal);
         Self {
             principal,
             namespace,
             grant: None,
             admitted,
+            tenant_made_us: Some(tenant_made_us),
         }
     }
 }
@@ -87,13 +90,13 @@ impl HubPolicy {
         }
     }
 
-    /// A certificate may be older than the hub's data: its tenant must be one of this hub.
-    async fn known(&self, principal: Principal) -> Result<Principal, Refused> {
-        match self.tenants.exists(&principal.tenant).await {
-            Ok(true) => Ok(principal),
-            Ok(false) => Err(refused(format!(
-                "certificate: this hub has no tenant {}",
-                principal.tenant
+    /// A certificate may be older than the hub's data: its tenant must be one of this hub. Since when
+    /// it is.
+    async fn made_us(&self, tenant: &TenantId) -> Result<i64, Refused> {
+        match self.tenants.made_us(tenant).await {
+            Ok(Some(made_us)) => Ok(made_us),
+            Ok(None) => Err(refused(format!(
+                "certificate: this hub has no tenant {tenant}"
             ))),
             Err(error) => Err(unavailable(&error)),
         }
@@ -125,6 +128,7 @@ impl HubPolicy {
                         },
                         grant: Some(grant),
                         admitted: None,
+                        tenant_made_us: None,
                     })
                 }
                 TokenKind::Api { .. } => Err(refused(
@@ -152,15 +156,16 @@ impl Policy for HubPolicy {
         };
         let peer = match certificate {
             Some(der) => {
-                let principal = self.known(by_certificate(der)?).await?;
+                let principal = by_certificate(der)?;
+                let made_us = self.made_us(&principal.tenant).await?;
                 let admitted = match principal.gateway() {
                     Some(gateway) => Some(self.gate.admit(&principal.tenant, gateway, der).await?),
                     None => {
-                        self.gate.is_in_time(der)?;
+                        self.gate.admit_device(der, made_us)?;
                         None
                     }
                 };
-                Peer::certified(principal, admitted)
+                Peer::certified(principal, admitted, made_us)
             }
             None => self.by_token(connect).await?,
         };
@@ -196,9 +201,10 @@ impl Policy for HubPolicy {
         if admitted.is_some_and(|it| !self.gate.may_stay(&it.fingerprint)) {
             return false;
         }
-        match &peer.grant {
-            Some(grant) => !grant.is_revoked(),
-            None => self.tenants.knows(&peer.principal.tenant),
+        match (&peer.grant, peer.tenant_made_us) {
+            (Some(grant), _) => !grant.is_revoked(),
+            (None, Some(made_us)) => self.tenants.has(&peer.principal.tenant, made_us),
+            (None, None) => false,
         }
     }
 }

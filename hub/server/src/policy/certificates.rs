@@ -9,7 +9,7 @@ use stencil_mqtt::{Refused, RefusedCode};
 use stencil_protocol::id::{GatewayId, TenantId};
 use stencil_store::{
     Audit, AuditOutcome, Certificates, Error, Fingerprint, NewAudit, NewCertificate, Presented,
-    Store,
+    Store, is_of_former_tenant,
 };
 
 use crate::clock::Clock;
@@ -18,6 +18,10 @@ use crate::clock::Clock;
 const AGAIN_US: i64 = 10 * 60 * 1_000_000;
 /// Gateways whose last refusal is remembered; beyond that those of long ago are forgotten.
 const MAX_REFUSALS: usize = 10_000;
+
+/// Why a certificate is not let in that is older than its tenant.
+const FORMER: &str = "it was issued before this tenant was made, to one of the same name that was \
+                      erased: issue another one";
 
 /// The gate for gateways' certificates. Cheap to clone.
 #[derive(Clone)]
@@ -92,6 +96,10 @@ impl Gate {
                 let code = RefusedCode::Credentials;
                 return Err(self.refuse(key, &certificate, code, why, now_us).await);
             }
+            Ok(Presented::Former) => {
+                let code = RefusedCode::Credentials;
+                return Err(self.refuse(key, &certificate, code, FORMER, now_us).await);
+            }
             Err(error) if is_full(&error) && in_time => {
                 // What cannot be written now is no reason to keep a gateway out.
                 tracing::warn!(%tenant, %gateway, %error, "a certificate cannot be noted now");
@@ -115,12 +123,15 @@ impl Gate {
         })
     }
 
-    /// Refuses a certificate that has ended, which TLS lets pass for some time: that is for gateways
-    /// alone.
-    pub(crate) fn is_in_time(&self, der: &[u8]) -> Result<(), Refused> {
+    /// Refuses a device's certificate that has ended, which TLS lets pass for some time (that is for
+    /// gateways alone), and one that is older than its tenant.
+    pub(crate) fn admit_device(&self, der: &[u8], tenant_made_us: i64) -> Result<(), Refused> {
         let refused = |why: String| Refused::new(RefusedCode::Credentials, why);
         let certificate =
             described(der).map_err(|error| refused(format!("certificate: {error}")))?;
+        if is_of_former_tenant(certificate.not_before_us, tenant_made_us) {
+            return Err(refused(format!("certificate: {FORMER}")));
+        }
         match self.clock.now_us() <= certificate.not_after_us {
             true => Ok(()),
             false => Err(refused(

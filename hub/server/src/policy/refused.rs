@@ -54,6 +54,11 @@ impl RefusedDevices {
         }
     }
 
+    /// The tenant is gone: none of its devices is one of a later tenant of its name.
+    pub(crate) fn erased(&self, tenant: &TenantId) {
+        self.devices().retain(|(of, _)| of != tenant);
+    }
+
     fn devices(&self) -> MutexGuard<'_, HashSet<(TenantId, DeviceId)>> {
         self.devices.lock().unwrap_or_else(PoisonError::into_inner)
     }

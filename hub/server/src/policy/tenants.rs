@@ -1,10 +1,10 @@
 //! Which tenants there are.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use stencil_protocol::id::TenantId;
-use stencil_store::{Error, MAX_PAGE, Tenancy};
+use stencil_store::{Error, Tenancy};
 
 /// The tenants of the store, as far as they were asked for: only one that is not known is looked
 /// up. Cheap to clone.
@@ -16,7 +16,8 @@ pub(crate) struct Tenants {
 
 #[derive(Default)]
 struct Known {
-    tenants: HashSet<TenantId>,
+    /// When each was made. One that was erased may be made again, and is another one then.
+    tenants: HashMap<TenantId, i64>,
     /// How many were erased: what was read before the last one may be out of date.
     erased: u64,
 }
@@ -31,27 +32,34 @@ impl Tenants {
 
     /// Whether there is this tenant.
     pub(crate) async fn exists(&self, tenant: &TenantId) -> Result<bool, Error> {
-        let (mut after, mut erased) = (None, self.known().erased);
-        while !self.knows(tenant) {
-            let page = self.tenancy.tenants(after.as_deref(), MAX_PAGE).await?;
-            let mut known = self.known();
-            if known.erased != erased {
-                (after, erased) = (None, known.erased);
-                continue;
-            }
-            known.tenants.extend(page.items);
-            drop(known);
-            match page.next {
-                Some(next) => after = Some(next),
-                None => return Ok(self.knows(tenant)),
-            }
-        }
-        Ok(true)
+        Ok(self.made_us(tenant).await?.is_some())
     }
 
-    /// Whether there is this tenant, as far as it was asked for before.
-    pub(crate) fn knows(&self, tenant: &TenantId) -> bool {
-        self.known().tenants.contains(tenant)
+    /// When this tenant was made; `None`: there is none.
+    pub(crate) async fn made_us(&self, tenant: &TenantId) -> Result<Option<i64>, Error> {
+        loop {
+            let erased = {
+                let known = self.known();
+                if let Some(made_us) = known.tenants.get(tenant) {
+                    return Ok(Some(*made_us));
+                }
+                known.erased
+            };
+            let found = self.tenancy.tenant_made(tenant).await?;
+            let mut known = self.known();
+            if known.erased != erased {
+                continue;
+            }
+            if let Some(made_us) = found {
+                known.tenants.insert(tenant.clone(), made_us);
+            }
+            return Ok(found);
+        }
+    }
+
+    /// Whether there is this tenant, made at this time, as far as it was asked for before.
+    pub(crate) fn has(&self, tenant: &TenantId, made_us: i64) -> bool {
+        self.known().tenants.get(tenant) == Some(&made_us)
     }
 
     /// The tenant is gone.

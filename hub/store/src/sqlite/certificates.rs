@@ -10,7 +10,7 @@ use super::registry::gateways;
 use super::row::Columns as _;
 use crate::certificates::{
     CertificateState, Certificates, Fingerprint, GatewayCertificate, MAX_GATEWAY_CERTIFICATES,
-    NewCertificate, Presented, Renewable,
+    NewCertificate, Presented, Renewable, is_of_former_tenant,
 };
 use crate::{AuditOutcome, Error};
 
@@ -231,7 +231,8 @@ impl Of<'_> {
             "SELECT COUNT(*) AS known, COALESCE(SUM(state IN ('issued', 'current')), 0) AS live, \
              MAX(not_before_us) AS newest_us, \
              EXISTS (SELECT 1 FROM gateway_keys WHERE tenant = $1 AND gateway = $2 \
-               AND revoked_us IS NOT NULL) AS revoked \
+               AND revoked_us IS NOT NULL) AS revoked, \
+             (SELECT created_us FROM tenants WHERE tenant = $1) AS tenant_us \
              FROM gateway_certificates WHERE tenant = $1 AND gateway = $2",
         )
         .bind(self.tenant.as_str())
@@ -240,6 +241,13 @@ impl Of<'_> {
         .await?;
         if row.flag("revoked")? {
             return Ok(Standing::Settled(Presented::Revoked));
+        }
+        // What the hub knows it has issued itself, whatever its clock said then.
+        let is_former = row
+            .maybe_int("tenant_us")?
+            .is_some_and(|made_us| is_of_former_tenant(certificate.not_before_us, made_us));
+        if is_former {
+            return Ok(Standing::Settled(Presented::Former));
         }
         // None but the fleet authority can have made a later one: that this hub does not know it, is
         // because its data were restored from before then.

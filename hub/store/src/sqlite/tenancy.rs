@@ -32,6 +32,14 @@ impl Tenancy for Sqlite {
         transaction.end(made).await
     }
 
+    async fn tenant_made(&self, tenant: &TenantId) -> Result<Option<i64>, Error> {
+        let row = sqlx::query("SELECT created_us FROM tenants WHERE tenant = $1")
+            .bind(tenant.as_str())
+            .fetch_optional(self.readers())
+            .await?;
+        row.map(|row| row.int("created_us")).transpose()
+    }
+
     async fn tenants(&self, after: Option<&str>, limit: u32) -> Result<Page<TenantId>, Error> {
         let rows =
             sqlx::query("SELECT tenant FROM tenants WHERE tenant > $1 ORDER BY tenant LIMIT $2")

@@ -1,5 +1,6 @@
 //! Gateways' certificates: which let a gateway in, what follows them, and how they end.
 
+use stencil_protocol::id::TenantId;
 use stencil_store::{
     AuditFilter, CertificateState, Commit, Error, Fingerprint, GatewayHolds, NewCertificate,
     Presented, Renewable, Store,
@@ -202,4 +203,31 @@ async fn a_revoked_gateway_stays_out_until_it_is_made_anew() {
     assert_eq!(shown.certificate_end_us, Some(1_070));
     // It has no key until it says one, and that is no intrusion.
     assert_eq!(says(3, 8).await.rekeyed, []);
+}
+
+#[tokio::test]
+async fn one_that_is_older_than_the_tenant_is_of_another_of_its_name() {
+    const S: i64 = 1_000_000;
+    let Fresh { store, folder: _f } = fresh().await;
+    let (tenant, made_us) = (TenantId::parse("again").unwrap(), 10_000 * S + 17);
+    let tenancy = &store.tenancy;
+    assert_eq!(tenancy.tenant_made(&tenant).await.unwrap(), None);
+    tenancy.create_tenant(&tenant, made_us).await.unwrap();
+    let made = tenancy.tenant_made(&tenant).await.unwrap();
+    assert_eq!(made, Some(made_us));
+    let present = async |of: &str, it: &NewCertificate| {
+        let (certificates, gateway) = (&store.certificates, gateway(of));
+        let presented = certificates.present(&tenant, &gateway, it, true, made_us + 1);
+        presented.await.unwrap()
+    };
+    // The authority dates them back by an hour.
+    let before = certificate(1, (10_000 - 3_600 - 1) * S);
+    assert_eq!(present("g1", &before).await, Presented::Former);
+    let after = certificate(2, (10_000 - 3_600) * S);
+    assert_eq!(present("g1", &after).await, Presented::Met(vec![]));
+    // One that the hub has issued to this tenant is its own, whatever the clock said.
+    let (certificates, g2) = (&store.certificates, gateway("g2"));
+    let added = certificates.add_certified(&tenant, &g2, &before, 5);
+    added.await.unwrap();
+    assert_eq!(present("g2", &before).await, Presented::First(vec![]));
 }
