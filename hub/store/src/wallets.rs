@@ -17,6 +17,9 @@ pub const MAX_WALLET_NAME: usize = 64;
 pub const MAX_WALLET_ROLES: u32 = 100;
 /// Sessions without a tenant of one wallet; with one more the one that was seen longest ago ends.
 pub const MAX_WALLET_SESSIONS: u32 = 8;
+/// Sessions without a tenant that one network has opened; the same. So nobody pushes out others' by
+/// accounts of their own, which cost nothing.
+pub const MAX_NETWORK_WALLET_SESSIONS: u32 = 512;
 /// Sessions without a tenant of all wallets together, which anybody can open; the same.
 pub const MAX_ALL_WALLET_SESSIONS: u32 = 50_000;
 /// Nonces of one network that are not used; with one more its oldest goes.
@@ -144,8 +147,9 @@ pub trait Wallets: Send + Sync + 'static {
     /// used or over.
     async fn use_nonce(&self, nonce: &str, now_us: i64) -> Result<Option<(String, i64)>, Error>;
 
-    /// Opens a session without a tenant. Beyond [`MAX_WALLET_SESSIONS`] and
-    /// [`MAX_ALL_WALLET_SESSIONS`] those that were seen longest ago end.
+    /// Opens a session without a tenant. Beyond [`MAX_WALLET_SESSIONS`],
+    /// [`MAX_NETWORK_WALLET_SESSIONS`] and [`MAX_ALL_WALLET_SESSIONS`] those that were seen longest ago
+    /// end.
     async fn open_wallet_session(
         &self,
         wallet: &WalletKey,

@@ -238,6 +238,13 @@ pub(super) async fn check(
             None => Asker::Wallet(user.wallet),
         },
     };
+    // Accounts of chains cost nothing: however many somebody has, they ask no faster than their address
+    // may.
+    if matches!(asker, Asker::Wallet(_))
+        && let Err(wait) = unknown_may_ask(&state, address)
+    {
+        return wait.into_response();
+    }
     if let Err(wait) = state.rates().caller(asker, now_us) {
         return Problem::too_many("requests come faster than is allowed", wait).into_response();
     }

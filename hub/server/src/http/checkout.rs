@@ -4,11 +4,12 @@
 use axum::Json;
 use axum::extract::State as Shared;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, StatusCode, header};
+use http::{Extensions, HeaderValue, StatusCode, header};
 
 use super::State;
 use super::api::{invoices, refunds};
 use super::input::{self, Path};
+use super::listener::Peer;
 use super::problem::{Kind, Problem};
 use crate::chains::At;
 use crate::chains::authorization::{self, Given, NotTaken};
@@ -68,9 +69,12 @@ pub(super) async fn show(
 pub(super) async fn authorize(
     Shared(state): Shared<State>,
     Path(invoice): Path<String>,
+    extensions: Extensions,
     input::Json(given): input::Json<Given>,
 ) -> Result<Response, Problem> {
     let at = find(&state, &invoice).await?;
+    let pool = &state.questions().authorizations;
+    let _room = pool.enter(Peer::address(&extensions))?;
     let cashier = state.control.cashier();
     let sent = authorization::bring(cashier, &at, &given).await;
     let sent = sent.map_err(not_taken)?;
@@ -117,9 +121,14 @@ pub(super) async fn receipt(
 pub(super) async fn refund_address(
     Shared(state): Shared<State>,
     Path((invoice, refund)): Path<(String, String)>,
+    extensions: Extensions,
     input::Json(said): input::Json<Said>,
 ) -> Result<Response, Problem> {
     let at = find(&state, &invoice).await?;
+    let _room = state
+        .questions()
+        .refunds
+        .enter(Peer::address(&extensions))?;
     let id = refunds::id(&refund)?;
     let cashier = state.control.cashier();
     let told = refund_address::by_payer(cashier, &at, id, &said).await;

@@ -54,6 +54,7 @@ mod page;
 mod password;
 mod problem;
 mod public;
+mod questions;
 mod rate;
 mod recent;
 mod return_to;

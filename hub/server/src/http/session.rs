@@ -6,8 +6,8 @@ use http::{HeaderMap, HeaderValue, header};
 use stencil_protocol::id::TenantId;
 use stencil_store::{Opener, Secret, Session, SessionOwner, WalletKey, WalletOwner, WalletSession};
 
-use super::State;
 use super::problem::Problem;
+use super::{State, throttle};
 
 /// The cookie of a session.
 pub(super) const COOKIE: &str = "stencil_session";
@@ -92,10 +92,11 @@ pub(super) async fn open_wallet(
 ) -> Result<(WalletSession, HeaderValue), Problem> {
     let limits = &state.limits.sessions;
     let now_us = state.clock.now_us();
-    let (expires_us, address) = (limits.expires_us(now_us), address.to_string());
+    let expires_us = limits.expires_us(now_us);
+    let network = throttle::network(address).to_string();
     let wallets = &state.store.wallets;
     let (session, secret) = wallets
-        .open_wallet_session(wallet, Some(&address), expires_us, now_us)
+        .open_wallet_session(wallet, Some(&network), expires_us, now_us)
         .await?;
     let value = format!("{}; Max-Age={}", secret.reveal(), limits.life_s);
     Ok((session, set(state, COOKIE, &value)?))

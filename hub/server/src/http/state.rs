@@ -18,6 +18,7 @@ use super::connections::Connections;
 use super::device_cookie::Devices;
 use super::host::Hosts;
 use super::password::Passwords;
+use super::questions::Questions;
 use super::rate::Rates;
 use super::throttle::Throttle;
 use super::{DEVICE_KEY_BYTES, Limits};
@@ -295,6 +296,7 @@ pub struct State {
     retention: RetentionOptions,
     sales: Option<Sales>,
     contracts: Contracts,
+    questions: Questions,
     listens: Option<SocketAddr>,
     stop: Option<watch::Receiver<bool>>,
 }
@@ -371,6 +373,7 @@ impl State {
             retention: RetentionOptions::default(),
             sales: None,
             contracts: Contracts::default(),
+            questions: Questions::default(),
             listens: None,
             stop: None,
         }
@@ -399,6 +402,11 @@ impl State {
     pub fn exporting(mut self, options: &ExportOptions) -> Self {
         self.exports = Arc::new(Semaphore::new(options.max_running));
         self
+    }
+
+    /// Room for questions to chains that strangers cause.
+    pub(super) fn questions(&self) -> &Questions {
+        &self.questions
     }
 
     /// Room for one more export.

@@ -1,8 +1,9 @@
 //! Wallets: roles that are given and taken back, nonces that are used once, sessions without a tenant.
 
 use stencil_store::{
-    Erased, Error, InvoiceCommit, MAX_NETWORK_NONCES, MAX_NONCES, MAX_SESSIONS,
-    MAX_WALLET_SESSIONS, NewNonce, Opener, Role, StoredInvoice, Wallets,
+    Erased, Error, InvoiceCommit, MAX_ALL_WALLET_SESSIONS, MAX_NETWORK_NONCES,
+    MAX_NETWORK_WALLET_SESSIONS, MAX_NONCES, MAX_SESSIONS, MAX_WALLET_SESSIONS, NewNonce, Opener,
+    Role, StoredInvoice, Wallets,
 };
 
 use crate::{acme, fresh, other};
@@ -295,4 +296,36 @@ async fn who_has_paid_is_noted_and_goes_with_the_tenant() {
     store.keeping.erase(7, &Erased::Tenant(acme)).await.unwrap();
     assert_eq!(port.paid_by(&ANN, None, 9).await.unwrap().items, []);
     assert_eq!(port.roles_of_wallet(&ANN).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn one_network_pushes_out_its_own_sessions_only() {
+    let fresh = fresh().await;
+    let port = &fresh.store.wallets;
+    let open = async |wallet: [u8; 20], network: &str, now_us| {
+        let opened = port.open_wallet_session(&wallet, Some(network), END, now_us);
+        opened.await.unwrap().1
+    };
+    let is_open = async |secret: &stencil_store::Secret| {
+        let verified = port.verify_wallet_session(secret.reveal(), IDLE, 10_000);
+        verified.await.unwrap().is_some()
+    };
+    // Longest ago, and so the first to go if all were counted together.
+    let ann = open(ANN, "192.0.2.1", 1).await;
+    let account = |n: u32| {
+        let mut account = [9; 20];
+        account[..4].copy_from_slice(&n.to_be_bytes());
+        account
+    };
+    let first = open(account(0), "192.0.2.2", 2).await;
+    let second = open(account(1), "192.0.2.2", 3).await;
+    for n in 2..MAX_NETWORK_WALLET_SESSIONS {
+        open(account(n), "192.0.2.2", 4).await;
+    }
+    assert!(is_open(&first).await && is_open(&second).await);
+    open(account(MAX_NETWORK_WALLET_SESSIONS), "192.0.2.2", 5).await;
+    let open = (is_open(&first).await, is_open(&second).await);
+    assert_eq!(open, (false, true), "the oldest of the network makes way");
+    assert!(is_open(&ann).await);
+    const { assert!(MAX_ALL_WALLET_SESSIONS >= 50 * MAX_NETWORK_WALLET_SESSIONS) };
 }

@@ -4,7 +4,7 @@
 use axum::Json;
 use axum::extract::State as Shared;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, StatusCode};
+use http::{Extensions, HeaderMap, StatusCode};
 use serde::Serialize;
 use stencil_ownership::holder::Owner;
 use stencil_ownership::listing::Offer;
@@ -23,6 +23,7 @@ use crate::chains::ownership::market::{ListingVerdict, ToSign};
 use crate::http::State;
 use crate::http::access::WalletUser;
 use crate::http::input::{self, Paging, Path, Query};
+use crate::http::listener::Peer;
 use crate::http::problem::{Kind, Problem};
 
 /// A device that an account controls or may use.
@@ -260,9 +261,12 @@ pub(in crate::http) async fn check(
     Shared(state): Shared<State>,
     user: WalletUser,
     Path(tenant): Path<String>,
+    extensions: Extensions,
     input::Json(offer): input::Json<Offer>,
 ) -> Result<Json<ListingVerdict>, Problem> {
     let tenant = input::tenant(&tenant)?;
+    let pool = &state.questions().listings;
+    let _room = pool.enter(Peer::address(&extensions))?;
     let buyer = Address::from(user.wallet);
     Ok(Json(owners(&state).verdict(&tenant, &offer, buyer).await?))
 }

@@ -5,7 +5,7 @@ use stencil_ownership::holder::{Place, Said, Token, What};
 use stencil_payments::{Address, B256, U256};
 use stencil_store::{BlockMark, ChainCommit, HeldCommit, HeldToken};
 
-use super::{Answer, NOW_US, Served, seed};
+use super::{Answer, Limits, NOW_US, Served, seed};
 use crate::chains::tests::fake::CHAIN;
 
 pub(super) const OWNER: Address = Address::repeat_byte(0x5b);
@@ -194,4 +194,32 @@ async fn an_owner_commands_its_device_and_a_guest_what_the_tenant_lets_guests_do
     read_up_to(&served, NOW_US + 921_000_000).await;
     let answer = command(&served, &owner, &json!({ "name": "lock" })).await;
     assert_eq!(answer.status, 202, "{answer:?}");
+}
+
+#[tokio::test]
+async fn accounts_put_only_so_many_questions_about_listings_at_once() {
+    let mut questions = None;
+    let served = Served::start_changed(Limits::default(), |state| {
+        questions = Some(state.questions().clone());
+        state
+    })
+    .await;
+    held(&served).await;
+    let session = session(&served, GUEST).await;
+    let body = super::ownership::market_body("/api/v1/market/check")["offer"].clone();
+    let check = async || {
+        let ask = served.ask("POST", "/api/v1/wallet/listings/acme/check");
+        ask.session(&session).json(&body).send().await
+    };
+    assert_eq!(check().await.status, 200);
+    let pool = &questions.unwrap().listings;
+    let mut rooms = Vec::new();
+    while let Ok(room) = pool.enter([127, 0, 0, 1].into()) {
+        rooms.push(room);
+    }
+    let refused = check().await;
+    assert!(refused.problem(503).contains("from your address"));
+    assert!(refused.header("retry-after").is_some(), "{refused:?}");
+    drop(rooms);
+    assert_eq!(check().await.status, 200);
 }

@@ -9,7 +9,7 @@ use stencil_payments::money::Amount;
 use stencil_payments::port::{Called, Outcome, Sent, Unknown};
 use stencil_payments::{Address, B256, U256};
 
-use super::{Answer, NOW_US, Served, seed};
+use super::{Answer, Limits, NOW_US, Served, seed};
 use crate::chains::tests::fake::{CONTRACT, PAYEE, TOKEN, domain};
 
 const SETTINGS: &str = "/api/v1/payments/settings";
@@ -870,4 +870,60 @@ async fn the_console_shows_invoices_and_what_came_of_one() {
         .read(&format!("/invoices/{}", "00".repeat(16)))
         .await
         .problem(404);
+}
+
+#[tokio::test]
+async fn strangers_put_only_so_many_questions_to_a_chain_at_once() {
+    let mut questions = None;
+    let served = Served::start_changed(Limits::default(), |state| {
+        questions = Some(state.questions().clone());
+        state
+    })
+    .await;
+    let questions = questions.unwrap();
+    let id = hex::encode(seed::INVOICE);
+    let paths = [
+        (
+            &questions.authorizations,
+            format!("/pay/{id}/authorization"),
+        ),
+        (
+            &questions.refunds,
+            format!("/pay/{id}/refunds/{}/address", "0".repeat(32)),
+        ),
+    ];
+    let bodies = [
+        json!({ "from": "0x01", "value": "1", "validBefore": "1", "signature": "0x" }),
+        json!({ "address": "0x01", "payer": "0x01", "signature": "0x" }),
+    ];
+    for ((pool, path), body) in paths.iter().zip(&bodies) {
+        let post = async |from: u8| {
+            let ask = served.ask("POST", path).from([127, 0, 0, from]);
+            ask.json(body).send().await
+        };
+        let is_judged = |answer: &Answer| assert!((400..500).contains(&answer.status));
+        is_judged(&post(1).await);
+        let mut rooms = Vec::new();
+        while let Ok(room) = pool.enter([127, 0, 0, 1].into()) {
+            rooms.push(room);
+        }
+        let refused = post(1).await;
+        assert!(refused.problem(503).contains("from your address"));
+        assert!(refused.header("retry-after").is_some(), "{refused:?}");
+        // Others have room, until there is none at all.
+        is_judged(&post(2).await);
+        for n in 3..=u8::MAX {
+            while let Ok(room) = pool.enter([127, 0, 0, n].into()) {
+                rooms.push(room);
+            }
+        }
+        assert!(
+            post(2)
+                .await
+                .problem(503)
+                .contains("many questions as may be")
+        );
+        drop(rooms);
+        is_judged(&post(1).await);
+    }
 }

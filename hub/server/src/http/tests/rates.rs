@@ -78,3 +78,29 @@ async fn whoever_is_unknown_shares_their_addresss_rate() {
     served.later(1);
     assert_eq!(served.get("/livez").send().await.status, 200);
 }
+
+#[tokio::test]
+async fn accounts_without_a_role_ask_no_faster_than_their_address() {
+    let served = slow().await;
+    let session = async |n: u8| {
+        let (wallets, account) = (&served.store.wallets, [n; 20]);
+        let opened = wallets.open_wallet_session(&account, None, i64::MAX, super::NOW_US);
+        opened.await.unwrap().1.reveal().to_owned()
+    };
+    let ask = async |n: u8, from: u8| {
+        let ask = served.get("/api/v1/wallet").session(&session(n).await);
+        ask.from([127, 0, 0, from]).send().await
+    };
+    for n in 1..=5 {
+        ask(n, 1).await.ok();
+    }
+    too_many(&ask(6, 1).await);
+    // Elsewhere they are not in each other's way, and one account has its own rate besides.
+    for _ in 0..4 {
+        ask(1, 2).await.ok();
+    }
+    too_many(&ask(1, 3).await);
+    ask(7, 3).await.ok();
+    // Who has a role is counted by that.
+    served.read("/api/v1/devices").await.ok();
+}

@@ -6,7 +6,8 @@ use super::super::secret::{digest, fresh, has_form};
 use super::super::transaction::Transaction;
 use super::super::users::NOTE_EVERY_US;
 use crate::wallets::{
-    MAX_ALL_WALLET_SESSIONS, MAX_WALLET_SESSIONS, WalletKey, WalletOwner, WalletSession,
+    MAX_ALL_WALLET_SESSIONS, MAX_NETWORK_WALLET_SESSIONS, MAX_WALLET_SESSIONS, WalletKey,
+    WalletOwner, WalletSession,
 };
 use crate::{Error, Secret};
 
@@ -45,6 +46,15 @@ async fn insert(
     .bind(wallet.to_vec())
     .bind(i64::MAX)
     .bind(i64::from(MAX_WALLET_SESSIONS) - 1)
+    .execute(&mut **transaction)
+    .await?;
+    sqlx::query(
+        "DELETE FROM wallet_sessions WHERE session IN (SELECT session FROM wallet_sessions \
+         WHERE network = $1 ORDER BY seen_us DESC, session LIMIT $2 OFFSET $3)",
+    )
+    .bind(network)
+    .bind(i64::MAX)
+    .bind(i64::from(MAX_NETWORK_WALLET_SESSIONS) - 1)
     .execute(&mut **transaction)
     .await?;
     sqlx::query(
