@@ -254,7 +254,9 @@ mod tests {
         fs::write(dir.path().join("mapping.yaml"), yaml).unwrap();
         // Of the hub's mappings, in their folder.
         let (desired, named) = (options.data_dir.join("desired"), &options.field.files);
-        [&desired, named].map(|folder| fs::create_dir_all(folder).unwrap());
+        for folder in [&desired, named] {
+            fs::create_dir_all(folder).unwrap();
+        }
         keyfile::write(named.join("ben.password"), b"correct horse\n").unwrap();
         let yaml = "opcua: { user: ben, password-file: ben.password }\n";
         fs::write(desired.join("mapping.yaml"), yaml).unwrap();
