@@ -273,7 +273,13 @@ async fn story(
                 blows.await;
                 return Vec::new();
             }
-            let shop = Box::pin(shop::play(layout, &cast.chain, narrator));
+            let shop = async {
+                let mut bought = Box::pin(shop::play(layout, &cast.chain, narrator)).await;
+                // Last: the hub is stopped for it, while everything else goes on.
+                let offline = shop::offline::play(layout, &cast.chain, cast, narrator);
+                bought.extend(Box::pin(offline).await);
+                bought
+            };
             let ((), bought) = tokio::join!(blows, shop);
             bought
         };

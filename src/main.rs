@@ -21,6 +21,8 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use crate::output::note;
 
 #[cfg(feature = "hub")]
+mod access;
+#[cfg(feature = "hub")]
 mod alarm;
 #[cfg(feature = "hub")]
 mod api;
@@ -181,6 +183,8 @@ enum Command {
     #[cfg(feature = "hub")]
     Chain(chain::Args),
     #[cfg(feature = "hub")]
+    Access(access::Args),
+    #[cfg(feature = "hub")]
     Credential(credential::Args),
     #[cfg(feature = "hub")]
     Invoices(invoices::Args),
@@ -271,6 +275,8 @@ fn main() -> ExitCode {
             Command::Alarm(args) => alarm::run(args).await,
             #[cfg(feature = "hub")]
             Command::Chain(args) => chain::run(args).await,
+            #[cfg(feature = "hub")]
+            Command::Access(args) => access::run(args).await,
             #[cfg(feature = "hub")]
             Command::Credential(args) => credential::run(args).await,
             #[cfg(feature = "hub")]

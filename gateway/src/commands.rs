@@ -7,17 +7,23 @@ use std::{
 };
 
 use stencil_protocol::{
-    command::{self, Command},
+    command::{self, Command, State},
     id::{CommandId, DeviceId},
 };
 
+use tokio::sync::broadcast;
+
 use crate::options;
+
+/// What devices say that may wait for those who listen; with more these miss some.
+const OUTCOMES: usize = 256;
 
 /// All commands that the gateway holds. In memory only: the hub sends what is outstanding again
 /// when the gateway subscribes.
 pub(crate) struct Commands {
     options: options::Commands,
     held: Mutex<Held>,
+    told: broadcast::Sender<(CommandId, State)>,
 }
 
 #[derive(Default)]
@@ -52,6 +58,7 @@ impl Commands {
         Self {
             options,
             held: Mutex::default(),
+            told: broadcast::Sender::new(OUTCOMES),
         }
     }
 
@@ -108,6 +115,17 @@ impl Commands {
                 waiting.bytes.clone()
             })
             .collect()
+    }
+
+    /// What devices say of commands from now on.
+    pub(crate) fn outcomes(&self) -> broadcast::Receiver<(CommandId, State)> {
+        self.told.subscribe()
+    }
+
+    /// Tells whoever listens what a device has said of a command.
+    pub(crate) fn said(&self, id: CommandId, state: State) {
+        // Mostly nobody listens.
+        let _ = self.told.send((id, state));
     }
 
     /// The device has said something about the command: it has it.

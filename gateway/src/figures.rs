@@ -7,6 +7,7 @@ use stencil_protocol::question::{Figure, Kind, MAX_FIGURES, MAX_HELP_BYTES, MAX_
 use tokio::sync::watch;
 
 use crate::{
+    access::Access,
     commands::Commands,
     desired::Desired,
     edge::Edge,
@@ -31,6 +32,7 @@ pub(crate) struct Figures {
     pub(crate) field: Arc<Devices>,
     pub(crate) mqtt: mqtt::Shown,
     pub(crate) edge: Arc<Edge>,
+    pub(crate) access: Option<Arc<Access>>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) certificate: Arc<Certificate>,
     pub(crate) connected: watch::Receiver<bool>,
@@ -110,6 +112,13 @@ impl Figures {
                 "spool_healthy",
                 "1 while the spool takes what is given to it.",
                 u64::from(self.spool.health() == Health::Ok),
+            ),
+            gauge(
+                "access_receipts_waiting",
+                "Receipts of holders that the hub has not yet.",
+                self.access
+                    .as_ref()
+                    .map_or(0, |access| access.waiting() as u64),
             ),
             gauge(
                 "edge_rules",

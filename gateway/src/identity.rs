@@ -62,6 +62,8 @@ pub(crate) struct Pair {
     pub(crate) key: [u8; 32],
     pub(crate) validity: Validity,
     pub(crate) tls: Arc<rustls::ClientConfig>,
+    /// Certificate and key, to sign something else than a handshake with.
+    pub(crate) own: Arc<tls::Identity>,
 }
 
 impl Identity {
@@ -131,6 +133,7 @@ impl Pair {
             fingerprint: of.fingerprint,
             key: of.key,
             validity: of.validity,
+            own: Arc::new(own.clone()),
             tls: tls.map_err(|error| error.to_string())?,
         })
     }

@@ -34,6 +34,8 @@
 //!   they publish is acknowledged when its values are on this disk.
 //! - What the hub wants the gateway to be like (settings, mapping) is checked as a whole, and
 //!   tried: what keeps it from the hub is undone by itself, also after a kill at any moment.
+//! - Holders of rights are let command devices by a page of the gateway's own, if it is set, also while
+//!   the hub is away: by credentials that it checks itself, each with a receipt on disk first.
 //! - The hub may ask for the newest lines of the log, without secrets, and for figures; the answer
 //!   never stands before what devices measure by more than a piece of 4 KiB.
 //!
@@ -48,6 +50,7 @@
 //! hub is told that they failed).
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod access;
 mod answers;
 mod claims;
 #[doc(hidden)]

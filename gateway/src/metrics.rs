@@ -87,6 +87,8 @@ pub(crate) struct Metrics {
     pub(crate) keys_refused: Counter,
     pub(crate) edge_told: Counter,
     pub(crate) edge_given: Counter,
+    pub(crate) access_admitted: Counter,
+    pub(crate) access_refused: Counter,
     pub(crate) questions_answered: Counter,
     pub(crate) questions_refused: Counter,
     pub(crate) acknowledged: LastAcknowledged,
@@ -127,7 +129,7 @@ impl Metrics {
     }
 
     /// Names without what stands before and behind them, and help.
-    pub(crate) fn counters(&self) -> [(&'static str, &'static str, &Counter); 33] {
+    pub(crate) fn counters(&self) -> [(&'static str, &'static str, &Counter); 35] {
         [
             (
                 "certificates_renewed",
@@ -279,6 +281,16 @@ impl Metrics {
                 "edge_given",
                 "Commands that rules judged here have given to devices.",
                 &self.edge_given,
+            ),
+            (
+                "access_admitted",
+                "Holders of rights who were let command a device.",
+                &self.access_admitted,
+            ),
+            (
+                "access_refused",
+                "Answers of holders that were refused.",
+                &self.access_refused,
             ),
             (
                 "questions_answered",

@@ -35,6 +35,8 @@ pub struct Options {
     pub mqtt: Mqtt,
     /// Rules that are judged here.
     pub edge: Edge,
+    /// Holders of rights, who command devices by a page of this gateway's.
+    pub access: Access,
     /// Health and metrics.
     pub http: Http,
     /// What the hub may change here.
@@ -185,6 +187,26 @@ impl Default for Field {
     }
 }
 
+/// Holders of rights, who command devices by a page of this gateway's, also while the hub is away.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Access {
+    /// Where the page is served. Without it there is none, and nobody is admitted. Whoever can reach it
+    /// may ask; only a holder's wallet opens something.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listen: Option<SocketAddr>,
+    /// Connections at once; for one more, that which has said least makes way.
+    pub max_connections: usize,
+    /// How long a connection may last.
+    pub connection_timeout_ms: u64,
+    /// Within which time a device has to begin what a holder asks for, in seconds.
+    pub command_expires_s: u32,
+    /// How long an answer waits for what the device says.
+    pub device_timeout_ms: u64,
+    /// Receipts that may wait for the hub. With so many nobody is admitted before it was reached.
+    pub max_receipts: usize,
+}
+
 /// Health and metrics.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -262,6 +284,16 @@ impl Options {
             ),
             ("commands.max_total", self.commands.max_total as u64),
             ("commands.resend_ms", self.commands.resend_ms),
+            ("access.max_connections", self.access.max_connections as u64),
+            (
+                "access.connection_timeout_ms",
+                self.access.connection_timeout_ms,
+            ),
+            (
+                "access.command_expires_s",
+                u64::from(self.access.command_expires_s),
+            ),
+            ("access.max_receipts", self.access.max_receipts as u64),
             ("http.max_connections", self.http.max_connections as u64),
             (
                 "http.connection_timeout_ms",
@@ -343,6 +375,7 @@ impl Default for Options {
             field: Field::default(),
             mqtt: Mqtt::default(),
             edge: Edge::default(),
+            access: Access::default(),
             http: Http::default(),
             desired: Desired::default(),
         }
@@ -425,6 +458,19 @@ impl Default for Commands {
             max_per_device: 32,
             max_total: 8_192,
             resend_ms: 5_000,
+        }
+    }
+}
+
+impl Default for Access {
+    fn default() -> Self {
+        Self {
+            listen: None,
+            max_connections: 64,
+            connection_timeout_ms: 60_000,
+            command_expires_s: 15,
+            device_timeout_ms: 10_000,
+            max_receipts: 20_000,
         }
     }
 }

@@ -21,6 +21,7 @@ use tokio::{
 
 use crate::{
     Error, Logs, Options,
+    access::{self, Access, Around},
     answers::Answers,
     commands::Commands,
     desired::{Desired, Effective},
@@ -37,7 +38,7 @@ use crate::{
     metrics::Metrics,
     mqtt,
     psk::{KeyRing, look_at_folder},
-    spool::Spool,
+    spool::{Spool, stopped},
     uplink::{Certificate, Said, Uplink},
 };
 
@@ -70,6 +71,9 @@ pub struct Addresses {
     pub link: Vec<SocketAddr>,
     /// Where MQTT devices connect, in the order of the options.
     pub mqtt: Vec<SocketAddr>,
+    /// Where holders of rights ask; `None`: nowhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub access: Option<SocketAddr>,
     /// Health and metrics.
     pub http: SocketAddr,
 }
@@ -99,6 +103,10 @@ impl Whole {
         for address in &options.link.tcp {
             listeners.push(bind("link.tcp", *address).await?);
         }
+        let access_listener = match options.access.listen {
+            Some(address) => Some(bind("access.listen", address).await?),
+            None => None,
+        };
         let http_listener = bind("http.listen", options.http.listen).await?;
         let ends = open_ends(&options, &identity, mapping.devices().count()).await?;
         let listens = !options.mqtt.listeners.is_empty();
@@ -111,6 +119,7 @@ impl Whole {
             gateway: identity.gateway.clone(),
             link: listeners.iter().map(|(_, address)| *address).collect(),
             mqtt: mqtt.addresses(),
+            access: access_listener.as_ref().map(|(_, address)| *address),
             http: http_listener.1,
         };
 
@@ -121,6 +130,14 @@ impl Whole {
         let (connected, is_connected) = watch::channel(false);
         let commands = Arc::new(Commands::new(options.commands.clone()));
         let live = Live::default();
+        let around = Around {
+            commands: Arc::clone(&commands),
+            live: live.clone(),
+            keys: Arc::clone(&keys),
+            field: Arc::clone(&field),
+            metrics: Arc::clone(&metrics),
+        };
+        let access = open_access(&options, &identity, around).await?;
         let links = Arc::new(Links {
             gateway: identity.gateway.clone(),
             keys,
@@ -145,6 +162,7 @@ impl Whole {
             field: Arc::clone(&field),
             mqtt: mqtt.shown(),
             edge: Arc::clone(&edge),
+            access: access.clone(),
             metrics: Arc::clone(&metrics),
             certificate: Arc::clone(&certificate),
             connected: is_connected.clone(),
@@ -174,6 +192,7 @@ impl Whole {
             desired,
             said: Said::default(),
             answers: Arc::new(answers),
+            access: access.clone(),
             back_fill: back_fills,
         });
         let following = Following {
@@ -219,6 +238,21 @@ impl Whole {
         let devices = move || [keys.devices(), read.ids()].concat();
         tasks.spawn(edge.take_wanted(devices, stopping.clone()));
         tasks.spawn(follow(following, stopping.clone()));
+        if let (Some(access), Some((listener, address))) = (access, access_listener) {
+            tasks.spawn(endless(stopped_or(
+                Arc::clone(&access).follow(),
+                stopping.clone(),
+            )));
+            let stopping = stopping.clone();
+            tasks.spawn(async move {
+                let served = access::serve(listener, access, stopping).await;
+                served.map_err(|source| Error::Listen {
+                    what: "access.listen",
+                    address,
+                    source,
+                })
+            });
+        }
         tasks.spawn({
             let (address, stopping) = (addresses.http, stopping.clone());
             let http_options = options.http;
@@ -306,6 +340,9 @@ impl fmt::Display for Addresses {
         for address in &self.mqtt {
             write!(f, ", MQTT {address}")?;
         }
+        if let Some(address) = &self.access {
+            write!(f, ", holders http://{address}")?;
+        }
         write!(f, ", http://{}", self.http)
     }
 }
@@ -378,6 +415,17 @@ async fn open_managed(options: &Options, identity: &Identity) -> Result<Arc<Mana
     }
 }
 
+/// Reads what is kept for holders of rights.
+async fn open_access(
+    options: &Options,
+    identity: &Identity,
+    around: Around,
+) -> Result<Option<Arc<Access>>, Error> {
+    let (options, own) = (options.clone(), Arc::clone(&identity.held.own));
+    let opening = tokio::task::spawn_blocking(move || Access::open(&options, &own, around));
+    opening.await.unwrap_or(Err(Error::Ended("access")))
+}
+
 async fn open_images(options: &Options) -> Result<Arc<Images>, Error> {
     let (images, data) = (options.images.clone(), options.data_dir.clone());
     let opening = tokio::task::spawn_blocking(move || Images::open(&images, &data));
@@ -440,6 +488,14 @@ async fn supervise(
         if let Some(tell) = tell.take() {
             let _ = tell.send(error);
         }
+    }
+}
+
+/// Until it ends or the gateway does.
+async fn stopped_or(task: impl Future<Output = ()>, mut stopping: watch::Receiver<bool>) {
+    tokio::select! {
+        () = task => {}
+        () = stopped(&mut stopping) => {}
     }
 }
 

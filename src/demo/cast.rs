@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use reqwest::Method;
 use serde::Serialize;
 use stencil_protocol::id::DeviceId;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::chain::Chain;
 use super::chaos::{self, What};
@@ -37,8 +37,26 @@ pub(crate) struct Cast {
     devices: Vec<Supervised>,
     receiver: Supervised,
     uplinks: Vec<Uplink>,
+    /// Where the hub says that it is ready.
+    hub_ready: String,
     /// The dev chain, and who pays on it.
     pub(crate) chain: Chain,
+}
+
+/// The hub while it is stopped.
+pub(crate) struct Stopped<'a> {
+    again: oneshot::Sender<()>,
+    hub: &'a Supervised,
+    ready: String,
+}
+
+impl Stopped<'_> {
+    /// Starts it, and waits until it is ready.
+    pub(crate) async fn start(self) -> anyhow::Result<()> {
+        drop(self.again);
+        let started = ready(self.hub, &self.ready).await;
+        started.context("the hub did not start again")
+    }
 }
 
 impl Cast {
@@ -122,6 +140,7 @@ impl Cast {
             devices,
             receiver,
             uplinks,
+            hub_ready: format!("{}/readyz", layout.base()),
             chain,
         })
     }
@@ -152,6 +171,15 @@ impl Cast {
                 }
             }
         }
+    }
+
+    /// Stops the hub, until what this gives is told to start it.
+    pub(crate) async fn stop_hub(&self) -> anyhow::Result<Stopped<'_>> {
+        Ok(Stopped {
+            again: self.hub.pause().await?,
+            hub: &self.hub,
+            ready: self.hub_ready.clone(),
+        })
     }
 
     /// How often the hub and the gateways were started again.
@@ -244,15 +272,15 @@ fn settings(
         .insert(chain.name.clone(), chain.settings(layout));
     write(&layout.path("hub.toml"), &hub)?;
     let addresses = layout.ports.uplinks.iter().zip(&layout.ports.links);
-    for ((name, (uplink, link)), health) in
-        GATEWAYS.iter().zip(addresses).zip(&layout.ports.gateways)
-    {
+    let asked = layout.ports.gateways.iter().zip(&layout.ports.access);
+    for ((name, (uplink, link)), (health, access)) in GATEWAYS.iter().zip(addresses).zip(asked) {
         let mut gateway = stencil_gateway::Options::in_folder(&layout.path(name));
         gateway.psk_dir = layout.path("psk");
         gateway.hub.address = uplink.to_string();
         gateway.hub.server_name = "localhost".to_owned();
         gateway.link.tcp = vec![*link];
         gateway.http.listen = *health;
+        gateway.access.listen = Some(*access);
         write(&layout.path(&format!("{name}.toml")), &gateway)?;
     }
     write(&layout.path("fleet.toml"), fleet)?;

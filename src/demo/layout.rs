@@ -44,6 +44,9 @@ pub(crate) struct Ports {
     pub links: Vec<SocketAddr>,
     /// Each gateway's health and metrics.
     pub gateways: Vec<SocketAddr>,
+    /// Where holders of rights ask each gateway.
+    #[serde(default)]
+    pub access: Vec<SocketAddr>,
     /// The webhook's receiver.
     pub receiver: SocketAddr,
     /// The dev chain's RPC.
@@ -54,6 +57,11 @@ pub(crate) struct Ports {
 /// Of folders that were made before there was a chain: chosen anew at each start.
 fn any() -> SocketAddr {
     (Ipv4Addr::LOCALHOST, 0).into()
+}
+
+/// An address that is free now; of folders that were made before there were rights.
+fn any_free() -> std::io::Result<SocketAddr> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }
 
 impl Layout {
@@ -69,6 +77,12 @@ impl Layout {
             let mut ports: Ports = serde_json::from_slice(&std::fs::read(&ports_file)?)
                 .with_context(|| format!("{} is damaged", ports_file.display()))?;
             ports.are_free()?;
+            if ports.access.is_empty() {
+                ports.access = GATEWAYS
+                    .iter()
+                    .map(|_| any_free())
+                    .collect::<Result<_, _>>()?;
+            }
             if ports.chain.port() == 0 {
                 ports.chain = TcpListener::bind(ports.chain)?.local_addr()?;
             }
@@ -168,6 +182,7 @@ impl Ports {
             uplinks: GATEWAYS.iter().map(|_| free(0)).collect::<Result<_, _>>()?,
             links: GATEWAYS.iter().map(|_| free(0)).collect::<Result<_, _>>()?,
             gateways: GATEWAYS.iter().map(|_| free(0)).collect::<Result<_, _>>()?,
+            access: GATEWAYS.iter().map(|_| free(0)).collect::<Result<_, _>>()?,
             receiver: free(0)?,
             chain: free(0)?,
         })
@@ -181,10 +196,11 @@ impl Ports {
             uplinks,
             links,
             gateways,
+            access,
             receiver,
             chain,
         } = self;
-        let lists = [uplinks, links, gateways].into_iter().flatten();
+        let lists = [uplinks, links, gateways, access].into_iter().flatten();
         for address in [http, mqtt, receiver, chain].into_iter().chain(lists) {
             TcpListener::bind(address).with_context(|| {
                 format!(
@@ -210,7 +226,8 @@ mod tests {
                 .uplinks
                 .iter()
                 .chain(&ports.links)
-                .chain(&ports.gateways),
+                .chain(&ports.gateways)
+                .chain(&ports.access),
         );
         assert!(
             all.iter()
@@ -218,7 +235,7 @@ mod tests {
         );
         all.sort();
         all.dedup();
-        assert_eq!(all.len(), 10);
+        assert_eq!(all.len(), 12);
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! The part of the story in which somebody pays: a locker that opens, a payment that is reorganised
 //! away and comes back, data and a command that are bought by x402, a wallet that signs in, a device that is
-//! sold.
+//! sold, a right that opens a door without the hub.
 
 mod buyer;
+pub(crate) mod offline;
 mod passport;
 mod signing;
 mod visit;
@@ -22,18 +23,19 @@ use crate::api::Client;
 use buyer::Buyer;
 use signing::Signing;
 
-const WORKFLOWS: [&str; 2] = [
+const WORKFLOWS: [&str; 3] = [
     include_str!("workflows/locker-paid.yaml"),
     include_str!("workflows/hatch-paid.yaml"),
+    include_str!("workflows/right-bought.yaml"),
 ];
 
 /// Locks that nothing but payments and owners open: no freezer is behind them.
 pub(crate) const LOCKS: [&str; 3] = [LOCKER, HATCH, passport::DEVICE];
 const LOCKER: &str = "lock-21";
 const HATCH: &str = "lock-22";
-/// What these carry out: the first shut and opened; the second shut, opened, shut, opened; the third
+/// What these carry out: the first shut and opened, twice; the second shut, opened, shut, opened; the third
 /// shut by its seller, opened by its buyer, and nothing that was refused.
-pub(crate) const COMMANDS: usize = 8;
+pub(crate) const COMMANDS: usize = 10;
 /// A device that never answers.
 const AWAY: &str = "lock-away";
 /// The series that is sold.

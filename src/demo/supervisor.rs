@@ -68,6 +68,12 @@ enum Order {
         next_crash: Option<String>,
         done: oneshot::Sender<()>,
     },
+    /// SIGTERM; the next life begins when `resume` is dropped or told.
+    Pause {
+        limit: Duration,
+        done: oneshot::Sender<anyhow::Result<()>>,
+        resume: oneshot::Receiver<()>,
+    },
     /// SIGTERM, and no next life.
     Stop {
         limit: Duration,
@@ -143,6 +149,20 @@ impl Supervised {
         }
     }
 
+    /// SIGTERM, and waits for the end; it is started again when what this gives is dropped.
+    pub(crate) async fn pause(&self) -> anyhow::Result<oneshot::Sender<()>> {
+        let (done, finished) = oneshot::channel();
+        let (again, resume) = oneshot::channel();
+        let order = Order::Pause {
+            limit: STOP_LIMIT,
+            done,
+            resume,
+        };
+        self.orders.send(order).await.context("it has ended")?;
+        finished.await.context("it has ended")??;
+        Ok(again)
+    }
+
     /// SIGTERM, and waits for the end; an error when it had to be killed or ended badly.
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
         self.finish(STOP_LIMIT).await
@@ -186,6 +206,17 @@ async fn watch(
                     let _ = life.child.kill().await;
                     let _ = done.send(());
                     next_crash.or_else(|| plans.pop_front())
+                }
+                Some(Order::Pause {
+                    limit,
+                    done,
+                    resume,
+                }) => {
+                    seen.running.store(false, Ordering::Relaxed);
+                    let _ = done.send(end(&recipe.name, &mut life.child, limit).await);
+                    // What else is ordered meanwhile waits: nothing orders a part that is paused.
+                    let _ = resume.await;
+                    plans.pop_front()
                 }
                 Some(Order::Stop { limit, done }) => {
                     let _ = done.send(end(&recipe.name, &mut life.child, limit).await);

@@ -58,6 +58,12 @@ pub enum Topic {
     GatewayRenew(GatewayId),
     /// `stencil/v1/g/{gateway}/cert`: a `renewal::Answer`, to the gateway.
     GatewayCertificate(GatewayId),
+    /// `stencil/v1/g/{gateway}/access`: by whose credentials holders are let command devices there, to
+    /// the gateway (JSON, `stencil_access::trust::Told`).
+    GatewayAccess(GatewayId),
+    /// `stencil/v1/g/{gateway}/receipts`: whom it has let (JSON, `stencil_access::receipt::Batch`), to
+    /// the hub.
+    GatewayReceipts(GatewayId),
     /// `v1/devices/me/telemetry`: ThingsBoard JSON; the device follows from the token.
     ForeignTelemetry,
 }
@@ -69,7 +75,7 @@ pub enum Error {
     #[error(
         "the topic is none of stencil/v1/d/{{device}}/batch|judged|status|loss|link|key|image, \
          stencil/v1/g/{{gateway}}/command|keys|holds|rules|stream|wanted|fetch|piece|desired|state|\
-         ask|answer|renew|cert, \
+         ask|answer|renew|cert|access|receipts, \
          {FOREIGN}"
     )]
     Unknown,
@@ -115,6 +121,8 @@ impl Topic {
             "answer" => Topic::GatewayAnswer,
             "renew" => Topic::GatewayRenew,
             "cert" => Topic::GatewayCertificate,
+            "access" => Topic::GatewayAccess,
+            "receipts" => Topic::GatewayReceipts,
             _ => return Err(Error::Unknown),
         };
         Ok(make(GatewayId::parse(gateway)?))
@@ -144,6 +152,8 @@ impl Topic {
             | Topic::GatewayAnswer(_)
             | Topic::GatewayRenew(_)
             | Topic::GatewayCertificate(_)
+            | Topic::GatewayAccess(_)
+            | Topic::GatewayReceipts(_)
             | Topic::ForeignTelemetry => None,
         }
     }
@@ -180,6 +190,8 @@ impl fmt::Display for Topic {
             Topic::GatewayAnswer(gateway) => write!(f, "{GATEWAYS}{gateway}/answer"),
             Topic::GatewayRenew(gateway) => write!(f, "{GATEWAYS}{gateway}/renew"),
             Topic::GatewayCertificate(gateway) => write!(f, "{GATEWAYS}{gateway}/cert"),
+            Topic::GatewayAccess(gateway) => write!(f, "{GATEWAYS}{gateway}/access"),
+            Topic::GatewayReceipts(gateway) => write!(f, "{GATEWAYS}{gateway}/receipts"),
             Topic::ForeignTelemetry => f.write_str(FOREIGN),
         }
     }

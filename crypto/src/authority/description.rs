@@ -36,6 +36,16 @@ impl Description {
             validity: Validity::read(&certificate)?,
         })
     }
+
+    /// The bytes of a certificate's public key, without what says of which algorithm it is. Nothing is
+    /// verified.
+    ///
+    /// # Errors
+    /// [`Error::Certificate`] if it is none.
+    pub fn public_key(der: &[u8]) -> Result<Vec<u8>, Error> {
+        let certificate = parse(der)?;
+        Ok(certificate.public_key().subject_public_key.data.to_vec())
+    }
 }
 
 #[cfg(test)]

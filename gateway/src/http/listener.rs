@@ -20,29 +20,27 @@ use tokio::{
     time::sleep,
 };
 
-use crate::options;
-
 /// How long accepting pauses when the system has no more sockets.
 const PAUSE: Duration = Duration::from_millis(200);
 
-pub(super) struct Bounded {
+pub(crate) struct Bounded {
     listener: TcpListener,
     places: Places,
     timeout: Duration,
 }
 
 impl Bounded {
-    pub(super) fn new(listener: TcpListener, options: &options::Http) -> Self {
-        // Who asks for health shows no name: all are strangers, mostly of one address.
+    pub(crate) fn new(listener: TcpListener, connections: usize, timeout: Duration) -> Self {
+        // Who asks here shows no name: all are strangers, mostly of one address.
         let bounds = Bounds {
-            connections: options.max_connections,
-            strangers: options.max_connections,
-            strangers_per_address: options.max_connections,
+            connections,
+            strangers: connections,
+            strangers_per_address: connections,
         };
         Self {
             listener,
             places: Places::new(bounds),
-            timeout: Duration::from_millis(options.connection_timeout_ms),
+            timeout,
         }
     }
 }
@@ -75,7 +73,7 @@ impl Listener for Bounded {
 }
 
 /// A connection that fails when its time is over, or its place another's.
-pub(super) struct Connection {
+pub(crate) struct Connection {
     stream: TcpStream,
     over: Pin<Box<dyn Future<Output = ()> + Send>>,
     is_over: bool,

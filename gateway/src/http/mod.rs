@@ -2,7 +2,7 @@
 
 mod listener;
 
-use std::{fmt::Write as _, sync::Arc};
+use std::{fmt::Write as _, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -14,7 +14,7 @@ use axum::{
 use stencil_log::Health;
 use tokio::{net::TcpListener, sync::watch};
 
-use self::listener::Bounded;
+pub(crate) use self::listener::Bounded;
 use crate::{
     clock,
     figures::Figures,
@@ -35,7 +35,7 @@ pub(crate) async fn serve(
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .with_state(shown);
-    axum::serve(Bounded::new(listener, options), router)
+    axum::serve(bounded(listener, options), router)
         .with_graceful_shutdown(async move { stopped(&mut stop).await })
         .await
 }
@@ -57,9 +57,14 @@ pub(crate) async fn serve_unfit(
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(|| async { unfit }))
         .route("/metrics", get(|| async { prometheus(metrics) }));
-    axum::serve(Bounded::new(listener, options), router)
+    axum::serve(bounded(listener, options), router)
         .with_graceful_shutdown(async move { stopped(&mut stop).await })
         .await
+}
+
+fn bounded(listener: TcpListener, options: &options::Http) -> Bounded {
+    let timeout = Duration::from_millis(options.connection_timeout_ms);
+    Bounded::new(listener, options.max_connections, timeout)
 }
 
 fn prometheus(text: String) -> impl IntoResponse {

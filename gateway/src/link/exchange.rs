@@ -142,6 +142,7 @@ impl<S: AsyncRead + AsyncWrite + Send> Connection<S> {
                     if let Some(linked) = &self.current {
                         self.links.commands.answered(&linked.secured.device, id);
                     }
+                    self.links.commands.said(id, state);
                     self.tell(&Down::StatusAck { id, state }).await?;
                 }
             }

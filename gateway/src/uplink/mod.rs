@@ -14,6 +14,7 @@ mod failures;
 mod order;
 mod pace;
 mod publisher;
+mod receipts;
 mod source;
 mod window;
 
@@ -39,6 +40,7 @@ use self::{
 };
 use crate::{
     Error,
+    access::Access,
     answers::Answers,
     clock::{set_now_us, stamp_us},
     commands::{Commands, Offer},
@@ -78,6 +80,8 @@ pub(crate) struct Uplink {
     /// What was said ahead of older things.
     pub(crate) said: Said,
     pub(crate) answers: Arc<Answers>,
+    /// Holders of rights; `None`: none are admitted here.
+    pub(crate) access: Option<Arc<Access>>,
     /// Bytes a second in which what waited may be brought; 0: no bound.
     pub(crate) back_fill: watch::Receiver<u64>,
 }
@@ -188,6 +192,16 @@ impl Uplink {
             }
             Err(lost) => return Err(lost),
         }
+        let access = Topic::GatewayAccess(self.gateway.clone()).to_string();
+        if self.access.is_some() {
+            match connection.subscribe(&access).await {
+                Ok(()) => {}
+                Err(Lost::Subscribe(refused)) => {
+                    tracing::warn!(%refused, "the hub says nothing of holders of rights");
+                }
+                Err(lost) => return Err(lost),
+            }
+        }
         self.session_is_good().await;
         let certificate = Topic::GatewayCertificate(self.gateway.clone()).to_string();
         let certificate = match connection.subscribe(&certificate).await {
@@ -213,6 +227,7 @@ impl Uplink {
                 rules,
                 desired,
                 questions,
+                access,
                 certificate,
             },
             speaking,
@@ -268,6 +283,15 @@ impl Uplink {
             self.desired.tell();
         }
         self.tell_what_is_held(connection, false).await
+    }
+
+    /// Takes what the hub says of holders of rights.
+    async fn take_access(&self, payload: &Bytes) {
+        if let Some(access) = &self.access {
+            let (access, told) = (Arc::clone(access), payload.clone());
+            // Waited for: what comes next is taken after it.
+            let _ = tokio::task::spawn_blocking(move || access.told(&told)).await;
+        }
     }
 
     /// Takes what devices are to run, all of it.
@@ -390,6 +414,7 @@ async fn expire(uplink: Arc<Uplink>) -> Infallible {
             continue;
         };
         for (device, id) in uplink.commands.expire(now_us) {
+            uplink.commands.said(id, State::Expired);
             tracing::info!(%device, %id, "a command has expired before its device was linked");
             let detail = Some("the device was not linked to the gateway in time");
             let status = Status {

@@ -15,6 +15,7 @@ use super::{
     desired::Speaking,
     order::Order,
     pace::Pace,
+    receipts::Receipts,
     source::{Item, Source},
     window::Window,
 };
@@ -72,6 +73,7 @@ pub(super) struct Topics {
     pub(super) rules: String,
     pub(super) desired: String,
     pub(super) questions: String,
+    pub(super) access: String,
     /// `None`: the hub renews no certificates.
     pub(super) certificate: Option<String>,
 }
@@ -99,6 +101,7 @@ pub(super) async fn publish(
         uplink.said.clear();
     }
     let mut answering = Answering::new(&uplink.gateway, &uplink.answers, &uplink.metrics);
+    let mut receipts = Receipts::new(&uplink.gateway, uplink.access.as_ref());
     let mut pace = Pace::new(uplink.back_fill.clone());
     let (mut live_in_flight, mut old_in_flight) = (InFlight::new(), InFlight::new());
     let mut fetch_again = tokio::time::interval(FETCH_INTERVAL);
@@ -144,6 +147,9 @@ pub(super) async fn publish(
                 Some(message) if message.topic == topics.questions.as_bytes() => {
                     answering.ask(message.payload);
                 }
+                Some(message) if message.topic == topics.access.as_bytes() => {
+                    uplink.take_access(&message.payload).await;
+                }
                 Some(message) if topics.is_certificate(&message.topic) => {
                     uplink.take_certificate(&message.payload).await?;
                 }
@@ -160,6 +166,7 @@ pub(super) async fn publish(
                 let handed = send(uplink, &connection, item.record.as_ref(), old.is_some()).await?;
                 live_in_flight.push_back(outcome(item, handed).boxed());
             }
+            () = receipts.ready(), if has_room => receipts.send(&connection).await?,
             () = answering.ready(), if has_room => answering.send(&connection).await?,
             item = next_of(&mut old, &mut pace), if has_old_room => match item? {
                 Some(item) => {

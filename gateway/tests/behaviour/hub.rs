@@ -79,12 +79,13 @@ impl Policy for ByCertificate {
                 | Topic::Judged(_)
                 | Topic::GatewayStream(_)
                 | Topic::GatewayFetch(_)
+                | Topic::GatewayReceipts(_)
                 | Topic::GatewayHolds(_))
         )
     }
 
     fn may_subscribe(&self, principal: &Self::Principal, filter: &str) -> bool {
-        ["command", "keys", "wanted", "piece", "rules"]
+        ["command", "keys", "wanted", "piece", "rules", "access"]
             .iter()
             .any(|kind| filter == format!("stencil/v1/g/{}/{kind}", principal.1))
     }

@@ -47,10 +47,18 @@ pub(crate) struct Process {
     pub(crate) child: Child,
     pub(crate) link: SocketAddr,
     pub(crate) http: SocketAddr,
+    /// Where holders ask, if they may.
+    pub(crate) access: Option<SocketAddr>,
 }
 
 impl Process {
     pub(crate) async fn start(options: &Options, crash: &str) -> Self {
+        let started = Self::try_start(options, crash).await;
+        started.expect("the gateway starts")
+    }
+
+    /// `None`: it has ended before it was up.
+    pub(crate) async fn try_start(options: &Options, crash: &str) -> Option<Self> {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["kill::child", "--exact", "--nocapture", "--test-threads=1"])
             .env(OPTIONS, serde_json::to_string(options).unwrap())
@@ -65,16 +73,20 @@ impl Process {
             let found = lines.find_map(|line| line.strip_prefix("addresses ").map(str::to_owned));
             // Read on, or the child would be stopped by a full pipe.
             std::thread::spawn(move || lines.for_each(drop));
-            found.expect("the gateway starts")
+            found
         });
-        let addresses = soon(addresses).await.unwrap();
+        let Some(addresses) = soon(addresses).await.unwrap() else {
+            child.wait().unwrap();
+            return None;
+        };
         let addresses: serde_json::Value = serde_json::from_str(&addresses).unwrap();
         let parse = |value: &serde_json::Value| value.as_str().unwrap().parse().unwrap();
-        Self {
+        Some(Self {
             child,
             link: parse(&addresses["link"][0]),
             http: parse(&addresses["http"]),
-        }
+            access: addresses["access"].as_str().map(|at| at.parse().unwrap()),
+        })
     }
 
     pub(crate) fn kill(&mut self) {

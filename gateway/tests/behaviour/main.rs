@@ -6,6 +6,7 @@
     clippy::cast_possible_truncation
 )]
 
+mod access;
 mod back_fill;
 mod bounds;
 mod commands;

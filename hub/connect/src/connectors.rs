@@ -13,7 +13,7 @@ use stencil_workflow::{Effect, Effects, Failure, Performed, Request};
 use tokio::sync::Notify;
 
 use crate::chain::OnChain;
-use crate::credential::Issuer;
+use crate::credential::{Granter, Issuer};
 use crate::mail::{self, Mailer};
 use crate::secret::{Secret, Secrets};
 use crate::webhook::{self, Webhook};
@@ -169,6 +169,7 @@ pub struct Connectors {
     mailer: Mailer,
     chains: Option<OnChain>,
     issuer: Option<Arc<dyn Issuer>>,
+    granter: Option<Arc<dyn Granter>>,
     queued: Arc<Notify>,
 }
 
@@ -197,6 +198,7 @@ impl Connectors {
             mailer,
             chains: None,
             issuer: None,
+            granter: None,
             queued: Arc::new(Notify::new()),
         })
     }
@@ -212,6 +214,13 @@ impl Connectors {
     #[must_use]
     pub fn issuing(mut self, issuer: Arc<dyn Issuer>) -> Self {
         self.issuer = Some(issuer);
+        self
+    }
+
+    /// With whoever gives rights to command devices.
+    #[must_use]
+    pub fn granting(mut self, granter: Arc<dyn Granter>) -> Self {
+        self.granter = Some(granter);
         self
     }
 
@@ -249,6 +258,10 @@ impl Effects for Connectors {
             Effect::CredentialIssue(wanted) => match &self.issuer {
                 Some(issuer) => issuer.issue(request, wanted).await,
                 None => Err(Failure::permanent("the hub issues no credentials")),
+            },
+            Effect::AccessGrant(grant) => match &self.granter {
+                Some(granter) => granter.grant(request, grant).await,
+                None => Err(Failure::permanent("the hub gives no rights")),
             },
             Effect::DeviceCommand {
                 device,

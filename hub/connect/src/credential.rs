@@ -1,7 +1,7 @@
 //! Credentials that steps issue.
 
 use async_trait::async_trait;
-use stencil_workflow::effect::CredentialIssue;
+use stencil_workflow::effect::{AccessGrant, CredentialIssue};
 use stencil_workflow::{Failure, Performed, Request};
 
 /// Whoever issues credentials by tenants' keys.
@@ -13,5 +13,17 @@ pub trait Issuer: Send + Sync + 'static {
         &self,
         request: &Request<'_>,
         wanted: &CredentialIssue,
+    ) -> Result<Performed, Failure>;
+}
+
+/// Whoever gives rights to command devices.
+#[async_trait]
+pub trait Granter: Send + Sync + 'static {
+    /// Gives a right, or finds the one that was given under the request's effect key: its id is the output
+    /// `right`, whose it is `holder`. Where the request has a cause, the right holds as long as that does.
+    async fn grant(
+        &self,
+        request: &Request<'_>,
+        wanted: &AccessGrant,
     ) -> Result<Performed, Failure>;
 }

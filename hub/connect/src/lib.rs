@@ -35,6 +35,6 @@ mod turns;
 pub mod webhook;
 
 pub use connectors::{Connectors, Error, MAX_PREVIOUS, Options, SecretFile};
-pub use credential::Issuer;
+pub use credential::{Granter, Issuer};
 pub use secret::{Error as SecretError, Secret, Secrets};
 pub use trust::Error as TlsError;

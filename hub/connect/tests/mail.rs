@@ -134,6 +134,7 @@ impl Sender {
             at_us: AT_US,
             now_us: AT_US + 5_000_000,
             timeout: self.timeout,
+            cause: None,
         };
         self.connectors.perform(&request).await
     }

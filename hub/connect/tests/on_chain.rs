@@ -150,6 +150,7 @@ impl World {
             at_us: 1,
             now_us: 1,
             timeout: Duration::from_secs(1),
+            cause: None,
         };
         self.connectors.perform(&request).await
     }

@@ -66,6 +66,7 @@ impl Poster {
             at_us: NOW_US,
             now_us: NOW_US,
             timeout: self.timeout,
+            cause: None,
         };
         self.connectors.perform(&request).await
     }

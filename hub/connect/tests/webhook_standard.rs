@@ -90,6 +90,7 @@ async fn a_receiver_verifies_it_with_the_secret_and_with_the_one_before() {
         at_us: now_us,
         now_us,
         timeout: Duration::from_secs(20),
+        cause: None,
     };
     connectors.perform(&request).await.unwrap();
 

@@ -78,6 +78,7 @@ async fn post(port: u16, roots_pem: &str) -> Result<Performed, Failure> {
         at_us: 0,
         now_us: 0,
         timeout: Duration::from_secs(20),
+        cause: None,
     };
     connectors.perform(&request).await
 }

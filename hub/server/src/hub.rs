@@ -59,6 +59,8 @@ pub(crate) struct Inner {
     /// Who waits for what is asked of roll-outs.
     pub(crate) rollouts: Rollouts,
     pub(crate) placing: Placing,
+    /// Which gateways are told of rights.
+    pub(crate) telling: crate::access::Telling,
     /// Payloads of images.
     pub(crate) images: Images,
     /// Who names to gateways what they shall be like.

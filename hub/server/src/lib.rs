@@ -51,6 +51,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod access;
 mod asking;
 pub mod backtest;
 pub mod backup;

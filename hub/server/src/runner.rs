@@ -11,6 +11,7 @@ use stencil_store::{
 };
 use stencil_workflow::Runner;
 
+use crate::access::Rights;
 use crate::chains::Chains;
 use crate::clock::Clock;
 use crate::identity::Identity;
@@ -23,11 +24,13 @@ pub(crate) fn connectors(
     store: &Store,
     chains: &Chains,
     identity: Identity,
+    rights: Rights,
 ) -> Result<Arc<Connectors>, Error> {
     let (content, commands) = (Arc::clone(&store.content), Arc::clone(&store.commands));
     let connectors = Connectors::new(&options.connect, content, commands)?
         .on_chains(chains.iter().cloned().collect(), Arc::clone(&store.sends))
-        .issuing(Arc::new(identity));
+        .issuing(Arc::new(identity))
+        .granting(Arc::new(rights));
     Ok(Arc::new(connectors))
 }
 

@@ -11,6 +11,7 @@ use stencil_protocol::id::TenantId;
 use stencil_store::Store;
 use tokio::sync::{Mutex, mpsc, watch};
 
+use crate::access;
 use crate::chains::x402::Sales;
 use crate::chains::{Cashier, Chains, Owners, Table, Triggers, WakingCaused};
 use crate::clock::Clock;
@@ -135,7 +136,8 @@ impl Service {
             &foundation.key,
             &options.http.url(options.http.listen),
         );
-        let connectors = runner::connectors(&options, &store, &chains, identity)?;
+        let rights = access::Rights::new(&store, identity.clone());
+        let connectors = runner::connectors(&options, &store, &chains, identity, rights.clone())?;
         let runner = runner::new(&options, &store, &clock, &live, connectors.clone());
         let (rollouts, asked) = Rollouts::new();
         rollouts.are_under_way(foundation.state.rolls_out());
@@ -159,6 +161,7 @@ impl Service {
                 workflow_changes: Arc::new(Mutex::new(())),
                 rollouts,
                 placing: Placing::default(),
+                telling: access::Telling::default(),
                 images: foundation.images,
                 desires,
                 gate,
@@ -175,6 +178,7 @@ impl Service {
         parts.pipeline(|stop| driver.run(foundation.state, foundation.position, stop));
         dispatching(&hub, &wakes, links, endpoint.handle(), &mut parts);
         placing_rules(&hub, endpoint.handle(), &mut parts);
+        admitting(&hub, rights, endpoint.handle(), &mut parts);
         rolling_out(&hub, asked, endpoint.handle(), &mut parts);
         desiring(&hub, ends, endpoint.handle(), &mut parts);
         hub.inner.chains.run(&mut parts);
@@ -371,6 +375,7 @@ fn dispatching(hub: &Hub, wakes: &Wakes, links: Links, handle: Handle<Peer>, par
         clock: inner.clock.clone(),
         rollouts: inner.rollouts.clone(),
         placing: inner.placing.clone(),
+        telling: inner.telling.clone(),
         desires: inner.desires.clone(),
         ingest: inner.ingest.clone(),
         contest,
@@ -421,6 +426,38 @@ fn placing_rules(hub: &Hub, handle: Handle<Peer>, parts: &mut Parts) {
     };
     parts.effect("rules of gateways", |stop| async move {
         delivery.run(stop).await;
+        Ok(())
+    });
+}
+
+/// Gateways are told whose rights they admit, and their receipts are kept.
+fn admitting(hub: &Hub, rights: access::Rights, handle: Handle<Peer>, parts: &mut Parts) {
+    let inner = &hub.inner;
+    let delivery = access::Delivery::new(
+        rights.clone(),
+        inner.telling.clone(),
+        handle,
+        inner.clock.clone(),
+        Owners::new(
+            inner.store.clone(),
+            inner.chains.clone(),
+            inner.clock.clone(),
+        ),
+    );
+    parts.effect("rights at gateways", |stop| async move {
+        delivery.run(stop).await;
+        Ok(())
+    });
+    let keeper = access::Keeper {
+        rights,
+        store: inner.store.clone(),
+        telling: inner.telling.clone(),
+        clock: inner.clock.clone(),
+        wakes: inner.wakes.clone(),
+        intake: inner.ingest.receipts().clone(),
+    };
+    parts.effect("receipts of gateways", |stop| async move {
+        keeper.run(stop).await;
         Ok(())
     });
 }

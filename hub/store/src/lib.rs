@@ -26,6 +26,7 @@
 //! | [`Content`] | collections, entries, drafts and what is published |
 //! | [`Commands`] | commands and their states |
 //! | [`Payments`] | invoices, whose each movement of money is, the journal, what is to be done |
+//! | [`AccessRights`] | rights to command devices that gateways check by themselves, and receipts of admissions |
 //! | [`Offers`] | what is sold for single payments, what was bought, what payers have under way |
 //! | [`Chains`] | how far chains are followed, what was seen of them, and what became of it |
 //! | [`Ownership`] | who controls devices by what a chain says: policies, passports, rights, documents |
@@ -41,6 +42,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod access;
 mod alarms;
 mod answers;
 mod audit;
@@ -75,6 +77,7 @@ mod users;
 mod wallets;
 mod workflows;
 
+pub use access::{AccessRights, MAX_RECEIPTS, MAX_RIGHTS, NewRight, StoredReceipt, StoredRight};
 pub use alarms::{
     ActiveAlarm, Alarm, AlarmChange, AlarmCounts, AlarmEvent, AlarmEventKind, AlarmFilter, AlarmId,
     Alarms, Cleared, MAX_ALARM_EVENTS, MAX_ALARM_NOTE, MAX_ALARM_TITLE, Mark, Raised, Severity,

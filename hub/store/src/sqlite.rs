@@ -20,6 +20,7 @@ use sqlx::sqlite::{
 
 use crate::{Error, Store};
 
+mod access;
 mod alarms;
 mod answers;
 mod audit;

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use crate::{
-    Alarms, Answers, Audit, CausedRuns, Certificates, Chains, Commands, Content, Credentials,
-    Devices, Gateways, Keeping, Ledger, Offers, Operators, Ownership, Payments, Pipeline, Registry,
-    Rollouts, Runs, Sends, Series, Tenancy, Users, Wallets, Workflows,
+    AccessRights, Alarms, Answers, Audit, CausedRuns, Certificates, Chains, Commands, Content,
+    Credentials, Devices, Gateways, Keeping, Ledger, Offers, Operators, Ownership, Payments,
+    Pipeline, Registry, Rollouts, Runs, Sends, Series, Tenancy, Users, Wallets, Workflows,
 };
 
 /// The ports of a store, whatever is behind them.
@@ -57,6 +57,8 @@ pub struct Store {
     pub payments: Arc<dyn Payments>,
     /// Credentials that were issued.
     pub credentials: Arc<dyn Credentials>,
+    /// Rights that gateways check, and receipts.
+    pub access: Arc<dyn AccessRights>,
     /// Offers and purchases.
     pub offers: Arc<dyn Offers>,
     /// Chains that are followed.
@@ -95,6 +97,7 @@ impl Store {
             + Ledger
             + Payments
             + Credentials
+            + AccessRights
             + Offers
             + Chains
             + Ownership
@@ -124,6 +127,7 @@ impl Store {
             ledger: all.clone(),
             payments: all.clone(),
             credentials: all.clone(),
+            access: all.clone(),
             offers: all.clone(),
             chains: all.clone(),
             ownership: all.clone(),

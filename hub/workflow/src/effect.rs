@@ -10,6 +10,7 @@ use stencil_payments::port::Address;
 use stencil_protocol::command;
 use stencil_protocol::id::{CommandId, DeviceId, TenantId};
 use stencil_protocol::sample::{MAX_TEXT, OwnedValue};
+use stencil_store::RunId;
 
 /// The longest URL of a webhook, in bytes.
 pub const MAX_URL: usize = 2_048;
@@ -64,6 +65,9 @@ pub enum Effect {
     /// Issue a credential, by the tenant's keys.
     #[serde(rename = "credential.issue")]
     CredentialIssue(CredentialIssue),
+    /// Let somebody command a device, by its gateway alone.
+    #[serde(rename = "access.grant")]
+    AccessGrant(AccessGrant),
     /// Tell a device to do something.
     #[serde(rename = "device.command")]
     DeviceCommand {
@@ -140,6 +144,19 @@ pub struct CredentialIssue {
     pub valid_us: Option<i64>,
 }
 
+/// A right to command a device that is given.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct AccessGrant {
+    /// Whose it is: an account's address, with or without its checksum.
+    pub holder: String,
+    /// The device.
+    pub device: DeviceId,
+    /// What it may be told.
+    pub commands: Vec<String>,
+    /// For how long it holds, in µs; `None`: for ever.
+    pub valid_us: Option<i64>,
+}
+
 /// A value that an effect cannot have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what}; {right}")]
@@ -171,6 +188,10 @@ impl Effect {
             Self::WebhookPost { .. } | Self::ChainCall(_) | Self::ChainSend(_) => Ok(()),
             // What can be issued is for the issuer to say.
             Self::CredentialIssue(_) => Ok(()),
+            Self::AccessGrant(grant) => grant
+                .commands
+                .iter()
+                .try_for_each(|name| check_command(name)),
             Self::MailSend(mail) => check_mail(mail),
             Self::DeviceCommand { command, .. } => check_command(command),
         }
@@ -196,6 +217,8 @@ pub struct Request<'a> {
     pub now_us: i64,
     /// How long it may take.
     pub timeout: Duration,
+    /// The run and its step, where what has caused it is on a chain and can be taken back.
+    pub cause: Option<(&'a RunId, u32)>,
 }
 
 /// What came of it.

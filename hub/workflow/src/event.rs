@@ -27,6 +27,22 @@ pub(crate) const PAYMENT_FIELDS: &[&str] = &[
     "time_us",
 ];
 
+/// The fields of `event` in templates where an admission at a gateway conflicts.
+pub(crate) const ACCESS_FIELDS: &[&str] = &[
+    "tenant",
+    "gateway",
+    "device",
+    "command",
+    "holder",
+    "right",
+    "receipt",
+    "outcome",
+    "reason",
+    "used_us",
+    "changed_us",
+    "time_us",
+];
+
 /// The fields of `event` in templates where a contract has emitted an event.
 pub(crate) const CHAIN_FIELDS: &[&str] = &[
     "tenant", "chain", "address", "event", "args", "tx", "ordinal", "block", "time_us",

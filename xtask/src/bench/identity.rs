@@ -1,4 +1,5 @@
-//! Credentials issued and verified a second, by suite, as JSON.
+//! Credentials issued and verified a second, by suite, and what checking a holder of a right costs a gateway,
+//! as JSON.
 
 use std::process::Command;
 
@@ -7,6 +8,11 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 
 use crate::shell;
+
+/// The bench of a gateway's check.
+const OFFLINE: &str = "offline check at the gateway";
+/// What it is to stay within, from the answer's bytes to the verdict.
+const OFFLINE_AIM_MS: f64 = 5.0;
 
 /// How to measure.
 #[derive(Args)]
@@ -34,8 +40,27 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         .args(["--measurement-time", &options.seconds.to_string()])
         .stdout(std::io::stderr());
     shell::run_quietly(&mut bench)?;
+    let mut gateway = shell::cargo();
+    gateway
+        .args([
+            "bench",
+            "--locked",
+            "--quiet",
+            "--package",
+            "stencil-access",
+        ])
+        .args(["--bench", "admit", "--", "--noplot"])
+        .args(["--save-baseline", baseline])
+        .args(["--measurement-time", &options.seconds.to_string()])
+        .stdout(std::io::stderr());
+    shell::run_quietly(&mut gateway)?;
+    let mut offline = None;
     let mut suites: Map<String, Value> = Map::new();
     for (name, mean_ns) in means(baseline)? {
+        if name == OFFLINE {
+            offline = Some(mean_ns);
+            continue;
+        }
         let (what, suite) = name.split_once('/').context("a figure's name")?;
         let figures = suites.entry(suite).or_insert_with(|| json!({}));
         figures[format!("{what}_per_s")] = json!((1e9 / mean_ns).round());
@@ -46,10 +71,17 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         "{} of 4 suites were measured",
         suites.len()
     );
+    let offline_ns = offline.context("the check at the gateway was not measured")?;
+    let offline_ms = (offline_ns / 1e4).round() / 100.0;
     let result = json!({
         "cores": 1,
         "machine": machine(),
         "suites": suites,
+        "offline_check": {
+            "ms": offline_ms,
+            "aim_ms": OFFLINE_AIM_MS,
+            "within": offline_ms <= OFFLINE_AIM_MS,
+        },
     });
     println!("{}", serde_json::to_string_pretty(&result)?);
     Ok(())
@@ -68,7 +100,7 @@ fn means(baseline: &str) -> anyhow::Result<Vec<(String, f64)>> {
         let estimates: Value =
             serde_json::from_slice(&std::fs::read(figure.join("estimates.json"))?)?;
         let name = about["full_id"].as_str().context("a name")?.to_owned();
-        if name.starts_with("issue/") || name.starts_with("verify/") {
+        if name == OFFLINE || name.starts_with("issue/") || name.starts_with("verify/") {
             let mean = estimates["mean"]["point_estimate"].as_f64();
             means.push((name, mean.context("a mean")?));
         }

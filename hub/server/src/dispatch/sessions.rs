@@ -5,6 +5,7 @@ use stencil_protocol::id::{GatewayId, TenantId};
 use tokio::sync::{broadcast, watch};
 
 use super::Contest;
+use crate::access::Telling;
 use crate::clock::Clock;
 use crate::desired::Desires;
 use crate::ingest::Ingest;
@@ -25,6 +26,7 @@ pub(crate) struct Sessions {
     pub(crate) clock: Clock,
     pub(crate) rollouts: Rollouts,
     pub(crate) placing: Placing,
+    pub(crate) telling: Telling,
     pub(crate) desires: Desires,
     pub(crate) ingest: Ingest,
     pub(crate) contest: Contest,
@@ -77,7 +79,8 @@ impl Sessions {
         };
         match event {
             // The policy lets a gateway subscribe to what is its own to hear, and to nothing else.
-            Event::Subscribed { .. } => {
+            Event::Subscribed { filter, .. } => {
+                self.telling.listens(tenant, gateway, filter);
                 self.wakes.gateway(tenant, gateway);
                 self.wakes.keys_of(tenant, gateway);
                 self.rollouts.wanted(tenant, gateway);
@@ -95,6 +98,7 @@ impl Sessions {
                 let at_us = self.clock.now_us();
                 self.links.ended(tenant, gateway, at_us);
                 self.placing.ended(tenant, gateway);
+                self.telling.ended(tenant, gateway);
                 self.ingest.asking().gone(tenant, gateway);
                 self.gone(Some((tenant.clone(), gateway.clone())));
                 let gateway = gateway.clone();

@@ -35,6 +35,7 @@ use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
 use super::access::Access;
+use super::api::access as rights;
 use super::api::{alarms, backtest, commands, content, devices, export, ledger, retention};
 use super::api::{audit, me, operator, sessions, users};
 use super::api::{births, callable, chains, credentials, dids, enrolment, registrations};
@@ -205,6 +206,17 @@ use super::{checkout, input, keyed};
         held::list_for_sale,
         held::check,
         wallet::payments,
+        rights::of_wallet,
+        rights::of_token,
+        rights::credential,
+        rights::file,
+        rights::rights,
+        rights::grant,
+        rights::one,
+        rights::revoke,
+        rights::policy,
+        rights::set_policy,
+        rights::receipts,
         sessions::list,
         sessions::end,
         audit::list,

@@ -10,6 +10,7 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use http::Method;
 
 use super::access::{self, Access};
+use super::api::access as rights;
 use super::api::{alarms, backtest, commands, content, devices, export, ledger, retention};
 use super::api::{audit as audit_log, me, operator, sessions, users};
 use super::api::{births, callable, chains, credentials, dids, enrolment, registrations};
@@ -201,6 +202,13 @@ pub(super) fn routes() -> Vec<Route> {
         admin(POST, "/api/v1/wallets", wallets::grant),
         admin(GET, "/api/v1/wallets/{wallet}", wallets::one),
         admin(DELETE, "/api/v1/wallets/{wallet}", wallets::revoke),
+        read("/api/v1/access/rights", rights::rights).asked(Parameters::Known),
+        admin(POST, "/api/v1/access/rights", rights::grant),
+        read("/api/v1/access/rights/{right}", rights::one),
+        admin(POST, "/api/v1/access/rights/{right}/revoke", rights::revoke),
+        read("/api/v1/access/policy", rights::policy),
+        admin(PUT, "/api/v1/access/policy", rights::set_policy),
+        read("/api/v1/access/receipts", rights::receipts).asked(Parameters::Known),
         enter(POST, "/api/v1/wallet/challenge", wallet::challenge),
         enter(POST, "/api/v1/wallet/sign-in", wallet::sign_in),
         enter(POST, "/api/v1/wallet/sign-out", wallet::sign_out),
@@ -209,6 +217,10 @@ pub(super) fn routes() -> Vec<Route> {
         route(POST, "/api/v1/wallet/devices/{tenant}/{device}/commands", Access::Wallet, held::command),
         route(POST, "/api/v1/wallet/devices/{tenant}/{device}/listing", Access::Wallet, held::list_for_sale),
         route(POST, "/api/v1/wallet/listings/{tenant}/check", Access::Wallet, held::check),
+        route(POST, "/api/v1/wallet/devices/{tenant}/{device}/right", Access::Wallet, rights::of_token),
+        route(GET, "/api/v1/wallet/access", Access::Wallet, rights::of_wallet).asked(Parameters::Known),
+        route(GET, "/api/v1/wallet/access/{tenant}/{right}", Access::Wallet, rights::credential),
+        route(GET, "/api/v1/wallet/access/{tenant}/{right}/file", Access::Wallet, rights::file),
         route(GET, "/api/v1/wallet/payments", Access::Wallet, wallet::payments).asked(Parameters::Known),
         read("/api/v1/sessions", sessions::list).asked(Parameters::Known),
         own(DELETE, "/api/v1/sessions/{session}", sessions::end),

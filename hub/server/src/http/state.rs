@@ -22,6 +22,7 @@ use super::questions::Questions;
 use super::rate::Rates;
 use super::throttle::Throttle;
 use super::{DEVICE_KEY_BYTES, Limits};
+use crate::access::Rights;
 use crate::backtest::{BacktestOptions, Backtests};
 use crate::chains::x402::Sales;
 use crate::grants::{EndingTenancy, EndingUsers, EndingWallets, Grants};
@@ -534,6 +535,11 @@ impl State {
     /// DIDs and credentials.
     pub(super) fn identity(&self) -> Identity {
         Identity::new(&self.store, &self.key, &self.public_url)
+    }
+
+    /// Rights that gateways check.
+    pub(super) fn rights(&self) -> Rights {
+        Rights::new(&self.store, self.identity())
     }
 
     /// Room for one more upload of devices.

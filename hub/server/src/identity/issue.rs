@@ -19,7 +19,7 @@ const MAX_VALID_S: u64 = 100 * 365 * 86_400;
 /// The longest name of a kind.
 const MAX_KIND: usize = 64;
 /// How often a bit is drawn: with three of four taken, that all are is one in 10⁸.
-const DRAWS: usize = 64;
+pub(super) const DRAWS: usize = 64;
 
 /// What shall be said of whom.
 #[derive(Debug, Clone, PartialEq, Deserialize, utoipa::ToSchema)]
@@ -79,7 +79,11 @@ impl Wanted {
         }
         if matches!(
             kind.as_str(),
-            "VerifiableCredential" | "VerifiablePresentation" | "BitstringStatusListCredential"
+            "VerifiableCredential"
+                | "VerifiablePresentation"
+                | "BitstringStatusListCredential"
+                // Doors take these: they are given as rights.
+                | stencil_access::grant::KIND
         ) {
             return Err(format!(
                 "`kind` is {kind}, which means something else already"
@@ -280,7 +284,7 @@ fn until(wanted: &Wanted, now_us: i64) -> Option<i64> {
 }
 
 /// A random UUID (version 4) as a URN.
-fn urn() -> String {
+pub(super) fn urn() -> String {
     let mut bytes = [0; 16];
     rand_core::Rng::fill_bytes(&mut stencil_crypto::rng::Os, &mut bytes);
     bytes[6] = bytes[6] & 0x0f | 0x40;
@@ -297,7 +301,7 @@ fn urn() -> String {
 }
 
 /// A bit that nobody can guess from those before: the next number would tell how many are issued.
-fn draw() -> u32 {
+pub(super) fn draw() -> u32 {
     let mut bytes = [0; 4];
     rand_core::Rng::fill_bytes(&mut stencil_crypto::rng::Os, &mut bytes);
     // A power of two: no bit is likelier.

@@ -94,6 +94,19 @@ impl Identity {
         self.list(&tenant, purpose, list).await
     }
 
+    /// Which bits of a tenant's list are set; none: there is no such list.
+    pub(crate) async fn set_bits(
+        &self,
+        tenant: &TenantId,
+        purpose: Purpose,
+        list: u32,
+    ) -> Result<Vec<u32>, Error> {
+        let set = self
+            .credentials
+            .status_bits(tenant, list, purpose.standing());
+        Ok(set.await?.unwrap_or_default())
+    }
+
     async fn list(
         &self,
         tenant: &TenantId,

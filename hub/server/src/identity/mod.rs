@@ -4,6 +4,7 @@
 //! is signed. Each tenant's DID is a `did:web` below the hub's, which follows from the address that
 //! people reach the hub at.
 
+mod access;
 mod issue;
 mod keys;
 mod lists;
@@ -55,7 +56,7 @@ pub(crate) enum Error {
 }
 
 impl Error {
-    fn failed(error: impl std::fmt::Display) -> Self {
+    pub(crate) fn failed(error: impl std::fmt::Display) -> Self {
         Self::Failed(error.to_string())
     }
 }

@@ -17,6 +17,11 @@ impl Identity {
         self.below(tenant, "devices", device.as_str())
     }
 
+    /// The DID of a tenant's gateway.
+    pub(crate) fn gateway_did(&self, tenant: &TenantId, gateway: &GatewayId) -> Result<Did, Error> {
+        self.below(tenant, "gateways", gateway.as_str())
+    }
+
     fn below(&self, tenant: &TenantId, kind: &str, id: &str) -> Result<Did, Error> {
         let hub = names::hub(&self.url).map_err(Error::NoName)?;
         hub.below(&[names::TENANTS, tenant.as_str(), kind, id])

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use super::record::{Messages, Publications};
 use super::{Activation, Admission, Ask, Body, Erase, GatewayGone, Published, Record, Transport};
 use crate::Principal;
+use crate::access::Intake;
 use crate::asking::Asking;
 use crate::clock::Clock;
 use crate::metrics::Metrics;
@@ -18,6 +19,9 @@ use crate::policy::Peer;
 
 /// MQTT 5 user property in which a gateway names the suite of the device's link.
 pub(crate) const LINK_SUITE: &str = "link-suite";
+
+/// What the topic of a gateway's receipts ends with.
+const RECEIPTS: &str = "/receipts";
 
 /// What the topic of a gateway's answers ends with.
 const ANSWER: &str = "/answer";
@@ -43,6 +47,7 @@ pub(crate) struct Ingest {
     metrics: Arc<Metrics>,
     record_bytes: usize,
     asking: Asking,
+    receipts: Intake,
 }
 
 impl Ingest {
@@ -58,6 +63,7 @@ impl Ingest {
             log,
             clock,
             asking: Asking::new(Arc::clone(&metrics)),
+            receipts: Intake::default(),
             metrics,
             record_bytes: RECORD_BYTES.min(max_packet_bytes),
         }
@@ -66,6 +72,12 @@ impl Ingest {
     /// Who waits for answers of gateways: these are handed over and not logged.
     pub(crate) fn asking(&self) -> &Asking {
         &self.asking
+    }
+
+    /// Who takes receipts of gateways: these are handed over and not logged, and come again until they are
+    /// kept.
+    pub(crate) fn receipts(&self) -> &Intake {
+        &self.receipts
     }
 
     /// Puts a workflow version in force: everything logged after this is judged by it. Returns
@@ -150,7 +162,7 @@ impl Sink<Peer> for Ingest {
         let principal = &from.principal.principal;
         let logged: Vec<&Publish<'_>> = batch
             .iter()
-            .filter(|publish| !is_answer(publish.topic))
+            .filter(|publish| !is_answer(publish.topic) && !is_receipts(publish.topic))
             .collect();
         let packed = Packed::new(
             principal,
@@ -165,6 +177,8 @@ impl Sink<Peer> for Ingest {
                 // After the log has taken the rest: what it refuses comes again as a whole.
                 let answers = batch.iter().filter(|publish| is_answer(publish.topic));
                 answers.for_each(|answer| self.asking.take(principal, answer));
+                let receipts = batch.iter().filter(|publish| is_receipts(publish.topic));
+                receipts.for_each(|publish| self.receipts.take(principal, publish));
                 self.metrics.ingested(logged.len(), packed.bytes.len());
                 Ok(position.0)
             }
@@ -255,6 +269,11 @@ impl Packed {
 /// Whether the topic is that of a gateway's answers. The policy has looked that it is its own.
 fn is_answer(topic: &str) -> bool {
     topic.ends_with(ANSWER) && matches!(Topic::parse(topic), Ok(Topic::GatewayAnswer(_)))
+}
+
+/// Whether the topic is that of a gateway's receipts; the policy has looked as well.
+fn is_receipts(topic: &str) -> bool {
+    topic.ends_with(RECEIPTS) && matches!(Topic::parse(topic), Ok(Topic::GatewayReceipts(_)))
 }
 
 fn published<'a>(publish: &Publish<'a>) -> Published<'a> {

@@ -119,12 +119,16 @@ impl<'a> Message<'a> {
             Topic::GatewayAnswer(gateway) => {
                 Self::Malformed(None, format!("an answer of {gateway} is in the log"))
             }
+            Topic::GatewayReceipts(gateway) => {
+                Self::Malformed(None, format!("receipts of {gateway} are in the log"))
+            }
             Topic::GatewayRenew(gateway) => match Renew::decode(payload) {
                 Ok(renew) => Self::Renew(gateway, renew),
                 Err(error) => Self::Malformed(None, format!("what {gateway} has renewed: {error}")),
             },
             Topic::GatewayCommand(_)
             | Topic::GatewayAsk(_)
+            | Topic::GatewayAccess(_)
             | Topic::GatewayDesired(_)
             | Topic::GatewayCertificate(_)
             | Topic::GatewayKeys(_)

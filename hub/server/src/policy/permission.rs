@@ -28,6 +28,7 @@ pub(super) fn may_publish(principal: &Principal, topic: &str) -> bool {
             | Topic::GatewayStream(gateway)
             | Topic::GatewayState(gateway)
             | Topic::GatewayAnswer(gateway)
+            | Topic::GatewayReceipts(gateway)
             | Topic::GatewayRenew(gateway),
         ) => *own == gateway,
         // What a link was like, and what a spool lost, is for a gateway to say.
@@ -64,6 +65,7 @@ pub(super) fn may_subscribe(principal: &Principal, filter: &str) -> bool {
                 | Topic::GatewayPiece(gateway)
                 | Topic::GatewayDesired(gateway)
                 | Topic::GatewayAsk(gateway)
+                | Topic::GatewayAccess(gateway)
                 | Topic::GatewayCertificate(gateway),
             ),
         ) => *own == gateway,
@@ -107,7 +109,9 @@ mod tests {
         assert!(!may_publish(&gateway(), "stencil/v1/g/gw-2/state"));
         assert!(may_publish(&gateway(), "stencil/v1/g/gw-1/answer"));
         assert!(!may_publish(&gateway(), "stencil/v1/g/gw-2/answer"));
-        for topic in ["wanted", "piece", "rules", "desired", "ask"] {
+        assert!(may_publish(&gateway(), "stencil/v1/g/gw-1/receipts"));
+        assert!(!may_publish(&gateway(), "stencil/v1/g/gw-2/receipts"));
+        for topic in ["wanted", "piece", "rules", "desired", "ask", "access"] {
             assert!(!may_publish(
                 &gateway(),
                 &format!("stencil/v1/g/gw-1/{topic}")

@@ -1,5 +1,6 @@
 //! What a step does: the kinds of `use`, each with its own `with`.
 
+mod access;
 mod chain;
 mod credential;
 mod mail;
@@ -16,6 +17,7 @@ use super::names::{self, Before};
 use crate::effect::{self, Effect};
 use crate::template::{self as engine, Scope, Template};
 
+pub use access::GrantTemplates;
 pub use chain::{CallTemplates, FunctionTemplates, MAX_ARGUMENTS, SendTemplates};
 pub use credential::CredentialTemplates;
 pub use mail::MailTemplates;
@@ -32,6 +34,7 @@ const USES: &[&str] = &[
     "chain.call",
     "chain.send",
     "credential.issue",
+    "access.grant",
 ];
 
 /// What a step does.
@@ -75,6 +78,8 @@ pub enum Action {
     ChainSend(SendTemplates),
     /// Issues a credential.
     CredentialIssue(CredentialTemplates),
+    /// Lets somebody command a device, by its gateway alone.
+    AccessGrant(GrantTemplates),
     /// Tells a device to do something, and waits for the end of that.
     DeviceCommand {
         /// The device.
@@ -116,6 +121,7 @@ impl Action {
             Self::ChainCall(_) => "chain.call",
             Self::ChainSend(_) => "chain.send",
             Self::CredentialIssue(_) => "credential.issue",
+            Self::AccessGrant(_) => "access.grant",
         }
     }
 
@@ -130,7 +136,8 @@ impl Action {
             | Self::DeviceCommand { .. }
             | Self::ChainCall(_)
             | Self::ChainSend(_)
-            | Self::CredentialIssue(_) => false,
+            | Self::CredentialIssue(_)
+            | Self::AccessGrant(_) => false,
         }
     }
 
@@ -146,6 +153,7 @@ impl Action {
             Self::ChainCall(_) => &["result"],
             Self::ChainSend(_) => &["tx", "block", "state"],
             Self::CredentialIssue(_) => &["credential", "subject"],
+            Self::AccessGrant(_) => &["right", "holder"],
         }
     }
 
@@ -196,6 +204,7 @@ impl Action {
             Self::ChainCall(templates) => Effect::ChainCall(templates.render(scope)?),
             Self::ChainSend(templates) => Effect::ChainSend(templates.render(scope)?),
             Self::CredentialIssue(templates) => Effect::CredentialIssue(templates.render(scope)?),
+            Self::AccessGrant(templates) => Effect::AccessGrant(templates.render(scope)?),
             Self::DeviceCommand {
                 device,
                 command,
@@ -283,6 +292,7 @@ pub(super) fn read(uses: &Node, with: &Node, before: Before<'_>) -> Result<Actio
         "chain.call" => chain::call(with, before).map(Action::ChainCall),
         "chain.send" => chain::send(with, before).map(Action::ChainSend),
         "credential.issue" => credential::read(with, before).map(Action::CredentialIssue),
+        "access.grant" => access::read(with, before).map(Action::AccessGrant),
         other => {
             let right = match nearest(other, USES) {
                 Some(near) => format!("did you mean `{near}`? known: {}", listed(USES)),

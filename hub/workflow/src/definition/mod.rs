@@ -47,8 +47,8 @@ use stencil_rules::Rule;
 use stencil_yaml::{Content, Fields, Limits, Node, integer, shown, text};
 
 pub use action::{
-    Action, CallTemplates, CredentialTemplates, EffectError, FunctionTemplates, MAX_ARGUMENTS,
-    MAX_EXPIRES_US, MailTemplates, SendTemplates,
+    Action, CallTemplates, CredentialTemplates, EffectError, FunctionTemplates, GrantTemplates,
+    MAX_ARGUMENTS, MAX_EXPIRES_US, MailTemplates, SendTemplates,
 };
 pub use alarm::Alarm;
 pub use finality::{Finality, MAX_CONFIRMATIONS, Undo, UndoCommand, named};
@@ -137,7 +137,7 @@ pub fn parse(yaml: &str) -> Result<Definition, Error> {
     let steps = match (fields.get("steps"), &alarm) {
         (None, Some(_)) => Vec::new(),
         (Some(node), alarm) => steps(node, alarm.is_some(), &source)?,
-        (None, None) if source.is_on_chain() => {
+        (None, None) if source.rule().is_none() => {
             return Err(Error::new(
                 fields.at,
                 "a workflow has no `steps`",

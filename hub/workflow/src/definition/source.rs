@@ -12,7 +12,7 @@ use crate::event;
 /// The longest signature of an event or a function, in bytes.
 pub const MAX_SIGNATURE: usize = 512;
 
-const KINDS: &[&str] = &["telemetry", "payment", "chain"];
+const KINDS: &[&str] = &["telemetry", "payment", "chain", "access"];
 
 /// What a workflow runs because of.
 #[derive(Debug, PartialEq)]
@@ -23,6 +23,15 @@ pub enum Source {
     Payment(Payment),
     /// A contract has emitted an event.
     Chain(ChainEvent),
+    /// A gateway has admitted somebody whose right had been taken away.
+    Access(AccessConflict),
+}
+
+/// `on: { access: { conflict: "locker-*" } }`
+#[derive(Debug, PartialEq, Eq)]
+pub struct AccessConflict {
+    /// The devices: an id, or a pattern over ids.
+    pub devices: Pattern,
 }
 
 /// `on: { payment: { reference: "locker-*" } }`
@@ -53,14 +62,14 @@ impl Source {
     pub fn rule(&self) -> Option<&Rule> {
         match self {
             Self::Telemetry(rule) => Some(rule),
-            Self::Payment(_) | Self::Chain(_) => None,
+            Self::Payment(_) | Self::Chain(_) | Self::Access(_) => None,
         }
     }
 
     /// Whether it is something on a chain, which can be taken back.
     #[must_use]
     pub fn is_on_chain(&self) -> bool {
-        self.rule().is_none()
+        matches!(self, Self::Payment(_) | Self::Chain(_))
     }
 
     /// The fields of `event` in templates.
@@ -69,6 +78,7 @@ impl Source {
             Self::Telemetry(_) => event::FIELDS,
             Self::Payment(_) => event::PAYMENT_FIELDS,
             Self::Chain(_) => event::CHAIN_FIELDS,
+            Self::Access(_) => event::ACCESS_FIELDS,
         }
     }
 }
@@ -79,6 +89,9 @@ impl fmt::Display for Source {
             Self::Telemetry(rule) => rule.fmt(f),
             Self::Payment(payment) => {
                 write!(f, "an invoice of {} is paid", payment.reference)
+            }
+            Self::Access(of) => {
+                write!(f, "an admission at {} that conflicts", of.devices)
             }
             Self::Chain(of) => {
                 write!(f, "{} of {} on {}", of.event, of.address, of.name)
@@ -98,7 +111,7 @@ pub(super) fn read(fields: &Fields<'_>) -> Result<Source, Error> {
     let Some((kind, node)) = found.next() else {
         return Err(Error::new(
             on.at,
-            "`on` has no `telemetry`, `payment` or `chain`",
+            "`on` has no `telemetry`, `payment`, `chain` or `access`",
             format!("add one, for example `on: {example}`"),
         ));
     };
@@ -114,8 +127,8 @@ pub(super) fn read(fields: &Fields<'_>) -> Result<Source, Error> {
         return rule::read(node, when).map(Source::Telemetry);
     }
     for (key, why) in [
-        ("when", "what is on a chain is a cause by itself"),
-        ("place", "gateways see no chain"),
+        ("when", "it is a cause by itself"),
+        ("place", "gateways do not see it"),
         (
             "alarm",
             "an alarm is of a device whose condition holds; tell people by a step",
@@ -131,6 +144,7 @@ pub(super) fn read(fields: &Fields<'_>) -> Result<Source, Error> {
     }
     match kind {
         "payment" => payment(node).map(Source::Payment),
+        "access" => access(node).map(Source::Access),
         _ => chain(node).map(Source::Chain),
     }
 }
@@ -146,6 +160,19 @@ fn payment(node: &Node) -> Result<Payment, Error> {
         )
     })?;
     Ok(Payment { reference: pattern })
+}
+
+fn access(node: &Node) -> Result<AccessConflict, Error> {
+    let fields = Fields::of(node, "`access`", &["conflict"])?;
+    let devices = fields.need("conflict", "\"locker-*\"")?;
+    let pattern = Pattern::parse(text(devices, "conflict")?).map_err(|error| {
+        Error::new(
+            devices.at,
+            error.to_string(),
+            "write a device's id, or a pattern such as \"locker-*\"",
+        )
+    })?;
+    Ok(AccessConflict { devices: pattern })
 }
 
 fn chain(node: &Node) -> Result<ChainEvent, Error> {

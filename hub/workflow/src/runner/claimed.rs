@@ -174,7 +174,9 @@ impl Working<'_> {
                 if index == 0 && is_for_gateways_alone(definition) {
                     return Some(self.left_to_gateways(definition, &key, started_us).await);
                 }
-                self.attempt(&effect, &key, attempt, started_us, step.timeout_us)
+                let number = u32::try_from(index).unwrap_or(u32::MAX);
+                let caused = step.finality.is_some().then_some(number);
+                self.attempt(&effect, &key, attempt, started_us, step.timeout_us, caused)
                     .await?
             }
             Err(error) => Err(Failure::permanent(error.to_string())),
@@ -244,6 +246,7 @@ impl Working<'_> {
         attempt: u32,
         started_us: i64,
         timeout_us: i64,
+        caused: Option<u32>,
     ) -> Option<Result<Performed, Failure>> {
         let shared = self.shared;
         let (tenant, clock) = (self.claim.run.tenant.clone(), shared.parts.clock.clone());
@@ -256,6 +259,7 @@ impl Working<'_> {
             at_us: self.claim.run.at_us,
             now_us: started_us,
             timeout,
+            cause: caused.map(|step| (&self.claim.run.id, step)),
         };
         // All three are polled side by side: an effect that is not polled may
         // hold what a renewal waits for, such as the store's one writer.

@@ -45,6 +45,7 @@ pub(super) async fn post(
         at_us: due.at_us,
         now_us: cashier.0.clock.now_us(),
         timeout: TIMEOUT,
+        cause: None,
     };
     Ok(match connectors.perform(&request).await {
         Ok(Performed::Done(_) | Performed::Waiting(_)) => Did::Done,

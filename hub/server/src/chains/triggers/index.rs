@@ -46,7 +46,7 @@ impl Index {
             };
             let definition = Arc::new(definition);
             match &definition.source {
-                Source::Telemetry(_) => {}
+                Source::Telemetry(_) | Source::Access(_) => {}
                 Source::Payment(_) => {
                     let since_us = workflow.since_us.unwrap_or(i64::MIN);
                     let paid = Paid {
@@ -131,7 +131,7 @@ impl Index {
             Source::Payment(payment) => {
                 payment.reference.matches(reference) && paid.since_us <= paid_us
             }
-            Source::Telemetry(_) | Source::Chain(_) => false,
+            Source::Telemetry(_) | Source::Chain(_) | Source::Access(_) => false,
         });
         waited.map(|paid| &paid.definition)
     }

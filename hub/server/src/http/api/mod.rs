@@ -1,5 +1,6 @@
 //! The API of a tenant's programs, `/api/v1`.
 
+pub(super) mod access;
 pub(super) mod alarms;
 pub(super) mod audit;
 pub(super) mod backtest;

@@ -206,6 +206,8 @@ async fn ask(served: &Served, method: &str, path: &str, who: As<'_>) -> Answer {
                 "device": "rotated", "gateway": "gw-1", "psk": super::enrolment::psk_hex(),
             }]))
         }
+        ("POST", "/api/v1/access/rights") => ask.json(&super::access::plain(served).await),
+        ("PUT", "/api/v1/access/policy") => ask.json(&serde_json::json!({})),
         ("POST", "/api/v1/credentials") => ask.json(&super::credentials::wanted("did:web:d.example")),
         ("POST", path) if path.ends_with("/move") => {
             ask.json(&serde_json::json!({ "gateway": "gw-1" }))
@@ -255,9 +257,10 @@ async fn ask(served: &Served, method: &str, path: &str, who: As<'_>) -> Answer {
             super::held::held(served).await;
             seed::contracts(&served.chain);
             super::ownership::for_sale_by(served, super::held::OWNER, 0, seed::MARKET);
-            ask.json(&match path.ends_with("/commands") {
-                true => serde_json::json!({ "name": "lock" }),
-                false => serde_json::json!({ "price": "1000", "nonce": "1" }),
+            ask.json(&match path.rsplit('/').next() {
+                Some("commands") => serde_json::json!({ "name": "lock" }),
+                Some("right") => serde_json::json!({ "commands": ["lock"] }),
+                _ => serde_json::json!({ "price": "1000", "nonce": "1" }),
             })
         }
         ("POST", path) if path.starts_with("/api/v1/wallet/listings/") => {

@@ -1,5 +1,6 @@
 //! The API over a real store in a temporary folder, asked over a real socket.
 
+mod access;
 mod alarms;
 mod audit;
 mod authorisation;

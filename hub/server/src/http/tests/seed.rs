@@ -256,6 +256,7 @@ pub(super) async fn fill(store: &Store) {
     gateways(store).await;
     super::x402::bought(store).await;
     super::credentials::issued(store).await;
+    super::access::given(store).await;
     let command = NewCommand {
         id: COMMAND,
         tenant: acme(),

@@ -1,0 +1,535 @@
+//! The receipts that the hub has not yet, on disk before anything is opened.
+//!
+//! One file, a line each, after a line that says what was before. A receipt is appended and synced
+//! before its command is given; a line that a kill has cut off was never followed by a command, and is
+//! cut away. When the hub has them all, the file begins anew with the last one's hash.
+
+use std::{
+    collections::VecDeque,
+    fs::{self, File, OpenOptions},
+    io::{self, Read as _, Seek as _, SeekFrom, Write as _},
+    path::{Path, PathBuf},
+};
+
+use stencil_access::receipt::{self, Head, MAX_AT_ONCE, NOTHING, Receipt};
+use stencil_log::regular;
+use stencil_protocol::{command::State, id::CommandId};
+
+/// The file in the folder of access.
+const FILE: &str = "receipts";
+/// The largest message's room for receipts: the rest is its certificate and signature.
+const MAX_BYTES_AT_ONCE: usize = 24 * 1024;
+/// With so many lines that the hub has, the file is written anew.
+const REWRITE: usize = 1_024;
+/// After a command may be begun no more its device may still say what it did, µs.
+const LATE_US: i64 = 5_000_000;
+
+/// All of them, in order.
+#[derive(Debug)]
+pub(super) struct Receipts {
+    path: PathBuf,
+    file: File,
+    /// Where the file ends.
+    end: u64,
+    /// The last one.
+    head: Head,
+    /// Up to here the hub has them.
+    held: Head,
+    waiting: VecDeque<Waiting>,
+    /// Lines in the file that the hub has.
+    over: usize,
+    most: usize,
+    /// Why nothing can be noted any more.
+    broken: Option<String>,
+}
+
+/// A receipt that the hub has not yet.
+#[derive(Debug)]
+struct Waiting {
+    at: u64,
+    bytes: usize,
+    hash: [u8; 32],
+    command: CommandId,
+    expires_us: i64,
+    outcome: Option<State>,
+}
+
+/// What is to be noted of an admission, besides its place.
+pub(super) type Note = Box<dyn FnOnce(&str, u64, &str) -> Receipt + Send>;
+
+/// Why an admission cannot be noted.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    #[error(
+        "{0} receipts wait for the hub, which is the most that are kept: nobody is admitted before it was reached"
+    )]
+    Full(usize),
+    #[error("the receipt cannot be written: {0}")]
+    Written(#[from] receipt::Error),
+    #[error("the receipt cannot be kept: {0}")]
+    Disk(#[from] io::Error),
+    #[error("receipts cannot be kept since {0}: the gateway has to be started anew")]
+    Broken(String),
+}
+
+impl Receipts {
+    /// Opens the file in `folder`, or begins a chain of this name. Blocks. Gives the receipts whose
+    /// commands may still be begun at `now_us`, too.
+    pub(super) fn open(
+        folder: &Path,
+        fresh: &str,
+        most: usize,
+        now_us: Option<i64>,
+    ) -> io::Result<(Self, Vec<Receipt>)> {
+        let path = folder.join(FILE);
+        let begun = Head {
+            chain: fresh.to_owned(),
+            number: 0,
+            hash: hex(&NOTHING),
+        };
+        let text = match regular::open_to_read(&path) {
+            Ok(mut file) => {
+                let mut bytes = Vec::new();
+                file.read_to_end(&mut bytes)?;
+                Some(bytes)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        let mut read = match text.as_deref().map(|text| Read::of(text, now_us)) {
+            Some(Ok(read)) => read,
+            Some(Err(why)) => {
+                // What cannot be followed is kept for somebody to look at, and nothing is put behind it.
+                let aside = path.with_extension("damaged");
+                tracing::error!(file = %path.display(), aside = %aside.display(), why,
+                    "receipts of admissions are damaged: they are moved aside, and a new chain begins");
+                fs::rename(&path, &aside)?;
+                Read::begun(begun)
+            }
+            None => Read::begun(begun),
+        };
+        if read.end == 0 {
+            read.end = write_anew(&path, &read.held, &[])?;
+        }
+        let file = regular::open(OpenOptions::new().read(true).write(true), &path)?;
+        file.set_len(read.end)?;
+        file.sync_all()?;
+        let receipts = Self {
+            path,
+            file,
+            end: read.end,
+            head: read.head,
+            held: read.held,
+            waiting: read.waiting,
+            over: 0,
+            most,
+            broken: None,
+        };
+        Ok((receipts, read.open))
+    }
+
+    /// Notes an admission; when this returns it is on disk. Blocks.
+    pub(super) fn note(&mut self, note: Note) -> Result<Receipt, Error> {
+        if let Some(why) = &self.broken {
+            return Err(Error::Broken(why.clone()));
+        }
+        if self.waiting.len() >= self.most {
+            return Err(Error::Full(self.waiting.len()));
+        }
+        let receipt = note(&self.head.chain, self.head.number + 1, &self.head.hash);
+        let mut line = receipt.text()?;
+        let (hash, bytes) = (receipt::hash(&line), line.len());
+        line.push('\n');
+        stencil_crashpoint::reach("access.before_receipt");
+        if let Err(error) = self.append(line.as_bytes()) {
+            // What is behind the end may be half a line, which no other must follow.
+            if let Err(why) = self
+                .file
+                .set_len(self.end)
+                .and_then(|()| self.file.sync_all())
+            {
+                self.broken = Some(why.to_string());
+            }
+            return Err(error.into());
+        }
+        stencil_crashpoint::reach("access.after_receipt");
+        self.waiting.push_back(Waiting {
+            at: self.end,
+            bytes,
+            hash,
+            command: command(&receipt),
+            expires_us: receipt.expires_us,
+            outcome: None,
+        });
+        self.end += line.len() as u64;
+        self.head.number = receipt.number;
+        self.head.hash = hex(&hash);
+        Ok(receipt)
+    }
+
+    fn append(&mut self, line: &[u8]) -> io::Result<()> {
+        self.file.seek(SeekFrom::Start(self.end))?;
+        let (first, rest) = line.split_at(line.len() / 2);
+        self.file.write_all(first)?;
+        stencil_crashpoint::reach("access.half_receipt");
+        self.file.write_all(rest)?;
+        self.file.sync_data()
+    }
+
+    /// A device says what became of a command.
+    pub(super) fn said(&mut self, command: CommandId, state: State) -> bool {
+        let mut waiting = self.waiting.iter_mut().rev();
+        let Some(found) = waiting.find(|waiting| waiting.command == command) else {
+            return false;
+        };
+        found.outcome = Some(state);
+        state.is_settled()
+    }
+
+    /// When the next one may be brought to the hub, µs since the epoch; `None`: there is none.
+    pub(super) fn due_us(&self) -> Option<i64> {
+        self.waiting.front().map(Waiting::due_us)
+    }
+
+    /// The next ones for the hub: their texts, what became of each, and the last one's place. Blocks.
+    pub(super) fn next(
+        &mut self,
+        now_us: i64,
+    ) -> io::Result<Option<(Vec<String>, Vec<String>, Head)>> {
+        let (mut texts, mut outcomes, mut room) = (Vec::new(), Vec::new(), MAX_BYTES_AT_ONCE);
+        let mut hash = None;
+        for waiting in self.waiting.iter().take(MAX_AT_ONCE) {
+            if waiting.due_us() > now_us || waiting.bytes > room {
+                break;
+            }
+            room -= waiting.bytes;
+            let mut text = vec![0; waiting.bytes];
+            self.file.seek(SeekFrom::Start(waiting.at))?;
+            self.file.read_exact(&mut text)?;
+            let text = String::from_utf8(text).map_err(io::Error::other)?;
+            if receipt::hash(&text) != waiting.hash {
+                return Err(io::Error::other("a receipt is not what was written"));
+            }
+            texts.push(text);
+            outcomes.push(waiting.outcome().to_owned());
+            hash = Some(waiting.hash);
+        }
+        let Some(hash) = hash else { return Ok(None) };
+        let head = Head {
+            chain: self.head.chain.clone(),
+            number: self.held.number + texts.len() as u64,
+            hash: hex(&hash),
+        };
+        Ok(Some((texts, outcomes, head)))
+    }
+
+    /// The hub has them up to here. Says whether any were not known to be. Blocks.
+    pub(super) fn held(&mut self, head: &Head) -> io::Result<bool> {
+        if head.chain != self.head.chain || head.number <= self.held.number {
+            return Ok(false);
+        }
+        let count = usize::try_from(head.number - self.held.number).unwrap_or(usize::MAX);
+        let Some(last) = self.waiting.get(count - 1) else {
+            tracing::error!(
+                number = head.number,
+                "the hub says that it has receipts that were never noted"
+            );
+            return Ok(false);
+        };
+        if hex(&last.hash) != head.hash {
+            tracing::error!(
+                number = head.number,
+                "the hub has another receipt of this number: all are kept"
+            );
+            return Ok(false);
+        }
+        stencil_crashpoint::reach("access.before_held");
+        self.waiting.drain(..count);
+        self.over += count;
+        self.held = head.clone();
+        if self.waiting.is_empty() || self.over >= REWRITE {
+            self.rewrite()?;
+        }
+        Ok(true)
+    }
+
+    /// Lets go of what the hub has.
+    fn rewrite(&mut self) -> io::Result<()> {
+        let start = self.waiting.front().map_or(self.end, |first| first.at);
+        let mut rest = vec![0; usize::try_from(self.end - start).unwrap_or(usize::MAX)];
+        self.file.seek(SeekFrom::Start(start))?;
+        self.file.read_exact(&mut rest)?;
+        let end = write_anew(&self.path, &self.held, &rest)?;
+        self.file = regular::open(OpenOptions::new().read(true).write(true), &self.path)?;
+        let shift = end - rest.len() as u64;
+        for waiting in &mut self.waiting {
+            waiting.at = waiting.at - start + shift;
+        }
+        self.end = end;
+        self.over = 0;
+        Ok(())
+    }
+
+    /// How many the hub has not yet.
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Where the chain ends.
+    #[cfg(test)]
+    pub(super) fn head(&self) -> &Head {
+        &self.head
+    }
+}
+
+impl Waiting {
+    fn due_us(&self) -> i64 {
+        match self.outcome {
+            Some(state) if state.is_settled() => i64::MIN,
+            _ => self.expires_us.saturating_add(LATE_US),
+        }
+    }
+
+    fn outcome(&self) -> &'static str {
+        match self.outcome {
+            Some(State::Done) => "done",
+            Some(State::Failed) => "failed",
+            Some(State::Expired) => "expired",
+            _ => "unknown",
+        }
+    }
+}
+
+/// The id of a receipt's command.
+pub(super) fn command(receipt: &Receipt) -> CommandId {
+    let mut id = [0; 16];
+    // The gateway has written it.
+    let digits = receipt.command.as_bytes().chunks(2);
+    for (byte, digits) in id.iter_mut().zip(digits) {
+        let digits = std::str::from_utf8(digits).unwrap_or_default();
+        *byte = u8::from_str_radix(digits, 16).unwrap_or_default();
+    }
+    CommandId(id)
+}
+
+/// What is in a file.
+struct Read {
+    held: Head,
+    head: Head,
+    waiting: VecDeque<Waiting>,
+    end: u64,
+    open: Vec<Receipt>,
+}
+
+impl Read {
+    fn begun(head: Head) -> Self {
+        Self {
+            held: head.clone(),
+            head,
+            waiting: VecDeque::new(),
+            end: 0,
+            open: Vec::new(),
+        }
+    }
+
+    fn of(bytes: &[u8], now_us: Option<i64>) -> Result<Self, String> {
+        let mut lines = bytes.split_inclusive(|byte| *byte == b'\n');
+        let first = lines.next().and_then(|line| line.strip_suffix(b"\n"));
+        let first = first.ok_or("it does not say what was before")?;
+        let held: Head = serde_json::from_slice(first).map_err(|error| error.to_string())?;
+        let mut read = Self::begun(held);
+        read.end = first.len() as u64 + 1;
+        for line in lines {
+            // Half a line at the end was cut off by a kill.
+            let Some(text) = line.strip_suffix(b"\n") else {
+                break;
+            };
+            let text = std::str::from_utf8(text).map_err(|error| error.to_string())?;
+            let receipt = Receipt::parse(text)?;
+            let follows = receipt.chain == read.head.chain
+                && receipt.number == read.head.number + 1
+                && receipt.previous == read.head.hash;
+            if !follows {
+                let number = receipt.number;
+                return Err(format!(
+                    "receipt {number} does not follow on the one before"
+                ));
+            }
+            let hash = receipt::hash(text);
+            read.waiting.push_back(Waiting {
+                at: read.end,
+                bytes: text.len(),
+                hash,
+                command: command(&receipt),
+                expires_us: receipt.expires_us,
+                outcome: None,
+            });
+            read.end += line.len() as u64;
+            read.head.number = receipt.number;
+            read.head.hash = hex(&hash);
+            if now_us.is_some_and(|now_us| receipt.expires_us > now_us) {
+                read.open.push(receipt);
+            }
+        }
+        Ok(read)
+    }
+}
+
+/// Replaces the file as a whole; gives its size.
+fn write_anew(path: &Path, held: &Head, rest: &[u8]) -> io::Result<u64> {
+    let next = path.with_extension("next");
+    let mut options = OpenOptions::new();
+    let mut file = regular::open(options.create(true).truncate(true).write(true), &next)?;
+    let mut first = serde_json::to_vec(held).map_err(io::Error::other)?;
+    first.push(b'\n');
+    file.write_all(&first)?;
+    file.write_all(rest)?;
+    file.sync_all()?;
+    stencil_crashpoint::reach("access.before_rewritten");
+    fs::rename(&next, path)?;
+    if let Some(folder) = path.parent() {
+        File::open(folder)?.sync_all()?;
+    }
+    Ok((first.len() + rest.len()) as u64)
+}
+
+pub(super) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use stencil_access::Challenge;
+
+    use super::*;
+
+    const FRESH: &str = "abababababababababababababababab";
+
+    fn note(n: u8) -> Note {
+        Box::new(move |chain, number, previous| Receipt {
+            chain: chain.to_owned(),
+            number,
+            previous: previous.to_owned(),
+            at_us: 1,
+            gateway: "did:web:hub.example.org".to_owned(),
+            challenge: Challenge {
+                device: "locker-1".parse().unwrap(),
+                command: "open".to_owned(),
+                given_us: 1,
+                nonce: hex(&[n; 32]),
+            },
+            right: "urn:uuid:1".to_owned(),
+            holder: "0x".to_owned(),
+            signature: "0x".to_owned(),
+            command: hex(&[n; 16]),
+            expires_us: 100,
+        })
+    }
+
+    fn open(folder: &Path) -> Receipts {
+        Receipts::open(folder, FRESH, 3, None).unwrap().0
+    }
+
+    fn texts(receipts: &mut Receipts, now_us: i64) -> (Vec<String>, Vec<String>, Option<Head>) {
+        match receipts.next(now_us).unwrap() {
+            Some((texts, outcomes, head)) => (texts, outcomes, Some(head)),
+            None => (Vec::new(), Vec::new(), None),
+        }
+    }
+
+    #[test]
+    fn they_are_kept_until_the_hub_has_them_and_the_chain_goes_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut receipts = open(dir.path());
+        let one = receipts.note(note(1)).unwrap();
+        receipts.note(note(2)).unwrap();
+        assert_eq!((one.number, one.chain.as_str()), (1, FRESH));
+        // Not before it is known what became of them, or it is too late for that.
+        assert_eq!(texts(&mut receipts, 99).2, None);
+        assert!(receipts.said(CommandId([1; 16]), State::Done));
+        let (first, outcomes, head) = texts(&mut receipts, 99);
+        assert_eq!(
+            (first.len(), outcomes.as_slice()),
+            (1, ["done".to_owned()].as_slice())
+        );
+        let wrong = Head {
+            hash: hex(&[9; 32]),
+            ..head.clone().unwrap()
+        };
+        assert!(!receipts.held(&wrong).unwrap());
+        let other = Head {
+            chain: "cd".repeat(16),
+            ..head.clone().unwrap()
+        };
+        assert!(!receipts.held(&other).unwrap());
+        assert_eq!(receipts.len(), 2);
+        assert!(receipts.held(&head.unwrap()).unwrap());
+        let (second, outcomes, head) = texts(&mut receipts, 100 + LATE_US);
+        assert_eq!(
+            (second.len(), outcomes.as_slice()),
+            (1, ["unknown".to_owned()].as_slice())
+        );
+        let all = [first, second].concat();
+        // What the hub has not said that it has comes again after a start.
+        let mut again = Receipts::open(dir.path(), "other", 3, Some(99)).unwrap();
+        assert_eq!(again.1.len(), 2);
+        let (both, _, same) = texts(&mut again.0, 100 + LATE_US);
+        assert_eq!((&both, &same), (&all, &head));
+        assert!(again.0.held(&head.clone().unwrap()).unwrap());
+        assert_eq!(again.0.len(), 0);
+        let mut last = open(dir.path());
+        assert_eq!(last.head(), &head.unwrap());
+        let three = last.note(note(3)).unwrap();
+        assert_eq!(three.number, 3);
+        assert_eq!(three.previous, hex(&receipt::hash(&all[1])));
+    }
+
+    #[test]
+    fn a_file_that_is_cut_at_any_byte_holds_what_is_whole_and_goes_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut receipts = open(dir.path());
+        let begun = receipts.end;
+        for n in 1..=3 {
+            receipts.note(note(n)).unwrap();
+        }
+        let ends: Vec<u64> = receipts
+            .waiting
+            .iter()
+            .map(|it| it.at + it.bytes as u64 + 1)
+            .collect();
+        let whole = fs::read(dir.path().join(FILE)).unwrap();
+        for cut in usize::try_from(begun).unwrap()..=whole.len() {
+            fs::write(dir.path().join(FILE), &whole[..cut]).unwrap();
+            let mut receipts = open(dir.path());
+            let there = ends.iter().filter(|end| **end <= cut as u64).count();
+            assert_eq!(receipts.len(), there, "cut at {cut}");
+            if there < 3 {
+                assert_eq!(receipts.note(note(9)).unwrap().number, there as u64 + 1);
+                assert_eq!(open(dir.path()).len(), there + 1);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_damaged_is_moved_aside_and_what_is_too_much_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut receipts = open(dir.path());
+        for n in 1..=3 {
+            receipts.note(note(n)).unwrap();
+        }
+        assert!(matches!(receipts.note(note(4)), Err(Error::Full(3))));
+        let path = dir.path().join(FILE);
+        let mut bytes = fs::read(&path).unwrap();
+        let at = bytes.len() / 2;
+        bytes[at] ^= 1;
+        fs::write(&path, &bytes).unwrap();
+        let fresh = Receipts::open(dir.path(), "cdcd", 3, None).unwrap().0;
+        assert_eq!((fresh.len(), fresh.head().chain.as_str()), (0, "cdcd"));
+        assert_eq!(fs::read(path.with_extension("damaged")).unwrap(), bytes);
+    }
+}

@@ -1,0 +1,297 @@
+//! Tells gateways by whom and what to go, and how credentials stand, as long as they listen for it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use stencil_access::receipt::Head;
+use stencil_access::trust::{MAX_LISTS, Told};
+use stencil_mqtt::{Handle, Qos};
+use stencil_protocol::id::{GatewayId, TenantId};
+use stencil_protocol::topic::Topic;
+use tokio::sync::{Notify, watch};
+
+use super::Rights;
+use crate::chains::Owners;
+use crate::clock::Clock;
+use crate::identity::{Error, Purpose};
+use crate::parts::told_to_end;
+use crate::policy::{Peer, namespace};
+use crate::{Principal, Role};
+
+/// Between two looks at what has changed.
+const LOOK: Duration = Duration::from_secs(1);
+/// A list is made anew after a part of the time for which it may be gone by, but not more often and not
+/// more seldom than this.
+const FRESH_S: (u32, u32) = (10, 600);
+
+type Key = (TenantId, GatewayId);
+
+/// Who is told. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Telling(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    listening: Mutex<BTreeMap<Key, Due>>,
+    wake: Notify,
+}
+
+/// What a gateway has to be told.
+#[derive(Debug, Clone, Copy, Default)]
+struct Due {
+    /// All of it.
+    all: bool,
+    /// Up to where its receipts are kept.
+    held: bool,
+}
+
+impl Telling {
+    /// A gateway has (again) subscribed to a topic.
+    pub(crate) fn listens(&self, tenant: &TenantId, gateway: &GatewayId, filter: &str) {
+        if !matches!(Topic::parse(filter), Ok(Topic::GatewayAccess(_))) {
+            return;
+        }
+        let due = Due {
+            all: true,
+            held: true,
+        };
+        self.listening()
+            .insert((tenant.clone(), gateway.clone()), due);
+        self.0.wake.notify_one();
+    }
+
+    /// A gateway's session has ended.
+    pub(crate) fn ended(&self, tenant: &TenantId, gateway: &GatewayId) {
+        self.listening().remove(&(tenant.clone(), gateway.clone()));
+    }
+
+    /// Receipts of a gateway are kept.
+    pub(crate) fn held(&self, tenant: &TenantId, gateway: &GatewayId) {
+        if let Some(due) = self.listening().get_mut(&(tenant.clone(), gateway.clone())) {
+            due.held = true;
+        }
+        self.0.wake.notify_one();
+    }
+
+    /// All that listen, with what each has to be told; that is taken.
+    fn take(&self) -> Vec<(Key, Due)> {
+        let mut listening = self.listening();
+        let all = listening.iter_mut();
+        all.map(|(key, due)| (key.clone(), std::mem::take(due)))
+            .collect()
+    }
+
+    fn again(&self, key: &Key, due: Due) {
+        if let Some(now) = self.listening().get_mut(key) {
+            now.all |= due.all;
+            now.held |= due.held;
+        }
+    }
+
+    fn listening(&self) -> MutexGuard<'_, BTreeMap<Key, Due>> {
+        let listening = self.0.listening.lock();
+        listening.unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a tenant's gateways go by, as it was told last.
+struct Standing {
+    /// Of all that it follows from.
+    digest: [u8; 32],
+    made_us: i64,
+    policy: stencil_access::Policy,
+    numbers: Vec<u32>,
+    lists: Vec<Value>,
+}
+
+/// Tells gateways.
+pub(crate) struct Delivery {
+    rights: Rights,
+    telling: Telling,
+    handle: Handle<Peer>,
+    clock: Clock,
+    tenants: HashMap<TenantId, Standing>,
+    owners: Owners,
+    /// The right of a token that was looked at last.
+    looked: Option<(TenantId, String)>,
+}
+
+impl Delivery {
+    pub(crate) fn new(
+        rights: Rights,
+        telling: Telling,
+        handle: Handle<Peer>,
+        clock: Clock,
+        owners: Owners,
+    ) -> Self {
+        Self {
+            rights,
+            telling,
+            handle,
+            clock,
+            tenants: HashMap::new(),
+            owners,
+            looked: None,
+        }
+    }
+
+    /// Works until `stop` holds true.
+    pub(crate) async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        let mut look = tokio::time::interval(LOOK);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = told_to_end(&mut stop) => return,
+                () = self.telling.0.wake.notified() => {}
+                _ = look.tick() => {}
+            }
+            let now_us = self.clock.now_us();
+            if let Err(error) = self.rights.follow_causes(now_us).await {
+                tracing::warn!(%error, "rights do not follow their causes now; trying again");
+            }
+            let follow = self
+                .rights
+                .follow_tokens(&self.owners, &mut self.looked, now_us);
+            if let Err(error) = follow.await {
+                tracing::warn!(%error, "rights do not follow tokens now; trying again");
+            }
+            self.tell(now_us).await;
+        }
+    }
+
+    async fn tell(&mut self, now_us: i64) {
+        let mut due = self.telling.take();
+        self.tenants
+            .retain(|tenant, _| due.iter().any(|((of, _), _)| of == tenant));
+        let mut changed = HashMap::new();
+        for (key, due) in &mut due {
+            let news = match changed.get(&key.0) {
+                Some(news) => *news,
+                None => {
+                    let news = match self.look(&key.0, now_us).await {
+                        Ok(news) => news,
+                        Err(error) => {
+                            tracing::warn!(tenant = %key.0, %error, "gateways are not told of rights \
+                                now; trying again");
+                            self.telling.again(key, *due);
+                            continue;
+                        }
+                    };
+                    changed.insert(key.0.clone(), news);
+                    news
+                }
+            };
+            due.all |= news;
+            if let Err(error) = self.tell_one(key, *due).await {
+                tracing::warn!(tenant = %key.0, gateway = %key.1, %error, "a gateway is not told of \
+                    rights now; trying again");
+                self.telling.again(key, *due);
+            }
+        }
+    }
+
+    /// Looks whether a tenant's gateways have to be told something else, or the same anew.
+    async fn look(&mut self, tenant: &TenantId, now_us: i64) -> Result<bool, Error> {
+        let policy = self.rights.policy(tenant).await?.at_gateways();
+        let mut numbers = self.rights.access.access_lists(tenant, now_us).await?;
+        // The newest: in older ones are rights of long ago.
+        numbers.truncate(MAX_LISTS / 2);
+        let mut digest = Sha256::new();
+        digest.update(serde_json::to_vec(&policy).map_err(Error::failed)?);
+        for number in &numbers {
+            for purpose in [Purpose::Revocation, Purpose::Suspension] {
+                let bits = self
+                    .rights
+                    .identity
+                    .set_bits(tenant, purpose, *number)
+                    .await?;
+                digest.update(number.to_be_bytes());
+                digest.update((bits.len() as u64).to_be_bytes());
+                bits.iter().for_each(|bit| digest.update(bit.to_be_bytes()));
+            }
+        }
+        let digest: [u8; 32] = digest.finalize().into();
+        let fresh_s = (policy.staleness_s / 4).clamp(FRESH_S.0, FRESH_S.1);
+        let fresh_us = i64::from(fresh_s) * 1_000_000;
+        if let Some(told) = self.tenants.get(tenant)
+            && told.digest == digest
+            && (0..fresh_us).contains(&now_us.saturating_sub(told.made_us))
+        {
+            return Ok(false);
+        }
+        let mut lists = Vec::new();
+        for number in &numbers {
+            for purpose in [Purpose::Revocation, Purpose::Suspension] {
+                let list = self
+                    .rights
+                    .identity
+                    .published_list(tenant, purpose, *number, now_us);
+                lists.extend(list.await?.map(Value::Object));
+            }
+        }
+        let standing = Standing {
+            digest,
+            made_us: now_us,
+            policy,
+            numbers,
+            lists,
+        };
+        self.tenants.insert(tenant.clone(), standing);
+        Ok(true)
+    }
+
+    async fn tell_one(&self, key: &Key, due: Due) -> Result<(), Error> {
+        let (tenant, gateway) = key;
+        if due.all {
+            let Some(standing) = self.tenants.get(tenant) else {
+                return Ok(());
+            };
+            let policy = standing.policy.clone();
+            let terms = self
+                .rights
+                .identity
+                .terms(tenant, gateway, policy, &standing.numbers);
+            match terms.await? {
+                None => self.publish(key, &Told::Nothing)?,
+                Some(terms) => {
+                    self.publish(key, &Told::Terms(terms))?;
+                    for list in &standing.lists {
+                        self.publish(key, &Told::List(list.clone()))?;
+                    }
+                }
+            }
+        }
+        if due.held
+            && let Some((chain, number, hash)) =
+                self.rights.access.newest_chain(tenant, gateway).await?
+        {
+            let hash = hex::encode(hash);
+            self.publish(
+                key,
+                &Told::Held(Head {
+                    chain,
+                    number,
+                    hash,
+                }),
+            )?;
+        }
+        Ok(())
+    }
+
+    fn publish(&self, (tenant, gateway): &Key, told: &Told) -> Result<(), Error> {
+        let principal = Principal {
+            tenant: tenant.clone(),
+            role: Role::Gateway(gateway.clone()),
+        };
+        let topic = Topic::GatewayAccess(gateway.clone()).to_string();
+        let bytes = serde_json::to_vec(told).map_err(Error::failed)?;
+        let space = namespace(&principal);
+        let sent = self
+            .handle
+            .publish(&space, &topic, bytes, Qos::AtLeastOnce, false);
+        sent.map(drop).map_err(Error::failed)
+    }
+}

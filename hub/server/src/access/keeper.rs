@@ -1,0 +1,231 @@
+//! Receipts of gateways: checked as a stranger would check them, and kept.
+//!
+//! They come beside the ingest log: a gateway brings the same ones again until it hears that they are
+//! kept, so none is lost by that, and what is there already is left as it is.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use stencil_access::receipt::{Batch, MAX_BATCH_BYTES, Receipt, follow, hash};
+use stencil_crypto::authority::Description;
+use stencil_mqtt::Publish;
+use stencil_protocol::id::{GatewayId, TenantId};
+use stencil_store::{CertificateState, Store, StoredReceipt};
+use tokio::sync::{mpsc, watch};
+
+use super::{Rights, Telling, conflict};
+use crate::clock::Clock;
+use crate::identity::Error;
+use crate::parts::told_to_end;
+use crate::wake::Wakes;
+use crate::{Principal, Role};
+
+/// Messages that may wait; with more they are let go, and come again.
+const WAITING: usize = 256;
+
+type Message = (TenantId, GatewayId, Vec<u8>);
+
+/// Where receipts come in. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Intake {
+    to: mpsc::Sender<Message>,
+    from: Arc<Mutex<Option<mpsc::Receiver<Message>>>>,
+}
+
+impl Default for Intake {
+    fn default() -> Self {
+        let (to, from) = mpsc::channel(WAITING);
+        let from = Arc::new(Mutex::new(Some(from)));
+        Self { to, from }
+    }
+}
+
+impl Intake {
+    /// Takes what a gateway publishes on the topic of its receipts. Waits for nothing.
+    pub(crate) fn take(&self, from: &Principal, publish: &Publish<'_>) {
+        let Role::Gateway(gateway) = &from.role else {
+            return;
+        };
+        if publish.payload.len() > MAX_BATCH_BYTES {
+            tracing::warn!(tenant = %from.tenant, %gateway, "receipts of a gateway are too long");
+            return;
+        }
+        let message = (
+            from.tenant.clone(),
+            gateway.clone(),
+            publish.payload.to_vec(),
+        );
+        if self.to.try_send(message).is_err() {
+            tracing::debug!(tenant = %from.tenant, %gateway, "receipts are taken later");
+        }
+    }
+}
+
+/// Keeps receipts.
+pub(crate) struct Keeper {
+    pub(crate) rights: Rights,
+    pub(crate) store: Store,
+    pub(crate) telling: Telling,
+    pub(crate) clock: Clock,
+    pub(crate) wakes: Wakes,
+    pub(crate) intake: Intake,
+}
+
+/// Why receipts are not kept.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refused {
+    #[error(transparent)]
+    Receipt(#[from] stencil_access::receipt::Error),
+    #[error("they are signed by a certificate that is not this gateway's, or was revoked")]
+    Certificate,
+    #[error("receipt {0} of chain {1} is another than the one that is kept")]
+    Fork(u64, String),
+    #[error("receipt {number} names another gateway, {found}")]
+    Gateway { number: u64, found: String },
+    #[error(transparent)]
+    Identity(#[from] Error),
+    #[error(transparent)]
+    Store(#[from] stencil_store::Error),
+}
+
+impl Keeper {
+    /// Works until `stop` holds true.
+    pub(crate) async fn run(self, mut stop: watch::Receiver<bool>) {
+        let from = self.intake.from.lock();
+        let from = from.unwrap_or_else(PoisonError::into_inner).take();
+        let Some(mut from) = from else { return };
+        loop {
+            let (tenant, gateway, bytes) = tokio::select! {
+                () = told_to_end(&mut stop) => return,
+                Some(message) = from.recv() => message,
+            };
+            match self.keep(&tenant, &gateway, &bytes).await {
+                Ok(count) => {
+                    tracing::debug!(%tenant, %gateway, count, "receipts of a gateway are kept");
+                    self.telling.held(&tenant, &gateway);
+                }
+                Err(why) => {
+                    tracing::error!(%tenant, %gateway, %why, "receipts of a gateway are not kept");
+                }
+            }
+        }
+    }
+
+    /// Keeps what is new of a batch; says how many that are.
+    pub(crate) async fn keep(
+        &self,
+        tenant: &TenantId,
+        gateway: &GatewayId,
+        bytes: &[u8],
+    ) -> Result<usize, Refused> {
+        let batch = Batch::parse(bytes)?;
+        let key = self.key(tenant, gateway, &batch).await?;
+        let receipts = follow(&batch.receipts, None)?;
+        let (Some(first), Some(last)) = (receipts.first(), receipts.last()) else {
+            return Ok(0);
+        };
+        batch.check_signature(last, &key)?;
+        let chain = first.chain.clone();
+        let own = self.rights.identity.gateway_did(tenant, gateway)?;
+        if let Some(other) = receipts.iter().find(|it| it.gateway != own.as_str()) {
+            return Err(Refused::Gateway {
+                number: other.number,
+                found: other.gateway.chars().take(120).collect(),
+            });
+        }
+        let access = &self.store.access;
+        let known = access.last_receipt(tenant, gateway, &chain).await?;
+        let (known, known_hash) = known.unwrap_or((0, stencil_access::receipt::NOTHING));
+        let (now_us, tolerance_us) = {
+            let policy = self.rights.policy(tenant).await?;
+            (self.clock.now_us(), policy.at_gateways().tolerance_us())
+        };
+        let mut kept = Vec::new();
+        for ((receipt, text), outcome) in receipts.iter().zip(&batch.receipts).zip(&batch.outcomes)
+        {
+            let (number, hash) = (receipt.number, hash(text));
+            if number <= known {
+                let before = access.receipt(tenant, gateway, &chain, number).await?;
+                if before.is_some_and(|before| before.hash != hash) {
+                    return Err(Refused::Fork(number, chain));
+                }
+                continue;
+            }
+            let follows = number == known + 1 || !kept.is_empty();
+            if number == known + 1 && receipt.previous != hex::encode(known_hash) {
+                return Err(Refused::Fork(number, chain));
+            }
+            if !follows {
+                tracing::error!(%tenant, %gateway, number, known, "receipts between these are missing: \
+                    this hub was restored, or the gateway has lost them");
+            }
+            kept.push(
+                self.judged(
+                    tenant,
+                    receipt,
+                    StoredReceipt {
+                        gateway: gateway.clone(),
+                        chain: chain.clone(),
+                        number,
+                        hash,
+                        body: text.clone(),
+                        outcome: outcome.clone(),
+                        follows,
+                        conflict: None,
+                        at_us: receipt.at_us,
+                        received_us: now_us,
+                    },
+                    tolerance_us,
+                )
+                .await?,
+            );
+        }
+        // What follows from them is started before they are kept: it starts once, however often.
+        access.keep_receipts(tenant, &kept).await?;
+        Ok(kept.len())
+    }
+
+    async fn judged(
+        &self,
+        tenant: &TenantId,
+        receipt: &Receipt,
+        mut kept: StoredReceipt,
+        tolerance_us: i64,
+    ) -> Result<StoredReceipt, Refused> {
+        let right = self.store.access.right(tenant, &receipt.right).await?;
+        kept.conflict = conflict::of(receipt, right.as_ref(), tolerance_us).map(str::to_owned);
+        if let Some(reason) = &kept.conflict {
+            let (gateway, device) = (&kept.gateway, receipt.device());
+            tracing::warn!(%tenant, %gateway, %device, reason, right = receipt.right,
+                "a gateway has admitted somebody whose right conflicts");
+            let ports = (self.store.workflows.as_ref(), self.store.runs.as_ref());
+            let started = conflict::tell(ports, tenant, receipt, &kept, right.as_ref()).await?;
+            if started > 0 {
+                self.wakes.runner();
+            }
+        }
+        Ok(kept)
+    }
+
+    /// The key of the gateway's own certificate that a batch was signed by.
+    async fn key(
+        &self,
+        tenant: &TenantId,
+        gateway: &GatewayId,
+        batch: &Batch,
+    ) -> Result<Vec<u8>, Refused> {
+        let der = batch.certificate()?;
+        let of = Description::of(&der).map_err(|_| Refused::Certificate)?;
+        let certificates = self
+            .store
+            .certificates
+            .certificates(tenant, gateway)
+            .await?;
+        let own = certificates
+            .iter()
+            .any(|one| one.fingerprint == of.fingerprint && one.state != CertificateState::Revoked);
+        if !own {
+            return Err(Refused::Certificate);
+        }
+        Description::public_key(&der).map_err(|_| Refused::Certificate)
+    }
+}

@@ -1,0 +1,390 @@
+//! Rights to command devices that gateways check by themselves, what a tenant lets these admit, and the
+//! receipts of whom they have.
+
+use axum::Json;
+use axum::extract::{Request, State as Shared};
+use axum::response::{IntoResponse, Response};
+use http::{StatusCode, header};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use stencil_ownership::policy::Refusal;
+use stencil_payments::Address;
+use stencil_protocol::id::{DeviceId, GatewayId, TenantId};
+use stencil_store::{CredentialStanding, Page, StoredReceipt, StoredRight};
+
+use super::invoices::wrong;
+use super::ownership::owners;
+use crate::access::{By, NotGiven, Policy, Wanted, read};
+use crate::chains::ownership::Refused;
+use crate::http::access::WalletUser;
+use crate::http::audit::Target;
+use crate::http::input::{self, Paging, Path, Query};
+use crate::http::problem::{Kind, Problem};
+use crate::http::{Caller, State};
+
+/// A right to command a device.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(in crate::http) struct AccessRight {
+    /// Its id, which is that of its credentials.
+    id: String,
+    /// Whose device it is.
+    #[schema(value_type = String)]
+    tenant: TenantId,
+    /// Whose right it is: an account, with its checksum (EIP-55).
+    holder: String,
+    /// The device.
+    #[schema(value_type = String)]
+    device: DeviceId,
+    /// What it may be told.
+    commands: Vec<String>,
+    /// What it comes from: `payment`, `workflow`, `token` (a passport, or a right to use), or `api`.
+    source: String,
+    /// How it stands: `good`, `suspended` or `revoked`.
+    standing: CredentialStanding,
+    /// Whether it is suspended because what it was given for has left its chain.
+    taken_back: bool,
+    /// When it was given.
+    made_us: i64,
+    /// Until when it holds; null: for ever.
+    until_us: Option<i64>,
+    /// When its standing last changed.
+    changed_us: i64,
+}
+
+fn show(stored: &StoredRight) -> Result<AccessRight, Problem> {
+    let grant = read(stored)?;
+    Ok(AccessRight {
+        id: stored.right.right.clone(),
+        tenant: stored.tenant.clone(),
+        holder: Address::from(stored.right.holder).to_checksum(None),
+        device: grant.device,
+        commands: grant.commands,
+        source: stored.right.source.clone(),
+        standing: stored.standing,
+        taken_back: stored.taken,
+        made_us: stored.right.made_us,
+        until_us: stored.right.until_us,
+        changed_us: stored.changed_us,
+    })
+}
+
+fn shown(page: Page<StoredRight>) -> Result<Json<Page<AccessRight>>, Problem> {
+    let Page { items, next } = page;
+    let items = items.iter().map(show).collect::<Result<_, _>>()?;
+    Ok(Json(Page { items, next }))
+}
+
+/// The rights that the tenant has given, the newest first.
+#[utoipa::path(
+    get,
+    path = "/api/v1/access/rights",
+    tag = "access",
+    params(Paging), responses((status = 200, body = Page<AccessRight>))
+)]
+pub(in crate::http) async fn rights(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    Query(paging): Query<Paging>,
+) -> Result<Json<Page<AccessRight>>, Problem> {
+    let (limit, after) = (paging.limit()?, paging.after.as_deref());
+    let page = state.store.access.rights(&caller.tenant, after, limit);
+    shown(page.await?)
+}
+
+/// Gives an account the right to command a device, which its gateway checks by itself.
+#[utoipa::path(
+    post,
+    path = "/api/v1/access/rights",
+    tag = "access",
+    request_body = Wanted,
+    responses(
+        (status = 201, description = "It was given", body = AccessRight),
+        (status = 409, description = "The hub has no name that a DID can be made of"),
+    )
+)]
+pub(in crate::http) async fn grant(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    request: Request,
+) -> Result<Response, Problem> {
+    let input::Json(wanted) = input::json::<Wanted>(request).await?;
+    let by = By {
+        source: "api",
+        key: None,
+        cause: None,
+    };
+    let now_us = state.clock.now_us();
+    let rights = state.rights();
+    let given = rights.grant(&caller.tenant, &wanted, by, now_us).await?;
+    let id = given.right.right.clone();
+    Ok((StatusCode::CREATED, Target(id), Json(show(&given)?)).into_response())
+}
+
+/// One right.
+#[utoipa::path(
+    get,
+    path = "/api/v1/access/rights/{right}",
+    tag = "access",
+    responses((status = 200, body = AccessRight))
+)]
+pub(in crate::http) async fn one(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    Path(right): Path<String>,
+) -> Result<Json<AccessRight>, Problem> {
+    let found = state.store.access.right(&caller.tenant, &right).await?;
+    let found = found.ok_or_else(|| Problem::not_found("right", &right))?;
+    show(&found).map(Json)
+}
+
+/// Takes a right away, for good. Gateways hear of it as soon as they are reached.
+#[utoipa::path(
+    post,
+    path = "/api/v1/access/rights/{right}/revoke",
+    tag = "access",
+    responses((status = 200, body = AccessRight))
+)]
+pub(in crate::http) async fn revoke(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    Path(right): Path<String>,
+) -> Result<Json<AccessRight>, Problem> {
+    let now_us = state.clock.now_us();
+    let revoked = state
+        .rights()
+        .revoke(&caller.tenant, &right, now_us)
+        .await?;
+    tracing::info!(tenant = %caller.tenant, right, by = caller.who, "a right was taken away");
+    show(&revoked).map(Json)
+}
+
+/// What the tenant lets its gateways admit.
+#[utoipa::path(
+    get,
+    path = "/api/v1/access/policy",
+    tag = "access",
+    responses((status = 200, body = Policy))
+)]
+pub(in crate::http) async fn policy(
+    Shared(state): Shared<State>,
+    caller: Caller,
+) -> Result<Json<Policy>, Problem> {
+    Ok(Json(state.rights().policy(&caller.tenant).await?))
+}
+
+/// Sets what the tenant lets its gateways admit. What is left out is as by default.
+#[utoipa::path(
+    put,
+    path = "/api/v1/access/policy",
+    tag = "access",
+    request_body = Policy,
+    responses((status = 200, body = Policy))
+)]
+pub(in crate::http) async fn set_policy(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    request: Request,
+) -> Result<Json<Policy>, Problem> {
+    let input::Json(policy) = input::json::<Policy>(request).await?;
+    policy.check().map_err(|(field, why)| wrong(field, why))?;
+    let now_us = state.clock.now_us();
+    state
+        .rights()
+        .set_policy(&caller.tenant, &policy, now_us)
+        .await?;
+    Ok(Json(policy))
+}
+
+/// A receipt of an admission at a gateway.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(in crate::http) struct AccessReceipt {
+    /// Which gateway has admitted somebody.
+    #[schema(value_type = String)]
+    gateway: GatewayId,
+    /// The chain of receipts that it is in.
+    chain: String,
+    /// The number in it, from 1.
+    number: u64,
+    /// Its SHA-256, which the next one names, in hexadecimal digits.
+    hash: String,
+    /// What became of the command: `done`, `failed`, `expired` or `unknown`.
+    outcome: String,
+    /// Whether the one before is there, too: false where receipts are missing.
+    follows: bool,
+    /// Why its holder should not have been admitted: `no_such_right`, `other_holder`, `other_device`,
+    /// `revoked`, `suspended`, `sold` (the token that the right was of is another's), `taken_back` (what the right was given for has left its chain) or `over`;
+    /// null: nothing speaks against it.
+    conflict: Option<String>,
+    /// When somebody was admitted, by the gateway's clock.
+    at_us: i64,
+    /// When the hub got it.
+    received_us: i64,
+    /// The receipt: who, what, and the wallet's signature.
+    #[schema(value_type = stencil_store::schema::Json)]
+    receipt: Value,
+}
+
+fn show_receipt(stored: StoredReceipt) -> Result<AccessReceipt, Problem> {
+    Ok(AccessReceipt {
+        gateway: stored.gateway,
+        chain: stored.chain,
+        number: stored.number,
+        hash: hex::encode(stored.hash),
+        outcome: stored.outcome,
+        follows: stored.follows,
+        conflict: stored.conflict,
+        at_us: stored.at_us,
+        received_us: stored.received_us,
+        receipt: serde_json::from_str(&stored.body).map_err(Problem::internal)?,
+    })
+}
+
+/// The receipts of admissions at the tenant's gateways, those that came last first.
+///
+/// Each was checked before it was kept: that it follows on the one before, that the gateway's key has
+/// signed it, and that the holder's wallet has signed what it says.
+#[utoipa::path(
+    get,
+    path = "/api/v1/access/receipts",
+    tag = "access",
+    params(Paging), responses((status = 200, body = Page<AccessReceipt>))
+)]
+pub(in crate::http) async fn receipts(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    Query(paging): Query<Paging>,
+) -> Result<Json<Page<AccessReceipt>>, Problem> {
+    let (limit, after) = (paging.limit()?, paging.after.as_deref());
+    let page = state.store.access.receipts(&caller.tenant, after, limit);
+    let Page { items, next } = page.await?;
+    let items = items.into_iter().map(show_receipt);
+    Ok(Json(Page {
+        items: items.collect::<Result<_, _>>()?,
+        next,
+    }))
+}
+
+/// The rights of the wallet's account, in all tenants, the newest first.
+#[utoipa::path(
+    get,
+    path = "/api/v1/wallet/access",
+    tag = "wallet",
+    params(Paging), responses((status = 200, body = Page<AccessRight>))
+)]
+pub(in crate::http) async fn of_wallet(
+    Shared(state): Shared<State>,
+    user: WalletUser,
+    Query(paging): Query<Paging>,
+) -> Result<Json<Page<AccessRight>>, Problem> {
+    let (limit, after) = (paging.limit()?, paging.after.as_deref());
+    let page = state.store.access.rights_of(&user.wallet, after, limit);
+    shown(page.await?)
+}
+
+/// What a holder wants to tell a device.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::http) struct TokenRight {
+    /// The commands.
+    #[schema(min_items = 1, max_items = 8)]
+    commands: Vec<String>,
+}
+
+/// Gives the account a right to command a device whose passport it holds, or which a token lets it use: for
+/// as long as the token does, and the device's gateway checks it without this hub.
+///
+/// The same again is the same right. It is suspended when the token is another's.
+#[utoipa::path(
+    post,
+    path = "/api/v1/wallet/devices/{tenant}/{device}/right",
+    tag = "holders",
+    request_body = TokenRight,
+    responses((status = 200, body = AccessRight))
+)]
+pub(in crate::http) async fn of_token(
+    Shared(state): Shared<State>,
+    user: WalletUser,
+    Path((tenant, device)): Path<(String, String)>,
+    input::Json(wanted): input::Json<TokenRight>,
+) -> Result<Json<AccessRight>, Problem> {
+    let (tenant, device) = (input::tenant(&tenant)?, input::device(&device)?);
+    let (rights, owners) = (state.rights(), owners(&state));
+    let account = Address::from(user.wallet);
+    let of = (&tenant, &device);
+    let given = rights
+        .of_tokens(&owners, of, account, wanted.commands, state.clock.now_us())
+        .await;
+    match given {
+        Ok(given) => show(&given).map(Json),
+        // Whether there is such a device is no stranger's to know.
+        Err(NotGiven::Tokens(Refused::NoPassport | Refused::Policy(Refusal::NotHeld))) => {
+            Err(Problem::new(
+                Kind::NotFound,
+                "this account holds neither the passport of a device of this name nor a right to use it",
+            ))
+        }
+        Err(NotGiven::Tokens(refused)) => Err(refused.into()),
+        Err(NotGiven::Right(error)) => Err(error.into()),
+    }
+}
+
+/// A credential to show at a gateway.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(in crate::http) struct AccessCredential {
+    /// Until when it holds, µs since the epoch. Another one can be had at any time.
+    valid_until_us: i64,
+    /// The credential, with proofs by Ed25519 and ML-DSA-44.
+    #[schema(value_type = stencil_store::schema::Json)]
+    credential: Value,
+}
+
+/// A fresh credential of a right of the wallet's account, to show at the device's gateway: it holds for
+/// some hours, also while this hub cannot be reached.
+#[utoipa::path(
+    get,
+    path = "/api/v1/wallet/access/{tenant}/{right}",
+    tag = "wallet",
+    responses(
+        (status = 200, body = AccessCredential),
+        (status = 409, description = "The right does not hold: `detail` says why"),
+    )
+)]
+pub(in crate::http) async fn credential(
+    Shared(state): Shared<State>,
+    user: WalletUser,
+    Path((tenant, right)): Path<(String, String)>,
+) -> Result<Json<AccessCredential>, Problem> {
+    let not_found = || Problem::not_found("right", &right);
+    let tenant = TenantId::parse(&tenant).map_err(|_| not_found())?;
+    let found = state.store.access.right(&tenant, &right).await?;
+    // That of another account is told as one that there is not.
+    let found = found.filter(|found| found.right.holder == user.wallet);
+    let found = found.ok_or_else(not_found)?;
+    let rights = state.rights();
+    let now_us = state.clock.now_us();
+    let (credential, valid_until_us) = rights.credential(&found, now_us).await?;
+    Ok(Json(AccessCredential {
+        valid_until_us,
+        credential: Value::Object(credential),
+    }))
+}
+
+/// The credential alone, as a file.
+#[utoipa::path(
+    get,
+    path = "/api/v1/wallet/access/{tenant}/{right}/file",
+    tag = "wallet",
+    responses((status = 200, description = "The credential", content_type = "application/json"))
+)]
+pub(in crate::http) async fn file(
+    shared: Shared<State>,
+    user: WalletUser,
+    path: Path<(String, String)>,
+) -> Result<Response, Problem> {
+    let Json(issued) = credential(shared, user, path).await?;
+    let headers = [(
+        header::CONTENT_DISPOSITION,
+        "attachment; filename=\"right.json\"",
+    )];
+    Ok((headers, Json(issued.credential)).into_response())
+}

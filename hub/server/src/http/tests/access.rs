@@ -1,0 +1,710 @@
+//! Rights to command devices: given, fetched by their holder, gone by at a gateway, taken away; and the
+//! receipts of admissions.
+
+use alloy_signer::SignerSync as _;
+use serde_json::{Value, json};
+use stencil_access::receipt::{Batch, Head, NOTHING, Receipt, hash};
+use stencil_access::trust::Terms;
+use stencil_access::{Answer, Challenge, Desk, Trust, admit};
+use stencil_crypto::authority::{Authority, Description};
+use stencil_crypto::tls;
+use stencil_identity::multikey::Algorithm;
+use stencil_identity::secret::SecretKey;
+use stencil_payments::observation::Depth;
+use stencil_protocol::id::{DeviceId, GatewayId};
+use stencil_store::{
+    CausedChange, CausedCommit, CredentialStanding, Enrolment, KeptCredential, NewCertificate,
+    NewKey, NewRight, RunFilter, Store, StoredCredential, Trigger,
+};
+use stencil_workflow::caused::{Caused, Of, Outcome};
+use stencil_workflow::{caused_run_id, definition};
+
+use super::wallets::key as wallet;
+use super::{NOW_US, Served, seed};
+use crate::access::{By, Intake, Keeper, Rights, Telling, Wanted};
+use crate::clock::Clock;
+use crate::identity::{Identity, Purpose};
+use crate::registry::HubKey;
+use crate::wake::Wakes;
+
+const HOUR_US: i64 = 3_600_000_000;
+/// The status list that the next credential gets a bit in: one is seeded there.
+const LIST: u32 = 7;
+const DEVICE: &str = "freezer-marked";
+
+async fn as_admin(
+    served: &Served,
+    method: &'static str,
+    path: &str,
+    body: &Value,
+) -> super::client::Answer {
+    let ask = served.ask(method, path).bearer(&served.tokens.admin);
+    ask.json(body).send().await
+}
+
+/// A device of both tenants, in whose name nothing is marked.
+pub(super) async fn plain(served: &Served) -> Value {
+    let gateway = GatewayId::parse("gw-plain").unwrap();
+    let device = DeviceId::parse("locker-plain").unwrap();
+    for (tenant, tag) in [(seed::acme(), 41), (seed::rival(), 42)] {
+        let enrolment = Enrolment {
+            device: device.clone(),
+            gateway: gateway.clone(),
+            key: NewKey {
+                identity: device.clone(),
+                psk: vec![tag],
+                tag: [tag; 32],
+            },
+            code_tag: None,
+        };
+        // An operator may have erased the tenant by now.
+        let registry = &served.store.registry;
+        let _ = registry.add_gateway(&tenant, &gateway, NOW_US).await;
+        let _ = registry.enrol(&tenant, &[enrolment], 10, NOW_US).await;
+    }
+    let mut body = wanted("0x5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d");
+    body["device"] = json!(device);
+    body
+}
+
+/// Rights of `acme`'s in the store, of the wallet that the tests of access sign in with; one is to be revoked.
+pub(super) async fn given(store: &Store) {
+    let acme = seed::acme();
+    for (bit, name) in [(8, "right"), (9, "lost")] {
+        let stored = StoredCredential {
+            credential: format!("urn:uuid:{name}-marked"),
+            kind: "DeviceAccessCredential".into(),
+            subject: "did:web:marked.example".into(),
+            list: LIST,
+            bit,
+            standing: CredentialStanding::Good,
+            cause: None,
+            body: r#"{"marked":true}"#.into(),
+            issued_us: NOW_US,
+            valid_until_us: None,
+            changed_us: NOW_US,
+        };
+        let kept = store.credentials.keep_credential(&acme, &stored).await;
+        assert_eq!(kept.unwrap(), KeptCredential::Made);
+        let right = NewRight {
+            right: stored.credential,
+            holder: [0x5b; 20],
+            device: DeviceId::parse(DEVICE).unwrap(),
+            source: "api".into(),
+            body: r#"{"chain":1,"commands":["open-marked"]}"#.into(),
+            cause: None,
+            until_us: None,
+            made_us: NOW_US,
+        };
+        assert!(store.access.put_right(&acme, &right).await.unwrap());
+    }
+}
+
+fn wanted(holder: &str) -> Value {
+    json!({ "holder": holder, "device": DEVICE, "commands": ["open"], "valid_for_s": 86_400 })
+}
+
+fn account() -> String {
+    wallet().address().to_checksum(None)
+}
+
+async fn session(served: &Served, wallet: [u8; 20]) -> String {
+    let wallets = &served.store.wallets;
+    let opened = wallets.open_wallet_session(&wallet, None, i64::MAX, NOW_US);
+    opened.await.unwrap().1.reveal().to_owned()
+}
+
+fn sign(text: &str) -> String {
+    let signed = wallet().sign_message_sync(text.as_bytes()).unwrap();
+    format!("0x{}", hex::encode(signed.as_bytes()))
+}
+
+/// What a gateway goes by, as this hub says it to it.
+async fn trust(identity: &Identity, now_us: i64) -> Trust {
+    let acme = seed::acme();
+    let gateway = GatewayId::parse("gw-1").unwrap();
+    let policy = stencil_access::Policy::default();
+    let terms: Option<Terms> = identity
+        .terms(&acme, &gateway, policy, &[LIST])
+        .await
+        .unwrap();
+    let mut trust = Trust::new(terms.unwrap()).unwrap();
+    for purpose in [Purpose::Revocation, Purpose::Suspension] {
+        let list = identity.published_list(&acme, purpose, LIST, now_us).await;
+        trust
+            .take_list(&Value::Object(list.unwrap().unwrap()))
+            .unwrap();
+    }
+    trust
+}
+
+fn challenge(now_us: i64) -> Challenge {
+    let device = DeviceId::parse(DEVICE).unwrap();
+    let desk = Desk::new(&[1; 32]);
+    desk.give(device, "open", now_us, [2; 16]).unwrap()
+}
+
+fn answer(trust: &Trust, credential: Value, now_us: i64) -> Answer {
+    let challenge = challenge(now_us);
+    Answer {
+        signature: sign(&challenge.text(&trust.terms().gateway)),
+        challenge,
+        credential,
+    }
+}
+
+/// A served store, with the parts that give rights by a key of the test's own.
+struct World {
+    served: Served,
+    rights: Rights,
+    identity: Identity,
+}
+
+impl World {
+    async fn new() -> Self {
+        let served = Served::start().await;
+        let identity = Identity::new(&served.store, &HubKey::fresh(), "https://hub.example");
+        let rights = Rights::new(&served.store, identity.clone());
+        Self {
+            served,
+            rights,
+            identity,
+        }
+    }
+
+    fn wanted() -> Wanted {
+        Wanted {
+            holder: account(),
+            device: DeviceId::parse(DEVICE).unwrap(),
+            commands: vec!["open".to_owned()],
+            valid_for_s: Some(86_400),
+        }
+    }
+}
+
+const API: By<'static> = By {
+    source: "api",
+    key: None,
+    cause: None,
+};
+
+#[tokio::test]
+async fn a_right_is_given_fetched_by_its_holder_alone_and_taken_away() {
+    let served = Served::start().await;
+    let made = as_admin(
+        &served,
+        "POST",
+        "/api/v1/access/rights",
+        &wanted(&account()),
+    )
+    .await;
+    assert_eq!(made.status, 201, "{made:?}");
+    let right = made.json();
+    let id = right["id"].as_str().unwrap().to_owned();
+    for (field, is) in [
+        ("holder", json!(account())),
+        ("device", json!(DEVICE)),
+        ("commands", json!(["open"])),
+        ("source", json!("api")),
+        ("standing", json!("good")),
+        ("until_us", json!(NOW_US + 86_400_000_000_i64)),
+    ] {
+        assert_eq!(right[field], is, "{right}");
+    }
+    let path = format!("/api/v1/access/rights/{id}");
+    assert_eq!(served.read(&path).await.ok(), right);
+    let own = session(&served, wallet().address().0.0).await;
+    let mine = served
+        .get("/api/v1/wallet/access")
+        .session(&own)
+        .send()
+        .await
+        .ok();
+    assert_eq!(mine["items"], json!([right]));
+    let fetch = format!("/api/v1/wallet/access/acme/{id}");
+    let fetched = served.get(&fetch).session(&own).send().await.ok();
+    assert_eq!(fetched["valid_until_us"], NOW_US + 4 * HOUR_US);
+    assert_eq!(fetched["credential"]["proof"].as_array().unwrap().len(), 2);
+    assert_eq!(fetched["credential"]["id"], id.as_str());
+    let file = served
+        .get(&format!("{fetch}/file"))
+        .session(&own)
+        .send()
+        .await;
+    assert_eq!(file.ok()["credentialSubject"]["access"]["device"], DEVICE);
+    // Of another account, of another tenant, and what there is not: alike.
+    let other = session(&served, [9; 20]).await;
+    served.get(&fetch).session(&other).send().await.problem(404);
+    for path in ["/api/v1/wallet/access/rival", "/api/v1/wallet/access/acme"] {
+        let path = format!("{path}/urn:uuid:none");
+        served.get(&path).session(&own).send().await.problem(404);
+    }
+    let none = served
+        .get("/api/v1/wallet/access")
+        .session(&other)
+        .send()
+        .await;
+    assert_eq!(none.ok()["items"], json!([]));
+    // Whoever revokes its credential revokes it.
+    let revoked = as_admin(&served, "POST", &format!("{path}/revoke"), &json!({})).await;
+    assert_eq!(revoked.ok()["standing"], "revoked");
+    let no = served.get(&fetch).session(&own).send().await.problem(409);
+    assert!(no.contains("the right was taken away"), "{no}");
+}
+
+#[tokio::test]
+async fn what_cannot_be_given_or_set_is_told_with_what_would_be_right() {
+    let served = Served::start().await;
+    for (change, told) in [
+        (json!({ "holder": "0x12" }), "40 hexadecimal digits"),
+        (json!({ "commands": [] }), "1 to 8 names of commands"),
+        (json!({ "commands": ["a b"] }), "1 to 8 names of commands"),
+        (json!({ "valid_for_s": 0 }), "at least 1"),
+    ] {
+        let mut body = wanted(&account());
+        for (name, value) in change.as_object().unwrap() {
+            body[name] = value.clone();
+        }
+        let no = as_admin(&served, "POST", "/api/v1/access/rights", &body)
+            .await
+            .problem(400);
+        assert!(no.contains(told), "{no}");
+    }
+    let mut body = wanted(&account());
+    body["device"] = json!("not-there");
+    as_admin(&served, "POST", "/api/v1/access/rights", &body)
+        .await
+        .problem(404);
+    // A credential that doors take is given as a right alone.
+    let mut forged =
+        super::credentials::wanted("did:pkh:eip155:1:0x5b5b5b5b5b5b5b5b5b5b5b5b5b5b5b5b5b5b5b5b");
+    forged["kind"] = json!("DeviceAccessCredential");
+    let no = as_admin(&served, "POST", "/api/v1/credentials", &forged)
+        .await
+        .problem(400);
+    assert!(no.contains("means something else already"), "{no}");
+    for (policy, field) in [
+        (json!({ "tolerance_s": 3_601 }), "tolerance_s"),
+        (json!({ "staleness_s": 59 }), "staleness_s"),
+        (json!({ "valid_s": 604_801 }), "valid_s"),
+        (json!({ "commands": ["a b"] }), "commands"),
+    ] {
+        let no = as_admin(&served, "PUT", "/api/v1/access/policy", &policy)
+            .await
+            .problem(400);
+        assert!(no.contains(field), "{no}");
+    }
+    let policy = json!({ "tolerance_s": 60, "commands": ["open"] });
+    let set = as_admin(&served, "PUT", "/api/v1/access/policy", &policy)
+        .await
+        .ok();
+    assert_eq!(set["staleness_s"], 86_400);
+    assert_eq!(served.read("/api/v1/access/policy").await.ok(), set);
+}
+
+#[tokio::test]
+async fn a_gateway_goes_by_what_the_hub_issues_and_says() {
+    let World {
+        served,
+        rights,
+        identity,
+    } = World::new().await;
+    let acme = seed::acme();
+    let given = rights
+        .grant(&acme, &World::wanted(), API, NOW_US)
+        .await
+        .unwrap();
+    let (credential, until_us) = rights.credential(&given, NOW_US).await.unwrap();
+    assert_eq!(until_us, NOW_US + 4 * HOUR_US);
+    let credential = Value::Object(credential);
+    let trusted = trust(&identity, NOW_US).await;
+    let good = answer(&trusted, credential.clone(), NOW_US);
+    let admitted = admit(&trusted, &good, NOW_US).unwrap();
+    assert_eq!(admitted.right, given.right.right);
+    // For no longer than the right, whatever the policy says.
+    let short = Wanted {
+        valid_for_s: Some(60),
+        ..World::wanted()
+    };
+    let short = rights.grant(&acme, &short, API, NOW_US).await.unwrap();
+    let (_, until_us) = rights.credential(&short, NOW_US).await.unwrap();
+    assert_eq!(until_us, NOW_US + 60_000_000);
+    let over = rights
+        .credential(&short, NOW_US + 60_000_000)
+        .await
+        .unwrap_err();
+    assert!(over.to_string().contains("the right is over"), "{over}");
+    // A cause gives one right, however often it is asked for.
+    let by = By {
+        source: "workflow",
+        key: Some("effect"),
+        cause: None,
+    };
+    let one = rights
+        .grant(&acme, &World::wanted(), by, NOW_US)
+        .await
+        .unwrap();
+    let two = rights
+        .grant(&acme, &World::wanted(), by, NOW_US + 9)
+        .await
+        .unwrap();
+    assert_eq!(one, two);
+    // What is revoked is in the next list.
+    rights
+        .revoke(&acme, &given.right.right, NOW_US + 1)
+        .await
+        .unwrap();
+    assert!(
+        admit(&trusted, &good, NOW_US + 2).is_ok(),
+        "it has not heard of it"
+    );
+    let told = trust(&identity, NOW_US + 2).await;
+    let no = admit(&told, &good, NOW_US + 2).unwrap_err();
+    assert_eq!(no.code(), "revoked");
+    drop(served);
+}
+
+#[tokio::test]
+async fn a_right_whose_payment_leaves_the_chain_is_suspended_and_comes_back_with_it() {
+    let World { served, rights, .. } = World::new().await;
+    let acme = seed::acme();
+    let yaml = "id: bought\nversion: 1\non: { payment: { reference: 'right-*' } }\nsteps:\n\
+        - { id: give, use: access.grant, finality: included, with: { holder: '{{ event.payers[0] }}', \
+        device: freezer-marked, commands: [open], valid: 1d } }\n";
+    let definition = definition::parse(yaml).unwrap();
+    served
+        .store
+        .workflows
+        .put(&acme, "bought", 1, yaml, NOW_US)
+        .await
+        .unwrap();
+    let cause = [3; 32];
+    let run = caused_run_id(&acme, "bought", &cause);
+    let mut caused = Caused::new(&run, &definition, Of::Event, NOW_US).unwrap();
+    let mut out = Outcome::default();
+    caused.included(1, Vec::new(), NOW_US, &mut out);
+    let depth = Depth {
+        confirmations: 1,
+        safe: false,
+        finalized: false,
+    };
+    caused.deepened(1, depth, NOW_US, &mut out);
+    assert!(caused.is_open(0));
+    let keep = async |caused: &Caused, version, first: bool| {
+        let trigger = Trigger {
+            run,
+            tenant: acme.clone(),
+            workflow: "bought".to_owned(),
+            version: 1,
+            event: json!({}),
+            at_us: NOW_US,
+            not_before_us: None,
+        };
+        let commit = CausedCommit {
+            runs: if first { vec![trigger] } else { Vec::new() },
+            changes: vec![CausedChange {
+                caused: caused.store(&acme, run, cause, version),
+                turns: Vec::new(),
+            }],
+            at_us: NOW_US,
+            ..CausedCommit::default()
+        };
+        served.store.caused.commit_caused(&commit).await.unwrap();
+    };
+    keep(&caused, 1, true).await;
+    let by = By {
+        source: "payment",
+        key: Some("effect"),
+        cause: Some((run, 0)),
+    };
+    let given = rights
+        .grant(&acme, &World::wanted(), by, NOW_US)
+        .await
+        .unwrap();
+    let id = given.right.right.clone();
+    let stands = async || {
+        let right = served
+            .store
+            .access
+            .right(&acme, &id)
+            .await
+            .unwrap()
+            .unwrap();
+        (right.standing, right.taken)
+    };
+    assert_eq!(rights.follow_causes(NOW_US).await.unwrap(), 0);
+    caused.retracted(2, NOW_US + 1, &mut out);
+    // There is no patience with a step that tells no device.
+    caused.clock(NOW_US + 1, &mut out);
+    keep(&caused, 2, false).await;
+    assert_eq!(rights.follow_causes(NOW_US + 1).await.unwrap(), 1);
+    assert_eq!(stands().await, (CredentialStanding::Suspended, true));
+    let right = served
+        .store
+        .access
+        .right(&acme, &id)
+        .await
+        .unwrap()
+        .unwrap();
+    let no = rights
+        .credential(&right, NOW_US + 1)
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(no.contains("no longer on its chain"), "{no}");
+    assert_eq!(rights.follow_causes(NOW_US + 1).await.unwrap(), 0);
+    caused.included(3, Vec::new(), NOW_US + 2, &mut out);
+    caused.deepened(3, depth, NOW_US + 2, &mut out);
+    keep(&caused, 3, false).await;
+    assert_eq!(rights.follow_causes(NOW_US + 2).await.unwrap(), 1);
+    assert_eq!(stands().await, (CredentialStanding::Good, false));
+    // What somebody suspends by hand is theirs to resume.
+    let credentials = &served.store.credentials;
+    let by_hand = CredentialStanding::Suspended;
+    credentials
+        .set_standing(&acme, &id, by_hand, NOW_US + 3)
+        .await
+        .unwrap();
+    assert_eq!(rights.follow_causes(NOW_US + 3).await.unwrap(), 0);
+    assert_eq!(stands().await, (CredentialStanding::Suspended, false));
+}
+
+/// A gateway's chain of receipts, signed by its certificate's key.
+struct Notes {
+    certificate: Vec<u8>,
+    key: SecretKey,
+    gateway: String,
+    chain: String,
+    last: (u64, [u8; 32]),
+}
+
+impl Notes {
+    /// One that the hub knows.
+    async fn new(world: &World, name: &str, known: bool) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let authority = Authority::create(dir.path().join("authority"), "Acme").unwrap();
+        let issued = authority.issue_gateway("acme", name).unwrap();
+        let own = tls::Identity::from_pem(&issued.chain_pem, &issued.key_pem).unwrap();
+        let certificate = own.chain()[0].to_vec();
+        let acme = seed::acme();
+        let id = GatewayId::parse(name).unwrap();
+        if known {
+            let of = Description::of(&certificate).unwrap();
+            let new = NewCertificate {
+                fingerprint: of.fingerprint,
+                serial: of.serial,
+                key: of.key,
+                not_before_us: NOW_US,
+                not_after_us: NOW_US + HOUR_US,
+            };
+            let certificates = &world.served.store.certificates;
+            certificates
+                .add_certified(&acme, &id, &new, NOW_US)
+                .await
+                .unwrap();
+        }
+        Self {
+            certificate,
+            key: SecretKey::from_pkcs8_ml_dsa_65(own.key_pkcs8().unwrap()).unwrap(),
+            gateway: world.identity.gateway_did(&acme, &id).unwrap().to_string(),
+            chain: "ab".repeat(16),
+            last: (0, NOTHING),
+        }
+    }
+
+    fn note(&mut self, right: &str, at_us: i64) -> String {
+        let challenge = challenge(at_us);
+        let receipt = Receipt {
+            chain: self.chain.clone(),
+            number: self.last.0 + 1,
+            previous: hex::encode(self.last.1),
+            at_us,
+            gateway: self.gateway.clone(),
+            right: right.to_owned(),
+            holder: account(),
+            signature: sign(&challenge.text(&self.gateway)),
+            challenge,
+            command: "0".repeat(32),
+            expires_us: at_us + 1,
+        };
+        let text = receipt.text().unwrap();
+        self.last = (receipt.number, hash(&text));
+        text
+    }
+
+    fn signed(&self, texts: &[String], key: &SecretKey) -> Vec<u8> {
+        let head = Head {
+            chain: self.chain.clone(),
+            number: Receipt::parse(texts.last().unwrap()).unwrap().number,
+            hash: hex::encode(hash(texts.last().unwrap())),
+        };
+        let outcomes = vec!["done".to_owned(); texts.len()];
+        let batch = Batch::sign(texts.to_vec(), outcomes, &head, &self.certificate, key);
+        serde_json::to_vec(&batch.unwrap()).unwrap()
+    }
+}
+
+fn keeper(world: &World) -> Keeper {
+    Keeper {
+        rights: world.rights.clone(),
+        store: world.served.store.clone(),
+        telling: Telling::default(),
+        clock: Clock::from_fn(|| NOW_US + HOUR_US),
+        wakes: Wakes::default(),
+        intake: Intake::default(),
+    }
+}
+
+#[tokio::test]
+async fn receipts_are_checked_kept_once_and_what_conflicts_starts_a_workflow() {
+    let world = World::new().await;
+    let (acme, gw) = (seed::acme(), GatewayId::parse("gateway-marked").unwrap());
+    let yaml = "id: conflict\nversion: 1\non: { access: { conflict: 'freezer-*' } }\nsteps:\n\
+        - { id: note, use: content.upsert, with: { collection: conflicts, key: '{{ event.device }}', \
+        set: { reason: '{{ event.reason }}', holder: '{{ event.holder }}' } } }\n";
+    let store = &world.served.store;
+    store
+        .workflows
+        .put(&acme, "conflict", 1, yaml, NOW_US)
+        .await
+        .unwrap();
+    store
+        .workflows
+        .activate(&acme, "conflict", Some(1), NOW_US)
+        .await
+        .unwrap();
+    let given = world
+        .rights
+        .grant(&acme, &World::wanted(), API, NOW_US)
+        .await
+        .unwrap();
+    let right = given.right.right.clone();
+    let mut notes = Notes::new(&world, "gateway-marked", true).await;
+    let keeper = keeper(&world);
+    let one = notes.note(&right, NOW_US + 1);
+    let two = notes.note(&right, NOW_US + 2);
+    let good = notes.signed(&[one.clone(), two.clone()], &notes.key);
+    assert_eq!(keeper.keep(&acme, &gw, &good).await.unwrap(), 2);
+    assert_eq!(
+        keeper.keep(&acme, &gw, &good).await.unwrap(),
+        0,
+        "brought again"
+    );
+    let last = store
+        .access
+        .last_receipt(&acme, &gw, &notes.chain)
+        .await
+        .unwrap();
+    assert_eq!(last, Some(notes.last));
+    // Signed by another key, by a certificate that the hub does not know, for another gateway.
+    let stranger = SecretKey::from_seed(Algorithm::MlDsa65, &[3; 32]).unwrap();
+    let text = notes.note(&right, NOW_US + 3);
+    let forged = notes.signed(&[text], &stranger);
+    let no = keeper
+        .keep(&acme, &gw, &forged)
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(no.contains("not that of the gateway's key"), "{no}");
+    let mut unknown = Notes::new(&world, "gateway-marked", false).await;
+    let text = unknown.note(&right, NOW_US + 3);
+    let batch = unknown.signed(&[text], &unknown.key);
+    let no = keeper
+        .keep(&acme, &gw, &batch)
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(no.contains("not this gateway's"), "{no}");
+    notes.last = (2, hash(&two));
+    let own = std::mem::replace(
+        &mut notes.gateway,
+        "did:web:hub.example:tenants:acme:gateways:gw-9".into(),
+    );
+    let text = notes.note(&right, NOW_US + 3);
+    let batch = notes.signed(&[text], &notes.key);
+    let no = keeper
+        .keep(&acme, &gw, &batch)
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(no.contains("names another gateway"), "{no}");
+    notes.gateway = own;
+    // Another receipt of a number that is kept.
+    notes.last = (1, hash(&one));
+    let fork = notes.note(&right, NOW_US + 9);
+    let batch = notes.signed(&[fork], &notes.key);
+    let no = keeper
+        .keep(&acme, &gw, &batch)
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(no.contains("another than the one that is kept"), "{no}");
+    // Taken away before it is used a second time, after the tolerance.
+    notes.last = (2, hash(&two));
+    world
+        .rights
+        .revoke(&acme, &right, NOW_US + 10)
+        .await
+        .unwrap();
+    let late_us = NOW_US + HOUR_US / 2;
+    let three = notes.note(&right, late_us);
+    let four = notes.note("urn:uuid:nobody's", late_us);
+    let batch = notes.signed(&[three, four], &notes.key);
+    for count in [2, 0] {
+        assert_eq!(keeper.keep(&acme, &gw, &batch).await.unwrap(), count);
+    }
+    let shown = world.served.read("/api/v1/access/receipts").await.ok();
+    let conflicts: Vec<&Value> = shown["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| &it["conflict"])
+        .collect();
+    assert_eq!(
+        conflicts,
+        [
+            &json!("no_such_right"),
+            &json!("revoked"),
+            &Value::Null,
+            &Value::Null
+        ]
+    );
+    assert_eq!(shown["items"][1]["receipt"]["holder"], account());
+    let filter = RunFilter {
+        workflow: Some("conflict".to_owned()),
+        ..RunFilter::default()
+    };
+    let runs = store
+        .runs
+        .list(&acme, &filter, None, 10)
+        .await
+        .unwrap()
+        .items;
+    let mut reasons: Vec<&str> = runs
+        .iter()
+        .map(|run| run.event["reason"].as_str().unwrap())
+        .collect();
+    reasons.sort_unstable();
+    assert_eq!(reasons, ["no_such_right", "revoked"]);
+    // A hub that was restored has a gap, and says so.
+    notes.last = (7, [1; 32]);
+    let far = notes.note(&right, NOW_US + 1);
+    let batch = notes.signed(&[far], &notes.key);
+    assert_eq!(keeper.keep(&acme, &gw, &batch).await.unwrap(), 1);
+    let shown = world
+        .served
+        .read("/api/v1/access/receipts?limit=1")
+        .await
+        .ok();
+    assert_eq!(
+        (&shown["items"][0]["number"], &shown["items"][0]["follows"]),
+        (&json!(8), &json!(false))
+    );
+    let next = shown["next"].as_str().unwrap();
+    let rest = world
+        .served
+        .read(&format!("/api/v1/access/receipts?after={next}"))
+        .await
+        .ok();
+    assert_eq!(rest["items"].as_array().unwrap().len(), 4);
+}

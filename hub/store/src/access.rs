@@ -1,0 +1,177 @@
+//! Rights to command devices that gateways check by themselves, what tenants let them admit, and the
+//! receipts of whom they have.
+//!
+//! A right's id is that of its credential ([`crate::Credentials`]), whose standing is the right's. What
+//! a right, a policy or a receipt says is text here.
+
+use async_trait::async_trait;
+use stencil_protocol::id::{DeviceId, GatewayId, TenantId};
+
+use crate::{CredentialStanding, Error, Page, RunId, WalletKey};
+
+/// The most rights of a tenant.
+pub const MAX_RIGHTS: u32 = 100_000;
+/// The most receipts of a tenant that are kept; with more the oldest go.
+pub const MAX_RECEIPTS: u32 = 1_000_000;
+
+/// A right as it is given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewRight {
+    /// Its credential's id.
+    pub right: String,
+    /// Whose it is.
+    pub holder: WalletKey,
+    /// The device.
+    pub device: DeviceId,
+    /// What it comes from, such as `payment`.
+    pub source: String,
+    /// What it says (JSON).
+    pub body: String,
+    /// The caused run and its step by which it was given, which can be taken back; `None`: by nothing on
+    /// a chain.
+    pub cause: Option<(RunId, u32)>,
+    /// Until when it holds, µs since the epoch; `None`: for ever.
+    pub until_us: Option<i64>,
+    /// When it was given.
+    pub made_us: i64,
+}
+
+/// A right, and how it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredRight {
+    /// Whose device.
+    pub tenant: TenantId,
+    /// The right as it was given.
+    pub right: NewRight,
+    /// How it stands.
+    pub standing: CredentialStanding,
+    /// It is suspended because what has caused it is gone.
+    pub taken: bool,
+    /// Since when.
+    pub changed_us: i64,
+    /// Its place in the tenant's status lists.
+    pub list: u32,
+    /// Which bit.
+    pub bit: u32,
+}
+
+/// A receipt as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredReceipt {
+    /// Which gateway has noted it.
+    pub gateway: GatewayId,
+    /// In which chain.
+    pub chain: String,
+    /// The number in it.
+    pub number: u64,
+    /// The SHA-256 of `body`.
+    pub hash: [u8; 32],
+    /// As it was signed.
+    pub body: String,
+    /// What became of its command.
+    pub outcome: String,
+    /// Whether the one before was known.
+    pub follows: bool,
+    /// Why its holder should not have been admitted; `None`: nothing speaks against it.
+    pub conflict: Option<String>,
+    /// When somebody was admitted, by the gateway's clock.
+    pub at_us: i64,
+    /// When the hub got it.
+    pub received_us: i64,
+}
+
+/// Rights, policies and receipts.
+#[async_trait]
+pub trait AccessRights: Send + Sync + 'static {
+    /// Keeps a right; `false`: it is there. [`Error::Conflict`]: the tenant has [`MAX_RIGHTS`] that are not
+    /// over.
+    async fn put_right(&self, tenant: &TenantId, right: &NewRight) -> Result<bool, Error>;
+
+    /// One right.
+    async fn right(&self, tenant: &TenantId, right: &str) -> Result<Option<StoredRight>, Error>;
+
+    /// A tenant's rights, the newest first.
+    async fn rights(
+        &self,
+        tenant: &TenantId,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Page<StoredRight>, Error>;
+
+    /// An account's rights in all tenants, the newest first.
+    async fn rights_of(
+        &self,
+        holder: &WalletKey,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Page<StoredRight>, Error>;
+
+    /// Says that a right is taken because its cause is gone, or is no more.
+    async fn set_taken(&self, tenant: &TenantId, right: &str, taken: bool) -> Result<(), Error>;
+
+    /// Rights that stand otherwise than what is known of their causes: those that hold though their step
+    /// is not open, and those that are taken though it is.
+    async fn rights_adrift(&self, now_us: i64, limit: u32) -> Result<Vec<StoredRight>, Error>;
+
+    /// Rights from this source that are neither over nor revoked, after one.
+    async fn rights_from(
+        &self,
+        source: &str,
+        now_us: i64,
+        after: Option<(&TenantId, &str)>,
+        limit: u32,
+    ) -> Result<Vec<StoredRight>, Error>;
+
+    /// The status lists in which rights of a tenant that are not over have bits.
+    async fn access_lists(&self, tenant: &TenantId, now_us: i64) -> Result<Vec<u32>, Error>;
+
+    /// What a tenant lets its gateways admit; `None`: it has said nothing.
+    async fn access_policy(&self, tenant: &TenantId) -> Result<Option<String>, Error>;
+
+    /// Sets it.
+    async fn put_access_policy(
+        &self,
+        tenant: &TenantId,
+        body: &str,
+        now_us: i64,
+    ) -> Result<(), Error>;
+
+    /// The last receipt of a chain of a gateway's: number and hash.
+    async fn last_receipt(
+        &self,
+        tenant: &TenantId,
+        gateway: &GatewayId,
+        chain: &str,
+    ) -> Result<Option<(u64, [u8; 32])>, Error>;
+
+    /// The chain of which the gateway's newest receipt is, with the last one's number and hash.
+    async fn newest_chain(
+        &self,
+        tenant: &TenantId,
+        gateway: &GatewayId,
+    ) -> Result<Option<(String, u64, [u8; 32])>, Error>;
+
+    /// A receipt.
+    async fn receipt(
+        &self,
+        tenant: &TenantId,
+        gateway: &GatewayId,
+        chain: &str,
+        number: u64,
+    ) -> Result<Option<StoredReceipt>, Error>;
+
+    /// Keeps receipts, all or none; those that are there stay as they are.
+    async fn keep_receipts(
+        &self,
+        tenant: &TenantId,
+        receipts: &[StoredReceipt],
+    ) -> Result<(), Error>;
+
+    /// A tenant's receipts, the newest first.
+    async fn receipts(
+        &self,
+        tenant: &TenantId,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Page<StoredReceipt>, Error>;
+}

@@ -1,0 +1,452 @@
+//! Rights to command devices, policies of tenants, receipts of gateways.
+
+use async_trait::async_trait;
+use sqlx::SqliteConnection;
+use sqlx::sqlite::SqliteRow;
+use stencil_protocol::id::{GatewayId, TenantId};
+
+use super::failure::of_tenant;
+use super::row::{Columns as _, bigint};
+use super::{Sqlite, pair};
+use crate::access::{AccessRights, MAX_RECEIPTS, MAX_RIGHTS, NewRight, StoredReceipt, StoredRight};
+use crate::page::clamp;
+use crate::{CredentialStanding, Error, Page, RunId, WalletKey};
+
+macro_rules! rights {
+    ($of:literal) => {
+        concat!(
+            "SELECT r.tenant, r.right_id, r.holder, r.device, r.source, r.body, r.run, r.step, \
+             r.taken, r.until_us, r.made_us, c.standing, c.changed_us, c.list, c.bit \
+             FROM access_rights r JOIN credentials c \
+             ON c.tenant = r.tenant AND c.credential = r.right_id ",
+            $of
+        )
+    };
+}
+
+macro_rules! receipts {
+    ($of:literal) => {
+        concat!(
+            "SELECT gateway, chain, number, hash, body, outcome, follows, conflict, at_us, \
+             received_us FROM access_receipts WHERE ",
+            $of
+        )
+    };
+}
+
+#[async_trait]
+impl AccessRights for Sqlite {
+    async fn put_right(&self, tenant: &TenantId, right: &NewRight) -> Result<bool, Error> {
+        let mut transaction = self.write().await?;
+        let put = put_right(&mut transaction, tenant, right).await;
+        transaction.end(put).await
+    }
+
+    async fn right(&self, tenant: &TenantId, right: &str) -> Result<Option<StoredRight>, Error> {
+        let row = sqlx::query(rights!("WHERE r.tenant = $1 AND r.right_id = $2"))
+            .bind(tenant.as_str())
+            .bind(right)
+            .fetch_optional(self.readers())
+            .await?;
+        row.as_ref().map(stored).transpose()
+    }
+
+    async fn rights(
+        &self,
+        tenant: &TenantId,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Page<StoredRight>, Error> {
+        let (id, made_us) = place(after)?;
+        let rows = sqlx::query(rights!(
+            "WHERE r.tenant = $1 AND (r.made_us, r.right_id) < ($2, $3) \
+             ORDER BY r.made_us DESC, r.right_id DESC LIMIT $4"
+        ))
+        .bind(tenant.as_str())
+        .bind(made_us)
+        .bind(id)
+        .bind(i64::from(clamp(limit)) + 1)
+        .fetch_all(self.readers())
+        .await?;
+        page(&rows, limit)
+    }
+
+    async fn rights_of(
+        &self,
+        holder: &WalletKey,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Page<StoredRight>, Error> {
+        let (id, made_us) = place(after)?;
+        let rows = sqlx::query(rights!(
+            "WHERE r.holder = $1 AND (r.made_us, r.right_id) < ($2, $3) \
+             ORDER BY r.made_us DESC, r.right_id DESC LIMIT $4"
+        ))
+        .bind(holder.to_vec())
+        .bind(made_us)
+        .bind(id)
+        .bind(i64::from(clamp(limit)) + 1)
+        .fetch_all(self.readers())
+        .await?;
+        page(&rows, limit)
+    }
+
+    async fn set_taken(&self, tenant: &TenantId, right: &str, taken: bool) -> Result<(), Error> {
+        let mut transaction = self.write().await?;
+        let set =
+            sqlx::query("UPDATE access_rights SET taken = $3 WHERE tenant = $1 AND right_id = $2")
+                .bind(tenant.as_str())
+                .bind(right)
+                .bind(i64::from(taken))
+                .execute(&mut *transaction)
+                .await
+                .map(drop)
+                .map_err(Error::from);
+        transaction.end(set).await
+    }
+
+    async fn rights_adrift(&self, now_us: i64, limit: u32) -> Result<Vec<StoredRight>, Error> {
+        let rows = sqlx::query(rights!(
+            "JOIN caused_runs k ON k.tenant = r.tenant AND k.run = r.run \
+             WHERE r.run IS NOT NULL AND (r.until_us IS NULL OR r.until_us > $1) \
+             AND (c.standing = 'good' AND ((k.opened >> r.step) & 1) = 0 \
+             OR c.standing = 'suspended' AND r.taken = 1 AND ((k.opened >> r.step) & 1) = 1) \
+             ORDER BY r.tenant, r.right_id LIMIT $2"
+        ))
+        .bind(now_us)
+        .bind(i64::from(clamp(limit)))
+        .fetch_all(self.readers())
+        .await?;
+        rows.iter().map(stored).collect()
+    }
+
+    async fn rights_from(
+        &self,
+        source: &str,
+        now_us: i64,
+        after: Option<(&TenantId, &str)>,
+        limit: u32,
+    ) -> Result<Vec<StoredRight>, Error> {
+        let (tenant, right) = after.map_or(("", ""), |(tenant, right)| (tenant.as_str(), right));
+        let rows = sqlx::query(rights!(
+            "WHERE r.source = $1 AND (r.until_us IS NULL OR r.until_us > $2) \
+             AND c.standing <> 'revoked' AND (r.tenant, r.right_id) > ($3, $4) \
+             ORDER BY r.tenant, r.right_id LIMIT $5"
+        ))
+        .bind(source)
+        .bind(now_us)
+        .bind(tenant)
+        .bind(right)
+        .bind(i64::from(clamp(limit)))
+        .fetch_all(self.readers())
+        .await?;
+        rows.iter().map(stored).collect()
+    }
+
+    async fn access_lists(&self, tenant: &TenantId, now_us: i64) -> Result<Vec<u32>, Error> {
+        let rows = sqlx::query(
+            "SELECT DISTINCT c.list FROM access_rights r JOIN credentials c \
+             ON c.tenant = r.tenant AND c.credential = r.right_id \
+             WHERE r.tenant = $1 AND (r.until_us IS NULL OR r.until_us > $2) ORDER BY c.list DESC",
+        )
+        .bind(tenant.as_str())
+        .bind(now_us)
+        .fetch_all(self.readers())
+        .await?;
+        rows.iter().map(|row| row.number("list")).collect()
+    }
+
+    async fn access_policy(&self, tenant: &TenantId) -> Result<Option<String>, Error> {
+        let row = sqlx::query("SELECT body FROM access_policies WHERE tenant = $1")
+            .bind(tenant.as_str())
+            .fetch_optional(self.readers())
+            .await?;
+        row.map(|row| row.text("body")).transpose()
+    }
+
+    async fn put_access_policy(
+        &self,
+        tenant: &TenantId,
+        body: &str,
+        now_us: i64,
+    ) -> Result<(), Error> {
+        let mut transaction = self.write().await?;
+        let put = sqlx::query(
+            "INSERT INTO access_policies (tenant, body, changed_us) VALUES ($1, $2, $3) \
+             ON CONFLICT (tenant) DO UPDATE SET body = excluded.body, \
+             changed_us = excluded.changed_us",
+        )
+        .bind(tenant.as_str())
+        .bind(body)
+        .bind(now_us)
+        .execute(&mut *transaction)
+        .await
+        .map(drop)
+        .map_err(|error| of_tenant(error, tenant.as_str()));
+        transaction.end(put).await
+    }
+
+    async fn last_receipt(
+        &self,
+        tenant: &TenantId,
+        gateway: &GatewayId,
+        chain: &str,
+    ) -> Result<Option<(u64, [u8; 32])>, Error> {
+        let row = sqlx::query(
+            "SELECT number, hash FROM access_receipts \
+             WHERE tenant = $1 AND gateway = $2 AND chain = $3 ORDER BY number DESC LIMIT 1",
+        )
+        .bind(tenant.as_str())
+        .bind(gateway.as_str())
+        .bind(chain)
+        .fetch_optional(self.readers())
+        .await?;
+        row.map(|row| Ok((row.number("number")?, row.array("hash")?)))
+            .transpose()
+    }
+
+    async fn newest_chain(
+        &self,
+        tenant: &TenantId,
+        gateway: &GatewayId,
+    ) -> Result<Option<(String, u64, [u8; 32])>, Error> {
+        let row = sqlx::query(
+            "SELECT chain, number, hash FROM access_receipts \
+             WHERE tenant = $1 AND gateway = $2 ORDER BY received_us DESC, number DESC LIMIT 1",
+        )
+        .bind(tenant.as_str())
+        .bind(gateway.as_str())
+        .fetch_optional(self.readers())
+        .await?;
+        row.map(|row| {
+            Ok((
+                row.text("chain")?,
+                row.number("number")?,
+                row.array("hash")?,
+            ))
+        })
+        .transpose()
+    }
+
+    async fn receipt(
+        &self,
+        tenant: &TenantId,
+        gateway: &GatewayId,
+        chain: &str,
+        number: u64,
+    ) -> Result<Option<StoredReceipt>, Error> {
+        let row = sqlx::query(receipts!(
+            "tenant = $1 AND gateway = $2 AND chain = $3 AND number = $4"
+        ))
+        .bind(tenant.as_str())
+        .bind(gateway.as_str())
+        .bind(chain)
+        .bind(bigint("number", number)?)
+        .fetch_optional(self.readers())
+        .await?;
+        row.as_ref().map(receipt).transpose()
+    }
+
+    async fn keep_receipts(
+        &self,
+        tenant: &TenantId,
+        receipts: &[StoredReceipt],
+    ) -> Result<(), Error> {
+        let mut transaction = self.write().await?;
+        let kept = async {
+            for receipt in receipts {
+                keep(&mut transaction, tenant, receipt).await?;
+            }
+            forget(&mut transaction, tenant).await
+        };
+        let kept = kept.await;
+        transaction.end(kept).await
+    }
+
+    async fn receipts(
+        &self,
+        tenant: &TenantId,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Page<StoredReceipt>, Error> {
+        let (offset, received_us) = match pair::<String, i64>(after)? {
+            Some((place, received_us)) => (place, received_us),
+            None => (String::new(), i64::MAX),
+        };
+        let (gateway, chain, number) = cursor(&offset)?;
+        let rows = sqlx::query(receipts!(
+            "tenant = $1 AND (received_us, gateway, chain, number) < ($2, $3, $4, $5) \
+             ORDER BY received_us DESC, gateway DESC, chain DESC, number DESC LIMIT $6"
+        ))
+        .bind(tenant.as_str())
+        .bind(received_us)
+        .bind(gateway)
+        .bind(chain)
+        .bind(number)
+        .bind(i64::from(clamp(limit)) + 1)
+        .fetch_all(self.readers())
+        .await?;
+        let all = rows.iter().map(receipt).collect::<Result<_, _>>()?;
+        Ok(Page::cut(all, limit, |it: &StoredReceipt| {
+            format!(
+                "{}/{}/{}:{}",
+                it.gateway, it.chain, it.number, it.received_us
+            )
+        }))
+    }
+}
+
+/// Gateway, chain and number of a cursor.
+fn cursor(text: &str) -> Result<(&str, &str, i64), Error> {
+    if text.is_empty() {
+        return Ok(("", "", 0));
+    }
+    let mut parts = text.split('/');
+    let (gateway, chain, number) = (parts.next(), parts.next(), parts.next());
+    let number = number.and_then(|number| number.parse().ok());
+    match (gateway, chain, number, parts.next()) {
+        (Some(gateway), Some(chain), Some(number), None) => Ok((gateway, chain, number)),
+        _ => Err(Error::invalid("after", "take it from the page before")),
+    }
+}
+
+/// An id has colons of its own: the time stands behind it.
+fn place(after: Option<&str>) -> Result<(String, i64), Error> {
+    Ok(pair::<String, i64>(after)?.unwrap_or((String::new(), i64::MAX)))
+}
+
+fn page(rows: &[SqliteRow], limit: u32) -> Result<Page<StoredRight>, Error> {
+    let rights = rows.iter().map(stored).collect::<Result<_, _>>()?;
+    Ok(Page::cut(rights, limit, |it: &StoredRight| {
+        format!("{}:{}", it.right.right, it.right.made_us)
+    }))
+}
+
+async fn put_right(
+    connection: &mut SqliteConnection,
+    tenant: &TenantId,
+    right: &NewRight,
+) -> Result<bool, Error> {
+    let (run, step) = right.cause.unzip();
+    let made = sqlx::query(
+        "INSERT INTO access_rights (tenant, right_id, holder, device, source, body, run, step, \
+         taken, until_us, made_us) SELECT $1, $2, $3, $4, $5, $6, $7, $8, 0, $9, $10 \
+         WHERE (SELECT COUNT(*) FROM access_rights WHERE tenant = $1 \
+         AND (until_us IS NULL OR until_us > $10)) < $11 \
+         ON CONFLICT (tenant, right_id) DO NOTHING",
+    )
+    .bind(tenant.as_str())
+    .bind(right.right.as_str())
+    .bind(right.holder.to_vec())
+    .bind(right.device.as_str())
+    .bind(right.source.as_str())
+    .bind(right.body.as_str())
+    .bind(run.map(|run| run.0.to_vec()))
+    .bind(step.map(i64::from))
+    .bind(right.until_us)
+    .bind(right.made_us)
+    .bind(i64::from(MAX_RIGHTS))
+    .execute(&mut *connection)
+    .await
+    .map_err(|error| of_tenant(error, tenant.as_str()))?;
+    if made.rows_affected() == 1 {
+        return Ok(true);
+    }
+    let there = sqlx::query("SELECT 1 FROM access_rights WHERE tenant = $1 AND right_id = $2")
+        .bind(tenant.as_str())
+        .bind(right.right.as_str())
+        .fetch_optional(connection)
+        .await?;
+    match there {
+        Some(_) => Ok(false),
+        None => Err(Error::Conflict(format!(
+            "there are {MAX_RIGHTS} rights that hold, the most that a tenant may have"
+        ))),
+    }
+}
+
+async fn keep(
+    connection: &mut SqliteConnection,
+    tenant: &TenantId,
+    receipt: &StoredReceipt,
+) -> Result<(), Error> {
+    sqlx::query(
+        "INSERT INTO access_receipts (tenant, gateway, chain, number, hash, body, outcome, follows, \
+         conflict, at_us, received_us) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) \
+         ON CONFLICT (tenant, gateway, chain, number) DO NOTHING",
+    )
+    .bind(tenant.as_str())
+    .bind(receipt.gateway.as_str())
+    .bind(receipt.chain.as_str())
+    .bind(bigint("number", receipt.number)?)
+    .bind(receipt.hash.to_vec())
+    .bind(receipt.body.as_str())
+    .bind(receipt.outcome.as_str())
+    .bind(i64::from(receipt.follows))
+    .bind(receipt.conflict.as_deref())
+    .bind(receipt.at_us)
+    .bind(receipt.received_us)
+    .execute(connection)
+    .await
+    .map(drop)
+    .map_err(|error| of_tenant(error, tenant.as_str()))
+}
+
+/// Lets the oldest go of more than are kept.
+async fn forget(connection: &mut SqliteConnection, tenant: &TenantId) -> Result<(), Error> {
+    sqlx::query(
+        "DELETE FROM access_receipts WHERE tenant = $1 AND (gateway, chain, number) IN \
+         (SELECT gateway, chain, number FROM access_receipts WHERE tenant = $1 \
+         ORDER BY received_us DESC, gateway DESC, chain DESC, number DESC LIMIT -1 OFFSET $2)",
+    )
+    .bind(tenant.as_str())
+    .bind(i64::from(MAX_RECEIPTS))
+    .execute(connection)
+    .await
+    .map(drop)
+    .map_err(Error::from)
+}
+
+fn stored(row: &SqliteRow) -> Result<StoredRight, Error> {
+    let standing = row.text("standing")?;
+    let run = row.maybe_bytes("run")?;
+    let run = run
+        .map(|run| <[u8; 32]>::try_from(run).map(RunId))
+        .transpose()
+        .map_err(|_| Error::corrupt("run", "it has not 32 bytes"))?;
+    let step: Option<u32> = row.maybe_number("step")?;
+    Ok(StoredRight {
+        tenant: row.parsed("tenant")?,
+        right: NewRight {
+            right: row.text("right_id")?,
+            holder: row.array("holder")?,
+            device: row.parsed("device")?,
+            source: row.text("source")?,
+            body: row.text("body")?,
+            cause: run.zip(step),
+            until_us: row.maybe_int("until_us")?,
+            made_us: row.int("made_us")?,
+        },
+        taken: row.flag("taken")?,
+        standing: CredentialStanding::parse(&standing)
+            .ok_or_else(|| Error::corrupt("standing", standing))?,
+        changed_us: row.int("changed_us")?,
+        list: row.number("list")?,
+        bit: row.number("bit")?,
+    })
+}
+
+fn receipt(row: &SqliteRow) -> Result<StoredReceipt, Error> {
+    Ok(StoredReceipt {
+        gateway: row.parsed("gateway")?,
+        chain: row.text("chain")?,
+        number: row.number("number")?,
+        hash: row.array("hash")?,
+        body: row.text("body")?,
+        outcome: row.text("outcome")?,
+        follows: row.flag("follows")?,
+        conflict: row.maybe_text("conflict")?,
+        at_us: row.int("at_us")?,
+        received_us: row.int("received_us")?,
+    })
+}
