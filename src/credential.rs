@@ -115,6 +115,9 @@ struct Verify {
     /// Of a presentation: for whom it is.
     #[arg(long, requires = "challenge")]
     domain: Option<String>,
+    /// Accepts a token (vc+jwt), which is by ML-DSA-65 alone.
+    #[arg(long)]
+    tokens: bool,
     /// Accepts it where it is not known whether it is revoked.
     #[arg(long)]
     accept_unknown_status: bool,
@@ -217,6 +220,7 @@ impl Verify {
         };
         let mut asked = json!({
             what: value, "accept_unknown_status": self.accept_unknown_status,
+            "tokens": self.tokens,
         });
         if !self.issuers.is_empty() {
             asked["issuers"] = json!(self.issuers);
@@ -275,7 +279,14 @@ fn told(format: Format, verdict: &Value) -> anyhow::Result<ExitCode> {
         Format::Json => output::json(verdict)?,
         Format::Text if right => {
             if let Some(holder) = verdict["holder"].as_str() {
+                let by: Vec<&str> = verdict["holder_proven_by"]
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .filter_map(Value::as_str)
+                    .collect();
                 say!("shown by {}", output::escaped(holder));
+                say!("signed by {}", output::escaped(&by.join(" and ")));
             }
             for credential in verdict["credentials"].as_array().into_iter().flatten() {
                 let text = |value: &Value| output::escaped(value.as_str().unwrap_or_default());

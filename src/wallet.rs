@@ -38,6 +38,10 @@ enum Command {
         /// What it may do.
         #[arg(long, default_value = "viewer", value_parser = role)]
         role: Role,
+        /// Of a contract wallet: the EIP-155 id of the chain on which its contract is asked. Without it the
+        /// account signs by its own key alone.
+        #[arg(long, value_name = "ID", value_parser = clap::value_parser!(u64).range(1..))]
+        chain_id: Option<u64>,
         /// What it is called in lists.
         #[arg(long)]
         name: Option<String>,
@@ -55,16 +59,20 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.command {
         Command::List => {
             let items = client.list("/api/v1/wallets").await?;
-            let columns = ["address", "role", "name", "signed_in_us"];
+            let columns = ["address", "role", "chain_id", "name", "signed_in_us"];
             output::items(args.output, &items, &columns)?;
         }
         Command::Grant {
             address,
             role,
+            chain_id,
             name,
         } => {
             check(&address)?;
             let mut body = json!({ "address": address, "role": role });
+            if let Some(chain_id) = chain_id {
+                body["chain_id"] = chain_id.into();
+            }
             if let Some(name) = name {
                 body["name"] = name.into();
             }

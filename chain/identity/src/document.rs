@@ -354,6 +354,15 @@ impl Document {
         }
         listed.key.as_ref().map_err(Clone::clone)
     }
+
+    /// Of which kinds the keys are that may be used for that.
+    pub fn algorithms(&self, purpose: Purpose) -> impl Iterator<Item = multikey::Algorithm> {
+        self.keys
+            .values()
+            .filter(move |listed| listed.purposes.contains(&purpose))
+            .filter_map(|listed| listed.key.as_ref().ok())
+            .map(PublicKey::algorithm)
+    }
 }
 
 /// The name of a key, which a document may write from its `#` on.

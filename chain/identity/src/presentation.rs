@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use crate::credential::{self, CONTEXT, Credential, Policy, Verified};
 use crate::did::{self, Did};
 use crate::document::{Purpose, Resolve};
+use crate::multikey::Algorithm;
 use crate::proof::{self, Demand, Options, Suite, attach, check, sign};
 use crate::secret::SecretKey;
 use crate::status::Fetched;
@@ -75,7 +76,7 @@ pub struct Wanted<'a> {
     pub challenge: &'a str,
     /// Who it is.
     pub domain: &'a str,
-    /// By which suites the holder has to sign.
+    /// By which suites the holder has to sign, beside that each signature has to be right.
     pub suites: &'a [Suite],
     /// Whether each credential has to be about the holder.
     pub own: bool,
@@ -104,6 +105,15 @@ pub fn present(
         attach(&mut map, proof)?;
     }
     Ok(map)
+}
+
+/// A presentation that was accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Presented {
+    /// By which algorithms its holder has signed it.
+    pub by: Vec<Algorithm>,
+    /// What was shown, in its order.
+    pub credentials: Vec<Verified>,
 }
 
 /// A presentation whose shape is right; nothing of it is proven before [`Presentation::check`].
@@ -219,7 +229,7 @@ impl Presentation {
         now_us: i64,
         resolve: &dyn Resolve,
         lists: &Fetched,
-    ) -> Result<Vec<Verified>, Error> {
+    ) -> Result<Presented, Error> {
         let demand = Demand {
             purpose: Purpose::Authentication,
             suites: wanted.suites,
@@ -229,8 +239,9 @@ impl Presentation {
             now_us,
             tolerance_us: policy.tolerance_us,
         };
-        check(&self.map, &demand, resolve)?;
-        self.credentials
+        let proven = check(&self.map, &demand, resolve)?;
+        let credentials = self
+            .credentials
             .iter()
             .enumerate()
             .map(|(index, credential)| {
@@ -248,6 +259,10 @@ impl Presentation {
                         wrong: Box::new(wrong),
                     })
             })
-            .collect()
+            .collect::<Result<_, _>>()?;
+        Ok(Presented {
+            by: proven.into_iter().map(|proof| proof.algorithm).collect(),
+            credentials,
+        })
     }
 }

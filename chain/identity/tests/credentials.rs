@@ -504,7 +504,9 @@ fn a_presentation_is_for_one_verifier_and_of_the_holder() {
     let check = |shown: &Presentation, wanted: &Wanted<'_>| {
         shown.check(wanted, &Policy::default(), NOW_US, &acme.known, &lists)
     };
-    let verified = check(&shown, &wanted("c-1", "door.example")).unwrap();
+    let presented = check(&shown, &wanted("c-1", "door.example")).unwrap();
+    assert_eq!(presented.by, [Algorithm::Ed25519]);
+    let verified = presented.credentials;
     assert_eq!(verified[0].issuer, acme.did);
     assert_eq!(shown.dids().len(), 2);
     assert_eq!(shown.statuses().count(), 1);

@@ -1,9 +1,10 @@
-//! Sessions and one-time links that are over are forgotten. They open nothing before that either.
+//! Sessions and one-time links that are over are forgotten, and credentials that have ended a while ago. They open
+//! nothing before that either.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use stencil_store::{Users, Wallets};
+use stencil_store::{Credentials, Users, Wallets};
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
@@ -12,11 +13,16 @@ use crate::parts::told_to_end;
 
 /// Between two looks.
 const EVERY: Duration = Duration::from_secs(3_600);
+/// For how long a credential that has ended is kept: 90 days, in µs.
+const ENDED_STAYS_US: i64 = 90 * 86_400_000_000;
+/// Credentials that are forgotten at one go.
+const AT_A_GO: u32 = 1_000;
 
 /// Forgets until told to end.
 pub(crate) async fn run(
     users: Arc<dyn Users>,
     wallets: Arc<dyn Wallets>,
+    credentials: Arc<dyn Credentials>,
     clock: Clock,
     idle_us: i64,
     mut stop: watch::Receiver<bool>,
@@ -41,6 +47,28 @@ pub(crate) async fn run(
             Ok(forgotten) => tracing::debug!(forgotten, "sessions and links that are over"),
             Err(error) => {
                 tracing::warn!(%error, "sessions that are over are not forgotten now; later again");
+            }
+        }
+        forget_ended(credentials.as_ref(), now_us.saturating_sub(ENDED_STAYS_US)).await;
+    }
+}
+
+/// A part at a time, so that the store's only writer is free in between.
+async fn forget_ended(credentials: &dyn Credentials, before_us: i64) {
+    loop {
+        match credentials
+            .forget_ended_credentials(before_us, AT_A_GO)
+            .await
+        {
+            Ok(forgotten) if forgotten == u64::from(AT_A_GO) => {}
+            Ok(0) => return,
+            Ok(forgotten) => {
+                tracing::debug!(forgotten, "credentials that have ended");
+                return;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "credentials that have ended are not forgotten now; later again");
+                return;
             }
         }
     }

@@ -212,10 +212,11 @@ impl Service {
         });
         let store = &hub.inner.store;
         let (users, wallets) = (Arc::clone(&store.users), Arc::clone(&store.wallets));
+        let credentials = Arc::clone(&store.credentials);
         let clock = hub.inner.clock.clone();
         let idle_us = hub.inner.options.http.limits.sessions.idle_us();
         parts.effect("sessions' end", |stop| async move {
-            expiry::run(users, wallets, clock, idle_us, stop).await;
+            expiry::run(users, wallets, credentials, clock, idle_us, stop).await;
             Ok(())
         });
         hub.log_changes(foundation.unlogged, &mut parts).await;

@@ -10,7 +10,7 @@ use crate::{Error, Page};
 
 /// Bits of a status list.
 pub const STATUS_LIST_BITS: u32 = 131_072;
-/// The most credentials of a tenant.
+/// The most credentials of a tenant: those that hold, and those that ended a while ago.
 pub const MAX_CREDENTIALS: u32 = 1_000_000;
 
 /// How a credential stands.
@@ -137,13 +137,18 @@ pub trait Credentials: Send + Sync + 'static {
         cause: &str,
     ) -> Result<Option<StoredCredential>, Error>;
 
-    /// The tenant's credentials, the newest first.
+    /// The tenant's credentials, the newest first, without what was given out: `body` is empty.
     async fn credentials(
         &self,
         tenant: &TenantId,
         after: Option<&str>,
         limit: u32,
     ) -> Result<Page<StoredCredential>, Error>;
+
+    /// Forgets credentials of all tenants that ended before that time, at most `limit`; how many. A bit of
+    /// theirs may be drawn again: they have ended, whatever it says. Rights to open doors stay, for the
+    /// receipts that name them.
+    async fn forget_ended_credentials(&self, before_us: i64, limit: u32) -> Result<u64, Error>;
 
     /// Sets how a credential stands.
     async fn set_standing(

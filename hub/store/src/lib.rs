@@ -162,7 +162,7 @@ pub use users::{
 };
 pub use wallets::{
     Granted, MAX_ALL_WALLET_SESSIONS, MAX_NETWORK_NONCES, MAX_NETWORK_WALLET_SESSIONS, MAX_NONCES,
-    MAX_WALLET_NAME, MAX_WALLET_ROLES, MAX_WALLET_SESSIONS, MAX_WALLETS, NewNonce, PaidInvoice,
+    MAX_WALLET_NAME, MAX_WALLET_ROLES, MAX_WALLET_SESSIONS, MAX_WALLETS, NONCE_STAYS_US, NewNonce, PaidInvoice,
     Wallet, WalletKey, WalletOwner, WalletSession, Wallets,
 };
 pub use workflows::{AtGateway, MAX_DEFINITION, MAX_WORKFLOW_ID, Workflow, Workflows};

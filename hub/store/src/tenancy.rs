@@ -122,6 +122,7 @@ pub struct TokenOwner {
 #[async_trait]
 pub trait Tenancy: Send + Sync + 'static {
     /// Makes a tenant; `false` if it exists already.
+    /// [`Error::Conflict`]: one of that name was erased that had issued credentials.
     async fn create_tenant(&self, tenant: &TenantId, now_us: i64) -> Result<bool, Error>;
 
     /// When a tenant was made; `None`: there is none of this id.

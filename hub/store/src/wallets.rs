@@ -22,10 +22,13 @@ pub const MAX_WALLET_SESSIONS: u32 = 8;
 pub const MAX_NETWORK_WALLET_SESSIONS: u32 = 512;
 /// Sessions without a tenant of all wallets together, which anybody can open; the same.
 pub const MAX_ALL_WALLET_SESSIONS: u32 = 50_000;
-/// Nonces of one network that are not used; with one more its oldest goes.
+/// Nonces of one network that are not used; with one more its oldest goes, if that was there for
+/// [`NONCE_STAYS_US`].
 pub const MAX_NETWORK_NONCES: u32 = 64;
-/// Nonces that are not used; with one more the oldest of all goes.
+/// Nonces that are not used; with one more the oldest of all goes, if that was there as long.
 pub const MAX_NONCES: u32 = 20_000;
+/// For so long nobody pushes a nonce out, so that a person can read what is signed: a minute, in µs.
+pub const NONCE_STAYS_US: i64 = 60_000_000;
 
 /// An account's address.
 pub type WalletKey = PayerKey;
@@ -37,6 +40,8 @@ pub struct Wallet {
     pub address: WalletKey,
     /// What it may do.
     pub role: Role,
+    /// EIP-155 id of the chain on which its contract is asked; `None`: it signs by its own key.
+    pub chain: Option<u64>,
     /// What an admin calls it.
     pub name: Option<String>,
     /// When it got a role first.
@@ -87,6 +92,8 @@ pub struct WalletSession {
 pub struct WalletOwner {
     /// The wallet.
     pub wallet: WalletKey,
+    /// The chain whose contract has said so; `None`: its own key has signed.
+    pub chain: Option<u64>,
     /// The session's id.
     pub session: String,
 }
@@ -108,12 +115,14 @@ pub struct PaidInvoice {
 #[async_trait]
 pub trait Wallets: Send + Sync + 'static {
     /// Gives a wallet a role in a tenant in the place of the one it had; what it is signed in with
-    /// there ends if the role is another. [`Error::Conflict`] if there are [`MAX_WALLETS`].
+    /// there ends if the role or its chain is another. `chain` is where its contract is asked; without
+    /// one it stays where it was. [`Error::Conflict`] if there are [`MAX_WALLETS`].
     async fn grant_wallet(
         &self,
         tenant: &TenantId,
         wallet: &WalletKey,
         role: Role,
+        chain: Option<u64>,
         name: Option<&str>,
         now_us: i64,
     ) -> Result<Granted, Error>;
@@ -136,12 +145,18 @@ pub trait Wallets: Send + Sync + 'static {
     /// One wallet of a tenant.
     async fn wallet(&self, tenant: &TenantId, wallet: &WalletKey) -> Result<Option<Wallet>, Error>;
 
-    /// A wallet's roles, by tenant; at most [`MAX_WALLET_ROLES`].
-    async fn roles_of_wallet(&self, wallet: &WalletKey) -> Result<Vec<(TenantId, Role)>, Error>;
+    /// A wallet's roles, by tenant; at most [`MAX_WALLET_ROLES`]. With a chain those alone that are for
+    /// its contract there.
+    async fn roles_of_wallet(
+        &self,
+        wallet: &WalletKey,
+        chain: Option<u64>,
+    ) -> Result<Vec<(TenantId, Role)>, Error>;
 
     /// Keeps a nonce until it is used or over. How many are kept is bounded ([`MAX_NETWORK_NONCES`],
-    /// [`MAX_NONCES`]): the oldest go.
-    async fn give_nonce(&self, nonce: &NewNonce<'_>) -> Result<(), Error>;
+    /// [`MAX_NONCES`]): the oldest go, once they were there for [`NONCE_STAYS_US`]. `Some`: there is no
+    /// room before that time, and it is not kept.
+    async fn give_nonce(&self, nonce: &NewNonce<'_>) -> Result<Option<i64>, Error>;
 
     /// Uses a nonce, once: what the message has to say, and when it was given. `None` if it is unknown,
     /// used or over.
@@ -153,6 +168,7 @@ pub trait Wallets: Send + Sync + 'static {
     async fn open_wallet_session(
         &self,
         wallet: &WalletKey,
+        chain: Option<u64>,
         network: Option<&str>,
         expires_us: i64,
         now_us: i64,

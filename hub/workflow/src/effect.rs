@@ -15,6 +15,15 @@ use stencil_store::RunId;
 /// The longest URL of a webhook, in bytes.
 pub const MAX_URL: usize = 2_048;
 
+/// Kinds of credentials that mean something of their own to who reads one, and are not issued as others are.
+pub const RESERVED_KINDS: [&str; 4] = [
+    "VerifiableCredential",
+    "VerifiablePresentation",
+    "BitstringStatusListCredential",
+    // Doors take these: they are given as rights.
+    "DeviceAccessCredential",
+];
+
 /// The most recipients of one mail.
 pub const MAX_RECIPIENTS: usize = 50;
 

@@ -34,6 +34,7 @@ impl Wallets for EndingWallets {
         tenant: &TenantId,
         wallet: &WalletKey,
         role: Role,
+        chain: Option<u64>,
         name: Option<&str>,
         now_us: i64,
     ) -> Result<Granted, Error> {
@@ -42,7 +43,7 @@ impl Wallets for EndingWallets {
         // A task of its own: a caller that goes away must not leave it half done.
         let granting = tokio::spawn(async move {
             let granted = inner
-                .grant_wallet(&tenant, &wallet, role, name.as_deref(), now_us)
+                .grant_wallet(&tenant, &wallet, role, chain, name.as_deref(), now_us)
                 .await?;
             grants.end_sessions(&tenant, &granted.ended);
             Ok(granted)
@@ -78,11 +79,15 @@ impl Wallets for EndingWallets {
         self.inner.wallet(tenant, wallet).await
     }
 
-    async fn roles_of_wallet(&self, wallet: &WalletKey) -> Result<Vec<(TenantId, Role)>, Error> {
-        self.inner.roles_of_wallet(wallet).await
+    async fn roles_of_wallet(
+        &self,
+        wallet: &WalletKey,
+        chain: Option<u64>,
+    ) -> Result<Vec<(TenantId, Role)>, Error> {
+        self.inner.roles_of_wallet(wallet, chain).await
     }
 
-    async fn give_nonce(&self, nonce: &NewNonce<'_>) -> Result<(), Error> {
+    async fn give_nonce(&self, nonce: &NewNonce<'_>) -> Result<Option<i64>, Error> {
         self.inner.give_nonce(nonce).await
     }
 
@@ -93,13 +98,14 @@ impl Wallets for EndingWallets {
     async fn open_wallet_session(
         &self,
         wallet: &WalletKey,
+        chain: Option<u64>,
         network: Option<&str>,
         expires_us: i64,
         now_us: i64,
     ) -> Result<(WalletSession, Secret), Error> {
         let inner = &self.inner;
         inner
-            .open_wallet_session(wallet, network, expires_us, now_us)
+            .open_wallet_session(wallet, chain, network, expires_us, now_us)
             .await
     }
 

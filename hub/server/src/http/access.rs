@@ -151,6 +151,9 @@ pub(super) fn shown(wallet: &WalletKey) -> String {
 pub(super) struct WalletUser {
     /// The account.
     pub(super) wallet: WalletKey,
+    /// The chain on which it is a contract: elsewhere somebody else may have its address. `None`: it is who has
+    /// the account's key, on each chain.
+    pub(super) chain: Option<u64>,
     /// The session's id.
     pub(super) session: String,
     /// Where they have signed in to, and what they may do there; `None`: to no tenant.
@@ -159,12 +162,13 @@ pub(super) struct WalletUser {
 
 impl WalletUser {
     /// A caller who has signed in with a wallet.
-    fn of(caller: &Caller) -> Option<Self> {
+    fn of(caller: &Caller, chain: Option<u64>) -> Option<Self> {
         let Opener::Wallet(wallet) = &caller.opener else {
             return None;
         };
         Some(Self {
             wallet: *wallet,
+            chain,
             session: caller.session.clone()?,
             within: Some((caller.tenant.clone(), caller.role)),
         })
@@ -328,6 +332,7 @@ async fn caller(state: &State, credential: Credential) -> Result<Caller, Refused
                 return match owner.map_err(Refused::Store)? {
                     Some(owner) => Err(Refused::NoTenant(WalletUser {
                         wallet: owner.wallet,
+                        chain: owner.chain,
                         session: owner.session,
                         within: None,
                     })),
@@ -400,9 +405,17 @@ async fn operator(state: &State, credential: Credential) -> Result<Admitted, Ref
 /// Which wallet a credential makes of somebody.
 async fn wallet(state: &State, credential: Credential) -> Result<Admitted, Refused> {
     match caller(state, credential).await {
-        Ok(caller) => WalletUser::of(&caller)
-            .map(Admitted::Wallet)
-            .ok_or(Refused::NoWallet),
+        Ok(caller) => {
+            let Opener::Wallet(wallet) = &caller.opener else {
+                return Err(Refused::NoWallet);
+            };
+            let found = state.store.wallets.wallet(&caller.tenant, wallet).await;
+            // One whose role is for a contract may have signed as that.
+            let found = found.map_err(Refused::Store)?.ok_or(Refused::Ended)?;
+            WalletUser::of(&caller, found.chain)
+                .map(Admitted::Wallet)
+                .ok_or(Refused::NoWallet)
+        }
         Err(Refused::NoTenant(user)) => Ok(Admitted::Wallet(user)),
         Err(refused) => Err(refused),
     }

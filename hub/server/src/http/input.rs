@@ -123,7 +123,7 @@ impl<S: Send + Sync, T: DeserializeOwned, const MAX: usize> FromRequest<S> for J
 }
 
 /// Refuses a body that is said to be something else.
-fn is_json(request: &Request) -> Result<(), Problem> {
+pub(super) fn is_json(request: &Request) -> Result<(), Problem> {
     let kind = request.headers().get(header::CONTENT_TYPE);
     let kind = kind
         .and_then(|value| value.to_str().ok())
@@ -185,6 +185,17 @@ fn pointer(path: &serde_path_to_error::Path) -> String {
 /// A JSON body, for a handler that asks more of the request.
 pub(super) async fn json<T: DeserializeOwned>(request: Request) -> Result<Json<T>, Problem> {
     Json::from_request(request, &()).await
+}
+
+/// A JSON body of which something is signed: names that occur twice and whole numbers that readers may take for
+/// others are refused, which else would be what one of the readers makes of it.
+pub(super) async fn signed_json<T: DeserializeOwned>(request: Request) -> Result<T, Problem> {
+    is_json(&request)?;
+    let bytes = body(request, &(), MAX_JSON_BYTES).await?;
+    let value = parsed(&bytes)?;
+    stencil_identity::json::parse(&bytes, MAX_JSON_BYTES)
+        .map_err(|error| Problem::invalid(format!("the body: {error}")))?;
+    Ok(value)
 }
 
 /// A JSON body that may be longer than others, for a handler that takes the request as it is.

@@ -88,6 +88,7 @@ pub(super) async fn wallet(
 pub(super) async fn open_wallet(
     state: &State,
     wallet: &WalletKey,
+    chain: Option<u64>,
     address: IpAddr,
 ) -> Result<(WalletSession, HeaderValue), Problem> {
     let limits = &state.limits.sessions;
@@ -96,7 +97,7 @@ pub(super) async fn open_wallet(
     let network = throttle::network(address).to_string();
     let wallets = &state.store.wallets;
     let (session, secret) = wallets
-        .open_wallet_session(wallet, Some(&network), expires_us, now_us)
+        .open_wallet_session(wallet, chain, Some(&network), expires_us, now_us)
         .await?;
     let value = format!("{}; Max-Age={}", secret.reveal(), limits.life_s);
     Ok((session, set(state, COOKIE, &value)?))

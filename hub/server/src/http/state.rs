@@ -26,7 +26,7 @@ use crate::access::Rights;
 use crate::backtest::{BacktestOptions, Backtests};
 use crate::chains::x402::Sales;
 use crate::grants::{EndingTenancy, EndingUsers, EndingWallets, Grants};
-use crate::identity::Identity;
+use crate::identity::{Identity, Kept};
 use crate::ingest::Step;
 use crate::registry::HubKey;
 use crate::wallets::Contracts;
@@ -298,6 +298,7 @@ pub struct State {
     sales: Option<Sales>,
     contracts: Contracts,
     questions: Questions,
+    kept: Kept,
     listens: Option<SocketAddr>,
     stop: Option<watch::Receiver<bool>>,
 }
@@ -375,6 +376,7 @@ impl State {
             sales: None,
             contracts: Contracts::default(),
             questions: Questions::default(),
+            kept: Kept::default(),
             listens: None,
             stop: None,
         }
@@ -534,7 +536,7 @@ impl State {
 
     /// DIDs and credentials.
     pub(super) fn identity(&self) -> Identity {
-        Identity::new(&self.store, &self.key, &self.public_url)
+        Identity::new(&self.store, &self.key, &self.public_url).sharing(&self.kept)
     }
 
     /// Rights that gateways check.

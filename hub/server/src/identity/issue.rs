@@ -10,6 +10,7 @@ use stencil_protocol::id::{DeviceId, TenantId};
 use stencil_store::{
     CredentialStanding, KeptCredential, STATUS_LIST_BITS, StandingSet, StoredCredential,
 };
+use stencil_workflow::effect::RESERVED_KINDS;
 
 use super::lists::Purpose;
 use super::{Error, Identity};
@@ -77,14 +78,7 @@ impl Wanted {
                 "`kind` has 1 to {MAX_KIND} letters and digits, beginning with a letter"
             ));
         }
-        if matches!(
-            kind.as_str(),
-            "VerifiableCredential"
-                | "VerifiablePresentation"
-                | "BitstringStatusListCredential"
-                // Doors take these: they are given as rights.
-                | stencil_access::grant::KIND
-        ) {
+        if RESERVED_KINDS.contains(&kind.as_str()) {
             return Err(format!(
                 "`kind` is {kind}, which means something else already"
             ));
@@ -96,9 +90,9 @@ impl Wanted {
             (Some(_), None) => {}
             (None, Some(subject)) => {
                 let good = subject.len() <= 2_000
-                    && subject.split_once(':').is_some_and(|(scheme, rest)| {
-                        !rest.is_empty() && scheme.chars().all(|c| c.is_ascii_alphanumeric())
-                    })
+                    && subject
+                        .split_once(':')
+                        .is_some_and(|(scheme, rest)| is_scheme(scheme) && !rest.is_empty())
                     && !subject.chars().any(|c| c.is_control() || c == ' ');
                 if !good {
                     return Err("`subject` is no DID or other URI".to_owned());
@@ -129,6 +123,14 @@ impl Wanted {
         }
         Ok(())
     }
+}
+
+/// RFC 3986, section 3.1.
+fn is_scheme(scheme: &str) -> bool {
+    scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+        && scheme
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'))
 }
 
 impl Identity {

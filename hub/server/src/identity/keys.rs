@@ -95,15 +95,37 @@ impl Identity {
 
     fn open(&self, tenant: &TenantId, did: Did, sealed: &[u8]) -> Result<Issuer, Error> {
         let keys = self.key.get().ok_or(Error::NoKey)?;
+        self.kept.has_opened();
         let seed = keys.unlock_issuer(tenant, sealed).map_err(|_| {
             Error::failed("the seed of the tenant's keys does not open by this hub's key")
         })?;
         Issuer::of(did, &seed)
     }
 
-    /// The hub itself, whose keys follow from its own key.
-    pub(super) fn hub(&self) -> Result<Issuer, Error> {
+    /// A tenant's document; `None`: it has issued nothing yet. Its keys are opened the first time only.
+    pub(super) async fn public(&self, tenant: &TenantId) -> Result<Option<Document>, Error> {
+        let did = self.tenant_did(tenant)?;
+        let Some(sealed) = self.credentials.issuer(tenant).await? else {
+            return Ok(None);
+        };
+        if let Some(document) = self.kept.tenant(tenant, &sealed, did.as_str()) {
+            return Ok(Some(document));
+        }
+        let document = self.open(tenant, did, &sealed)?.document();
+        self.kept.keep_tenant(tenant, sealed, &document);
+        Ok(Some(document))
+    }
+
+    /// The hub's own document, whose keys follow from its own key.
+    pub(super) fn hub_public(&self) -> Result<Document, Error> {
+        let did = self.hub_did()?;
+        if let Some(document) = self.kept.hub(did.as_str()) {
+            return Ok(document);
+        }
         let keys = self.key.get().ok_or(Error::NoKey)?;
-        Issuer::of(self.hub_did()?, &Zeroizing::new(keys.own_issuer()))
+        self.kept.has_opened();
+        let document = Issuer::of(did, &Zeroizing::new(keys.own_issuer()))?.document();
+        self.kept.keep_hub(&document);
+        Ok(document)
     }
 }

@@ -19,7 +19,7 @@ pub(crate) enum Purpose {
 }
 
 impl Purpose {
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         status::Purpose::from(self).name()
     }
 
@@ -73,7 +73,10 @@ impl Identity {
 
     /// The list at an address, if it is one of this hub's.
     pub(super) async fn list_at(&self, url: &str) -> Result<Option<List>, Error> {
-        let origin = self.origin()?;
+        // A hub without a name publishes none.
+        let Ok(origin) = self.origin() else {
+            return Ok(None);
+        };
         let Some(path) = url
             .strip_prefix(&origin)
             .and_then(|path| path.strip_prefix('/'))
@@ -116,22 +119,27 @@ impl Identity {
         let set = self
             .credentials
             .status_bits(tenant, list, purpose.standing());
-        let Some(set) = set.await? else {
-            return Ok(None);
-        };
+        match set.await? {
+            Some(set) => self.list_of(tenant, purpose, &set).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn list_of(&self, tenant: &TenantId, purpose: Purpose, set: &[u32]) -> Result<List, Error> {
         let mut bits = Bits::new();
         for bit in set {
-            let bit = usize::try_from(bit).map_err(Error::failed)?;
+            let bit = usize::try_from(*bit).map_err(Error::failed)?;
             bits.set(bit, true).map_err(Error::failed)?;
         }
-        Ok(Some(List {
+        Ok(List {
             issuer: self.tenant_did(tenant)?.to_string(),
             purpose: purpose.into(),
             bits,
-        }))
+        })
     }
 
-    /// A tenant's list as it is published; `None`: there is none.
+    /// A tenant's list as it is published; `None`: there is none. Unless a standing has changed it is signed
+    /// once a minute, however many ask.
     pub(crate) async fn published_list(
         &self,
         tenant: &TenantId,
@@ -139,18 +147,26 @@ impl Identity {
         list: u32,
         now_us: i64,
     ) -> Result<Option<Map<String, Value>>, Error> {
-        let (Some(found), Some(issuer)) = (
-            self.list(tenant, purpose, list).await?,
-            self.issuer(tenant).await?,
-        ) else {
+        let set = self
+            .credentials
+            .status_bits(tenant, list, purpose.standing());
+        let (Some(set), Some(sealed)) = (set.await?, self.credentials.issuer(tenant).await?) else {
             return Ok(None);
         };
+        let (name, of) = ((tenant, purpose, list), (sealed, set));
+        if let Some(signed) = self.kept.list(name, &of, now_us) {
+            return Ok(Some(signed));
+        }
+        let Some(issuer) = self.issuer(tenant).await? else {
+            return Ok(None);
+        };
+        let found = self.list_of(tenant, purpose, &of.1)?;
         let url = self.list_url(tenant, purpose, list)?;
         let draft = found
             .draft(&url, now_us, now_us.saturating_add(VALID_US))
             .map_err(Error::failed)?;
-        issue(draft, &issuer.proving(), now_us)
-            .map(Some)
-            .map_err(Error::failed)
+        let signed = issue(draft, &issuer.proving(), now_us).map_err(Error::failed)?;
+        self.kept.keep_list(name, of, (now_us, signed.clone()));
+        Ok(Some(signed))
     }
 }

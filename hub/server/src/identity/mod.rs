@@ -6,6 +6,7 @@
 
 mod access;
 mod issue;
+mod kept;
 mod keys;
 mod lists;
 mod names;
@@ -22,6 +23,7 @@ use stencil_store::{Certificates, Credentials, Devices, Gateways, Registry, Stor
 use crate::registry::HubKey;
 
 pub(crate) use issue::Wanted;
+pub(crate) use kept::Kept;
 pub(crate) use lists::Purpose;
 pub(crate) use verify::{Asked, Verdict};
 
@@ -36,6 +38,9 @@ pub(crate) enum Error {
         "the hub's key is missing by which the keys of issuers are sealed: who runs the hub puts it back"
     )]
     NoKey,
+    /// Too many ask at the moment.
+    #[error("too many credentials are checked at the moment: try again shortly")]
+    Crowded,
     /// What was asked for cannot be so.
     #[error("{0}")]
     Invalid(String),
@@ -71,6 +76,7 @@ pub(crate) struct Identity {
     certificates: Arc<dyn Certificates>,
     key: HubKey,
     url: Arc<str>,
+    kept: Kept,
 }
 
 impl Identity {
@@ -84,7 +90,20 @@ impl Identity {
             certificates: Arc::clone(&store.certificates),
             key: key.clone(),
             url: Arc::from(url),
+            kept: Kept::default(),
         }
+    }
+
+    /// The same with what others have made already.
+    pub(crate) fn sharing(mut self, kept: &Kept) -> Self {
+        self.kept = kept.clone();
+        self
+    }
+
+    /// What is made once.
+    #[cfg(test)]
+    pub(crate) fn kept(&self) -> &Kept {
+        &self.kept
     }
 
     /// The hub's DID.

@@ -45,6 +45,9 @@ pub(super) fn hub(url: &str) -> Result<Web, String> {
         Ok(_) => return Err(says("it is an address, where a name is needed")),
         Err(_) => host,
     };
+    if scheme != "https" && host != "localhost" {
+        return Err(says("documents and lists are fetched by https alone"));
+    }
     let port = match (scheme, port) {
         ("https", Some(443)) => None,
         // Whoever looks asks by https at this port.
@@ -92,6 +95,9 @@ mod tests {
         }
         for url in [
             "http://192.0.2.7:8080",
+            "http://hub.example.org",
+            "http://hub.lan:8080",
+            "ftp://hub.example.org",
             "https://[2001:db8::1]",
             "https://a_b",
             "nowhere",

@@ -31,13 +31,13 @@ impl Identity {
 
     /// The hub's own document.
     pub(crate) fn hub_document(&self) -> Result<Value, Error> {
-        Ok(self.hub()?.document().as_value().clone())
+        Ok(self.hub_public()?.as_value().clone())
     }
 
     /// A tenant's document, for everybody; `None`: it has issued nothing, or there is no such tenant.
     pub(crate) async fn tenant_document(&self, tenant: &TenantId) -> Result<Option<Value>, Error> {
-        let issuer = self.issuer(tenant).await?;
-        Ok(issuer.map(|issuer| issuer.document().as_value().clone()))
+        let document = self.public(tenant).await?;
+        Ok(document.map(|document| document.as_value().clone()))
     }
 
     /// What checking a proof needs of a DID: documents with keys, of whoever it is.
@@ -49,17 +49,16 @@ impl Identity {
             did: did.to_string(),
             why: why.to_owned(),
         };
-        let hub = names::hub(&self.url).map_err(Error::NoName)?;
-        Ok(match names::whose(&hub, did) {
-            Some(Whose::Hub) => Ok(self.hub()?.document()),
+        // Without a name of its own the hub has no documents, and all are others'.
+        let hub = names::hub(&self.url).ok();
+        Ok(match hub.and_then(|hub| names::whose(&hub, did)) {
+            Some(Whose::Hub) => Ok(self.hub_public()?),
             Some(Whose::Tenant(tenant)) => {
-                let issuer = match TenantId::parse(tenant) {
-                    Ok(tenant) => self.issuer(&tenant).await?,
+                let document = match TenantId::parse(tenant) {
+                    Ok(tenant) => self.public(&tenant).await?,
                     Err(_) => None,
                 };
-                issuer
-                    .map(|issuer| issuer.document())
-                    .ok_or_else(|| away("nobody of that name has issued anything at this hub"))
+                document.ok_or_else(|| away("nobody of that name has issued anything at this hub"))
             }
             Some(Whose::Gateway(..) | Whose::Device(..)) => {
                 Err(away("gateways and devices sign no credentials at this hub"))

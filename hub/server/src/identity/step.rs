@@ -31,6 +31,8 @@ impl Issuer for Identity {
         let cause = Some(request.effect_key);
         let issued = Self::issue(self, request.tenant, &wanted, cause, request.now_us).await;
         let issued = issued.map_err(failure)?;
+        tracing::info!(tenant = %request.tenant, credential = issued.credential, step = cause,
+            "a workflow has issued a credential");
         Ok(Performed::Done(json!({
             "credential": issued.credential, "subject": issued.subject,
         })))

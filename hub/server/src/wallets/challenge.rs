@@ -29,7 +29,7 @@ pub(crate) struct Asked {
     pub(crate) address: Address,
     /// By which chain, on which a contract wallet is asked.
     pub(crate) chain_id: u64,
-    /// To which tenant; `None`: to the one in which it has a role, if there is one alone.
+    /// To which tenant; `None`: to none.
     pub(crate) tenant: Option<TenantId>,
 }
 

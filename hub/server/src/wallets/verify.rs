@@ -1,12 +1,14 @@
 //! Whether a wallet has signed what it was asked to.
 
+use std::net::IpAddr;
+
 use stencil_payments::Address;
 use stencil_protocol::id::TenantId;
 use stencil_store::Wallets;
 use stencil_wallet::{Message, Signed, digest, signed_by};
 
 use super::challenge::{Challenge, LIFE_US, TOLERANCE_US};
-use super::contract::{Contracts, NotSo};
+use super::contract::{self, Contracts, NotSo};
 use crate::chains::Chains;
 
 /// An account that has signed what it was asked to.
@@ -16,6 +18,8 @@ pub(crate) struct Proved {
     pub(crate) address: Address,
     /// To which tenant it signs in; `None`: it has named none.
     pub(crate) tenant: Option<TenantId>,
+    /// The chain whose contract has said so; `None`: the account's own key has signed.
+    pub(crate) chain: Option<u64>,
     /// What should be otherwise, and does no harm.
     pub(crate) warnings: Vec<String>,
 }
@@ -33,8 +37,15 @@ pub(crate) enum NotSigned {
         address: Address,
         tenant: Option<String>,
     },
-    /// It can't be known now.
-    Unknown(String),
+    /// It can't be known now. `by_contract`: by what the contract does, and not the chain.
+    Unknown {
+        why: String,
+        by_contract: bool,
+        address: Address,
+        tenant: Option<String>,
+    },
+    /// Too many contracts are asked at the moment. Nothing was used up.
+    Crowded,
     Store(stencil_store::Error),
 }
 
@@ -44,11 +55,12 @@ impl From<stencil_store::Error> for NotSigned {
     }
 }
 
-/// Takes a message and its signature (hexadecimal). The nonce is used up once the message can be read.
+/// Takes a message and its signature (hexadecimal), from somebody of a network. The nonce is used up once the
+/// message can be read, and there is room to ask a contract where one has to be.
 pub(crate) async fn verify(
     wallets: &dyn Wallets,
     chains: &Chains,
-    contracts: &Contracts,
+    (contracts, network): (&Contracts, IpAddr),
     now_us: i64,
     (text, signature): (&str, &str),
 ) -> Result<Proved, NotSigned> {
@@ -63,6 +75,10 @@ pub(crate) async fn verify(
     // By its form alone some are nobody's, and use nothing up.
     let signed = signed_by(text, message.address, &signature)
         .map_err(|error| NotSigned::Wrong("signature", error.to_string()))?;
+    let room = match signed {
+        Signed::ByPayer => None,
+        _ => Some(contracts.room(network).ok_or(NotSigned::Crowded)?),
+    };
     let used = wallets.use_nonce(&message.nonce, now_us).await?;
     let (body, _) = used.ok_or(NotSigned::Nonce)?;
     let challenge: Challenge = serde_json::from_str(&body).map_err(|error| {
@@ -88,7 +104,8 @@ pub(crate) async fn verify(
         .issued_within(now_us, LIFE_US, TOLERANCE_US)
         .and_then(|()| message.holds_at(now_us, TOLERANCE_US));
     holds.map_err(|why| refused(why.to_string()))?;
-    if signed != Signed::ByPayer {
+    let mut proven_on = None;
+    if let Some(_room) = room {
         let chain = chains.by_id(message.chain_id).ok_or_else(|| {
             refused(format!(
                 "Chain ID: the hub does not follow {}",
@@ -96,10 +113,17 @@ pub(crate) async fn verify(
             ))
         })?;
         let digest = digest(text);
-        let asked = contracts.signed(chain.as_ref(), message.address, digest, &signature);
+        let asked = contract::signed(chain.as_ref(), message.address, digest, &signature);
         match asked.await {
-            Ok(()) => {}
-            Err(NotSo::Unknown(why)) => return Err(NotSigned::Unknown(why)),
+            Ok(()) => proven_on = Some(message.chain_id),
+            Err(NotSo::Unknown { why, by_contract }) => {
+                return Err(NotSigned::Unknown {
+                    why,
+                    by_contract,
+                    address: challenge.address,
+                    tenant: challenge.tenant.clone(),
+                });
+            }
             Err(NotSo::Refused(why)) => {
                 return Err(refused(format!(
                     "signature: the contract wallet at {} says no: {why}",
@@ -121,6 +145,7 @@ pub(crate) async fn verify(
     Ok(Proved {
         address: message.address,
         tenant,
+        chain: proven_on,
         warnings,
     })
 }

@@ -21,9 +21,13 @@ const USED_BITS: i64 = 98_304;
 
 macro_rules! credentials {
     ($of:literal) => {
+        credentials!("body", $of)
+    };
+    ($body:literal, $of:literal) => {
         concat!(
-            "SELECT credential, kind, subject, list, bit, standing, cause, body, issued_us, \
-             valid_until_us, changed_us FROM credentials WHERE ",
+            "SELECT credential, kind, subject, list, bit, standing, cause, ",
+            $body,
+            ", issued_us, valid_until_us, changed_us FROM credentials WHERE ",
             $of
         )
     };
@@ -122,6 +126,7 @@ impl Credentials for Sqlite {
             None => (String::new(), i64::MAX),
         };
         let rows = sqlx::query(credentials!(
+            "'' AS body",
             "tenant = $1 AND (issued_us, credential) < ($2, $3) \
              ORDER BY issued_us DESC, credential DESC LIMIT $4"
         ))
@@ -135,6 +140,22 @@ impl Credentials for Sqlite {
         Ok(Page::cut(credentials, limit, |it: &StoredCredential| {
             format!("{}:{}", it.credential, it.issued_us)
         }))
+    }
+
+    async fn forget_ended_credentials(&self, before_us: i64, limit: u32) -> Result<u64, Error> {
+        let mut transaction = self.write().await?;
+        let forgotten = sqlx::query(
+            "DELETE FROM credentials WHERE (tenant, credential) IN (SELECT tenant, credential \
+             FROM credentials WHERE valid_until_us < $1 AND kind <> 'DeviceAccessCredential' \
+             LIMIT $2)",
+        )
+        .bind(before_us)
+        .bind(i64::from(limit))
+        .execute(&mut *transaction)
+        .await
+        .map(|done| done.rows_affected())
+        .map_err(Error::from);
+        transaction.end(forgotten).await
     }
 
     async fn set_standing(
@@ -194,6 +215,10 @@ async fn put_issuer(
     .execute(&mut *connection)
     .await
     .map_err(|error| of_tenant(error, tenant.as_str()))?;
+    sqlx::query("INSERT INTO issued_names (name) VALUES ($1) ON CONFLICT DO NOTHING")
+        .bind(tenant.as_str())
+        .execute(&mut *connection)
+        .await?;
     let row = sqlx::query("SELECT sealed FROM issuers WHERE tenant = $1")
         .bind(tenant.as_str())
         .fetch_one(connection)
@@ -220,7 +245,7 @@ async fn keep(
         "INSERT INTO credentials (tenant, credential, kind, subject, list, bit, standing, cause, \
          body, issued_us, valid_until_us, changed_us) \
          SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12 \
-         WHERE (SELECT COUNT(*) FROM credentials WHERE tenant = $1) < $13 \
+         WHERE COALESCE((SELECT credential_count FROM tenants WHERE tenant = $1), 0) < $13 \
          ON CONFLICT (tenant, list, bit) DO NOTHING",
     )
     .bind(tenant.as_str())
@@ -313,4 +338,73 @@ fn stored(row: &SqliteRow) -> Result<StoredCredential, Error> {
         valid_until_us: row.maybe_int("valid_until_us")?,
         changed_us: row.int("changed_us")?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Erased, Keeping as _, Tenancy as _};
+
+    fn credential(n: u32) -> StoredCredential {
+        StoredCredential {
+            credential: format!("urn:uuid:{n}"),
+            kind: "Receipt".into(),
+            subject: "urn:x:1".into(),
+            list: 1,
+            bit: n,
+            standing: CredentialStanding::Good,
+            cause: None,
+            body: "{}".into(),
+            issued_us: 1,
+            valid_until_us: (n == 1).then_some(9),
+            changed_us: 1,
+        }
+    }
+
+    async fn count(store: &Sqlite) -> Option<i64> {
+        let row = sqlx::query("SELECT credential_count FROM tenants WHERE tenant = 'acme'")
+            .fetch_optional(store.readers())
+            .await
+            .unwrap();
+        row.map(|row| row.int("credential_count").unwrap())
+    }
+
+    #[tokio::test]
+    async fn the_most_are_known_without_counting_and_what_ended_makes_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = super::super::open(folder.path().join("hub.db"))
+            .await
+            .unwrap();
+        let acme = TenantId::parse("acme").unwrap();
+        store.create_tenant(&acme, 1).await.unwrap();
+        for n in 1..=2 {
+            let kept = store.keep_credential(&acme, &credential(n)).await;
+            assert_eq!(kept.unwrap(), KeptCredential::Made);
+        }
+        // A bit that is taken counts for nothing.
+        let taken = StoredCredential {
+            credential: "urn:uuid:3".into(),
+            ..credential(2)
+        };
+        let kept = store.keep_credential(&acme, &taken).await;
+        assert_eq!(kept.unwrap(), KeptCredential::BitTaken);
+        assert_eq!(count(&store).await, Some(2));
+        let mut transaction = store.write().await.unwrap();
+        let full = sqlx::query("UPDATE tenants SET credential_count = $1")
+            .bind(i64::from(MAX_CREDENTIALS))
+            .execute(&mut *transaction)
+            .await
+            .map(drop)
+            .map_err(Error::from);
+        transaction.end(full).await.unwrap();
+        let full = store.keep_credential(&acme, &credential(3)).await;
+        assert!(matches!(full, Err(Error::Conflict(_))), "{full:?}");
+        assert_eq!(store.forget_ended_credentials(10, 9).await.unwrap(), 1);
+        let kept = store.keep_credential(&acme, &credential(3)).await;
+        assert_eq!(kept.unwrap(), KeptCredential::Made);
+        let erased = Erased::Tenant(acme.clone());
+        store.erase(1, &erased).await.unwrap();
+        store.create_tenant(&acme, 2).await.unwrap();
+        assert_eq!(count(&store).await, Some(0));
+    }
 }

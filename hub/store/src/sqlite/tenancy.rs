@@ -20,15 +20,7 @@ const MAX_NAME: usize = 64;
 impl Tenancy for Sqlite {
     async fn create_tenant(&self, tenant: &TenantId, now_us: i64) -> Result<bool, Error> {
         let mut transaction = self.write().await?;
-        let made = sqlx::query(
-            "INSERT INTO tenants (tenant, created_us) VALUES ($1, $2) ON CONFLICT DO NOTHING",
-        )
-        .bind(tenant.as_str())
-        .bind(now_us)
-        .execute(&mut *transaction)
-        .await
-        .map(|done| done.rows_affected() == 1)
-        .map_err(Error::from);
+        let made = create(&mut transaction, tenant, now_us).await;
         transaction.end(made).await
     }
 
@@ -153,6 +145,36 @@ impl Tenancy for Sqlite {
         let revoked = revoke(&mut transaction, tenant, id, now_us).await;
         transaction.end(revoked).await
     }
+}
+
+async fn create(
+    transaction: &mut Transaction,
+    tenant: &TenantId,
+    now_us: i64,
+) -> Result<bool, Error> {
+    let there = sqlx::query("SELECT 1 FROM tenants WHERE tenant = $1")
+        .bind(tenant.as_str())
+        .fetch_optional(&mut **transaction)
+        .await?;
+    if there.is_some() {
+        return Ok(false);
+    }
+    let issued = sqlx::query("SELECT 1 FROM issued_names WHERE name = $1")
+        .bind(tenant.as_str())
+        .fetch_optional(&mut **transaction)
+        .await?;
+    if issued.is_some() {
+        return Err(Error::Conflict(format!(
+            "a tenant {tenant} that was erased has issued credentials, and who believes them would \
+             believe this one: take another name"
+        )));
+    }
+    sqlx::query("INSERT INTO tenants (tenant, created_us) VALUES ($1, $2)")
+        .bind(tenant.as_str())
+        .bind(now_us)
+        .execute(&mut **transaction)
+        .await?;
+    Ok(true)
 }
 
 async fn revoke(

@@ -19,7 +19,7 @@ use crate::{Ended, Error, Page, PayerKey, Role, Secret};
 mod nonces;
 mod sessions;
 
-const COLUMNS: &str = "address, role, name, created_us, signed_in_us";
+const COLUMNS: &str = "address, role, chain, name, created_us, signed_in_us";
 
 #[async_trait]
 impl Wallets for Sqlite {
@@ -28,14 +28,16 @@ impl Wallets for Sqlite {
         tenant: &TenantId,
         wallet: &WalletKey,
         role: Role,
+        chain: Option<u64>,
         name: Option<&str>,
         now_us: i64,
     ) -> Result<Granted, Error> {
         if let Some(name) = name {
             check_name(name)?;
         }
+        let wanted = (role, chain, name);
         let mut transaction = self.write().await?;
-        let granted = grant(&mut transaction, tenant, wallet, role, name, now_us).await;
+        let granted = grant(&mut transaction, tenant, wallet, wanted, now_us).await;
         transaction.end(granted).await
     }
 
@@ -98,12 +100,18 @@ impl Wallets for Sqlite {
         row.as_ref().map(stored).transpose()
     }
 
-    async fn roles_of_wallet(&self, wallet: &WalletKey) -> Result<Vec<(TenantId, Role)>, Error> {
+    async fn roles_of_wallet(
+        &self,
+        wallet: &WalletKey,
+        chain: Option<u64>,
+    ) -> Result<Vec<(TenantId, Role)>, Error> {
         let rows = sqlx::query(
-            "SELECT tenant, role FROM wallets WHERE address = $1 ORDER BY tenant LIMIT $2",
+            "SELECT tenant, role FROM wallets WHERE address = $1 AND ($3 IS NULL OR chain = $3) \
+             ORDER BY tenant LIMIT $2",
         )
         .bind(wallet.to_vec())
         .bind(i64::from(MAX_WALLET_ROLES))
+        .bind(id(chain)?)
         .fetch_all(self.readers())
         .await?;
         rows.iter()
@@ -111,7 +119,7 @@ impl Wallets for Sqlite {
             .collect()
     }
 
-    async fn give_nonce(&self, nonce: &NewNonce<'_>) -> Result<(), Error> {
+    async fn give_nonce(&self, nonce: &NewNonce<'_>) -> Result<Option<i64>, Error> {
         let mut transaction = self.write().await?;
         let given = nonces::give(&mut transaction, nonce).await;
         transaction.end(given).await
@@ -126,11 +134,13 @@ impl Wallets for Sqlite {
     async fn open_wallet_session(
         &self,
         wallet: &WalletKey,
+        chain: Option<u64>,
         network: Option<&str>,
         expires_us: i64,
         now_us: i64,
     ) -> Result<(WalletSession, Secret), Error> {
-        sessions::open(self, wallet, network, expires_us, now_us).await
+        let proven = (wallet, id(chain)?);
+        sessions::open(self, proven, network, expires_us, now_us).await
     }
 
     async fn verify_wallet_session(
@@ -238,8 +248,7 @@ async fn grant(
     transaction: &mut Transaction,
     tenant: &TenantId,
     wallet: &WalletKey,
-    role: Role,
-    name: Option<&str>,
+    (role, chain, name): (Role, Option<u64>, Option<&str>),
     now_us: i64,
 ) -> Result<Granted, Error> {
     let before = sqlx::query(sqlx::AssertSqlSafe(format!(
@@ -252,20 +261,25 @@ async fn grant(
     if let Some(row) = before {
         let before = stored(&row)?;
         let name = name.map(str::to_owned).or_else(|| before.name.clone());
-        sqlx::query("UPDATE wallets SET role = $3, name = $4 WHERE tenant = $1 AND address = $2")
-            .bind(tenant.as_str())
-            .bind(wallet.to_vec())
-            .bind(role.as_str())
-            .bind(name.as_deref())
-            .execute(&mut **transaction)
-            .await?;
-        let ended = match before.role == role {
+        let chain = chain.or(before.chain);
+        sqlx::query(
+            "UPDATE wallets SET role = $3, name = $4, chain = $5 WHERE tenant = $1 AND address = $2",
+        )
+        .bind(tenant.as_str())
+        .bind(wallet.to_vec())
+        .bind(role.as_str())
+        .bind(name.as_deref())
+        .bind(id(chain)?)
+        .execute(&mut **transaction)
+        .await?;
+        let ended = match (before.role, before.chain) == (role, chain) {
             true => Ended::new(),
             false => end_all(transaction, tenant, wallet).await?,
         };
         return Ok(Granted {
             wallet: Wallet {
                 role,
+                chain,
                 name,
                 ..before
             },
@@ -274,8 +288,8 @@ async fn grant(
         });
     }
     let made = sqlx::query(
-        "INSERT INTO wallets (tenant, address, role, name, created_us) \
-         SELECT $1, $2, $3, $4, $5 WHERE (SELECT COUNT(*) FROM wallets WHERE tenant = $1) < $6",
+        "INSERT INTO wallets (tenant, address, role, name, created_us, chain) \
+         SELECT $1, $2, $3, $4, $5, $7 WHERE (SELECT COUNT(*) FROM wallets WHERE tenant = $1) < $6",
     )
     .bind(tenant.as_str())
     .bind(wallet.to_vec())
@@ -283,6 +297,7 @@ async fn grant(
     .bind(name)
     .bind(now_us)
     .bind(i64::from(MAX_WALLETS))
+    .bind(id(chain)?)
     .execute(&mut **transaction)
     .await
     .map_err(|error| of_tenant(error, tenant.as_str()))?;
@@ -295,6 +310,7 @@ async fn grant(
         wallet: Wallet {
             address: *wallet,
             role,
+            chain,
             name: name.map(str::to_owned),
             created_us: now_us,
             signed_in_us: None,
@@ -318,6 +334,12 @@ async fn end_all(
     rows.iter().map(|row| row.text("session")).collect()
 }
 
+/// A chain's id as it is kept.
+fn id(chain: Option<u64>) -> Result<Option<i64>, Error> {
+    let id = chain.map(i64::try_from).transpose();
+    id.map_err(|_| Error::invalid("chain id", format!("at most {} is right", i64::MAX)))
+}
+
 fn check_name(name: &str) -> Result<(), Error> {
     let characters = name.chars().count();
     if (1..=MAX_WALLET_NAME).contains(&characters)
@@ -334,6 +356,7 @@ fn stored(row: &SqliteRow) -> Result<Wallet, Error> {
     Ok(Wallet {
         address: row.array("address")?,
         role: role(row.text("role")?)?,
+        chain: row.maybe_number("chain")?,
         name: row.maybe_text("name")?,
         created_us: row.int("created_us")?,
         signed_in_us: row.maybe_int("signed_in_us")?,

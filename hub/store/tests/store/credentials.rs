@@ -86,10 +86,15 @@ async fn pages_are_of_the_newest_first() {
         made(credentials, &acme(), n).await;
     }
     let page = credentials.credentials(&acme(), None, 2).await.unwrap();
-    assert_eq!(page.items, [credential(3), credential(2)]);
+    // Without what was given out.
+    let listed = |n| StoredCredential {
+        body: String::new(),
+        ..credential(n)
+    };
+    assert_eq!(page.items, [listed(3), listed(2)]);
     let next = page.next.as_deref();
     let page = credentials.credentials(&acme(), next, 2).await.unwrap();
-    assert_eq!((page.items, page.next), (vec![credential(1)], None));
+    assert_eq!((page.items, page.next), (vec![listed(1)], None));
 }
 
 #[tokio::test]
@@ -146,4 +151,51 @@ async fn a_tenant_that_is_erased_leaves_none() {
         .await
         .unwrap();
     assert_eq!(left, Some(credential(1)));
+}
+
+#[tokio::test]
+async fn what_ended_long_ago_makes_room() {
+    let fresh = fresh().await;
+    let credentials = fresh.store.credentials.as_ref();
+    let acme = acme();
+    for n in 1..=3 {
+        made(credentials, &acme, n).await;
+    }
+    let right = StoredCredential {
+        kind: "DeviceAccessCredential".into(),
+        ..credential(4)
+    };
+    let kept = credentials.keep_credential(&acme, &right).await.unwrap();
+    assert_eq!(kept, KeptCredential::Made);
+    // 1 has no end; 2 and 3 have ended at 9, as the right has, which stays.
+    let forget = async |before_us, limit| {
+        let forgotten = credentials.forget_ended_credentials(before_us, limit);
+        forgotten.await.unwrap()
+    };
+    assert_eq!(forget(9, 100).await, 0);
+    assert_eq!(forget(10, 1).await, 1);
+    assert_eq!(forget(10, 100).await, 1);
+    assert_eq!(forget(10, 100).await, 0);
+    let left = credentials.credentials(&acme, None, 9).await.unwrap();
+    let left: Vec<_> = left.items.into_iter().map(|it| it.credential).collect();
+    assert_eq!(left, ["urn:uuid:4", "urn:uuid:1"]);
+    // Their bits may be drawn again.
+    made(credentials, &acme, 2).await;
+}
+
+#[tokio::test]
+async fn a_name_that_has_issued_is_nobody_elses() {
+    let fresh = fresh().await;
+    let (credentials, tenancy) = (&fresh.store.credentials, &fresh.store.tenancy);
+    credentials.put_issuer(&acme(), b"one", 5).await.unwrap();
+    for (position, tenant) in [(1, acme()), (2, other())] {
+        let erased = Erased::Tenant(tenant);
+        fresh.store.keeping.erase(position, &erased).await.unwrap();
+    }
+    assert!(tenancy.create_tenant(&other(), 9).await.unwrap());
+    let error = tenancy.create_tenant(&acme(), 9).await.unwrap_err();
+    assert!(
+        matches!(&error, Error::Conflict(why) if why.contains("take another name")),
+        "{error}"
+    );
 }

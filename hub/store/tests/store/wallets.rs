@@ -2,7 +2,7 @@
 
 use stencil_store::{
     Erased, Error, InvoiceCommit, MAX_ALL_WALLET_SESSIONS, MAX_NETWORK_NONCES,
-    MAX_NETWORK_WALLET_SESSIONS, MAX_NONCES, MAX_SESSIONS, MAX_WALLET_SESSIONS, NewNonce, Opener,
+    MAX_NETWORK_WALLET_SESSIONS, MAX_NONCES, MAX_SESSIONS, MAX_WALLET_SESSIONS, NONCE_STAYS_US, NewNonce, Opener,
     Role, StoredInvoice, Wallets,
 };
 
@@ -29,7 +29,7 @@ async fn a_role_is_given_changed_and_taken_back() {
     let (port, users) = (&fresh.store.wallets, &fresh.store.users);
     let (acme, other) = (acme(), other());
     let granted = port
-        .grant_wallet(&acme, &ANN, Role::Viewer, Some("ann"), 5)
+        .grant_wallet(&acme, &ANN, Role::Viewer, None, Some("ann"), 5)
         .await
         .unwrap();
     assert!(granted.is_new && granted.ended.is_empty());
@@ -70,13 +70,13 @@ async fn a_role_is_given_changed_and_taken_back() {
 
     // The same role ends nothing, and leaves the name as it is.
     let same = port
-        .grant_wallet(&acme, &ANN, Role::Viewer, None, 8)
+        .grant_wallet(&acme, &ANN, Role::Viewer, None, None, 8)
         .await
         .unwrap();
     assert_eq!((same.is_new, same.ended.len()), (false, 0));
     assert_eq!(same.wallet.name.as_deref(), Some("ann"));
     let changed = port
-        .grant_wallet(&acme, &ANN, Role::Admin, Some("Ann"), 8)
+        .grant_wallet(&acme, &ANN, Role::Admin, None, Some("Ann"), 8)
         .await
         .unwrap();
     assert_eq!(changed.ended, [session.id]);
@@ -88,10 +88,10 @@ async fn a_role_is_given_changed_and_taken_back() {
         None
     );
     let (session, secret, _) = open().await;
-    port.grant_wallet(&other, &ANN, Role::Viewer, None, 8)
+    port.grant_wallet(&other, &ANN, Role::Viewer, None, None, 8)
         .await
         .unwrap();
-    let roles = port.roles_of_wallet(&ANN).await.unwrap();
+    let roles = port.roles_of_wallet(&ANN, None).await.unwrap();
     assert_eq!(
         roles,
         [(acme.clone(), Role::Admin), (other.clone(), Role::Viewer)]
@@ -119,7 +119,7 @@ async fn a_role_is_given_changed_and_taken_back() {
         "{refused}"
     );
     assert_eq!(
-        port.roles_of_wallet(&ANN).await.unwrap(),
+        port.roles_of_wallet(&ANN, None).await.unwrap(),
         [(other, Role::Viewer)]
     );
 }
@@ -129,7 +129,7 @@ async fn wallets_are_listed_by_address_and_have_few_sessions() {
     let fresh = fresh().await;
     let (port, acme) = (&fresh.store.wallets, acme());
     for wallet in [BEN, ANN, [9; 20]] {
-        port.grant_wallet(&acme, &wallet, Role::Viewer, None, 5)
+        port.grant_wallet(&acme, &wallet, Role::Viewer, None, None, 5)
             .await
             .unwrap();
     }
@@ -146,7 +146,7 @@ async fn wallets_are_listed_by_address_and_have_few_sessions() {
     assert!(port.wallets(&acme, Some("no cursor"), 2).await.is_err());
     for wrong in ["", " ", "a\nb", &"x".repeat(65)] {
         let refused = port
-            .grant_wallet(&acme, &ANN, Role::Viewer, Some(wrong), 5)
+            .grant_wallet(&acme, &ANN, Role::Viewer, None, Some(wrong), 5)
             .await;
         assert!(matches!(refused, Err(Error::Invalid { .. })), "{wrong:?}");
     }
@@ -188,27 +188,77 @@ async fn a_nonce_is_used_once_and_within_its_time() {
 }
 
 #[tokio::test]
-async fn nonces_are_bounded_by_network_and_in_all() {
+async fn nonces_are_bounded_by_network_and_none_goes_before_it_can_be_read() {
     let fresh = fresh().await;
     let port = &fresh.store.wallets;
-    port.give_nonce(&nonce("theirs", "::2", 1)).await.unwrap();
-    for n in 0..=MAX_NETWORK_NONCES {
-        port.give_nonce(&nonce(&format!("n{n}"), "::1", 2 + i64::from(n)))
-            .await
-            .unwrap();
+    let long = |name: &'static str, network, now_us| NewNonce {
+        expires_us: now_us + 5 * NONCE_STAYS_US,
+        ..nonce(name, network, now_us)
+    };
+    port.give_nonce(&long("theirs", "::2", 1)).await.unwrap();
+    port.give_nonce(&long("first", "::1", 2)).await.unwrap();
+    for n in 1..MAX_NETWORK_NONCES {
+        let name = format!("n{n}");
+        let one = NewNonce {
+            nonce: &name,
+            ..long("", "::1", 2 + i64::from(n))
+        };
+        assert_eq!(port.give_nonce(&one).await.unwrap(), None);
     }
+    // With one more none is pushed out that was given within a minute.
+    let full = port.give_nonce(&long("late", "::1", 90)).await.unwrap();
+    assert_eq!(full, Some(2 + NONCE_STAYS_US));
+    assert_eq!(port.use_nonce("late", 91).await.unwrap(), None);
+    let elsewhere = port.give_nonce(&long("other", "::3", 90)).await.unwrap();
+    assert_eq!(elsewhere, None);
+    let later = 2 + NONCE_STAYS_US;
+    let given = port.give_nonce(&long("later", "::1", later)).await.unwrap();
+    assert_eq!(given, None);
     assert_eq!(
-        port.use_nonce("n0", 90).await.unwrap(),
+        port.use_nonce("first", later).await.unwrap(),
         None,
         "the oldest of the network went"
     );
-    assert!(port.use_nonce("n1", 90).await.unwrap().is_some());
-    assert!(port.use_nonce("theirs", 90).await.unwrap().is_some());
+    assert!(port.use_nonce("n1", later).await.unwrap().is_some());
+    assert!(port.use_nonce("theirs", later).await.unwrap().is_some());
+    // One that was used leaves room.
+    let given = port.give_nonce(&long("again", "::1", later)).await.unwrap();
+    assert_eq!(given, None);
     // What is over makes room, and goes by itself.
-    port.give_nonce(&nonce("late", "::1", 500)).await.unwrap();
-    assert_eq!(port.forget_expired_wallets(IDLE, 500).await.unwrap(), 0);
-    assert_eq!(port.forget_expired_wallets(IDLE, 600).await.unwrap(), 1);
+    let over = later + 5 * NONCE_STAYS_US;
+    port.give_nonce(&nonce("last", "::1", over)).await.unwrap();
+    assert_eq!(port.forget_expired_wallets(IDLE, over).await.unwrap(), 0);
+    let forgotten = port.forget_expired_wallets(IDLE, over + 100).await;
+    assert_eq!(forgotten.unwrap(), 1);
     const { assert!(MAX_NONCES >= 100 * MAX_NETWORK_NONCES) };
+}
+
+#[tokio::test]
+async fn a_role_of_a_contract_is_for_one_chain() {
+    let fresh = fresh().await;
+    let (port, users) = (&fresh.store.wallets, &fresh.store.users);
+    let (acme, other) = (acme(), other());
+    let grant = async |tenant, chain| {
+        let granted = port.grant_wallet(tenant, &ANN, Role::Admin, chain, None, 5);
+        granted.await.unwrap()
+    };
+    assert_eq!(grant(&acme, Some(1)).await.wallet.chain, Some(1));
+    assert_eq!(grant(&other, None).await.wallet.chain, None);
+    let roles = async |chain| port.roles_of_wallet(&ANN, chain).await.unwrap();
+    assert_eq!(roles(Some(1)).await, [(acme.clone(), Role::Admin)]);
+    assert_eq!(roles(Some(2)).await, []);
+    assert_eq!(roles(None).await.len(), 2, "by its own key it has both");
+    // What is not said stays; another chain signs it out.
+    let opened = users.open_session(&acme, &Opener::Wallet(ANN), None, END, 6);
+    let (session, ..) = opened.await.unwrap();
+    let same = grant(&acme, None).await;
+    assert_eq!((same.wallet.chain, same.ended.len()), (Some(1), 0));
+    let moved = grant(&acme, Some(2)).await;
+    assert_eq!(
+        (moved.wallet.chain, moved.ended),
+        (Some(2), vec![session.id])
+    );
+    assert_eq!(port.wallet(&acme, &ANN).await.unwrap(), Some(moved.wallet));
 }
 
 #[tokio::test]
@@ -216,7 +266,7 @@ async fn sessions_without_a_tenant_are_few_and_end() {
     let fresh = fresh().await;
     let port = &fresh.store.wallets;
     let open = async |wallet, now_us| {
-        let opened = port.open_wallet_session(&wallet, Some("::1"), END, now_us);
+        let opened = port.open_wallet_session(&wallet, Some(8453), Some("::1"), END, now_us);
         opened.await.unwrap()
     };
     let (session, secret) = open(ANN, 5).await;
@@ -227,6 +277,7 @@ async fn sessions_without_a_tenant_are_few_and_end() {
     };
     let owner = verify(secret.reveal(), 6).await.unwrap();
     assert_eq!((owner.wallet, &owner.session), (ANN, &session.id));
+    assert_eq!(owner.chain, Some(8453));
     assert_eq!(verify("stencil_wallet_no", 6).await, None);
     assert_eq!(verify(secret.reveal(), END).await, None, "it has ended");
     assert_eq!(
@@ -290,12 +341,12 @@ async fn who_has_paid_is_noted_and_goes_with_the_tenant() {
     let rest = port.paid_by(&ANN, first.next.as_deref(), 1).await.unwrap();
     assert_eq!((rest.items[0].invoice, rest.next), ([1; 16], None));
     assert_eq!(port.paid_by(&BEN, None, 9).await.unwrap().items.len(), 1);
-    port.grant_wallet(&acme, &ANN, Role::Viewer, None, 5)
+    port.grant_wallet(&acme, &ANN, Role::Viewer, None, None, 5)
         .await
         .unwrap();
     store.keeping.erase(7, &Erased::Tenant(acme)).await.unwrap();
     assert_eq!(port.paid_by(&ANN, None, 9).await.unwrap().items, []);
-    assert_eq!(port.roles_of_wallet(&ANN).await.unwrap(), []);
+    assert_eq!(port.roles_of_wallet(&ANN, None).await.unwrap(), []);
 }
 
 #[tokio::test]
@@ -303,7 +354,7 @@ async fn one_network_pushes_out_its_own_sessions_only() {
     let fresh = fresh().await;
     let port = &fresh.store.wallets;
     let open = async |wallet: [u8; 20], network: &str, now_us| {
-        let opened = port.open_wallet_session(&wallet, Some(network), END, now_us);
+        let opened = port.open_wallet_session(&wallet, None, Some(network), END, now_us);
         opened.await.unwrap().1
     };
     let is_open = async |secret: &stencil_store::Secret| {

@@ -196,6 +196,21 @@ impl Owners {
         )?)
     }
 
+    /// Whether a tenant's tokens are on this chain, so that who holds them is who has signed as a contract there.
+    /// `None`: by the account's own key, which is its on each chain.
+    pub(crate) async fn are_on(
+        &self,
+        tenant: &TenantId,
+        chain: Option<u64>,
+    ) -> Result<bool, Refused> {
+        let Some(id) = chain else { return Ok(true) };
+        let Some(settings) = self.settings(tenant).await? else {
+            return Ok(false);
+        };
+        let chain = self.chains.by_name(&settings.chain);
+        Ok(chain.is_some_and(|chain| chain.id() == id))
+    }
+
     fn now_us(&self) -> i64 {
         self.clock.now_us()
     }

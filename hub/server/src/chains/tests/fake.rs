@@ -45,6 +45,8 @@ pub(crate) struct Fake {
     pub(crate) refuses: Mutex<Option<NotOrdered>>,
     /// Orders are never answered.
     pub(crate) hangs: AtomicBool,
+    /// Nobody can say where contracts are.
+    pub(crate) silent: AtomicBool,
     pub(crate) stepped: Notify,
     /// It was not reached yet.
     pub(crate) unknown: AtomicBool,
@@ -67,6 +69,7 @@ impl Fake {
             sent: Mutex::default(),
             refuses: Mutex::default(),
             hangs: AtomicBool::default(),
+            silent: AtomicBool::default(),
             stepped: Notify::new(),
             unknown: AtomicBool::new(false),
             not_ready: Mutex::default(),
@@ -136,6 +139,9 @@ impl Chain for Fake {
     }
 
     async fn has_code(&self, address: Address) -> Result<bool, Unknown> {
+        if self.silent.load(Ordering::SeqCst) {
+            return Err(Unknown("nobody answers".to_owned()));
+        }
         Ok(self.contracts.lock().unwrap().contains(&address))
     }
 

@@ -33,16 +33,55 @@ pub(in crate::http) struct ShownCredential {
     valid_until_us: Option<i64>,
     /// When its standing last changed.
     changed_us: i64,
+    /// The step of a workflow's run that has issued it; null: somebody has by the API, and the audit log
+    /// (`credentials.issue`) says who.
+    cause: Option<String>,
     /// The credential with its proofs, or a token (`vc+jwt`) as text.
     #[schema(value_type = stencil_store::schema::Json)]
     credential: Value,
+}
+
+/// A credential that was issued, in a list.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(in crate::http) struct ListedCredential {
+    /// Its id, by which what was given out can be had.
+    id: String,
+    /// Of which kind it is.
+    kind: String,
+    /// Whom it is about.
+    subject: String,
+    /// How it stands: `good`, `suspended` or `revoked`.
+    standing: CredentialStanding,
+    /// When it was issued.
+    issued_us: i64,
+    /// Until when it is valid; null: for ever.
+    valid_until_us: Option<i64>,
+    /// When its standing last changed.
+    changed_us: i64,
+    /// The step of a workflow's run that has issued it; null: somebody has by the API.
+    cause: Option<String>,
+}
+
+impl From<StoredCredential> for ListedCredential {
+    fn from(stored: StoredCredential) -> Self {
+        Self {
+            id: stored.credential,
+            kind: stored.kind,
+            subject: stored.subject,
+            standing: stored.standing,
+            issued_us: stored.issued_us,
+            valid_until_us: stored.valid_until_us,
+            changed_us: stored.changed_us,
+            cause: stored.cause,
+        }
+    }
 }
 
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         match error {
             Error::NoName(why) => Self::new(Kind::Conflict, why),
-            Error::NoKey => Self::new(Kind::Busy, error.to_string()),
+            Error::NoKey | Error::Crowded => Self::new(Kind::Busy, error.to_string()),
             Error::Invalid(why) => Self::invalid(why),
             Error::NotFound { what, name } => Self::not_found(what, name),
             Error::Store(error) => error.into(),
@@ -60,22 +99,23 @@ fn show(stored: StoredCredential) -> Result<ShownCredential, Problem> {
         issued_us: stored.issued_us,
         valid_until_us: stored.valid_until_us,
         changed_us: stored.changed_us,
+        cause: stored.cause,
         credential: serde_json::from_str(&stored.body).map_err(Problem::internal)?,
     })
 }
 
-/// The credentials that the tenant has issued, the newest first.
+/// The credentials that the tenant has issued, the newest first, without what was given out.
 #[utoipa::path(
     get,
     path = "/api/v1/credentials",
     tag = "credentials",
-    params(Paging), responses((status = 200, body = Page<ShownCredential>))
+    params(Paging), responses((status = 200, body = Page<ListedCredential>))
 )]
 pub(in crate::http) async fn list(
     Shared(state): Shared<State>,
     caller: Caller,
     Query(paging): Query<Paging>,
-) -> Result<Json<Page<ShownCredential>>, Problem> {
+) -> Result<Json<Page<ListedCredential>>, Problem> {
     let (limit, after) = (paging.limit()?, paging.after.as_deref());
     let page = state
         .store
@@ -83,7 +123,7 @@ pub(in crate::http) async fn list(
         .credentials(&caller.tenant, after, limit);
     let Page { items, next } = page.await?;
     Ok(Json(Page {
-        items: items.into_iter().map(show).collect::<Result<_, _>>()?,
+        items: items.into_iter().map(ListedCredential::from).collect(),
         next,
     }))
 }
@@ -129,7 +169,7 @@ pub(in crate::http) async fn issue(
     caller: Caller,
     request: Request,
 ) -> Result<Response, Problem> {
-    let input::Json(wanted) = input::json::<Wanted>(request).await?;
+    let wanted: Wanted = input::signed_json(request).await?;
     let now_us = state.clock.now_us();
     let identity = state.identity();
     let issued = identity
@@ -218,12 +258,17 @@ async fn set(
     path = "/api/v1/credentials/verify",
     tag = "credentials",
     request_body = Asked,
-    responses((status = 200, body = Verdict))
+    responses(
+        (status = 200, body = Verdict),
+        (status = 503, description = "Too many are checked at the moment"),
+    )
 )]
 pub(in crate::http) async fn verify(
     Shared(state): Shared<State>,
     request: Request,
 ) -> Result<Json<Verdict>, Problem> {
+    // Which no page of somebody else sends without asking first.
+    input::is_json(&request)?;
     let bytes = input::body(request, &(), input::MAX_BODY_BYTES).await?;
     // What two readers may understand differently must not get as far as being taken for one of both.
     let value = json::parse(&bytes, input::MAX_BODY_BYTES)
@@ -231,5 +276,5 @@ pub(in crate::http) async fn verify(
     let asked: Asked = serde_json::from_value(value)
         .map_err(|error| Problem::invalid(format!("the body: {error}")))?;
     let now_us = state.clock.now_us();
-    Ok(Json(state.identity().verify(&asked, now_us).await?))
+    Ok(Json(state.identity().verify(asked, now_us).await?))
 }

@@ -64,6 +64,9 @@ pub(in crate::http) async fn list(
     let (owners, account) = (owners(&state), Address::from(user.wallet));
     let mut items = Vec::with_capacity(page.items.len());
     for held in page.items {
+        if !owners.are_on(&held.tenant, user.chain).await? {
+            continue;
+        }
         items.extend(view(&owners, held.tenant, held.device, account).await?);
     }
     Ok(Json(Page {
@@ -153,9 +156,13 @@ pub(in crate::http) async fn command(
     let key = input::idempotency_key(&headers)?;
     let (argument, mut expires_us) = order.read(state.clock.now_us())?;
     let owners = owners(&state);
-    let by = owners
-        .may_command(&tenant, &device, account, order.name())
-        .await;
+    let by = if owners.are_on(&tenant, user.chain).await? {
+        owners
+            .may_command(&tenant, &device, account, order.name())
+            .await
+    } else {
+        Err(Refused::NoPassport)
+    };
     let by = match by {
         Ok(by) => by,
         Err(refused) => {

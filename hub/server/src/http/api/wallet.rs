@@ -1,19 +1,21 @@
 //! Signing in with a wallet (EIP-4361), and what a wallet's own sees.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Request, State as Shared};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode, header};
 use serde::{Deserialize, Serialize};
-use stencil_payments::invoice::Id;
+use stencil_payments::Address;
+use stencil_payments::invoice::{Id, Invoice, Method};
 use stencil_protocol::id::TenantId;
 use stencil_store::{AuditOutcome, NewNonce, Opener, Page, PaidInvoice, Role, WalletKey};
 
 use super::invoices::wrong;
-use crate::chains::settings;
 use crate::chains::view::{InvoiceView, PriceView};
+use crate::chains::{At, settings};
 use crate::http::access::{FOREIGN, WalletUser, shown, who};
 use crate::http::input::{self, Paging, Query};
 use crate::http::listener::Peer;
@@ -32,10 +34,9 @@ pub(in crate::http) struct ChallengeWanted {
     #[schema(min_length = 42, max_length = 42)]
     address: String,
     /// EIP-155 chain id of a chain that the hub follows; may be left out where it follows one alone. A
-    /// contract wallet is asked on it.
+    /// contract wallet is asked on it, and is in what its role on that chain lets it.
     chain_id: Option<u64>,
-    /// The tenant to sign in to. Without it: the one in which the account has a role, if it has one in
-    /// one alone; else none.
+    /// The tenant to sign in to, which the text names then. Without it: to none.
     tenant: Option<String>,
 }
 
@@ -151,6 +152,7 @@ pub(in crate::http) struct PaidView {
         (status = 200, description = "What to sign", body = ChallengeGiven),
         (status = 403, description = "A page of somebody else asks"),
         (status = 409, description = "The hub follows no chain, so that no wallet can sign in"),
+        (status = 429, description = "64 were asked for from your address within the last minute"),
     )
 )]
 pub(in crate::http) async fn challenge(
@@ -179,7 +181,11 @@ pub(in crate::http) async fn challenge(
         now_us,
         expires_us,
     };
-    state.store.wallets.give_nonce(&given).await?;
+    if let Some(free_us) = state.store.wallets.give_nonce(&given).await? {
+        let why = "more were asked for than there is room for, from your address or in all";
+        let wait = u64::try_from(free_us.saturating_sub(now_us)).unwrap_or(0);
+        return Err(Problem::too_many(why, Duration::from_micros(wait)));
+    }
     let Challenge {
         domain,
         uri,
@@ -210,8 +216,9 @@ pub(in crate::http) async fn challenge(
         (status = 200, description = "Signed in", body = SignedIn),
         (status = 401, description = "The nonce can't be used, or something does not hold: `detail` \
             says what"),
-        (status = 403, description = "The account has no role in the tenant, or a page of somebody \
-            else asks"),
+        (status = 403, description = "The account has no role in the tenant (a contract wallet: none on \
+            the chain that it has signed on), or a page of somebody else asks"),
+        (status = 503, description = "Whether a contract wallet has signed can't be known now"),
     )
 )]
 pub(in crate::http) async fn sign_in(
@@ -230,7 +237,7 @@ pub(in crate::http) async fn sign_in(
     let proved = verify(
         wallets,
         chains,
-        state.contracts(),
+        (state.contracts(), throttle::network(address)),
         now_us,
         (&message, &signature),
     );
@@ -242,37 +249,43 @@ pub(in crate::http) async fn sign_in(
     let Proved {
         address: account,
         tenant,
+        chain,
         warnings,
     } = proved;
     let wallet = account.0.0;
-    let roles = wallets.roles_of_wallet(&wallet).await?;
-    let within = match &tenant {
-        None if roles.len() == 1 => roles.first().cloned(),
+    // What the text did not name is not signed in to: a role is given by others, and without asking.
+    let role = match &tenant {
         None => None,
         // Not from the list, which has an end.
-        Some(tenant) => match wallets.wallet(tenant, &wallet).await? {
-            Some(found) => Some((tenant.clone(), found.role)),
-            None => {
-                // A tenant that there is not is told alike.
-                let detail = format!("{} has no role in tenant {tenant}", shown(&wallet));
-                return Err(Problem::new(Kind::Forbidden, detail));
-            }
+        Some(tenant) => match role_by(&state, tenant, &wallet, chain).await? {
+            Some(role) => Some(role),
+            None => return Err(no_role(&state, tenant, &wallet, chain, address).await),
         },
     };
-    end_session(&state, &headers, address).await?;
+    let within = tenant.zip(role);
     let (session, expires_us, cookie) = match &within {
         Some((tenant, _)) => {
             let opener = Opener::Wallet(wallet);
-            let (session, cookie) = session::open(&state, tenant, &opener, address).await?;
+            let (session, cookie) = match session::open(&state, tenant, &opener, address).await {
+                Ok(opened) => opened,
+                // It was taken back a moment ago.
+                Err(_) if role_by(&state, tenant, &wallet, chain).await?.is_none() => {
+                    return Err(no_role(&state, tenant, &wallet, chain, address).await);
+                }
+                Err(problem) => return Err(problem),
+            };
             let (who, done) = (who(&opener, ""), AuditOutcome::Done);
             tell(&state, tenant, who, "session.sign_in", done, address).await;
             (session.id, session.expires_us, cookie)
         }
         None => {
-            let (session, cookie) = session::open_wallet(&state, &wallet, address).await?;
+            let (session, cookie) = session::open_wallet(&state, &wallet, chain, address).await?;
             (session.id, session.expires_us, cookie)
         }
     };
+    // Once there is another one: who could not sign in keeps what they had.
+    end_session(&state, &headers, address).await?;
+    let roles = wallets.roles_of_wallet(&wallet, chain).await?;
     let (tenant, role) = within.unzip();
     let signed_in = SignedIn {
         address: shown(&wallet),
@@ -320,7 +333,8 @@ pub(in crate::http) async fn show(
     Shared(state): Shared<State>,
     user: WalletUser,
 ) -> Result<Json<WalletMe>, Problem> {
-    let roles = state.store.wallets.roles_of_wallet(&user.wallet).await?;
+    let wallets = &state.store.wallets;
+    let roles = wallets.roles_of_wallet(&user.wallet, user.chain).await?;
     let (tenant, role) = user.within.unzip();
     Ok(Json(WalletMe {
         address: shown(&user.wallet),
@@ -344,22 +358,23 @@ pub(in crate::http) async fn payments(
     Query(paging): Query<Paging>,
 ) -> Result<Json<Page<PaidView>>, Problem> {
     let limit = paging.limit()?;
-    let page = paid(&state, &user.wallet, paging.after.as_deref(), limit);
+    let page = paid(&state, &user, paging.after.as_deref(), limit);
     Ok(Json(page.await?))
 }
 
-/// What an account has paid, as its payer sees it.
+/// What an account has paid, as its payer sees it. A contract wallet sees what was paid on its chain: at the same
+/// address of another one is somebody else.
 pub(in crate::http) async fn paid(
     state: &State,
-    wallet: &WalletKey,
+    user: &WalletUser,
     after: Option<&str>,
     limit: u32,
 ) -> Result<Page<PaidView>, Problem> {
     let wallets = &state.store.wallets;
-    let page = wallets.paid_by(wallet, after, limit).await?;
+    let page = wallets.paid_by(&user.wallet, after, limit).await?;
     let mut items = Vec::with_capacity(page.items.len());
     for paid in page.items {
-        items.push(view(state, paid).await?);
+        items.extend(view(state, user, paid).await?);
     }
     Ok(Page {
         items,
@@ -367,9 +382,19 @@ pub(in crate::http) async fn paid(
     })
 }
 
-async fn view(state: &State, paid: PaidInvoice) -> Result<PaidView, Problem> {
+async fn view(
+    state: &State,
+    user: &WalletUser,
+    paid: PaidInvoice,
+) -> Result<Option<PaidView>, Problem> {
     let cashier = state.control.cashier();
     let at = cashier.invoice(&paid.tenant, Id(paid.invoice)).await?;
+    if let Some(chain) = user.chain {
+        let is_there = |at: &At| paid_on(&at.kept.invoice, Address::from(user.wallet), chain);
+        if !at.as_ref().is_some_and(is_there) {
+            return Ok(None);
+        }
+    }
     let seen = at.map(|at| InvoiceView::of(&at, cashier.chains(), &state.public_url));
     let (title, state, price, checkout_url) = match seen {
         Some(seen) => (
@@ -380,7 +405,7 @@ async fn view(state: &State, paid: PaidInvoice) -> Result<PaidView, Problem> {
         ),
         None => (None, None, None, None),
     };
-    Ok(PaidView {
+    Ok(Some(PaidView {
         invoice: hex::encode(paid.invoice),
         tenant: paid.tenant,
         offer: paid.offer,
@@ -389,7 +414,46 @@ async fn view(state: &State, paid: PaidInvoice) -> Result<PaidView, Problem> {
         price,
         created_us: paid.created_us,
         checkout_url,
-    })
+    }))
+}
+
+/// Whether an account has paid an invoice on a chain, or can't have on another.
+fn paid_on(invoice: &Invoice, account: Address, chain: u64) -> bool {
+    let methods = &invoice.definition().methods;
+    let is_of = |method: &Method| method.token.asset().chain == chain;
+    methods.iter().all(is_of)
+        || invoice.payments().any(|(_, payment)| {
+            let method = methods.get(usize::from(payment.method));
+            payment.from == account && method.is_some_and(is_of)
+        })
+}
+
+/// What a wallet may do in a tenant. As a contract what its role for that chain says.
+async fn role_by(
+    state: &State,
+    tenant: &TenantId,
+    wallet: &WalletKey,
+    chain: Option<u64>,
+) -> Result<Option<Role>, stencil_store::Error> {
+    let found = state.store.wallets.wallet(tenant, wallet).await?;
+    let found = found.filter(|found| chain.is_none() || found.chain == chain);
+    Ok(found.map(|found| found.role))
+}
+
+/// Who has proved an account that may do nothing in the tenant. One that there is not is told alike.
+async fn no_role(
+    state: &State,
+    tenant: &TenantId,
+    wallet: &WalletKey,
+    chain: Option<u64>,
+    address: IpAddr,
+) -> Problem {
+    refused(state, tenant, wallet, address).await;
+    let on = chain.map_or(String::new(), |chain| {
+        format!(" as a contract of chain {chain}; one has to be given with this `chain_id`")
+    });
+    let detail = format!("{} has no role in tenant {tenant}{on}", shown(wallet));
+    Problem::new(Kind::Forbidden, detail)
 }
 
 fn listed(roles: Vec<(TenantId, Role)>) -> Vec<RoleIn> {
@@ -408,8 +472,7 @@ fn from(request: &Request) -> Result<(HeaderMap, IpAddr), Problem> {
 
 fn asked(state: &State, wanted: &ChallengeWanted) -> Result<Asked, Problem> {
     let address = settings::address(&wanted.address).map_err(|why| wrong("address", why))?;
-    let chains = state.control.cashier().chains();
-    let known: Vec<u64> = chains.iter().map(|chain| chain.id()).collect();
+    let known = followed(state);
     let chain_id = match (wanted.chain_id, known.as_slice()) {
         (_, []) => {
             let detail = "the hub follows no chain, so that no wallet can sign in: an operator sets \
@@ -418,14 +481,7 @@ fn asked(state: &State, wanted: &ChallengeWanted) -> Result<Asked, Problem> {
         }
         (None, [only]) => *only,
         (Some(id), known) if known.contains(&id) => id,
-        (wanted, known) => {
-            let known: Vec<_> = known.iter().map(u64::to_string).collect();
-            let said = wanted.map_or("none is given".to_owned(), |id| {
-                format!("the hub does not follow chain {id}")
-            });
-            let why = format!("{said}; one of {} is right", known.join(", "));
-            return Err(wrong("chain_id", why));
-        }
+        (wanted, known) => return Err(not_followed(wanted, known)),
     };
     let tenant = wanted.tenant.as_deref().map(TenantId::parse).transpose();
     let tenant = tenant.map_err(|error| wrong("tenant", error.to_string()))?;
@@ -434,6 +490,24 @@ fn asked(state: &State, wanted: &ChallengeWanted) -> Result<Asked, Problem> {
         chain_id,
         tenant,
     })
+}
+
+/// The chains that the hub follows, by their ids.
+pub(super) fn followed(state: &State) -> Vec<u64> {
+    let chains = state.control.cashier().chains();
+    chains.iter().map(|chain| chain.id()).collect()
+}
+
+/// The answer to a chain that is none of these.
+pub(super) fn not_followed(wanted: Option<u64>, known: &[u64]) -> Problem {
+    let known: Vec<_> = known.iter().map(u64::to_string).collect();
+    let said = wanted.map_or("none is given".to_owned(), |id| {
+        format!("the hub does not follow chain {id}")
+    });
+    wrong(
+        "chain_id",
+        format!("{said}; one of {} is right", known.join(", ")),
+    )
 }
 
 async fn not_signed(
@@ -463,12 +537,39 @@ async fn not_signed(
             }
             Problem::new(Kind::Unauthenticated, why)
         }
-        NotSigned::Unknown(why) => {
-            // The chain's fault and nobody's guess.
+        NotSigned::Unknown {
+            why,
+            by_contract,
+            address: account,
+            tenant,
+        } => {
+            // The chain's fault and nobody's guess. What a contract does is its maker's.
+            if !by_contract {
+                state.throttle().taken_back(subjects, begun_us);
+            }
+            tracing::warn!(
+                why,
+                by_contract,
+                "whether a contract wallet has signed is not known"
+            );
+            if let Some(tenant) = tenant.and_then(|tenant| TenantId::parse(&tenant).ok()) {
+                let who = by_name(state, &tenant, &account.0.0).await;
+                let failed = AuditOutcome::Failed;
+                tell(state, &tenant, who, "session.sign_in", failed, address).await;
+            }
+            let detail = if by_contract {
+                "whether the contract wallet has signed can't be known: it does not answer all of the \
+                 chain's endpoints alike, or not in time. Ask for another challenge, and try again"
+            } else {
+                "whether the contract wallet has signed can't be known now: the chain does not answer. \
+                 Ask for another challenge, and try again"
+            };
+            Problem::new(Kind::Busy, detail)
+        }
+        NotSigned::Crowded => {
             state.throttle().taken_back(subjects, begun_us);
-            tracing::warn!(why, "whether a contract wallet has signed is not known");
-            let detail = "whether the contract wallet has signed can't be known now: the chain does \
-                          not answer. Ask for another challenge, and try again";
+            let detail = "too many contract wallets are asked at the moment, from your address or in all. \
+                          The challenge can still be answered: try again shortly";
             Problem::new(Kind::Busy, detail)
         }
         NotSigned::Store(error) => error.into(),
@@ -478,11 +579,14 @@ async fn not_signed(
 /// Notes in a tenant's log that somebody could not sign in. What strangers do as wallets that are none of
 /// its own is one entry, however many they name.
 async fn refused(state: &State, tenant: &TenantId, wallet: &WalletKey, address: IpAddr) {
-    let known = state.store.wallets.wallet(tenant, wallet).await;
-    let who = match known {
-        Ok(Some(_)) => who(&Opener::Wallet(*wallet), ""),
-        _ => "unknown wallet".to_owned(),
-    };
+    let who = by_name(state, tenant, wallet).await;
     let refused = AuditOutcome::Refused;
     tell(state, tenant, who, "session.sign_in", refused, address).await;
+}
+
+async fn by_name(state: &State, tenant: &TenantId, wallet: &WalletKey) -> String {
+    match state.store.wallets.wallet(tenant, wallet).await {
+        Ok(Some(_)) => who(&Opener::Wallet(*wallet), ""),
+        _ => "unknown wallet".to_owned(),
+    }
 }

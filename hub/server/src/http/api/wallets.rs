@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use stencil_store::{Page, Role, Wallet, WalletKey};
 
 use super::invoices::wrong;
+use super::wallet::{followed, not_followed};
 use crate::chains::settings;
 use crate::http::access::shown;
 use crate::http::audit::{Detail, Target};
@@ -25,6 +26,9 @@ pub(in crate::http) struct NewWallet {
     /// What it may do.
     #[schema(value_type = Role)]
     role: String,
+    /// Of a contract wallet: EIP-155 id of the chain on which its contract is asked; the hub has to follow it.
+    /// Without it what it was; where there was none, the account signs by its own key alone.
+    chain_id: Option<u64>,
     /// What it is called here; without it, what it was.
     #[schema(min_length = 1, max_length = 64)]
     name: Option<String>,
@@ -37,6 +41,8 @@ pub(in crate::http) struct WalletView {
     address: String,
     /// What it may do.
     role: Role,
+    /// The chain on which its contract is asked; null: it signs by its own key.
+    chain_id: Option<u64>,
     /// What it is called here.
     name: Option<String>,
     /// When it first got a role.
@@ -50,6 +56,7 @@ impl WalletView {
         Self {
             address: shown(&wallet.address),
             role: wallet.role,
+            chain_id: wallet.chain,
             name: wallet.name,
             created_us: wallet.created_us,
             signed_in_us: wallet.signed_in_us,
@@ -95,12 +102,23 @@ pub(in crate::http) async fn grant(
 ) -> Result<Response, Problem> {
     let role = super::users::role(&wanted.role)?;
     let wallet = key(&wanted.address)?;
+    let known = followed(&state);
+    if let Some(chain_id) = wanted.chain_id
+        && !known.contains(&chain_id)
+    {
+        return Err(not_followed(Some(chain_id), &known));
+    }
     let (wallets, now_us) = (&state.store.wallets, state.clock.now_us());
     let name = wanted.name.as_deref();
-    let granted = wallets.grant_wallet(&caller.tenant, &wallet, role, name, now_us);
+    let granted =
+        wallets.grant_wallet(&caller.tenant, &wallet, role, wanted.chain_id, name, now_us);
     let granted = granted.await?;
     let target = Target(shown(&wallet));
-    let detail = Detail(format!("role {}", role.as_str()));
+    let on = granted.wallet.chain;
+    let on = on.map_or(String::new(), |chain| {
+        format!(", contract on chain {chain}")
+    });
+    let detail = Detail(format!("role {}{on}", role.as_str()));
     let view = Json(WalletView::of(granted.wallet));
     if !granted.is_new {
         return Ok((target, detail, view).into_response());

@@ -31,8 +31,9 @@ pub(in crate::http) async fn show(
     user: WalletUser,
     Query(view): Query<View>,
 ) -> Result<Html<String>, Problem> {
-    let roles = state.store.wallets.roles_of_wallet(&user.wallet).await?;
-    let page = paid(&state, &user.wallet, view.after.as_deref(), PAYMENTS).await?;
+    let wallets = &state.store.wallets;
+    let roles = wallets.roles_of_wallet(&user.wallet, user.chain).await?;
+    let page = paid(&state, &user, view.after.as_deref(), PAYMENTS).await?;
     let body = html! {
         h1 { "Your wallet" }
         p { code { (shown(&user.wallet)) } }
@@ -66,7 +67,7 @@ fn standing(user: &WalletUser, roles: &[(TenantId, Role)]) -> Markup {
                 p.dim { "This account has no role in any tenant. An admin of a tenant can give it one." }
             }
             None => {
-                p { "Signed in to no tenant. Your account has a role in these: "
+                p { "Signed in to no tenant. You were given a role in these, if you want it: "
                     a href="/login" { "sign in again" } " and name one." }
             }
         }

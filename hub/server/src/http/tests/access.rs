@@ -110,7 +110,7 @@ fn account() -> String {
 
 async fn session(served: &Served, wallet: [u8; 20]) -> String {
     let wallets = &served.store.wallets;
-    let opened = wallets.open_wallet_session(&wallet, None, i64::MAX, NOW_US);
+    let opened = wallets.open_wallet_session(&wallet, None, None, i64::MAX, NOW_US);
     opened.await.unwrap().1.reveal().to_owned()
 }
 

@@ -105,7 +105,7 @@ impl Peopled {
             operator: operator.reveal().to_owned(),
             wallet: {
                 let wallets = &served.store.wallets;
-                let opened = wallets.open_wallet_session(&[0x5b; 20], None, i64::MAX, NOW_US);
+                let opened = wallets.open_wallet_session(&[0x5b; 20], None, None, i64::MAX, NOW_US);
                 opened.await.unwrap().1.reveal().to_owned()
             },
             served,
@@ -180,7 +180,7 @@ async fn ask(served: &Served, method: &str, path: &str, who: As<'_>) -> Answer {
         })),
         ("GET" | "DELETE", path) if path.starts_with("/api/v1/wallets/") => {
             let (wallets, acme) = (&served.store.wallets, seed::acme());
-            let granted = wallets.grant_wallet(&acme, &[0x5c; 20], Role::Viewer, None, NOW_US);
+            let granted = wallets.grant_wallet(&acme, &[0x5c; 20], Role::Viewer, None, None, NOW_US);
             // An operator may have erased the tenant by now.
             let _ = granted.await;
             ask

@@ -1,16 +1,20 @@
 //! Credentials: issued, checked by anybody, revoked; and the documents that verifiers fetch.
 
-use serde_json::{Value, json};
-use stencil_identity::credential::{Credential, Policy};
+use serde_json::{Map, Value, json};
+use stencil_identity::credential::{self, Credential, Draft, Policy};
 use stencil_identity::did::Did;
 use stencil_identity::document::{Document, Known};
-use stencil_identity::status::{Fetched, List};
+use stencil_identity::multikey::Algorithm;
+use stencil_identity::presentation::present;
+use stencil_identity::secret::SecretKey;
+use stencil_identity::status::{Entry, Fetched, List, Purpose};
 use stencil_protocol::id::{DeviceId, GatewayId};
 use stencil_store::{CredentialStanding, KeptCredential, NewCertificate, Store, StoredCredential};
 
 use super::client::Answer;
 use super::{NOW_US, Served, seed};
-use crate::identity::{Identity, Wanted};
+use crate::http::Limits;
+use crate::identity::{Identity, Purpose as Purposes, Wanted};
 use crate::registry::HubKey;
 
 const ACME: &str = "did:web:localhost%3A8080:tenants:acme";
@@ -308,27 +312,229 @@ async fn what_cannot_be_issued_is_told() {
 }
 
 #[tokio::test]
-async fn a_token_is_checked_as_well() {
+async fn a_token_is_right_for_who_asks_for_one() {
     let served = Served::start().await;
     let mut wanted = wanted("did:web:d.example");
     wanted["token"] = json!(true);
     let issued = issue(&served, &wanted).await;
     assert!(issued["credential"].as_str().unwrap().starts_with("ey"));
-    let verdict = verify(&served, &json!({ "credential": issued["credential"] })).await;
+    // It is by one algorithm, where two are promised.
+    for mut asked in [
+        json!({}),
+        json!({ "suites": ["eddsa-jcs-2022"] }),
+        json!({ "suites": [] }),
+    ] {
+        asked["credential"] = issued["credential"].clone();
+        let verdict = verify(&served, &asked).await;
+        assert_eq!(verdict["verified"], false);
+        let error = verdict["error"].as_str().unwrap();
+        assert!(error.contains("came in a token"), "{verdict}");
+        asked["tokens"] = json!(true);
+        let verdict = verify(&served, &asked).await;
+        let by = &verdict["credentials"][0]["proven_by"];
+        assert_eq!(*by, json!(["ML-DSA-65"]), "{verdict}");
+    }
+}
+
+#[tokio::test]
+async fn questions_are_few_at_a_time_and_no_other_pages() {
+    let mut kept = None;
+    let served = Served::start_changed(Limits::default(), |state| {
+        kept = Some(state.identity().kept().clone());
+        state
+    })
+    .await;
+    let asked = json!({ "credential": {} });
+    let ask = || served.ask("POST", "/api/v1/credentials/verify");
+    let plain = ask().body(asked.to_string());
+    plain
+        .header("content-type", "text/plain")
+        .send()
+        .await
+        .problem(415);
+    let rooms = kept.unwrap().all_room();
+    assert_eq!(rooms.len(), 8);
+    let why = ask().json(&asked).send().await.problem(503);
+    assert!(why.contains("too many credentials"), "{why}");
+    drop(rooms);
+    verify(&served, &asked).await;
+}
+
+#[tokio::test]
+async fn what_two_readers_may_understand_differently_is_not_issued() {
+    let served = Served::start().await;
+    for (claims, wrong) in [
+        (r#"{"n": 18446744073709551616}"#, "write it as a string"),
+        (r#"{"n": -9223372036854775809}"#, "write it as a string"),
+        (r#"{"a": 1, "a": 2}"#, "occurs twice"),
+    ] {
+        let body = format!(r#"{{"kind": "Receipt", "subject": "urn:x:1", "claims": {claims}}}"#);
+        let ask = served.ask("POST", "/api/v1/credentials").body(body);
+        let ask = ask.header("content-type", "application/json");
+        let why = ask.bearer(&served.tokens.editor).send().await.problem(400);
+        assert!(why.contains(wrong), "{why}");
+    }
+    for (subject, status) in [
+        (":x", 400),
+        ("1:x", 400),
+        ("a_b:x", 400),
+        ("git+ssh://hub.example/x", 201),
+        ("web+x:y", 201),
+    ] {
+        let answer = served
+            .write("POST", "/api/v1/credentials", &wanted(subject))
+            .await;
+        assert_eq!(answer.status, status, "{subject}: {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn lists_are_short_and_say_which_step_has_issued() {
+    let served = Served::start().await;
+    let by_api = issue(&served, &wanted("did:web:d.example")).await;
+    assert_eq!(by_api["cause"], Value::Null);
+    let identity = Identity::new(&served.store, &HubKey::fresh(), "https://hub.example");
+    let by_step = Wanted {
+        kind: "Receipt".to_owned(),
+        name: None,
+        device: None,
+        subject: Some("urn:x:1".to_owned()),
+        claims: json!({ "n": 1 }).as_object().cloned().unwrap(),
+        valid_for_s: None,
+        schema: None,
+        token: false,
+    };
+    // Of another tenant, whose seed that key has sealed.
+    let rival = seed::rival();
+    let issued = identity
+        .issue(&rival, &by_step, Some("step-7"), NOW_US + 1)
+        .await;
+    let id = issued.unwrap().credential;
+    let get = |path: String| served.get(&path).bearer(&served.tokens.rival).send();
+    let one = get(format!("/api/v1/credentials/{id}")).await.ok();
+    assert_eq!(one["cause"], "step-7");
+    assert!(one["credential"].is_object());
+    let list = get("/api/v1/credentials".to_owned()).await.ok();
+    let first = &list["items"][0];
     assert_eq!(
-        verdict["credentials"][0]["proven_by"],
-        json!(["ML-DSA-65"]),
-        "{verdict}"
+        (&first["id"], &first["cause"]),
+        (&json!(id), &json!("step-7"))
     );
-    let asked = json!({ "credential": issued["credential"], "suites": ["eddsa-jcs-2022"] });
+    assert!(first.get("credential").is_none(), "{first}");
+}
+
+/// An Ed25519 key's credential about itself, with this status list.
+fn own(list: &str) -> (SecretKey, Did, Map<String, Value>) {
+    let key = SecretKey::from_seed(Algorithm::Ed25519, &[42; 32]).unwrap();
+    let did = Did::from_key(key.public_key().clone());
+    let claims = json!({ "id": did.as_str(), "n": 1 });
+    let draft = Draft {
+        statuses: vec![Entry {
+            purpose: Purpose::Revocation,
+            list: list.to_owned(),
+            index: 7,
+        }],
+        ..Draft::new(did.as_str(), NOW_US, claims.as_object().cloned().unwrap())
+    };
+    let draft = draft.build().unwrap();
+    let issued = credential::issue(draft, &[(&key, &did.url("key"))], NOW_US).unwrap();
+    (key, did, issued)
+}
+
+#[tokio::test]
+async fn a_hub_without_a_name_checks_what_others_have_issued() {
+    let served = Served::start_changed(Limits::default(), |state| {
+        state.reached_at("http://192.0.2.7:8080")
+    })
+    .await;
+    let (.., issued) = own("https://elsewhere.example/status/1");
+    let mut asked = json!({ "credential": issued, "suites": ["eddsa-jcs-2022"] });
     let verdict = verify(&served, &asked).await;
-    assert!(
-        verdict["error"]
-            .as_str()
-            .unwrap()
-            .contains("came in a token"),
+    assert_eq!(
+        (&verdict["verified"], &verdict["retry"]),
+        (&json!(false), &json!(true))
+    );
+    asked["accept_unknown_status"] = json!(true);
+    let verdict = verify(&served, &asked).await;
+    assert_eq!(
+        verdict["credentials"][0]["standing"], "unknown",
         "{verdict}"
     );
+    asked["credential"]["issuer"] = json!("did:web:other.example");
+    asked["credential"]["proof"]["verificationMethod"] = json!("did:web:other.example#key");
+    let verdict = verify(&served, &asked).await;
+    assert_eq!(verdict["retry"], true, "{verdict}");
+}
+
+#[tokio::test]
+async fn a_holder_signs_by_what_is_demanded() {
+    let served = Served::start().await;
+    let (key, did, issued) = own("https://elsewhere.example/status/1");
+    let name = did.url("key");
+    let shown = present(
+        vec![Value::Object(issued)],
+        &did,
+        &[(&key, &name)],
+        NOW_US,
+        "c-1",
+        "door.example",
+    );
+    let mut asked = json!({
+        "presentation": shown.unwrap(), "challenge": "c-1", "domain": "door.example",
+        "suites": ["eddsa-jcs-2022"], "accept_unknown_status": true,
+    });
+    let verdict = verify(&served, &asked).await;
+    assert_eq!(verdict["verified"], true, "{verdict}");
+    assert_eq!(verdict["holder_proven_by"], json!(["Ed25519"]));
+    asked["holder_suites"] = json!(["mldsa44-jcs-2024"]);
+    let verdict = verify(&served, &asked).await;
+    let error = verdict["error"].as_str().unwrap();
+    assert!(
+        error.contains("a proof of mldsa44-jcs-2024 is demanded"),
+        "{verdict}"
+    );
+    asked["holder_suites"] = json!(["x"]);
+    let ask = served
+        .ask("POST", "/api/v1/credentials/verify")
+        .json(&asked);
+    assert!(ask.send().await.problem(400).contains("`holder_suites`"));
+}
+
+#[tokio::test]
+async fn strangers_have_no_private_key_opened() {
+    let served = Served::start().await;
+    let identity = Identity::new(&served.store, &HubKey::fresh(), "https://hub.example");
+    let acme = seed::acme();
+    let wanted: Wanted = serde_json::from_value(wanted("did:web:d.example")).unwrap();
+    let issued = identity.issue(&acme, &wanted, None, NOW_US).await.unwrap();
+    let opened = || identity.kept().opened();
+    let before = opened();
+    let list = async |now_us| {
+        let list = identity.published_list(&acme, Purposes::Revocation, 1, now_us);
+        list.await.unwrap().unwrap()
+    };
+    let first = list(NOW_US).await;
+    for _ in 0..20 {
+        identity.tenant_document(&acme).await.unwrap().unwrap();
+        identity.hub_document().unwrap();
+        assert_eq!(list(NOW_US + 59_999_999).await, first);
+    }
+    assert_eq!(
+        opened(),
+        before + 3,
+        "the list, the document, the hub's document"
+    );
+    // What changed is told at once, and a list is not given out for longer than that.
+    let revoked = CredentialStanding::Revoked;
+    let set = identity.set_standing(&acme, &issued.credential, revoked, NOW_US);
+    set.await.unwrap();
+    let second = list(NOW_US + 1).await;
+    let bits = |list: &Map<String, Value>| list["credentialSubject"]["encodedList"].clone();
+    assert_ne!(bits(&first), bits(&second));
+    let third = list(NOW_US + 60_000_001).await;
+    assert_eq!(bits(&third), bits(&second));
+    assert_ne!(third["validUntil"], second["validUntil"]);
+    assert_eq!(opened(), before + 5);
 }
 
 #[tokio::test]

@@ -90,7 +90,7 @@ async fn read_up_to(served: &Served, time_us: i64) {
 
 async fn session(served: &Served, account: Address) -> String {
     let wallets = &served.store.wallets;
-    let opened = wallets.open_wallet_session(&account.0.0, None, i64::MAX, NOW_US);
+    let opened = wallets.open_wallet_session(&account.0.0, None, None, i64::MAX, NOW_US);
     opened.await.unwrap().1.reveal().to_owned()
 }
 
@@ -121,6 +121,13 @@ async fn an_owner_commands_its_device_and_a_guest_what_the_tenant_lets_guests_do
         (&json!("user"), &json!(["unlock"]))
     );
     assert_eq!(devices(&stranger).await, json!([]));
+    // A contract at the owner's address, on another chain than the passports'.
+    let wallets = &served.store.wallets;
+    let opened = wallets.open_wallet_session(&OWNER.0.0, Some(1), None, i64::MAX, NOW_US);
+    let elsewhere = opened.await.unwrap().1.reveal().to_owned();
+    assert_eq!(devices(&elsewhere).await, json!([]));
+    let refused = command(&served, &elsewhere, &json!({ "name": "unlock" })).await;
+    refused.problem(404);
     let path = format!("/api/v1/ownership/accounts/{}", GUEST.to_checksum(None));
     let rights = served.read(&path).await.ok();
     assert_eq!(rights["rights"].as_array().unwrap().len(), 1, "{rights}");

@@ -84,7 +84,7 @@ async fn accounts_without_a_role_ask_no_faster_than_their_address() {
     let served = slow().await;
     let session = async |n: u8| {
         let (wallets, account) = (&served.store.wallets, [n; 20]);
-        let opened = wallets.open_wallet_session(&account, None, i64::MAX, super::NOW_US);
+        let opened = wallets.open_wallet_session(&account, None, None, i64::MAX, super::NOW_US);
         opened.await.unwrap().1.reveal().to_owned()
     };
     let ask = async |n: u8, from: u8| {

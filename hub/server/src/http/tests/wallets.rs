@@ -1,5 +1,7 @@
 //! Signing in with wallets: what is taken once, what is not, and what a wallet sees then.
 
+use std::sync::atomic::Ordering;
+
 use alloy_signer::SignerSync as _;
 use alloy_signer_local::PrivateKeySigner;
 use serde_json::{Value, json};
@@ -71,7 +73,7 @@ impl Served {
 
     pub(super) async fn grants(&self, tenant: &TenantId, role: Role) {
         let (wallets, wallet) = (&self.store.wallets, key().address().0.0);
-        let granted = wallets.grant_wallet(tenant, &wallet, role, Some("ann"), NOW_US);
+        let granted = wallets.grant_wallet(tenant, &wallet, role, None, Some("ann"), NOW_US);
         granted.await.unwrap();
     }
 
@@ -106,7 +108,7 @@ fn secret(answer: &Answer) -> String {
 async fn a_wallet_with_a_role_is_in_its_tenant_as_others_are() {
     let served = Served::start().await;
     served.grants(&seed::acme(), Role::Editor).await;
-    let (known, secret) = served.signs_in(None).await;
+    let (known, secret) = served.signs_in(Some("acme")).await;
     for (field, right) in [
         ("address", json!(account())),
         ("tenant", json!("acme")),
@@ -296,6 +298,185 @@ async fn a_role_is_given_and_taken_back_at_once() {
         let answer = admin("POST", "/api/v1/wallets").json(&wrong).send().await;
         answer.problem(400);
     }
+}
+
+/// EIP-1271's answer.
+fn magic() -> [u8; 32] {
+    let mut magic = [0; 32];
+    magic[..4].copy_from_slice(&calls::IS_VALID);
+    magic
+}
+
+const CONTRACT: Address = Address::repeat_byte(0x5c);
+
+impl Served {
+    /// Signs in as the contract wallet, which takes any signature.
+    async fn contract_signs_in(&self, tenant: Option<&str>) -> Answer {
+        self.chain.is_contract(CONTRACT);
+        let called = Called::Returned(Bytes::from(magic().to_vec()));
+        self.chain.otherwise(Ok(called));
+        self.as_contract(tenant).await
+    }
+
+    async fn as_contract(&self, tenant: Option<&str>) -> Answer {
+        let body = json!({ "address": CONTRACT, "chain_id": ID, "tenant": tenant });
+        let given = self.post(CHALLENGE, &body).await.ok();
+        let text = given["message"].as_str().unwrap();
+        self.answer(text, &signature(text)).await
+    }
+}
+
+#[tokio::test]
+async fn a_role_of_a_contract_is_for_its_chain_alone() {
+    let served = Served::start().await;
+    let (acme, key) = (seed::acme(), CONTRACT.0.0);
+    let wallets = &served.store.wallets;
+    let grant = async |chain| {
+        let granted = wallets.grant_wallet(&acme, &key, Role::Admin, chain, None, NOW_US);
+        granted.await.unwrap();
+    };
+    // By the account's own key, or as the contract of another chain, it is somebody else.
+    for chain in [None, Some(1)] {
+        grant(chain).await;
+        let why = served.contract_signs_in(Some("acme")).await.problem(403);
+        assert!(why.contains("as a contract of chain 31337"), "{why}");
+        let known = served.contract_signs_in(None).await.ok();
+        assert_eq!(
+            (&known["tenant"], &known["roles"]),
+            (&Value::Null, &json!([]))
+        );
+    }
+    let who = format!("wallet {}", CONTRACT.to_checksum(None));
+    let noted = served.audited("session.sign_in").await;
+    assert_eq!(noted, [(who.clone(), "refused".to_owned())]);
+    let ask = |body: &Value| {
+        let ask = served.ask("POST", "/api/v1/wallets").json(body);
+        ask.bearer(&served.tokens.admin).send()
+    };
+    let wanted = json!({ "address": CONTRACT, "role": "viewer", "chain_id": 5 });
+    assert!(
+        ask(&wanted)
+            .await
+            .problem(400)
+            .contains("one of 31337 is right")
+    );
+    let wanted = json!({ "address": CONTRACT, "role": "viewer", "chain_id": ID });
+    assert_eq!(ask(&wanted).await.ok()["chain_id"], ID);
+    let answer = served.contract_signs_in(Some("acme")).await;
+    let secret = secret(&answer);
+    assert_eq!(answer.ok()["role"], "viewer");
+    served.with(&secret, "/api/v1/devices").await.ok();
+    let own = served.with(&secret, "/api/v1/wallet").await.ok();
+    assert_eq!(
+        own["roles"],
+        json!([{ "tenant": "acme", "role": "viewer" }])
+    );
+    let known = served.contract_signs_in(None).await.ok();
+    assert_eq!(known["roles"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_contract_sees_what_was_paid_on_its_chain() {
+    let served = Served::start().await;
+    let (store, acme) = (&served.store, seed::acme());
+    let stored = store.payments.invoice(&acme, &seed::INVOICE).await.unwrap();
+    let mut invoice = stored.unwrap();
+    invoice.version += 1;
+    let commit = stencil_store::InvoiceCommit {
+        invoice,
+        payers: vec![CONTRACT.0.0],
+        credits: Vec::new(),
+        entries: Vec::new(),
+        effects: Vec::new(),
+    };
+    store.payments.commit_invoice(&commit).await.unwrap();
+    for (chain, paid) in [(None, 1), (Some(ID), 1), (Some(1), 0)] {
+        let end_us = NOW_US + 60 * S;
+        let wallets = &store.wallets;
+        let opened = wallets.open_wallet_session(&CONTRACT.0.0, chain, None, end_us, NOW_US);
+        let (_, secret) = opened.await.unwrap();
+        let list = served.with(secret.reveal(), "/api/v1/wallet/payments");
+        let list = list.await.ok();
+        assert_eq!(list["items"].as_array().unwrap().len(), paid, "{chain:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_role_that_was_not_asked_for_is_not_signed_in_to() {
+    let served = Served::start().await;
+    served.grants(&seed::rival(), Role::Editor).await;
+    let (known, secret) = served.signs_in(None).await;
+    assert_eq!(
+        (&known["tenant"], &known["role"]),
+        (&Value::Null, &Value::Null)
+    );
+    let roles = json!([{ "tenant": "rival", "role": "editor" }]);
+    assert_eq!(known["roles"], roles);
+    served.with(&secret, "/api/v1/devices").await.problem(403);
+    // Who wants it signs a text that names it; what they had goes then.
+    let text = served.text(Some("rival"), |_| {}).await;
+    assert!(text.contains("tenant rival"), "{text}");
+    let (known, _) = served.signs_in(Some("rival")).await;
+    assert_eq!(known["role"], "editor");
+}
+
+#[tokio::test]
+async fn who_has_no_role_any_more_is_noted() {
+    let served = Served::start().await;
+    let (acme, own) = (seed::acme(), key().address().0.0);
+    served.grants(&acme, Role::Admin).await;
+    let revoked = served.store.wallets.revoke_wallet(&acme, &own).await;
+    assert!(revoked.unwrap().is_some());
+    let text = served.text(Some("acme"), |_| {}).await;
+    served.answer(&text, &signature(&text)).await.problem(403);
+    let noted = served.audited("session.sign_in").await;
+    assert_eq!(noted, [("unknown wallet".to_owned(), "refused".to_owned())]);
+}
+
+#[tokio::test]
+async fn what_a_contract_keeps_from_being_known_counts_and_what_the_chain_does_not() {
+    let served = Served::start().await;
+    served.chain.is_contract(CONTRACT);
+    served.chain.silent.store(true, Ordering::SeqCst);
+    for _ in 0..25 {
+        let why = served.as_contract(None).await.problem(503);
+        assert!(why.contains("the chain does not answer"), "{why}");
+    }
+    served.chain.silent.store(false, Ordering::SeqCst);
+    served.chain.otherwise(Err(Unknown("they disagree".into())));
+    for _ in 0..20 {
+        let why = served.as_contract(Some("acme")).await.problem(503);
+        assert!(why.contains("all of the chain's endpoints alike"), "{why}");
+    }
+    served.as_contract(None).await.problem(429);
+    let noted = served.audited("session.sign_in").await;
+    assert_eq!(noted, [("unknown wallet".to_owned(), "failed".to_owned())]);
+}
+
+#[tokio::test]
+async fn without_room_to_ask_a_contract_nothing_is_used_up() {
+    let mut contracts = None;
+    let served = Served::start_changed(crate::http::Limits::default(), |state| {
+        contracts = Some(state.contracts().clone());
+        state
+    })
+    .await;
+    let here = std::net::IpAddr::from([127, 0, 0, 1]);
+    let contracts = contracts.unwrap();
+    let rooms: Vec<_> = std::iter::from_fn(|| contracts.room(here)).collect();
+    assert_eq!(rooms.len(), 2);
+    served.chain.is_contract(CONTRACT);
+    let called = Called::Returned(Bytes::from(magic().to_vec()));
+    served.chain.otherwise(Ok(called));
+    let body = json!({ "address": CONTRACT, "chain_id": ID });
+    let given = served.post(CHALLENGE, &body).await.ok();
+    let text = given["message"].as_str().unwrap();
+    let why = served.answer(text, &signature(text)).await.problem(503);
+    assert!(why.contains("The challenge can still be answered"), "{why}");
+    // Others' own keys need no room.
+    served.signs_in(None).await;
+    drop(rooms);
+    served.answer(text, &signature(text)).await.ok();
 }
 
 #[tokio::test]
@@ -543,8 +724,7 @@ async fn a_contract_wallet_is_asked_and_nobody_else_is_believed() {
         served.answer(&text, &signature(&text)).await
     };
     let returned = |bytes: Vec<u8>| Ok(Called::Returned(Bytes::from(bytes)));
-    let mut magic = [0; 32];
-    magic[..4].copy_from_slice(&calls::IS_VALID);
+    let magic = magic();
     for (called, right) in [
         (returned(vec![0; 32]), "does not take the signature"),
         (returned(Vec::new()), "0 bytes, where 32 are right"),
@@ -653,29 +833,29 @@ async fn challenges_say_what_is_wrong_with_them() {
 async fn a_stranger_fills_nothing_and_guesses_slowly() {
     let served = Served::start().await;
     let first = served.text(None, |_| {}).await;
-    served.later(1);
-    for _ in 0..MAX_NETWORK_NONCES {
+    for _ in 1..MAX_NETWORK_NONCES {
         served.challenge(None).await;
     }
-    // The oldest of the same network went; another's is not touched.
-    assert!(
-        served
-            .answer(&first, &signature(&first))
-            .await
-            .problem(401)
-            .contains("Nonce")
-    );
-    let body = json!({ "address": account() });
+    // Who asks for more waits, and pushes nobody's out that a person may be reading.
+    let body = json!({ "address": account(), "chain_id": ID });
+    let full = served.post(CHALLENGE, &body).await;
+    assert!(full.problem(429).contains("more were asked for"));
+    assert_eq!(full.header("retry-after"), Some("60"));
+    served.answer(&first, &signature(&first)).await.ok();
+    served.challenge(None).await;
     let elsewhere = served
         .ask("POST", CHALLENGE)
         .host(&served.own_host())
         .from([127, 0, 0, 9]);
     let elsewhere = elsewhere.json(&body).send().await.ok();
+    // After a minute the oldest go, of the same network.
+    served.later(60);
     for _ in 0..MAX_NETWORK_NONCES {
         served.challenge(None).await;
     }
     let text = elsewhere["message"].as_str().unwrap();
     served.answer(text, &signature(text)).await.ok();
+    served.later(60);
     let mut tried = 0;
     let refused = loop {
         let text = served.text(Some("acme"), |_| {}).await;

@@ -15,7 +15,7 @@ const PREFIX: &str = "stencil_wallet_";
 
 pub(super) async fn open(
     store: &Sqlite,
-    wallet: &WalletKey,
+    proven: (&WalletKey, Option<i64>),
     network: Option<&str>,
     expires_us: i64,
     now_us: i64,
@@ -27,14 +27,14 @@ pub(super) async fn open(
         expires_us,
     };
     let mut transaction = store.write().await?;
-    let opened = insert(&mut transaction, wallet, network, &session, &secret).await;
+    let opened = insert(&mut transaction, proven, network, &session, &secret).await;
     transaction.end(opened).await?;
     Ok((session, secret))
 }
 
 async fn insert(
     transaction: &mut Transaction,
-    wallet: &WalletKey,
+    (wallet, chain): (&WalletKey, Option<i64>),
     network: Option<&str>,
     session: &WalletSession,
     secret: &Secret,
@@ -67,7 +67,7 @@ async fn insert(
     .await?;
     sqlx::query(
         "INSERT INTO wallet_sessions (session, secret_sha256, address, network, created_us, \
-         seen_us, expires_us) VALUES ($1, $2, $3, $4, $5, $5, $6)",
+         seen_us, expires_us, chain) VALUES ($1, $2, $3, $4, $5, $5, $6, $7)",
     )
     .bind(session.id.as_str())
     .bind(digest(secret.reveal()))
@@ -75,6 +75,7 @@ async fn insert(
     .bind(network)
     .bind(session.created_us)
     .bind(session.expires_us)
+    .bind(chain)
     .execute(&mut **transaction)
     .await?;
     Ok(())
@@ -90,7 +91,7 @@ pub(super) async fn verify(
         return Ok(None);
     }
     let row = sqlx::query(
-        "SELECT session, address, seen_us FROM wallet_sessions \
+        "SELECT session, address, chain, seen_us FROM wallet_sessions \
          WHERE secret_sha256 = $1 AND expires_us > $2 AND seen_us > $3",
     )
     .bind(digest(secret))
@@ -103,6 +104,7 @@ pub(super) async fn verify(
     };
     let owner = WalletOwner {
         wallet: row.array("address")?,
+        chain: row.maybe_number("chain")?,
         session: row.text("session")?,
     };
     if now_us.saturating_sub(row.int("seen_us")?) >= NOTE_EVERY_US

@@ -72,6 +72,11 @@ pub(super) fn read(with: &Node, before: Before<'_>) -> Result<CredentialTemplate
         let right = "write letters and digits, at most 64, such as CalibrationCertificate";
         return Err(Error::new(node.at, format!("`kind` is {kind:?}"), right));
     }
+    if effect::RESERVED_KINDS.contains(&kind) {
+        let right = "take a name of its own, such as CalibrationCertificate";
+        let what = format!("`kind` is {kind}, which means something else already");
+        return Err(Error::new(node.at, what, right));
+    }
     let read = |name: &'static str| {
         let node = fields.get(name);
         node.map(|node| template(node, name, before)).transpose()

@@ -42,6 +42,11 @@ pub(super) async fn render(
                     input #wallet-name name="name" maxlength="64" autocomplete="off" placeholder="ann's phone";
                 }
                 div.field {
+                    label for="wallet-chain" { "Chain of a contract" }
+                    input #wallet-chain name="chain_id" data-type="number" type="number" min="1" step="1"
+                        title="Of a contract wallet: the chain on which its contract is asked" placeholder="none";
+                }
+                div.field {
                     label for="wallet-role" { "Role" }
                     select #wallet-role name="role" { (roles(stencil_store::Role::Viewer)) }
                 }
@@ -88,6 +93,7 @@ fn row(wallet: &Wallet, caller: &Caller, now_us: i64) -> Markup {
                 @if let Some(name) = &wallet.name { (name) " " }
                 @if me { span.dim { "(you)" } }
                 br; span.dim.small.mono { (address) }
+                @if let Some(chain) = wallet.chain { br; span.dim.small { "contract on chain " (chain) } }
             }
             td data-label="Role" {
                 form.row data-send="POST /api/v1/wallets" data-told="Set; where it is another, they sign in again" data-then="keep" {
