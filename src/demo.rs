@@ -19,6 +19,7 @@ mod chaos;
 mod checks;
 mod estate;
 mod layout;
+mod proof;
 mod report;
 mod shop;
 mod story;
@@ -37,8 +38,9 @@ use supervisor::News;
 /// real machine stream through the gateways into a hub. A freezer's door stays open: a rule
 /// fires, a workflow publishes a page, posts a webhook, and bolts the door. Somebody pays on a dev
 /// chain: a locker opens, a payment is reorganised away and comes back, a program buys a series by
-/// x402, a device that says nothing is not paid for, the buyer's wallet signs in to the hub, and a lock is
-/// sold with its passport: the seller's command is refused, the buyer's done. Everything listens on
+/// x402, a device that says nothing is not paid for, the buyer's wallet signs in to the hub, a lock is
+/// sold with its passport (the seller's command is refused, the buyer's done), and a page is published with
+/// the proof of its figure. Everything listens on
 /// loopback only. Without --once it goes on until Ctrl-C, and continues with its data at the next start.
 #[derive(Parser)]
 pub(crate) struct Args {
@@ -274,7 +276,10 @@ async fn story(
                 return Vec::new();
             }
             let shop = async {
-                let mut bought = Box::pin(shop::play(layout, &cast.chain, narrator)).await;
+                let shop = Box::pin(shop::play(layout, &cast.chain, narrator));
+                let proof = Box::pin(proof::play(layout, &cast.chain, narrator));
+                let (mut bought, proven) = tokio::join!(shop, proof);
+                bought.push(("page-proof", proven));
                 // Last: the hub is stopped for it, while everything else goes on.
                 let offline = shop::offline::play(layout, &cast.chain, cast, narrator);
                 bought.extend(Box::pin(offline).await);

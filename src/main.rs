@@ -101,6 +101,8 @@ mod update;
 #[cfg(feature = "hub")]
 mod user;
 #[cfg(feature = "hub")]
+mod verify;
+#[cfg(feature = "hub")]
 mod wallet;
 #[cfg(feature = "hub")]
 mod when;
@@ -186,6 +188,8 @@ enum Command {
     Access(access::Args),
     #[cfg(feature = "hub")]
     Credential(credential::Args),
+    #[cfg(feature = "hub")]
+    Verify(verify::Args),
     #[cfg(feature = "hub")]
     Invoices(invoices::Args),
     #[cfg(feature = "hub")]
@@ -279,6 +283,8 @@ fn main() -> ExitCode {
             Command::Access(args) => access::run(args).await,
             #[cfg(feature = "hub")]
             Command::Credential(args) => credential::run(args).await,
+            #[cfg(feature = "hub")]
+            Command::Verify(args) => verify::run(args).await,
             #[cfg(feature = "hub")]
             Command::Invoices(args) => invoices::run(args).await,
             #[cfg(feature = "hub")]

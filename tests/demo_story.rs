@@ -20,13 +20,14 @@ const STEPS: [&str; 10] = [
     "a clean end",
 ];
 /// What somebody pays for, after the first step.
-const PAID: [&str; 7] = [
+const PAID: [&str; 8] = [
     "payment-opens-lock",
     "reorg-compensated",
     "x402-series",
     "x402-command-unacknowledged",
     "wallet-sign-in",
     "passport-sold",
+    "page-proof",
     "offline-access",
 ];
 const CHAOS_STEP: &str = "parts were killed meanwhile";

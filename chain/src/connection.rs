@@ -12,7 +12,8 @@ use alloy_primitives::{Address, B256, Bytes, U256};
 use alloy_sol_types::SolValue as _;
 use async_trait::async_trait;
 use stencil_payments::port::{
-    self, Called, Chain, ForWallets, KnownToken, NotOrdered, Order, Outcome, Sent, Unknown,
+    self, Called, Chain, Evidence, ForWallets, KnownToken, NotOrdered, Order, Outcome, Sent,
+    Unknown,
 };
 use stencil_protocol::id::TenantId;
 use stencil_store::{Chains, SendState, Sends, StoredSend};
@@ -40,6 +41,7 @@ pub struct Connection {
     confirmed: OnceLock<Vec<KnownToken>>,
     payments: Option<Address>,
     escrow: Option<Address>,
+    anchor: Option<Address>,
     wallets: Option<ForWallets>,
     quorum: Quorum,
     chains: Arc<dyn Chains>,
@@ -128,6 +130,7 @@ impl Connection {
             confirmed: OnceLock::new(),
             payments: options.contract("payments", options.payments.as_deref())?,
             escrow: options.contract("escrow", options.escrow.as_deref())?,
+            anchor: options.contract("anchor", options.anchor.as_deref())?,
             wallets: options.for_wallets()?,
             chains: store.chains.clone(),
             sends: store.sends.clone(),
@@ -301,6 +304,10 @@ impl Chain for Connection {
         self.escrow
     }
 
+    fn anchor(&self) -> Option<Address> {
+        self.anchor
+    }
+
     fn event(&self, signature: &str) -> Result<Arc<dyn port::Event>, String> {
         let signature = event::Signature::parse(signature).map_err(|error| error.to_string())?;
         Ok(Arc::new(signature))
@@ -366,6 +373,17 @@ impl Chain for Connection {
         let send = self.sends.send(tenant.as_str(), key).await;
         let send = send.map_err(|error| Unknown(error.to_string()))?;
         Ok(send.as_ref().map(stands))
+    }
+
+    async fn evidence(&self, tenant: &TenantId, key: &str) -> Result<Option<Evidence>, Unknown> {
+        let send = self.sends.send(tenant.as_str(), key).await;
+        let send = send.map_err(|error| Unknown(error.to_string()))?;
+        let Some(SendState::Final(outcome)) = send.map(|send| send.state) else {
+            return Ok(None);
+        };
+        let (block, tx) = (B256::from(outcome.block.hash), B256::from(outcome.tx));
+        let shown = self.quorum.evidence(block, tx).await;
+        shown.map(Some).map_err(Unknown)
     }
 
     async fn stepped(&self) {

@@ -9,6 +9,7 @@
 //! | [`kem`] | ML-KEM-768 behind one trait | core |
 //! | `tls` | TLS 1.3 policies for everything with a TCP stack | `std` |
 //! | `authority` | certificates of a fleet | `std` |
+//! | `signature` | what a gateway signs, checked without a session | `std` |
 //! | `seal` | keys sealed to a hub or a gateway, and at rest | `std` |
 //! | `claim` | the codes by which devices are claimed | `std` |
 //! | `keyfile` | secrets in files | `std` |
@@ -49,6 +50,8 @@ pub mod psk;
 pub mod rng;
 #[cfg(feature = "std")]
 pub mod seal;
+#[cfg(feature = "std")]
+pub mod signature;
 pub mod suite;
 #[cfg(feature = "std")]
 pub mod tls;

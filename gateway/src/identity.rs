@@ -21,6 +21,7 @@ use std::{
 use stencil_crypto::{
     authority::{Description, Subject, Validity},
     keyfile,
+    signature::SigningKey,
     tls::{self, Judged, Policy, Roots},
 };
 use stencil_protocol::id::{GatewayId, TenantId};
@@ -64,6 +65,8 @@ pub(crate) struct Pair {
     pub(crate) tls: Arc<rustls::ClientConfig>,
     /// Certificate and key, to sign something else than a handshake with.
     pub(crate) own: Arc<tls::Identity>,
+    /// Signs what the gateway says.
+    pub(crate) signing: SigningKey,
 }
 
 impl Identity {
@@ -135,6 +138,7 @@ impl Pair {
             validity: of.validity,
             own: Arc::new(own.clone()),
             tls: tls.map_err(|error| error.to_string())?,
+            signing: SigningKey::of(own).map_err(|error| error.to_string())?,
         })
     }
 

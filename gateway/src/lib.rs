@@ -74,6 +74,7 @@ mod metrics;
 pub mod mqtt;
 pub mod options;
 mod psk;
+mod seal;
 mod service;
 mod spool;
 mod uplink;

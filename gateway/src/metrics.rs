@@ -85,6 +85,7 @@ pub(crate) struct Metrics {
     pub(crate) commands_sent: Counter,
     pub(crate) keys_updates: Counter,
     pub(crate) keys_refused: Counter,
+    pub(crate) seals: Counter,
     pub(crate) edge_told: Counter,
     pub(crate) edge_given: Counter,
     pub(crate) access_admitted: Counter,
@@ -129,7 +130,7 @@ impl Metrics {
     }
 
     /// Names without what stands before and behind them, and help.
-    pub(crate) fn counters(&self) -> [(&'static str, &'static str, &Counter); 35] {
+    pub(crate) fn counters(&self) -> [(&'static str, &'static str, &Counter); 36] {
         [
             (
                 "certificates_renewed",
@@ -272,6 +273,7 @@ impl Metrics {
                 "Updates of devices' keys that could not be taken.",
                 &self.keys_refused,
             ),
+            ("seals", "Seals over what devices said.", &self.seals),
             (
                 "edge_told",
                 "Firings and clearings of rules that are judged here.",

@@ -8,7 +8,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-pub use crate::{edge::options::Edge, mqtt::options::Mqtt};
+pub use crate::{edge::options::Edge, mqtt::options::Mqtt, seal::options::Seal};
 
 /// How a gateway runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +37,8 @@ pub struct Options {
     pub edge: Edge,
     /// Holders of rights, who command devices by a page of this gateway's.
     pub access: Access,
+    /// What is sealed, so that anybody can check it.
+    pub seal: Seal,
     /// Health and metrics.
     pub http: Http,
     /// What the hub may change here.
@@ -325,6 +327,7 @@ impl Options {
             );
         }
         self.edge.check()?;
+        self.seal.check()?;
         self.mqtt.check()?;
         self.hub.target().map(drop)
     }
@@ -376,6 +379,7 @@ impl Default for Options {
             mqtt: Mqtt::default(),
             edge: Edge::default(),
             access: Access::default(),
+            seal: Seal::default(),
             http: Http::default(),
             desired: Desired::default(),
         }

@@ -38,6 +38,7 @@ use crate::{
     metrics::Metrics,
     mqtt,
     psk::{KeyRing, look_at_folder},
+    seal::{Sealing, seal},
     spool::{Spool, stopped},
     uplink::{Certificate, Said, Uplink},
 };
@@ -195,6 +196,15 @@ impl Whole {
             access: access.clone(),
             back_fill: back_fills,
         });
+        let sealing = Sealing {
+            tenant: identity.tenant.clone(),
+            gateway: identity.gateway.clone(),
+            folder: options.data_dir.clone(),
+            options: options.seal.clone(),
+            spool: spool.clone(),
+            certificate: Arc::clone(&certificate),
+            metrics: Arc::clone(&metrics),
+        };
         let following = Following {
             edge: Arc::clone(&edge),
             commands: Arc::clone(&commands),
@@ -253,6 +263,7 @@ impl Whole {
                 })
             });
         }
+        tasks.spawn(seal(sealing, stopping.clone()));
         tasks.spawn({
             let (address, stopping) = (addresses.http, stopping.clone());
             let http_options = options.http;

@@ -281,6 +281,7 @@ fn settings(
         gateway.link.tcp = vec![*link];
         gateway.http.listen = *health;
         gateway.access.listen = Some(*access);
+        gateway.seal.interval_s = 1;
         write(&layout.path(&format!("{name}.toml")), &gateway)?;
     }
     write(&layout.path("fleet.toml"), fleet)?;

@@ -37,6 +37,8 @@ pub(crate) struct Chain {
     pub rpc: Rpc,
     /// The dollar's contract.
     pub dollar: Address,
+    /// The contract that keeps roots of data.
+    pub anchor: Address,
     /// Who buys.
     pub buyer: Wallet,
     /// The hub's account, which is paid.
@@ -92,7 +94,10 @@ impl Chain {
         let purse = Call::mint(dollar, wallet.address(), U256::from(PURSE));
         let mint = wallet.sign(1, &purse)?;
         let purse = Call::mint(dollar, estate.collector.address(), U256::from(PRICE));
-        made.extend([deploy, mint, wallet.sign(2, &purse)?]);
+        let anchor = stencil_chain::deploy::Contract::Anchor.creation()?;
+        let keep_roots = wallet.sign(3, &Call::create(anchor))?;
+        let anchor = wallet.address().create(3);
+        made.extend([deploy, mint, wallet.sign(2, &purse)?, keep_roots]);
         rpc.send(&made).await?;
         Ok(Self {
             process,
@@ -100,6 +105,7 @@ impl Chain {
             id,
             rpc,
             dollar,
+            anchor,
             buyer: wallet,
             shop: shop.address,
             estate,
@@ -119,6 +125,7 @@ impl Chain {
                 "finality": FINAL,
                 "poll_interval_ms": 100,
             },
+            "anchor": self.anchor.to_checksum(None),
             "tokens": [{
                 "symbol": "DUSD",
                 "address": self.dollar.to_checksum(None),

@@ -80,6 +80,23 @@ pub struct Outcome {
     pub succeeded: bool,
 }
 
+/// What shows to anybody who has a block's hash that a transaction is in that block, and what came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Evidence {
+    /// The transaction.
+    pub transaction: B256,
+    /// The block's number.
+    pub block_number: u64,
+    /// The block's hash: keccak-256 of its header.
+    pub block_hash: B256,
+    /// The header in RLP.
+    pub header: Bytes,
+    /// The transaction's place in the block.
+    pub transaction_index: u64,
+    /// The nodes from the header's root of receipts to the transaction's receipt.
+    pub receipt_path: Vec<Bytes>,
+}
+
 /// Why an order was not taken. Nothing will be sent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -155,6 +172,10 @@ pub trait Chain: Send + Sync + 'static {
     fn payments(&self) -> Option<Address>;
     /// `StencilEscrow`, where it is deployed.
     fn escrow(&self) -> Option<Address>;
+    /// `StencilAnchor`, where it is deployed.
+    fn anchor(&self) -> Option<Address> {
+        None
+    }
 
     /// Reads the signature of an event, such as `Opened(address indexed who, uint256 locker)`.
     ///
@@ -203,6 +224,16 @@ pub trait Chain: Send + Sync + 'static {
     /// The store can't say now.
     async fn why_lost(&self, _tenant: &TenantId, _key: &str) -> Result<Option<String>, Unknown> {
         Ok(None)
+    }
+
+    /// What shows that a transaction that was ordered is in its block, which has to be final; `None`: it
+    /// is not.
+    ///
+    /// # Errors
+    /// No endpoint has shown it now, or the chain is one that cannot be shown so.
+    async fn evidence(&self, tenant: &TenantId, key: &str) -> Result<Option<Evidence>, Unknown> {
+        let _ = (tenant, key);
+        Err(Unknown("this chain shows no receipts".to_owned()))
     }
 
     /// Waits until something may have come to the chain's stream, or to a transaction, since the last

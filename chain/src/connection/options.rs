@@ -34,6 +34,9 @@ pub struct Options {
     /// `StencilEscrow`, as `stencil chain deploy escrow` tells its address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub escrow: Option<String>,
+    /// `StencilAnchor`, as `stencil chain deploy anchor` tells its address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub anchor: Option<String>,
     /// What a payer's wallet is told that does not know the chain.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wallet: Option<WalletOptions>,

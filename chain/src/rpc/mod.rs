@@ -10,6 +10,8 @@ mod revert;
 mod transport;
 mod wire;
 
+mod evidence;
+
 pub use endpoint::Endpoint;
 pub use failure::{Failure, Trouble};
 pub use quorum::{Health, Quorum};

@@ -186,6 +186,18 @@ pub const SETTINGS: &[Setting] = &[
         HOUR_MS,
         "The longest pause between two attempts to connect.",
     ),
+    number(
+        "seal.interval_s",
+        0,
+        DAY_S,
+        "Seconds after which what devices said is sealed, so that anybody can check it; 0: nothing is.",
+    ),
+    number(
+        "seal.max_readings",
+        256,
+        65_536,
+        "It is sealed sooner when there are so many readings.",
+    ),
     Setting {
         key: "log.level",
         kind: Kind::Level,

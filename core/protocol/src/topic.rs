@@ -34,6 +34,8 @@ pub enum Topic {
     Judged(DeviceId),
     /// `stencil/v1/g/{gateway}/stream`: what else is in that stream, to the hub.
     GatewayStream(GatewayId),
+    /// `stencil/v1/g/{gateway}/seals`: what the gateway has sealed of what its devices said, to the hub.
+    GatewaySeals(GatewayId),
     /// `stencil/v1/g/{gateway}/wanted`: an `image::Wanted`, to the gateway.
     GatewayWanted(GatewayId),
     /// `stencil/v1/g/{gateway}/fetch`: an `image::Fetch`, to the hub.
@@ -75,7 +77,7 @@ pub enum Error {
     #[error(
         "the topic is none of stencil/v1/d/{{device}}/batch|judged|status|loss|link|key|image, \
          stencil/v1/g/{{gateway}}/command|keys|holds|rules|stream|wanted|fetch|piece|desired|state|\
-         ask|answer|renew|cert|access|receipts, \
+         ask|answer|renew|cert|access|receipts|seals, \
          {FOREIGN}"
     )]
     Unknown,
@@ -123,6 +125,7 @@ impl Topic {
             "cert" => Topic::GatewayCertificate,
             "access" => Topic::GatewayAccess,
             "receipts" => Topic::GatewayReceipts,
+            "seals" => Topic::GatewaySeals,
             _ => return Err(Error::Unknown),
         };
         Ok(make(GatewayId::parse(gateway)?))
@@ -154,6 +157,7 @@ impl Topic {
             | Topic::GatewayCertificate(_)
             | Topic::GatewayAccess(_)
             | Topic::GatewayReceipts(_)
+            | Topic::GatewaySeals(_)
             | Topic::ForeignTelemetry => None,
         }
     }
@@ -192,6 +196,7 @@ impl fmt::Display for Topic {
             Topic::GatewayCertificate(gateway) => write!(f, "{GATEWAYS}{gateway}/cert"),
             Topic::GatewayAccess(gateway) => write!(f, "{GATEWAYS}{gateway}/access"),
             Topic::GatewayReceipts(gateway) => write!(f, "{GATEWAYS}{gateway}/receipts"),
+            Topic::GatewaySeals(gateway) => write!(f, "{GATEWAYS}{gateway}/seals"),
             Topic::ForeignTelemetry => f.write_str(FOREIGN),
         }
     }

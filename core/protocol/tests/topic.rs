@@ -32,7 +32,8 @@ proptest! {
             Topic::GatewayAsk(gateway.clone()),
             Topic::GatewayAnswer(gateway.clone()),
             Topic::GatewayRenew(gateway.clone()),
-            Topic::GatewayCertificate(gateway),
+            Topic::GatewayCertificate(gateway.clone()),
+            Topic::GatewaySeals(gateway),
             Topic::ForeignTelemetry,
         ] {
             let text = topic.to_string();
@@ -43,7 +44,7 @@ proptest! {
 
     /// There is one spelling of a topic: what parses is what is written.
     #[test]
-    fn one_spelling(text in "(stencil/v1/[dg]/)?\\PC{0,20}(/(batch|judged|status|loss|link|key|image|command|keys|holds|rules|stream|wanted|fetch|piece|desired|state|ask|answer|renew|cert))?") {
+    fn one_spelling(text in "(stencil/v1/[dg]/)?\\PC{0,20}(/(batch|judged|status|loss|link|key|image|command|keys|holds|rules|stream|wanted|fetch|piece|desired|state|ask|answer|renew|cert|seals))?") {
         if let Ok(topic) = Topic::parse(&text) {
             prop_assert_eq!(topic.to_string(), text);
         }

@@ -80,7 +80,7 @@ impl Identity {
     }
 
     /// Loads the key and checks that the first certificate is its own.
-    pub(super) fn certified(&self, provider: &CryptoProvider) -> Result<CertifiedKey, Error> {
+    pub(crate) fn certified(&self, provider: &CryptoProvider) -> Result<CertifiedKey, Error> {
         Ok(CertifiedKey::from_der(
             self.chain.clone(),
             self.key.clone_key(),

@@ -479,6 +479,6 @@ impl Edge {
     clippy::expect_used,
     reason = "both ids have one grammar, which a test of the protocol holds"
 )]
-fn named(gateway: &GatewayId) -> DeviceId {
+pub(crate) fn named(gateway: &GatewayId) -> DeviceId {
     DeviceId::parse(gateway.as_str()).expect("one grammar")
 }

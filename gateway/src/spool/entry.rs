@@ -25,6 +25,8 @@ pub(crate) enum Kind {
     Judged = 8,
     /// What else is in it; its `device` is the gateway's id.
     Stream = 9,
+    /// Seals over what devices said; its `device` is the gateway's id.
+    Seal = 10,
 }
 
 /// `[kind, device, suite of the device's link | null, payload]` in CBOR.
@@ -67,6 +69,7 @@ impl<'a> Entry<'a> {
             6 => Kind::Damage,
             8 => Kind::Judged,
             9 => Kind::Stream,
+            10 => Kind::Seal,
             _ => return None,
         };
         let device = DeviceId::parse(d.str().ok()?).ok()?;
@@ -96,6 +99,7 @@ impl<'a> Entry<'a> {
                 // Not so: both ids have one grammar.
                 Err(_) => Topic::Judged(device),
             },
+            Kind::Seal => Topic::GatewaySeals(GatewayId::parse(device.as_str()).ok()?),
             Kind::Damage => return None,
         })
     }
@@ -112,7 +116,7 @@ mod tests {
         fn what_is_written_is_read(
             kind in prop_oneof![
                 Just(Kind::Batch), Just(Kind::Status), Just(Kind::Loss), Just(Kind::Link),
-                Just(Kind::Key), Just(Kind::Image), Just(Kind::Judged), Just(Kind::Stream),
+                Just(Kind::Key), Just(Kind::Image), Just(Kind::Judged), Just(Kind::Stream), Just(Kind::Seal),
                 Just(Kind::Damage)
             ],
             device in "[a-z0-9][a-z0-9._-]{0,40}",

@@ -76,6 +76,8 @@ impl Losses {
             },
             // It is said again with the next link.
             Kind::Link | Kind::Key | Kind::Image => self.unreported += 1,
+            // What it was over stays unsealed.
+            Kind::Seal => self.unreported += 1,
             Kind::Damage => {}
         }
     }
@@ -108,6 +110,7 @@ impl Losses {
             | Kind::Key
             | Kind::Image
             | Kind::Stream
+            | Kind::Seal
             | Kind::Damage => {
                 self.unreported += 1;
             }
@@ -204,7 +207,7 @@ impl Losses {
 /// What a device has told about the boot before, in its own words, as a batch that only reports:
 /// it is the hub that knows which of those numbers have come by another way.
 /// The batch of one in the stream.
-pub(super) fn judged(payload: &[u8]) -> Option<Batch<'_>> {
+pub(crate) fn judged(payload: &[u8]) -> Option<Batch<'_>> {
     Batch::decode(Judged::decode(payload).ok()?.batch).ok()
 }
 

@@ -30,7 +30,7 @@ pub(crate) use self::{
     cursor::Cursor,
     damage::Continuity,
     entry::{Entry, Kind, MAX_PAYLOAD_BYTES},
-    loss::Losses,
+    loss::{Losses, judged},
 };
 use crate::{Error, clock, metrics::Metrics, options};
 
@@ -55,6 +55,8 @@ pub(crate) struct Spool {
     cursor: Arc<Cursor>,
     /// Behind this rules have not judged for good: it is not freed.
     held: Arc<AtomicU64>,
+    /// Behind this nothing is sealed: it is not freed.
+    held_for_seals: Arc<AtomicU64>,
     /// Records of the stream that rules judge are lost to the hub, or come to it in another order.
     stream_missed: Arc<AtomicBool>,
     age: Arc<Age>,
@@ -127,13 +129,14 @@ impl Spool {
             log.append(&[&damage_entry()])?;
         }
         // What the hub has acknowledged is no loss when it is dropped, but rules may need it.
-        let held = crate::edge::held(dir);
-        log.trim(acknowledged.borrow().through().min(held))?;
+        let (held, sealed) = (crate::edge::held(dir), crate::seal::held(dir));
+        log.trim(acknowledged.borrow().through().min(held).min(sealed))?;
         Ok(Self {
             log,
             acknowledged,
             cursor: Arc::new(cursor),
             held: Arc::new(AtomicU64::new(held.0)),
+            held_for_seals: Arc::new(AtomicU64::new(sealed.0)),
             stream_missed,
             age,
             began_with,
@@ -164,6 +167,11 @@ impl Spool {
     /// Keeps what lies behind `position`, whether the hub has acknowledged it or not.
     pub(crate) fn hold(&self, position: Position) {
         self.held.store(position.0, Ordering::Release);
+    }
+
+    /// Keeps what lies behind `position`, as it is not sealed.
+    pub(crate) fn hold_for_seals(&self, position: Position) {
+        self.held_for_seals.store(position.0, Ordering::Release);
     }
 
     /// Takes an entry's bytes; waits for room where the disk or the memory for it is full. Returns
@@ -281,7 +289,8 @@ impl Spool {
     /// Notes what is acknowledged and frees it; a disk that takes nothing now is no end.
     async fn free(&self, acknowledged: Acknowledged) -> Result<Result<(), io::Error>, Error> {
         let (log, cursor) = (self.log.clone(), Arc::clone(&self.cursor));
-        let held = Position(self.held.load(Ordering::Acquire));
+        let held = self.held.load(Ordering::Acquire);
+        let held = Position(held.min(self.held_for_seals.load(Ordering::Acquire)));
         let freed = tokio::task::spawn_blocking(move || {
             // The cursor first: a spool that starts behind it is normal, one that ends before it
             // is not.

@@ -16,6 +16,7 @@ use bytes::Bytes;
 use stencil_crypto::{
     authority::{ClientKey, Subject},
     keyfile,
+    signature::SigningKey,
     tls::{self, Roots},
 };
 use stencil_protocol::{
@@ -108,6 +109,11 @@ impl Certificate {
     /// When it ends.
     pub(crate) fn end_us(&self) -> i64 {
         self.state().held.end_us()
+    }
+
+    /// What signs by the key of the certificate that is used.
+    pub(crate) fn signing(&self) -> SigningKey {
+        self.state().held.signing.clone()
     }
 
     /// What the next session is begun with: the successor, if there is one to be tried.

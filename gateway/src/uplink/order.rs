@@ -118,6 +118,7 @@ fn is_state(kind: Kind) -> bool {
         | Kind::Key
         | Kind::Judged
         | Kind::Stream
+        | Kind::Seal
         | Kind::Damage => false,
     }
 }

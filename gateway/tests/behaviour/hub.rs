@@ -78,6 +78,7 @@ impl Policy for ByCertificate {
                 | Topic::Image(_)
                 | Topic::Judged(_)
                 | Topic::GatewayStream(_)
+                | Topic::GatewaySeals(_)
                 | Topic::GatewayFetch(_)
                 | Topic::GatewayReceipts(_)
                 | Topic::GatewayHolds(_))

@@ -103,15 +103,15 @@ impl Drop for Process {
 }
 
 /// A device that numbers on, whatever happens to its gateway.
-struct Sender {
-    id: DeviceId,
-    psk: Psk,
-    acked: u64,
+pub(crate) struct Sender {
+    pub(crate) id: DeviceId,
+    pub(crate) psk: Psk,
+    pub(crate) acked: u64,
 }
 
 impl Sender {
     /// Sends batches until `batches` more are safe or the gateway is gone; true in the first case.
-    async fn send(&mut self, link: SocketAddr, batches: u64) -> bool {
+    pub(crate) async fn send(&mut self, link: SocketAddr, batches: u64) -> bool {
         let mut device = Device::answered(link, &self.id, &self.psk).await;
         // The hub may have acknowledged that the device is linked, and the gateway been killed at that.
         if !device.greets().await {

@@ -23,6 +23,7 @@ mod links;
 mod mqtt;
 mod operator;
 mod place;
+mod seals;
 mod serial;
 mod startup;
 

@@ -161,7 +161,7 @@ impl OnChain {
         send: &ChainSend,
         data: &[u8],
     ) -> Result<(), Failure> {
-        let own = [chain.payments(), chain.escrow()].contains(&Some(send.address));
+        let own = [chain.payments(), chain.escrow(), chain.anchor()].contains(&Some(send.address));
         if own {
             return Err(Failure::permanent(format!(
                 "{} is a contract of the hub's own payments, which no workflow may call",

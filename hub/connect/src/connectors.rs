@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use crate::chain::OnChain;
 use crate::credential::{Granter, Issuer};
 use crate::mail::{self, Mailer};
+use crate::proof::Prover;
 use crate::secret::{Secret, Secrets};
 use crate::webhook::{self, Webhook};
 use crate::{content, device_command};
@@ -170,6 +171,7 @@ pub struct Connectors {
     chains: Option<OnChain>,
     issuer: Option<Arc<dyn Issuer>>,
     granter: Option<Arc<dyn Granter>>,
+    prover: Option<Arc<dyn Prover>>,
     queued: Arc<Notify>,
 }
 
@@ -199,6 +201,7 @@ impl Connectors {
             chains: None,
             issuer: None,
             granter: None,
+            prover: None,
             queued: Arc::new(Notify::new()),
         })
     }
@@ -221,6 +224,13 @@ impl Connectors {
     #[must_use]
     pub fn granting(mut self, granter: Arc<dyn Granter>) -> Self {
         self.granter = Some(granter);
+        self
+    }
+
+    /// With whoever proves what devices said.
+    #[must_use]
+    pub fn proving(mut self, prover: Arc<dyn Prover>) -> Self {
+        self.prover = Some(prover);
         self
     }
 
@@ -262,6 +272,10 @@ impl Effects for Connectors {
             Effect::AccessGrant(grant) => match &self.granter {
                 Some(granter) => granter.grant(request, grant).await,
                 None => Err(Failure::permanent("the hub gives no rights")),
+            },
+            Effect::DataProve(wanted) => match &self.prover {
+                Some(prover) => prover.prove(request, wanted).await,
+                None => Err(Failure::permanent("the hub keeps no seals")),
             },
             Effect::DeviceCommand {
                 device,

@@ -7,6 +7,7 @@
 //! | `content.upsert`, `content.publish` | the built-in content store | the effect key beside the write |
 //! | `webhook.post` | an HTTP POST, [Standard Webhooks] | `Idempotency-Key` = `webhook-id` = effect key; the receiver de-duplicates |
 //! | `mail.send` | SMTP | at least once, with the same `Message-ID`: the reader tells a repeat |
+//! | `data.prove` | the hub's seals | it changes nothing |
 //! | `device.command` | the store's queue of commands | a command id derived from the effect key; the device de-duplicates |
 //!
 //! A webhook goes where the tenant says, from inside of the operator's network:
@@ -29,6 +30,7 @@ mod credential;
 mod device_command;
 mod link;
 pub mod mail;
+mod proof;
 mod secret;
 mod trust;
 mod turns;
@@ -36,5 +38,6 @@ pub mod webhook;
 
 pub use connectors::{Connectors, Error, MAX_PREVIOUS, Options, SecretFile};
 pub use credential::{Granter, Issuer};
+pub use proof::Prover;
 pub use secret::{Error as SecretError, Secret, Secrets};
 pub use trust::Error as TlsError;

@@ -82,6 +82,7 @@ mod placing;
 mod policy;
 mod principal;
 mod private;
+mod proofs;
 mod rates;
 mod registry;
 mod renewal;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use stencil_protocol::batch::DropReason;
-use stencil_store::{CausedCommit, TurnKind};
+use stencil_store::{CausedCommit, SealState, TurnKind};
 
 /// What the hub counts. All but the gauges only grow while the process lives.
 #[derive(Debug, Default)]
@@ -32,6 +32,7 @@ pub struct Metrics {
     orphaned: AtomicU64,
     erasures: AtomicU64,
     forgotten: [AtomicU64; Forgot::ALL.len()],
+    seals: [AtomicU64; SealState::ALL.len()],
     caused_turns: [AtomicU64; TurnKind::ALL.len()],
     commands_sent: AtomicU64,
     commands_expired: AtomicU64,
@@ -63,10 +64,12 @@ pub(crate) enum Forgot {
     InvoiceEffects,
     /// Entries of chains' streams.
     ChainEntries,
+    /// Seals, and what they are over.
+    Sealed,
 }
 
 impl Forgot {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Points,
         Self::Runs,
         Self::Alarms,
@@ -75,6 +78,7 @@ impl Forgot {
         Self::ErasedChunks,
         Self::InvoiceEffects,
         Self::ChainEntries,
+        Self::Sealed,
     ];
 
     /// Its name as a label.
@@ -86,6 +90,7 @@ impl Forgot {
             Self::Quarantined => "quarantined",
             Self::AuditEntries => "audit",
             Self::ErasedChunks => "erased_chunks",
+            Self::Sealed => "sealed",
             Self::InvoiceEffects => "invoice_effects",
             Self::ChainEntries => "chain_entries",
         }
@@ -208,6 +213,14 @@ impl Metrics {
     pub(crate) fn answer_ignored(&self, why: Ignored) {
         let place = Ignored::ALL.iter().position(|one| *one == why);
         if let Some(counter) = place.and_then(|place| self.answers_ignored.get(place)) {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts what was found of a seal.
+    pub(crate) fn seal(&self, state: SealState) {
+        let place = SealState::ALL.iter().position(|one| *one == state);
+        if let Some(counter) = place.and_then(|place| self.seals.get(place)) {
             counter.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -426,6 +439,16 @@ impl Metrics {
         for (kind, counter) in Forgot::ALL.iter().zip(&self.forgotten) {
             let (kind, count) = (kind.name(), counter.load(Ordering::Relaxed));
             let _ = writeln!(out, "{name}{{kind=\"{kind}\"}} {count}");
+        }
+        let name = "stencil_hub_seals_total";
+        let _ = writeln!(
+            out,
+            "# HELP {name} seals of gateways, by what was found of them"
+        );
+        let _ = writeln!(out, "# TYPE {name} counter");
+        for (state, counter) in SealState::ALL.iter().zip(&self.seals) {
+            let (state, count) = (state.as_str(), counter.load(Ordering::Relaxed));
+            let _ = writeln!(out, "{name}{{state=\"{state}\"}} {count}");
         }
         let name = "stencil_hub_gateway_answers_ignored_total";
         // Writing to a String cannot fail.

@@ -173,6 +173,7 @@ impl Sweeper {
         let mut more = false;
         for (kind, keep) in [
             (Forgot::Points, keep.series),
+            (Forgot::Sealed, keep.series),
             (Forgot::Runs, keep.runs),
             (Forgot::Alarms, keep.alarms),
             (Forgot::Quarantined, keep.quarantine),
@@ -234,6 +235,7 @@ impl Sweeper {
                 let keeping = &store.keeping;
                 keeping.forget_quarantined(tenant, before_us, PORTION).await
             }
+            Forgot::Sealed => store.proofs.forget_sealed(tenant, before_us, PORTION).await,
             Forgot::AuditEntries => store.audit.forget_before(tenant, before_us, PORTION).await,
             Forgot::InvoiceEffects => {
                 let payments = &store.payments;

@@ -15,6 +15,7 @@ use crate::access::Rights;
 use crate::chains::Chains;
 use crate::clock::Clock;
 use crate::identity::Identity;
+use crate::proofs::Proofs;
 use crate::wake::Wakes;
 use crate::{Error, Live, LiveEvent, Options};
 
@@ -25,12 +26,14 @@ pub(crate) fn connectors(
     chains: &Chains,
     identity: Identity,
     rights: Rights,
+    proofs: Proofs,
 ) -> Result<Arc<Connectors>, Error> {
     let (content, commands) = (Arc::clone(&store.content), Arc::clone(&store.commands));
     let connectors = Connectors::new(&options.connect, content, commands)?
         .on_chains(chains.iter().cloned().collect(), Arc::clone(&store.sends))
         .issuing(Arc::new(identity))
-        .granting(Arc::new(rights));
+        .granting(Arc::new(rights))
+        .proving(Arc::new(proofs));
     Ok(Arc::new(connectors))
 }
 

@@ -29,6 +29,7 @@ use crate::parts::Parts;
 use crate::pipeline::Driver;
 use crate::placing::{self, Placing};
 use crate::policy::{Gate, HubPolicy, Peer, RefusedDevices, Tenants, namespace, token_namespace};
+use crate::proofs::{Proofs, Telling};
 use crate::registry::Deliverer;
 use crate::retention::Sweeper;
 use crate::rollout::{self, Delivery, Rollouts};
@@ -137,7 +138,15 @@ impl Service {
             &options.http.url(options.http.listen),
         );
         let rights = access::Rights::new(&store, identity.clone());
-        let connectors = runner::connectors(&options, &store, &chains, identity, rights.clone())?;
+        let proofs = Proofs::new(&store, &chains, &clock);
+        let connectors = runner::connectors(
+            &options,
+            &store,
+            &chains,
+            identity,
+            rights.clone(),
+            proofs.clone(),
+        )?;
         let runner = runner::new(&options, &store, &clock, &live, connectors.clone());
         let (rollouts, asked) = Rollouts::new();
         rollouts.are_under_way(foundation.state.rolls_out());
@@ -187,6 +196,11 @@ impl Service {
             .cashier
             .run(connectors, vec![triggers], &mut parts);
         hub.inner.triggers.run(&mut parts);
+        let telling = Telling {
+            metrics: Arc::clone(&hub.inner.metrics),
+            audit_entries: hub.inner.options.http.limits.audit_entries,
+        };
+        proofs.run(telling, hub.applied(), &mut parts);
         let inner = &hub.inner;
         Owners::new(
             inner.store.clone(),

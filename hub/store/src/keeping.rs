@@ -48,7 +48,8 @@ pub enum Erased {
     /// quarantined payloads, and that it is listed. Of its ledgers it stays, with the device's id,
     /// up to which number each boot had counted ([`BootLedger::erase`]), so that these numbers stay
     /// explained and are not taken for new when they come late; of a link that stands, that it does,
-    /// until it ends or the device is heard again. Runs that it started, what they published, audit
+    /// until it ends or the device is heard again. Seals over what it said stay, which name it and
+    /// hold hashes. Runs that it started, what they published, audit
     /// entries and its tokens stay.
     ///
     /// [`BootLedger::erase`]: stencil_protocol::ledger::BootLedger::erase

@@ -31,6 +31,7 @@
 //! | [`Chains`] | how far chains are followed, what was seen of them, and what became of it |
 //! | [`Ownership`] | who controls devices by what a chain says: policies, passports, rights, documents |
 //! | [`Sends`] | transactions that are sent: nonces, signatures, what tenants may spend |
+//! | [`Proofs`] | what gateways have sealed, what proofs are made of, anchors |
 //! | [`Keeping`] | how long history is kept, and erasure |
 //!
 //! Three rules hold for every port. *The tenant is a parameter of every query*; the
@@ -64,6 +65,7 @@ mod page;
 mod payments;
 mod pipeline;
 mod points;
+mod proofs;
 mod registry;
 mod rollouts;
 mod runs;
@@ -136,6 +138,10 @@ pub use pipeline::{
     MAX_QUARANTINED_PAYLOAD, Pipeline, Point, Quarantined, RuleState, Trigger, TwinUpdate,
 };
 pub use points::{Points, SeriesPoints};
+pub use proofs::{
+    Anchoring, MAX_SEALED_BATCHES, MAX_SEALING_KEYS, NewSeal, ProofChanges, ProofHash, Proofs,
+    SealKey, SealState, SealedBatch, SealedRun, Sealing, StoredAnchor, StoredSeal,
+};
 pub use registry::{
     Admission, Birth, Born, ByCode, Delivery, DeviceKey, Enrolled, Enrolment, GatewayHolds,
     GatewayRekeyed, KeyUsed, Moved, NewBirth, NewKey, Placed, RegisteredGateway, Registration,
@@ -162,7 +168,7 @@ pub use users::{
 };
 pub use wallets::{
     Granted, MAX_ALL_WALLET_SESSIONS, MAX_NETWORK_NONCES, MAX_NETWORK_WALLET_SESSIONS, MAX_NONCES,
-    MAX_WALLET_NAME, MAX_WALLET_ROLES, MAX_WALLET_SESSIONS, MAX_WALLETS, NONCE_STAYS_US, NewNonce, PaidInvoice,
-    Wallet, WalletKey, WalletOwner, WalletSession, Wallets,
+    MAX_WALLET_NAME, MAX_WALLET_ROLES, MAX_WALLET_SESSIONS, MAX_WALLETS, NONCE_STAYS_US, NewNonce,
+    PaidInvoice, Wallet, WalletKey, WalletOwner, WalletSession, Wallets,
 };
 pub use workflows::{AtGateway, MAX_DEFINITION, MAX_WORKFLOW_ID, Workflow, Workflows};

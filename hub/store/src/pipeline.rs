@@ -10,7 +10,7 @@ use stencil_protocol::sample::OwnedValue;
 
 use crate::{
     ActiveAlarm, Admission, AlarmChange, Error, GatewayHolds, GatewayRekeyed, GatewaySaid, KeyUsed,
-    LinkInfo, NewCommand, Points, RolloutChange, RunId,
+    LinkInfo, NewCommand, Points, ProofChanges, RolloutChange, RunId,
 };
 
 /// One step of the pipeline. All of it is stored, or nothing.
@@ -59,6 +59,8 @@ pub struct Commit {
     pub keys_used: Vec<KeyUsed>,
     /// What changed of roll-outs.
     pub rollouts: RolloutChange,
+    /// Seals, and what they are over.
+    pub proofs: ProofChanges,
 }
 
 /// What a commit set in motion.
@@ -256,6 +258,8 @@ pub struct Loaded {
     pub twins: Vec<TwinUpdate>,
     /// Devices that are refused.
     pub refused: Vec<(TenantId, DeviceId)>,
+    /// Gateways that seal what their devices say.
+    pub sealing: Vec<(TenantId, GatewayId)>,
 }
 
 /// The pipeline's port.

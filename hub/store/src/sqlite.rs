@@ -47,6 +47,7 @@ mod ownership;
 mod pages;
 mod payments;
 mod pipeline;
+mod proofs;
 mod registry;
 mod rollouts;
 mod row;

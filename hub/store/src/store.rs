@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{
     AccessRights, Alarms, Answers, Audit, CausedRuns, Certificates, Chains, Commands, Content,
     Credentials, Devices, Gateways, Keeping, Ledger, Offers, Operators, Ownership, Payments,
-    Pipeline, Registry, Rollouts, Runs, Sends, Series, Tenancy, Users, Wallets, Workflows,
+    Pipeline, Proofs, Registry, Rollouts, Runs, Sends, Series, Tenancy, Users, Wallets, Workflows,
 };
 
 /// The ports of a store, whatever is behind them.
@@ -67,6 +67,8 @@ pub struct Store {
     pub ownership: Arc<dyn Ownership>,
     /// Transactions that are sent.
     pub sends: Arc<dyn Sends>,
+    /// What gateways have sealed, and anchors.
+    pub proofs: Arc<dyn Proofs>,
     /// Retention and erasure.
     pub keeping: Arc<dyn Keeping>,
 }
@@ -102,6 +104,7 @@ impl Store {
             + Chains
             + Ownership
             + Sends
+            + Proofs
             + Keeping,
     {
         Self {
@@ -132,6 +135,7 @@ impl Store {
             chains: all.clone(),
             ownership: all.clone(),
             sends: all.clone(),
+            proofs: all.clone(),
             keeping: all,
         }
     }

@@ -77,6 +77,9 @@ pub enum Effect {
     /// Let somebody command a device, by its gateway alone.
     #[serde(rename = "access.grant")]
     AccessGrant(AccessGrant),
+    /// Get the proof of what a device said.
+    #[serde(rename = "data.prove")]
+    DataProve(DataProve),
     /// Tell a device to do something.
     #[serde(rename = "device.command")]
     DeviceCommand {
@@ -134,6 +137,19 @@ pub struct ChainSend {
     pub gas: u64,
     /// Whether it is waited until it is final, else until it is in a block.
     pub until_final: bool,
+}
+
+/// A reading whose proof is wanted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DataProve {
+    /// The device.
+    pub device: DeviceId,
+    /// The boot.
+    pub boot: u32,
+    /// The number in the boot.
+    pub number: u64,
+    /// Whether it is waited until it is anchored on a chain, else until it is sealed.
+    pub until_anchored: bool,
 }
 
 /// A credential that is issued.
@@ -201,6 +217,8 @@ impl Effect {
                 .commands
                 .iter()
                 .try_for_each(|name| check_command(name)),
+            // Whether there is such a reading is for who has the seals to say.
+            Self::DataProve(_) => Ok(()),
             Self::MailSend(mail) => check_mail(mail),
             Self::DeviceCommand { command, .. } => check_command(command),
         }
@@ -394,6 +412,18 @@ pub(crate) fn device(text: &str) -> Result<DeviceId, Invalid> {
             text.chars().take(60).collect::<String>()
         ),
         right: error.to_string(),
+    })
+}
+
+/// A whole number in a text.
+pub(crate) fn whole<T: std::str::FromStr>(field: &'static str, text: &str) -> Result<T, Invalid> {
+    text.trim().parse().map_err(|_| Invalid {
+        what: format!(
+            "`{field}` is {:?}",
+            text.chars().take(60).collect::<String>()
+        ),
+        right: "a whole number is allowed, such as that of the reading that was the cause"
+            .to_owned(),
     })
 }
 

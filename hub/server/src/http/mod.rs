@@ -53,6 +53,7 @@ mod own_origin;
 mod page;
 mod password;
 mod problem;
+mod proof_note;
 mod public;
 mod questions;
 mod rate;

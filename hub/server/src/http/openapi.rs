@@ -41,7 +41,7 @@ use super::api::{audit, me, operator, sessions, users};
 use super::api::{births, callable, chains, credentials, dids, enrolment, registrations};
 use super::api::{documents, held, market, ownership};
 use super::api::{firmware, gateway_log, gateways, images, offers};
-use super::api::{invoices, payments, refunds};
+use super::api::{invoices, payments, proofs, refunds};
 use super::api::{rollouts, runs, series, spending, tokens, wallet, wallets, workflows};
 use super::routes::{Route, routes};
 use super::{checkout, input, keyed};
@@ -71,6 +71,11 @@ use super::{checkout, input, keyed};
         ledger::of_device,
         commands::of_device,
         commands::queue,
+        proofs::of_reading,
+        proofs::seals,
+        proofs::anchoring,
+        proofs::set_anchoring,
+        proofs::stop_anchoring,
         firmware::of_device,
         ownership::of_device,
         ownership::give,

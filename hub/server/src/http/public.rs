@@ -5,13 +5,14 @@ use axum::extract::State as Shared;
 use axum::response::Html;
 use maud::{DOCTYPE, Markup, html};
 use serde_json::Value;
+use stencil_proof::page;
 use stencil_protocol::id::TenantId;
 use stencil_store::{Page, Published};
 
-use super::State;
 use super::input::{self, Paging, Path, Query};
 use super::page::{moment, style};
 use super::problem::Problem;
+use super::{State, proof_note};
 
 /// `GET /content/v1/{tenant}/{collection}?after&limit`, by key.
 pub(super) async fn list(
@@ -86,12 +87,19 @@ pub(super) async fn page(
             .iter()
             .filter(|(name, _)| *name != "title")
     };
+    let all = &item.version.fields;
+    let url = format!("{}/p/{tenant}/{collection}/{key}", state.public_url);
+    let with_proof = |name: &str, value: &Value| match proof_note::of(all, name) {
+        Some(proof) => html! { data data-proof=(proof) { (shown(value)) } },
+        None if page::is_proof(value) => proof_note::note(name, value, &url),
+        None => shown(value),
+    };
     let body = html! {
         article {
             h1 { (title(&item)) }
             @if fields().next().is_some() {
                 dl {
-                    @for (name, value) in fields() { div { dt { (name) } dd { (shown(value)) } } }
+                    @for (name, value) in fields() { div { dt { (name) } dd { (with_proof(name, value)) } } }
                 }
             }
             p.dim {

@@ -16,7 +16,7 @@ use super::api::{audit as audit_log, me, operator, sessions, users};
 use super::api::{births, callable, chains, credentials, dids, enrolment, registrations};
 use super::api::{documents, held, market, ownership};
 use super::api::{firmware, gateway_log, gateways, images, offers};
-use super::api::{invoices, payments, refunds};
+use super::api::{invoices, payments, proofs, refunds};
 use super::api::{rollouts, runs, series, spending, tokens, wallet, wallets, workflows};
 use super::page::devices as fleet;
 use super::page::enrolment as enrolment_pages;
@@ -80,6 +80,11 @@ pub(super) fn routes() -> Vec<Route> {
         read("/api/v1/devices/{device}/ledger", ledger::of_device).asked(Parameters::Known),
         read("/api/v1/devices/{device}/commands", commands::of_device).asked(Parameters::Known),
         write(POST, "/api/v1/devices/{device}/commands", commands::queue),
+        read("/api/v1/devices/{device}/proof", proofs::of_reading).asked(Parameters::Known),
+        read("/api/v1/seals", proofs::seals).asked(Parameters::Known),
+        read("/api/v1/anchoring", proofs::anchoring),
+        admin(PUT, "/api/v1/anchoring", proofs::set_anchoring),
+        admin(DELETE, "/api/v1/anchoring", proofs::stop_anchoring),
         read("/api/v1/devices/{device}/firmware", firmware::of_device),
         read("/api/v1/devices/{device}/passport", ownership::of_device),
         admin(PUT, "/api/v1/devices/{device}/passport", ownership::give),

@@ -11,7 +11,7 @@ use super::known::Known;
 use super::origin::Origin;
 use super::quarantine::Quarantine;
 use super::rollouts::Starting;
-use super::{State, numbered, refused, reports, rollouts, unnumbered};
+use super::{State, numbered, refused, reports, rollouts, seals, unnumbered};
 use crate::ingest::{Activation, Admission, Ask, GatewayGone, Step};
 
 /// Applies one publication. Deterministic: the same state, record and answers give the same
@@ -37,10 +37,14 @@ pub(super) fn publication(
     rollouts::publication(origin, message, state, changes);
     match message {
         Message::Batch(device, batch) => {
+            let before = changes.tally.duplicate;
             numbered::batch(origin, device, batch, known, state, changes);
+            seals::keep(origin, device, batch, before, state, changes);
         }
         Message::Judged(device, at, batch) => {
+            let before = changes.tally.duplicate;
             numbered::batch(origin, device, batch, known, state, changes);
+            seals::keep(origin, device, batch, before, state, changes);
             let rules = state.rules(origin.tenant);
             rules.judged(origin, device, *at, batch, true, changes);
         }
@@ -61,6 +65,7 @@ pub(super) fn publication(
         Message::Fetch(gateway, fetch) => reports::fetch(origin, gateway, *fetch, changes),
         Message::Renew(gateway, renew) => reports::renew(origin, gateway, renew, changes),
         Message::Said(gateway, said) => reports::said(origin, gateway, said, changes),
+        Message::Seals(gateway, record) => seals::told(origin, gateway, record, state, changes),
         Message::Malformed(device, reason) => {
             let mut quarantine = Quarantine::new(origin, device.as_ref());
             quarantine.put(changes, None, reason);

@@ -8,8 +8,8 @@ use stencil_protocol::image::Fetch;
 use stencil_protocol::sample::{OwnedValue, Sample};
 use stencil_store::{
     Admission, AlarmChange, CommandStatus, Commit, DeviceImage, DeviceVerdict, GatewayHolds,
-    GatewayRules, GatewaySaid, Given, KeyUsed, LinkSeen, Points, Quarantined, RolloutHead,
-    RuleState, SeriesPoint, SeriesPoints, Trigger, TwinUpdate,
+    GatewayRules, GatewaySaid, Given, KeyUsed, LinkSeen, Points, ProofChanges, Quarantined,
+    RolloutHead, RuleState, SeriesPoint, SeriesPoints, Trigger, TwinUpdate,
 };
 
 use super::State;
@@ -72,6 +72,8 @@ pub(crate) struct Changes {
     pub(crate) texts_asked: Vec<desired::Asked>,
     /// Certificates that gateways ask to have renewed.
     pub(crate) renewals: Vec<desired::RenewalAsked>,
+    /// Seals, and what they are over.
+    pub(crate) proofs: ProofChanges,
     /// For the counters.
     pub(crate) tally: Tally,
 }
@@ -198,6 +200,7 @@ impl Changes {
             holds: self.holds,
             gateways: self.gateways,
             keys_used: self.keys_used,
+            proofs: self.proofs,
         };
         for change in &commit.alarms {
             match change {

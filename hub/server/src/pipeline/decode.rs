@@ -44,6 +44,8 @@ pub(super) enum Message<'a> {
     Said(GatewayId, Said),
     /// A gateway asks for the successor of its certificate.
     Renew(GatewayId, Renew),
+    /// What a gateway says of its seals.
+    Seals(GatewayId, Box<stencil_proof::Record>),
     /// Nothing that makes sense.
     Malformed(Option<DeviceId>, String),
 }
@@ -115,6 +117,10 @@ impl<'a> Message<'a> {
                 Ok(said) => Self::Said(gateway, said),
                 Err(error) => Self::Malformed(None, format!("what {gateway} says: {error}")),
             },
+            Topic::GatewaySeals(gateway) => match stencil_proof::Record::decode(payload) {
+                Ok(record) => Self::Seals(gateway, Box::new(record)),
+                Err(error) => Self::Malformed(None, format!("the seals of {gateway}: {error}")),
+            },
             // Those that somebody waits for never come here.
             Topic::GatewayAnswer(gateway) => {
                 Self::Malformed(None, format!("an answer of {gateway} is in the log"))
@@ -154,7 +160,7 @@ impl Message<'_> {
             Self::KeyUsed(used) => Some(&used.device),
             Self::Holds(..) | Self::Stream(..) => None,
             Self::Image(told) => Some(&told.device),
-            Self::Fetch(..) | Self::Said(..) | Self::Renew(..) => None,
+            Self::Fetch(..) | Self::Said(..) | Self::Renew(..) | Self::Seals(..) => None,
             Self::Malformed(device, _) => device.as_ref(),
         }
     }
@@ -175,6 +181,7 @@ impl Message<'_> {
             | Self::Stream(..)
             | Self::Said(..)
             | Self::Renew(..)
+            | Self::Seals(..)
             | Self::Fetch(..) => None,
         }
     }

@@ -94,6 +94,7 @@ impl Questions {
             | Message::Fetch(..)
             | Message::Said(..)
             | Message::Renew(..)
+            | Message::Seals(..)
             | Message::Malformed(..) => {}
         }
         questions

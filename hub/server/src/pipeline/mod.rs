@@ -26,6 +26,7 @@ mod reports;
 mod restore;
 mod rollouts;
 mod rules;
+mod seals;
 mod state;
 mod streams;
 mod unnumbered;

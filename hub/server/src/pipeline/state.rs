@@ -32,6 +32,8 @@ pub(crate) struct State {
     erased: HashSet<TenantId>,
     /// Devices that are refused.
     refused: HashSet<DeviceKey>,
+    /// Gateways that seal what their devices say.
+    sealing: HashSet<(TenantId, GatewayId)>,
     /// How many devices each tenant has.
     counts: HashMap<TenantId, usize>,
     rules: HashMap<TenantId, Rules>,
@@ -96,6 +98,7 @@ impl State {
             more_boots: false,
             erased: HashSet::new(),
             refused: HashSet::new(),
+            sealing: HashSet::new(),
             counts: HashMap::new(),
             rules: HashMap::new(),
             orphans: Vec::new(),
@@ -107,6 +110,7 @@ impl State {
     pub(crate) fn load(bounds: PipelineOptions, max_rules: usize, loaded: &Loaded) -> Self {
         let mut state = Self::new(bounds, max_rules);
         state.refused = loaded.refused.iter().cloned().collect();
+        state.sealing = loaded.sealing.iter().cloned().collect();
         for (tenant, device, boot, ledger) in &loaded.ledgers {
             // What was erased counts for no device, and stays in the store until it is asked for.
             if ledger.is_erased() {
@@ -191,6 +195,7 @@ impl State {
             Erased::Tenant(tenant) => {
                 self.devices.retain(|(of, _), _| of != tenant);
                 self.refused.retain(|(of, _)| of != tenant);
+                self.sealing.retain(|(of, _)| of != tenant);
                 self.counts.remove(tenant);
                 self.erased.remove(tenant);
                 self.rollouts.forget_tenant(tenant);
@@ -213,6 +218,22 @@ impl State {
             self.refused.insert(key);
         } else {
             self.refused.remove(&key);
+        }
+    }
+
+    /// Whether a gateway seals what its devices say.
+    pub(super) fn seals(&self, tenant: &TenantId, gateway: &GatewayId) -> bool {
+        // Mostly none does: nothing is copied to find that out.
+        !self.sealing.is_empty() && self.sealing.contains(&(tenant.clone(), gateway.clone()))
+    }
+
+    /// It does from now on, or does not any more.
+    pub(super) fn set_seals(&mut self, tenant: &TenantId, gateway: &GatewayId, seals: bool) {
+        let key = (tenant.clone(), gateway.clone());
+        if seals {
+            self.sealing.insert(key);
+        } else {
+            self.sealing.remove(&key);
         }
     }
 

@@ -26,6 +26,7 @@ pub(super) fn may_publish(principal: &Principal, topic: &str) -> bool {
             Topic::GatewayHolds(gateway)
             | Topic::GatewayFetch(gateway)
             | Topic::GatewayStream(gateway)
+            | Topic::GatewaySeals(gateway)
             | Topic::GatewayState(gateway)
             | Topic::GatewayAnswer(gateway)
             | Topic::GatewayReceipts(gateway)

@@ -29,6 +29,8 @@ const OF_DEVICES: &[&str] = &[
     "device_images",
     "device_verdicts",
     "rollout_devices",
+    "sealed_batches",
+    "sealed_runs",
     "device_passports",
 ];
 
@@ -106,6 +108,13 @@ const OF_TENANTS: &[&str] = &[
     "offers",
     "purchases",
     "exposures",
+    "sealed_runs",
+    "sealed_batches",
+    "seals",
+    "sealing_keys",
+    "sealing_gateways",
+    "anchoring",
+    "anchors",
     "tenants",
 ];
 

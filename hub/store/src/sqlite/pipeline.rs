@@ -137,6 +137,7 @@ impl Sqlite {
         rollouts::write::apply(connection, commit.position, &commit.rollouts).await?;
         store_quarantine(connection, commit, self.inner.options.max_quarantined).await?;
         gateways::log::store(connection, &commit.gateways).await?;
+        super::proofs::store(connection, &commit.proofs).await?;
         let mut committed = Committed {
             rekeyed: registry::log::store(connection, commit).await?,
             started: start_runs(connection, &commit.triggers).await?,
@@ -229,6 +230,7 @@ async fn load(connection: &mut SqliteConnection, boots: u32) -> Result<Loaded, E
     }
     loaded.alarms = alarms::write::active(connection).await?;
     loaded.twins = devices::load(connection).await?;
+    loaded.sealing = super::proofs::load(connection).await?;
     loaded.refused = registry::log::refused(connection).await?;
     Ok(loaded)
 }

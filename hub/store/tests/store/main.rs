@@ -25,6 +25,7 @@ mod operators;
 mod ownership;
 mod payments;
 mod pipeline;
+mod proofs;
 mod registry;
 mod rollouts;
 mod runs;

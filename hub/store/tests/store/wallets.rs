@@ -2,8 +2,8 @@
 
 use stencil_store::{
     Erased, Error, InvoiceCommit, MAX_ALL_WALLET_SESSIONS, MAX_NETWORK_NONCES,
-    MAX_NETWORK_WALLET_SESSIONS, MAX_NONCES, MAX_SESSIONS, MAX_WALLET_SESSIONS, NONCE_STAYS_US, NewNonce, Opener,
-    Role, StoredInvoice, Wallets,
+    MAX_NETWORK_WALLET_SESSIONS, MAX_NONCES, MAX_SESSIONS, MAX_WALLET_SESSIONS, NONCE_STAYS_US,
+    NewNonce, Opener, Role, StoredInvoice, Wallets,
 };
 
 use crate::{acme, fresh, other};

@@ -4,6 +4,7 @@ mod access;
 mod chain;
 mod credential;
 mod mail;
+mod prove;
 
 use std::collections::BTreeMap;
 
@@ -21,6 +22,7 @@ pub use access::GrantTemplates;
 pub use chain::{CallTemplates, FunctionTemplates, MAX_ARGUMENTS, SendTemplates};
 pub use credential::CredentialTemplates;
 pub use mail::MailTemplates;
+pub use prove::ProveTemplates;
 
 /// The longest time within which a command must be begun: 7 days, in µs.
 pub const MAX_EXPIRES_US: i64 = 7 * 86_400 * 1_000_000;
@@ -35,6 +37,7 @@ const USES: &[&str] = &[
     "chain.send",
     "credential.issue",
     "access.grant",
+    "data.prove",
 ];
 
 /// What a step does.
@@ -80,6 +83,8 @@ pub enum Action {
     CredentialIssue(CredentialTemplates),
     /// Lets somebody command a device, by its gateway alone.
     AccessGrant(GrantTemplates),
+    /// Waits for the proof of what a device said.
+    DataProve(ProveTemplates),
     /// Tells a device to do something, and waits for the end of that.
     DeviceCommand {
         /// The device.
@@ -122,6 +127,7 @@ impl Action {
             Self::ChainSend(_) => "chain.send",
             Self::CredentialIssue(_) => "credential.issue",
             Self::AccessGrant(_) => "access.grant",
+            Self::DataProve(_) => "data.prove",
         }
     }
 
@@ -137,6 +143,7 @@ impl Action {
             | Self::ChainCall(_)
             | Self::ChainSend(_)
             | Self::CredentialIssue(_)
+            | Self::DataProve(_)
             | Self::AccessGrant(_) => false,
         }
     }
@@ -154,6 +161,7 @@ impl Action {
             Self::ChainSend(_) => &["tx", "block", "state"],
             Self::CredentialIssue(_) => &["credential", "subject"],
             Self::AccessGrant(_) => &["right", "holder"],
+            Self::DataProve(_) => &["document", "anchored"],
         }
     }
 
@@ -205,6 +213,7 @@ impl Action {
             Self::ChainSend(templates) => Effect::ChainSend(templates.render(scope)?),
             Self::CredentialIssue(templates) => Effect::CredentialIssue(templates.render(scope)?),
             Self::AccessGrant(templates) => Effect::AccessGrant(templates.render(scope)?),
+            Self::DataProve(templates) => Effect::DataProve(templates.render(scope)?),
             Self::DeviceCommand {
                 device,
                 command,
@@ -293,6 +302,7 @@ pub(super) fn read(uses: &Node, with: &Node, before: Before<'_>) -> Result<Actio
         "chain.send" => chain::send(with, before).map(Action::ChainSend),
         "credential.issue" => credential::read(with, before).map(Action::CredentialIssue),
         "access.grant" => access::read(with, before).map(Action::AccessGrant),
+        "data.prove" => prove::read(with, before).map(Action::DataProve),
         other => {
             let right = match nearest(other, USES) {
                 Some(near) => format!("did you mean `{near}`? known: {}", listed(USES)),

@@ -48,7 +48,7 @@ use stencil_yaml::{Content, Fields, Limits, Node, integer, shown, text};
 
 pub use action::{
     Action, CallTemplates, CredentialTemplates, EffectError, FunctionTemplates, GrantTemplates,
-    MAX_ARGUMENTS, MAX_EXPIRES_US, MailTemplates, SendTemplates,
+    MAX_ARGUMENTS, MAX_EXPIRES_US, MailTemplates, ProveTemplates, SendTemplates,
 };
 pub use alarm::Alarm;
 pub use finality::{Finality, MAX_CONFIRMATIONS, Undo, UndoCommand, named};

@@ -98,6 +98,16 @@ pub fn json_schema() -> Value {
         step("chain.send", object(&["chain", "address"], sent)),
         step("credential.issue", credential(&template, &duration)),
         step(
+            "data.prove",
+            object(
+                &["device", "boot", "number"],
+                json!({
+                    "device": template, "boot": template, "number": template,
+                    "until": { "enum": ["sealed", "anchored"] },
+                }),
+            ),
+        ),
+        step(
             "device.command",
             object(
                 &["device", "command", "expires"],

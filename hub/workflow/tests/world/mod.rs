@@ -102,6 +102,7 @@ impl Effects for Script {
             Effect::ChainCall(_) => "chain.call",
             Effect::ChainSend(_) => "chain.send",
             Effect::CredentialIssue(_) => "credential.issue",
+            Effect::DataProve(_) => "data.prove",
         };
         let act = self
             .acts

@@ -19,6 +19,7 @@ pub(crate) const ID: u64 = 31_337;
 pub(crate) const TOKEN: Address = Address::repeat_byte(0x70);
 pub(crate) const CONTRACT: Address = Address::repeat_byte(0xcc);
 pub(crate) const PAYEE: Address = Address::repeat_byte(0xaa);
+pub(crate) const ANCHOR: Address = Address::repeat_byte(0xa4);
 pub(crate) const ACCOUNT: Address = Address::repeat_byte(0xac);
 
 pub(crate) fn token() -> Token {
@@ -123,6 +124,10 @@ impl Chain for Fake {
 
     fn escrow(&self) -> Option<Address> {
         None
+    }
+
+    fn anchor(&self) -> Option<Address> {
+        Some(ANCHOR)
     }
 
     fn event(&self, _: &str) -> Result<Arc<dyn Event>, String> {

@@ -28,6 +28,7 @@ pub(super) mod offers;
 pub(super) mod operator;
 pub(super) mod ownership;
 pub(super) mod payments;
+pub(super) mod proofs;
 pub(super) mod refunds;
 pub(super) mod registrations;
 pub(super) mod retention;

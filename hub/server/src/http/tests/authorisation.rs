@@ -234,6 +234,13 @@ async fn ask(served: &Served, method: &str, path: &str, who: As<'_>) -> Answer {
             "asset": format!("eip155:1/erc20:{}", "0x7070707070707070707070707070707070707070"),
         })),
         ("PATCH", _) => ask.json(&serde_json::json!({ "role": "editor" })),
+        ("PUT", "/api/v1/anchoring") => {
+            ask.json(&serde_json::json!({ "chain": "local", "interval_s": 60 }))
+        }
+        ("GET", path) if path.contains("/proof?") => {
+            seed::sealed(&served.store).await;
+            ask
+        }
         ("PUT", "/api/v1/ownership") => {
             seed::contracts(&served.chain);
             ask.json(&seed::ownership_body())

@@ -612,3 +612,112 @@ async fn content(store: &Store) {
         .await
         .unwrap();
 }
+
+/// A reading of the freezer that is sealed: number 1 of boot 7. Its signature is none, which is for who
+/// checks the proof to find.
+pub(super) async fn sealed(store: &Store) {
+    use stencil_proof::{Chunk, Open, Reading, Record, Seal, Sealed, tree};
+    use stencil_protocol::batch::{Header, Writer};
+    use stencil_protocol::sample::{Sample, Value};
+    use stencil_store::{
+        NewSeal, ProofChanges, SealKey, SealState, SealedBatch, SealedRun, Sealing,
+    };
+    let gateway = GatewayId::parse("gateway-marked").unwrap();
+    let key = SealKey {
+        tenant: acme(),
+        gateway: gateway.clone(),
+        epoch: 1,
+        number: 1,
+    };
+    if store.proofs.seal(&key).await.unwrap().is_some() {
+        return;
+    }
+    let sample = Sample {
+        name: "temperature",
+        value: Value::Number(-8.5),
+        unit: None,
+        time_us: NOW_US,
+    };
+    let header = Header {
+        boot: Boot(7),
+        first: Seq(1),
+        last_given: Seq(1),
+        previous: None,
+        dropped: Default::default(),
+    };
+    let mut body = [0; 256];
+    let mut writer = Writer::new(&mut body, &header).unwrap();
+    writer.push(&sample).unwrap();
+    let length = writer.finish().unwrap();
+    let mut open = Open::default();
+    open.push(
+        Boot(7),
+        Seq(1),
+        Reading::leaf_of(&freezer(), Boot(7), Seq(1), &sample),
+    );
+    let chunks = vec![open.close(freezer())];
+    let leaves: Vec<_> = chunks.iter().map(Chunk::leaf).collect();
+    let seal = Seal {
+        tenant: acme(),
+        gateway: gateway.clone(),
+        epoch: 1,
+        number: 1,
+        previous: [0; 32],
+        at_us: NOW_US,
+        certificate: [7; 32],
+        chunks: 1,
+        root: tree::root(&leaves),
+    };
+    let sealed = Sealed {
+        seal: seal.clone(),
+        signature: vec![0; 3_309],
+        chunks,
+    };
+    let position = store.pipeline.load(1).await.unwrap().position;
+    let proofs = ProofChanges {
+        sealing: vec![(
+            position,
+            Sealing {
+                tenant: acme(),
+                gateway,
+                epoch: 1,
+                certificate: Some(([7; 32], vec![1])),
+            },
+        )],
+        batches: vec![SealedBatch {
+            tenant: acme(),
+            device: freezer(),
+            boot: Boot(7),
+            first: Seq(1),
+            last: Seq(1),
+            from_us: NOW_US,
+            to_us: NOW_US,
+            received_us: NOW_US,
+            position,
+            body: body[..length].to_vec(),
+        }],
+        seals: vec![NewSeal {
+            key: key.clone(),
+            hash: seal.hash(),
+            record: Record::Sealed(Box::new(sealed)).encode(),
+            received_us: NOW_US,
+        }],
+    };
+    let commit = Commit {
+        position,
+        proofs,
+        ..Commit::default()
+    };
+    store.pipeline.commit(commit).await.unwrap();
+    let runs = [SealedRun {
+        device: freezer(),
+        boot: Boot(7),
+        first: Seq(1),
+        last: Seq(1),
+        chunk: 0,
+    }];
+    let settled = store
+        .proofs
+        .settle_seal(&key, SealState::Verified, None, &runs, NOW_US);
+    assert!(settled.await.unwrap());
+}

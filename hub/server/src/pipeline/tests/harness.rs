@@ -1,6 +1,6 @@
 //! A pipeline over a store in memory.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use stencil_protocol::batch::{DropReason, PreviousBoot};
@@ -76,6 +76,10 @@ pub(super) struct Disk {
     pub(super) alarms: BTreeMap<AlarmId, Episode>,
     pub(super) quarantined: Vec<Quarantined>,
     refused: BTreeMap<DeviceId, bool>,
+    /// Gateways that seal.
+    sealing: BTreeSet<(TenantId, GatewayId)>,
+    /// What was kept for proofs.
+    pub(super) batches: Vec<stencil_store::SealedBatch>,
     pub(super) rollout: Option<RolloutHead>,
     pub(super) rollout_devices: BTreeMap<DeviceId, RolloutDevice>,
     pub(super) notices: Vec<String>,
@@ -263,6 +267,7 @@ impl Harness {
                 .filter(|(_, refused)| **refused)
                 .map(|(device, _)| (tenant(), device.clone()))
                 .collect(),
+            sealing: disk.sealing.iter().cloned().collect(),
         };
         let alarms = disk.active().collect();
         let mut state = State::load(self.bounds.clone(), MAX_RULES, &loaded);
@@ -401,6 +406,14 @@ fn stored(plan: &str, head: Option<String>) -> StoredRollout {
 
 impl Disk {
     fn take(&mut self, commit: Commit, next: usize) {
+        for (_, sealing) in &commit.proofs.sealing {
+            let key = (sealing.tenant.clone(), sealing.gateway.clone());
+            match sealing.certificate {
+                Some(_) => self.sealing.insert(key),
+                None => self.sealing.remove(&key),
+            };
+        }
+        self.batches.extend(commit.proofs.batches.iter().cloned());
         self.next = next;
         for head in commit.rollouts.heads {
             self.rollout = Some(head);

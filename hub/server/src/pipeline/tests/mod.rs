@@ -9,4 +9,5 @@ mod refused;
 mod rejected;
 mod replay;
 mod rollouts;
+mod seals;
 mod ties;

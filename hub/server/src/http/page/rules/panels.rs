@@ -84,6 +84,7 @@ pub(super) fn reference() -> Markup {
         "mail.send",
         "device.command",
         "credential.issue",
+        "data.prove",
     ];
     html! {
         section.card {

@@ -30,6 +30,26 @@ pub(in crate::http::tests) const SAMPLES: &[(&str, &str, &str, Rival)] = &[
     ("GET", "/enrolment", "/enrolment", Rival::Empty),
     (
         "GET",
+        "/api/v1/devices/{device}/proof",
+        "/api/v1/devices/freezer-marked/proof?boot=7&number=1",
+        Rival::Nothing,
+    ),
+    ("GET", "/api/v1/seals", "/api/v1/seals", Rival::Empty),
+    (
+        "GET",
+        "/api/v1/anchoring",
+        "/api/v1/anchoring",
+        Rival::Empty,
+    ),
+    ("PUT", "/api/v1/anchoring", "/api/v1/anchoring", Rival::Own),
+    (
+        "DELETE",
+        "/api/v1/anchoring",
+        "/api/v1/anchoring",
+        Rival::Own,
+    ),
+    (
+        "GET",
         "/enrolment/{device}",
         "/enrolment/freezer-marked",
         Rival::Nothing,

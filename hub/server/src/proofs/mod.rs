@@ -1,0 +1,165 @@
+//! Proof of data: what gateways have sealed is recomputed from what the hub has taken in itself, anchored
+//! on a chain, and given to whoever asks as a document that needs no hub ([`stencil_proof`]).
+//!
+//! ```text
+//! pipeline: seals, and batches of gateways that seal → the store
+//!   → verify: signature, chain of seals, each chunk's root → verified, or told why not
+//!   → anchor: a root over verified seals → the hub's account → final → header and receipt
+//!   → prove: a path from a reading up to there
+//! ```
+
+mod anchor;
+mod prove;
+mod step;
+#[cfg(test)]
+mod tests;
+mod verify;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use stencil_proof::{Chunk, Hash, Reading};
+use stencil_protocol::batch::Batch;
+use stencil_protocol::id::{DeviceId, Seq, TenantId};
+use stencil_store::{Certificates, Error, Store};
+use tokio::sync::watch;
+
+use crate::chains::Chains;
+use crate::clock::Clock;
+use crate::metrics::Metrics;
+use crate::parts::{Parts, told_to_end};
+
+pub(crate) use prove::{NotProven, Until, Which};
+
+/// How often it is looked for what is to be done.
+const LOOK: Duration = Duration::from_millis(500);
+/// How long it rests after the store has failed.
+const REST: Duration = Duration::from_secs(5);
+/// How many numbers are asked for at once.
+const NUMBERS_AT_ONCE: u64 = 4_096;
+
+/// Everything about seals and proofs that the hub does. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Proofs {
+    store: Arc<dyn stencil_store::Proofs>,
+    certificates: Arc<dyn Certificates>,
+    audit: Arc<dyn stencil_store::Audit>,
+    chains: Chains,
+    clock: Clock,
+}
+
+/// Where it is told what was found.
+#[derive(Clone)]
+pub(crate) struct Telling {
+    pub(crate) metrics: Arc<Metrics>,
+    /// The most entries of a tenant's audit log.
+    pub(crate) audit_entries: u32,
+}
+
+impl Proofs {
+    pub(crate) fn new(store: &Store, chains: &Chains, clock: &Clock) -> Self {
+        Self {
+            store: Arc::clone(&store.proofs),
+            certificates: Arc::clone(&store.certificates),
+            audit: Arc::clone(&store.audit),
+            chains: chains.clone(),
+            clock: clock.clone(),
+        }
+    }
+
+    /// Verifies and anchors, beside each other: a chain that is silent holds up no seal.
+    pub(crate) fn run(
+        &self,
+        telling: Telling,
+        mut applied: watch::Receiver<u64>,
+        parts: &mut Parts,
+    ) {
+        let this = self.clone();
+        parts.effect("seals", |mut stop| async move {
+            let verifying = async {
+                let mut waiting = verify::Waiting::default();
+                loop {
+                    let rest = this.verify_pending(&telling, &mut waiting).await;
+                    // What is new comes with a commit; what waits for it is looked at now and then.
+                    tokio::select! {
+                        changed = applied.changed() => {
+                            if changed.is_err() {
+                                std::future::pending::<()>().await;
+                            }
+                            tokio::time::sleep(LOOK).await;
+                        }
+                        () = tokio::time::sleep(rest) => {}
+                    }
+                }
+            };
+            tokio::select! {
+                () = verifying => {}
+                () = told_to_end(&mut stop) => {}
+            }
+            Ok(())
+        });
+        let this = self.clone();
+        parts.effect("anchors", |mut stop| async move {
+            let anchoring = async {
+                loop {
+                    let rest = this.anchor_due().await;
+                    tokio::time::sleep(rest).await;
+                }
+            };
+            tokio::select! {
+                () = anchoring => {}
+                () = told_to_end(&mut stop) => {}
+            }
+            Ok(())
+        });
+    }
+
+    /// The leaves of a chunk, from what the hub has taken in; `None`: not all of it is here. Of a number
+    /// that came twice the first counts, as in the series.
+    async fn leaves(&self, tenant: &TenantId, chunk: &Chunk) -> Result<Option<Vec<Hash>>, Error> {
+        let mut leaves = Vec::new();
+        for run in &chunk.runs {
+            let end = run.first.0.saturating_add(run.count);
+            let mut from = run.first.0;
+            while from < end {
+                let to = end.min(from.saturating_add(NUMBERS_AT_ONCE));
+                let (first, last) = (Seq(from), Seq(to - 1));
+                let batches = self
+                    .store
+                    .sealed_batches(tenant, &chunk.device, run.boot, first, last)
+                    .await?;
+                let mut found: HashMap<u64, Hash> = HashMap::new();
+                for batch in &batches {
+                    each(&chunk.device, &batch.body, |reading, leaf| {
+                        let seq = reading.0;
+                        if (from..to).contains(&seq) {
+                            found.entry(seq).or_insert_with(leaf);
+                        }
+                    });
+                }
+                for number in from..to {
+                    match found.get(&number) {
+                        Some(leaf) => leaves.push(*leaf),
+                        None => return Ok(None),
+                    }
+                }
+                from = to;
+            }
+        }
+        Ok(Some(leaves))
+    }
+}
+
+/// Each sample of a batch that can be read: its number, and how its leaf is made.
+fn each(device: &DeviceId, body: &[u8], mut take: impl FnMut((u64,), &dyn Fn() -> Hash)) {
+    let Ok(batch) = Batch::decode(body) else {
+        return;
+    };
+    let boot = batch.header().boot;
+    for (seq, sample) in batch.samples() {
+        if let Ok(sample) = sample {
+            take((seq.0,), &|| Reading::leaf_of(device, boot, seq, &sample));
+        }
+    }
+}

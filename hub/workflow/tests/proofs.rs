@@ -1,0 +1,80 @@
+//! Steps that wait for a proof: what an author may write, and what comes of it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use serde_json::json;
+use stencil_workflow::Effect;
+use stencil_workflow::definition::{json_schema, parse};
+use stencil_workflow::template::Scope;
+
+const GOOD: &str = r#"id: proven
+version: 1
+on: { telemetry: { devices: "*", name: temperature } }
+when: { above: 0 }
+steps:
+  - id: prove
+    use: data.prove
+    with: { device: "{{ event.device }}", boot: "{{ event.boot }}", number: "{{ event.seq }}", until: anchored }
+  - id: page
+    use: content.upsert
+    with: { collection: figures, key: a, set: { value: "{{ event.value }}", proof: "{{ steps.prove.document }}" } }
+"#;
+
+#[test]
+fn which_reading_follows_from_the_event() {
+    let definition = parse(GOOD).unwrap();
+    let event =
+        json!({ "device": "freezer-07", "value": 0.05, "boot": 4_000_000_000_u32, "seq": 17 });
+    let scope = Scope::new(&event, []);
+    let effect = definition.steps[0].action.effect(&scope).unwrap();
+    let Effect::DataProve(prove) = effect else {
+        panic!("{effect:?}");
+    };
+    assert_eq!(
+        (prove.boot, prove.number, prove.until_anchored),
+        (4_000_000_000, 17, true)
+    );
+    assert_eq!(prove.device.as_str(), "freezer-07");
+    // A document passes on as it is.
+    let document = json!({ "format": "stencil-proof-1", "chunk": { "index": 3 } });
+    let output = json!({ "document": document });
+    let scope = Scope::new(&event, [("prove", &output)]);
+    let Effect::ContentUpsert { fields, .. } = definition.steps[1].action.effect(&scope).unwrap()
+    else {
+        panic!("no entry");
+    };
+    assert_eq!(fields["proof"], document);
+    // Time was the cause, and not a reading.
+    let event = json!({ "device": "freezer-07", "value": 0.05, "boot": null, "seq": null });
+    let scope = Scope::new(&event, []);
+    let error = definition.steps[0].action.effect(&scope).unwrap_err();
+    assert!(error.to_string().contains("`boot` is"), "{error}");
+}
+
+#[test]
+fn what_an_author_may_not_write() {
+    for (from, to, wrong) in [
+        (
+            "until: anchored",
+            "until: final",
+            "write `sealed` or `anchored`",
+        ),
+        (", number: \"{{ event.seq }}\"", "", "number"),
+        (
+            "device: \"{{ event.device }}\"",
+            "device: \"a/b\"",
+            "device",
+        ),
+        ("until: anchored", "chain: main", "chain"),
+    ] {
+        let text = GOOD.replace(from, to);
+        assert_ne!(text, GOOD);
+        let error = parse(&text).unwrap_err().to_string();
+        assert!(error.contains(wrong), "{to}: {error}");
+    }
+}
+
+#[test]
+fn an_editor_knows_it() {
+    let schema = json_schema();
+    assert!(schema.to_string().contains("data.prove"));
+}
