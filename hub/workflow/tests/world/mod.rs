@@ -103,6 +103,7 @@ impl Effects for Script {
             Effect::ChainSend(_) => "chain.send",
             Effect::CredentialIssue(_) => "credential.issue",
             Effect::DataProve(_) => "data.prove",
+            Effect::AccessGrant(_) => "access.grant",
         };
         let act = self
             .acts

@@ -9,6 +9,7 @@ use stencil_protocol::id::{GatewayId, TenantId};
 use stencil_store::{DesiredOf, Opener, Role, TokenKind, UserChange};
 
 use super::{Answer, NOW_US, Served, seed};
+use crate::chains::tests::fake::ID;
 use crate::http::access::Access;
 use crate::http::routes::routes;
 
@@ -239,6 +240,13 @@ async fn ask(served: &Served, method: &str, path: &str, who: As<'_>) -> Answer {
         }
         ("GET", path) if path.contains("/proof?") => {
             seed::sealed(&served.store).await;
+            ask
+        }
+        ("POST", "/api/v1/operator/chains/local/resume") => {
+            let chains = &served.store.chains;
+            chains.open_chain("local", ID, NOW_US).await.unwrap();
+            let why = Some("a reorganisation went deeper");
+            chains.stop_chain("local", why, NOW_US).await.unwrap();
             ask
         }
         ("PUT", "/api/v1/ownership") => {

@@ -933,6 +933,18 @@ pub(in crate::http::tests) const SAMPLES: &[(&str, &str, &str, Rival)] = &[
     ),
     (
         "GET",
+        "/api/v1/operator/chains",
+        "/api/v1/operator/chains",
+        Rival::Refused,
+    ),
+    (
+        "POST",
+        "/api/v1/operator/chains/{chain}/resume",
+        "/api/v1/operator/chains/local/resume",
+        Rival::Refused,
+    ),
+    (
+        "GET",
         "/api/v1/operator/births",
         "/api/v1/operator/births",
         Rival::Refused,
