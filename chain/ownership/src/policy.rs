@@ -11,6 +11,8 @@ use crate::holder::{Gain, Owner, Token};
 pub const MAX_COMMANDS: usize = 64;
 /// The longest name of a command, in bytes: a device takes none that is longer.
 pub const MAX_COMMAND: usize = 32;
+/// How far, in seconds, a chain's newest block may be ahead of the hub's clock.
+pub const MAX_AHEAD_S: u64 = 60;
 /// What stands for every command.
 pub const ANY: &str = "*";
 
@@ -61,6 +63,29 @@ pub struct Policy {
     pub stale_after_s: u32,
 }
 
+impl Policy {
+    /// Whether what was read of a chain up to `read_s` still holds at `now_s`, seconds since 1970; 0: nothing
+    /// was read.
+    ///
+    /// # Errors
+    /// [`Refusal::Unknown`], [`Refusal::Ahead`].
+    pub fn fresh(&self, read_s: u64, now_s: u64) -> Result<(), Refusal> {
+        let ahead_s = read_s.saturating_sub(now_s);
+        if ahead_s > MAX_AHEAD_S {
+            return Err(Refusal::Ahead { read_s, ahead_s });
+        }
+        let age_s = now_s.saturating_sub(read_s);
+        if read_s == 0 || age_s > u64::from(self.stale_after_s) {
+            return Err(Refusal::Unknown {
+                read_s,
+                age_s,
+                stale_after_s: self.stale_after_s,
+            });
+        }
+        Ok(())
+    }
+}
+
 /// As what somebody commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum As {
@@ -94,6 +119,18 @@ pub enum Refusal {
     NotThis {
         /// The command.
         command: String,
+    },
+    /// The newest block that was read is of a time that has not come: how old what is known is can't be
+    /// said.
+    #[error(
+        "who holds what is not known now: the newest block that was read is of {read_s} (seconds \
+         since 1970), {ahead_s} s ahead of the hub's clock, and {MAX_AHEAD_S} s are the most"
+    )]
+    Ahead {
+        /// The newest block's time.
+        read_s: u64,
+        /// How far ahead.
+        ahead_s: u64,
     },
     /// The chain was not read for too long.
     #[error(
@@ -135,14 +172,22 @@ pub fn may_command(
     command: &str,
     now_s: u64,
 ) -> Result<As, Refusal> {
-    let age_s = now_s.saturating_sub(known.read_s);
-    if known.read_s == 0 || age_s > u64::from(policy.stale_after_s) {
-        return Err(Refusal::Unknown {
-            read_s: known.read_s,
-            age_s,
-            stale_after_s: policy.stale_after_s,
-        });
+    let answer = holds(policy, known, account, command, now_s);
+    // Who holds nothing by what is known is told just that, however old it is: that a device has a passport
+    // at all is no stranger's to know.
+    if answer != Err(Refusal::NotHeld) {
+        policy.fresh(known.read_s, now_s)?;
     }
+    answer
+}
+
+fn holds(
+    policy: &Policy,
+    known: &Known<'_>,
+    account: Address,
+    command: &str,
+    now_s: u64,
+) -> Result<As, Refusal> {
     let mut why = Refusal::NotHeld;
     match known.passport.map(|token| token.owner(policy.gain)) {
         Some(Owner::Is(owner)) if owner == account => {
@@ -315,6 +360,10 @@ mod tests {
             (NOW - 900, true),
             (NOW - 901, false),
             (0, false),
+            // The hub's clock is a little behind; no block is of next year.
+            (NOW + MAX_AHEAD_S, true),
+            (NOW + MAX_AHEAD_S + 1, false),
+            (NOW + 31_536_000, false),
         ] {
             let of = Known {
                 passport: Some(&passport),
@@ -323,6 +372,8 @@ mod tests {
             };
             let answer = may_command(&policy(), &of, SELLER, "lock", NOW);
             assert_eq!(answer.is_ok(), known, "{read_s}: {answer:?}");
+            let answer = may_command(&policy(), &of, BUYER, "lock", NOW);
+            assert_eq!(answer, Err(Refusal::NotHeld), "{read_s}");
         }
     }
 

@@ -556,10 +556,7 @@ impl Hub {
         expires_us: i64,
         key: Option<&str>,
     ) -> Result<CommandId, Error> {
-        let id = match key {
-            Some(key) => keyed_command(tenant, key),
-            None => random_command(),
-        };
+        let id = command_id(tenant, key);
         let command = NewCommand {
             id,
             tenant: tenant.clone(),
@@ -581,6 +578,14 @@ impl Hub {
 impl std::fmt::Debug for Hub {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Hub").finish_non_exhaustive()
+    }
+}
+
+/// The id of a command that the caller has a key for, or that is one of its own.
+pub(crate) fn command_id(tenant: &TenantId, key: Option<&str>) -> CommandId {
+    match key {
+        Some(key) => keyed_command(tenant, key),
+        None => random_command(),
     }
 }
 

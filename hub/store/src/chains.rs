@@ -45,8 +45,9 @@ pub struct ChainState {
     pub chain_id: u64,
     /// The newest block that was looked at; `None` before the first.
     pub cursor: Option<BlockMark>,
-    /// The timestamp of the newest block that was ever looked at, in seconds since the epoch: up to
-    /// then what is on the chain is known.
+    /// The timestamp of the block that was looked at last, in seconds since the epoch: up to then what is
+    /// on the chain is known. After a reorganisation that is a block of the branch that is left, which
+    /// may be an older one.
     pub read_s: Option<u64>,
     /// The newest block that is final by the chain's policy.
     pub finalized: Option<BlockMark>,

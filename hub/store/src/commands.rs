@@ -6,7 +6,32 @@ use stencil_protocol::command::State;
 use stencil_protocol::id::{CommandId, DeviceId, GatewayId, TenantId};
 use stencil_protocol::sample::OwnedValue;
 
-use crate::{CommandStatus, Error, Page};
+use crate::{CommandStatus, Error, NewAudit, Page, PayerKey, TokenKey};
+
+/// Commands of one holder by one token that may be unfinished at a time.
+pub const MAX_HELD_COMMANDS: u32 = 8;
+
+/// By which token an account has something done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ByToken {
+    /// The account.
+    pub account: PayerKey,
+    /// The token's contract.
+    pub collection: PayerKey,
+    /// The token.
+    pub token: TokenKey,
+}
+
+/// What became of a command of a holder's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Queued {
+    /// It is queued, and written down.
+    New,
+    /// It was there.
+    Known,
+    /// The holder has too many that are unfinished.
+    TooMany,
+}
 
 /// A command to queue.
 #[derive(Debug, Clone, PartialEq)]
@@ -93,6 +118,18 @@ pub trait Commands: Send + Sync + 'static {
     /// Queues a command; `false` if its id exists already (nothing changes then).
     /// [`Error::Conflict`] if the id or effect key belongs to another command.
     async fn queue(&self, command: &NewCommand, now_us: i64) -> Result<bool, Error>;
+
+    /// The same for who holds a token, in one transaction with the entry of the audit log that says so,
+    /// of which `keep` are kept. Of one account and token no more than [`MAX_HELD_COMMANDS`] are unfinished
+    /// at a time; [`Queued::TooMany`]: it would be one more.
+    async fn queue_held(
+        &self,
+        command: &NewCommand,
+        by: &ByToken,
+        entry: &NewAudit,
+        keep: u32,
+        now_us: i64,
+    ) -> Result<Queued, Error>;
 
     /// Commands for devices behind this gateway, the oldest first: those that are
     /// queued or sent and not expired at `now_us`; and those that were handed over

@@ -99,7 +99,10 @@ pub use chains::{
     Chains, KeptBlock, MAX_CHAIN_ENTRIES, MAX_CHAIN_NAME, MAX_OWNER_WATCHES, MAX_TOPICS,
     MAX_WATCHES, Observation, Watch, WatchKind, Watched,
 };
-pub use commands::{AfterCommand, Commands, NewCommand, Outstanding, RanOut, StoredCommand};
+pub use commands::{
+    AfterCommand, ByToken, Commands, MAX_HELD_COMMANDS, NewCommand, Outstanding, Queued, RanOut,
+    StoredCommand,
+};
 pub use content::{
     Content, Entry, EntryVersion, Fields, MAX_EFFECT_KEY, MAX_FIELDS, MAX_KEY, MAX_VERSIONS_KEPT,
     Published, Written,
@@ -125,7 +128,7 @@ pub use offers::{
 };
 pub use operators::{Operator, OperatorRow, Operators, Tenant};
 pub use ownership::{
-    DevicePassport, Document, DocumentHead, HeldCommit, HeldDevice, HeldToken, MAX_DOCUMENT,
+    Anew, DevicePassport, Document, DocumentHead, HeldCommit, HeldDevice, HeldToken, MAX_DOCUMENT,
     MAX_DOCUMENTS, MAX_HELD_TOKENS, Ownership, StoredOwnership, TokenKey,
 };
 pub use page::{MAX_PAGE, Page};

@@ -32,6 +32,22 @@ pub struct StoredOwnership {
     pub changed_us: i64,
 }
 
+/// Which tokens are followed with a policy from now on, and were not, or not all the time, before: what is
+/// kept of them may be of before. It is put aside, and their contracts have to be asked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Anew {
+    /// The policy's body as it was when this was found out; `None`: there was no policy.
+    pub before: Option<String>,
+    /// All contracts of the policy's, on its chain: what is kept of others is not asked about any more.
+    pub followed: Vec<PayerKey>,
+    /// Those of them whose tokens are followed anew.
+    pub collections: Vec<PayerKey>,
+    /// Which of these is that of passports: those of all devices are asked for.
+    pub passports: Option<PayerKey>,
+    /// What is kept of a token that has to be asked (JSON).
+    pub body: String,
+}
+
 /// A device's passport.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DevicePassport {
@@ -66,6 +82,8 @@ pub struct HeldToken {
     pub holder: Option<PayerKey>,
     /// Of a right: for which device's passport it is.
     pub passport: Option<TokenKey>,
+    /// Of a right: its last second, since 1970.
+    pub ends_s: Option<u64>,
     /// The block as of which the contract was asked; it has to be asked again when that is final.
     pub looked: Option<u64>,
     /// When it was changed, µs since the epoch.
@@ -77,6 +95,8 @@ pub struct HeldToken {
 pub struct HeldCommit {
     /// Tokens after the change; each version is that of before and one, 1 for a new one.
     pub tokens: Vec<HeldToken>,
+    /// The device's passport that one of them is: it is set with them, or not at all.
+    pub passport: Option<DevicePassport>,
     /// Chain, reader and the entry up to which it has read.
     pub read: Option<(String, String, u64)>,
 }
@@ -115,9 +135,10 @@ pub struct DocumentHead {
 /// Policies, passports, rights and their documents.
 #[async_trait]
 pub trait Ownership: Send + Sync + 'static {
-    /// Sets a tenant's policy in the place of the one before.
-    async fn put_ownership(&self, ownership: &StoredOwnership) -> Result<(), Error>;
-    /// Takes it away; `false`: there was none.
+    /// Sets a tenant's policy in the place of the one before, and puts aside what is kept of tokens that
+    /// are followed anew, in one transaction. [`Error::Conflict`]: the policy before is another by now.
+    async fn put_ownership(&self, ownership: &StoredOwnership, anew: &Anew) -> Result<(), Error>;
+    /// Takes it away; `false`: there was none. Nothing is asked any more.
     async fn remove_ownership(&self, tenant: &TenantId) -> Result<bool, Error>;
     /// A tenant's policy.
     async fn ownership(&self, tenant: &TenantId) -> Result<Option<StoredOwnership>, Error>;
@@ -133,6 +154,12 @@ pub trait Ownership: Send + Sync + 'static {
         tenant: &TenantId,
         device: &DeviceId,
     ) -> Result<bool, Error>;
+    /// Which device of a tenant's has this passport.
+    async fn device_with(
+        &self,
+        tenant: &TenantId,
+        passport: &TokenKey,
+    ) -> Result<Option<DeviceId>, Error>;
     /// A device's passport.
     async fn device_passport(
         &self,
@@ -148,7 +175,8 @@ pub trait Ownership: Send + Sync + 'static {
         collection: &PayerKey,
         token: &TokenKey,
     ) -> Result<Option<HeldToken>, Error>;
-    /// Rights to use the device with this passport, those of one holder or of all, the newest first.
+    /// Rights to use the device with this passport, those of one holder or of all: first those that run at
+    /// `now_s`, seconds since 1970, of these those that end last; then those that are over.
     async fn rights_to(
         &self,
         tenant: &TenantId,
@@ -156,6 +184,7 @@ pub trait Ownership: Send + Sync + 'static {
         collection: &PayerKey,
         passport: &TokenKey,
         holder: Option<&PayerKey>,
+        now_s: u64,
         limit: u32,
     ) -> Result<Vec<HeldToken>, Error>;
     /// Rights of one account to use devices of a tenant, each with its device, the newest first. What is
@@ -176,16 +205,17 @@ pub trait Ownership: Send + Sync + 'static {
         after: Option<&str>,
         limit: u32,
     ) -> Result<Page<HeldDevice>, Error>;
-    /// Tokens whose contract was asked as of a block that is final by now.
+    /// Tokens of a tenant whose contract was asked as of a block that is final by now.
     async fn looked_tokens(
         &self,
+        tenant: &TenantId,
         chain: &str,
         finalized: u64,
         limit: u32,
     ) -> Result<Vec<HeldToken>, Error>;
     /// Keeps changes of tokens: all of it is stored, or nothing. Of a tenant's tokens beyond
-    /// [`MAX_HELD_TOKENS`] nothing is kept; gives how many were not. [`Error::Conflict`]: a token was
-    /// changed meanwhile.
+    /// [`MAX_HELD_TOKENS`] nothing is kept, and what a token's former holder has queued by it expires; gives how many were not. [`Error::Conflict`]: a token was
+    /// changed meanwhile, or is one too many and no reader's, or another device has the passport.
     async fn commit_held(&self, commit: &HeldCommit) -> Result<u64, Error>;
 
     /// Keeps a document. [`Error::Conflict`]: there are [`MAX_DOCUMENTS`]. `false`: it is there.

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use stencil_protocol::command::State;
 use stencil_protocol::id::{CommandId, DeviceId, GatewayId, TenantId};
 use stencil_store::{
-    AfterCommand, CommandStatus, Commands, Error, NewCommand, Outstanding, Page, RanOut,
-    StoredCommand,
+    AfterCommand, ByToken, CommandStatus, Commands, Error, NewAudit, NewCommand, Outstanding, Page,
+    Queued, RanOut, StoredCommand,
 };
 
 use crate::wake::Wakes;
@@ -25,13 +25,9 @@ impl WakingCommands {
     pub(crate) fn new(inner: Arc<dyn Commands>, wakes: Wakes, live: Live) -> Self {
         Self { inner, wakes, live }
     }
-}
 
-#[async_trait]
-impl Commands for WakingCommands {
-    async fn queue(&self, command: &NewCommand, now_us: i64) -> Result<bool, Error> {
-        let queued = self.inner.queue(command, now_us).await?;
-        if queued {
+    fn shown(&self, command: &NewCommand, is_new: bool, now_us: i64) {
+        if is_new {
             let event = LiveEvent::Command {
                 command: command.id,
                 state: State::Queued,
@@ -40,6 +36,30 @@ impl Commands for WakingCommands {
             self.live.send(&command.tenant, event);
         }
         self.wakes.dispatcher();
+    }
+}
+
+#[async_trait]
+impl Commands for WakingCommands {
+    async fn queue(&self, command: &NewCommand, now_us: i64) -> Result<bool, Error> {
+        let queued = self.inner.queue(command, now_us).await?;
+        self.shown(command, queued, now_us);
+        Ok(queued)
+    }
+
+    async fn queue_held(
+        &self,
+        command: &NewCommand,
+        by: &ByToken,
+        entry: &NewAudit,
+        keep: u32,
+        now_us: i64,
+    ) -> Result<Queued, Error> {
+        let queued = self
+            .inner
+            .queue_held(command, by, entry, keep, now_us)
+            .await?;
+        self.shown(command, queued == Queued::New, now_us);
         Ok(queued)
     }
 

@@ -37,20 +37,27 @@ pub(super) async fn append(
     row.int("entry")
 }
 
+/// Writes an entry down, and forgets the oldest beyond those that are kept.
+pub(super) async fn note(
+    connection: &mut SqliteConnection,
+    tenant: &TenantId,
+    entry: &NewAudit,
+    keep: u32,
+) -> Result<(), Error> {
+    let number = append(&mut *connection, tenant, entry).await?;
+    sqlx::query("DELETE FROM audit WHERE tenant = $1 AND entry <= $2")
+        .bind(tenant.as_str())
+        .bind(number - i64::from(keep))
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
 #[async_trait]
 impl Audit for Sqlite {
     async fn note(&self, tenant: &TenantId, entry: &NewAudit, keep: u32) -> Result<(), Error> {
         let mut transaction = self.write().await?;
-        let noted = async {
-            let number = append(&mut transaction, tenant, entry).await?;
-            sqlx::query("DELETE FROM audit WHERE tenant = $1 AND entry <= $2")
-                .bind(tenant.as_str())
-                .bind(number - i64::from(keep))
-                .execute(&mut *transaction)
-                .await?;
-            Ok(())
-        }
-        .await;
+        let noted = note(&mut transaction, tenant, entry, keep).await;
         transaction.end(noted).await
     }
 

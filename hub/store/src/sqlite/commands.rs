@@ -7,13 +7,14 @@ use stencil_protocol::command::{Command, State};
 use stencil_protocol::id::{CommandId, DeviceId, GatewayId, TenantId};
 
 use super::content::write::check_effect_key;
+use super::ownership::held_key;
 use super::row::Columns as _;
-use super::{Sqlite, pair, runs};
+use super::{Sqlite, audit, pair, runs};
 use crate::page::clamp;
 use crate::series::value;
 use crate::{
-    AfterCommand, CommandStatus, Commands, Error, Given, NewCommand, Outstanding, Page, RanOut,
-    StoredCommand,
+    AfterCommand, ByToken, CommandStatus, Commands, Error, Given, MAX_HELD_COMMANDS, NewAudit,
+    NewCommand, Outstanding, Page, Queued, RanOut, StoredCommand,
 };
 
 /// What `commands.gateway` holds when several gateways have got a command.
@@ -31,16 +32,7 @@ pub(super) struct Applied {
 #[async_trait]
 impl Commands for Sqlite {
     async fn queue(&self, command: &NewCommand, now_us: i64) -> Result<bool, Error> {
-        Command {
-            id: command.id,
-            device: command.device.clone(),
-            name: &command.name,
-            argument: command.argument.as_ref().map(|argument| argument.as_ref()),
-            expires_us: command.expires_us,
-        }
-        .check()
-        .map_err(|error| Error::invalid("command", error.to_string()))?;
-        check_effect_key(command.effect_key.as_deref())?;
+        check(command)?;
         let mut transaction = self.write().await?;
         let queued = async {
             let is_new = queue(&mut transaction, command, now_us).await?;
@@ -50,6 +42,20 @@ impl Commands for Sqlite {
             Ok(is_new)
         }
         .await;
+        transaction.end(queued).await
+    }
+
+    async fn queue_held(
+        &self,
+        command: &NewCommand,
+        by: &ByToken,
+        entry: &NewAudit,
+        keep: u32,
+        now_us: i64,
+    ) -> Result<Queued, Error> {
+        check(command)?;
+        let mut transaction = self.write().await?;
+        let queued = queue_held(&mut transaction, command, by, (entry, keep), now_us).await;
         transaction.end(queued).await
     }
 
@@ -420,6 +426,61 @@ pub(super) async fn queue_or_fail(
         .await?;
     }
     Ok(true)
+}
+
+fn check(command: &NewCommand) -> Result<(), Error> {
+    Command {
+        id: command.id,
+        device: command.device.clone(),
+        name: &command.name,
+        argument: command.argument.as_ref().map(|argument| argument.as_ref()),
+        expires_us: command.expires_us,
+    }
+    .check()
+    .map_err(|error| Error::invalid("command", error.to_string()))?;
+    check_effect_key(command.effect_key.as_deref())
+}
+
+async fn queue_held(
+    connection: &mut SqliteConnection,
+    command: &NewCommand,
+    by: &ByToken,
+    (entry, keep): (&NewAudit, u32),
+    now_us: i64,
+) -> Result<Queued, Error> {
+    let tenant = command.tenant.as_str();
+    let held = held_key(&by.collection, &by.token);
+    if !queue(&mut *connection, command, now_us).await? {
+        return Ok(Queued::Known);
+    }
+    refuse_revoked(&mut *connection, command).await?;
+    let row = sqlx::query(
+        "SELECT COUNT(*) AS count FROM commands WHERE tenant = $1 AND held = $2 AND account = $3 \
+         AND state IN ('queued', 'sent', 'acknowledged') AND expires_us > $4",
+    )
+    .bind(tenant)
+    .bind(held.as_slice())
+    .bind(by.account.to_vec())
+    .bind(now_us)
+    .fetch_one(&mut *connection)
+    .await?;
+    if row.int("count")? >= i64::from(MAX_HELD_COMMANDS) {
+        sqlx::query("DELETE FROM commands WHERE tenant = $1 AND command = $2")
+            .bind(tenant)
+            .bind(command.id.0.to_vec())
+            .execute(&mut *connection)
+            .await?;
+        return Ok(Queued::TooMany);
+    }
+    sqlx::query("UPDATE commands SET account = $3, held = $4 WHERE tenant = $1 AND command = $2")
+        .bind(tenant)
+        .bind(command.id.0.to_vec())
+        .bind(by.account.to_vec())
+        .bind(held)
+        .execute(&mut *connection)
+        .await?;
+    audit::note(connection, &command.tenant, entry, keep).await?;
+    Ok(Queued::New)
 }
 
 /// A device that was revoked takes no command: what was written for it is not kept.

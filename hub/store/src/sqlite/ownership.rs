@@ -10,42 +10,38 @@ use super::row::{Columns as _, bigint};
 use super::transaction::Transaction;
 use super::{Sqlite, chains, pair};
 use crate::ownership::{
-    DevicePassport, Document, DocumentHead, HeldCommit, HeldDevice, HeldToken, MAX_DOCUMENT,
+    Anew, DevicePassport, Document, DocumentHead, HeldCommit, HeldDevice, HeldToken, MAX_DOCUMENT,
     MAX_DOCUMENTS, MAX_HELD_TOKENS, Ownership, StoredOwnership, TokenKey,
 };
 use crate::page::clamp;
 use crate::{Error, Page, PayerKey};
 
 const HELD: &str =
-    "tenant, chain, collection, token, version, body, holder, passport, looked, changed_us";
+    "tenant, chain, collection, token, version, body, holder, passport, looked, changed_us, ends_s";
 
 #[async_trait]
 impl Ownership for Sqlite {
-    async fn put_ownership(&self, ownership: &StoredOwnership) -> Result<(), Error> {
+    async fn put_ownership(&self, ownership: &StoredOwnership, anew: &Anew) -> Result<(), Error> {
         let mut transaction = self.write().await?;
-        let put = sqlx::query(
-            "INSERT INTO ownership (tenant, chain, body, changed_us) VALUES ($1, $2, $3, $4) \
-             ON CONFLICT (tenant) DO UPDATE SET chain = $2, body = $3, changed_us = $4",
-        )
-        .bind(ownership.tenant.as_str())
-        .bind(ownership.chain.as_str())
-        .bind(ownership.body.as_str())
-        .bind(ownership.changed_us)
-        .execute(&mut *transaction)
-        .await
-        .map(drop)
-        .map_err(|error| of_tenant(error, ownership.tenant.as_str()));
+        let put = async {
+            put_policy(&mut transaction, ownership, anew).await?;
+            put_aside(&mut transaction, ownership, anew).await
+        }
+        .await;
         transaction.end(put).await
     }
 
     async fn remove_ownership(&self, tenant: &TenantId) -> Result<bool, Error> {
         let mut transaction = self.write().await?;
-        let removed = sqlx::query("DELETE FROM ownership WHERE tenant = $1")
-            .bind(tenant.as_str())
-            .execute(&mut *transaction)
-            .await
-            .map(|done| done.rows_affected() == 1)
-            .map_err(Error::from);
+        let removed = async {
+            ask_no_more(&mut transaction, tenant, "", &[]).await?;
+            let done = sqlx::query("DELETE FROM ownership WHERE tenant = $1")
+                .bind(tenant.as_str())
+                .execute(&mut *transaction)
+                .await?;
+            Ok(done.rows_affected() == 1)
+        }
+        .await;
         transaction.end(removed).await
     }
 
@@ -86,6 +82,20 @@ impl Ownership for Sqlite {
             .map(|done| done.rows_affected() == 1)
             .map_err(Error::from);
         transaction.end(removed).await
+    }
+
+    async fn device_with(
+        &self,
+        tenant: &TenantId,
+        passport: &TokenKey,
+    ) -> Result<Option<DeviceId>, Error> {
+        let row =
+            sqlx::query("SELECT device FROM device_passports WHERE tenant = $1 AND token = $2")
+                .bind(tenant.as_str())
+                .bind(passport.to_vec())
+                .fetch_optional(self.readers())
+                .await?;
+        row.map(|row| row.parsed("device")).transpose()
     }
 
     async fn device_passport(
@@ -139,6 +149,7 @@ impl Ownership for Sqlite {
         collection: &PayerKey,
         passport: &TokenKey,
         holder: Option<&PayerKey>,
+        now_s: u64,
         limit: u32,
     ) -> Result<Vec<HeldToken>, Error> {
         let of_holder = match holder {
@@ -147,7 +158,8 @@ impl Ownership for Sqlite {
         };
         let rest = format!(
             "tenant = $1 AND chain = $2 AND collection = $3 AND passport = $4 {of_holder} \
-             ORDER BY changed_us DESC, token DESC LIMIT $6"
+             ORDER BY (ends_s IS NULL OR ends_s >= $7) DESC, \
+             COALESCE(ends_s, 9223372036854775807) DESC, changed_us DESC, token DESC LIMIT $6"
         );
         let rows = sqlx::query(statement(&rest))
             .bind(tenant.as_str())
@@ -156,6 +168,7 @@ impl Ownership for Sqlite {
             .bind(passport.to_vec())
             .bind(holder.map(|holder| holder.to_vec()))
             .bind(i64::from(clamp(limit)))
+            .bind(i64::try_from(now_s).unwrap_or(i64::MAX))
             .fetch_all(self.readers())
             .await?;
         rows.iter().map(held).collect()
@@ -230,16 +243,18 @@ impl Ownership for Sqlite {
 
     async fn looked_tokens(
         &self,
+        tenant: &TenantId,
         chain: &str,
         finalized: u64,
         limit: u32,
     ) -> Result<Vec<HeldToken>, Error> {
         let rows = sqlx::query(statement(
-            "chain = $1 AND looked <= $2 ORDER BY looked, tenant, collection, token LIMIT $3",
+            "chain = $1 AND looked <= $2 AND tenant = $4 ORDER BY looked, collection, token LIMIT $3",
         ))
         .bind(chain)
         .bind(bigint("block", finalized)?)
         .bind(i64::from(clamp(limit)))
+        .bind(tenant.as_str())
         .fetch_all(self.readers())
         .await?;
         rows.iter().map(held).collect()
@@ -363,15 +378,128 @@ async fn put_passport(
     Ok(())
 }
 
+/// Sets a policy, if the one before is still the one that was looked at.
+async fn put_policy(
+    connection: &mut SqliteConnection,
+    ownership: &StoredOwnership,
+    anew: &Anew,
+) -> Result<(), Error> {
+    let row = sqlx::query("SELECT body FROM ownership WHERE tenant = $1")
+        .bind(ownership.tenant.as_str())
+        .fetch_optional(&mut *connection)
+        .await?;
+    let before = row.map(|row| row.text("body")).transpose()?;
+    if before != anew.before {
+        let why = "the settings of ownership were changed meanwhile: try again";
+        return Err(Error::Conflict(why.to_owned()));
+    }
+    sqlx::query(
+        "INSERT INTO ownership (tenant, chain, body, changed_us) VALUES ($1, $2, $3, $4) \
+         ON CONFLICT (tenant) DO UPDATE SET chain = $2, body = $3, changed_us = $4",
+    )
+    .bind(ownership.tenant.as_str())
+    .bind(ownership.chain.as_str())
+    .bind(ownership.body.as_str())
+    .bind(ownership.changed_us)
+    .execute(connection)
+    .await
+    .map_err(|error| of_tenant(error, ownership.tenant.as_str()))?;
+    Ok(())
+}
+
+/// Puts aside what is kept of tokens that are followed anew.
+async fn put_aside(
+    connection: &mut SqliteConnection,
+    ownership: &StoredOwnership,
+    anew: &Anew,
+) -> Result<(), Error> {
+    let (tenant, chain) = (&ownership.tenant, ownership.chain.as_str());
+    ask_no_more(connection, tenant, chain, &anew.followed).await?;
+    for collection in &anew.collections {
+        sqlx::query(
+            "UPDATE held_tokens SET version = version + 1, body = $4, holder = NULL, \
+             passport = NULL, looked = 0, changed_us = $5 \
+             WHERE tenant = $1 AND chain = $2 AND collection = $3",
+        )
+        .bind(tenant.as_str())
+        .bind(chain)
+        .bind(collection.to_vec())
+        .bind(anew.body.as_str())
+        .bind(ownership.changed_us)
+        .execute(&mut *connection)
+        .await?;
+        sqlx::query(
+            "UPDATE commands SET expires_us = MIN(expires_us, $3) WHERE tenant = $1 \
+             AND SUBSTR(held, 1, 20) = $2 AND account IS NOT NULL AND state = 'queued'",
+        )
+        .bind(tenant.as_str())
+        .bind(collection.to_vec())
+        .bind(ownership.changed_us)
+        .execute(&mut *connection)
+        .await?;
+    }
+    let Some(passports) = anew.passports else {
+        return Ok(());
+    };
+    // No more than there is room for; a device that is left out gets its passport again.
+    sqlx::query(
+        "INSERT INTO held_tokens (tenant, chain, collection, token, version, body, looked, changed_us) \
+         SELECT tenant, $2, $3, token, 1, $4, 0, $5 FROM device_passports WHERE tenant = $1 \
+         ORDER BY device \
+         LIMIT MAX(0, $6 - (SELECT COUNT(*) FROM held_tokens WHERE tenant = $1)) \
+         ON CONFLICT DO NOTHING",
+    )
+    .bind(tenant.as_str())
+    .bind(chain)
+    .bind(passports.to_vec())
+    .bind(anew.body.as_str())
+    .bind(ownership.changed_us)
+    .bind(i64::from(MAX_HELD_TOKENS))
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Contracts of other collections than these are not asked about a tenant's tokens any more.
+async fn ask_no_more(
+    connection: &mut SqliteConnection,
+    tenant: &TenantId,
+    chain: &str,
+    kept: &[PayerKey],
+) -> Result<(), Error> {
+    let kept: Vec<String> = kept.iter().map(hex::encode_upper).collect();
+    sqlx::query(
+        "UPDATE held_tokens SET looked = NULL WHERE tenant = $1 AND looked IS NOT NULL \
+         AND NOT (chain = $2 AND INSTR($3, HEX(collection)) > 0)",
+    )
+    .bind(tenant.as_str())
+    .bind(chain)
+    .bind(kept.join(" "))
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 async fn apply(transaction: &mut Transaction, commit: &HeldCommit) -> Result<u64, Error> {
+    if let Some(passport) = &commit.passport {
+        put_passport(transaction, passport).await?;
+    }
     let mut left_out = 0;
     for token in &commit.tokens {
         if !put_held(transaction, token).await? {
             left_out += 1;
         }
     }
-    if let Some((chain, reader, position)) = &commit.read {
-        chains::advance(transaction, chain, reader, *position).await?;
+    match &commit.read {
+        Some((chain, reader, position)) => {
+            chains::advance(transaction, chain, reader, *position).await?;
+        }
+        None if left_out > 0 => {
+            let why =
+                format!("there are {MAX_HELD_TOKENS} tokens, the most that are kept of a tenant");
+            return Err(Error::Conflict(why));
+        }
+        None => {}
     }
     Ok(left_out)
 }
@@ -390,17 +518,28 @@ async fn put_held(connection: &mut SqliteConnection, token: &HeldToken) -> Resul
     }
     let statement = if is_new {
         "INSERT INTO held_tokens (tenant, chain, collection, token, version, body, holder, \
-         passport, looked, changed_us) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
+         passport, looked, changed_us, ends_s) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) \
          ON CONFLICT DO NOTHING"
     } else {
         "UPDATE held_tokens SET version = $5, body = $6, holder = $7, passport = $8, looked = $9, \
-         changed_us = $10 WHERE tenant = $1 AND chain = $2 AND collection = $3 AND token = $4 \
+         changed_us = $10, ends_s = $11 WHERE tenant = $1 AND chain = $2 AND collection = $3 AND token = $4 \
          AND version = $5 - 1"
     };
     let looked = token
         .looked
         .map(|block| bigint("block", block))
         .transpose()?;
+    // Who holds it no more has nothing done by it that no gateway has yet.
+    sqlx::query(
+        "UPDATE commands SET expires_us = MIN(expires_us, $4) WHERE tenant = $1 AND held = $2 \
+         AND account IS NOT $3 AND state = 'queued'",
+    )
+    .bind(token.tenant.as_str())
+    .bind(held_key(&token.collection, &token.token))
+    .bind(token.holder.map(|holder| holder.to_vec()))
+    .bind(token.changed_us)
+    .execute(&mut *connection)
+    .await?;
     let done = sqlx::query(statement)
         .bind(token.tenant.as_str())
         .bind(token.chain.as_str())
@@ -412,6 +551,11 @@ async fn put_held(connection: &mut SqliteConnection, token: &HeldToken) -> Resul
         .bind(token.passport.map(|passport| passport.to_vec()))
         .bind(looked)
         .bind(token.changed_us)
+        .bind(
+            token
+                .ends_s
+                .map(|ends| i64::try_from(ends).unwrap_or(i64::MAX)),
+        )
         .execute(connection)
         .await
         .map_err(|error| of_tenant(error, token.tenant.as_str()))?;
@@ -461,6 +605,11 @@ async fn put_document(
     Ok(true)
 }
 
+/// What commands name a token by.
+pub(super) fn held_key(collection: &PayerKey, token: &TokenKey) -> Vec<u8> {
+    [collection.as_slice(), token.as_slice()].concat()
+}
+
 /// A statement about tokens; no part of it comes from outside.
 fn statement(rest: &str) -> sqlx::AssertSqlSafe<String> {
     sqlx::AssertSqlSafe(format!("SELECT {HELD} FROM held_tokens WHERE {rest}"))
@@ -488,6 +637,7 @@ fn held(row: &SqliteRow) -> Result<HeldToken, Error> {
         holder: holder.transpose()?,
         passport: passport.transpose()?,
         looked: row.maybe_number("looked")?,
+        ends_s: row.maybe_number("ends_s")?,
         changed_us: row.int("changed_us")?,
     })
 }

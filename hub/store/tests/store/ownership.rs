@@ -2,11 +2,12 @@
 
 use stencil_protocol::id::TenantId;
 use stencil_store::{
-    DevicePassport, Document, Error, HeldCommit, HeldDevice, HeldToken, MAX_DOCUMENT,
+    Anew, AuditFilter, AuditOutcome, ByToken, DevicePassport, Document, Error, HeldCommit,
+    HeldDevice, HeldToken, MAX_DOCUMENT, MAX_HELD_COMMANDS, NewAudit, NewCommand, Queued,
     StoredOwnership,
 };
 
-use crate::{Fresh, acme, device, fresh, other};
+use crate::{Fresh, acme, command, device, fresh, other};
 
 const OWNER: [u8; 20] = [1; 20];
 const GUEST: [u8; 20] = [2; 20];
@@ -49,6 +50,7 @@ fn token(tenant: TenantId, collection: [u8; 20], token: [u8; 32], version: u64) 
         body: format!("{{\"version\":{version}}}"),
         holder: Some(OWNER),
         passport: None,
+        ends_s: None,
         looked: None,
         changed_us: 7,
     }
@@ -63,7 +65,10 @@ fn right(number: u8, holder: [u8; 20]) -> HeldToken {
 }
 
 fn commit(tokens: Vec<HeldToken>) -> HeldCommit {
-    HeldCommit { tokens, read: None }
+    HeldCommit {
+        tokens,
+        ..HeldCommit::default()
+    }
 }
 
 #[tokio::test]
@@ -71,10 +76,20 @@ async fn a_policy_is_one_a_tenant_and_ends() {
     let fresh = with_chain().await;
     let port = &fresh.store.ownership;
     assert_eq!(port.ownership(&acme()).await.unwrap(), None);
-    port.put_ownership(&policy(acme())).await.unwrap();
+    port.put_ownership(&policy(acme()), &Anew::default())
+        .await
+        .unwrap();
     let mut changed = policy(acme());
     changed.body = "{\"a\":1}".to_owned();
-    port.put_ownership(&changed).await.unwrap();
+    // Who changes it has to have seen what it is.
+    let anew = Anew::default();
+    let error = port.put_ownership(&changed, &anew).await.unwrap_err();
+    assert!(matches!(error, Error::Conflict(_)), "{error}");
+    let anew = Anew {
+        before: Some(policy(acme()).body),
+        ..anew
+    };
+    port.put_ownership(&changed, &anew).await.unwrap();
     assert_eq!(
         port.ownership(&acme()).await.unwrap(),
         Some(changed.clone())
@@ -84,7 +99,10 @@ async fn a_policy_is_one_a_tenant_and_ends() {
     assert!(port.remove_ownership(&acme()).await.unwrap());
     assert!(!port.remove_ownership(&acme()).await.unwrap());
     let nobody = policy(TenantId::parse("nobody").unwrap());
-    let error = port.put_ownership(&nobody).await.unwrap_err();
+    let error = port
+        .put_ownership(&nobody, &Anew::default())
+        .await
+        .unwrap_err();
     assert!(matches!(error, Error::NotFound { .. }), "{error}");
 }
 
@@ -140,6 +158,7 @@ async fn a_change_follows_the_one_before_with_the_reader_s_position_or_not_at_al
     // The stream has no such entry.
     let beyond = HeldCommit {
         tokens: vec![first.clone()],
+        passport: None,
         read: Some(("local".to_owned(), "ownership".to_owned(), 1)),
     };
     port.commit_held(&beyond).await.unwrap_err();
@@ -207,7 +226,9 @@ async fn devices_are_found_by_who_holds_their_passport_or_a_right() {
         .await
         .unwrap();
     assert_eq!(held(OWNER).await, [], "the tenant has no policy");
-    port.put_ownership(&policy(acme())).await.unwrap();
+    port.put_ownership(&policy(acme()), &Anew::default())
+        .await
+        .unwrap();
     let door = HeldDevice {
         tenant: acme(),
         device: device("door-1"),
@@ -223,7 +244,7 @@ async fn devices_are_found_by_who_holds_their_passport_or_a_right() {
 
     let rights = |holder| async move {
         let rights = port
-            .rights_to(&acme(), "local", &RIGHTS, &DOOR, holder, 10)
+            .rights_to(&acme(), "local", &RIGHTS, &DOOR, holder, 50, 10)
             .await;
         rights.unwrap().len()
     };
@@ -255,9 +276,22 @@ async fn what_was_asked_of_a_contract_is_asked_again_when_that_is_final() {
     port.commit_held(&commit(vec![asked.clone()]))
         .await
         .unwrap();
-    assert_eq!(port.looked_tokens("local", 8, 10).await.unwrap(), []);
-    assert_eq!(port.looked_tokens("local", 9, 10).await.unwrap(), [asked]);
-    assert_eq!(port.looked_tokens("another", 9, 10).await.unwrap(), []);
+    assert_eq!(
+        port.looked_tokens(&acme(), "local", 8, 10).await.unwrap(),
+        []
+    );
+    assert_eq!(
+        port.looked_tokens(&acme(), "local", 9, 10).await.unwrap(),
+        [asked]
+    );
+    assert_eq!(
+        port.looked_tokens(&acme(), "another", 9, 10).await.unwrap(),
+        []
+    );
+    assert_eq!(
+        port.looked_tokens(&other(), "local", 9, 10).await.unwrap(),
+        []
+    );
 }
 
 #[tokio::test]
@@ -306,4 +340,146 @@ async fn a_document_is_found_by_its_hash_and_stays_a_tenant_s() {
         .await
         .unwrap_err();
     assert!(matches!(error, Error::Invalid { .. }), "{error}");
+}
+
+/// A command of a holder's, and its entry in the audit log.
+fn unlock(n: u8) -> (NewCommand, NewAudit) {
+    let new = NewCommand {
+        id: command(n),
+        tenant: acme(),
+        device: device("door-1"),
+        name: "unlock".into(),
+        argument: None,
+        expires_us: 1_000,
+        effect_key: None,
+    };
+    let entry = NewAudit {
+        at_us: 1,
+        who: "wallet 0x01".to_owned(),
+        action: "holders.command".to_owned(),
+        target: None,
+        outcome: AuditOutcome::Done,
+        detail: None,
+        address: None,
+    };
+    (new, entry)
+}
+
+#[tokio::test]
+async fn what_a_former_holder_has_queued_is_done_no_more() {
+    let fresh = with_chain().await;
+    let (port, commands) = (&fresh.store.ownership, &fresh.store.commands);
+    let by = ByToken {
+        account: OWNER,
+        collection: PASSPORTS,
+        token: DOOR,
+    };
+    let owned = |version, holder, changed_us| HeldToken {
+        holder: Some(holder),
+        changed_us,
+        ..token(acme(), PASSPORTS, DOOR, version)
+    };
+    port.commit_held(&commit(vec![owned(1, OWNER, 1)]))
+        .await
+        .unwrap();
+    let queue = async |n: u8, by: &ByToken, now_us| {
+        let (new, entry) = unlock(n);
+        commands
+            .queue_held(&new, by, &entry, 100, now_us)
+            .await
+            .unwrap()
+    };
+    let most = u8::try_from(MAX_HELD_COMMANDS).unwrap();
+    for n in 0..most {
+        assert_eq!(queue(n, &by, 2).await, Queued::New);
+    }
+    assert_eq!(queue(0, &by, 2).await, Queued::Known);
+    assert_eq!(queue(most, &by, 2).await, Queued::TooMany);
+    assert_eq!(commands.get(&acme(), &command(most)).await.unwrap(), None);
+    let audit = fresh
+        .store
+        .audit
+        .entries(&acme(), &AuditFilter::default(), None, 100)
+        .await;
+    assert_eq!(
+        audit.unwrap().items.len(),
+        usize::from(most),
+        "one a command"
+    );
+    // Somebody else's, and one of the tenant's own.
+    let guest = ByToken {
+        account: GUEST,
+        ..by.clone()
+    };
+    assert_eq!(queue(100, &guest, 2).await, Queued::New);
+    commands.queue(&unlock(101).0, 2).await.unwrap();
+    let waiting = async |now_us| {
+        let queued = commands.queued(now_us, None, 100).await.unwrap();
+        queued.len()
+    };
+    port.commit_held(&commit(vec![owned(2, OWNER, 5)]))
+        .await
+        .unwrap();
+    assert_eq!(
+        waiting(6).await,
+        usize::from(most) + 1,
+        "the guest holds nothing"
+    );
+    port.commit_held(&commit(vec![owned(3, GUEST, 10)]))
+        .await
+        .unwrap();
+    assert_eq!(waiting(10).await, 1, "the tenant's own");
+    // What is over makes room.
+    assert_eq!(queue(most, &by, 11).await, Queued::New);
+    // The policy is set anew: nobody is known to hold it.
+    let stored = StoredOwnership {
+        changed_us: 20,
+        ..policy(acme())
+    };
+    let anew = Anew {
+        followed: vec![PASSPORTS],
+        collections: vec![PASSPORTS],
+        passports: Some(PASSPORTS),
+        body: "{}".to_owned(),
+        ..Anew::default()
+    };
+    port.put_device_passport(&passport(acme(), "door-2", [7; 32]))
+        .await
+        .unwrap();
+    port.put_ownership(&stored, &anew).await.unwrap();
+    assert_eq!(waiting(20).await, 1);
+    let held = port
+        .held_token(&acme(), "local", &PASSPORTS, &DOOR)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!((held.version, held.holder, held.looked), (4, None, Some(0)));
+    // Also what was not known of any token, for each device with a passport.
+    let due = port.looked_tokens(&acme(), "local", 0, 10).await.unwrap();
+    assert_eq!(due.len(), 2);
+    assert!(port.remove_ownership(&acme()).await.unwrap());
+    assert_eq!(
+        port.looked_tokens(&acme(), "local", 0, 10).await.unwrap(),
+        []
+    );
+}
+
+#[tokio::test]
+async fn rights_that_run_come_before_those_that_are_over() {
+    let fresh = with_chain().await;
+    let port = &fresh.store.ownership;
+    let right = |n: u8, ends_s| HeldToken {
+        holder: Some(GUEST),
+        passport: Some(DOOR),
+        ends_s: Some(ends_s),
+        changed_us: n.into(),
+        ..token(acme(), RIGHTS, [n; 32], 1)
+    };
+    let tokens = vec![right(1, 1_000), right(2, 10), right(3, 20), right(4, 500)];
+    port.commit_held(&commit(tokens)).await.unwrap();
+    let shown = port
+        .rights_to(&acme(), "local", &RIGHTS, &DOOR, Some(&GUEST), 100, 3)
+        .await;
+    let shown: Vec<u8> = shown.unwrap().iter().map(|held| held.token[0]).collect();
+    assert_eq!(shown, [1, 4, 3]);
 }

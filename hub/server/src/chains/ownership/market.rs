@@ -3,8 +3,10 @@
 use serde::Serialize;
 use serde_json::Value;
 use stencil_ownership::abi::{self, SolCall};
+use stencil_ownership::cid::Cid;
 use stencil_ownership::holder::Gain;
 use stencil_ownership::listing::{self, Listing, Offer};
+use stencil_payments::money::Token;
 use stencil_payments::port::{Called, Chain};
 use stencil_payments::{Address, U256};
 use stencil_protocol::id::TenantId;
@@ -50,6 +52,8 @@ pub(crate) struct Draft {
     pub(crate) price: U256,
     pub(crate) expires: u64,
     pub(crate) nonce: U256,
+    /// The passport of the device that it is about.
+    pub(crate) passport: U256,
 }
 
 /// Whether a listing can be bought.
@@ -61,6 +65,17 @@ pub(crate) struct ListingVerdict {
     pub(crate) problem: Option<String>,
     /// The transaction that buys it, where it can be bought.
     pub(crate) buy: Option<BuyingTransaction>,
+    /// The device that the passport is of, or that the right is for, where it is one of the tenant's. Null
+    /// also where the listing is no good.
+    pub(crate) device: Option<String>,
+    /// The document that a passport names, as `ipfs://…`; null where its contract names none.
+    pub(crate) document: Option<String>,
+    /// Of a right: its last second, since 1970.
+    pub(crate) right_ends_s: Option<u64>,
+    /// What is paid with, as the hub knows it: its symbol; null for the chain's own coin.
+    pub(crate) symbol: Option<String>,
+    /// How many decimals its amounts have; null for the chain's own coin.
+    pub(crate) decimals: Option<u8>,
     /// Of a passport that can be bought: how many rights to use the device go on after the sale; null of
     /// anything else.
     pub(crate) rights: Option<usize>,
@@ -87,6 +102,11 @@ impl ListingVerdict {
             good: false,
             problem: Some(why.into()),
             buy: None,
+            device: None,
+            document: None,
+            right_ends_s: None,
+            symbol: None,
+            decimals: None,
             rights: None,
             rights_until_s: None,
         }
@@ -111,12 +131,33 @@ impl Owners {
             return Err(Refused::Contract(why.to_owned()));
         }
         let chain = self.chain(&settings.chain)?.as_ref();
+        money(chain, draft.token).map_err(Refused::Contract)?;
         let owner = abi::ownerOfCall {
             tokenId: draft.token_id,
         };
         if ask(chain, draft.collection, &owner).await? != Some(seller) {
             let why = format!("{} does not own this token", seller.to_checksum(None));
             return Err(Refused::Contract(why));
+        }
+        if settings.access_rights() == Some(draft.collection) {
+            let call = abi::rightOfCall {
+                tokenId: draft.token_id,
+            };
+            let right = ask(chain, draft.collection, &call).await?;
+            let wrong = match right {
+                None => Some(format!("the contract knows no right {}", draft.token_id)),
+                Some(right) if right.device != draft.passport => {
+                    Some(format!("right {} is for another device", draft.token_id))
+                }
+                Some(right) if right.ends < self.now_s() => Some(format!(
+                    "right {} ended at {} (seconds since 1970)",
+                    draft.token_id, right.ends
+                )),
+                Some(_) => None,
+            };
+            if let Some(why) = wrong {
+                return Err(Refused::Contract(why));
+            }
         }
         let royalty = abi::royaltyOfCall {
             collection: draft.collection,
@@ -173,7 +214,21 @@ impl Owners {
         if let Err(problem) = signed {
             return Ok(ListingVerdict::bad(problem.to_string()));
         }
+        let is_passport = settings.passports() == Some(listing.collection);
+        if !is_passport && settings.access_rights() != Some(listing.collection) {
+            return Ok(ListingVerdict::bad(
+                "what is sold is neither a passport nor a right of the tenant's: it is of another \
+                 collection, and good for nothing here",
+            ));
+        }
+        let paid_with = match money(chain, listing.token) {
+            Ok(token) => token,
+            Err(why) => return Ok(ListingVerdict::bad(why)),
+        };
         if let Some(why) = nonce_used(chain, market, listing).await? {
+            return Ok(ListingVerdict::bad(why));
+        }
+        if let Some(why) = proceeds_too_low(chain, market, listing).await? {
             return Ok(ListingVerdict::bad(why));
         }
         let owner = abi::ownerOfCall {
@@ -198,6 +253,28 @@ impl Owners {
         if buyer == listing.seller {
             return Ok(ListingVerdict::bad("the seller can't buy from itself"));
         }
+        let (device, document, right_ends_s) = if is_passport {
+            let call = abi::metadataOfCall {
+                tokenId: listing.tokenId,
+            };
+            let document = ask(chain, listing.collection, &call).await?;
+            let document = document.filter(|hash| !hash.is_zero());
+            (listing.tokenId, document.map(|hash| Cid(hash).uri()), None)
+        } else {
+            let call = abi::rightOfCall {
+                tokenId: listing.tokenId,
+            };
+            let Some(right) = ask(chain, listing.collection, &call).await? else {
+                return Ok(ListingVerdict::bad("the contract knows no such right"));
+            };
+            if right.ends < self.now_s() {
+                let why = format!("the right ended at {} (seconds since 1970)", right.ends);
+                return Ok(ListingVerdict::bad(why));
+            }
+            (right.device, None, Some(right.ends))
+        };
+        let port = &self.store.ownership;
+        let device = port.device_with(tenant, &device.to_be_bytes()).await?;
         let call = abi::buyCall {
             listing: listing.clone(),
             signature: offer.signature.clone(),
@@ -216,6 +293,11 @@ impl Owners {
             problem: None,
             rights: ends.as_ref().map(Vec::len),
             rights_until_s: ends.and_then(|ends| ends.into_iter().max()),
+            device: device.map(|device| device.to_string()),
+            document,
+            right_ends_s,
+            symbol: paid_with.map(|token| token.symbol().to_owned()),
+            decimals: paid_with.map(Token::decimals),
             buy: Some(BuyingTransaction {
                 to: market.to_checksum(None),
                 value: if is_coin { listing.price } else { U256::ZERO }.to_string(),
@@ -244,7 +326,7 @@ impl Owners {
         let (port, passport) = (&self.store.ownership, listing.tokenId.to_be_bytes());
         let (chain, now_s) = (&settings.chain, self.now_s());
         let held = port
-            .rights_to(tenant, chain, &rights.0, &passport, None, MAX_SHOWN)
+            .rights_to(tenant, chain, &rights.0, &passport, None, now_s, MAX_SHOWN)
             .await?;
         let mut ends = Vec::new();
         for held in held {
@@ -260,6 +342,54 @@ fn room() -> Result<SemaphorePermit<'static>, Refused> {
     let many = "too many listings are looked at at the moment: try again";
     ROOM.try_acquire()
         .map_err(|_| Refused::Busy(many.to_owned()))
+}
+
+/// What is paid with, `None` for the coin; `Err`: it is nothing that the hub knows as money. A collection's
+/// tokens move by the same call as money does.
+fn money(chain: &dyn Chain, token: Address) -> Result<Option<&Token>, String> {
+    if token.is_zero() {
+        return Ok(None);
+    }
+    let known = chain.tokens().iter().map(|known| &known.token);
+    let mut known = known.filter(|known| known.asset().contract == Some(token));
+    known.next().map(Some).ok_or_else(|| {
+        format!(
+            "{} is no token that this hub takes for money on {}: pay with the coin, or with one that the \
+             hub's settings name",
+            token.to_checksum(None),
+            chain.name()
+        )
+    })
+}
+
+/// Why the seller would not get what it has signed for.
+async fn proceeds_too_low(
+    chain: &dyn Chain,
+    market: Address,
+    listing: &Listing,
+) -> Result<Option<String>, Refused> {
+    let call = abi::royaltyOfCall {
+        collection: listing.collection,
+        tokenId: listing.tokenId,
+        price: listing.price,
+    };
+    let Some(told) = ask(chain, market, &call).await? else {
+        return Ok(Some(
+            "what is set as the market does not answer as one".to_owned(),
+        ));
+    };
+    let Some(rest) = listing.price.checked_sub(told.royalty) else {
+        return Ok(Some(format!(
+            "the royalty is {}, more than the price",
+            told.royalty
+        )));
+    };
+    Ok((rest < listing.proceeds).then(|| {
+        format!(
+            "the seller signed for {} at least, and royalties leave {rest}: the market refuses it",
+            listing.proceeds
+        )
+    }))
 }
 
 /// Why no listing with this nonce can be bought any more.

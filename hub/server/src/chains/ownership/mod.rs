@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! stream of a chain → reader: which token changed hands → tokens and position, one transaction
-//! final block → look: contracts that were asked once are asked again
+//! final block → look: contracts that were asked once are asked again, beside the reader
 //! an account's command → may_command: policy, the device's tokens, the clock
 //! ```
 //!
@@ -22,12 +22,12 @@ mod tests;
 use std::sync::Arc;
 
 use stencil_ownership::abi::SolCall;
-use stencil_ownership::holder::Token;
+use stencil_ownership::holder::{Gain, Owner, Token};
 use stencil_ownership::policy::{self, As, Known, Refusal};
 use stencil_payments::Address;
 use stencil_payments::port::{Called, Chain, Unknown};
 use stencil_protocol::id::{DeviceId, TenantId};
-use stencil_store::{DevicePassport, Error, HeldToken, Store};
+use stencil_store::{ByToken, DevicePassport, Error, HeldToken, Store};
 
 use crate::chains::Chains;
 use crate::clock::Clock;
@@ -56,7 +56,8 @@ pub(crate) struct Control {
     pub(crate) passport: DevicePassport,
     pub(crate) token: Option<Token>,
     pub(crate) rights: Vec<(HeldToken, Token)>,
-    /// The timestamp of the newest block that was read, in seconds since 1970; 0: none was.
+    /// Up to when what is kept of tokens is what the chain has said, in seconds since 1970; 0: nothing was
+    /// read.
     pub(crate) read_s: u64,
 }
 
@@ -96,9 +97,17 @@ impl Owners {
     pub(crate) fn run(&self, parts: &mut Parts) {
         for chain in self.chains.iter() {
             let (owners, chain) = (self.clone(), Arc::clone(chain));
+            let (asking, asked) = (self.clone(), Arc::clone(&chain));
             parts.effect("owners of a chain", |mut stop| async move {
                 tokio::select! {
                     () = owners.follow(chain.as_ref()) => {}
+                    () = told_to_end(&mut stop) => {}
+                }
+                Ok(())
+            });
+            parts.effect("contracts of passports", |mut stop| async move {
+                tokio::select! {
+                    () = asking.look_always(asked.as_ref()) => {}
                     () = told_to_end(&mut stop) => {}
                 }
                 Ok(())
@@ -129,7 +138,7 @@ impl Owners {
         let passport = port.device_passport(tenant, device).await?;
         let passport = passport.ok_or(Refused::NoPassport)?;
         // Before the tokens: what they say is at least as new.
-        let state = self.store.chains.chain(&settings.chain).await?;
+        let read_s = self.taken_s(&settings.chain).await?;
         let token = match settings.passports() {
             Some(collection) => {
                 let held = port
@@ -154,6 +163,7 @@ impl Owners {
                     &collection.0,
                     &passport.token,
                     holder.as_ref(),
+                    self.now_s(),
                     limit,
                 )
                 .await?;
@@ -167,7 +177,7 @@ impl Owners {
             passport,
             token,
             rights,
-            read_s: state.and_then(|state| state.read_s).unwrap_or(0),
+            read_s,
         })
     }
 
@@ -182,8 +192,23 @@ impl Owners {
         account: Address,
         command: &str,
     ) -> Result<As, Refused> {
+        let may = self.by_token(tenant, device, account, command).await;
+        may.map(|(by, _)| by)
+    }
+
+    /// The same, and by which token.
+    ///
+    /// # Errors
+    /// [`Refused::Policy`] says why not.
+    pub(crate) async fn by_token(
+        &self,
+        tenant: &TenantId,
+        device: &DeviceId,
+        account: Address,
+        command: &str,
+    ) -> Result<(As, ByToken), Refused> {
         let control = self.control(tenant, device, Some(&account)).await?;
-        let rights: Vec<Token> = control.rights.into_iter().map(|(_, token)| token).collect();
+        let (held, rights): (Vec<HeldToken>, Vec<Token>) = control.rights.into_iter().unzip();
         let known = Known {
             passport: control.token.as_ref(),
             rights: &rights,
@@ -191,9 +216,49 @@ impl Owners {
         };
         let now_s = self.now_s();
         let policy = control.settings.policy();
-        Ok(policy::may_command(
-            &policy, &known, account, command, now_s,
-        )?)
+        let by = policy::may_command(&policy, &known, account, command, now_s)?;
+        let passport = control.settings.passports().map(Address::into_array);
+        let (collection, token) = match by {
+            As::Owner => (passport, control.passport.token),
+            As::User { expires } => {
+                let uses = |token: &Token| {
+                    let user = token.user(policy.gain);
+                    user.is_some_and(|user| user.account == account && user.expires == expires)
+                };
+                let right = rights.iter().position(uses).map(|at| &held[at]);
+                right.map_or((passport, control.passport.token), |right| {
+                    (Some(right.collection), right.token)
+                })
+            }
+        };
+        let by_token = ByToken {
+            account: account.into_array(),
+            collection: collection.ok_or(Refused::NoPassport)?,
+            token,
+        };
+        Ok((by, by_token))
+    }
+
+    /// Whether an account has anything to do with a device, by what is known: it owns the passport, is going
+    /// to, or has a right to use it.
+    pub(crate) async fn holds(
+        &self,
+        tenant: &TenantId,
+        device: &DeviceId,
+        account: Address,
+    ) -> Result<bool, Refused> {
+        let control = match self.control(tenant, device, Some(&account)).await {
+            Ok(control) => control,
+            Err(Refused::NoPassport) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        let owner = control.token.map(|token| token.owner(Gain::Included));
+        let mut rights = control.rights.iter();
+        Ok(owner == Some(Owner::Is(account))
+            || rights.any(|(_, token)| {
+                let user = token.user(Gain::Included);
+                user.is_some_and(|user| user.account == account)
+            }))
     }
 
     /// Whether a tenant's tokens are on this chain, so that who holds them is who has signed as a contract there.
@@ -221,8 +286,7 @@ impl Owners {
     }
 
     pub(crate) fn chain(&self, name: &str) -> Result<&Arc<dyn Chain>, Refused> {
-        let missing =
-            || Refused::Unknown(Unknown(format!("the hub follows no chain {name:?} now")));
+        let missing = || Refused::Busy(format!("the hub follows no chain {name:?} now"));
         self.chains.by_name(name).ok_or_else(missing)
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use stencil_ownership::abi::{self, SolEvent as _};
-use stencil_ownership::holder::{Place, Said, Token, What};
+use stencil_ownership::holder::{Gain, Place, Said, Token, What};
 use stencil_payments::port::Chain;
 use stencil_payments::{Address, B256, LogData};
 use stencil_protocol::id::TenantId;
@@ -37,6 +37,11 @@ struct Changed {
 impl Owners {
     /// Takes what comes to a chain's stream, for as long as it is polled.
     pub(super) async fn follow(&self, chain: &dyn Chain) {
+        while let Err(error) = self.watch_all(chain.name()).await {
+            tracing::warn!(chain = chain.name(), %error,
+                "who holds which token is not followed now; trying again");
+            tokio::time::sleep(AGAIN).await;
+        }
         loop {
             match self.step(chain).await {
                 Ok(()) => chain.stepped().await,
@@ -49,7 +54,7 @@ impl Owners {
         }
     }
 
-    /// Takes all that is in the stream, then asks again of what had to be asked.
+    /// Takes all that is in the stream.
     pub(super) async fn step(&self, chain: &dyn Chain) -> Result<(), Error> {
         let (chains, name) = (&self.store.chains, chain.name());
         let Some(state) = chains.chain(name).await? else {
@@ -64,10 +69,32 @@ impl Owners {
             self.page(name, &entries, last).await?;
             position = last;
         }
-        if let Some(finalized) = state.finalized {
-            self.look_again(chain, finalized.number).await?;
-        }
         Ok(())
+    }
+
+    /// Up to when, in seconds since 1970, what is kept of tokens is what a chain has said; 0: nothing was
+    /// read.
+    pub(super) async fn taken_s(&self, chain: &str) -> Result<u64, Error> {
+        let chains = &self.store.chains;
+        // Before the chain's own: what comes between the two is not taken for read.
+        let position = chains.chain_position(chain, READER).await?;
+        let Some(state) = chains.chain(chain).await? else {
+            return Ok(0);
+        };
+        let read_s = state.read_s.unwrap_or(0);
+        if position >= state.last_entry {
+            return Ok(read_s);
+        }
+        // The reader is behind: it knows what was before the first block that it has not taken. That
+        // something is final takes nothing from anybody.
+        let next = chains.chain_entries(chain, position, PAGE).await?;
+        let untaken = next
+            .iter()
+            .find(|entry| entry.kind != ChainEntryKind::Final)
+            .or(next.first());
+        Ok(untaken.map_or(read_s, |entry| {
+            read_s.min(entry.observation.time_s.saturating_sub(1))
+        }))
     }
 
     async fn page(&self, chain: &str, entries: &[ChainEntry], last: u64) -> Result<(), Error> {
@@ -89,6 +116,7 @@ impl Owners {
             }
             let commit = HeldCommit {
                 tokens: changed.finish(self.now_us()),
+                passport: None,
                 read: Some((chain.to_owned(), READER.to_owned(), last)),
             };
             stencil_crashpoint::reach("ownership.before_commit");
@@ -112,13 +140,22 @@ impl Owners {
         Err(failed)
     }
 
-    /// Who lets tokens of a chain control devices.
-    async fn followed(&self, chain: &str) -> Result<Vec<(TenantId, OwnershipSettings)>, Error> {
+    /// Who lets tokens of a chain control devices. Whose settings can't be read is left out: that tenant's
+    /// holders are refused, and all others are not.
+    pub(super) async fn followed(
+        &self,
+        chain: &str,
+    ) -> Result<Vec<(TenantId, OwnershipSettings)>, Error> {
         let all = self.store.ownership.all_ownership().await?;
         let of_chain = all.into_iter().filter(|stored| stored.chain == chain);
-        of_chain
-            .map(|stored| Ok((stored.tenant.clone(), OwnershipSettings::read(&stored)?)))
-            .collect()
+        let read = of_chain.filter_map(|stored| match OwnershipSettings::read(&stored) {
+            Ok(settings) => Some((stored.tenant, settings)),
+            Err(error) => {
+                tracing::error!(tenant = %stored.tenant, %error, "a tenant's tokens are not followed");
+                None
+            }
+        });
+        Ok(read.collect())
     }
 
     async fn change(
@@ -132,13 +169,18 @@ impl Owners {
         if !changed.tokens.contains_key(&key) {
             let (tenant, collection, id) = &key;
             let port = &self.store.ownership;
-            let known = port.held_token(tenant, chain, collection, id).await?;
-            let known = match known {
-                Some(held) => {
-                    let token = kept(&held)?;
+            let known = match port.held_token(tenant, chain, collection, id).await {
+                Ok(Some(held)) => {
+                    let token = kept_or_asked(&held);
                     (held, token, false)
                 }
-                None => (nothing(chain, &key), Token::default(), false),
+                Ok(None) => (nothing(chain, &key), Token::default(), false),
+                // No other token, and no other tenant, waits for it.
+                Err(error @ Error::Corrupt { .. }) => {
+                    tracing::error!(%tenant, %error, "a token is not followed");
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
             };
             changed.order.push(key.clone());
             changed.tokens.insert(key.clone(), known);
@@ -184,8 +226,17 @@ pub(super) fn next(held: HeldToken, token: &Token, now_us: i64) -> Option<HeldTo
         holder: token.holder().map(|holder| holder.0.0),
         passport: token.device().map(|passport| passport.0),
         looked: token.looked(),
+        ends_s: token.user(Gain::Included).map(|user| user.expires),
         changed_us: now_us,
         ..held
+    })
+}
+
+/// What is kept of a token; what can't be read is asked of its contract anew.
+pub(super) fn kept_or_asked(held: &HeldToken) -> Token {
+    kept(held).unwrap_or_else(|error| {
+        tracing::error!(tenant = %held.tenant, %error, "a token is asked for anew");
+        Token::to_be_asked()
     })
 }
 
@@ -200,6 +251,7 @@ pub(super) fn nothing(chain: &str, (tenant, collection, token): &Key) -> HeldTok
         body: String::new(),
         holder: None,
         passport: None,
+        ends_s: None,
         looked: None,
         changed_us: 0,
     }

@@ -1,14 +1,14 @@
 //! How a tenant lets tokens of a chain control its devices.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use serde::{Deserialize, Serialize};
 use stencil_ownership::abi;
-use stencil_ownership::holder::Gain;
+use stencil_ownership::holder::{Gain, Token};
 use stencil_ownership::policy::{Commands, Policy};
 use stencil_payments::Address;
 use stencil_protocol::id::TenantId;
-use stencil_store::{Error, Store, StoredOwnership, Watch, WatchKind};
+use stencil_store::{Anew, Error, Store, StoredOwnership, Watch, WatchKind};
 
 use super::{Owners, Refused, ask};
 use crate::chains::unwatch::listened;
@@ -141,6 +141,30 @@ impl OwnershipSettings {
         watches
     }
 
+    /// What is followed anew after these settings, or none, were in force: what was sold in a gap is in no
+    /// stream that was read.
+    fn anew(&self, before: Option<&Self>, body: Option<String>) -> Result<Anew, Error> {
+        let before = before.filter(|before| before.chain == self.chain);
+        let passports = self.passports();
+        let passports_anew = passports.filter(|_| before.and_then(Self::passports) != passports);
+        let rights = self.access_rights();
+        let rights_anew = rights.filter(|_| before.and_then(Self::access_rights) != rights);
+        let keys = |contracts: [Option<Address>; 2]| {
+            let contracts = contracts.into_iter().flatten();
+            contracts.map(Address::into_array).collect()
+        };
+        Ok(Anew {
+            before: body,
+            followed: keys([passports, rights]),
+            collections: keys([passports_anew, rights_anew]),
+            passports: passports_anew.map(Address::into_array),
+            body: serde_json::to_string(&Token::to_be_asked()).map_err(|error| Error::Corrupt {
+                what: "token",
+                why: error.to_string(),
+            })?,
+        })
+    }
+
     /// Addresses with their checksums, and nothing that can be wrong without asking a chain.
     pub(crate) fn checked(mut self) -> Result<Self, Wrong> {
         for (pointer, address) in [
@@ -261,7 +285,10 @@ impl Owners {
             return Ok(Err(wrong));
         }
         let chain = self.chain(&settings.chain)?;
-        let before = self.settings(tenant).await?;
+        let stored_before = self.store.ownership.ownership(tenant).await?;
+        // What can't be read is as if there were nothing.
+        let before = stored_before.as_ref();
+        let before = before.and_then(|stored| OwnershipSettings::read(stored).ok());
         let (chains, now_us) = (&self.store.chains, self.now_us());
         chains.open_chain(chain.name(), chain.id(), now_us).await?;
         chains
@@ -274,11 +301,46 @@ impl Owners {
                 .map_err(|error| Refused::Contract(error.to_string()))?,
             changed_us: now_us,
         };
-        self.store.ownership.put_ownership(&stored).await?;
+        let anew = settings.anew(before.as_ref(), stored_before.map(|stored| stored.body))?;
+        self.store.ownership.put_ownership(&stored, &anew).await?;
         if let Some(before) = before {
             self.unwatch(tenant, &before, Some(&settings)).await?;
         }
         Ok(Ok(settings))
+    }
+
+    /// Has a chain watch what policies need. A watch that was lost has left a gap: what is kept of the
+    /// tenant's tokens may be of before.
+    pub(super) async fn watch_all(&self, chain: &str) -> Result<(), Error> {
+        let chains = &self.store.chains;
+        if chains.chain(chain).await?.is_none() {
+            return Ok(());
+        }
+        let (_, watched) = chains.chain_watches(chain).await?;
+        let watched: HashSet<Watch> = watched.into_iter().map(|it| it.watch).collect();
+        for stored in self.store.ownership.all_ownership().await? {
+            let Ok(settings) = OwnershipSettings::read(&stored) else {
+                continue;
+            };
+            let mut missing = settings.watches(&stored.tenant);
+            missing.retain(|watch| !watched.contains(watch));
+            if stored.chain != chain || missing.is_empty() {
+                continue;
+            }
+            tracing::warn!(chain, tenant = %stored.tenant, "a tenant's tokens were not followed");
+            chains.watch_chain(chain, &missing).await?;
+            let anew = settings.anew(None, Some(stored.body.clone()))?;
+            let stored = StoredOwnership {
+                changed_us: self.now_us(),
+                ..stored
+            };
+            match self.store.ownership.put_ownership(&stored, &anew).await {
+                // Somebody has set other ones, or erased the tenant.
+                Ok(()) | Err(Error::Conflict(_) | Error::NotFound { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// No tokens control the tenant's devices any more; `false`: none did.

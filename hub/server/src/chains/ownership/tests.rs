@@ -11,6 +11,7 @@ use stencil_payments::{Address, B256, U256};
 use stencil_protocol::id::{DeviceId, GatewayId, TenantId};
 use stencil_store::{CredentialStanding, Enrolment, NewKey};
 
+use super::look::PutOff;
 use super::{Owners, OwnershipSettings, Refused};
 use crate::Clock;
 use crate::access::{NotGiven, Rights};
@@ -98,7 +99,18 @@ impl Estate {
     }
 
     async fn catch_up(&self) {
-        self.owners.step(self.world.chain.as_ref()).await.unwrap();
+        let chain = self.world.chain.as_ref();
+        self.owners.step(chain).await.unwrap();
+        let mut put_off = PutOff::default();
+        self.owners.look_again(chain, &mut put_off).await.unwrap();
+    }
+
+    /// Some blocks, each final.
+    async fn go_on(&self) {
+        for _ in 0..10 {
+            let newest = self.block(1, &[]).await;
+            self.finalize(newest).await;
+        }
     }
 
     async fn block(&self, seconds: u64, seen: &[Seen]) -> u64 {
@@ -451,7 +463,7 @@ async fn what_a_contract_no_longer_knows_is_nobody_s_and_asked_about_no_more() {
     assert!(matches!(asked, Err(Refused::Policy(Refusal::NotHeld))));
     let port = &estate.world.store.ownership;
     let due = port
-        .looked_tokens(CHAIN, u64::from(u32::MAX), 10)
+        .looked_tokens(&acme(), CHAIN, u64::from(u32::MAX), 10)
         .await
         .unwrap();
     assert_eq!(due, []);
@@ -771,4 +783,283 @@ async fn a_right_at_the_gateway_follows_the_passport_and_ends_with_what_is_lent(
         until_us.abs_diff(i64::try_from(ends + 1).unwrap() * 1_000_000) < 2_000_000,
         "{until_us}"
     );
+}
+
+/// What happened while no policy named the contract is in no stream that was read: the contract is asked.
+#[tokio::test]
+async fn a_sale_in_a_gap_of_the_policy_is_learned_when_the_policy_is_back() {
+    // No policy at all, another collection meanwhile, and the stream had spoken before.
+    for (gap, issued_before) in [(0, false), (1, false), (0, true), (1, true)] {
+        let estate = Estate::new().await;
+        if issued_before {
+            let block = estate.block(1, &[sold(9, Address::ZERO, SELLER)]).await;
+            estate.finalize(block).await;
+        }
+        assert!(estate.may(SELLER).await);
+        if gap == 0 {
+            assert!(estate.owners.unset(&acme()).await.unwrap());
+        } else {
+            let other = Address::repeat_byte(0x79);
+            let chain = &estate.world.chain;
+            chain.is_contract(other);
+            let call = abi::supportsInterfaceCall {
+                interfaceId: abi::ERC_721.into(),
+            };
+            chain.answers(other, call.abi_encode().into(), true.abi_encode());
+            let mut meanwhile = settings();
+            meanwhile.passports = Some(other.to_string());
+            estate.set(meanwhile).await;
+        }
+        let sale = estate.block(5, &[sold(1, SELLER, BUYER)]).await;
+        estate.finalize(sale).await;
+        estate.owned_by(BUYER);
+        estate.set(settings()).await;
+        assert!(!estate.may(SELLER).await, "{gap} {issued_before}");
+        assert!(!estate.may(BUYER).await, "before the contract was asked");
+        estate
+            .owners
+            .give_passport(&acme(), &door(), passport().0, None)
+            .await
+            .unwrap();
+        estate.go_on().await;
+        assert!(!estate.may(SELLER).await, "{gap} {issued_before}");
+        assert!(estate.may(BUYER).await, "{gap} {issued_before}");
+    }
+}
+
+/// A right that was lent to somebody else while rights were not followed; and one that was not.
+#[tokio::test]
+async fn a_right_that_changed_hands_in_a_gap_of_the_policy_is_asked_for() {
+    let estate = Estate::new().await;
+    let ends = START_S + 500;
+    for number in [1, 2] {
+        let tx = u8::try_from(number).unwrap();
+        let block = estate.block(5, &issued(tx, number, GUEST, ends)).await;
+        estate.finalize(block).await;
+    }
+    let mut without = settings();
+    without.access_rights = None;
+    estate.set(without).await;
+    let chain = &estate.world.chain;
+    let says = |id: u64, user: Address| {
+        let id = U256::from(id);
+        let right = abi::Right {
+            device: token_id(),
+            ends,
+        };
+        let call = abi::rightOfCall { tokenId: id }.abi_encode();
+        chain.answers(RIGHTS, call.into(), right.abi_encode());
+        let call = abi::userOfCall { tokenId: id }.abi_encode();
+        chain.answers(RIGHTS, call.into(), user.abi_encode());
+        let call = abi::userExpiresCall { tokenId: id }.abi_encode();
+        chain.answers(RIGHTS, call.into(), U256::from(ends).abi_encode());
+    };
+    says(1, BUYER);
+    says(2, BUYER);
+    estate.set(settings()).await;
+    assert_eq!(estate.asked(GUEST, "unlock").await, Err(Refusal::NotHeld));
+    estate.go_on().await;
+    assert_eq!(estate.asked(GUEST, "unlock").await, Err(Refusal::NotHeld));
+    assert!(estate.asked(BUYER, "unlock").await.is_ok());
+    // The same settings again change nothing.
+    estate.set(settings()).await;
+    assert!(estate.asked(BUYER, "unlock").await.is_ok());
+}
+
+/// The follower is at the head, and what it has read of tokens was not taken.
+#[tokio::test]
+async fn what_the_reader_has_not_taken_is_not_known_however_fresh_the_chain_is() {
+    let estate = Estate::new().await;
+    estate.world.block(5, &[sold(1, SELLER, BUYER)]).await;
+    estate.world.block(6, &[]).await;
+    assert!(estate.may(SELLER).await, "not for long enough");
+    estate.later(905);
+    estate.world.block(905, &[]).await;
+    assert!(matches!(
+        estate.asked(SELLER, "lock").await,
+        Err(Refusal::Unknown { .. })
+    ));
+    estate.catch_up().await;
+    assert_eq!(estate.asked(SELLER, "lock").await, Err(Refusal::NotHeld));
+    assert_eq!(estate.asked(BUYER, "lock").await, Err(Refusal::NotFinal));
+}
+
+fn rival() -> TenantId {
+    "rival".parse().unwrap()
+}
+
+/// A tenant with a passport of a contract of its own, which has to be asked.
+async fn with_a_rival(estate: &Estate, contract: Address, body: &str) {
+    let port = &estate.world.store.ownership;
+    let stored = stencil_store::StoredOwnership {
+        tenant: rival(),
+        chain: CHAIN.to_owned(),
+        body: body.to_owned(),
+        changed_us: 1,
+    };
+    let anew = stencil_store::Anew::default();
+    port.put_ownership(&stored, &anew).await.unwrap();
+    let token = stencil_store::HeldToken {
+        tenant: rival(),
+        chain: CHAIN.to_owned(),
+        collection: contract.into_array(),
+        token: [7; 32],
+        version: 1,
+        body: "no token".to_owned(),
+        holder: None,
+        passport: None,
+        ends_s: None,
+        looked: Some(0),
+        changed_us: 1,
+    };
+    let commit = stencil_store::HeldCommit {
+        tokens: vec![token],
+        ..stencil_store::HeldCommit::default()
+    };
+    port.commit_held(&commit).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_can_t_be_read_of_one_tenant_keeps_no_other_s_sale_from_being_taken() {
+    let estate = Estate::new().await;
+    with_a_rival(&estate, PASSPORTS, "no settings").await;
+    let sale = estate.block(5, &[sold(1, SELLER, BUYER)]).await;
+    estate.finalize(sale).await;
+    assert!(estate.may(BUYER).await);
+    let (tenant, device) = (rival(), door());
+    let asked = estate.owners.may_command(&tenant, &device, SELLER, "lock");
+    assert!(matches!(asked.await, Err(Refused::Store(_))));
+}
+
+#[tokio::test]
+async fn a_contract_that_does_not_answer_keeps_nobody_else_s_tokens_from_counting() {
+    let estate = Estate::new().await;
+    let lame = Address::repeat_byte(0x7a);
+    let theirs = json!({ "chain": CHAIN, "passports": lame.to_string() });
+    with_a_rival(&estate, lame, &theirs.to_string()).await;
+    let chain = &estate.world.chain;
+    let id = U256::from(7);
+    let call = abi::ownerOfCall { tokenId: id }.abi_encode();
+    chain.answers(PASSPORTS, call.into(), BUYER.abi_encode());
+    chain.otherwise(Err(Unknown("endpoints disagree".into())));
+    let other = DeviceId::parse("door-2").unwrap();
+    let tenant = acme();
+    let given = estate
+        .owners
+        .give_passport(&tenant, &other, id.to_be_bytes(), None);
+    given.await.unwrap();
+    estate.go_on().await;
+    let asked = estate.owners.may_command(&tenant, &other, BUYER, "lock");
+    assert_eq!(asked.await.unwrap(), As::Owner);
+    // It is put off, each time for longer, and not forgotten.
+    let port = &estate.world.store.ownership;
+    let due = async |final_block| {
+        let due = port.looked_tokens(&rival(), CHAIN, final_block, 10).await;
+        due.unwrap().len()
+    };
+    let newest = estate.block(1, &[]).await;
+    let mut put_off = PutOff::default();
+    for expected in [1, 2, 4, 8] {
+        let state = estate
+            .world
+            .store
+            .chains
+            .chain(CHAIN)
+            .await
+            .unwrap()
+            .unwrap();
+        let mut finalized = state.finalized.unwrap().number;
+        while due(finalized).await == 0 {
+            finalized += 1;
+        }
+        while estate
+            .world
+            .store
+            .chains
+            .chain(CHAIN)
+            .await
+            .unwrap()
+            .unwrap()
+            .cursor
+            .unwrap()
+            .number
+            < finalized
+        {
+            estate.world.block(1, &[]).await;
+        }
+        estate.world.finalize(finalized).await;
+        estate.owners.step(chain.as_ref()).await.unwrap();
+        estate
+            .owners
+            .look_again(chain.as_ref(), &mut put_off)
+            .await
+            .unwrap();
+        assert_eq!(due(finalized + expected - 1).await, 0, "{expected}");
+        assert_eq!(due(finalized + expected).await, 1, "{expected}");
+    }
+    assert!(newest > 0);
+}
+
+#[tokio::test]
+async fn a_passport_is_given_with_what_the_contract_says_or_not_at_all() {
+    let estate = Estate::new().await;
+    let port = &estate.world.store.ownership;
+    let before = port.device_passport(&acme(), &door()).await.unwrap();
+    let chain = &estate.world.chain;
+    chain.otherwise(Err(Unknown("nobody answers".into())));
+    let id = U256::from(7).to_be_bytes();
+    let tenant = acme();
+    let device = door();
+    let given = estate.owners.give_passport(&tenant, &device, id, None);
+    assert!(matches!(given.await, Err(Refused::Unknown(_))));
+    assert_eq!(
+        port.device_passport(&acme(), &door()).await.unwrap(),
+        before
+    );
+    assert!(
+        estate.may(SELLER).await,
+        "the door has the passport that it had"
+    );
+}
+
+#[tokio::test]
+async fn a_block_of_a_time_that_has_not_come_says_nothing_of_how_old_all_is() {
+    let mut estate = Estate::new().await;
+    let before = estate.block(1, &[]).await;
+    estate.block(31_536_000, &[]).await;
+    assert!(matches!(
+        estate.asked(SELLER, "lock").await,
+        Err(Refusal::Ahead { .. })
+    ));
+    estate.back_to(before).await;
+    estate.block(2, &[]).await;
+    assert!(estate.may(SELLER).await);
+    estate.later(903);
+    assert!(matches!(
+        estate.asked(SELLER, "lock").await,
+        Err(Refusal::Unknown { .. })
+    ));
+}
+
+/// A watch was taken away while the policy was being set: nobody would hear of a sale.
+#[tokio::test]
+async fn a_watch_that_was_lost_is_there_again_after_a_start_and_all_is_asked_anew() {
+    let estate = Estate::new().await;
+    let chains = &estate.world.store.chains;
+    let watches = settings().watches(&acme());
+    chains.unwatch_chain(CHAIN, &watches[..1]).await.unwrap();
+    let sale = estate.block(5, &[]).await;
+    estate.finalize(sale).await;
+    estate.owned_by(BUYER);
+    assert!(estate.may(SELLER).await, "the sale was not heard of");
+    estate.owners.watch_all(CHAIN).await.unwrap();
+    let (_, watched) = chains.chain_watches(CHAIN).await.unwrap();
+    let watched: Vec<_> = watched.into_iter().map(|it| it.watch).collect();
+    assert!(watches.iter().all(|watch| watched.contains(watch)));
+    assert!(!estate.may(SELLER).await);
+    estate.go_on().await;
+    assert!(estate.may(BUYER).await);
+    // Nothing is asked where nothing was lost.
+    estate.owners.watch_all(CHAIN).await.unwrap();
+    assert!(estate.may(BUYER).await);
 }

@@ -12,7 +12,9 @@ use stencil_ownership::policy::{As, Refusal};
 use stencil_payments::Address;
 use stencil_protocol::command::Command;
 use stencil_protocol::id::{CommandId, DeviceId, TenantId};
-use stencil_store::{AuditOutcome, NewAudit, Page, StoredCommand};
+use stencil_store::{
+    AuditOutcome, MAX_HELD_COMMANDS, NewAudit, NewCommand, Page, Queued, StoredCommand,
+};
 
 use super::commands::{self, Order};
 use super::market::{self, SaleTerms};
@@ -22,9 +24,17 @@ use crate::chains::ownership::Refused;
 use crate::chains::ownership::market::{ListingVerdict, ToSign};
 use crate::http::State;
 use crate::http::access::WalletUser;
+use crate::http::audit::{self, Event};
 use crate::http::input::{self, Paging, Path, Query};
 use crate::http::listener::Peer;
 use crate::http::problem::{Kind, Problem};
+use crate::hub::command_id;
+
+/// How a holder's command is called in the audit log.
+const ACTION: &str = "holders.command";
+/// After how many seconds a holder's command expires at the latest. Who sells the device to-morrow has nothing
+/// done to it the day after.
+const MAX_EXPIRY_S: u32 = 300;
 
 /// A device that an account controls or may use.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -128,8 +138,9 @@ async fn view(
 
 /// Queues a command for a device that the account controls, or may use.
 ///
-/// What it holds is looked at now. By a right, the command expires with the right at the latest. With an
-/// `Idempotency-Key` the same call again is the same command.
+/// What it holds is looked at now. The command expires after five minutes at the latest, whatever was asked for,
+/// by a right with the right, and when somebody else has the token before a gateway has the command. Eight
+/// of an account may be unfinished. With an `Idempotency-Key` the same call again is the same command.
 #[utoipa::path(
     post,
     path = "/api/v1/wallet/devices/{tenant}/{device}/commands",
@@ -142,6 +153,7 @@ async fn view(
     responses(
         (status = 202, description = "Queued", body = StoredCommand),
         (status = 409, description = "The key was used for another command, or the device was revoked"),
+        (status = 429, description = "Eight commands of the account by this token are unfinished"),
     )
 )]
 pub(in crate::http) async fn command(
@@ -149,40 +161,15 @@ pub(in crate::http) async fn command(
     user: WalletUser,
     Path((tenant, device)): Path<(String, String)>,
     headers: HeaderMap,
+    extensions: Extensions,
     input::Json(order): input::Json<Order>,
 ) -> Result<Response, Problem> {
     let (tenant, device) = (input::tenant(&tenant)?, input::device(&device)?);
     let account = Address::from(user.wallet);
     let key = input::idempotency_key(&headers)?;
-    let (argument, mut expires_us) = order.read(state.clock.now_us())?;
-    let owners = owners(&state);
-    let by = if owners.are_on(&tenant, user.chain).await? {
-        owners
-            .may_command(&tenant, &device, account, order.name())
-            .await
-    } else {
-        Err(Refused::NoPassport)
-    };
-    let by = match by {
-        Ok(by) => by,
-        Err(refused) => {
-            tracing::info!(%tenant, %device, %account, command = order.name(), %refused,
-                "a wallet's command is refused");
-            return Err(match refused {
-                // Whether there is such a device is no stranger's to know.
-                Refused::NoPassport | Refused::Policy(Refusal::NotHeld) => Problem::new(
-                    Kind::NotFound,
-                    "this account holds neither the passport of a device of this name nor a right to \
-                     use it",
-                ),
-                other => other.into(),
-            });
-        }
-    };
-    if let As::User { expires } = by {
-        let ends_us = i64::try_from(expires.saturating_add(1)).unwrap_or(i64::MAX);
-        expires_us = expires_us.min(ends_us.saturating_mul(1_000_000));
-    }
+    let now_us = state.clock.now_us();
+    let (argument, mut expires_us) = order.read(now_us)?;
+    // Before it is looked at who asks: what a stranger sends is written nowhere.
     Command {
         id: CommandId([0; 16]),
         device: device.clone(),
@@ -194,41 +181,98 @@ pub(in crate::http) async fn command(
     }
     .check()
     .map_err(|error| Problem::invalid(error.to_string()))?;
+    let who = format!("wallet {}", account.to_checksum(None));
+    let address = Peer::address(&extensions);
+    let owners = owners(&state);
+    let by = if owners.are_on(&tenant, user.chain).await? {
+        owners
+            .by_token(&tenant, &device, account, order.name())
+            .await
+    } else {
+        Err(Refused::NoPassport)
+    };
+    let (by, token) = match by {
+        Ok(by) => by,
+        // Whether there is such a device is no stranger's to know.
+        Err(Refused::NoPassport | Refused::Policy(Refusal::NotHeld)) => return Err(not_held()),
+        Err(refused) => {
+            let is_unknown = matches!(
+                refused,
+                Refused::Policy(Refusal::Unknown { .. } | Refusal::Ahead { .. })
+            );
+            if matches!(refused, Refused::Policy(_)) && !is_unknown {
+                let event = Event {
+                    who,
+                    action: ACTION.into(),
+                    target: Some(device.to_string()),
+                    outcome: AuditOutcome::Refused,
+                    detail: Some(order.name().to_owned()),
+                    address,
+                    repeats: false,
+                };
+                audit::note(&state, &tenant, event).await;
+            }
+            return Err(refused.into());
+        }
+    };
+    expires_us = expires_us.min(now_us.saturating_add(i64::from(MAX_EXPIRY_S) * 1_000_000));
+    if let As::User { expires } = by {
+        let ends_us = i64::try_from(expires.saturating_add(1)).unwrap_or(i64::MAX);
+        expires_us = expires_us.min(ends_us.saturating_mul(1_000_000));
+    }
     // The keys of one account are its own.
     let key = key.map(|key| format!("{}/{key}", hex::encode(user.wallet)));
-    let id = state
-        .control
-        .queue_command(
-            &tenant,
-            &device,
-            order.name(),
-            argument,
-            expires_us,
-            key.as_deref(),
-        )
-        .await?;
-    tracing::info!(%tenant, %device, %account, command = %id, "a wallet commands a device");
+    let by = match by {
+        As::Owner => "owner",
+        As::User { .. } => "user",
+    };
     // The tenant's own log says who: it is nobody of the tenant.
     let entry = NewAudit {
-        at_us: state.clock.now_us(),
-        who: format!("wallet {}", account.to_checksum(None)),
-        action: "holders.command".to_owned(),
+        at_us: now_us,
+        who,
+        action: ACTION.to_owned(),
         target: Some(device.to_string()),
         outcome: AuditOutcome::Done,
-        detail: Some(format!(
-            "{} ({})",
-            order.name(),
-            match by {
-                As::Owner => "owner",
-                As::User { .. } => "user",
-            }
-        )),
-        address: None,
+        detail: Some(format!("{} ({by})", order.name())),
+        address: Some(address.to_string()),
     };
-    let keep = state.limits.audit_entries;
-    state.store.audit.note(&tenant, &entry, keep).await?;
+    let id = command_id(&tenant, key.as_deref());
+    let command = NewCommand {
+        id,
+        tenant: tenant.clone(),
+        device: device.clone(),
+        name: order.name().to_owned(),
+        argument,
+        expires_us,
+        effect_key: None,
+    };
+    let (commands, keep) = (&state.store.commands, state.limits.audit_entries);
+    let queued = commands.queue_held(&command, &token, &entry, keep, now_us);
+    let queued = queued.await?;
+    match queued {
+        Queued::New => {
+            tracing::info!(%tenant, %device, %account, command = %id, "a wallet commands a device");
+        }
+        Queued::Known => {}
+        Queued::TooMany => {
+            return Err(Problem::new(
+                Kind::TooMany,
+                format!(
+                    "{MAX_HELD_COMMANDS} commands of this account are neither done nor over: wait for them"
+                ),
+            ));
+        }
+    }
     let stored = commands::of_tenant(&state, &tenant, &id).await?;
     Ok((StatusCode::ACCEPTED, Json(stored)).into_response())
+}
+
+/// To who holds nothing, whether or not there is such a device.
+fn not_held() -> Problem {
+    Problem::new(
+        Kind::NotFound,
+        "this account holds neither the passport of a device of this name nor a right to use it",
+    )
 }
 
 /// What the account has to sign to sell the device's passport, or a right.
@@ -250,6 +294,10 @@ pub(in crate::http) async fn list_for_sale(
 ) -> Result<Json<ToSign>, Problem> {
     let (tenant, device) = (input::tenant(&tenant)?, input::device(&device)?);
     let seller = Address::from(user.wallet);
+    // Before a chain is asked: whether there is such a device is no stranger's to know.
+    if !owners(&state).holds(&tenant, &device, seller).await? {
+        return Err(not_held());
+    }
     market::to_sign(&state, &tenant, &device, seller, &terms)
         .await
         .map(Json)

@@ -20,6 +20,8 @@ use crate::http::{Caller, State};
 const MAX_OFFER: usize = 16 * 1024;
 /// For how many seconds a listing is good where nothing is said.
 const LISTED_S: u64 = 7 * 24 * 3600;
+/// The least.
+const MIN_LISTED_S: u64 = 60;
 
 /// What is to be sold for how much.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
@@ -138,6 +140,13 @@ pub(super) async fn to_sign(
             U256::from_be_bytes(control.passport.token),
         ),
     };
+    let listed_s = terms.expires_in_s.unwrap_or(LISTED_S);
+    if !(MIN_LISTED_S..=listing::MAX_TIME_S).contains(&listed_s) {
+        return Err(Problem::invalid(format!(
+            "`expires_in_s` is {listed_s}, it has to be {MIN_LISTED_S} to {}",
+            listing::MAX_TIME_S
+        )));
+    }
     let token = match &terms.token {
         Some(token) => price::address("token", token).map_err(Problem::invalid)?,
         None => Address::ZERO,
@@ -151,10 +160,9 @@ pub(super) async fn to_sign(
         token_id,
         token,
         price: number("price", &terms.price)?,
-        expires: owners
-            .now_s()
-            .saturating_add(terms.expires_in_s.unwrap_or(LISTED_S)),
+        expires: owners.now_s().saturating_add(listed_s),
         nonce,
+        passport: U256::from_be_bytes(control.passport.token),
     };
     Ok(owners.listing(tenant, seller, draft).await?)
 }

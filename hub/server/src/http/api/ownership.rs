@@ -7,7 +7,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use stencil_ownership::holder::{Gain, Owner, Token};
-use stencil_ownership::policy::As;
+use stencil_ownership::policy::{As, Refusal};
 use stencil_payments::{Address, B256, U256};
 use stencil_protocol::id::{DeviceId, TenantId};
 use stencil_store::TokenKey;
@@ -21,17 +21,22 @@ use crate::http::input::{self, Path};
 use crate::http::problem::{Kind, Problem};
 use crate::http::{Caller, State};
 
+/// What callers are told when endpoints do not answer, or not the same.
+const NO_ANSWER: &str =
+    "the chain does not answer now, or its endpoints do not agree: try again later";
+
 impl From<Refused> for Problem {
     fn from(refused: Refused) -> Self {
         match refused {
             Refused::NoPassport => Self::not_found("passport", "this device's"),
-            Refused::Policy(why @ stencil_ownership::policy::Refusal::Unknown { .. }) => {
+            Refused::Policy(why @ (Refusal::Unknown { .. } | Refusal::Ahead { .. })) => {
                 Self::new(Kind::Busy, why.to_string())
             }
             Refused::Policy(why) => Self::new(Kind::Forbidden, why.to_string()),
             Refused::Unknown(why) => {
+                // Endpoints' names and words are for who runs the hub.
                 tracing::warn!(%why, "a chain does not answer");
-                Self::new(Kind::Busy, format!("the chain does not answer: {why}"))
+                Self::new(Kind::Busy, NO_ANSWER)
             }
             Refused::Busy(why) => Self::new(Kind::Busy, why),
             Refused::Contract(why) => Self::new(Kind::Conflict, why),
@@ -242,10 +247,12 @@ pub(in crate::http) async fn set(
     let set = owners(&state).set(&caller.tenant, settings).await?;
     let settings = set.map_err(|wrong| {
         if wrong.unknown {
-            return Problem::new(
-                Kind::Busy,
-                format!("the chain does not answer: {}", wrong.why),
+            tracing::warn!(
+                why = wrong.why,
+                at = wrong.pointer,
+                "a chain does not answer"
             );
+            return Problem::new(Kind::Busy, format!("{}: {NO_ANSWER}", wrong.pointer));
         }
         let place = json!({ "pointer": format!("#{}", wrong.pointer), "what": &wrong.why });
         Problem::invalid(format!("{}: {}", wrong.pointer, wrong.why)).with_errors(vec![place])
@@ -473,7 +480,6 @@ pub(in crate::http) fn shown(device: &DeviceId, control: &Control, now_s: u64) -
         .iter()
         .map(|(held, token)| right_view(&held.token, token, policy.gain, now_s))
         .collect();
-    let age_s = now_s.saturating_sub(control.read_s);
     Controlled {
         device: device.clone(),
         chain: control.settings.chain.clone(),
@@ -489,7 +495,7 @@ pub(in crate::http) fn shown(device: &DeviceId, control: &Control, now_s: u64) -
         },
         rights,
         read_s: (control.read_s > 0).then_some(control.read_s),
-        fresh: control.read_s > 0 && age_s <= u64::from(policy.stale_after_s),
+        fresh: policy.fresh(control.read_s, now_s).is_ok(),
     }
 }
 

@@ -54,6 +54,9 @@ pub(super) async fn held(served: &Served) {
         body: serde_json::to_string(token).unwrap(),
         holder: token.holder().map(|holder| holder.0.0),
         passport: token.device().map(|passport| passport.0),
+        ends_s: token
+            .user(stencil_ownership::holder::Gain::Included)
+            .map(|user| user.expires),
         looked: None,
         changed_us: NOW_US,
     };
@@ -62,6 +65,7 @@ pub(super) async fn held(served: &Served) {
             kept(seed::PASSPORTS, seed::TOKEN_ID, &passport),
             kept(seed::RIGHTS, U256::from(1).to_be_bytes(), &right),
         ],
+        passport: None,
         read: None,
     };
     // It may be there already.
@@ -150,8 +154,11 @@ async fn an_owner_commands_its_device_and_a_guest_what_the_tenant_lets_guests_do
         assert!(shown.contains(part), "{part} is not in {shown}");
     }
 
-    let answer = command(&served, &owner, &json!({ "name": "lock" })).await;
+    let week = json!({ "name": "lock", "expires_in_s": 604_800 });
+    let answer = command(&served, &owner, &week).await;
     assert_eq!(answer.status, 202, "{answer:?}");
+    // Whatever was asked for: who sells it to-morrow has nothing done to it the day after.
+    assert_eq!(answer.json()["expires_us"], NOW_US + 300_000_000);
     let audit = served
         .ask("GET", "/api/v1/audit")
         .bearer(&served.tokens.admin);
@@ -181,6 +188,22 @@ async fn an_owner_commands_its_device_and_a_guest_what_the_tenant_lets_guests_do
         refused.problem(404),
         "neither says what there is"
     );
+    // What a stranger sends is looked at like an owner's, and written nowhere.
+    let long = json!({ "name": "x".repeat(33) });
+    for session in [&owner, &stranger] {
+        let answer = command(&served, session, &long).await;
+        assert!(answer.problem(400).contains("32"), "{answer:?}");
+    }
+    // Nor does it learn by a listing whether there is such a device.
+    let mut listings = Vec::new();
+    for device in ["freezer-marked", "made-up"] {
+        let path = format!("/api/v1/wallet/devices/acme/{device}/listing");
+        let ask = served.ask("POST", &path).session(&stranger);
+        let answer = ask.json(&json!({ "price": "1000" })).send().await;
+        listings.push(answer.problem(404));
+    }
+    assert_eq!(listings[0], listings[1]);
+    assert_eq!(listings[0], refused.problem(404));
     // One account's key is not another's.
     for (session, status) in [(&owner, 202), (&guest, 202)] {
         let ask = served.ask("POST", COMMANDS).session(session);
@@ -191,6 +214,46 @@ async fn an_owner_commands_its_device_and_a_guest_what_the_tenant_lets_guests_do
         );
     }
 
+    let audited = async || {
+        let ask = served.ask("GET", "/api/v1/audit?limit=1000");
+        let entries = ask.bearer(&served.tokens.admin).send().await.ok();
+        let entries = entries["items"].as_array().unwrap().clone();
+        entries
+            .into_iter()
+            .filter(|entry| entry["action"] == "holders.command")
+            .collect::<Vec<_>>()
+    };
+    let refused = audited().await;
+    let refused = refused.iter().filter(|entry| entry["outcome"] == "refused");
+    assert_eq!(refused.count(), 1, "the guest, who may not lock");
+    assert!(
+        audited()
+            .await
+            .iter()
+            .all(|entry| entry["address"].is_string())
+    );
+    // The same call again is the same command, and no other entry.
+    let before = audited().await.len();
+    let ask = served
+        .ask("POST", COMMANDS)
+        .session(&owner)
+        .header("idempotency-key", "same");
+    assert_eq!(
+        ask.json(&json!({ "name": "unlock" })).send().await.status,
+        202
+    );
+    assert_eq!(audited().await.len(), before);
+    // Two are there; no more than eight at a time wait for a device.
+    for _ in 2..8 {
+        let answer = command(&served, &owner, &json!({ "name": "lock" })).await;
+        assert_eq!(answer.status, 202, "{answer:?}");
+    }
+    let answer = command(&served, &owner, &json!({ "name": "lock" })).await;
+    assert!(
+        answer.problem(429).contains("neither done nor over"),
+        "{answer:?}"
+    );
+
     served.later(21);
     let refused = command(&served, &guest, &json!({ "name": "unlock" })).await;
     assert!(refused.problem(403).contains("ended at"));
@@ -198,6 +261,11 @@ async fn an_owner_commands_its_device_and_a_guest_what_the_tenant_lets_guests_do
     served.later(900);
     let refused = command(&served, &owner, &json!({ "name": "lock" })).await;
     assert!(refused.problem(503).contains("not known now"));
+    let refused = command(&served, &stranger, &json!({ "name": "lock" })).await;
+    assert!(
+        refused.problem(404).contains("neither"),
+        "also when all is old"
+    );
     read_up_to(&served, NOW_US + 921_000_000).await;
     let answer = command(&served, &owner, &json!({ "name": "lock" })).await;
     assert_eq!(answer.status, 202, "{answer:?}");

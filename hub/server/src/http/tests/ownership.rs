@@ -160,6 +160,58 @@ async fn a_seller_is_told_what_to_sign_and_a_buyer_whether_it_is_good() {
         let why = check(&elsewhere).await.unwrap_err();
         assert!(why.contains("another chain or market"), "{why}");
     }
+    // All of these are signed by the seller, and take the buyer's money for nothing, or can't be bought.
+    let right = U256::from(1);
+    let ended = abi::Right {
+        device: U256::from_be_bytes(seed::TOKEN_ID),
+        ends: 1_000,
+    };
+    let call = abi::rightOfCall { tokenId: right }.abi_encode();
+    served
+        .chain
+        .answers(seed::RIGHTS, call.into(), ended.abi_encode());
+    let call = abi::ownerOfCall { tokenId: right }.abi_encode();
+    served
+        .chain
+        .answers(seed::RIGHTS, call.into(), seller().address().abi_encode());
+    let call = abi::getApprovedCall { tokenId: right }.abi_encode();
+    served
+        .chain
+        .answers(seed::RIGHTS, call.into(), seed::MARKET.abi_encode());
+    let call = abi::royaltyOfCall {
+        collection: seed::RIGHTS,
+        tokenId: right,
+        price: U256::from(1_000),
+    };
+    let none = (Address::ZERO, U256::ZERO).abi_encode();
+    served
+        .chain
+        .answers(seed::MARKET, call.abi_encode().into(), none);
+    type Change = fn(&mut abi::Listing);
+    let cases: [(Change, &str); 4] = [
+        (|of| of.collection = OWNER, "of another collection"),
+        (
+            |of| of.token = seed::PASSPORTS,
+            "no token that this hub takes for money",
+        ),
+        (|of| of.proceeds = U256::from(976), "royalties leave 975"),
+        (
+            |of| (of.collection, of.tokenId) = (seed::RIGHTS, U256::from(1)),
+            "the right ended at 1000",
+        ),
+    ];
+    for (change, why) in cases {
+        let mut terms: stencil_ownership::listing::Offer =
+            serde_json::from_value(offer.clone()).unwrap();
+        change(&mut terms.listing);
+        let id = crate::chains::tests::fake::ID;
+        let digest = stencil_ownership::listing::digest(id, seed::MARKET, &terms.listing);
+        terms.signature = seller().sign_hash_sync(&digest).unwrap().as_bytes().into();
+        let found = check(&serde_json::to_value(&terms).unwrap())
+            .await
+            .unwrap_err();
+        assert!(found.contains(why), "{why}: {found}");
+    }
     for (state, why) in [(1, "was sold"), (2, "cancelled")] {
         for_sale(&served, state, seed::MARKET);
         assert!(check(&offer).await.unwrap_err().contains(why));
@@ -321,4 +373,28 @@ async fn a_document_is_named_by_its_bytes_and_served_to_anybody() {
     let forgotten = forget.bearer(&served.tokens.editor).send().await;
     assert_eq!(forgotten.status, 204);
     served.get(&path).send().await.problem(404);
+}
+
+/// Which endpoints there are, and what they say, is for who runs the hub.
+#[tokio::test]
+async fn what_endpoints_say_is_not_told_to_callers() {
+    let served = Served::start().await;
+    seed::contracts(&served.chain);
+    let secret = stencil_payments::port::Unknown("secret.host:8545: 32 bytes".into());
+    served.chain.otherwise(Err(secret));
+    let settings = seed::ownership_body();
+    for (path, body) in [
+        (PASSPORT, json!({ "token": "77" })),
+        (SETTINGS, {
+            let mut settings = settings.clone();
+            settings["passports"] = json!(seed::MARKET.to_checksum(None));
+            settings
+        }),
+    ] {
+        let ask = served.ask("PUT", path).bearer(&served.tokens.admin);
+        let answer = ask.json(&body).send().await;
+        let said = answer.problem(503);
+        assert!(said.contains("does not answer now"), "{said}");
+        assert!(!said.contains("secret"), "{said}");
+    }
 }

@@ -210,7 +210,11 @@ pub(super) async fn ownership(store: &Store, tenant: &TenantId) {
         body: ownership_body().to_string(),
         changed_us: NOW_US,
     };
-    store.ownership.put_ownership(&stored).await.unwrap();
+    store
+        .ownership
+        .put_ownership(&stored, &stencil_store::Anew::default())
+        .await
+        .unwrap();
 }
 
 /// A policy, a passport and a document of `acme`'s.

@@ -218,7 +218,7 @@ async fn advance(
     sqlx::query(
         "UPDATE chains SET number = $1, hash = $2, final_number = $3, final_hash = $4, \
          last_entry = $5, changed_us = $6, \
-         read_s = MAX(COALESCE(read_s, $8), COALESCE($8, read_s)) WHERE chain = $7",
+         read_s = COALESCE($8, read_s) WHERE chain = $7",
     )
     .bind(number(cursor)?)
     .bind(cursor.map(|mark| mark.hash.to_vec()))
