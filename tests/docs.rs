@@ -97,3 +97,67 @@ fn every_relative_link_of_the_documents_leads_somewhere() {
         }
     }
 }
+
+/// The words of a text that stand between backticks, each with its line.
+fn quoted(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    (1..).zip(text.lines()).flat_map(|(at, line)| {
+        let words = line.split('`').skip(1).step_by(2);
+        words.map(move |word| (at, word))
+    })
+}
+
+/// `a/{b,c}.rs` is `a/b.rs` and `a/c.rs`.
+fn each(path: &str) -> Vec<String> {
+    let Some((before, (of, after))) = path
+        .split_once('{')
+        .and_then(|(before, rest)| Some((before, rest.split_once('}')?)))
+    else {
+        return vec![path.to_owned()];
+    };
+    let one = |part: &str| each(&format!("{before}{}{after}", part.trim()));
+    of.split(',').flat_map(one).collect()
+}
+
+/// Whether a word is the path of a source or of a folder of sources; not one of a hub's or gateway's own
+/// folders.
+fn is_of_source(word: &str) -> bool {
+    let is_path = |c: char| c.is_ascii_alphanumeric() || "_./{},-*".contains(c);
+    let (first, is_deep) = match word.split_once('/') {
+        Some((first, _)) => (first, true),
+        None => (word, false),
+    };
+    let is_folder = OF_SERVER.contains(&first) || root().join(first).is_dir();
+    let is_file = word.ends_with(".rs") || word.ends_with(".sol");
+    !first.is_empty() && word.chars().all(is_path) && (is_file || is_deep && is_folder)
+}
+
+/// What the threat model leaves out `hub/server/src/` of.
+const OF_SERVER: [&str; 4] = ["http", "policy", "chains", "registry"];
+
+#[test]
+fn every_place_that_the_threat_model_names_is_there() {
+    let text = read("docs/threat-model.md");
+    let (mut before, mut checked) = (PathBuf::new(), 0);
+    let mut missing = Vec::new();
+    let places = quoted(&text).filter(|(_, word)| is_of_source(word) && !word.contains('*'));
+    for (at, path) in places.flat_map(|(at, word)| each(word).into_iter().map(move |it| (at, it))) {
+        let first = path.split('/').next().unwrap();
+        let whole = match OF_SERVER.contains(&first) {
+            true => Path::new("hub/server/src").join(&path),
+            false => PathBuf::from(&path),
+        };
+        // A name alone is beside the one before it.
+        let beside = before.parent().unwrap_or(Path::new("")).join(&path);
+        let mut found = [whole, beside].into_iter();
+        match found.find(|it| root().join(it).exists()) {
+            Some(found) => before = found,
+            None => missing.push(format!("line {at}: {path}")),
+        }
+        checked += 1;
+    }
+    assert!(checked > 100, "the places were not found");
+    assert!(
+        missing.is_empty(),
+        "docs/threat-model.md names {missing:#?}"
+    );
+}

@@ -212,6 +212,64 @@ async fn a_tenant_is_gone_with_its_connections_and_nothing_of_it_comes_after() {
     .await;
 }
 
+#[tokio::test]
+async fn a_name_that_is_given_again_lets_in_nobody_of_the_tenant_before() {
+    let test = TestHub::start().await;
+    let (umbrella, data, hub) = (tenant("umbrella"), test.data_dir(), test.hub().clone());
+    let strict = test.running.addresses().strict;
+    let made = async || {
+        let made = stencil_server::init(&data, &umbrella, &["localhost"]).await;
+        made.unwrap();
+    };
+    let issue = |folder: &str| {
+        let out = test.dir.path().join(folder);
+        let gateway = stencil_server::add_gateway(&data, &umbrella, &gateway("gw-1"), &out);
+        let [lock, door] = ["lock-1", "door-1"]
+            .map(|name| stencil_server::add_device(&data, &umbrella, &device(name), &out).unwrap());
+        [gateway.unwrap(), lock, door]
+    };
+    made().await;
+    let before = issue("before");
+    let mut open = Vec::new();
+    for (name, files) in ["gw-1", "lock-1", "door-1"].into_iter().zip(&before) {
+        open.push(Client::with_certificate(name, strict, files).await);
+    }
+    open[2]
+        .publish("stencil/v1/d/door-1/batch", three())
+        .await
+        .unwrap();
+    hub.caught_up().await.unwrap();
+    let (registry, door) = (&hub.store().registry, device("door-1"));
+    let revoked = registry.revoke(&umbrella, &door, hub.now_us()).await;
+    assert!(revoked.unwrap());
+    hub.admit_device(&umbrella, &door, true).await.unwrap();
+    // Certificates have whole seconds.
+    let second = |us: i64| us / 1_000_000;
+    let issued_us = hub.now_us();
+    hub.erase_tenant(&umbrella).await.unwrap();
+    eventually("the next second", async || {
+        second(hub.now_us()) > second(issued_us)
+    })
+    .await;
+    made().await;
+
+    for (name, files) in ["gw-1", "lock-1", "door-1"].into_iter().zip(&before) {
+        let again = Client::try_certificate(name, strict, files).await;
+        assert!(again.is_err(), "{name} of the tenant before was let in");
+    }
+    eventually("the connections of before end", async || {
+        open.iter().all(|client| !client.is_connected())
+    })
+    .await;
+    // Its own are let in, also one whose name was revoked before.
+    for (name, files) in ["gw-1", "lock-1", "door-1"]
+        .into_iter()
+        .zip(&issue("after"))
+    {
+        Client::with_certificate(name, strict, files).await;
+    }
+}
+
 /// Erases in a process that dies at `crash`; then what was erased is gone, and only that.
 async fn erases_through(crash: &str) {
     let dir = tempfile::tempdir().unwrap();

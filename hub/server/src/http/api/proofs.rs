@@ -66,6 +66,11 @@ impl Wanted {
     }
 }
 
+/// A proof, format `stencil-proof-1`: the reading, and the way from it to a seal and to a chain.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[serde(transparent)]
+pub(in crate::http) struct ShownProof(#[schema(value_type = Object)] serde_json::Value);
+
 /// The proof of a reading: a document that anybody checks without the hub (`stencil verify`). 404 where
 /// nothing is kept of the reading for proofs, 409 where it is not sealed yet, or not anchored.
 #[utoipa::path(
@@ -74,7 +79,7 @@ impl Wanted {
     tag = "proofs",
     params(Wanted),
     responses(
-        (status = 200, description = "The proof, format `stencil-proof-1`", body = stencil_store::schema::Json),
+        (status = 200, body = ShownProof),
         (status = 409, description = "It is not sealed yet, or not anchored"),
     )
 )]
@@ -83,13 +88,13 @@ pub(in crate::http) async fn of_reading(
     caller: Caller,
     Path(device): Path<String>,
     Query(wanted): Query<Wanted>,
-) -> Result<Json<serde_json::Value>, Problem> {
+) -> Result<Json<ShownProof>, Problem> {
     let device = devices::known(&state, &caller, &device).await?;
     let until = wanted.until.unwrap_or_default();
     let which = wanted.which()?;
     let proofs = proofs(&state);
     let document = proofs.document(&caller.tenant, &device.id, &which, until);
-    Ok(Json(document.await?.to_json()))
+    Ok(Json(ShownProof(document.await?.to_json())))
 }
 
 /// A seal of a gateway.
