@@ -48,6 +48,7 @@ pub(in crate::http) struct Wanted {
     /// The time of the reading, µs since the Unix epoch.
     time_us: Option<i64>,
     /// How far the proof has to lead: `sealed` (the default), or `anchored`.
+    #[param(inline)]
     until: Option<Until>,
 }
 
@@ -69,7 +70,8 @@ impl Wanted {
 /// A proof, format `stencil-proof-1`: the reading, and the way from it to a seal and to a chain.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(transparent)]
-pub(in crate::http) struct ShownProof(#[schema(value_type = Object)] serde_json::Value);
+#[schema(value_type = Object)]
+pub(in crate::http) struct ShownProof(serde_json::Value);
 
 /// The proof of a reading: a document that anybody checks without the hub (`stencil verify`). 404 where
 /// nothing is kept of the reading for proofs, 409 where it is not sealed yet, or not anchored.
