@@ -70,7 +70,7 @@ struct List {
     price: String,
     /// The contract of the token that is paid with; the chain's own coin if it is not given.
     #[arg(long, value_name = "0x…")]
-    token: Option<String>,
+    pay_in: Option<String>,
     /// Sells a right to use the device instead of its passport: the right's id.
     #[arg(long)]
     right: Option<String>,
@@ -116,7 +116,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
 impl List {
     fn body(&self) -> Value {
         let mut terms = json!({ "price": self.price, "expires_in_s": self.expires_in_s });
-        for (name, value) in [("token", &self.token), ("right", &self.right)] {
+        for (name, value) in [("token", &self.pay_in), ("right", &self.right)] {
             if let Some(value) = value {
                 terms[name] = json!(value);
             }

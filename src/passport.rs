@@ -74,7 +74,7 @@ enum Command {
     /// Reads a right that was issued before the tenant's rights were followed. Needs an editor's token.
     ReadRight {
         /// Its id, a whole number.
-        token: String,
+        number: String,
     },
 }
 
@@ -86,7 +86,7 @@ struct Which {
     did: Option<String>,
     /// The passport's id: a whole number, or 32 bytes as 0x….
     #[arg(long)]
-    token: Option<String>,
+    number: Option<String>,
 }
 
 #[derive(Subcommand)]
@@ -156,9 +156,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             show(format, &known, passport_text)?;
         }
         Command::Give { device, which } => {
-            let body = match (which.did, which.token) {
+            let body = match (which.did, which.number) {
                 (Some(did), _) => json!({ "did": did }),
-                (None, token) => json!({ "token": token }),
+                (None, number) => json!({ "token": number }),
             };
             let known = client
                 .call(Method::PUT, &passport(&device), json(&body))
@@ -192,8 +192,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             let known = client.get(&path).await?;
             show(format, &known, rights_text)?;
         }
-        Command::ReadRight { token } => {
-            let body = json!({ "token": token });
+        Command::ReadRight { number } => {
+            let body = json!({ "token": number });
             let right = client.post("/api/v1/ownership/rights", &body).await?;
             show(format, &right, right_line)?;
         }

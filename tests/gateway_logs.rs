@@ -308,7 +308,11 @@ fn more_is_logged_for_a_while_and_a_restart_ends_it() {
     gateway.start_with(&[("STENCIL_GATEWAY_DESIRED__ACCEPT", "false")]);
     is_connected(&hub);
     let body = json!({ "level": "debug", "seconds": 60 });
-    let refused = put(&hub, &hub.token, level, &body);
+    // It is connected before it has said what it answers.
+    let refused = wait_for("it says what it answers", || {
+        let refused = put(&hub, &hub.token, level, &body);
+        (!refused.body.contains("its version answers no questions")).then_some(refused)
+    });
     assert_eq!(refused.status, 409, "{refused:?}");
     assert!(refused.body.contains("desired.accept"), "{refused:?}");
     assert_eq!(hub.get(LOGS).status, 200);

@@ -11,8 +11,13 @@ use crate::wallet::Wallet;
 
 impl Visit {
     /// Signs in with the first wallet, to where that leads.
-    fn signs_in_by(&self, wallet: &mut Wallet<'_>, to: &str) {
+    /// To a tenant where one is named, and comes to this page.
+    fn signs_in_by(&self, wallet: &mut Wallet<'_>, tenant: Option<&str>, to: &str) {
         self.browser.open(&format!("{}/login", self.origin));
+        if let Some(tenant) = tenant {
+            self.browser.click("#by-wallet summary");
+            self.browser.type_into("#wallet-tenant", tenant);
+        }
         self.browser.click("#wallet");
         self.browser.wait_for_text("#doing", "Choose a wallet.");
         self.browser.click("#wallets button");
@@ -40,7 +45,7 @@ fn somebody_signs_in_with_a_wallet() {
     wallet.until_shown(&visit, "#doing", "You said no in Amber.");
     assert_eq!(visit.browser.path(), "/login");
     wallet.refuses = None;
-    visit.signs_in_by(&mut wallet, "/wallet");
+    visit.signs_in_by(&mut wallet, None, "/wallet");
     visit.browser.wait_for_text("code", &address);
     visit.browser.wait_for_text("main", "no role in any tenant");
     faults.extend(everywhere(&visit, "wallet", || {
@@ -56,7 +61,10 @@ fn somebody_signs_in_with_a_wallet() {
     let role = json!({ "address": address, "role": "viewer", "name": "Ann's phone" });
     assert_eq!(shop.asks("POST", "/api/v1/wallets", &role).status, 201);
     visit.signs_out();
-    visit.signs_in_by(&mut wallet, "/");
+    visit.signs_in_by(&mut wallet, None, "/wallet");
+    visit.browser.wait_for_text("main", "sign in again");
+    visit.signs_out();
+    visit.signs_in_by(&mut wallet, Some("acme"), "/");
     visit.browser.wait_for_text("#side", "viewer");
     let cookies = visit.browser.cookies();
     let session = cookies.iter().find(|it| it["name"] == "stencil_session");

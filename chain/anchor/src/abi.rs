@@ -4,7 +4,7 @@ use alloy_primitives::{Address, B256};
 use alloy_sol_types::{SolCall as _, SolValue as _, sol};
 
 sol! {
-    #[allow(missing_docs)]
+    #[allow(missing_docs, clippy::too_many_arguments)]
     contract StencilAnchor {
         struct HeadOf {
             bytes32 link;

@@ -43,7 +43,7 @@ fn receipt(index: u64, anchors: bool, status: u64) -> Receipt {
     let json = serde_json::json!({
         "transactionHash": number(1_000 + index),
         "transactionIndex": format!("{index:#x}"),
-        "type": if index % 2 == 0 { "0x2" } else { "0x0" },
+        "type": if index.is_multiple_of(2) { "0x2" } else { "0x0" },
         "status": format!("{status:#x}"),
         "cumulativeGasUsed": format!("{:#x}", 21_000 * (index + 1)),
         "logsBloom": Bloom::ZERO,

@@ -22,7 +22,7 @@ const SHOWN: usize = 68;
 const MAX_TEXT: usize = 300;
 
 /// Errors of our contracts, of OpenZeppelin's tokens (ERC-6093) and of what these use.
-const KNOWN: [&str; 86] = [
+const KNOWN: [&str; 87] = [
     // ERC-20, and how it is called.
     "ERC20InsufficientAllowance(address spender,uint256 allowance,uint256 needed)",
     "ERC20InsufficientBalance(address sender,uint256 balance,uint256 needed)",
@@ -84,6 +84,7 @@ const KNOWN: [&str; 86] = [
     "ZeroAmount()",
     "ZeroInvoice()",
     // DevicePassport, AccessRight and StencilMarket; StencilAnchor.
+    "NotMoney(address token)",
     "AlreadyIssued(uint256 tokenId)",
     "Expired(uint64 expires,uint256 time)",
     "ExpiryTooFar(uint64 expires,uint256 latest)",

@@ -1,5 +1,5 @@
 //! What checking a holder costs a gateway.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::panic)]
 
 #[path = "../tests/fixture/mod.rs"]
 mod fixture;

@@ -155,7 +155,7 @@ proptest! {
     #[test]
     fn no_bytes_panic(bytes: Vec<u8>, text in "\\PC{0,60}") {
         let _ = Batch::parse(&bytes);
-        let _ = follow(&[text.clone()], None);
+        let _ = follow(std::slice::from_ref(&text), None);
         let _ = stencil_access::Answer::parse(text.as_bytes());
     }
 }

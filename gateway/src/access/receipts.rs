@@ -192,6 +192,7 @@ impl Receipts {
     }
 
     /// The next ones for the hub: their texts, what became of each, and the last one's place. Blocks.
+    #[allow(clippy::type_complexity, reason = "each is named in the line above")]
     pub(super) fn next(
         &mut self,
         now_us: i64,

@@ -414,7 +414,7 @@ async fn a_kill_at_any_point_loses_no_receipt_and_opens_nothing_without_one() {
         "access.before_rewritten",
     ] {
         let crash = format!("{point}:1");
-        life(&options, &mut hub, &crash, (&id, &psk), &mut done).await;
+        Box::pin(life(&options, &mut hub, &crash, (&id, &psk), &mut done)).await;
     }
     // The last one lives, and brings all.
     let process = Process::start(&options, "").await;

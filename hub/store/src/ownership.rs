@@ -133,6 +133,10 @@ pub struct DocumentHead {
 }
 
 /// Policies, passports, rights and their documents.
+#[allow(
+    clippy::too_many_arguments,
+    reason = "whose rights are asked for, of what, when, and which page"
+)]
 #[async_trait]
 pub trait Ownership: Send + Sync + 'static {
     /// Sets a tenant's policy in the place of the one before, and puts aside what is kept of tokens that

@@ -259,7 +259,7 @@ fn values_of_the_wrong_kind_or_size() {
         "use: webhook.post",
         "use: webhook.pots",
         "line 16, column 22: there is no `webhook.pots` to use; did you mean `webhook.post`? \
-         known: `content.upsert`, `content.publish`, `webhook.post`, `mail.send`, `device.command`, `chain.call`, `chain.send`, `credential.issue`, `data.prove`",
+         known: `content.upsert`, `content.publish`, `webhook.post`, `mail.send`, `device.command`, `chain.call`, `chain.send`, `credential.issue`, `access.grant`, `data.prove`",
     );
     refused(
         "collection: notices\n",

@@ -90,7 +90,7 @@ fn one_cause_and_nothing_beside_it_that_is_of_telemetry() {
         PAID,
         "{ payment: { reference: \"locker-*\" } }",
         "{}",
-        "line 3, column 5: `on` has no `telemetry`, `payment` or `chain`; add one, for example \
+        "line 3, column 5: `on` has no `telemetry`, `payment`, `chain` or `access`; add one, for example \
          `on: { telemetry: { devices: \"freezer-*\", name: temperature } }`",
     );
     refused(
@@ -105,18 +105,18 @@ fn one_cause_and_nothing_beside_it_that_is_of_telemetry() {
         "{ payment:",
         "{ paymnet:",
         "line 3, column 7: `paymnet` is not a key of `on`; did you mean `payment`? known keys: \
-         `telemetry`, `payment`, `chain`",
+         `telemetry`, `payment`, `chain`, `access`",
     );
     for (more, message) in [
         (
             "when: { above: 1 }",
-            "line 4, column 7: `when` does not go with `on: { payment: … }`; leave it out: what is on \
-             a chain is a cause by itself",
+            "line 4, column 7: `when` does not go with `on: { payment: … }`; leave it out: it is a \
+             cause by itself",
         ),
         (
             "place: { gateways: a }",
             "line 4, column 8: `place` does not go with `on: { payment: … }`; leave it out: gateways \
-             see no chain",
+             do not see it",
         ),
         (
             "alarm: { severity: major }",

@@ -66,7 +66,7 @@ CREATE TABLE sealed_runs (
     epoch   BLOB   NOT NULL,
     number  BIGINT NOT NULL,
     chunk   BIGINT NOT NULL,
-    PRIMARY KEY (tenant, device, boot, first, gateway, epoch, number, chunk)
+    PRIMARY KEY (tenant, device, boot, first, last, gateway, epoch, number, chunk)
 ) WITHOUT ROWID;
 CREATE INDEX sealed_runs_by_seal ON sealed_runs (tenant, gateway, epoch, number);
 

@@ -368,7 +368,7 @@ mod tests {
         };
         // The series are taken from their owner; of ledgers it stays how far they had counted, of a
         // link that it stands; tokens and registrations let a
-        // device come back.
+        // device come back, and rights let accounts do so.
         let others = [
             "series",
             "ledgers",
@@ -378,6 +378,7 @@ mod tests {
             "registrations",
             "device_keys",
             "placements",
+            "access_rights",
         ];
         assert_eq!(
             with_column(&store, "device").await,

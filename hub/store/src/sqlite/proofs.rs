@@ -167,10 +167,7 @@ impl Proofs for Sqlite {
         limit: u32,
     ) -> Result<Page<StoredSeal>, Error> {
         let limit = clamp(limit);
-        let (received_us, place) = match super::pair::<i64, i64>(after)? {
-            Some(after) => after,
-            None => (i64::MAX, i64::MAX),
-        };
+        let (received_us, place) = super::pair::<i64, i64>(after)?.unwrap_or((i64::MAX, i64::MAX));
         let rows = sqlx::query(
             "SELECT tenant, gateway, epoch, number, hash, record, state, why, received_us, anchor, \
              leaf, rowid AS place FROM seals WHERE tenant = $1 AND ($2 IS NULL OR state = $2) \

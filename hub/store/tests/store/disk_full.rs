@@ -74,7 +74,7 @@ async fn nothing_of_a_refused_commit_is_stored_and_it_succeeds_with_room() {
 #[tokio::test]
 async fn content_is_refused_the_same_way() {
     let options = Options {
-        max_bytes: Some(512 * 1024),
+        max_bytes: Some(1024 * 1024),
         ..Options::default()
     };
     let fresh = fresh_with(options).await;

@@ -443,12 +443,12 @@ fn by_wallet(state: &State, next: Option<&ReturnTo>) -> Option<Markup> {
             }
             div #wallets.row hidden {}
             details {
-                summary { "To a tenant of your choice" }
+                summary { "To a tenant" }
                 (field("wallet-tenant", "Tenant", html! {
                     input #wallet-tenant autocomplete="organization" autocapitalize="none"
                         spellcheck="false" maxlength="64";
                 }))
-                p.dim.small { "Needed only if your account has a role in several." }
+                p.dim.small { "Needed to work in the console of a tenant that gave your account a role." }
             }
             p #doing role="status" aria-live="polite" hidden {}
         }

@@ -510,7 +510,7 @@ async fn strangers_have_no_private_key_opened() {
     let opened = || identity.kept().opened();
     let before = opened();
     let list = async |now_us| {
-        let list = identity.published_list(&acme, Purposes::Revocation, 1, now_us);
+        let list = identity.published_list(&acme, Purposes::Revocation, issued.list, now_us);
         list.await.unwrap().unwrap()
     };
     let first = list(NOW_US).await;

@@ -210,11 +210,12 @@ pub(super) async fn ownership(store: &Store, tenant: &TenantId) {
         body: ownership_body().to_string(),
         changed_us: NOW_US,
     };
-    store
-        .ownership
-        .put_ownership(&stored, &stencil_store::Anew::default())
-        .await
-        .unwrap();
+    let before = store.ownership.ownership(tenant).await.unwrap();
+    let anew = stencil_store::Anew {
+        before: before.map(|before| before.body),
+        ..Default::default()
+    };
+    store.ownership.put_ownership(&stored, &anew).await.unwrap();
 }
 
 /// A policy, a passport and a document of `acme`'s.
