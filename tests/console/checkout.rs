@@ -9,7 +9,7 @@ use crate::audit;
 use crate::pages::everywhere;
 use crate::shop::{CONFIRMATIONS, Shop};
 use crate::support::browser::{Browser, PHONE, keys};
-use crate::support::http;
+use crate::support::{http, wait_for};
 use crate::wallet::Wallet;
 
 const SIGNED: &str = "dev/DUSD/authorization";
@@ -351,10 +351,14 @@ fn what_was_paid_goes_back_where_its_payer_signs() {
     visit.browser.click("#sign-0-0");
     wallet.until_shown(&visit, "#refunds", &to);
     visit.shows("#refunds", "on its way");
+    let number = |it: &serde_json::Value| it.as_str().unwrap().parse::<U256>().unwrap();
+    // It is written down as sent before a node has it: blocks count only once it is in one.
+    let after = wait_for("the money at its address", || {
+        let now = shop.chain.call("eth_getBalance", &json!([to, "latest"]));
+        (now != before).then_some(now)
+    });
     shop.chain.mine(12);
     visit.shows("#refunds", "sent back");
-    let number = |it: &serde_json::Value| it.as_str().unwrap().parse::<U256>().unwrap();
-    let after = shop.chain.call("eth_getBalance", &json!([to, "latest"]));
     let due = &shop.invoice(&id)["payments"][0]["units"];
     assert_eq!(number(&after) - number(&before), number(due));
     visit.is_clean();
