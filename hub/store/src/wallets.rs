@@ -164,7 +164,7 @@ pub trait Wallets: Send + Sync + 'static {
 
     /// Opens a session without a tenant. Beyond [`MAX_WALLET_SESSIONS`],
     /// [`MAX_NETWORK_WALLET_SESSIONS`] and [`MAX_ALL_WALLET_SESSIONS`] those that were seen longest ago
-    /// end.
+    /// end; of the latter two first those of accounts that have neither paid nor hold anything.
     async fn open_wallet_session(
         &self,
         wallet: &WalletKey,

@@ -3,7 +3,7 @@
 use stencil_store::{
     Erased, Error, InvoiceCommit, MAX_ALL_WALLET_SESSIONS, MAX_NETWORK_NONCES,
     MAX_NETWORK_WALLET_SESSIONS, MAX_NONCES, MAX_SESSIONS, MAX_WALLET_SESSIONS, NONCE_STAYS_US,
-    NewNonce, Opener, Role, StoredInvoice, Wallets,
+    NewNonce, Opener, Role, Store, StoredInvoice, Wallets,
 };
 
 use crate::{acme, fresh, other};
@@ -310,30 +310,35 @@ async fn sessions_without_a_tenant_are_few_and_end() {
     assert_eq!(forgotten, u64::from(MAX_WALLET_SESSIONS));
 }
 
+/// An invoice of acme's that these have paid.
+async fn pays(store: &Store, n: u8, payers: Vec<[u8; 20]>) {
+    let invoice = StoredInvoice {
+        tenant: acme(),
+        invoice: [n; 16],
+        version: 1,
+        state: "seen".into(),
+        body: "{}".into(),
+        wakes_us: None,
+        watched_until_us: 9,
+        created_us: i64::from(n),
+        changed_us: 5,
+    };
+    let commit = InvoiceCommit {
+        invoice,
+        payers,
+        credits: Vec::new(),
+        entries: Vec::new(),
+        effects: Vec::new(),
+    };
+    store.payments.commit_invoice(&commit).await.unwrap();
+}
+
 #[tokio::test]
 async fn who_has_paid_is_noted_and_goes_with_the_tenant() {
     let fresh = fresh().await;
     let (store, acme) = (&fresh.store, acme());
     for (n, payers) in [(1, vec![ANN]), (2, vec![BEN, ANN]), (3, vec![])] {
-        let invoice = StoredInvoice {
-            tenant: acme.clone(),
-            invoice: [n; 16],
-            version: 1,
-            state: "seen".into(),
-            body: "{}".into(),
-            wakes_us: None,
-            watched_until_us: 9,
-            created_us: i64::from(n),
-            changed_us: 5,
-        };
-        let commit = InvoiceCommit {
-            invoice,
-            payers,
-            credits: Vec::new(),
-            entries: Vec::new(),
-            effects: Vec::new(),
-        };
-        store.payments.commit_invoice(&commit).await.unwrap();
+        pays(store, n, payers).await;
     }
     let port: &dyn Wallets = store.wallets.as_ref();
     let first = port.paid_by(&ANN, None, 1).await.unwrap();
@@ -379,4 +384,27 @@ async fn one_network_pushes_out_its_own_sessions_only() {
     assert_eq!(open, (false, true), "the oldest of the network makes way");
     assert!(is_open(&ann).await);
     const { assert!(MAX_ALL_WALLET_SESSIONS >= 50 * MAX_NETWORK_WALLET_SESSIONS) };
+}
+
+#[tokio::test]
+async fn accounts_that_cost_nothing_do_not_push_out_who_has_paid() {
+    let fresh = fresh().await;
+    let port = &fresh.store.wallets;
+    pays(&fresh.store, 1, vec![ANN]).await;
+    let open = async |wallet: [u8; 20], now_us| {
+        let opened = port.open_wallet_session(&wallet, None, Some("192.0.2.1"), END, now_us);
+        opened.await.unwrap().1
+    };
+    let is_open = async |secret: &stencil_store::Secret| {
+        let verified = port.verify_wallet_session(secret.reveal(), IDLE, 10_000);
+        verified.await.unwrap().is_some()
+    };
+    let ann = open(ANN, 1).await;
+    let ben = open(BEN, 2).await;
+    for n in 2..=MAX_NETWORK_WALLET_SESSIONS {
+        let mut account = [9; 20];
+        account[..4].copy_from_slice(&n.to_be_bytes());
+        open(account, 3).await;
+    }
+    assert_eq!((is_open(&ann).await, is_open(&ben).await), (true, false));
 }

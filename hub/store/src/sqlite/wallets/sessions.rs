@@ -48,23 +48,12 @@ async fn insert(
     .bind(i64::from(MAX_WALLET_SESSIONS) - 1)
     .execute(&mut **transaction)
     .await?;
-    sqlx::query(
-        "DELETE FROM wallet_sessions WHERE session IN (SELECT session FROM wallet_sessions \
-         WHERE network = $1 ORDER BY seen_us DESC, session LIMIT $2 OFFSET $3)",
-    )
-    .bind(network)
-    .bind(i64::MAX)
-    .bind(i64::from(MAX_NETWORK_WALLET_SESSIONS) - 1)
-    .execute(&mut **transaction)
-    .await?;
-    sqlx::query(
-        "DELETE FROM wallet_sessions WHERE session IN (SELECT session FROM wallet_sessions \
-         ORDER BY seen_us DESC, session LIMIT $1 OFFSET $2)",
-    )
-    .bind(i64::MAX)
-    .bind(i64::from(MAX_ALL_WALLET_SESSIONS) - 1)
-    .execute(&mut **transaction)
-    .await?;
+    if let Some(network) = network {
+        let room = i64::from(MAX_NETWORK_WALLET_SESSIONS) - 1;
+        make_room(transaction, "network = $1", Some(network), room).await?;
+    }
+    let room = i64::from(MAX_ALL_WALLET_SESSIONS) - 1;
+    make_room(transaction, "$1 IS NULL", None, room).await?;
     sqlx::query(
         "INSERT INTO wallet_sessions (session, secret_sha256, address, network, created_us, \
          seen_us, expires_us, chain) VALUES ($1, $2, $3, $4, $5, $5, $6, $7)",
@@ -76,6 +65,38 @@ async fn insert(
     .bind(session.created_us)
     .bind(session.expires_us)
     .bind(chain)
+    .execute(&mut **transaction)
+    .await?;
+    Ok(())
+}
+
+/// Ends what is beyond the room, of those that the condition names. Accounts are free to make: those that
+/// have neither paid nor hold anything go first, so that nobody's sessions are pushed out by such.
+async fn make_room(
+    transaction: &mut Transaction,
+    condition: &'static str,
+    network: Option<&str>,
+    room: i64,
+) -> Result<(), Error> {
+    let open: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
+        "SELECT COUNT(*) FROM wallet_sessions WHERE {condition}"
+    )))
+    .bind(network)
+    .fetch_one(&mut **transaction)
+    .await?;
+    if open <= room {
+        return Ok(());
+    }
+    sqlx::query(sqlx::AssertSqlSafe(format!(
+        "DELETE FROM wallet_sessions WHERE session IN (SELECT session FROM wallet_sessions \
+         WHERE {condition} \
+         ORDER BY EXISTS (SELECT 1 FROM payers WHERE payer = address) \
+         OR EXISTS (SELECT 1 FROM held_tokens WHERE holder = address) DESC, \
+         seen_us DESC, session LIMIT $2 OFFSET $3)"
+    )))
+    .bind(network)
+    .bind(i64::MAX)
+    .bind(room)
     .execute(&mut **transaction)
     .await?;
     Ok(())
