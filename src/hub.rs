@@ -262,8 +262,10 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             reached,
             output,
         }) => {
+            let settings = reached.config.clone();
             let http = reached.http()?;
-            init(&data_dir, &tenant, &name, &http, output).await?;
+            let settings = settings.as_deref();
+            init(&data_dir, &tenant, &name, (&http, settings), output).await?;
         }
         Some(Command::AddUser {
             data_dir,
@@ -399,7 +401,7 @@ async fn init(
     data_dir: &Path,
     tenant: &str,
     names: &[String],
-    http: &HttpOptions,
+    (http, settings): (&HttpOptions, Option<&Path>),
     format: Format,
 ) -> anyhow::Result<()> {
     let tenant = TenantId::parse(tenant).context("the tenant's id")?;
@@ -417,7 +419,12 @@ async fn init(
         Format::Text => {
             say!("made {} with tenant {tenant}", data_dir.display());
             say!("admin token, shown this once: {token}");
-            say!("next: stencil hub --data-dir {}", data_dir.display());
+            let settings =
+                settings.map_or_else(String::new, |file| format!(" --config {}", file.display()));
+            say!(
+                "next: stencil hub --data-dir {}{settings}",
+                data_dir.display()
+            );
             say!("then set the password of user {FIRST_USER}, once within a day: {link}");
             if let Some(hint) = elsewhere(http) {
                 say!("{hint}");

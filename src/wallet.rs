@@ -38,8 +38,8 @@ enum Command {
         /// What it may do.
         #[arg(long, default_value = "viewer", value_parser = role)]
         role: Role,
-        /// Of a contract wallet: the EIP-155 id of the chain on which its contract is asked. Without it the
-        /// account signs by its own key alone.
+        /// Of a contract wallet: the EIP-155 id of the chain on which its contract is asked. Without it what
+        /// it was; an account that had none signs by its own key. To go back to that, revoke the role first.
         #[arg(long, value_name = "ID", value_parser = clap::value_parser!(u64).range(1..))]
         chain_id: Option<u64>,
         /// What it is called in lists.

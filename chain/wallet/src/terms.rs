@@ -125,7 +125,7 @@ impl Message {
             let why = format!(
                 "{} is more than {} s ago: it is {}",
                 at.as_str(),
-                longest_us / 1_000_000,
+                longest_us.saturating_add(tolerance_us) / 1_000_000,
                 now()
             );
             return Err(refused(Part::IssuedAt, why));

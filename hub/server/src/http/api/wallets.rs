@@ -27,7 +27,8 @@ pub(in crate::http) struct NewWallet {
     #[schema(value_type = Role)]
     role: String,
     /// Of a contract wallet: EIP-155 id of the chain on which its contract is asked; the hub has to follow it.
-    /// Without it what it was; where there was none, the account signs by its own key alone.
+    /// Without it (or null) what it was; where there was none, the account signs by its own key alone. To go back to
+    /// that, take the role away first.
     chain_id: Option<u64>,
     /// What it is called here; without it, what it was.
     #[schema(min_length = 1, max_length = 64)]
