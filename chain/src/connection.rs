@@ -456,6 +456,7 @@ fn stands(send: &StoredSend) -> Sent {
     let outcome = |outcome: stencil_store::SendOutcome| Outcome {
         tx: outcome.tx.into(),
         block: outcome.block.number,
+        block_hash: outcome.block.hash.into(),
         succeeded: outcome.succeeded,
     };
     match send.state {

@@ -76,6 +76,8 @@ pub struct Outcome {
     pub tx: B256,
     /// The block's number.
     pub block: u64,
+    /// The block's hash.
+    pub block_hash: B256,
     /// Whether it did what it should; `false`: it was reverted, and has cost its fee.
     pub succeeded: bool,
 }

@@ -1,4 +1,5 @@
-//! An anvil of its own for each test, a proxy that fails on purpose, and a follower with its store.
+//! An anvil of its own for each test, a proxy that fails on purpose, a follower with its store, and a dev
+//! chain with connections to it.
 #![allow(
     dead_code,
     unused_imports,
@@ -9,6 +10,7 @@ pub(crate) mod anvil;
 pub(crate) mod faulty;
 pub(crate) mod followed;
 pub(crate) mod json_rpc;
+pub(crate) mod world;
 
 pub(crate) use anvil::{Anvil, EMITTER};
 pub(crate) use faulty::{Fault, Proxy};

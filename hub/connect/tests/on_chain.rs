@@ -189,6 +189,7 @@ fn outcome(succeeded: bool) -> Outcome {
     Outcome {
         tx: [9; 32].into(),
         block: 12,
+        block_hash: [12; 32].into(),
         succeeded,
     }
 }

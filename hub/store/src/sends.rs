@@ -184,7 +184,10 @@ pub trait Sends: Send + Sync + 'static {
     ) -> Result<(), Error>;
 
     /// Stores how a send stands. What is final or lost stays so ([`Error::Conflict`]), but for
-    /// [`Self::take_back_send`].
+    /// [`Self::take_back_send`], and for a follower's step that goes back behind what was final
+    /// ([`ChainCommit::retract_above`](crate::ChainCommit)): what was final there is included again,
+    /// until it is seen where it is. [`Error::Conflict`] also where what is said to be final is not in a
+    /// block that is, as far as the chain is followed.
     async fn set_send_state(
         &self,
         chain: &str,

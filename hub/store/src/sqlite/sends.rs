@@ -15,6 +15,8 @@ use crate::{
 mod again;
 mod limits;
 
+pub(super) use again::included_above;
+
 /// The longest key, in bytes.
 const MAX_KEY: usize = 200;
 
@@ -383,10 +385,14 @@ async fn set_state(
     let number = outcome
         .map(|outcome| bigint("block", outcome.block.number))
         .transpose()?;
+    // The follower may have gone back since that was seen, and would not come by here again.
     let set = sqlx::query(
         "UPDATE chain_sends SET state = $1, tx = $2, block_number = $3, block_hash = $4, \
          succeeded = $5 WHERE chain = $6 AND sender = $7 AND nonce = $8 \
-         AND state IN ('pending', 'included')",
+         AND state IN ('pending', 'included') AND ($1 <> 'final' OR NOT (\
+         EXISTS (SELECT 1 FROM chains c WHERE c.chain = $6 AND c.final_number < $3) \
+         OR EXISTS (SELECT 1 FROM chain_blocks b WHERE b.chain = $6 AND b.number = $3 \
+         AND b.hash <> $4)))",
     )
     .bind(name)
     .bind(outcome.map(|outcome| outcome.tx.to_vec()))
@@ -401,7 +407,8 @@ async fn set_state(
     .rows_affected();
     if set == 0 {
         return Err(Error::Conflict(format!(
-            "nonce {nonce} of {chain} is over, or was never taken"
+            "nonce {nonce} of {chain} is over, was never taken, or is said to be final in a block that \
+             is not, as far as the chain is followed"
         )));
     }
     Ok(())

@@ -1,7 +1,8 @@
 //! Sends: a key is one send, a nonce is taken once, and a tenant spends what it may.
 
 use stencil_store::{
-    Amount, BlockMark, Erased, Error, NewSend, SendAttempt, SendOutcome, SendState, SpendLimit,
+    Amount, BlockMark, ChainCommit, Chains, Erased, Error, KeptBlock, NewSend, SendAttempt,
+    SendOutcome, SendState, SpendLimit,
 };
 
 use crate::{acme, fresh};
@@ -246,6 +247,80 @@ async fn what_was_final_is_taken_back_from_its_block_only_and_goes_on() {
         .await
         .unwrap();
     sends.set_send_state(CHAIN, SENDER, 0, last).await.unwrap();
+}
+
+/// A branch of a follower up to this block, of which all up to a number is final.
+async fn follow(chains: &dyn Chains, blocks: &[BlockMark], retract: Option<u64>, last: u64) {
+    let from = chains.chain(CHAIN).await.unwrap().unwrap().cursor;
+    let kept = blocks.iter().map(|mark| KeptBlock {
+        mark: *mark,
+        parent: [0; 32],
+    });
+    let back = retract.map(|number| block(number, 1));
+    let commit = ChainCommit {
+        chain: CHAIN.to_owned(),
+        from,
+        retract_above: retract,
+        blocks: kept.collect(),
+        cursor: blocks.last().copied().or(back),
+        finalized: blocks.iter().find(|mark| mark.number == last).copied(),
+        ..ChainCommit::default()
+    };
+    chains.commit_chain(&commit).await.unwrap();
+}
+
+fn block(number: u64, branch: u8) -> BlockMark {
+    BlockMark {
+        number,
+        hash: [branch; 32],
+    }
+}
+
+#[tokio::test]
+async fn a_follower_that_goes_back_behind_what_was_final_takes_its_sends_along() {
+    let fresh = fresh().await;
+    let sends = fresh.store.sends.as_ref();
+    let chains = fresh.store.chains.as_ref();
+    chains.open_chain(CHAIN, 1, 1).await.unwrap();
+    sends.set_spend_limit(&limit(None, 100)).await.unwrap();
+    for key in ["a", "b", "c"] {
+        sends.reserve_send(&send(key, 1), 0, 1).await.unwrap();
+    }
+    let branch: Vec<BlockMark> = (5..=9).map(|number| block(number, 1)).collect();
+    follow(chains, &branch, None, 8).await;
+    let is = |block| SendOutcome {
+        block,
+        ..outcome(1)
+    };
+    let set = async |nonce, block| {
+        let last = SendState::Final(is(block));
+        sends.set_send_state(CHAIN, SENDER, nonce, last).await
+    };
+    set(0, block(6, 1)).await.unwrap();
+    set(1, block(8, 1)).await.unwrap();
+    // Not final yet, and of another branch than the one that is followed.
+    for other in [block(9, 1), block(7, 2)] {
+        let refused = set(2, other).await;
+        assert!(matches!(refused, Err(Error::Conflict(_))), "{refused:?}");
+    }
+    // A reorganisation within what is not final touches none.
+    follow(chains, &[], Some(8), 8).await;
+    assert_eq!(sends.final_sends(CHAIN, SENDER, 0).await.unwrap().len(), 2);
+    follow(chains, &[], Some(6), 6).await;
+    let open = sends.open_sends(CHAIN, SENDER).await.unwrap();
+    let states: Vec<_> = open.iter().map(|send| (send.nonce, send.state)).collect();
+    let was = SendState::Included(is(block(8, 1)));
+    assert_eq!(states, [(1, was), (2, SendState::Pending)]);
+    // In another block of the same number, which is not final before the follower says so.
+    follow(chains, &[block(7, 2), block(8, 2)], None, 0).await;
+    assert!(set(1, block(8, 2)).await.is_err());
+    follow(chains, &[block(9, 2)], None, 9).await;
+    assert!(set(1, block(8, 1)).await.is_err());
+    set(1, block(8, 2)).await.unwrap();
+    assert_eq!(
+        sends.last_final_nonce(CHAIN, SENDER).await.unwrap(),
+        Some(1)
+    );
 }
 
 /// Settings change while something is under way: it is the same all the same, and not sent a second time.

@@ -305,6 +305,7 @@ pub(super) fn outcome(succeeded: bool) -> Outcome {
     Outcome {
         tx: alloy_tx(),
         block: 12,
+        block_hash: [12; 32].into(),
         succeeded,
     }
 }

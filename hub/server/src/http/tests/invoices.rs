@@ -575,6 +575,7 @@ async fn of_one_invoice_one_authorisation_is_on_its_way() {
     let outcome = |succeeded| Outcome {
         tx: B256::repeat_byte(4),
         block: 3,
+        block_hash: B256::repeat_byte(3),
         succeeded,
     };
     // In a block, and not in the invoice yet.

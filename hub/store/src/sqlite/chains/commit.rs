@@ -1,6 +1,7 @@
 //! A follower's step, in one transaction.
 
 use super::super::row::{Columns as _, bigint};
+use super::super::sends;
 use super::super::transaction::Transaction;
 use super::entries::{self, Key};
 use crate::chains::MAX_TOPICS;
@@ -31,6 +32,9 @@ pub(super) async fn store(
     };
     if let Some(above) = commit.retract_above {
         step.retract(above).await?;
+        if found.finalized.is_some_and(|mark| mark.number > above) {
+            sends::included_above(step.transaction, &commit.chain, above).await?;
+        }
     }
     step.keep_blocks().await?;
     for observation in &commit.observed {

@@ -47,6 +47,24 @@ pub(super) async fn final_from(
     Ok(sends)
 }
 
+/// What was final above a block is in a block and no more: a reorganisation went deeper than what was
+/// final, so that where each of these is now has to be seen again.
+pub(in super::super) async fn included_above(
+    transaction: &mut Transaction,
+    chain: &str,
+    above: u64,
+) -> Result<(), Error> {
+    sqlx::query(
+        "UPDATE chain_sends SET state = 'included' \
+         WHERE chain = $1 AND state = 'final' AND block_number > $2",
+    )
+    .bind(chain)
+    .bind(bigint("block", above)?)
+    .execute(&mut **transaction)
+    .await?;
+    Ok(())
+}
+
 pub(super) async fn take_back(
     transaction: &mut Transaction,
     (chain, sender, nonce): (&str, [u8; 20], u64),

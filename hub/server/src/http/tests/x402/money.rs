@@ -172,6 +172,7 @@ impl Money {
             let outcome = Outcome {
                 tx,
                 block,
+                block_hash: B256::repeat_byte(9),
                 succeeded,
             };
             let sent = match mode {
