@@ -119,14 +119,15 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let (bytes, belief) = match read.await {
         Ok(read) => read,
         Err(error) => {
-            note!("stencil: {error:#}");
+            note!("stencil: {}", output::escaped(&format!("{error:#}")));
             return Ok(ExitCode::from(2));
         }
     };
     let verdicts = match verify(&bytes, &belief).await {
         Ok(verdicts) => verdicts,
         Err(error) => {
-            note!("stencil: {} cannot be verified: {error:#}", args.source);
+            let why = output::escaped(&format!("{error:#}"));
+            note!("stencil: {} cannot be verified: {why}", args.source);
             return Ok(ExitCode::from(2));
         }
     };
@@ -376,37 +377,38 @@ fn digest(text: &str) -> anyhow::Result<[u8; 32]> {
     bytes.with_context(|| format!("{text:?} is no hash of 64 hexadecimal digits"))
 }
 
+/// For people. A stranger has written the proof: nothing of it may pass for a line of ours.
 fn tell(verdict: &Verdict) {
     let reading = &verdict.reading;
     let value = reading["value"]
         .as_object()
         .and_then(|value| value.values().next());
     let value = value.map_or_else(String::new, |value| match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
+        Value::String(text) => output::shown(text),
+        other => output::shown(&other.to_string()),
     });
     let unit = reading["unit"]
         .as_str()
-        .map(|unit| format!(" {unit}"))
+        .map(|unit| format!(" {}", output::shown(unit)))
         .unwrap_or_default();
     let time = reading["time_us"]
         .as_str()
         .and_then(|text| text.parse().ok());
     let time = time.map(moment::utc).unwrap_or_default();
-    let text = |name: &str| reading[name].as_str().unwrap_or_default().to_owned();
+    let text = |name: &str| output::shown(reading[name].as_str().unwrap_or_default());
     say!(
         "{value}{unit}, {} of {} at {time}",
         text("name"),
         text("device")
     );
     for line in &verdict.checked {
-        say!("  checked: {line}");
+        say!("  checked: {}", output::escaped(line));
     }
     for line in &verdict.unchecked {
-        say!("  not checked: {line}");
+        say!("  not checked: {}", output::escaped(line));
     }
     match (&verdict.wrong, verdict.stands) {
-        (Some(why), _) => say!("  WRONG: {why}"),
+        (Some(why), _) => say!("  WRONG: {}", output::escaped(why)),
         (None, Stands::Unfounded) => {
             say!(
                 "  not verified: nothing is wrong in itself, but it stands on nothing that you named"

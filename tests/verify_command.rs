@@ -163,6 +163,35 @@ fn what_cannot_be_read_is_told_apart_from_what_is_wrong() {
     assert_eq!(code, 2, "{said}");
 }
 
+/// What a stranger has written into a proof is no line of ours, and moves no cursor.
+#[test]
+fn a_proof_cannot_write_its_own_verdict() {
+    let desk = Desk::new();
+    let hostile = "x\n  verified\u{1b}[8m\u{202e}\u{9b}2J";
+    for pointer in [
+        "/reading/name",
+        "/reading/unit",
+        "/reading/device",
+        "/reading/value/number",
+        "/seal/gateway",
+        "/seal/algorithm",
+    ] {
+        let mut document = desk.document.clone();
+        *document.pointer_mut(pointer).unwrap() = hostile.into();
+        let (code, said) = desk.trusting(&desk.file("hostile.json", document.to_string()));
+        assert_eq!(code, 1, "{pointer}: {said}");
+        assert!(said.contains("WRONG"), "{pointer}: {said}");
+        assert!(said.lines().all(|line| line.trim() != "verified"), "{said}");
+        let obeys = |c: char| c != '\n' && (c.is_control() || c == '\u{202e}');
+        assert!(!said.contains(obeys), "{pointer}: {said:?}");
+    }
+    // Neither where it cannot be read.
+    let name = format!("<script data-stencil-proof id='{hostile}'>{{}}</script>");
+    let (code, said) = desk.trusting(&desk.file("page.html", name));
+    assert_eq!(code, 2, "{said}");
+    assert!(!said.contains('\u{1b}') && said.len() < 2_000, "{said:?}");
+}
+
 #[test]
 fn a_page_is_fetched_and_no_more_of_it_than_is_read() {
     let desk = Desk::new();

@@ -43,8 +43,25 @@ pub enum Unreadable {
     #[error("it is no proof: {0}")]
     Json(String),
     /// It is of another version.
-    #[error("its format is {0:?}; this reads {FORMAT:?}")]
+    #[error("its format is {:?}; this reads {FORMAT:?}", short(.0))]
     Format(String),
+}
+
+/// The most characters of what a stranger has written that a message repeats.
+const MAX_SHOWN: usize = 80;
+/// The most characters of what a parser says.
+const MAX_SAID: usize = 400;
+
+/// The beginning of a text that a stranger has written.
+pub(crate) fn short(text: &str) -> String {
+    cut(text, MAX_SHOWN)
+}
+
+fn cut(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text.to_owned(),
+    }
 }
 
 impl Document {
@@ -60,7 +77,7 @@ impl Document {
         struct Form {
             format: String,
         }
-        let not = |error: serde_json::Error| Unreadable::Json(error.to_string());
+        let not = |error: serde_json::Error| Unreadable::Json(cut(&error.to_string(), MAX_SAID));
         let form: Form = serde_json::from_slice(json).map_err(not)?;
         if form.format != FORMAT {
             return Err(Unreadable::Format(form.format));

@@ -7,12 +7,14 @@
 
 use serde_json::Value;
 
-use crate::document::{Document, FORMAT, Unreadable, ValueForm};
+use crate::document::{Document, FORMAT, Unreadable, ValueForm, short};
 
 /// The most bytes of a page.
 pub const MAX_PAGE_BYTES: usize = 8 << 20;
 /// The most proofs in a page.
 pub const MAX_PROOFS: usize = 64;
+/// The most figures in a page of HTML that are marked as proven.
+pub const MAX_FIGURES: usize = 256;
 
 /// A proof that was found, and the figures that are said to be proven by it.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,8 +47,14 @@ pub enum Error {
     /// There are more than are read.
     #[error("there are more than {MAX_PROOFS} proofs in it")]
     TooMany,
+    /// There are more figures than are compared.
+    #[error("there are more than {MAX_FIGURES} figures in it that are marked as proven")]
+    TooManyFigures,
+    /// A figure is marked as proven, and is not.
+    #[error("a figure of the page is marked as proven by {:?}, and there is no such proof in it", short(.0))]
+    Unproven(String),
     /// A proof cannot be read.
-    #[error("{}{error}", .name.as_ref().map(|name| format!("proof {name:?} of the page: ")).unwrap_or_default())]
+    #[error("{}{error}", .name.as_ref().map(|name| format!("proof {:?} of the page: ", short(name))).unwrap_or_default())]
     Unreadable {
         /// Which of the page.
         name: Option<String>,
@@ -59,10 +67,14 @@ pub enum Error {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Mismatch {
     /// No figure is marked.
-    #[error("the page has a proof {0:?}, but no figure that is marked as proven by it")]
+    #[error("the page has a proof {:?}, but no figure that is marked as proven by it", short(.0))]
     NoFigure(String),
     /// The figure is another one.
-    #[error("the page shows {shown:?}, and the proof is of {proven:?}: the figure was changed")]
+    #[error(
+        "the page shows {:?}, and the proof is of {:?}: the figure was changed",
+        short(.shown),
+        short(.proven)
+    )]
     Changed {
         /// What the page shows.
         shown: String,
@@ -209,12 +221,16 @@ fn in_html(text: &str) -> Result<Vec<Found>, Error> {
     while let Some(start) = rest.find('<') {
         rest = &rest[start..];
         if let Some(comment) = rest.strip_prefix("<!--") {
-            rest = comment.split_once("-->").map_or("", |(_, behind)| behind);
+            rest = behind_comment(comment);
             continue;
         }
-        let Some(tag) = Tag::read(rest) else {
-            rest = &rest[1..];
-            continue;
+        let tag = match Tag::read(rest) {
+            Read::Tag(tag) => tag,
+            Read::Text => {
+                rest = &rest[1..];
+                continue;
+            }
+            Read::Unended => break,
         };
         rest = tag.behind;
         if ["script", "style", "textarea", "title", "template"].contains(&tag.name.as_str()) {
@@ -237,19 +253,47 @@ fn in_html(text: &str) -> Result<Vec<Found>, Error> {
                     in_page: true,
                 });
             }
-        } else if let Some(of) = tag.attribute("data-proof")
-            && figures.len() < MAX_PROOFS * 4
-        {
+        } else if let Some(of) = tag.attribute("data-proof") {
+            if figures.len() == MAX_FIGURES {
+                return Err(Error::TooManyFigures);
+            }
             let (content, behind) = until_end(rest, &tag.name);
             rest = behind;
             figures.push((of, plain(content)));
         }
     }
-    for one in &mut found {
-        let of = figures.iter().filter(|(of, _)| *of == one.name);
-        one.figures = of.map(|(_, figure)| figure.clone()).collect();
+    for (of, figure) in figures {
+        let mut is_proven = false;
+        for one in found.iter_mut().filter(|one| one.name == of) {
+            one.figures.push(figure.clone());
+            is_proven = true;
+        }
+        // A page without any proof is told as that.
+        if !is_proven && !found.is_empty() {
+            return Err(Error::Unproven(of));
+        }
     }
     Ok(found)
+}
+
+/// What stands behind a comment, given what stands behind its `<!--`.
+fn behind_comment(text: &str) -> &str {
+    // An empty one.
+    if let Some(behind) = text.strip_prefix('>').or_else(|| text.strip_prefix("->")) {
+        return behind;
+    }
+    let mut rest = text;
+    while let Some(at) = rest.find("--") {
+        let behind = &rest[at + 2..];
+        if let Some(behind) = behind
+            .strip_prefix('>')
+            .or_else(|| behind.strip_prefix("!>"))
+        {
+            return behind;
+        }
+        rest = &rest[at + 1..];
+    }
+    ""
 }
 
 /// What stands before the next end tag of this name, and what behind it.
@@ -261,8 +305,11 @@ fn until_end<'a>(text: &'a str, name: &str) -> (&'a str, &'a str) {
             .get(..name.len())
             .is_some_and(|start| start.eq_ignore_ascii_case(name));
         if is_it {
-            let rest = behind[name.len()..].split_once('>');
-            return (&text[..at], rest.map_or("", |(_, rest)| rest));
+            let rest = &behind[name.len()..];
+            // The name may go on.
+            if rest.starts_with(|c: char| is_space(c) || c == '/' || c == '>') {
+                return (&text[..at], rest.split_once('>').map_or("", |(_, it)| it));
+            }
         }
         from = at + 2;
     }
@@ -280,6 +327,12 @@ fn plain(html: &str) -> String {
             _ => {}
         }
     }
+    decoded(&text).trim().to_owned()
+}
+
+/// A text with the entities that stand in figures.
+fn decoded(html: &str) -> String {
+    let mut text = html.to_owned();
     for (entity, is) in [
         ("&lt;", "<"),
         ("&gt;", ">"),
@@ -290,29 +343,53 @@ fn plain(html: &str) -> String {
         ("&minus;", "-"),
         ("&amp;", "&"),
     ] {
-        text = text.replace(entity, is);
+        if text.contains(entity) {
+            text = text.replace(entity, is);
+        }
     }
-    text.trim().to_owned()
+    text
 }
 
+fn is_space(c: char) -> bool {
+    c.is_ascii_whitespace()
+}
+
+/// A start tag, as browsers read one (HTML, section 13.2.5).
 struct Tag<'a> {
     name: String,
     attributes: Vec<(String, String)>,
     behind: &'a str,
 }
 
+/// What stands at a `<`.
+enum Read<'a> {
+    /// A start tag.
+    Tag(Tag<'a>),
+    /// Something else.
+    Text,
+    /// A start tag that has no end: nothing comes behind it.
+    Unended,
+}
+
 impl<'a> Tag<'a> {
-    /// A start tag at the beginning of a text, with its attributes.
-    fn read(text: &'a str) -> Option<Self> {
-        let text = text.strip_prefix('<')?;
-        let end = text.find(|c: char| !c.is_ascii_alphanumeric() && c != '-')?;
-        let (name, mut rest) = text.split_at(end);
-        if !name.starts_with(|c: char| c.is_ascii_alphabetic()) {
-            return None;
-        }
+    /// The most attributes that are looked at.
+    const MAX_ATTRIBUTES: usize = 64;
+
+    /// Reads what stands at the beginning of a text. No character is looked at twice, however many tags
+    /// there are and wherever they end: a page may be large, and a stranger's.
+    fn read(text: &'a str) -> Read<'a> {
+        let begins = |text: &&str| text.starts_with(|c: char| c.is_ascii_alphabetic());
+        let Some(text) = text.strip_prefix('<').filter(begins) else {
+            return Read::Text;
+        };
+        Self::ended(text).map_or(Read::Unended, Read::Tag)
+    }
+
+    fn ended(text: &'a str) -> Option<Self> {
+        let (name, mut rest) = text.split_at(text.find(|c| is_space(c) || "/>".contains(c))?);
         let mut attributes = Vec::new();
         loop {
-            rest = rest.trim_start_matches(|c: char| c.is_ascii_whitespace() || c == '/');
+            rest = rest.trim_start_matches(|c| is_space(c) || c == '/');
             if let Some(behind) = rest.strip_prefix('>') {
                 return Some(Self {
                     name: name.to_ascii_lowercase(),
@@ -320,23 +397,21 @@ impl<'a> Tag<'a> {
                     behind,
                 });
             }
-            let end = rest.find(|c: char| c.is_ascii_whitespace() || "=>/".contains(c))?;
-            let key = rest[..end].to_ascii_lowercase();
-            rest = rest[end..].trim_start();
-            let mut value = String::new();
+            // A `=` at its beginning is a part of the name.
+            let first = rest.chars().next()?.len_utf8();
+            let end = rest[first..].find(|c| is_space(c) || "=/>".contains(c))? + first;
+            let (key, behind) = rest.split_at(end);
+            rest = behind.trim_start_matches(is_space);
+            let mut value = "";
             if let Some(given) = rest.strip_prefix('=') {
-                let given = given.trim_start();
-                let (is, behind) = match given.chars().next()? {
+                let given = given.trim_start_matches(is_space);
+                (value, rest) = match given.chars().next()? {
                     quote @ ('"' | '\'') => given[1..].split_once(quote)?,
-                    _ => given.split_at(given.find(|c: char| c.is_ascii_whitespace() || c == '>')?),
+                    _ => given.split_at(given.find(|c| is_space(c) || c == '>')?),
                 };
-                value = plain(is);
-                rest = behind;
-            } else if end == 0 {
-                return None;
             }
-            if attributes.len() < 64 {
-                attributes.push((key, value));
+            if attributes.len() < Self::MAX_ATTRIBUTES {
+                attributes.push((key.to_ascii_lowercase(), decoded(value)));
             }
         }
     }

@@ -335,6 +335,31 @@ fn the_figure_of_a_page_is_the_one_that_was_measured() {
         found[0].figures_match(),
         Err(page::Mismatch::NoFigure(_))
     ));
+    // Marked by no proof of the page, or so many that nobody compares them.
+    let with = |more: &str| {
+        let page = in_page(&document, "-18.75");
+        page.replace("</body>", &format!("{more}</body>"))
+    };
+    let error = page::find(with("<data data-proof=q>1</data>").as_bytes()).unwrap_err();
+    assert_eq!(error, page::Error::Unproven("q".to_owned()));
+    let many = with(&"<i data-proof=p>-18.75</i>".repeat(page::MAX_FIGURES));
+    let error = page::find(many.as_bytes()).unwrap_err();
+    assert_eq!(error, page::Error::TooManyFigures);
+    // What a browser shows is what is read: behind an empty comment, in a tag that has no end, behind a script
+    // whose name goes on.
+    for shown in [
+        "<!--><data data-proof=p>0</data><!-- -->",
+        "<!---><data data-proof=p>0</data>",
+        "<!-- --!><data data-proof=p>0</data>",
+        "<script>var a = '</scripts><data data-proof=p>1</data>'</script><b data-proof = 'p' >0</b >",
+        "<data title='>' data-proof=p>0</data>",
+    ] {
+        let found = page::find(with(shown).as_bytes()).unwrap();
+        assert_eq!(found[0].figures, ["-18.75", "0"], "{shown}");
+    }
+    let unended = format!("{}<data data-proof=p", in_page(&document, "-18.75"));
+    let found = page::find(unended.as_bytes()).unwrap();
+    assert_eq!(found[0].figures, ["-18.75"]);
     let cut = in_page(&document, "-18.75").replace("\"path\"", "\"way\"");
     assert!(matches!(
         page::find(cut.as_bytes()),

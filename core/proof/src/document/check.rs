@@ -5,8 +5,8 @@ use stencil_crypto::authority::{Description, Subject};
 use stencil_crypto::signature;
 use stencil_protocol::id::{Boot, Seq};
 
-use super::Document;
 use super::form::NotSo;
+use super::{Document, short};
 use crate::{Hash, Reading, Seal, tree};
 
 /// Whose word is taken: SHA-256 of certificates, or of public keys (SubjectPublicKeyInfo) of gateways.
@@ -139,7 +139,7 @@ pub fn check(document: &Document, trusted: &Trusted) -> Result<Sealed, Fault> {
             device: reading.device.to_string(),
             boot: reading.boot,
             seq: reading.seq,
-            shown: document.reading.value.shown(),
+            shown: short(&document.reading.value.shown()),
         });
     }
     let form = &document.seal;
@@ -155,7 +155,7 @@ pub fn check(document: &Document, trusted: &Trusted) -> Result<Sealed, Fault> {
         return Err(Fault::Chunk);
     }
     if form.algorithm != signature::ALGORITHM {
-        return Err(Fault::Algorithm(form.algorithm.clone()));
+        return Err(Fault::Algorithm(short(&form.algorithm)));
     }
     signature::verify(&form.certificate, &seal.entry(), &form.signature)
         .map_err(|error| Fault::Signature(error.to_string()))?;
@@ -170,7 +170,7 @@ pub fn check(document: &Document, trusted: &Trusted) -> Result<Sealed, Fault> {
     };
     if subject != expected {
         return Err(Fault::Subject {
-            of: subject.to_string(),
+            of: short(&subject.to_string()),
             tenant: form.tenant.clone(),
             gateway: form.gateway.clone(),
         });

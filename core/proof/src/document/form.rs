@@ -5,6 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use stencil_protocol::id::{Boot, DeviceId, Seq};
 use stencil_protocol::sample::{OwnedSample, OwnedValue};
 
+use super::short;
 use crate::{Chunk, Hash, Reading, Run, Seal};
 
 /// A reading.
@@ -186,7 +187,9 @@ impl ValueForm {
         Ok(match self {
             Self::Number(text) => {
                 let number = text.parse::<f64>().ok().filter(|number| number.is_finite());
-                OwnedValue::Number(number.ok_or_else(|| NotSo(format!("{text:?} is no number")))?)
+                OwnedValue::Number(
+                    number.ok_or_else(|| NotSo(format!("{:?} is no number", short(text))))?,
+                )
             }
             Self::Integer(integer) => OwnedValue::Integer(*integer),
             Self::Bool(bit) => OwnedValue::Bool(*bit),
@@ -321,7 +324,7 @@ impl SealForm {
 }
 
 pub(super) fn device(id: &str) -> Result<DeviceId, NotSo> {
-    DeviceId::parse(id).map_err(|error| NotSo(format!("{id:?} is no device: {error}")))
+    DeviceId::parse(id).map_err(|error| NotSo(format!("{:?} is no device: {error}", short(id))))
 }
 
 mod decimal {
