@@ -4,113 +4,19 @@
 
 mod support;
 
-use alloy_primitives::{Address, B256, U256};
+use alloy_primitives::{Address, U256};
 use alloy_signer::SignerSync as _;
-use alloy_signer_local::PrivateKeySigner;
-use alloy_sol_types::{SolCall, SolValue as _};
+use alloy_sol_types::SolValue as _;
 use serde_json::{Value, json};
 use stencil_chain::deploy::Contract;
 use stencil_ownership::abi;
 use stencil_ownership::listing::{self, Listing, Offer};
-use support::process::Process;
+use support::chain::DevChain;
 use support::{Hub, http, stencil, wait_for};
 
 const DEVICE: &str = "locker-7";
 const DID: &str = "did:web:hub.example:tenants:acme:devices:locker-7";
 const TERMS: &str = "Whoever holds this may open the locker.";
-
-/// A dev chain that makes a block for each transaction, and when it is told to.
-struct Chain {
-    process: Process,
-}
-
-impl Chain {
-    fn start(folder: &std::path::Path) -> Self {
-        let mut command = stencil();
-        command.args(["sim", "chain", "--port", "0", "--seed", "7"]);
-        command.args(["--accounts", "4", "--output", "json"]);
-        let process = Process::start(&mut command, &folder.join("chain.log"));
-        Self { process }
-    }
-
-    fn url(&self) -> &str {
-        self.process.said["rpc"][0].as_str().unwrap()
-    }
-
-    fn key(&self, number: usize) -> PrivateKeySigner {
-        let key = self.process.said["accounts"][number]["key"]
-            .as_str()
-            .unwrap();
-        PrivateKeySigner::from_bytes(&key.parse::<B256>().unwrap()).unwrap()
-    }
-
-    fn account(&self, number: usize) -> Address {
-        self.key(number).address()
-    }
-
-    fn rpc(&self, method: &str, params: Value) -> Value {
-        let said = self.ask(method, params);
-        assert!(said["error"].is_null(), "{method}: {said}");
-        said["result"].clone()
-    }
-
-    fn ask(&self, method: &str, params: Value) -> Value {
-        let port = self.url().rsplit(':').next().unwrap();
-        let port = port.trim_end_matches('/').parse().unwrap();
-        let call = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
-        let body = call.to_string();
-        let said = http::request(port, "POST", "/", None, Some(("application/json", &body)));
-        said.json()
-    }
-
-    /// Sends a transaction into a block of its own.
-    fn transact(&self, from: usize, to: Option<Address>, data: &[u8], value: U256) -> Value {
-        let mut call = json!({
-            "from": self.account(from), "gas": "0x4c4b40", "value": format!("{value:#x}"),
-            "input": format!("0x{}", hex(data)),
-        });
-        if let Some(to) = to {
-            call["to"] = json!(to);
-        }
-        let hash = self.rpc("eth_sendTransaction", json!([call]));
-        let receipt = self.rpc("eth_getTransactionReceipt", json!([hash]));
-        assert_eq!(receipt["status"], "0x1", "{receipt}");
-        receipt
-    }
-
-    /// A call that a contract reverts.
-    fn refuses(&self, from: usize, to: Address, call: &impl SolCall, value: U256) {
-        let call = json!({
-            "from": self.account(from), "to": to, "value": format!("{value:#x}"),
-            "input": format!("0x{}", hex(&call.abi_encode())),
-        });
-        let said = self.ask("eth_call", json!([call, "latest"]));
-        let why = said["error"]["message"].as_str().unwrap_or_default();
-        assert!(why.contains("revert"), "{said}");
-    }
-
-    fn send(&self, from: usize, to: Address, call: &impl SolCall) -> Value {
-        self.transact(from, Some(to), &call.abi_encode(), U256::ZERO)
-    }
-
-    fn deploy(&self, contract: &Contract) -> Address {
-        let made = self.transact(0, None, &contract.creation().unwrap(), U256::ZERO);
-        made["contractAddress"].as_str().unwrap().parse().unwrap()
-    }
-
-    fn mine(&self, blocks: u64) {
-        self.rpc("anvil_mine", json!([blocks]));
-    }
-
-    fn balance(&self, of: Address) -> U256 {
-        let balance = self.rpc("eth_getBalance", json!([of, "latest"]));
-        balance.as_str().unwrap().parse().unwrap()
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
 
 fn put(hub: &Hub, method: &str, path: &str, body: &Value) -> Value {
     let body = body.to_string();
@@ -146,7 +52,7 @@ fn refused(hub: &Hub, what: &str, account: Address, command: &str, why: &str) {
 
 struct World {
     _folder: tempfile::TempDir,
-    chain: Chain,
+    chain: DevChain,
     hub: Hub,
     passports: Address,
     rights: Address,
@@ -161,7 +67,7 @@ impl World {
     /// The contracts, a hub that follows them, a locker, and its passport, which is the seller's for good.
     fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let chain = Chain::start(folder.path());
+        let chain = DevChain::start(folder.path(), 4);
         let (tenant, seller) = (chain.account(0), chain.account(1));
         let passports = chain.deploy(&Contract::Passport {
             name: "Lockers".to_owned(),

@@ -14,6 +14,7 @@ pub(crate) mod batch;
 mod births;
 mod board;
 pub(crate) mod browser;
+pub(crate) mod chain;
 mod device;
 mod gateway;
 pub(crate) mod http;

@@ -29,7 +29,8 @@
 //! `cashier.told`, `cashier.refund_kept`, `cashier.refund_ordered`,
 //! `send.reserved`, `send.signed`, `send.broadcast`, `x402.kept`, `x402.invoiced`, `x402.ordered`,
 //! `x402.settled`, `x402.answered`, `x402.commissioned`, `x402.acting`, `x402.charge_kept`,
-//! `x402.charge_done`, and of the signer of updates
+//! `x402.charge_done`, `send.taken_back`, `anchor.chosen`, `anchor.kept`, `anchor.ordered`, `anchor.included`,
+//! `anchor.final`, `anchor.shown`, `anchor.recorded`, `anchor.reopened`, and of the signer of updates
 //! `update.before_leaf`, `update.state_half_written`, `update.state_written`,
 //! `update.state_synced`, `update.state_renamed`, `update.leaf_taken`, `update.signed`.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]

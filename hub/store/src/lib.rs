@@ -142,8 +142,8 @@ pub use pipeline::{
 };
 pub use points::{Points, SeriesPoints};
 pub use proofs::{
-    Anchoring, MAX_SEALED_BATCHES, MAX_SEALING_KEYS, NewSeal, ProofChanges, ProofHash, Proofs,
-    SealKey, SealState, SealedBatch, SealedRun, Sealing, StoredAnchor, StoredSeal,
+    AnchorSeals, Anchoring, MAX_SEALED_BATCHES, MAX_SEALING_KEYS, NewSeal, ProofChanges, ProofHash,
+    Proofs, SealKey, SealState, SealedBatch, SealedRun, Sealing, StoredAnchor, StoredSeal,
 };
 pub use registry::{
     Admission, Birth, Born, ByCode, Delivery, DeviceKey, Enrolled, Enrolment, GatewayHolds,

@@ -171,6 +171,17 @@ pub struct StoredAnchor {
     pub open: bool,
 }
 
+/// What becomes of seals when an anchor is put.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AnchorSeals<'a> {
+    /// The anchor is a new one, over these, in their order.
+    Take(&'a [SealKey]),
+    /// They stay where they are.
+    Keep,
+    /// The anchor will never be: they are free for another one.
+    Release,
+}
+
 /// What the pipeline commits of seals, in the order of the log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ProofChanges {
@@ -250,7 +261,7 @@ pub trait Proofs: Send + Sync + 'static {
         anchoring: Option<&Anchoring>,
         now_us: i64,
     ) -> Result<(), Error>;
-    /// All tenants whose seals are anchored, and those that have an open anchor.
+    /// All tenants whose seals are anchored, and those that have anchors.
     async fn anchorings(&self) -> Result<Vec<(TenantId, Option<Anchoring>)>, Error>;
     /// The newest anchor of a tenant.
     async fn last_anchor(&self, tenant: &TenantId) -> Result<Option<StoredAnchor>, Error>;
@@ -262,28 +273,18 @@ pub trait Proofs: Send + Sync + 'static {
         tenant: &TenantId,
         limit: u32,
     ) -> Result<Vec<(SealKey, ProofHash)>, Error>;
-    /// Makes an anchor over these seals, in their order. `false`: there is one of this number.
+    /// Anchors of a tenant that are not done with, the oldest first; at most 256.
+    async fn open_anchors(&self, tenant: &TenantId) -> Result<Vec<StoredAnchor>, Error>;
+    /// Makes an anchor or replaces what is said of one, and with it what becomes of its seals.
+    /// `false`, and nothing is changed: there is one of this number already ([`AnchorSeals::Take`]), or
+    /// there is none. [`Error::Conflict`]: a seal is in another one, or is not there any more.
     async fn put_anchor(
         &self,
         tenant: &TenantId,
         anchor: &StoredAnchor,
-        seals: &[SealKey],
+        seals: AnchorSeals<'_>,
         now_us: i64,
     ) -> Result<bool, Error>;
-    /// Replaces what is said of an anchor.
-    async fn set_anchor(
-        &self,
-        tenant: &TenantId,
-        anchor: &StoredAnchor,
-        now_us: i64,
-    ) -> Result<(), Error>;
-    /// Replaces what is said of an anchor that will never be, and lets its seals go.
-    async fn let_anchor_go(
-        &self,
-        tenant: &TenantId,
-        anchor: &StoredAnchor,
-        now_us: i64,
-    ) -> Result<(), Error>;
     /// Hashes of an anchor's seals, in the order of its leaves.
     async fn anchored_seals(&self, tenant: &TenantId, anchor: u64)
     -> Result<Vec<ProofHash>, Error>;

@@ -9,6 +9,7 @@
 //! ```
 
 mod anchor;
+mod anchoring;
 mod prove;
 mod step;
 #[cfg(test)]

@@ -451,6 +451,7 @@ async fn an_anchor_is_ordered_once_and_what_will_never_be_lets_its_seals_go() {
     let outcome = Outcome {
         tx: B256::repeat_byte(7),
         block: 9,
+        block_hash: B256::repeat_byte(9),
         succeeded: true,
     };
     let is = |sent| {

@@ -11,8 +11,8 @@ use super::Sqlite;
 use super::row::{Columns as _, bigint};
 use crate::page::clamp;
 use crate::proofs::{
-    Anchoring, MAX_SEALED_BATCHES, ProofHash, Proofs, SealKey, SealState, SealedBatch, SealedRun,
-    StoredAnchor, StoredSeal,
+    AnchorSeals, Anchoring, MAX_SEALED_BATCHES, ProofHash, Proofs, SealKey, SealState, SealedBatch,
+    SealedRun, StoredAnchor, StoredSeal,
 };
 use crate::{Error, Page};
 
@@ -217,9 +217,9 @@ impl Proofs for Sqlite {
 
     async fn anchorings(&self) -> Result<Vec<(TenantId, Option<Anchoring>)>, Error> {
         let rows = sqlx::query(
-            "SELECT t.tenant, a.chain, a.interval_s FROM (SELECT tenant FROM anchoring UNION \
-             SELECT tenant FROM anchors WHERE open = 1) t LEFT JOIN anchoring a USING (tenant) \
-             ORDER BY t.tenant",
+            "SELECT t.tenant, a.chain, a.interval_s FROM tenants t LEFT JOIN anchoring a \
+             ON a.tenant = t.tenant WHERE a.tenant IS NOT NULL \
+             OR EXISTS (SELECT 1 FROM anchors n WHERE n.tenant = t.tenant) ORDER BY t.tenant",
         )
         .fetch_all(self.readers())
         .await?;
@@ -268,38 +268,27 @@ impl Proofs for Sqlite {
         rows.iter().map(of).collect()
     }
 
+    async fn open_anchors(&self, tenant: &TenantId) -> Result<Vec<StoredAnchor>, Error> {
+        let rows = sqlx::query(
+            "SELECT anchor, body, open FROM anchors WHERE tenant = $1 AND open = 1 \
+             ORDER BY anchor LIMIT 256",
+        )
+        .bind(tenant.as_str())
+        .fetch_all(self.readers())
+        .await?;
+        rows.iter().map(anchors::anchor).collect()
+    }
+
     async fn put_anchor(
         &self,
         tenant: &TenantId,
         anchor: &StoredAnchor,
-        seals: &[SealKey],
+        seals: AnchorSeals<'_>,
         now_us: i64,
     ) -> Result<bool, Error> {
         let mut transaction = self.write().await?;
         let put = anchors::put(&mut transaction, tenant, anchor, seals, now_us).await;
         transaction.end(put).await
-    }
-
-    async fn set_anchor(
-        &self,
-        tenant: &TenantId,
-        anchor: &StoredAnchor,
-        now_us: i64,
-    ) -> Result<(), Error> {
-        let mut transaction = self.write().await?;
-        let set = anchors::set(&mut transaction, tenant, anchor, now_us).await;
-        transaction.end(set).await
-    }
-
-    async fn let_anchor_go(
-        &self,
-        tenant: &TenantId,
-        anchor: &StoredAnchor,
-        now_us: i64,
-    ) -> Result<(), Error> {
-        let mut transaction = self.write().await?;
-        let gone = anchors::let_go(&mut transaction, tenant, anchor, now_us).await;
-        transaction.end(gone).await
     }
 
     async fn anchored_seals(

@@ -2,8 +2,8 @@
 
 use stencil_protocol::id::{Boot, DeviceId, GatewayId, Seq, TenantId};
 use stencil_store::{
-    Anchoring, Commit, Erased, Error, NewSeal, ProofChanges, SealKey, SealState, SealedBatch,
-    SealedRun, Sealing, StoredAnchor,
+    AnchorSeals, Anchoring, Commit, Erased, Error, NewSeal, ProofChanges, SealKey, SealState,
+    SealedBatch, SealedRun, Sealing, StoredAnchor,
 };
 
 use crate::{acme, fresh, other};
@@ -264,14 +264,21 @@ async fn a_seal_is_in_one_anchor() {
         body: "{}".into(),
         open: true,
     };
-    assert!(proofs.put_anchor(&acme, &anchor, &keys, 9).await.unwrap());
-    assert!(!proofs.put_anchor(&acme, &anchor, &keys, 9).await.unwrap());
+    let take = AnchorSeals::Take(&keys);
+    let keep = AnchorSeals::Keep;
+    // What is not there is not replaced.
+    assert!(!proofs.put_anchor(&acme, &anchor, keep, 9).await.unwrap());
+    assert_eq!(proofs.last_anchor(&acme).await.unwrap(), None);
+    assert!(proofs.put_anchor(&acme, &anchor, take, 9).await.unwrap());
+    assert!(!proofs.put_anchor(&acme, &anchor, take, 9).await.unwrap());
+    assert_eq!(proofs.open_anchors(&acme).await.unwrap(), [anchor.clone()]);
+    assert_eq!(proofs.open_anchors(&other()).await.unwrap(), []);
     let second = StoredAnchor {
         anchor: 2,
         ..anchor.clone()
     };
     let error = proofs
-        .put_anchor(&acme, &second, &keys, 9)
+        .put_anchor(&acme, &second, take, 9)
         .await
         .unwrap_err();
     assert!(matches!(error, Error::Conflict(_)), "{error}");
@@ -295,13 +302,17 @@ async fn a_seal_is_in_one_anchor() {
         body: "[]".into(),
         ..anchor
     };
-    proofs.set_anchor(&acme, &done, 10).await.unwrap();
+    assert!(proofs.put_anchor(&acme, &done, keep, 10).await.unwrap());
+    assert_eq!(proofs.unanchored(&acme, 9).await.unwrap().len(), 1);
+    assert_eq!(proofs.open_anchors(&acme).await.unwrap(), []);
     assert_eq!(proofs.anchor(&acme, 1).await.unwrap(), Some(done.clone()));
     assert_eq!(proofs.anchor(&other(), 1).await.unwrap(), None);
-    proofs.let_anchor_go(&acme, &done, 11).await.unwrap();
+    let release = AnchorSeals::Release;
+    assert!(proofs.put_anchor(&acme, &done, release, 11).await.unwrap());
     assert_eq!(proofs.unanchored(&acme, 9).await.unwrap().len(), 3);
+    // A reorganisation may still come to those that are there.
     proofs.set_anchoring(&acme, None, 1).await.unwrap();
-    assert_eq!(proofs.anchorings().await.unwrap(), []);
+    assert_eq!(proofs.anchorings().await.unwrap(), [(acme.clone(), None)]);
 }
 
 #[tokio::test]

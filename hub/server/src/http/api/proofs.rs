@@ -229,9 +229,9 @@ pub(in crate::http) struct ShownAnchor {
     block_hash: Option<String>,
     /// The transaction.
     transaction: Option<String>,
-    /// Whether it is on its way.
+    /// Whether it is on its way; again, if a reorganisation took away the block that it was final in.
     open: bool,
-    /// Why it waits, or was given up.
+    /// Why it waits, is open again, or was given up.
     trouble: Option<String>,
 }
 

@@ -7,7 +7,7 @@ use stencil_protocol::id::TenantId;
 use super::super::failure::of_tenant;
 use super::super::row::{Columns as _, bigint};
 use crate::Error;
-use crate::proofs::{Anchoring, SealKey, StoredAnchor};
+use crate::proofs::{AnchorSeals, Anchoring, SealKey, StoredAnchor};
 
 pub(super) fn anchoring(row: &SqliteRow) -> Result<Anchoring, Error> {
     Ok(Anchoring {
@@ -52,31 +52,51 @@ pub(super) async fn set_anchoring(
     Ok(())
 }
 
+/// An anchor, and what becomes of its seals.
 pub(super) async fn put(
     connection: &mut SqliteConnection,
     tenant: &TenantId,
     anchor: &StoredAnchor,
-    seals: &[SealKey],
+    seals: AnchorSeals<'_>,
     now_us: i64,
 ) -> Result<bool, Error> {
     let number = bigint("anchor", anchor.anchor)?;
-    let made = sqlx::query(
-        "INSERT INTO anchors (tenant, anchor, body, open, changed_us) VALUES ($1, $2, $3, $4, $5) \
-         ON CONFLICT DO NOTHING",
-    )
-    .bind(tenant.as_str())
-    .bind(number)
-    .bind(&anchor.body)
-    .bind(i64::from(anchor.open))
-    .bind(now_us)
-    .execute(&mut *connection)
-    .await
-    .map_err(|error| of_tenant(error, tenant.as_str()))?
-    .rows_affected();
-    if made == 0 {
-        return Ok(false);
+    let statement = match seals {
+        AnchorSeals::Take(_) => {
+            "INSERT INTO anchors (tenant, anchor, body, open, changed_us) \
+             VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING"
+        }
+        AnchorSeals::Keep | AnchorSeals::Release => {
+            "UPDATE anchors SET body = $3, open = $4, changed_us = $5 \
+             WHERE tenant = $1 AND anchor = $2"
+        }
+    };
+    let is_put = sqlx::query(statement)
+        .bind(tenant.as_str())
+        .bind(number)
+        .bind(&anchor.body)
+        .bind(i64::from(anchor.open))
+        .bind(now_us)
+        .execute(&mut *connection)
+        .await
+        .map_err(|error| of_tenant(error, tenant.as_str()))?
+        .rows_affected()
+        > 0;
+    match seals {
+        AnchorSeals::Take(keys) if is_put => take(connection, tenant, number, keys).await?,
+        AnchorSeals::Release if is_put => release(connection, tenant, number).await?,
+        _ => {}
     }
-    for (leaf, key) in (0_i64..).zip(seals) {
+    Ok(is_put)
+}
+
+async fn take(
+    connection: &mut SqliteConnection,
+    tenant: &TenantId,
+    number: i64,
+    keys: &[SealKey],
+) -> Result<(), Error> {
+    for (leaf, key) in (0_i64..).zip(keys) {
         let taken = sqlx::query(
             "UPDATE seals SET anchor = $5, leaf = $6 WHERE tenant = $1 AND gateway = $2 \
              AND epoch = $3 AND number = $4 AND state = 'verified' AND anchor IS NULL",
@@ -97,38 +117,17 @@ pub(super) async fn put(
             )));
         }
     }
-    Ok(true)
-}
-
-pub(super) async fn set(
-    connection: &mut SqliteConnection,
-    tenant: &TenantId,
-    anchor: &StoredAnchor,
-    now_us: i64,
-) -> Result<(), Error> {
-    sqlx::query(
-        "UPDATE anchors SET body = $3, open = $4, changed_us = $5 WHERE tenant = $1 AND anchor = $2",
-    )
-    .bind(tenant.as_str())
-    .bind(bigint("anchor", anchor.anchor)?)
-    .bind(&anchor.body)
-    .bind(i64::from(anchor.open))
-    .bind(now_us)
-    .execute(connection)
-    .await?;
     Ok(())
 }
 
-pub(super) async fn let_go(
+async fn release(
     connection: &mut SqliteConnection,
     tenant: &TenantId,
-    anchor: &StoredAnchor,
-    now_us: i64,
+    number: i64,
 ) -> Result<(), Error> {
-    set(connection, tenant, anchor, now_us).await?;
     sqlx::query("UPDATE seals SET anchor = NULL, leaf = NULL WHERE tenant = $1 AND anchor = $2")
         .bind(tenant.as_str())
-        .bind(bigint("anchor", anchor.anchor)?)
+        .bind(number)
         .execute(connection)
         .await?;
     Ok(())
