@@ -12,6 +12,7 @@ mod entry;
 mod follow;
 pub(crate) mod hub;
 mod key;
+mod list;
 mod password;
 mod resume;
 mod status;
@@ -32,6 +33,7 @@ enum Command {
     Deploy(Box<deploy::Deploy>),
     Follow(Box<follow::Follow>),
     Key(key::Key),
+    List(list::List),
     Resume(resume::Resume),
     Status(status::Status),
 }
@@ -59,6 +61,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Deploy(deploy) => Box::pin(deploy::run(*deploy)).await,
         Command::Follow(follow) => Box::pin(follow::run(*follow)).await,
         Command::Key(key) => key::run(&key),
+        Command::List(list) => list::run(list).await,
         Command::Resume(resume) => resume::run(resume).await,
         Command::Status(status) => status::run(status).await,
     }

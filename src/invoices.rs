@@ -49,6 +49,19 @@ enum Command {
         /// The invoice's id, from `invoices list`.
         id: String,
     },
+    /// The runs of workflows that an invoice's payment has started.
+    Runs {
+        /// The invoice's id, from `invoices list`.
+        id: String,
+    },
+    /// Has a payment start the workflows that are in force now. Needs an editor's token.
+    ///
+    /// For a payment that started none: when it came, no workflow was in force that waits for its reference. What it
+    /// has started already is not started again.
+    Start {
+        /// The invoice's id, from `invoices list`.
+        id: String,
+    },
     /// The receipt of a settled invoice: one document, one sequence of bytes.
     Receipt {
         /// The invoice's id, from `invoices list`.
@@ -142,6 +155,14 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             let cancelled = client.call(Method::POST, &path, None).await?;
             answer(args.output, &cancelled)?;
         }
+        Command::Runs { id } => {
+            let path = format!("{}/runs", path(&id)?);
+            runs(args.output, &client.get(&path).await?)?;
+        }
+        Command::Start { id } => {
+            let path = format!("{}/start", path(&id)?);
+            runs(args.output, &client.call(Method::POST, &path, None).await?)?;
+        }
         Command::Receipt { id } => {
             let path = format!("{}/receipt", path(&id)?);
             output::json(&client.get(&path).await?)?;
@@ -168,6 +189,41 @@ fn answer(format: Format, invoice: &Value) -> anyhow::Result<()> {
         Format::Text => say!("{}", told(invoice)),
     }
     Ok(())
+}
+
+fn runs(format: Format, started: &Value) -> anyhow::Result<()> {
+    match format {
+        Format::Json => output::json(started)?,
+        Format::Text => say!("{}", told_runs(started)),
+    }
+    Ok(())
+}
+
+/// What a payment has started, a line a run.
+fn told_runs(started: &Value) -> String {
+    let items = started["items"].as_array().cloned().unwrap_or_default();
+    if items.is_empty() {
+        let is = |name: &str| started[name].as_bool() == Some(true);
+        return match (is("paid"), is("missed")) {
+            (false, _) => "it is not paid, and has started nothing",
+            (true, false) => "it is paid, and no workflow waits for it",
+            (true, true) => {
+                "it is paid, and has started nothing: no workflow was in force that waits for it. Put one in \
+                 force, and `stencil invoices start` has it start"
+            }
+        }
+        .to_owned();
+    }
+    let text = |value: &Value| output::escaped(value.as_str().unwrap_or_default());
+    let lines = items.iter().map(|run| {
+        let why = match run["error"].as_str() {
+            Some(why) => format!(": {}", output::escaped(why)),
+            None => String::new(),
+        };
+        let (workflow, state) = (text(&run["workflow"]), text(&run["state"]));
+        format!("{workflow} {state}{why}\n  run {}", text(&run["run"]))
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// An invoice in a few lines.
@@ -227,12 +283,17 @@ fn told(invoice: &Value) -> String {
     }
     for refund in all("refunds") {
         told.push_str(&format!(
-            "\n  back {} {}{}",
+            "\n  back {} {}{}{}",
             text(&refund["amount"]),
             text(&refund["status"]),
             match refund["to"].as_str() {
                 Some(to) => format!(" to {}", output::escaped(to)),
                 None => ", nobody has said where to".to_owned(),
+            },
+            match (refund["stuck"].as_bool(), refund["waits"].as_str()) {
+                (Some(true), Some(why)) => format!(", can't be sent: {}", output::escaped(why)),
+                (Some(true), None) => ", can't be sent".to_owned(),
+                _ => String::new(),
             },
         ));
     }
@@ -277,6 +338,23 @@ mod tests {
     }
 
     #[test]
+    fn what_a_payment_started_is_told_and_that_it_started_nothing() {
+        let told = |paid: bool, missed: bool| {
+            told_runs(&json!({ "paid": paid, "missed": missed, "items": [] }))
+        };
+        assert!(told(false, false).contains("not paid"));
+        assert!(told(true, false).contains("no workflow waits for it"));
+        assert!(told(true, true).contains("`stencil invoices start`"));
+        let run = json!({ "workflow": "w", "run": "7f", "state": "failed", "error": "not started\u{1b}" });
+        let told = told_runs(&json!({ "paid": true, "missed": false, "items": [run] }));
+        assert!(told.starts_with("w failed: not started"), "{told}");
+        assert!(
+            told.ends_with("run 7f") && !told.contains('\u{1b}'),
+            "{told:?}"
+        );
+    }
+
+    #[test]
     fn an_invoice_is_told_with_all_that_matters() {
         let told = told(&json!({
             "id": "1a", "version": 3, "state": "settled",
@@ -284,13 +362,17 @@ mod tests {
             "price": { "amount": "2.50", "currency": "EUR" },
             "reference": "locker-7\u{1b}[2J",
             "payments": [{ "amount": "5.000000", "method": "m", "from": "0x1", "block": 9, "counted": true }],
-            "refunds": [{ "amount": "2.500000", "status": "due", "to": null }],
+            "refunds": [
+                { "amount": "2.500000", "status": "due", "to": null },
+                { "amount": "1.00", "status": "due", "to": "0x7", "stuck": true, "waits": "over the limit" },
+            ],
         }));
         for part in [
             "2.50 EUR: settled (version 3)",
             "overpaid",
             "came 5.000000",
-            "back 2.500000 due",
+            "back 2.500000 due, nobody has said where to",
+            "back 1.00 due to 0x7, can't be sent: over the limit",
         ] {
             assert!(told.contains(part), "{told}");
         }

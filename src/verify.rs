@@ -30,7 +30,7 @@ const MAX_ANSWER: usize = 1 << 20;
 ///
 ///   --gateway-key  the gateway that you trust: its certificate (PEM), or the SHA-256 of that or of its
 ///                  public key, as `stencil gateways show` and the console tell it
-///   --block-hash   the hash of the block that has the anchor, from a node or an explorer of your choice
+///   --block-hash   the hash of the block that has the anchor, from a node or explorer of your choice
 ///   --rpc          in its place a node that is asked for it
 ///
 /// Without a key it is not known whose signature that is; without a block it is not known that the

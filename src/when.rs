@@ -1,5 +1,7 @@
 //! Times and spans as people write them on a command line.
 
+use stencil_protocol::moment;
+
 /// A span such as `90s`, `15m`, `2h`, `7d`, in µs.
 ///
 /// # Errors
@@ -90,88 +92,13 @@ pub(crate) fn now_us() -> i64 {
     })
 }
 
+/// RFC 3339, or a date alone.
 fn rfc3339_us(text: &str) -> Option<i64> {
-    let number = |from: usize, digits: usize| -> Option<i64> {
-        let part = text.get(from..from + digits)?;
-        part.bytes()
-            .all(|byte| byte.is_ascii_digit())
-            .then(|| part.parse().ok())?
-    };
-    let is = |at: usize, any: &[u8]| text.as_bytes().get(at).is_some_and(|c| any.contains(c));
-    let (year, month, day) = (number(0, 4)?, number(5, 2)?, number(8, 2)?);
-    if !is(4, b"-") || !is(7, b"-") || !(1..=12).contains(&month) {
-        return None;
+    const DATE: usize = "2026-03-01".len();
+    match text.len() {
+        DATE => moment::from_rfc3339(&format!("{text}T00:00:00Z")),
+        _ => moment::from_written(text),
     }
-    if !(1..=days_in(year, month)).contains(&day) {
-        return None;
-    }
-    let midnight_us = days(year, month, day) * 86_400_000_000;
-    if text.len() == 10 {
-        return Some(midnight_us);
-    }
-    let (hour, minute, second) = (number(11, 2)?, number(14, 2)?, number(17, 2)?);
-    if !is(10, b"Tt ") || !is(13, b":") || !is(16, b":") {
-        return None;
-    }
-    if hour > 23 || minute > 59 || second > 59 {
-        return None;
-    }
-    let (fraction_us, at) = fraction(text, 19)?;
-    let offset_s = match text.get(at..)? {
-        "Z" | "z" => 0,
-        offset if offset.len() == 6 && is(at, b"+-") && is(at + 3, b":") => {
-            let (hours, minutes) = (number(at + 1, 2)?, number(at + 4, 2)?);
-            if hours > 23 || minutes > 59 {
-                return None;
-            }
-            let seconds = hours * 3_600 + minutes * 60;
-            if offset.starts_with('-') {
-                -seconds
-            } else {
-                seconds
-            }
-        }
-        _ => return None,
-    };
-    let seconds = hour * 3_600 + minute * 60 + second - offset_s;
-    Some(midnight_us + seconds * 1_000_000 + fraction_us)
-}
-
-/// The fraction of a second from `at` on, in µs (what is finer is cut), and where it ends.
-fn fraction(text: &str, at: usize) -> Option<(i64, usize)> {
-    let Some(rest) = text.get(at..)?.strip_prefix('.') else {
-        return Some((0, at));
-    };
-    let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-    if digits == 0 {
-        return None;
-    }
-    let mut micros: i64 = 0;
-    for place in 0..6 {
-        let digit = rest.as_bytes().get(place).filter(|_| place < digits);
-        micros = micros * 10 + digit.map_or(0, |digit| i64::from(digit - b'0'));
-    }
-    Some((micros, at + 1 + digits))
-}
-
-fn days_in(year: i64, month: i64) -> i64 {
-    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    match month {
-        2 if leap => 29,
-        2 => 28,
-        4 | 6 | 9 | 11 => 30,
-        _ => 31,
-    }
-}
-
-/// Days from the Unix epoch to a date of the Gregorian calendar, by its 400-year cycle that begins
-/// on 1 March 0000, so that the leap day is a year's last.
-fn days(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let of_cycle = year.rem_euclid(400);
-    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    let days = of_cycle * 365 + of_cycle / 4 - of_cycle / 100 + of_year;
-    year.div_euclid(400) * 146_097 + days - 719_468
 }
 
 #[cfg(test)]

@@ -55,6 +55,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
                 definition.id,
                 definition.version
             );
+            warn(definition.warnings().iter().map(String::as_str));
         }
         Command::Apply { file } => {
             let (text, definition) = check(&file)?;
@@ -70,6 +71,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
                 Format::Json => output::json(&answer)?,
                 Format::Text => {
                     say!("{} version {} is active", definition.id, definition.version);
+                    let warnings = answer["warnings"].as_array().into_iter().flatten();
+                    warn(warnings.filter_map(serde_json::Value::as_str));
                 }
             }
         }
@@ -87,6 +90,13 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the author should look at again.
+fn warn<'a>(warnings: impl Iterator<Item = &'a str>) {
+    for warning in warnings {
+        say!("look at this again: {}", output::escaped(warning));
+    }
 }
 
 /// A gateway at which a rule is placed; why not, as long as that is.

@@ -28,13 +28,15 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(20);
 ///   stencil chain deploy passport --administrator 0x… --name 'Acme devices' --symbol ACME \
 ///       --royalty 250 --royalty-to 0x… --chain-id 137 --rpc …
 ///
-/// `payments` passes what is paid on to the payee, who can't be changed afterwards; `escrow` holds money
-/// until a device has acted; `passport` says who owns which device, `access-right` who uses one for how
-/// long; `market` sells both by listings that their owners have signed; `anchor` keeps roots of data.
-/// Who deploys pays for the gas, and has no power over the contract but as `--administrator`.
+/// `payments` passes what is paid on to the payee, who can't be changed afterwards; `escrow` holds
+/// money until a device has acted; `passport` says who owns which device, `access-right` who uses
+/// one for how long; `market` sells both by listings that their owners have signed; `anchor` keeps
+/// roots of data. Who deploys pays for the gas, and has no power over the contract but as
+/// `--administrator`.
 ///
-/// `--dry-run` sends nothing. Afterwards the code that runs is compared with the one in this program.
-/// The contract is there for good when its block is final: wait for that before money is sent there.
+/// `--dry-run` sends nothing. Afterwards the code that runs is compared with the one in this
+/// program. The contract is there for good when its block is final: wait for that before money is
+/// sent there.
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct Deploy {

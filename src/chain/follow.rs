@@ -27,15 +27,16 @@ const READER: &str = "stdout";
 ///   stencil chain follow --chain-id 31337 --rpc http://127.0.0.1:8545 --address 0x… \
 ///       --event 'Transfer(address indexed from,address indexed to,uint256 value)' --data chain-data
 ///
-/// Each line has a number: `observed` (in a block of the chain), `retracted` (a reorganisation took that
-/// block away) or `final`. What is printed is printed again only if the command was killed meanwhile: who
-/// reads the lines takes each number once. The command goes on where it stood.
+/// Each line has a number: `observed` (in a block of the chain), `retracted` (a reorganisation took
+/// that block away) or `final`. What is printed is printed again only if the command was killed
+/// meanwhile: who reads the lines takes each number once. The command goes on where it stood.
 ///
 /// Two endpoints are checked against each other; with one, its word has to do. An address that is
 /// watched later holds from the next block on: nothing is looked through again.
 ///
-/// Settings: a TOML file (`--config`) with `data`, a table `chain` and tables `[[watch]]` (`address`,
-/// `events`, `native`), then variables such as STENCIL_CHAIN_CHAIN__CHAIN_ID, then flags.
+/// Settings: a TOML file (`--config`) with `data`, a table `chain` and tables `[[watch]]`
+/// (`address`, `events`, `native`), then variables such as STENCIL_CHAIN_CHAIN__CHAIN_ID, then
+/// flags.
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct Follow {

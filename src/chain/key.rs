@@ -15,9 +15,9 @@ use crate::output::{self, Format, say};
 ///   stencil chain key new deployer.json --password-file deployer.password
 ///   stencil chain key check deployer.json --password-file deployer.password
 ///
-/// The format is Web3 Secret Storage, version 3, which geth and Foundry read, too. What it costs to guess a
-/// password is what geth asks for: 256 MiB of memory and about a second a try. Who loses file or password
-/// has lost the account.
+/// The format is Web3 Secret Storage, version 3, which geth and Foundry read, too. What it costs to
+/// guess a password is what geth asks for: 256 MiB of memory and about a second a try. Who loses
+/// file or password has lost the account.
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct Key {

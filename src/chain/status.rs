@@ -9,7 +9,8 @@ use stencil_store::{BlockMark, Chains as _};
 use super::{DATA, DATABASE, Kept};
 use crate::output;
 
-/// How far followers are: from what they keep, whether or not one runs.
+/// How far followers are: from what they keep, whether or not one runs. A hub's chains are another
+/// matter: `stencil chain list`.
 ///
 /// `behind` is the number of blocks that are not final yet; `stopped` says why a follower goes no
 /// further by itself, and is a dash where nothing is wrong.

@@ -24,6 +24,16 @@ pub fn rfc3339(time_us: i64) -> String {
 /// A `date-time` of RFC 3339, section 5.6, in µs since the Unix epoch: what is finer is cut. `None` if it
 /// is none, such as 31 February.
 pub fn from_rfc3339(text: &str) -> Option<i64> {
+    read(text, b"Tt", b".")
+}
+
+/// The same as devices and people write it, too: with a blank in the place of the `T`, as RFC 3339 leaves to
+/// them, or with a comma before the fraction, as ISO 8601 does.
+pub fn from_written(text: &str) -> Option<i64> {
+    read(text, b"Tt ", b".,")
+}
+
+fn read(text: &str, between: &[u8], points: &[u8]) -> Option<i64> {
     let bytes = text.as_bytes();
     let number = |from: usize, digits: usize| -> Option<i64> {
         let part = bytes.get(from..from + digits)?;
@@ -35,7 +45,7 @@ pub fn from_rfc3339(text: &str) -> Option<i64> {
     let is = |at: usize, any: &[u8]| bytes.get(at).is_some_and(|byte| any.contains(byte));
     let (year, month, day) = (number(0, 4)?, number(5, 2)?, number(8, 2)?);
     let (hour, minute, second) = (number(11, 2)?, number(14, 2)?, number(17, 2)?);
-    if !(is(4, b"-") && is(7, b"-") && is(10, b"Tt") && is(13, b":") && is(16, b":")) {
+    if !(is(4, b"-") && is(7, b"-") && is(10, between) && is(13, b":") && is(16, b":")) {
         return None;
     }
     // A leap second is the last of its minute.
@@ -44,7 +54,7 @@ pub fn from_rfc3339(text: &str) -> Option<i64> {
     }
     let mut at = 19;
     let mut fraction_us = 0;
-    if is(at, b".") {
+    if is(at, points) {
         let digits = bytes.get(at + 1..)?;
         let count = digits.iter().take_while(|it| it.is_ascii_digit()).count();
         if count == 0 {
@@ -135,6 +145,11 @@ mod tests {
             "2021-09-30T08:25:24.0000009-00:00",
         ] {
             assert_eq!(from_rfc3339(text), Some(at_us), "{text}");
+            assert_eq!(from_written(text), Some(at_us), "{text}");
+        }
+        for text in ["2021-09-30 08:25:24Z", "2021-09-30T10:25:24,000+02:00"] {
+            assert_eq!(from_written(text), Some(at_us), "{text}");
+            assert_eq!(from_rfc3339(text), None, "{text}");
         }
         assert_eq!(
             from_rfc3339("2016-12-31T23:59:60Z"),
@@ -161,6 +176,8 @@ mod tests {
             "Wed Oct 05 2011 16:48:00 GMT+0200 (CEST)",
         ] {
             assert_eq!(from_rfc3339(text), None, "{text}");
+            let is_written = text == "2021-09-30 08:25:24Z";
+            assert_eq!(from_written(text).is_some(), is_written, "{text}");
         }
     }
 

@@ -88,6 +88,8 @@ pub struct WorkflowPut {
     pub created: bool,
     /// The log position from which on it is in force.
     pub in_force_from: u64,
+    /// What its author should look at again.
+    pub warnings: Vec<String>,
 }
 
 impl Hub {
@@ -217,6 +219,7 @@ impl Hub {
             version,
             created,
             in_force_from,
+            warnings: definition.warnings(),
         })
     }
 

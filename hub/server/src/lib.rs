@@ -96,7 +96,7 @@ mod wake;
 mod wallets;
 
 pub use asking::NoAnswer;
-pub use chains::{Cashier, RateOption};
+pub use chains::{Cashier, RateOption, Triggers};
 pub use clock::Clock;
 pub use error::Error;
 pub use health::{Check, Readiness};

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use stencil_protocol::batch::DropReason;
-use stencil_store::{CausedCommit, SealState, TurnKind};
+use stencil_store::{CausedCommit, CausedCommitted, SealState, TurnKind};
 
 /// What the hub counts. All but the gauges only grow while the process lives.
 #[derive(Debug, Default)]
@@ -21,6 +21,8 @@ pub struct Metrics {
     samples_dropped: Mutex<BTreeMap<DropReason, u64>>,
     quarantined: AtomicU64,
     runs_started: AtomicU64,
+    runs_refused: AtomicU64,
+    payments_missed: AtomicU64,
     alarms_raised: AtomicU64,
     alarms_cleared: AtomicU64,
     alarms_active: AtomicU64,
@@ -226,8 +228,14 @@ impl Metrics {
     }
 
     /// Counts what has become of causes on chains.
-    pub(crate) fn caused(&self, commit: &CausedCommit, started: u64) {
-        self.runs_started.fetch_add(started, Ordering::Relaxed);
+    pub(crate) fn caused(&self, commit: &CausedCommit, committed: &CausedCommitted) {
+        self.runs_started
+            .fetch_add(committed.started, Ordering::Relaxed);
+        self.runs_refused
+            .fetch_add(committed.refused, Ordering::Relaxed);
+        if commit.start.as_ref().is_some_and(|start| start.missed) {
+            self.payments_missed.fetch_add(1, Ordering::Relaxed);
+        }
         for turn in commit.changes.iter().flat_map(|change| &change.turns) {
             let place = TurnKind::ALL.iter().position(|kind| *kind == turn.kind);
             if let Some(counter) = place.and_then(|place| self.caused_turns.get(place)) {
@@ -359,6 +367,16 @@ impl Metrics {
                 "runs_started_total",
                 "workflow runs started by rules",
                 &self.runs_started,
+            ),
+            (
+                "runs_refused_total",
+                "workflow runs that were not started, as too many had led to them by what they sent",
+                &self.runs_refused,
+            ),
+            (
+                "payments_missed_total",
+                "payments of invoices that no workflow in force took, though there had been one for them",
+                &self.payments_missed,
             ),
             (
                 "alarms_raised_total",

@@ -100,7 +100,13 @@ impl Service {
             live: live.clone(),
             metrics: Arc::clone(&metrics),
         });
-        let triggers = Triggers::new(store.clone(), chains.clone(), clock.clone(), wakes.clone());
+        let triggers = Triggers::new(
+            store.clone(),
+            chains.clone(),
+            clock.clone(),
+            wakes.clone(),
+            options.workflow.max_caused_runs,
+        );
         metrics.begins_at(foundation.position.0);
         let health = Arc::new(Health::default());
         let (committed, applied) = watch::channel(foundation.position.0);

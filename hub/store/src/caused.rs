@@ -4,16 +4,68 @@
 //! commands to devices, and how far the reader of the chain, or of the outbox of invoices, has come.
 
 use async_trait::async_trait;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use stencil_protocol::id::{CommandId, TenantId};
 
-use crate::payments::CauseKey;
+use crate::payments::{CauseKey, InvoiceEffect, InvoiceKey};
 use crate::{Error, NewCommand, RunId, Trigger};
 
 /// How many turns are kept a run; older ones are forgotten.
 pub const MAX_TURNS_KEPT: u32 = 500;
 /// The most steps of a run that can be told apart in [`StoredCaused::opened`].
 pub const MAX_CAUSED_STEPS: u32 = 63;
+
+/// The most runs that may lead to another, by transactions that the hub sends.
+pub const MAX_CAUSING_RUNS: u32 = 64;
+
+/// A run that led to another: it sent a transaction, and what came of that was the other's cause.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CausingRun {
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// The run.
+    pub run: RunId,
+    /// Its workflow.
+    pub workflow: String,
+}
+
+/// Because of what a transaction is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SentBecause<'a> {
+    /// A run sends it.
+    Run(&'a RunId),
+    /// These runs have led to it, the first one first.
+    Runs(&'a [CausingRun]),
+}
+
+/// Which runs have led to one that a commit makes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lineage {
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// The run.
+    pub run: RunId,
+    /// What led to it, the first one first.
+    pub causes: Vec<CausingRun>,
+    /// Why it is not started: it is made as one that has failed. `None`: it is started.
+    pub refused: Option<String>,
+}
+
+/// What an invoice's payment starts, which is decided once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InvoiceStart {
+    /// Whose.
+    pub tenant: TenantId,
+    /// Of which invoice.
+    pub invoice: InvoiceKey,
+    /// Since when the hub knew it as paid; `None`: that was not kept.
+    pub paid_us: Option<i64>,
+    /// When it was decided.
+    pub at_us: i64,
+    /// No workflow took it, though there had been one for it.
+    pub missed: bool,
+}
 
 /// A caused run as it is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -170,6 +222,12 @@ pub struct CausedCommit {
     pub changes: Vec<CausedChange>,
     /// Commands to queue. To a device that was revoked they have failed at once.
     pub commands: Vec<NewCommand>,
+    /// What led to those of `runs` that others led to.
+    pub lineages: Vec<Lineage>,
+    /// What a payment starts is decided with that.
+    pub start: Option<InvoiceStart>,
+    /// What is to be told because of that invoice; once, by its key.
+    pub tells: Vec<InvoiceEffect>,
     /// What is read with that.
     pub read: Option<ReadUpTo>,
     /// When, µs since the epoch.
@@ -179,8 +237,10 @@ pub struct CausedCommit {
 /// What became of a commit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CausedCommitted {
-    /// Runs that were made.
+    /// Runs that were made, and may begin.
     pub started: u64,
+    /// Runs that were made as ones that have failed ([`Lineage::refused`]).
+    pub refused: u64,
     /// Runs that waited for a step that may be done now.
     pub woken: u64,
     /// Commands that were queued.
@@ -217,6 +277,26 @@ pub trait CausedRuns: Send + Sync + 'static {
         after: Option<(&TenantId, &RunId)>,
         limit: u32,
     ) -> Result<Vec<StoredCaused>, Error>;
+
+    /// Notes what leads to what is about to be sent by a key, before it is ordered. What is noted stays.
+    /// [`Error::NotFound`]: there is no such run.
+    async fn will_send(
+        &self,
+        tenant: &TenantId,
+        key: &str,
+        because: SentBecause<'_>,
+    ) -> Result<(), Error>;
+
+    /// The runs that led to a transaction, the one that sent it last; empty: the hub has not sent it
+    /// because of a run.
+    async fn causes_of(&self, chain: &str, tx: &[u8; 32]) -> Result<Vec<CausingRun>, Error>;
+
+    /// What was decided of an invoice's payment.
+    async fn invoice_start(
+        &self,
+        tenant: &TenantId,
+        invoice: &InvoiceKey,
+    ) -> Result<Option<InvoiceStart>, Error>;
 
     /// What happened to a run's cause, in order.
     async fn turns(&self, tenant: &TenantId, run: &RunId) -> Result<Vec<Turn>, Error>;

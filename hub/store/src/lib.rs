@@ -87,8 +87,9 @@ pub use alarms::{
 pub use answers::{Answers, Begun, Keyed, MAX_ANSWERS};
 pub use audit::{Audit, AuditEntry, AuditFilter, AuditOutcome, MAX_AUDIT_TEXT, NewAudit};
 pub use caused::{
-    CausedChange, CausedCommit, CausedCommitted, CausedRuns, CausedWait, MAX_CAUSED_STEPS,
-    MAX_TURNS_KEPT, ReadUpTo, StoredCaused, Turn, TurnKind,
+    CausedChange, CausedCommit, CausedCommitted, CausedRuns, CausedWait, CausingRun, InvoiceStart,
+    Lineage, MAX_CAUSED_STEPS, MAX_CAUSING_RUNS, MAX_TURNS_KEPT, ReadUpTo, SentBecause,
+    StoredCaused, Turn, TurnKind,
 };
 pub use certificates::{
     CertificateState, Certificates, Fingerprint, GatewayCertificate, MAX_GATEWAY_CERTIFICATES,

@@ -99,6 +99,9 @@ pub trait Workflows: Send + Sync + 'static {
     /// The active versions of all tenants: what the pipeline applies.
     async fn active(&self) -> Result<Vec<(TenantId, Workflow)>, Error>;
 
+    /// The tenant's versions that are not in force, the newest first, at most `limit`.
+    async fn out_of_force(&self, tenant: &TenantId, limit: u32) -> Result<Vec<Workflow>, Error>;
+
     /// What gateways say of rules that are placed at them: of one workflow, or of all; by workflow
     /// and gateway, at most `limit`.
     async fn at_gateways(

@@ -1,6 +1,7 @@
 //! Times in payloads, in the forms in which devices write them.
 
 use serde_json::Value;
+use stencil_protocol::moment;
 
 use crate::port::is_ahead;
 
@@ -18,7 +19,7 @@ pub(crate) const RIGHT: &str = "a time from 2025 on and at most 5 minutes ahead 
 pub(crate) fn read(value: &Value, now_us: i64) -> Option<i64> {
     let at_us = match value {
         Value::Number(number) => number_us(number.as_f64()?, number.as_i64())?,
-        Value::String(text) => rfc3339_us(text)?,
+        Value::String(text) => moment::from_written(text)?,
         _ => return None,
     };
     let range = whole(LEAST_S) * 1_000_000..whole(MOST_S) * 1_000_000;
@@ -44,77 +45,10 @@ fn number_us(number: f64, exact: Option<i64>) -> Option<i64> {
         })
 }
 
-/// `2026-05-01T12:00:00.25+02:00`
-fn rfc3339_us(text: &str) -> Option<i64> {
-    let bytes = text.as_bytes();
-    let digits = |from: usize, count: usize| -> Option<i64> {
-        let part = bytes.get(from..from + count)?;
-        part.iter().try_fold(0, |number, byte| {
-            byte.is_ascii_digit()
-                .then(|| number * 10 + i64::from(byte - b'0'))
-        })
-    };
-    let is = |at: usize, any: &[u8]| bytes.get(at).is_some_and(|byte| any.contains(byte));
-    let marks = is(4, b"-") && is(7, b"-") && is(10, b"Tt ") && is(13, b":") && is(16, b":");
-    let (year, month, day) = (digits(0, 4)?, digits(5, 2)?, digits(8, 2)?);
-    let (hour, minute, second) = (digits(11, 2)?, digits(14, 2)?, digits(17, 2)?);
-    let leap = i64::from(year % 4 == 0 && (year % 100 != 0 || year % 400 == 0));
-    let days = match month {
-        1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
-        4 | 6 | 9 | 11 => 30,
-        2 => 28 + leap,
-        _ => return None,
-    };
-    if !marks || !(1..=days).contains(&day) || hour > 23 || minute > 59 || second > 60 {
-        return None;
-    }
-    let mut at = 19;
-    let mut fraction_us = 0;
-    if is(at, b".,") {
-        at += 1;
-        let count = bytes[at..]
-            .iter()
-            .take_while(|it| it.is_ascii_digit())
-            .count();
-        let shown = digits(at, count.min(6))?;
-        fraction_us = shown * 10_i64.pow(u32::try_from(6 - count.min(6)).ok()?);
-        at += count;
-        if count == 0 {
-            return None;
-        }
-    }
-    let offset_min = match bytes.get(at..)? {
-        [b'Z' | b'z'] => 0,
-        [sign @ (b'+' | b'-'), _, _, b':', _, _] => {
-            let (hours, minutes) = (digits(at + 1, 2)?, digits(at + 4, 2)?);
-            if hours > 23 || minutes > 59 {
-                return None;
-            }
-            let ahead = hours * 60 + minutes;
-            if *sign == b'+' { ahead } else { -ahead }
-        }
-        _ => return None,
-    };
-    // Days since 1970 by the count of leap days before the year (Gregorian calendar).
-    let before = year - 1;
-    let days_of_years = year * 365 + before / 4 - before / 100 + before / 400 - 719_527;
-    let of_year: i64 = (1..month)
-        .map(|month| match month {
-            2 => 28 + leap,
-            4 | 6 | 9 | 11 => 30,
-            _ => 31,
-        })
-        .sum();
-    let days = days_of_years + of_year + day - 1;
-    let seconds = (days * 24 + hour) * 3_600 + (minute - offset_min) * 60 + second;
-    Some(seconds * 1_000_000 + fraction_us)
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
     use serde_json::json;
-    use stencil_protocol::moment;
 
     use super::*;
 
@@ -171,12 +105,12 @@ mod tests {
         fn every_time_that_is_written_is_read(second in 1_735_689_600_i64..4_102_444_800) {
             let at_us = second * 1_000_000;
             let text = moment::rfc3339(at_us);
-            prop_assert_eq!(rfc3339_us(&text), Some(at_us));
+            prop_assert_eq!(moment::from_written(&text), Some(at_us));
         }
 
         #[test]
         fn any_text_is_a_time_or_none(text in "\\PC*|[0-9TZ:.+-]{0,32}") {
-            let _ = rfc3339_us(&text);
+            let _ = moment::from_written(&text);
         }
     }
 }

@@ -44,6 +44,8 @@ pub(crate) enum Todo {
         #[serde(default, skip_serializing_if = "super::about::is_zero")]
         number: u32,
     },
+    /// The tenant is told that no workflow took its payment.
+    NotStarted {},
     /// What the invoice says.
     #[serde(untagged)]
     Invoice(What),

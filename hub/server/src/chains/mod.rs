@@ -36,6 +36,7 @@ use std::time::Duration;
 
 use stencil_payments::port::Chain;
 use stencil_workflow::Effects;
+use tokio::sync::Notify;
 
 use crate::parts::{Parts, told_to_end};
 
@@ -47,7 +48,8 @@ pub use rates::RateOption;
 pub(crate) use rates::{Table, check as check_rates};
 pub(crate) use reader::READER;
 pub(crate) use settings::PaymentSettings;
-pub(crate) use triggers::{Triggers, WakingCaused};
+pub use triggers::Triggers;
+pub(crate) use triggers::{Started, WakingCaused};
 
 /// Who reads the stream of each chain: nothing of it is forgotten that one of them has not taken.
 pub(crate) const READERS: [&str; 3] = [reader::READER, triggers::READER, ownership::READER];
@@ -59,11 +61,15 @@ const REST: Duration = Duration::from_secs(30);
 #[derive(Clone)]
 pub(crate) struct Chains {
     all: Arc<[Arc<dyn Chain>]>,
+    resumed: Arc<Notify>,
 }
 
 impl Chains {
     pub(crate) fn new(all: Vec<Arc<dyn Chain>>) -> Self {
-        Self { all: all.into() }
+        Self {
+            all: all.into(),
+            resumed: Arc::default(),
+        }
     }
 
     /// Each of them, in the order of their names.
@@ -81,13 +87,18 @@ impl Chains {
         self.iter().find(|chain| chain.id() == id)
     }
 
+    /// One that was stopped may go on.
+    pub(crate) fn resumed(&self) {
+        self.resumed.notify_waiters();
+    }
+
     /// Follows all of them. That one can't be followed ends neither the hub nor another.
     pub(crate) fn run(&self, parts: &mut Parts) {
         for chain in self.iter() {
-            let chain = Arc::clone(chain);
+            let (chain, resumed) = (Arc::clone(chain), Arc::clone(&self.resumed));
             parts.effect("chain", |mut stop| async move {
                 tokio::select! {
-                    () = follow(chain.as_ref()) => {}
+                    () = follow(chain.as_ref(), &resumed) => {}
                     () = told_to_end(&mut stop) => {}
                 }
                 Ok(())
@@ -122,11 +133,17 @@ impl Cashier {
     }
 }
 
-async fn follow(chain: &dyn Chain) {
+async fn follow(chain: &dyn Chain, resumed: &Notify) {
     loop {
+        // What is said while it ends is heard.
+        let mut again = std::pin::pin!(resumed.notified());
+        again.as_mut().enable();
         if let Err(why) = chain.run().await {
             tracing::error!(chain = chain.name(), why, "the chain is not followed");
         }
-        tokio::time::sleep(REST).await;
+        tokio::select! {
+            () = again => {}
+            () = tokio::time::sleep(REST) => {}
+        }
     }
 }

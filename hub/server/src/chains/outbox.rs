@@ -225,7 +225,7 @@ impl Outbox {
                 let at = self.cashier.invoice(&one.tenant, Id(one.invoice)).await?;
                 at.and_then(|at| refunds::chain(&at, *id))
             }
-            Todo::Invoice(_) => None,
+            Todo::Invoice(_) | Todo::NotStarted {} => None,
         };
         let Some(seat) = self.seats.take(place, chain) else {
             // A refund is looked at for hours, so its next attempt may be dated late.
@@ -257,7 +257,7 @@ async fn perform(
                 let invoice = Id(one.invoice);
                 refunds::send(cashier, &one.tenant, invoice, (*id, *number)).await
             }
-            Todo::Invoice(_) => Ok(Did::Done),
+            Todo::Invoice(_) | Todo::NotStarted {} => Ok(Did::Done),
         }
     };
     // What is cut off here is done again, by the same key.

@@ -41,7 +41,7 @@ use super::api::{audit, me, operator, sessions, users};
 use super::api::{births, callable, chains, credentials, dids, enrolment, registrations};
 use super::api::{documents, held, market, ownership};
 use super::api::{firmware, gateway_log, gateways, images, offers};
-use super::api::{invoices, payments, proofs, refunds};
+use super::api::{invoice_runs, invoices, payments, proofs, refunds};
 use super::api::{rollouts, runs, series, spending, tokens, wallet, wallets, workflows};
 use super::routes::{Route, routes};
 use super::{checkout, input, keyed};
@@ -157,6 +157,8 @@ use super::{checkout, input, keyed};
         invoices::one,
         invoices::cancel,
         invoices::decide,
+        invoice_runs::runs,
+        invoice_runs::start,
         refunds::receipt,
         refunds::tell_again,
         refunds::set_address,

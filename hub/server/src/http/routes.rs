@@ -16,7 +16,7 @@ use super::api::{audit as audit_log, me, operator, sessions, users};
 use super::api::{births, callable, chains, credentials, dids, enrolment, registrations};
 use super::api::{documents, held, market, ownership};
 use super::api::{firmware, gateway_log, gateways, images, offers};
-use super::api::{invoices, payments, proofs, refunds};
+use super::api::{invoice_runs, invoices, payments, proofs, refunds};
 use super::api::{rollouts, runs, series, spending, tokens, wallet, wallets, workflows};
 use super::page::devices as fleet;
 use super::page::enrolment as enrolment_pages;
@@ -167,6 +167,8 @@ pub(super) fn routes() -> Vec<Route> {
         write(POST, "/api/v1/invoices/{invoice}/cancel", invoices::cancel),
         admin(POST, "/api/v1/invoices/{invoice}/decisions", invoices::decide),
         read("/api/v1/invoices/{invoice}/receipt", refunds::receipt),
+        read("/api/v1/invoices/{invoice}/runs", invoice_runs::runs),
+        write(POST, "/api/v1/invoices/{invoice}/start", invoice_runs::start),
         write(POST, "/api/v1/invoices/{invoice}/webhooks", refunds::tell_again),
         admin(POST, "/api/v1/invoices/{invoice}/refunds/{refund}/address", refunds::set_address),
         admin(POST, "/api/v1/invoices/{invoice}/refunds/{refund}/sent", refunds::sent),

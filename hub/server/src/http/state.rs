@@ -24,6 +24,7 @@ use super::throttle::Throttle;
 use super::{DEVICE_KEY_BYTES, Limits};
 use crate::access::Rights;
 use crate::backtest::{BacktestOptions, Backtests};
+use crate::chains::Triggers;
 use crate::chains::x402::Sales;
 use crate::grants::{EndingTenancy, EndingUsers, EndingWallets, Grants};
 use crate::identity::{Identity, Kept};
@@ -53,6 +54,9 @@ pub trait Control: Send + Sync + 'static {
 
     /// Who makes and changes invoices.
     fn cashier(&self) -> &Cashier;
+
+    /// Who starts workflows because of payments.
+    fn triggers(&self) -> &Triggers;
 
     /// Whether the hub's chains know what a definition names. See [`Hub::check_workflow`].
     fn check_workflow(&self, definition: &Definition) -> Result<(), definition::Error>;
@@ -174,6 +178,10 @@ impl Control for Hub {
 
     fn cashier(&self) -> &Cashier {
         &self.inner.cashier
+    }
+
+    fn triggers(&self) -> &Triggers {
+        &self.inner.triggers
     }
 
     fn desired_changed(&self) {

@@ -303,6 +303,9 @@ impl Default for DispatchOptions {
 pub struct WorkflowOptions {
     /// Active workflows of one tenant.
     pub max_active: usize,
+    /// Runs that may follow each other where each sends a transaction that causes the next: one that more have
+    /// led to is not started, so that a workflow that causes itself comes to an end.
+    pub max_caused_runs: u32,
     /// The runner.
     pub runner: stencil_workflow::Options,
 }
@@ -311,6 +314,7 @@ impl Default for WorkflowOptions {
     fn default() -> Self {
         Self {
             max_active: 256,
+            max_caused_runs: 8,
             runner: stencil_workflow::Options::default(),
         }
     }

@@ -226,6 +226,12 @@ fn ranges(options: &Options) -> Vec<Range> {
 
     let workflow = &options.workflow;
     add("workflow.max_active", wide(workflow.max_active), 1, MANY);
+    add(
+        "workflow.max_caused_runs",
+        workflow.max_caused_runs.into(),
+        1,
+        stencil_store::MAX_CAUSING_RUNS.into(),
+    );
     let runner = &workflow.runner;
     let runs = runner.max_concurrent_runs;
     add("workflow.runner.max_concurrent_runs", runs.into(), 1, MANY);
@@ -365,6 +371,7 @@ mod tests {
             ("dispatch.sweep_interval_ms", 0, "1 to"),
             ("dispatch.max_batch", 0, "1 to"),
             ("workflow.max_active", 0, "1 to"),
+            ("workflow.max_caused_runs", 65, "1 to 64"),
             ("workflow.runner.max_concurrent_runs", 0, "1 to"),
             ("workflow.runner.max_tenant_runs", 0, "1 to 64"),
             ("workflow.runner.max_tenant_runs", 65, "1 to 64"),

@@ -11,12 +11,14 @@ use super::row::{Columns as _, bigint};
 use super::transaction::Transaction;
 use super::{Sqlite, chains, commands, pipeline, runs};
 use crate::caused::{
-    CausedChange, CausedCommit, CausedCommitted, CausedRuns, MAX_TURNS_KEPT, ReadUpTo,
-    StoredCaused, Turn, TurnKind,
+    CausedChange, CausedCommit, CausedCommitted, CausedRuns, CausingRun, InvoiceStart,
+    MAX_TURNS_KEPT, ReadUpTo, SentBecause, StoredCaused, Turn, TurnKind,
 };
 use crate::page::clamp;
-use crate::payments::CauseKey;
+use crate::payments::{CauseKey, InvoiceKey};
 use crate::{Error, RunId};
+
+mod lineage;
 
 const SELECT: &str = "SELECT tenant, run, cause, version, body, opened, wakes_us FROM caused_runs";
 
@@ -92,6 +94,33 @@ impl CausedRuns for Sqlite {
         .fetch_all(self.readers())
         .await?;
         rows.iter().map(stored).collect()
+    }
+
+    async fn will_send(
+        &self,
+        tenant: &TenantId,
+        key: &str,
+        because: SentBecause<'_>,
+    ) -> Result<(), Error> {
+        // It is asked for at each look at a transaction, and noted at the first.
+        if lineage::is_noted(self.readers(), tenant, key).await? {
+            return Ok(());
+        }
+        let mut transaction = self.write().await?;
+        let noted = lineage::note(&mut transaction, tenant, key, because).await;
+        transaction.end(noted).await
+    }
+
+    async fn causes_of(&self, chain: &str, tx: &[u8; 32]) -> Result<Vec<CausingRun>, Error> {
+        lineage::of_transaction(self.readers(), chain, tx).await
+    }
+
+    async fn invoice_start(
+        &self,
+        tenant: &TenantId,
+        invoice: &InvoiceKey,
+    ) -> Result<Option<InvoiceStart>, Error> {
+        lineage::start(self.readers(), tenant, invoice).await
     }
 
     async fn turns(&self, tenant: &TenantId, run: &RunId) -> Result<Vec<Turn>, Error> {
@@ -184,6 +213,14 @@ async fn apply(
         started: pipeline::start_runs(connection, &commit.runs).await?,
         ..CausedCommitted::default()
     };
+    for one in &commit.lineages {
+        let refused = lineage::set(connection, one, commit.at_us).await?;
+        committed.refused += refused;
+        committed.started = committed.started.saturating_sub(refused);
+    }
+    if let Some(start) = &commit.start {
+        lineage::decide(connection, start, &commit.tells).await?;
+    }
     for change in &commit.changes {
         committed.woken += put(connection, change).await?;
     }

@@ -6,6 +6,8 @@ pub(super) mod payees;
 mod read;
 mod settings;
 
+pub(super) use commit::queue;
+
 use async_trait::async_trait;
 use sqlx::SqliteConnection;
 use stencil_protocol::id::TenantId;

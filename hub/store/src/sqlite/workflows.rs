@@ -138,6 +138,18 @@ impl Workflows for Sqlite {
             .collect()
     }
 
+    async fn out_of_force(&self, tenant: &TenantId, limit: u32) -> Result<Vec<Workflow>, Error> {
+        let rows = sqlx::query(
+            "SELECT workflow, version, yaml, created_us, active, since_us FROM workflows \
+             WHERE tenant = $1 AND active = 0 ORDER BY created_us DESC, workflow, version DESC LIMIT $2",
+        )
+        .bind(tenant.as_str())
+        .bind(i64::from(clamp(limit)))
+        .fetch_all(self.readers())
+        .await?;
+        rows.iter().map(workflow).collect()
+    }
+
     async fn at_gateways(
         &self,
         tenant: &TenantId,

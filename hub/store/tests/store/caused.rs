@@ -68,8 +68,8 @@ fn first() -> CausedCommit {
             ..caused(1, 1)
         })],
         commands: vec![open_door(9)],
-        read: None,
         at_us: 5,
+        ..CausedCommit::default()
     }
 }
 

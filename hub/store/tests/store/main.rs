@@ -33,6 +33,7 @@ mod sends;
 mod series;
 mod series_model;
 mod stamps;
+mod starts;
 mod tenancy;
 mod two_processes;
 mod users;

@@ -34,6 +34,7 @@ mod action;
 mod alarm;
 mod finality;
 mod input;
+mod itself;
 mod names;
 mod place;
 mod rule;

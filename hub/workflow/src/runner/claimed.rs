@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use stencil_protocol::id::DeviceId;
-use stencil_store::{Claim, Outcome, Progress, Run};
+use stencil_store::{Claim, Outcome, Progress, Run, SentBecause};
 
 use super::Shared;
 use super::definitions::Missing;
@@ -17,6 +17,9 @@ use crate::effect::{Effect, Failure, Performed, Request};
 use crate::event::effect_key;
 use crate::template::Scope;
 use crate::transition::{self, Next, Times, Transition};
+
+/// How soon it is tried again to note why a transaction is sent.
+const NOTE_AGAIN: Duration = Duration::from_secs(1);
 
 /// Works on a run until it ends, sleeps or waits, or the claim is lost; the seat
 /// is free then.
@@ -251,6 +254,15 @@ impl Working<'_> {
         let shared = self.shared;
         let (tenant, clock) = (self.claim.run.tenant.clone(), shared.parts.clock.clone());
         let timeout = Duration::from_micros(u64::try_from(timeout_us).unwrap_or(0));
+        if let Effect::ChainSend(_) = effect {
+            // What it does on the chain may cause other runs, which have to be known as what this one led to.
+            let because = SentBecause::Run(&self.claim.run.id);
+            let noted = shared.parts.caused.will_send(&tenant, effect_key, because);
+            if let Err(error) = noted.await {
+                shared.store_failed("note why a transaction is sent", &error, 0);
+                return Some(Ok(Performed::Later(NOTE_AGAIN)));
+            }
+        }
         let request = Request {
             tenant: &tenant,
             effect_key,

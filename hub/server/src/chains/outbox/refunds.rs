@@ -10,6 +10,7 @@ use stencil_payments::money::{Amount, Asset};
 use stencil_payments::port::{Called, Chain, NotOrdered, Order, Sent};
 use stencil_payments::{Address, Bytes};
 use stencil_protocol::id::TenantId;
+use stencil_store::SentBecause;
 
 use super::Did;
 use crate::chains::about::{Kept, Waits};
@@ -128,6 +129,7 @@ pub(super) async fn send(
     if let (Some(refund), Some(said)) = (of(&at, id), at.kept.about.refunds_to.get(&id)) {
         order = order_of(tenant, order.key, &asset, said.address, refund.amount);
     }
+    note_causes(cashier, tenant, &at, &order.key).await?;
     let sent = match chain.order(&order).await {
         Ok(sent) => sent,
         Err(NotOrdered::Unknown(_)) => return Ok(Did::UnderWay(LOOK)),
@@ -175,6 +177,31 @@ async fn stands(
         }
         Sent::Final(_) | Sent::Lost => failed(cashier, tenant, invoice, id).await,
     }
+}
+
+/// Notes which runs have led to a refund, where one has sent what is given back: what comes of it counts as theirs.
+async fn note_causes(
+    cashier: &Cashier,
+    tenant: &TenantId,
+    at: &At,
+    key: &str,
+) -> Result<(), Refused> {
+    let caused = &cashier.0.store.caused;
+    let mut led = Vec::new();
+    for (payment, _) in at.kept.invoice.payments() {
+        let Some(chain) = cashier.chains().by_id(payment.chain) else {
+            continue;
+        };
+        let causes = caused.causes_of(chain.name(), &payment.tx.0).await?;
+        if causes.len() > led.len() {
+            led = causes;
+        }
+    }
+    if !led.is_empty() {
+        let because = SentBecause::Runs(&led);
+        caused.will_send(tenant, key, because).await?;
+    }
+    Ok(())
 }
 
 /// It has failed: sent again, or left to somebody where it has gone in vain often enough.

@@ -85,6 +85,8 @@ pub(super) fn body(at: &At, due: &Due) -> Value {
         Todo::Invoice(What::RefundWithdrawn { id }) => {
             ("refund.withdrawn", json!({ "refund": id }))
         }
+        // Where it is read what has come of it, and how it is started after all.
+        Todo::NotStarted {} => ("invoice.not_started", json!({})),
         Todo::Invoice(What::Post(_) | What::RateNeeded { .. }) | Todo::SendRefund { .. } => {
             ("invoice.internal", json!({}))
         }

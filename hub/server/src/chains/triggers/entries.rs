@@ -12,7 +12,7 @@ use stencil_workflow::caused_run_id;
 use stencil_workflow::definition::Source;
 
 use super::index::Listening;
-use super::{Change, READER, TRIES, Triggers, cause_of_event};
+use super::{Because, Change, READER, TRIES, Triggers, cause_of_event};
 
 /// Entries that are read at once.
 const PAGE: u32 = 256;
@@ -118,8 +118,20 @@ impl Triggers {
                 && let Some(topic0) = seen.topics.first()
             {
                 let known: HashSet<_> = known.iter().map(|it| (&it.tenant, it.run)).collect();
-                let listening =
-                    index.emitted(chain.name(), seen.address, *topic0, seen.block.number);
+                let listening: Vec<&Listening> = index
+                    .emitted(chain.name(), seen.address, *topic0, seen.block.number)
+                    .collect();
+                // Most events are nobody's.
+                let led = match listening.is_empty() {
+                    true => Vec::new(),
+                    false => self.led_by(&[(chain.name().to_owned(), seen.tx)]).await?,
+                };
+                let because = Because {
+                    cause: &cause,
+                    of: &Of::Event,
+                    led: &led,
+                    most: self.0.max_caused_runs,
+                };
                 for one in listening {
                     let run = caused_run_id(&one.tenant, &one.definition.id, &cause);
                     if known.contains(&(&one.tenant, run)) {
@@ -130,7 +142,7 @@ impl Triggers {
                     };
                     let (event, at_us) = event(chain, one, entry, args);
                     let (tenant, definition) = (&one.tenant, &one.definition);
-                    change.make(tenant, definition, (&cause, Of::Event), event, at_us, take);
+                    change.make(tenant, definition, because, event, at_us, take);
                 }
             }
             if change.is_empty() {

@@ -17,14 +17,8 @@ type Place = ([u8; 20], [u8; 32]);
 /// What workflows in force wait for.
 #[derive(Default)]
 pub(super) struct Index {
-    payments: HashMap<TenantId, Vec<Paid>>,
+    payments: HashMap<TenantId, Vec<Arc<Definition>>>,
     events: HashMap<String, HashMap<Place, Vec<Listening>>>,
-}
-
-/// A workflow that waits for payments, and since when.
-struct Paid {
-    definition: Arc<Definition>,
-    since_us: i64,
 }
 
 /// A workflow that waits for an event.
@@ -34,6 +28,14 @@ pub(super) struct Listening {
     pub(super) event: Arc<dyn Event>,
     /// The first block that counts.
     pub(super) from_block: u64,
+}
+
+/// Whether a workflow waits for a payment of an invoice with this reference.
+pub(super) fn waits_for(definition: &Definition, reference: &str) -> bool {
+    match &definition.source {
+        Source::Payment(payment) => payment.reference.matches(reference),
+        Source::Telemetry(_) | Source::Chain(_) | Source::Access(_) => false,
+    }
 }
 
 impl Index {
@@ -48,12 +50,8 @@ impl Index {
             match &definition.source {
                 Source::Telemetry(_) | Source::Access(_) => {}
                 Source::Payment(_) => {
-                    let since_us = workflow.since_us.unwrap_or(i64::MIN);
-                    let paid = Paid {
-                        definition,
-                        since_us,
-                    };
-                    index.payments.entry(tenant).or_default().push(paid);
+                    let of_tenant = index.payments.entry(tenant).or_default();
+                    of_tenant.push(definition);
                 }
                 Source::Chain(of) => {
                     let found = chains.by_name(&of.name).map(|chain| chain.event(&of.event));
@@ -118,22 +116,14 @@ impl Index {
         Ok(index)
     }
 
-    /// The tenant's workflows that wait for a payment of an invoice with this reference, and did so when it
-    /// was paid: what is older is nothing to one that was put in force later.
+    /// The tenant's workflows in force that wait for a payment of an invoice with this reference.
     pub(super) fn paid<'a>(
         &'a self,
         tenant: &TenantId,
         reference: &'a str,
-        paid_us: i64,
     ) -> impl Iterator<Item = &'a Arc<Definition>> {
         let all = self.payments.get(tenant).into_iter().flatten();
-        let waited = all.filter(move |paid| match &paid.definition.source {
-            Source::Payment(payment) => {
-                payment.reference.matches(reference) && paid.since_us <= paid_us
-            }
-            Source::Telemetry(_) | Source::Chain(_) | Source::Access(_) => false,
-        });
-        waited.map(|paid| &paid.definition)
+        all.filter(move |definition| waits_for(definition, reference))
     }
 
     /// Who waits for an event of a contract, in a block of that number.

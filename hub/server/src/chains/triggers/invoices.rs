@@ -1,14 +1,13 @@
 //! Changes of invoices: which are paid, and how deep that is.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
 use serde_json::{Value, json};
 use stencil_payments::invoice::{Invoice, Payment, State};
 use stencil_payments::observation::{Depth, Key};
 use stencil_protocol::id::TenantId;
-use stencil_store::{CauseKey, ChainState, Error, InvoiceKey, ReadUpTo};
-use stencil_workflow::caused::{Caused, Of, Outcome, Site};
-use stencil_workflow::caused_run_id;
+use stencil_store::{CauseKey, ChainState, Error, InvoiceKey, ReadUpTo, StoredInvoice};
+use stencil_workflow::caused::{Caused, Outcome, Site};
 
 use super::entries::depth;
 use super::{Change, TRIES, Triggers, cause_of_invoice};
@@ -62,19 +61,14 @@ impl Triggers {
                     let ended = self.under_way(one).await?;
                     change.change(one, &ended, false, take)?;
                 }
-                if let (Some(paid), Some(reference)) = (&paid, &body.about.reference) {
-                    let known: HashSet<_> = known.iter().map(|it| it.run).collect();
-                    let index = self.index().await?;
-                    // An older hub has not kept since when it knew: by the block's time then.
-                    let paid_us = body.about.paid_us.unwrap_or(paid.time_us);
-                    for definition in index.paid(tenant, reference, paid_us) {
-                        if known.contains(&caused_run_id(tenant, &definition.id, &cause)) {
-                            continue;
-                        }
-                        let event = event(tenant, &body, paid);
-                        let of = Of::Invoice(hex::encode(invoice));
-                        change.make(tenant, definition, (&cause, of), event, paid.time_us, take);
-                    }
+                if let Some(paid) = &paid {
+                    let of = OfInvoice {
+                        tenant,
+                        stored: &stored,
+                        body: &body,
+                        paid,
+                    };
+                    self.decide(of, &cause, &known, &mut change, take).await?;
                 }
             }
             if change.is_empty() && read.is_none() {
@@ -96,7 +90,7 @@ impl Triggers {
     }
 
     /// The chains by their ids, as they stood when all that was known of them had come to the invoices.
-    async fn states(&self) -> Result<States, Error> {
+    pub(super) async fn states(&self) -> Result<States, Error> {
         let mut states = HashMap::new();
         for chain in self.0.chains.iter() {
             let chains = &self.0.store.chains;
@@ -112,7 +106,7 @@ impl Triggers {
 }
 
 /// How chains stand, by id; `true`: invoices know all of it.
-struct States(HashMap<u64, (ChainState, bool)>);
+pub(super) struct States(HashMap<u64, (ChainState, bool)>);
 
 impl States {
     fn name(&self, chain: u64) -> Option<&str> {
@@ -128,19 +122,30 @@ impl States {
     }
 }
 
+/// An invoice that is paid.
+#[derive(Clone, Copy)]
+pub(super) struct OfInvoice<'a> {
+    pub(super) tenant: &'a TenantId,
+    pub(super) stored: &'a StoredInvoice,
+    pub(super) body: &'a Kept,
+    pub(super) paid: &'a Paid,
+}
+
 /// What pays an invoice.
-struct Paid {
+pub(super) struct Paid {
     /// The blocks that are needed for it to be enough.
-    places: Vec<Site>,
+    pub(super) places: Vec<Site>,
+    /// The transactions in them that are, with the names of their chains.
+    pub(super) txs: Vec<(String, [u8; 32])>,
     /// How deep that is, as far as it is known.
-    depth: Option<Depth>,
+    pub(super) depth: Option<Depth>,
     /// When the last of the blocks was made, µs.
-    time_us: i64,
+    pub(super) time_us: i64,
 }
 
 impl Paid {
     /// `None`: it is not paid, whatever it was.
-    fn of(invoice: &Invoice, states: &States) -> Option<Self> {
+    pub(super) fn of(invoice: &Invoice, states: &States) -> Option<Self> {
         if !matches!(invoice.state(), State::Confirming | State::Settled) {
             return None;
         }
@@ -159,10 +164,14 @@ impl Paid {
                 block: payment.block.number,
             })
         });
+        let txs = needed
+            .iter()
+            .filter_map(|(key, _)| Some((states.name(key.chain)?.to_owned(), key.tx.0)));
         let time_s = needed.iter().map(|(_, payment)| payment.block.time_s).max();
         let time_us = time_s.unwrap_or(0).saturating_mul(1_000_000);
         Some(Self {
             places: places.collect(),
+            txs: txs.collect(),
             depth: Self::depth(invoice, states),
             time_us: i64::try_from(time_us).unwrap_or(i64::MAX),
         })
@@ -190,7 +199,7 @@ impl Paid {
 }
 
 /// What templates see of a payment.
-fn event(tenant: &TenantId, body: &Kept, paid: &Paid) -> Value {
+pub(super) fn event(tenant: &TenantId, body: &Kept, paid: &Paid) -> Value {
     let definition = body.invoice.definition();
     let payers: BTreeSet<String> = body
         .invoice

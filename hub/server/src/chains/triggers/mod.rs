@@ -7,6 +7,9 @@
 //! time, the end of a command → acting: what is undone, what a device is told next
 //! ```
 //!
+//! What a payment starts is decided once ([`starts`]), and what led to a run is kept with it ([`lineage`]), so
+//! that workflows which cause themselves come to an end.
+//!
 //! Each arrow ends in one transaction ([`stencil_store::CausedRuns::commit_caused`]). What is read
 //! twice, by a crash or by two of these at once, changes nothing: a change names the version that it
 //! follows, and who comes second reads again.
@@ -16,7 +19,9 @@ mod check;
 mod entries;
 mod index;
 mod invoices;
+mod lineage;
 mod port;
+mod starts;
 #[cfg(test)]
 mod tests;
 
@@ -28,8 +33,8 @@ use stencil_payments::abi;
 use stencil_payments::cause::Key;
 use stencil_protocol::id::TenantId;
 use stencil_store::{
-    CauseKey, CausedChange, CausedCommit, Error, Observation, ReadUpTo, Store, StoredCaused,
-    StoredCommand, Trigger, Watch, WatchKind,
+    CauseKey, CausedChange, CausedCommit, CausingRun, Error, Lineage, Observation, ReadUpTo, Store,
+    StoredCaused, StoredCommand, Trigger, Watch, WatchKind,
 };
 use stencil_workflow::caused::{Caused, Of, Outcome};
 use stencil_workflow::definition::{self, Source};
@@ -43,6 +48,7 @@ use crate::wake::Wakes;
 use index::Index;
 
 pub(crate) use port::WakingCaused;
+pub(crate) use starts::Started;
 
 /// The events by which the cashier knows payments, of whatever they say.
 const PAYMENTS: [[u8; 32]; 2] = [abi::PAID.0, abi::RELEASED.0];
@@ -55,7 +61,7 @@ const TRIES: u32 = 20;
 
 /// Starts runs because of what is on chains, and tells devices what comes of that. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Triggers(Arc<Inner>);
+pub struct Triggers(Arc<Inner>);
 
 /// What has to be watched for a workflow.
 #[derive(Debug)]
@@ -70,6 +76,8 @@ struct Inner {
     chains: Chains,
     clock: Clock,
     wakes: Wakes,
+    /// Runs that may follow each other by what they send.
+    max_caused_runs: u32,
     /// Counts changes of workflows.
     changes: AtomicU64,
     changed: Notify,
@@ -77,12 +85,19 @@ struct Inner {
 }
 
 impl Triggers {
-    pub(crate) fn new(store: Store, chains: Chains, clock: Clock, wakes: Wakes) -> Self {
+    pub(crate) fn new(
+        store: Store,
+        chains: Chains,
+        clock: Clock,
+        wakes: Wakes,
+        max_caused_runs: u32,
+    ) -> Self {
         Self(Arc::new(Inner {
             store,
             chains,
             clock,
             wakes,
+            max_caused_runs,
             changes: AtomicU64::new(0),
             changed: Notify::new(),
             index: tokio::sync::Mutex::new(None),
@@ -249,6 +264,19 @@ struct Change {
     commit: CausedCommit,
 }
 
+/// What makes a run.
+#[derive(Clone, Copy)]
+struct Because<'a> {
+    /// Names it.
+    cause: &'a CauseKey,
+    /// What it is.
+    of: &'a Of,
+    /// The runs that led to it.
+    led: &'a [CausingRun],
+    /// How many may.
+    most: u32,
+}
+
 impl Change {
     fn new(read: Option<ReadUpTo>, at_us: i64) -> Self {
         Self {
@@ -261,7 +289,8 @@ impl Change {
     }
 
     fn is_empty(&self) -> bool {
-        self.commit.changes.is_empty()
+        let commit = &self.commit;
+        commit.changes.is_empty() && commit.runs.is_empty() && commit.start.is_none()
     }
 
     /// Changes a caused run that is kept. What became of its commands comes first: a device that did
@@ -289,27 +318,27 @@ impl Change {
         Ok(())
     }
 
-    /// Makes a run, unless its workflow cannot be caused like that.
+    /// Makes a run, unless its workflow cannot be caused like that. One that too many have led to is made as
+    /// one that has failed, and nothing is told of its cause.
     fn make(
         &mut self,
         tenant: &TenantId,
         definition: &Definition,
-        (cause, of): (&CauseKey, Of),
+        because: Because<'_>,
         event: serde_json::Value,
         happened_us: i64,
         change: impl FnOnce(&mut Caused, &mut Outcome),
     ) {
+        let Because { cause, led, .. } = because;
         let run = caused_run_id(tenant, &definition.id, cause);
         let now_us = self.commit.at_us;
-        let mut caused = match Caused::new(&run, definition, of, now_us) {
+        let mut caused = match Caused::new(&run, definition, because.of.clone(), now_us) {
             Ok(caused) => caused,
             Err(error) => {
                 tracing::error!(%tenant, workflow = definition.id, %error, "a run cannot be made");
                 return;
             }
         };
-        let mut out = Outcome::default();
-        change(&mut caused, &mut out);
         self.commit.runs.push(Trigger {
             run,
             tenant: tenant.clone(),
@@ -319,6 +348,21 @@ impl Change {
             at_us: happened_us,
             not_before_us: None,
         });
+        let refused = lineage::refusal(led, tenant, &definition.id, because.most);
+        if !led.is_empty() {
+            self.commit.lineages.push(Lineage {
+                tenant: tenant.clone(),
+                run,
+                causes: led.to_vec(),
+                refused: refused.clone(),
+            });
+        }
+        if let Some(why) = refused {
+            tracing::warn!(%tenant, workflow = definition.id, %run, why, "a run is not started");
+            return;
+        }
+        let mut out = Outcome::default();
+        change(&mut caused, &mut out);
         self.put(caused.store(tenant, run, *cause, 1), out);
     }
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use stencil_protocol::id::TenantId;
 use stencil_store::{
-    CauseKey, CausedCommit, CausedCommitted, CausedRuns, Error, RunId, StoredCaused, Turn,
+    CauseKey, CausedCommit, CausedCommitted, CausedRuns, CausingRun, Error, InvoiceKey,
+    InvoiceStart, RunId, SentBecause, StoredCaused, Turn,
 };
 
 use crate::metrics::Metrics;
@@ -33,7 +34,7 @@ impl CausedRuns for WakingCaused {
         }
         // Somebody else may have to come sooner now.
         self.wakes.caused();
-        self.metrics.caused(commit, committed.started);
+        self.metrics.caused(commit, &committed);
         for trigger in &commit.runs {
             let event = LiveEvent::Run {
                 run: trigger.run,
@@ -78,6 +79,27 @@ impl CausedRuns for WakingCaused {
         inner
             .caused_at(chain, newest, finalized, after, limit)
             .await
+    }
+
+    async fn will_send(
+        &self,
+        tenant: &TenantId,
+        key: &str,
+        because: SentBecause<'_>,
+    ) -> Result<(), Error> {
+        self.inner.will_send(tenant, key, because).await
+    }
+
+    async fn causes_of(&self, chain: &str, tx: &[u8; 32]) -> Result<Vec<CausingRun>, Error> {
+        self.inner.causes_of(chain, tx).await
+    }
+
+    async fn invoice_start(
+        &self,
+        tenant: &TenantId,
+        invoice: &InvoiceKey,
+    ) -> Result<Option<InvoiceStart>, Error> {
+        self.inner.invoice_start(tenant, invoice).await
     }
 
     async fn turns(&self, tenant: &TenantId, run: &RunId) -> Result<Vec<Turn>, Error> {

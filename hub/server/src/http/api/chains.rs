@@ -18,7 +18,7 @@ use crate::http::listener::Peer;
 use crate::http::problem::{Kind, Problem};
 
 /// What it means that a chain goes on.
-const MEANS: &str = "within half a minute the hub goes on from this block. First it looks whether the chain has it, \
+const MEANS: &str = "the hub goes on from this block at once. First it looks whether the chain has it, \
                      or one of those that it keeps below: if so, what differs is retracted and read again; if \
                      none of them is part of the chain, it stops again and nothing changes. What was observed \
                      up to here stands as it is until then, payments and what they caused too";
@@ -127,9 +127,15 @@ pub(in crate::http) async fn resume_chain(
     let chains = &state.store.chains;
     let Some(chain) = chains.chain(&name).await? else {
         let name: String = name.chars().take(64).collect();
+        let known = chains.chains().await?;
+        let known: Vec<_> = known.iter().map(|it| it.chain.as_str()).collect();
+        let known = match known.is_empty() {
+            true => "the hub has followed none".to_owned(),
+            false => format!("known: {}", known.join(", ")),
+        };
         return Err(Problem::new(
             Kind::NotFound,
-            format!("there is no chain `{name}`"),
+            format!("there is no chain `{name}`; {known}"),
         ));
     };
     let Some(was_stopped) = chain.stopped else {
@@ -137,6 +143,7 @@ pub(in crate::http) async fn resume_chain(
         return Err(Problem::new(Kind::Conflict, detail));
     };
     chains.stop_chain(&name, None, state.clock.now_us()).await?;
+    state.control.cashier().chains().resumed();
     tracing::warn!(
         chain = name,
         by = by.name,

@@ -20,6 +20,7 @@ pub(super) mod gateway_log;
 pub(super) mod gateways;
 pub(super) mod held;
 pub(super) mod images;
+pub(super) mod invoice_runs;
 pub(super) mod invoices;
 pub(super) mod ledger;
 pub(super) mod market;

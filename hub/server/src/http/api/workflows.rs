@@ -71,7 +71,7 @@ pub(in crate::http) struct Draft {
 /// Whether a definition can be taken.
 #[derive(Debug, Default, Serialize, utoipa::ToSchema)]
 pub(in crate::http) struct Checked {
-    /// Whether it is well formed. The first four of what follows are there if it is, the others if
+    /// Whether it is well formed. The first five of what follows are there if it is, the others if
     /// it is not.
     ok: bool,
     /// Its id.
@@ -86,6 +86,9 @@ pub(in crate::http) struct Checked {
     /// When it fires and what comes of that, in plain words.
     #[serde(skip_serializing_if = "Option::is_none")]
     summary: Option<String>,
+    /// What its author should look at again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warnings: Option<Vec<String>>,
     /// The line of what is wrong, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     line: Option<u64>,
@@ -126,6 +129,7 @@ pub(in crate::http) async fn check(
             ok: true,
             rule: Some(definition.source.to_string()),
             summary: Some(summary(&definition)),
+            warnings: Some(definition.warnings()),
             workflow: Some(definition.id),
             version: Some(definition.version),
             ..Checked::default()

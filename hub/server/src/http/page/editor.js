@@ -225,7 +225,8 @@
       return false;
     }
     mark(null);
-    say("good", paragraph(`Well formed. ${said.summary}`));
+    const warnings = (said.warnings ?? []).map((warning) => paragraph(`Look at this again: ${warning}.`));
+    say("good", paragraph(`Well formed. ${said.summary}`), ...warnings);
     return true;
   }
 

@@ -928,3 +928,37 @@ async fn strangers_put_only_so_many_questions_to_a_chain_at_once() {
         is_judged(&post(1).await);
     }
 }
+
+/// A payment that no workflow took is started by hand, once there is one.
+#[tokio::test]
+async fn what_a_payment_has_started_is_shown_and_started_by_hand() {
+    let served = Served::start().await;
+    let (paid, _) = seed::overpaid(&served.cashier, &served.store).await;
+    let (runs, start) = (
+        format!("{INVOICES}/{paid}/runs"),
+        format!("{INVOICES}/{paid}/start"),
+    );
+    let shown = async || served.get(&runs).bearer(&served.tokens.reader).send().await;
+    let nothing = shown().await.ok();
+    assert_eq!(
+        nothing,
+        json!({ "paid": true, "missed": false, "items": [] })
+    );
+    let started = async |token: &str| served.ask("POST", &start).bearer(token).send().await;
+    let none = started(&served.tokens.editor).await.problem(409);
+    assert!(none.contains("put one in force"), "{none}");
+    seed::waits_for_lockers(&served).await;
+    let editors = started(&served.tokens.editor).await.ok();
+    let run = &editors["items"][0];
+    assert_eq!(run["workflow"], "paid-marked");
+    assert_eq!(shown().await.ok(), editors);
+    let again = started(&served.tokens.editor).await.problem(409);
+    assert!(again.contains("`paid-marked`"), "{again}");
+    let page = served.read(&format!("/invoices/{paid}")).await;
+    let link = format!("/runs/{}", run["run"].as_str().unwrap());
+    assert!(page.body.contains(&link), "{page:?}");
+    let open = seed::INVOICE.map(|byte| format!("{byte:02x}")).concat();
+    let unpaid = served.ask("POST", &format!("{INVOICES}/{open}/start"));
+    let unpaid = unpaid.bearer(&served.tokens.editor).send().await;
+    assert!(unpaid.problem(409).contains("is not paid"), "{unpaid:?}");
+}

@@ -67,8 +67,9 @@ use super::{Control, Limits, RolloutOrder, State, serve};
 use crate::chains::tests::fake::Fake;
 use crate::chains::x402::Sales;
 use crate::chains::{Chains, Table};
+use crate::wake::Wakes;
 use crate::{
-    Cashier, Check, Clock, Error, Images, Live, NoAnswer, Options, RateOption, Readiness,
+    Cashier, Check, Clock, Error, Images, Live, NoAnswer, Options, RateOption, Readiness, Triggers,
     WorkflowPut,
 };
 use client::{Answer, Ask};
@@ -98,6 +99,7 @@ struct Served {
     server: JoinHandle<std::io::Result<()>>,
     folder: tempfile::TempDir,
     cashier: Cashier,
+    triggers: Triggers,
     chain: Arc<Fake>,
 }
 
@@ -117,6 +119,7 @@ struct StoreOnly {
     readiness: Arc<Mutex<Readiness>>,
     images: Images,
     cashier: Cashier,
+    triggers: Triggers,
 }
 
 #[async_trait]
@@ -135,6 +138,7 @@ impl Control for StoreOnly {
 
     async fn put_workflow(&self, tenant: &TenantId, yaml: &str) -> Result<WorkflowPut, Error> {
         let definition = stencil_workflow::definition::parse(yaml)?;
+        let warnings = definition.warnings();
         let (id, version) = (definition.id, definition.version);
         let created = self
             .store
@@ -146,6 +150,7 @@ impl Control for StoreOnly {
             version,
             created,
             in_force_from: 1,
+            warnings,
         })
     }
 
@@ -262,6 +267,10 @@ impl Control for StoreOnly {
         &self.cashier
     }
 
+    fn triggers(&self) -> &Triggers {
+        &self.triggers
+    }
+
     async fn queue_command(
         &self,
         tenant: &TenantId,
@@ -324,6 +333,13 @@ impl Served {
             rate: "0.5".to_owned(),
         }]);
         let chains = Chains::new(vec![chain.clone()]);
+        let triggers = Triggers::new(
+            store.clone(),
+            chains.clone(),
+            clock.clone(),
+            Wakes::default(),
+            8,
+        );
         let cashier = Cashier::open(store.clone(), chains, clock.clone(), Arc::new(rates))
             .await
             .unwrap();
@@ -334,6 +350,7 @@ impl Served {
             readiness: Arc::clone(&readiness),
             images: Images::open(&folder.path().join("images")).unwrap(),
             cashier: cashier.clone(),
+            triggers: triggers.clone(),
         };
         let state = State::of(
             store.clone(),
@@ -364,6 +381,7 @@ impl Served {
             server,
             folder,
             cashier,
+            triggers,
             chain,
         }
     }

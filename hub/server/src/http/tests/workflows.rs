@@ -78,7 +78,19 @@ async fn a_draft_is_checked_and_not_kept() {
             "version": 2,
             "rule": "temperature of freezer-*: the value is above -12 for 3s",
             "summary": "temperature of freezer-*: the value is above -12 for 3s. One step is run.",
+            "warnings": [],
         })
+    );
+    let contract = format!("0x{}", "ab".repeat(20));
+    let itself = format!(
+        "id: echo\nversion: 1\non: {{ chain: {{ name: local, address: '{contract}', event: 'Said()' }} }}\n\
+         steps:\n- {{ id: say, use: chain.send, with: {{ chain: local, address: '{contract}', function: 'say()' }} }}\n"
+    );
+    let warned = check(&itself).await.ok();
+    let warning = warned["warnings"][0].as_str().unwrap();
+    assert!(
+        warning.contains("step `say` sends to the contract"),
+        "{warning}"
     );
     let alarm = draft.replace("steps:", "alarm: { severity: major }\nsteps:");
     let good = check(&alarm).await.ok();

@@ -186,7 +186,7 @@ async fn book(
 }
 
 /// Something is to be done, once a key.
-async fn queue(
+pub(in crate::sqlite) async fn queue(
     connection: &mut SqliteConnection,
     tenant: &TenantId,
     invoice: &InvoiceKey,

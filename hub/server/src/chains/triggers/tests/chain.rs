@@ -15,6 +15,7 @@ pub(super) const NAME: &str = "local";
 pub(super) const ID: u64 = 31_337;
 pub(super) const ADDRESS: [u8; 20] = [0xaa; 20];
 pub(super) const TOPIC: [u8; 32] = [0x11; 32];
+pub(super) const ACCOUNT: [u8; 20] = [0x99; 20];
 
 /// The port, as far as triggers ask it.
 pub(super) struct Local;
@@ -40,7 +41,7 @@ impl Chain for Local {
         ID
     }
     fn account(&self) -> Option<Address> {
-        None
+        Some(ACCOUNT.into())
     }
     fn tokens(&self) -> &[KnownToken] {
         &[]

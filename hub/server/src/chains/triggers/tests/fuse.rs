@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use async_trait::async_trait;
 use stencil_protocol::id::TenantId;
 use stencil_store::{
-    Attempt, CauseKey, CausedCommit, CausedCommitted, CausedRuns, Claim, Error, Outcome, Page,
-    Progress, Room, Run, RunFilter, RunId, Runs, StoredCaused, Trigger, Turn,
+    Attempt, CauseKey, CausedCommit, CausedCommitted, CausedRuns, CausingRun, Claim, Error,
+    InvoiceKey, InvoiceStart, Outcome, Page, Progress, Room, Run, RunFilter, RunId, Runs,
+    SentBecause, StoredCaused, Trigger, Turn,
 };
 
 /// Counts transactions down; none is left: the process is dead, and nothing is kept any more.
@@ -80,6 +81,25 @@ impl CausedRuns for Fused {
         caused
             .caused_at(chain, newest, finalized, after, limit)
             .await
+    }
+    async fn will_send(
+        &self,
+        tenant: &TenantId,
+        key: &str,
+        because: SentBecause<'_>,
+    ) -> Result<(), Error> {
+        let noted = self.caused.will_send(tenant, key, because);
+        self.fuse.burn(noted).await
+    }
+    async fn causes_of(&self, chain: &str, tx: &[u8; 32]) -> Result<Vec<CausingRun>, Error> {
+        self.caused.causes_of(chain, tx).await
+    }
+    async fn invoice_start(
+        &self,
+        tenant: &TenantId,
+        invoice: &InvoiceKey,
+    ) -> Result<Option<InvoiceStart>, Error> {
+        self.caused.invoice_start(tenant, invoice).await
     }
     async fn turns(&self, tenant: &TenantId, run: &RunId) -> Result<Vec<Turn>, Error> {
         self.caused.turns(tenant, run).await

@@ -2,7 +2,10 @@
 
 mod chain;
 mod fuse;
+mod loops;
 mod narrow;
 mod payments;
 mod reorganised;
+mod sending;
+mod starts;
 mod world;

@@ -12,19 +12,19 @@ use super::chain::{Branch, ID};
 use super::fuse::Fuse;
 use super::world::{SECOND_US, START_US, WHOLE, World, acme, other};
 
-const LOCKER: &str = "id: paid\nversion: 1\non: { payment: { reference: 'locker-*' } }\nsteps:\n\
+pub(super) const LOCKER: &str = "id: paid\nversion: 1\non: { payment: { reference: 'locker-*' } }\nsteps:\n\
     - { id: open, use: device.command, finality: { confirmations: 3 }, undo: { command: close, patience: 10s }, \
     with: { device: '{{ event.reference }}', command: open, expires: 30s } }\n\
     - { id: page, use: content.upsert, with: { collection: lockers, key: '{{ event.reference }}', \
     set: { invoice: '{{ event.invoice }}', box: '{{ event.metadata.box }}' } } }\n";
 
-const INVOICE: [u8; 16] = [5; 16];
+pub(super) const INVOICE: [u8; 16] = [5; 16];
 
-fn whole() -> Fuse {
+pub(super) fn whole() -> Fuse {
     Fuse::new(WHOLE, false)
 }
 
-fn invoice(tenant: &TenantId) -> Invoice {
+pub(super) fn invoice(tenant: &TenantId) -> Invoice {
     let token = Token::new(Asset::erc20(ID, [1; 20].into()), 6, "USDC").unwrap();
     let price = Price::Token {
         asset: token.asset(),
@@ -55,10 +55,23 @@ fn invoice(tenant: &TenantId) -> Invoice {
 }
 
 /// Keeps an invoice as the cashier does, and says what changed.
-async fn keep(world: &World, tenant: &TenantId, invoice: &Invoice, version: u64, key: u8) {
+pub(super) async fn keep(
+    world: &World,
+    tenant: &TenantId,
+    invoice: &Invoice,
+    version: u64,
+    key: u8,
+) {
+    let is_paid = matches!(
+        invoice.state(),
+        invoice::State::Confirming | invoice::State::Settled
+    );
     let body = json!({
         "invoice": invoice,
-        "about": { "reference": "locker-7", "title": "Locker 7", "metadata": { "box": "large" } },
+        "about": {
+            "reference": "locker-7", "title": "Locker 7", "metadata": { "box": "large" },
+            "paid_us": is_paid.then_some(START_US),
+        },
     });
     let commit = InvoiceCommit {
         invoice: StoredInvoice {
@@ -83,7 +96,7 @@ async fn keep(world: &World, tenant: &TenantId, invoice: &Invoice, version: u64,
     world.store.payments.commit_invoice(&commit).await.unwrap();
 }
 
-async fn changed(world: &World, tenant: &TenantId, key: u8) {
+pub(super) async fn changed(world: &World, tenant: &TenantId, key: u8) {
     let triggers = world.triggers(&world.store);
     for _ in 0..2 {
         triggers
@@ -96,7 +109,7 @@ async fn changed(world: &World, tenant: &TenantId, key: u8) {
 }
 
 /// All of the stream has come to the invoices.
-async fn cashier(world: &World) {
+pub(super) async fn cashier(world: &World) {
     let chains = &world.store.chains;
     let last = chains.chain("local").await.unwrap().unwrap().last_entry;
     chains
@@ -105,7 +118,7 @@ async fn cashier(world: &World) {
         .unwrap();
 }
 
-fn credit(block: u64, seq: u64, amount: u64) -> Event {
+pub(super) fn credit(block: u64, seq: u64, amount: u64) -> Event {
     let key = Key {
         chain: ID,
         tx: [u8::try_from(amount % 251).unwrap(); 32].into(),

@@ -12,12 +12,15 @@ use stencil_workflow::{Clock as _, Options, Parts, Runner};
 
 use super::chain::{ID, Local, NAME};
 use super::fuse::{Fuse, Fused};
+use super::sending::Sending;
 use crate::Clock;
 use crate::chains::{Chains, Triggers};
 use crate::wake::Wakes;
 
 pub(super) const START_US: i64 = 1_000_000_000;
 pub(super) const SECOND_US: i64 = 1_000_000;
+/// Runs that may follow each other by what they send.
+pub(super) const MOST: u32 = 4;
 /// More transactions than a test makes.
 pub(super) const WHOLE: i64 = 1 << 40;
 
@@ -78,6 +81,7 @@ impl World {
             Chains::new(vec![Arc::new(Local)]),
             Clock::from_fn(move || clock.now_us()),
             Wakes::default(),
+            MOST,
         )
     }
 
@@ -102,6 +106,12 @@ impl World {
         } else {
             done.unwrap();
         }
+    }
+
+    /// The hub ends, and begins anew.
+    pub(super) async fn restart(&mut self) {
+        self.store = open(&self.folder).await;
+        self.effects = effects(&self.store);
     }
 
     async fn work(&self, store: &Store, triggers: &Triggers, fuse: &Fuse) -> Result<(), Error> {
@@ -201,7 +211,9 @@ impl World {
 fn effects(store: &Store) -> Arc<Connectors> {
     let (content, commands) = (store.content.clone(), store.commands.clone());
     let options = stencil_connect::Options::default();
-    Arc::new(Connectors::new(&options, content, commands).unwrap())
+    let connectors = Connectors::new(&options, content, commands).unwrap();
+    let chain = Arc::new(Sending(store.sends.clone()));
+    Arc::new(connectors.on_chains(vec![chain], store.sends.clone()))
 }
 
 async fn open(folder: &tempfile::TempDir) -> Store {

@@ -3,7 +3,9 @@
 use axum::extract::State as Shared;
 use axum::response::Html;
 use maud::{Markup, html};
+use stencil_store::Role;
 
+use super::super::super::api::invoice_runs;
 use super::super::super::api::invoices::id;
 use super::super::super::input::Path;
 use super::super::super::problem::Problem;
@@ -11,6 +13,7 @@ use super::super::super::{Caller, State};
 use super::super::moment;
 use super::super::shell::{Frame, Nav, shell};
 use super::{price, state as standing};
+use crate::chains::Started;
 use crate::chains::view::InvoiceView;
 
 /// `GET /invoices/{invoice}`
@@ -24,6 +27,7 @@ pub(in crate::http) async fn show(
     let found = cashier.invoice(&caller.tenant, id).await?;
     let at = found.ok_or_else(|| Problem::not_found("invoice", id))?;
     let view = InvoiceView::of(&at, cashier.chains(), &state.public_url);
+    let started = invoice_runs::of(&state, &caller, id).await?;
     let title = view.title.clone().unwrap_or_else(|| "Invoice".to_owned());
     let body = html! {
         div.stack {
@@ -42,6 +46,7 @@ pub(in crate::http) async fn show(
             }
             (methods(&view))
             (payments(&view))
+            @if view.reference.is_some() && started.paid { (runs(&view, &caller, &started)) }
             @if !view.refunds.is_empty() { (refunds(&view)) }
             @if view.state == "settled" {
                 p { a href={ "/api/v1/invoices/" (view.id) "/receipt" } { "Receipt (JSON)" } }
@@ -95,6 +100,40 @@ fn payments(view: &InvoiceView) -> Markup {
                     td { @if payment.counted { "yes" } @else { "not yet deep enough" } }
                 } } }
             } } }
+        }
+    }
+}
+
+/// What the payment has started, and what starts it after all.
+fn runs(view: &InvoiceView, caller: &Caller, started: &Started) -> Markup {
+    let reference = view.reference.as_deref().unwrap_or_default();
+    html! {
+        section.card aria-labelledby="runs-title" {
+            header { h2 #runs-title { "Workflows" } }
+            @if started.runs.is_empty() {
+                div.empty {
+                    @if started.missed {
+                        p { "This payment has started nothing: no workflow was in force that waits for payments of "
+                            code { (reference) } " when it came, though there had been one." }
+                    } @else {
+                        p { "No workflow waits for payments of " code { (reference) } "." }
+                    }
+                }
+            } @else { div.scroll { table {
+                thead { tr { th scope="col" { "Workflow" } th scope="col" { "State" } } }
+                tbody { @for run in &started.runs { tr {
+                    td { a href={ "/runs/" (run.run) } { (run.workflow) } }
+                    td { (run.state.as_str()) @if let Some(why) = &run.error { ": " (why) } }
+                } } }
+            } } }
+            @if started.missed && matches!(caller.role, Role::Editor | Role::Admin) {
+                form.form data-send={ "POST /api/v1/invoices/" (view.id) "/start" } data-bare
+                    data-told="Started" {
+                    p { "Once one is in force, this payment can start it." }
+                    p.alert.problem role="alert" hidden {}
+                    button { "Start it now" }
+                }
+            }
         }
     }
 }

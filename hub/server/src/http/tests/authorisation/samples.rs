@@ -377,6 +377,18 @@ pub(in crate::http::tests) const SAMPLES: &[(&str, &str, &str, Rival)] = &[
         Rival::Nothing,
     ),
     (
+        "GET",
+        "/api/v1/invoices/{invoice}/runs",
+        "/api/v1/invoices/1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a/runs",
+        Rival::Nothing,
+    ),
+    (
+        "POST",
+        "/api/v1/invoices/{invoice}/start",
+        "/api/v1/invoices/{overpaid}/start",
+        Rival::Nothing,
+    ),
+    (
         "POST",
         "/api/v1/invoices/{invoice}/webhooks",
         "/api/v1/invoices/{overpaid}/webhooks",
