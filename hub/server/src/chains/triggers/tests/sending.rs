@@ -23,6 +23,7 @@ impl Sending {
         Some(Sent::Included(Outcome {
             tx: tx.into(),
             block: 1,
+            block_hash: [1; 32].into(),
             succeeded: true,
         }))
     }
