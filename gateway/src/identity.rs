@@ -63,9 +63,7 @@ pub(crate) struct Pair {
     pub(crate) key: [u8; 32],
     pub(crate) validity: Validity,
     pub(crate) tls: Arc<rustls::ClientConfig>,
-    /// Certificate and key, to sign something else than a handshake with.
-    pub(crate) own: Arc<tls::Identity>,
-    /// Signs what the gateway says.
+    /// Signs what the gateway says: seals and receipts.
     pub(crate) signing: SigningKey,
 }
 
@@ -136,7 +134,6 @@ impl Pair {
             fingerprint: of.fingerprint,
             key: of.key,
             validity: of.validity,
-            own: Arc::new(own.clone()),
             tls: tls.map_err(|error| error.to_string())?,
             signing: SigningKey::of(own).map_err(|error| error.to_string())?,
         })

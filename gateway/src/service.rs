@@ -131,14 +131,16 @@ impl Whole {
         let (connected, is_connected) = watch::channel(false);
         let commands = Arc::new(Commands::new(options.commands.clone()));
         let live = Live::default();
+        let certificate = Arc::new(Certificate::new(&options, &identity, &metrics));
         let around = Around {
             commands: Arc::clone(&commands),
             live: live.clone(),
             keys: Arc::clone(&keys),
             field: Arc::clone(&field),
             metrics: Arc::clone(&metrics),
+            certificate: Arc::clone(&certificate),
         };
-        let access = open_access(&options, &identity, around).await?;
+        let access = open_access(&options, around).await?;
         let links = Arc::new(Links {
             gateway: identity.gateway.clone(),
             keys,
@@ -154,7 +156,6 @@ impl Whole {
             metrics: Arc::clone(&metrics),
             options: options.link.clone(),
         });
-        let certificate = Arc::new(Certificate::new(&options, &identity, &metrics));
         let figures = Arc::new(Figures {
             spool: spool.clone(),
             live: live.clone(),
@@ -427,13 +428,9 @@ async fn open_managed(options: &Options, identity: &Identity) -> Result<Arc<Mana
 }
 
 /// Reads what is kept for holders of rights.
-async fn open_access(
-    options: &Options,
-    identity: &Identity,
-    around: Around,
-) -> Result<Option<Arc<Access>>, Error> {
-    let (options, own) = (options.clone(), Arc::clone(&identity.held.own));
-    let opening = tokio::task::spawn_blocking(move || Access::open(&options, &own, around));
+async fn open_access(options: &Options, around: Around) -> Result<Option<Arc<Access>>, Error> {
+    let options = options.clone();
+    let opening = tokio::task::spawn_blocking(move || Access::open(&options, around));
     opening.await.unwrap_or(Err(Error::Ended("access")))
 }
 

@@ -77,16 +77,6 @@ impl SecretKey {
         Self::from_seed(algorithm, &own)
     }
 
-    /// A key of ML-DSA-65 that is kept as PKCS #8 (DER), as those of certificates are.
-    ///
-    /// # Errors
-    /// [`Error::Library`]: it is none.
-    pub fn from_pkcs8_ml_dsa_65(der: &[u8]) -> Result<Self, Error> {
-        let pair = PqdsaKeyPair::from_pkcs8(&ML_DSA_65_SIGNING, der)
-            .map_err(|_| Error::Library(Algorithm::MlDsa65))?;
-        Self::of(Algorithm::MlDsa65, Pair::MlDsa(Box::new(pair)))
-    }
-
     fn of(algorithm: Algorithm, pair: Pair) -> Result<Self, Error> {
         let bytes = match &pair {
             Pair::Ed25519(pair) => pair.public_key().as_ref(),

@@ -12,7 +12,6 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use stencil_identity::json;
 use stencil_identity::multikey::{Algorithm, PublicKey};
-use stencil_identity::secret::{self, SecretKey};
 use stencil_protocol::id::DeviceId;
 
 use crate::admit::is_signed;
@@ -30,7 +29,8 @@ pub const NOTHING: [u8; 32] = [0; 32];
 /// What can become of the command of an admission.
 pub const OUTCOMES: [&str; 4] = ["done", "failed", "expired", "unknown"];
 
-/// What was signed begins with this.
+/// What was signed begins with this: the key that signs it signs other things, too (TLS, requests for
+/// certificates, seals), none of which begins so.
 const SIGNED: &[u8] = b"stencil access receipts v1\0";
 
 /// An admission.
@@ -123,9 +123,6 @@ pub enum Error {
     /// The gateway has not signed them.
     #[error("the signature is not that of the gateway's key over the last receipt")]
     Signature,
-    /// The key could not be used.
-    #[error(transparent)]
-    Secret(#[from] secret::Error),
     /// It could not be written.
     #[error("it cannot be written: {0}")]
     Written(String),
@@ -247,18 +244,19 @@ fn signed(head: &Head, outcomes: &[String]) -> Vec<u8> {
 }
 
 impl Batch {
-    /// Signs receipts that follow each other.
+    /// Signs receipts that follow each other; `sign` signs a message by the certificate's key, ML-DSA-65
+    /// with an empty context.
     ///
     /// # Errors
-    /// [`Error::Secret`].
-    pub fn sign(
+    /// Those of `sign`.
+    pub fn sign<E>(
         receipts: Vec<String>,
         outcomes: Vec<String>,
         head: &Head,
         certificate: &[u8],
-        key: &SecretKey,
-    ) -> Result<Self, Error> {
-        let signature = key.sign(&signed(head, &outcomes))?;
+        sign: impl FnOnce(&[u8]) -> Result<Vec<u8>, E>,
+    ) -> Result<Self, E> {
+        let signature = sign(&signed(head, &outcomes))?;
         Ok(Self {
             receipts,
             outcomes,

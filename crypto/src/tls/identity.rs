@@ -69,16 +69,6 @@ impl Identity {
         &self.chain
     }
 
-    /// The private key as PKCS #8 (DER), to sign something else than a handshake with; `None`: it is kept
-    /// in another form.
-    #[must_use]
-    pub fn key_pkcs8(&self) -> Option<&[u8]> {
-        match &self.key {
-            PrivateKeyDer::Pkcs8(key) => Some(key.secret_pkcs8_der()),
-            _ => None,
-        }
-    }
-
     /// Loads the key and checks that the first certificate is its own.
     pub(crate) fn certified(&self, provider: &CryptoProvider) -> Result<CertifiedKey, Error> {
         Ok(CertifiedKey::from_der(

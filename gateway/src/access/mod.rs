@@ -31,8 +31,7 @@ use stencil_access::{
     receipt::{Batch, Receipt},
     trust::Told,
 };
-use stencil_crypto::{rng, tls};
-use stencil_identity::secret::SecretKey;
+use stencil_crypto::rng;
 use stencil_protocol::{
     command::{Command, State},
     id::{CommandId, DeviceId},
@@ -53,6 +52,7 @@ use crate::{
     metrics::Metrics,
     options,
     psk::KeyRing,
+    uplink::Certificate,
 };
 
 /// The folder in the data folder.
@@ -67,9 +67,6 @@ pub(crate) struct Access {
     trust: RwLock<Option<Arc<Trust>>>,
     receipts: Mutex<Receipts>,
     rate: Rate,
-    /// The gateway's certificate and its key, which signs receipts.
-    certificate: Vec<u8>,
-    key: SecretKey,
     around: Around,
     /// There may be something for the hub.
     news: Notify,
@@ -84,6 +81,8 @@ pub(crate) struct Around {
     pub(crate) keys: Arc<KeyRing>,
     pub(crate) field: Arc<Devices>,
     pub(crate) metrics: Arc<Metrics>,
+    /// By whose key receipts are signed: the one of now, also after it was renewed.
+    pub(crate) certificate: Arc<Certificate>,
 }
 
 /// Why a device does not act.
@@ -127,11 +126,7 @@ pub(crate) struct Opened {
 
 impl Access {
     /// Reads what is kept. Blocks. `None`: nobody listens for holders here.
-    pub(crate) fn open(
-        options: &Options,
-        own: &tls::Identity,
-        around: Around,
-    ) -> Result<Option<Arc<Self>>, Error> {
+    pub(crate) fn open(options: &Options, around: Around) -> Result<Option<Arc<Self>>, Error> {
         if options.access.listen.is_none() {
             return Ok(None);
         }
@@ -145,19 +140,6 @@ impl Access {
             }
         };
         fs::create_dir_all(&folder).map_err(failed("make"))?;
-        let wrong = |what: &str| Error::Certificate {
-            path: options.hub.certificate.clone(),
-            what: what.to_owned(),
-        };
-        let der = own
-            .key_pkcs8()
-            .ok_or_else(|| wrong("its key is no PKCS #8"))?;
-        let key =
-            SecretKey::from_pkcs8_ml_dsa_65(der).map_err(|error| wrong(&error.to_string()))?;
-        let leaf = own
-            .chain()
-            .first()
-            .ok_or_else(|| wrong("it holds no certificate"))?;
         let (mut secret, mut chain) = ([0; 32], [0; 16]);
         rng::Os.fill_bytes(&mut secret);
         rng::Os.fill_bytes(&mut chain);
@@ -173,8 +155,6 @@ impl Access {
             trust: RwLock::new(trust.map(Arc::new)),
             receipts: Mutex::new(receipts),
             rate: Rate::new(Instant::now()),
-            certificate: leaf.to_vec(),
-            key,
             around,
             news: Notify::new(),
             has: Notify::new(),
@@ -386,7 +366,9 @@ impl Access {
             None
         });
         let (texts, outcomes, head) = next?;
-        let batch = Batch::sign(texts, outcomes, &head, &self.certificate, &self.key);
+        let key = self.around.certificate.signing();
+        let sign = |message: &[u8]| key.sign(message);
+        let batch = Batch::sign(texts, outcomes, &head, key.certificate(), sign);
         match batch.map(|batch| serde_json::to_vec(&batch)) {
             Ok(Ok(bytes)) => Some(bytes),
             Ok(Err(error)) => {

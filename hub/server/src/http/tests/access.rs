@@ -7,9 +7,8 @@ use stencil_access::receipt::{Batch, Head, NOTHING, Receipt, hash};
 use stencil_access::trust::Terms;
 use stencil_access::{Answer, Challenge, Desk, Trust, admit};
 use stencil_crypto::authority::{Authority, Description};
+use stencil_crypto::signature::SigningKey;
 use stencil_crypto::tls;
-use stencil_identity::multikey::Algorithm;
-use stencil_identity::secret::SecretKey;
 use stencil_payments::observation::Depth;
 use stencil_protocol::id::{DeviceId, GatewayId};
 use stencil_store::{
@@ -471,8 +470,7 @@ async fn a_right_whose_payment_leaves_the_chain_is_suspended_and_comes_back_with
 
 /// A gateway's chain of receipts, signed by its certificate's key.
 struct Notes {
-    certificate: Vec<u8>,
-    key: SecretKey,
+    key: SigningKey,
     gateway: String,
     chain: String,
     last: (u64, [u8; 32]),
@@ -504,8 +502,7 @@ impl Notes {
                 .unwrap();
         }
         Self {
-            certificate,
-            key: SecretKey::from_pkcs8_ml_dsa_65(own.key_pkcs8().unwrap()).unwrap(),
+            key: SigningKey::of(&own).unwrap(),
             gateway: world.identity.gateway_did(&acme, &id).unwrap().to_string(),
             chain: "ab".repeat(16),
             last: (0, NOTHING),
@@ -532,14 +529,15 @@ impl Notes {
         text
     }
 
-    fn signed(&self, texts: &[String], key: &SecretKey) -> Vec<u8> {
+    fn signed(&self, texts: &[String], key: &SigningKey) -> Vec<u8> {
         let head = Head {
             chain: self.chain.clone(),
             number: Receipt::parse(texts.last().unwrap()).unwrap().number,
             hash: hex::encode(hash(texts.last().unwrap())),
         };
         let outcomes = vec!["done".to_owned(); texts.len()];
-        let batch = Batch::sign(texts.to_vec(), outcomes, &head, &self.certificate, key);
+        let (certificate, sign) = (self.key.certificate(), |message: &[u8]| key.sign(message));
+        let batch = Batch::sign(texts.to_vec(), outcomes, &head, certificate, sign);
         serde_json::to_vec(&batch.unwrap()).unwrap()
     }
 }
@@ -597,7 +595,7 @@ async fn receipts_are_checked_kept_once_and_what_conflicts_starts_a_workflow() {
         .unwrap();
     assert_eq!(last, Some(notes.last));
     // Signed by another key, by a certificate that the hub does not know, for another gateway.
-    let stranger = SecretKey::from_seed(Algorithm::MlDsa65, &[3; 32]).unwrap();
+    let stranger = Notes::new(&world, "gateway-marked", false).await.key;
     let text = notes.note(&right, NOW_US + 3);
     let forged = notes.signed(&[text], &stranger);
     let no = keeper
