@@ -94,6 +94,11 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// All that is read, from the beginning.
+    pub(crate) fn input(&self) -> &'a [u8] {
+        self.inner.input()
+    }
+
     pub(crate) fn at(&self) -> usize {
         self.inner.position()
     }

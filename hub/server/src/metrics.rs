@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use stencil_protocol::batch::DropReason;
-use stencil_store::{CausedCommit, CausedCommitted, SealState, TurnKind};
+use stencil_store::{CausedCommit, CausedCommitted, SealFlaw, SealState, TurnKind};
 
 /// What the hub counts. All but the gauges only grow while the process lives.
 #[derive(Debug, Default)]
@@ -35,6 +35,7 @@ pub struct Metrics {
     erasures: AtomicU64,
     forgotten: [AtomicU64; Forgot::ALL.len()],
     seals: [AtomicU64; SealState::ALL.len()],
+    seal_flaws: [AtomicU64; SealFlaw::ALL.len()],
     caused_turns: [AtomicU64; TurnKind::ALL.len()],
     commands_sent: AtomicU64,
     commands_expired: AtomicU64,
@@ -219,12 +220,20 @@ impl Metrics {
         }
     }
 
-    /// Counts what was found of a seal.
-    pub(crate) fn seal(&self, state: SealState) {
+    /// Counts what was found of a seal, and in what it is not what the hub has.
+    pub(crate) fn seal(&self, state: SealState, flaw: Option<SealFlaw>) {
         let place = SealState::ALL.iter().position(|one| *one == state);
-        if let Some(counter) = place.and_then(|place| self.seals.get(place)) {
+        let state = place.and_then(|place| self.seals.get(place));
+        let place = SealFlaw::ALL.iter().position(|one| Some(*one) == flaw);
+        let flaw = place.and_then(|place| self.seal_flaws.get(place));
+        for counter in [state, flaw].into_iter().flatten() {
             counter.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Counts runs that something else than a commit of the pipeline has started.
+    pub(crate) fn runs_started(&self, started: u64) {
+        self.runs_started.fetch_add(started, Ordering::Relaxed);
     }
 
     /// Counts what has become of causes on chains.
@@ -467,6 +476,16 @@ impl Metrics {
         for (state, counter) in SealState::ALL.iter().zip(&self.seals) {
             let (state, count) = (state.as_str(), counter.load(Ordering::Relaxed));
             let _ = writeln!(out, "{name}{{state=\"{state}\"}} {count}");
+        }
+        let name = "stencil_hub_seal_flaws_total";
+        let _ = writeln!(
+            out,
+            "# HELP {name} seals of gateways that are not what the hub has, by in what"
+        );
+        let _ = writeln!(out, "# TYPE {name} counter");
+        for (flaw, counter) in SealFlaw::ALL.iter().zip(&self.seal_flaws) {
+            let (flaw, count) = (flaw.as_str(), counter.load(Ordering::Relaxed));
+            let _ = writeln!(out, "{name}{{flaw=\"{flaw}\"}} {count}");
         }
         let name = "stencil_hub_gateway_answers_ignored_total";
         // Writing to a String cannot fail.

@@ -205,6 +205,7 @@ impl Service {
         let telling = Telling {
             metrics: Arc::clone(&hub.inner.metrics),
             audit_entries: hub.inner.options.http.limits.audit_entries,
+            wakes: wakes.clone(),
         };
         proofs.run(telling, hub.applied(), &mut parts);
         let inner = &hub.inner;

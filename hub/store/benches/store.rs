@@ -14,7 +14,7 @@ use stencil_protocol::id::{Boot, DeviceId, Seq, TenantId};
 use stencil_protocol::ledger::BootLedger;
 use stencil_protocol::sample::OwnedValue;
 use stencil_store::sqlite::{self, Options};
-use stencil_store::{Commit, Point, Store, TwinUpdate};
+use stencil_store::{Commit, Point, SealedBatch, Store, TwinUpdate};
 use tokio::runtime::Runtime;
 
 const START_US: i64 = 1_700_000_000_000_000;
@@ -53,6 +53,29 @@ impl Fleet {
             .wrapping_add(1);
         let noise = f64::from(u32::try_from(self.noise >> 40).unwrap() % 100);
         OwnedValue::Number((-1_850.0 + noise) / 100.0)
+    }
+
+    /// The same behind a gateway that seals: a batch of each device is kept, too.
+    fn sealed(&mut self, seconds: usize) -> Commit {
+        let mut commit = self.commit(seconds, true);
+        // As many bytes as that many samples of two names have.
+        let body = bytes::Bytes::from(vec![0xa5; 40 + seconds * 2 * 16]);
+        for (tenant, device, boot, ledger) in &commit.ledgers {
+            let last = ledger.last_given;
+            commit.proofs.batches.push(SealedBatch {
+                tenant: tenant.clone(),
+                device: device.clone(),
+                boot: *boot,
+                first: Seq(last.0 + 1 - (seconds as u64) * 2),
+                last,
+                from_us: self.time_us - 1_000_000,
+                to_us: self.time_us,
+                received_us: self.time_us,
+                position: commit.position,
+                body: body.clone(),
+            });
+        }
+        commit
     }
 
     /// The next commit, with `seconds` of every device's samples.
@@ -118,11 +141,13 @@ fn commits(criterion: &mut Criterion) {
     group
         .measurement_time(Duration::from_secs(8))
         .sample_size(20);
-    for (name, devices, seconds, points) in [
-        ("1000 points of 50 devices", 50, 10, true),
-        ("the same state without points", 50, 10, false),
-        ("100 points of 50 devices", 50, 1, true),
-        ("2 points of 1 device", 1, 1, true),
+    for (name, devices, seconds, points, sealed) in [
+        ("1000 points of 50 devices", 50, 10, true, false),
+        ("the same state without points", 50, 10, false, false),
+        ("1000 points of 50 devices, sealed", 50, 10, true, true),
+        ("100 points of 50 devices", 50, 1, true, false),
+        ("100 points of 50 devices, sealed", 50, 1, true, true),
+        ("2 points of 1 device", 1, 1, true, false),
     ] {
         let folder = tempfile::tempdir().unwrap();
         let store = runtime.block_on(open(&folder, Options::default()));
@@ -132,7 +157,10 @@ fn commits(criterion: &mut Criterion) {
             bencher.iter_custom(|times| {
                 let mut spent = Duration::ZERO;
                 for _ in 0..times {
-                    let commit = fleet.commit(seconds, points);
+                    let commit = match sealed {
+                        true => fleet.sealed(seconds),
+                        false => fleet.commit(seconds, points),
+                    };
                     let begin = Instant::now();
                     runtime.block_on(store.pipeline.commit(commit)).unwrap();
                     spent += begin.elapsed();

@@ -70,6 +70,7 @@ mod registry;
 mod rollouts;
 mod runs;
 pub mod schema;
+mod seal_marks;
 mod sends;
 mod series;
 pub mod sqlite;
@@ -158,6 +159,10 @@ pub use rollouts::{
 };
 pub use runs::{
     Attempt, Claim, MAX_ATTEMPTS_KEPT, Outcome, Progress, Room, Run, RunFilter, RunId, Runs, Step,
+};
+pub use seal_marks::{
+    Distrust, FoundSeal, MAX_SEAL_MARKS, NewSealMark, SealFlaw, SealMark, SealMarkFilter,
+    SettledSeal,
 };
 pub use sends::{
     Amount, Callable, MAX_GIVEN_UP, MAX_LIMIT_WINDOW_S, MAX_OPEN_SENDS, MAX_SEND_ATTEMPTS,

@@ -1,9 +1,11 @@
 //! What gateways have sealed of what their devices said, and what proofs are made of.
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use serde::Serialize;
 use stencil_protocol::id::{Boot, DeviceId, GatewayId, Seq, TenantId};
 
+use crate::seal_marks::{FoundSeal, SealMark, SealMarkFilter, SettledSeal};
 use crate::{Error, Page};
 
 /// The most certificates of a gateway by which it has signed seals; the oldest that are over go.
@@ -48,8 +50,8 @@ pub struct SealedBatch {
     pub received_us: i64,
     /// Its place in the log.
     pub position: u64,
-    /// The batch.
-    pub body: Vec<u8>,
+    /// The batch. Clones share it, so that to commit it again costs nothing.
+    pub body: Bytes,
 }
 
 /// Which seal.
@@ -224,16 +226,27 @@ pub trait Proofs: Send + Sync + 'static {
         device: &DeviceId,
         time_us: i64,
     ) -> Result<Vec<SealedBatch>, Error>;
-    /// Says what was found of a pending seal, and which numbers it is over, if it is verified. `false`:
-    /// it is not pending any more.
+    /// Says what was found of a pending seal; nothing is done of one that is not pending any more. One
+    /// that is wrong is marked, written into the audit log and told to workflows in the same
+    /// transaction, up to [`MAX_SEAL_MARKS`](crate::MAX_SEAL_MARKS) marks of its gateway.
     async fn settle_seal(
         &self,
         key: &SealKey,
-        state: SealState,
-        why: Option<&str>,
-        runs: &[SealedRun],
+        found: &FoundSeal<'_>,
         now_us: i64,
-    ) -> Result<bool, Error>;
+    ) -> Result<SettledSeal, Error>;
+    /// Marks of seals that are wrong, the newest first.
+    async fn seal_marks(
+        &self,
+        tenant: &TenantId,
+        filter: &SealMarkFilter,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Page<SealMark>, Error>;
+    /// How many seals of each gateway are marked; gateways without a mark are left out.
+    async fn marked_gateways(&self, tenant: &TenantId) -> Result<Vec<(GatewayId, u64)>, Error>;
+    /// Takes the marks of a seal away, which stays what it was found to be. `false`: it has none.
+    async fn clear_seal_marks(&self, key: &SealKey) -> Result<bool, Error>;
     /// The verified seal that a reading is in, and in which chunk of it: one that is anchored, if there
     /// is one.
     async fn seal_of(

@@ -43,6 +43,12 @@ pub(crate) const ACCESS_FIELDS: &[&str] = &[
     "time_us",
 ];
 
+/// The fields of `event` in templates where a gateway's seal is not what the hub has.
+pub(crate) const SEAL_FIELDS: &[&str] = &[
+    "tenant", "gateway", "device", "devices", "epoch", "number", "hash", "state", "flaw", "why",
+    "time_us",
+];
+
 /// The fields of `event` in templates where a contract has emitted an event.
 pub(crate) const CHAIN_FIELDS: &[&str] = &[
     "tenant", "chain", "address", "event", "args", "tx", "ordinal", "block", "time_us",

@@ -90,7 +90,7 @@ fn one_cause_and_nothing_beside_it_that_is_of_telemetry() {
         PAID,
         "{ payment: { reference: \"locker-*\" } }",
         "{}",
-        "line 3, column 5: `on` has no `telemetry`, `payment`, `chain` or `access`; add one, for example \
+        "line 3, column 5: `on` has no `telemetry`, `payment`, `chain`, `access` or `seal`; add one, for example \
          `on: { telemetry: { devices: \"freezer-*\", name: temperature } }`",
     );
     refused(
@@ -105,7 +105,7 @@ fn one_cause_and_nothing_beside_it_that_is_of_telemetry() {
         "{ payment:",
         "{ paymnet:",
         "line 3, column 7: `paymnet` is not a key of `on`; did you mean `payment`? known keys: \
-         `telemetry`, `payment`, `chain`, `access`",
+         `telemetry`, `payment`, `chain`, `access`, `seal`",
     );
     for (more, message) in [
         (
@@ -279,7 +279,7 @@ fn the_schema_knows_the_causes() {
     let schema = json_schema();
     let on = schema["properties"]["on"]["oneOf"].as_array().unwrap();
     let kinds: Vec<_> = on.iter().map(|one| one["required"][0].clone()).collect();
-    assert_eq!(kinds, ["telemetry", "payment", "chain"]);
+    assert_eq!(kinds, ["telemetry", "payment", "chain", "access", "seal"]);
     assert_eq!(schema["then"]["required"][0], "when");
     let steps = &schema["properties"]["steps"]["items"]["oneOf"];
     for step in steps.as_array().unwrap() {

@@ -3,7 +3,7 @@
 
 use serde_json::json;
 use stencil_workflow::Effect;
-use stencil_workflow::definition::{json_schema, parse};
+use stencil_workflow::definition::{Source, json_schema, parse};
 use stencil_workflow::template::Scope;
 
 const GOOD: &str = r#"id: proven
@@ -77,4 +77,41 @@ fn what_an_author_may_not_write() {
 fn an_editor_knows_it() {
     let schema = json_schema();
     assert!(schema.to_string().contains("data.prove"));
+}
+
+#[test]
+fn a_seal_that_is_not_what_the_hub_has_is_a_cause() {
+    let good = "id: told\nversion: 1\non: { seal: { mismatch: \"gw-*\" } }\nsteps:\n  - { id: note, \
+        use: content.upsert, with: { collection: seals, key: \"{{ event.gateway }}\", \
+        set: { why: \"{{ event.why }}\", devices: \"{{ event.devices }}\" } } }\n";
+    let definition = parse(good).unwrap();
+    let Source::Seal(of) = &definition.source else {
+        panic!("{:?}", definition.source);
+    };
+    assert!(of.gateways.matches("gw-1") && !of.gateways.matches("other"));
+    assert_eq!(
+        definition.source.to_string(),
+        "a seal of gw-* that is not what the hub has"
+    );
+    for (from, to, message) in [
+        (
+            "{ mismatch: \"gw-*\" }",
+            "{ mismatch: \"gw 1\" }",
+            "write a gateway's id, or a pattern such as \"gw-*\"",
+        ),
+        (
+            "{ mismatch: \"gw-*\" }",
+            "{ refused: \"gw-*\" }",
+            "`refused` is not a key of `seal`; known keys: `mismatch`",
+        ),
+        ("event.why", "event.value", "`value`"),
+        (
+            "version: 1\n",
+            "version: 1\nwhen: { above: 1 }\n",
+            "`when` does not go with `on: { seal: … }`",
+        ),
+    ] {
+        let error = parse(&good.replacen(from, to, 1)).unwrap_err().to_string();
+        assert!(error.contains(message), "{error}");
+    }
 }

@@ -76,6 +76,11 @@ impl<'a> Batch<'a> {
         &self.header
     }
 
+    /// The bytes that it was decoded from.
+    pub fn bytes(&self) -> &'a [u8] {
+        self.samples.input()
+    }
+
     /// How many samples there are, readable or not.
     pub fn len(&self) -> usize {
         // At most MAX_SAMPLES.

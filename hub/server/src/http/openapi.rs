@@ -41,7 +41,7 @@ use super::api::{audit, me, operator, sessions, users};
 use super::api::{births, callable, chains, credentials, dids, enrolment, registrations};
 use super::api::{documents, held, market, ownership};
 use super::api::{firmware, gateway_log, gateways, images, offers};
-use super::api::{invoice_runs, invoices, payments, proofs, refunds};
+use super::api::{invoice_runs, invoices, payments, proofs, refunds, seal_marks};
 use super::api::{rollouts, runs, series, spending, tokens, wallet, wallets, workflows};
 use super::routes::{Route, routes};
 use super::{checkout, input, keyed};
@@ -73,6 +73,7 @@ use super::{checkout, input, keyed};
         commands::queue,
         proofs::of_reading,
         proofs::seals,
+        seal_marks::list,
         proofs::anchoring,
         proofs::set_anchoring,
         proofs::stop_anchoring,
@@ -105,6 +106,7 @@ use super::{checkout, input, keyed};
         gateways::certificates,
         gateways::remove,
         gateways::revoke,
+        seal_marks::clear,
         gateways::desired,
         gateways::set_desired,
         gateways::set_groups,

@@ -16,7 +16,7 @@ use super::api::{audit as audit_log, me, operator, sessions, users};
 use super::api::{births, callable, chains, credentials, dids, enrolment, registrations};
 use super::api::{documents, held, market, ownership};
 use super::api::{firmware, gateway_log, gateways, images, offers};
-use super::api::{invoice_runs, invoices, payments, proofs, refunds};
+use super::api::{invoice_runs, invoices, payments, proofs, refunds, seal_marks};
 use super::api::{rollouts, runs, series, spending, tokens, wallet, wallets, workflows};
 use super::page::devices as fleet;
 use super::page::enrolment as enrolment_pages;
@@ -82,6 +82,7 @@ pub(super) fn routes() -> Vec<Route> {
         write(POST, "/api/v1/devices/{device}/commands", commands::queue),
         read("/api/v1/devices/{device}/proof", proofs::of_reading).asked(Parameters::Known),
         read("/api/v1/seals", proofs::seals).asked(Parameters::Known),
+        read("/api/v1/seal-marks", seal_marks::list).asked(Parameters::Known),
         read("/api/v1/anchoring", proofs::anchoring),
         admin(PUT, "/api/v1/anchoring", proofs::set_anchoring),
         admin(DELETE, "/api/v1/anchoring", proofs::stop_anchoring),
@@ -114,6 +115,7 @@ pub(super) fn routes() -> Vec<Route> {
         admin(DELETE, "/api/v1/gateways/{gateway}", gateways::remove),
         read("/api/v1/gateways/{gateway}/certificates", gateways::certificates),
         admin(POST, "/api/v1/gateways/{gateway}/revoke", gateways::revoke),
+        admin(POST, "/api/v1/gateways/{gateway}/seals/{epoch}/{number}/clear", seal_marks::clear),
         write(GET, "/api/v1/gateways/{gateway}/desired-state", gateways::desired),
         admin(PUT, "/api/v1/gateways/{gateway}/desired-state", gateways::set_desired),
         admin(PUT, "/api/v1/gateways/{gateway}/groups", gateways::set_groups),

@@ -37,14 +37,12 @@ pub(super) fn publication(
     rollouts::publication(origin, message, state, changes);
     match message {
         Message::Batch(device, batch) => {
-            let before = changes.tally.duplicate;
-            numbered::batch(origin, device, batch, known, state, changes);
-            seals::keep(origin, device, batch, before, state, changes);
+            let brought = numbered::batch(origin, device, batch, known, state, changes);
+            seals::keep(origin, device, batch, &brought, state, changes);
         }
         Message::Judged(device, at, batch) => {
-            let before = changes.tally.duplicate;
-            numbered::batch(origin, device, batch, known, state, changes);
-            seals::keep(origin, device, batch, before, state, changes);
+            let brought = numbered::batch(origin, device, batch, known, state, changes);
+            seals::keep(origin, device, batch, &brought, state, changes);
             let rules = state.rules(origin.tenant);
             rules.judged(origin, device, *at, batch, true, changes);
         }

@@ -13,6 +13,22 @@ use super::quarantine::Quarantine;
 use super::state::{Admitted, Device};
 use super::{State, changes::DeviceKey, reading};
 
+/// What a batch brought, for who keeps it for proofs.
+#[derive(Debug, Default)]
+pub(super) struct Brought {
+    /// Whether anything in it was not here before.
+    pub(super) is_new: bool,
+    /// The earliest and the latest time of the samples that can be read.
+    pub(super) times: Option<(i64, i64)>,
+}
+
+impl Brought {
+    fn note(&mut self, time_us: i64) {
+        let (from, to) = self.times.unwrap_or((time_us, time_us));
+        self.times = Some((from.min(time_us), to.max(time_us)));
+    }
+}
+
 /// Applies a batch: each number is stored once, whatever comes twice, late or out of order.
 pub(super) fn batch(
     origin: &Origin<'_>,
@@ -21,12 +37,13 @@ pub(super) fn batch(
     known: Known,
     state: &mut State,
     changes: &mut Changes,
-) {
+) -> Brought {
+    let (mut brought, before) = (Brought::default(), changes.tally.duplicate);
     let mut quarantine = Quarantine::new(origin, Some(device));
     let key = (origin.tenant.clone(), device.clone());
     if state.known_device(&key).is_none() && is_erased(batch.header(), &known) {
-        changes.tally.duplicate += batch.samples().count() as u64;
-        return;
+        changes.tally.duplicate += batch.len() as u64;
+        return brought;
     }
     match state.admit(&key) {
         Ok(mut admitted) => {
@@ -38,11 +55,19 @@ pub(super) fn batch(
                 changes,
                 &mut quarantine,
             );
-            samples(origin, &key, batch, &mut admitted, changes, &mut quarantine);
+            let within = (&mut *changes, &mut quarantine, &mut brought);
+            samples(origin, &key, batch, &mut admitted, within);
         }
-        Err(why) => quarantine.put(changes, None, why),
+        Err(why) => {
+            quarantine.put(changes, None, why);
+            for sample in batch.samples().filter_map(|(_, sample)| sample.ok()) {
+                brought.note(sample.time_us);
+            }
+        }
     }
     quarantine.finish(changes);
+    brought.is_new = changes.tally.duplicate - before < batch.len() as u64;
+    brought
 }
 
 /// Whether all that a batch says is of numbers that were erased. Of a device of which nothing else
@@ -91,14 +116,16 @@ fn samples(
     key: &DeviceKey,
     batch: &Batch<'_>,
     admitted: &mut Admitted<'_>,
-    changes: &mut Changes,
-    quarantine: &mut Quarantine<'_>,
+    (changes, quarantine, brought): (&mut Changes, &mut Quarantine<'_>, &mut Brought),
 ) {
     let boot = batch.header().boot;
     let bounds = admitted.bounds;
     let mut ties = Ties::default();
     for (seq, item) in batch.samples() {
-        let apart_us = item.as_ref().map_or(0, |sample| ties.next(sample));
+        let apart_us = item.as_ref().map_or(0, |sample| {
+            brought.note(sample.time_us);
+            ties.next(sample)
+        });
         let held = &mut *admitted.device;
         let ledger = held.boots.entry(boot).or_default();
         if ledger.stored.contains(seq.0) {

@@ -1,5 +1,6 @@
 //! Where a publication came from, as far as its effects depend on it.
 
+use bytes::Bytes;
 use stencil_crypto::suite;
 use stencil_protocol::id::{GatewayId, TenantId};
 use stencil_protocol::line::Line;
@@ -21,6 +22,8 @@ pub(super) struct Origin<'a> {
     /// What the topic says.
     pub(super) about: Result<Topic, topic::Error>,
     pub(super) payload: &'a [u8],
+    /// The record of the log that the payload lies in.
+    record: &'a Bytes,
     pub(super) received_us: i64,
     /// Where its record begins in the log.
     pub(super) position: u64,
@@ -38,6 +41,7 @@ pub(super) struct Sender<'a> {
     transport: &'a Transport<'a>,
     received_us: i64,
     position: u64,
+    record: &'a Bytes,
     suite: Option<&'a str>,
     link: LinkInfo,
     topic: &'a str,
@@ -50,12 +54,14 @@ impl<'a> Sender<'a> {
         transport: &'a Transport<'a>,
         received_us: i64,
         position: u64,
+        record: &'a Bytes,
     ) -> Self {
         Self {
             from,
             transport,
             received_us,
             position,
+            record,
             suite: None,
             link: link(from, transport, None),
             topic: "",
@@ -79,6 +85,7 @@ impl<'a> Sender<'a> {
             topic: self.topic,
             about: self.about.clone(),
             payload: publication.payload,
+            record: self.record,
             received_us: self.received_us,
             position: self.position,
             link: &self.link,
@@ -102,6 +109,19 @@ impl Origin<'_> {
             0 => self.received_us,
             at_us if at_us > latest_us => self.received_us,
             at_us => at_us,
+        }
+    }
+
+    /// Bytes of the payload, to be kept until they are committed: they share the memory of the log's
+    /// record.
+    pub(super) fn shared(&self, part: &[u8]) -> Bytes {
+        let (whole, part_at) = (self.record.as_ptr() as usize, part.as_ptr() as usize);
+        let begin = part_at.checked_sub(whole);
+        let range = begin.and_then(|begin| Some(begin..begin.checked_add(part.len())?));
+        match range {
+            Some(range) if range.end <= self.record.len() => self.record.slice(range),
+            // Not of this record: nothing that comes out of the log is.
+            _ => Bytes::copy_from_slice(part),
         }
     }
 

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use stencil_protocol::id::{DeviceId, GatewayId, TenantId};
-use stencil_store::{AlarmChange, CommandStatus, Given, Loaded, RuleState, Trigger};
+use stencil_store::{AlarmChange, CommandStatus, Given, Loaded, RuleState, SealedBatch, Trigger};
 use stencil_workflow::{Definition, definition};
 
 use super::State;
@@ -34,6 +35,8 @@ pub struct Found {
     pub statuses: Vec<CommandStatus>,
     /// What was put aside: topic and reason.
     pub quarantined: Vec<(String, String)>,
+    /// What was kept for proofs, as behind a gateway that seals.
+    pub sealed: Vec<SealedBatch>,
 }
 
 /// A pipeline to which one gateway publishes: the same code that applies the ingest log. For those
@@ -111,9 +114,15 @@ impl Replay {
 
     /// Takes a publication of the gateway.
     pub fn publish(&mut self, topic: &str, payload: &[u8], received_us: i64) -> Found {
+        self.logged(topic, &Bytes::copy_from_slice(payload), received_us)
+    }
+
+    /// Takes a publication of the gateway as it comes out of a log, whose memory is shared.
+    pub fn logged(&mut self, topic: &str, payload: &Bytes, received_us: i64) -> Found {
         let principal = self.principal.clone();
         let transport = Transport::Plain;
-        let mut sender = Sender::new(&principal, &transport, received_us, self.position);
+        let position = self.position;
+        let mut sender = Sender::new(&principal, &transport, received_us, position, payload);
         let origin = sender.origin(&Published {
             link_suite: None,
             topic,
@@ -193,6 +202,7 @@ impl Replay {
             alarms: commit.alarms,
             statuses: commit.statuses,
             quarantined: quarantined.map(|it| (it.topic, it.reason)).collect(),
+            sealed: commit.proofs.batches,
         }
     }
 }

@@ -1,50 +1,31 @@
 //! Seals of gateways, and what devices behind those say, which is kept for proofs.
 
 use sha2::{Digest as _, Sha256};
-use stencil_edge::Judged;
 use stencil_proof::Record;
 use stencil_protocol::batch::Batch;
 use stencil_protocol::id::{DeviceId, GatewayId, Seq};
-use stencil_protocol::topic::Topic;
 use stencil_store::{NewSeal, SealKey, SealedBatch, Sealing};
 
 use super::State;
 use super::changes::Changes;
+use super::numbered::Brought;
 use super::origin::Origin;
 use super::quarantine::Quarantine;
 
-/// Keeps a batch as it came, if its gateway seals and not all of it was here before: `before` is how many
-/// duplicates there were before it was applied.
+/// Keeps a batch as it came, if its gateway seals and not all of it was here before.
 pub(super) fn keep(
     origin: &Origin<'_>,
     device: &DeviceId,
     batch: &Batch<'_>,
-    before: u64,
+    brought: &Brought,
     state: &State,
     changes: &mut Changes,
 ) {
     let is_sealed = origin
         .gateway()
         .is_some_and(|gateway| state.seals(origin.tenant, gateway));
-    let samples = batch.len() as u64;
-    if !is_sealed || samples == 0 || changes.tally.duplicate.saturating_sub(before) >= samples {
+    let (true, true, Some((from_us, to_us))) = (is_sealed, brought.is_new, brought.times) else {
         return;
-    }
-    let times = batch
-        .samples()
-        .filter_map(|(_, sample)| Some(sample.ok()?.time_us));
-    let (from_us, to_us) = times.fold((i64::MAX, i64::MIN), |(from, to), time| {
-        (from.min(time), to.max(time))
-    });
-    if from_us > to_us {
-        return;
-    }
-    let body = match &origin.about {
-        Ok(Topic::Judged(_)) => match Judged::decode(origin.payload) {
-            Ok(judged) => judged.batch,
-            Err(_) => return,
-        },
-        _ => origin.payload,
     };
     let header = batch.header();
     changes.proofs.batches.push(SealedBatch {
@@ -52,12 +33,13 @@ pub(super) fn keep(
         device: device.clone(),
         boot: header.boot,
         first: header.first,
-        last: Seq(header.first.0 + (samples - 1)),
+        // There are samples: they have times.
+        last: Seq(header.first.0 + (batch.len() as u64 - 1)),
         from_us,
         to_us,
         received_us: origin.received_us,
         position: origin.position,
-        body: body.to_vec(),
+        body: origin.shared(batch.bytes()),
     });
 }
 

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use stencil_log::Position;
 use stencil_protocol::id::{Boot, DeviceId, TenantId};
 use stencil_protocol::ledger::BootLedger;
@@ -103,7 +104,8 @@ impl Work {
                 self.commit(before, record.start).await?;
                 self.land().await?;
             }
-            self.record(record.start.0, &read, &mut changes).await?;
+            let (position, bytes) = (record.start.0, &record.payload);
+            self.record((position, bytes), &read, &mut changes).await?;
             if changes.points >= self.driver.options.max_commit_points {
                 let full = std::mem::take(&mut changes);
                 self.commit(full, record.end).await?;
@@ -136,7 +138,7 @@ impl Work {
 
     async fn record(
         &mut self,
-        position: u64,
+        (position, bytes): (u64, &Bytes),
         record: &ingest::Record<'_>,
         changes: &mut Changes,
     ) -> Result<(), Error> {
@@ -144,7 +146,8 @@ impl Work {
         match &record.body {
             Body::Publication(one) => {
                 if self.is_there(&one.from.tenant).await {
-                    let mut sender = Sender::new(&one.from, &one.transport, received_us, position);
+                    let (from, transport) = (&one.from, &one.transport);
+                    let mut sender = Sender::new(from, transport, received_us, position, bytes);
                     let origin = sender.origin(&one.published());
                     self.publication(&origin, changes).await?;
                 }
@@ -153,7 +156,8 @@ impl Work {
                 if !self.is_there(&many.from.tenant).await {
                     return Ok(());
                 }
-                let mut sender = Sender::new(&many.from, &many.transport, received_us, position);
+                let (from, transport) = (&many.from, &many.transport);
+                let mut sender = Sender::new(from, transport, received_us, position, bytes);
                 for message in many.iter() {
                     match message {
                         Ok(message) => {

@@ -10,6 +10,7 @@
 
 mod anchor;
 mod anchoring;
+mod distrust;
 mod prove;
 mod step;
 #[cfg(test)]
@@ -17,20 +18,24 @@ mod tests;
 mod verify;
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
 use stencil_proof::{Chunk, Hash, Reading};
 use stencil_protocol::batch::Batch;
 use stencil_protocol::id::{DeviceId, Seq, TenantId};
-use stencil_store::{Certificates, Error, Store};
+use stencil_store::{Certificates, Error, SealedBatch, Store, Workflows};
 use tokio::sync::watch;
 
 use crate::chains::Chains;
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::parts::{Parts, told_to_end};
+use crate::wake::Wakes;
 
+use distrust::Had;
+pub(crate) use distrust::{Differs, KeptBatch, Numbers};
 pub(crate) use prove::{NotProven, Until, Which};
 
 /// How often it is looked for what is to be done.
@@ -45,7 +50,7 @@ const NUMBERS_AT_ONCE: u64 = 4_096;
 pub(crate) struct Proofs {
     store: Arc<dyn stencil_store::Proofs>,
     certificates: Arc<dyn Certificates>,
-    audit: Arc<dyn stencil_store::Audit>,
+    workflows: Arc<dyn Workflows>,
     chains: Chains,
     clock: Clock,
 }
@@ -56,6 +61,8 @@ pub(crate) struct Telling {
     pub(crate) metrics: Arc<Metrics>,
     /// The most entries of a tenant's audit log.
     pub(crate) audit_entries: u32,
+    /// For the runs that a seal has started.
+    pub(crate) wakes: Wakes,
 }
 
 impl Proofs {
@@ -63,7 +70,7 @@ impl Proofs {
         Self {
             store: Arc::clone(&store.proofs),
             certificates: Arc::clone(&store.certificates),
-            audit: Arc::clone(&store.audit),
+            workflows: Arc::clone(&store.workflows),
             chains: chains.clone(),
             clock: clock.clone(),
         }
@@ -118,8 +125,8 @@ impl Proofs {
 
     /// The leaves of a chunk, from what the hub has taken in; `None`: not all of it is here. Of a number
     /// that came twice the first counts, as in the series.
-    async fn leaves(&self, tenant: &TenantId, chunk: &Chunk) -> Result<Option<Vec<Hash>>, Error> {
-        let mut leaves = Vec::new();
+    async fn leaves(&self, tenant: &TenantId, chunk: &Chunk) -> Result<Option<Had>, Error> {
+        let mut had = Had::default();
         for run in &chunk.runs {
             let end = run.first.0.saturating_add(run.count);
             let mut from = run.first.0;
@@ -134,21 +141,33 @@ impl Proofs {
                 for batch in &batches {
                     each(&chunk.device, &batch.body, |reading, leaf| {
                         let seq = reading.0;
-                        if (from..to).contains(&seq) {
-                            found.entry(seq).or_insert_with(leaf);
+                        if !(from..to).contains(&seq) {
+                            return;
+                        }
+                        match found.entry(seq) {
+                            Entry::Vacant(place) => {
+                                place.insert(leaf());
+                            }
+                            Entry::Occupied(first) if *first.get() != leaf() => {
+                                had.twice(run.boot, Seq(seq));
+                            }
+                            Entry::Occupied(_) => {}
                         }
                     });
                 }
+                // Not again where it was asked for numbers before these.
+                let begins_here = |batch: &&SealedBatch| batch.first.0.max(run.first.0) >= from;
+                had.came_in(batches.iter().filter(begins_here));
                 for number in from..to {
                     match found.get(&number) {
-                        Some(leaf) => leaves.push(*leaf),
+                        Some(leaf) => had.leaves.push(*leaf),
                         None => return Ok(None),
                     }
                 }
                 from = to;
             }
         }
-        Ok(Some(leaves))
+        Ok(Some(had))
     }
 }
 

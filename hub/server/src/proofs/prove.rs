@@ -106,14 +106,14 @@ impl Proofs {
         };
         let place = usize::try_from(place).unwrap_or(usize::MAX);
         let chunk = sealed.chunks.get(place).ok_or_else(gone)?;
-        let leaves = self.leaves(tenant, chunk).await?.ok_or_else(gone)?;
+        let had = self.leaves(tenant, chunk).await?.ok_or_else(gone)?;
         let seal = &sealed.seal;
         let certificate = self
             .store
             .sealing_key(tenant, &seal.gateway, &seal.certificate)
             .await?
             .ok_or_else(gone)?;
-        Document::of(reading, &leaves, &sealed, place, &certificate).ok_or_else(gone)
+        Document::of(reading, &had.leaves, &sealed, place, &certificate).ok_or_else(gone)
     }
 
     /// The reading, from what is kept for proofs.

@@ -22,6 +22,7 @@ use super::{NotProven, Proofs, Telling, Until, Which};
 use crate::chains::Chains;
 use crate::chains::tests::fake::{ACCOUNT, CHAIN, Fake};
 use crate::clock::Clock;
+use crate::wake::Wakes;
 
 const GATEWAY: &str = "gw-1";
 const HOUR_US: i64 = 3_600_000_000;
@@ -143,7 +144,7 @@ impl World {
             to_us: i64::MAX,
             received_us: 1,
             position: self.position,
-            body: body.to_vec(),
+            body: body.to_vec().into(),
         };
         let changes = ProofChanges {
             batches: vec![kept],
@@ -177,6 +178,7 @@ impl World {
         let telling = Telling {
             metrics: Arc::default(),
             audit_entries: 100,
+            wakes: Wakes::default(),
         };
         let mut waiting = super::verify::Waiting::default();
         self.proofs.verify_pending(&telling, &mut waiting).await;

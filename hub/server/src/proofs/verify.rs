@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 
 use stencil_crypto::authority::Subject;
 use stencil_crypto::signature;
-use stencil_proof::{Record, Sealed, tree};
+use stencil_proof::{Chunk, Hash, Record, Sealed, tree};
 use stencil_protocol::id::Seq;
 use stencil_store::{
-    AuditOutcome, CertificateState, Error, NewAudit, SealKey, SealState, SealedRun, StoredSeal,
+    CertificateState, Distrust, Error, FoundSeal, NewSealMark, SealFlaw, SealKey, SealState,
+    SealedRun, StoredSeal,
 };
 
-use super::{LOOK, Proofs, REST, Telling};
+use super::{LOOK, Proofs, REST, Telling, distrust};
 
 /// The most seals that are pending at once.
 const AT_ONCE: u32 = 65_536;
@@ -41,15 +42,17 @@ impl Waiting {
 
 /// What was found.
 enum Found {
-    /// This, for good.
-    Settled(SealState, Option<String>, Vec<SealedRun>),
+    /// It is right.
+    Verified(Vec<SealedRun>),
+    /// It is not, for good.
+    Wrong(SealState, Vec<NewSealMark>),
     /// Something is missing that may be on its way.
     Missing(String),
 }
 
 impl Found {
-    fn not(state: SealState, why: impl Into<String>) -> Self {
-        Self::Settled(state, Some(why.into()), Vec::new())
+    fn wrong(state: SealState, mark: NewSealMark) -> Self {
+        Self::Wrong(state, vec![mark])
     }
 }
 
@@ -84,77 +87,92 @@ impl Proofs {
             let Some(seal) = self.store.seal(&key).await? else {
                 continue;
             };
-            let now_us = self.clock.now_us();
-            let (state, why, runs) = match self.judge(&seal).await? {
-                Found::Settled(state, why, runs) => (state, why, runs),
-                Found::Missing(why) => {
-                    if now_us.saturating_sub(seal.seal.received_us) < PATIENCE_US {
-                        waiting.later(&key);
-                        continue;
-                    }
-                    (SealState::Incomplete, Some(why), Vec::new())
-                }
-            };
-            waiting.0.remove(&key);
-            let is_news = self
-                .store
-                .settle_seal(&key, state, why.as_deref(), &runs, now_us)
-                .await?;
-            if is_news {
-                settled += 1;
-                telling.metrics.seal(state);
-                self.tell(telling, &key, state, why.as_deref(), now_us)
-                    .await?;
+            let found = self.judge(&seal).await?;
+            if let Found::Missing(_) = &found
+                && self.clock.now_us().saturating_sub(seal.seal.received_us) < PATIENCE_US
+            {
+                waiting.later(&key);
+                continue;
             }
+            waiting.0.remove(&key);
+            settled += usize::from(self.settle(telling, &seal, found).await?);
         }
         Ok(settled)
     }
 
-    /// A seal that is not what the hub knows is told, and never taken in silence.
-    async fn tell(
+    /// Keeps what was found, once, and tells of it: a seal that is not what the hub has is never taken in
+    /// silence.
+    async fn settle(
         &self,
         telling: &Telling,
-        key: &SealKey,
-        state: SealState,
-        why: Option<&str>,
-        now_us: i64,
-    ) -> Result<(), Error> {
+        stored: &StoredSeal,
+        found: Found,
+    ) -> Result<bool, Error> {
+        let (key, now_us) = (&stored.seal.key, self.clock.now_us());
+        let (state, why, runs, marks) = match found {
+            Found::Verified(runs) => (SealState::Verified, None, runs, Vec::new()),
+            Found::Missing(why) => (SealState::Incomplete, Some(why), Vec::new(), Vec::new()),
+            Found::Wrong(state, marks) => (state, distrust::why(&marks), Vec::new(), marks),
+        };
+        let audit = distrust::noted(key, &marks, now_us);
+        let triggers = self.runs_of(stored, state, &marks, now_us).await?;
+        let settling = FoundSeal {
+            state,
+            why: why.as_deref(),
+            runs: &runs,
+            distrust: (!marks.is_empty()).then_some(Distrust {
+                marks: &marks,
+                audit: &audit,
+                audit_entries: telling.audit_entries,
+                triggers: &triggers,
+            }),
+        };
+        let settled = self.store.settle_seal(key, &settling, now_us).await?;
+        if !settled.is_news {
+            return Ok(false);
+        }
+        stencil_crashpoint::reach("seals.settled");
+        let flaw = marks.first().map(|mark| mark.flaw);
+        telling.metrics.seal(state, flaw);
+        if settled.started > 0 {
+            telling.metrics.runs_started(settled.started);
+            telling.wakes.runner();
+        }
         let SealKey {
             tenant,
             gateway,
             number,
             ..
         } = key;
-        if state == SealState::Verified {
-            tracing::debug!(%tenant, %gateway, number, "a seal is verified");
-            return Ok(());
+        let why = why.as_deref().unwrap_or("no reason");
+        match state {
+            SealState::Pending | SealState::Verified => {
+                tracing::debug!(%tenant, %gateway, number, "a seal is verified");
+            }
+            SealState::Incomplete => {
+                tracing::warn!(%tenant, %gateway, number, why, "a seal cannot be verified");
+            }
+            SealState::Mismatch | SealState::Refused => {
+                tracing::error!(%tenant, %gateway, number, why, marked = settled.is_marked,
+                    "a gateway's seal is not what the hub has");
+            }
         }
-        let why = why.unwrap_or("no reason");
-        if state == SealState::Incomplete {
-            tracing::warn!(%tenant, %gateway, number, why, "a seal cannot be verified");
-            return Ok(());
-        }
-        tracing::error!(%tenant, %gateway, number, why, "a gateway's seal is not what the hub knows");
-        let entry = NewAudit {
-            at_us: now_us,
-            who: format!("gateway {gateway}"),
-            action: "gateways.seal".to_owned(),
-            target: Some(format!("{gateway} {number}")),
-            outcome: AuditOutcome::Refused,
-            detail: Some(why.to_owned()),
-            address: None,
-        };
-        self.audit.note(tenant, &entry, telling.audit_entries).await
+        Ok(true)
     }
 
     async fn judge(&self, stored: &StoredSeal) -> Result<Found, Error> {
         let key = &stored.seal.key;
         let Ok(Record::Sealed(sealed)) = Record::decode(&stored.seal.record) else {
-            return Ok(Found::not(SealState::Refused, "its record cannot be read"));
+            let why = "its record cannot be read";
+            let mark = distrust::whole(SealFlaw::Unreadable, why, None, None);
+            return Ok(Found::wrong(SealState::Refused, mark));
         };
         if !sealed.is_whole() {
             let why = "its root is not that of the chunks that came with it";
-            return Ok(Found::not(SealState::Mismatch, why));
+            let leaves: Vec<Hash> = sealed.chunks.iter().map(Chunk::leaf).collect();
+            let (named, here) = (sealed.seal.root, tree::root(&leaves));
+            let mark = distrust::whole(SealFlaw::Root, why, Some(named), Some(here));
+            return Ok(Found::wrong(SealState::Mismatch, mark));
         }
         if let Some(found) = self.signed(key, &sealed).await? {
             return Ok(found);
@@ -162,20 +180,18 @@ impl Proofs {
         if let Some(found) = self.follows(key, &sealed).await? {
             return Ok(found);
         }
-        let mut runs = Vec::new();
+        let (mut runs, mut marks, mut missing) = (Vec::new(), Vec::new(), None);
         for (place, chunk) in (0_u32..).zip(&sealed.chunks) {
             let device = &chunk.device;
-            let Some(leaves) = self.leaves(&key.tenant, chunk).await? else {
+            let Some(had) = self.leaves(&key.tenant, chunk).await? else {
                 let why = format!("not all that {device} said of it is here");
-                return Ok(Found::Missing(why));
+                missing.get_or_insert(why);
+                continue;
             };
-            if tree::root(&leaves) != chunk.root {
-                let why = format!(
-                    "what {device} said is something else here: {} readings do not give the root that \
-                     the gateway has signed",
-                    chunk.readings
-                );
-                return Ok(Found::not(SealState::Mismatch, why));
+            let root = tree::root(&had.leaves);
+            if root != chunk.root {
+                marks.push(distrust::readings(chunk, had, &root));
+                continue;
             }
             runs.extend(chunk.runs.iter().map(|run| SealedRun {
                 device: device.clone(),
@@ -185,7 +201,12 @@ impl Proofs {
                 chunk: place,
             }));
         }
-        Ok(Found::Settled(SealState::Verified, None, runs))
+        // What differs already does so whatever else comes.
+        Ok(match (marks.is_empty(), missing) {
+            (false, _) => Found::Wrong(SealState::Mismatch, marks),
+            (true, Some(why)) => Found::Missing(why),
+            (true, None) => Found::Verified(runs),
+        })
     }
 
     /// Why it is not signed by a certificate of the gateway that lets it in, if so.
@@ -193,7 +214,10 @@ impl Proofs {
         let seal = &sealed.seal;
         let fingerprint = &seal.certificate;
         let named = hex::encode(fingerprint);
-        let refused = |why: String| Ok(Some(Found::not(SealState::Refused, why)));
+        let refused = |flaw: SealFlaw, why: String| {
+            let mark = distrust::whole(flaw, why, Some(*fingerprint), None);
+            Ok(Some(Found::wrong(SealState::Refused, mark)))
+        };
         let found = self
             .store
             .sealing_key(&key.tenant, &key.gateway, fingerprint)
@@ -208,12 +232,12 @@ impl Proofs {
             .await?;
         match known.iter().find(|it| it.fingerprint == *fingerprint) {
             None => {
-                return refused(format!(
-                    "the hub knows no certificate {named} of the gateway"
-                ));
+                let why = format!("the hub knows no certificate {named} of the gateway");
+                return refused(SealFlaw::Certificate, why);
             }
             Some(it) if it.state == CertificateState::Revoked => {
-                return refused(format!("the certificate {named} was revoked"));
+                let why = format!("the certificate {named} was revoked");
+                return refused(SealFlaw::Revoked, why);
             }
             Some(_) => {}
         }
@@ -222,23 +246,27 @@ impl Proofs {
             gateway: key.gateway.to_string(),
         };
         if Subject::of(&certificate).ok() != Some(subject) {
-            return refused(format!(
-                "the certificate {named} is not one of this gateway"
-            ));
+            let why = format!("the certificate {named} is not one of this gateway");
+            return refused(SealFlaw::Certificate, why);
         }
         match signature::verify(&certificate, &seal.entry(), &sealed.signature) {
             Ok(()) => Ok(None),
-            Err(error) => refused(error.to_string()),
+            Err(error) => refused(SealFlaw::Signature, error.to_string()),
         }
     }
 
     /// Why it does not follow the seal before, if so.
     async fn follows(&self, key: &SealKey, sealed: &Sealed) -> Result<Option<Found>, Error> {
         let seal = &sealed.seal;
+        let out = |why: &str, here: Option<Hash>| {
+            let mark = distrust::whole(SealFlaw::Chain, why, Some(seal.previous), here);
+            Ok(Some(Found::wrong(SealState::Mismatch, mark)))
+        };
         if seal.number <= 1 {
-            let good = seal.number == 1 && seal.previous == [0; 32];
-            let why = "it is the first of its chain, and names one before";
-            return Ok((!good).then(|| Found::not(SealState::Mismatch, why)));
+            if seal.number == 1 && seal.previous == [0; 32] {
+                return Ok(None);
+            }
+            return out("it is the first of its chain, and names one before", None);
         }
         let before = SealKey {
             number: seal.number - 1,
@@ -246,10 +274,10 @@ impl Proofs {
         };
         match self.store.seal(&before).await? {
             Some(before) if before.seal.hash == seal.previous => Ok(None),
-            Some(_) => {
-                let why = "it is out of its chain: the seal before it is another one than it names";
-                Ok(Some(Found::not(SealState::Mismatch, why)))
-            }
+            Some(before) => out(
+                "it is out of its chain: the seal before it is another one than it names",
+                Some(before.seal.hash),
+            ),
             None => Ok(Some(Found::Missing(
                 "the seal before it is missing".to_owned(),
             ))),

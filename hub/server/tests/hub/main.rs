@@ -17,6 +17,7 @@ mod renewal;
 mod restart;
 mod revoked;
 mod rollout;
+mod seal_marks;
 mod setup;
 mod slow_receiver;
 mod storing;

@@ -31,6 +31,7 @@ const OF_DEVICES: &[&str] = &[
     "rollout_devices",
     "sealed_batches",
     "sealed_runs",
+    "seal_marks",
     "device_passports",
 ];
 
@@ -110,6 +111,7 @@ const OF_TENANTS: &[&str] = &[
     "offers",
     "purchases",
     "exposures",
+    "seal_marks",
     "sealed_runs",
     "sealed_batches",
     "seals",

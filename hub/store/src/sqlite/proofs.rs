@@ -2,6 +2,7 @@
 
 mod anchors;
 mod commit;
+mod marks;
 mod read;
 
 use async_trait::async_trait;
@@ -12,8 +13,9 @@ use super::row::{Columns as _, bigint};
 use crate::page::clamp;
 use crate::proofs::{
     AnchorSeals, Anchoring, MAX_SEALED_BATCHES, ProofHash, Proofs, SealKey, SealState, SealedBatch,
-    SealedRun, StoredAnchor, StoredSeal,
+    StoredAnchor, StoredSeal,
 };
+use crate::seal_marks::{FoundSeal, SealMark, SealMarkFilter, SettledSeal};
 use crate::{Error, Page};
 
 pub(super) use commit::{load, store};
@@ -124,14 +126,32 @@ impl Proofs for Sqlite {
     async fn settle_seal(
         &self,
         key: &SealKey,
-        state: SealState,
-        why: Option<&str>,
-        runs: &[SealedRun],
+        found: &FoundSeal<'_>,
         now_us: i64,
-    ) -> Result<bool, Error> {
+    ) -> Result<SettledSeal, Error> {
         let mut transaction = self.write().await?;
-        let settled = commit::settle(&mut transaction, key, state, why, runs, now_us).await;
+        let settled = commit::settle(&mut transaction, key, found, now_us).await;
         transaction.end(settled).await
+    }
+
+    async fn seal_marks(
+        &self,
+        tenant: &TenantId,
+        filter: &SealMarkFilter,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Page<SealMark>, Error> {
+        marks::list(self, tenant, filter, after, limit).await
+    }
+
+    async fn marked_gateways(&self, tenant: &TenantId) -> Result<Vec<(GatewayId, u64)>, Error> {
+        marks::counts(self, tenant).await
+    }
+
+    async fn clear_seal_marks(&self, key: &SealKey) -> Result<bool, Error> {
+        let mut transaction = self.write().await?;
+        let cleared = marks::clear(&mut transaction, key).await;
+        transaction.end(cleared).await
     }
 
     async fn seal_of(

@@ -29,6 +29,7 @@ mod proofs;
 mod registry;
 mod rollouts;
 mod runs;
+mod seal_marks;
 mod sends;
 mod series;
 mod series_model;

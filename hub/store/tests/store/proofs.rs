@@ -2,8 +2,8 @@
 
 use stencil_protocol::id::{Boot, DeviceId, GatewayId, Seq, TenantId};
 use stencil_store::{
-    AnchorSeals, Anchoring, Commit, Erased, Error, NewSeal, ProofChanges, SealKey, SealState,
-    SealedBatch, SealedRun, Sealing, StoredAnchor,
+    AnchorSeals, Anchoring, Commit, Erased, Error, FoundSeal, NewSeal, ProofChanges, SealKey,
+    SealState, SealedBatch, SealedRun, Sealing, StoredAnchor,
 };
 
 use crate::{acme, fresh, other};
@@ -34,6 +34,15 @@ fn seal(tenant: &TenantId, number: u64) -> NewSeal {
     }
 }
 
+fn found(state: SealState, runs: &[SealedRun]) -> FoundSeal<'_> {
+    FoundSeal {
+        state,
+        why: None,
+        runs,
+        distrust: None,
+    }
+}
+
 fn batch(tenant: &TenantId, name: &str, first: u64, position: u64) -> SealedBatch {
     let first_us = i64::try_from(first).unwrap();
     SealedBatch {
@@ -46,7 +55,7 @@ fn batch(tenant: &TenantId, name: &str, first: u64, position: u64) -> SealedBatc
         to_us: first_us + 9,
         received_us: first_us,
         position,
-        body: first.to_be_bytes().to_vec(),
+        body: first.to_be_bytes().to_vec().into(),
     }
 }
 
@@ -156,8 +165,12 @@ async fn what_is_committed_is_found_and_a_repeated_commit_changes_nothing() {
         (1, SealState::Mismatch, &second, true),
     ] {
         let key: &SealKey = &pending[number];
-        let set = proofs.settle_seal(key, state, Some("why"), runs, 7).await;
-        assert_eq!(set.unwrap(), settled);
+        let found = FoundSeal {
+            why: Some("why"),
+            ..found(state, runs)
+        };
+        let set = proofs.settle_seal(key, &found, 7).await;
+        assert_eq!(set.unwrap().is_news, settled);
     }
     let (found, chunk) = proofs
         .seal_of(&acme, &device("a"), Boot(7), Seq(10))
@@ -228,9 +241,7 @@ async fn a_seal_is_in_one_anchor() {
         proofs
             .settle_seal(
                 &seal.key,
-                SealState::Verified,
-                None,
-                &[run(seal.key.number * 10, 0)],
+                &found(SealState::Verified, &[run(seal.key.number * 10, 0)]),
                 5,
             )
             .await
@@ -332,7 +343,7 @@ async fn what_is_old_or_erased_goes() {
     };
     store.pipeline.commit(commit(3, changes)).await.unwrap();
     proofs
-        .settle_seal(&key(&acme, 1), SealState::Verified, None, &[run(1, 0)], 5)
+        .settle_seal(&key(&acme, 1), &found(SealState::Verified, &[run(1, 0)]), 5)
         .await
         .unwrap();
     assert_eq!(proofs.forget_sealed(&other(), 200, 10).await.unwrap(), 0);

@@ -151,7 +151,6 @@ pub fn json_schema() -> Value {
     schema
 }
 
-/// Each kind of cause.
 /// The `with` of credential.issue.
 fn credential(template: &Value, duration: &Value) -> Value {
     let mut with = object(
@@ -167,6 +166,7 @@ fn credential(template: &Value, duration: &Value) -> Value {
     with
 }
 
+/// Each kind of cause.
 fn sources() -> Vec<Value> {
     let pattern = json!({ "type": "string", "pattern": "^[A-Za-z0-9._*?-]{1,64}$" });
     let telemetry = object(
@@ -189,6 +189,14 @@ fn sources() -> Vec<Value> {
         ("telemetry", telemetry),
         ("payment", payment),
         ("chain", chain),
+        (
+            "access",
+            object(&["conflict"], json!({ "conflict": pattern })),
+        ),
+        (
+            "seal",
+            object(&["mismatch"], json!({ "mismatch": pattern })),
+        ),
     ];
     of.map(|(kind, with)| object(&[kind], json!({ kind: with })))
         .into()

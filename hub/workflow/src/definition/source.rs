@@ -12,7 +12,7 @@ use crate::event;
 /// The longest signature of an event or a function, in bytes.
 pub const MAX_SIGNATURE: usize = 512;
 
-const KINDS: &[&str] = &["telemetry", "payment", "chain", "access"];
+const KINDS: &[&str] = &["telemetry", "payment", "chain", "access", "seal"];
 
 /// What a workflow runs because of.
 #[derive(Debug, PartialEq)]
@@ -25,6 +25,15 @@ pub enum Source {
     Chain(ChainEvent),
     /// A gateway has admitted somebody whose right had been taken away.
     Access(AccessConflict),
+    /// A gateway's seal is not what the hub has.
+    Seal(SealMismatch),
+}
+
+/// `on: { seal: { mismatch: "gw-*" } }`
+#[derive(Debug, PartialEq, Eq)]
+pub struct SealMismatch {
+    /// The gateways: an id, or a pattern over ids.
+    pub gateways: Pattern,
 }
 
 /// `on: { access: { conflict: "locker-*" } }`
@@ -62,7 +71,7 @@ impl Source {
     pub fn rule(&self) -> Option<&Rule> {
         match self {
             Self::Telemetry(rule) => Some(rule),
-            Self::Payment(_) | Self::Chain(_) | Self::Access(_) => None,
+            Self::Payment(_) | Self::Chain(_) | Self::Access(_) | Self::Seal(_) => None,
         }
     }
 
@@ -79,6 +88,7 @@ impl Source {
             Self::Payment(_) => event::PAYMENT_FIELDS,
             Self::Chain(_) => event::CHAIN_FIELDS,
             Self::Access(_) => event::ACCESS_FIELDS,
+            Self::Seal(_) => event::SEAL_FIELDS,
         }
     }
 }
@@ -92,6 +102,9 @@ impl fmt::Display for Source {
             }
             Self::Access(of) => {
                 write!(f, "an admission at {} that conflicts", of.devices)
+            }
+            Self::Seal(of) => {
+                write!(f, "a seal of {} that is not what the hub has", of.gateways)
             }
             Self::Chain(of) => {
                 write!(f, "{} of {} on {}", of.event, of.address, of.name)
@@ -111,7 +124,7 @@ pub(super) fn read(fields: &Fields<'_>) -> Result<Source, Error> {
     let Some((kind, node)) = found.next() else {
         return Err(Error::new(
             on.at,
-            "`on` has no `telemetry`, `payment`, `chain` or `access`",
+            "`on` has no `telemetry`, `payment`, `chain`, `access` or `seal`",
             format!("add one, for example `on: {example}`"),
         ));
     };
@@ -145,6 +158,7 @@ pub(super) fn read(fields: &Fields<'_>) -> Result<Source, Error> {
     match kind {
         "payment" => payment(node).map(Source::Payment),
         "access" => access(node).map(Source::Access),
+        "seal" => seal(node).map(Source::Seal),
         _ => chain(node).map(Source::Chain),
     }
 }
@@ -173,6 +187,19 @@ fn access(node: &Node) -> Result<AccessConflict, Error> {
         )
     })?;
     Ok(AccessConflict { devices: pattern })
+}
+
+fn seal(node: &Node) -> Result<SealMismatch, Error> {
+    let fields = Fields::of(node, "`seal`", &["mismatch"])?;
+    let gateways = fields.need("mismatch", "\"gw-*\"")?;
+    let pattern = Pattern::parse(text(gateways, "mismatch")?).map_err(|error| {
+        Error::new(
+            gateways.at,
+            error.to_string().replacen("device pattern", "pattern", 1),
+            "write a gateway's id, or a pattern such as \"gw-*\"",
+        )
+    })?;
+    Ok(SealMismatch { gateways: pattern })
 }
 
 fn chain(node: &Node) -> Result<ChainEvent, Error> {

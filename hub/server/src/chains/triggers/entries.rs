@@ -249,7 +249,7 @@ fn event(chain: &dyn Chain, one: &Listening, entry: &ChainEntry, args: Value) ->
     let time_us = i64::try_from(time_us).unwrap_or(i64::MAX);
     let signature = match &one.definition.source {
         Source::Chain(of) => of.event.as_str(),
-        Source::Telemetry(_) | Source::Payment(_) | Source::Access(_) => "",
+        Source::Telemetry(_) | Source::Payment(_) | Source::Access(_) | Source::Seal(_) => "",
     };
     let name = signature.split('(').next().unwrap_or_default().trim();
     let name = name.rsplit(' ').next().unwrap_or_default();

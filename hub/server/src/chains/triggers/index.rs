@@ -34,7 +34,7 @@ pub(super) struct Listening {
 pub(super) fn waits_for(definition: &Definition, reference: &str) -> bool {
     match &definition.source {
         Source::Payment(payment) => payment.reference.matches(reference),
-        Source::Telemetry(_) | Source::Chain(_) | Source::Access(_) => false,
+        Source::Telemetry(_) | Source::Chain(_) | Source::Access(_) | Source::Seal(_) => false,
     }
 }
 
@@ -48,7 +48,7 @@ impl Index {
             };
             let definition = Arc::new(definition);
             match &definition.source {
-                Source::Telemetry(_) | Source::Access(_) => {}
+                Source::Telemetry(_) | Source::Access(_) | Source::Seal(_) => {}
                 Source::Payment(_) => {
                     let of_tenant = index.payments.entry(tenant).or_default();
                     of_tenant.push(definition);

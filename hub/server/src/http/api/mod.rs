@@ -35,6 +35,7 @@ pub(super) mod registrations;
 pub(super) mod retention;
 pub(super) mod rollouts;
 pub(super) mod runs;
+pub(super) mod seal_marks;
 pub(super) mod series;
 pub(super) mod sessions;
 pub(super) mod spending;

@@ -27,6 +27,7 @@ pub(super) mod quarantine;
 pub(super) mod rollouts;
 pub(super) mod rules;
 pub(super) mod run;
+mod seal_marks;
 pub(super) mod settings;
 mod shell;
 pub(super) mod sign_in;

@@ -242,6 +242,18 @@ async fn ask(served: &Served, method: &str, path: &str, who: As<'_>) -> Answer {
         ("PUT", "/api/v1/anchoring") => {
             ask.json(&serde_json::json!({ "chain": "local", "interval_s": 60 }))
         }
+        ("GET", "/api/v1/seal-marks") => {
+            seed::marked(&served.store, &seed::acme()).await;
+            ask
+        }
+        ("POST", path) if path.ends_with("/clear") => {
+            let tenant = match who {
+                As::Token(secret) if secret == served.tokens.rival => seed::rival(),
+                _ => seed::acme(),
+            };
+            seed::marked(&served.store, &tenant).await;
+            ask.json(&serde_json::json!({ "why": "looked at" }))
+        }
         ("GET", path) if path.contains("/proof?") => {
             seed::sealed(&served.store).await;
             ask

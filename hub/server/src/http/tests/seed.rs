@@ -14,9 +14,9 @@ use stencil_protocol::sample::OwnedValue;
 use stencil_rollout::{Digest, Plan};
 use stencil_store::{
     AlarmChange, AlarmId, Attempt, CommandStatus, Commit, DesiredOf, DeviceImage, DevicePassport,
-    DeviceVerdict, Document, Image, LinkInfo, LinkSeen, NewCommand, Outcome, Point, Progress,
-    Quarantined, Raised, RolloutChange, RolloutDevice, RolloutHead, RolloutNotice, Room, RunId,
-    Severity, Step, Store, StoredOwnership, Trigger, TwinUpdate, UpdateTrust,
+    DeviceVerdict, Document, FoundSeal, Image, LinkInfo, LinkSeen, NewCommand, Outcome, Point,
+    Progress, Quarantined, Raised, RolloutChange, RolloutDevice, RolloutHead, RolloutNotice, Room,
+    RunId, Severity, Step, Store, StoredOwnership, Trigger, TwinUpdate, UpdateTrust,
 };
 
 use super::NOW_US;
@@ -710,7 +710,7 @@ pub(super) async fn sealed(store: &Store) {
             to_us: NOW_US,
             received_us: NOW_US,
             position,
-            body: body[..length].to_vec(),
+            body: body[..length].to_vec().into(),
         }],
         seals: vec![NewSeal {
             key: key.clone(),
@@ -732,8 +732,71 @@ pub(super) async fn sealed(store: &Store) {
         last: Seq(1),
         chunk: 0,
     }];
-    let settled = store
-        .proofs
-        .settle_seal(&key, SealState::Verified, None, &runs, NOW_US);
-    assert!(settled.await.unwrap());
+    let found = FoundSeal {
+        state: SealState::Verified,
+        why: None,
+        runs: &runs,
+        distrust: None,
+    };
+    let settled = store.proofs.settle_seal(&key, &found, NOW_US).await;
+    assert!(settled.unwrap().is_news);
+}
+
+/// A seal of the tenant's gateway that is not what the hub has: number 2 of chain 1.
+pub(super) async fn marked(store: &Store, tenant: &TenantId) {
+    use stencil_store::{
+        AuditOutcome, Distrust, NewAudit, NewSeal, NewSealMark, ProofChanges, SealFlaw, SealKey,
+        SealState,
+    };
+    // It may have been marked and cleared before: as if it had never come.
+    store.proofs.forget_sealed(tenant, 2, 10).await.unwrap();
+    let key = SealKey {
+        gateway: GatewayId::parse("gateway-marked").unwrap(),
+        tenant: tenant.clone(),
+        epoch: 1,
+        number: 2,
+    };
+    let seals = vec![NewSeal {
+        key: key.clone(),
+        hash: [2; 32],
+        record: vec![0],
+        received_us: 1,
+    }];
+    let commit = Commit {
+        position: store.pipeline.load(1).await.unwrap().position,
+        proofs: ProofChanges {
+            seals,
+            ..ProofChanges::default()
+        },
+        ..Commit::default()
+    };
+    store.pipeline.commit(commit).await.unwrap();
+    let marks = [NewSealMark {
+        device: None,
+        flaw: SealFlaw::Chain,
+        why: "out of its chain".to_owned(),
+        differs: "{}".to_owned(),
+    }];
+    let audit = NewAudit {
+        at_us: NOW_US,
+        who: "gateway gateway-marked".to_owned(),
+        action: "gateways.seal".to_owned(),
+        target: None,
+        outcome: AuditOutcome::Refused,
+        detail: None,
+        address: None,
+    };
+    let found = FoundSeal {
+        state: SealState::Mismatch,
+        why: None,
+        runs: &[],
+        distrust: Some(Distrust {
+            marks: &marks,
+            audit: &audit,
+            audit_entries: 1_000,
+            triggers: &[],
+        }),
+    };
+    let settled = store.proofs.settle_seal(&key, &found, NOW_US).await;
+    assert!(settled.unwrap().is_news);
 }

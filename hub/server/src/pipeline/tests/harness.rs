@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use stencil_protocol::batch::{DropReason, PreviousBoot};
 use stencil_protocol::id::{Boot, DeviceId, GatewayId, Seq, TenantId};
 use stencil_protocol::ledger::BootLedger;
@@ -89,7 +90,7 @@ pub(super) struct Disk {
 pub(super) struct Harness {
     pub(super) bounds: PipelineOptions,
     definitions: HashMap<(String, u32), String>,
-    log: Vec<Vec<u8>>,
+    log: Vec<Bytes>,
     pub(super) disk: Disk,
     /// The plan of the roll-out, and the devices that it meets.
     pub(super) rollout: Option<(String, Vec<Candidate>)>,
@@ -213,7 +214,7 @@ impl Harness {
             }),
         };
         Record { received_us, body }.encode_into(&mut bytes);
-        self.log.push(bytes);
+        self.log.push(bytes.into());
     }
 
     /// Applies the next `records` records without a commit.
@@ -298,17 +299,17 @@ impl Harness {
         definition::parse(&self.definitions[&(workflow.to_owned(), version)]).unwrap()
     }
 
-    fn one(&mut self, bytes: &[u8], position: u64) {
+    fn one(&mut self, bytes: &Bytes, position: u64) {
         let record = Record::decode(bytes).unwrap();
         match record.body {
             Body::Publication(one) => {
-                let mut sender =
-                    Sender::new(&one.from, &one.transport, record.received_us, position);
+                let (from, at_us) = (&one.from, record.received_us);
+                let mut sender = Sender::new(from, &one.transport, at_us, position, bytes);
                 self.publication(&sender.origin(&one.published()));
             }
             Body::Publications(many) => {
-                let mut sender =
-                    Sender::new(&many.from, &many.transport, record.received_us, position);
+                let (from, at_us) = (&many.from, record.received_us);
+                let mut sender = Sender::new(from, &many.transport, at_us, position, bytes);
                 for message in many.iter() {
                     self.publication(&sender.origin(&message.unwrap()));
                 }

@@ -57,11 +57,7 @@ fn from_where_it_says_so_to_where_it_ends_whatever_is_killed() {
         harness.commit();
         harness.kill();
         let disk = harness.finish();
-        let kept: Vec<&[u8]> = disk
-            .batches
-            .iter()
-            .map(|kept| kept.body.as_slice())
-            .collect();
+        let kept: Vec<&[u8]> = disk.batches.iter().map(|kept| &kept.body[..]).collect();
         assert_eq!(kept, [payload(3), payload(5)], "{killed_after}");
         assert_eq!((disk.batches[1].first.0, disk.batches[1].last.0), (5, 6));
         assert_eq!((disk.batches[1].from_us, disk.batches[1].to_us), (5, 6));

@@ -5,8 +5,10 @@ use stencil_protocol::id::{GatewayId, TenantId};
 
 use super::super::bulk::Bulk;
 use super::super::row::{Columns as _, bigint};
+use super::marks;
 use crate::Error;
-use crate::proofs::{MAX_SEALING_KEYS, ProofChanges, SealKey, SealState, SealedRun, Sealing};
+use crate::proofs::{MAX_SEALING_KEYS, ProofChanges, SealKey, Sealing};
+use crate::seal_marks::{FoundSeal, SettledSeal};
 
 static BATCHES: Bulk = Bulk::new(
     "INSERT INTO sealed_batches (tenant, device, boot, first, last, position, from_us, to_us, \
@@ -64,7 +66,7 @@ pub(in super::super) async fn store(
                     .bind(batch.from_us)
                     .bind(batch.to_us)
                     .bind(batch.received_us)
-                    .bind(batch.body.clone())
+                    .bind(batch.body.as_ref())
             },
         )
         .await?;
@@ -137,11 +139,9 @@ async fn sealing(
 pub(super) async fn settle(
     connection: &mut SqliteConnection,
     key: &SealKey,
-    state: SealState,
-    why: Option<&str>,
-    runs: &[SealedRun],
+    found: &FoundSeal<'_>,
     now_us: i64,
-) -> Result<bool, Error> {
+) -> Result<SettledSeal, Error> {
     let (epoch, number) = (
         key.epoch.to_be_bytes().to_vec(),
         bigint("number", key.number)?,
@@ -154,24 +154,24 @@ pub(super) async fn settle(
     .bind(key.gateway.as_str())
     .bind(epoch.clone())
     .bind(number)
-    .bind(state.as_str())
-    .bind(why)
+    .bind(found.state.as_str())
+    .bind(found.why)
     .bind(now_us)
     .execute(&mut *connection)
     .await?
     .rows_affected();
     if settled == 0 {
-        return Ok(false);
+        return Ok(SettledSeal::default());
     }
-    let mut rows = Vec::with_capacity(runs.len());
-    for run in runs {
+    let mut rows = Vec::with_capacity(found.runs.len());
+    for run in found.runs {
         rows.push((
             bigint("first", run.first.0)?,
             bigint("last", run.last.0)?,
             run,
         ));
     }
-    RUNS.execute(connection, &rows, |query, (first, last, run)| {
+    RUNS.execute(&mut *connection, &rows, |query, (first, last, run)| {
         query
             .bind(key.tenant.as_str().to_owned())
             .bind(run.device.as_str().to_owned())
@@ -184,7 +184,13 @@ pub(super) async fn settle(
             .bind(i64::from(run.chunk))
     })
     .await?;
-    Ok(true)
+    match &found.distrust {
+        Some(distrust) => marks::distrust(connection, key, distrust, now_us).await,
+        None => Ok(SettledSeal {
+            is_news: true,
+            ..SettledSeal::default()
+        }),
+    }
 }
 
 /// Batches, and seals with their runs; the anchors themselves are small, and stay.

@@ -43,6 +43,6 @@ pub(super) fn batch(row: &SqliteRow) -> Result<SealedBatch, Error> {
         to_us: row.int("to_us")?,
         received_us: row.int("received_us")?,
         position: row.number("position")?,
-        body: row.bytes("body")?,
+        body: row.bytes("body")?.into(),
     })
 }

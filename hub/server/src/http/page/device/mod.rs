@@ -1,5 +1,6 @@
 //! `/devices/{device}`: one device: what it is, its newest values, a chart of its past, what its
-//! link negotiated, its alarms, who owns it by a passport, and commands to it.
+//! link negotiated, its alarms, seals that are not what is stored of it, who owns it by a passport, and
+//! commands to it.
 
 mod commands;
 mod facts;
@@ -12,14 +13,14 @@ use axum::extract::State as Shared;
 use axum::response::Html;
 use maud::{DOCTYPE, Markup, html};
 use serde::Deserialize;
-use stencil_store::Device;
+use stencil_store::{Device, SealMarkFilter};
 
 use super::super::api::devices;
 use super::super::input::{Path, Query};
 use super::super::problem::Problem;
 use super::super::{Caller, State};
 use super::chart::Range;
-use super::{Frame, Nav, assets, chart, encoded, linked, shell};
+use super::{Frame, Nav, assets, chart, encoded, linked, seal_marks, shell};
 
 /// What of the device is shown.
 #[derive(Debug, Default, Deserialize)]
@@ -58,6 +59,7 @@ pub(in crate::http) async fn show(
                 (commands::render(&of).await?)
             }
             div.stack {
+                (marks(&of).await?)
                 (facts::render(&of).await?)
                 (facts::alarms(&of).await?)
                 (passport::render(&of).await?)
@@ -98,6 +100,7 @@ pub(in crate::http) async fn parts(
             body {
                 (twin::render(&of, &latest))
                 (commands::render(&of).await?)
+                (marks(&of).await?)
                 (facts::render(&of).await?)
                 (facts::alarms(&of).await?)
                 (passport::render(&of).await?)
@@ -140,6 +143,19 @@ impl<'a> Of<'a> {
     fn here(&self) -> String {
         format!("/devices/{}", encoded(self.device.id.as_str()))
     }
+}
+
+/// Seals over what it said that are not what the hub has.
+async fn marks(of: &Of<'_>) -> Result<Markup, Problem> {
+    let device = &of.device;
+    let filter = SealMarkFilter {
+        gateway: None,
+        device: Some((device.id.clone(), device.gateway.clone())),
+    };
+    let marks = seal_marks::render(of.state, of.caller, &filter).await?;
+    Ok(html! {
+        div #seal-marks data-live="fleet" data-every="30" data-from=(of.from) { (marks) }
+    })
 }
 
 /// Nothing where nothing is known.

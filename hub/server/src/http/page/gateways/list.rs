@@ -1,5 +1,7 @@
 //! `/gateways`: all gateways, by id.
 
+use std::collections::BTreeMap;
+
 use axum::extract::State as Shared;
 use axum::response::Html;
 use maud::{Markup, html};
@@ -11,7 +13,7 @@ use super::super::super::input::Query;
 use super::super::super::problem::Problem;
 use super::super::super::{Caller, State};
 use super::super::shell::{Frame, Nav, shell};
-use super::super::{encoded, linked, moment, value};
+use super::super::{encoded, linked, moment, seal_marks, value};
 use super::{certificate_end, connection, standing};
 
 /// Gateways on one page.
@@ -42,6 +44,14 @@ pub(in crate::http) async fn show(
         .gateways(tenant, group.as_ref(), after, GATEWAYS)
         .await?;
     let now_us = state.clock.now_us();
+    let marked: BTreeMap<GatewayId, u64> = {
+        let marked = state.store.proofs.marked_gateways(tenant).await?;
+        marked.into_iter().collect()
+    };
+    let of = |it: &Gateway| Shown {
+        connected: state.control.is_connected(tenant, &it.gateway),
+        marked: marked.get(&it.gateway).copied().unwrap_or_default(),
+    };
     let narrowed = group
         .as_ref()
         .map_or_else(String::new, |group| format!("group={group}&"));
@@ -72,7 +82,7 @@ pub(in crate::http) async fn show(
                                 th.num scope="col" { "Heard" }
                             } }
                             tbody { @for it in &page.items {
-                                (row(it, state.control.is_connected(tenant, &it.gateway), now_us))
+                                (row(it, &of(it), now_us))
                             } }
                         }
                     }
@@ -92,7 +102,15 @@ pub(in crate::http) async fn show(
     shell(&state, &caller, frame, body).await
 }
 
-fn row(it: &Gateway, connected: bool, now_us: i64) -> Markup {
+/// What is shown of a gateway that it does not say itself.
+struct Shown {
+    connected: bool,
+    /// How many of its seals are marked.
+    marked: u64,
+}
+
+fn row(it: &Gateway, of: &Shown, now_us: i64) -> Markup {
+    let connected = of.connected;
     let number = |number: Option<u64>| {
         html! {
             @match number { Some(number) => { (value::count(number)) } None => { span.dim { "–" } } }
@@ -105,6 +123,7 @@ fn row(it: &Gateway, connected: bool, now_us: i64) -> Markup {
                 @for group in &it.groups {
                     " " a.small href={ "/gateways?group=" (group) } { (group) }
                 }
+                " " (seal_marks::word(of.marked))
             }
             td data-label="Link" {
                 (connection(connected, it))

@@ -4,14 +4,16 @@ use axum::extract::State as Shared;
 use axum::response::Html;
 use maud::{Markup, html};
 use stencil_protocol::id::GatewayId;
-use stencil_store::{CertificateState, FewDevices, Gateway, GatewayCertificate, Role};
+use stencil_store::{
+    CertificateState, FewDevices, Gateway, GatewayCertificate, Role, SealMarkFilter,
+};
 
 use super::super::super::api::gateways::{ShownDesired, ShownGateway, known, of_gateway};
 use super::super::super::input::Path;
 use super::super::super::problem::Problem;
 use super::super::super::{Caller, State};
 use super::super::shell::{Frame, Nav, shell};
-use super::super::{assets, badge, encoded, linked, moment, value};
+use super::super::{assets, badge, encoded, linked, moment, seal_marks, value};
 use super::{asked, certificate_end, connection, flaws, standing, verdict};
 
 /// `GET /gateways/{gateway}`
@@ -31,8 +33,14 @@ pub(in crate::http) async fn show(
     let certificates = &state.store.certificates;
     let certificates = certificates.certificates(&caller.tenant, &gateway).await?;
     let now_us = state.clock.now_us();
+    let marked = SealMarkFilter {
+        gateway: Some(gateway.clone()),
+        device: None,
+    };
+    let marks = seal_marks::render(&state, &caller, &marked).await?;
     let body = html! {
         div #gateway.stack data-live="fleet" data-every="5" {
+            (marks)
             div.split {
                 div.stack {
                     (state_of(&shown.gateway))

@@ -37,6 +37,18 @@ pub(in crate::http::tests) const SAMPLES: &[(&str, &str, &str, Rival)] = &[
     ("GET", "/api/v1/seals", "/api/v1/seals", Rival::Empty),
     (
         "GET",
+        "/api/v1/seal-marks",
+        "/api/v1/seal-marks",
+        Rival::Empty,
+    ),
+    (
+        "POST",
+        "/api/v1/gateways/{gateway}/seals/{epoch}/{number}/clear",
+        "/api/v1/gateways/gateway-marked/seals/1/2/clear",
+        Rival::Own,
+    ),
+    (
+        "GET",
         "/api/v1/anchoring",
         "/api/v1/anchoring",
         Rival::Empty,
