@@ -196,6 +196,12 @@ fn list_text(asked: &Value) -> String {
         "sign      what `--output json` prints as typed_data, then `stencil market sign`; its digest is {}",
         asked["digest"].as_str().unwrap_or("-")
     ));
+    if !asked["cancel"].is_null() {
+        lines.push(format!(
+            "to undo   send a transaction: {}",
+            transaction(&asked["cancel"])
+        ));
+    }
     lines.join("\n")
 }
 

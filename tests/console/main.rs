@@ -8,6 +8,7 @@ mod support;
 
 mod audit;
 mod checkout;
+mod door;
 mod enrolment;
 mod gateway;
 mod history;

@@ -88,7 +88,7 @@ fn pages(hub: &Hub) -> Vec<(&'static str, String)> {
 }
 
 /// Where the pictures are: in the build folder.
-fn folder() -> PathBuf {
+pub(crate) fn folder() -> PathBuf {
     let program = PathBuf::from(env!("CARGO_BIN_EXE_stencil"));
     let target = program.ancestors().nth(2).expect("target/profile/stencil");
     target.join("screenshots")

@@ -128,6 +128,16 @@ impl Shop {
 
     /// With more in the settings of the chain.
     pub(crate) fn open_with(more: &str) -> Self {
+        Self::open_as(more, &[])
+    }
+
+    /// With a name that a restart does not change.
+    pub(crate) fn open_named() -> Self {
+        let name = "http://localhost:8080";
+        Self::open_as("", &[("STENCIL_HUB_HTTP__PUBLIC_URL", name)])
+    }
+
+    fn open_as(more: &str, variables: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let chain = Chain::start(folder.path());
         let (key, payee) = chain.account(1);
@@ -148,7 +158,7 @@ impl Shop {
             chain.port
         );
         std::fs::write(&settings, text).unwrap();
-        let hub = Hub::start(&["--config", settings.to_str().unwrap()]);
+        let hub = Hub::start_with(&["--config", settings.to_str().unwrap()], variables);
         let shop = Self {
             hub,
             chain,

@@ -12,7 +12,7 @@ use crate::wallet::Wallet;
 impl Visit {
     /// Signs in with the first wallet, to where that leads.
     /// To a tenant where one is named, and comes to this page.
-    fn signs_in_by(&self, wallet: &mut Wallet<'_>, tenant: Option<&str>, to: &str) {
+    pub(crate) fn signs_in_by(&self, wallet: &mut Wallet<'_>, tenant: Option<&str>, to: &str) {
         self.browser.open(&format!("{}/login", self.origin));
         if let Some(tenant) = tenant {
             self.browser.click("#by-wallet summary");

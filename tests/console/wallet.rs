@@ -61,6 +61,12 @@ impl<'c> Wallet<'c> {
         self.key.address()
     }
 
+    /// Signs a text, as a wallet on another device does.
+    pub(crate) fn signs(&self, text: &str) -> String {
+        let signature = self.key.sign_message(text.as_bytes()).unwrap();
+        format!("0x{}", hex::encode(signature))
+    }
+
     /// How often it was asked this.
     pub(crate) fn times(&self, method: &str) -> usize {
         self.asked
@@ -156,8 +162,8 @@ impl<'c> Wallet<'c> {
                     own.to_lowercase()
                 );
                 let text = params[0].as_str().unwrap().strip_prefix("0x").unwrap();
-                let signature = self.key.sign_message(&hex::decode(text).unwrap()).unwrap();
-                Ok(json!(format!("0x{}", hex::encode(signature))))
+                let text = String::from_utf8(hex::decode(text).unwrap()).unwrap();
+                Ok(json!(self.signs(&text)))
             }
             "eth_call" | "eth_getBalance" | "eth_getTransactionReceipt" => self
                 .chain

@@ -222,6 +222,14 @@ impl Browser {
         self.post(&format!("/element/{id}/value"), json!({ "text": keys }));
     }
 
+    /// Strikes a key, wherever the focus is. What is typed into a field for files would be taken for a file.
+    fn strike(&self, key: &str) {
+        let strokes =
+            json!([{ "type": "keyDown", "value": key }, { "type": "keyUp", "value": key }]);
+        let keyboard = json!({ "type": "key", "id": "keyboard", "actions": strokes });
+        self.post("/actions", json!({ "actions": [keyboard] }));
+    }
+
     /// Goes on with the tabulator until the focus is on what matches the selector, as somebody
     /// without a mouse does.
     pub(crate) fn tab_to(&self, css: &str) {
@@ -234,7 +242,7 @@ impl Browser {
             if there == json!(true) {
                 return;
             }
-            self.press(keys::TAB);
+            self.strike(keys::TAB);
         }
         panic!("the tabulator never comes to {css} on {}", self.path());
     }

@@ -9,6 +9,7 @@ use stencil_crypto::link::{
     HELLO_MAX_BYTES, Offer, Opening, RECORD_OVERHEAD_BYTES, Session, handshake_id,
 };
 use stencil_crypto::{Psk, Suite, rng};
+use stencil_protocol::command::{Command, State, Status};
 use stencil_protocol::fragment::{Assembly, Fragment, MAX_MESSAGE_BYTES, Progress, Sender};
 use stencil_protocol::frame::{self, Decoder, Kind};
 use stencil_protocol::id::{Boot, Seq};
@@ -136,6 +137,44 @@ impl Device {
             {
                 return Some((boot, through));
             }
+        }
+    }
+
+    /// Does what it is told within this time, and says so: the command's name. If it is told nothing, it shows
+    /// that it is there.
+    pub(crate) fn obeys(&mut self, within: Duration) -> Option<String> {
+        let until = Instant::now() + within;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let told = next(
+                &mut self.stream,
+                &mut self.decoder,
+                &mut self.received,
+                left,
+            );
+            let Some((kind, record)) = told else {
+                let ping = self.sealed(&Up::Ping);
+                self.send(Kind::Record, &ping);
+                return None;
+            };
+            if kind != Kind::Record {
+                continue;
+            }
+            let mut plain = [0; frame::MAX_PAYLOAD];
+            let length = self.session.open(&record, &mut plain).unwrap();
+            let told = Down::decode(&plain[..length]).unwrap();
+            let Down::Command(Command { id, name, .. }) = told else {
+                continue;
+            };
+            let done = Status {
+                id,
+                state: State::Done,
+                at_us: 7,
+                detail: None,
+            };
+            let done = self.sealed(&Up::Status(done));
+            self.send(Kind::Record, &done);
+            return Some(name.to_owned());
         }
     }
 

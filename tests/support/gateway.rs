@@ -236,6 +236,20 @@ impl Gateway {
         self.said()["link"][0].as_str().unwrap().parse().unwrap()
     }
 
+    /// From its next start on it lets holders of rights command its devices, at a free port.
+    pub(crate) fn listen_for_holders(&self) {
+        self.change(|settings| {
+            let mut access = toml::Table::new();
+            access.insert("listen".to_owned(), "127.0.0.1:0".into());
+            settings.insert("access".to_owned(), access.into());
+        });
+    }
+
+    /// Where holders of rights ask.
+    pub(crate) fn access(&self) -> SocketAddr {
+        self.said()["access"].as_str().unwrap().parse().unwrap()
+    }
+
     /// Where its health and metrics are.
     pub(crate) fn http(&self) -> SocketAddr {
         self.said()["http"].as_str().unwrap().parse().unwrap()

@@ -83,6 +83,9 @@ sol! {
     /// `StencilMarket`: what the seller signs, by the contract.
     function digestOf(Listing listing) external view returns (bytes32);
 
+    /// `StencilMarket`: what its listings are (EIP-712).
+    function LISTING_TYPEHASH() external view returns (bytes32);
+
     /// `StencilMarket`: what goes to whom out of a price.
     function royaltyOf(address collection, uint256 tokenId, uint256 price)
         external

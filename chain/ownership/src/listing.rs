@@ -5,7 +5,7 @@
 //! is asked to sign (`eth_signTypedData_v4`), [`check`] what can be said of one without asking a chain.
 //! What only the chain knows (sold, cancelled, owner, approval) the market itself says.
 
-use alloy_primitives::{Address, B256, Bytes, U256};
+use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
 use alloy_sol_types::{Eip712Domain, SolStruct as _, eip712_domain};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -173,6 +173,12 @@ pub fn domain(chain_id: u64, market: Address) -> Eip712Domain {
         chain_id: chain_id,
         verifying_contract: market,
     }
+}
+
+/// What listings are to a market (EIP-712's hash of their type), as each market says it of itself.
+#[must_use]
+pub fn type_hash() -> B256 {
+    keccak256(Listing::eip712_encode_type().as_bytes())
 }
 
 /// What the seller signs.

@@ -69,10 +69,14 @@ pub(crate) enum Forgot {
     ChainEntries,
     /// Seals, and what they are over.
     Sealed,
+    /// Rights that gateways check, and their credentials.
+    Rights,
+    /// What was known of passports and rights on chains.
+    HeldTokens,
 }
 
 impl Forgot {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 11] = [
         Self::Points,
         Self::Runs,
         Self::Alarms,
@@ -82,6 +86,8 @@ impl Forgot {
         Self::InvoiceEffects,
         Self::ChainEntries,
         Self::Sealed,
+        Self::Rights,
+        Self::HeldTokens,
     ];
 
     /// Its name as a label.
@@ -96,6 +102,8 @@ impl Forgot {
             Self::Sealed => "sealed",
             Self::InvoiceEffects => "invoice_effects",
             Self::ChainEntries => "chain_entries",
+            Self::Rights => "rights",
+            Self::HeldTokens => "held_tokens",
         }
     }
 }

@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stencil_protocol::id::TenantId;
-use stencil_store::{Error, Keep, MAX_PAGE, Retention, Store};
+use stencil_store::{Error, Keep, MAX_HELD_TOKENS, MAX_PAGE, Retention, Store};
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
 use crate::RetentionOptions;
 use crate::chains::READERS;
+use crate::chains::ownership::followed_before;
 use crate::clock::Clock;
 use crate::metrics::{Forgot, Metrics};
 use crate::parts::told_to_end;
@@ -170,6 +171,7 @@ impl Sweeper {
     async fn one_tenant(&self, tenant: &TenantId, now_us: i64) -> Result<bool, Error> {
         let set = self.store.keeping.retention(tenant).await?;
         let keep = self.options.of(set);
+        let rights = self.options.rights_days.map(Keep::Days);
         let mut more = false;
         for (kind, keep) in [
             (Forgot::Points, keep.series),
@@ -178,6 +180,8 @@ impl Sweeper {
             (Forgot::Alarms, keep.alarms),
             (Forgot::Quarantined, keep.quarantine),
             (Forgot::AuditEntries, keep.audit),
+            (Forgot::Rights, rights),
+            (Forgot::HeldTokens, rights),
         ] {
             let Some(Keep::Days(days)) = keep else {
                 continue;
@@ -189,6 +193,11 @@ impl Sweeper {
             let effects = self.forget(Forgot::InvoiceEffects, tenant, before_us);
             more |= effects.await?;
         }
+        let tokens = self.store.ownership.held_count(tenant).await?;
+        if tokens >= u64::from(MAX_HELD_TOKENS) / 5 * 4 {
+            tracing::warn!(%tenant, tokens, most = MAX_HELD_TOKENS,
+                "a tenant has nearly as many passports and rights as are kept of one; of more nothing is known");
+        }
         Ok(more)
     }
 
@@ -199,7 +208,12 @@ impl Sweeper {
             let (rows, count) = self.portion(kind, tenant, before_us).await?;
             self.metrics.forgot(kind, count);
             all += count;
-            if rows < u64::from(PORTION) {
+            // Of tokens a portion is of one kind, and the next one may be of another.
+            let is_last = match kind {
+                Forgot::HeldTokens => rows == 0,
+                _ => rows < u64::from(PORTION),
+            };
+            if is_last {
                 more = false;
                 break;
             }
@@ -242,6 +256,17 @@ impl Sweeper {
                 let forgotten = payments.forget_invoice_effects(tenant, before_us, PORTION);
                 forgotten.await
             }
+            Forgot::Rights => {
+                let access = &store.access;
+                access.forget_ended_rights(tenant, before_us, PORTION).await
+            }
+            Forgot::HeldTokens => {
+                let followed = followed_before(store, tenant, before_us).await?;
+                let ownership = &store.ownership;
+                let forgotten =
+                    ownership.forget_held(tenant, followed.as_ref(), before_us, PORTION);
+                forgotten.await
+            }
             // Not of a tenant.
             Forgot::ErasedChunks | Forgot::ChainEntries => Ok(0),
         }?;
@@ -279,9 +304,10 @@ mod tests {
     use stencil_protocol::id::DeviceId;
     use stencil_protocol::sample::OwnedValue;
     use stencil_store::{
-        AlarmChange, AlarmId, AuditOutcome, BlockMark, ChainCommit, ChainSource, Cleared, Commit,
-        InvoiceCommit, InvoiceEffect, NewAudit, Observation, Outcome, Point, Progress, Quarantined,
-        Raised, Room, RunId, Severity, StoredInvoice, Trigger,
+        AlarmChange, AlarmId, Anew, AuditOutcome, BlockMark, ChainCommit, ChainSource, Cleared,
+        Commit, HeldCommit, HeldToken, InvoiceCommit, InvoiceEffect, NewAudit, Observation,
+        Outcome, Point, Progress, Quarantined, Raised, Room, RunId, Severity, StoredInvoice,
+        StoredOwnership, Trigger,
     };
 
     use super::*;
@@ -624,6 +650,80 @@ mod tests {
         }
         let due = payments.due_invoice_effects(i64::MAX, 9).await.unwrap();
         assert_eq!(due.len(), 1, "what is not done waits for ever");
+    }
+
+    #[tokio::test]
+    async fn rights_that_ended_long_ago_and_tokens_of_what_is_followed_no_more_go() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(&folder).await;
+        let acme = tenant("acme");
+        store.tenancy.create_tenant(&acme, 1).await.unwrap();
+        store.chains.open_chain("local", 1, 1).await.unwrap();
+        let number = |days: i64| u64::try_from(NOW_US / 1_000_000 - days * 86_400).unwrap();
+        let token = |token: u8, collection: u8, ends_s| HeldToken {
+            tenant: acme.clone(),
+            chain: "local".to_owned(),
+            collection: [collection; 20],
+            token: [token; 32],
+            version: 1,
+            body: "{}".to_owned(),
+            holder: Some([7; 20]),
+            passport: None,
+            ends_s,
+            looked: None,
+            changed_us: 1,
+        };
+        let tokens = vec![
+            token(1, 0x72, Some(number(100))),
+            token(2, 0x72, Some(number(10))),
+            token(3, 0x71, None),
+            token(4, 0x66, None),
+        ];
+        let commit = HeldCommit {
+            tokens,
+            ..HeldCommit::default()
+        };
+        let ownership = &store.ownership;
+        ownership.commit_held(&commit).await.unwrap();
+        let sweeper = sweeper(&store, RetentionOptions::default());
+        let told = || {
+            let mut told = String::new();
+            sweeper.metrics.render(&mut told);
+            let mut lines = told.lines();
+            let kind = "stencil_hub_forgotten_total{kind=\"held_tokens\"} ";
+            let count = lines.find_map(|line| line.strip_prefix(kind).map(str::to_owned));
+            count.unwrap()
+        };
+        sweeper.sweep(NOW_US).await;
+        assert_eq!(
+            told(),
+            "1",
+            "without a policy the others may be needed again"
+        );
+        let address = |byte: u8| format!("0x{}", hex::encode([byte; 20]));
+        let policy = |changed_us| StoredOwnership {
+            tenant: acme.clone(),
+            chain: "local".to_owned(),
+            body: serde_json::json!({
+                "chain": "local", "passports": address(0x71), "access_rights": address(0x72),
+            })
+            .to_string(),
+            changed_us,
+        };
+        let anew = Anew::default();
+        ownership
+            .put_ownership(&policy(NOW_US), &anew)
+            .await
+            .unwrap();
+        sweeper.sweep(NOW_US + 89 * DAY_US).await;
+        assert_eq!(
+            told(),
+            "2",
+            "the right of ten days before; the policy is new"
+        );
+        sweeper.sweep(NOW_US + 91 * DAY_US).await;
+        assert_eq!(told(), "3");
+        assert_eq!(ownership.held_count(&acme).await.unwrap(), 1);
     }
 
     #[tokio::test]

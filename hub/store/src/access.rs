@@ -36,6 +36,15 @@ pub struct NewRight {
     pub made_us: i64,
 }
 
+/// Whose rights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RightsOf<'a> {
+    /// Those that a tenant has given.
+    Tenant(&'a TenantId),
+    /// Those of an account, in all tenants.
+    Holder(&'a WalletKey),
+}
+
 /// A right, and how it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredRight {
@@ -90,21 +99,23 @@ pub trait AccessRights: Send + Sync + 'static {
     /// One right.
     async fn right(&self, tenant: &TenantId, right: &str) -> Result<Option<StoredRight>, Error>;
 
-    /// A tenant's rights, the newest first.
+    /// A tenant's rights, or an account's in all tenants, the newest first.
     async fn rights(
         &self,
-        tenant: &TenantId,
+        whose: RightsOf<'_>,
         after: Option<&str>,
         limit: u32,
     ) -> Result<Page<StoredRight>, Error>;
 
-    /// An account's rights in all tenants, the newest first.
-    async fn rights_of(
+    /// Forgets up to `limit` of a tenant's rights that ended, or were revoked, before `before_us`, with their
+    /// credentials; says how many. Their bits of status lists are others' then: nothing that was signed for
+    /// them may hold any more.
+    async fn forget_ended_rights(
         &self,
-        holder: &WalletKey,
-        after: Option<&str>,
+        tenant: &TenantId,
+        before_us: i64,
         limit: u32,
-    ) -> Result<Page<StoredRight>, Error>;
+    ) -> Result<u64, Error>;
 
     /// Says that a right is taken because its cause is gone, or is no more.
     async fn set_taken(&self, tenant: &TenantId, right: &str, taken: bool) -> Result<(), Error>;

@@ -183,6 +183,14 @@ pub trait Commands: Send + Sync + 'static {
         command: &CommandId,
     ) -> Result<Option<StoredCommand>, Error>;
 
+    /// A command that an account has queued by a token that it held.
+    async fn held_command(
+        &self,
+        tenant: &TenantId,
+        account: &PayerKey,
+        command: &CommandId,
+    ) -> Result<Option<StoredCommand>, Error>;
+
     /// The tenant's commands (of one device), the newest first.
     async fn list(
         &self,

@@ -63,6 +63,8 @@ pub struct StoredCredential {
     pub standing: CredentialStanding,
     /// The effect key of the step that has issued it.
     pub cause: Option<String>,
+    /// Who has had it issued; `None`: that is not known, or it is of a right to command a device.
+    pub issued_by: Option<String>,
     /// What was given out (JSON).
     pub body: String,
     /// When it was issued, µs since the epoch.

@@ -80,7 +80,9 @@ mod users;
 mod wallets;
 mod workflows;
 
-pub use access::{AccessRights, MAX_RECEIPTS, MAX_RIGHTS, NewRight, StoredReceipt, StoredRight};
+pub use access::{
+    AccessRights, MAX_RECEIPTS, MAX_RIGHTS, NewRight, RightsOf, StoredReceipt, StoredRight,
+};
 pub use alarms::{
     ActiveAlarm, Alarm, AlarmChange, AlarmCounts, AlarmEvent, AlarmEventKind, AlarmFilter, AlarmId,
     Alarms, Cleared, MAX_ALARM_EVENTS, MAX_ALARM_NOTE, MAX_ALARM_TITLE, Mark, Raised, Severity,
@@ -130,8 +132,8 @@ pub use offers::{
 };
 pub use operators::{Operator, OperatorRow, Operators, Tenant};
 pub use ownership::{
-    Anew, DevicePassport, Document, DocumentHead, HeldCommit, HeldDevice, HeldToken, MAX_DOCUMENT,
-    MAX_DOCUMENTS, MAX_HELD_TOKENS, Ownership, StoredOwnership, TokenKey,
+    Anew, DevicePassport, Document, DocumentHead, Followed, HeldCommit, HeldDevice, HeldToken,
+    MAX_DOCUMENT, MAX_DOCUMENTS, MAX_HELD_TOKENS, Ownership, StoredOwnership, TokenKey,
 };
 pub use page::{MAX_PAGE, Page};
 pub use payments::{

@@ -101,6 +101,15 @@ pub struct HeldCommit {
     pub read: Option<(String, String, u64)>,
 }
 
+/// Which collections' tokens a tenant follows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Followed {
+    /// On which chain.
+    pub chain: String,
+    /// The contracts.
+    pub collections: Vec<PayerKey>,
+}
+
 /// A device that an account may control.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeldDevice {
@@ -191,14 +200,16 @@ pub trait Ownership: Send + Sync + 'static {
         now_s: u64,
         limit: u32,
     ) -> Result<Vec<HeldToken>, Error>;
-    /// Rights of one account to use devices of a tenant, each with its device, the newest first. What is
-    /// for a passport that no device of the tenant's has is left out.
+    /// Rights of one account to use devices of a tenant, each with its device: first those that run at
+    /// `now_s`, seconds since 1970, of these those that end last; then those that are over. What is for a
+    /// passport that no device of the tenant's has is left out.
     async fn rights_of(
         &self,
         tenant: &TenantId,
         chain: &str,
         collection: &PayerKey,
         holder: &PayerKey,
+        now_s: u64,
         limit: u32,
     ) -> Result<Vec<(DeviceId, HeldToken)>, Error>;
     /// Devices whose passport an account holds, or which it has a right to use, in all tenants; the
@@ -218,18 +229,34 @@ pub trait Ownership: Send + Sync + 'static {
         limit: u32,
     ) -> Result<Vec<HeldToken>, Error>;
     /// Keeps changes of tokens: all of it is stored, or nothing. Of a tenant's tokens beyond
-    /// [`MAX_HELD_TOKENS`] nothing is kept, and what a token's former holder has queued by it expires; gives how many were not. [`Error::Conflict`]: a token was
-    /// changed meanwhile, or is one too many and no reader's, or another device has the passport.
+    /// [`MAX_HELD_TOKENS`] nothing is kept, and what a token's former holder has queued by it expires; gives how
+    /// many were not. [`Error::Conflict`]: a token was changed meanwhile, or is one too many and no reader's, or
+    /// another device has the passport.
     async fn commit_held(&self, commit: &HeldCommit) -> Result<u64, Error>;
 
-    /// Keeps a document. [`Error::Conflict`]: there are [`MAX_DOCUMENTS`]. `false`: it is there.
+    /// Forgets up to `limit` of a tenant's tokens that are good for nothing any more: rights that ended
+    /// before `before_us`; if there is none, tokens of nobody that were not changed since; and if there is none,
+    /// those of other collections than `followed`, where that is said. Says how many: 0 means that none
+    /// is left.
+    async fn forget_held(
+        &self,
+        tenant: &TenantId,
+        followed: Option<&Followed>,
+        before_us: i64,
+        limit: u32,
+    ) -> Result<u64, Error>;
+    /// How many tokens are kept of a tenant.
+    async fn held_count(&self, tenant: &TenantId) -> Result<u64, Error>;
+
+    /// Keeps a document, and says what is kept: if it is there, that is what came first. `true`: it is new.
+    /// [`Error::Conflict`]: there are [`MAX_DOCUMENTS`].
     async fn put_document(
         &self,
         tenant: &TenantId,
         sha256: &TokenKey,
         document: &Document,
         now_us: i64,
-    ) -> Result<bool, Error>;
+    ) -> Result<(bool, DocumentHead), Error>;
     /// A document by its hash, whichever tenant keeps it: what it says is its name.
     async fn document(&self, sha256: &TokenKey) -> Result<Option<Document>, Error>;
     /// A tenant's documents, by their hash.

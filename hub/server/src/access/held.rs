@@ -4,7 +4,7 @@
 use stencil_ownership::policy::{As, Refusal};
 use stencil_payments::Address;
 use stencil_protocol::id::{DeviceId, TenantId};
-use stencil_store::{CredentialStanding, StoredRight};
+use stencil_store::{CredentialStanding, RightsOf, StoredRight};
 
 use super::{By, Rights, Wanted, read};
 use crate::chains::Owners;
@@ -76,7 +76,8 @@ impl Rights {
         wanted: &Wanted,
         now_us: i64,
     ) -> Result<Option<StoredRight>, Error> {
-        let page = self.access.rights_of(&account.0.0, None, 1_000).await?;
+        let of = RightsOf::Holder(&account.0.0);
+        let page = self.access.rights(of, None, 1_000).await?;
         for right in page.items {
             let holds = right.tenant == *tenant
                 && right.right.source == SOURCE
@@ -162,7 +163,9 @@ impl Rights {
             match may {
                 Ok(_) => {}
                 Err(Refused::NoPassport) => return Ok(Some(CredentialStanding::Suspended)),
-                Err(Refused::Policy(Refusal::Unknown { .. })) => return Ok(None),
+                Err(Refused::Policy(Refusal::Unknown { .. } | Refusal::Ahead { .. })) => {
+                    return Ok(None);
+                }
                 Err(Refused::Policy(_)) => return Ok(Some(CredentialStanding::Suspended)),
                 Err(_) => return Ok(None),
             }

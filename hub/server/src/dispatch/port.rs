@@ -7,7 +7,7 @@ use stencil_protocol::command::State;
 use stencil_protocol::id::{CommandId, DeviceId, GatewayId, TenantId};
 use stencil_store::{
     AfterCommand, ByToken, CommandStatus, Commands, Error, NewAudit, NewCommand, Outstanding, Page,
-    Queued, RanOut, StoredCommand,
+    PayerKey, Queued, RanOut, StoredCommand,
 };
 
 use crate::wake::Wakes;
@@ -117,6 +117,15 @@ impl Commands for WakingCommands {
         command: &CommandId,
     ) -> Result<Option<StoredCommand>, Error> {
         self.inner.get(tenant, command).await
+    }
+
+    async fn held_command(
+        &self,
+        tenant: &TenantId,
+        account: &PayerKey,
+        command: &CommandId,
+    ) -> Result<Option<StoredCommand>, Error> {
+        self.inner.held_command(tenant, account, command).await
     }
 
     async fn list(

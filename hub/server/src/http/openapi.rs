@@ -212,6 +212,7 @@ use super::{checkout, input, keyed};
         wallet::show,
         held::list,
         held::command,
+        held::queued,
         held::list_for_sale,
         held::check,
         wallet::payments,

@@ -224,6 +224,7 @@ pub(super) fn routes() -> Vec<Route> {
         route(GET, "/api/v1/wallet", Access::Wallet, wallet::show),
         route(GET, "/api/v1/wallet/devices", Access::Wallet, held::list).asked(Parameters::Known),
         route(POST, "/api/v1/wallet/devices/{tenant}/{device}/commands", Access::Wallet, held::command),
+        route(GET, "/api/v1/wallet/devices/{tenant}/{device}/commands/{command}", Access::Wallet, held::queued),
         route(POST, "/api/v1/wallet/devices/{tenant}/{device}/listing", Access::Wallet, held::list_for_sale),
         route(POST, "/api/v1/wallet/listings/{tenant}/check", Access::Wallet, held::check),
         route(POST, "/api/v1/wallet/devices/{tenant}/{device}/right", Access::Wallet, rights::of_token),

@@ -50,6 +50,7 @@ impl Identity {
                 bit,
                 standing: CredentialStanding::Good,
                 cause: cause.map(str::to_owned),
+                issued_by: None,
                 body: Value::Object(body.await?).to_string(),
                 issued_us: from_us,
                 valid_until_us: right_until_us,

@@ -52,6 +52,32 @@ pub(crate) struct Wanted {
     pub(crate) token: bool,
 }
 
+/// Who has a credential issued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum By<'a> {
+    /// A person or a token of the tenant's, by its name.
+    Caller(&'a str),
+    /// A step of a workflow, by its effect key: it issues one.
+    Step(&'a str),
+}
+
+impl<'a> By<'a> {
+    fn cause(self) -> Option<&'a str> {
+        match self {
+            Self::Caller(_) => None,
+            Self::Step(key) => Some(key),
+        }
+    }
+
+    /// As it is kept with the credential.
+    fn name(self) -> &'a str {
+        match self {
+            Self::Caller(who) => who,
+            Self::Step(_) => "workflow",
+        }
+    }
+}
+
 /// A JSON schema, in the part that is described in the guide.
 #[derive(Debug, Clone, PartialEq, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -139,9 +165,10 @@ impl Identity {
         &self,
         tenant: &TenantId,
         wanted: &Wanted,
-        cause: Option<&str>,
+        by: By<'_>,
         now_us: i64,
     ) -> Result<StoredCredential, Error> {
+        let cause = by.cause();
         if let Some(cause) = cause
             && let Some(before) = self.credentials.credential_of_cause(tenant, cause).await?
         {
@@ -176,6 +203,7 @@ impl Identity {
                 bit,
                 standing: CredentialStanding::Good,
                 cause: cause.map(str::to_owned),
+                issued_by: Some(by.name().to_owned()),
                 body: body.to_string(),
                 issued_us: now_us,
                 valid_until_us: until(wanted, now_us),

@@ -22,9 +22,10 @@ use stencil_store::{Certificates, Credentials, Devices, Gateways, Registry, Stor
 
 use crate::registry::HubKey;
 
-pub(crate) use issue::Wanted;
+pub(crate) use issue::{By, Wanted};
 pub(crate) use kept::Kept;
 pub(crate) use lists::Purpose;
+pub(crate) use step::seconds;
 pub(crate) use verify::{Asked, Verdict};
 
 /// Why something could not be done.

@@ -353,6 +353,10 @@ pub struct RetentionOptions {
     /// What chains have said and all have taken, and what was done because of invoices that are over, in
     /// days: for so long its webhooks can be sent again. Invoices, their payments and the journal stay.
     pub chains_days: Option<u32>,
+    /// Rights to command devices that are over, or were taken away, and what is known of tokens that are good for
+    /// nothing any more, in days. A gateway that brings its account later than that is told that it
+    /// has admitted somebody without a right.
+    pub rights_days: Option<u32>,
     /// Time between two looks, in seconds.
     pub sweep_interval_s: u64,
 }
@@ -366,6 +370,7 @@ impl Default for RetentionOptions {
             quarantine_days: Some(90),
             audit_days: Some(730),
             chains_days: Some(90),
+            rights_days: Some(90),
             sweep_interval_s: 3_600,
         }
     }

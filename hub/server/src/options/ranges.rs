@@ -8,6 +8,9 @@ use super::Options;
 use crate::Error;
 
 const HOUR_MS: u64 = 3_600_000;
+/// A credential that was fetched before its right was taken away may hold for a week; until then the right's bit in
+/// the status list is needed.
+const LEAST_RIGHTS_DAYS: u64 = 8;
 const DAY_MS: u64 = 24 * HOUR_MS;
 /// More of anything than one machine serves.
 const MANY: u64 = 10_000_000;
@@ -289,6 +292,10 @@ fn ranges(options: &Options) -> Vec<Range> {
             add(key, days.into(), 1, MAX_KEEP_DAYS.into());
         }
     }
+    if let Some(days) = retention.rights_days {
+        let key = "retention.rights_days";
+        add(key, days.into(), LEAST_RIGHTS_DAYS, MAX_KEEP_DAYS.into());
+    }
     add(
         "retention.sweep_interval_s",
         retention.sweep_interval_s,
@@ -386,6 +393,7 @@ mod tests {
             ("retention.quarantine_days", 0, "1 to 36500"),
             ("retention.audit_days", 0, "1 to 36500"),
             ("retention.chains_days", 0, "1 to 36500"),
+            ("retention.rights_days", 7, "8 to 36500"),
             ("retention.sweep_interval_s", 0, "1 to"),
             ("backtest.max_samples", 0, "1 to"),
             ("backtest.max_series", 0, "1 to"),

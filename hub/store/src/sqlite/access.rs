@@ -8,9 +8,11 @@ use stencil_protocol::id::{GatewayId, TenantId};
 use super::failure::of_tenant;
 use super::row::{Columns as _, bigint};
 use super::{Sqlite, pair};
-use crate::access::{AccessRights, MAX_RECEIPTS, MAX_RIGHTS, NewRight, StoredReceipt, StoredRight};
+use crate::access::{
+    AccessRights, MAX_RECEIPTS, MAX_RIGHTS, NewRight, RightsOf, StoredReceipt, StoredRight,
+};
 use crate::page::clamp;
-use crate::{CredentialStanding, Error, Page, RunId, WalletKey};
+use crate::{CredentialStanding, Error, Page, RunId};
 
 macro_rules! rights {
     ($of:literal) => {
@@ -53,42 +55,65 @@ impl AccessRights for Sqlite {
 
     async fn rights(
         &self,
-        tenant: &TenantId,
+        whose: RightsOf<'_>,
         after: Option<&str>,
         limit: u32,
     ) -> Result<Page<StoredRight>, Error> {
-        let (id, made_us) = place(after)?;
-        let rows = sqlx::query(rights!(
-            "WHERE r.tenant = $1 AND (r.made_us, r.right_id) < ($2, $3) \
-             ORDER BY r.made_us DESC, r.right_id DESC LIMIT $4"
-        ))
-        .bind(tenant.as_str())
-        .bind(made_us)
-        .bind(id)
-        .bind(i64::from(clamp(limit)) + 1)
-        .fetch_all(self.readers())
-        .await?;
-        page(&rows, limit)
+        // An id has colons of its own: the time stands behind it.
+        let place = pair::<String, i64>(after)?;
+        let (id, made_us) = place.unwrap_or((String::new(), i64::MAX));
+        let query = match whose {
+            RightsOf::Tenant(tenant) => sqlx::query(rights!(
+                "WHERE r.tenant = $1 AND (r.made_us, r.right_id) < ($2, $3) \
+                 ORDER BY r.made_us DESC, r.right_id DESC LIMIT $4"
+            ))
+            .bind(tenant.as_str().to_owned()),
+            RightsOf::Holder(holder) => sqlx::query(rights!(
+                "WHERE r.holder = $1 AND (r.made_us, r.right_id) < ($2, $3) \
+                 ORDER BY r.made_us DESC, r.right_id DESC LIMIT $4"
+            ))
+            .bind(holder.to_vec()),
+        };
+        let rows = query
+            .bind(made_us)
+            .bind(id)
+            .bind(i64::from(clamp(limit)) + 1)
+            .fetch_all(self.readers())
+            .await?;
+        let rights = rows.iter().map(stored).collect::<Result<_, _>>()?;
+        Ok(Page::cut(rights, limit, |it: &StoredRight| {
+            format!("{}:{}", it.right.right, it.right.made_us)
+        }))
     }
 
-    async fn rights_of(
+    async fn forget_ended_rights(
         &self,
-        holder: &WalletKey,
-        after: Option<&str>,
+        tenant: &TenantId,
+        before_us: i64,
         limit: u32,
-    ) -> Result<Page<StoredRight>, Error> {
-        let (id, made_us) = place(after)?;
-        let rows = sqlx::query(rights!(
-            "WHERE r.holder = $1 AND (r.made_us, r.right_id) < ($2, $3) \
-             ORDER BY r.made_us DESC, r.right_id DESC LIMIT $4"
-        ))
-        .bind(holder.to_vec())
-        .bind(made_us)
-        .bind(id)
-        .bind(i64::from(clamp(limit)) + 1)
+    ) -> Result<u64, Error> {
+        // Looked for by a reader, so that the only writer is not held for it.
+        let rows = sqlx::query(
+            "SELECT right_id FROM access_rights WHERE tenant = $1 AND until_us < $2 \
+             UNION SELECT r.right_id FROM credentials c JOIN access_rights r \
+             ON r.tenant = c.tenant AND r.right_id = c.credential \
+             WHERE c.tenant = $1 AND c.standing = 'revoked' AND c.changed_us < $2 LIMIT $3",
+        )
+        .bind(tenant.as_str())
+        .bind(before_us)
+        .bind(i64::from(clamp(limit)))
         .fetch_all(self.readers())
         .await?;
-        page(&rows, limit)
+        let ended: Vec<String> = rows
+            .iter()
+            .map(|row| row.text("right_id"))
+            .collect::<Result<_, _>>()?;
+        if ended.is_empty() {
+            return Ok(0);
+        }
+        let mut transaction = self.write().await?;
+        let gone = take(&mut transaction, tenant, &ended).await;
+        transaction.end(gone).await
     }
 
     async fn set_taken(&self, tenant: &TenantId, right: &str, taken: bool) -> Result<(), Error> {
@@ -310,18 +335,6 @@ fn cursor(text: &str) -> Result<(&str, &str, i64), Error> {
     }
 }
 
-/// An id has colons of its own: the time stands behind it.
-fn place(after: Option<&str>) -> Result<(String, i64), Error> {
-    Ok(pair::<String, i64>(after)?.unwrap_or((String::new(), i64::MAX)))
-}
-
-fn page(rows: &[SqliteRow], limit: u32) -> Result<Page<StoredRight>, Error> {
-    let rights = rows.iter().map(stored).collect::<Result<_, _>>()?;
-    Ok(Page::cut(rights, limit, |it: &StoredRight| {
-        format!("{}:{}", it.right.right, it.right.made_us)
-    }))
-}
-
 async fn put_right(
     connection: &mut SqliteConnection,
     tenant: &TenantId,
@@ -331,8 +344,8 @@ async fn put_right(
     let made = sqlx::query(
         "INSERT INTO access_rights (tenant, right_id, holder, device, source, body, run, step, \
          taken, until_us, made_us) SELECT $1, $2, $3, $4, $5, $6, $7, $8, 0, $9, $10 \
-         WHERE (SELECT COUNT(*) FROM access_rights WHERE tenant = $1 \
-         AND (until_us IS NULL OR until_us > $10)) < $11 \
+         WHERE (SELECT COUNT(*) FROM access_rights WHERE tenant = $1 AND until_us > $10) \
+         + (SELECT COUNT(*) FROM access_rights WHERE tenant = $1 AND until_us IS NULL) < $11 \
          ON CONFLICT (tenant, right_id) DO NOTHING",
     )
     .bind(tenant.as_str())
@@ -363,6 +376,30 @@ async fn put_right(
             "there are {MAX_RIGHTS} rights that hold, the most that a tenant may have"
         ))),
     }
+}
+
+/// Takes rights with their credentials, which stand for them. What has ended begins no more, and what was
+/// revoked stays so: it is as it was found.
+async fn take(
+    connection: &mut SqliteConnection,
+    tenant: &TenantId,
+    rights: &[String],
+) -> Result<u64, Error> {
+    let mut gone = 0;
+    for right in rights {
+        for statement in [
+            "DELETE FROM access_rights WHERE tenant = $1 AND right_id = $2",
+            "DELETE FROM credentials WHERE tenant = $1 AND credential = $2",
+        ] {
+            sqlx::query(statement)
+                .bind(tenant.as_str())
+                .bind(right)
+                .execute(&mut *connection)
+                .await?;
+        }
+        gone += 1;
+    }
+    Ok(gone)
 }
 
 async fn keep(

@@ -14,7 +14,7 @@ use crate::page::clamp;
 use crate::series::value;
 use crate::{
     AfterCommand, ByToken, CommandStatus, Commands, Error, Given, MAX_HELD_COMMANDS, NewAudit,
-    NewCommand, Outstanding, Page, Queued, RanOut, StoredCommand,
+    NewCommand, Outstanding, Page, PayerKey, Queued, RanOut, StoredCommand,
 };
 
 /// What `commands.gateway` holds when several gateways have got a command.
@@ -158,6 +158,25 @@ impl Commands for Sqlite {
         )
         .bind(tenant.as_str())
         .bind(command.0.to_vec())
+        .fetch_optional(self.readers())
+        .await?;
+        row.as_ref().map(stored).transpose()
+    }
+
+    async fn held_command(
+        &self,
+        tenant: &TenantId,
+        account: &PayerKey,
+        command: &CommandId,
+    ) -> Result<Option<StoredCommand>, Error> {
+        let row = sqlx::query(
+            "SELECT command, device, name, argument, expires_us, state, detail, effect_key, \
+             queued_us, changed_us, overdue_us FROM commands \
+             WHERE tenant = $1 AND command = $2 AND account = $3",
+        )
+        .bind(tenant.as_str())
+        .bind(command.0.to_vec())
+        .bind(account.to_vec())
         .fetch_optional(self.readers())
         .await?;
         row.as_ref().map(stored).transpose()

@@ -25,7 +25,7 @@ macro_rules! credentials {
     };
     ($body:literal, $of:literal) => {
         concat!(
-            "SELECT credential, kind, subject, list, bit, standing, cause, ",
+            "SELECT credential, kind, subject, list, bit, standing, cause, issued_by, ",
             $body,
             ", issued_us, valid_until_us, changed_us FROM credentials WHERE ",
             $of
@@ -243,8 +243,8 @@ async fn keep(
     }
     let made = sqlx::query(
         "INSERT INTO credentials (tenant, credential, kind, subject, list, bit, standing, cause, \
-         body, issued_us, valid_until_us, changed_us) \
-         SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12 \
+         body, issued_us, valid_until_us, changed_us, issued_by) \
+         SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $14 \
          WHERE COALESCE((SELECT credential_count FROM tenants WHERE tenant = $1), 0) < $13 \
          ON CONFLICT (tenant, list, bit) DO NOTHING",
     )
@@ -261,6 +261,7 @@ async fn keep(
     .bind(credential.valid_until_us)
     .bind(credential.changed_us)
     .bind(i64::from(MAX_CREDENTIALS))
+    .bind(credential.issued_by.as_deref())
     .execute(&mut *connection)
     .await
     .map_err(|error| of_tenant(error, tenant.as_str()))?;
@@ -333,6 +334,7 @@ fn stored(row: &SqliteRow) -> Result<StoredCredential, Error> {
         bit: row.number("bit")?,
         standing: standing_of(row)?,
         cause: row.maybe_text("cause")?,
+        issued_by: row.maybe_text("issued_by")?,
         body: row.text("body")?,
         issued_us: row.int("issued_us")?,
         valid_until_us: row.maybe_int("valid_until_us")?,
@@ -354,6 +356,7 @@ mod tests {
             bit: n,
             standing: CredentialStanding::Good,
             cause: None,
+            issued_by: None,
             body: "{}".into(),
             issued_us: 1,
             valid_until_us: (n == 1).then_some(9),

@@ -1,5 +1,8 @@
 //! Who controls devices by what a chain says.
 
+mod documents;
+mod forget;
+
 use async_trait::async_trait;
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
@@ -10,8 +13,8 @@ use super::row::{Columns as _, bigint};
 use super::transaction::Transaction;
 use super::{Sqlite, chains, pair};
 use crate::ownership::{
-    Anew, DevicePassport, Document, DocumentHead, HeldCommit, HeldDevice, HeldToken, MAX_DOCUMENT,
-    MAX_DOCUMENTS, MAX_HELD_TOKENS, Ownership, StoredOwnership, TokenKey,
+    Anew, DevicePassport, Document, DocumentHead, Followed, HeldCommit, HeldDevice, HeldToken,
+    MAX_DOCUMENT, MAX_HELD_TOKENS, Ownership, StoredOwnership, TokenKey,
 };
 use crate::page::clamp;
 use crate::{Error, Page, PayerKey};
@@ -180,6 +183,7 @@ impl Ownership for Sqlite {
         chain: &str,
         collection: &PayerKey,
         holder: &PayerKey,
+        now_s: u64,
         limit: u32,
     ) -> Result<Vec<(DeviceId, HeldToken)>, Error> {
         let columns = HELD.replace(", ", ", h.");
@@ -187,7 +191,8 @@ impl Ownership for Sqlite {
             "SELECT h.{columns}, d.device AS device FROM held_tokens h \
              JOIN device_passports d ON d.tenant = h.tenant AND d.token = h.passport \
              WHERE h.tenant = $1 AND h.chain = $2 AND h.collection = $3 AND h.holder = $4 \
-             ORDER BY h.changed_us DESC, h.token DESC LIMIT $5"
+             ORDER BY (h.ends_s IS NULL OR h.ends_s >= $6) DESC, \
+             COALESCE(h.ends_s, 9223372036854775807) DESC, h.changed_us DESC, h.token DESC LIMIT $5"
         ));
         let rows = sqlx::query(statement)
             .bind(tenant.as_str())
@@ -195,6 +200,7 @@ impl Ownership for Sqlite {
             .bind(collection.to_vec())
             .bind(holder.to_vec())
             .bind(i64::from(clamp(limit)))
+            .bind(i64::try_from(now_s).unwrap_or(i64::MAX))
             .fetch_all(self.readers())
             .await?;
         rows.iter()
@@ -266,19 +272,37 @@ impl Ownership for Sqlite {
         transaction.end(done).await
     }
 
+    async fn forget_held(
+        &self,
+        tenant: &TenantId,
+        followed: Option<&Followed>,
+        before_us: i64,
+        limit: u32,
+    ) -> Result<u64, Error> {
+        forget::forget(self, tenant, followed, before_us, limit).await
+    }
+
+    async fn held_count(&self, tenant: &TenantId) -> Result<u64, Error> {
+        let row = sqlx::query("SELECT held_count FROM tenants WHERE tenant = $1")
+            .bind(tenant.as_str())
+            .fetch_optional(self.readers())
+            .await?;
+        row.map_or(Ok(0), |row| row.number("held_count"))
+    }
+
     async fn put_document(
         &self,
         tenant: &TenantId,
         sha256: &TokenKey,
         document: &Document,
         now_us: i64,
-    ) -> Result<bool, Error> {
+    ) -> Result<(bool, DocumentHead), Error> {
         if document.body.len() > MAX_DOCUMENT {
             let why = format!("{} bytes, at most {MAX_DOCUMENT}", document.body.len());
             return Err(Error::invalid("document", why));
         }
         let mut transaction = self.write().await?;
-        let put = put_document(&mut transaction, tenant, sha256, document, now_us).await;
+        let put = documents::put(&mut transaction, tenant, sha256, document, now_us).await;
         transaction.end(put).await
     }
 
@@ -317,14 +341,7 @@ impl Ownership for Sqlite {
         .await?;
         let documents = rows
             .iter()
-            .map(|row| {
-                Ok(DocumentHead {
-                    sha256: hex::encode(row.array::<32>("sha256")?),
-                    media_type: row.text("media_type")?,
-                    bytes: row.number("bytes")?,
-                    created_us: row.int("created_us")?,
-                })
-            })
+            .map(documents::head)
             .collect::<Result<_, Error>>()?;
         Ok(Page::cut(documents, limit, |document: &DocumentHead| {
             document.sha256.clone()
@@ -446,7 +463,7 @@ async fn put_aside(
         "INSERT INTO held_tokens (tenant, chain, collection, token, version, body, looked, changed_us) \
          SELECT tenant, $2, $3, token, 1, $4, 0, $5 FROM device_passports WHERE tenant = $1 \
          ORDER BY device \
-         LIMIT MAX(0, $6 - (SELECT COUNT(*) FROM held_tokens WHERE tenant = $1)) \
+         LIMIT MAX(0, $6 - (SELECT held_count FROM tenants WHERE tenant = $1)) \
          ON CONFLICT DO NOTHING",
     )
     .bind(tenant.as_str())
@@ -508,11 +525,12 @@ async fn apply(transaction: &mut Transaction, commit: &HeldCommit) -> Result<u64
 async fn put_held(connection: &mut SqliteConnection, token: &HeldToken) -> Result<bool, Error> {
     let is_new = token.version == 1;
     if is_new {
-        let row = sqlx::query("SELECT COUNT(*) AS count FROM held_tokens WHERE tenant = $1")
+        let row = sqlx::query("SELECT held_count FROM tenants WHERE tenant = $1")
             .bind(token.tenant.as_str())
-            .fetch_one(&mut *connection)
+            .fetch_optional(&mut *connection)
             .await?;
-        if row.int("count")? >= i64::from(MAX_HELD_TOKENS) {
+        let count = row.map(|row| row.int("held_count")).transpose()?;
+        if count.is_some_and(|count| count >= i64::from(MAX_HELD_TOKENS)) {
             return Ok(false);
         }
     }
@@ -565,43 +583,6 @@ async fn put_held(connection: &mut SqliteConnection, token: &HeldToken) -> Resul
             "token {id} was changed meanwhile: {version} is not next"
         )));
     }
-    Ok(true)
-}
-
-async fn put_document(
-    connection: &mut SqliteConnection,
-    tenant: &TenantId,
-    sha256: &TokenKey,
-    document: &Document,
-    now_us: i64,
-) -> Result<bool, Error> {
-    let row = sqlx::query(
-        "SELECT COUNT(*) AS count, COALESCE(SUM(sha256 = $2), 0) AS known FROM documents \
-         WHERE tenant = $1",
-    )
-    .bind(tenant.as_str())
-    .bind(sha256.to_vec())
-    .fetch_one(&mut *connection)
-    .await?;
-    if row.int("known")? > 0 {
-        return Ok(false);
-    }
-    if row.int("count")? >= i64::from(MAX_DOCUMENTS) {
-        let why = format!("there are {MAX_DOCUMENTS} documents, the most that a tenant may have");
-        return Err(Error::Conflict(why));
-    }
-    sqlx::query(
-        "INSERT INTO documents (tenant, sha256, media_type, body, created_us) \
-         VALUES ($1, $2, $3, $4, $5)",
-    )
-    .bind(tenant.as_str())
-    .bind(sha256.to_vec())
-    .bind(document.media_type.as_str())
-    .bind(document.body.as_slice())
-    .bind(now_us)
-    .execute(connection)
-    .await
-    .map_err(|error| of_tenant(error, tenant.as_str()))?;
     Ok(true)
 }
 

@@ -17,6 +17,7 @@ fn credential(n: u32) -> StoredCredential {
         bit: 1_000 + n,
         standing: CredentialStanding::Good,
         cause: Some(format!("{n:064}")),
+        issued_by: Some("workflow".into()),
         body: "{}".into(),
         issued_us: i64::from(n),
         valid_until_us: (n > 1).then_some(9),

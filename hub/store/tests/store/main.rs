@@ -2,6 +2,7 @@
 //! ports only; `fresh` says which implementation they run over.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod access;
 mod alarms;
 mod answers;
 mod audit;

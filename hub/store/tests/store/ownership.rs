@@ -2,9 +2,9 @@
 
 use stencil_protocol::id::TenantId;
 use stencil_store::{
-    Anew, AuditFilter, AuditOutcome, ByToken, DevicePassport, Document, Error, HeldCommit,
-    HeldDevice, HeldToken, MAX_DOCUMENT, MAX_HELD_COMMANDS, NewAudit, NewCommand, Queued,
-    StoredOwnership,
+    Anew, AuditFilter, AuditOutcome, ByToken, DevicePassport, Document, Error, Followed,
+    HeldCommit, HeldDevice, HeldToken, MAX_DOCUMENT, MAX_HELD_COMMANDS, NewAudit, NewCommand,
+    Queued, StoredOwnership,
 };
 
 use crate::{Fresh, acme, command, device, fresh, other};
@@ -252,7 +252,9 @@ async fn devices_are_found_by_who_holds_their_passport_or_a_right() {
     assert_eq!(rights(Some(&OWNER)).await, 0);
     assert_eq!(rights(None).await, 2);
     let of = |holder: [u8; 20]| async move {
-        let rights = port.rights_of(&acme(), "local", &RIGHTS, &holder, 10).await;
+        let rights = port
+            .rights_of(&acme(), "local", &RIGHTS, &holder, 50, 10)
+            .await;
         let rights = rights.unwrap().into_iter();
         rights
             .map(|(device, held)| (device.to_string(), held.token[31]))
@@ -302,22 +304,15 @@ async fn a_document_is_found_by_its_hash_and_stays_a_tenant_s() {
         media_type: "application/json".to_owned(),
         body: b"{}".to_vec(),
     };
-    assert!(
-        port.put_document(&acme(), &[1; 32], &document, 5)
-            .await
-            .unwrap()
-    );
-    assert!(
-        !port
-            .put_document(&acme(), &[1; 32], &document, 6)
-            .await
-            .unwrap()
-    );
-    assert!(
-        port.put_document(&other(), &[1; 32], &document, 5)
-            .await
-            .unwrap()
-    );
+    let (is_new, kept) = port
+        .put_document(&acme(), &[1; 32], &document, 5)
+        .await
+        .unwrap();
+    assert_eq!((is_new, kept.created_us, kept.bytes), (true, 5, 2));
+    let again = port.put_document(&acme(), &[1; 32], &document, 6).await;
+    assert_eq!(again.unwrap(), (false, kept), "what came first");
+    let theirs = port.put_document(&other(), &[1; 32], &document, 5).await;
+    assert!(theirs.unwrap().0);
     assert_eq!(
         port.document(&[1; 32]).await.unwrap(),
         Some(document.clone())
@@ -482,4 +477,102 @@ async fn rights_that_run_come_before_those_that_are_over() {
         .await;
     let shown: Vec<u8> = shown.unwrap().iter().map(|held| held.token[0]).collect();
     assert_eq!(shown, [1, 4, 3]);
+}
+
+/// Of what goes, none is any good; and each that goes makes room.
+#[tokio::test]
+async fn what_is_good_for_nothing_any_more_is_forgotten() {
+    const DAY_US: i64 = 86_400_000_000;
+    let fresh = with_chain().await;
+    let port = &fresh.store.ownership;
+    let until = |number: u8, ends_s: u64| HeldToken {
+        ends_s: Some(ends_s),
+        ..right(number, GUEST)
+    };
+    let nobodys = |collection, number: u8, changed_us| HeldToken {
+        holder: None,
+        changed_us,
+        ..token(acme(), collection, [number; 32], 1)
+    };
+    let asked = HeldToken {
+        looked: Some(1),
+        ..nobodys(PASSPORTS, 6, 7)
+    };
+    let old = token(acme(), [0x55; 20], [9; 32], 1);
+    let tokens = vec![
+        // Over for long, over since a moment ago, running, and without an end.
+        until(1, 86_400),
+        until(2, 10 * 86_400),
+        until(3, 20 * 86_400),
+        right(4, GUEST),
+        // Of nobody: for long, since a moment ago, to be asked, and a device's.
+        nobodys(PASSPORTS, 5, 7),
+        asked,
+        nobodys(PASSPORTS, 7, 9 * DAY_US),
+        nobodys(PASSPORTS, DOOR[0], 7),
+        token(acme(), PASSPORTS, [8; 32], 1),
+        // Of a collection that no policy names.
+        old.clone(),
+    ];
+    port.commit_held(&commit(tokens)).await.unwrap();
+    port.commit_held(&commit(vec![HeldToken {
+        tenant: other(),
+        ..until(1, 86_400)
+    }]))
+    .await
+    .unwrap();
+    port.put_device_passport(&passport(acme(), "door-1", DOOR))
+        .await
+        .unwrap();
+    let count = async || port.held_count(&acme()).await.unwrap();
+    assert_eq!(count().await, 10);
+    let before_us = 9 * DAY_US;
+    let forget = async |followed: Option<&Followed>, limit| {
+        let forgotten = port.forget_held(&acme(), followed, before_us, limit).await;
+        forgotten.unwrap()
+    };
+    assert_eq!(forget(None, 10).await, 1, "the right that is over");
+    assert_eq!(forget(None, 10).await, 1, "what is nobody's");
+    assert_eq!(forget(None, 10).await, 0);
+    let followed = Followed {
+        chain: "local".to_owned(),
+        collections: vec![PASSPORTS, RIGHTS],
+    };
+    assert_eq!(
+        forget(Some(&followed), 10).await,
+        1,
+        "the other collection's"
+    );
+    assert_eq!(forget(Some(&followed), 10).await, 0);
+    assert_eq!(count().await, 7);
+    let left = async |collection: [u8; 20], number: u8| {
+        let (acme, token) = (acme(), [number; 32]);
+        let held = port.held_token(&acme, "local", &collection, &token);
+        held.await.unwrap().is_some()
+    };
+    for (collection, number, stays) in [
+        (RIGHTS, 1, false),
+        (RIGHTS, 2, true),
+        (RIGHTS, 3, true),
+        (RIGHTS, 4, true),
+        (PASSPORTS, 5, false),
+        (PASSPORTS, 6, true),
+        (PASSPORTS, 7, true),
+        (PASSPORTS, DOOR[0], true),
+        (PASSPORTS, 8, true),
+        ([0x55; 20], 9, false),
+    ] {
+        assert_eq!(left(collection, number).await, stays, "{number}");
+    }
+    assert_eq!(port.held_count(&other()).await.unwrap(), 1);
+    // What is followed on another chain is not followed here.
+    let elsewhere = Followed {
+        chain: "another".to_owned(),
+        ..followed
+    };
+    assert_eq!(forget(Some(&elsewhere), 2).await, 2);
+    assert_eq!(count().await, 5);
+    // It may come again.
+    port.commit_held(&commit(vec![old])).await.unwrap();
+    assert_eq!(count().await, 6);
 }

@@ -190,6 +190,8 @@ impl Owners {
             }
             let newest = state.cursor.map_or(0, |cursor| cursor.number);
             let mut token = kept_or_asked(&held);
+            // It is no right of the form that is known, and nobody's by it.
+            let is_none = answers.is_empty() && is_right && token.device().is_none();
             let answers = if answers.is_empty() {
                 nobody(is_right, &token)
             } else {
@@ -199,7 +201,11 @@ impl Owners {
             if let Ok(mut put_off) = put_off.lock() {
                 put_off.0.remove(&key);
             }
-            token.look(newest.saturating_add(AHEAD), &answers, finalized);
+            if is_none {
+                token = Token::default();
+            } else {
+                token.look(newest.saturating_add(AHEAD), &answers, finalized);
+            }
             match self.keep(next(held, &token, self.now_us()), None).await {
                 // Who has changed it has heard of it by the stream; it is due again.
                 Ok(()) | Err(Error::Conflict(_)) => {}

@@ -32,12 +32,15 @@ pub(crate) struct ToSign {
     pub(crate) royalty_to: Option<String>,
     /// What the seller has to do before: `approve(market, token)` of the collection; null: it is done.
     pub(crate) approve: Option<Approval>,
+    /// The transaction by which the seller calls it off, whoever has the listing by then: `cancel(nonce)` of the
+    /// market.
+    pub(crate) cancel: Approval,
 }
 
-/// A transaction that lets the market move a token.
+/// A transaction that moves no money: one that lets the market move a token, or calls a listing off.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub(crate) struct Approval {
-    /// The collection.
+    /// The contract: the collection, or the market.
     pub(crate) to: String,
     /// The calldata, as `0x…`.
     pub(crate) data: String,
@@ -193,6 +196,12 @@ impl Owners {
             royalty: royalty.royalty.to_string(),
             royalty_to: (!royalty.receiver.is_zero()).then(|| royalty.receiver.to_checksum(None)),
             approve: (!approved).then(|| approval(listing.collection, market, listing.tokenId)),
+            cancel: Approval {
+                to: market.to_checksum(None),
+                data: encoded(&abi::cancelCall {
+                    nonce: listing.nonce,
+                }),
+            },
         })
     }
 

@@ -35,7 +35,7 @@ use crate::parts::{Parts, told_to_end};
 
 pub(crate) use reader::READER;
 pub(crate) use rights::{HeldRight, HeldRights};
-pub(crate) use settings::{OwnershipSettings, follows};
+pub(crate) use settings::{OwnershipSettings, followed_before, follows};
 
 /// Rights of one account to use one device that are looked at; more than one are rare.
 const MAX_RIGHTS: u32 = 100;

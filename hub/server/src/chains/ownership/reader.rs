@@ -1,7 +1,7 @@
 //! Takes a chain's stream: which tokens changed hands.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use stencil_ownership::abi::{self, SolEvent as _};
 use stencil_ownership::holder::{Gain, Place, Said, Token, What};
@@ -20,6 +20,8 @@ pub(crate) const READER: &str = "ownership";
 const PAGE: u32 = 256;
 /// How often a page is read again that others have changed meanwhile.
 const TRIES: u32 = 20;
+/// How often it is looked whether all is watched that policies need.
+const WATCHED: Duration = Duration::from_secs(60);
 /// When the store could not be read or written.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -37,13 +39,17 @@ struct Changed {
 impl Owners {
     /// Takes what comes to a chain's stream, for as long as it is polled.
     pub(super) async fn follow(&self, chain: &dyn Chain) {
-        while let Err(error) = self.watch_all(chain.name()).await {
-            tracing::warn!(chain = chain.name(), %error,
-                "who holds which token is not followed now; trying again");
-            tokio::time::sleep(AGAIN).await;
-        }
+        let mut watched: Option<Instant> = None;
         loop {
-            match self.step(chain).await {
+            let is_watched = watched.is_some_and(|at| at.elapsed() < WATCHED);
+            let done = async {
+                if !is_watched {
+                    self.watch_all(chain.name()).await?;
+                    watched = Some(Instant::now());
+                }
+                self.step(chain).await
+            };
+            match done.await {
                 Ok(()) => chain.stepped().await,
                 Err(error) => {
                     tracing::warn!(chain = chain.name(), %error,
@@ -174,7 +180,15 @@ impl Owners {
                     let token = kept_or_asked(&held);
                     (held, token, false)
                 }
-                Ok(None) => (nothing(chain, &key), Token::default(), false),
+                Ok(None) => {
+                    let token = match what {
+                        // For which device it is was said when it was issued, before that was followed, or so
+                        // long ago that it is forgotten.
+                        What::User { .. } => Token::to_be_asked(),
+                        What::Owner { .. } | What::Device { .. } => Token::default(),
+                    };
+                    (nothing(chain, &key), token, false)
+                }
                 // No other token, and no other tenant, waits for it.
                 Err(error @ Error::Corrupt { .. }) => {
                     tracing::error!(%tenant, %error, "a token is not followed");

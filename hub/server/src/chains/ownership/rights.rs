@@ -25,7 +25,7 @@ pub(crate) struct HeldRight {
 /// What is known of an account's rights.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct HeldRights {
-    /// Those that are not over, the newest first.
+    /// Those that are not over, the one that ends last first.
     pub(crate) rights: Vec<HeldRight>,
     /// Which commands they let their user give, `*` for every one, by the tenant's policy of now.
     pub(crate) user_may: Vec<String>,
@@ -51,8 +51,7 @@ impl Owners {
     ) -> Result<HeldRights, Refused> {
         let settings = self.settings(tenant).await?.ok_or(Refused::NoPassport)?;
         // Before the tokens: what they say is at least as new.
-        let state = self.store.chains.chain(&settings.chain).await?;
-        let read_s = state.and_then(|state| state.read_s).unwrap_or(0);
+        let read_s = self.taken_s(&settings.chain).await?;
         let now_s = self.now_s();
         let mut rights = Vec::new();
         if let Some(collection) = settings.access_rights() {
@@ -63,6 +62,7 @@ impl Owners {
                     &settings.chain,
                     &collection.0,
                     &account.0,
+                    now_s,
                     MAX_SHOWN,
                 )
                 .await?;
@@ -78,12 +78,11 @@ impl Owners {
                 }));
             }
         }
-        let age_s = now_s.saturating_sub(read_s);
         Ok(HeldRights {
             rights,
             user_may: settings.user_may.iter().cloned().collect(),
             read_s,
-            is_fresh: read_s > 0 && age_s <= u64::from(settings.stale_after_s),
+            is_fresh: settings.policy().fresh(read_s, now_s).is_ok(),
         })
     }
 }

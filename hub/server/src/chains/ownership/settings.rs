@@ -5,10 +5,11 @@ use std::collections::{BTreeSet, HashSet};
 use serde::{Deserialize, Serialize};
 use stencil_ownership::abi;
 use stencil_ownership::holder::{Gain, Token};
+use stencil_ownership::listing;
 use stencil_ownership::policy::{Commands, Policy};
 use stencil_payments::Address;
 use stencil_protocol::id::TenantId;
-use stencil_store::{Anew, Error, Store, StoredOwnership, Watch, WatchKind};
+use stencil_store::{Anew, Error, Followed, Store, StoredOwnership, Watch, WatchKind};
 
 use super::{Owners, Refused, ask};
 use crate::chains::unwatch::listened;
@@ -203,6 +204,27 @@ impl OwnershipSettings {
     }
 }
 
+/// Which collections a tenant's policy names that was set before then. `None`: it was set since, or there is none,
+/// and what is kept of other collections may be needed again.
+pub(crate) async fn followed_before(
+    store: &Store,
+    tenant: &TenantId,
+    before_us: i64,
+) -> Result<Option<Followed>, Error> {
+    let stored = store.ownership.ownership(tenant).await?;
+    let stored = stored.filter(|stored| stored.changed_us < before_us);
+    // What can't be read names nothing for sure.
+    Ok(stored.and_then(|stored| {
+        let settings = OwnershipSettings::read(&stored).ok()?;
+        let named = [settings.passports(), settings.access_rights()];
+        let collections = named.into_iter().flatten().map(Address::into_array);
+        Some(Followed {
+            chain: stored.chain,
+            collections: collections.collect(),
+        })
+    }))
+}
+
 /// Whether a tenant's tokens are followed by this watch.
 pub(crate) async fn follows(
     store: &Store,
@@ -257,7 +279,15 @@ impl Owners {
                 let why = "there is no contract at this address: a wrong address, or another chain";
                 return Err(Wrong::at(pointer, why));
             }
-            let Some(interface) = interface else { continue };
+            let Some(interface) = interface else {
+                let call = abi::LISTING_TYPEHASHCall {};
+                let form = ask(chain.as_ref(), address, &call).await.map_err(unknown)?;
+                if form != Some(listing::type_hash()) {
+                    let why = "the contract there is no StencilMarket: it does not say what its listings are";
+                    return Err(Wrong::at(pointer, why));
+                }
+                continue;
+            };
             let call = abi::supportsInterfaceCall {
                 interfaceId: interface.into(),
             };
@@ -309,7 +339,8 @@ impl Owners {
         Ok(Ok(settings))
     }
 
-    /// Has a chain watch what policies need. A watch that was lost has left a gap: what is kept of the
+    /// Has a chain watch what policies need: at a start, and every now and then, as a workflow that ends while a policy
+    /// is being set may take a watch along. A watch that was lost has left a gap: what is kept of the
     /// tenant's tokens may be of before.
     pub(super) async fn watch_all(&self, chain: &str) -> Result<(), Error> {
         let chains = &self.store.chains;

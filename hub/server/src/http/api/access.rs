@@ -10,7 +10,7 @@ use serde_json::Value;
 use stencil_ownership::policy::Refusal;
 use stencil_payments::Address;
 use stencil_protocol::id::{DeviceId, GatewayId, TenantId};
-use stencil_store::{CredentialStanding, Page, StoredReceipt, StoredRight};
+use stencil_store::{CredentialStanding, Page, RightsOf, StoredReceipt, StoredRight};
 
 use super::invoices::wrong;
 use super::ownership::owners;
@@ -87,7 +87,8 @@ pub(in crate::http) async fn rights(
     Query(paging): Query<Paging>,
 ) -> Result<Json<Page<AccessRight>>, Problem> {
     let (limit, after) = (paging.limit()?, paging.after.as_deref());
-    let page = state.store.access.rights(&caller.tenant, after, limit);
+    let of = RightsOf::Tenant(&caller.tenant);
+    let page = state.store.access.rights(of, after, limit);
     shown(page.await?)
 }
 
@@ -277,7 +278,8 @@ pub(in crate::http) async fn of_wallet(
     Query(paging): Query<Paging>,
 ) -> Result<Json<Page<AccessRight>>, Problem> {
     let (limit, after) = (paging.limit()?, paging.after.as_deref());
-    let page = state.store.access.rights_of(&user.wallet, after, limit);
+    let of = RightsOf::Holder(&user.wallet);
+    let page = state.store.access.rights(of, after, limit);
     shown(page.await?)
 }
 

@@ -14,7 +14,7 @@ use crate::http::audit::Target;
 use crate::http::input::{self, Paging, Path, Query};
 use crate::http::problem::{Kind, Problem};
 use crate::http::{Caller, State};
-use crate::identity::{Asked, Error, Verdict, Wanted};
+use crate::identity::{Asked, By, Error, Verdict, Wanted};
 
 /// A credential that was issued.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -36,6 +36,9 @@ pub(in crate::http) struct ShownCredential {
     /// The step of a workflow's run that has issued it; null: somebody has by the API, and the audit log
     /// (`credentials.issue`) says who.
     cause: Option<String>,
+    /// Who has had it issued: a person or a token of the tenant's by name, or `workflow`. Null: it was not noted, or
+    /// it is of a right to command a device, whose `source` says it.
+    by: Option<String>,
     /// The credential with its proofs, or a token (`vc+jwt`) as text.
     #[schema(value_type = stencil_store::schema::Json)]
     credential: Value,
@@ -60,6 +63,9 @@ pub(in crate::http) struct ListedCredential {
     changed_us: i64,
     /// The step of a workflow's run that has issued it; null: somebody has by the API.
     cause: Option<String>,
+    /// Who has had it issued: a person or a token of the tenant's by name, or `workflow`. Null: it was not noted, or
+    /// it is of a right to command a device, whose `source` says it.
+    by: Option<String>,
 }
 
 impl From<StoredCredential> for ListedCredential {
@@ -73,6 +79,7 @@ impl From<StoredCredential> for ListedCredential {
             valid_until_us: stored.valid_until_us,
             changed_us: stored.changed_us,
             cause: stored.cause,
+            by: stored.issued_by,
         }
     }
 }
@@ -100,6 +107,7 @@ fn show(stored: StoredCredential) -> Result<ShownCredential, Problem> {
         valid_until_us: stored.valid_until_us,
         changed_us: stored.changed_us,
         cause: stored.cause,
+        by: stored.issued_by,
         credential: serde_json::from_str(&stored.body).map_err(Problem::internal)?,
     })
 }
@@ -172,9 +180,8 @@ pub(in crate::http) async fn issue(
     let wanted: Wanted = input::signed_json(request).await?;
     let now_us = state.clock.now_us();
     let identity = state.identity();
-    let issued = identity
-        .issue(&caller.tenant, &wanted, None, now_us)
-        .await?;
+    let by = By::Caller(&caller.who);
+    let issued = identity.issue(&caller.tenant, &wanted, by, now_us).await?;
     let id = issued.credential.clone();
     tracing::info!(tenant = %caller.tenant, credential = id, by = caller.who, "a credential was issued");
     let location = [(header::LOCATION, format!("/api/v1/credentials/{id}"))];

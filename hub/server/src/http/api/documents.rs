@@ -8,7 +8,7 @@ use serde::Serialize;
 use stencil_ownership::cid::Cid;
 use stencil_store::{Document, DocumentHead, MAX_DOCUMENT, Page};
 
-use crate::chains::ownership::documents;
+use crate::chains::ownership::documents::{self, Wrong};
 use crate::http::audit::Detail;
 use crate::http::input::{self, Paging, Path, Query};
 use crate::http::problem::{Kind, Problem};
@@ -72,7 +72,8 @@ pub(in crate::http) async fn list(
 
 /// Keeps a document: JSON, plain text, PNG, JPEG or WebP, at most 64 KiB.
 ///
-/// It is named by its bytes, and served to anybody at `/ipfs/{cid}`.
+/// It is named by its bytes, and served to anybody at `/ipfs/{cid}`. What it is follows from its bytes, too: a
+/// content type that says something else is refused.
 #[utoipa::path(
     post,
     path = "/api/v1/documents",
@@ -80,8 +81,8 @@ pub(in crate::http) async fn list(
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
     responses(
         (status = 201, body = DocumentView),
-        (status = 200, description = "It was there", body = DocumentView),
-        (status = 415, description = "It is nothing of that"),
+        (status = 200, description = "It was there, since `created_us`", body = DocumentView),
+        (status = 415, description = "It is said to be nothing of that"),
     )
 )]
 pub(in crate::http) async fn keep(
@@ -95,22 +96,23 @@ pub(in crate::http) async fn keep(
         .unwrap_or_default()
         .to_owned();
     let body = input::body(request, &(), MAX_DOCUMENT).await?;
-    let (cid, media_type) =
-        documents::checked(&kind, &body).map_err(|why| Problem::new(Kind::MediaType, why))?;
+    let (cid, media_type) = documents::checked(&kind, &body).map_err(|wrong| match wrong {
+        Wrong::Kind(_) => Problem::new(Kind::MediaType, wrong.to_string()),
+        Wrong::Length(_) | Wrong::Not { .. } => Problem::invalid(wrong.to_string()),
+    })?;
     let document = Document {
         media_type: media_type.to_owned(),
         body: body.to_vec(),
     };
     let now_us = state.clock.now_us();
     let ownership = &state.store.ownership;
-    let is_new = ownership
+    let (is_new, kept) = ownership
         .put_document(&caller.tenant, &cid.0.0, &document, now_us)
         .await?;
     let view = DocumentView::from(DocumentHead {
-        sha256: hex::encode(cid.0),
+        // What was kept before types followed from bytes may say another one, and is served as this.
         media_type: document.media_type,
-        bytes: document.body.len() as u64,
-        created_us: now_us,
+        ..kept
     });
     let status = if is_new {
         StatusCode::CREATED
@@ -157,8 +159,9 @@ pub(in crate::http) async fn serve(
             "document {cid} is not what it was"
         )));
     }
+    let kind = documents::kind(&document.body).unwrap_or(&document.media_type);
     let headers = [
-        (header::CONTENT_TYPE, document.media_type),
+        (header::CONTENT_TYPE, documents::served(kind)),
         (
             header::CACHE_CONTROL,
             "public, max-age=31536000, immutable".to_owned(),

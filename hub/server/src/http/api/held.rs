@@ -1,10 +1,12 @@
 //! What an account controls by the tokens that it holds: who has signed in with a wallet commands devices,
 //! and sells.
 
+use std::collections::BTreeSet;
+
 use axum::Json;
 use axum::extract::State as Shared;
 use axum::response::{IntoResponse, Response};
-use http::{Extensions, HeaderMap, StatusCode};
+use http::{Extensions, HeaderMap, StatusCode, header};
 use serde::Serialize;
 use stencil_ownership::holder::Owner;
 use stencil_ownership::listing::Offer;
@@ -13,7 +15,7 @@ use stencil_payments::Address;
 use stencil_protocol::command::Command;
 use stencil_protocol::id::{CommandId, DeviceId, TenantId};
 use stencil_store::{
-    AuditOutcome, MAX_HELD_COMMANDS, NewAudit, NewCommand, Page, Queued, StoredCommand,
+    AuditOutcome, Error, MAX_HELD_COMMANDS, NewAudit, NewCommand, Page, Queued, StoredCommand,
 };
 
 use super::commands::{self, Order};
@@ -36,6 +38,9 @@ const ACTION: &str = "holders.command";
 /// done to it the day after.
 const MAX_EXPIRY_S: u32 = 300;
 
+/// Devices on a page.
+const MAX_DEVICES: u32 = 100;
+
 /// A device that an account controls or may use.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(in crate::http) struct HeldView {
@@ -50,11 +55,14 @@ pub(in crate::http) struct HeldView {
     by: &'static str,
     /// Of a right: its last second, since 1970.
     expires_s: Option<u64>,
-    /// Which commands the account may give now; `*` is every one.
+    /// Which commands the account may give now; `*` is every one. None where `fresh` is false.
     may: Vec<String>,
+    /// Whether the chain was read up to now: if not, whose the token is by now is not known, and nobody may do
+    /// anything by it.
+    fresh: bool,
 }
 
-/// Devices that the account controls or may use, by the tokens that it holds.
+/// Devices that the account controls or may use, by the tokens that it holds. A page has 100 at most.
 #[utoipa::path(
     get,
     path = "/api/v1/wallet/devices",
@@ -66,7 +74,8 @@ pub(in crate::http) async fn list(
     user: WalletUser,
     Query(paging): Query<Paging>,
 ) -> Result<Json<Page<HeldView>>, Problem> {
-    let limit = paging.limit()?;
+    // Of each all its rights are looked at.
+    let limit = paging.limit()?.min(MAX_DEVICES);
     let port = &state.store.ownership;
     let page = port
         .devices_held(&user.wallet, paging.after.as_deref(), limit)
@@ -95,44 +104,48 @@ async fn view(
     let control = match owners.control(&tenant, &device, Some(&account)).await {
         Ok(control) => control,
         Err(Refused::NoPassport) => return Ok(None),
+        // One that can't be read keeps the account from no other.
+        Err(Refused::Store(error @ Error::Corrupt { .. })) => {
+            tracing::error!(%tenant, %device, %error, "a device is not shown to who holds it");
+            return Ok(None);
+        }
         Err(error) => return Err(error.into()),
     };
     let policy = control.settings.policy();
-    let names = |names: &std::collections::BTreeSet<String>| names.iter().cloned().collect();
-    let seen = |by, expires_s, may| {
-        Some(HeldView {
-            tenant: tenant.clone(),
-            device: device.clone(),
-            by,
-            expires_s,
-            may,
-        })
-    };
-    match control.token.as_ref().map(|token| token.owner(policy.gain)) {
-        Some(Owner::Is(owner)) if owner == account => {
-            return Ok(seen("owner", None, names(&policy.owner_may.0)));
-        }
-        Some(Owner::GoingTo(owner)) if owner == account => {
-            return Ok(seen("owner_to_be", None, Vec::new()));
-        }
-        _ => {}
-    }
-    let users = control
-        .rights
-        .iter()
-        .filter_map(|(_, token)| token.user(policy.gain));
+    let fresh = policy.fresh(control.read_s, owners.now_s()).is_ok();
+    let owner = control.token.as_ref().map(|token| token.owner(policy.gain));
+    let is_owner = owner == Some(Owner::Is(account));
+    let users = control.rights.iter();
     let longest = users
+        .filter_map(|(_, token)| token.user(policy.gain))
         .filter(|user| user.account == account)
         .max_by_key(|user| (user.in_effect, user.expires));
-    Ok(longest.and_then(|user| {
-        let expires_s = Some(user.expires);
-        if owners.now_s() > user.expires {
-            seen("over", expires_s, Vec::new())
-        } else if user.in_effect {
-            seen("user", expires_s, names(&policy.user_may.0))
-        } else {
-            seen("user_to_be", expires_s, Vec::new())
-        }
+    let is_over = longest.is_some_and(|user| owners.now_s() > user.expires);
+    let uses = longest.is_some_and(|user| user.in_effect) && !is_over;
+    let by = match (owner, longest) {
+        _ if is_owner => "owner",
+        (Some(Owner::GoingTo(next)), _) if next == account => "owner_to_be",
+        (_, None) => return Ok(None),
+        _ if is_over => "over",
+        _ if uses => "user",
+        _ => "user_to_be",
+    };
+    // As a command is looked at: by the passport, or by a right.
+    let mut may = BTreeSet::new();
+    if fresh && is_owner {
+        may.extend(policy.owner_may.0);
+    }
+    if fresh && uses {
+        may.extend(policy.user_may.0);
+    }
+    let by_right = !by.starts_with("owner");
+    Ok(Some(HeldView {
+        tenant,
+        device,
+        by,
+        expires_s: longest.filter(|_| by_right).map(|user| user.expires),
+        may: may.into_iter().collect(),
+        fresh,
     }))
 }
 
@@ -151,7 +164,7 @@ async fn view(
         description = "The caller's own name of this call"
     )),
     responses(
-        (status = 202, description = "Queued", body = StoredCommand),
+        (status = 202, description = "Queued: what becomes of it is at `Location`", body = StoredCommand),
         (status = 409, description = "The key was used for another command, or the device was revoked"),
         (status = 429, description = "Eight commands of the account by this token are unfinished"),
     )
@@ -264,7 +277,34 @@ pub(in crate::http) async fn command(
         }
     }
     let stored = commands::of_tenant(&state, &tenant, &id).await?;
-    Ok((StatusCode::ACCEPTED, Json(stored)).into_response())
+    let place = format!("/api/v1/wallet/devices/{tenant}/{device}/commands/{id}");
+    let location = [(header::LOCATION, place)];
+    Ok((StatusCode::ACCEPTED, location, Json(stored)).into_response())
+}
+
+/// What has become of a command that the account has queued by what it held, also when it holds that no more.
+#[utoipa::path(
+    get,
+    path = "/api/v1/wallet/devices/{tenant}/{device}/commands/{command}",
+    tag = "holders",
+    responses(
+        (status = 200, body = StoredCommand),
+        (status = 404, description = "The account has queued no such command for a device of this name"),
+    )
+)]
+pub(in crate::http) async fn queued(
+    Shared(state): Shared<State>,
+    user: WalletUser,
+    Path((tenant, device, command)): Path<(String, String, String)>,
+) -> Result<Json<StoredCommand>, Problem> {
+    let (tenant, device) = (input::tenant(&tenant)?, input::device(&device)?);
+    let id = CommandId::parse(&command).map_err(|error| Problem::invalid(error.to_string()))?;
+    let commands = &state.store.commands;
+    let found = commands.held_command(&tenant, &user.wallet, &id).await?;
+    let found = found.filter(|found| found.device == device);
+    found
+        .map(Json)
+        .ok_or_else(|| Problem::not_found("command", id))
 }
 
 /// To who holds nothing, whether or not there is such a device.

@@ -113,7 +113,8 @@ pub(in crate::http) struct Controlled {
     pub(in crate::http) owner: Option<String>,
     /// To whom it is going in a block that is not final; nobody controls the device by it meanwhile.
     pub(in crate::http) going_to: Option<String>,
-    /// Rights to use the device, the newest first, at most 200.
+    /// Rights to use the device, at most 200: those that run, the one that ends last first; then those that
+    /// are over.
     pub(in crate::http) rights: Vec<RightView>,
     /// The time of the newest block that was read, seconds since 1970; null: none was.
     pub(in crate::http) read_s: Option<u64>,
@@ -258,8 +259,28 @@ pub(in crate::http) async fn set(
         Problem::invalid(format!("{}: {}", wrong.pointer, wrong.why)).with_errors(vec![place])
     })?;
     tracing::info!(tenant = %caller.tenant, by = caller.who, "whose tokens control devices was set");
-    let detail = Detail(format!("by tokens on {}", settings.chain));
-    Ok((detail, Json(settings)).into_response())
+    Ok((Detail(said(&settings)), Json(settings)).into_response())
+}
+
+/// What stands in the audit log of settings.
+fn said(settings: &OwnershipSettings) -> String {
+    let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "none".to_owned());
+    let names = |names: &std::collections::BTreeSet<String>| {
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        match names.as_slice() {
+            [] => "nothing".to_owned(),
+            names => names.join(" "),
+        }
+    };
+    format!(
+        "by tokens on {}: passports {}, rights {}, market {}; owners may {}, users may {}",
+        settings.chain,
+        or_none(&settings.passports),
+        or_none(&settings.access_rights),
+        or_none(&settings.market),
+        names(&settings.owner_may),
+        names(&settings.user_may),
+    )
 }
 
 /// No tokens control the tenant's devices any more.
@@ -298,17 +319,18 @@ pub(in crate::http) async fn read_right(
     Shared(state): Shared<State>,
     caller: Caller,
     input::Json(right): input::Json<OldRight>,
-) -> Result<Json<RightView>, Problem> {
+) -> Result<Response, Problem> {
     let id = token_id("token", &right.token)?;
     let owners = owners(&state);
     let token = owners.read_right(&caller.tenant, id).await?;
     let gain = owners.settings(&caller.tenant).await?;
     let gain = gain.map_or(Gain::Final, |settings| settings.policy().gain);
-    Ok(Json(right_view(&id, &token, gain, owners.now_s())))
+    let view = right_view(&id, &token, gain, owners.now_s());
+    Ok((Detail(format!("right {}", view.token)), Json(view)).into_response())
 }
 
-/// Which rights to use the tenant's devices an account holds: those that are not over, the newest first, at
-/// most 200.
+/// Which rights to use the tenant's devices an account holds: those that are not over, the one that ends last
+/// first, at most 200.
 #[utoipa::path(
     get,
     path = "/api/v1/ownership/accounts/{account}",
@@ -404,9 +426,10 @@ pub(in crate::http) async fn take(
     Shared(state): Shared<State>,
     caller: Caller,
     Path(device): Path<String>,
-) -> Result<StatusCode, Problem> {
+) -> Result<Response, Problem> {
     let device = devices::known(&state, &caller, &device).await?.id;
     let ownership = &state.store.ownership;
+    let had = ownership.device_passport(&caller.tenant, &device).await?;
     if !ownership
         .remove_device_passport(&caller.tenant, &device)
         .await?
@@ -414,7 +437,9 @@ pub(in crate::http) async fn take(
         return Err(Problem::not_found("passport", "this device's"));
     }
     tracing::info!(tenant = %caller.tenant, %device, by = caller.who, "a device has no passport");
-    Ok(StatusCode::NO_CONTENT)
+    let had = had.map_or_else(String::new, |had| B256::from(had.token).to_string());
+    let detail = Detail(format!("passport {had}"));
+    Ok((StatusCode::NO_CONTENT, detail, ()).into_response())
 }
 
 /// Whether an account may command a device by the tokens that it holds, now.

@@ -1,12 +1,12 @@
-//! `GET /wallet`: who has signed in with a wallet, and what it has paid. Nothing of any tenant stands here
-//! but what the account itself has to do with it.
+//! `GET /wallet`: who has signed in with a wallet, which rights it has, and what it has paid. Nothing of any
+//! tenant stands here but what the account itself has to do with it.
 
 use axum::extract::State as Shared;
 use axum::response::Html;
 use maud::{Markup, html};
 use serde::Deserialize;
 use stencil_protocol::id::TenantId;
-use stencil_store::Role;
+use stencil_store::{CredentialStanding, RightsOf, Role, StoredRight};
 
 use super::super::State;
 use super::super::access::{WalletUser, shown};
@@ -14,9 +14,12 @@ use super::super::api::wallet::{PaidView, paid};
 use super::super::input::Query;
 use super::super::problem::Problem;
 use super::{badge, encoded, moment, shell};
+use crate::access;
 
 /// Payments on one page.
 const PAYMENTS: u32 = 50;
+/// Rights on the page, the newest.
+const RIGHTS: u32 = 50;
 
 /// Which part of the list.
 #[derive(Debug, Deserialize)]
@@ -34,10 +37,23 @@ pub(in crate::http) async fn show(
     let wallets = &state.store.wallets;
     let roles = wallets.roles_of_wallet(&user.wallet, user.chain).await?;
     let page = paid(&state, &user, view.after.as_deref(), PAYMENTS).await?;
+    let rights = state
+        .store
+        .access
+        .rights(RightsOf::Holder(&user.wallet), None, RIGHTS);
+    let (rights, now_us) = (rights.await?.items, state.clock.now_us());
     let body = html! {
         h1 { "Your wallet" }
         p { code { (shown(&user.wallet)) } }
         (standing(&user, &roles))
+        h2 { "What you may tell devices" }
+        @if rights.is_empty() {
+            p.dim { "No rights yet." }
+        } @else {
+            p.dim { "A gateway checks a right by its credential and your wallet, also while this hub is away. \
+                Fetch the credential before you go there: it holds for some hours, and can be had anew." }
+            ul #rights.lines { @for one in &rights { (right(one, now_us)) } }
+        }
         h2 { "What you have paid" }
         @if page.items.is_empty() {
             p.dim { "Nothing here yet." }
@@ -75,6 +91,42 @@ fn standing(user: &WalletUser, roles: &[(TenantId, Role)]) -> Markup {
             ul #roles.lines {
                 @for (tenant, role) in roles {
                     li.side-by-side { strong { (tenant) } (badge("info", role.as_str())) }
+                }
+            }
+        }
+    }
+}
+
+fn right(of: &StoredRight, now_us: i64) -> Markup {
+    // What can't be read says nothing, and keeps nobody from the rest.
+    let commands = access::read(of).map_or_else(|_| Vec::new(), |grant| grant.commands);
+    let is_over = of.right.until_us.is_some_and(|until_us| until_us <= now_us);
+    let (class, word) = match of.standing {
+        _ if is_over => ("", "over"),
+        CredentialStanding::Good => ("good", "good"),
+        CredentialStanding::Suspended => ("warn", "suspended"),
+        CredentialStanding::Revoked => ("bad", "taken away"),
+    };
+    let file = format!(
+        "/api/v1/wallet/access/{}/{}/file",
+        of.tenant,
+        encoded(&of.right.right)
+    );
+    html! {
+        li.side-by-side {
+            div {
+                div.what { span.title { (of.right.device) ": " (commands.join(", ")) } " " (badge(class, word)) }
+                div.of.dim.small {
+                    span { "of " (of.tenant) }
+                    @match of.right.until_us {
+                        Some(until_us) => { span { "until " (moment::element(until_us)) } }
+                        None => { span { "for good" } }
+                    }
+                }
+            }
+            @if of.standing == CredentialStanding::Good && !is_over {
+                a.button href=(file) download aria-label={ "Fetch the credential for " (of.right.device) } {
+                    "Fetch the credential"
                 }
             }
         }

@@ -78,6 +78,7 @@ pub(super) async fn given(store: &Store) {
             bit,
             standing: CredentialStanding::Good,
             cause: None,
+            issued_by: None,
             body: r#"{"marked":true}"#.into(),
             issued_us: NOW_US,
             valid_until_us: None,
@@ -231,6 +232,11 @@ async fn a_right_is_given_fetched_by_its_holder_alone_and_taken_away() {
         .send()
         .await;
     assert_eq!(file.ok()["credentialSubject"]["access"]["device"], DEVICE);
+    let page = served.get("/wallet").session(&own).send().await.body;
+    let link = format!("/api/v1/wallet/access/acme/{}/file", id.replace(':', "%3A"));
+    assert!(page.contains(&format!("href=\"{link}\"")), "{page}");
+    let file = served.get(&link).session(&own).send().await;
+    assert_eq!(file.ok()["id"], id.as_str());
     // Of another account, of another tenant, and what there is not: alike.
     let other = session(&served, [9; 20]).await;
     served.get(&fetch).session(&other).send().await.problem(404);
@@ -249,6 +255,11 @@ async fn a_right_is_given_fetched_by_its_holder_alone_and_taken_away() {
     assert_eq!(revoked.ok()["standing"], "revoked");
     let no = served.get(&fetch).session(&own).send().await.problem(409);
     assert!(no.contains("the right was taken away"), "{no}");
+    let page = served.get("/wallet").session(&own).send().await.body;
+    assert!(
+        page.contains(">taken away<") && !page.contains(&link),
+        "{page}"
+    );
 }
 
 #[tokio::test]

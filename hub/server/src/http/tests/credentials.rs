@@ -14,7 +14,7 @@ use stencil_store::{CredentialStanding, KeptCredential, NewCertificate, Store, S
 use super::client::Answer;
 use super::{NOW_US, Served, seed};
 use crate::http::Limits;
-use crate::identity::{Identity, Purpose as Purposes, Wanted};
+use crate::identity::{By, Identity, Purpose as Purposes, Wanted};
 use crate::registry::HubKey;
 
 const ACME: &str = "did:web:localhost%3A8080:tenants:acme";
@@ -36,6 +36,7 @@ pub(super) async fn issued(store: &Store) {
         bit: 7,
         standing: CredentialStanding::Good,
         cause: None,
+        issued_by: None,
         body: r#"{"marked":true}"#.into(),
         issued_us: NOW_US,
         valid_until_us: None,
@@ -393,6 +394,8 @@ async fn lists_are_short_and_say_which_step_has_issued() {
     let served = Served::start().await;
     let by_api = issue(&served, &wanted("did:web:d.example")).await;
     assert_eq!(by_api["cause"], Value::Null);
+    let who = by_api["by"].as_str().unwrap();
+    assert!(!who.is_empty() && who != "workflow", "{who}");
     let identity = Identity::new(&served.store, &HubKey::fresh(), "https://hub.example");
     let by_step = Wanted {
         kind: "Receipt".to_owned(),
@@ -407,12 +410,15 @@ async fn lists_are_short_and_say_which_step_has_issued() {
     // Of another tenant, whose seed that key has sealed.
     let rival = seed::rival();
     let issued = identity
-        .issue(&rival, &by_step, Some("step-7"), NOW_US + 1)
+        .issue(&rival, &by_step, By::Step("step-7"), NOW_US + 1)
         .await;
     let id = issued.unwrap().credential;
     let get = |path: String| served.get(&path).bearer(&served.tokens.rival).send();
     let one = get(format!("/api/v1/credentials/{id}")).await.ok();
-    assert_eq!(one["cause"], "step-7");
+    assert_eq!(
+        (&one["cause"], &one["by"]),
+        (&json!("step-7"), &json!("workflow"))
+    );
     assert!(one["credential"].is_object());
     let list = get("/api/v1/credentials".to_owned()).await.ok();
     let first = &list["items"][0];
@@ -506,7 +512,8 @@ async fn strangers_have_no_private_key_opened() {
     let identity = Identity::new(&served.store, &HubKey::fresh(), "https://hub.example");
     let acme = seed::acme();
     let wanted: Wanted = serde_json::from_value(wanted("did:web:d.example")).unwrap();
-    let issued = identity.issue(&acme, &wanted, None, NOW_US).await.unwrap();
+    let issued = identity.issue(&acme, &wanted, By::Caller("ann"), NOW_US);
+    let issued = issued.await.unwrap();
     let opened = || identity.kept().opened();
     let before = opened();
     let list = async |now_us| {
@@ -603,12 +610,13 @@ async fn a_cause_issues_once_and_keys_are_a_tenants_own() {
         token: false,
     };
     let acme = seed::acme();
-    let issue = async |identity: &Identity, cause: Option<&str>| {
-        identity.issue(&acme, &wanted, cause, NOW_US).await
+    let issue = async |identity: &Identity, cause: &'static str| {
+        let by = By::Step(cause);
+        identity.issue(&acme, &wanted, by, NOW_US).await
     };
-    let first = issue(&identity, Some("cause")).await.unwrap();
-    assert_eq!(issue(&identity, Some("cause")).await.unwrap(), first);
-    let other = issue(&identity, Some("another")).await.unwrap();
+    let first = issue(&identity, "cause").await.unwrap();
+    assert_eq!(issue(&identity, "cause").await.unwrap(), first);
+    let other = issue(&identity, "another").await.unwrap();
     assert_ne!(other.credential, first.credential);
     let one = identity.tenant_document(&acme).await.unwrap().unwrap();
     identity
@@ -619,7 +627,7 @@ async fn a_cause_issues_once_and_keys_are_a_tenants_own() {
                 subject: Some("urn:x:1".to_owned()),
                 ..wanted.clone()
             },
-            None,
+            By::Caller("bob"),
             NOW_US,
         )
         .await
@@ -635,7 +643,7 @@ async fn a_cause_issues_once_and_keys_are_a_tenants_own() {
     );
     // The seed opens by the hub's own key alone, and for its tenant alone.
     let stranger = Identity::new(&served.store, &HubKey::fresh(), "https://hub.example");
-    let error = issue(&stranger, None).await.unwrap_err().to_string();
+    let error = issue(&stranger, "stranger").await.unwrap_err().to_string();
     assert!(error.contains("does not open by this hub's key"), "{error}");
     let sealed = served
         .store
@@ -649,6 +657,6 @@ async fn a_cause_issues_once_and_keys_are_a_tenants_own() {
     assert!(keys.unlock_issuer(&seed::rival(), &sealed).is_err());
     // Without a name there is no DID.
     let nameless = Identity::new(&served.store, &key, "http://192.0.2.7:8080");
-    let error = issue(&nameless, None).await.unwrap_err().to_string();
+    let error = issue(&nameless, "nameless").await.unwrap_err().to_string();
     assert!(error.contains("set http.public_url"), "{error}");
 }

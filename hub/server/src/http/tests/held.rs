@@ -3,7 +3,10 @@
 use serde_json::{Value, json};
 use stencil_ownership::holder::{Place, Said, Token, What};
 use stencil_payments::{Address, B256, U256};
-use stencil_store::{BlockMark, ChainCommit, HeldCommit, HeldToken};
+use stencil_protocol::id::{CommandId, DeviceId};
+use stencil_store::{
+    AuditOutcome, BlockMark, ByToken, ChainCommit, HeldCommit, HeldToken, NewAudit, NewCommand,
+};
 
 use super::{Answer, Limits, NOW_US, Served, seed};
 use crate::chains::tests::fake::CHAIN;
@@ -17,6 +20,11 @@ const ENDS_S: i64 = NOW_US / 1_000_000 + 20;
 /// The freezer's passport is the owner's, and a right to it the guest's, for good; the chain was read just
 /// now.
 pub(super) async fn held(served: &Served) {
+    held_by(served, OWNER).await;
+}
+
+/// The same with another owner.
+async fn held_by(served: &Served, owner: Address) {
     let store = &served.store;
     seed::owned(store).await;
     let at = Place {
@@ -38,7 +46,7 @@ pub(super) async fn held(served: &Served) {
     for said in [Said::Observed, Said::Final] {
         let issued = What::Owner {
             from: Address::ZERO,
-            to: OWNER,
+            to: owner,
         };
         passport.take(said, at, issued);
         for what in whats {
@@ -71,6 +79,38 @@ pub(super) async fn held(served: &Served) {
     // It may be there already.
     let _ = store.ownership.commit_held(&commit).await;
     read_up_to(served, NOW_US).await;
+}
+
+/// A command of the owner's for the freezer.
+pub(super) async fn queued(served: &Served) {
+    let command = NewCommand {
+        id: CommandId([0x4d; 16]),
+        tenant: seed::acme(),
+        device: DeviceId::parse("freezer-marked").unwrap(),
+        name: "lock".to_owned(),
+        argument: None,
+        expires_us: NOW_US + 1_000_000,
+        effect_key: None,
+    };
+    let by = ByToken {
+        account: OWNER.0.0,
+        collection: seed::PASSPORTS.0.0,
+        token: seed::TOKEN_ID,
+    };
+    let entry = NewAudit {
+        at_us: NOW_US,
+        who: "wallet".to_owned(),
+        action: "holders.command".to_owned(),
+        target: None,
+        outcome: AuditOutcome::Done,
+        detail: None,
+        address: None,
+    };
+    let commands = &served.store.commands;
+    // It may be there already, or its tenant erased.
+    let _ = commands
+        .queue_held(&command, &by, &entry, 100, NOW_US)
+        .await;
 }
 
 /// The chain's newest block that was read is of this time.
@@ -116,8 +156,8 @@ async fn an_owner_commands_its_device_and_a_guest_what_the_tenant_lets_guests_do
     let own = devices(&owner).await;
     assert_eq!(own[0]["device"], "freezer-marked");
     assert_eq!(
-        (&own[0]["by"], &own[0]["may"]),
-        (&json!("owner"), &json!(["*"]))
+        (&own[0]["by"], &own[0]["may"], &own[0]["fresh"]),
+        (&json!("owner"), &json!(["*"]), &json!(true))
     );
     let lent = devices(&guest).await;
     assert_eq!(
@@ -157,6 +197,14 @@ async fn an_owner_commands_its_device_and_a_guest_what_the_tenant_lets_guests_do
     let week = json!({ "name": "lock", "expires_in_s": 604_800 });
     let answer = command(&served, &owner, &week).await;
     assert_eq!(answer.status, 202, "{answer:?}");
+    // Its owner learns what becomes of it, and nobody else.
+    let place = answer.header("location").unwrap().to_owned();
+    let ask = async |session: &str| served.get(&place).session(session).send().await;
+    assert_eq!(ask(&owner).await.ok(), answer.json());
+    ask(&guest).await.problem(404);
+    let other = place.replace("freezer-marked", "made-up");
+    let other = served.get(&other).session(&owner).send().await;
+    other.problem(404);
     // Whatever was asked for: who sells it to-morrow has nothing done to it the day after.
     assert_eq!(answer.json()["expires_us"], NOW_US + 300_000_000);
     let audit = served
@@ -261,6 +309,12 @@ async fn an_owner_commands_its_device_and_a_guest_what_the_tenant_lets_guests_do
     served.later(900);
     let refused = command(&served, &owner, &json!({ "name": "lock" })).await;
     assert!(refused.problem(503).contains("not known now"));
+    // And is told so before it tries.
+    let old = devices(&owner).await;
+    assert_eq!(
+        (&old[0]["by"], &old[0]["may"], &old[0]["fresh"]),
+        (&json!("owner"), &json!([]), &json!(false))
+    );
     let refused = command(&served, &stranger, &json!({ "name": "lock" })).await;
     assert!(
         refused.problem(404).contains("neither"),
@@ -297,4 +351,51 @@ async fn accounts_put_only_so_many_questions_about_listings_at_once() {
     assert!(refused.header("retry-after").is_some(), "{refused:?}");
     drop(rooms);
     assert_eq!(check().await.status, 200);
+}
+
+/// By the passport or by a right, as a command is looked at.
+#[tokio::test]
+async fn who_owns_a_device_and_may_use_it_is_shown_all_that_it_may() {
+    let served = Served::start().await;
+    let store = &served.store;
+    // The guest has bought the passport.
+    held_by(&served, GUEST).await;
+    let mut body = seed::ownership_body();
+    body["owner_may"] = json!([]);
+    let before = store.ownership.ownership(&seed::acme()).await.unwrap();
+    let mut policy = before.clone().unwrap();
+    policy.body = body.to_string();
+    let anew = stencil_store::Anew {
+        before: before.map(|before| before.body),
+        ..Default::default()
+    };
+    store.ownership.put_ownership(&policy, &anew).await.unwrap();
+    let session = session(&served, GUEST).await;
+    let ask = served.get("/api/v1/wallet/devices").session(&session);
+    let shown = ask.send().await.ok()["items"][0].clone();
+    assert_eq!(
+        (&shown["by"], &shown["may"], &shown["expires_s"]),
+        (&json!("owner"), &json!(["unlock"]), &Value::Null)
+    );
+    let answer = command(&served, &session, &json!({ "name": "unlock" })).await;
+    assert_eq!(answer.status, 202, "{answer:?}");
+    // What can't be read of one device keeps from no list, and is on none.
+    let port = &store.ownership;
+    let acme = seed::acme();
+    let kept = port.held_token(&acme, CHAIN, &seed::PASSPORTS.0.0, &seed::TOKEN_ID);
+    let kept = kept.await.unwrap().unwrap();
+    let broken = HeldToken {
+        version: kept.version + 1,
+        body: "no token".to_owned(),
+        ..kept
+    };
+    let commit = HeldCommit {
+        tokens: vec![broken],
+        ..HeldCommit::default()
+    };
+    port.commit_held(&commit).await.unwrap();
+    let ask = served
+        .get("/api/v1/wallet/devices?limit=1000")
+        .session(&session);
+    assert_eq!(ask.send().await.ok()["items"], json!([]));
 }

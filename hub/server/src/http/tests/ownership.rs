@@ -91,6 +91,16 @@ async fn a_seller_is_told_what_to_sign_and_a_buyer_whether_it_is_good() {
         U256::from_be_bytes(seed::TOKEN_ID).to_string()
     );
     assert_eq!(told["approve"]["to"], seed::PASSPORTS.to_checksum(None));
+    let cancel = abi::cancelCall {
+        nonce: U256::from(1),
+    };
+    assert_eq!(
+        told["cancel"],
+        json!({
+            "to": seed::MARKET.to_checksum(None),
+            "data": format!("0x{}", hex::encode(cancel.abi_encode())),
+        })
+    );
 
     // As a wallet would: by the fields of the typed data.
     let digest: B256 = told["digest"].as_str().unwrap().parse().unwrap();
@@ -269,6 +279,21 @@ async fn settings_are_checked_kept_and_removed() {
     seed::contracts(&served.chain);
     let body = seed::ownership_body();
     let shown = admin(&served, "PUT", SETTINGS, &body).await.ok();
+    let audit = served.get("/api/v1/audit").bearer(&served.tokens.admin);
+    let audit = audit.send().await.ok();
+    for part in [seed::PASSPORTS, seed::RIGHTS, seed::MARKET] {
+        let part = part.to_checksum(None);
+        assert!(audit.to_string().contains(&part), "{part}: {audit}");
+    }
+    assert!(audit.to_string().contains("owners may *, users may unlock"));
+    // Any contract is no market.
+    let mut none = body.clone();
+    none["market"] = json!(seed::PASSPORTS.to_checksum(None));
+    let answer = admin(&served, "PUT", SETTINGS, &none).await;
+    assert!(
+        answer.problem(400).contains("no StencilMarket"),
+        "{answer:?}"
+    );
     assert_eq!(shown["takes_effect"], "final");
     assert_eq!(shown["stale_after_s"], 900);
     assert_eq!(served.read(SETTINGS).await.ok(), shown);
@@ -341,11 +366,28 @@ async fn a_document_is_named_by_its_bytes_and_served_to_anybody() {
     let cid = "bafkreibm6jg3ux5qumhcn2b3flc3tyu6dmlb4xa7u5bf44yegnrjhc4yeq";
     assert_eq!(kept["cid"], cid);
     assert_eq!(kept["uri"], format!("ipfs://{cid}"));
-    assert_eq!(keep("text/plain", b"hello".to_vec()).await.status, 200);
+    served.later(5);
+    let again = keep("text/plain", b"hello".to_vec()).await;
+    assert_eq!((again.status, again.json()), (200, kept.clone()));
+    // Whoever keeps it, and as whatever it was kept once: it is what its bytes are.
+    let lied = stencil_store::Document {
+        media_type: "image/png".to_owned(),
+        body: b"{\"a\":1}".to_vec(),
+    };
+    let hash = stencil_ownership::cid::Cid::of(&lied.body);
+    let port = &served.store.ownership;
+    let acme = seed::acme();
+    let first = port.put_document(&acme, &hash.0.0, &lied, super::NOW_US);
+    first.await.unwrap();
+    let told = served.get(&format!("/ipfs/{hash}")).send().await;
+    assert_eq!(told.header("content-type"), Some("application/json"));
     let path = format!("/ipfs/{cid}");
     let served_to_anybody = served.get(&path).send().await;
     assert_eq!(served_to_anybody.status, 200);
-    assert_eq!(served_to_anybody.header("content-type"), Some("text/plain"));
+    assert_eq!(
+        served_to_anybody.header("content-type"),
+        Some("text/plain; charset=utf-8")
+    );
     assert!(
         served_to_anybody
             .header("cache-control")
@@ -355,7 +397,9 @@ async fn a_document_is_named_by_its_bytes_and_served_to_anybody() {
     assert_eq!(served_to_anybody.body, "hello");
     for (kind, body, status) in [
         ("text/html", b"<script>".to_vec(), 415),
-        ("application/json", b"{".to_vec(), 415),
+        ("application/json", b"{".to_vec(), 400),
+        ("image/png", b"{}".to_vec(), 400),
+        ("text/plain", Vec::new(), 400),
         ("text/plain", vec![b'x'; MAX_DOCUMENT + 1], 413),
     ] {
         assert_eq!(keep(kind, body).await.status, status, "{kind}");

@@ -199,6 +199,9 @@ pub(super) fn contracts(chain: &Fake) {
         chain.answers(contract, call.abi_encode().into(), true.abi_encode());
     }
     chain.is_contract(MARKET);
+    let call = abi::LISTING_TYPEHASHCall {}.abi_encode();
+    let hash = stencil_ownership::listing::type_hash();
+    chain.answers(MARKET, call.into(), hash.abi_encode());
     let id = U256::from(5);
     let right = abi::Right {
         device: id,

@@ -166,7 +166,8 @@ async fn without_a_role_it_sees_its_own_and_nothing_of_tenants() {
         match *route {
             // A right that somebody else was given is not there; what was asked for may be said again.
             "/api/v1/wallet/access/{tenant}/{right}"
-            | "/api/v1/wallet/access/{tenant}/{right}/file" => {
+            | "/api/v1/wallet/access/{tenant}/{right}/file"
+            | "/api/v1/wallet/devices/{tenant}/{device}/commands/{command}" => {
                 assert_eq!(answer.status, 404, "{answer:?}");
                 continue;
             }

@@ -653,6 +653,12 @@ pub(in crate::http::tests) const SAMPLES: &[(&str, &str, &str, Rival)] = &[
         Rival::Refused,
     ),
     (
+        "GET",
+        "/api/v1/wallet/devices/{tenant}/{device}/commands/{command}",
+        "/api/v1/wallet/devices/acme/freezer-marked/commands/4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d4d",
+        Rival::Refused,
+    ),
+    (
         "POST",
         "/api/v1/wallet/devices/{tenant}/{device}/listing",
         "/api/v1/wallet/devices/acme/freezer-marked/listing",
