@@ -45,7 +45,8 @@ enum Command {
         #[arg(long)]
         group: Option<String>,
     },
-    /// One gateway: how it is, what it shall be like, and what became of that.
+    /// One gateway: how it is, what it shall be like, and what became of that; and the fingerprint of its
+    /// certificate, which `stencil verify --gateway-key` takes.
     Show {
         /// The gateway.
         gateway: String,
@@ -71,7 +72,8 @@ enum Command {
     },
     /// Lists the groups that have gateways, or a desired state.
     Groups,
-    /// Lists the certificates that a gateway has and had, the newest first.
+    /// Lists the certificates that a gateway has and had, the newest first, with their fingerprints
+    /// (SHA-256), which `stencil verify --gateway-key` takes.
     Certificates {
         /// The gateway.
         gateway: String,
@@ -174,9 +176,10 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             output::items(format, &items, &columns)?;
         }
         Command::Show { gateway } => {
-            let found = client
-                .get(&format!("/api/v1/gateways/{}", segment(&gateway)))
-                .await?;
+            let path = format!("/api/v1/gateways/{}", segment(&gateway));
+            let mut found = client.get(&path).await?;
+            let certificates = client.get(&format!("{path}/certificates")).await?;
+            found["fingerprint"] = fingerprint(&certificates);
             match format {
                 Format::Json => output::json(&found)?,
                 Format::Text => say!("{}", told(&found, when::now_us())),
@@ -213,6 +216,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             let found = client.get(&path).await?;
             let items = found["items"].as_array().cloned().unwrap_or_default();
             let columns = [
+                "fingerprint",
                 "serial",
                 "state",
                 "renewed",
@@ -451,8 +455,13 @@ fn told(gateway: &Value, now_us: i64) -> String {
             }
         }
     }
+    if let Some(fingerprint) = gateway["fingerprint"].as_str() {
+        let fingerprint = output::escaped(fingerprint);
+        told.push_str(&format!("\nFingerprint {fingerprint}"));
+    }
     if let Some(groups) = gateway["groups"].as_array().filter(|it| !it.is_empty()) {
-        let groups: Vec<_> = groups.iter().filter_map(Value::as_str).collect();
+        let groups = groups.iter().filter_map(Value::as_str);
+        let groups: Vec<_> = groups.map(output::escaped).collect();
         told.push_str(&format!("\nGroups: {}", groups.join(", ")));
     }
     told.push_str(&judgement(
@@ -461,6 +470,14 @@ fn told(gateway: &Value, now_us: i64) -> String {
         &gateway["last"],
     ));
     told
+}
+
+/// The SHA-256 of the certificate that it uses, or else of the newest that it is to use.
+fn fingerprint(certificates: &Value) -> Value {
+    let items = certificates["items"].as_array();
+    let of = |state: &str| items?.iter().find(|it| it["state"] == state);
+    let one = of("current").or_else(|| of("issued"));
+    one.map_or(Value::Null, |it| it["fingerprint"].clone())
 }
 
 /// How many of its devices are so, and which; nothing for none.
@@ -551,7 +568,7 @@ mod tests {
             "version": "0.1.0", "spool_bytes": 10, "waiting_bytes": 2, "links": 3,
             "field_devices": 20, "silent": { "count": 3, "first": ["press-1", "press-2"] },
             "unused_keys": { "count": 1, "first": ["press-3"] },
-            "groups": ["cold", "north"], "desired_revision": 7, "applied_revision": 6,
+            "fingerprint": "5f3a", "groups": ["cold", "north"], "desired_revision": 7, "applied_revision": 6,
             "last": { "revision": 7, "verdict": "rolled_back", "why": [
                 { "section": "settings", "line": 2, "column": 3, "what": "no" },
                 { "section": null, "line": null, "column": null, "what": "not reached" },
@@ -563,10 +580,25 @@ mod tests {
              Spool, 42 s ago: 10 bytes, 2 wait; 3 devices are linked\nField devices: 20\n  \
              3 silent: press-1, press-2 and 1 more\n  \
              1 have a key of their own and are in the mapping, too: the keys are not used: press-3\n\
-             Groups: cold, north\n\
+             Fingerprint 5f3a\nGroups: cold, north\n\
              Revision 7 is desired, it runs with 6; revision 7: rolled back\n  \
              settings, line 2, column 3: no\n  not reached"
         );
+    }
+
+    #[test]
+    fn the_fingerprint_is_of_the_certificate_that_is_used() {
+        let one =
+            |state: &str, fingerprint: &str| json!({ "state": state, "fingerprint": fingerprint });
+        let of = |items: &[Value]| fingerprint(&json!({ "items": items }));
+        let all = [
+            one("issued", "03"),
+            one("current", "02"),
+            one("superseded", "01"),
+        ];
+        assert_eq!(of(&all), "02");
+        assert_eq!(of(&all[..1]), "03");
+        assert_eq!(of(&all[2..]), Value::Null);
     }
 
     #[test]

@@ -305,7 +305,7 @@ fn main() -> ExitCode {
     match outcome {
         Ok(code) => code,
         Err(error) => {
-            note!("stencil: {}", told(&error));
+            note!("stencil: {}", output::escaped_lines(&told(&error)));
             ExitCode::from(2)
         }
     }

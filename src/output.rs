@@ -28,15 +28,24 @@ pub(crate) fn json(value: &impl Serialize) -> anyhow::Result<()> {
 /// JSON whose strings hold no character that a terminal obeys: beyond what the format itself
 /// wants escaped, DEL and C1 are.
 fn json_text(value: &impl Serialize) -> anyhow::Result<String> {
+    Ok(unobeyed(&serde_json::to_string_pretty(value)?))
+}
+
+/// As [`json`] prints it, in one line.
+pub(crate) fn json_line(value: &serde_json::Value) -> String {
+    unobeyed(&value.to_string())
+}
+
+fn unobeyed(json: &str) -> String {
     let mut text = String::new();
-    for character in serde_json::to_string_pretty(value)?.chars() {
+    for character in json.chars() {
         if character != '\n' && is_invisible(character) {
             text.push_str(&format!("\\u{:04x}", u32::from(character)));
         } else {
             text.push(character);
         }
     }
-    Ok(text)
+    text
 }
 
 /// Prints rows with their columns aligned; the first row is the head.
@@ -117,6 +126,12 @@ pub(crate) fn shown(text: &str) -> String {
 /// As [`shown`], uncut: for the texts of errors.
 pub(crate) fn escaped(text: &str) -> String {
     text.chars().map(visible).collect()
+}
+
+/// As [`escaped`], with its lines as they are: for what we have put together ourselves of several.
+pub(crate) fn escaped_lines(text: &str) -> String {
+    let lines: Vec<String> = text.split('\n').map(escaped).collect();
+    lines.join("\n")
 }
 
 /// Text in lines of at most [`MAX_CELL`] characters, broken between words, each behind `indent`.
@@ -219,5 +234,10 @@ mod tests {
         );
         let back: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(back, value);
+        let line = json_line(&value);
+        assert!(!line.chars().any(is_invisible), "{line:?}");
+        let back: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(back, value);
+        assert_eq!(escaped_lines("a\n\u{1b}b\r"), "a\n\\u{1b}b\\u{d}");
     }
 }

@@ -12,7 +12,7 @@ use stencil_proof::document::{Trusted, check};
 use stencil_proof::page::{self, Found, MAX_PAGE_BYTES};
 use stencil_protocol::moment;
 
-use crate::output::{self, Format, note, say};
+use crate::output::{self, Format, escaped, note, say};
 
 /// The longest file with a certificate.
 const MAX_CERTIFICATE: usize = 64 << 10;
@@ -26,11 +26,16 @@ const MAX_ANSWER: usize = 1 << 20;
 /// FILE or URL is a proof (`GET /api/v1/devices/{device}/proof`), or a published page or entry with
 /// proofs inside; of a page also each figure is compared with what was measured.
 ///
+/// What is proven is the figure that is printed, with its unit, device and time: not how a page is drawn.
+/// Its styles and scripts can hide a figure, and show another one: compare what is printed with what you
+/// see.
+///
 /// What is believed is what you name, and nothing else:
 ///
 ///   --gateway-key  the gateway that you trust: its certificate (PEM), or the SHA-256 of that or of its
-///                  public key, as `stencil gateways show` and the console tell it
-///   --block-hash   the hash of the block that has the anchor, from a node or explorer of your choice
+///                  public key, as `stencil gateways show` and the console's page of the gateway tell
+///                  it, best by another way than the page
+///   --block-hash   the hash of the block that has the anchor, from a node or an explorer of your choice
 ///   --rpc          in its place a node that is asked for it
 ///
 /// Without a key it is not known whose signature that is; without a block it is not known that the
@@ -45,6 +50,7 @@ const MAX_ANSWER: usize = 1 << 20;
 #[command(verbatim_doc_comment)]
 pub(crate) struct Args {
     /// A file, `-` for standard input, or an http(s) URL.
+    #[arg(value_name = "FILE|URL")]
     source: String,
     /// A gateway that is trusted; may be given again.
     #[arg(long, value_name = "FILE|SHA-256")]
@@ -119,21 +125,38 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let (bytes, belief) = match read.await {
         Ok(read) => read,
         Err(error) => {
-            note!("stencil: {}", output::escaped(&format!("{error:#}")));
+            note!("stencil: {}", escaped(&format!("{error:#}")));
             return Ok(ExitCode::from(2));
         }
     };
     let verdicts = match verify(&bytes, &belief).await {
         Ok(verdicts) => verdicts,
+        // What could be read, and is not what it says.
+        Err(error) if is_false(&error) => {
+            let why = format!("{error:#}");
+            match args.output {
+                Format::Json => output::json(
+                    &json!({ "source": args.source, "proofs": Vec::<Verdict>::new(), "wrong": why }),
+                )?,
+                Format::Text => say!("WRONG: {}", escaped(&why)),
+            }
+            return Ok(ExitCode::from(1));
+        }
         Err(error) => {
-            let why = output::escaped(&format!("{error:#}"));
-            note!("stencil: {} cannot be verified: {why}", args.source);
+            let said = format!("{} cannot be verified: {error:#}", args.source);
+            note!("stencil: {}", escaped(&said));
             return Ok(ExitCode::from(2));
         }
     };
     match args.output {
-        Format::Json => output::json(&json!({ "source": args.source, "proofs": verdicts }))?,
-        Format::Text => verdicts.iter().for_each(tell),
+        Format::Json => {
+            output::json(&json!({ "source": args.source, "proofs": verdicts, "wrong": null }))?;
+        }
+        Format::Text => {
+            let lines = verdicts.iter().flat_map(told);
+            // A stranger has written the proof: nothing of it may pass for a line of ours.
+            lines.for_each(|line| say!("{}", escaped(&line)));
+        }
     }
     let any = |stands| verdicts.iter().any(|verdict| verdict.stands == stands);
     Ok(if any(Stands::Wrong) {
@@ -143,6 +166,12 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     } else {
         ExitCode::SUCCESS
     })
+}
+
+fn is_false(error: &anyhow::Error) -> bool {
+    error
+        .downcast_ref::<page::Error>()
+        .is_some_and(page::Error::is_false)
 }
 
 /// Checks all proofs in a document or a page.
@@ -212,7 +241,7 @@ async fn steps(
     if found.in_page {
         verdict
             .checked
-            .push("the figure on the page is what was measured".to_owned());
+            .push("what the page marks as this figure is what was measured".to_owned());
     }
     match &document.anchor {
         None if belief.rpc.is_some() || !belief.blocks.is_empty() => {
@@ -253,6 +282,13 @@ async fn steps(
                 Block::Not(why) => return Ok(Err(why)),
             }
         }
+    }
+    if found.in_page {
+        verdict.unchecked.push(
+            "how the page is drawn, and all else on it: styles and scripts can hide this figure and show \
+             another one, so compare what is printed here with what you see"
+                .to_owned(),
+        );
     }
     verdict.unchecked.push(
         "what the sensor measured, and what its gateway was told before it sealed: a proof shows \
@@ -334,6 +370,16 @@ async fn source(source: &str) -> anyhow::Result<Vec<u8>> {
     let answer = answer.with_context(|| format!("{source} cannot be fetched"))?;
     let status = answer.status();
     ensure!(status.is_success(), "{source} answers {status}");
+    // In another encoding a browser reads another page than is read here.
+    let kind = answer.headers().get("content-type");
+    let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    if let Some((_, charset)) = kind.to_ascii_lowercase().split_once("charset=") {
+        let charset = charset.trim_matches(|c: char| c.is_ascii_whitespace() || "\"';".contains(c));
+        ensure!(
+            ["utf-8", "utf8", "us-ascii"].contains(&charset),
+            "{source} is encoded as {charset:?}; only UTF-8 is read"
+        );
+    }
     bounded(answer, MAX_PAGE_BYTES).await
 }
 
@@ -377,43 +423,44 @@ fn digest(text: &str) -> anyhow::Result<[u8; 32]> {
     bytes.with_context(|| format!("{text:?} is no hash of 64 hexadecimal digits"))
 }
 
-/// For people. A stranger has written the proof: nothing of it may pass for a line of ours.
-fn tell(verdict: &Verdict) {
+/// For people: what was measured, and how far that is proven.
+fn told(verdict: &Verdict) -> Vec<String> {
     let reading = &verdict.reading;
     let value = reading["value"]
         .as_object()
         .and_then(|value| value.values().next());
     let value = value.map_or_else(String::new, |value| match value {
+        // What is proven is shown whole.
+        Value::String(text) if verdict.wrong.is_none() => text.clone(),
         Value::String(text) => output::shown(text),
         other => output::shown(&other.to_string()),
     });
-    let unit = reading["unit"]
-        .as_str()
-        .map(|unit| format!(" {}", output::shown(unit)))
-        .unwrap_or_default();
+    let text = |name: &str| output::shown(reading[name].as_str().unwrap_or_default());
+    let unit = match reading["unit"].is_string() {
+        true => format!(" {}", text("unit")),
+        false => String::new(),
+    };
     let time = reading["time_us"]
         .as_str()
         .and_then(|text| text.parse().ok());
     let time = time.map(moment::utc).unwrap_or_default();
-    let text = |name: &str| output::shown(reading[name].as_str().unwrap_or_default());
-    say!(
-        "{value}{unit}, {} of {} at {time}",
+    let figure = format!(
+        "{value}{unit}, {} of {} at {time} UTC",
         text("name"),
         text("device")
     );
-    for line in &verdict.checked {
-        say!("  checked: {}", output::escaped(line));
-    }
-    for line in &verdict.unchecked {
-        say!("  not checked: {}", output::escaped(line));
-    }
-    match (&verdict.wrong, verdict.stands) {
-        (Some(why), _) => say!("  WRONG: {}", output::escaped(why)),
+    let checked = verdict.checked.iter();
+    let unchecked = verdict.unchecked.iter();
+    let mut lines = vec![figure];
+    lines.extend(checked.map(|line| format!("  checked: {line}")));
+    lines.extend(unchecked.map(|line| format!("  not checked: {line}")));
+    lines.push(match (&verdict.wrong, verdict.stands) {
+        (Some(why), _) => format!("  WRONG: {why}"),
         (None, Stands::Unfounded) => {
-            say!(
-                "  not verified: nothing is wrong in itself, but it stands on nothing that you named"
-            );
+            "  not verified: nothing is wrong in itself, but it stands on nothing that you named"
+                .to_owned()
         }
-        (None, _) => say!("  verified"),
-    }
+        (None, _) => "  verified: the figure that is printed above was measured so".to_owned(),
+    });
+    lines
 }

@@ -118,6 +118,19 @@ fn a_revoked_gateway_is_cut_off_and_stays_out_until_it_is_made_anew() {
     hub.wait_for_ledger("freezer-07", 1, |it| it["stored"] == json!([[1, 3]]));
     is_connected(&hub);
     assert_eq!(states(&hub), ["current"]);
+    // The fingerprint, as `stencil verify --gateway-key` takes it, is of the gateway's own file.
+    let pem = std::fs::read_to_string(gateway.folder().join("gw-1.pem")).unwrap();
+    let der = stencil_crypto::authority::first_of(&pem).unwrap();
+    let of = stencil_crypto::authority::Description::of(&der).unwrap();
+    let fingerprint = hex::encode(of.fingerprint);
+    assert_eq!(shown(&hub)["fingerprint"], json!(fingerprint));
+    let told = succeed(&mut hub.command(&["gateways", "show", "gw-1"]));
+    assert!(
+        told.contains(&format!("\nFingerprint {fingerprint}\n")),
+        "{told}"
+    );
+    let told = succeed(&mut hub.command(&["gateways", "certificates", "gw-1"]));
+    assert!(told.contains(&fingerprint), "{told}");
     let mut other = Gateway::add(&hub, "gw-2");
     other.start();
 

@@ -132,6 +132,146 @@ fn what_was_changed_is_named() {
     }
 }
 
+/// Whoever changes a figure knows how the page is checked, too.
+#[test]
+fn a_figure_that_is_marked_and_not_proven_is_told_by_name() {
+    let desk = Desk::new();
+    let page = desk.page("-18.75");
+    let with = |more: &str| page.replace("</body>", &format!("{more}</body>"));
+    let second = "<data data-proof=\"second_proof\">-4.0</data>";
+    let many = "<data data-proof=\"p\">-18.75</data> ".repeat(256);
+    for (text, words) in [
+        (with(second), "marked as proven by \"second_proof\""),
+        (with(&many), "more than 256 marked figures"),
+        (
+            desk.page("-18.75<data></data>00 degF"),
+            "holds \"<data>\": it has to be text alone",
+        ),
+        (
+            desk.page("-18.75</datalist>00 (times 1000)"),
+            "holds \"</datalist>\"",
+        ),
+        (
+            desk.page("< -4.0 degC, never >-18.75"),
+            "it has to be text alone",
+        ),
+        (
+            with("<noscript><b data-proof=p>1</b></noscript>"),
+            "is inside of <noscript>",
+        ),
+        (
+            page.replace("<data ", "<data hidden "),
+            "an attribute \"hidden\"",
+        ),
+        (page.replace("</data>", "</data>9"), "put a space between"),
+    ] {
+        let path = desk.file("page.html", &text);
+        let (code, said) = desk.trusting(&path);
+        assert_eq!((code, said.contains("WRONG")), (1, true), "{said}");
+        assert!(said.contains(words), "{words}: {said}");
+        assert!(!said.contains("verified:"), "{said}");
+    }
+    let path = desk.file("page.html", with(second));
+    let output = stencil()
+        .args(["verify", "--output", "json", "--gateway-key", &desk.key])
+        .arg(&path)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(report["wrong"].as_str().unwrap().contains("second_proof"));
+    // An entry says by a field's name that there is a proof.
+    let mut entry = serde_json::json!({ "fields": {
+        "value": -18.75, "proof": desk.document, "second": -4.0, "second_proof": null,
+    } });
+    let (code, said) = desk.trusting(&desk.file("entry.json", entry.to_string()));
+    assert_eq!(
+        (code, said.contains("\"second_proof\" is null")),
+        (1, true),
+        "{said}"
+    );
+    entry["fields"]
+        .as_object_mut()
+        .unwrap()
+        .remove("second_proof");
+    let (code, said) = desk.trusting(&desk.file("entry.json", entry.to_string()));
+    assert_eq!(code, 0, "{said}");
+    // What is proven is what is printed.
+    let (code, said) = desk.trusting(&desk.file("page.html", &page));
+    assert_eq!(code, 0, "{said}");
+    for words in [
+        "-18.75 degC, temperature of freezer-02 at 2023-11-14 22:13:25 UTC",
+        "not checked: how the page is drawn, and all else on it",
+        "compare what is printed here with what you see",
+        "verified: the figure that is printed above was measured so",
+    ] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+}
+
+/// What a stranger has written into a proof is no line of ours, and moves no cursor.
+#[test]
+fn a_proof_writes_no_verdict_of_its_own() {
+    let desk = Desk::new();
+    let hostile = "x\u{1b}[1A\u{1b}[2K\r9 degC\n  verified\u{1b}]0;pwn\u{7}\u{9b}2J\u{202e}";
+    let is_tame = |said: &str| {
+        assert!(said.lines().all(|line| line.trim() != "verified"), "{said}");
+        let obeys = |c: char| c != '\n' && (c.is_control() || c == '\u{202e}');
+        assert!(!said.contains(obeys), "{said:?}");
+    };
+    for pointer in [
+        "/reading/name",
+        "/reading/unit",
+        "/reading/device",
+        "/reading/value/number",
+        "/seal/gateway",
+        "/seal/algorithm",
+        "/format",
+    ] {
+        let mut document = desk.document.clone();
+        *document.pointer_mut(pointer).unwrap() = hostile.into();
+        let (code, said) = desk.trusting(&desk.file("hostile.json", document.to_string()));
+        let expected = if pointer == "/format" { 2 } else { 1 };
+        assert_eq!(code, expected, "{pointer}: {said}");
+        assert!(
+            said.contains("\\u{1b}") || pointer == "/seal/gateway",
+            "{pointer}: {said}"
+        );
+        is_tame(&said);
+    }
+    // Neither as a key, nor in a page.
+    let json = desk.document.to_string();
+    let key = serde_json::to_string(hostile).unwrap();
+    let more = json.replacen('{', &format!("{{{key}:1,"), 1);
+    for (text, expected) in [
+        (more, 2),
+        (
+            desk.page("-18.75")
+                .replace("id=\"p\"", &format!("id=\"{hostile}\"")),
+            1,
+        ),
+        (desk.page(hostile), 1),
+        (desk.page(&format!("<a {hostile}>")), 1),
+        (
+            desk.page("-18.75")
+                .replace("<data ", &format!("<data {hostile} ")),
+            1,
+        ),
+        (format!("<meta charset=\"{hostile}\">"), 2),
+        (
+            format!("<script data-stencil-proof id='{hostile}'>{{}}</script>"),
+            2,
+        ),
+    ] {
+        let (code, said) = desk.trusting(&desk.file("page.html", text));
+        assert_eq!(code, expected, "{said}");
+        is_tame(&said);
+    }
+    let (code, said) = run("http://127.0.0.1:1/\u{1b}[2J", &["--rpc", "\u{1b}[2J"]);
+    assert_eq!(code, 2, "{said}");
+    is_tame(&said);
+}
+
 #[test]
 fn what_cannot_be_read_is_told_apart_from_what_is_wrong() {
     let desk = Desk::new();
@@ -163,52 +303,31 @@ fn what_cannot_be_read_is_told_apart_from_what_is_wrong() {
     assert_eq!(code, 2, "{said}");
 }
 
-/// What a stranger has written into a proof is no line of ours, and moves no cursor.
-#[test]
-fn a_proof_cannot_write_its_own_verdict() {
-    let desk = Desk::new();
-    let hostile = "x\n  verified\u{1b}[8m\u{202e}\u{9b}2J";
-    for pointer in [
-        "/reading/name",
-        "/reading/unit",
-        "/reading/device",
-        "/reading/value/number",
-        "/seal/gateway",
-        "/seal/algorithm",
-    ] {
-        let mut document = desk.document.clone();
-        *document.pointer_mut(pointer).unwrap() = hostile.into();
-        let (code, said) = desk.trusting(&desk.file("hostile.json", document.to_string()));
-        assert_eq!(code, 1, "{pointer}: {said}");
-        assert!(said.contains("WRONG"), "{pointer}: {said}");
-        assert!(said.lines().all(|line| line.trim() != "verified"), "{said}");
-        let obeys = |c: char| c != '\n' && (c.is_control() || c == '\u{202e}');
-        assert!(!said.contains(obeys), "{pointer}: {said:?}");
-    }
-    // Neither where it cannot be read.
-    let name = format!("<script data-stencil-proof id='{hostile}'>{{}}</script>");
-    let (code, said) = desk.trusting(&desk.file("page.html", name));
-    assert_eq!(code, 2, "{said}");
-    assert!(!said.contains('\u{1b}') && said.len() < 2_000, "{said:?}");
-}
-
 #[test]
 fn a_page_is_fetched_and_no_more_of_it_than_is_read() {
     let desk = Desk::new();
-    let serve = |body: String| {
+    let serve_as = |kind: &'static str, body: String| {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         std::thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
             let mut asked = [0; 2_048];
             let _ = stream.read(&mut asked).unwrap();
-            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
+            let head = format!(
+                "HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\r\n",
+                body.len()
+            );
             // Who reads too much goes away.
             let _ = stream.write_all(head.as_bytes());
             let _ = stream.write_all(body.as_bytes());
         });
         format!("http://{address}/p/acme/figures/a")
     };
+    let serve = |body: String| serve_as("text/html; charset=utf-8", body);
+    // A browser would read other characters.
+    let other = serve_as("text/html; Charset=\"ISO-2022-JP\"", desk.page("-18.75"));
+    let (code, said) = run(&other, &["--gateway-key", &desk.key]);
+    assert_eq!((code, said.contains("iso-2022-jp")), (2, true), "{said}");
     let (code, said) = run(&serve(desk.page("-18.75")), &["--gateway-key", &desk.key]);
     assert_eq!(code, 0, "{said}");
     let (code, said) = run(&serve("x".repeat(9 << 20)), &[]);

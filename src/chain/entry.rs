@@ -4,6 +4,8 @@ use serde_json::{Value, json};
 use stencil_chain::event::Signature;
 use stencil_store::{ChainEntry, ChainEntryKind, ChainSource, Observation};
 
+use crate::output;
+
 /// The event among these that the observation is one of, and what it says.
 fn read<'a>(events: &'a [Signature], seen: &Observation) -> Option<(&'a Signature, Value)> {
     let topic0 = seen.topics.first()?;
@@ -73,7 +75,7 @@ pub(super) fn json_line(chain: &str, events: &[Signature], entry: &ChainEntry) -
             line["amount_wei"] = json!(wei(&seen.data));
         }
     }
-    line.to_string()
+    output::json_line(&line)
 }
 
 fn sender(seen: &Observation) -> Option<String> {
@@ -115,9 +117,7 @@ pub(super) fn text_line(events: &[Signature], entry: &ChainEntry) -> String {
         seen.ordinal
     );
     // Strings of events are a stranger's.
-    line.chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect()
+    output::escaped(&line)
 }
 
 #[cfg(test)]

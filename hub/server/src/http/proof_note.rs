@@ -30,9 +30,16 @@ pub(super) fn note(name: &str, document: &Value, url: &str) -> Markup {
             (document.pointer("/anchor/chain_id").and_then(Value::as_u64).unwrap_or_default())
         }
         ". Check it without this site: "
+        // Whatever is to be believed comes from elsewhere: a page vouches for nothing with its own word.
         code {
-            "stencil verify " (url) " --gateway-key " i { "certificate" }
-            @if block.is_some() { " --block-hash 0x" (text("/anchor/block_hash")) }
+            "stencil verify " (url) " --gateway-key " i { "FINGERPRINT" }
+            @if block.is_some() { " --rpc " i { "NODE" } }
         }
+        ". The fingerprint is of the gateway's certificate, from somebody who knows the gateway"
+        @if block.is_some() {
+            "; the node is one that you trust, or use " code { "--block-hash " i { "HASH" } }
+            " with the block's hash from an explorer of your choice"
+        }
+        ", and not from this page."
     }
 }

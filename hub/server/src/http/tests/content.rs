@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::Served;
+use super::{NOW_US, Served, seed};
 
 #[tokio::test]
 async fn the_tenant_sees_drafts() {
@@ -100,4 +100,63 @@ async fn the_plain_page_shows_fields_and_runs_nothing() {
             .contains("href=\"/p/acme/notices-marked/published-marked\"")
     );
     assert!(!index.body.contains("draft-marked"));
+}
+
+/// Whoever copies the command from the page believes the gateway and a node, and not the page.
+#[tokio::test]
+async fn a_page_with_a_proof_names_nothing_that_is_to_be_believed() {
+    const SEALED: &str = include_str!("../../../../../core/proof/tests/vectors/sealed.json");
+    let served = Served::start().await;
+    let mut proof: serde_json::Value = serde_json::from_str(SEALED).unwrap();
+    let hash = "5f".repeat(32);
+    proof["anchor"]["block_hash"] = json!(hash);
+    proof["anchor"]["block_number"] = json!(7_654_321);
+    let publish = async |key: &str, fields: serde_json::Value| {
+        let (acme, content) = (seed::acme(), &served.store.content);
+        let fields = fields.as_object().unwrap();
+        let written = content.upsert(&acme, "figures", key, fields, None, NOW_US);
+        written.await.unwrap();
+        let published = content.publish(&acme, "figures", key, None, NOW_US);
+        published.await.unwrap();
+        served
+            .get(&format!("/p/acme/figures/{key}"))
+            .send()
+            .await
+            .body
+    };
+    let fields = json!({
+        "title": "-4.0 <data data-proof=\"q\">", "value": -18.75, "proof": proof, "unit": "degC",
+        "a <b> & \"c\"": "-18.75 degC", "a <b> & \"c\"_proof": proof,
+    });
+    let page = publish("anchored", fields).await;
+    let (document, shown) = page.rsplit_once("</script>").unwrap();
+    assert!(
+        document.contains(&hash) && !shown.contains(&hash),
+        "{shown}"
+    );
+    for words in [
+        "anchored in block 7654321 of chain 1",
+        "--gateway-key <i>FINGERPRINT</i> --rpc <i>NODE</i></code>",
+        "--block-hash <i>HASH</i></code> with the block's hash from an explorer of your choice",
+        "and not from this page",
+    ] {
+        assert!(shown.contains(words), "{words}: {shown}");
+    }
+    // What the page has is what is read of it, whatever its texts and names are.
+    let found = stencil_proof::page::find(page.as_bytes()).unwrap();
+    assert_eq!(found.len(), 2);
+    for one in &found {
+        assert_eq!(one.figures.len(), 1);
+        one.figures_match().unwrap();
+    }
+    proof.as_object_mut().unwrap().remove("anchor");
+    let page = publish("sealed", json!({ "value": -18.75, "proof": proof })).await;
+    assert!(
+        page.contains("--gateway-key <i>FINGERPRINT</i></code>"),
+        "{page}"
+    );
+    assert!(
+        !page.contains("--rpc") && !page.contains("--block-hash"),
+        "{page}"
+    );
 }

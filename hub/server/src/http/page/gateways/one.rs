@@ -201,7 +201,10 @@ fn table(certificates: &[GatewayCertificate], now_us: i64) -> Markup {
     html! {
         @if !certificates.is_empty() {
             section.card aria-labelledby="certificates-title" {
-                header { h2 #certificates-title { "Certificates" } }
+                header {
+                    h2 #certificates-title { "Certificates" }
+                    span.dim { "The fingerprint is what " code { "stencil verify --gateway-key" } " takes." }
+                }
                 div.scroll tabindex="0" role="region" aria-labelledby="certificates-title" {
                     table.cards {
                         thead { tr {
@@ -209,6 +212,7 @@ fn table(certificates: &[GatewayCertificate], now_us: i64) -> Markup {
                             th scope="col" { "State" }
                             th scope="col" { "Ends" }
                             th.num scope="col" { "First used" }
+                            th scope="col" { "Fingerprint (SHA-256)" }
                         } }
                         tbody { @for it in certificates { tr {
                             th.mono scope="row" { (it.serial) }
@@ -220,6 +224,7 @@ fn table(certificates: &[GatewayCertificate], now_us: i64) -> Markup {
                                     None => { span.dim { "not yet" } }
                                 }
                             }
+                            td.mono data-label="Fingerprint (SHA-256)" { (hex::encode(it.fingerprint)) }
                         } } }
                     }
                 }

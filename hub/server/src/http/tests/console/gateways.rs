@@ -39,6 +39,8 @@ async fn an_admin_revokes_a_gateway_and_all_see_how_it_stands() {
     let shown = ["01cafe", "superseded", "02cafe", "current"];
     let viewer = page(&served, path).await;
     shows(&viewer, &shown);
+    // As `stencil verify --gateway-key` takes it.
+    shows(&viewer, &[&"01".repeat(32), &"02".repeat(32)]);
     let button = ["data-send=\"POST /api/v1/gateways/gw-1/revoke\""];
     hides(&viewer, &button);
     let admin = &served.tokens.admin;

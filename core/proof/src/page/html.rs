@@ -1,0 +1,483 @@
+//! Pages of HTML: proofs are scripts, and figures are marked elements.
+//!
+//! Which characters are tags depends, in a browser, on where they stand: in `<style>` there are none, but
+//! in the `<style>` of an SVG there are. Where the two could differ in a way that hides or shows a mark, the
+//! page is refused instead of guessed at.
+
+use super::tag::{Markup, Tag, decoded, is_of_reference, is_space, resolved, until_end};
+use super::{Error, Figure, Flaw, Found, MAX_FIGURES, MAX_PROOFS, read};
+use crate::document::short;
+
+/// The attribute that marks a figure.
+const MARK: &str = "data-proof";
+/// Elements whose content is no markup, for a browser that runs scripts.
+const RAW: [&str; 9] = [
+    "script", "style", "textarea", "title", "noscript", "xmp", "iframe", "noembed", "noframes",
+];
+/// Elements whose content is not drawn, or is something else than HTML. Inside of them every element has
+/// to have its end, so that it is certain where they end.
+const CLOSED: [&str; 13] = [
+    "svg", "math", "template", "select", "datalist", "canvas", "audio", "video", "object",
+    "progress", "meter", "rp", "dialog",
+];
+/// Where, in SVG and MathML, HTML begins again.
+const OPENED: [&str; 8] = [
+    "foreignobject",
+    "desc",
+    "annotation-xml",
+    "mi",
+    "mo",
+    "mn",
+    "ms",
+    "mtext",
+];
+/// Elements without content.
+const VOID: [&str; 19] = [
+    "area", "base", "basefont", "bgsound", "br", "col", "embed", "frame", "hr", "image", "img",
+    "input", "keygen", "link", "meta", "param", "source", "track", "wbr",
+];
+/// How deep an element is that is [`CLOSED`].
+const MAX_DEPTH: usize = 256;
+/// Elements that show their text, and may be marked.
+const SHOWN: [&str; 22] = [
+    "data", "span", "b", "strong", "em", "i", "mark", "output", "code", "samp", "var", "p", "div",
+    "li", "dd", "dt", "td", "th", "h1", "h2", "h3", "h4",
+];
+/// Elements that begin on another line or in a box of their own: what stands before and behind does not
+/// touch.
+const APART: [&str; 52] = [
+    "address",
+    "article",
+    "aside",
+    "blockquote",
+    "body",
+    "br",
+    "button",
+    "caption",
+    "center",
+    "dd",
+    "details",
+    "dialog",
+    "dir",
+    "div",
+    "dl",
+    "dt",
+    "fieldset",
+    "figcaption",
+    "figure",
+    "footer",
+    "form",
+    "h1",
+    "h2",
+    "h3",
+    "h4",
+    "h5",
+    "h6",
+    "head",
+    "header",
+    "hr",
+    "html",
+    "img",
+    "input",
+    "legend",
+    "li",
+    "main",
+    "menu",
+    "nav",
+    "ol",
+    "option",
+    "p",
+    "pre",
+    "search",
+    "section",
+    "summary",
+    "table",
+    "tbody",
+    "td",
+    "tfoot",
+    "th",
+    "tr",
+    "ul",
+];
+/// The most bytes behind a figure that are looked at.
+const MAX_BEHIND: usize = 128;
+/// The bytes before one that are kept.
+const KEPT: usize = 64;
+
+pub(super) fn find(text: &str) -> Result<Vec<Found>, Error> {
+    let mut walk = Walk {
+        text,
+        found: Vec::new(),
+        figures: Vec::new(),
+        line: String::new(),
+        is_open: false,
+        closed: Vec::new(),
+    };
+    walk.through()?;
+    let (mut found, figures) = (walk.found, walk.figures);
+    for (of, figure) in figures {
+        let mut is_proven = false;
+        for one in found.iter_mut().filter(|one| one.name == of) {
+            one.figures.push(figure.clone());
+            is_proven = true;
+        }
+        if !is_proven {
+            return Err(Error::Unproven(of));
+        }
+    }
+    if found.is_empty() {
+        return Err(Error::None);
+    }
+    Ok(found)
+}
+
+struct Walk<'a> {
+    text: &'a str,
+    found: Vec<Found>,
+    figures: Vec<(String, Figure)>,
+    /// The end of what the line of text has, that the next character goes on with.
+    line: String,
+    /// Whether that is right behind a figure.
+    is_open: bool,
+    /// The open elements, from the outermost that is [`CLOSED`] on.
+    closed: Vec<String>,
+}
+
+impl<'a> Walk<'a> {
+    fn through(&mut self) -> Result<(), Error> {
+        if let Some(at) = self.text.find('\0') {
+            return Err(self.unsure(&self.text[at..], "there is a NUL"));
+        }
+        let mut rest = self.text;
+        while let Some(start) = rest.find('<') {
+            self.says(&rest[..start]);
+            rest = &rest[start..];
+            let markup = Markup::read(rest).map_err(|what| self.unsure(rest, what))?;
+            rest = match markup {
+                Markup::Tag(tag) if tag.is_end => self.ends(rest, &tag)?,
+                Markup::Tag(tag) => self.starts(rest, &tag)?,
+                Markup::Comment(content, behind) => {
+                    self.has_no_mark(rest, "a comment", content)?;
+                    behind
+                }
+                Markup::Text => {
+                    self.says("<");
+                    &rest[1..]
+                }
+            };
+        }
+        self.says(rest);
+        self.apart();
+        match self.closed.first() {
+            Some(open) => {
+                let what = format!("<{open}> has no end");
+                Err(self.unsure("", &what))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// What stands behind the tag, or behind its element where that is read in one go.
+    fn starts(&mut self, at: &'a str, tag: &Tag<'a>) -> Result<&'a str, Error> {
+        let name = tag.name.as_str();
+        if tag.attribute(MARK).is_some() {
+            return self.marks(at, tag);
+        }
+        match name {
+            "frameset" | "plaintext" => {
+                let what = format!("there is a <{name}>, behind which nothing is as it was");
+                return Err(self.unsure(at, &what));
+            }
+            "template" if tag.attribute("shadowrootmode").is_some() => {
+                return Err(self.unsure(at, "a <template> takes the place of what is around it"));
+            }
+            "meta" => self.has_our_letters(at, tag)?,
+            _ => {}
+        }
+        let is_foreign = self.is_foreign();
+        if is_foreign && self.closed.last().is_some_and(|it| is_in(&OPENED, it)) {
+            let what = format!("there is a <{name}> in what holds text, in SVG or MathML");
+            return Err(self.unsure(at, &what));
+        }
+        if is_in(&RAW, name) {
+            return self.raw(at, tag, is_foreign);
+        }
+        let is_empty = match is_foreign {
+            true => tag.closes_itself,
+            false => is_in(&VOID, name),
+        };
+        if (!self.closed.is_empty() || is_in(&CLOSED, name)) && !is_empty {
+            if self.closed.len() == MAX_DEPTH {
+                return Err(self.unsure(at, "elements are nested too deeply"));
+            }
+            self.closed.push(tag.name.clone());
+        }
+        if is_in(&APART, name) {
+            self.apart();
+        }
+        Ok(tag.behind)
+    }
+
+    fn ends(&mut self, at: &str, tag: &Tag<'a>) -> Result<&'a str, Error> {
+        if let Some(open) = self.closed.last() {
+            if *open != tag.name {
+                let what = format!("there is a </{}> where <{open}> has to end", tag.name);
+                return Err(self.unsure(at, &what));
+            }
+            self.closed.pop();
+        }
+        if is_in(&APART, &tag.name) {
+            self.apart();
+        }
+        Ok(tag.behind)
+    }
+
+    /// An element whose content is text.
+    fn raw(&mut self, at: &str, tag: &Tag<'a>, is_foreign: bool) -> Result<&'a str, Error> {
+        let name = tag.name.as_str();
+        if is_foreign && tag.closes_itself {
+            let what = format!("there is a <{name}/> in SVG or MathML");
+            return Err(self.unsure(at, &what));
+        }
+        let ended = until_end(tag.behind, name).map_err(|what| self.unsure(at, what))?;
+        let (content, behind) = ended;
+        self.has_no_mark(at, &format!("<{name}>"), content)?;
+        if is_foreign && content.contains('<') {
+            let what = format!("there is a `<` in the <{name}> of an SVG or MathML");
+            return Err(self.unsure(at, &what));
+        }
+        if name == "script" {
+            if let Some(begin) = content.find("<!--")
+                && place(&content[begin..], "<script").is_some()
+            {
+                return Err(self.unsure(at, "there are `<!--` and `<script` in a <script>"));
+            }
+            if tag.attribute("data-stencil-proof").is_some() {
+                self.proves(at, tag, content)?;
+            }
+            return Ok(behind);
+        }
+        // A browser that takes the content for markup has to come out at the same place.
+        let mut inner = content;
+        while let Some(start) = inner.find('<') {
+            inner = &inner[start..];
+            inner = match Markup::read(inner).map_err(|what| self.unsure(at, what))? {
+                Markup::Tag(tag) => tag.behind,
+                Markup::Comment(_, behind) => behind,
+                Markup::Text => &inner[1..],
+            };
+        }
+        Ok(behind)
+    }
+
+    fn proves(&mut self, at: &str, tag: &Tag<'_>, content: &str) -> Result<(), Error> {
+        if self.found.len() == MAX_PROOFS {
+            return Err(Error::TooMany);
+        }
+        let id = tag.attribute("id").unwrap_or_default();
+        let name = decoded(id).map_err(|reference| {
+            let what = format!("a proof's name has the character reference {reference:?}");
+            self.unsure(at, &what)
+        })?;
+        let document = read(Some(&name), content.as_bytes())?;
+        self.found.push(Found {
+            name,
+            document,
+            figures: Vec::new(),
+            in_page: true,
+        });
+        Ok(())
+    }
+
+    /// A figure that is marked as proven.
+    fn marks(&mut self, at: &str, tag: &Tag<'a>) -> Result<&'a str, Error> {
+        let name = tag.attribute(MARK).unwrap_or_default();
+        let flawed = |flaw| Error::Mark {
+            line: self.line_of(at),
+            mark: name.to_owned(),
+            flaw,
+        };
+        let text_of = |text: &str| decoded(text).map_err(|it| flawed(Flaw::Reference(it)));
+        if self.figures.len() == MAX_FIGURES {
+            return Err(Error::TooManyFigures);
+        }
+        if let Some(outer) = self.closed.first() {
+            return Err(flawed(Flaw::Inside(format!("<{outer}>"))));
+        }
+        if !is_in(&SHOWN, &tag.name) {
+            return Err(flawed(Flaw::Element(tag.name.clone())));
+        }
+        let mut marks = 0;
+        for (key, _) in tag.attributes() {
+            marks += usize::from(key == MARK);
+            let is_known =
+                ["class", "id", "lang", "value"].contains(&key) || key.starts_with("data-");
+            if !is_known || marks > 1 {
+                return Err(flawed(Flaw::Attribute(key.to_owned())));
+            }
+        }
+        let of = text_of(name)?;
+        let start = tag.behind.find('<').unwrap_or(tag.behind.len());
+        let (content, rest) = tag.behind.split_at(start);
+        let end = rest.strip_prefix("</").and_then(|end| {
+            let (name, behind) = end.split_at_checked(tag.name.len())?;
+            let behind = behind.trim_start_matches(is_space).strip_prefix('>')?;
+            name.eq_ignore_ascii_case(&tag.name).then_some(behind)
+        });
+        let Some(behind) = end else {
+            let held = rest.split_inclusive('>').next().unwrap_or_default();
+            return Err(flawed(Flaw::Content(short(held))));
+        };
+        let text = text_of(content)?;
+        let value = tag.attribute("value").map(text_of).transpose()?;
+        if is_in(&APART, &tag.name) {
+            self.apart();
+        }
+        // One of before goes on with this one.
+        let before = self.before();
+        self.says(content);
+        self.closes();
+        self.figures.push((
+            of,
+            Figure {
+                text,
+                value,
+                before,
+                behind: String::new(),
+            },
+        ));
+        if is_in(&APART, &tag.name) {
+            self.apart();
+        } else {
+            self.is_open = true;
+            self.line = content.chars().rev().take(1).collect();
+        }
+        Ok(behind)
+    }
+
+    /// Nothing that may be taken for a mark is in what is no markup.
+    fn has_no_mark(&self, at: &str, inside: &str, content: &str) -> Result<(), Error> {
+        let begin = content.find('<').unwrap_or(content.len());
+        let Some(at_mark) = place(&content[begin..], MARK) else {
+            return Ok(());
+        };
+        let named = &content[begin + at_mark + MARK.len()..];
+        let named = named.trim_start_matches(|c| is_space(c) || "='\"".contains(c));
+        let named = named.split(|c| is_space(c) || "'\"<>".contains(c)).next();
+        Err(Error::Mark {
+            line: self.line_of(at),
+            mark: short(named.unwrap_or_default()),
+            flaw: Flaw::Inside(inside.to_owned()),
+        })
+    }
+
+    /// In other encodings the same bytes are other characters, and other tags.
+    fn has_our_letters(&self, at: &str, tag: &Tag<'_>) -> Result<(), Error> {
+        let content = tag.attribute("content").unwrap_or_default();
+        let within = content.to_ascii_lowercase();
+        let within = within.split_once("charset").map(|(_, rest)| {
+            let rest = rest.trim_start_matches(|c| is_space(c) || c == '=');
+            let rest = rest.trim_matches(|c| is_space(c) || "\"';".contains(c));
+            rest.to_owned()
+        });
+        let within = within.filter(|_| tag.attribute("http-equiv").is_some());
+        let named = tag.attribute("charset").map(str::to_ascii_lowercase);
+        for charset in [named, within].into_iter().flatten() {
+            if !["utf-8", "utf8"].contains(&charset.trim_matches(is_space)) {
+                let what = format!("it says that its encoding is {:?}", short(&charset));
+                return Err(self.unsure(at, &what));
+            }
+        }
+        Ok(())
+    }
+
+    fn is_foreign(&self) -> bool {
+        self.closed.iter().any(|it| it == "svg" || it == "math")
+    }
+
+    /// The line of text goes on.
+    fn says(&mut self, text: &str) {
+        if self.is_open {
+            let room = MAX_BEHIND.saturating_sub(self.behind().len());
+            let said: String = text.chars().take(room).collect();
+            if let Some((_, figure)) = self.figures.last_mut() {
+                figure.behind.push_str(&said);
+            }
+        }
+        // The longest reference has fewer bytes than are kept.
+        let tail = |text: &str| text.ceil_char_boundary(text.len().saturating_sub(KEPT));
+        if text.len() >= KEPT {
+            self.line.clear();
+        }
+        self.line.push_str(&text[tail(text)..]);
+        if self.line.len() > 8 * KEPT {
+            self.line.drain(..tail(&self.line));
+        }
+    }
+
+    /// What comes now does not touch what was before.
+    fn apart(&mut self) {
+        self.closes();
+        self.line.clear();
+    }
+
+    /// What stands behind the last figure is complete.
+    fn closes(&mut self) {
+        if !std::mem::take(&mut self.is_open) {
+            return;
+        }
+        if let Some((_, figure)) = self.figures.last_mut() {
+            let word = figure.behind.split(is_space).next().unwrap_or_default();
+            // What is not known stays, as it may be a digit.
+            let (word, _) = resolved(word);
+            let word = word.split(char::is_whitespace).next().unwrap_or_default();
+            figure.behind = word.to_owned();
+        }
+    }
+
+    fn behind(&self) -> &str {
+        match self.figures.last() {
+            Some((_, figure)) => &figure.behind,
+            None => "",
+        }
+    }
+
+    /// The last character of the line; `&` for a reference that is not known, as that may be a digit.
+    fn before(&self) -> Option<char> {
+        let last = self.line.chars().next_back()?;
+        let at = self.line.rfind('&').filter(|at| {
+            let name = &self.line[at + 1..];
+            let name = name.strip_suffix(';').unwrap_or(name);
+            !name.is_empty() && name.chars().all(is_of_reference)
+        });
+        let Some(at) = at else {
+            return Some(last).filter(|c| !c.is_whitespace());
+        };
+        match decoded(&self.line[at..]) {
+            Ok(text) => text.chars().next_back().filter(|c| !c.is_whitespace()),
+            Err(_) => Some('&'),
+        }
+    }
+
+    fn line_of(&self, at: &str) -> usize {
+        let before = &self.text.as_bytes()[..self.text.len() - at.len()];
+        before.iter().filter(|byte| **byte == b'\n').count() + 1
+    }
+
+    fn unsure(&self, at: &str, what: &str) -> Error {
+        Error::Unsure {
+            line: self.line_of(at),
+            what: short(what),
+        }
+    }
+}
+
+fn is_in(names: &[&str], name: &str) -> bool {
+    names.contains(&name)
+}
+
+/// Where a text has these letters, large or small.
+fn place(text: &str, letters: &str) -> Option<usize> {
+    let mut windows = text.as_bytes().windows(letters.len());
+    windows.position(|window| window.eq_ignore_ascii_case(letters.as_bytes()))
+}

@@ -1,0 +1,402 @@
+//! Pages that were changed by somebody who knows how they are read: each is refused, and says why.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use stencil_proof::document::Document;
+use stencil_proof::page::{self, Error, Flaw, MAX_FIGURES, Mismatch};
+
+/// A proof of -18.75 degC.
+const SEALED: &str = include_str!("vectors/sealed.json");
+const TRUE: &str = "<data data-proof=\"p\">-18.75</data>";
+const FALSE: &str = "<data data-proof=\"p\">-4.0</data>";
+
+fn proof(name: &str) -> String {
+    let json = serde_json::from_str(SEALED).unwrap();
+    let script = page::script(&json);
+    format!("<script type=\"application/json\" id=\"{name}\" data-stencil-proof>{script}</script>")
+}
+
+fn page(body: &str) -> String {
+    let proof = proof("p");
+    format!(
+        "<!DOCTYPE html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>a</title></head>\n\
+         <body><p>It was {body}</p>{proof}</body></html>"
+    )
+}
+
+#[derive(Debug)]
+enum Wrong {
+    Page(Error),
+    Figure(Mismatch),
+}
+
+fn judge(text: &str) -> Result<(), Wrong> {
+    let found = page::find(text.as_bytes()).map_err(Wrong::Page)?;
+    let mut found = found.iter();
+    found.try_for_each(|one| one.figures_match().map_err(Wrong::Figure))
+}
+
+fn flaw(body: &str) -> Flaw {
+    match judge(&page(body)) {
+        Err(Wrong::Page(error @ Error::Mark { .. })) => {
+            assert!(error.is_false(), "{error}");
+            assert!(error.to_string().contains("line 2"), "{error}");
+            let Error::Mark { flaw, .. } = error else {
+                unreachable!()
+            };
+            flaw
+        }
+        other => panic!("{body}: {other:?}"),
+    }
+}
+
+fn unsure(body: &str) -> String {
+    match judge(&page(body)) {
+        Err(Wrong::Page(Error::Unsure { what, .. })) => what,
+        other => panic!("{body}: {other:?}"),
+    }
+}
+
+#[test]
+fn pages_as_people_write_them_are_read() {
+    let icon = "<svg viewBox=\"0 0 9 9\"><title>Cold</title><g><path d=\"M0 0\"/></g></svg>";
+    for good in [
+        TRUE,
+        "<DATA DATA-PROOF=p CLASS='figure'>-18.75</DATA\n>",
+        "<b>It was</b> <span id=f lang=en data-x=\"1\" data-proof='p'>-18.75 degC</span>.",
+        "(<data data-proof=\"p\" value=\"-18.75\">−18.75</data>&nbsp;degC)",
+        "<data data-proof=\"p\">-18.75</data>degC, and that is all",
+        "<i>&deg;</i> <data data-proof=\"&#112;\">&#45;18.75</data>",
+        "R&amp;D: <data data-proof=\"p\">-18.75</data> &copy; Acme",
+        "&copy; Acme: (<data data-proof=\"p\">-18.75</data>)",
+        "1</p><p><data data-proof=\"p\">-18.75</data></p><p>2",
+        "1<br><data data-proof=\"p\">-18.75</data><br>2",
+        &format!("{icon} {TRUE} <svg/><!-- a < b --><select><option>1</option></select>")
+            .replace("<svg/>", ""),
+        &format!("<style>[data-proof] {{ color: red }}</style> {TRUE} <?php a <br> ?>"),
+        &format!("<script>if (1 < 2) document.write('<b>')</script> {TRUE}"),
+        &format!("<noscript><iframe src='a'></iframe></noscript> {TRUE} 1 < 2 &lt; 3"),
+        &format!("温度は{TRUE}です"),
+    ] {
+        let text = page(good);
+        if let Err(wrong) = judge(&text) {
+            panic!("{good}: {wrong:?}");
+        }
+        let changed = text
+            .replace("18.75<", "4.0<")
+            .replace("18.75 degC<", "4.0 degC<");
+        assert!(
+            matches!(
+                judge(&changed),
+                Err(Wrong::Figure(Mismatch::Changed { .. }))
+            ),
+            "{good}"
+        );
+    }
+}
+
+#[test]
+fn a_mark_without_its_proof_is_told_by_its_name() {
+    let two = page(&format!(
+        "{TRUE} <data data-proof=\"second_proof\">-18.75</data>"
+    ));
+    let with = two.replace("</body>", &format!("{}</body>", proof("second_proof")));
+    judge(&with).unwrap();
+    let without = [
+        two.clone(),
+        two.replace(">-18.75</data></p>", ">-4.0</data></p>"),
+        with.replace("id=\"second_proof\"", "id=\"other\""),
+        with.replace(
+            "id=\"second_proof\" data-stencil-proof",
+            "id=\"second_proof\"",
+        ),
+    ];
+    for text in &without {
+        let Err(Wrong::Page(error)) = judge(text) else {
+            panic!("{text}")
+        };
+        assert_eq!(error, Error::Unproven("second_proof".to_owned()));
+        assert!(error.is_false() && error.to_string().contains("\"second_proof\""));
+    }
+    // With none at all it is no page without proofs.
+    let none = page(FALSE).replace(" data-stencil-proof", "");
+    assert!(matches!(judge(&none), Err(Wrong::Page(Error::Unproven(_)))));
+    assert!(matches!(
+        judge(&none.replace(" data-proof=\"p\"", "")),
+        Err(Wrong::Page(Error::None))
+    ));
+}
+
+#[test]
+fn a_field_whose_proof_is_none_is_told_by_its_name() {
+    let sealed: serde_json::Value = serde_json::from_str(SEALED).unwrap();
+    let entry = |second: serde_json::Value, proof: serde_json::Value| {
+        let fields = serde_json::json!({
+            "value": -18.75, "proof": sealed, "second": second, "second_proof": proof, "fire_proof": "F30",
+        });
+        serde_json::json!({ "key": "a", "fields": fields }).to_string()
+    };
+    judge(&entry((-18.75).into(), sealed.clone())).unwrap();
+    for none in [
+        serde_json::Value::Null,
+        "".into(),
+        serde_json::json!({}),
+        serde_json::json!({ "format": "stencil-proof-0" }),
+    ] {
+        let Err(Wrong::Page(error)) = judge(&entry((-4).into(), none)) else {
+            panic!()
+        };
+        assert!(error.is_false(), "{error}");
+        let said = error.to_string();
+        assert!(
+            said.contains("has \"second\" and no proof of it: its \"second_proof\" is"),
+            "{said}"
+        );
+    }
+    let alone = serde_json::json!({ "fields": { "value": 1, "proof": null } }).to_string();
+    assert!(matches!(
+        judge(&alone),
+        Err(Wrong::Page(Error::NoProof { .. }))
+    ));
+}
+
+#[test]
+fn a_marked_figure_is_text_alone() {
+    for content in [
+        "<data data-proof=\"p\">-18.75<data></data>00 degF</data>",
+        "<data data-proof=\"p\">-18.75</datalist>00 (times 1000)</data>",
+        "<data data-proof=\"p\">< -4.0 degC, never >-18.75</data>",
+        "<data data-proof=\"p\"><span hidden>-18.75</span><input readonly value=\"-4.0 degC\"></data>",
+        "<data data-proof=\"p\"><b>-18.75</b></data>",
+        "<data data-proof=\"p\">-1<!-- -->8.75</data>",
+        "<data data-proof=\"p\">-18.75<br>-4.0</data>",
+        "<data data-proof=\"p\">-18.75</data x>",
+        "<span data-proof=\"p\">-18.75</span/>",
+    ] {
+        assert!(matches!(flaw(content), Flaw::Content(_)), "{content}");
+    }
+    assert!(matches!(
+        flaw("<data data-proof=\"p\">-18.75&frac12;</data>"),
+        Flaw::Reference(it) if it == "&frac12"
+    ));
+    assert!(matches!(
+        flaw("<data data-proof=p>&minus18.75</data>"),
+        Flaw::Reference(_)
+    ));
+    for element in [
+        "input", "option", "button", "datalist", "textarea", "x-data",
+    ] {
+        let text = format!("<{element} data-proof=\"p\">-18.75</{element}>");
+        assert!(matches!(flaw(&text), Flaw::Element(it) if it == element));
+    }
+    for attribute in [
+        "hidden",
+        "style=\"font-size:0\"",
+        "dir=rtl",
+        "aria-label=\"-4.0\"",
+        "title=\"-4.0\"",
+        "onclick=\"a()\"",
+        "data-proof=\"q\"",
+        "inert",
+        "/slot",
+    ] {
+        let text = format!("<data data-proof=\"p\" {attribute}>-18.75</data>");
+        assert!(matches!(flaw(&text), Flaw::Attribute(_)), "{attribute}");
+    }
+}
+
+#[test]
+fn a_mark_where_nothing_or_something_else_is_drawn_is_refused() {
+    for (before, behind) in [
+        ("<noscript>", "</noscript>"),
+        ("<svg>", "</svg>"),
+        ("<svg><g>", "</g></svg>"),
+        ("<math>", "</math>"),
+        ("<template>", "</template>"),
+        ("<xmp>", "</xmp>"),
+        ("<textarea>", "</textarea>"),
+        ("<title>", "</title>"),
+        ("<style>", "</style>"),
+        ("<script>", "</script>"),
+        ("<iframe>", "</iframe>"),
+        ("<select>", "</select>"),
+        ("<canvas>", "</canvas>"),
+        ("<object>", "</object>"),
+        ("<datalist>", "</datalist>"),
+        ("<ruby>1<rp>", "</rp></ruby>"),
+        ("<dialog>", "</dialog>"),
+        ("<!-- ", " -->"),
+        ("<svg><style>", "</style></svg>"),
+    ] {
+        let Flaw::Inside(_) = flaw(&format!("{before}{TRUE}{behind} -4.0")) else {
+            panic!("{before}")
+        };
+    }
+}
+
+/// What a browser takes for markup in one place and not in another, or ends elsewhere.
+#[test]
+fn what_is_not_read_in_one_way_is_refused() {
+    for body in [
+        "<svg><![CDATA[>]]></svg> {TRUE}",
+        "<svg><style><a title='</style></svg>{TRUE}<p title='>{FALSE}'>",
+        "<select><style><a title='</style></select>{TRUE}<p title='>{FALSE}'>",
+        "<svg><style/>{TRUE}</svg>",
+        "<svg><desc><div></svg>{TRUE}",
+        "<svg><foreignObject><p></p></foreignObject></svg>{TRUE}",
+        "<svg><p></svg>{TRUE}",
+        "<canvas><p></canvas>{TRUE}</p></canvas>",
+        "<template><div></template>{TRUE}</div></template>",
+        "<div><template shadowrootmode=open>-4.0</template>{TRUE}</div>",
+        "<script><!-- <script> --></script>{TRUE}<!-- --></script>",
+        "<plaintext>{TRUE}",
+        "<frameset>{TRUE}",
+        "<noscript><!--</noscript>{TRUE}<!-- -->",
+        "<meta charset=\"iso-2022-jp\">{TRUE}",
+        "<meta http-equiv=content-type content=\"text/html; charset=utf-7\">{TRUE}",
+        "\0{TRUE}",
+        "<textarea>{TRUE}",
+        "{TRUE}<p title='",
+        "{TRUE}<!--",
+        "{TRUE}<svg>",
+    ] {
+        let body = body
+            .replace("{TRUE}", TRUE)
+            .replace("{FALSE}", "<b>-4.0</b>");
+        assert!(!unsure(&body).is_empty());
+    }
+}
+
+#[test]
+fn what_a_browser_shows_is_what_is_compared() {
+    for shown in [
+        "<!-->{FALSE}<!-- -->",
+        "<!--->{FALSE}",
+        "<!-- --!>{FALSE}",
+        "<!a title='>{FALSE}'>",
+        "</a title='>'>{FALSE}",
+        "</ title='>{FALSE}'>",
+        "<a title=x'>{FALSE}'>",
+        "<a title=\u{a0}'>{FALSE}'>",
+        "<a =title='' '>{FALSE}'>",
+        "<a:b title='x'>{FALSE}",
+        "<script/>'</scripts>'</script>{FALSE}",
+        "<style>a</style x='>'>{FALSE}",
+        "<span hidden>{TRUE}</span> {FALSE}",
+        "{FALSE} {TRUE}",
+        "<span data-proof=q data-stencil-proof>1</span>",
+    ] {
+        let body = shown.replace("{TRUE}", TRUE).replace("{FALSE}", FALSE);
+        let judged = judge(&page(&format!("{TRUE} {body}")));
+        assert!(
+            matches!(
+                judged,
+                Err(Wrong::Figure(Mismatch::Changed { .. }) | Wrong::Page(Error::Unproven(_)))
+            ),
+            "{shown}: {judged:?}"
+        );
+    }
+    // As programs read it.
+    let value = page("<data data-proof=\"p\" value=\"-4.0\">-18.75</data>");
+    assert!(matches!(
+        judge(&value),
+        Err(Wrong::Figure(Mismatch::Changed { shown, .. })) if shown == "-4.0"
+    ));
+}
+
+#[test]
+fn what_touches_a_figure_is_told() {
+    for body in [
+        "1{TRUE}",
+        "-{TRUE}",
+        "<b>1</b>{TRUE}",
+        "0.<!-- -->{TRUE}",
+        "&#49;{TRUE}",
+        "&frac12;{TRUE}",
+        "&frac12{TRUE}",
+        "x{TRUE}",
+        "{TRUE}9",
+        "{TRUE}<i>00</i>",
+        "{TRUE}.5",
+        "{TRUE}&#57;",
+        "{TRUE}&frac12;",
+        "{TRUE}e3",
+        "{TRUE}degF",
+        "{TRUE}degCelsius-4.0",
+        "{TRUE}%",
+        "{TRUE}{TRUE}",
+        "{TRUE}<span></span>00",
+    ] {
+        let text = page(&body.replace("{TRUE}", TRUE));
+        let judged = judge(&text);
+        assert!(
+            matches!(judged, Err(Wrong::Figure(Mismatch::Beside { .. }))),
+            "{body}: {judged:?}"
+        );
+    }
+}
+
+#[test]
+fn more_figures_than_are_compared_are_told() {
+    let many = |figures: usize| format!("<i>{}</i>", format!("{TRUE} ").repeat(figures));
+    judge(&page(&many(MAX_FIGURES))).unwrap();
+    for one_more in [TRUE, FALSE] {
+        let judged = judge(&page(&format!("{}{one_more}", many(MAX_FIGURES))));
+        let Err(Wrong::Page(error)) = judged else {
+            panic!("{judged:?}")
+        };
+        assert!(error.is_false());
+        assert!(error.to_string().contains("more than 256 marked figures"));
+    }
+}
+
+/// A unit is a device's own text.
+#[test]
+fn a_unit_is_no_part_of_a_number() {
+    let mut document: Document = serde_json::from_str(SEALED).unwrap();
+    for (unit, shown, is_right) in [
+        ("0", "-18.750", true),
+        ("5", "-18.755", false),
+        ("5", "-18.75 5", true),
+        ("e1", "-18.75e1", false),
+        ("V", "-18.75V", true),
+        ("%", "-18.75%", true),
+        (".5", "-18.75.5", false),
+    ] {
+        document.reading.unit = Some(unit.to_owned());
+        let text = page("").replace(&proof("p"), "");
+        let script = page::script(&document.to_json());
+        let text = format!(
+            "{text}<b data-proof=p>{shown}</b><script id=p data-stencil-proof>{script}</script>"
+        );
+        assert_eq!(judge(&text).is_ok(), is_right, "{unit} {shown}");
+    }
+}
+
+/// No page takes more than it has characters, whatever it repeats.
+#[test]
+fn a_large_page_is_read_in_one_go() {
+    let size = 256 << 10;
+    for part in [
+        "<",
+        "<a",
+        "<a ",
+        "<!--",
+        "</",
+        "<a b='",
+        "<script>",
+        "<svg>",
+        "<svg></svg>",
+        "&",
+        "<b>1</b>",
+        "<!---",
+        "<title>",
+        "<script></scripts",
+        "<data>&#49",
+        "a=",
+    ] {
+        let text = format!("{TRUE} {}", part.repeat(size / part.len()));
+        let _ = page::find(text.as_bytes());
+        let _ = page::find(format!("{} {TRUE}", part.repeat(size / part.len())).as_bytes());
+    }
+}
