@@ -10,7 +10,7 @@ use clap::Parser;
 use tokio::sync::{mpsc, watch};
 
 use crate::api::Client;
-use crate::output::Format;
+use crate::output::{self, Format};
 use crate::shutdown;
 
 mod cast;
@@ -138,7 +138,16 @@ async fn play(
         narrator,
     };
     if !args.once {
-        live(args, &layout, &mut stage, news).await?;
+        let lived = live(args, &layout, &mut stage, news).await;
+        if args.output == Format::Json {
+            output::json(&serde_json::json!({
+                "ended": if lived.is_ok() { "interrupted" } else { "gave up" },
+                "data": layout.root.display().to_string(),
+                "hub": layout.base(),
+                "problem": lived.as_ref().err().map(|why| format!("{why:#}")),
+            }))?;
+        }
+        lived?;
         return Ok(ExitCode::SUCCESS);
     }
     let report = once(args, &layout, &mut stage, news).await?;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::api::{Client, Hub, segment};
 use crate::output::{self, Format, say};
@@ -212,6 +212,34 @@ pub(crate) async fn devices(
     Ok(ExitCode::SUCCESS)
 }
 
+/// A run for people: itself, then each of its steps.
+fn run_text(run: &Value) -> anyhow::Result<()> {
+    let one = std::slice::from_ref(run);
+    let columns = ["id", "workflow", "version", "state", "at_us", "ended_us"];
+    output::items(Format::Text, one, &columns)?;
+    for (name, value) in [("error", &run["error"]), ("waits for", &run["waits_for"])] {
+        if let Some(text) = value.as_str() {
+            say!("{name}: {}", output::escaped(text));
+        }
+    }
+    let event = &run["event"];
+    say!("event: {}", output::escaped(&event.to_string()));
+    let steps = run["steps"].as_array().map_or(&[][..], Vec::as_slice);
+    if !steps.is_empty() {
+        say!("");
+        let columns = ["id", "use", "state", "attempts", "next_at_us", "error"];
+        output::items(Format::Text, steps, &columns)?;
+    }
+    // What happened to its cause on a chain.
+    let turns = run["turns"].as_array().map_or(&[][..], Vec::as_slice);
+    if !turns.is_empty() {
+        say!("");
+        let columns = ["at_us", "step", "kind", "detail", "command_state"];
+        output::items(Format::Text, turns, &columns)?;
+    }
+    Ok(())
+}
+
 /// Runs `stencil run`.
 pub(crate) async fn runs(args: RunArgs) -> anyhow::Result<ExitCode> {
     let client = Client::new(&args.hub)?;
@@ -229,7 +257,11 @@ pub(crate) async fn runs(args: RunArgs) -> anyhow::Result<ExitCode> {
             output::items(args.output, &items, &columns)?;
         }
         RunCommand::Show { id } => {
-            output::json(&client.get(&format!("/api/v1/runs/{id}")).await?)?;
+            let run = client.get(&format!("/api/v1/runs/{id}")).await?;
+            match args.output {
+                Format::Json => output::json(&run)?,
+                Format::Text => run_text(&run)?,
+            }
         }
     }
     Ok(ExitCode::SUCCESS)

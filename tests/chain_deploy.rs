@@ -289,3 +289,29 @@ async fn a_deployment_that_waits_is_told_of_and_not_sent_twice() {
     anvil.call("evm_setAutomine", json!([true])).await;
     answered(deploy(&anvil, folder.path(), &["escrow"])).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dollar_to_try_with_is_for_dev_chains_alone() {
+    let anvil = mining().await;
+    let folder = tempfile::tempdir().unwrap();
+    account(&anvil, folder.path()).await;
+    let made = answered(deploy(&anvil, folder.path(), &["dev-dollar"])).await;
+    assert_eq!(made["contract"], "DevDollar");
+    let call = json!([{ "to": made["address"], "input": "0x313ce567" }, "latest"]);
+    let decimals = anvil.call("eth_call", call).await;
+    assert_eq!(decimals, format!("0x{:064x}", 6));
+    // Whatever the endpoint is: nothing is asked of it.
+    let mut elsewhere = stencil();
+    elsewhere
+        .args(["chain", "deploy", "dev-dollar", "--chain-id", "137"])
+        .args(["--rpc", &anvil.url()])
+        .arg("--keystore")
+        .arg(folder.path().join("key.json"))
+        .arg("--password-file")
+        .arg(folder.path().join("password"));
+    refused(
+        elsewhere,
+        "DevDollar is for dev chains, whose ids are 31337 and 1337",
+    )
+    .await;
+}

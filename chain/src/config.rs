@@ -144,6 +144,10 @@ pub struct Options {
     /// chains whose clock is moved.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_ahead_s: Option<u64>,
+    /// How many seconds the time of its newest block may be behind the hub's clock before the chain is said to
+    /// stand still. 0 is for chains that make a block only when there is something in it: nothing is said of those.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_behind_s: Option<u64>,
 }
 
 /// Settings of a chain, checked.
@@ -181,6 +185,8 @@ pub struct Settings {
     pub header_hashes: bool,
     /// How far the time of its blocks may be ahead of ours.
     pub max_ahead: Duration,
+    /// How far the time of its newest block may be behind ours; `None`: as far as it likes.
+    pub max_behind: Option<Duration>,
 }
 
 /// What a preset gives: chain id, finality, milliseconds between looks, blooms, header hashes.
@@ -297,6 +303,15 @@ impl Options {
                 0,
                 10 * 366 * 86_400,
             )?),
+            max_behind: match within(
+                "max_behind_s",
+                self.max_behind_s.unwrap_or(300),
+                0,
+                10 * 366 * 86_400,
+            )? {
+                0 => None,
+                seconds => Some(Duration::from_secs(seconds)),
+            },
         })
     }
 }
@@ -388,6 +403,22 @@ mod tests {
         let mut single = local();
         single.endpoints.pop();
         assert_eq!(single.settle().unwrap().agree, 1);
+    }
+
+    #[test]
+    fn a_chain_stands_still_after_five_minutes_or_never_where_blocks_come_on_demand() {
+        let of = |max_behind_s| {
+            Options {
+                max_behind_s,
+                ..local()
+            }
+            .settle()
+            .unwrap()
+            .max_behind
+        };
+        assert_eq!(of(None), Some(Duration::from_secs(300)));
+        assert_eq!(of(Some(15)), Some(Duration::from_secs(15)));
+        assert_eq!(of(Some(0)), None);
     }
 
     #[test]

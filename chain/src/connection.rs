@@ -52,6 +52,8 @@ pub struct Connection {
     /// Told when something was stored.
     moved: Notify,
     trouble: Mutex<Trouble>,
+    /// The newest block that was heard of.
+    head: Mutex<Option<port::Head>>,
     /// It is known from which block on it is followed.
     begun: AtomicBool,
 }
@@ -60,6 +62,8 @@ pub struct Connection {
 #[derive(Debug, Default)]
 struct Trouble {
     heard: Option<Told>,
+    /// Since when something was heard wrong, one after another, by the hub's clock.
+    since_us: Option<i64>,
     sent: Option<String>,
     /// It is not followed because of what is heard, until people have dealt with that.
     ended: bool,
@@ -73,18 +77,28 @@ struct Told {
     short: String,
     /// For who runs the hub.
     whole: String,
+    /// It does not pass within seconds.
+    lasts: bool,
 }
 
 impl Told {
     fn new(short: &str, whole: String) -> Self {
-        let short = short.to_owned();
-        Self { short, whole }
+        let (short, lasts) = (short.to_owned(), false);
+        Self {
+            short,
+            whole,
+            lasts,
+        }
     }
 
     /// What is wrong with settings, which only people can deal with.
     fn set(whole: String) -> Self {
-        let short = whole.clone();
-        Self { short, whole }
+        let (short, lasts) = (whole.clone(), true);
+        Self {
+            short,
+            whole,
+            lasts,
+        }
     }
 
     fn of(error: &Error) -> Self {
@@ -95,6 +109,10 @@ impl Told {
         Self::new(short, error.to_string())
     }
 }
+
+/// For how long a chain may not be heard until nobody is sent to pay on it, µs: a call that fails now and then is
+/// no trouble for who pays.
+const PATIENCE_US: i64 = 15_000_000;
 
 /// What is said of what is sent and waits.
 const SENDS: &str = "what the hub sends there waits: its log says for what";
@@ -110,6 +128,7 @@ impl Connection {
     ) -> Result<Self, Error> {
         let settings = options.settle(name)?;
         let given = options.known_tokens(settings.chain_id)?;
+        options.check_contracts()?;
         let sender = |signer: &Arc<dyn Signer>| {
             let policy = options.policy();
             let (sends, chains) = (store.sends.clone(), store.chains.clone());
@@ -139,21 +158,47 @@ impl Connection {
             account,
             moved: Notify::new(),
             trouble: Mutex::default(),
+            head: Mutex::default(),
             begun: AtomicBool::new(false),
             settings,
         })
     }
 
     fn has_trouble(&self, trouble: Option<Told>) {
+        let now_us = (self.now)();
         let mut troubles = self.troubles();
+        troubles.since_us = match &trouble {
+            Some(_) => troubles.since_us.or(Some(now_us)),
+            None => None,
+        };
         troubles.heard = trouble;
         troubles.ended = false;
+    }
+
+    /// That its newest block is too old, if it is. What was not heard of yet is not.
+    fn still(&self) -> Option<Told> {
+        let most = self.settings.max_behind?;
+        let head = self.head()?;
+        let behind_us = (self.now)().saturating_sub(micros(head.time_s));
+        let behind = Duration::from_micros(u64::try_from(behind_us).ok()?);
+        (behind > most).then(|| Told {
+            short: format!("it stands still: its newest block is {} s old", behind.as_secs()),
+            whole: format!(
+                "it stands still: its newest block, {}, is of {} s behind the hub's clock, more than \
+                 `follow.max_behind_s` ({}); where a block comes only when there is something in it, set that to 0",
+                head.number,
+                behind.as_secs(),
+                most.as_secs()
+            ),
+            lasts: true,
+        })
     }
 
     /// A chain that was followed before goes on from there.
     async fn begins(&self) {
         if let Ok(Some(state)) = self.chains.chain(&self.settings.name).await
             && state.cursor.is_some()
+            && state.stopped.is_none()
         {
             self.begun.store(true, Ordering::Relaxed);
         }
@@ -245,6 +290,12 @@ impl Connection {
         let mut pace = follower.pace();
         loop {
             let progress = follower.next(&mut pace).await;
+            if let Some(head) = follower.head() {
+                *self.head.lock().unwrap_or_else(PoisonError::into_inner) = Some(port::Head {
+                    number: head.number,
+                    time_s: head.time_s,
+                });
+            }
             match progress.map_err(|error| Told::of(&error))? {
                 Progress::Stepped => {
                     // The first step stores where it begins.
@@ -254,8 +305,9 @@ impl Connection {
                 }
                 Progress::UpToDate => self.has_trouble(None),
                 Progress::Unknown(trouble) => {
+                    let lasts = matches!(trouble, crate::rpc::Trouble::Behind { .. });
                     let told = Told::new(trouble.in_short(), trouble.to_string());
-                    self.has_trouble(Some(told));
+                    self.has_trouble(Some(Told { lasts, ..told }));
                 }
                 Progress::NotStored(why) => {
                     let short = "what is seen there can't be stored";
@@ -410,30 +462,53 @@ impl Chain for Connection {
     }
 
     fn trouble(&self) -> Option<String> {
+        let still = self.still();
         let trouble = self.troubles();
-        match (&trouble.heard, &trouble.sent) {
-            (Some(heard), Some(sent)) => Some(format!("{}; {sent}", heard.whole)),
-            (heard, sent) => heard
-                .as_ref()
-                .map(|heard| heard.whole.clone())
-                .or_else(|| sent.clone()),
-        }
-    }
-
-    fn trouble_in_short(&self) -> Option<String> {
-        let trouble = self.troubles();
-        let heard = trouble.heard.as_ref().map(|heard| &heard.short[..]);
-        let sent = trouble.sent.as_ref().map(|_| SENDS);
-        let all: Vec<_> = heard.into_iter().chain(sent).collect();
+        let heard = trouble.heard.iter().chain(&still);
+        let all = heard.map(|heard| &heard.whole[..]);
+        let all: Vec<_> = all.chain(trouble.sent.as_deref()).collect();
         (!all.is_empty()).then(|| all.join("; "))
     }
 
-    fn ready(&self) -> Result<(), String> {
-        if self.is_confirmed() && self.begun.load(Ordering::Relaxed) {
-            return Ok(());
+    fn trouble_in_short(&self) -> Option<String> {
+        let still = self.still();
+        let trouble = self.troubles();
+        let heard = trouble.heard.iter().chain(&still);
+        let sent = trouble.sent.as_ref().map(|_| SENDS);
+        let all: Vec<_> = heard.map(|heard| &heard.short[..]).chain(sent).collect();
+        (!all.is_empty()).then(|| all.join("; "))
+    }
+
+    fn head(&self) -> Option<port::Head> {
+        *self.head.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn usable(&self) -> Result<(), String> {
+        let name = &self.settings.name;
+        if self.troubles().ended && self.begun.load(Ordering::Relaxed) {
+            return Err(format!(
+                "the chain {name} is not followed now: who runs the hub has to look after it"
+            ));
         }
+        self.ready()?;
+        let now_us = (self.now)();
+        let still = self.still();
+        let trouble = self.troubles();
+        let since_us = trouble.since_us.unwrap_or(now_us);
+        let is_long = now_us.saturating_sub(since_us) > PATIENCE_US;
+        let heard = trouble.heard.as_ref().filter(|told| told.lasts || is_long);
+        match heard.or(still.as_ref()) {
+            None => Ok(()),
+            Some(why) => Err(format!("the chain {name} can't be used now: {}", why.short)),
+        }
+    }
+
+    fn ready(&self) -> Result<(), String> {
         let name = &self.settings.name;
         let trouble = self.troubles();
+        if self.is_confirmed() && self.begun.load(Ordering::Relaxed) && !trouble.ended {
+            return Ok(());
+        }
         Err(match (&trouble.heard, trouble.ended) {
             (Some(why), true) => format!("the chain {name} is not followed: {}", why.short),
             (Some(why), false) => format!("the chain {name} was not reached yet: {}", why.short),
@@ -450,6 +525,10 @@ impl port::Event for event::Signature {
     fn decode(&self, topics: &[[u8; 32]], data: &[u8]) -> Option<serde_json::Value> {
         Self::decode(self, topics, data)
     }
+}
+
+fn micros(seconds: u64) -> i64 {
+    i64::try_from(seconds.saturating_mul(1_000_000)).unwrap_or(i64::MAX)
 }
 
 fn stands(send: &StoredSend) -> Sent {

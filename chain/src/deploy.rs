@@ -106,6 +106,18 @@ pub enum Error {
         /// The one that it has.
         found: u64,
     },
+    /// A contract for dev chains, and a chain that is none.
+    #[error(
+        "{contract} is for dev chains, whose ids are {}: anybody mints it, and on chain {chain_id} somebody might \
+         take it for money; nothing was sent",
+        contract::DEV_CHAINS.map(|id| id.to_string()).join(" and ")
+    )]
+    NoDevChain {
+        /// The contract.
+        contract: &'static str,
+        /// The chain.
+        chain_id: u64,
+    },
     /// Transactions of the account are on their way, one of which may be this deployment.
     #[error(
         "{account} has {waiting} transactions that are in no block yet: wait for them, since a \
@@ -210,6 +222,13 @@ impl Deployer {
 
     /// What it will be and cost, for this account.
     pub async fn plan(&self, contract: &Contract, account: Address) -> Result<Plan, Error> {
+        let chain_id = self.options.chain_id;
+        if !contract.may_be_on(chain_id) {
+            return Err(Error::NoDevChain {
+                contract: contract.name(),
+                chain_id,
+            });
+        }
         self.check_chain().await?;
         let nonce = self.node.nonce(account, "latest").await?;
         let waiting = self.node.nonce(account, "pending").await?;

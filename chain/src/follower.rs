@@ -10,6 +10,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::backfill::Ranges;
 use crate::config::Start;
+use crate::finality::Finality;
 use crate::interest::Interest;
 use crate::look::{Look, mark};
 use crate::rpc::{Header, Health, Quorum, Trouble};
@@ -21,6 +22,12 @@ use crate::{Error, Settings, wake};
 const KNOWN_AT_START: u64 = 64;
 /// The longest wait after trouble.
 const MAX_BACKOFF: Duration = Duration::from_secs(30);
+
+/// Blocks by which a chain's newest one may be below what was read, whatever its policy says is final: endpoints
+/// behind one address are never all at the same block.
+const LAG: u64 = 8;
+/// The same where it is not known what is final.
+const LAG_UNKNOWN: u64 = 64;
 
 /// Turns in a row that may come to nothing before another branch is looked at from its end again.
 const MAX_FAILED_IN_A_ROW: u32 = 8;
@@ -39,6 +46,15 @@ pub enum Progress {
     Unknown(Trouble),
     /// The store can't be written at the moment: it is busy, or full.
     NotStored(String),
+}
+
+/// The newest block of a chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    /// Its number.
+    pub number: u64,
+    /// Its timestamp, in seconds since the epoch.
+    pub time_s: u64,
 }
 
 /// How long to wait between turns.
@@ -61,6 +77,7 @@ pub struct Follower {
     ranges: Ranges,
     trouble: Option<Trouble>,
     failed_in_a_row: u32,
+    head: Option<Head>,
 }
 
 impl Follower {
@@ -92,7 +109,13 @@ impl Follower {
             ranges,
             trouble: None,
             failed_in_a_row: 0,
+            head: None,
         })
+    }
+
+    /// The newest block that enough endpoints had when it was last asked for.
+    pub fn head(&self) -> Option<Head> {
+        self.head
     }
 
     /// How each endpoint stands.
@@ -151,7 +174,8 @@ impl Follower {
                 pace.backoff = usual;
                 None
             }
-            Progress::UpToDate => {
+            // They do answer.
+            Progress::UpToDate | Progress::Unknown(Trouble::Behind { .. }) => {
                 pace.backoff = usual;
                 Some(usual)
             }
@@ -215,6 +239,10 @@ impl Follower {
     async fn step(&mut self) -> Result<bool, Stop> {
         let state = self.load().await?;
         let head = self.quorum.newest("latest").await?;
+        self.head = Some(Head {
+            number: head.link.number,
+            time_s: head.time_s,
+        });
         let Some(walk) = &self.walk else {
             self.begin(&state, &head).await?;
             return Ok(true);
@@ -235,16 +263,37 @@ impl Follower {
             let header = self.quorum.header_at(tip.number + 1).await?;
             return self.offer(&state, &header, tagged).await;
         }
-        // The chain may have turned without becoming longer.
-        let header = if self.quorum.is_cross_checked() {
-            self.quorum.header_at(head.link.number).await?
+        // The chain may have turned without becoming longer, or another one have come in its place. Not all that
+        // is below its newest block is kept.
+        let newest = head.link.number;
+        let kept = walk.kept_up_to(newest);
+        let at = kept.map_or(newest, |kept| kept.number);
+        let header = if self.quorum.is_cross_checked() || at < newest {
+            self.quorum.header_at(at).await?
         } else {
             head
         };
-        if self.offer(&state, &header, tagged).await? {
+        if self.offer(&state, &header, tagged).await? || self.finalize(&state, tagged).await? {
             return Ok(true);
         }
-        self.finalize(&state, tagged).await
+        match self.is_behind(&state, tip.number, newest) {
+            false => Ok(false),
+            true => Err(Stop::Trouble(Trouble::Behind {
+                head: newest,
+                cursor: tip.number,
+                is_known: kept.is_some(),
+            })),
+        }
+    }
+
+    /// Whether the chain's newest block is below what was read by more than a reorganisation takes away.
+    fn is_behind(&self, state: &ChainState, tip: u64, newest: u64) -> bool {
+        let is_final = state.finalized.map(|last| tip.saturating_sub(last.number));
+        let depth = match self.settings.finality {
+            Finality::Confirmations(confirmations) => confirmations,
+            Finality::Safe | Finality::Finalized => is_final.unwrap_or(LAG_UNKNOWN),
+        };
+        newest.saturating_add(depth.max(LAG)) < tip
     }
 
     /// What is watched, and the branch, as far as they are not known already.

@@ -42,7 +42,7 @@ pub mod walk;
 
 pub use config::{Options, Preset, Settings};
 pub use error::Error;
-pub use follower::{Follower, Moment, Pace, Progress};
+pub use follower::{Follower, Head, Moment, Pace, Progress};
 
 /// Reads an address: 20 bytes as `0x` and 40 hexadecimal digits. Mixed case has to be EIP-55's
 /// checksum, which catches a mistyped one; one case alone carries none.

@@ -98,6 +98,12 @@ impl Walk {
         self.kept.get(&number).copied()
     }
 
+    /// The newest kept block that is not above a number.
+    pub fn kept_up_to(&self, number: u64) -> Option<Link> {
+        let (_, link) = self.kept.range(..=number).next_back()?;
+        Some(*link)
+    }
+
     /// The number below which blocks are not kept when the branch ends with `tip`.
     pub fn keep_from(&self, tip: u64) -> u64 {
         (tip + 1).saturating_sub(self.max_kept)

@@ -5,6 +5,7 @@
 mod support;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use alloy_primitives::{Address, Bytes, U256};
@@ -33,6 +34,15 @@ struct Made {
 
 fn now_us() -> i64 {
     1_000_000
+}
+
+/// How much later it is than this machine says.
+static LATER_US: AtomicI64 = AtomicI64::new(0);
+
+fn later_us() -> i64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let now_us = i64::try_from(now.unwrap().as_micros()).unwrap();
+    now_us + LATER_US.load(Ordering::SeqCst)
 }
 
 impl Made {
@@ -434,6 +444,159 @@ async fn an_endpoint_that_is_away_is_waited_for() {
     assert!(short.contains("its endpoints"), "{short}");
     assert!(!short.contains("127.0.0.1"), "{short}");
     assert!(!chain.ready().unwrap_err().contains("127.0.0.1"));
+}
+
+impl Made {
+    /// The chain behind an endpoint, by a clock that can be moved; it looks only.
+    fn follow(&self, url: String, change: fn(&mut stencil_chain::Options)) -> Arc<Connection> {
+        let mut options = Options {
+            tokens: vec![],
+            ..self.options()
+        };
+        options.follow.endpoints = vec![url];
+        change(&mut options.follow);
+        let store = Store::of(Arc::new(self.store.clone()));
+        Arc::new(Connection::new("dev", &options, None, &store, later_us).unwrap())
+    }
+}
+
+fn runs(chain: &Arc<Connection>) -> tokio::task::JoinHandle<Result<(), String>> {
+    let chain = Arc::clone(chain);
+    tokio::spawn(async move { chain.run().await })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chain_that_stands_still_is_told_and_nobody_is_sent_to_pay_there() {
+    let made = Made::new().await;
+    let url = made.endpoint.url();
+    let chain = made.follow(url.clone(), |_| {});
+    assert_eq!(chain.head(), None);
+    let running = runs(&chain);
+    until(&chain, async || chain.usable().ok()).await;
+    let head = chain.head().unwrap();
+    assert_eq!(head.number, made.chain.head().number);
+    assert_eq!(chain.trouble(), None);
+    // Five minutes are what most chains never need.
+    LATER_US.store(310_000_000, Ordering::SeqCst);
+    let told = chain.trouble().unwrap();
+    for word in ["it stands still", "max_behind_s` (300)", "set that to 0"] {
+        assert!(told.contains(word), "{told}");
+    }
+    assert!(
+        chain
+            .trouble_in_short()
+            .unwrap()
+            .contains("it stands still")
+    );
+    let why = chain.usable().unwrap_err();
+    assert!(
+        why.contains("the chain dev can't be used now: it stands still"),
+        "{why}"
+    );
+    assert!(
+        chain.ready().is_ok(),
+        "what is paid there is seen once it goes on"
+    );
+    made.rpc("evm_increaseTime", json!([310])).await;
+    made.chain.mine(1);
+    until(&chain, async || chain.usable().ok()).await;
+    assert_eq!(chain.trouble(), None);
+    running.abort();
+    // Where blocks come when there is something in them, the time since says nothing.
+    let on_demand = made.follow(url, |follow| follow.max_behind_s = Some(0));
+    let running = runs(&on_demand);
+    until(&on_demand, async || on_demand.head()).await;
+    LATER_US.store(86_400_000_000, Ordering::SeqCst);
+    assert_eq!((on_demand.trouble(), on_demand.usable()), (None, Ok(())));
+    running.abort();
+    LATER_US.store(0, Ordering::SeqCst);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chain_in_the_place_of_the_one_that_was_followed_is_told_at_once() {
+    let made = Made::new().await;
+    let kept: fn(&mut stencil_chain::Options) = |follow| {
+        follow.max_depth = Some(16);
+        follow.start = Some(stencil_chain::config::Start::Block(1));
+        follow.max_behind_s = Some(0);
+    };
+    let chain = made.follow(made.endpoint.url(), kept);
+    let running = runs(&chain);
+    made.chain.mine(80);
+    let head = made.chain.head().number;
+    let cursor = async || {
+        let state = made.store.chain("dev").await.unwrap()?;
+        state.cursor.map(|cursor| cursor.number)
+    };
+    until(&chain, async || {
+        (cursor().await == Some(head)).then_some(())
+    })
+    .await;
+    running.abort();
+    let _ = running.await;
+
+    // Another one with the same id, from its beginning: none of its blocks is as high as those that are kept.
+    let other = DevChain::start(stencil_devchain::Options {
+        mining: Mining::Manual,
+        seed: SEED + 1,
+        ..stencil_devchain::Options::default()
+    });
+    other.mine(40);
+    let endpoint = other.listen(0).await.unwrap();
+    let chain = made.follow(endpoint.url(), kept);
+    let running = runs(&chain);
+    let told = until(&chain, async || chain.trouble()).await;
+    for word in [
+        "the newest block of its endpoints is 40".to_owned(),
+        format!("up to block {head}"),
+        "of another chain with the same id".to_owned(),
+    ] {
+        assert!(told.contains(&word), "{told}");
+    }
+    let why = chain.usable().unwrap_err();
+    assert!(why.contains("set back, or are of another chain"), "{why}");
+    assert_eq!(chain.head().map(|head| head.number), Some(40));
+    // As soon as there is a block to compare it is known, and stays so.
+    other.mine(head - 40 - 3);
+    let ended = running.await.unwrap().unwrap_err();
+    assert!(ended.contains("is no longer part of the chain"), "{ended}");
+    assert!(chain.usable().unwrap_err().contains("is not followed now"));
+    assert!(chain.ready().is_err());
+    let again = made.follow(endpoint.url(), kept);
+    assert!(again.run().await.unwrap_err().contains("was stopped"));
+    assert!(again.usable().is_err());
+}
+
+/// The same chain, of which a node has lost the newest blocks.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_was_set_back_is_told_and_goes_on() {
+    let made = Made::new().await;
+    let chain = made.follow(made.endpoint.url(), |follow| {
+        follow.start = Some(stencil_chain::config::Start::Block(1));
+        follow.max_behind_s = Some(0);
+    });
+    let snapshot = made.rpc("evm_snapshot", json!([])).await;
+    let running = runs(&chain);
+    made.chain.mine(30);
+    let head = made.chain.head().number;
+    let cursor = async || {
+        let state = made.store.chain("dev").await.unwrap()?;
+        state.cursor.map(|cursor| cursor.number)
+    };
+    until(&chain, async || {
+        (cursor().await == Some(head)).then_some(())
+    })
+    .await;
+    made.rpc("evm_revert", json!([snapshot])).await;
+    let told = until(&chain, async || chain.trouble()).await;
+    assert!(
+        told.contains("they were set back, and what they have is of the chain"),
+        "{told}"
+    );
+    assert!(chain.usable().is_err() && chain.ready().is_ok());
+    made.chain.mine(30);
+    until(&chain, async || chain.usable().ok()).await;
+    running.abort();
 }
 
 /// What is paid before the hub knows from which block on it looks is never seen, also in the chain's own

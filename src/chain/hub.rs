@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use stencil_chain::config::Preset;
 use stencil_chain::connection::{Connection, Options};
 use stencil_payments::port::Chain;
 use stencil_server::Error;
@@ -57,6 +58,18 @@ pub(crate) async fn of(
         };
         chains.push((name.clone(), options, signer));
     }
+    for rate in &hub.rates {
+        let mut all = chains.iter().map(|(_, options, _)| options);
+        if !all.any(|options| has(options, &rate.token)) {
+            let (token, currency) = (&rate.token, &rate.currency);
+            tracing::warn!(
+                token,
+                currency,
+                "a rate is for a token that no chain of the settings has: nothing is priced by it, but a coin that a \
+                 tenant's way to pay calls so"
+            );
+        }
+    }
     Ok(move |store: &Store| {
         let made = chains.into_iter().map(|(name, options, signer)| {
             let chain = Connection::new(&name, &options, signer, store, when::now_us);
@@ -70,9 +83,50 @@ pub(crate) async fn of(
     })
 }
 
+/// Whether a chain has a token that a rate names, by its symbol or as `eip155:CHAIN/…`.
+fn has(chain: &Options, named: &str) -> bool {
+    let id = chain.follow.chain_id.or(match chain.follow.preset {
+        Some(Preset::Ethereum) => Some(1),
+        Some(Preset::Polygon) => Some(137),
+        _ => None,
+    });
+    let of_chain = |what: &str| id.map(|id| format!("eip155:{id}/{what}"));
+    let is = |name: Option<String>| name.is_some_and(|name| name.eq_ignore_ascii_case(named));
+    is(of_chain("native"))
+        || chain.tokens.iter().any(|token| {
+            let contract = token.address.as_ref();
+            token.symbol.eq_ignore_ascii_case(named)
+                || is(contract.and_then(|contract| of_chain(&format!("erc20:{contract}"))))
+        })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_rate_for_a_token_that_is_not_there_is_found_out() {
+        let chain: Options = serde_json::from_value(serde_json::json!({
+            "follow": { "preset": "polygon" },
+            "tokens": [{
+                "symbol": "USDC", "decimals": 6,
+                "address": "0x3c499c542cEF5E3811e1192ce70d8cC03d5c3359",
+            }],
+        }))
+        .unwrap();
+        for (named, is_there) in [
+            ("usdc", true),
+            ("eip155:137/native", true),
+            (
+                "eip155:137/erc20:0x3c499c542cef5e3811e1192ce70d8cc03d5c3359",
+                true,
+            ),
+            ("USCD", false),
+            ("eip155:1/native", false),
+        ] {
+            assert_eq!(has(&chain, named), is_there, "{named}");
+        }
+    }
 
     #[test]
     fn no_key_of_an_endpoint_is_shown() {

@@ -26,6 +26,7 @@ pub(super) async fn run(args: List) -> anyhow::Result<ExitCode> {
         "chain",
         "chain_id",
         "followed",
+        "head",
         "cursor.number",
         "final.number",
         "stopped",

@@ -124,6 +124,8 @@ impl Chain {
                 "endpoints": [format!("http://{}", layout.ports.chain)],
                 "finality": FINAL,
                 "poll_interval_ms": 100,
+                // A block comes when there is something in it.
+                "max_behind_s": 0,
             },
             "anchor": self.anchor.to_checksum(None),
             "tokens": [{

@@ -8,7 +8,7 @@ use crate::Visit;
 use crate::audit;
 use crate::pages::everywhere;
 use crate::shop::{CONFIRMATIONS, Shop};
-use crate::support::browser::{Browser, PHONE, keys};
+use crate::support::browser::{Browser, DESKTOP, PHONE, keys};
 use crate::support::{http, wait_for};
 use crate::wallet::Wallet;
 
@@ -17,6 +17,25 @@ const CONTRACT: &str = "dev/DUSD/contract";
 const COIN: &str = "dev/ETH/unique_amount";
 /// 2 euros in base units of the dollar.
 const DUE: u64 = 2_500_000;
+
+/// Whoever has a phone scans the code, and must not have to look for it.
+#[test]
+fn the_code_is_within_the_first_screen_of_a_phone_and_of_a_desk() {
+    let shop = Shop::open();
+    let id = shop.bills(&[COIN]);
+    let visit = comes_to(&shop);
+    for screen in [PHONE, DESKTOP] {
+        visit.browser.on_screen(screen);
+        visit.opens_checkout(&id);
+        let at = visit.browser.run(
+            "scrollTo(0, 0); const it = document.querySelector('details[open] .qr').getBoundingClientRect(); \
+             return [it.top, it.bottom, it.width, it.height, innerHeight]",
+        );
+        let at: Vec<f64> = serde_json::from_value(at).unwrap();
+        assert!(at[0] > 0.0 && at[1] <= at[4], "{}: {at:?}", screen.name);
+        assert!(at[2] >= 140.0 && (at[2] - at[3]).abs() < 1.0, "{at:?}");
+    }
+}
 
 /// A payer's browser with two wallets in it.
 pub(crate) fn comes_to(shop: &Shop) -> Visit {

@@ -129,6 +129,15 @@ pub struct ForWallets {
     pub explorer: Option<String>,
 }
 
+/// The newest block of a chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// Its number.
+    pub number: u64,
+    /// Its time, in seconds since the epoch.
+    pub time_s: u64,
+}
+
 /// An event of a contract, as its signature says.
 pub trait Event: Send + Sync {
     /// The first topic of its logs.
@@ -267,5 +276,17 @@ pub trait Chain: Send + Sync + 'static {
     /// Why not yet, in words for who asks.
     fn ready(&self) -> Result<(), String> {
         Ok(())
+    }
+    /// Whether somebody can be sent to pay on it now: it is [`ready`](Self::ready), and what is paid is seen. Not
+    /// so where it is not followed any more, stands still, was set back, or was not heard for a while.
+    ///
+    /// # Errors
+    /// Why not, in words for who pays.
+    fn usable(&self) -> Result<(), String> {
+        self.ready()
+    }
+    /// Its newest block, as far as it is known.
+    fn head(&self) -> Option<Head> {
+        None
     }
 }

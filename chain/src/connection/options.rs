@@ -61,6 +61,9 @@ pub struct WalletOptions {
     pub explorer: Option<String>,
 }
 
+/// Decimals of every chain's own coin: what an EVM counts is wei (EIP-3085 has 18, too).
+const COIN_DECIMALS: u8 = 18;
+
 /// The most endpoints that a wallet is told.
 const MAX_WALLET_RPC: usize = 4;
 
@@ -73,7 +76,7 @@ pub struct TokenOptions {
     /// Its contract; without one it is the chain's own coin.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
-    /// How many digits stand after the point; compared with what the contract says.
+    /// How many digits stand after the point; compared with what the contract says. The chain's own coin has 18.
     pub decimals: u8,
     /// Its EIP-712 domain, where it takes EIP-3009 authorisations; compared with the contract's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -122,6 +125,27 @@ impl Options {
         let address = text.map(crate::address).transpose();
         let address = address.map_err(|why| Error::setting(key, why))?;
         Ok(address.map(Address::from))
+    }
+
+    /// Whether the contracts are several ones: of what is paid through another contract nothing would be seen.
+    pub(super) fn check_contracts(&self) -> Result<(), Error> {
+        let all = [
+            (
+                "payments",
+                self.contract("payments", self.payments.as_deref())?,
+            ),
+            ("escrow", self.contract("escrow", self.escrow.as_deref())?),
+            ("anchor", self.contract("anchor", self.anchor.as_deref())?),
+        ];
+        for (at, (key, address)) in all.iter().enumerate() {
+            let same = all[..at].iter().find(|(_, other)| other == address);
+            if let (Some(address), Some((other, _))) = (address, same) {
+                let why =
+                    format!("{address:#x} is `{other}` already: each is a contract of its own");
+                return Err(Error::setting(key, why));
+            }
+        }
+        Ok(())
     }
 
     /// What wallets are told.
@@ -182,6 +206,16 @@ impl Options {
                     given.symbol
                 );
                 return Err(Error::setting("tokens", why));
+            }
+            // What an EVM counts of its own coin is wei, and no contract can be asked for it: with other decimals
+            // all prices would be wrong by powers of ten.
+            if contract.is_none() && given.decimals != COIN_DECIMALS {
+                let why = format!(
+                    "{} is the chain's own coin (it has no `address`) and has 18 decimals, as wallets count it: \
+                     `decimals = {}` would make each price another; write 18",
+                    given.symbol, given.decimals
+                );
+                return Err(Error::setting("tokens.decimals", why));
             }
             let token = Token::new(asset, given.decimals, &given.symbol);
             let token = token.map_err(|error| Error::setting("tokens", error.to_string()))?;
@@ -261,6 +295,12 @@ decimals = 18
                 "decimals = 18\neip712 = { name = \"a\", version = \"1\" }",
                 "own coin",
             ),
+            ("decimals = 18", "decimals = 6", "has 18 decimals"),
+            (
+                "max_fee_gwei = 3",
+                "escrow = \"0x5FbDB2315678afecb367f032d93F642f64180aa3\"",
+                "is `payments` already",
+            ),
             ("chain_id", "name = \"other\"\nchain_id", "leave it out"),
             (
                 "rpc = [\"http://127.0.0.1:8545\"]",
@@ -283,7 +323,7 @@ decimals = 18
         ] {
             let options = options(&LOCAL.replace(from, to)).unwrap();
             let tried = options.settle("local").and_then(|settings| {
-                options.contract("payments", options.payments.as_deref())?;
+                options.check_contracts()?;
                 options.for_wallets()?;
                 options.known_tokens(settings.chain_id)
             });

@@ -13,6 +13,13 @@ const ACCESS_RIGHT: &str = include_str!("../../contracts/artifacts/AccessRight.j
 const MARKET: &str = include_str!("../../contracts/artifacts/StencilMarket.json");
 const ANCHOR: &str = include_str!("../../contracts/artifacts/StencilAnchor.json");
 
+const DOLLAR: &str = include_str!("../../contracts/artifacts/dev/DevDollar.json");
+
+/// Ids of chains that nodes for development make by themselves: nothing on them is worth anything.
+pub(super) const DEV_CHAINS: [u64; 2] = [31_337, 1_337];
+
+/// The name and the version of the dollar's EIP-712 domain.
+const DOLLAR_DOMAIN: (&str, &str) = ("Dev Dollar", "2");
 /// The name and the version of the market's EIP-712 domain.
 const MARKET_DOMAIN: (&str, &str) = ("Stencil Market", "1");
 
@@ -54,6 +61,8 @@ pub enum Contract {
     Market,
     /// `StencilAnchor`: roots of data, of whomever.
     Anchor,
+    /// `DevDollar`: a token that takes EIP-3009 authorisations and that anybody mints, for dev chains.
+    DevDollar,
 }
 
 #[derive(Deserialize)]
@@ -81,7 +90,13 @@ impl Contract {
             Self::AccessRight { .. } => "AccessRight",
             Self::Market => "StencilMarket",
             Self::Anchor => "StencilAnchor",
+            Self::DevDollar => "DevDollar",
         }
+    }
+
+    /// Whether it may be on a chain: what anybody mints is for dev chains alone.
+    pub fn may_be_on(&self, chain_id: u64) -> bool {
+        *self != Self::DevDollar || DEV_CHAINS.contains(&chain_id)
     }
 
     /// The code that deploys it, its arguments at the end.
@@ -135,7 +150,7 @@ impl Contract {
                 administrator,
                 terms,
             } => (name, symbol, administrator, terms).abi_encode_params(),
-            Self::Escrow | Self::Market | Self::Anchor => Vec::new(),
+            Self::Escrow | Self::Market | Self::Anchor | Self::DevDollar => Vec::new(),
         }
     }
 
@@ -144,12 +159,15 @@ impl Contract {
         match self {
             Self::Payments { payee } => vec![payee.into_word()],
             Self::AccessRight { terms, .. } => vec![*terms],
-            Self::Market => {
+            Self::Market | Self::DevDollar => {
                 // OpenZeppelin's EIP712: separator, chain, contract, hashes of name and version, and both as
                 // short strings.
-                let (name, version) = MARKET_DOMAIN;
+                let (name, version) = match self {
+                    Self::DevDollar => DOLLAR_DOMAIN,
+                    _ => MARKET_DOMAIN,
+                };
                 vec![
-                    market_domain(chain_id, address).separator(),
+                    domain(name, version, chain_id, address).separator(),
                     B256::from(U256::from(chain_id)),
                     address.into_word(),
                     keccak256(name),
@@ -170,6 +188,7 @@ impl Contract {
             Self::AccessRight { .. } => ACCESS_RIGHT,
             Self::Market => MARKET,
             Self::Anchor => ANCHOR,
+            Self::DevDollar => DOLLAR,
         };
         serde_json::from_str(text).map_err(|error| self.damaged(&error.to_string()))
     }
@@ -182,8 +201,12 @@ impl Contract {
     }
 }
 
-fn market_domain(chain_id: u64, address: Address) -> Eip712Domain {
-    let (name, version) = MARKET_DOMAIN;
+fn domain(
+    name: &'static str,
+    version: &'static str,
+    chain_id: u64,
+    address: Address,
+) -> Eip712Domain {
     eip712_domain! {
         name: name,
         version: version,
@@ -275,6 +298,15 @@ mod tests {
         assert_ne!(Contract::Market.runtime(1, AT).unwrap(), here);
         let elsewhere = Contract::Market.runtime(CHAIN, Address::repeat_byte(0xab));
         assert_ne!(elsewhere.unwrap(), here);
+    }
+
+    #[test]
+    fn what_anybody_mints_is_on_dev_chains_alone() {
+        assert!(Contract::DevDollar.may_be_on(CHAIN) && !Contract::DevDollar.may_be_on(1));
+        assert!(Contract::Escrow.may_be_on(1));
+        let code = Contract::DevDollar.runtime(CHAIN, AT).unwrap();
+        assert_eq!(count(&code, short_string("Dev Dollar")), 1);
+        assert_eq!(count(&code, AT.into_word()), 1);
     }
 
     #[test]

@@ -95,6 +95,30 @@ pub enum Trouble {
         /// Who refuses, and how.
         why: Vec<(String, Failure)>,
     },
+    /// The chain's newest block is far below what was read already.
+    #[error(
+        "the newest block of its endpoints is {head}, and it was read up to block {cursor} already: {}",
+        set_back(*is_known)
+    )]
+    Behind {
+        /// The newest block that enough endpoints have.
+        head: u64,
+        /// Up to which block the chain was read.
+        cursor: u64,
+        /// They have a block that was read, with the same hash: it is the same chain.
+        is_known: bool,
+    },
+}
+
+fn set_back(is_known: bool) -> &'static str {
+    if is_known {
+        "they were set back, and what they have is of the chain that was followed; nothing new is seen until they \
+         are there again"
+    } else {
+        "they were set back, or are of another chain with the same id, which none of the blocks that are kept is \
+         low enough to tell. Nothing of it is looked at until it comes to a block that is kept: if it is another \
+         chain, follow it under another name, from its first block"
+    }
 }
 
 impl Trouble {
@@ -112,6 +136,8 @@ impl Trouble {
             Self::TooLarge { .. } => "what is asked is too much for its endpoints",
             Self::WrongChain { .. } => "an endpoint is of another chain",
             Self::Refused { .. } => "its endpoints refuse what is asked",
+            Self::Behind { is_known: true, .. } => "its endpoints were set back",
+            Self::Behind { .. } => "its endpoints were set back, or are of another chain",
         }
     }
 

@@ -30,7 +30,7 @@ use crate::policy::{Gate, Peer, namespace};
 use crate::registry::HubKey;
 use crate::rollout::{Images, Rollouts};
 use crate::wake::Wakes;
-use crate::{Check, Error, Live, NoAnswer, Options, Principal, Readiness, Role, scrape};
+use crate::{Error, Live, NoAnswer, Options, Principal, Readiness, Role, scrape};
 
 /// A handle on a running hub. Cheap to clone.
 #[derive(Clone)]
@@ -128,20 +128,7 @@ impl Hub {
     pub fn readiness(&self) -> Readiness {
         let mut readiness = self.inner.health.readiness(&self.inner.log);
         // A chain that is silent is told, and makes the hub no less ready: it does all else.
-        // Anybody may ask: where a chain is asked, and what was said there, stands in the log.
-        let troubles = self.inner.chains.iter().filter_map(|chain| {
-            let clock = self.inner.cashier.clock_trouble(chain.as_ref());
-            let trouble = [chain.trouble_in_short(), clock].into_iter().flatten();
-            let trouble = trouble.collect::<Vec<_>>().join("; ");
-            (!trouble.is_empty()).then(|| format!("{}: {trouble}", chain.name()))
-        });
-        let troubles: Vec<_> = troubles.collect();
-        if self.inner.chains.iter().next().is_some() {
-            readiness.checks.push(Check {
-                name: "chains",
-                problem: (!troubles.is_empty()).then(|| troubles.join("; ")),
-            });
-        }
+        readiness.checks.extend(self.inner.cashier.chains_check());
         readiness
     }
 

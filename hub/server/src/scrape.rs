@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::sync::atomic::Ordering;
 
 use stencil_log::{Health, Log};
+use stencil_payments::port::Chain;
 
 use crate::chains::Cashier;
 use crate::metrics::line;
@@ -57,16 +58,30 @@ pub(crate) fn cashier(cashier: &Cashier, out: &mut String) {
         let trouble = u8::from(chain.trouble().is_some());
         let _ = writeln!(out, "{name}{{chain=\"{}\"}} {trouble}", chain.name());
     }
-    let name = "stencil_hub_chain_ahead_seconds";
-    let _ = writeln!(
-        out,
-        "# HELP {name} how far a chain's clock is ahead of the hub's"
+    let mut gauge = |name: &str, help: &str, value: &dyn Fn(&dyn Chain) -> Option<u64>| {
+        let _ = writeln!(out, "# HELP {name} {help}");
+        let _ = writeln!(out, "# TYPE {name} gauge");
+        for chain in cashier.chains().iter() {
+            if let Some(value) = value(chain.as_ref()) {
+                let _ = writeln!(out, "{name}{{chain=\"{}\"}} {value}", chain.name());
+            }
+        }
+    };
+    gauge(
+        "stencil_hub_chain_ahead_seconds",
+        "how far a chain's clock is ahead of the hub's",
+        &|chain| Some(cashier.ahead_s(chain)),
     );
-    let _ = writeln!(out, "# TYPE {name} gauge");
-    for chain in cashier.chains().iter() {
-        let ahead_s = cashier.ahead_s(chain.as_ref());
-        let _ = writeln!(out, "{name}{{chain=\"{}\"}} {ahead_s}", chain.name());
-    }
+    gauge(
+        "stencil_hub_chain_behind_seconds",
+        "how old the newest block of a chain is by the hub's clock",
+        &|chain| cashier.behind_s(chain),
+    );
+    gauge(
+        "stencil_hub_chain_head_block",
+        "the newest block of a chain that its endpoints have",
+        &|chain| chain.head().map(|head| head.number),
+    );
 }
 
 /// Appends the endpoint's figures.

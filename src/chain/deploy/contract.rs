@@ -28,6 +28,8 @@ pub(super) enum Which {
     Market,
     /// Roots of data, in their order.
     Anchor,
+    /// A dollar that anybody mints and that takes authorisations (EIP-3009), for dev chains alone.
+    DevDollar,
 }
 
 /// What the constructor is told.
@@ -69,6 +71,7 @@ impl Arguments {
             Which::Escrow => Contract::Escrow,
             Which::Market => Contract::Market,
             Which::Anchor => Contract::Anchor,
+            Which::DevDollar => Contract::DevDollar,
             Which::Passport => {
                 let royalty_to = match (&self.royalty, &self.royalty_to) {
                     (None, None) => [0; 20],
@@ -216,6 +219,6 @@ pub(super) fn shown(contract: &Contract) -> Value {
             "administrator": administrator.to_checksum(None),
             "terms": terms.to_string(),
         }),
-        Contract::Escrow | Contract::Market | Contract::Anchor => json!({}),
+        Contract::Escrow | Contract::Market | Contract::Anchor | Contract::DevDollar => json!({}),
     }
 }

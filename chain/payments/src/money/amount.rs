@@ -94,8 +94,10 @@ impl FromStr for Amount {
 
     /// Decimal digits without sign, point, exponent or leading zeros.
     fn from_str(digits: &str) -> Result<Self, Error> {
-        if digits.len() > 1 && digits.starts_with('0') {
-            return Err(Error::NotADigit { found: '0', at: 1 });
+        let has_zeros = digits.len() > 1 && digits.starts_with('0');
+        if has_zeros || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            let shown = digits.chars().filter(|c| !c.is_control()).take(40);
+            return Err(Error::NotUnits(shown.collect()));
         }
         text::parse(digits, 0, "a count of base units").map(Self)
     }
@@ -140,6 +142,13 @@ mod tests {
             r#""115792089237316195423570985008687907853269984665640564039457584007913129639936""#,
         ] {
             assert!(serde_json::from_str::<Amount>(wrong).is_err(), "{wrong}");
+        }
+        for wrong in ["0002777778", "0x2a", "+1", "1.5", "1e3"] {
+            let told = wrong.parse::<Amount>().unwrap_err().to_string();
+            assert!(
+                told.contains(wrong) && told.contains("such as 2500000"),
+                "{told}"
+            );
         }
     }
 }

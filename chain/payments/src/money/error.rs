@@ -23,6 +23,12 @@ pub enum Error {
         /// Its place, from 1.
         at: usize,
     },
+    /// A count of base units in another form.
+    #[error(
+        "'{0}' is no count of base units: write decimal digits alone, without sign, point, prefix or zeros at the \
+         beginning, such as 2500000"
+    )]
+    NotUnits(String),
     /// A decimal point without digits on one of its sides.
     #[error("the decimal point needs digits before and after it, such as 0.50")]
     LonelyPoint,

@@ -113,6 +113,18 @@ impl About {
     /// # Errors
     /// Which field is wrong, and what would be right.
     pub(crate) fn check(&self) -> Result<(), (&'static str, String)> {
+        // Who pays must read what was written: marks of direction make other words of it.
+        for (field, text) in [
+            ("reference", &self.reference),
+            ("title", &self.title),
+            ("description", &self.description),
+        ] {
+            if text.as_deref().is_some_and(|text| text.chars().any(turns)) {
+                let why = "it has characters that turn the direction of writing (U+202A to U+202E, U+2066 to \
+                           U+2069): leave them out";
+                return Err((field, why.to_owned()));
+            }
+        }
         line("reference", self.reference.as_deref(), MAX_REFERENCE)?;
         line("title", self.title.as_deref(), MAX_TITLE)?;
         if let Some(text) = &self.description
@@ -151,6 +163,11 @@ impl About {
         }
         Ok(())
     }
+}
+
+/// Whether a character turns the direction of writing by itself (Unicode's bidirectional algorithm).
+fn turns(character: char) -> bool {
+    matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 fn line(
@@ -202,6 +219,16 @@ mod tests {
             Err("reference")
         );
         assert_eq!(about(|a| a.title = Some(String::new())), Err("title"));
+        assert_eq!(
+            about(|a| a.title = Some("Locker \u{202e}7 rekcoL".into())),
+            Err("title")
+        );
+        assert_eq!(
+            about(|a| a.description = Some("a\u{2066}b".into())),
+            Err("description")
+        );
+        // Writing from right to left needs none of them.
+        assert_eq!(about(|a| a.title = Some("לוקר 7".into())), Ok(()));
         assert_eq!(about(|a| a.title = Some("t".repeat(129))), Err("title"));
         assert_eq!(
             about(|a| a.description = Some("d".repeat(1_025))),

@@ -2,8 +2,9 @@
 //!
 //! Whether an invoice was paid in time, and when it is over, is judged by the time of the chain's blocks: what
 //! was not read yet may still be a payment. But a block may say what it wants, and the hub's own clock may be
-//! behind. So a block's time counts up to a bound beyond the hub's clock ([`Chain::max_ahead_us`]), when
-//! it was first seen: nobody is late who was seen in time, and nothing is over before the hub's own clock is there.
+//! behind. So a block's time counts within a bound beyond the hub's clock ([`Chain::max_ahead_us`]), when it was
+//! first seen; of one that says it is later still, the hub's own clock then counts. Nobody is late who was seen in
+//! time, and an invoice that can be paid for a minute is not over at once where a chain's clock is wrong.
 
 use stencil_payments::port::Chain;
 
@@ -12,8 +13,11 @@ use super::cashier::micros;
 
 /// A block's time, in seconds since the epoch, as far as it is believed that was seen at `seen_us`.
 pub(super) fn believed_s(time_s: u64, seen_us: i64, max_ahead_us: i64) -> u64 {
-    let latest_us = seen_us.saturating_add(max_ahead_us).max(0).unsigned_abs();
-    time_s.min(latest_us.div_ceil(1_000_000))
+    let whole_s = |us: i64| us.max(0).unsigned_abs().div_ceil(1_000_000);
+    match time_s <= whole_s(seen_us.saturating_add(max_ahead_us)) {
+        true => time_s,
+        false => whole_s(seen_us),
+    }
 }
 
 /// What is told of a chain whose clock is further ahead than is believed.
@@ -21,7 +25,7 @@ pub(super) fn told(ahead_us: i64, max_ahead_us: i64) -> Option<String> {
     (ahead_us > max_ahead_us).then(|| {
         format!(
             "its newest block is of {} s ahead of the hub's clock, more than `follow.max_ahead_s` ({}): one of the \
-             two clocks is wrong, and no invoice is over before the hub's is there",
+             two clocks is wrong, and no invoice is over before the hub's says so",
             ahead_us / 1_000_000,
             max_ahead_us / 1_000_000
         )
@@ -60,6 +64,13 @@ impl Cashier {
         ahead_us.max(0).unsigned_abs() / 1_000_000
     }
 
+    /// How far the newest block of a chain is behind the hub's clock, in seconds; `None`: none was heard of.
+    pub(crate) fn behind_s(&self, chain: &dyn Chain) -> Option<u64> {
+        let head = chain.head()?;
+        let behind_us = self.0.clock.now_us().saturating_sub(micros(head.time_s));
+        Some(behind_us.max(0).unsigned_abs() / 1_000_000)
+    }
+
     /// Why a chain's clock is not believed; `None`: it is.
     pub(crate) fn clock_trouble(&self, chain: &dyn Chain) -> Option<String> {
         let ahead_us = self.till().ahead_us(chain.id());
@@ -77,9 +88,9 @@ mod tests {
         for (time_s, seen_us, believed) in [
             (100, 200_000_000, 100),
             (160, 100_000_000, 160),
-            (161, 100_000_000, 160),
+            (161, 100_000_000, 100),
             (161, 100_000_001, 161),
-            (u64::MAX, 100_000_000, 160),
+            (u64::MAX, 100_000_000, 100),
             (
                 u64::MAX,
                 i64::MAX,

@@ -127,6 +127,7 @@ pub(crate) async fn bring(cashier: &Cashier, at: &At, given: &Given) -> Result<S
         let why = "the invoice can't be paid any more: it is paid, over or called off";
         return Err(Conflict(why.to_owned()));
     }
+    chain.usable().map_err(Unknown)?;
     let open = invoice.open(number).unwrap_or_default();
     if given.value != open {
         let why = format!(

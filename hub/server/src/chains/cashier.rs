@@ -1,7 +1,7 @@
 //! The one place where invoices are made and changed.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use stencil_payments::invoice::{self, Definition, Id, Invoice};
 use stencil_payments::matching;
@@ -11,6 +11,7 @@ use tokio::sync::{Notify, broadcast};
 
 use super::Chains;
 use super::about::{About, Kept};
+use super::absent::Absent;
 use super::ahead::believed_s;
 use super::make::Watches;
 use super::metrics::CashierMetrics;
@@ -52,6 +53,8 @@ pub(super) struct Inner {
     changes: broadcast::Sender<Change>,
     effects: Notify,
     pub(super) metrics: CashierMetrics,
+    /// Chains of open invoices that are not followed.
+    pub(super) absent: OnceLock<Vec<Absent>>,
 }
 
 /// An invoice has a new version. One who missed some is told so, and reads from the store.
@@ -146,8 +149,10 @@ impl Cashier {
             changes: broadcast::Sender::new(CHANGES),
             effects: Notify::new(),
             metrics: CashierMetrics::default(),
+            absent: OnceLock::new(),
         }));
         this.fill().await?;
+        this.find_absent().await?;
         Ok(this)
     }
 

@@ -39,8 +39,11 @@ pub(crate) struct Checkout {
     pub(crate) expires_us: i64,
     /// The hub's time, by which the payer's clock can be told to be wrong.
     pub(crate) now_us: i64,
-    /// Whether it can be paid now.
+    /// Whether it can be paid now: it is open, and there is a way by which it can.
     pub(crate) payable: bool,
+    /// Whether its time is not over and something is due, whether or not there is a way now.
+    #[serde(skip)]
+    pub(crate) is_open: bool,
     /// How.
     pub(crate) methods: Vec<Payable>,
     /// What has come.
@@ -85,6 +88,11 @@ pub(crate) struct RefundSeen {
 pub(crate) struct Payable {
     #[serde(flatten)]
     pub(crate) method: MethodView,
+    /// Whether the invoice can be paid by it now.
+    pub(crate) payable: bool,
+    /// Why it can't be used now, whatever is due: what is paid on its chain is not seen at the moment, and there is
+    /// nothing here to pay it with. What was sent already counts once the chain is there again.
+    pub(crate) unusable: Option<String>,
     /// A link of EIP-681 that pays what is open; null where a link can't.
     pub(crate) link: Option<String>,
     /// Transactions that pay what is open, in order, as `eth_sendTransaction` takes them but for `from`.
@@ -113,6 +121,10 @@ impl Checkout {
         let about = &at.kept.about;
         let views = view::methods(invoice, chains);
         let methods = (0_u16..).zip(definition.methods.iter().zip(views));
+        let methods: Vec<_> = methods
+            .map(|(number, (method, view))| Payable::of(invoice, number, method, view, chains))
+            .collect();
+        let is_open = payable(invoice, now_us);
         let payments = view::payments(invoice, chains).into_iter();
         let keys = invoice.payments().map(|(key, _)| key.chain);
         let refunds = invoice.refunds().iter().map(|refund| {
@@ -148,9 +160,14 @@ impl Checkout {
             return_url: about.return_url.clone(),
             expires_us: definition.expires_us,
             now_us,
-            payable: payable(invoice, now_us),
+            payable: is_open && methods.iter().any(|way| way.unusable.is_none()),
+            is_open,
             methods: methods
-                .map(|(number, (method, view))| Payable::of(invoice, number, method, view, chains))
+                .into_iter()
+                .map(|way| Payable {
+                    payable: is_open && way.unusable.is_none(),
+                    ..way
+                })
                 .collect(),
             payments: keys
                 .zip(payments)
@@ -193,6 +210,7 @@ impl Payable {
             Way::UniqueAmount => method.due,
             _ => invoice.open(number).unwrap_or_default(),
         };
+        let unusable = chains.usable(asset.chain).err();
         let chain = chains.by_id(asset.chain).map(AsRef::as_ref);
         let chain_id = format!("{:#x}", asset.chain);
         let transaction = |to: Address, value: Amount, data: &[u8]| {
@@ -205,6 +223,8 @@ impl Payable {
         };
         let mut this = Self {
             method: view,
+            payable: false,
+            unusable,
             link: None,
             transactions: Vec::new(),
             typed_data: None,
@@ -222,7 +242,8 @@ impl Payable {
                 }))
             }),
         };
-        if open.is_zero() {
+        // Nobody is sent to a chain where what they pay is not seen.
+        if open.is_zero() || this.unusable.is_some() {
             return this;
         }
         match (method.way, asset.contract) {

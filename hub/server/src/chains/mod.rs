@@ -9,6 +9,7 @@
 //! ```
 
 mod about;
+mod absent;
 mod ahead;
 pub(crate) mod authorization;
 mod cashier;
@@ -41,6 +42,7 @@ use tokio::sync::Notify;
 use crate::parts::{Parts, told_to_end};
 
 pub(crate) use about::{About, Kept, RefundTo};
+pub(crate) use absent::Absent;
 pub use cashier::Cashier;
 pub(crate) use cashier::{At, NewInvoice, Refused, word};
 pub(crate) use ownership::Owners;
@@ -90,6 +92,17 @@ impl Chains {
     /// One that was stopped may go on.
     pub(crate) fn resumed(&self) {
         self.resumed.notify_waiters();
+    }
+
+    /// Whether somebody can be sent to pay on a chain now.
+    ///
+    /// # Errors
+    /// Why not, in words for who pays.
+    pub(crate) fn usable(&self, id: u64) -> Result<(), String> {
+        match self.by_id(id) {
+            Some(chain) => chain.usable(),
+            None => Err("the hub does not follow its chain any more".to_owned()),
+        }
     }
 
     /// Follows all of them. That one can't be followed ends neither the hub nor another.

@@ -213,6 +213,11 @@ pub(crate) async fn sent_by_tenant(
                 by.unwrap_or_default()
             )));
         }
+        if !kept.about.refunds_to.contains_key(&id) {
+            let why = "nobody has said where it goes: set its address first, so that what is told as sent can be \
+                       held against the chain";
+            return Err(Refused::Not(why.to_owned()));
+        }
         let of = method.map(|method| method.token.asset().chain);
         let chain = chains.iter().find(|chain| Some(chain.chain_id) == of);
         let seq = chain.map_or(0, |chain| chain.last_entry);

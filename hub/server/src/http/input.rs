@@ -89,7 +89,38 @@ impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         axum::extract::Query::try_from_uri(&parts.uri)
             .map(|query| Query(query.0))
-            .map_err(|error| Problem::invalid(error.body_text()))
+            .map_err(|error| {
+                let query = parts.uri.query().unwrap_or_default();
+                Problem::invalid(wrong_query(query, &error.body_text()))
+            })
+    }
+}
+
+/// What is wrong with a query, by the parameter's name: what was said of it begins with that.
+fn wrong_query(query: &str, said: &str) -> String {
+    let said = said.rsplit_once("query string: ").map_or(said, |it| it.1);
+    let Some((name, why)) = said.split_once(": ") else {
+        return format!("the query can't be read: {said}");
+    };
+    let mut pairs = query
+        .split('&')
+        .map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+    let Some((_, value)) = pairs.find(|(of, _)| *of == name) else {
+        return format!("the query can't be read: {said}");
+    };
+    let value: String = value.chars().take(MAX_NAMED).collect();
+    // As Rust says of a text that is no number.
+    let is_number = [
+        "invalid digit",
+        "cannot parse integer",
+        "too large to fit",
+        "too small to fit",
+    ];
+    match is_number.iter().any(|words| why.contains(words)) {
+        true => format!(
+            "`{name}` is `{value}`, it has to be a whole number in decimal digits, such as 100"
+        ),
+        false => format!("`{name}` is `{value}`: {why}"),
     }
 }
 
@@ -281,4 +312,39 @@ pub(super) fn device(text: &str) -> Result<DeviceId, Problem> {
 /// A tenant's id out of a public path: what is none has nothing.
 pub(super) fn tenant(text: &str) -> Result<TenantId, Problem> {
     TenantId::parse(text).map_err(|_| Problem::not_found("tenant", text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Asked {
+        #[allow(dead_code)]
+        to_us: Option<i64>,
+    }
+
+    async fn asks(query: &str) -> Result<(), String> {
+        let uri = format!("http://hub/x?{query}");
+        let request = http::Request::builder().uri(uri).body(()).unwrap();
+        let (mut parts, ()) = request.into_parts();
+        let asked = Query::<Asked>::from_request_parts(&mut parts, &()).await;
+        let Err(problem) = asked else { return Ok(()) };
+        let body = axum::body::to_bytes(problem.into_response().into_body(), 10_000).await;
+        let body: serde_json::Value = serde_json::from_slice(&body.unwrap()).unwrap();
+        Err(body["detail"].as_str().unwrap().to_owned())
+    }
+
+    #[tokio::test]
+    async fn a_parameter_that_is_wrong_is_named() {
+        assert_eq!(asks("to_us=12").await, Ok(()));
+        for wrong in ["1e3", "", "99999999999999999999", "1.5"] {
+            let told = asks(&format!("to_us={wrong}")).await.unwrap_err();
+            let expected = format!("`to_us` is `{wrong}`, it has to be a whole number");
+            assert!(told.starts_with(&expected), "{told}");
+        }
+        let told = asks("two_us=1").await.unwrap_err();
+        assert!(told.contains("two_us") && told.contains("to_us"), "{told}");
+    }
 }

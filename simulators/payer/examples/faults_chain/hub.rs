@@ -79,7 +79,7 @@ impl Hub {
              [chains.dev]\npayments = \"{}\"\n\
              account = {{ plain_key_file = {key:?}, allow_plain_key = true }}\n\
              [chains.dev.follow]\nchain_id = {CHAIN_ID}\nendpoints = {urls:?}\nwake = {:?}\n\
-             finality = {FINALITY}\nstart = 1\npoll_interval_ms = 40\ncall_timeout_ms = 250\n\
+             finality = {FINALITY}\nstart = 1\npoll_interval_ms = 40\ncall_timeout_ms = 250\nmax_behind_s = 0\n\
              [[chains.dev.tokens]]\nsymbol = \"DUSD\"\naddress = \"{}\"\ndecimals = 6\n\
              eip712 = {{ name = \"Dev Dollar\", version = \"2\" }}\n",
             world.contract.to_checksum(None),

@@ -8,7 +8,7 @@ use crate::chains::rates::RateSource;
 
 impl PaymentSettings {
     /// Whether the chains of a new invoice's ways to pay can be paid on by now: none is left out because its
-    /// chain was not reached.
+    /// chain was not reached, and by one of them somebody can pay now.
     ///
     /// # Errors
     /// Which chain can't, and why.
@@ -18,20 +18,39 @@ impl PaymentSettings {
         price: &Price,
         named: Option<&[String]>,
     ) -> Result<(), String> {
+        let (mut can, mut why_not) = (false, None);
         for way in &self.methods {
+            let of_chain = |name: &String| name.split('/').next() == Some(&way.chain);
+            if named.is_some_and(|all| !all.iter().any(of_chain)) {
+                continue;
+            }
             let Some(chain) = chains.by_name(&way.chain) else {
+                let why = format!(
+                    "the hub does not follow the chain {} any more: `[chains.{}]` is missing in its settings",
+                    way.chain, way.chain
+                );
+                why_not.get_or_insert(why);
                 continue;
             };
             let is_priced = match price {
                 Price::Token { asset, .. } => asset.chain == chain.id(),
                 Price::Fiat(_) => true,
             };
-            let of_chain = |name: &String| name.split('/').next() == Some(chain.name());
-            if is_priced && named.is_none_or(|all| all.iter().any(of_chain)) {
-                chain.ready()?;
+            if !is_priced {
+                continue;
+            }
+            chain.ready()?;
+            match chain.usable() {
+                Ok(()) => can = true,
+                Err(why) => {
+                    why_not.get_or_insert(why);
+                }
             }
         }
-        Ok(())
+        match why_not {
+            Some(why) if !can => Err(why),
+            _ => Ok(()),
+        }
     }
 
     /// The methods of a new invoice: those that are named, or all that the price can be paid with.
@@ -51,6 +70,10 @@ impl PaymentSettings {
                 false => format!("there are {}", names.join(", ")),
             }
         };
+        if named.is_some_and(<[String]>::is_empty) {
+            let why = format!("name at least one way to pay, or leave it out: {}", known());
+            return Err(("methods", why));
+        }
         if let Some(unknown) = named
             .into_iter()
             .flatten()

@@ -42,8 +42,14 @@ async fn nothing_is_over_or_late_before_the_hubs_own_clock_is_there() {
     block_ahead(&world, HOUR_S + 1, &paid(1, 1, TOKEN, DUE)).await;
     assert_eq!(world.state(1).await, "settled");
     assert!(!world.invoice(1).await.kept.invoice.facets().late);
+    // Not a minute before either, which is how far ahead a clock is believed.
+    world
+        .now_us
+        .fetch_add(17 * MINUTE_US - 1_000_000, Ordering::SeqCst);
+    world.catch_up().await;
+    assert_eq!(world.state(2).await, "new");
     // When it comes to be that late by the hub's clock, what was not paid is over.
-    world.now_us.fetch_add(20 * MINUTE_US, Ordering::SeqCst);
+    world.now_us.fetch_add(3 * MINUTE_US, Ordering::SeqCst);
     world.catch_up().await;
     assert_eq!(world.invoice(2).await.kept.invoice.state(), State::Expired);
     assert!(world.cashier.clock_trouble(world.chain.as_ref()).is_some());

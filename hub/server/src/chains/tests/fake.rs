@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use stencil_payments::eip712::Domain;
 use stencil_payments::money::{Asset, Token};
 use stencil_payments::port::{
-    Called, Chain, Event, Function, KnownToken, NotOrdered, Order, Sent, Unknown,
+    Called, Chain, Event, Function, Head, KnownToken, NotOrdered, Order, Sent, Unknown,
 };
 use stencil_payments::{Address, Bytes};
 use stencil_protocol::id::TenantId;
@@ -53,6 +53,9 @@ pub(crate) struct Fake {
     pub(crate) unknown: AtomicBool,
     /// Why it is not reached yet.
     pub(crate) not_ready: Mutex<Option<String>>,
+    /// Nobody can be sent to pay on it, though it was reached.
+    pub(crate) unusable: Mutex<Option<String>>,
+    pub(crate) head: Mutex<Option<Head>>,
 }
 
 impl Fake {
@@ -74,6 +77,8 @@ impl Fake {
             stepped: Notify::new(),
             unknown: AtomicBool::new(false),
             not_ready: Mutex::default(),
+            unusable: Mutex::default(),
+            head: Mutex::default(),
         })
     }
 
@@ -175,7 +180,16 @@ impl Chain for Fake {
     }
 
     fn trouble(&self) -> Option<String> {
-        None
+        self.unusable.lock().unwrap().clone()
+    }
+
+    fn head(&self) -> Option<Head> {
+        *self.head.lock().unwrap()
+    }
+
+    fn usable(&self) -> Result<(), String> {
+        self.ready()?;
+        self.unusable.lock().unwrap().clone().map_or(Ok(()), Err)
     }
 
     fn ready(&self) -> Result<(), String> {

@@ -1,5 +1,6 @@
 //! The cashier over a real store, into which tests write what a follower would.
 
+mod absent;
 mod ahead;
 mod crash;
 pub(crate) mod fake;
@@ -226,8 +227,14 @@ impl World {
 
     /// The hub starts anew.
     pub(crate) async fn restart(&mut self) {
+        let chains = self.cashier.0.chains.clone();
+        self.restart_with(chains).await;
+    }
+
+    /// The same, with other chains in its settings.
+    pub(crate) async fn restart_with(&mut self, chains: Chains) {
         let old = &self.cashier.0;
-        let (store, chains) = (old.store.clone(), old.chains.clone());
+        let store = old.store.clone();
         let (clock, rates) = (old.clock.clone(), Arc::clone(&old.rates));
         self.cashier = Cashier::open(store, chains, clock, rates).await.unwrap();
     }

@@ -473,13 +473,17 @@ async fn a_tenant_sends_what_came_to_its_own_address() {
     let all = Event::Resolve(stencil_payments::invoice::Decision::RefundAll);
     let at = world.cashier.apply(&acme(), id(1), all).await.unwrap();
     let refund = at.kept.invoice.refunds()[0].id;
+    let tenant = acme();
+    let nowhere =
+        refund_address::sent_by_tenant(&world.cashier, &tenant, id(1), refund, alloy_tx());
+    let why = nowhere.await.unwrap_err().to_string();
+    assert!(why.contains("nobody has said where it goes"), "{why}");
     let there = to(Address::repeat_byte(0x77));
     refund_address::set(&world.cashier, &acme(), id(1), refund, there)
         .await
         .unwrap();
     turn(&mut outbox).await;
     assert!(world.chain.orders.lock().unwrap().is_empty());
-    let tenant = acme();
     let sent = refund_address::sent_by_tenant(&world.cashier, &tenant, id(1), refund, alloy_tx());
     let at = sent.await.unwrap();
     assert_eq!(at.kept.invoice.refunds()[0].status(), Status::Confirmed);

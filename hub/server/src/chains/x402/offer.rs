@@ -213,13 +213,13 @@ impl Offer {
         Ok(())
     }
 
-    /// Why a chain of its prices can't be paid on yet.
+    /// Why a chain of its prices can't be paid on yet, or now.
     pub(crate) fn not_ready(&self, chains: &Chains) -> Option<String> {
         let mut chains = self
             .prices
             .iter()
             .filter_map(|price| chains.by_name(&price.chain));
-        chains.find_map(|chain| chain.ready().err())
+        chains.find_map(|chain| chain.usable().err())
     }
 
     /// The prices of which the hub has the chain, in their order.
@@ -273,6 +273,18 @@ impl Sells {
                 let expiry = does.expires_in_s;
                 within("sells.command.expires_in_s", expiry, 1, MAX_COMMAND_S)
             }
+        }
+    }
+
+    /// Which device it is of, if it is of one.
+    pub(crate) fn device(&self) -> Option<DeviceId> {
+        match self {
+            Self::Series(series) => Some(series.device.clone()),
+            Self::Command(does) => Some(does.device.clone()),
+            Self::Endpoint(endpoint) => match endpoint.served().ok()? {
+                Served::Device(id) | Served::Latest(id) | Served::Names(id) => Some(id),
+                Served::Entry(..) => None,
+            },
         }
     }
 

@@ -62,7 +62,7 @@ impl Price {
                 chain.name()
             ));
         }
-        chain.ready()?;
+        chain.usable()?;
         let known = chain.tokens().iter();
         let known = known.filter(|known| known.domain.is_some());
         let mut known = known.map(|known| (known, known.token.asset().contract));

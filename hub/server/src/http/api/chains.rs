@@ -41,6 +41,10 @@ pub(in crate::http) struct Standing {
     chain_id: u64,
     /// Whether the settings have it still.
     followed: bool,
+    /// The newest block that its endpoints have.
+    head: Option<u64>,
+    /// Its time, in seconds since the epoch.
+    head_time_s: Option<u64>,
     /// The newest block that was looked at.
     cursor: Option<Block>,
     /// The newest block that is final by the chain's policy.
@@ -74,10 +78,22 @@ fn block(mark: BlockMark) -> Block {
 }
 
 fn standing(state: &State, chain: ChainState) -> Standing {
-    let followed = state.control.cashier().chains().by_name(&chain.chain);
+    let cashier = state.control.cashier();
+    let followed = cashier.chains().by_name(&chain.chain);
+    let trouble = match followed {
+        Some(chain) => chain.trouble(),
+        None => {
+            let mut absent = cashier.absent().iter();
+            let absent = absent.find(|absent| absent.name == chain.chain);
+            absent.map(crate::chains::Absent::why)
+        }
+    };
+    let head = followed.and_then(|chain| chain.head());
     Standing {
         followed: followed.is_some(),
-        trouble: followed.and_then(|chain| chain.trouble()),
+        trouble,
+        head: head.map(|head| head.number),
+        head_time_s: head.map(|head| head.time_s),
         cursor: chain.cursor.map(block),
         r#final: chain.finalized.map(block),
         chain: chain.chain,

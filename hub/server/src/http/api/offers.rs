@@ -25,6 +25,8 @@ pub(in crate::http) struct ShownOffer {
     created_us: i64,
     /// When it was last set.
     changed_us: i64,
+    /// What keeps it from being bought as things stand; null: nothing that is known.
+    warning: Option<String>,
     #[serde(flatten)]
     body: Offer,
 }
@@ -69,11 +71,11 @@ pub(in crate::http) async fn list(
     let (limit, after) = (paging.limit()?, paging.after.as_deref());
     let page = state.store.offers.offers(&caller.tenant, after, limit);
     let Page { items, next } = page.await?;
-    let items = items.into_iter().map(|it| show(&state, &caller, it));
-    Ok(Json(Page {
-        items: items.collect::<Result<_, _>>()?,
-        next,
-    }))
+    let mut shown = Vec::with_capacity(items.len());
+    for stored in items {
+        shown.push(show(&state, &caller, stored).await?);
+    }
+    Ok(Json(Page { items: shown, next }))
 }
 
 /// One offer.
@@ -90,7 +92,7 @@ pub(in crate::http) async fn one(
 ) -> Result<Json<ShownOffer>, Problem> {
     let stored = state.store.offers.offer(&caller.tenant, &offer).await?;
     let stored = stored.ok_or_else(|| Problem::not_found("offer", &offer))?;
-    show(&state, &caller, stored).map(Json)
+    show(&state, &caller, stored).await.map(Json)
 }
 
 /// Makes an offer, or sets it anew.
@@ -142,7 +144,7 @@ pub(in crate::http) async fn put(
     let stored = offers.offer(&caller.tenant, &name).await?;
     let stored = stored.ok_or_else(|| Problem::not_found("offer", &name))?;
     tracing::info!(tenant = %caller.tenant, offer = name, by = caller.who, "an offer was set");
-    let shown = Json(show(&state, &caller, stored)?);
+    let shown = Json(show(&state, &caller, stored).await?);
     if !made {
         return Ok(shown.into_response());
     }
@@ -255,16 +257,30 @@ fn sales(state: &State) -> Result<&Sales, Problem> {
         .ok_or_else(|| Problem::new(Kind::Conflict, none))
 }
 
-fn show(state: &State, caller: &Caller, stored: StoredOffer) -> Result<ShownOffer, Problem> {
+async fn show(state: &State, caller: &Caller, stored: StoredOffer) -> Result<ShownOffer, Problem> {
     let StoredOffer {
         offer,
         body,
         created_us,
         changed_us,
     } = stored;
+    let body: Offer = serde_json::from_str(&body).map_err(Problem::internal)?;
+    let warning = match body.sells.device() {
+        Some(device) => {
+            let there = state.store.devices.get(&caller.tenant, &device).await?;
+            let why = || {
+                format!(
+                    "there is no device `{device}` yet: nothing is sold, and nobody charged, before"
+                )
+            };
+            there.is_none().then(why)
+        }
+        None => None,
+    };
     Ok(ShownOffer {
         url: format!("{}/x402/{}/{offer}", state.public_url, caller.tenant),
-        body: serde_json::from_str(&body).map_err(Problem::internal)?,
+        warning,
+        body,
         offer,
         created_us,
         changed_us,

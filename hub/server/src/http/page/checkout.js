@@ -102,7 +102,7 @@ window.Checkout = (() => {
   /** What of an answer changes the page. */
   const mark = ({ version, payable, payments, methods }) => JSON.stringify([version, payable,
     payments.map((one) => one.confirmations),
-    methods.map((one) => [one.transactions.length, one.typed_data !== null && one.hub_pays_gas])]);
+    methods.map((one) => [one.transactions.length, one.typed_data !== null && one.hub_pays_gas, one.unusable])]);
 
   function soon(ms) {
     clearTimeout(timer);

@@ -103,6 +103,7 @@
     // Somebody else may have paid meanwhile.
     if (!await look()) throw new Said("The hub does not answer. Nothing was sent; try again in a minute.");
     const method = named(name);
+    if (method?.unusable) throw new Said(`This way can't be used now: ${method.unusable}. Nothing was sent.`);
     if (!Checkout.data.payable || !method || BigInt(method.open.units) === 0n) {
       throw new Said("Nothing can be paid any more: see above.");
     }

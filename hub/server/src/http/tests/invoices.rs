@@ -26,7 +26,7 @@ async fn set(served: &Served, token: &str, body: &Value) -> Answer {
 
 impl Served {
     /// What an admin decides.
-    async fn decide(&self, path: &str, body: &Value) -> Answer {
+    pub(super) async fn decide(&self, path: &str, body: &Value) -> Answer {
         let ask = self.ask("POST", path).bearer(&self.tokens.admin);
         ask.json(body).send().await
     }
@@ -82,6 +82,46 @@ async fn nothing_is_asked_for_on_a_chain_that_was_not_reached_yet() {
         assert_eq!(create(&served, body).await.status, 201);
     }
     assert_eq!(create(&served, &all[2]).await.status, 400);
+}
+
+/// What is paid on a chain that stands still or is not followed is not seen, for who knows how long.
+#[tokio::test]
+async fn nothing_is_asked_for_where_no_way_can_be_used_now() {
+    let served = Served::start().await;
+    let payee = PAYEE.to_checksum(None);
+    let ways = json!({ "methods": [
+        { "chain": "local", "token": "native", "way": "unique_amount", "payee": payee },
+    ] });
+    set(&served, &served.tokens.admin, &ways).await.ok();
+    let wanted = json!({ "amount": "2.50", "token": "local/native" });
+    let made = create(&served, &wanted).await;
+    let id = made.json()["id"].as_str().unwrap().to_owned();
+    let why = "the chain local can't be used now: it stands still";
+    *served.chain.unusable.lock().unwrap() = Some(why.to_owned());
+    let refused = create(&served, &wanted).await;
+    assert!(refused.problem(503).contains(why), "{refused:?}");
+    assert!(refused.header("retry-after").is_some(), "{refused:?}");
+    let seen = served.get(&checkout(&id)).send().await.ok();
+    assert_eq!(seen["payable"], false);
+    let way = &seen["methods"][0];
+    assert_eq!(
+        (&way["payable"], &way["unusable"], &way["link"]),
+        (&false.into(), &why.into(), &Value::Null)
+    );
+    assert_eq!(way["transactions"], json!([]));
+    let page = served.get(&format!("/pay/{id}")).send().await;
+    for (word, is_there) in [
+        ("It can't be used now", true),
+        (&payee[..], false),
+        ("ethereum:", false),
+        ("data-wallet", false),
+    ] {
+        assert_eq!(page.body.contains(word), is_there, "{word}: {}", page.body);
+    }
+    *served.chain.unusable.lock().unwrap() = None;
+    assert_eq!(create(&served, &wanted).await.status, 201);
+    let seen = served.get(&checkout(&id)).send().await.ok();
+    assert_eq!(seen["payable"], true);
 }
 
 #[tokio::test]

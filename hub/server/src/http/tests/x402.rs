@@ -207,6 +207,39 @@ async fn costs(served: &Served, path: &str) -> PaymentRequired {
     required(&served.get(path).send().await)
 }
 
+/// What is paid on a chain that stands still, or that nobody follows, would not be seen.
+#[tokio::test]
+async fn nobody_is_asked_to_pay_where_that_is_not_seen() {
+    let served = selling().await;
+    let required = costs(&served, FEED).await;
+    let unusable = |why: Option<&str>| {
+        *served.money.unusable.lock().unwrap() = why.map(str::to_owned);
+    };
+    unusable(Some("the chain local can't be used now"));
+    let answer = served.get(FEED).send().await;
+    answer.problem(503);
+    assert!(answer.header("payment-required").is_none(), "{answer:?}");
+    let signed = Signed::of(&required, 9);
+    served.pays(FEED, &signed).await.problem(503);
+    assert_eq!(served.orders(), 0);
+    let why = served.offers("more", &series()).await.problem(503);
+    assert!(why.contains("the chain local can't be used now"), "{why}");
+    unusable(None);
+    assert_eq!(served.pays(FEED, &signed).await.status, 200);
+}
+
+#[tokio::test]
+async fn an_offer_of_a_device_that_is_not_there_says_so() {
+    let served = selling().await;
+    let mut offer = series();
+    let set = served.offers("feed-marked", &offer).await.ok();
+    assert_eq!(set["warning"], Value::Null);
+    offer["sells"]["series"]["device"] = json!("nobody-9");
+    let set = served.offers("feed-marked", &offer).await.ok();
+    let told = set["warning"].as_str().unwrap();
+    assert!(told.contains("there is no device `nobody-9` yet"), "{told}");
+}
+
 #[tokio::test]
 async fn who_asks_is_told_what_it_costs() {
     let served = selling().await;

@@ -44,6 +44,14 @@ fn state(view: &Checkout, tenant: &str) -> Said {
     let facets = &view.facets;
     let has_paid = !view.payments.is_empty();
     match view.state.as_str() {
+        "new" | "seen" if view.is_open && !view.payable => (
+            "warn",
+            "It can't be paid at the moment.",
+            Some(html! {
+                "Do not pay now. What was sent already is not lost: it counts, and shows here, as soon as the hub "
+                "sees its chain again."
+            }),
+        ),
         "new" if view.payable => ("info", "Waiting for your payment.", None),
         "new" => (
             "warn",
@@ -108,7 +116,7 @@ fn gone(view: &Checkout, lost: &PaymentView) -> Markup {
 /// Arrived, confirmed, settled.
 pub(super) fn progress(view: &Checkout) -> Markup {
     let at = match view.state.as_str() {
-        "new" | "seen" if view.payable => 0,
+        "new" | "seen" if view.is_open => 0,
         "confirming" => 1,
         "settled" => 3,
         _ => return html! {},

@@ -39,6 +39,8 @@ fn way(way: &str) -> Payable {
             rate: None,
             confirmations: Some(3),
         },
+        payable: true,
+        unusable: None,
         link: (!is_signed).then(|| LINK.to_owned()),
         transactions: if is_signed {
             vec![]
@@ -90,6 +92,7 @@ fn view(state: &str) -> Checkout {
         expires_us: 1_700_000_900_000_000,
         now_us: 1_700_000_000_000_000,
         payable: matches!(state, "new" | "seen"),
+        is_open: matches!(state, "new" | "seen"),
         methods: vec![way("authorization"), way("unique_amount")],
         payments: vec![],
         lost: vec![],
@@ -154,9 +157,51 @@ fn what_nobody_brings_to_the_chain_is_not_offered() {
 }
 
 #[test]
+fn a_way_whose_chain_is_away_shows_that_and_no_place_to_pay() {
+    let away = |way: &mut Payable| {
+        way.payable = false;
+        way.unusable = Some("the chain dev can't be used now: it stands still".to_owned());
+        (way.link, way.transactions, way.typed_data) = (None, vec![], None);
+    };
+    let mut view = view("new");
+    away(&mut view.methods[1]);
+    view.methods[1].method.payee = "0xaway".to_owned();
+    view.methods[0].method.payee = "0xthere".to_owned();
+    says(
+        &view,
+        &[
+            "Waiting for your payment.",
+            "0xthere",
+            "It can't be used now: the chain dev can't be used now: it stands still",
+        ],
+    );
+    says_not(&view, &["0xaway", "ethereum:"]);
+    away(&mut view.methods[0]);
+    view.payable = false;
+    says(
+        &view,
+        &[
+            "It can't be paid at the moment.",
+            "Do not pay now.",
+            "it counts, and shows here",
+        ],
+    );
+    says_not(
+        &view,
+        &[
+            "0xthere",
+            "ethereum:",
+            "<svg class=\"qr",
+            "data-wallet",
+            "The time to pay is over",
+        ],
+    );
+}
+
+#[test]
 fn what_can_not_be_paid_any_more_shows_no_way_to_pay() {
     let mut over = view("new");
-    over.payable = false;
+    (over.payable, over.is_open) = (false, false);
     for (view, words) in [
         (over, "Do not pay any more."),
         (view("confirming"), "Nothing is left to do."),

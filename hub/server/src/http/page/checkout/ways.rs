@@ -8,14 +8,35 @@ use crate::chains::checkout::{Checkout, Payable};
 /// Those by which something can be paid now.
 pub(super) fn all(view: &Checkout) -> Markup {
     let usable: Vec<_> = view.methods.iter().filter(|way| is_usable(way)).collect();
+    let away: Vec<_> = view.methods.iter().filter(|way| is_away(way)).collect();
     html! {
-        @if view.payable {
+        @if view.is_open {
             section aria-labelledby="how" {
                 h2 #how { @if usable.len() > 1 { "Choose how to pay" } @else { "How to pay" } }
-                @if usable.is_empty() {
+                @if usable.is_empty() && away.is_empty() {
                     p.alert.warn { "It can't be paid at the moment: the chain does not answer. Try again in a minute." }
                 }
                 @for (at, way) in usable.iter().enumerate() { (one(way, at == 0)) }
+                @for way in away { (not_now(way)) }
+            }
+        }
+    }
+}
+
+/// Whether what is paid by it would not be seen now.
+fn is_away(way: &Payable) -> bool {
+    way.unusable.is_some()
+}
+
+/// One that can't be used now: neither where to pay nor with what.
+fn not_now(way: &Payable) -> Markup {
+    html! {
+        div.option.away {
+            p { strong { (money::open(way)) } " on " (way.method.chain) }
+            p.small {
+                "It can't be used now"
+                @if let Some(why) = &way.unusable { ": " (why) }
+                ". Do not pay there."
             }
         }
     }
@@ -37,19 +58,19 @@ fn one(way: &Payable, is_first: bool) -> Markup {
             }
             div.body {
                 p { (explained(way)) }
+                @if let Some(link) = &way.link {
+                    @let says = format!("Code that pays {} on {}", money::open(way), method.chain);
+                    div.by-app {
+                        @if let Some(code) = code::drawn(link, &says) { (code) }
+                        div {
+                            p.small.dim { "Scan it with the wallet on your phone, or" }
+                            p { a.button href=(link) { "Open in a wallet app" } }
+                        }
+                    }
+                }
                 div.wallet data-wallet=(method.name) {
                     @if by_signature {
                         p.dim { "This way needs a wallet in this browser, and JavaScript." }
-                    }
-                }
-                @if let Some(link) = &way.link {
-                    div.app {
-                        p { a.button href=(link) { "Open in a wallet app" } }
-                        @let says = format!("Code that pays {} on {}", money::open(way), method.chain);
-                        @if let Some(code) = code::drawn(link, &says) {
-                            (code)
-                            p.small.dim { "Or scan it with the wallet on your phone." }
-                        }
                     }
                 }
                 (facts(way))

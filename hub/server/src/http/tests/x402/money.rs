@@ -65,6 +65,8 @@ pub(in crate::http::tests) struct Money {
     tokens: Vec<KnownToken>,
     book: Mutex<Book>,
     stepped: Notify,
+    /// Nobody can be sent to pay on it.
+    pub(in crate::http::tests) unusable: Mutex<Option<String>>,
 }
 
 impl Money {
@@ -76,6 +78,7 @@ impl Money {
             tokens: vec![KnownToken { token, domain }],
             book: Mutex::default(),
             stepped: Notify::new(),
+            unusable: Mutex::default(),
         })
     }
 
@@ -382,6 +385,10 @@ impl Chain for Money {
 
     fn trouble(&self) -> Option<String> {
         None
+    }
+
+    fn usable(&self) -> Result<(), String> {
+        self.unusable.lock().unwrap().clone().map_or(Ok(()), Err)
     }
 }
 

@@ -1,0 +1,104 @@
+//! A chain that is taken out of the hub's settings, with invoices open.
+
+use stencil_payments::invoice::Way;
+use stencil_payments::observation::Needs;
+use stencil_payments::port::Head;
+
+use super::*;
+use crate::chains::checkout::Checkout;
+
+const ONE: Needs = Needs::Confirmations(1);
+
+fn checkout(world: &World, at: &At) -> Checkout {
+    let now_us = world.now_us.load(Ordering::SeqCst);
+    Checkout::of(at, world.cashier.chains(), &[], now_us)
+}
+
+#[tokio::test]
+async fn its_invoices_are_told_of_nobody_is_sent_there_and_what_is_paid_counts_once_it_is_back() {
+    let mut world = World::new().await;
+    let made = world.create(coin(1, Way::UniqueAmount)).await;
+    world.create(invoice(2, Way::Contract(CONTRACT), ONE)).await;
+    world.block(1, &paid(9, 2, TOKEN, DUE)).await;
+    assert_eq!(world.state(2).await, "settled");
+    assert!(world.cashier.absent().is_empty());
+    let seen = checkout(&world, &made);
+    assert!(seen.payable && seen.methods[0].payable);
+    assert!(seen.methods[0].link.is_some() && !seen.methods[0].transactions.is_empty());
+
+    let followed = Chains::new(vec![world.chain.clone()]);
+    world.restart_with(Chains::new(Vec::new())).await;
+    let absent = world.cashier.absent().to_vec();
+    assert_eq!(absent.len(), 1, "{absent:?}");
+    assert_eq!((absent[0].chain, &absent[0].name[..]), (ID, CHAIN));
+    // The one that is settled waits for nothing there.
+    assert_eq!(absent[0].invoices, 1);
+    let why = absent[0].why();
+    assert!(
+        why.contains("1 invoice that is not over") && why.contains("[chains.local]"),
+        "{why}"
+    );
+    let seen = checkout(&world, &world.invoice(1).await);
+    assert!(!seen.payable && seen.is_open && !seen.methods[0].payable);
+    let [way] = &seen.methods[..] else {
+        panic!("{seen:?}")
+    };
+    assert!(way.link.is_none() && way.transactions.is_empty());
+    let why = way.unusable.as_deref().unwrap();
+    assert!(why.contains("does not follow its chain any more"), "{why}");
+
+    let check = world.cashier.chains_check().unwrap();
+    let told = check.problem.unwrap();
+    assert!(
+        told.starts_with("local: it is not followed any more"),
+        "{told}"
+    );
+
+    // It is paid all the same, and the chain comes back.
+    let due = made.kept.invoice.definition().methods[0].due;
+    let due = u64::try_from(due.0).unwrap();
+    world
+        .follower
+        .block(START_S + 2, &[native(3, PAYEE, due)])
+        .await;
+    world.restart_with(followed).await;
+    assert!(world.cashier.absent().is_empty());
+    assert_eq!(world.cashier.chains_check().unwrap().problem, None);
+    world.catch_up().await;
+    assert_eq!(world.state(1).await, "settled");
+}
+
+#[tokio::test]
+async fn nobody_is_sent_to_a_chain_that_stands_still_and_metrics_tell_its_age() {
+    let world = World::new().await;
+    let made = world.create(coin(1, Way::UniqueAmount)).await;
+    let metrics = || {
+        let mut text = String::new();
+        crate::scrape::cashier(&world.cashier, &mut text);
+        text
+    };
+    assert!(
+        !metrics().contains("chain_behind_seconds{"),
+        "nothing was heard yet"
+    );
+    *world.chain.head.lock().unwrap() = Some(Head {
+        number: 870,
+        time_s: START_S - 400,
+    });
+    *world.chain.unusable.lock().unwrap() = Some("the chain local stands still".to_owned());
+    let text = metrics();
+    for line in [
+        "stencil_hub_chain_behind_seconds{chain=\"local\"} 400",
+        "stencil_hub_chain_head_block{chain=\"local\"} 870",
+        "stencil_hub_chain_trouble{chain=\"local\"} 1",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    let seen = checkout(&world, &made);
+    assert!(!seen.payable && seen.is_open);
+    assert_eq!(
+        seen.methods[0].unusable.as_deref(),
+        Some("the chain local stands still")
+    );
+    assert!(seen.methods[0].link.is_none());
+}
