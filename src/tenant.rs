@@ -39,6 +39,10 @@ enum Command {
     },
     /// Shows or sets what a tenant may spend on chains from the hub's accounts: gas for what payers
     /// have signed, refunds, transactions of workflows. Without a limit nothing is spent.
+    ///
+    /// A transaction counts as the most that it may cost (its gas at the chain's `max_fee_gwei`) until it is
+    /// final, and as what it has cost from then on. Amounts with a point are in the coin or token: what may
+    /// be spent, what is, what of it is not final, and what one settlement counts as.
     Limits {
         /// The tenant's id.
         id: String,
@@ -99,7 +103,18 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             }
             let limits = client.get(&path).await?;
             let items = limits["items"].as_array().cloned().unwrap_or_default();
-            output::items(args.output, &items, &["chain", "token", "most", "window_s"])?;
+            let shown = [
+                "chain",
+                "token",
+                "most",
+                "window_s",
+                "most_amount",
+                "used_amount",
+                "open_amount",
+                "settlement_amount",
+                "frees_us",
+            ];
+            output::items(args.output, &items, &shown)?;
         }
         Command::Delete { id, confirm } => {
             anyhow::ensure!(

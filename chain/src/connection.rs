@@ -344,6 +344,11 @@ impl Chain for Connection {
         i64::try_from(self.settings.max_ahead.as_micros()).unwrap_or(i64::MAX)
     }
 
+    fn most_fee_per_gas(&self) -> Option<u128> {
+        let sends = self.account.is_some();
+        sends.then_some(self.policy.most_fee_per_gas)
+    }
+
     fn is_confirmed(&self) -> bool {
         self.given.is_empty() || self.confirmed.get().is_some()
     }

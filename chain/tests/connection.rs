@@ -200,6 +200,16 @@ async fn what_is_ordered_is_sent_once_and_becomes_final() {
     })
     .await;
     assert_eq!(last, included);
+    // What counts as spent now is what it has cost, and no longer the most that it might have.
+    let tx = format!("{:#x}", last.tx);
+    let receipt = made.rpc("eth_getTransactionReceipt", json!([tx])).await;
+    let number = |name: &str| receipt[name].as_str().unwrap().parse::<U256>().unwrap();
+    let paid = number("gasUsed") * number("effectiveGasPrice");
+    let spent = made.store.spent("acme", now_us()).await.unwrap();
+    assert_eq!(U256::from_be_bytes(spent[0].used), paid + U256::from(5));
+    assert_eq!(spent[0].open, [0; 32]);
+    let most = chain.most_fee_per_gas().unwrap();
+    assert!(paid > U256::ZERO && paid < U256::from(most) * U256::from(30_000));
     let balance = made.rpc("eth_getBalance", json!([SHOP, "latest"])).await;
     assert_eq!(balance, "0x5");
     assert_eq!(chain.sent(&acme, "b").await, Ok(None));

@@ -21,6 +21,8 @@
 //! - Only money that is deep enough goes back, and never more of it than has come. Once a refund is
 //!   [sent](Event::RefundSent) its money counts for nothing else; until then it can be withdrawn.
 //! - The ledger's entries, summed up, are what the state says, and balance to the unit.
+//! - A payment that counts finds a place: those that are next to nothing of the price have places of
+//!   their own ([`MAX_SMALL`]), and so many of the others as there are places for come to all of it.
 //!
 //! # In favour of whom
 //! Due amounts are rounded up, what is too much is rounded down: by less than a base unit.
@@ -81,4 +83,4 @@ pub use id::{Id, NotAnId};
 pub use policy::{Late, LateRate, Overpaid, Policy, Underpaid};
 pub use refund::{Refund, Status};
 pub use state::{Facets, State};
-pub use transition::{Invoice, MAX_CREDITS};
+pub use transition::{Invoice, LAST_PLACES, MAX_CREDITS, MAX_SMALL};

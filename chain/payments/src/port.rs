@@ -269,6 +269,11 @@ pub trait Chain: Send + Sync + 'static {
     fn max_ahead_us(&self) -> i64 {
         60_000_000
     }
+    /// The most that a unit of gas of an order may cost, in wei: until an order is final it counts as spent
+    /// with that for each of its gas. `None`: nothing is sent there.
+    fn most_fee_per_gas(&self) -> Option<u128> {
+        None
+    }
     /// Whether payments on it can be asked for by now: it is known from which block on it is followed, and
     /// all its tokens are confirmed. What is paid before that might never be seen.
     ///

@@ -1,8 +1,9 @@
-//! What a payer gets to prove what was paid: one document, one sequence of bytes.
+//! What a payer gets of what was paid: one document, one sequence of bytes.
 //!
 //! A receipt is JSON in the canonical form of RFC 8785 (JCS): keys in order, no spaces, and every
-//! number a string, so that whoever holds it can hash and sign what the hub hashes and signs. It has
-//! an exact list of the payments that were counted, with their blocks, and of what went back.
+//! number a string, so that whoever holds it can hash what the hub hashes. It has an exact list of the
+//! payments that were counted, with their transactions and blocks, and of what went back. It is not signed:
+//! that a payment was made is what its chain shows, under its key.
 
 use alloy_primitives::{Address, B256};
 use serde::{Deserialize, Serialize};
@@ -14,7 +15,7 @@ use crate::money::{Amount, Asset, Rate};
 use crate::observation::Key;
 
 /// The form of receipts that this version writes.
-pub const FORMAT: &str = "stencil-receipt/1";
+pub const FORMAT: &str = "stencil-receipt/2";
 
 /// Why there is no receipt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -37,7 +38,7 @@ pub struct Receipt {
     pub format: String,
     /// Which invoice.
     pub invoice: Id,
-    /// What was counted, in the order of its keys.
+    /// What was counted, in the order of its blocks' times.
     pub payments: Vec<Paid>,
     /// What it cost.
     pub price: Cost,
@@ -55,18 +56,20 @@ pub struct Receipt {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cost {
-    /// Minor units of a currency, or base units of an asset.
+    /// As people write it, such as `2.50`.
     pub amount: String,
     /// The code of a currency, or an asset.
     pub unit: String,
+    /// The same in minor units of the currency, or in base units of the asset.
+    pub units: String,
 }
 
 /// A payment in a receipt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Paid {
-    /// How much arrived, base units.
-    pub amount: Amount,
+    /// How much arrived, as people write it.
+    pub amount: String,
     /// In what.
     pub asset: Asset,
     /// The block.
@@ -80,8 +83,12 @@ pub struct Paid {
     /// The rate, where the price is in a currency.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub rate: Option<Quote>,
+    /// When its block was made, seconds since the epoch.
+    pub time_s: String,
     /// To whom.
     pub to: Address,
+    /// How much arrived, base units.
+    pub units: Amount,
 }
 
 /// A rate in a receipt: currency units a whole token.
@@ -102,14 +109,16 @@ pub struct Quote {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Back {
-    /// How much, base units.
-    pub amount: Amount,
+    /// How much, as people write it.
+    pub amount: String,
     /// In what.
     pub asset: Asset,
     /// Which refund.
     pub id: crate::cause::Key,
     /// Where it stands.
     pub status: Status,
+    /// How much, base units.
+    pub units: Amount,
 }
 
 impl Receipt {
@@ -126,41 +135,55 @@ impl Receipt {
         let paid = |(key, payment): (Key, &crate::invoice::Payment)| {
             let method = method(payment.method)?;
             Some(Paid {
-                amount: payment.amount,
+                amount: method.token.format(payment.amount),
                 asset: method.token.asset(),
                 block: payment.block.hash,
                 block_number: payment.block.number.to_string(),
                 from: payment.from,
                 key,
                 rate: method.rate.as_ref().map(Quote::of),
+                time_s: payment.block.time_s.to_string(),
                 to: method.payee,
+                units: payment.amount,
             })
         };
         let back = |refund: &crate::invoice::Refund| {
-            let asset = method(refund.method)?.token.asset();
-            let (id, status, amount) = (refund.id, refund.status(), refund.amount);
-            (status != Status::Withdrawn).then_some(Back {
-                amount,
-                asset,
+            let token = &method(refund.method)?.token;
+            let (id, status, units) = (refund.id, refund.status(), refund.amount);
+            (status != Status::Withdrawn).then(|| Back {
+                amount: token.format(units),
+                asset: token.asset(),
                 id,
                 status,
+                units,
             })
         };
         let price = match definition.price {
             Price::Fiat(fiat) => Cost {
-                amount: fiat.minor().to_string(),
+                amount: fiat.amount(),
                 unit: fiat.currency().to_string(),
+                units: fiat.minor().to_string(),
             },
-            Price::Token { asset, amount } => Cost {
-                amount: amount.to_string(),
-                unit: asset.to_string(),
-            },
+            Price::Token { asset, amount } => {
+                let mut tokens = definition.methods.iter().map(|method| &method.token);
+                let token = tokens.find(|token| token.asset() == asset);
+                Cost {
+                    amount: token.map_or_else(|| amount.to_string(), |token| token.format(amount)),
+                    unit: asset.to_string(),
+                    units: amount.to_string(),
+                }
+            }
         };
+        let mut counted: Vec<_> = invoice.firm_payments().collect();
+        counted.sort_by_key(|(key, payment)| {
+            let block = payment.block;
+            (block.time_s, key.chain, block.number, *key)
+        });
         let (round, settled_us) = invoice.settlement();
         Ok(Self {
             format: FORMAT.into(),
             invoice: definition.id,
-            payments: invoice.firm_payments().filter_map(paid).collect(),
+            payments: counted.into_iter().filter_map(paid).collect(),
             price,
             refunds: invoice.refunds().iter().filter_map(back).collect(),
             round: round.to_string(),

@@ -3,8 +3,9 @@
 
 use alloy_primitives::{Address, B256};
 use stencil_payments::invoice::{
-    Decision, Definition, Effect, Error, Event, Facets, Id, Invoice, Late, LateRate, MAX_CREDITS,
-    Method, Overpaid, Payment, Policy, Price, State, Status, Underpaid, Way, What,
+    Decision, Definition, Effect, Error, Event, Facets, Id, Invoice, LAST_PLACES, Late, LateRate,
+    MAX_CREDITS, MAX_SMALL, Method, Overpaid, Payment, Policy, Price, State, Status, Underpaid,
+    Way, What,
 };
 use stencil_payments::ledger::{Account, Book, Side};
 use stencil_payments::money::{Amount, Asset, Currency, Fiat, Rate, Token};
@@ -724,6 +725,9 @@ fn paid_by_two_methods_of_a_price_in_euros() {
     assert_eq!(open.to_string(), "952382");
     assert_eq!(case.pay_by(1, 2, 952_381, 10), []);
     assert_eq!(case.pay_by(1, 3, 1, 10), [What::Settled { round: 1 }]);
+    let cost = Receipt::of(&case.invoice).unwrap().price;
+    let cost = [cost.amount, cost.unit, cost.units];
+    assert_eq!(cost, ["10.00", "EUR", "1000"]);
 }
 
 #[test]
@@ -776,27 +780,6 @@ fn what_cannot_be_is_refused_and_changes_nothing() {
         tx: None,
     };
     assert_eq!(case.invoice.apply(&sent), Err(Error::NoRefund(nobody)));
-    // Dust is bounded.
-    for ordinal in 0..u32::try_from(MAX_CREDITS).unwrap() {
-        let key = Key { ordinal, ..key(1) };
-        case.invoice
-            .apply(&Event::Credit {
-                key,
-                seq: 1,
-                payment,
-            })
-            .unwrap();
-    }
-    let more = Event::Credit {
-        key: key(2),
-        seq: 1,
-        payment,
-    };
-    assert_eq!(
-        case.invoice.apply(&more),
-        Err(Error::TooManyCredits(key(2)))
-    );
-
     let definition = case.invoice.definition().clone();
     let wrong = |change: &dyn Fn(&mut Definition)| {
         let mut definition = definition.clone();
@@ -828,6 +811,161 @@ fn what_cannot_be_is_refused_and_changes_nothing() {
     );
 }
 
+/// What is due is due to the last unit.
+fn exact() -> Policy {
+    Policy {
+        tolerance_bps: 0,
+        ..policy()
+    }
+}
+
+/// The `ordinal`th movement of one transaction.
+fn movement(ordinal: usize) -> Key {
+    Key {
+        ordinal: u32::try_from(ordinal).unwrap(),
+        ..key(9)
+    }
+}
+
+fn many(case: &mut Case, from: usize, count: usize, amount: u64) -> Result<(), Error> {
+    for at in from..from + count {
+        let seq = case.next();
+        let payment = Payment {
+            method: 0,
+            amount: Amount::from(amount),
+            from: Address::repeat_byte(9),
+            block: Block {
+                number: 5,
+                hash: B256::repeat_byte(9),
+                time_s: 5,
+            },
+        };
+        let event = Event::Credit {
+            key: movement(at),
+            seq,
+            payment,
+        };
+        let effects = case.invoice.apply(&event)?;
+        for effect in effects {
+            if let What::Post(entry) = &effect.what {
+                assert_eq!(case.book.post(entry), Ok(true));
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn dust_takes_no_place_of_a_payment_that_counts() {
+    let mut case = Case::new(exact());
+    // Of 1000 units 3 are less than one in 256 parts.
+    many(&mut case, 0, MAX_SMALL, 3).unwrap();
+    let full = Error::TooManyCredits(movement(MAX_SMALL));
+    assert_eq!(many(&mut case, MAX_SMALL, 1, 3), Err(full.clone()));
+    assert_eq!(case.invoice.payments().count(), MAX_SMALL);
+    // Nor does a block that is left make room for more of it, and what comes back is the same.
+    let seq = case.next();
+    case.apply(&Event::Retracted {
+        key: movement(0),
+        seq,
+    });
+    assert_eq!(many(&mut case, MAX_SMALL, 1, 3), Err(full));
+    assert_eq!(case.invoice.open(0), Some(Amount::from(1_000 - 3 * 63_u64)));
+    many(&mut case, 0, 1, 3).unwrap();
+    // An honest payer finds a place for each payment, up to the last unit.
+    assert!(case.invoice.takes(0, Amount::from(4_u64)));
+    case.pay(1, 1_000 - 3 * 64 - 2, 10);
+    assert_eq!(case.invoice.open(0), Some(Amount::from(2_u64)));
+    assert!(!case.invoice.takes(0, Amount::from(1_u64)));
+    assert!(case.invoice.takes(0, Amount::from(2_u64)));
+    case.pay(2, 2, 11);
+    assert_eq!(case.invoice.state(), State::Confirming);
+    // To the unit, also when all of it is gone and there again.
+    let wallet = Account::Wallet(payee());
+    let held = |case: &Case| case.book.balance(wallet).net().map(|(_, amount)| amount);
+    assert_eq!(held(&case), Some(Amount::from(1_000_u64)));
+    for at in 0..MAX_SMALL {
+        let seq = case.next();
+        case.apply(&Event::Retracted {
+            key: movement(at),
+            seq,
+        });
+    }
+    assert_eq!(held(&case), Some(Amount::from(1_000 - 3 * 64_u64)));
+    many(&mut case, 0, MAX_SMALL, 3).unwrap();
+    assert_eq!(held(&case), Some(Amount::from(1_000_u64)));
+    let kept = serde_json::to_string(&case.invoice).unwrap();
+    let read: Invoice = serde_json::from_str(&kept).unwrap();
+    assert_eq!(read, case.invoice);
+}
+
+#[test]
+fn as_many_payments_as_there_are_places_for_come_to_the_whole_price() {
+    let mut case = Case::new(exact());
+    many(&mut case, 0, MAX_CREDITS, 4).unwrap();
+    assert_eq!(case.invoice.open(0), Some(Amount::ZERO));
+    let full = Error::TooManyCredits(movement(MAX_CREDITS));
+    assert_eq!(many(&mut case, MAX_CREDITS, 1, 1_000), Err(full));
+    assert!(!case.invoice.takes(0, Amount::from(1_000_u64)));
+}
+
+#[test]
+fn the_last_places_are_bounded() {
+    let mut case = Case::new(exact());
+    many(&mut case, 0, MAX_SMALL, 1).unwrap();
+    case.pay(1, 1_000 - 64 - 1, 10);
+    for at in 0..LAST_PLACES {
+        many(&mut case, MAX_SMALL + at, 1, 1).unwrap();
+        let seq = case.next();
+        case.apply(&Event::Retracted {
+            key: movement(MAX_SMALL + at),
+            seq,
+        });
+    }
+    let next = MAX_SMALL + LAST_PLACES;
+    assert_eq!(
+        many(&mut case, next, 1, 1),
+        Err(Error::TooManyCredits(movement(next)))
+    );
+    // An observation of what is not known has a place among the small ones, and none here.
+    let unknown = Event::Retracted {
+        key: movement(next),
+        seq: case.next(),
+    };
+    assert!(case.invoice.apply(&unknown).is_err());
+}
+
+/// One that was filled with dust before it had places of its own can be paid again.
+#[test]
+fn an_invoice_of_before_that_is_full_of_dust_is_payable() {
+    let mut case = Case::new(policy());
+    many(&mut case, 0, 1, 1).unwrap();
+    let mut kept = serde_json::to_value(&case.invoice).unwrap();
+    let track = kept["credits"][movement(0).to_string()].clone();
+    for at in 1..256 {
+        kept["credits"][movement(at).to_string()] = track.clone();
+    }
+    let mut invoice: Invoice = serde_json::from_value(kept).unwrap();
+    assert_eq!(invoice.payments().count(), 256);
+    let payment = Payment {
+        method: 0,
+        amount: invoice.open(0).unwrap(),
+        from: Address::repeat_byte(1),
+        block: Block {
+            number: 6,
+            hash: B256::repeat_byte(6),
+            time_s: 6,
+        },
+    };
+    let event = Event::Credit {
+        key: key(1),
+        seq: 9,
+        payment,
+    };
+    invoice.apply(&event).unwrap();
+    assert_eq!(invoice.state(), State::Confirming);
+}
+
 #[test]
 fn a_receipt_is_one_sequence_of_bytes() {
     let mut case = Case::new(policy());
@@ -844,7 +982,7 @@ fn a_receipt_is_one_sequence_of_bytes() {
     let (block, tx) = ("01".repeat(32), "01".repeat(32));
     let asset = format!("eip155:1/erc20:0x{one}");
     let expected = format!(
-        r#"{{"format":"stencil-receipt/1","invoice":"{}","payments":[{{"amount":"1200","asset":"{asset}","block":"0x{block}","block_number":"10","from":"0x{one}","key":"1:0x{tx}:0","to":"0x{payee}"}}],"price":{{"amount":"1000","unit":"{asset}"}},"refunds":[{{"amount":"200","asset":"{asset}","id":"{id}","status":"due"}}],"round":"1","settled_us":"20000000","tenant":"acme"}}"#,
+        r#"{{"format":"stencil-receipt/2","invoice":"{}","payments":[{{"amount":"0.001200","asset":"{asset}","block":"0x{block}","block_number":"10","from":"0x{one}","key":"1:0x{tx}:0","time_s":"10","to":"0x{payee}","units":"1200"}}],"price":{{"amount":"0.001000","unit":"{asset}","units":"1000"}},"refunds":[{{"amount":"0.000200","asset":"{asset}","id":"{id}","status":"due","units":"200"}}],"round":"1","settled_us":"20000000","tenant":"acme"}}"#,
         "07".repeat(16),
     );
     assert_eq!(String::from_utf8(bytes.clone()).unwrap(), expected);
@@ -856,6 +994,12 @@ fn a_receipt_is_one_sequence_of_bytes() {
         receipt.digest(),
         Receipt::of(&case.invoice).unwrap().digest()
     );
+    // Payments stand in the order of time, whatever their transactions are called.
+    case.pay(3, 5, 9);
+    case.deepen(3);
+    let receipt = Receipt::of(&case.invoice).unwrap();
+    let times: Vec<_> = receipt.payments.iter().map(|paid| &paid.time_s).collect();
+    assert_eq!(times, ["9", "10"]);
     case.retract(1);
     assert_eq!(Receipt::of(&case.invoice), Err(receipt::Error::NotSettled));
 }

@@ -24,6 +24,31 @@ struct Place {
     block_number: Option<U64>,
     #[serde(default)]
     status: Option<U64>,
+    #[serde(default)]
+    gas_used: Option<U256>,
+    #[serde(default)]
+    effective_gas_price: Option<U256>,
+    /// What a rollup takes beside for its data on the chain below (OP Stack).
+    #[serde(default)]
+    l1_fee: Option<U256>,
+}
+
+/// Where a transaction is, and what came of it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Included {
+    /// Its block, of which the parent is not known.
+    pub(crate) link: Link,
+    /// Whether it did what it should.
+    pub(crate) succeeded: bool,
+    /// What it was paid with, in wei; `None`: the endpoint does not say.
+    pub(crate) fee: Option<U256>,
+}
+
+/// Endpoints have to agree on where it is and what it did. Not all say what it has cost.
+impl PartialEq for Included {
+    fn eq(&self, other: &Self) -> bool {
+        (self.link, self.succeeded) == (other.link, other.succeeded)
+    }
 }
 
 #[derive(Deserialize)]
@@ -46,12 +71,15 @@ impl Endpoint {
     }
 
     /// Where a transaction is, and whether it went well; `None`: in no block.
-    async fn included(&self, tx: B256) -> Result<Option<(Link, bool)>, Failure> {
+    async fn included(&self, tx: B256) -> Result<Option<Included>, Failure> {
         let place: Option<Place> = self.call("eth_getTransactionReceipt", [tx]).await?;
         let Some(Place {
             block_hash: Some(hash),
             block_number: Some(number),
             status,
+            gas_used,
+            effective_gas_price,
+            l1_fee,
         }) = place
         else {
             return Ok(None);
@@ -61,7 +89,15 @@ impl Endpoint {
             hash,
             parent: B256::ZERO,
         };
-        Ok(Some((link, status.is_none_or(|status| !status.is_zero()))))
+        let fee = gas_used.zip(effective_gas_price).map(|(gas, price)| {
+            gas.saturating_mul(price)
+                .saturating_add(l1_fee.unwrap_or_default())
+        });
+        Ok(Some(Included {
+            link,
+            succeeded: status.is_none_or(|status| !status.is_zero()),
+            fee,
+        }))
     }
 
     async fn broadcast(&self, raw: &Bytes) -> Result<(), Failure> {
@@ -113,12 +149,12 @@ impl Quorum {
     }
 
     /// Where a transaction is, as enough endpoints say; `None`: as many say that it is in no block.
-    pub(crate) async fn included(&self, tx: B256) -> Result<Option<(Link, bool)>, Trouble> {
+    pub(crate) async fn included(&self, tx: B256) -> Result<Option<Included>, Trouble> {
         self.agreed(
             &format!("where transaction {tx} is"),
             |endpoint| endpoint.included(tx),
             |place| match place {
-                Some((link, _)) => format!("block {} ({})", link.number, link.hash),
+                Some(Included { link, .. }) => format!("block {} ({})", link.number, link.hash),
                 None => "in no block".to_owned(),
             },
         )

@@ -236,6 +236,7 @@ mod tests {
                 hash: [9; 32],
             },
             succeeded: true,
+            fee: None,
         }
     }
 

@@ -321,12 +321,13 @@ impl Sender {
     async fn outcome(&self, send: &StoredSend) -> Result<Option<SendOutcome>, Error> {
         for attempt in &send.attempts {
             let found = self.quorum.included(B256::from(attempt.tx)).await?;
-            if let Some((link, succeeded)) = found {
+            if let Some(found) = found {
                 return Ok(Some(SendOutcome {
                     tx: attempt.tx,
-                    block: look::mark(link),
+                    block: look::mark(found.link),
                     // The empty one in its place does nothing of what was ordered.
-                    succeeded: succeeded && attempt.gives_up.is_none(),
+                    succeeded: found.succeeded && attempt.gives_up.is_none(),
+                    fee: found.fee.map(|fee| fee.to_be_bytes()),
                 }));
             }
         }

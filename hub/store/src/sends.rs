@@ -95,6 +95,8 @@ pub struct SendOutcome {
     /// Whether it did what it should; `false`: it was reverted, or is an empty transaction in the place of
     /// what was ordered, and has cost its fee.
     pub succeeded: bool,
+    /// What its gas was paid with, in wei, as its receipt says; `None`: that is not known.
+    pub fee: Option<Amount>,
 }
 
 /// A send with its nonce and its attempts, the oldest first.
@@ -141,6 +143,20 @@ pub struct SpendLimit {
     pub window_s: u32,
     /// … at most this, in the smallest unit.
     pub most: Amount,
+}
+
+/// What counts as spent of a limit. Until a send is final that is the most that it may come to, and then what
+/// it came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spent {
+    /// The limit.
+    pub limit: SpendLimit,
+    /// What is spent within its span, in the smallest unit.
+    pub used: Amount,
+    /// What of it is of sends that are not final.
+    pub open: Amount,
+    /// When the first of what is spent leaves the span, µs since the epoch; `None`: nothing is spent.
+    pub frees_us: Option<i64>,
 }
 
 /// A contract that workflows may call: the chain's name, and its address.
@@ -229,4 +245,7 @@ pub trait Sends: Send + Sync + 'static {
 
     /// A tenant's limits.
     async fn spend_limits(&self, tenant: &str) -> Result<Vec<SpendLimit>, Error>;
+
+    /// A tenant's limits, and what is spent of each as of then.
+    async fn spent(&self, tenant: &str, at_us: i64) -> Result<Vec<Spent>, Error>;
 }

@@ -48,8 +48,12 @@ pub enum Error {
     /// A credit of nothing, or of more than can be counted with. It belongs to what is unmatched.
     #[error("credit {0} is of nothing, or of 2^192 base units and more")]
     Credit(Key),
-    /// More credits than an invoice keeps. It belongs to what is unmatched.
-    #[error("the invoice has {MAX} credits already: {0} has to be dealt with by hand", MAX = super::MAX_CREDITS)]
+    /// More credits of its size than an invoice keeps. It belongs to what is unmatched.
+    #[error(
+        "the invoice has no place for {0}: it keeps {LARGE} payments, and {SMALL} of less than 1/{LARGE} \
+         of what is due",
+        LARGE = super::MAX_CREDITS, SMALL = super::MAX_SMALL
+    )]
     TooManyCredits(Key),
     /// A refund that the invoice does not know.
     #[error("the invoice has no refund {0}")]

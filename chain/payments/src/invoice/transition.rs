@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use alloy_primitives::Address;
+use alloy_primitives::{Address, U256};
 use serde::{Deserialize, Serialize};
 
 use super::coverage::ALL_PPB;
@@ -14,9 +14,14 @@ use super::{
 use crate::money::Amount;
 use crate::observation::{Key, Track};
 
-/// The most payments that an invoice keeps. Whoever sends more dust than that has it dealt with by
-/// hand.
+/// The most payments of a part of the price that an invoice keeps, and the part: less than one in so many
+/// parts of what is due is small. So as many as there are places for come to the whole price.
 pub const MAX_CREDITS: usize = 256;
+/// The most small payments beside them: anybody may send those for nothing, and they take no place of a
+/// payment that counts. What is beyond that belongs to what is unmatched.
+pub const MAX_SMALL: usize = 64;
+/// Places beside those for small payments that leave nothing open: what is missing may be little.
+pub const LAST_PLACES: usize = 16;
 
 /// An invoice and what came of it. Serialised, it is what a store keeps: whatever was applied to it
 /// before, it goes on from there.
@@ -302,14 +307,54 @@ impl Invoice {
         if payment.amount.is_zero() || !payment.amount.is_sane() {
             return Err(Error::Credit(key));
         }
-        self.track(key)?.include(seq, *payment);
+        let is_known = self.last_payment(&key).is_some();
+        if !is_known && !self.takes_of(Some(key), payment.method, payment.amount) {
+            return Err(Error::TooManyCredits(key));
+        }
+        self.credits.entry(key).or_default().include(seq, *payment);
         Ok(())
+    }
+
+    /// Whether there is a place for a further payment of that much by a method.
+    #[must_use]
+    pub fn takes(&self, method: u16, amount: Amount) -> bool {
+        self.takes_of(None, method, amount)
+    }
+
+    /// The same of a payment of which something else may be known already.
+    fn takes_of(&self, key: Option<Key>, method: u16, amount: Amount) -> bool {
+        let others = self
+            .credits
+            .iter()
+            .filter(|(other, _)| Some(**other) != key);
+        let (mut large, mut small) = (0, 0);
+        for (_, track) in others {
+            match track.last() {
+                Some(payment) if !self.is_small(payment.method, payment.amount) => large += 1,
+                _ => small += 1,
+            }
+        }
+        if !self.is_small(method, amount) {
+            return large < MAX_CREDITS;
+        }
+        if small < MAX_SMALL {
+            return true;
+        }
+        let open = self.open(method).unwrap_or_default();
+        small < MAX_SMALL + LAST_PLACES && !open.is_zero() && amount >= open
+    }
+
+    /// Whether that much is next to nothing of what is due by a method.
+    fn is_small(&self, method: u16, amount: Amount) -> bool {
+        let method = self.definition.methods.get(usize::from(method));
+        let parts = U256::from(MAX_CREDITS);
+        method.is_some_and(|method| amount.0.saturating_mul(parts) < method.due.0)
     }
 
     /// What is known of a payment. An observation of one that is not known yet is kept, too: what
     /// comes first need not have happened first.
     fn track(&mut self, key: Key) -> Result<&mut Track<Payment>, Error> {
-        if !self.credits.contains_key(&key) && self.credits.len() >= MAX_CREDITS {
+        if !self.credits.contains_key(&key) && !self.takes_of(None, 0, Amount::ZERO) {
             return Err(Error::TooManyCredits(key));
         }
         Ok(self.credits.entry(key).or_default())

@@ -140,12 +140,17 @@ impl Fiat {
     pub fn currency(self) -> Currency {
         self.currency
     }
+
+    /// How much it is, as people write it: `2.50`.
+    #[must_use]
+    pub fn amount(self) -> String {
+        text::format(self.minor, self.currency.digits)
+    }
 }
 
 impl fmt::Display for Fiat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let amount = text::format(self.minor, self.currency.digits);
-        write!(f, "{amount} {}", self.currency)
+        write!(f, "{} {}", self.amount(), self.currency)
     }
 }
 

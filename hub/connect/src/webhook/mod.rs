@@ -65,6 +65,24 @@ impl Default for Options {
     }
 }
 
+impl Options {
+    /// Whether a webhook may go to this URL, as far as that is known without looking up a name.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn allows(&self, url: &str) -> Result<(), String> {
+        let allowed = self.destinations().url(url);
+        allowed.map(drop).map_err(|why| why.to_string())
+    }
+
+    fn destinations(&self) -> Destinations {
+        Destinations {
+            allow_loopback: self.allow_loopback,
+            allow_private: self.allow_private,
+        }
+    }
+}
+
 /// Why webhooks cannot be sent at all.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -91,10 +109,7 @@ impl Webhook {
     /// # Errors
     /// [`Error`]: the roots to trust cannot be read.
     pub fn new(options: &Options, secrets: Secrets) -> Result<Self, Error> {
-        let destinations = Destinations {
-            allow_loopback: options.allow_loopback,
-            allow_private: options.allow_private,
-        };
+        let destinations = options.destinations();
         let client = client::client(Connector {
             destinations,
             tls: trust::client(options.roots.as_deref(), "webhooks")?,

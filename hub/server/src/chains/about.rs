@@ -51,7 +51,26 @@ pub(crate) struct About {
     /// The authorisation of a payer (EIP-3009) that was ordered last, by the order's key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bringing: Option<String>,
+    /// Who has signed that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bringing_of: Option<Address>,
+    /// Authorisations that the hub has brought to the chain in vain: each has cost gas.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub failed: Vec<Failed>,
 }
+
+/// An authorisation that has come to nothing on the chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Failed {
+    /// Who had signed it.
+    pub payer: Address,
+    /// When that was noticed, µs since the epoch.
+    pub at_us: i64,
+}
+
+/// How many authorisations for an invoice the hub brings to the chain in vain.
+pub(crate) const MOST_FAILED: usize = 3;
 
 /// Where a refund goes, and who has said so.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,6 +127,11 @@ pub(crate) fn is_zero(number: &u32) -> bool {
 }
 
 impl About {
+    /// Whether the hub brings a further authorisation to the chain.
+    pub(crate) fn brings(&self) -> bool {
+        self.failed.len() < MOST_FAILED
+    }
+
     /// Whether all of it is within bounds.
     ///
     /// # Errors

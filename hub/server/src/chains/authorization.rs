@@ -10,6 +10,7 @@ use stencil_payments::money::Amount;
 use stencil_payments::port::{Called, Chain, NotOrdered, Order, Outcome, Sent};
 use stencil_payments::{Address, Bytes, U256};
 
+use super::about::{About, Failed, MOST_FAILED};
 use super::cashier::{At, Cashier, Refused};
 use super::change::Alter;
 use super::{READER, checkout};
@@ -17,7 +18,7 @@ use super::{READER, checkout};
 /// For how long an authorisation has to hold at least, in seconds: until it is in a block.
 const LEAST_LEFT_S: u64 = 60;
 /// Gas of a token's `transferWithAuthorization` by a key.
-const GAS: u64 = 200_000;
+pub(crate) const GAS: u64 = 200_000;
 /// The same where a wallet's contract checks the signature.
 const CONTRACT_GAS: u64 = 500_000;
 
@@ -123,12 +124,15 @@ pub(crate) async fn bring(cashier: &Cashier, at: &At, given: &Given) -> Result<S
         Err(unknown) => return Err(Unknown(unknown.to_string())),
     }
     let now_us = cashier.0.clock.now_us();
+    let open = invoice.open(number).unwrap_or_default();
+    if !open.is_zero() && !invoice.takes(number, open) {
+        return Err(Conflict(NO_PLACE.to_owned()));
+    }
     if !checkout::payable(invoice, now_us) {
         let why = "the invoice can't be paid any more: it is paid, over or called off";
         return Err(Conflict(why.to_owned()));
     }
     chain.usable().map_err(Unknown)?;
-    let open = invoice.open(number).unwrap_or_default();
     if given.value != open {
         let why = format!(
             "{open} base units are open, and {} are authorised",
@@ -214,6 +218,7 @@ pub(crate) async fn bring(cashier: &Cashier, at: &At, given: &Given) -> Result<S
         chain.as_ref(),
         definition,
         &order.key,
+        from,
         (number, given.value),
     )
     .await?;
@@ -224,11 +229,36 @@ pub(crate) async fn bring(cashier: &Cashier, at: &At, given: &Given) -> Result<S
         NotOrdered::Unknown(why) => Unknown(why),
         NotOrdered::Refused(why) => {
             // The tenant's limits are no matter of the payer's.
-            tracing::warn!(invoice = %definition.id, why, "an authorisation is not brought");
+            cashier.not_brought(&definition.tenant, definition.id, &why);
             Conflict("the hub can't bring this authorisation now: pay by another method".to_owned())
         }
         _ => Unknown("the authorisation can't be brought now".to_owned()),
     })
+}
+
+/// Said where an invoice takes no further payment.
+const NO_PLACE: &str =
+    "the invoice has no place for a further payment: ask who has made it for another one";
+/// For how long a payer whose authorisation has failed on the chain is brought no other for an invoice, µs.
+const FAILED_US: i64 = 3_600 * 1_000_000;
+
+/// Whether the hub brings one more of a payer's authorisations for an invoice: whoever has its link can sign
+/// what comes to nothing, and each costs the tenant gas.
+fn may_bring(about: &About, payer: Address, now_us: i64) -> Result<(), NotTaken> {
+    if !about.brings() {
+        let why = format!(
+            "{MOST_FAILED} authorisations for this invoice have failed on the chain, and the hub brings no \
+             more: pay by another method, or send it from your own account"
+        );
+        return Err(Conflict(why));
+    }
+    let mut failed = about.failed.iter().filter(|it| it.payer == payer);
+    if failed.any(|it| now_us < it.at_us.saturating_add(FAILED_US)) {
+        let why = "an authorisation of this payer for this invoice has just failed on the chain: pay by \
+                   another method, send it from your own account, or try again in an hour";
+        return Err(Conflict(why.to_owned()));
+    }
+    Ok(())
 }
 
 /// Whether nothing else is on its way for what is open; keeps that this one is.
@@ -237,6 +267,7 @@ async fn alone(
     chain: &dyn Chain,
     definition: &Definition,
     key: &str,
+    payer: Address,
     (method, value): (u16, Amount),
 ) -> Result<(), NotTaken> {
     let (tenant, id) = (&definition.tenant, definition.id);
@@ -245,9 +276,10 @@ async fn alone(
         error => Conflict(error.to_string()),
     };
     let at = cashier.invoice(tenant, id).await.map_err(failed)?;
-    let at = at.ok_or_else(|| failed(Refused::NoInvoice(id)))?;
-    let invoice = &at.kept.invoice;
-    if let Some(other) = at.kept.about.bringing.as_deref().filter(|it| *it != key) {
+    let mut at = at.ok_or_else(|| failed(Refused::NoInvoice(id)))?;
+    let other = at.kept.about.bringing.clone().filter(|it| *it != key);
+    if let Some(other) = other.as_deref() {
+        let invoice = &at.kept.invoice;
         let sent = chain.sent(tenant, other).await;
         let sent = sent.map_err(|unknown| Unknown(unknown.to_string()))?;
         let counted = |outcome: &Outcome| {
@@ -269,15 +301,31 @@ async fn alone(
                        counted or has failed, and send this one again then";
             return Err(Conflict(why.to_owned()));
         }
+        let in_vain = match &sent {
+            Some(Sent::Included(outcome) | Sent::Final(outcome)) => !outcome.succeeded,
+            Some(Sent::Lost) => true,
+            Some(Sent::Pending) | None => false,
+        };
+        if in_vain {
+            at = note_failed(cashier, definition, other)
+                .await
+                .map_err(failed)?;
+        }
     }
+    may_bring(&at.kept.about, payer, cashier.0.clock.now_us())?;
+    let invoice = &at.kept.invoice;
     let open = invoice.open(method).unwrap_or_default();
     if value != open || !checkout::payable(invoice, cashier.0.clock.now_us()) {
         let why = "another payment of this invoice has come meanwhile: ask what is open";
         return Err(Conflict(why.to_owned()));
     }
+    if !invoice.takes(method, value) {
+        return Err(Conflict(NO_PLACE.to_owned()));
+    }
     let kept = cashier.alter(tenant, id, |kept| {
         let mut about = kept.about.clone();
         about.bringing = Some(key.to_owned());
+        about.bringing_of = Some(payer);
         Ok(Alter {
             events: Vec::new(),
             about: Some(about),
@@ -285,6 +333,25 @@ async fn alone(
         })
     });
     kept.await.map(drop).map_err(failed)
+}
+
+/// Keeps that what was brought last has come to nothing.
+async fn note_failed(cashier: &Cashier, definition: &Definition, key: &str) -> Result<At, Refused> {
+    let at_us = cashier.0.clock.now_us();
+    let altered = cashier.alter(&definition.tenant, definition.id, |kept| {
+        let mut about = kept.about.clone();
+        if about.bringing.as_deref() == Some(key) {
+            about.bringing = None;
+            let payer = about.bringing_of.take().unwrap_or_default();
+            about.failed.push(Failed { payer, at_us });
+        }
+        Ok(Alter {
+            events: Vec::new(),
+            about: Some(about),
+            todo: Vec::new(),
+        })
+    });
+    altered.await
 }
 
 /// Whether all that a chain says up to a transaction's block is in the invoices.

@@ -7,6 +7,7 @@ use stencil_payments::invoice::{self, Definition, Id, Invoice};
 use stencil_payments::matching;
 use stencil_protocol::id::TenantId;
 use stencil_store::{Page, Store, StoredInvoice};
+use stencil_strangers::Lines;
 use tokio::sync::{Notify, broadcast};
 
 use super::Chains;
@@ -19,6 +20,7 @@ use super::one_by_one::OneByOne;
 use super::rates::RateSource;
 use super::settings::PaymentSettings;
 use super::till::{NoneFree, Till, is_purchase};
+use super::unspent::Unspent;
 use crate::Clock;
 
 /// For how long after an invoice is over payments of it are looked for, µs: what comes later is told
@@ -50,6 +52,9 @@ pub(super) struct Inner {
     pub(super) watching: tokio::sync::RwLock<()>,
     /// Of which invoice an authorisation is being ordered.
     pub(super) bringing: OneByOne,
+    pub(super) unspent: Unspent,
+    /// What strangers cause of the log.
+    pub(super) lines: Lines,
     changes: broadcast::Sender<Change>,
     effects: Notify,
     pub(super) metrics: CashierMetrics,
@@ -146,6 +151,8 @@ impl Cashier {
             placing: tokio::sync::Mutex::default(),
             watching: tokio::sync::RwLock::default(),
             bringing: OneByOne::default(),
+            unspent: Unspent::default(),
+            lines: Lines::default(),
             changes: broadcast::Sender::new(CHANGES),
             effects: Notify::new(),
             metrics: CashierMetrics::default(),
@@ -339,6 +346,7 @@ impl Cashier {
     /// Forgets a tenant that was erased.
     pub(crate) fn tenant_gone(&self, tenant: &TenantId) {
         self.till().tenant_gone(tenant);
+        self.0.unspent.tenant_gone(tenant);
     }
 
     /// Tells who listens of a new version.

@@ -166,6 +166,7 @@ impl Checkout {
                 .into_iter()
                 .map(|way| Payable {
                     payable: is_open && way.unusable.is_none(),
+                    hub_pays_gas: way.hub_pays_gas && about.brings(),
                     ..way
                 })
                 .collect(),
@@ -192,7 +193,19 @@ impl Checkout {
 
 /// Whether something can be paid to it now.
 pub(crate) fn payable(invoice: &Invoice, now_us: i64) -> bool {
-    matches!(invoice.state(), State::New | State::Seen) && now_us <= invoice.definition().expires_us
+    matches!(invoice.state(), State::New | State::Seen)
+        && now_us <= invoice.definition().expires_us
+        && (0_u16..)
+            .zip(&invoice.definition().methods)
+            .any(|(number, method)| invoice.takes(number, wanted(invoice, number, method)))
+}
+
+/// What pays the rest by a method. A unique amount is known by being exactly that.
+fn wanted(invoice: &Invoice, number: u16, method: &Method) -> Amount {
+    match method.way {
+        Way::UniqueAmount => method.due,
+        _ => invoice.open(number).unwrap_or_default(),
+    }
 }
 
 impl Payable {
@@ -205,11 +218,7 @@ impl Payable {
     ) -> Self {
         let asset = method.token.asset();
         let id = invoice.definition().id;
-        // A unique amount is known by being exactly that.
-        let open = match method.way {
-            Way::UniqueAmount => method.due,
-            _ => invoice.open(number).unwrap_or_default(),
-        };
+        let open = wanted(invoice, number, method);
         let unusable = chains.usable(asset.chain).err();
         let chain = chains.by_id(asset.chain).map(AsRef::as_ref);
         let chain_id = format!("{:#x}", asset.chain);

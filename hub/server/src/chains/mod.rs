@@ -28,6 +28,7 @@ pub(crate) mod settings;
 pub(crate) mod tests;
 mod till;
 mod triggers;
+mod unspent;
 mod unwatch;
 pub(crate) mod view;
 pub(crate) mod x402;

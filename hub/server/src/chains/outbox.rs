@@ -108,6 +108,7 @@ impl Outbox {
     /// Does what is due until told to end.
     pub(crate) async fn run(mut self, mut stop: watch::Receiver<bool>) {
         loop {
+            self.cashier.0.lines.say_counts();
             match self.turn().await {
                 Ok(true) => continue,
                 Ok(false) => {}

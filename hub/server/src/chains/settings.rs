@@ -227,7 +227,7 @@ pub(crate) struct Wrong {
 }
 
 impl Wrong {
-    fn at(pointer: impl Into<String>, why: impl Into<String>) -> Self {
+    pub(crate) fn at(pointer: impl Into<String>, why: impl Into<String>) -> Self {
         Self {
             pointer: pointer.into(),
             why: why.into(),

@@ -9,7 +9,8 @@ use super::row::{Columns as _, bigint};
 use super::transaction::Transaction;
 use crate::sends::{Callable, MAX_GIVEN_UP, MAX_OPEN_SENDS, MAX_SEND_ATTEMPTS, MAX_SEND_DATA};
 use crate::{
-    BlockMark, Error, NewSend, SendAttempt, SendOutcome, SendState, Sends, SpendLimit, StoredSend,
+    BlockMark, Error, NewSend, SendAttempt, SendOutcome, SendState, Sends, SpendLimit, Spent,
+    StoredSend,
 };
 
 mod again;
@@ -129,6 +130,12 @@ impl Sends for Sqlite {
         let mut snapshot = self.snapshot().await?;
         let limits = limits::of(&mut snapshot, tenant).await;
         snapshot.end(limits).await
+    }
+
+    async fn spent(&self, tenant: &str, at_us: i64) -> Result<Vec<Spent>, Error> {
+        let mut snapshot = self.snapshot().await?;
+        let spent = limits::spent(&mut snapshot, tenant, at_us).await;
+        snapshot.end(spent).await
     }
 }
 
@@ -318,6 +325,10 @@ fn outcome(row: &SqliteRow) -> Result<SendOutcome, Error> {
             hash: row.array("block_hash")?,
         },
         succeeded: row.flag("succeeded")?,
+        fee: match row.maybe_bytes("fee")? {
+            Some(_) => Some(row.array("fee")?),
+            None => None,
+        },
     })
 }
 
@@ -388,7 +399,7 @@ async fn set_state(
     // The follower may have gone back since that was seen, and would not come by here again.
     let set = sqlx::query(
         "UPDATE chain_sends SET state = $1, tx = $2, block_number = $3, block_hash = $4, \
-         succeeded = $5 WHERE chain = $6 AND sender = $7 AND nonce = $8 \
+         succeeded = $5, fee = $9 WHERE chain = $6 AND sender = $7 AND nonce = $8 \
          AND state IN ('pending', 'included') AND ($1 <> 'final' OR NOT (\
          EXISTS (SELECT 1 FROM chains c WHERE c.chain = $6 AND c.final_number < $3) \
          OR EXISTS (SELECT 1 FROM chain_blocks b WHERE b.chain = $6 AND b.number = $3 \
@@ -402,6 +413,7 @@ async fn set_state(
     .bind(chain)
     .bind(sender.as_slice())
     .bind(bigint("nonce", nonce)?)
+    .bind(outcome.and_then(|outcome| Some(outcome.fee?.to_vec())))
     .execute(&mut **transaction)
     .await?
     .rows_affected();

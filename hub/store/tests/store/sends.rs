@@ -62,6 +62,7 @@ fn outcome(tx: u8) -> SendOutcome {
             hash: [8; 32],
         },
         succeeded: false,
+        fee: None,
     }
 }
 
@@ -84,7 +85,10 @@ async fn a_tenant_spends_what_it_may_and_not_a_unit_more() {
     reserve(send("a", 40), 100).await.unwrap();
     let error = reserve(send("b", 51), 130).await.unwrap_err();
     assert!(
-        error.to_string().contains("would spend 0x65") && matches!(error, Error::Conflict(_)),
+        error
+            .to_string()
+            .contains("would spend 0.000000000000000101 the chain's coin")
+            && matches!(error, Error::Conflict(_)),
         "{error}"
     );
     let b = reserve(send("b", 50), 130).await.unwrap();
@@ -121,6 +125,90 @@ async fn a_tenant_spends_what_it_may_and_not_a_unit_more() {
         reserve(huge, 2_000).await,
         Err(Error::Invalid { .. })
     ));
+}
+
+/// What is reserved is the most that it may cost; what is final has cost what its receipt says.
+#[tokio::test]
+async fn once_it_is_final_what_a_send_has_cost_counts() {
+    let fresh = fresh().await;
+    let sends = fresh.store.sends.as_ref();
+    fresh.store.chains.open_chain(CHAIN, 1, 1).await.unwrap();
+    sends.set_spend_limit(&limit(None, 100)).await.unwrap();
+    sends
+        .set_spend_limit(&limit(Some(TOKEN), 10))
+        .await
+        .unwrap();
+    let costly = |key: &str| NewSend {
+        most_fee: amount(60),
+        token: Some((TOKEN, amount(8))),
+        ..send(key, 30)
+    };
+    let at_us = 100 * SECOND;
+    let spent = async |at_us: i64| {
+        let all = sends.spent("acme", at_us).await.unwrap();
+        let of = |asset: Option<[u8; 20]>| {
+            let found = all.iter().find(|spent| spent.limit.asset == asset);
+            let found = found.unwrap().clone();
+            (found.used, found.open, found.frees_us)
+        };
+        (of(None), of(Some(TOKEN)))
+    };
+    let nothing = (amount(0), amount(0), None);
+    assert_eq!(spent(at_us).await, (nothing, nothing));
+    sends.reserve_send(&costly("a"), 0, at_us).await.unwrap();
+    let frees_us = Some(at_us + 60 * SECOND);
+    let coin = (amount(90), amount(90), frees_us);
+    let token = (amount(8), amount(8), frees_us);
+    assert_eq!(spent(at_us).await, (coin, token));
+    let error = sends.reserve_send(&costly("b"), 0, at_us).await;
+    let error = error.unwrap_err().to_string();
+    for told in [
+        "0.00000000000000018 ",
+        "0.0000000000000001:",
+        "0.00000000000000009 count",
+    ] {
+        assert!(error.contains(told), "{error}");
+    }
+    assert!(!error.contains("0x"), "{error}");
+    // In a block a reorganisation may yet put it elsewhere, at another price.
+    let paid = |succeeded: bool| SendOutcome {
+        succeeded,
+        fee: Some(amount(3)),
+        ..outcome(1)
+    };
+    let set = async |state: SendState| {
+        sends.set_send_state(CHAIN, SENDER, 0, state).await.unwrap();
+    };
+    set(SendState::Included(paid(true))).await;
+    assert_eq!(spent(at_us).await, (coin, token));
+    set(SendState::Final(paid(true))).await;
+    let stored = sends.send("acme", "a").await.unwrap().unwrap();
+    assert_eq!(stored.state, SendState::Final(paid(true)));
+    let settled = (amount(33), amount(0), frees_us);
+    assert_eq!(
+        spent(at_us).await,
+        (settled, (amount(8), amount(0), frees_us))
+    );
+    // What was reverted has cost its gas, and moved nothing.
+    let was = outcome(1).block;
+    sends.take_back_send(CHAIN, SENDER, 0, was).await.unwrap();
+    assert_eq!(spent(at_us).await, (coin, token));
+    set(SendState::Final(paid(false))).await;
+    let reverted = (amount(3), amount(0), frees_us);
+    assert_eq!(spent(at_us).await, (reverted, nothing));
+    sends.reserve_send(&costly("b"), 0, at_us).await.unwrap();
+    // Where no receipt has told it the most counts.
+    let untold = SendState::Final(SendOutcome {
+        succeeded: true,
+        ..outcome(2)
+    });
+    sends
+        .set_send_state(CHAIN, SENDER, 1, untold)
+        .await
+        .unwrap();
+    assert_eq!(spent(at_us).await.0.0, amount(93));
+    assert_eq!(spent(at_us + 60 * SECOND).await, (nothing, nothing));
+    assert!(sends.spent("other", at_us).await.unwrap().is_empty());
 }
 
 #[tokio::test]

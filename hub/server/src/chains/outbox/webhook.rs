@@ -11,6 +11,7 @@ use super::Did;
 use crate::chains::cashier::{At, Cashier, Refused, word};
 use crate::chains::change::{Due, Todo};
 use crate::chains::settings::PaymentSettings;
+use crate::chains::unspent::NotTold;
 
 /// How long a receiver has.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -47,7 +48,21 @@ pub(super) async fn post(
         timeout: TIMEOUT,
         cause: None,
     };
-    Ok(match connectors.perform(&request).await {
+    let performed = connectors.perform(&request).await;
+    match &performed {
+        Ok(Performed::Later(_)) => {}
+        Ok(_) => cashier.told(&one.tenant, id),
+        Err(failure) => cashier.not_told(
+            &one.tenant,
+            NotTold {
+                invoice: id,
+                why: failure.message.clone(),
+                at_us: request.now_us,
+                attempt: request.attempt,
+            },
+        ),
+    }
+    Ok(match performed {
         Ok(Performed::Done(_) | Performed::Waiting(_)) => Did::Done,
         Ok(Performed::Later(later)) => Did::UnderWay(later),
         Err(failure) if failure.retryable => Did::Again(failure.message, failure.retry_after),

@@ -119,6 +119,10 @@ impl Chain for Fake {
         }
     }
 
+    fn most_fee_per_gas(&self) -> Option<u128> {
+        Some(500_000_000_000)
+    }
+
     fn is_confirmed(&self) -> bool {
         !self.unknown.load(Ordering::SeqCst)
     }

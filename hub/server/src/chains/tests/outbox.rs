@@ -122,6 +122,9 @@ async fn webhooks_of_an_invoice_go_out_in_its_order_and_can_be_sent_again() {
         1,
         "what comes after the first waits for it"
     );
+    let failed = world.cashier.last_not_told(&acme()).unwrap();
+    assert_eq!((failed.invoice, failed.attempt), (id(1), 1));
+    assert!(!failed.why.is_empty());
     // Who acts on invoices is told at once all the same.
     let told = ear.0.lock().unwrap().len();
     assert_eq!(told, 2);
@@ -133,6 +136,8 @@ async fn webhooks_of_an_invoice_go_out_in_its_order_and_can_be_sent_again() {
     // Another invoice does not wait.
     world.block(11, &paid(2, 2, TOKEN, DUE)).await;
     turn(&mut outbox).await;
+    let still = world.cashier.last_not_told(&acme());
+    assert_eq!(still.map(|it| it.invoice), Some(id(1)));
     assert_eq!(
         kinds(&receiver),
         ["invoice.settled ", "invoice.changed settled"]

@@ -30,6 +30,7 @@ impl Sales {
     pub(crate) async fn run(&self, mut stop: watch::Receiver<bool>) {
         let mut rests: HashMap<[u8; 16], Instant> = HashMap::new();
         loop {
+            self.inner.lines.say_counts();
             let looked = tokio::select! {
                 () = told_to_end(&mut stop) => return,
                 looked = self.look(&mut rests) => looked,

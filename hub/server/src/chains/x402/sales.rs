@@ -11,6 +11,7 @@ use stencil_payments::port::{Chain, NotOrdered, Order, Sent};
 use stencil_payments::x402::{self, Claim, PaymentPayload, Reason, Refused, header};
 use stencil_protocol::id::TenantId;
 use stencil_store::{Error as StoreError, Store, StoredPurchase};
+use stencil_strangers::{Lines, Who};
 use tokio::sync::{Mutex, Notify, Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout_at};
 
@@ -53,6 +54,8 @@ pub(super) struct Inner {
     opening: Mutex<()>,
     /// Whose settlement is being ordered.
     ordering: OneByOne,
+    /// What buyers cause of the log.
+    pub(super) lines: Lines,
     /// Told when there is a charge to go on with.
     pub(super) wake: Notify,
     /// Told when a charge has changed.
@@ -73,6 +76,7 @@ impl Sales {
                 waiting: Semaphore::new(MAX_WAITING),
                 opening: Mutex::new(()),
                 ordering: OneByOne::default(),
+                lines: Lines::default(),
                 wake: Notify::new(),
                 changed: Notify::new(),
                 under_way: AtomicUsize::new(0),
@@ -378,8 +382,15 @@ impl Sales {
 
     fn not_ordered(&self, chain: &dyn Chain, kept: &Kept, not: &NotOrdered) -> No {
         let stored = &kept.stored;
-        tracing::warn!(tenant = %stored.tenant, offer = stored.offer, chain = chain.name(),
-            why = %not, "a settlement is not ordered");
+        let who = Who::Named(stored.tenant.as_str().into());
+        if self
+            .inner
+            .lines
+            .may_write(who, "a settlement is not ordered")
+        {
+            tracing::warn!(tenant = %stored.tenant, offer = stored.offer, chain = chain.name(),
+                why = %not, "a settlement is not ordered");
+        }
         let why = match not {
             NotOrdered::NoAccount(_) => "the hub has no account to settle it by",
             NotOrdered::Refused(_) => "the seller's limit of what settlements may cost is reached",

@@ -8,7 +8,7 @@ use stencil_payments::Address;
 use stencil_protocol::id::TenantId;
 use stencil_store::{Operator, Store};
 
-use super::spending::{self, Spending};
+use super::spending::{self, SpentView};
 use super::{Whole, operator};
 use crate::chains::x402::price;
 use crate::http::input::{self, Path};
@@ -40,9 +40,25 @@ pub(in crate::http) struct Contracts {
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(in crate::http) struct Allowed {
     /// What may be spent; of an asset without a limit nothing.
-    limits: Vec<Spending>,
+    limits: Vec<SpentView>,
     /// Contracts of which workflows may call any function. `transfer` of a token needs a limit instead.
     callable: Vec<Contract>,
+    /// The last authorisation of a payer that was not brought to its chain since the hub was started; null:
+    /// all were.
+    not_brought: Option<NotBroughtView>,
+}
+
+/// An authorisation that a payer has signed and the hub has not brought to its chain.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(in crate::http) struct NotBroughtView {
+    /// For which invoice.
+    invoice: String,
+    /// Why, where a limit leaves no room; null: the hub's log says it.
+    why: Option<String>,
+    /// When, µs since the epoch.
+    at_us: i64,
+    /// How many were not since the hub was started.
+    times: u64,
 }
 
 async fn contracts(store: &Store, tenant: &TenantId) -> Result<Vec<Contract>, Problem> {
@@ -54,7 +70,7 @@ async fn contracts(store: &Store, tenant: &TenantId) -> Result<Vec<Contract>, Pr
     Ok(contracts.collect())
 }
 
-/// What the tenant may spend from the hub's accounts, and which contracts its workflows may call.
+/// What the tenant may spend from the hub's accounts, what of it is spent, and which contracts its workflows may call.
 #[utoipa::path(
     get,
     path = "/api/v1/payments/spending",
@@ -65,9 +81,16 @@ pub(in crate::http) async fn seen(
     Shared(state): Shared<State>,
     caller: Caller,
 ) -> Result<Json<Allowed>, Problem> {
+    let not_brought = state.control.cashier().last_not_brought(&caller.tenant);
     Ok(Json(Allowed {
-        limits: spending::limits_of(&state.store, &caller.tenant).await?,
+        limits: spending::spent(&state, &caller.tenant).await?,
         callable: contracts(&state.store, &caller.tenant).await?,
+        not_brought: not_brought.map(|not| NotBroughtView {
+            invoice: not.invoice.to_string(),
+            why: not.why,
+            at_us: not.at_us,
+            times: not.times,
+        }),
     }))
 }
 

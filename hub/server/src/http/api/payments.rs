@@ -10,6 +10,7 @@ use stencil_store::Page;
 use super::Whole;
 use super::invoices;
 use crate::chains::PaymentSettings;
+use crate::chains::settings::Wrong;
 use crate::http::audit::Detail;
 use crate::http::input::{self, Paging, Query};
 use crate::http::problem::{Kind, Problem};
@@ -25,6 +26,22 @@ pub(in crate::http) struct Settings {
     set: PaymentSettings,
     /// What the ways to pay are called in invoices: `CHAIN/SYMBOL/WAY`.
     names: Vec<String>,
+    /// The last webhook that was not taken since the hub was started, until one of the same invoice is; null:
+    /// all were.
+    webhook_failed: Option<WebhookFailed>,
+}
+
+/// A webhook that was not taken.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(in crate::http) struct WebhookFailed {
+    /// Of which invoice.
+    invoice: String,
+    /// Why.
+    why: String,
+    /// When, µs since the epoch.
+    at_us: i64,
+    /// The how manieth attempt that was.
+    attempt: u32,
 }
 
 /// One entry of the journal.
@@ -99,7 +116,7 @@ pub(in crate::http) async fn settings(
     caller: Caller,
 ) -> Result<Json<Settings>, Problem> {
     let settings = invoices::settings(&state, &caller).await?;
-    Ok(Json(shown(&state, settings)))
+    Ok(Json(shown(&state, &caller, settings)))
 }
 
 /// Sets how the tenant takes payments.
@@ -130,7 +147,7 @@ pub(in crate::http) async fn set_settings(
 ) -> Result<Response, Problem> {
     let cashier = state.control.cashier();
     let chains = cashier.chains();
-    let told = |wrong: crate::chains::settings::Wrong| {
+    let told = |wrong: Wrong| {
         if wrong.unknown {
             tracing::warn!(why = wrong.why, "what a chain says is not known");
             return Problem::new(Kind::Busy, wrong.why);
@@ -142,6 +159,10 @@ pub(in crate::http) async fn set_settings(
     let secrets = secrets.iter().filter(|it| it.tenant == caller.tenant);
     let secrets: Vec<_> = secrets.map(|it| it.name.as_str()).collect();
     settings.check(chains, &secrets).map_err(told)?;
+    if let Some(webhook) = &settings.webhook {
+        let allowed = state.control.options().connect.webhook.allows(&webhook.url);
+        allowed.map_err(|why| told(Wrong::at("/webhook/url", why)))?;
+    }
     settings.check_on_chain(chains).await.map_err(told)?;
     let body = serde_json::to_string(&settings).map_err(Problem::internal)?;
     let payees = settings.payees(chains);
@@ -166,12 +187,21 @@ pub(in crate::http) async fn set_settings(
     }
     tracing::info!(tenant = %caller.tenant, by = caller.who, "settings of payments were set");
     let detail = Detail(format!("{} ways to pay", settings.methods.len()));
-    Ok((detail, Json(shown(&state, settings))).into_response())
+    Ok((detail, Json(shown(&state, &caller, settings))).into_response())
 }
 
-fn shown(state: &State, settings: PaymentSettings) -> Settings {
-    let ways = settings.ways(state.control.cashier().chains());
+fn shown(state: &State, caller: &Caller, settings: PaymentSettings) -> Settings {
+    let cashier = state.control.cashier();
+    let ways = settings.ways(cashier.chains());
+    let failed = cashier.last_not_told(&caller.tenant);
+    let failed = failed.filter(|_| settings.webhook.is_some());
     Settings {
+        webhook_failed: failed.map(|failed| WebhookFailed {
+            invoice: failed.invoice.to_string(),
+            why: failed.why,
+            at_us: failed.at_us,
+            attempt: failed.attempt,
+        }),
         names: ways.into_iter().map(|way| way.name).collect(),
         set: settings,
     }

@@ -51,11 +51,11 @@ pub(in crate::http) struct ToldAgain {
 #[derive(Debug, utoipa::ToSchema)]
 #[allow(dead_code, reason = "it describes `Receipt`")]
 pub(in crate::http) struct ReceiptView {
-    /// `stencil-receipt/1`.
+    /// `stencil-receipt/2`.
     format: String,
     /// Which invoice.
     invoice: String,
-    /// What was counted: amount, asset, block, payer, rate.
+    /// What was counted, by time: amount and base units, asset, transaction, block, payer, rate.
     payments: Vec<stencil_store::schema::Json>,
     /// What it cost.
     price: stencil_store::schema::Json,

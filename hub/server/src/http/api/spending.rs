@@ -5,16 +5,21 @@ use axum::Json;
 use axum::extract::State as Shared;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
-use stencil_payments::Address;
 use stencil_payments::money::Amount;
+use stencil_payments::port::Chain;
+use stencil_payments::{Address, U256};
 use stencil_protocol::id::TenantId;
-use stencil_store::{MAX_LIMIT_WINDOW_S, Operator, SpendLimit, Store};
+use stencil_store::{MAX_LIMIT_WINDOW_S, Operator, SpendLimit, Spent};
 
 use super::Whole;
+use crate::chains::authorization::GAS;
 use crate::chains::x402::price;
 use crate::http::State;
 use crate::http::input::{self, Path};
 use crate::http::problem::{Kind, Problem};
+
+/// Of the coin of each chain.
+const COIN_DECIMALS: u8 = 18;
 
 /// What a tenant may spend.
 #[derive(Debug, Serialize, Deserialize, utoipa::ToSchema)]
@@ -33,34 +38,130 @@ pub(in crate::http) struct Spending {
     most: Amount,
 }
 
-/// The limits of a tenant.
+/// What a tenant may spend, and what it has spent.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(in crate::http) struct SpentView {
+    #[serde(flatten)]
+    limit: Spending,
+    /// What it may spend, with a point; null: how many decimals the token has is not known.
+    most_amount: Option<String>,
+    /// What counts as spent within the span, base units: of what is final what it has cost, and of what is
+    /// not the most that it may cost.
+    #[schema(value_type = String)]
+    used: Amount,
+    /// The same with a point.
+    used_amount: Option<String>,
+    /// What of it is not final, base units: it becomes less.
+    #[schema(value_type = String)]
+    open: Amount,
+    /// The same with a point.
+    open_amount: Option<String>,
+    /// When the first of what is spent leaves the span, µs since the epoch; null: nothing is spent.
+    frees_us: Option<i64>,
+    /// Of a chain's coin: what one settlement of an authorisation counts as until it is final.
+    settlement_amount: Option<String>,
+    /// Whether there is room for one now.
+    fits: Option<bool>,
+}
+
+/// The limits of a tenant, and what is spent of them.
 #[utoipa::path(
     get,
     path = "/api/v1/operator/tenants/{tenant}/spend-limits",
     tag = "operator",
-    responses((status = 200, body = Whole<Spending>))
+    responses((status = 200, body = Whole<SpentView>))
 )]
 pub(in crate::http) async fn spend_limits(
     Shared(state): Shared<State>,
     Path(tenant): Path<String>,
-) -> Result<Json<Whole<Spending>>, Problem> {
+) -> Result<Json<Whole<SpentView>>, Problem> {
     let tenant = input::tenant(&tenant)?;
-    let limits = limits_of(&state.store, &tenant).await?;
-    Ok(Json(Whole::of(limits)))
+    Ok(Json(Whole::of(spent(&state, &tenant).await?)))
 }
 
-/// The limits of a tenant.
-pub(super) async fn limits_of(store: &Store, tenant: &TenantId) -> Result<Vec<Spending>, Problem> {
-    let limits = store.sends.spend_limits(tenant.as_str()).await?;
-    let limits = limits.into_iter().map(|limit| Spending {
-        chain: limit.chain,
-        token: limit
-            .asset
-            .map(|token| Address::from(token).to_checksum(None)),
-        window_s: limit.window_s,
-        most: Amount(stencil_payments::U256::from_be_bytes(limit.most)),
-    });
-    Ok(limits.collect())
+/// The limits of a tenant, and what is spent of them.
+pub(super) async fn spent(state: &State, tenant: &TenantId) -> Result<Vec<SpentView>, Problem> {
+    let (store, chains) = (&state.store, state.control.cashier().chains());
+    let now_us = state.clock.now_us();
+    let spent = store.sends.spent(tenant.as_str(), now_us).await?;
+    let of = |spent: Spent| {
+        let SpendLimit {
+            chain,
+            asset,
+            window_s,
+            most,
+            ..
+        } = spent.limit;
+        let [most, used, open] =
+            [most, spent.used, spent.open].map(|amount| Amount(U256::from_be_bytes(amount)));
+        let known = chains.by_name(&chain);
+        let coin = Some(COIN_DECIMALS);
+        let decimals = match asset {
+            None => coin,
+            Some(asset) => known.and_then(|chain| {
+                let contract = Some(Address::from(asset));
+                let mut tokens = chain.tokens().iter().map(|known| &known.token);
+                let token = tokens.find(|token| token.asset().contract == contract)?;
+                Some(token.decimals())
+            }),
+        };
+        let shown = |amount: Amount| decimals.map(|decimals| in_full(amount, decimals));
+        let settlement = known
+            .filter(|_| asset.is_none())
+            .and_then(|chain| settlement(chain.as_ref()));
+        SpentView {
+            most_amount: shown(most),
+            used_amount: shown(used),
+            open_amount: shown(open),
+            fits: settlement.map(|one| used.saturating_add(one) <= most),
+            settlement_amount: settlement.map(|one| in_full(one, COIN_DECIMALS)),
+            limit: Spending {
+                chain,
+                token: asset.map(|token| Address::from(token).to_checksum(None)),
+                window_s,
+                most,
+            },
+            used,
+            open,
+            frees_us: spent.frees_us,
+        }
+    };
+    Ok(spent.into_iter().map(of).collect())
+}
+
+/// What one settlement of an authorisation counts as until it is final, in wei.
+fn settlement(chain: &dyn Chain) -> Option<Amount> {
+    let price = U256::from(chain.most_fee_per_gas()?);
+    Some(Amount(price.saturating_mul(U256::from(GAS))))
+}
+
+/// With a point, without zeros that say nothing.
+fn in_full(amount: Amount, decimals: u8) -> String {
+    let digits = amount.to_string();
+    let decimals = usize::from(decimals);
+    let digits = format!("{digits:0>width$}", width = decimals + 1);
+    let (whole, behind) = digits.split_at(digits.len() - decimals);
+    match behind.trim_end_matches('0') {
+        "" => whole.to_owned(),
+        behind => format!("{whole}.{behind}"),
+    }
+}
+
+/// Why a limit of a chain's coin lets nothing through, where it does.
+fn too_little(most: Amount, chain: &dyn Chain) -> Option<String> {
+    let (one, price) = (settlement(chain)?, chain.most_fee_per_gas()?);
+    // Nothing at all is a limit like another.
+    if most.is_zero() || most >= one {
+        return None;
+    }
+    let [most, shown] = [most, one].map(|amount| in_full(amount, COIN_DECIMALS));
+    let gwei = in_full(Amount(U256::from(price)), 9);
+    Some(format!(
+        "`most` is {most} of the coin of `{}` and lets nothing through: until it is final one settlement counts \
+         as {shown} ({GAS} gas at `max_fee_gwei`, which is {gwei}); set {one} wei at least, ten times that \
+         where several are under way at one time, or a lower `max_fee_gwei`",
+        chain.name()
+    ))
 }
 
 /// Sets what a tenant may spend of one asset of a chain: settlements, refunds and what its workflows
@@ -72,6 +173,7 @@ pub(super) async fn limits_of(store: &Store, tenant: &TenantId) -> Result<Vec<Sp
     request_body = Spending,
     responses(
         (status = 204, description = "It is so from now on"),
+        (status = 400, description = "Less than one settlement counts as: nothing would go through"),
         (status = 409, description = "The hub follows no such chain"),
     )
 )]
@@ -100,6 +202,12 @@ pub(in crate::http) async fn set_spend_limit(
         );
         return Err(Problem::new(Kind::Conflict, detail));
     }
+    if token.is_none()
+        && let Some(chain) = state.control.cashier().chains().by_name(&spending.chain)
+        && let Some(why) = too_little(spending.most, chain.as_ref())
+    {
+        return Err(Problem::invalid(why));
+    }
     let limit = SpendLimit {
         tenant: id.to_string(),
         chain: spending.chain,
@@ -110,4 +218,22 @@ pub(in crate::http) async fn set_spend_limit(
     state.store.sends.set_spend_limit(&limit).await?;
     tracing::info!(tenant = %id, chain = limit.chain, by = operator.name, "a spend limit was set");
     Ok(StatusCode::NO_CONTENT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_are_told_with_a_point() {
+        for (amount, decimals, shown) in [
+            (0_u64, 18, "0"),
+            (1, 18, "0.000000000000000001"),
+            (100_000_000_000_000_000, 18, "0.1"),
+            (12_500_000, 6, "12.5"),
+            (7, 0, "7"),
+        ] {
+            assert_eq!(in_full(Amount::from(amount), decimals), shown);
+        }
+    }
 }

@@ -5,12 +5,16 @@ use alloy_signer_local::PrivateKeySigner;
 use serde_json::{Value, json};
 use stencil_payments::abi::calls;
 use stencil_payments::eip712::{Authorization, Domain, Kind};
+use stencil_payments::invoice::{Definition, Event, Payment, Policy, Way};
 use stencil_payments::money::Amount;
-use stencil_payments::port::{Called, Outcome, Sent, Unknown};
+use stencil_payments::observation::{Block, Key, Needs};
+use stencil_payments::port::{Called, NotOrdered, Outcome, Sent, Unknown};
 use stencil_payments::{Address, B256, U256};
 
 use super::{Answer, Limits, NOW_US, Served, seed};
-use crate::chains::tests::fake::{CONTRACT, PAYEE, TOKEN, domain};
+use crate::chains::tests::fake::{CHAIN, CONTRACT, ID, PAYEE, TOKEN, domain};
+use crate::chains::tests::invoice;
+use crate::chains::{About, NewInvoice};
 
 const SETTINGS: &str = "/api/v1/payments/settings";
 const INVOICES: &str = "/api/v1/invoices";
@@ -160,6 +164,14 @@ async fn settings_are_checked_field_by_field() {
             "#/policy/tolerance_bps",
         ),
         (json!({ "policy": { "late": "never" } }), "#/policy/late"),
+        (
+            json!({ "webhook": { "url": "http://169.254.169.254/", "secret": "signing-marked" } }),
+            "#/webhook/url",
+        ),
+        (
+            json!({ "webhook": { "url": "https://[::1]:9/", "secret": "signing-marked" } }),
+            "#/webhook/url",
+        ),
         (
             json!({ "webhook": { "url": "ftp://x", "secret": "s" } }),
             "#/webhook/url",
@@ -625,6 +637,215 @@ async fn of_one_invoice_one_authorisation_is_on_its_way() {
     ends(Sent::Final(outcome(false)));
     assert_eq!(post(&signed[second]).await.status, 202);
     assert_eq!(served.chain.orders.lock().unwrap().len(), 2);
+    // Each has cost gas: whose has failed is brought no other for a while, and after some nobody's is.
+    ends(Sent::Final(outcome(false)));
+    let seen = async || served.get(&checkout(&id)).send().await.ok()["methods"][0].clone();
+    let next = seen().await["nonces"][1].as_str().unwrap().to_owned();
+    let mut again_typed = typed.clone();
+    again_typed["message"]["nonce"] = next.clone().into();
+    let again = |key: u8| {
+        let payer = PrivateKeySigner::from_slice(&[key; 32]).unwrap();
+        let (chain, from) = (&served.chain, payer.address());
+        let used = calls::authorization_state(from, next.parse().unwrap());
+        chain.answers(TOKEN, used, word(0));
+        chain.answers(TOKEN, calls::balance_of(from), word(9_000_000));
+        let mut again = sign(&payer, &again_typed, "2500000", now_s + 600);
+        again["attempt"] = 1.into();
+        again
+    };
+    let payers = [7, 8, 9];
+    let why = post(&again(payers[first])).await.problem(409);
+    assert!(why.contains("just failed"), "{why}");
+    assert_eq!(seen().await["hub_pays_gas"], true);
+    let third = 3 - first - second;
+    assert_eq!(post(&signed[third]).await.status, 202);
+    ends(Sent::Included(outcome(false)));
+    let why = post(&again(10)).await.problem(409);
+    assert!(why.contains("brings no more"), "{why}");
+    assert_eq!(served.chain.orders.lock().unwrap().len(), 3);
+    assert_eq!(seen().await["hub_pays_gas"], false);
+}
+
+/// No gas is spent on what an invoice could not take.
+#[tokio::test]
+async fn an_invoice_without_a_place_is_not_payable_and_nothing_is_brought() {
+    let served = Served::start().await;
+    let needs = Needs::Confirmations(1);
+    let definition = Definition {
+        created_us: NOW_US,
+        expires_us: NOW_US + 900_000_000,
+        policy: Policy {
+            tolerance_bps: 0,
+            ..Policy::DEFAULT
+        },
+        ..invoice(0x77, Way::Authorization, needs)
+    };
+    let (tenant, invoice) = (definition.tenant.clone(), definition.id);
+    let about = About::default();
+    let new = NewInvoice { definition, about };
+    served.cashier.create(new).await.unwrap();
+    let id = invoice.to_string();
+    let credit = async |ordinal: u32, amount: u64, is_lost: bool| {
+        let key = Key {
+            chain: ID,
+            tx: B256::repeat_byte(1),
+            ordinal,
+        };
+        let payment = Payment {
+            method: 0,
+            amount: Amount::from(amount),
+            from: Address::repeat_byte(9),
+            block: Block {
+                number: 1,
+                hash: B256::ZERO,
+                time_s: 1,
+            },
+        };
+        let (seq, cashier) = (u64::from(ordinal) * 2 + 1, &served.cashier);
+        let came = Event::Credit { key, seq, payment };
+        cashier.apply(&tenant, invoice, came).await.unwrap();
+        if is_lost {
+            let went = Event::Retracted { key, seq: seq + 1 };
+            cashier.apply(&tenant, invoice, went).await.unwrap();
+        }
+    };
+    for ordinal in 0..64 {
+        credit(ordinal, 1, false).await;
+    }
+    credit(64, 2_500_000 - 65, false).await;
+    let seen = async || served.get(&checkout(&id)).send().await.ok();
+    assert_eq!(seen().await["payable"], true, "its last unit can come");
+    for ordinal in 65..81 {
+        credit(ordinal, 1, true).await;
+    }
+    let full = seen().await;
+    assert_eq!(
+        (&full["state"], &full["payable"]),
+        (&"seen".into(), &false.into())
+    );
+    let typed = full["methods"][0]["typed_data"].clone();
+    let payer = PrivateKeySigner::from_slice(&[7; 32]).unwrap();
+    let now_s = u64::try_from(NOW_US / 1_000_000).unwrap();
+    let given = sign(&payer, &typed, "1", now_s + 600);
+    let path = format!("/pay/{id}/authorization");
+    let why = served
+        .ask("POST", &path)
+        .json(&given)
+        .send()
+        .await
+        .problem(409);
+    assert!(why.contains("no place"), "{why}");
+    assert!(served.chain.orders.lock().unwrap().is_empty());
+}
+
+/// The tenant is told what it can do something about; the payer is not told of the tenant's limits.
+#[tokio::test]
+async fn what_the_limits_leave_no_room_for_is_told_to_the_tenant() {
+    let served = Served::start().await;
+    let id = hex::encode(seed::INVOICE);
+    let typed = served.get(&checkout(&id)).send().await.ok()["methods"][0]["typed_data"].clone();
+    let payer = PrivateKeySigner::from_slice(&[7; 32]).unwrap();
+    let (chain, from) = (&served.chain, payer.address());
+    let nonce = typed["message"]["nonce"].as_str().unwrap().parse().unwrap();
+    let word = |n: u64| U256::from(n).to_be_bytes::<32>();
+    chain.answers(TOKEN, calls::authorization_state(from, nonce), word(0));
+    chain.answers(TOKEN, calls::balance_of(from), word(9_000_000));
+    let spending = async || {
+        let seen = served
+            .get("/api/v1/payments/spending")
+            .bearer(&served.tokens.admin);
+        seen.send().await.ok()
+    };
+    assert_eq!(spending().await["not_brought"], Value::Null);
+    let marked = async || {
+        let page = served.read("/settings").await;
+        page.body.contains("payers refused")
+    };
+    assert!(!marked().await);
+    let limit =
+        "tenant \"acme\" would spend 0.3 the chain's coin on local within 60 s, and may spend 0.25";
+    *chain.refuses.lock().unwrap() = Some(NotOrdered::Refused(limit.to_owned()));
+    let path = format!("/pay/{id}/authorization");
+    let now_s = u64::try_from(NOW_US / 1_000_000).unwrap();
+    let right = sign(&payer, &typed, "2500000", now_s + 600);
+    for _ in 0..3 {
+        let why = served
+            .ask("POST", &path)
+            .json(&right)
+            .send()
+            .await
+            .problem(409);
+        assert!(!why.contains("0.25"), "{why}");
+    }
+    let told = spending().await["not_brought"].clone();
+    assert_eq!((&told["invoice"], &told["times"]), (&id.into(), &3.into()));
+    assert_eq!(told["why"], limit);
+    assert!(marked().await);
+    // What the hub's account holds is no matter of a tenant's.
+    let balance = "account 0x01 has 7 wei, and this takes 9";
+    *chain.refuses.lock().unwrap() = Some(NotOrdered::Refused(balance.to_owned()));
+    served
+        .ask("POST", &path)
+        .json(&right)
+        .send()
+        .await
+        .problem(409);
+    let told = spending().await["not_brought"].clone();
+    assert_eq!((&told["why"], &told["times"]), (&Value::Null, &4.into()));
+}
+
+/// Until it is final one settlement counts as the most that it may cost: a limit below that is none.
+#[tokio::test]
+async fn a_limit_that_lets_nothing_through_is_refused_with_what_would_do() {
+    let served = Served::start().await;
+    served
+        .store
+        .chains
+        .open_chain(CHAIN, ID, NOW_US)
+        .await
+        .unwrap();
+    let operators = &served.store.operators;
+    let operator = operators.create_operator("ops", NOW_US).await.unwrap().1;
+    let operator = operator.reveal();
+    let path = "/api/v1/operator/tenants/acme/spend-limits";
+    let set = async |most: &str, token: Value| {
+        let limit = json!({ "chain": CHAIN, "token": token, "window_s": 86_400, "most": most });
+        let ask = served.ask("PUT", path).bearer(operator);
+        ask.json(&limit).send().await
+    };
+    let coin = Value::Null;
+    let why = set("50000000000000000", coin.clone()).await.problem(400);
+    for told in ["0.05 of the coin", "0.1 (200000 gas", "which is 500)"] {
+        assert!(why.contains(told), "{why}");
+    }
+    for most in ["100000000000000000", "0", "2000000000000000000"] {
+        assert_eq!(set(most, coin.clone()).await.status, 204, "{most}");
+    }
+    let token = TOKEN.to_checksum(None).into();
+    assert_eq!(set("2500000", token).await.status, 204);
+    let seen = served
+        .get("/api/v1/payments/spending")
+        .bearer(&served.tokens.admin);
+    let limits = seen.send().await.ok()["limits"].clone();
+    let (coin, token) = (&limits[0], &limits[1]);
+    for (name, value) in [
+        ("most_amount", "2"),
+        ("used", "0"),
+        ("used_amount", "0"),
+        ("settlement_amount", "0.1"),
+    ] {
+        assert_eq!(coin[name], value, "{limits}");
+    }
+    assert_eq!(
+        (&coin["fits"], &coin["frees_us"]),
+        (&true.into(), &Value::Null)
+    );
+    assert_eq!(
+        (&token["most_amount"], &token["fits"]),
+        (&"2.5".into(), &Value::Null)
+    );
+    let shown = served.get(path).bearer(operator).send().await.ok();
+    assert_eq!(shown["items"], limits);
 }
 
 #[tokio::test]
@@ -811,7 +1032,7 @@ async fn a_receipt_is_the_same_bytes_for_tenant_and_payer() {
         Some(format!("\"{}\"", hex::encode(digest)).as_str())
     );
     let receipt = tenants.json();
-    assert_eq!(receipt["format"], "stencil-receipt/1");
+    assert_eq!(receipt["format"], "stencil-receipt/2");
     assert_eq!(
         (&receipt["refunds"][0]["id"], &receipt["round"]),
         (&refund.into(), &"1".into())

@@ -72,7 +72,7 @@ pub(super) async fn take_back(
 ) -> Result<(), Error> {
     let taken = sqlx::query(
         "UPDATE chain_sends SET state = 'pending', tx = NULL, block_number = NULL, \
-         block_hash = NULL, succeeded = NULL WHERE chain = $1 AND sender = $2 AND nonce = $3 \
+         block_hash = NULL, succeeded = NULL, fee = NULL WHERE chain = $1 AND sender = $2 AND nonce = $3 \
          AND state = 'final' AND block_hash = $4",
     )
     .bind(chain)

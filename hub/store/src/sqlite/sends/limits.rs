@@ -5,9 +5,11 @@ use sqlx::SqlitePool;
 use super::super::row::Columns as _;
 use super::super::transaction::Transaction;
 use crate::sends::{Amount, Callable, MAX_LIMIT_WINDOW_S};
-use crate::{Error, NewSend, SpendLimit};
+use crate::{Error, NewSend, SpendLimit, Spent};
 
 const US: i64 = 1_000_000;
+/// Of the coin of each chain that is spoken to by Ethereum's JSON-RPC.
+const COIN_DECIMALS: usize = 18;
 
 pub(super) async fn set(transaction: &mut Transaction, limit: &SpendLimit) -> Result<(), Error> {
     if !(1..=MAX_LIMIT_WINDOW_S).contains(&limit.window_s) {
@@ -139,8 +141,8 @@ async fn within(
     at_us: i64,
 ) -> Result<(), Error> {
     let what = of.map_or_else(
-        || "the native coin".to_owned(),
-        |token| format!("token 0x{}", hex::encode(token)),
+        || "the chain's coin".to_owned(),
+        |token| format!("base units of token 0x{}", hex::encode(token)),
     );
     let limits = self::of(transaction, &send.tenant).await?;
     let limit = limits
@@ -152,55 +154,140 @@ async fn within(
                 send.tenant, send.chain
             ))
         })?;
-    let since = at_us.saturating_sub(i64::from(limit.window_s) * US);
-    let rows = sqlx::query(
-        "SELECT value, most_fee, token, token_amount FROM chain_sends \
-         WHERE tenant = $1 AND chain = $2 AND reserved_us > $3 AND state <> 'lost' \
-         AND NOT (state = 'final' AND EXISTS (SELECT 1 FROM chain_attempts AS attempt \
-         WHERE attempt.chain = chain_sends.chain AND attempt.sender = chain_sends.sender \
-         AND attempt.nonce = chain_sends.nonce AND attempt.tx = chain_sends.tx \
-         AND attempt.gives_up IS NOT NULL))",
-    )
-    .bind(send.tenant.as_str())
-    .bind(send.chain.as_str())
-    .bind(since)
-    .fetch_all(&mut **transaction)
-    .await?;
-    let mut spent = amount;
-    for row in rows {
-        match of {
-            None => {
-                spent = add(spent, row.array("value")?)?;
-                spent = add(spent, row.array("most_fee")?)?;
-            }
-            Some(token) if row.maybe_bytes("token")?.as_deref() == Some(token.as_slice()) => {
-                spent = add(spent, row.array("token_amount")?)?;
-            }
-            Some(_) => {}
-        }
-    }
+    let used = used(transaction, &limit, at_us).await?.used;
+    let spent = add(used, amount)?;
     // Big-endian: the order of bytes is that of numbers.
     if spent > limit.most {
+        let decimals = if of.is_none() { COIN_DECIMALS } else { 0 };
+        let [spent, most, used, amount] =
+            [spent, limit.most, used, amount].map(|amount| decimal(amount, decimals));
         return Err(Error::Conflict(format!(
-            "tenant {:?} would spend 0x{} of {what} within {} s, and may spend 0x{}",
-            send.tenant,
-            short(spent),
-            limit.window_s,
-            short(limit.most)
+            "tenant {:?} would spend {spent} {what} on {} within {} s, and may spend {most}: {used} count as \
+             spent, and this counts as {amount} until it is final",
+            send.tenant, send.chain, limit.window_s
         )));
     }
     Ok(())
+}
+
+/// A tenant's limits, and what is spent of each.
+pub(super) async fn spent(
+    transaction: &mut Transaction,
+    tenant: &str,
+    at_us: i64,
+) -> Result<Vec<Spent>, Error> {
+    let mut all = Vec::new();
+    for limit in of(transaction, tenant).await? {
+        let used = used(transaction, &limit, at_us).await?;
+        let window_us = i64::from(limit.window_s) * US;
+        all.push(Spent {
+            limit,
+            used: used.used,
+            open: used.open,
+            frees_us: used.first_us.map(|at_us| at_us.saturating_add(window_us)),
+        });
+    }
+    Ok(all)
+}
+
+/// What is spent of a limit.
+struct Used {
+    used: Amount,
+    open: Amount,
+    /// When the first of it was reserved.
+    first_us: Option<i64>,
+}
+
+async fn used(
+    transaction: &mut Transaction,
+    limit: &SpendLimit,
+    at_us: i64,
+) -> Result<Used, Error> {
+    let since = at_us.saturating_sub(i64::from(limit.window_s) * US);
+    let rows = sqlx::query(
+        "SELECT value, most_fee, token, token_amount, state, succeeded, fee, reserved_us, EXISTS \
+         (SELECT 1 FROM chain_attempts AS attempt WHERE attempt.chain = chain_sends.chain \
+         AND attempt.sender = chain_sends.sender AND attempt.nonce = chain_sends.nonce \
+         AND attempt.tx = chain_sends.tx AND attempt.gives_up IS NOT NULL) AS given_up \
+         FROM chain_sends \
+         WHERE tenant = $1 AND chain = $2 AND reserved_us > $3 AND state <> 'lost'",
+    )
+    .bind(limit.tenant.as_str())
+    .bind(limit.chain.as_str())
+    .bind(since)
+    .fetch_all(&mut **transaction)
+    .await?;
+    let nothing = [0; 32];
+    let mut all = Used {
+        used: nothing,
+        open: nothing,
+        first_us: None,
+    };
+    for row in rows {
+        let is_final = row.text("state")? == "final";
+        // What was reverted has moved nothing.
+        let moved = !is_final || row.flag("succeeded")?;
+        let amount = match limit.asset {
+            None => {
+                let fee = match (is_final, row.maybe_bytes("fee")?) {
+                    (true, Some(_)) => row.array("fee")?,
+                    // An empty transaction costs next to nothing of what was ordered.
+                    (true, None) if row.flag("given_up")? => nothing,
+                    _ => row.array("most_fee")?,
+                };
+                match moved {
+                    true => add(fee, row.array("value")?)?,
+                    false => fee,
+                }
+            }
+            Some(token) if row.maybe_bytes("token")?.as_deref() == Some(token.as_slice()) => {
+                match moved {
+                    true => row.array("token_amount")?,
+                    false => nothing,
+                }
+            }
+            Some(_) => nothing,
+        };
+        if amount == nothing {
+            continue;
+        }
+        all.used = add(all.used, amount)?;
+        if !is_final {
+            all.open = add(all.open, amount)?;
+        }
+        let at_us = row.int("reserved_us")?;
+        all.first_us = Some(all.first_us.map_or(at_us, |first| first.min(at_us)));
+    }
+    Ok(all)
 }
 
 fn asset(of: Option<[u8; 20]>) -> Vec<u8> {
     of.map_or_else(Vec::new, |token| token.to_vec())
 }
 
-/// Without zeros in front.
-fn short(amount: Amount) -> String {
-    let text = hex::encode(amount);
-    let text = text.trim_start_matches('0');
-    if text.is_empty() { "0" } else { text }.to_owned()
+/// As people write it: decimal digits, so many of them behind the point and none that says nothing.
+fn decimal(amount: Amount, decimals: usize) -> String {
+    let mut digits = Vec::new();
+    let mut rest = amount;
+    while rest != [0; 32] {
+        let mut carry = 0_u16;
+        for byte in &mut rest {
+            let part = (carry << 8) | u16::from(*byte);
+            // Below 256, as what is carried is below ten.
+            *byte = (part / 10).to_be_bytes()[1];
+            carry = part % 10;
+        }
+        digits.push(char::from(b'0' + carry.to_be_bytes()[1]));
+    }
+    while digits.len() <= decimals {
+        digits.push('0');
+    }
+    let behind: String = digits[..decimals].iter().rev().collect();
+    let whole: String = digits[decimals..].iter().rev().collect();
+    match behind.trim_end_matches('0') {
+        "" => whole,
+        behind => format!("{whole}.{behind}"),
+    }
 }
 
 fn add(a: Amount, b: Amount) -> Result<Amount, Error> {
@@ -232,7 +319,22 @@ mod tests {
         assert_eq!(add(of(u128::MAX - 7), of(7)).unwrap(), of(u128::MAX));
         assert!(add([0xff; 32], of(1)).is_err());
         assert!(of(256) > of(255));
-        assert_eq!(short(of(0)), "0");
-        assert_eq!(short(of(0x1f0)), "1f0");
+    }
+
+    #[test]
+    fn amounts_are_told_in_the_coin() {
+        let of = |n: u128| {
+            let mut amount = [0; 32];
+            amount[16..].copy_from_slice(&n.to_be_bytes());
+            amount
+        };
+        assert_eq!(decimal(of(0), 18), "0");
+        assert_eq!(decimal(of(1), 18), "0.000000000000000001");
+        assert_eq!(decimal(of(125_000_000_000_000_000), 18), "0.125");
+        assert_eq!(decimal(of(20_000_000_000_000_000_000), 18), "20");
+        assert_eq!(decimal(of(1_250), 0), "1250");
+        let most =
+            "115792089237316195423570985008687907853269984665640564039457.584007913129639935";
+        assert_eq!(decimal([0xff; 32], 18), most);
     }
 }

@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 use stencil_connect::mail::{Connection, Security};
+use stencil_store::Role;
 
 use super::super::super::{Caller, State};
 use super::super::badge;
@@ -48,6 +49,42 @@ pub(super) fn connections(state: &State, caller: &Caller) -> Markup {
                 (badge("good", "the internet"))
                 @if webhook.allow_private { " " (badge("warn", "private networks")) }
                 @if webhook.allow_loopback { " " (badge("warn", "the hub's machine")) }
+            }
+            (payments(state, caller))
+        }
+    }
+}
+
+/// What of payments came to nothing since the hub was started; nothing where all is well.
+fn payments(state: &State, caller: &Caller) -> Markup {
+    let cashier = state.control.cashier();
+    let not_brought = cashier.last_not_brought(&caller.tenant);
+    let not_told = cashier.last_not_told(&caller.tenant);
+    // What is set of payments is the admins' matter.
+    let not_told = not_told.filter(|_| caller.role == Role::Admin);
+    if not_brought.is_none() && not_told.is_none() {
+        return html! {};
+    }
+    html! {
+        h3 { "Payments" }
+        ul.lines {
+            @if let Some(not) = not_brought {
+                li {
+                    div.what { (badge("warn", "payers refused")) " " (not.times) }
+                    div.of.dim.small {
+                        span { "of invoice " span.mono { (not.invoice) } }
+                        span { (not.why.as_deref().unwrap_or("the hub's account can't send it now")) }
+                    }
+                }
+            }
+            @if let Some(not) = not_told {
+                li {
+                    div.what { (badge("warn", "webhook not taken")) " attempt " (not.attempt) }
+                    div.of.dim.small {
+                        span { "of invoice " span.mono { (not.invoice) } }
+                        span { (not.why) }
+                    }
+                }
             }
         }
     }
