@@ -228,6 +228,12 @@ impl Harness {
         }
     }
 
+    /// Whether these bytes lie in a record of the log, and are no copy.
+    pub(super) fn is_of_the_log(&self, bytes: &[u8]) -> bool {
+        let of = |record: &Bytes| record.as_ptr_range().contains(&bytes.as_ptr());
+        self.log.iter().any(of)
+    }
+
     /// Whether a rule in force waits for the time.
     pub(super) fn waits(&self) -> bool {
         self.state.waits()
