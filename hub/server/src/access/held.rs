@@ -104,6 +104,26 @@ impl Rights {
         Ok(None)
     }
 
+    /// A short-lived credential of a right, for its holder; with its end. One that a token stands for is given
+    /// only while it is known who holds the token: what is given holds for hours at doors that ask nobody.
+    pub(crate) async fn fresh_credential(
+        &self,
+        owners: &Owners,
+        right: &StoredRight,
+        now_us: i64,
+    ) -> Result<(serde_json::Map<String, serde_json::Value>, i64), NotGiven> {
+        if right.right.source == SOURCE && right.standing == CredentialStanding::Good {
+            let account = Address::from(right.right.holder);
+            for command in read(right)?.commands {
+                let (tenant, device) = (&right.tenant, &right.right.device);
+                owners
+                    .may_command(tenant, device, account, &command)
+                    .await?;
+            }
+        }
+        Ok(self.credential(right, now_us).await?)
+    }
+
     /// Looks at the next rights that tokens stand for: whose token is gone, their right is suspended, and
     /// holds again when it is back. Says how many changed.
     pub(crate) async fn follow_tokens(

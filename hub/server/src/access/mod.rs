@@ -233,7 +233,8 @@ impl Rights {
         found.ok_or_else(not_found)
     }
 
-    /// A short-lived credential of a right, for its holder; with its end.
+    /// A short-lived credential of a right by how it stands here; with its end. Whoever gives it to a holder takes
+    /// [`Self::fresh_credential`].
     pub(crate) async fn credential(
         &self,
         right: &StoredRight,

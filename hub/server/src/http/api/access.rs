@@ -364,11 +364,32 @@ pub(in crate::http) async fn credential(
     let found = found.ok_or_else(not_found)?;
     let rights = state.rights();
     let now_us = state.clock.now_us();
-    let (credential, valid_until_us) = rights.credential(&found, now_us).await?;
+    let fresh = rights
+        .fresh_credential(&owners(&state), &found, now_us)
+        .await;
+    let (credential, valid_until_us) = fresh.map_err(not_given)?;
     Ok(Json(AccessCredential {
         valid_until_us,
         credential: Value::Object(credential),
     }))
+}
+
+/// Why there is no credential of a right that the account has.
+fn not_given(why: NotGiven) -> Problem {
+    match why {
+        NotGiven::Tokens(Refused::Policy(
+            why @ (Refusal::Unknown { .. } | Refusal::Ahead { .. }),
+        )) => {
+            let detail = format!("no credential is given now, and the right stays as it is: {why}");
+            Problem::new(Kind::Busy, detail)
+        }
+        NotGiven::Tokens(why @ (Refused::NoPassport | Refused::Policy(_))) => {
+            let detail = format!("the token that this right is of does not give it now: {why}");
+            Problem::new(Kind::Conflict, detail)
+        }
+        NotGiven::Tokens(refused) => refused.into(),
+        NotGiven::Right(error) => error.into(),
+    }
 }
 
 /// The credential alone, as a file.

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use stencil_ownership::policy::Refusal;
 use stencil_protocol::id::GatewayId;
-use stencil_store::{CredentialStanding, Enrolment, NewKey};
+use stencil_store::{CredentialStanding, Enrolment, NewKey, StoredRight};
 
 use super::{BUYER, Estate, GUEST, SELLER, door, issued, sold};
 use crate::access::{NotGiven, Rights};
@@ -114,4 +114,78 @@ async fn a_right_at_the_gateway_follows_the_passport_and_ends_with_what_is_lent(
         until_us.abs_diff(i64::try_from(ends + 1).unwrap() * 1_000_000) < 2_000_000,
         "{until_us}"
     );
+}
+
+/// A right to lock the door, of its passport's owner, and what is needed to follow it.
+async fn a_right(estate: &Estate) -> (Rights, StoredRight) {
+    let store = &estate.world.store;
+    let gateway = GatewayId::parse("gw-1").unwrap();
+    let registry = &store.registry;
+    registry.add_gateway(&acme(), &gateway, 1).await.unwrap();
+    let enrolment = Enrolment {
+        device: door(),
+        gateway,
+        key: NewKey {
+            identity: door(),
+            psk: vec![1],
+            tag: [1; 32],
+        },
+        code_tag: None,
+    };
+    registry.enrol(&acme(), &[enrolment], 10, 1).await.unwrap();
+    let identity = Identity::new(store, &HubKey::fresh(), "https://hub.example");
+    let rights = Rights::new(store, identity);
+    let now_us = estate.world.now_us.load(Ordering::SeqCst);
+    let lock = vec!["lock".to_owned()];
+    let (acme, door) = (acme(), door());
+    let given = rights.of_tokens(&estate.owners, (&acme, &door), SELLER, lock, now_us);
+    let given = given.await.unwrap();
+    (rights, given)
+}
+
+async fn follow(estate: &Estate, rights: &Rights) -> usize {
+    let now_us = estate.world.now_us.load(Ordering::SeqCst);
+    let follow = rights
+        .follow_tokens(&estate.owners, &mut None, now_us)
+        .await;
+    follow.unwrap()
+}
+
+/// Not known who holds the token: no credential that doors take for hours, and nothing taken away.
+#[tokio::test]
+async fn while_a_chain_is_stale_or_ahead_rights_stay_and_no_new_credential_is_given() {
+    // 901 s behind, or more than a minute ahead of the hub's clock.
+    for seconds in [901, -3_600] {
+        let estate = Estate::new().await;
+        let (rights, given) = a_right(&estate).await;
+        let now_us = || estate.world.now_us.load(Ordering::SeqCst);
+        let fresh = rights.fresh_credential(&estate.owners, &given, now_us());
+        fresh.await.unwrap();
+        estate.later(seconds);
+        let none = rights.fresh_credential(&estate.owners, &given, now_us());
+        let none = none.await.unwrap_err();
+        assert!(
+            matches!(
+                none,
+                NotGiven::Tokens(Refused::Policy(
+                    Refusal::Unknown { .. } | Refusal::Ahead { .. }
+                ))
+            ),
+            "{none}"
+        );
+        assert_eq!(follow(&estate, &rights).await, 0, "{seconds}");
+        let acme = acme();
+        let stored = estate.world.store.access.right(&acme, &given.right.right);
+        assert_eq!(stored.await.unwrap().unwrap(), given);
+        estate.later(-seconds);
+        let again = rights.fresh_credential(&estate.owners, &given, now_us());
+        again.await.unwrap();
+        // Who has sold it gets none either, before the right is suspended.
+        estate.block(1, &[sold(1, SELLER, BUYER)]).await;
+        let sold = rights.fresh_credential(&estate.owners, &given, now_us());
+        assert!(matches!(
+            sold.await,
+            Err(NotGiven::Tokens(Refused::Policy(Refusal::NotHeld)))
+        ));
+    }
 }
