@@ -312,7 +312,7 @@ fn what_is_malformed_is_said_with_its_place() {
         (
             "/payload/authorization/value",
             json!("1e4"),
-            "payload.authorization.value: an amount has no exponent",
+            "payload.authorization.value: '1e4' is no count of base units",
         ),
         (
             "/payload/authorization/value",
