@@ -317,7 +317,7 @@ fn what_is_malformed_is_said_with_its_place() {
         (
             "/payload/authorization/value",
             json!("-1"),
-            "payload.authorization.value: an amount is never negative",
+            "payload.authorization.value: '-1' is no count of base units",
         ),
         (
             "/payload/authorization/validAfter",
