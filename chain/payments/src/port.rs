@@ -290,6 +290,10 @@ pub trait Chain: Send + Sync + 'static {
     fn usable(&self) -> Result<(), String> {
         self.ready()
     }
+    /// Whether it is not followed any more until somebody deals with it.
+    fn is_stopped(&self) -> bool {
+        false
+    }
     /// Its newest block, as far as it is known.
     fn head(&self) -> Option<Head> {
         None

@@ -2,13 +2,14 @@
 
 use stencil_payments::invoice::{MAX_METHODS, Method, Price};
 
-use super::PaymentSettings;
+use super::{PaymentSettings, Resolved};
 use crate::chains::Chains;
 use crate::chains::rates::RateSource;
 
 impl PaymentSettings {
     /// Whether the chains of a new invoice's ways to pay can be paid on by now: none is left out because its
-    /// chain was not reached, and by one of them somebody can pay now.
+    /// chain was not reached, and by one of them somebody can pay now. One whose chain is stopped is waited for
+    /// only where it is named: for how long, nobody knows.
     ///
     /// # Errors
     /// Which chain can't, and why.
@@ -39,6 +40,10 @@ impl PaymentSettings {
             if !is_priced {
                 continue;
             }
+            if named.is_none() && chain.is_stopped() {
+                why_not = why_not.or_else(|| chain.usable().err());
+                continue;
+            }
             chain.ready()?;
             match chain.usable() {
                 Ok(()) => can = true,
@@ -53,7 +58,8 @@ impl PaymentSettings {
         }
     }
 
-    /// The methods of a new invoice: those that are named, or all that the price can be paid with.
+    /// The methods of a new invoice: those that are named, or all that the price can be paid with on chains that
+    /// are not stopped.
     pub(crate) async fn methods(
         &self,
         chains: &Chains,
@@ -85,10 +91,14 @@ impl PaymentSettings {
                 format!("there is no way to pay `{unknown}`: {}", known()),
             ));
         }
-        let wanted = |name: &str| named.is_none_or(|all| all.iter().any(|one| one == name));
+        let is_followed = |chain: u64| chains.by_id(chain).is_some_and(|it| !it.is_stopped());
+        let wanted = |way: &Resolved| match named {
+            Some(all) => all.contains(&way.name),
+            None => is_followed(way.token.asset().chain),
+        };
         let mut methods = Vec::new();
         let mut without = Vec::new();
-        for way in ways.iter().filter(|way| wanted(&way.name)) {
+        for way in ways.iter().filter(|way| wanted(way)) {
             let rate = match price {
                 Price::Token { asset, .. } if *asset != way.token.asset() => {
                     without.push(way.name.clone());

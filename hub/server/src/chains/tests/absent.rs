@@ -1,11 +1,14 @@
 //! A chain that is taken out of the hub's settings, with invoices open.
 
-use stencil_payments::invoice::Way;
+use stencil_payments::invoice::{Price, Way};
+use stencil_payments::money::{Currency, Fiat, Rate, Token};
 use stencil_payments::observation::Needs;
 use stencil_payments::port::Head;
 
 use super::*;
 use crate::chains::checkout::Checkout;
+use crate::chains::rates::RateSource;
+use crate::chains::settings::PaymentSettings;
 
 const ONE: Needs = Needs::Confirmations(1);
 
@@ -101,4 +104,48 @@ async fn nobody_is_sent_to_a_chain_that_stands_still_and_metrics_tell_its_age() 
         Some("the chain local stands still")
     );
     assert!(seen.methods[0].link.is_none());
+}
+
+/// One euro is one coin.
+struct Par;
+
+#[async_trait::async_trait]
+impl RateSource for Par {
+    async fn rate(&self, token: &Token, currency: Currency, now_us: i64) -> Option<Rate> {
+        Rate::parse("1", currency, token, "par", now_us).ok()
+    }
+}
+
+#[tokio::test]
+async fn a_chain_that_is_stopped_keeps_no_invoice_from_being_made_that_is_paid_on_another() {
+    let (one, two) = (Fake::new(), Fake::called("other", 5));
+    let chains = Chains::new(vec![one.clone(), two.clone()]);
+    let way = |chain: &str| {
+        serde_json::json!({
+            "chain": chain,
+            "token": "native",
+            "way": "unique_amount",
+            "payee": PAYEE.to_checksum(None),
+        })
+    };
+    let settings = serde_json::json!({ "methods": [way(CHAIN), way("other")] });
+    let settings: PaymentSettings = serde_json::from_value(settings).unwrap();
+    let price = Price::Fiat(Fiat::parse("1.00", Currency::parse("EUR").unwrap()).unwrap());
+    let made = async || {
+        settings.check_ready(&chains, &price, None)?;
+        let methods = settings.methods(&chains, &price, None, &Par, 1).await;
+        let methods = methods.map_err(|(_, why)| why)?;
+        let of = methods.iter().map(|method| method.token.asset().chain);
+        Ok::<_, String>(of.collect::<Vec<_>>())
+    };
+    assert_eq!(made().await, Ok(vec![ID, 5]));
+    one.stopped.store(true, Ordering::SeqCst);
+    assert_eq!(made().await, Ok(vec![5]));
+    // Who names it waits for it.
+    let named = [settings.ways(&chains)[0].name.clone()];
+    let why = settings.check_ready(&chains, &price, Some(&named));
+    assert!(why.unwrap_err().contains("the chain local is not followed"));
+    two.stopped.store(true, Ordering::SeqCst);
+    let why = made().await.unwrap_err();
+    assert!(why.contains("is not followed now"), "{why}");
 }

@@ -36,6 +36,8 @@ pub(crate) fn domain() -> Domain {
 }
 
 pub(crate) struct Fake {
+    name: &'static str,
+    id: u64,
     tokens: Vec<KnownToken>,
     answers: Mutex<HashMap<(Address, Bytes), Called>>,
     /// What calls give that were told nothing of.
@@ -53,6 +55,8 @@ pub(crate) struct Fake {
     pub(crate) unknown: AtomicBool,
     /// Why it is not reached yet.
     pub(crate) not_ready: Mutex<Option<String>>,
+    /// Somebody has to deal with it.
+    pub(crate) stopped: AtomicBool,
     /// Nobody can be sent to pay on it, though it was reached.
     pub(crate) unusable: Mutex<Option<String>>,
     pub(crate) head: Mutex<Option<Head>>,
@@ -60,11 +64,18 @@ pub(crate) struct Fake {
 
 impl Fake {
     pub(crate) fn new() -> Arc<Self> {
+        Self::called(CHAIN, ID)
+    }
+
+    pub(crate) fn called(name: &'static str, id: u64) -> Arc<Self> {
         let known = KnownToken {
             token: token(),
             domain: Some(domain()),
         };
         Arc::new(Self {
+            name,
+            id,
+            stopped: AtomicBool::default(),
             tokens: vec![known],
             answers: Mutex::default(),
             otherwise: Mutex::new(Ok(Called::Returned(Bytes::new()))),
@@ -100,11 +111,11 @@ impl Fake {
 #[async_trait]
 impl Chain for Fake {
     fn name(&self) -> &str {
-        CHAIN
+        self.name
     }
 
     fn id(&self) -> u64 {
-        ID
+        self.id
     }
 
     fn account(&self) -> Option<Address> {
@@ -191,12 +202,19 @@ impl Chain for Fake {
         *self.head.lock().unwrap()
     }
 
+    fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::SeqCst)
+    }
+
     fn usable(&self) -> Result<(), String> {
         self.ready()?;
         self.unusable.lock().unwrap().clone().map_or(Ok(()), Err)
     }
 
     fn ready(&self) -> Result<(), String> {
+        if self.is_stopped() {
+            return Err(format!("the chain {} is not followed now", self.name));
+        }
         self.not_ready.lock().unwrap().clone().map_or(Ok(()), Err)
     }
 }
