@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use stencil_crypto::rng;
 use stencil_edge::{Record, What};
-use stencil_log::{Error as LogError, Position, Reader};
+use stencil_log::Position;
 use stencil_protocol::{
     command::{Command, Status},
     id::DeviceId,
@@ -23,11 +23,8 @@ use crate::{
     link::Live,
     metrics::Metrics,
     psk::KeyRing,
-    spool::{Entry, Kind, Spool, stopped},
+    spool::{Entry, Kind, Spool, open, read, stopped},
 };
-
-/// Records a read.
-const CHUNK: usize = 256;
 
 /// All that is needed besides what is spooled.
 pub(crate) struct Following {
@@ -59,8 +56,8 @@ pub(super) fn look_ahead(
         if chunk.is_empty() {
             return Ok(reader.position());
         }
-        for (_, payload) in &chunk {
-            let Some(entry) = Entry::parse(payload) else {
+        for record in &chunk {
+            let Some(entry) = Entry::parse(&record.payload) else {
                 continue;
             };
             match entry.kind {
@@ -179,9 +176,9 @@ impl At<'_> {
                     }
                 }
             }
-            for (end, payload) in chunk {
-                self.take(&payload).await?;
-                self.position = end;
+            for record in chunk {
+                self.take(&record.payload).await?;
+                self.position = record.end;
             }
             self.mark().await?;
             let every = Duration::from_millis(edge.options.save_interval_ms);
@@ -321,36 +318,4 @@ impl Following {
         }
         Ok(())
     }
-}
-
-/// A reader from there, or from what is oldest when that was dropped.
-fn open(spool: &Spool, from: Position) -> Result<Reader, LogError> {
-    let mut from = from;
-    loop {
-        match spool.log().reader(from) {
-            Err(LogError::Trimmed { oldest }) => from = oldest,
-            other => return other,
-        }
-    }
-}
-
-/// The next records: where each ends, and its bytes. Blocks.
-fn read(reader: &mut Reader) -> Result<Vec<(Position, Vec<u8>)>, LogError> {
-    let mut records = Vec::new();
-    while records.len() < CHUNK {
-        match reader.next() {
-            Ok(Some(record)) => records.push((record.end, record.payload.to_vec())),
-            Ok(None) => break,
-            // Dropped before it was judged: the judge sees that numbers are missing.
-            Err(LogError::Trimmed { oldest }) => match reader.seek(oldest) {
-                Ok(()) | Err(LogError::Trimmed { .. }) => {}
-                Err(error) => return Err(error),
-            },
-            Err(error) => match reader.skip_corrupt() {
-                Ok(_) | Err(LogError::Trimmed { .. }) => {}
-                Err(_) => return Err(error),
-            },
-        }
-    }
-    Ok(records)
 }

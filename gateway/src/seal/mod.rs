@@ -16,7 +16,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use sha2::{Digest as _, Sha256};
 use stencil_crypto::{rng, signature::SigningKey};
-use stencil_log::{Error as LogError, Position, Reader};
+use stencil_log::Position;
 use stencil_proof::{Chunk, Hash, Record, Seal, Sealed, tree};
 use stencil_protocol::{
     batch::Batch,
@@ -33,14 +33,11 @@ use crate::{
     Error, clock,
     metrics::Metrics,
     options::Seal as Options,
-    spool::{Entry, Kind, Spool, judged, stopped},
+    spool::{Entry, Kind, Spool, judged, open, read, stopped},
     uplink::Certificate,
 };
 use gathered::Gathered;
 use saved::{Saved, State};
-
-/// Records a read.
-const CHUNK: usize = 256;
 
 /// All that is needed.
 pub(crate) struct Sealing {
@@ -178,17 +175,17 @@ impl Chain {
             reader = back;
             let records = records?;
             let is_waiting = records.is_empty();
-            for (start, end, payload) in records {
-                let Some((device, batch)) = batch_of(&payload) else {
+            for record in records {
+                let Some((device, batch)) = batch_of(&record.payload) else {
                     continue;
                 };
                 if !gathered.has_room(&device, &batch) {
-                    self.seal(&mut gathered, start, &mut told).await?;
+                    self.seal(&mut gathered, record.start, &mut told).await?;
                     due = None;
                 }
                 gathered.take(&device, &batch);
                 if gathered.readings() >= self.sealing.options.max_readings {
-                    self.seal(&mut gathered, end, &mut told).await?;
+                    self.seal(&mut gathered, record.end, &mut told).await?;
                     due = None;
                 }
             }
@@ -318,36 +315,4 @@ fn batch_of(payload: &[u8]) -> Option<(DeviceId, Batch<'_>)> {
         _ => None,
     };
     Some((entry.device, batch?))
-}
-
-/// A reader from there, or from what is oldest when that was dropped.
-fn open(spool: &Spool, from: Position) -> Result<Reader, LogError> {
-    let mut from = from;
-    loop {
-        match spool.log().reader(from) {
-            Err(LogError::Trimmed { oldest }) => from = oldest,
-            other => return other,
-        }
-    }
-}
-
-/// The next records: where each begins and ends, and its bytes. Blocks.
-fn read(reader: &mut Reader) -> Result<Vec<(Position, Position, bytes::Bytes)>, LogError> {
-    let mut records = Vec::new();
-    while records.len() < CHUNK {
-        match reader.next() {
-            Ok(Some(record)) => records.push((record.start, record.end, record.payload)),
-            Ok(None) => break,
-            // Dropped before it was sealed: the hub does not get it either.
-            Err(LogError::Trimmed { oldest }) => match reader.seek(oldest) {
-                Ok(()) | Err(LogError::Trimmed { .. }) => {}
-                Err(error) => return Err(error),
-            },
-            Err(error) => match reader.skip_corrupt() {
-                Ok(_) | Err(LogError::Trimmed { .. }) => {}
-                Err(_) => return Err(error),
-            },
-        }
-    }
-    Ok(records)
 }

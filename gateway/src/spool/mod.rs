@@ -6,6 +6,7 @@ mod age;
 mod cursor;
 mod damage;
 mod entry;
+mod follow;
 mod loss;
 
 use std::{
@@ -30,6 +31,7 @@ pub(crate) use self::{
     cursor::Cursor,
     damage::Continuity,
     entry::{Entry, Kind, MAX_PAYLOAD_BYTES},
+    follow::{open, read},
     loss::{Losses, judged},
 };
 use crate::{Error, clock, metrics::Metrics, options};
