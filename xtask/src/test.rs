@@ -21,8 +21,8 @@ pub(crate) struct FuzzOptions {
     seconds: u32,
 }
 
-/// Gets what the tests need, compiles the contracts and runs their tests, compiles the firmware for its target, runs every test, and a few rounds
-/// of faults.
+/// Gets what the tests need, compiles the contracts and runs their tests, compiles the firmware for its
+/// target, runs every test, and a few rounds of faults.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     tools::thumb_target()?;
     tools::debian()?;
