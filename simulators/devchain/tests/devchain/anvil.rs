@@ -168,7 +168,7 @@ async fn transactions(client: &Client) -> Told {
         let receipt = client.mined(raw).await;
         let hash = hash_of(raw);
         told.note(format!("receipt {hash}"), without_hashes(receipt));
-        let transaction = client.call("eth_getTransactionByHash", json!([hash])).await;
+        let transaction = client.mined_transaction(hash).await;
         told.note(format!("transaction {hash}"), without_hashes(transaction));
     }
     // Several in one block, ordered by what they pay.

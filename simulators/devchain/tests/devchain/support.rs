@@ -74,11 +74,27 @@ impl Client {
     /// Sends, and waits until it is mined: anvil makes its block after it has answered.
     pub(crate) async fn mined(&self, raw: &Bytes) -> Value {
         let hash = self.send(raw).await;
+        self.until("eth_getTransactionReceipt", hash, |receipt| {
+            !receipt.is_null()
+        })
+        .await
+    }
+
+    /// A mined transaction, as it is once it says in which block: anvil has its receipt a moment
+    /// before it takes it out of those that wait, and until then shows it as one of them.
+    pub(crate) async fn mined_transaction(&self, hash: B256) -> Value {
+        self.until("eth_getTransactionByHash", hash, |transaction| {
+            !transaction["blockNumber"].is_null()
+        })
+        .await
+    }
+
+    async fn until(&self, method: &str, hash: B256, there: impl Fn(&Value) -> bool) -> Value {
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
         loop {
-            let receipt = self.call("eth_getTransactionReceipt", json!([hash])).await;
-            if !receipt.is_null() {
-                return receipt;
+            let answer = self.call(method, json!([hash])).await;
+            if there(&answer) {
+                return answer;
             }
             assert!(std::time::Instant::now() < deadline, "{hash} is not mined");
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
