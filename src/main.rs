@@ -354,6 +354,26 @@ mod tests {
         look(&super::command(), &[], "");
     }
 
+    /// How a command answers is said once, at `--output`, and is text unless that says otherwise.
+    #[test]
+    fn no_help_says_that_an_answer_is_json_where_output_decides() {
+        fn look(command: &clap::Command, decides: bool, path: &str) {
+            let path = format!("{path} {}", command.get_name());
+            let output = command
+                .get_arguments()
+                .find(|it| it.get_long() == Some("output"));
+            let decides = decides || output.is_some();
+            let said = [command.get_about(), command.get_long_about()];
+            for said in said.into_iter().flatten().map(ToString::to_string) {
+                assert!(!(decides && said.contains("as JSON")), "{path}: {said}");
+            }
+            for part in command.get_subcommands() {
+                look(part, decides, &path);
+            }
+        }
+        look(&super::command(), false, "");
+    }
+
     #[cfg(feature = "hub")]
     #[test]
     fn help_teaches_what_each_part_says_of_itself() {

@@ -58,7 +58,7 @@ pub(crate) enum Device {
         /// The device.
         device: String,
     },
-    /// The history of one series, as JSON.
+    /// The history of one series: JSON, whatever `--output` says.
     Series {
         /// The device.
         device: String,
@@ -92,7 +92,8 @@ pub(crate) struct RunArgs {
 enum RunCommand {
     /// Lists runs, the newest first.
     List,
-    /// One run with its steps and their attempts, as JSON.
+    /// One run: where it stands, its steps, and what happened to its cause on a chain. With `--output json`
+    /// each step's attempts are there, too.
     Show {
         /// The run's id.
         id: String,
@@ -116,8 +117,8 @@ pub(crate) struct QuarantineArgs {
 
 #[derive(Subcommand)]
 enum QuarantineCommand {
-    /// Lists what was set aside, the newest first; as JSON with the payloads, in hexadecimal
-    /// digits.
+    /// Lists what was set aside, the newest first; with `--output json` the payloads are there, too, in
+    /// hexadecimal digits.
     List {
         /// The most entries to show.
         #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
