@@ -488,10 +488,6 @@ impl Chain for Connection {
         *self.head.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn is_stopped(&self) -> bool {
-        self.troubles().ended
-    }
-
     fn usable(&self) -> Result<(), String> {
         let name = &self.settings.name;
         if self.troubles().ended && self.begun.load(Ordering::Relaxed) {

@@ -274,8 +274,8 @@ pub trait Chain: Send + Sync + 'static {
     fn most_fee_per_gas(&self) -> Option<u128> {
         None
     }
-    /// Whether payments on it can be asked for by now: it is known from which block on it is followed, and
-    /// all its tokens are confirmed. What is paid before that might never be seen.
+    /// Whether payments on it can be asked for by now: it is known from which block on it is followed, all its
+    /// tokens are confirmed, and it is not stopped. What is paid before that might never be seen.
     ///
     /// # Errors
     /// Why not yet, in words for who asks.
@@ -283,16 +283,13 @@ pub trait Chain: Send + Sync + 'static {
         Ok(())
     }
     /// Whether somebody can be sent to pay on it now: it is [`ready`](Self::ready), and what is paid is seen. Not
-    /// so where it is not followed any more, stands still, was set back, or was not heard for a while.
+    /// so where it is not followed any more, stands still, was set back, was not heard for a while, or is walked back
+    /// along another branch.
     ///
     /// # Errors
     /// Why not, in words for who pays.
     fn usable(&self) -> Result<(), String> {
         self.ready()
-    }
-    /// Whether it is not followed any more until somebody deals with it.
-    fn is_stopped(&self) -> bool {
-        false
     }
     /// Its newest block, as far as it is known.
     fn head(&self) -> Option<Head> {

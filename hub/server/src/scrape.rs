@@ -52,11 +52,15 @@ pub(crate) fn cashier(cashier: &Cashier, out: &mut String) {
     line(out, "invoices_open_count", help, "gauge", open);
     let name = "stencil_hub_chain_trouble";
     // Writing to a String cannot fail.
-    let _ = writeln!(out, "# HELP {name} whether nothing is heard of a chain");
+    let help = "1 if a chain is not heard or followed as it should be, or is missing in the settings with something open";
+    let _ = writeln!(out, "# HELP {name} {help}");
     let _ = writeln!(out, "# TYPE {name} gauge");
     for chain in cashier.chains().iter() {
         let trouble = u8::from(chain.trouble().is_some());
         let _ = writeln!(out, "{name}{{chain=\"{}\"}} {trouble}", chain.name());
+    }
+    for absent in cashier.absent() {
+        let _ = writeln!(out, "{name}{{chain=\"{}\"}} 1", absent.name);
     }
     let mut gauge = |name: &str, help: &str, value: &dyn Fn(&dyn Chain) -> Option<u64>| {
         let _ = writeln!(out, "# HELP {name} {help}");

@@ -1,5 +1,6 @@
-//! Chains that invoices can be paid on and that the hub does not follow any more: their tables were taken out of
-//! its settings. What is paid there is not seen until they are back, and nobody may be left to find that out.
+//! Chains that invoices can be paid on, or where what the hub has sent is not final, and that the hub does not
+//! follow any more: their tables were taken out of its settings. What happens there is not seen until they are back,
+//! and nobody may be left to find that out.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +16,7 @@ use crate::Check;
 /// Invoices that are read at once.
 const AT_ONCE: u32 = 1_000;
 
-/// A chain that is not followed, with invoices that are not over.
+/// A chain that is not followed, with invoices that are not over or with what the hub has sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Absent {
     /// What it was called in the settings.
@@ -24,25 +25,39 @@ pub(crate) struct Absent {
     pub(crate) chain: u64,
     /// How many invoices can be paid on it that are not over.
     pub(crate) invoices: usize,
+    /// How many transactions of the hub's there are not final, as far as is known.
+    pub(crate) sends: usize,
 }
 
 impl Absent {
     /// What is to be told of it.
     pub(crate) fn why(&self) -> String {
         let invoices = match self.invoices {
-            1 => "1 invoice that is not over can".to_owned(),
-            many => format!("{many} invoices that are not over can"),
+            0 => None,
+            1 => Some("1 invoice that is not over can be paid there".to_owned()),
+            many => Some(format!(
+                "{many} invoices that are not over can be paid there"
+            )),
         };
+        let sends = match self.sends {
+            0 => None,
+            1 => Some("1 transaction that the hub has sent there is not final".to_owned()),
+            many => Some(format!(
+                "{many} transactions that the hub has sent there are not final"
+            )),
+        };
+        let open = [invoices, sends].into_iter().flatten();
         format!(
-            "it is not followed any more, and {invoices} be paid there: what is paid is not seen before \
-             `[chains.{}]` is in the hub's settings again",
+            "it is not followed any more, and {}: what happens there is not seen before `[chains.{}]` is in the \
+             hub's settings again",
+            open.collect::<Vec<_>>().join(", and "),
             self.name
         )
     }
 }
 
 impl Cashier {
-    /// Which chains of open invoices the hub does not follow, as it was at the hub's start.
+    /// Which chains of open invoices, and of what the hub has sent, it does not follow, as it was at its start.
     pub(crate) fn absent(&self) -> &[Absent] {
         self.0.absent.get().map_or(&[], Vec::as_slice)
     }
@@ -106,15 +121,22 @@ impl Cashier {
                 }
             }
         }
-        let all = counts.into_iter().filter_map(|(chain, invoices)| {
-            let name = names.get(&chain)?.clone();
-            Some(Absent {
-                name,
-                chain,
-                invoices,
-            })
-        });
-        let all: Vec<_> = all.collect();
+        let mut all = Vec::new();
+        for (chain, name) in names {
+            let invoices = counts.get(&chain).copied().unwrap_or_default();
+            let mut sends = 0;
+            for sender in store.sends.open_senders(&name).await? {
+                sends += store.sends.open_sends(&name, sender).await?.len();
+            }
+            if invoices > 0 || sends > 0 {
+                all.push(Absent {
+                    name,
+                    chain,
+                    invoices,
+                    sends,
+                });
+            }
+        }
         for absent in &all {
             tracing::warn!(
                 chain = absent.name,

@@ -91,7 +91,7 @@ pub(crate) struct Payable {
     /// Whether the invoice can be paid by it now.
     pub(crate) payable: bool,
     /// Why it can't be used now, whatever is due: what is paid on its chain is not seen at the moment, and there is
-    /// nothing here to pay it with. What was sent already counts once the chain is there again.
+    /// nothing here to pay it with, not even an address. What was sent already counts once the chain is there again.
     pub(crate) unusable: Option<String>,
     /// A link of EIP-681 that pays what is open; null where a link can't.
     pub(crate) link: Option<String>,
@@ -109,7 +109,7 @@ pub(crate) struct Payable {
     /// Whether the hub brings the authorisation to the chain and pays for the gas.
     pub(crate) hub_pays_gas: bool,
     /// What a wallet that does not know the chain is told by `wallet_addEthereumChain` (EIP-3085); null
-    /// where nobody has said it.
+    /// where nobody has said it, and where the way can't be used now.
     #[schema(value_type = Option<stencil_store::schema::Json>)]
     pub(crate) add_chain: Option<Value>,
 }
@@ -251,8 +251,13 @@ impl Payable {
                 }))
             }),
         };
-        // Nobody is sent to a chain where what they pay is not seen.
-        if open.is_zero() || this.unusable.is_some() {
+        // Nobody is sent to a chain where what they pay is not seen: a wallet that passes over `unusable` finds
+        // nothing to pay to.
+        if this.unusable.is_some() {
+            (this.method.payee, this.method.contract, this.add_chain) = (None, None, None);
+            return this;
+        }
+        if open.is_zero() {
             return this;
         }
         match (method.way, asset.contract) {

@@ -77,9 +77,10 @@ pub(crate) struct MethodView {
     pub(crate) token: TokenView,
     /// How a payment is known to be the invoice's.
     pub(crate) way: String,
-    /// Who is paid.
-    pub(crate) payee: String,
-    /// The payment contract, where there is one.
+    /// Who is paid. It is missing at the checkout where the way can't be used now: nobody is to pay by it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) payee: Option<String>,
+    /// The payment contract, where there is one; missing at the checkout as `payee` is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) contract: Option<String>,
     /// What is due if all is paid by this method.
@@ -364,7 +365,7 @@ pub(crate) fn methods(invoice: &Invoice, chains: &Chains) -> Vec<MethodView> {
             chain_id: method.token.asset().chain,
             token: TokenView::of(&method.token),
             way: way(&method.way).to_owned(),
-            payee: method.payee.to_checksum(None),
+            payee: Some(method.payee.to_checksum(None)),
             contract: match method.way {
                 Way::Contract(contract) => Some(contract.to_checksum(None)),
                 Way::Hold { escrow, .. } => Some(escrow.to_checksum(None)),

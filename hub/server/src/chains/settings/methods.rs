@@ -7,9 +7,9 @@ use crate::chains::Chains;
 use crate::chains::rates::RateSource;
 
 impl PaymentSettings {
-    /// Whether the chains of a new invoice's ways to pay can be paid on by now: none is left out because its
-    /// chain was not reached, and by one of them somebody can pay now. One whose chain is stopped is waited for
-    /// only where it is named: for how long, nobody knows.
+    /// Whether the chains of a new invoice's ways to pay can be paid on by now: by one of them somebody can pay
+    /// now. One whose chain was not reached yet, or is stopped, is waited for only where it is named: for how long,
+    /// nobody knows, and meanwhile the others do.
     ///
     /// # Errors
     /// Which chain can't, and why.
@@ -40,11 +40,10 @@ impl PaymentSettings {
             if !is_priced {
                 continue;
             }
-            if named.is_none() && chain.is_stopped() {
-                why_not = why_not.or_else(|| chain.usable().err());
-                continue;
+            if named.is_some() {
+                chain.ready()?;
             }
-            chain.ready()?;
+            // One that is not ready can't be used either.
             match chain.usable() {
                 Ok(()) => can = true,
                 Err(why) => {
@@ -58,8 +57,15 @@ impl PaymentSettings {
         }
     }
 
+    /// Why a chain is left out of new invoices that name no ways to pay: the first one's reason. What can't be paid
+    /// without it may be payable by it.
+    pub(crate) fn left_out(&self, chains: &Chains) -> Option<String> {
+        let mut all = self.methods.iter();
+        all.find_map(|way| chains.by_name(&way.chain)?.ready().err())
+    }
+
     /// The methods of a new invoice: those that are named, or all that the price can be paid with on chains that
-    /// are not stopped.
+    /// are followed and were reached.
     pub(crate) async fn methods(
         &self,
         chains: &Chains,
@@ -91,10 +97,10 @@ impl PaymentSettings {
                 format!("there is no way to pay `{unknown}`: {}", known()),
             ));
         }
-        let is_followed = |chain: u64| chains.by_id(chain).is_some_and(|it| !it.is_stopped());
+        let is_ready = |chain: u64| chains.by_id(chain).is_some_and(|it| it.ready().is_ok());
         let wanted = |way: &Resolved| match named {
             Some(all) => all.contains(&way.name),
-            None => is_followed(way.token.asset().chain),
+            None => is_ready(way.token.asset().chain),
         };
         let mut methods = Vec::new();
         let mut without = Vec::new();

@@ -202,17 +202,13 @@ impl Chain for Fake {
         *self.head.lock().unwrap()
     }
 
-    fn is_stopped(&self) -> bool {
-        self.stopped.load(Ordering::SeqCst)
-    }
-
     fn usable(&self) -> Result<(), String> {
         self.ready()?;
         self.unusable.lock().unwrap().clone().map_or(Ok(()), Err)
     }
 
     fn ready(&self) -> Result<(), String> {
-        if self.is_stopped() {
+        if self.stopped.load(Ordering::SeqCst) {
             return Err(format!("the chain {} is not followed now", self.name));
         }
         self.not_ready.lock().unwrap().clone().map_or(Ok(()), Err)

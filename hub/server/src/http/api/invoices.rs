@@ -177,7 +177,12 @@ pub(in crate::http) async fn create(
     let methods = settings
         .methods(cashier.chains(), &price, named, cashier.rates(), now_us)
         .await
-        .map_err(|(field, why)| wrong(field, why))?;
+        .map_err(|(field, why)| {
+            // The chains that work take no part of the price: one that was left out may.
+            let left_out = settings.left_out(cashier.chains());
+            let left_out = left_out.filter(|_| named.is_none() && field == "methods");
+            left_out.map_or_else(|| wrong(field, why), |why| Problem::new(Kind::Busy, why))
+        })?;
     let definition = Definition {
         id: random_id(),
         tenant: caller.tenant.clone(),

@@ -100,27 +100,34 @@ async fn nothing_is_asked_for_where_no_way_can_be_used_now() {
     let wanted = json!({ "amount": "2.50", "token": "local/native" });
     let made = create(&served, &wanted).await;
     let id = made.json()["id"].as_str().unwrap().to_owned();
-    let why = "the chain local can't be used now: it stands still";
-    *served.chain.unusable.lock().unwrap() = Some(why.to_owned());
-    let refused = create(&served, &wanted).await;
-    assert!(refused.problem(503).contains(why), "{refused:?}");
-    assert!(refused.header("retry-after").is_some(), "{refused:?}");
-    let seen = served.get(&checkout(&id)).send().await.ok();
-    assert_eq!(seen["payable"], false);
-    let way = &seen["methods"][0];
-    assert_eq!(
-        (&way["payable"], &way["unusable"], &way["link"]),
-        (&false.into(), &why.into(), &Value::Null)
-    );
-    assert_eq!(way["transactions"], json!([]));
-    let page = served.get(&format!("/pay/{id}")).send().await;
-    for (word, is_there) in [
-        ("It can't be used now", true),
-        (&payee[..], false),
-        ("ethereum:", false),
-        ("data-wallet", false),
+    for why in [
+        "the chain local can't be used now: it stands still",
+        "the chain local can't be used now: its branch has changed, and the hub walks back to where the new one \
+         begins: 12 blocks so far, to block 88",
     ] {
-        assert_eq!(page.body.contains(word), is_there, "{word}: {}", page.body);
+        *served.chain.unusable.lock().unwrap() = Some(why.to_owned());
+        let refused = create(&served, &wanted).await;
+        assert!(refused.problem(503).contains(why), "{refused:?}");
+        assert!(refused.header("retry-after").is_some(), "{refused:?}");
+        let seen = served.get(&checkout(&id)).send().await.ok();
+        assert_eq!(seen["payable"], false);
+        let way = &seen["methods"][0];
+        assert_eq!(
+            (&way["payable"], &way["unusable"], &way["link"]),
+            (&false.into(), &why.into(), &Value::Null)
+        );
+        assert_eq!(way["transactions"], json!([]));
+        assert!(way.get("payee").is_none(), "{way}");
+        assert!(!seen.to_string().contains(&payee), "{seen}");
+        let page = served.get(&format!("/pay/{id}")).send().await;
+        for (word, is_there) in [
+            ("It can't be used now", true),
+            (&payee[..], false),
+            ("ethereum:", false),
+            ("data-wallet", false),
+        ] {
+            assert_eq!(page.body.contains(word), is_there, "{word}: {}", page.body);
+        }
     }
     *served.chain.unusable.lock().unwrap() = None;
     assert_eq!(create(&served, &wanted).await.status, 201);

@@ -32,7 +32,7 @@ fn way(way: &str) -> Payable {
             chain_id: 31_337,
             token,
             way: way.to_owned(),
-            payee: PAYEE.to_owned(),
+            payee: Some(PAYEE.to_owned()),
             contract: None,
             due: shown("2.500000", "2500000"),
             open: shown("2.500000", "2500000"),
@@ -165,8 +165,8 @@ fn a_way_whose_chain_is_away_shows_that_and_no_place_to_pay() {
     };
     let mut view = view("new");
     away(&mut view.methods[1]);
-    view.methods[1].method.payee = "0xaway".to_owned();
-    view.methods[0].method.payee = "0xthere".to_owned();
+    view.methods[1].method.payee = Some("0xaway".to_owned());
+    view.methods[0].method.payee = Some("0xthere".to_owned());
     says(
         &view,
         &[

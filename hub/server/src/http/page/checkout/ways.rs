@@ -119,7 +119,9 @@ fn facts(way: &Payable) -> Markup {
             @if let Some(contract) = &method.contract {
                 div { dt { "Contract" } dd { (copied("the address of the contract", contract)) } }
             }
-            div { dt { "Goes to" } dd { (copied("the address that is paid", &method.payee)) } }
+            @if let Some(payee) = &method.payee {
+                div { dt { "Goes to" } dd { (copied("the address that is paid", payee)) } }
+            }
             div { dt { "Chain" } dd { (method.chain) span.dim { ", chain id " (method.chain_id) } } }
             @if let Some(token) = &method.token.contract {
                 div { dt { (method.token.symbol) } dd { (copied("the address of the token", token)) } }

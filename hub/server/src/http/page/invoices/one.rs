@@ -70,7 +70,7 @@ fn methods(view: &InvoiceView) -> Markup {
                     td { (method.name) }
                     td { (method.due.amount) " " (method.token.symbol) }
                     td { (method.open.amount) }
-                    td { code { (method.payee) } }
+                    td { @if let Some(payee) = &method.payee { code { (payee) } } }
                     td { @match method.confirmations {
                         Some(wanted) => { "at " (wanted) " confirmations" }
                         None => { "when it is final" }
