@@ -23,7 +23,7 @@ use crate::follower::Moment;
 use crate::rpc::Quorum;
 use crate::sender::{self, Sender};
 use crate::signer::Signer;
-use crate::{Error, Follower, Progress, Settings, event, function};
+use crate::{Back, Error, Follower, Progress, Settings, event, function};
 use sending::Sending;
 
 pub use account::Account;
@@ -64,6 +64,8 @@ struct Trouble {
     heard: Option<Told>,
     /// Since when something was heard wrong, one after another, by the hub's clock.
     since_us: Option<i64>,
+    /// The walk back that is on.
+    back: Option<Back>,
     sent: Option<String>,
     /// It is not followed because of what is heard, until people have dealt with that.
     ended: bool,
@@ -194,6 +196,29 @@ impl Connection {
         })
     }
 
+    /// That it is not known which of the blocks that were read the chain still has, where that is more than an
+    /// ordinary reorganisation.
+    fn walks_back(&self, trouble: &Trouble) -> Option<Told> {
+        let now_us = (self.now)();
+        let Back { blocks, at, .. } = trouble.back.filter(|back| back.is_told(now_us))?;
+        let lasts_s = trouble.back.map_or(0, |back| back.lasts_s(now_us));
+        let blocks = match blocks {
+            1 => "1 block".to_owned(),
+            many => format!("{many} blocks"),
+        };
+        Some(Told {
+            short: format!(
+                "its branch has changed, and the hub walks back to where the new one begins: {blocks} so far, \
+                 to block {at}"
+            ),
+            whole: format!(
+                "its branch has changed, and the hub walks back to where the new one begins: {blocks} so far, \
+                 to block {at}, for {lasts_s} s; what of these is to be retracted is known once it is there"
+            ),
+            lasts: true,
+        })
+    }
+
     /// A chain that was followed before goes on from there.
     async fn begins(&self) {
         if let Ok(Some(state)) = self.chains.chain(&self.settings.name).await
@@ -296,6 +321,7 @@ impl Connection {
                     time_s: head.time_s,
                 });
             }
+            self.troubles().back = follower.back();
             match progress.map_err(|error| Told::of(&error))? {
                 Progress::Stepped => {
                     // The first step stores where it begins.
@@ -458,7 +484,10 @@ impl Chain for Connection {
             }
         };
         let ran = ran.await;
-        self.troubles().sent = None;
+        {
+            let mut troubles = self.troubles();
+            (troubles.sent, troubles.back) = (None, None);
+        }
         ran.map_err(|told| {
             self.has_trouble(Some(told.clone()));
             self.troubles().ended = true;
@@ -469,7 +498,8 @@ impl Chain for Connection {
     fn trouble(&self) -> Option<String> {
         let still = self.still();
         let trouble = self.troubles();
-        let heard = trouble.heard.iter().chain(&still);
+        let back = self.walks_back(&trouble);
+        let heard = trouble.heard.iter().chain(&back).chain(&still);
         let all = heard.map(|heard| &heard.whole[..]);
         let all: Vec<_> = all.chain(trouble.sent.as_deref()).collect();
         (!all.is_empty()).then(|| all.join("; "))
@@ -478,7 +508,8 @@ impl Chain for Connection {
     fn trouble_in_short(&self) -> Option<String> {
         let still = self.still();
         let trouble = self.troubles();
-        let heard = trouble.heard.iter().chain(&still);
+        let back = self.walks_back(&trouble);
+        let heard = trouble.heard.iter().chain(&back).chain(&still);
         let sent = trouble.sent.as_ref().map(|_| SENDS);
         let all: Vec<_> = heard.map(|heard| &heard.short[..]).chain(sent).collect();
         (!all.is_empty()).then(|| all.join("; "))
@@ -502,7 +533,8 @@ impl Chain for Connection {
         let since_us = trouble.since_us.unwrap_or(now_us);
         let is_long = now_us.saturating_sub(since_us) > PATIENCE_US;
         let heard = trouble.heard.as_ref().filter(|told| told.lasts || is_long);
-        match heard.or(still.as_ref()) {
+        let back = self.walks_back(&trouble);
+        match heard.or(back.as_ref()).or(still.as_ref()) {
             None => Ok(()),
             Some(why) => Err(format!("the chain {name} can't be used now: {}", why.short)),
         }

@@ -8,6 +8,7 @@ use stencil_store::{
 };
 use tokio::sync::{Notify, watch};
 
+use crate::back::Back;
 use crate::backfill::Ranges;
 use crate::config::Start;
 use crate::finality::Finality;
@@ -78,6 +79,9 @@ pub struct Follower {
     trouble: Option<Trouble>,
     failed_in_a_row: u32,
     head: Option<Head>,
+    back: Option<Back>,
+    /// The log has it that the walk back is more than an ordinary one.
+    has_told_back: bool,
 }
 
 impl Follower {
@@ -110,12 +114,20 @@ impl Follower {
             trouble: None,
             failed_in_a_row: 0,
             head: None,
+            back: None,
+            has_told_back: false,
         })
     }
 
     /// The newest block that enough endpoints had when it was last asked for.
     pub fn head(&self) -> Option<Head> {
         self.head
+    }
+
+    /// The walk back that is on, if one is: the chain's branch is another, and it is not known yet from which
+    /// block on.
+    pub fn back(&self) -> Option<Back> {
+        self.back
     }
 
     /// How each endpoint stands.
@@ -190,8 +202,33 @@ impl Follower {
     /// One turn: at most one step.
     pub async fn turn(&mut self) -> Result<Progress, Error> {
         let turned = self.step().await;
+        let progress = self.turned(turned);
+        self.tells_back();
+        progress
+    }
+
+    /// Says once that a walk back is more than an ordinary one.
+    fn tells_back(&mut self) {
+        let is_told = self.back.filter(|back| back.is_told((self.now)()));
+        if let Some(back) = is_told.filter(|_| !self.has_told_back) {
+            tracing::warn!(
+                chain = self.settings.name,
+                at = back.at,
+                blocks = back.blocks,
+                "the chain's branch is another: walks back to where it leaves ours"
+            );
+        }
+        self.has_told_back = is_told.is_some();
+    }
+
+    fn turned(&mut self, turned: Result<bool, Stop>) -> Result<Progress, Error> {
         match turned {
             Ok(stepped) => {
+                // Whatever else was done, it was on our own branch.
+                let walk = self.walk.as_ref();
+                if !walk.is_some_and(|walk| matches!(walk.want(), Want::Hash(..))) {
+                    self.back = None;
+                }
                 self.failed_in_a_row = 0;
                 if self.trouble.take().is_some() {
                     tracing::info!(
@@ -443,7 +480,15 @@ impl Follower {
         };
         match walk.offer(header.link) {
             Step::Known => Ok(false),
-            Step::Back => Ok(true),
+            Step::Back => {
+                if let Want::Hash(at, _) = walk.want() {
+                    let tip = walk.tip().number;
+                    let finalized = state.finalized.map(|finalized| finalized.number);
+                    let now_us = (self.now)();
+                    self.back = Some(Back::at(at, tip, finalized, self.back, now_us));
+                }
+                Ok(true)
+            }
             Step::Extend(link) => {
                 self.extend(state, link, header, tagged).await?;
                 Ok(true)

@@ -23,6 +23,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod back;
 pub mod backfill;
 pub mod config;
 pub mod connection;
@@ -40,6 +41,7 @@ pub mod signer;
 mod wake;
 pub mod walk;
 
+pub use back::Back;
 pub use config::{Options, Preset, Settings};
 pub use error::Error;
 pub use follower::{Follower, Head, Moment, Pace, Progress};

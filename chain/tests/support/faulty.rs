@@ -45,6 +45,10 @@ pub(crate) enum Fault {
     LieAboutHeaders,
     /// Every other block that is asked for by its hash is answered by 503.
     EveryOtherByHash,
+    /// No block that is asked for by its hash is answered but by 503.
+    NoneByHash,
+    /// Each block that is asked for by its hash takes so long.
+    SlowByHash(Duration),
     /// What is not there is told in words that nobody else has.
     OddWords,
     /// What accounts were at a block's number is not kept.
@@ -118,6 +122,13 @@ async fn handle(State(inner): State<Arc<Inner>>, body: Bytes) -> Response {
         Fault::Wavering(blocks) if count.is_multiple_of(2) => blocks,
         Fault::EveryOtherByHash if method == "eth_getBlockByHash" && count.is_multiple_of(2) => {
             return (StatusCode::SERVICE_UNAVAILABLE, "<html>busy</html>").into_response();
+        }
+        Fault::NoneByHash if method == "eth_getBlockByHash" => {
+            return (StatusCode::SERVICE_UNAVAILABLE, "<html>busy</html>").into_response();
+        }
+        Fault::SlowByHash(takes) if method == "eth_getBlockByHash" => {
+            tokio::time::sleep(takes).await;
+            0
         }
         _ => 0,
     };
