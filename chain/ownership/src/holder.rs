@@ -80,6 +80,18 @@ pub struct Change {
     /// Whether it is final by the chain's policy.
     #[serde(rename = "final")]
     pub is_final: bool,
+    /// The time of its block, in seconds since 1970; `None`: that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_s: Option<u64>,
+}
+
+/// That an account has got a token, or has it no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turn {
+    /// Whether it has it from then on, be it final or not.
+    pub has: bool,
+    /// The time of the block that says so, in seconds since 1970; `None`: that is not known.
+    pub time_s: Option<u64>,
 }
 
 /// What became known of a change.
@@ -176,6 +188,16 @@ impl Token {
             }
             // What was observed is always kept until it is final, unless there was too much of it.
             (Said::Observed, Some(_)) | (Said::Final, None) => false,
+        }
+    }
+
+    /// The same of a block of this time, in seconds since 1970.
+    pub fn take_of(&mut self, said: Said, at: Place, what: What, time_s: u64) -> bool {
+        let is_other = self.take(said, at, what);
+        let mut changes = self.changes.iter_mut();
+        match changes.find(|change| change.at == at && change.what.same_kind(&what)) {
+            Some(change) => change.time_s.replace(time_s) != Some(time_s) || is_other,
+            None => is_other,
         }
     }
 
@@ -379,6 +401,34 @@ impl Token {
         }
     }
 
+    /// When an account got the token, as its owner or its user, and when it had it no more, as far as that is
+    /// kept, in the order of the chain.
+    #[must_use]
+    pub fn turns(&self, account: Address) -> Vec<Turn> {
+        let mut turns = Vec::new();
+        let mut had = None;
+        for change in &self.changes {
+            let (before, has) = match change.what {
+                What::Owner { from, to } => (Some(from == account), to == account),
+                What::User { user, .. } => (had, user == account),
+                What::Device { .. } => continue,
+            };
+            // Whose it was before the first of all users is not said.
+            if before.map_or(has, |before| before != has) {
+                let time_s = change.time_s;
+                turns.push(Turn { has, time_s });
+            }
+            had = Some(has);
+        }
+        turns
+    }
+
+    /// Whether all is known that can be: it does not have to be asked, and nothing was left out.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        !self.is_unsure(|_| true)
+    }
+
     /// Whether nothing is known.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -396,7 +446,12 @@ impl Token {
     }
 
     fn insert(&mut self, at: Place, what: What, is_final: bool) {
-        let change = Change { at, what, is_final };
+        let change = Change {
+            at,
+            what,
+            is_final,
+            time_s: None,
+        };
         // What a contract was asked comes before all that its stream says: that goes on from there.
         let order = |place: &Place| (!place.hash.is_zero(), *place);
         let next = self

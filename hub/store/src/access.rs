@@ -54,7 +54,7 @@ pub struct StoredRight {
     pub right: NewRight,
     /// How it stands.
     pub standing: CredentialStanding,
-    /// It is suspended because what has caused it is gone.
+    /// What has caused it is gone, and it is suspended because of that.
     pub taken: bool,
     /// Since when.
     pub changed_us: i64,
@@ -62,6 +62,8 @@ pub struct StoredRight {
     pub list: u32,
     /// Which bit.
     pub bit: u32,
+    /// How often what is known of its standings has changed.
+    pub revision: u64,
 }
 
 /// A receipt as it is kept.
@@ -77,16 +79,29 @@ pub struct StoredReceipt {
     pub hash: [u8; 32],
     /// As it was signed.
     pub body: String,
+    /// The right that it names.
+    pub right: String,
     /// What became of its command.
     pub outcome: String,
     /// Whether the one before was known.
     pub follows: bool,
     /// Why its holder should not have been admitted; `None`: nothing speaks against it.
     pub conflict: Option<String>,
+    /// Whether workflows were told of a conflict.
+    pub told: bool,
     /// When somebody was admitted, by the gateway's clock.
     pub at_us: i64,
     /// When the hub got it.
     pub received_us: i64,
+}
+
+/// A receipt that a gateway brings, and by what it was judged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BroughtReceipt {
+    /// The receipt.
+    pub receipt: StoredReceipt,
+    /// The [`StoredRight::revision`] of its right then; `None`: there was no such right.
+    pub revision: Option<u64>,
 }
 
 /// Rights, policies and receipts.
@@ -108,7 +123,7 @@ pub trait AccessRights: Send + Sync + 'static {
     ) -> Result<Page<StoredRight>, Error>;
 
     /// Forgets up to `limit` of a tenant's rights that ended, or were revoked, before `before_us`, with their
-    /// credentials; says how many. Their bits of status lists are others' then: nothing that was signed for
+    /// credentials and their history; says how many. Their bits of status lists are others' then: nothing that was signed for
     /// them may hold any more.
     async fn forget_ended_rights(
         &self,
@@ -117,11 +132,9 @@ pub trait AccessRights: Send + Sync + 'static {
         limit: u32,
     ) -> Result<u64, Error>;
 
-    /// Says that a right is taken because its cause is gone, or is no more.
-    async fn set_taken(&self, tenant: &TenantId, right: &str, taken: bool) -> Result<(), Error>;
-
-    /// Rights that stand otherwise than what is known of their causes: those that hold though their step
-    /// is not open, and those that are taken though it is.
+    /// Rights that stand otherwise than what is known of their causes: those that hold, or are not known to be
+    /// taken, though their step is not open, and those that are taken though it is. Neither those that were
+    /// over at `now_us`, nor those that are revoked.
     async fn rights_adrift(&self, now_us: i64, limit: u32) -> Result<Vec<StoredRight>, Error>;
 
     /// Rights from this source that are neither over nor revoked, after one.
@@ -171,11 +184,12 @@ pub trait AccessRights: Send + Sync + 'static {
         number: u64,
     ) -> Result<Option<StoredReceipt>, Error>;
 
-    /// Keeps receipts, all or none; those that are there stay as they are.
+    /// Keeps receipts, all or none; those that are there stay as they are. One whose right stands
+    /// otherwise by now is to be judged again.
     async fn keep_receipts(
         &self,
         tenant: &TenantId,
-        receipts: &[StoredReceipt],
+        receipts: &[BroughtReceipt],
     ) -> Result<(), Error>;
 
     /// A tenant's receipts, the newest first.

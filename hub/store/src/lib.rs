@@ -27,6 +27,7 @@
 //! | [`Commands`] | commands and their states |
 //! | [`Payments`] | invoices, whose each movement of money is, the journal, what is to be done |
 //! | [`AccessRights`] | rights to command devices that gateways check by themselves, and receipts of admissions |
+//! | [`Judging`] | how these rights stood when, and receipts that are judged again because of it |
 //! | [`Offers`] | what is sold for single payments, what was bought, what payers have under way |
 //! | [`Chains`] | how far chains are followed, what was seen of them, and what became of it |
 //! | [`Ownership`] | who controls devices by what a chain says: policies, passports, rights, documents |
@@ -56,6 +57,7 @@ mod credentials;
 mod devices;
 mod error;
 mod gateways;
+mod judging;
 mod keeping;
 mod ledger;
 mod offers;
@@ -81,7 +83,8 @@ mod wallets;
 mod workflows;
 
 pub use access::{
-    AccessRights, MAX_RECEIPTS, MAX_RIGHTS, NewRight, RightsOf, StoredReceipt, StoredRight,
+    AccessRights, BroughtReceipt, MAX_RECEIPTS, MAX_RIGHTS, NewRight, RightsOf, StoredReceipt,
+    StoredRight,
 };
 pub use alarms::{
     ActiveAlarm, Alarm, AlarmChange, AlarmCounts, AlarmEvent, AlarmEventKind, AlarmFilter, AlarmId,
@@ -125,6 +128,7 @@ pub use gateways::{
     GatewaySaid, GatewayVerdict, Gateways, MAX_DESIRED_GROUPS, MAX_GATEWAY_GROUPS,
     MAX_GROUP_GATEWAYS,
 };
+pub use judging::{Judged, Judging, MAX_STANDINGS, RightStanding, StoodAs, ToJudge};
 pub use keeping::{Erased, Forgotten, Keep, Keeping, MAX_KEEP_DAYS, Retention};
 pub use ledger::{Ledger, LedgerRow};
 pub use offers::{

@@ -38,6 +38,7 @@ mod due;
 mod erase;
 mod failure;
 mod gateways;
+mod judging;
 mod keeping;
 mod ledger;
 mod load;

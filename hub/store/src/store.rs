@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use crate::{
     AccessRights, Alarms, Answers, Audit, CausedRuns, Certificates, Chains, Commands, Content,
-    Credentials, Devices, Gateways, Keeping, Ledger, Offers, Operators, Ownership, Payments,
-    Pipeline, Proofs, Registry, Rollouts, Runs, Sends, Series, Tenancy, Users, Wallets, Workflows,
+    Credentials, Devices, Gateways, Judging, Keeping, Ledger, Offers, Operators, Ownership,
+    Payments, Pipeline, Proofs, Registry, Rollouts, Runs, Sends, Series, Tenancy, Users, Wallets,
+    Workflows,
 };
 
 /// The ports of a store, whatever is behind them.
@@ -59,6 +60,8 @@ pub struct Store {
     pub credentials: Arc<dyn Credentials>,
     /// Rights that gateways check, and receipts.
     pub access: Arc<dyn AccessRights>,
+    /// How these rights stood, and receipts that are judged again.
+    pub judging: Arc<dyn Judging>,
     /// Offers and purchases.
     pub offers: Arc<dyn Offers>,
     /// Chains that are followed.
@@ -100,6 +103,7 @@ impl Store {
             + Payments
             + Credentials
             + AccessRights
+            + Judging
             + Offers
             + Chains
             + Ownership
@@ -131,6 +135,7 @@ impl Store {
             payments: all.clone(),
             credentials: all.clone(),
             access: all.clone(),
+            judging: all.clone(),
             offers: all.clone(),
             chains: all.clone(),
             ownership: all.clone(),

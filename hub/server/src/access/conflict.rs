@@ -6,52 +6,103 @@ use stencil_access::receipt::Receipt;
 use stencil_payments::Address;
 use stencil_protocol::id::TenantId;
 use stencil_store::{
-    CredentialStanding, Error, Runs, StoredReceipt, StoredRight, Trigger, Workflows,
+    Error, RightStanding, Runs, StoodAs, Store, StoredReceipt, StoredRight, Trigger, Workflows,
 };
 use stencil_workflow::caused_run_id;
 use stencil_workflow::definition::{self, Source};
 
+/// A right, and how it stood when.
+#[derive(Debug)]
+pub(super) struct Known {
+    pub(super) right: StoredRight,
+    pub(super) stood: Vec<StoodAs>,
+}
+
+/// Why a holder should not have been admitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Conflict {
+    pub(super) reason: &'static str,
+    /// Since when the right stood so, where that is the reason.
+    since_us: Option<i64>,
+}
+
+impl Known {
+    /// What is known of a right.
+    pub(super) async fn read(
+        store: &Store,
+        tenant: &TenantId,
+        right: &str,
+    ) -> Result<Option<Self>, Error> {
+        // Before its standings: with others since, what is judged by these is judged again.
+        let Some(right) = store.access.right(tenant, right).await? else {
+            return Ok(None);
+        };
+        let stood = store.judging.standings(tenant, &right.right.right).await?;
+        Ok(Some(Self { right, stood }))
+    }
+
+    /// What the newest standing of a track is that was in force at a time; of any time: the newest.
+    fn at(&self, by_cause: bool, at_us: Option<i64>) -> Option<&StoodAs> {
+        let mut stood = self.stood.iter().rev();
+        stood.find(|it| it.by_cause == by_cause && at_us.is_none_or(|at_us| it.from_us <= at_us))
+    }
+}
+
 /// Why the holder should not have been admitted; `None`: nothing speaks against it.
 ///
-/// A right that was taken away later than it was used is none: its holder had it. One whose payment has
-/// left its chain was never paid for, whenever it was used.
-pub(super) fn of(
-    receipt: &Receipt,
-    right: Option<&StoredRight>,
-    tolerance_us: i64,
-) -> Option<&'static str> {
-    let Some(right) = right else {
-        return Some("no_such_right");
+/// What counts is how the right stood when it was used: one that was taken away later was its holder's
+/// then, and one that holds again was not meanwhile. One whose payment has left its chain was never paid
+/// for, whenever it was used.
+pub(super) fn of(receipt: &Receipt, known: Option<&Known>, tolerance_us: i64) -> Option<Conflict> {
+    let because = |reason| Conflict {
+        reason,
+        since_us: None,
     };
-    let holder = Address::from(right.right.holder).to_checksum(None);
+    let Some(known) = known else {
+        return Some(because("no_such_right"));
+    };
+    let right = &known.right.right;
+    let holder = Address::from(right.holder).to_checksum(None);
     if holder != receipt.holder {
-        return Some("other_holder");
+        return Some(because("other_holder"));
     }
-    if right.right.device != receipt.challenge.device {
-        return Some("other_device");
+    if right.device != receipt.challenge.device {
+        return Some(because("other_device"));
+    }
+    let now = known.at(true, None);
+    if let Some(never) = now.filter(|now| now.standing.is_from_the_start()) {
+        return told(never);
     }
     let used_us = receipt.at_us;
     // By the clocks as they are: nobody is accused on the ground that one of them may be wrong.
-    let before = right.changed_us <= used_us;
-    match right.standing {
-        // A token that was sold was its holder's until then; one whose sale was taken back is so again.
-        CredentialStanding::Suspended
-            if right.taken && right.right.source == super::held::SOURCE =>
-        {
-            before.then_some("sold")
-        }
-        CredentialStanding::Suspended if right.taken => Some("taken_back"),
-        CredentialStanding::Suspended if before => Some("suspended"),
-        CredentialStanding::Revoked if before => Some("revoked"),
-        _ if right
-            .right
-            .until_us
-            .is_some_and(|until_us| until_us.saturating_add(tolerance_us) < used_us) =>
-        {
-            Some("over")
-        }
-        _ => None,
+    let by_cause = known.at(true, Some(used_us)).and_then(told);
+    if by_cause.is_some() {
+        return by_cause;
     }
+    let by_hand = known.at(false, Some(used_us)).and_then(told);
+    if by_hand.is_some() {
+        return by_hand;
+    }
+    right
+        .until_us
+        .is_some_and(|until_us| until_us.saturating_add(tolerance_us) < used_us)
+        .then_some(because("over"))
+}
+
+/// What a standing speaks against.
+fn told(stood: &StoodAs) -> Option<Conflict> {
+    let reason = match stood.standing {
+        RightStanding::Held | RightStanding::Unknown => return None,
+        RightStanding::Suspended => "suspended",
+        RightStanding::Revoked => "revoked",
+        RightStanding::Sold => "sold",
+        RightStanding::TakenBack | RightStanding::GivenUp => "taken_back",
+        RightStanding::NotAllowed => "not_allowed",
+    };
+    Some(Conflict {
+        reason,
+        since_us: Some(stood.from_us),
+    })
 }
 
 /// Starts the workflows that want to hear of a conflict, each once.
@@ -60,11 +111,11 @@ pub(super) async fn tell(
     tenant: &TenantId,
     receipt: &Receipt,
     kept: &StoredReceipt,
-    right: Option<&StoredRight>,
+    (conflict, known): (Conflict, Option<&Known>),
+    now_us: i64,
 ) -> Result<usize, Error> {
-    let Some(reason) = &kept.conflict else {
-        return Ok(0);
-    };
+    let changed_us = known.map(|known| known.right.changed_us);
+    let changed_us = conflict.since_us.or(changed_us);
     let mut started = 0;
     for (of, workflow) in workflows.active().await? {
         if of != *tenant {
@@ -100,12 +151,12 @@ pub(super) async fn tell(
                 "right": receipt.right,
                 "receipt": format!("{}/{}", kept.chain, kept.number),
                 "outcome": kept.outcome,
-                "reason": reason,
+                "reason": conflict.reason,
                 "used_us": receipt.at_us,
-                "changed_us": right.map(|right| right.changed_us),
+                "changed_us": changed_us,
                 "time_us": kept.received_us,
             }),
-            at_us: kept.received_us,
+            at_us: now_us,
             not_before_us: None,
         };
         started += usize::from(runs.trigger(&trigger).await?);

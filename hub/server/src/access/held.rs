@@ -4,11 +4,11 @@
 use stencil_ownership::policy::{As, Refusal};
 use stencil_payments::Address;
 use stencil_protocol::id::{DeviceId, TenantId};
-use stencil_store::{CredentialStanding, RightsOf, StoredRight};
+use stencil_store::{CredentialStanding, RightStanding, RightsOf, StoodAs, StoredRight};
 
 use super::{By, Rights, Wanted, read};
 use crate::chains::Owners;
-use crate::chains::ownership::Refused;
+use crate::chains::ownership::{Refused, Turns};
 use crate::identity::Error;
 
 /// What such rights come from.
@@ -125,7 +125,7 @@ impl Rights {
     }
 
     /// Looks at the next rights that tokens stand for: whose token is gone, their right is suspended, and
-    /// holds again when it is back. Says how many changed.
+    /// holds again when it is back, each as of the block that says so. Says how many changed.
     pub(crate) async fn follow_tokens(
         &self,
         owners: &Owners,
@@ -144,52 +144,179 @@ impl Rights {
             .map(|last| (last.tenant.clone(), last.right.right.clone()));
         let mut changed = 0;
         for right in rights {
-            let Some(standing) = self.stands(owners, &right).await? else {
+            let Some(stands) = self.stands(owners, &right).await? else {
+                continue;
+            };
+            let stood = match stands {
+                Stands::Holds { since_us } => {
+                    self.held_again(owners, &right, since_us, now_us).await?
+                }
+                Stands::Gone(standing) => self.gone(owners, &right, standing, now_us).await?,
+            };
+            let Some((standing, from_us)) = stood.last() else {
                 continue;
             };
             let (tenant, id) = (&right.tenant, &right.right.right);
-            match (right.standing, standing) {
-                (CredentialStanding::Good, CredentialStanding::Suspended) => {
-                    self.access.set_taken(tenant, id, true).await?;
-                }
-                (CredentialStanding::Suspended, CredentialStanding::Good) if right.taken => {}
-                // As it is, or suspended by hand.
-                _ => continue,
-            }
-            self.identity
-                .set_standing(tenant, id, standing, now_us)
+            self.judging
+                .set_by_cause(tenant, id, &stood, now_us)
                 .await?;
-            if standing == CredentialStanding::Good {
-                self.access.set_taken(tenant, id, false).await?;
-            }
             changed += 1;
             let standing = standing.as_str();
-            tracing::info!(%tenant, right = id, standing, "a right follows the token that it is of");
+            tracing::info!(%tenant, right = id, standing, from_us, "a right follows the token that it is of");
         }
         Ok(changed)
     }
 
-    /// How a right stands by its tokens; `None`: that is not known now.
-    async fn stands(
+    /// What is to be noted of a right whose holder has the token by which it may command, since a time if
+    /// that is known; nothing: it is as it was.
+    async fn held_again(
         &self,
         owners: &Owners,
         right: &StoredRight,
-    ) -> Result<Option<CredentialStanding>, Error> {
-        let account = Address::from(right.right.holder);
-        for command in read(right)?.commands {
-            let may = owners
-                .may_command(&right.tenant, &right.right.device, account, &command)
-                .await;
-            match may {
-                Ok(_) => {}
-                Err(Refused::NoPassport) => return Ok(Some(CredentialStanding::Suspended)),
-                Err(Refused::Policy(Refusal::Unknown { .. } | Refusal::Ahead { .. })) => {
-                    return Ok(None);
-                }
-                Err(Refused::Policy(_)) => return Ok(Some(CredentialStanding::Suspended)),
-                Err(_) => return Ok(None),
+        since_us: Option<i64>,
+        now_us: i64,
+    ) -> Result<Vec<(RightStanding, i64)>, Error> {
+        let was_there = right.right.made_us;
+        // It came to its holder before the right was given, and never left.
+        if !right.taken && since_us.is_none_or(|since_us| since_us <= was_there) {
+            return Ok(Vec::new());
+        }
+        let last = self.by_cause(right).await?;
+        let after_us = last.map_or(was_there, |last| last.from_us.max(was_there));
+        if !right.taken && since_us.is_none_or(|since_us| since_us <= after_us) {
+            return Ok(Vec::new());
+        }
+        let Some(turns) = self.turns(owners, right).await? else {
+            return Ok(Vec::new());
+        };
+        let changes = turns.after(after_us, !right.taken);
+        let is_held = changes.last().is_some_and(|(_, has)| *has);
+        match last.map(|last| last.standing) {
+            // Sold and bought back since it was last looked at, too.
+            None | Some(RightStanding::Held | RightStanding::Sold) if is_held => {
+                Ok(noted(&changes))
+            }
+            _ if !right.taken => Ok(Vec::new()),
+            // The sale has left its chain: it never was.
+            Some(RightStanding::Sold) if turns.is_known && turns.had_any(after_us) => {
+                Ok(vec![(RightStanding::Held, after_us)])
+            }
+            _ => Ok(vec![(RightStanding::Held, now_us)]),
+        }
+    }
+
+    /// What is to be noted of a right whose holder may not command any more; nothing: it is as it was.
+    async fn gone(
+        &self,
+        owners: &Owners,
+        right: &StoredRight,
+        mut standing: RightStanding,
+        now_us: i64,
+    ) -> Result<Vec<(RightStanding, i64)>, Error> {
+        let last = self.by_cause(right).await?;
+        let is_so = |standing| {
+            let is_taken = right.taken && right.standing != CredentialStanding::Good;
+            is_taken && last.is_some_and(|last| last.standing == standing)
+        };
+        if is_so(standing) {
+            return Ok(Vec::new());
+        }
+        let mut stood = vec![(standing, now_us)];
+        if standing == RightStanding::Sold {
+            let Some(turns) = self.turns(owners, right).await? else {
+                return Ok(Vec::new());
+            };
+            let made_us = right.right.made_us;
+            let after_us = last.map_or(made_us, |last| last.from_us.max(made_us));
+            let changes = turns.after(after_us, !right.taken);
+            if !turns.is_known {
+                standing = RightStanding::Unknown;
+                stood = vec![(standing, now_us)];
+            } else if changes.last().is_some_and(|(_, has)| !has) {
+                stood = noted(&changes);
+            } else {
+                // From here on it was taken for its holder's.
+                let floor_us = match last.map(|last| last.standing) {
+                    Some(RightStanding::Held) => after_us,
+                    _ => made_us,
+                };
+                let from_us = match turns.last_gone_us() {
+                    Some(gone_us) if gone_us > floor_us => gone_us,
+                    // It was given when the sale was not known yet.
+                    Some(_) if !turns.had_any(floor_us) => floor_us,
+                    _ => now_us,
+                };
+                stood = vec![(standing, from_us)];
             }
         }
-        Ok(Some(CredentialStanding::Good))
+        Ok(match is_so(standing) {
+            true => Vec::new(),
+            false => stood,
+        })
     }
+
+    /// How a right stands by its token, as was noted last.
+    async fn by_cause(&self, right: &StoredRight) -> Result<Option<StoodAs>, Error> {
+        let stood = self
+            .judging
+            .standings(&right.tenant, &right.right.right)
+            .await?;
+        Ok(stood.into_iter().rfind(|stood| stood.by_cause))
+    }
+
+    /// When its holder had something by which it could command; `None`: that is not known now.
+    async fn turns(&self, owners: &Owners, right: &StoredRight) -> Result<Option<Turns>, Error> {
+        let account = Address::from(right.right.holder);
+        let turns = owners.turns_of(&right.tenant, &right.right.device, account);
+        match turns.await {
+            Ok(turns) => Ok(Some(turns)),
+            Err(Refused::Store(error)) => Err(error.into()),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// How a right stands by its tokens; `None`: that is not known now.
+    async fn stands(&self, owners: &Owners, right: &StoredRight) -> Result<Option<Stands>, Error> {
+        let account = Address::from(right.right.holder);
+        let mut since_us = None;
+        for command in read(right)?.commands {
+            let since = owners
+                .may_since(&right.tenant, &right.right.device, account, &command)
+                .await;
+            let gone = match since {
+                Ok(since_s) => {
+                    let micros = |time_s: u64| i64::try_from(time_s).ok()?.checked_mul(1_000_000);
+                    since_us = since_us.max(since_s.and_then(micros));
+                    continue;
+                }
+                Err(Refused::NoPassport) => RightStanding::NotAllowed,
+                Err(Refused::Policy(why)) => match why {
+                    Refusal::Unknown { .. } | Refusal::Ahead { .. } => return Ok(None),
+                    Refusal::NotThis { .. } => RightStanding::NotAllowed,
+                    _ => RightStanding::Sold,
+                },
+                Err(_) => return Ok(None),
+            };
+            return Ok(Some(Stands::Gone(gone)));
+        }
+        Ok(Some(Stands::Holds { since_us }))
+    }
+}
+
+/// How a right stands by its tokens.
+#[derive(Debug, Clone, Copy)]
+enum Stands {
+    /// It holds, since a time if that is known.
+    Holds { since_us: Option<i64> },
+    /// It does not, so.
+    Gone(RightStanding),
+}
+
+/// Times at which an account had a token no more or again, as standings of its right.
+fn noted(changes: &[(i64, bool)]) -> Vec<(RightStanding, i64)> {
+    let noted = changes.iter().map(|(at_us, has)| match has {
+        true => (RightStanding::Held, *at_us),
+        false => (RightStanding::Sold, *at_us),
+    });
+    noted.collect()
 }

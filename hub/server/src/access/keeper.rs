@@ -4,15 +4,18 @@
 //! kept, so none is lost by that, and what is there already is left as it is.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use stencil_access::receipt::{Batch, MAX_BATCH_BYTES, Receipt, follow, hash};
 use stencil_crypto::authority::Description;
 use stencil_mqtt::Publish;
 use stencil_protocol::id::{GatewayId, TenantId};
-use stencil_store::{CertificateState, Store, StoredReceipt};
+use stencil_store::{BroughtReceipt, CertificateState, Store, StoredReceipt};
 use tokio::sync::{mpsc, watch};
+use tokio::time::MissedTickBehavior;
 
-use super::{Rights, Telling, conflict};
+use super::conflict::{self, Conflict, Known};
+use super::{Rights, Telling};
 use crate::clock::Clock;
 use crate::identity::Error;
 use crate::parts::told_to_end;
@@ -21,6 +24,9 @@ use crate::{Principal, Role};
 
 /// Messages that may wait; with more they are let go, and come again.
 const WAITING: usize = 256;
+
+/// How often it is looked whether receipts are to be judged again.
+const AGAIN: Duration = Duration::from_secs(1);
 
 type Message = (TenantId, GatewayId, Vec<u8>);
 
@@ -93,10 +99,16 @@ impl Keeper {
         let from = self.intake.from.lock();
         let from = from.unwrap_or_else(PoisonError::into_inner).take();
         let Some(mut from) = from else { return };
+        let mut again = tokio::time::interval(AGAIN);
+        again.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let (tenant, gateway, bytes) = tokio::select! {
                 () = told_to_end(&mut stop) => return,
                 Some(message) = from.recv() => message,
+                _ = again.tick() => {
+                    self.judge_again().await;
+                    continue;
+                }
             };
             match self.keep(&tenant, &gateway, &bytes).await {
                 Ok(count) => {
@@ -168,9 +180,11 @@ impl Keeper {
                         number,
                         hash,
                         body: text.clone(),
+                        right: receipt.right.clone(),
                         outcome: outcome.clone(),
                         follows,
                         conflict: None,
+                        told: false,
                         at_us: receipt.at_us,
                         received_us: now_us,
                     },
@@ -190,20 +204,38 @@ impl Keeper {
         receipt: &Receipt,
         mut kept: StoredReceipt,
         tolerance_us: i64,
-    ) -> Result<StoredReceipt, Refused> {
-        let right = self.store.access.right(tenant, &receipt.right).await?;
-        kept.conflict = conflict::of(receipt, right.as_ref(), tolerance_us).map(str::to_owned);
-        if let Some(reason) = &kept.conflict {
-            let (gateway, device) = (&kept.gateway, receipt.device());
-            tracing::warn!(%tenant, %gateway, %device, reason, right = receipt.right,
-                "a gateway has admitted somebody whose right conflicts");
-            let ports = (self.store.workflows.as_ref(), self.store.runs.as_ref());
-            let started = conflict::tell(ports, tenant, receipt, &kept, right.as_ref()).await?;
-            if started > 0 {
-                self.wakes.runner();
-            }
+    ) -> Result<BroughtReceipt, Refused> {
+        let known = Known::read(&self.store, tenant, &receipt.right).await?;
+        let conflict = conflict::of(receipt, known.as_ref(), tolerance_us);
+        if let Some(conflict) = conflict {
+            kept.conflict = Some(conflict.reason.to_owned());
+            kept.told = true;
+            self.tell(tenant, receipt, &kept, (conflict, known.as_ref()))
+                .await?;
         }
-        Ok(kept)
+        Ok(BroughtReceipt {
+            receipt: kept,
+            revision: known.map(|known| known.right.revision),
+        })
+    }
+
+    /// Tells workflows of a receipt that conflicts, which they hear of once.
+    pub(super) async fn tell(
+        &self,
+        tenant: &TenantId,
+        receipt: &Receipt,
+        kept: &StoredReceipt,
+        of: (Conflict, Option<&Known>),
+    ) -> Result<(), Refused> {
+        let (gateway, device, reason) = (&kept.gateway, receipt.device(), of.0.reason);
+        tracing::warn!(%tenant, %gateway, %device, reason, right = receipt.right,
+            "a gateway has admitted somebody whose right conflicts");
+        let ports = (self.store.workflows.as_ref(), self.store.runs.as_ref());
+        let now_us = self.clock.now_us();
+        if conflict::tell(ports, tenant, receipt, kept, of, now_us).await? > 0 {
+            self.wakes.runner();
+        }
+        Ok(())
     }
 
     /// The key of the gateway's own certificate that a batch was signed by.

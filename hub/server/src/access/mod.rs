@@ -14,6 +14,7 @@
 //! right whose cause on a chain is gone is suspended, and holds again when the cause is back; one that a token
 //! stands for follows the token.
 
+mod again;
 mod conflict;
 mod delivery;
 mod held;
@@ -30,7 +31,8 @@ use stencil_identity::did::Account;
 use stencil_payments::Address;
 use stencil_protocol::id::{DeviceId, TenantId};
 use stencil_store::{
-    AccessRights, CausedRuns, CredentialStanding, NewRight, RunId, Store, StoredRight,
+    AccessRights, CausedRuns, CredentialStanding, Judging, NewRight, RightStanding, RunId, Store,
+    StoredRight,
 };
 use stencil_workflow::caused::Caused;
 
@@ -46,6 +48,9 @@ const DEFAULT_VALID_S: u32 = 4 * 3_600;
 const VALID_S: std::ops::RangeInclusive<u32> = 60..=7 * 86_400;
 /// Rights that are looked at in one go.
 const AT_ONCE: u32 = 1_000;
+/// For so long after a right is over it follows what it was given for, µs: a payment that is gone is given up
+/// after a week.
+const LATE_US: i64 = 8 * 86_400 * 1_000_000;
 
 /// What a tenant lets its gateways admit, and for how long a credential holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -138,6 +143,7 @@ pub(crate) struct By<'a> {
 #[derive(Clone)]
 pub(crate) struct Rights {
     access: Arc<dyn AccessRights>,
+    judging: Arc<dyn Judging>,
     caused: Arc<dyn CausedRuns>,
     identity: Identity,
 }
@@ -146,6 +152,7 @@ impl Rights {
     pub(crate) fn new(store: &Store, identity: Identity) -> Self {
         Self {
             access: Arc::clone(&store.access),
+            judging: Arc::clone(&store.judging),
             caused: Arc::clone(&store.caused),
             identity,
         }
@@ -269,10 +276,11 @@ impl Rights {
         Ok((credential, until_us))
     }
 
-    /// Suspends rights whose cause is gone, and lets those hold again whose cause is back. Says how many
-    /// changed.
+    /// Suspends rights whose cause is gone, and lets those hold again whose cause is back; those, too, that are
+    /// over, as they were never paid for. Says how many changed.
     pub(crate) async fn follow_causes(&self, now_us: i64) -> Result<usize, Error> {
-        let adrift = self.access.rights_adrift(now_us, AT_ONCE).await?;
+        let ended_us = now_us.saturating_sub(LATE_US);
+        let adrift = self.access.rights_adrift(ended_us, AT_ONCE).await?;
         let mut changed = 0;
         for right in adrift {
             let (tenant, id) = (&right.tenant, &right.right.right);
@@ -283,24 +291,26 @@ impl Rights {
                 continue;
             };
             let caused = Caused::read(&stored)?;
+            let is_good = right.standing == CredentialStanding::Good;
             let standing = if caused.is_given_up() {
-                CredentialStanding::Revoked
+                RightStanding::GivenUp
             } else if caused.is_open(step) {
-                CredentialStanding::Good
+                RightStanding::Held
             } else {
-                // Before it is suspended: a kill in between leaves one that is looked at again.
-                self.access.set_taken(tenant, id, true).await?;
-                CredentialStanding::Suspended
+                RightStanding::TakenBack
             };
-            if standing == right.standing {
+            let is_so = match standing {
+                RightStanding::Held => !right.taken,
+                RightStanding::TakenBack => right.taken && !is_good,
+                _ => false,
+            };
+            if is_so {
                 continue;
             }
-            self.identity
-                .set_standing(tenant, id, standing, now_us)
+            let stood = [(standing, now_us)];
+            self.judging
+                .set_by_cause(tenant, id, &stood, now_us)
                 .await?;
-            if standing != CredentialStanding::Suspended {
-                self.access.set_taken(tenant, id, false).await?;
-            }
             changed += 1;
             let standing = standing.as_str();
             tracing::info!(%tenant, right = id, standing, "a right follows what it was given for");

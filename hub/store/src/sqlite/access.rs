@@ -7,9 +7,10 @@ use stencil_protocol::id::{GatewayId, TenantId};
 
 use super::failure::of_tenant;
 use super::row::{Columns as _, bigint};
-use super::{Sqlite, pair};
+use super::{Sqlite, judging, pair};
 use crate::access::{
-    AccessRights, MAX_RECEIPTS, MAX_RIGHTS, NewRight, RightsOf, StoredReceipt, StoredRight,
+    AccessRights, BroughtReceipt, MAX_RECEIPTS, MAX_RIGHTS, NewRight, RightsOf, StoredReceipt,
+    StoredRight,
 };
 use crate::page::clamp;
 use crate::{CredentialStanding, Error, Page, RunId};
@@ -18,7 +19,7 @@ macro_rules! rights {
     ($of:literal) => {
         concat!(
             "SELECT r.tenant, r.right_id, r.holder, r.device, r.source, r.body, r.run, r.step, \
-             r.taken, r.until_us, r.made_us, c.standing, c.changed_us, c.list, c.bit \
+             r.taken, r.until_us, r.made_us, c.standing, c.changed_us, c.list, c.bit, r.revision \
              FROM access_rights r JOIN credentials c \
              ON c.tenant = r.tenant AND c.credential = r.right_id ",
             $of
@@ -29,12 +30,14 @@ macro_rules! rights {
 macro_rules! receipts {
     ($of:literal) => {
         concat!(
-            "SELECT gateway, chain, number, hash, body, outcome, follows, conflict, at_us, \
-             received_us FROM access_receipts WHERE ",
+            "SELECT gateway, chain, number, hash, body, right_id, outcome, follows, conflict, \
+             told, at_us, received_us FROM access_receipts WHERE ",
             $of
         )
     };
 }
+
+pub(super) use receipts;
 
 #[async_trait]
 impl AccessRights for Sqlite {
@@ -116,26 +119,13 @@ impl AccessRights for Sqlite {
         transaction.end(gone).await
     }
 
-    async fn set_taken(&self, tenant: &TenantId, right: &str, taken: bool) -> Result<(), Error> {
-        let mut transaction = self.write().await?;
-        let set =
-            sqlx::query("UPDATE access_rights SET taken = $3 WHERE tenant = $1 AND right_id = $2")
-                .bind(tenant.as_str())
-                .bind(right)
-                .bind(i64::from(taken))
-                .execute(&mut *transaction)
-                .await
-                .map(drop)
-                .map_err(Error::from);
-        transaction.end(set).await
-    }
-
     async fn rights_adrift(&self, now_us: i64, limit: u32) -> Result<Vec<StoredRight>, Error> {
         let rows = sqlx::query(rights!(
             "JOIN caused_runs k ON k.tenant = r.tenant AND k.run = r.run \
              WHERE r.run IS NOT NULL AND (r.until_us IS NULL OR r.until_us > $1) \
-             AND (c.standing = 'good' AND ((k.opened >> r.step) & 1) = 0 \
-             OR c.standing = 'suspended' AND r.taken = 1 AND ((k.opened >> r.step) & 1) = 1) \
+             AND c.standing <> 'revoked' AND (((k.opened >> r.step) & 1) = 0 \
+             AND (r.taken = 0 OR c.standing = 'good') \
+             OR r.taken = 1 AND ((k.opened >> r.step) & 1) = 1) \
              ORDER BY r.tenant, r.right_id LIMIT $2"
         ))
         .bind(now_us)
@@ -275,7 +265,7 @@ impl AccessRights for Sqlite {
     async fn keep_receipts(
         &self,
         tenant: &TenantId,
-        receipts: &[StoredReceipt],
+        receipts: &[BroughtReceipt],
     ) -> Result<(), Error> {
         let mut transaction = self.write().await?;
         let kept = async {
@@ -363,6 +353,16 @@ async fn put_right(
     .await
     .map_err(|error| of_tenant(error, tenant.as_str()))?;
     if made.rows_affected() == 1 {
+        // Whoever was quicker with its credential than this.
+        sqlx::query(
+            "INSERT INTO access_standings (tenant, right_id, by_cause, from_us, standing, known_us) \
+             SELECT tenant, credential, 0, changed_us, standing, changed_us FROM credentials \
+             WHERE tenant = $1 AND credential = $2 AND standing <> 'good'",
+        )
+        .bind(tenant.as_str())
+        .bind(right.right.as_str())
+        .execute(connection)
+        .await?;
         return Ok(true);
     }
     let there = sqlx::query("SELECT 1 FROM access_rights WHERE tenant = $1 AND right_id = $2")
@@ -388,6 +388,8 @@ async fn take(
     let mut gone = 0;
     for right in rights {
         for statement in [
+            "DELETE FROM access_standings WHERE tenant = $1 AND right_id = $2",
+            "DELETE FROM access_judging WHERE tenant = $1 AND right_id = $2",
             "DELETE FROM access_rights WHERE tenant = $1 AND right_id = $2",
             "DELETE FROM credentials WHERE tenant = $1 AND credential = $2",
         ] {
@@ -405,12 +407,12 @@ async fn take(
 async fn keep(
     connection: &mut SqliteConnection,
     tenant: &TenantId,
-    receipt: &StoredReceipt,
+    BroughtReceipt { receipt, revision }: &BroughtReceipt,
 ) -> Result<(), Error> {
     sqlx::query(
         "INSERT INTO access_receipts (tenant, gateway, chain, number, hash, body, outcome, follows, \
-         conflict, at_us, received_us) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) \
-         ON CONFLICT (tenant, gateway, chain, number) DO NOTHING",
+         conflict, at_us, received_us, right_id, told) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT (tenant, gateway, chain, number) DO NOTHING",
     )
     .bind(tenant.as_str())
     .bind(receipt.gateway.as_str())
@@ -423,10 +425,30 @@ async fn keep(
     .bind(receipt.conflict.as_deref())
     .bind(receipt.at_us)
     .bind(receipt.received_us)
-    .execute(connection)
+    .bind(receipt.right.as_str())
+    .bind(i64::from(receipt.told))
+    .execute(&mut *connection)
     .await
-    .map(drop)
-    .map_err(|error| of_tenant(error, tenant.as_str()))
+    .map_err(|error| of_tenant(error, tenant.as_str()))?;
+    let Some(revision) = revision else {
+        return Ok(());
+    };
+    // How its right stands may have become known between the judgement and now.
+    let other = sqlx::query(
+        "SELECT 1 FROM access_rights WHERE tenant = $1 AND right_id = $2 AND revision <> $3",
+    )
+    .bind(tenant.as_str())
+    .bind(receipt.right.as_str())
+    .bind(bigint("revision", *revision)?)
+    .fetch_optional(&mut *connection)
+    .await?;
+    match other {
+        Some(_) => {
+            let (right, at_us) = (receipt.right.as_str(), receipt.at_us);
+            judging::queue(connection, tenant, right, at_us, receipt.received_us).await
+        }
+        None => Ok(()),
+    }
 }
 
 /// Lets the oldest go of more than are kept.
@@ -470,19 +492,22 @@ fn stored(row: &SqliteRow) -> Result<StoredRight, Error> {
         changed_us: row.int("changed_us")?,
         list: row.number("list")?,
         bit: row.number("bit")?,
+        revision: row.number("revision")?,
     })
 }
 
-fn receipt(row: &SqliteRow) -> Result<StoredReceipt, Error> {
+pub(super) fn receipt(row: &SqliteRow) -> Result<StoredReceipt, Error> {
     Ok(StoredReceipt {
         gateway: row.parsed("gateway")?,
         chain: row.text("chain")?,
         number: row.number("number")?,
         hash: row.array("hash")?,
         body: row.text("body")?,
+        right: row.text("right_id")?,
         outcome: row.text("outcome")?,
         follows: row.flag("follows")?,
         conflict: row.maybe_text("conflict")?,
+        told: row.flag("told")?,
         at_us: row.int("at_us")?,
         received_us: row.int("received_us")?,
     })

@@ -7,13 +7,13 @@ use stencil_protocol::id::TenantId;
 
 use super::failure::of_tenant;
 use super::row::Columns as _;
-use super::{Sqlite, pair};
+use super::{Sqlite, judging, pair};
 use crate::credentials::{
     CredentialStanding, Credentials, KeptCredential, MAX_CREDENTIALS, STATUS_LIST_BITS,
     StandingSet, StoredCredential,
 };
 use crate::page::clamp;
-use crate::{Error, Page};
+use crate::{Error, Page, RightStanding, StoodAs};
 
 /// How many bits of a status list are given away before the next one is begun: with three of four
 /// taken, four draws find a free one on average.
@@ -166,7 +166,7 @@ impl Credentials for Sqlite {
         now_us: i64,
     ) -> Result<StandingSet, Error> {
         let mut transaction = self.write().await?;
-        let set = set_standing(&mut transaction, tenant, credential, standing, now_us).await;
+        let set = set_by_hand(&mut transaction, tenant, credential, standing, now_us).await;
         transaction.end(set).await
     }
 
@@ -282,7 +282,35 @@ async fn keep(
     Err(Error::Conflict(why))
 }
 
-async fn set_standing(
+/// Sets how a credential stands because somebody wants it so. What is noted of a right to command a device is
+/// noted also where its credential stands so already, by its cause.
+async fn set_by_hand(
+    connection: &mut SqliteConnection,
+    tenant: &TenantId,
+    credential: &str,
+    standing: CredentialStanding,
+    now_us: i64,
+) -> Result<StandingSet, Error> {
+    let set = put_standing(connection, tenant, credential, standing, now_us).await?;
+    if matches!(set, StandingSet::NotFound | StandingSet::Revoked) {
+        return Ok(set);
+    }
+    let stood = StoodAs {
+        by_cause: false,
+        standing: match standing {
+            CredentialStanding::Good => RightStanding::Held,
+            CredentialStanding::Suspended => RightStanding::Suspended,
+            CredentialStanding::Revoked => RightStanding::Revoked,
+        },
+        from_us: now_us,
+        known_us: now_us,
+    };
+    judging::note(connection, tenant, credential, stood).await?;
+    Ok(set)
+}
+
+/// Sets how a credential stands, and no more.
+pub(super) async fn put_standing(
     connection: &mut SqliteConnection,
     tenant: &TenantId,
     credential: &str,

@@ -103,6 +103,8 @@ const OF_TENANTS: &[&str] = &[
     "journal_entries",
     "journal_balances",
     "access_receipts",
+    "access_standings",
+    "access_judging",
     "access_rights",
     "access_policies",
     "issuers",

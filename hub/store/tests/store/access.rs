@@ -9,7 +9,7 @@ use crate::{acme, device, fresh, other};
 
 const HOLDER: [u8; 20] = [7; 20];
 
-async fn given(
+pub(crate) async fn given(
     (rights, credentials): (&dyn AccessRights, &dyn Credentials),
     tenant: &stencil_protocol::id::TenantId,
     n: u32,

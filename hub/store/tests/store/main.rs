@@ -18,6 +18,7 @@ mod disk_full;
 mod gateway_rules;
 mod gateways;
 mod isolation;
+mod judging;
 mod keeping;
 mod ledger;
 mod offers;

@@ -18,6 +18,7 @@ mod rights;
 pub(crate) mod settings;
 #[cfg(test)]
 mod tests;
+mod turns;
 
 use std::sync::Arc;
 
@@ -36,6 +37,7 @@ use crate::parts::{Parts, told_to_end};
 pub(crate) use reader::READER;
 pub(crate) use rights::{HeldRight, HeldRights};
 pub(crate) use settings::{OwnershipSettings, followed_before, follows};
+pub(crate) use turns::Turns;
 
 /// Rights of one account to use one device that are looked at; more than one are rare.
 const MAX_RIGHTS: u32 = 100;
@@ -196,6 +198,45 @@ impl Owners {
         may.map(|(by, _)| by)
     }
 
+    /// The same, and since when it has the token by which it may, by the time of the block that says so, in
+    /// seconds since 1970; `None`: that is not known.
+    ///
+    /// # Errors
+    /// [`Refused::Policy`] says why not.
+    pub(crate) async fn may_since(
+        &self,
+        tenant: &TenantId,
+        device: &DeviceId,
+        account: Address,
+        command: &str,
+    ) -> Result<Option<u64>, Refused> {
+        let control = self.control(tenant, device, Some(&account)).await?;
+        let by = self.by(&control, account, command)?;
+        let policy = control.settings.policy();
+        let token = match by {
+            As::Owner => control.token.as_ref(),
+            As::User { expires } => {
+                let mut rights = control.rights.iter().map(|(_, token)| token);
+                rights.find(|token| uses(token, policy.gain, account, expires))
+            }
+        };
+        let turns = token.map(|token| token.turns(account));
+        let last = turns.and_then(|turns| turns.last().copied());
+        Ok(last.filter(|turn| turn.has).and_then(|turn| turn.time_s))
+    }
+
+    /// As what an account may give a device a command now.
+    fn by(&self, control: &Control, account: Address, command: &str) -> Result<As, Refusal> {
+        let rights: Vec<Token> = control.rights.iter().map(|(_, it)| it.clone()).collect();
+        let known = Known {
+            passport: control.token.as_ref(),
+            rights: &rights,
+            read_s: control.read_s,
+        };
+        let policy = control.settings.policy();
+        policy::may_command(&policy, &known, account, command, self.now_s())
+    }
+
     /// The same, and by which token.
     ///
     /// # Errors
@@ -208,25 +249,15 @@ impl Owners {
         command: &str,
     ) -> Result<(As, ByToken), Refused> {
         let control = self.control(tenant, device, Some(&account)).await?;
-        let (held, rights): (Vec<HeldToken>, Vec<Token>) = control.rights.into_iter().unzip();
-        let known = Known {
-            passport: control.token.as_ref(),
-            rights: &rights,
-            read_s: control.read_s,
-        };
-        let now_s = self.now_s();
+        let by = self.by(&control, account, command)?;
         let policy = control.settings.policy();
-        let by = policy::may_command(&policy, &known, account, command, now_s)?;
         let passport = control.settings.passports().map(Address::into_array);
         let (collection, token) = match by {
             As::Owner => (passport, control.passport.token),
             As::User { expires } => {
-                let uses = |token: &Token| {
-                    let user = token.user(policy.gain);
-                    user.is_some_and(|user| user.account == account && user.expires == expires)
-                };
-                let right = rights.iter().position(uses).map(|at| &held[at]);
-                right.map_or((passport, control.passport.token), |right| {
+                let mut rights = control.rights.iter();
+                let right = rights.find(|(_, token)| uses(token, policy.gain, account, expires));
+                right.map_or((passport, control.passport.token), |(right, _)| {
                     (Some(right.collection), right.token)
                 })
             }
@@ -289,6 +320,12 @@ impl Owners {
         let missing = || Refused::Busy(format!("the hub follows no chain {name:?} now"));
         self.chains.by_name(name).ok_or_else(missing)
     }
+}
+
+/// Whether an account uses a right up to and with this second.
+fn uses(token: &Token, gain: Gain, account: Address, expires: u64) -> bool {
+    let user = token.user(gain);
+    user.is_some_and(|user| user.account == account && user.expires == expires)
 }
 
 /// What is kept of a token.

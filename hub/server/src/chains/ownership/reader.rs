@@ -211,7 +211,7 @@ impl Owners {
             ChainEntryKind::Final => Said::Final,
         };
         if let Some((_, token, is_changed)) = changed.tokens.get_mut(&key) {
-            *is_changed |= token.take(said, at, what);
+            *is_changed |= token.take_of(said, at, what, seen.time_s);
         }
         Ok(())
     }

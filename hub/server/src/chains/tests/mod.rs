@@ -225,6 +225,11 @@ impl World {
         }
     }
 
+    /// Where all of it is kept.
+    pub(crate) fn folder(&self) -> &Path {
+        self._dir.as_ref().unwrap().path()
+    }
+
     /// The hub starts anew.
     pub(crate) async fn restart(&mut self) {
         let chains = self.cashier.0.chains.clone();

@@ -212,9 +212,11 @@ pub(in crate::http) struct AccessReceipt {
     outcome: String,
     /// Whether the one before is there, too: false where receipts are missing.
     follows: bool,
-    /// Why its holder should not have been admitted: `no_such_right`, `other_holder`, `other_device`,
-    /// `revoked`, `suspended`, `sold` (the token that the right was of is another's), `taken_back` (what the right was given for has left its chain) or `over`;
-    /// null: nothing speaks against it.
+    /// Why its holder should not have been admitted, by how the right stood then: `no_such_right`, `other_holder`,
+    /// `other_device`, `revoked`, `suspended`, `sold` (the token that the right was of was another's),
+    /// `not_allowed` (the token gave it no more, by what the tenant had set), `taken_back` (what the right was
+    /// given for had left its chain, or has left it since) or `over`; null: nothing speaks against it. It may
+    /// change when more becomes known of that time.
     conflict: Option<String>,
     /// When somebody was admitted, by the gateway's clock.
     at_us: i64,

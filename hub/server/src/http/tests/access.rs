@@ -26,7 +26,7 @@ use crate::identity::{Identity, Purpose};
 use crate::registry::HubKey;
 use crate::wake::Wakes;
 
-const HOUR_US: i64 = 3_600_000_000;
+pub(super) const HOUR_US: i64 = 3_600_000_000;
 /// The status list that the next credential gets a bit in: one is seeded there.
 const LIST: u32 = 7;
 const DEVICE: &str = "freezer-marked";
@@ -154,14 +154,14 @@ fn answer(trust: &Trust, credential: Value, now_us: i64) -> Answer {
 }
 
 /// A served store, with the parts that give rights by a key of the test's own.
-struct World {
-    served: Served,
-    rights: Rights,
-    identity: Identity,
+pub(super) struct World {
+    pub(super) served: Served,
+    pub(super) rights: Rights,
+    pub(super) identity: Identity,
 }
 
 impl World {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let served = Served::start().await;
         let identity = Identity::new(&served.store, &HubKey::fresh(), "https://hub.example");
         let rights = Rights::new(&served.store, identity.clone());
@@ -172,7 +172,7 @@ impl World {
         }
     }
 
-    fn wanted() -> Wanted {
+    pub(super) fn wanted() -> Wanted {
         Wanted {
             holder: account(),
             device: DeviceId::parse(DEVICE).unwrap(),
@@ -182,7 +182,7 @@ impl World {
     }
 }
 
-const API: By<'static> = By {
+pub(super) const API: By<'static> = By {
     source: "api",
     key: None,
     cause: None,
@@ -480,8 +480,8 @@ async fn a_right_whose_payment_leaves_the_chain_is_suspended_and_comes_back_with
 }
 
 /// A gateway's chain of receipts, signed by its certificate's key.
-struct Notes {
-    key: SigningKey,
+pub(super) struct Notes {
+    pub(super) key: SigningKey,
     gateway: String,
     chain: String,
     last: (u64, [u8; 32]),
@@ -489,7 +489,7 @@ struct Notes {
 
 impl Notes {
     /// One that the hub knows.
-    async fn new(world: &World, name: &str, known: bool) -> Self {
+    pub(super) async fn new(world: &World, name: &str, known: bool) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let authority = Authority::create(dir.path().join("authority"), "Acme").unwrap();
         let issued = authority.issue_gateway("acme", name).unwrap();
@@ -520,7 +520,7 @@ impl Notes {
         }
     }
 
-    fn note(&mut self, right: &str, at_us: i64) -> String {
+    pub(super) fn note(&mut self, right: &str, at_us: i64) -> String {
         let challenge = challenge(at_us);
         let receipt = Receipt {
             chain: self.chain.clone(),
@@ -540,7 +540,7 @@ impl Notes {
         text
     }
 
-    fn signed(&self, texts: &[String], key: &SigningKey) -> Vec<u8> {
+    pub(super) fn signed(&self, texts: &[String], key: &SigningKey) -> Vec<u8> {
         let head = Head {
             chain: self.chain.clone(),
             number: Receipt::parse(texts.last().unwrap()).unwrap().number,
@@ -553,7 +553,7 @@ impl Notes {
     }
 }
 
-fn keeper(world: &World) -> Keeper {
+pub(super) fn keeper(world: &World) -> Keeper {
     Keeper {
         rights: world.rights.clone(),
         store: world.served.store.clone(),

@@ -22,6 +22,7 @@ mod flood;
 mod held;
 mod hosts;
 mod invoices;
+mod judging;
 mod keyed;
 mod ledger;
 mod links;

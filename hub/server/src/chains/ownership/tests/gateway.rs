@@ -2,16 +2,22 @@
 
 use std::sync::atomic::Ordering;
 
+use stencil_access::Challenge;
+use stencil_access::receipt::{Receipt, hash};
 use stencil_ownership::policy::Refusal;
 use stencil_protocol::id::GatewayId;
-use stencil_store::{CredentialStanding, Enrolment, NewKey, StoredRight};
+use stencil_store::{
+    BroughtReceipt, CredentialStanding, Enrolment, NewKey, RightStanding, RunFilter, Store,
+    StoredReceipt, StoredRight, sqlite,
+};
 
-use super::{BUYER, Estate, GUEST, SELLER, door, issued, sold};
-use crate::access::{NotGiven, Rights};
+use super::{BUYER, Clock, Estate, GUEST, SELLER, door, issued, sold};
+use crate::access::{Intake, Keeper, NotGiven, Rights, Telling};
 use crate::chains::ownership::Refused;
 use crate::chains::tests::acme;
 use crate::identity::Identity;
 use crate::registry::HubKey;
+use crate::wake::Wakes;
 
 /// A right that a gateway checks by itself goes with the token that it is of.
 #[tokio::test]
@@ -188,4 +194,126 @@ async fn while_a_chain_is_stale_or_ahead_rights_stay_and_no_new_credential_is_gi
             Err(NotGiven::Tokens(Refused::Policy(Refusal::NotHeld)))
         ));
     }
+}
+
+/// A receipt of a use of a right, as a gateway notes it; nobody looks at its signature here.
+fn noted(right: &StoredRight, number: u64, at_us: i64) -> StoredReceipt {
+    let receipt = Receipt {
+        chain: "ab".repeat(16),
+        number,
+        previous: "0".repeat(64),
+        at_us,
+        gateway: "did:web:hub.example".to_owned(),
+        challenge: Challenge {
+            device: door(),
+            command: "lock".to_owned(),
+            given_us: at_us,
+            nonce: "0".repeat(64),
+        },
+        right: right.right.right.clone(),
+        holder: SELLER.to_checksum(None),
+        signature: "0x".to_owned(),
+        command: "0".repeat(32),
+        expires_us: at_us,
+    };
+    let body = receipt.text().unwrap();
+    StoredReceipt {
+        gateway: GatewayId::parse("gw-1").unwrap(),
+        chain: receipt.chain,
+        number,
+        hash: hash(&body),
+        body,
+        right: receipt.right,
+        outcome: "done".to_owned(),
+        follows: true,
+        conflict: None,
+        told: false,
+        at_us,
+        received_us: at_us,
+    }
+}
+
+/// A sale that the hub hears of an hour late: what was brought meanwhile is judged by the block's time, goes
+/// on after the store was closed midway, and is clean again when a reorganisation takes the sale back.
+#[tokio::test]
+async fn receipts_are_judged_again_when_a_sale_becomes_known_and_when_it_is_taken_back() {
+    let mut estate = Estate::new().await;
+    let (rights, given) = a_right(&estate).await;
+    let store = estate.world.store.clone();
+    let before = estate.block(200, &[]).await;
+    let second = |seconds: i64| given.right.made_us + seconds * 1_000_000;
+    let receipts = [150, 310, 320, 330].into_iter().zip(1..);
+    let brought: Vec<BroughtReceipt> = receipts
+        .map(|(seconds, number)| BroughtReceipt {
+            receipt: noted(&given, number, second(seconds)),
+            revision: Some(given.revision),
+        })
+        .collect();
+    store.access.keep_receipts(&acme(), &brought).await.unwrap();
+    let yaml = "id: conflict\nversion: 1\non: { access: { conflict: 'door-*' } }\nsteps:\n\
+        - { id: note, use: content.upsert, with: { collection: conflicts, key: '{{ event.device }}', \
+        set: { reason: '{{ event.reason }}' } } }\n";
+    let workflows = &store.workflows;
+    workflows
+        .put(&acme(), "conflict", 1, yaml, 1)
+        .await
+        .unwrap();
+    workflows
+        .activate(&acme(), "conflict", Some(1), 1)
+        .await
+        .unwrap();
+    estate.block(300, &[sold(1, SELLER, BUYER)]).await;
+    estate.later(600);
+    assert_eq!(follow(&estate, &rights).await, 1);
+    let stood = store.judging.standings(&acme(), &given.right.right);
+    let stood = stood.await.unwrap();
+    let times: Vec<_> = stood.iter().map(|it| (it.standing, it.from_us)).collect();
+    assert_eq!(times, [(RightStanding::Sold, second(300))]);
+    assert!(stood[0].known_us > stood[0].from_us);
+    let now_us = estate.world.now_us.clone();
+    let keeper = |store: &Store| Keeper {
+        rights: rights.clone(),
+        store: store.clone(),
+        telling: Telling::default(),
+        clock: {
+            let now_us = now_us.clone();
+            Clock::from_fn(move || now_us.load(Ordering::SeqCst))
+        },
+        wakes: Wakes::default(),
+        intake: Intake::default(),
+    };
+    let conflicts = async |store: &Store| {
+        let page = store.access.receipts(&acme(), None, 10).await.unwrap();
+        let mut items = page.items;
+        items.sort_by_key(|it| it.number);
+        let reasons = items.into_iter().map(|it| it.conflict.unwrap_or_default());
+        reasons.collect::<Vec<_>>()
+    };
+    assert!(keeper(&store).judge_page(1).await.unwrap());
+    assert_eq!(conflicts(&store).await, ["", "sold", "", ""]);
+    // Another process goes on where this one was.
+    let folder = estate.world.folder().to_owned();
+    let again = sqlite::open(folder.join("hub.db")).await.unwrap().store();
+    while keeper(&again).judge_page(1).await.unwrap() {}
+    assert_eq!(conflicts(&again).await, ["", "sold", "sold", "sold"]);
+    let runs = async || {
+        let filter = RunFilter::default();
+        let page = again.runs.list(&acme(), &filter, None, 10).await.unwrap();
+        page.items.len()
+    };
+    assert_eq!(runs().await, 3);
+    estate.back_to(before).await;
+    assert_eq!(follow(&estate, &rights).await, 1);
+    while keeper(&again).judge_page(1).await.unwrap() {}
+    assert_eq!(conflicts(&again).await, ["", "", "", ""]);
+    // Sold and bought back before anybody looked.
+    estate.block(305, &[sold(1, SELLER, BUYER)]).await;
+    estate.block(325, &[sold(1, BUYER, SELLER)]).await;
+    let newest = estate.block(326, &[]).await;
+    estate.finalize(newest).await;
+    assert_eq!(follow(&estate, &rights).await, 1);
+    assert_eq!(follow(&estate, &rights).await, 0);
+    while keeper(&again).judge_page(1).await.unwrap() {}
+    assert_eq!(conflicts(&again).await, ["", "sold", "sold", ""]);
+    assert_eq!(runs().await, 3, "each receipt is told of once");
 }
