@@ -62,7 +62,7 @@ enum Command {
     },
     /// What gateways may admit: shows it, or sets it from a JSON file (needs an admin's token).
     Policy {
-        /// The file: `tolerance_s`, `staleness_s`, `valid_s`, `commands`; what is left out is as by default.
+        /// The file: `tolerance_s`, `staleness_s`, `valid_s` and `commands`, all four and nothing else.
         #[arg(long, value_name = "FILE")]
         set: Option<PathBuf>,
     },
@@ -116,6 +116,11 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
                 "at_us", "gateway", "number", "device", "command", "holder", "outcome", "conflict",
             ];
             output::items(args.output, &items, &columns)?;
+            if args.output == Format::Text {
+                for item in items.iter().filter(|item| !item["left"].is_null()) {
+                    say!("{}", left(item));
+                }
+            }
         }
         Command::Policy { set } => {
             let path = "/api/v1/access/policy";
@@ -144,6 +149,25 @@ impl Grant {
         }
         body
     }
+}
+
+/// What is known of a chain that a gateway has left for another one.
+fn left(item: &Value) -> String {
+    let text = |value: &Value| output::escaped(value.as_str().unwrap_or_default());
+    let left = &item["left"];
+    let (number, brought) = (left["number"].as_u64(), left["brought"].as_u64());
+    let (number, brought) = (number.unwrap_or(0), brought.unwrap_or(0));
+    let lost = match number.saturating_sub(brought) {
+        0 => "nothing of it that the gateway knew of is missing".to_owned(),
+        1 => format!("receipt {number} is lost"),
+        _ => format!("receipts {} to {number} are lost", brought + 1),
+    };
+    format!(
+        "{} has left chain {} at {number} for {}: {lost}",
+        text(&item["gateway"]),
+        text(&left["chain"]),
+        text(&item["chain"]),
+    )
 }
 
 fn path(id: &str) -> String {
@@ -181,6 +205,22 @@ fn answer(format: Format, right: &Value) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_lost_of_a_chain_is_said_by_its_numbers() {
+        let told = |number: u64, brought: u64| {
+            left(&json!({
+                "gateway": "gw-1", "chain": "cd", "left": { "chain": "ab", "number": number,
+                "hash": "00", "brought": brought },
+            }))
+        };
+        assert_eq!(
+            told(7, 4),
+            "gw-1 has left chain ab at 7 for cd: receipts 5 to 7 are lost"
+        );
+        assert!(told(7, 6).ends_with("receipt 7 is lost"));
+        assert!(told(7, 9).ends_with("nothing of it that the gateway knew of is missing"));
+    }
 
     #[test]
     fn what_is_given_is_said_in_the_api_s_words() {

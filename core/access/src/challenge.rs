@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use stencil_identity::moment;
 use stencil_protocol::id::DeviceId;
 
-use crate::grant::is_command;
+use crate::grant::{NoCommand, check_command};
 
 /// For how long a challenge can be answered, µs: also by way of a QR code and another device.
 pub const LIFE_US: i64 = 300 * 1_000_000;
@@ -55,8 +55,8 @@ pub enum Unfit {
     #[error("too many challenges were answered of late: try again in a minute")]
     Busy,
     /// There is no such command.
-    #[error("“{0}” is no command: 1 to 64 letters, digits, '.', '_' or '-' are right")]
-    Command(String),
+    #[error(transparent)]
+    Command(#[from] NoCommand),
 }
 
 impl Challenge {
@@ -113,9 +113,7 @@ impl Desk {
         now_us: i64,
         random: [u8; RANDOM_BYTES],
     ) -> Result<Challenge, Unfit> {
-        if !is_command(command) {
-            return Err(Unfit::Command(command.chars().take(64).collect()));
-        }
+        check_command(command)?;
         let mut nonce = hex::encode(random);
         let mark = hmac::sign(&self.key, &said(&device, command, now_us, &random));
         let mark = mark.as_ref().get(..MARK_BYTES).unwrap_or_default();
@@ -252,7 +250,7 @@ mod tests {
         assert_eq!(desk.take(&one, 2_000), Ok(()));
         assert_eq!(
             desk.give(one.device, "open\nGateway: x", 0, [0; 16]).err().map(|why| why.to_string()),
-            Some("“open\nGateway: x” is no command: 1 to 64 letters, digits, '.', '_' or '-' are right".to_owned())
+            Some("“open\nGateway: x” is no name of a command; 1 to 32 letters, digits, '.', '_' or '-' are right".to_owned())
         );
     }
 

@@ -10,8 +10,8 @@ use stencil_protocol::id::DeviceId;
 pub const KIND: &str = "DeviceAccessCredential";
 /// The most commands of one.
 pub const MAX_COMMANDS: usize = 8;
-/// The longest name of a command, in bytes.
-pub const MAX_COMMAND: usize = 64;
+/// The longest name of a command, in bytes: a device takes none that is longer.
+pub const MAX_COMMAND: usize = stencil_protocol::command::MAX_NAME;
 /// The longest credential that a gateway reads. One with two proofs has some 5,500 bytes.
 pub const MAX_BYTES: usize = 16 * 1024;
 
@@ -43,13 +43,33 @@ pub enum Error {
     Commands(String),
 }
 
-/// Whether a text can be a command's name.
-#[must_use]
-pub fn is_command(text: &str) -> bool {
-    (1..=MAX_COMMAND).contains(&text.len())
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+/// A text that is no name of a command that a right may give.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("“{0}” is no name of a command; {right}", right = Self::RIGHT)]
+pub struct NoCommand(String);
+
+impl NoCommand {
+    /// What would be right.
+    pub const RIGHT: &'static str = "1 to 32 letters, digits, '.', '_' or '-' are right";
+
+    /// What is wrong.
+    #[must_use]
+    pub fn what(&self) -> String {
+        format!("“{}” is no name of a command", self.0)
+    }
+}
+
+/// Looks that a text can be the name of a command that a right gives, wherever one is written: in a right, a
+/// policy, a workflow or a challenge. It is shown to whoever signs for it, in a line of its own.
+///
+/// # Errors
+/// [`NoCommand`]: what is wrong, and what would be right.
+pub fn check_command(text: &str) -> Result<(), NoCommand> {
+    let is_good = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    if (1..=MAX_COMMAND).contains(&text.len()) && text.bytes().all(is_good) {
+        return Ok(());
+    }
+    Err(NoCommand(text.chars().take(MAX_COMMAND).collect()))
 }
 
 impl Grant {
@@ -127,13 +147,13 @@ impl Grant {
         let commands = commands
             .iter()
             .map(|command| {
-                let name = command.as_str().filter(|name| is_command(name));
-                name.map(str::to_owned).ok_or_else(|| {
-                    Error::Commands(format!(
-                        "has what is no command: 1 to {MAX_COMMAND} letters, digits, '.', '_' or '-' \
-                         are right"
-                    ))
-                })
+                let wrong = |why: String| Error::Commands(format!("has what is none: {why}"));
+                let name = command.as_str();
+                let name = name.ok_or_else(|| wrong("it is no text".to_owned()))?;
+                match check_command(name) {
+                    Ok(()) => Ok(name.to_owned()),
+                    Err(why) => Err(wrong(why.to_string())),
+                }
             })
             .collect::<Result<_, _>>()?;
         Ok(Self {
@@ -141,5 +161,25 @@ impl Grant {
             device,
             commands,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_one_that_a_device_takes_and_a_wallet_shows_in_a_line() {
+        let longest = "a".repeat(MAX_COMMAND);
+        for good in ["open", "unlock.left-2_b", longest.as_str()] {
+            assert_eq!(check_command(good), Ok(()), "{good}");
+        }
+        let longer = "a".repeat(MAX_COMMAND + 1);
+        for bad in ["", "a b", "öffnen", "a\nGateway: x", longer.as_str()] {
+            let told = check_command(bad).unwrap_err();
+            assert!(told.to_string().starts_with(&told.what()), "{bad}");
+            assert!(told.to_string().ends_with(NoCommand::RIGHT), "{bad}");
+        }
+        assert!(NoCommand::RIGHT.contains(&format!("1 to {MAX_COMMAND} ")));
     }
 }

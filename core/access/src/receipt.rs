@@ -59,6 +59,10 @@ pub struct Receipt {
     pub command: String,
     /// Until when the device may begin it, µs since the epoch.
     pub expires_us: i64,
+    /// The chain that the gateway has left for this one, up to where it knew it; of the first receipt of a
+    /// chain alone, and where there was one before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left: Option<Head>,
 }
 
 /// Where a chain ends.
@@ -203,6 +207,16 @@ pub fn follow(texts: &[String], after: Option<(u64, [u8; 32])>) -> Result<Vec<Re
         }
         if !is_hex(&receipt.chain, 32) {
             return Err(wrong("its chain is not 32 hexadecimal digits"));
+        }
+        if let Some(left) = &receipt.left {
+            if number != 1 {
+                return Err(wrong(
+                    "it names a chain that was left, and is not the first",
+                ));
+            }
+            if !is_hex(&left.chain, 32) || !is_hex(&left.hash, 64) || left.chain == receipt.chain {
+                return Err(wrong("the chain that it names as left cannot be one"));
+            }
         }
         if let Some((last, hash)) = before {
             if last.checked_add(1) != Some(number) {

@@ -11,6 +11,8 @@ use stencil_identity::multikey::{self, PublicKey};
 use stencil_identity::proof::Suite;
 use stencil_identity::status::{self, Fetched, List};
 
+use crate::grant::check_command;
+
 /// The suites of which a credential and a status list need a proof each.
 pub const SUITES: [Suite; 2] = [Suite::EddsaJcs2022, Suite::MlDsa44Jcs2024];
 /// By how much clocks may differ where a tenant has not said otherwise, in seconds.
@@ -62,14 +64,15 @@ impl Policy {
         if !(60..=MAX_STALENESS_S).contains(&self.staleness_s) {
             return Err(("staleness_s", format!("60 to {MAX_STALENESS_S} are right")));
         }
-        if let Some(commands) = &self.commands
-            && (commands.len() > MAX_POLICY_COMMANDS
-                || !commands.iter().all(|name| crate::grant::is_command(name)))
-        {
+        let commands = self.commands.as_deref().unwrap_or_default();
+        if commands.len() > MAX_POLICY_COMMANDS {
             let right = format!("at most {MAX_POLICY_COMMANDS} names of commands are right");
             return Err(("commands", right));
         }
-        Ok(())
+        commands
+            .iter()
+            .try_for_each(|name| check_command(name))
+            .map_err(|why| ("commands", why.to_string()))
     }
 
     /// By how much clocks may differ, in µs.

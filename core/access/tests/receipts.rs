@@ -27,6 +27,7 @@ fn receipts(count: u8) -> Vec<String> {
                 holder: holder.address().to_checksum(None),
                 command: "0".repeat(32),
                 expires_us: NOW_US + 30_000_000,
+                left: None,
             };
             let text = receipt.text().unwrap();
             previous = hash(&text);
@@ -45,6 +46,50 @@ fn signed(texts: Vec<String>, seed: u8) -> Batch {
     let outcomes = vec!["done".to_owned(); texts.len()];
     let sign = |message: &[u8]| key.sign(message);
     Batch::sign(texts, outcomes, &head, b"certificate", sign).unwrap()
+}
+
+#[test]
+fn the_first_of_a_chain_may_name_the_one_that_was_left_and_no_other_may() {
+    let (holder, desk) = (wallet(1), desk());
+    let named = |number, left: Option<Head>| {
+        let challenge = challenge(&desk, 1);
+        let receipt = Receipt {
+            chain: "ab".repeat(16),
+            number,
+            previous: "0".repeat(64),
+            at_us: NOW_US,
+            gateway: GATEWAY.to_owned(),
+            signature: signature(&holder, &challenge.text(GATEWAY)),
+            challenge,
+            right: "urn:uuid:1".to_owned(),
+            holder: holder.address().to_checksum(None),
+            command: "0".repeat(32),
+            expires_us: NOW_US + 30_000_000,
+            left,
+        };
+        follow(&[receipt.text().unwrap()], None)
+    };
+    let left = |chain: &str, hash: &str| {
+        Some(Head {
+            chain: chain.repeat(16),
+            number: 7,
+            hash: hash.repeat(32),
+        })
+    };
+    let good = left("cd", "01");
+    assert_eq!(named(1, good.clone()).unwrap()[0].left, good);
+    for (number, left) in [
+        (2, good),
+        (1, left("ab", "01")),
+        (1, left("CD", "01")),
+        (1, left("cd", "x1")),
+    ] {
+        let no = named(number, left.clone());
+        assert!(
+            matches!(no, Err(Error::Chain { .. })),
+            "{number} {left:?} {no:?}"
+        );
+    }
 }
 
 #[test]

@@ -256,10 +256,11 @@ impl Access {
         rng::Os.fill_bytes(&mut command);
         let gateway = trust.terms().gateway.clone();
         let expires_us = i64::from(self.options.command_expires_s) * 1_000_000;
-        Box::new(move |chain, number, previous| Receipt {
-            chain: chain.to_owned(),
-            number,
-            previous: previous.to_owned(),
+        Box::new(move |place| Receipt {
+            chain: place.chain.to_owned(),
+            number: place.number,
+            previous: place.previous.to_owned(),
+            left: place.left,
             at_us: now_us,
             gateway,
             challenge: answer.challenge,
@@ -322,7 +323,9 @@ impl Access {
             }
         };
         if let Told::Held(head) = &told {
-            match lock(&self.receipts).held(head) {
+            let mut fresh = [0; 16];
+            rng::Os.fill_bytes(&mut fresh);
+            match lock(&self.receipts).held(head, &hex(&fresh)) {
                 Ok(true) => self.has.notify_one(),
                 Ok(false) => {}
                 Err(error) => tracing::error!(%error, "receipts that the hub has are kept on"),

@@ -17,6 +17,8 @@ use stencil_protocol::{command::State, id::CommandId};
 
 /// The file in the folder of access.
 const FILE: &str = "receipts";
+/// Beside it: which chain was left for the one of now, until that has a receipt, which names it.
+const LEFT: &str = "receipts.left";
 /// The largest message's room for receipts: the rest is its certificate and signature.
 const MAX_BYTES_AT_ONCE: usize = 24 * 1024;
 /// With so many lines that the hub has, the file is written anew.
@@ -39,6 +41,8 @@ pub(super) struct Receipts {
     /// Lines in the file that the hub has.
     over: usize,
     most: usize,
+    /// The chain that was left for this one, before this one's first receipt is noted.
+    left: Option<Head>,
     /// Why nothing can be noted any more.
     broken: Option<String>,
 }
@@ -55,7 +59,17 @@ struct Waiting {
 }
 
 /// What is to be noted of an admission, besides its place.
-pub(super) type Note = Box<dyn FnOnce(&str, u64, &str) -> Receipt + Send>;
+pub(super) type Note = Box<dyn FnOnce(Place<'_>) -> Receipt + Send>;
+
+/// The place of a receipt.
+pub(super) struct Place<'a> {
+    pub(super) chain: &'a str,
+    pub(super) number: u64,
+    /// The hash of the one before.
+    pub(super) previous: &'a str,
+    /// The chain that was left for this one, where this is its first.
+    pub(super) left: Option<Head>,
+}
 
 /// Why an admission cannot be noted.
 #[derive(Debug, thiserror::Error)]
@@ -101,8 +115,12 @@ impl Receipts {
             Some(Err(why)) => {
                 // What cannot be followed is kept for somebody to look at, and nothing is put behind it.
                 let aside = path.with_extension("damaged");
-                tracing::error!(file = %path.display(), aside = %aside.display(), why,
+                let last = text.as_deref().and_then(last_known);
+                tracing::error!(file = %path.display(), aside = %aside.display(), why, ?last,
                     "receipts of admissions are damaged: they are moved aside, and a new chain begins");
+                if let Some(last) = last {
+                    write_left(folder, &last)?;
+                }
                 fs::rename(&path, &aside)?;
                 Read::begun(begun)
             }
@@ -114,10 +132,15 @@ impl Receipts {
         let file = regular::open(OpenOptions::new().read(true).write(true), &path)?;
         file.set_len(read.end)?;
         file.sync_all()?;
+        let left = match read.head.number {
+            0 => read_left(folder),
+            _ => None,
+        };
         let receipts = Self {
             path,
             file,
             end: read.end,
+            left,
             head: read.head,
             held: read.held,
             waiting: read.waiting,
@@ -136,7 +159,12 @@ impl Receipts {
         if self.waiting.len() >= self.most {
             return Err(Error::Full(self.waiting.len()));
         }
-        let receipt = note(&self.head.chain, self.head.number + 1, &self.head.hash);
+        let receipt = note(Place {
+            chain: &self.head.chain,
+            number: self.head.number + 1,
+            previous: &self.head.hash,
+            left: self.left.clone(),
+        });
         let mut line = receipt.text()?;
         let (hash, bytes) = (receipt::hash(&line), line.len());
         line.push('\n');
@@ -164,6 +192,9 @@ impl Receipts {
         self.end += line.len() as u64;
         self.head.number = receipt.number;
         self.head.hash = hex(&hash);
+        if self.left.take().is_some() {
+            self.forget_left();
+        }
         Ok(receipt)
     }
 
@@ -224,25 +255,22 @@ impl Receipts {
         Ok(Some((texts, outcomes, head)))
     }
 
-    /// The hub has them up to here. Says whether any were not known to be. Blocks.
-    pub(super) fn held(&mut self, head: &Head) -> io::Result<bool> {
-        if head.chain != self.head.chain || head.number <= self.held.number {
+    /// The hub has them up to here. Says whether it can be brought others by that. Where it has others than
+    /// these, this gateway was set back to what it had before: a chain of the name `fresh` begins. Blocks.
+    pub(super) fn held(&mut self, head: &Head, fresh: &str) -> io::Result<bool> {
+        if head.chain != self.head.chain {
+            return Ok(false);
+        }
+        if head.number == self.held.number && head.hash != self.held.hash {
+            return self.begin_anew(head, fresh);
+        }
+        if head.number <= self.held.number {
             return Ok(false);
         }
         let count = usize::try_from(head.number - self.held.number).unwrap_or(usize::MAX);
-        let Some(last) = self.waiting.get(count - 1) else {
-            tracing::error!(
-                number = head.number,
-                "the hub says that it has receipts that were never noted"
-            );
-            return Ok(false);
-        };
-        if hex(&last.hash) != head.hash {
-            tracing::error!(
-                number = head.number,
-                "the hub has another receipt of this number: all are kept"
-            );
-            return Ok(false);
+        let last = self.waiting.get(count - 1);
+        if last.is_none_or(|last| hex(&last.hash) != head.hash) {
+            return self.begin_anew(head, fresh);
         }
         stencil_crashpoint::reach("access.before_held");
         self.waiting.drain(..count);
@@ -252,6 +280,73 @@ impl Receipts {
             self.rewrite()?;
         }
         Ok(true)
+    }
+
+    /// Goes on in a chain of its own, as the hub has other receipts of this one: those that wait are its first.
+    fn begin_anew(&mut self, theirs: &Head, fresh: &str) -> io::Result<bool> {
+        // What waits comes along: nothing after this is lost.
+        let left = self.held.clone();
+        tracing::error!(
+            number = theirs.number,
+            own = self.head.number,
+            waiting = self.waiting.len(),
+            "the hub has receipts of this gateway that it does not have itself: it was set back to an \
+            older state, and a new chain of receipts begins"
+        );
+        let mut head = Head {
+            chain: fresh.to_owned(),
+            number: 0,
+            hash: hex(&NOTHING),
+        };
+        let (begun, mut lines) = (head.clone(), Vec::new());
+        let mut waiting = VecDeque::with_capacity(self.waiting.len());
+        for before in &self.waiting {
+            let mut text = vec![0; before.bytes];
+            self.file.seek(SeekFrom::Start(before.at))?;
+            self.file.read_exact(&mut text)?;
+            let text = String::from_utf8(text).map_err(io::Error::other)?;
+            let mut receipt = Receipt::parse(&text).map_err(io::Error::other)?;
+            receipt.chain.clone_from(&head.chain);
+            receipt.number = head.number + 1;
+            receipt.previous.clone_from(&head.hash);
+            receipt.left = (receipt.number == 1).then(|| left.clone());
+            let text = receipt.text().map_err(io::Error::other)?;
+            let hash = receipt::hash(&text);
+            waiting.push_back(Waiting {
+                at: lines.len() as u64,
+                bytes: text.len(),
+                hash,
+                command: before.command,
+                expires_us: before.expires_us,
+                outcome: before.outcome,
+            });
+            lines.extend(text.as_bytes());
+            lines.push(b'\n');
+            head.number = receipt.number;
+            head.hash = hex(&hash);
+        }
+        let folder = self.path.parent().unwrap_or(&self.path);
+        write_left(folder, &left)?;
+        self.end = write_anew(&self.path, &begun, &lines)?;
+        self.file = regular::open(OpenOptions::new().read(true).write(true), &self.path)?;
+        let shift = self.end - lines.len() as u64;
+        for waiting in &mut waiting {
+            waiting.at += shift;
+        }
+        match waiting.is_empty() {
+            true => self.left = Some(left),
+            false => self.forget_left(),
+        }
+        (self.held, self.head, self.waiting, self.over) = (begun, head, waiting, 0);
+        Ok(true)
+    }
+
+    /// A receipt names the chain that was left, and this is not read any more.
+    fn forget_left(&self) {
+        let folder = self.path.parent().unwrap_or(&self.path);
+        if let Err(error) = fs::remove_file(folder.join(LEFT)) {
+            tracing::debug!(%error, "which chain of receipts was left stays on disk");
+        }
     }
 
     /// Lets go of what the hub has.
@@ -376,6 +471,54 @@ impl Read {
     }
 }
 
+/// Up to where a file that is damaged can be read: the last receipt in it that is whole.
+fn last_known(bytes: &[u8]) -> Option<Head> {
+    let mut last: Option<Head> = None;
+    for (place, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
+        let found = match (place, std::str::from_utf8(line)) {
+            (0, Ok(_)) => serde_json::from_slice::<Head>(line).ok(),
+            (_, Ok(text)) => Receipt::parse(text).ok().map(|receipt| Head {
+                chain: receipt.chain,
+                number: receipt.number,
+                hash: hex(&receipt::hash(text)),
+            }),
+            (_, Err(_)) => None,
+        };
+        let Some(found) = found else { continue };
+        // A number that is another than it was is not taken for one that was reached.
+        let could_be = last.as_ref().is_none_or(|last| {
+            let room = u64::try_from(place).unwrap_or(u64::MAX);
+            let most = last.number.saturating_add(room);
+            found.chain == last.chain && found.number > last.number && found.number <= most
+        });
+        if could_be {
+            last = Some(found);
+        }
+    }
+    // Of a chain without receipts nothing was left.
+    last.filter(|last| last.number > 0)
+}
+
+/// Keeps which chain was left, before anything else is done about it.
+fn write_left(folder: &Path, left: &Head) -> io::Result<()> {
+    let path = folder.join(LEFT);
+    let next = folder.join("receipts.left.next");
+    let mut options = OpenOptions::new();
+    let mut file = regular::open(options.create(true).truncate(true).write(true), &next)?;
+    file.write_all(&serde_json::to_vec(left).map_err(io::Error::other)?)?;
+    file.sync_all()?;
+    fs::rename(&next, &path)?;
+    File::open(folder)?.sync_all()
+}
+
+/// Which chain was left; what cannot be read names none.
+fn read_left(folder: &Path) -> Option<Head> {
+    let file = regular::open_to_read(&folder.join(LEFT)).ok()?;
+    let mut bytes = Vec::new();
+    file.take(4_096).read_to_end(&mut bytes).ok()?;
+    serde_json::from_slice(&bytes).ok()
+}
+
 /// Replaces the file as a whole; gives its size.
 fn write_anew(path: &Path, held: &Head, rest: &[u8]) -> io::Result<u64> {
     let next = path.with_extension("next");
@@ -412,10 +555,11 @@ mod tests {
     const FRESH: &str = "abababababababababababababababab";
 
     fn note(n: u8) -> Note {
-        Box::new(move |chain, number, previous| Receipt {
-            chain: chain.to_owned(),
-            number,
-            previous: previous.to_owned(),
+        Box::new(move |place| Receipt {
+            chain: place.chain.to_owned(),
+            number: place.number,
+            previous: place.previous.to_owned(),
+            left: place.left,
             at_us: 1,
             gateway: "did:web:hub.example.org".to_owned(),
             challenge: Challenge {
@@ -458,18 +602,13 @@ mod tests {
             (first.len(), outcomes.as_slice()),
             (1, ["done".to_owned()].as_slice())
         );
-        let wrong = Head {
-            hash: hex(&[9; 32]),
-            ..head.clone().unwrap()
-        };
-        assert!(!receipts.held(&wrong).unwrap());
         let other = Head {
             chain: "cd".repeat(16),
             ..head.clone().unwrap()
         };
-        assert!(!receipts.held(&other).unwrap());
+        assert!(!receipts.held(&other, "").unwrap());
         assert_eq!(receipts.len(), 2);
-        assert!(receipts.held(&head.unwrap()).unwrap());
+        assert!(receipts.held(&head.unwrap(), "").unwrap());
         let (second, outcomes, head) = texts(&mut receipts, 100 + LATE_US);
         assert_eq!(
             (second.len(), outcomes.as_slice()),
@@ -481,7 +620,7 @@ mod tests {
         assert_eq!(again.1.len(), 2);
         let (both, _, same) = texts(&mut again.0, 100 + LATE_US);
         assert_eq!((&both, &same), (&all, &head));
-        assert!(again.0.held(&head.clone().unwrap()).unwrap());
+        assert!(again.0.held(&head.clone().unwrap(), "").unwrap());
         assert_eq!(again.0.len(), 0);
         let mut last = open(dir.path());
         assert_eq!(last.head(), &head.unwrap());
@@ -524,13 +663,78 @@ mod tests {
             receipts.note(note(n)).unwrap();
         }
         assert!(matches!(receipts.note(note(4)), Err(Error::Full(3))));
+        let head = receipts.head().clone();
         let path = dir.path().join(FILE);
-        let mut bytes = fs::read(&path).unwrap();
-        let at = bytes.len() / 2;
-        bytes[at] ^= 1;
-        fs::write(&path, &bytes).unwrap();
-        let fresh = Receipts::open(dir.path(), "cdcd", 3, None).unwrap().0;
-        assert_eq!((fresh.len(), fresh.head().chain.as_str()), (0, "cdcd"));
-        assert_eq!(fs::read(path.with_extension("damaged")).unwrap(), bytes);
+        let whole = fs::read(&path).unwrap();
+        let second = usize::try_from(receipts.waiting[1].at).unwrap();
+        let last = usize::try_from(receipts.waiting[2].at).unwrap();
+        // In the middle: the last one is known; in the last: the one before is.
+        for (at, number, hash) in [(second, 3, head.hash), (last, 2, String::new())] {
+            let mut bytes = whole.clone();
+            bytes[at + 20] ^= 1;
+            fs::write(&path, &bytes).unwrap();
+            let fresh = Receipts::open(dir.path(), "cdcd", 3, None).unwrap().0;
+            assert_eq!((fresh.len(), fresh.head().chain.as_str()), (0, "cdcd"));
+            assert_eq!(fs::read(path.with_extension("damaged")).unwrap(), bytes);
+            // Also after a start before anybody was admitted, and once.
+            for again in [&fresh, &open(dir.path())] {
+                let left = again.left.clone().unwrap();
+                assert_eq!((left.chain.as_str(), left.number), (FRESH, number));
+                assert!(hash.is_empty() || left.hash == hash);
+            }
+            let mut fresh = open(dir.path());
+            let first = fresh.note(note(5)).unwrap();
+            assert_eq!((first.number, first.left.unwrap().number), (1, number));
+            assert_eq!(fresh.note(note(6)).unwrap().left, None);
+            assert_eq!(open(dir.path()).left, None);
+            assert!(!dir.path().join(LEFT).exists());
+        }
+        // A file of which nothing can be read names no chain.
+        fs::write(&path, b"nothing\n").unwrap();
+        assert_eq!(open(dir.path()).left, None);
+    }
+
+    #[test]
+    fn a_gateway_that_was_set_back_brings_what_waits_in_a_chain_of_its_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut receipts = open(dir.path());
+        receipts.note(note(1)).unwrap();
+        receipts.note(note(2)).unwrap();
+        let own = receipts.held.clone();
+        let theirs = |number, hash| Head {
+            chain: FRESH.to_owned(),
+            number,
+            hash: hex(&[hash; 32]),
+        };
+        // Another of a number that waits here, and later ones than there ever were.
+        for (fresh, theirs) in [("cdcd", theirs(2, 9)), ("efef", theirs(7, 9))] {
+            let mut receipts = open(dir.path());
+            assert!(receipts.held(&theirs, fresh).unwrap());
+            assert_eq!(receipts.head().chain, fresh);
+            let (texts, _, head) = texts(&mut receipts, 100 + LATE_US);
+            let read: Vec<Receipt> = texts.iter().map(|it| Receipt::parse(it).unwrap()).collect();
+            assert_eq!(read[0].left.as_ref(), Some(&own));
+            assert_eq!((read[1].number, read[1].left.as_ref()), (2, None));
+            assert_eq!(read[1].previous, hex(&receipt::hash(&texts[0])));
+            assert_eq!(read[1].challenge.nonce, hex(&[2; 32]));
+            // The same after a start; what the hub says of the chain before is of no more interest.
+            let mut again = open(dir.path());
+            assert_eq!((again.head(), again.len()), (head.as_ref().unwrap(), 2));
+            assert!(!again.held(&theirs, "0101").unwrap());
+            assert!(again.held(&head.unwrap(), "").unwrap());
+            assert_eq!(again.len(), 0);
+            fs::remove_file(dir.path().join(FILE)).unwrap();
+            let mut receipts = open(dir.path());
+            receipts.note(note(1)).unwrap();
+            receipts.note(note(2)).unwrap();
+        }
+        // With none that waits the next one says so.
+        let mut receipts = open(dir.path());
+        let held = receipts.head().clone();
+        assert!(receipts.held(&held, "").unwrap());
+        assert!(receipts.held(&theirs(2, 9), "cdcd").unwrap());
+        let first = open(dir.path()).note(note(3)).unwrap();
+        assert_eq!((first.chain.as_str(), first.number), ("cdcd", 1));
+        assert_eq!(first.left, Some(held));
     }
 }

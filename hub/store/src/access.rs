@@ -137,11 +137,13 @@ pub trait AccessRights: Send + Sync + 'static {
     /// over at `now_us`, nor those that are revoked.
     async fn rights_adrift(&self, now_us: i64, limit: u32) -> Result<Vec<StoredRight>, Error>;
 
-    /// Rights from this source that are neither over nor revoked, after one.
+    /// Rights from this source that are not revoked, after one: those that are not over at `now_us`, or those
+    /// that are over since a time.
     async fn rights_from(
         &self,
         source: &str,
         now_us: i64,
+        ended_since_us: Option<i64>,
         after: Option<(&TenantId, &str)>,
         limit: u32,
     ) -> Result<Vec<StoredRight>, Error>;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::Serialize;
 use serde_json::{Map, Value};
+use stencil_access::grant;
 use stencil_payments::money::Amount;
 use stencil_payments::port::Address;
 use stencil_protocol::command;
@@ -213,10 +214,9 @@ impl Effect {
             Self::WebhookPost { .. } | Self::ChainCall(_) | Self::ChainSend(_) => Ok(()),
             // What can be issued is for the issuer to say.
             Self::CredentialIssue(_) => Ok(()),
-            Self::AccessGrant(grant) => grant
-                .commands
-                .iter()
-                .try_for_each(|name| check_command(name)),
+            Self::AccessGrant(grant) => {
+                grant.commands.iter().try_for_each(|name| check_given(name))
+            }
             // Whether there is such a reading is for who has the seals to say.
             Self::DataProve(_) => Ok(()),
             Self::MailSend(mail) => check_mail(mail),
@@ -387,6 +387,14 @@ pub(crate) fn subject(text: &str) -> String {
         Some((end, _)) => format!("{}…", line[..end].trim_end()),
         None => line,
     }
+}
+
+/// A command that a right gives: doors and wallets show it, so not each that a device takes will do.
+pub(crate) fn check_given(name: &str) -> Result<(), Invalid> {
+    grant::check_command(name).map_err(|why| Invalid {
+        what: format!("`commands`: {}", why.what()),
+        right: grant::NoCommand::RIGHT.to_owned(),
+    })
 }
 
 pub(crate) fn check_command(name: &str) -> Result<(), Invalid> {

@@ -43,6 +43,11 @@ pub(crate) const ACCESS_FIELDS: &[&str] = &[
     "time_us",
 ];
 
+/// The fields of `event` in templates where a gateway has begun another chain of receipts.
+pub(crate) const NEW_CHAIN_FIELDS: &[&str] = &[
+    "tenant", "gateway", "chain", "left", "brought", "missing", "time_us",
+];
+
 /// The fields of `event` in templates where a gateway's seal is not what the hub has.
 pub(crate) const SEAL_FIELDS: &[&str] = &[
     "tenant", "gateway", "device", "devices", "epoch", "number", "hash", "state", "flaw", "why",

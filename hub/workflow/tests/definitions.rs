@@ -131,6 +131,58 @@ fn keys_that_are_unknown_missing_or_doubled() {
 }
 
 #[test]
+fn what_of_admissions_at_gateways_starts_one() {
+    let with = |on: &str, says: &str| {
+        format!(
+            "id: door\nversion: 1\non: {{ access: {on} }}\nsteps:\n  - {{ id: tell, use: content.upsert, \
+             with: {{ collection: c, key: k, set: {{ says: '{{{{ event.{says} }}}}' }} }} }}\n"
+        )
+    };
+    let source = |on: &str, says: &str| parse(&with(on, says)).map(|it| it.source.to_string());
+    assert_eq!(
+        source("{ conflict: 'locker-*' }", "reason").unwrap(),
+        "an admission at locker-* that conflicts"
+    );
+    assert_eq!(
+        source("{ new_chain: 'gw-*' }", "missing").unwrap(),
+        "a new chain of receipts of gw-*"
+    );
+    // Each has fields of its own.
+    source("{ new_chain: 'gw-*' }", "reason").unwrap_err();
+    source("{ conflict: 'locker-*' }", "missing").unwrap_err();
+    for (on, told) in [
+        (
+            "{ conflict: 'a', new_chain: 'b' }",
+            "both `conflict` and `new_chain`",
+        ),
+        ("{ new_chain: '' }", "a gateway's id, or a pattern"),
+        ("{ }", "`conflict`"),
+        ("{ newchain: 'b' }", "did you mean `new_chain`?"),
+    ] {
+        let no = source(on, "tenant").unwrap_err().to_string();
+        assert!(no.contains(told), "{on}: {no}");
+    }
+}
+
+#[test]
+fn a_right_gives_commands_by_the_rule_of_rights() {
+    let with = |command: &str| {
+        format!(
+            "id: door\nversion: 1\non: {{ payment: {{ reference: 'r-*' }} }}\nsteps:\n  - {{ id: give, \
+             use: access.grant, finality: included, with: {{ holder: '{{{{ event.payers[0] }}}}', \
+             device: locker-1, commands: [\"{command}\"] }} }}\n"
+        )
+    };
+    parse(&with("unlock.left-2")).unwrap();
+    let longer = "a".repeat(33);
+    for bad in ["un lock", "öffnen", longer.as_str()] {
+        let no = parse(&with(bad)).unwrap_err().to_string();
+        let rule = "is no name of a command; 1 to 32 letters, digits, '.', '_' or '-' are right";
+        assert!(no.ends_with(rule), "{no}");
+    }
+}
+
+#[test]
 fn what_is_no_yaml_is_told_without_the_parsers_insides() {
     for (yaml, why) in [
         ("id: a\n  on: b\n", "look at the indentation, the quotes"),

@@ -1,6 +1,6 @@
 //! Whether somebody was admitted who should not have been, as the hub knows now.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use stencil_access::receipt::Receipt;
 use stencil_payments::Address;
@@ -9,7 +9,7 @@ use stencil_store::{
     Error, RightStanding, Runs, StoodAs, Store, StoredReceipt, StoredRight, Trigger, Workflows,
 };
 use stencil_workflow::caused_run_id;
-use stencil_workflow::definition::{self, Source};
+use stencil_workflow::definition::{self, AccessCause, Source};
 
 /// A right, and how it stood when.
 #[derive(Debug)]
@@ -107,7 +107,7 @@ fn told(stood: &StoodAs) -> Option<Conflict> {
 
 /// Starts the workflows that want to hear of a conflict, each once.
 pub(super) async fn tell(
-    (workflows, runs): (&dyn Workflows, &dyn Runs),
+    ports: (&dyn Workflows, &dyn Runs),
     tenant: &TenantId,
     receipt: &Receipt,
     kept: &StoredReceipt,
@@ -116,6 +116,42 @@ pub(super) async fn tell(
 ) -> Result<usize, Error> {
     let changed_us = known.map(|known| known.right.changed_us);
     let changed_us = conflict.since_us.or(changed_us);
+    let cause: [u8; 32] = Sha256::new()
+        .chain_update(b"stencil access conflict 1\0")
+        .chain_update(kept.gateway.as_str())
+        .chain_update(b"\0")
+        .chain_update(kept.hash)
+        .finalize()
+        .into();
+    let event = json!({
+        "tenant": tenant,
+        "gateway": kept.gateway,
+        "device": receipt.challenge.device,
+        "command": receipt.challenge.command,
+        "holder": receipt.holder,
+        "right": receipt.right,
+        "receipt": format!("{}/{}", kept.chain, kept.number),
+        "outcome": kept.outcome,
+        "reason": conflict.reason,
+        "used_us": receipt.at_us,
+        "changed_us": changed_us,
+        "time_us": kept.received_us,
+    });
+    let wants = |of: &AccessCause| match of {
+        AccessCause::Conflict(devices) => devices.matches(receipt.challenge.device.as_str()),
+        AccessCause::NewChain(_) => false,
+    };
+    start(ports, tenant, wants, (cause, event), now_us).await
+}
+
+/// Starts the workflows that want to hear of something, each once for a cause; says how many it has started.
+pub(super) async fn start(
+    (workflows, runs): (&dyn Workflows, &dyn Runs),
+    tenant: &TenantId,
+    wants: impl Fn(&AccessCause) -> bool,
+    (cause, event): ([u8; 32], Value),
+    now_us: i64,
+) -> Result<usize, Error> {
     let mut started = 0;
     for (of, workflow) in workflows.active().await? {
         if of != *tenant {
@@ -124,38 +160,15 @@ pub(super) async fn tell(
         let Ok(definition) = definition::parse(&workflow.yaml) else {
             continue;
         };
-        let Source::Access(source) = &definition.source else {
-            continue;
-        };
-        if !source.devices.matches(receipt.challenge.device.as_str()) {
+        if !matches!(&definition.source, Source::Access(source) if wants(source)) {
             continue;
         }
-        let cause: [u8; 32] = Sha256::new()
-            .chain_update(b"stencil access conflict 1\0")
-            .chain_update(kept.gateway.as_str())
-            .chain_update(b"\0")
-            .chain_update(kept.hash)
-            .finalize()
-            .into();
         let trigger = Trigger {
             run: caused_run_id(tenant, &definition.id, &cause),
             tenant: tenant.clone(),
             workflow: definition.id.clone(),
             version: definition.version,
-            event: json!({
-                "tenant": tenant,
-                "gateway": kept.gateway,
-                "device": receipt.challenge.device,
-                "command": receipt.challenge.command,
-                "holder": receipt.holder,
-                "right": receipt.right,
-                "receipt": format!("{}/{}", kept.chain, kept.number),
-                "outcome": kept.outcome,
-                "reason": conflict.reason,
-                "used_us": receipt.at_us,
-                "changed_us": changed_us,
-                "time_us": kept.received_us,
-            }),
+            event: event.clone(),
             at_us: now_us,
             not_before_us: None,
         };

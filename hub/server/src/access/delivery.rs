@@ -117,6 +117,8 @@ pub(crate) struct Delivery {
     owners: Owners,
     /// The right of a token that was looked at last.
     looked: Option<(TenantId, String)>,
+    /// The same of those that are over.
+    looked_ended: Option<(TenantId, String)>,
 }
 
 impl Delivery {
@@ -135,6 +137,7 @@ impl Delivery {
             tenants: HashMap::new(),
             owners,
             looked: None,
+            looked_ended: None,
         }
     }
 
@@ -157,6 +160,12 @@ impl Delivery {
                 .follow_tokens(&self.owners, &mut self.looked, now_us);
             if let Err(error) = follow.await {
                 tracing::warn!(%error, "rights do not follow tokens now; trying again");
+            }
+            let follow = self
+                .rights
+                .follow_ended(&self.owners, &mut self.looked_ended, now_us);
+            if let Err(error) = follow.await {
+                tracing::warn!(%error, "rights that are over do not follow tokens now; trying again");
             }
             self.tell(now_us).await;
         }

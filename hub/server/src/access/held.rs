@@ -6,7 +6,7 @@ use stencil_payments::Address;
 use stencil_protocol::id::{DeviceId, TenantId};
 use stencil_store::{CredentialStanding, RightStanding, RightsOf, StoodAs, StoredRight};
 
-use super::{By, Rights, Wanted, read};
+use super::{By, LATE_US, Rights, Wanted, read};
 use crate::chains::Owners;
 use crate::chains::ownership::{Refused, Turns};
 use crate::identity::Error;
@@ -15,6 +15,8 @@ use crate::identity::Error;
 pub(super) const SOURCE: &str = "token";
 /// Rights that are looked at in one go.
 const AT_ONCE: u32 = 50;
+/// Of those that are over.
+const ENDED_AT_ONCE: u32 = 10;
 
 /// Why a right is not given.
 #[derive(Debug, thiserror::Error)]
@@ -132,19 +134,45 @@ impl Rights {
         after: &mut Option<(TenantId, String)>,
         now_us: i64,
     ) -> Result<usize, Error> {
+        self.follow(owners, after, now_us, None).await
+    }
+
+    /// The same of rights that are over for not long: what becomes known late of the time when they were not
+    /// counts for their receipts.
+    pub(crate) async fn follow_ended(
+        &self,
+        owners: &Owners,
+        after: &mut Option<(TenantId, String)>,
+        now_us: i64,
+    ) -> Result<usize, Error> {
+        let ended_us = now_us.saturating_sub(LATE_US);
+        self.follow(owners, after, now_us, Some(ended_us)).await
+    }
+
+    async fn follow(
+        &self,
+        owners: &Owners,
+        after: &mut Option<(TenantId, String)>,
+        now_us: i64,
+        ended_us: Option<i64>,
+    ) -> Result<usize, Error> {
         let from = after
             .as_ref()
             .map(|(tenant, right)| (tenant, right.as_str()));
+        let limit = match ended_us {
+            None => AT_ONCE,
+            Some(_) => ENDED_AT_ONCE,
+        };
         let rights = self
             .access
-            .rights_from(SOURCE, now_us, from, AT_ONCE)
+            .rights_from(SOURCE, now_us, ended_us, from, limit)
             .await?;
         *after = rights
             .last()
             .map(|last| (last.tenant.clone(), last.right.right.clone()));
         let mut changed = 0;
         for right in rights {
-            let Some(stands) = self.stands(owners, &right).await? else {
+            let Some(stands) = self.stands(owners, &right, ended_us.is_some()).await? else {
                 continue;
             };
             let stood = match stands {
@@ -153,9 +181,14 @@ impl Rights {
                 }
                 Stands::Gone(standing) => self.gone(owners, &right, standing, now_us).await?,
             };
-            let Some((standing, from_us)) = stood.last() else {
+            let (Some((_, first_us)), Some((standing, from_us))) = (stood.first(), stood.last())
+            else {
                 continue;
             };
+            // That its token is lent to another after it was over is no sale of it.
+            if ended_us.is_some() && right.right.until_us.is_some_and(|it| it <= *first_us) {
+                continue;
+            }
             let (tenant, id) = (&right.tenant, &right.right.right);
             self.judging
                 .set_by_cause(tenant, id, &stood, now_us)
@@ -276,7 +309,12 @@ impl Rights {
     }
 
     /// How a right stands by its tokens; `None`: that is not known now.
-    async fn stands(&self, owners: &Owners, right: &StoredRight) -> Result<Option<Stands>, Error> {
+    async fn stands(
+        &self,
+        owners: &Owners,
+        right: &StoredRight,
+        is_over: bool,
+    ) -> Result<Option<Stands>, Error> {
         let account = Address::from(right.right.holder);
         let mut since_us = None;
         for command in read(right)?.commands {
@@ -292,6 +330,8 @@ impl Rights {
                 Err(Refused::NoPassport) => RightStanding::NotAllowed,
                 Err(Refused::Policy(why)) => match why {
                     Refusal::Unknown { .. } | Refusal::Ahead { .. } => return Ok(None),
+                    // As it should be.
+                    Refusal::Over { .. } if is_over => return Ok(None),
                     Refusal::NotThis { .. } => RightStanding::NotAllowed,
                     _ => RightStanding::Sold,
                 },

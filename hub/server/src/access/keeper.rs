@@ -117,6 +117,10 @@ impl Keeper {
                 }
                 Err(why) => {
                     tracing::error!(%tenant, %gateway, %why, "receipts of a gateway are not kept");
+                    // It hears which are, and that it was set back: it goes on in a chain of its own then.
+                    if let Refused::Fork(..) = why {
+                        self.telling.held(&tenant, &gateway);
+                    }
                 }
             }
         }
@@ -192,6 +196,13 @@ impl Keeper {
                 )
                 .await?,
             );
+        }
+        if known == 0
+            && first.number == 1
+            && let Some(text) = batch.receipts.first()
+        {
+            self.tell_new_chain(tenant, gateway, first, hash(text))
+                .await?;
         }
         // What follows from them is started before they are kept: it starts once, however often.
         access.keep_receipts(tenant, &kept).await?;

@@ -19,13 +19,14 @@ mod conflict;
 mod delivery;
 mod held;
 mod keeper;
+mod left;
 mod step;
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use stencil_access::Grant;
-use stencil_access::grant::{MAX_COMMANDS, is_command};
+use stencil_access::grant::{MAX_COMMANDS, check_command};
 use stencil_access::trust;
 use stencil_identity::did::Account;
 use stencil_payments::Address;
@@ -41,6 +42,7 @@ use crate::identity::{Error, Identity};
 pub(crate) use delivery::{Delivery, Telling};
 pub(crate) use held::NotGiven;
 pub(crate) use keeper::{Intake, Keeper};
+pub(crate) use left::brought;
 
 /// How long a credential holds where a tenant has not said otherwise: four hours.
 const DEFAULT_VALID_S: u32 = 4 * 3_600;
@@ -48,13 +50,13 @@ const DEFAULT_VALID_S: u32 = 4 * 3_600;
 const VALID_S: std::ops::RangeInclusive<u32> = 60..=7 * 86_400;
 /// Rights that are looked at in one go.
 const AT_ONCE: u32 = 1_000;
-/// For so long after a right is over it follows what it was given for, µs: a payment that is gone is given up
-/// after a week.
+/// For so long after a right is over it follows what it was given for, µs, as its receipts may come late: a
+/// payment that is gone is given up after a week.
 const LATE_US: i64 = 8 * 86_400 * 1_000_000;
 
 /// What a tenant lets its gateways admit, and for how long a credential holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 #[schema(as = AccessPolicy)]
 pub(crate) struct Policy {
     /// By how much a gateway's clock may differ from the hub's, in seconds.
@@ -68,7 +70,7 @@ pub(crate) struct Policy {
     #[schema(minimum = 60, maximum = 604_800)]
     valid_s: u32,
     /// The commands that rights may give at all; null: whichever they say.
-    #[schema(max_items = 64)]
+    #[schema(max_items = 64, required = true)]
     commands: Option<Vec<String>>,
 }
 
@@ -84,6 +86,9 @@ impl Default for Policy {
 }
 
 impl Policy {
+    /// All that it says.
+    pub(crate) const FIELDS: [&str; 4] = ["tolerance_s", "staleness_s", "valid_s", "commands"];
+
     /// Which field is out of its bounds, and what would be right.
     pub(crate) fn check(&self) -> Result<(), (&'static str, String)> {
         if !VALID_S.contains(&self.valid_s) {
@@ -345,12 +350,12 @@ fn grant(wanted: &Wanted) -> Result<Grant, Error> {
     let holder =
         crate::chains::settings::address(&wanted.holder).map_err(|why| wrong("holder", &why))?;
     let count = wanted.commands.len();
-    if !(1..=MAX_COMMANDS).contains(&count) || !wanted.commands.iter().all(|it| is_command(it)) {
-        let right = format!(
-            "1 to {MAX_COMMANDS} names of commands are right, each 1 to 64 letters, digits, '.', '_' or \
-             '-'"
-        );
+    if !(1..=MAX_COMMANDS).contains(&count) {
+        let right = format!("1 to {MAX_COMMANDS} names of commands are right");
         return Err(wrong("commands", &right));
+    }
+    for name in &wanted.commands {
+        check_command(name).map_err(|why| wrong("commands", &why.to_string()))?;
     }
     if wanted.valid_for_s == Some(0) {
         return Err(wrong("valid_for_s", "at least 1 is right"));

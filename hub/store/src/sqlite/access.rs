@@ -139,22 +139,32 @@ impl AccessRights for Sqlite {
         &self,
         source: &str,
         now_us: i64,
+        ended_since_us: Option<i64>,
         after: Option<(&TenantId, &str)>,
         limit: u32,
     ) -> Result<Vec<StoredRight>, Error> {
         let (tenant, right) = after.map_or(("", ""), |(tenant, right)| (tenant.as_str(), right));
-        let rows = sqlx::query(rights!(
-            "WHERE r.source = $1 AND (r.until_us IS NULL OR r.until_us > $2) \
-             AND c.standing <> 'revoked' AND (r.tenant, r.right_id) > ($3, $4) \
-             ORDER BY r.tenant, r.right_id LIMIT $5"
-        ))
-        .bind(source)
-        .bind(now_us)
-        .bind(tenant)
-        .bind(right)
-        .bind(i64::from(clamp(limit)))
-        .fetch_all(self.readers())
-        .await?;
+        let query = match ended_since_us {
+            None => sqlx::query(rights!(
+                "WHERE r.source = $1 AND (r.until_us IS NULL OR r.until_us > $2) AND $6 IS NULL \
+                 AND c.standing <> 'revoked' AND (r.tenant, r.right_id) > ($3, $4) \
+                 ORDER BY r.tenant, r.right_id LIMIT $5"
+            )),
+            Some(_) => sqlx::query(rights!(
+                "WHERE r.source = $1 AND r.until_us <= $2 AND r.until_us > $6 \
+                 AND c.standing <> 'revoked' AND (r.tenant, r.right_id) > ($3, $4) \
+                 ORDER BY r.tenant, r.right_id LIMIT $5"
+            )),
+        };
+        let rows = query
+            .bind(source)
+            .bind(now_us)
+            .bind(tenant)
+            .bind(right)
+            .bind(i64::from(clamp(limit)))
+            .bind(ended_since_us)
+            .fetch_all(self.readers())
+            .await?;
         rows.iter().map(stored).collect()
     }
 

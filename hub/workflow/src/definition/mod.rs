@@ -57,7 +57,7 @@ pub use input::Input;
 pub use place::{Otherwise, Placement};
 pub use rule::DEFAULT_LATENESS_US;
 pub use schema::json_schema;
-pub use source::{AccessConflict, ChainEvent, MAX_SIGNATURE, Payment, SealMismatch, Source};
+pub use source::{AccessCause, ChainEvent, MAX_SIGNATURE, Payment, SealMismatch, Source};
 pub use stencil_yaml::{Error, Place, nearest};
 pub use step::{MAX_RETRIES, MAX_TIMEOUT_US, Retry, Step};
 

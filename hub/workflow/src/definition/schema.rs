@@ -191,7 +191,10 @@ fn sources() -> Vec<Value> {
         ("chain", chain),
         (
             "access",
-            object(&["conflict"], json!({ "conflict": pattern })),
+            json!({ "oneOf": [
+                object(&["conflict"], json!({ "conflict": pattern })),
+                object(&["new_chain"], json!({ "new_chain": pattern })),
+            ] }),
         ),
         (
             "seal",

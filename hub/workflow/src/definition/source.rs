@@ -23,8 +23,9 @@ pub enum Source {
     Payment(Payment),
     /// A contract has emitted an event.
     Chain(ChainEvent),
-    /// A gateway has admitted somebody whose right had been taken away.
-    Access(AccessConflict),
+    /// A gateway has admitted somebody whose right had been taken away, or has begun another chain of
+    /// receipts.
+    Access(AccessCause),
     /// A gateway's seal is not what the hub has.
     Seal(SealMismatch),
 }
@@ -36,11 +37,13 @@ pub struct SealMismatch {
     pub gateways: Pattern,
 }
 
-/// `on: { access: { conflict: "locker-*" } }`
+/// What of admissions at gateways.
 #[derive(Debug, PartialEq, Eq)]
-pub struct AccessConflict {
-    /// The devices: an id, or a pattern over ids.
-    pub devices: Pattern,
+pub enum AccessCause {
+    /// `on: { access: { conflict: "locker-*" } }`: of the devices with this id, or of this pattern over ids.
+    Conflict(Pattern),
+    /// `on: { access: { new_chain: "gw-*" } }`: of the gateways with this id, or of this pattern over ids.
+    NewChain(Pattern),
 }
 
 /// `on: { payment: { reference: "locker-*" } }`
@@ -87,7 +90,8 @@ impl Source {
             Self::Telemetry(_) => event::FIELDS,
             Self::Payment(_) => event::PAYMENT_FIELDS,
             Self::Chain(_) => event::CHAIN_FIELDS,
-            Self::Access(_) => event::ACCESS_FIELDS,
+            Self::Access(AccessCause::Conflict(_)) => event::ACCESS_FIELDS,
+            Self::Access(AccessCause::NewChain(_)) => event::NEW_CHAIN_FIELDS,
             Self::Seal(_) => event::SEAL_FIELDS,
         }
     }
@@ -100,8 +104,11 @@ impl fmt::Display for Source {
             Self::Payment(payment) => {
                 write!(f, "an invoice of {} is paid", payment.reference)
             }
-            Self::Access(of) => {
-                write!(f, "an admission at {} that conflicts", of.devices)
+            Self::Access(AccessCause::Conflict(devices)) => {
+                write!(f, "an admission at {devices} that conflicts")
+            }
+            Self::Access(AccessCause::NewChain(gateways)) => {
+                write!(f, "a new chain of receipts of {gateways}")
             }
             Self::Seal(of) => {
                 write!(f, "a seal of {} that is not what the hub has", of.gateways)
@@ -176,17 +183,31 @@ fn payment(node: &Node) -> Result<Payment, Error> {
     Ok(Payment { reference: pattern })
 }
 
-fn access(node: &Node) -> Result<AccessConflict, Error> {
-    let fields = Fields::of(node, "`access`", &["conflict"])?;
-    let devices = fields.need("conflict", "\"locker-*\"")?;
-    let pattern = Pattern::parse(text(devices, "conflict")?).map_err(|error| {
-        Error::new(
-            devices.at,
-            error.to_string(),
-            "write a device's id, or a pattern such as \"locker-*\"",
-        )
-    })?;
-    Ok(AccessConflict { devices: pattern })
+fn access(node: &Node) -> Result<AccessCause, Error> {
+    let fields = Fields::of(node, "`access`", &["conflict", "new_chain"])?;
+    let pattern = |node: &Node, name: &str, what: &str, example: &str| {
+        Pattern::parse(text(node, name)?).map_err(|error| {
+            Error::new(
+                node.at,
+                error.to_string().replacen("device pattern", "pattern", 1),
+                format!("write {what}, or a pattern such as {example}"),
+            )
+        })
+    };
+    match (fields.get("conflict"), fields.get("new_chain")) {
+        (Some(_), Some(second)) => Err(Error::new(
+            second.at,
+            "`access` has both `conflict` and `new_chain`",
+            "write one of them; two causes are two workflows",
+        )),
+        (None, Some(gateways)) => {
+            pattern(gateways, "new_chain", "a gateway's id", "\"gw-*\"").map(AccessCause::NewChain)
+        }
+        _ => {
+            let devices = fields.need("conflict", "\"locker-*\"")?;
+            pattern(devices, "conflict", "a device's id", "\"locker-*\"").map(AccessCause::Conflict)
+        }
+    }
 }
 
 fn seal(node: &Node) -> Result<SealMismatch, Error> {

@@ -6,21 +6,25 @@ use axum::extract::{Request, State as Shared};
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value, json};
+use stencil_access::receipt::Head;
 use stencil_ownership::policy::Refusal;
 use stencil_payments::Address;
 use stencil_protocol::id::{DeviceId, GatewayId, TenantId};
-use stencil_store::{CredentialStanding, Page, RightsOf, StoredReceipt, StoredRight};
+use stencil_store::{AccessRights, CredentialStanding, Page, RightsOf, StoredReceipt, StoredRight};
 
 use super::invoices::wrong;
 use super::ownership::owners;
-use crate::access::{By, NotGiven, Policy, Wanted, read};
+use crate::access::{By, NotGiven, Policy, Wanted, brought, read};
 use crate::chains::ownership::Refused;
 use crate::http::access::WalletUser;
 use crate::http::audit::Target;
 use crate::http::input::{self, Paging, Path, Query};
 use crate::http::problem::{Kind, Problem};
 use crate::http::{Caller, State};
+
+/// Of fields that there are not, the most that are told.
+const MAX_TOLD: usize = 8;
 
 /// A right to command a device.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -173,20 +177,26 @@ pub(in crate::http) async fn policy(
     Ok(Json(state.rights().policy(&caller.tenant).await?))
 }
 
-/// Sets what the tenant lets its gateways admit. What is left out is as by default.
+/// Sets what the tenant lets its gateways admit.
+///
+/// It replaces all that was set, so each field has to be there, and no other.
 #[utoipa::path(
     put,
     path = "/api/v1/access/policy",
     tag = "access",
     request_body = Policy,
-    responses((status = 200, body = Policy))
+    responses(
+        (status = 200, body = Policy),
+        (status = 422, description = "A field is missing, or there is one that is none; `errors` names each"),
+    )
 )]
 pub(in crate::http) async fn set_policy(
     Shared(state): Shared<State>,
     caller: Caller,
     request: Request,
 ) -> Result<Json<Policy>, Problem> {
-    let input::Json(policy) = input::json::<Policy>(request).await?;
+    let input::Json(body) = input::json::<Map<String, Value>>(request).await?;
+    let policy = whole(body)?;
     policy.check().map_err(|(field, why)| wrong(field, why))?;
     let now_us = state.clock.now_us();
     state
@@ -194,6 +204,50 @@ pub(in crate::http) async fn set_policy(
         .set_policy(&caller.tenant, &policy, now_us)
         .await?;
     Ok(Json(policy))
+}
+
+/// A policy that says all that one says, and nothing else.
+fn whole(body: Map<String, Value>) -> Result<Policy, Problem> {
+    let fields = Policy::FIELDS;
+    let missing = fields.iter().filter(|name| !body.contains_key(**name));
+    let missing = missing.map(|name| ((*name).to_owned(), "it is missing"));
+    let unknown = body.keys().filter(|name| !fields.contains(&name.as_str()));
+    let unknown = unknown.take(MAX_TOLD).map(|name| {
+        let name: String = name.chars().take(40).collect();
+        (name, "there is no such field")
+    });
+    let wrong: Vec<(String, &str)> = missing.chain(unknown).collect();
+    if !wrong.is_empty() {
+        let told: Vec<String> = wrong
+            .iter()
+            .map(|(name, what)| format!("`{name}`: {what}"))
+            .collect();
+        let detail = format!(
+            "{}; this replaces all that was set, so it has `{}`, and nothing else",
+            told.join(", "),
+            fields.join("`, `")
+        );
+        let places = wrong
+            .iter()
+            .map(|(name, what)| json!({ "pointer": format!("#/{name}"), "what": what }));
+        return Err(Problem::new(Kind::Incomplete, detail).with_errors(places.collect()));
+    }
+    serde_json::from_value(Value::Object(body))
+        .map_err(|error| Problem::invalid(format!("the body: {error}")))
+}
+
+/// A chain of receipts that a gateway goes on with no more, as its file was damaged, or it was set back to an
+/// older state.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct LeftChain {
+    /// Which.
+    chain: String,
+    /// The last number in it that the gateway knew; there may have been later ones.
+    number: u64,
+    /// That receipt's SHA-256, in hexadecimal digits.
+    hash: String,
+    /// The last number in it that the hub was brought; 0: none. What is between the two is lost.
+    brought: u64,
 }
 
 /// A receipt of an admission at a gateway.
@@ -218,6 +272,9 @@ pub(in crate::http) struct AccessReceipt {
     /// given for had left its chain, or has left it since) or `over`; null: nothing speaks against it. It may
     /// change when more becomes known of that time.
     conflict: Option<String>,
+    /// Of the first receipt of a chain: which one the gateway has left for it; null: none that it knew, or it is
+    /// not the first.
+    left: Option<LeftChain>,
     /// When somebody was admitted, by the gateway's clock.
     at_us: i64,
     /// When the hub got it.
@@ -227,7 +284,28 @@ pub(in crate::http) struct AccessReceipt {
     receipt: Value,
 }
 
-fn show_receipt(stored: StoredReceipt) -> Result<AccessReceipt, Problem> {
+async fn show_receipt(
+    store: &dyn AccessRights,
+    tenant: &TenantId,
+    stored: StoredReceipt,
+) -> Result<AccessReceipt, Problem> {
+    let receipt: Value = serde_json::from_str(&stored.body).map_err(Problem::internal)?;
+    let left = match receipt.get("left") {
+        Some(left) => {
+            let Head {
+                chain,
+                number,
+                hash,
+            } = Head::deserialize(left).map_err(Problem::internal)?;
+            Some(LeftChain {
+                brought: brought(store, tenant, &stored.gateway, &chain).await?,
+                chain,
+                number,
+                hash,
+            })
+        }
+        None => None,
+    };
     Ok(AccessReceipt {
         gateway: stored.gateway,
         chain: stored.chain,
@@ -236,9 +314,10 @@ fn show_receipt(stored: StoredReceipt) -> Result<AccessReceipt, Problem> {
         outcome: stored.outcome,
         follows: stored.follows,
         conflict: stored.conflict,
+        left,
         at_us: stored.at_us,
         received_us: stored.received_us,
-        receipt: serde_json::from_str(&stored.body).map_err(Problem::internal)?,
+        receipt,
     })
 }
 
@@ -260,11 +339,12 @@ pub(in crate::http) async fn receipts(
     let (limit, after) = (paging.limit()?, paging.after.as_deref());
     let page = state.store.access.receipts(&caller.tenant, after, limit);
     let Page { items, next } = page.await?;
-    let items = items.into_iter().map(show_receipt);
-    Ok(Json(Page {
-        items: items.collect::<Result<_, _>>()?,
-        next,
-    }))
+    let store = state.store.access.as_ref();
+    let mut shown = Vec::with_capacity(items.len());
+    for item in items {
+        shown.push(show_receipt(store, &caller.tenant, item).await?);
+    }
+    Ok(Json(Page { items: shown, next }))
 }
 
 /// The rights of the wallet's account, in all tenants, the newest first.

@@ -268,7 +268,11 @@ async fn what_cannot_be_given_or_set_is_told_with_what_would_be_right() {
     for (change, told) in [
         (json!({ "holder": "0x12" }), "40 hexadecimal digits"),
         (json!({ "commands": [] }), "1 to 8 names of commands"),
-        (json!({ "commands": ["a b"] }), "1 to 8 names of commands"),
+        (
+            json!({ "commands": ["a b"] }),
+            "“a b” is no name of a command; 1 to 32 letters, digits, '.', '_' or '-' are right",
+        ),
+        (json!({ "commands": ["a".repeat(33)] }), "1 to 32 letters"),
         (json!({ "valid_for_s": 0 }), "at least 1"),
     ] {
         let mut body = wanted(&account());
@@ -293,22 +297,61 @@ async fn what_cannot_be_given_or_set_is_told_with_what_would_be_right() {
         .await
         .problem(400);
     assert!(no.contains("means something else already"), "{no}");
-    for (policy, field) in [
-        (json!({ "tolerance_s": 3_601 }), "tolerance_s"),
-        (json!({ "staleness_s": 59 }), "staleness_s"),
-        (json!({ "valid_s": 604_801 }), "valid_s"),
-        (json!({ "commands": ["a b"] }), "commands"),
+    let whole = json!({
+        "tolerance_s": 60, "staleness_s": 3_600, "valid_s": 600, "commands": ["open"],
+    });
+    for (field, value) in [
+        ("tolerance_s", json!(3_601)),
+        ("staleness_s", json!(59)),
+        ("valid_s", json!(604_801)),
+        ("commands", json!(["a b"])),
+        ("commands", json!("open")),
     ] {
+        let mut policy = whole.clone();
+        policy[field] = value;
         let no = as_admin(&served, "PUT", "/api/v1/access/policy", &policy)
             .await
             .problem(400);
-        assert!(no.contains(field), "{no}");
+        assert!(
+            no.contains(if policy["commands"] == "open" {
+                "the body"
+            } else {
+                field
+            }),
+            "{no}"
+        );
     }
-    let policy = json!({ "tolerance_s": 60, "commands": ["open"] });
-    let set = as_admin(&served, "PUT", "/api/v1/access/policy", &policy)
+    // Whole, or refused: what is left out, or written wrong, is set to nothing of its own.
+    let mut misspelt = whole.clone();
+    misspelt["tolerance"] = json!(60);
+    let mut fewer = whole.clone();
+    fewer.as_object_mut().unwrap().remove("commands");
+    for (policy, fields) in [
+        (
+            json!({}),
+            &["tolerance_s", "staleness_s", "valid_s", "commands"][..],
+        ),
+        (fewer, &["commands"]),
+        (misspelt, &["tolerance"]),
+    ] {
+        let before = served.read("/api/v1/access/policy").await.ok();
+        let answer = as_admin(&served, "PUT", "/api/v1/access/policy", &policy).await;
+        let told = answer.json();
+        let places: Vec<&str> = told["errors"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|it| it["pointer"].as_str().unwrap())
+            .collect();
+        let named: Vec<String> = fields.iter().map(|field| format!("#/{field}")).collect();
+        assert_eq!(places, named, "{told}");
+        answer.problem(422);
+        assert_eq!(served.read("/api/v1/access/policy").await.ok(), before);
+    }
+    let set = as_admin(&served, "PUT", "/api/v1/access/policy", &whole)
         .await
         .ok();
-    assert_eq!(set["staleness_s"], 86_400);
+    assert_eq!(set, whole);
     assert_eq!(served.read("/api/v1/access/policy").await.ok(), set);
 }
 
@@ -483,8 +526,10 @@ async fn a_right_whose_payment_leaves_the_chain_is_suspended_and_comes_back_with
 pub(super) struct Notes {
     pub(super) key: SigningKey,
     gateway: String,
-    chain: String,
+    pub(super) chain: String,
     last: (u64, [u8; 32]),
+    /// Which chain the next receipt names as left.
+    pub(super) left: Option<Head>,
 }
 
 impl Notes {
@@ -517,7 +562,24 @@ impl Notes {
             gateway: world.identity.gateway_did(&acme, &id).unwrap().to_string(),
             chain: "ab".repeat(16),
             last: (0, NOTHING),
+            left: None,
         }
+    }
+
+    /// Where it ends.
+    pub(super) fn head(&self) -> Head {
+        Head {
+            chain: self.chain.clone(),
+            number: self.last.0,
+            hash: hex::encode(self.last.1),
+        }
+    }
+
+    /// It goes on in another chain.
+    pub(super) fn begin(&mut self, chain: &str, left: Option<Head>) {
+        self.chain = chain.to_owned();
+        self.last = (0, NOTHING);
+        self.left = left;
     }
 
     pub(super) fn note(&mut self, right: &str, at_us: i64) -> String {
@@ -534,6 +596,7 @@ impl Notes {
             challenge,
             command: "0".repeat(32),
             expires_us: at_us + 1,
+            left: self.left.take(),
         };
         let text = receipt.text().unwrap();
         self.last = (receipt.number, hash(&text));

@@ -208,7 +208,9 @@ async fn ask(served: &Served, method: &str, path: &str, who: As<'_>) -> Answer {
             }]))
         }
         ("POST", "/api/v1/access/rights") => ask.json(&super::access::plain(served).await),
-        ("PUT", "/api/v1/access/policy") => ask.json(&serde_json::json!({})),
+        ("PUT", "/api/v1/access/policy") => ask.json(&serde_json::json!({
+            "tolerance_s": 60, "staleness_s": 3_600, "valid_s": 600, "commands": null,
+        })),
         ("POST", "/api/v1/credentials") => ask.json(&super::credentials::wanted("did:web:d.example")),
         ("POST", path) if path.ends_with("/move") => {
             ask.json(&serde_json::json!({ "gateway": "gw-1" }))

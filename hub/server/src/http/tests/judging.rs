@@ -1,11 +1,19 @@
 //! Receipts are judged by how their right stood when it was used.
 
-use serde_json::{Value, json};
-use stencil_protocol::id::GatewayId;
-use stencil_store::{CredentialStanding, RightStanding, RunFilter};
+use std::sync::Arc;
 
-use super::access::{API, Notes, World, keeper};
+use async_trait::async_trait;
+use serde_json::{Value, json};
+use stencil_protocol::id::{GatewayId, TenantId};
+use stencil_store::{
+    CredentialStanding, Error, Judged, Judging, RightStanding, RunFilter, StandingSet, StoodAs,
+    Store, ToJudge, sqlite,
+};
+
+use super::access::{API, HOUR_US, Notes, World, keeper};
 use super::{NOW_US, seed};
+use crate::access::Keeper;
+use crate::clock::Clock;
 
 const YAML: &str = "id: conflict\nversion: 1\non: { access: { conflict: 'freezer-*' } }\nsteps:\n\
     - { id: note, use: content.upsert, with: { collection: conflicts, key: '{{ event.device }}', \
@@ -142,6 +150,34 @@ async fn a_payment_that_came_back_was_not_there_meanwhile_and_one_that_is_gone_n
     assert_eq!(told(&world).await.len(), 3, "each is told once");
 }
 
+/// A store that is gone before it keeps what receipts are judged to be.
+struct Killed(Arc<dyn Judging>);
+
+#[async_trait]
+impl Judging for Killed {
+    async fn set_by_cause(
+        &self,
+        tenant: &TenantId,
+        right: &str,
+        stood: &[(RightStanding, i64)],
+        now_us: i64,
+    ) -> Result<StandingSet, Error> {
+        self.0.set_by_cause(tenant, right, stood, now_us).await
+    }
+
+    async fn standings(&self, tenant: &TenantId, right: &str) -> Result<Vec<StoodAs>, Error> {
+        self.0.standings(tenant, right).await
+    }
+
+    async fn to_judge(&self, limit: u32) -> Result<Option<ToJudge>, Error> {
+        self.0.to_judge(limit).await
+    }
+
+    async fn judged(&self, _: &ToJudge, _: &[Judged]) -> Result<bool, Error> {
+        Err(Error::Unavailable("killed".to_owned()))
+    }
+}
+
 /// Killed after workflows were told, and before that was kept: they are not told again.
 #[tokio::test]
 async fn what_was_told_before_a_kill_is_told_once() {
@@ -153,21 +189,104 @@ async fn what_was_told_before_a_kill_is_told_once() {
         .judging
         .set_by_cause(&acme, &right, &sold, NOW_US + 60 * SECOND_US);
     set.await.unwrap();
-    let before = store.judging.to_judge(2).await.unwrap().unwrap();
-    // What it is judged by changes before it can be kept: all as if it had been killed there.
-    let reason_more = [(RightStanding::Sold, NOW_US + 11 * SECOND_US)];
-    assert!(keeper(&world).judge_page(2).await.unwrap());
+    let killed = Keeper {
+        store: Store {
+            judging: Arc::new(Killed(Arc::clone(&store.judging))),
+            ..store.clone()
+        },
+        ..keeper(&world)
+    };
+    killed.judge_page(2).await.unwrap_err();
     assert_eq!(told(&world).await.len(), 2);
-    let set = store
-        .judging
-        .set_by_cause(&acme, &right, &reason_more, NOW_US + 61 * SECOND_US);
-    set.await.unwrap();
-    assert!(!store.judging.judged(&before, &[]).await.unwrap());
-    while keeper(&world).judge_page(2).await.unwrap() {}
+    assert_eq!(conflicts(&world).await, vec![Value::Null; 4]);
+    // Another process goes on where that one was.
+    let path = world.served.folder.path().join("hub.db");
+    let next = Keeper {
+        store: sqlite::open(path).await.unwrap().store(),
+        ..keeper(&world)
+    };
+    while next.judge_page(2).await.unwrap() {}
     let sold = || json!("sold");
     assert_eq!(
         conflicts(&world).await,
         [Value::Null, sold(), sold(), sold()]
     );
     assert_eq!(told(&world).await.len(), 3);
+}
+
+#[tokio::test]
+async fn a_gateway_that_begins_another_chain_names_the_one_it_left_and_workflows_hear_of_it() {
+    let world = World::new().await;
+    let (acme, gateway) = (seed::acme(), GatewayId::parse("gateway-marked").unwrap());
+    let store = &world.served.store;
+    let right = used(&world, &[]).await;
+    let yaml = "id: chains\nversion: 1\non: { access: { new_chain: 'gateway-*' } }\nsteps:\n\
+        - { id: note, use: content.upsert, with: { collection: chains, key: '{{ event.gateway }}', \
+        set: { left: '{{ event.left.chain }}', missing: '{{ event.missing }}' } } }\n";
+    let workflows = &store.workflows;
+    workflows
+        .put(&acme, "chains", 1, yaml, NOW_US)
+        .await
+        .unwrap();
+    workflows
+        .activate(&acme, "chains", Some(1), NOW_US)
+        .await
+        .unwrap();
+    let mut notes = Notes::new(&world, "gateway-marked", true).await;
+    let bring = async |notes: &Notes, text: &String, hours: i64| {
+        let batch = notes.signed(std::slice::from_ref(text), &notes.key);
+        let keeper = Keeper {
+            clock: Clock::from_fn(move || NOW_US + hours * HOUR_US),
+            ..keeper(&world)
+        };
+        keeper.keep(&acme, &gateway, &batch).await.unwrap()
+    };
+    let events = async || {
+        let filter = RunFilter {
+            workflow: Some("chains".to_owned()),
+            ..RunFilter::default()
+        };
+        let page = store.runs.list(&acme, &filter, None, 10).await.unwrap();
+        let events = page.items.into_iter().map(|run| run.event);
+        events.collect::<Vec<Value>>()
+    };
+    let one = notes.note(&right, NOW_US + 1);
+    assert_eq!(bring(&notes, &one, 1).await, 1);
+    assert_eq!(events().await, [] as [Value; 0], "its first chain");
+    // The second is never brought.
+    notes.note(&right, NOW_US + 2);
+    let left = notes.head();
+    notes.begin(&"cd".repeat(16), Some(left.clone()));
+    let one = notes.note(&right, NOW_US + 3);
+    for count in [1, 0] {
+        assert_eq!(bring(&notes, &one, 2).await, count);
+    }
+    let told = events().await;
+    assert_eq!(told.len(), 1);
+    for (name, is) in [
+        ("gateway", json!("gateway-marked")),
+        ("chain", json!("cd".repeat(16))),
+        ("left", json!(left)),
+        ("brought", json!({ "chain": "ab".repeat(16), "number": 1 })),
+        ("missing", json!(1)),
+    ] {
+        assert_eq!(told[0][name], is, "{name}");
+    }
+    let shown = world.served.read("/api/v1/access/receipts").await.ok();
+    let mut expected = json!(left);
+    expected["brought"] = json!(1);
+    assert_eq!(shown["items"][0]["chain"], "cd".repeat(16));
+    assert_eq!(shown["items"][0]["left"], expected);
+    assert_eq!(shown["items"][1]["left"], Value::Null);
+    // One that can't name it has begun another one all the same.
+    notes.begin(&"ef".repeat(16), None);
+    let one = notes.note(&right, NOW_US + 4);
+    assert_eq!(bring(&notes, &one, 3).await, 1);
+    let told = events().await;
+    let unnamed = told.iter().find(|it| it["left"].is_null()).unwrap();
+    assert_eq!(
+        unnamed["brought"],
+        json!({ "chain": "cd".repeat(16), "number": 1 })
+    );
+    assert_eq!((&unnamed["missing"], told.len()), (&Value::Null, 2));
 }

@@ -1,5 +1,6 @@
 //! The `with` of `access.grant`.
 
+use stencil_access::grant::MAX_COMMANDS;
 use stencil_yaml::{Content, Error, Fields, Node, duration_us};
 
 use super::super::names::Before;
@@ -9,8 +10,6 @@ use crate::template::{Scope, Template};
 
 /// The longest time for which a right is given: 100 years, in µs.
 const MAX_VALID_US: i64 = 100 * 365 * 86_400 * 1_000_000;
-/// The most commands of a right.
-const MAX_COMMANDS: usize = 8;
 
 /// A right with its expressions.
 #[derive(Debug, PartialEq)]
@@ -71,7 +70,7 @@ pub(super) fn read(with: &Node, before: Before<'_>) -> Result<GrantTemplates, Er
     let mut commands = Vec::with_capacity(items.len());
     for item in items {
         let command = template(item, "commands", before)?;
-        checked(&command, item, effect::check_command)?;
+        checked(&command, item, effect::check_given)?;
         commands.push(command);
     }
     let valid_us = fields

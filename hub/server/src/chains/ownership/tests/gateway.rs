@@ -11,7 +11,7 @@ use stencil_store::{
     StoredReceipt, StoredRight, sqlite,
 };
 
-use super::{BUYER, Clock, Estate, GUEST, SELLER, door, issued, sold};
+use super::{BUYER, Clock, Estate, GUEST, SELLER, door, issued, lent, sold};
 use crate::access::{Intake, Keeper, NotGiven, Rights, Telling};
 use crate::chains::ownership::Refused;
 use crate::chains::tests::acme;
@@ -215,6 +215,7 @@ fn noted(right: &StoredRight, number: u64, at_us: i64) -> StoredReceipt {
         signature: "0x".to_owned(),
         command: "0".repeat(32),
         expires_us: at_us,
+        left: None,
     };
     let body = receipt.text().unwrap();
     StoredReceipt {
@@ -265,8 +266,11 @@ async fn receipts_are_judged_again_when_a_sale_becomes_known_and_when_it_is_take
     estate.block(300, &[sold(1, SELLER, BUYER)]).await;
     estate.later(600);
     assert_eq!(follow(&estate, &rights).await, 1);
-    let stood = store.judging.standings(&acme(), &given.right.right);
-    let stood = stood.await.unwrap();
+    let judging = &store.judging;
+    let stood = judging
+        .standings(&acme(), &given.right.right)
+        .await
+        .unwrap();
     let times: Vec<_> = stood.iter().map(|it| (it.standing, it.from_us)).collect();
     assert_eq!(times, [(RightStanding::Sold, second(300))]);
     assert!(stood[0].known_us > stood[0].from_us);
@@ -316,4 +320,34 @@ async fn receipts_are_judged_again_when_a_sale_becomes_known_and_when_it_is_take
     while keeper(&again).judge_page(1).await.unwrap() {}
     assert_eq!(conflicts(&again).await, ["", "sold", "sold", ""]);
     assert_eq!(runs().await, 3, "each receipt is told of once");
+}
+
+/// A right that was lent to another before it was over, which the hub hears when it is.
+#[tokio::test]
+async fn what_became_of_a_lent_token_is_known_also_after_its_right_was_over() {
+    let estate = Estate::new().await;
+    let (rights, _) = a_right(&estate).await;
+    let start_us = estate.world.now_us.load(Ordering::SeqCst);
+    let ends = estate.owners.now_s() + 100;
+    let lent_at = estate.block(6, &issued(2, 1, GUEST, ends)).await;
+    estate.finalize(lent_at).await;
+    let (acme, door) = (acme(), door());
+    let unlock = vec!["unlock".to_owned()];
+    let given = rights.of_tokens(&estate.owners, (&acme, &door), GUEST, unlock, start_us);
+    let given = given.await.unwrap();
+    estate
+        .block(80, &[lent(3, 0, 1, BUYER, ends + 1_000)])
+        .await;
+    estate.later(300);
+    assert_eq!(follow(&estate, &rights).await, 0);
+    let now_us = estate.world.now_us.load(Ordering::SeqCst);
+    for changed in [1, 0] {
+        let mut after = None;
+        let follow = rights.follow_ended(&estate.owners, &mut after, now_us);
+        assert_eq!(follow.await.unwrap(), changed);
+    }
+    let judging = &estate.world.store.judging;
+    let stood = judging.standings(&acme, &given.right.right).await.unwrap();
+    let times: Vec<_> = stood.iter().map(|it| (it.standing, it.from_us)).collect();
+    assert_eq!(times, [(RightStanding::Sold, start_us + 80_000_000)]);
 }
