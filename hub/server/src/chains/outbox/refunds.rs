@@ -62,11 +62,15 @@ pub(super) async fn send(
     let (to, is_worn_out) = (said.address, said.is_worn_out(refund.failures));
     let waits = said.waits.clone();
     let Some(chain) = cashier.chains().by_id(asset.chain) else {
-        // It may be on its way all the same, and the chain be followed again.
-        return Ok(match status {
-            Status::Sent => Did::UnderWay(REST),
-            _ => Did::Done,
-        });
+        // The chain may be followed again. What was sent may be on its way all the same.
+        if status == Status::Due {
+            let why = format!(
+                "the hub's settings do not name its chain any more (chain id {})",
+                asset.chain
+            );
+            waits_for(cashier, tenant, invoice, id, (why, None)).await?;
+        }
+        return Ok(Did::UnderWay(REST));
     };
     let key = format!("refund:{id}:{}", refund.failures);
     // What was ordered stands, whatever account, fees and addresses are set today.

@@ -95,6 +95,29 @@ async fn where_a_refund_goes_can_be_set_back() {
 }
 
 #[tokio::test]
+async fn what_is_due_on_a_chain_that_is_missing_is_sent_once_it_is_back() {
+    let mut world = World::new().await;
+    let refund = called_off(&world).await;
+    let there = to(Address::repeat_byte(0x77));
+    refund_address::set(&world.cashier, &acme(), id(1), refund, there)
+        .await
+        .unwrap();
+    let followed = Chains::new(vec![world.chain.clone()]);
+    world.restart_with(Chains::new(Vec::new())).await;
+    turn(&mut outbox(&world)).await;
+    let at = world.invoice(1).await;
+    let seen = InvoiceView::of(&at, world.cashier.chains(), "https://hub.example");
+    let why = seen.refunds[0].waits.as_deref().unwrap();
+    assert!(why.contains("do not name its chain any more"), "{why}");
+
+    world.restart_with(followed).await;
+    later(&world, 660);
+    turn(&mut outbox(&world)).await;
+    assert_eq!(ordered(&world), 1);
+    assert_eq!(refund_of(&world).await.status(), Status::Sent);
+}
+
+#[tokio::test]
 async fn a_refund_that_fails_twice_where_it_goes_waits_for_somebody() {
     let world = World::new().await;
     let refund = called_off(&world).await;
