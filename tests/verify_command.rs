@@ -118,6 +118,8 @@ fn what_was_changed_is_named() {
     };
     let said = changed("/reading/value/number", "-18.5".into());
     assert!(said.contains("-18.5 is not what freezer-02 said"), "{said}");
+    let said = changed("/reading/salt", "ab".repeat(32).into());
+    assert!(said.contains("or the salt is another leaf's"), "{said}");
     // A proof for another leaf.
     let said = changed("/reading/number", "6".into());
     assert!(said.contains("a proof of another reading"), "{said}");
@@ -280,8 +282,12 @@ fn what_cannot_be_read_is_told_apart_from_what_is_wrong() {
     for (content, words) in [
         (&json[..json.len() / 2], "no proof"),
         (
-            &json.replace("stencil-proof-1", "stencil-proof-9"),
+            &json.replace("stencil-proof-2", "stencil-proof-9"),
             "stencil-proof-9",
+        ),
+        (
+            &json.replace("stencil-proof-2", "stencil-proof-1"),
+            "this is stencil-proof-1, from before readings had salts",
         ),
         (&long, "at most"),
         ("<p>nothing</p>", "there is no proof in it"),

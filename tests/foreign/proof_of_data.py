@@ -70,11 +70,11 @@ def value(form):
 
 
 def check(document):
-    assert document["format"] == "stencil-proof-1"
+    assert document["format"] == "stencil-proof-2", "a proof of another format"
     reading, chunk, seal = document["reading"], document["chunk"], document["seal"]
     entry = [
-        "stencil-reading-1", reading["device"], reading["boot"], int(reading["number"]), reading["name"],
-        int(reading["time_us"]), value(reading["value"]), reading["unit"],
+        "stencil-reading-2", bytes.fromhex(reading["salt"]), reading["device"], reading["boot"],
+        int(reading["number"]), reading["name"], int(reading["time_us"]), value(reading["value"]), reading["unit"],
     ]
     runs = [[run["boot"], int(run["first"]), run["count"]] for run in chunk["runs"]]
     numbers = [(boot, first + at) for boot, first, count in runs for at in range(count)]

@@ -2,9 +2,10 @@
 
 use minicbor::Decoder;
 use stencil_protocol::id::{Boot, DeviceId, Seq};
+use stencil_protocol::sample::Sample;
 
 use crate::tree::Tree;
-use crate::{Hash, Malformed, array, hash, tagged, tree};
+use crate::{Hash, Malformed, Said, Salts, Secret, array, hash, tagged, tree};
 
 const TAG: &str = "stencil-chunk-1";
 
@@ -25,7 +26,7 @@ pub struct Run {
 }
 
 /// Readings of a device, in the order in which its gateway took them in. What a device handed in twice
-/// may be in it twice, and in two chunks: it is the same reading.
+/// may be in it twice, and in two chunks: it is the same reading, in leaves that do not show it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chunk {
     /// The device.
@@ -170,15 +171,28 @@ impl Chunk {
 }
 
 /// A chunk that grows.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Open {
+    device: DeviceId,
+    salts: Salts,
     runs: Vec<Run>,
     tree: Tree,
 }
 
 impl Open {
-    /// Takes a reading's leaf.
-    pub fn push(&mut self, boot: Boot, seq: Seq, leaf: Hash) {
+    /// Without a reading yet, for a seal with this secret.
+    #[must_use]
+    pub fn new(device: DeviceId, secret: &Secret) -> Self {
+        Self {
+            salts: secret.salts(&device),
+            device,
+            runs: Vec::new(),
+            tree: Tree::default(),
+        }
+    }
+
+    /// Takes a reading in.
+    pub fn take(&mut self, boot: Boot, seq: Seq, sample: &Sample<'_>) {
         match self.runs.last_mut() {
             Some(run) if run.boot == boot && run.first.0 + run.count == seq.0 => run.count += 1,
             _ => self.runs.push(Run {
@@ -187,7 +201,9 @@ impl Open {
                 count: 1,
             }),
         }
-        self.tree.push(leaf);
+        let salt = self.salts.at(self.tree.size());
+        let said = Said::of(&self.device, boot, seq, sample);
+        self.tree.push(said.leaf(&salt));
     }
 
     /// How many readings it has.
@@ -204,9 +220,9 @@ impl Open {
 
     /// The chunk.
     #[must_use]
-    pub fn close(self, device: DeviceId) -> Chunk {
+    pub fn close(self) -> Chunk {
         Chunk {
-            device,
+            device: self.device,
             readings: self.tree.size(),
             root: self.tree.root(),
             runs: self.runs,
@@ -216,14 +232,23 @@ impl Open {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use stencil_protocol::sample::Value;
+
     use super::*;
 
     pub(crate) fn chunk(device: &str, numbers: &[(u32, u64)]) -> Chunk {
-        let mut open = Open::default();
+        let device = DeviceId::parse(device).unwrap();
+        let mut open = Open::new(device, &Secret::new([3; 32]));
+        let sample = Sample {
+            name: "t",
+            value: Value::Bool(true),
+            unit: None,
+            time_us: 1,
+        };
         for (boot, seq) in numbers {
-            open.push(Boot(*boot), Seq(*seq), [u8::try_from(*seq).unwrap(); 32]);
+            open.take(Boot(*boot), Seq(*seq), &sample);
         }
-        open.close(DeviceId::parse(device).unwrap())
+        open.close()
     }
 
     #[test]

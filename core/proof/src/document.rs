@@ -12,7 +12,9 @@ use serde::{Deserialize, Serialize};
 use crate::{Hash, Reading, tree};
 
 /// What stands in [`Document::format`].
-pub const FORMAT: &str = "stencil-proof-1";
+pub const FORMAT: &str = "stencil-proof-2";
+/// The one before: its leaves have no salts.
+pub(crate) const FORMAT_1: &str = "stencil-proof-1";
 /// The most bytes of a document.
 pub const MAX_BYTES: usize = 512 << 10;
 
@@ -42,6 +44,12 @@ pub enum Unreadable {
     /// It is no JSON, or JSON of something else.
     #[error("it is no proof: {0}")]
     Json(String),
+    /// It is of the version before, whose leaves have no salts.
+    #[error(
+        "this is {FORMAT_1}, from before readings had salts, and what was measured beside it can be found \
+         from it; this reads {FORMAT}: no such proof is given or verified any more"
+    )]
+    Unsalted,
     /// It is of another version.
     #[error("its format is {:?}; this reads {FORMAT:?}", short(.0))]
     Format(String),
@@ -79,6 +87,9 @@ impl Document {
         }
         let not = |error: serde_json::Error| Unreadable::Json(cut(&error.to_string(), MAX_SAID));
         let form: Form = serde_json::from_slice(json).map_err(not)?;
+        if form.format == FORMAT_1 {
+            return Err(Unreadable::Unsalted);
+        }
         if form.format != FORMAT {
             return Err(Unreadable::Format(form.format));
         }
@@ -86,7 +97,7 @@ impl Document {
     }
 
     /// Of a reading, without an anchor: `leaves` are those of its chunk, which is at `place` of the
-    /// seal's. `None`: it is not there.
+    /// seal's. `None`: it is not there, or has no salt.
     #[must_use]
     pub fn of(
         reading: &Reading,
@@ -98,12 +109,14 @@ impl Document {
         let chunk = sealed.chunks.get(place)?;
         let index = chunk.index(reading.boot, reading.seq)?;
         let path = tree::path(leaves, usize::try_from(index).ok()?)?;
+        // Of all that the secret gives this alone is told: by it nobody comes to another one.
+        let salt = sealed.secret.as_ref()?.salts(&chunk.device).at(index);
         let chunks: Vec<Hash> = sealed.chunks.iter().map(crate::Chunk::leaf).collect();
         let (seal, signature) = (&sealed.seal, sealed.signature.clone());
         let above = tree::path(&chunks, place)?;
         Some(Self {
             format: FORMAT.to_owned(),
-            reading: ReadingForm::of(reading),
+            reading: ReadingForm::of(reading, &salt),
             chunk: ChunkForm::of(chunk, index, path),
             seal: SealForm::of(seal, signature, certificate.to_vec(), place as u64, above),
             anchor: None,

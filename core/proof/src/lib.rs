@@ -1,7 +1,7 @@
 //! Proof of data: that a reading is what a device's gateway took in, checked by anybody, without a hub.
 //!
 //! ```text
-//! reading → entry ─SHA-256(0x00 ‖ entry)→ leaf ─tree→ root of a device's chunk
+//! reading, salt → entry ─SHA-256(0x00 ‖ entry)→ leaf ─tree→ root of a device's chunk
 //!   chunk → entry → leaf ─tree→ root of a seal, which the gateway signs (ML-DSA-65) and chains
 //!     seal → entry → leaf ─tree→ root of an anchor, which a contract keeps
 //! ```
@@ -22,11 +22,19 @@
 //!
 //! | entry | items |
 //! |---|---|
-//! | reading | `"stencil-reading-1"`, device, boot, number, name, time in µs, value, unit or null |
+//! | reading | `"stencil-reading-2"`, salt, device, boot, number, name, time in µs, value, unit or null |
 //! | chunk | `"stencil-chunk-1"`, device, `[[boot, first number, count], …]`, readings, root |
 //! | seal | `"stencil-seal-1"`, tenant, gateway, epoch, number, hash of the seal before, time in µs, SHA-256 of the certificate, chunks, root |
 //!
 //! A value is `true`/`false`, an integer, a float of 64 bits (never shortened) or a text.
+//!
+//! # Salts
+//! A path names the hashes beside it, and what a thermometer says next has few values. So each leaf has a
+//! salt of 32 bytes in it, without which nobody can try these, as in selective disclosure for JWTs (RFC
+//! 9901, section 9.3). A gateway draws a [`Secret`] for each seal, from which all its salts follow
+//! ([`Salts::at`]); the hub gets it with the seal and recomputes the chunks by it, and a document has the one
+//! salt of the reading that it proves. What a document still shows of others is how many there are: the
+//! numbers of its chunk's readings, in their order, and how many chunks the seal has.
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
@@ -37,12 +45,14 @@ pub mod document;
 pub mod page;
 mod reading;
 mod record;
+mod salt;
 mod seal;
 pub mod tree;
 
 pub use chunk::{Chunk, MAX_READINGS, MAX_RUNS, Open, Run};
-pub use reading::Reading;
+pub use reading::{Reading, Said};
 pub use record::{MAX_CHUNKS, MAX_RECORD_BYTES, Record, Sealed};
+pub use salt::{Salt, Salts, Secret};
 pub use seal::Seal;
 pub use tree::Hash;
 

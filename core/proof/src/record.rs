@@ -1,9 +1,10 @@
 //! What a gateway sends its hub: `[0, epoch, certificate]`, `[1, epoch]` or
-//! `[2, seal, signature, [chunk, …]]`, behind the data that it is about.
+//! `[2, seal, signature, [chunk, …], secret]`, behind the data that it is about. Without a secret a seal is
+//! one of a gateway that did not know of salts yet.
 
 use minicbor::Decoder;
 
-use crate::{Chunk, Hash, Malformed, Seal, array, tree};
+use crate::{Chunk, Hash, Malformed, Seal, Secret, array, hash, tree};
 
 /// The most bytes of a record, so that it fits into a spool's entry.
 pub const MAX_RECORD_BYTES: usize = 60 << 10;
@@ -23,6 +24,9 @@ pub struct Sealed {
     pub signature: Vec<u8>,
     /// The chunks, in the order of the leaves.
     pub chunks: Vec<Chunk>,
+    /// What the salts of the chunks' leaves are made from. It is not signed: with another one the leaves
+    /// lead to other roots. `None`: they have no salts, and no proof is made of them.
+    pub secret: Option<Secret>,
 }
 
 /// What a gateway says of its seals.
@@ -63,13 +67,16 @@ impl Record {
             }
             Self::Ends { epoch } => e.array(2)?.u8(1)?.u64(*epoch)?.ok(),
             Self::Sealed(sealed) => {
-                e.array(4)?
+                e.array(if sealed.secret.is_some() { 5 } else { 4 })?
                     .u8(2)?
                     .bytes(&sealed.seal.entry())?
                     .bytes(&sealed.signature)?
                     .array(sealed.chunks.len() as u64)?;
                 for chunk in &sealed.chunks {
                     e.bytes(&chunk.entry())?;
+                }
+                if let Some(secret) = &sealed.secret {
+                    e.bytes(secret.bytes())?;
                 }
                 Ok(())
             }
@@ -102,6 +109,11 @@ impl Record {
                 epoch: d.u64().map_err(&cbor)?,
             },
             (Some(4), 2) => Self::Sealed(Box::new(sealed(&mut d, &cbor, &wrong)?)),
+            (Some(5), 2) => {
+                let mut sealed = sealed(&mut d, &cbor, &wrong)?;
+                sealed.secret = Some(Secret::new(hash(&mut d).map_err(&cbor)?));
+                Self::Sealed(Box::new(sealed))
+            }
             _ => return Err(wrong("it is none of those that are known")),
         };
         if d.position() != bytes.len() {
@@ -133,6 +145,7 @@ fn sealed(
         seal,
         signature,
         chunks,
+        secret: None,
     })
 }
 
@@ -161,6 +174,15 @@ mod tests {
             },
             signature: vec![5; SIGNATURE_BYTES],
             chunks,
+            secret: Some(Secret::new([3; 32])),
+        }
+    }
+
+    /// As a gateway sent it that did not know of salts.
+    fn without_salts() -> Sealed {
+        Sealed {
+            secret: None,
+            ..sealed()
         }
     }
 
@@ -173,6 +195,7 @@ mod tests {
             },
             Record::Ends { epoch: 7 },
             Record::Sealed(Box::new(sealed())),
+            Record::Sealed(Box::new(without_salts())),
         ] {
             let bytes = record.encode();
             assert_eq!(Record::decode(&bytes).unwrap(), record);
@@ -181,6 +204,21 @@ mod tests {
             }
             assert!(Record::decode(&[bytes.as_slice(), &[0]].concat()).is_err());
         }
+    }
+
+    #[test]
+    fn the_secret_is_sent_and_neither_signed_nor_shown() {
+        let sealed = sealed();
+        let secret = "03".repeat(32);
+        let sent = hex::encode(Record::Sealed(Box::new(sealed.clone())).encode());
+        assert!(sent.ends_with(&format!("5820{secret}")));
+        let mut signed = vec![sealed.seal.entry()];
+        signed.extend(sealed.chunks.iter().map(Chunk::entry));
+        assert!(!hex::encode(signed.concat()).contains(&secret));
+        let shown = format!("{sealed:?}");
+        assert!(shown.contains("secret: Some(Secret(…))"), "{shown}");
+        let before = Record::Sealed(Box::new(without_salts())).encode();
+        assert_eq!((before[0], before[1]), (0x84, 2));
     }
 
     #[test]

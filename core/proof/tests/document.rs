@@ -8,7 +8,7 @@ use stencil_crypto::authority::Authority;
 use stencil_crypto::signature::SigningKey;
 use stencil_crypto::tls::Identity;
 use stencil_proof::document::{AnchorForm, Document, Fault, Trusted, Unreadable, ValueForm, check};
-use stencil_proof::{Chunk, Hash, Open, Reading, Seal, Sealed, page, tree};
+use stencil_proof::{Chunk, Hash, Open, Reading, Salt, Seal, Sealed, Secret, page, tree};
 use stencil_protocol::id::{Boot, DeviceId, GatewayId, Seq, TenantId};
 use stencil_protocol::sample::{OwnedSample, OwnedValue};
 
@@ -48,12 +48,23 @@ fn readings(device: &str, count: u64) -> Vec<Reading> {
         .collect()
 }
 
+fn secret() -> Secret {
+    Secret::new([0xab; 32])
+}
+
 fn chunk(readings: &[Reading]) -> Chunk {
-    let mut open = Open::default();
+    let mut open = Open::new(readings[0].device.clone(), &secret());
     for reading in readings {
-        open.push(reading.boot, reading.seq, reading.leaf());
+        open.take(reading.boot, reading.seq, &reading.sample.as_ref());
     }
-    open.close(readings[0].device.clone())
+    open.close()
+}
+
+/// The leaves of a chunk of these.
+fn leaves(readings: &[Reading]) -> Vec<Hash> {
+    let salts = secret().salts(&readings[0].device);
+    let leaf = |(index, reading): (u64, &Reading)| reading.leaf(&salts.at(index));
+    (0..).zip(readings).map(leaf).collect()
 }
 
 fn sealed(key: &SigningKey, gateway: &str, chunks: Vec<Chunk>) -> Sealed {
@@ -74,16 +85,22 @@ fn sealed(key: &SigningKey, gateway: &str, chunks: Vec<Chunk>) -> Sealed {
         seal,
         signature,
         chunks,
+        secret: Some(secret()),
     }
 }
 
 /// A proof of the `index`th reading of freezer-02, whose chunk is the second of three.
 fn made(key: &SigningKey, index: usize) -> Document {
-    let devices = ["freezer-01", "freezer-02", "freezer-03"].map(|name| readings(name, 9));
+    made_of(key, 9, index)
+}
+
+/// The same of chunks with so many readings.
+fn made_of(key: &SigningKey, count: u64, index: usize) -> Document {
+    let names = ["freezer-01", "freezer-02", "freezer-03"];
+    let devices = names.map(|name| readings(name, count));
     let chunks = devices.iter().map(|readings| chunk(readings)).collect();
     let sealed = sealed(key, "gw-1", chunks);
-    let leaves: Vec<Hash> = devices[1].iter().map(Reading::leaf).collect();
-    let one = &devices[1][index];
+    let (one, leaves) = (&devices[1][index], leaves(&devices[1]));
     Document::of(one, &leaves, &sealed, 1, key.certificate()).unwrap()
 }
 
@@ -156,9 +173,14 @@ fn a_proof_is_verified_and_every_change_is_found() {
         &|it| it.reading.unit = None,
         &|it| it.chunk.path[0][0] ^= 1,
         &|it| it.chunk.root[31] ^= 1,
+        &|it| it.reading.salt[31] ^= 1,
     ] {
         assert!(matches!(fault(change), Fault::Reading { .. }));
     }
+    // The salt of the leaf beside it.
+    let other = fault(&|it| it.reading.salt = made(&key, 5).reading.salt);
+    let said = other.to_string();
+    assert!(said.contains("or the salt is another leaf's"), "{said}");
     // A reading of another device, or of another chunk.
     let other = fault(&|it| it.reading.device = "freezer-01".to_owned());
     assert!(matches!(other, Fault::Reading { .. }));
@@ -257,11 +279,22 @@ fn what_is_cut_or_too_long_is_no_document() {
         Document::parse(long.as_bytes()),
         Err(Unreadable::TooLong(_))
     ));
-    let other = json.replace("stencil-proof-1", "stencil-proof-2");
+    let other = json.replace("stencil-proof-2", "stencil-proof-3");
     assert!(matches!(
         Document::parse(other.as_bytes()),
         Err(Unreadable::Format(_))
     ));
+    // One of before, which has no salt in it: what it is is told, and not what it lacks.
+    let before = json.replace("stencil-proof-2", "stencil-proof-1");
+    let salt = before.find("\"salt\"").unwrap();
+    let before = format!("{}{}", &before[..salt], &before[salt + 74..]);
+    let error = Document::parse(before.as_bytes()).unwrap_err();
+    assert_eq!(error, Unreadable::Unsalted);
+    let said = error.to_string();
+    assert!(said.starts_with("this is stencil-proof-1, "), "{said}");
+    let now = before.replace("stencil-proof-1", "stencil-proof-2");
+    let error = Document::parse(now.as_bytes()).unwrap_err();
+    assert!(error.to_string().contains("`salt`"), "{error}");
     let more = json.replacen('{', "{\"trust\":\"me\",", 1);
     assert!(matches!(
         Document::parse(more.as_bytes()),
@@ -280,6 +313,8 @@ fn the_committed_document_is_verified() {
         anchored(&mut document, held.seal.hash());
         std::fs::create_dir_all(folder).unwrap();
         std::fs::write(&path, format!("{:#}\n", document.to_json())).unwrap();
+        document.anchor = None;
+        write_seeds(&document.to_json());
     }
     let document = Document::parse(&std::fs::read(path).unwrap()).unwrap();
     let held = check(&document, &Trusted::default()).unwrap();
@@ -288,6 +323,30 @@ fn the_committed_document_is_verified() {
         gateways: vec![held.key],
     };
     assert!(check(&document, &trusted).unwrap().trusted);
+}
+
+/// The seeds of the fuzz target `proof` but the one with an anchor, which `tests/anchors` writes.
+fn write_seeds(proof: &serde_json::Value) {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/seeds/proof");
+    let script = page::script(proof);
+    let fields = format!("{{\"title\":\"A freezer\",\"value\":-18.75,\"proof\":{proof}}}");
+    for (name, content) in [
+        ("sealed.json", proof.to_string()),
+        (
+            "entry.json",
+            format!("{{\"key\":\"a\",\"fields\":{fields}}}"),
+        ),
+        (
+            "page.html",
+            format!(
+                "<!DOCTYPE html><html><head><title>A freezer</title></head><body><!-- a page --><p>It was \
+                 <data data-proof=\"p\">-18.75 degC</data>.</p><script type=\"application/json\" id=\"p\" \
+                 data-stencil-proof>{script}</script></body></html>"
+            ),
+        ),
+    ] {
+        std::fs::write(format!("{folder}/{name}"), content).unwrap();
+    }
 }
 
 fn in_page(document: &Document, figure: &str) -> String {
@@ -385,6 +444,12 @@ fn an_entry_has_its_figure_beside_its_proof() {
     found[0].figures_match().unwrap();
     let found = page::find(entry((-18.5).into()).as_bytes()).unwrap();
     assert!(found[0].figures_match().is_err());
+    let before = entry((-18.75).into()).replace("stencil-proof-2", "stencil-proof-1");
+    let error = page::find(before.as_bytes()).unwrap_err();
+    assert!(
+        error.to_string().contains("this is stencil-proof-1"),
+        "{error}"
+    );
     for none in ["", "{}", "<p>1</p>", "{\"fields\":{}}"] {
         assert!(page::find(none.as_bytes()).is_err(), "{none}");
     }
@@ -421,6 +486,51 @@ proptest! {
             let strip = |mut it: Document| { it.anchor = None; it };
             prop_assert_eq!(strip(document), strip(same));
         }
+    }
+
+    /// Who has a proof, and knows all that was measured beside it, cannot tell that it was this: so trying
+    /// values tells nothing, either.
+    #[test]
+    fn what_is_beside_a_reading_is_not_told_by_its_proof(
+        count in 2_u64..40, index in any::<prop::sample::Index>(),
+    ) {
+        static KEY: std::sync::OnceLock<SigningKey> = std::sync::OnceLock::new();
+        let key = KEY.get_or_init(|| Fleet::new().key("gw-1"));
+        let index = index.index(usize::try_from(count).unwrap());
+        let proof = made_of(key, count, index);
+        let all = readings("freezer-02", count);
+        let shown = Salt(proof.reading.salt);
+        // All that can be made of readings without a salt of theirs: leaves, and each root over several that
+        // follow one another.
+        let without: [Vec<Hash>; 3] = [
+            all.iter().map(|it| it.said().plain_leaf()).collect(),
+            all.iter().map(|it| it.leaf(&shown)).collect(),
+            all.iter().map(|it| it.leaf(&Salt([0; 32]))).collect(),
+        ];
+        for leaves in without {
+            for from in 0..leaves.len() {
+                for to in from + 1..=leaves.len() {
+                    let guess = tree::root(&leaves[from..to]);
+                    prop_assert!(!proof.chunk.path.contains(&guess), "{} to {}", from, to);
+                }
+            }
+        }
+        // With the salts they are those of the path: this would find one.
+        let salted = leaves(&all);
+        let found = |step: &Hash| {
+            (0..salted.len()).any(|from| {
+                (from + 1..=salted.len()).any(|to| tree::root(&salted[from..to]) == *step)
+            })
+        };
+        prop_assert!(!proof.chunk.path.is_empty() && proof.chunk.path.iter().all(found));
+        // And the document tells none but its own, nor the secret.
+        let json = proof.to_json().to_string();
+        let salts = secret().salts(&all[0].device);
+        for other in (0..count).filter(|other| *other != index as u64) {
+            prop_assert!(!json.contains(&hex::encode(salts.at(other).0)));
+        }
+        prop_assert!(json.contains(&hex::encode(shown.0)));
+        prop_assert!(!json.contains(&"ab".repeat(32)));
     }
 
     #[test]

@@ -43,6 +43,12 @@ fn others_verify_our_document_and_refuse_what_we_refuse() {
             "freezer-01",
             "the reading is not in the chunk",
         ),
+        (
+            "/reading/salt",
+            &"ab".repeat(32),
+            "the reading is not in the chunk",
+        ),
+        ("/format", "stencil-proof-1", "a proof of another format"),
         ("/seal/gateway", "gw-2", "the signature is wrong"),
         ("/seal/number", "4", "the signature is wrong"),
     ] {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use stencil_proof::{Chunk, Open, Reading};
+use stencil_proof::{Chunk, Open, Secret};
 use stencil_protocol::{batch::Batch, id::DeviceId};
 
 /// The most devices of a seal, and the most runs of their numbers: a record has room for as many.
@@ -10,14 +10,24 @@ const MAX_DEVICES: usize = 200;
 const MAX_RUNS: usize = 1_000;
 
 /// Readings that are not sealed yet.
-#[derive(Default)]
 pub(super) struct Gathered {
+    secret: Secret,
     chunks: BTreeMap<DeviceId, Open>,
     readings: u64,
     runs: usize,
 }
 
 impl Gathered {
+    /// Nothing yet, for a seal with this secret.
+    pub(super) fn new(secret: Secret) -> Self {
+        Self {
+            secret,
+            chunks: BTreeMap::new(),
+            readings: 0,
+            runs: 0,
+        }
+    }
+
     /// Whether there is nothing.
     pub(super) fn is_empty(&self) -> bool {
         self.chunks.is_empty()
@@ -47,9 +57,12 @@ impl Gathered {
             let Ok(sample) = sample else {
                 continue;
             };
-            let chunk = open.get_or_insert_with(|| self.chunks.remove(device).unwrap_or_default());
+            let chunk = open.get_or_insert_with(|| {
+                let begun = self.chunks.remove(device);
+                begun.unwrap_or_else(|| Open::new(device.clone(), &self.secret))
+            });
             let runs = chunk.runs();
-            chunk.push(boot, seq, Reading::leaf_of(device, boot, seq, &sample));
+            chunk.take(boot, seq, &sample);
             self.readings += 1;
             self.runs += chunk.runs() - runs;
         }
@@ -58,10 +71,10 @@ impl Gathered {
         }
     }
 
-    /// All of it, by device; what is gathered next begins anew.
-    pub(super) fn close(&mut self) -> Vec<Chunk> {
-        let gathered = std::mem::take(self);
-        let chunks = gathered.chunks.into_iter();
-        chunks.map(|(device, open)| open.close(device)).collect()
+    /// All of it, by device, and the secret of its salts; what is gathered next begins anew, with `next`.
+    pub(super) fn close(&mut self, next: Secret) -> (Secret, Vec<Chunk>) {
+        let gathered = std::mem::replace(self, Self::new(next));
+        let chunks = gathered.chunks.into_values().map(Open::close);
+        (gathered.secret, chunks.collect())
     }
 }

@@ -6,7 +6,8 @@
 //!
 //! What is sealed is what is spooled, so a reading costs nothing but its hash when it comes in. A seal
 //! stands in the spool behind what it is over, and goes to the hub by the same way. Until a seal is
-//! there the spool keeps what it is to be over, acknowledged or not; after a kill that is read again.
+//! there the spool keeps what it is to be over, acknowledged or not; after a kill that is read again, with
+//! another secret for its salts: nobody has seen the one before.
 
 mod gathered;
 pub(crate) mod options;
@@ -17,7 +18,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use sha2::{Digest as _, Sha256};
 use stencil_crypto::{rng, signature::SigningKey};
 use stencil_log::Position;
-use stencil_proof::{Chunk, Hash, Record, Seal, Sealed, tree};
+use stencil_proof::{Chunk, Hash, Record, Seal, Sealed, Secret, tree};
 use stencil_protocol::{
     batch::Batch,
     id::{DeviceId, GatewayId, TenantId},
@@ -103,6 +104,13 @@ fn epoch() -> u64 {
     u64::from_le_bytes(bytes)
 }
 
+/// What a seal's salts are made from.
+fn secret() -> Secret {
+    let mut bytes = [0; 32];
+    rand_core::Rng::fill_bytes(&mut rng::Os, &mut bytes);
+    Secret::new(bytes)
+}
+
 struct Chain {
     sealing: Sealing,
     saved: Saved,
@@ -162,7 +170,7 @@ impl Chain {
     async fn follow(&mut self, stop: &mut watch::Receiver<bool>) -> Result<(), Error> {
         let interval = Duration::from_secs(self.sealing.options.interval_s);
         let mut told: Hash = digest(&self.sealing.certificate.signing());
-        let mut gathered = Gathered::default();
+        let mut gathered = Gathered::new(secret());
         let mut reader = open(&self.sealing.spool, Position(self.state.position))?;
         let mut due = None;
         loop {
@@ -218,7 +226,7 @@ impl Chain {
         position: Position,
         told: &mut Hash,
     ) -> Result<(), Error> {
-        let chunks = gathered.close();
+        let (secret, chunks) = gathered.close(secret());
         if chunks.is_empty() {
             return Ok(());
         }
@@ -251,6 +259,7 @@ impl Chain {
             seal,
             signature,
             chunks,
+            secret: Some(secret),
         };
         let record = Record::Sealed(Box::new(sealed)).encode();
         self.state.last.clone_from(&record);

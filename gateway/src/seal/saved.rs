@@ -1,12 +1,15 @@
 //! How far what is spooled is sealed, on disk.
 //!
-//! The file is replaced before a seal is spooled, and has the seal in it. So a seal that may have left
-//! is known after a kill, byte for byte, and is spooled once more; one that is not in the file has never
-//! been seen by anybody, and what it was over is sealed anew.
+//! The file is replaced before a seal is spooled, and has the seal in it, with the secret of its salts. So a
+//! seal that may have left is known after a kill, byte for byte, and is spooled once more; one that is not
+//! in the file has never been seen by anybody, and what it was over is sealed anew. What the seal was over
+//! leaves the spool, the secret stays here up to the next one: nobody else reads the file.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fmt,
+    fs::{self, File, OpenOptions, Permissions},
     io::{self, Write as _},
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -19,7 +22,7 @@ const MAGIC: &[u8] = b"stnseal1";
 const MAX_BYTES: u64 = 256 << 10;
 
 /// Where the chain of seals is.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(array)]
 pub(super) struct State {
     /// Whether what is spooled is sealed.
@@ -37,9 +40,20 @@ pub(super) struct State {
     /// The last seal's hash.
     #[cbor(n(4), with = "minicbor::bytes")]
     pub(super) previous: Hash,
-    /// The record of the last seal, which may not be in the spool.
+    /// The record of the last seal, which may not be in the spool; the secret of its salts is in it.
     #[cbor(n(5), with = "minicbor::bytes")]
     pub(super) last: Vec<u8>,
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("State")
+            .field("on", &self.on)
+            .field("position", &self.position)
+            .field("epoch", &self.epoch)
+            .field("number", &self.number)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Where it is kept.
@@ -72,7 +86,10 @@ impl Saved {
     pub(super) fn write(&self, state: &State) -> io::Result<()> {
         let next = self.path.with_extension("next");
         let mut options = OpenOptions::new();
-        let mut file = regular::open(options.create(true).truncate(true).write(true), &next)?;
+        let options = options.create(true).truncate(true).write(true);
+        let mut file = regular::open(options.mode(0o600), &next)?;
+        // One that a kill has left may have other rights.
+        file.set_permissions(Permissions::from_mode(0o600))?;
         file.write_all(MAGIC)?;
         // Writing to a Vec cannot fail.
         file.write_all(&minicbor::to_vec(state).unwrap_or_default())?;
@@ -115,6 +132,13 @@ mod tests {
         saved.write(&state).unwrap();
         assert_eq!(saved.read().unwrap(), Some(state.clone()));
         assert_eq!(held(dir.path()), Position(70));
+        // A secret is in it; also where a kill had left the one for it, with other rights.
+        let (file, next) = (dir.path().join(FILE), dir.path().join("seals.next"));
+        fs::write(&next, b"half").unwrap();
+        fs::set_permissions(&next, Permissions::from_mode(0o644)).unwrap();
+        saved.write(&state).unwrap();
+        let mode = fs::metadata(&file).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
         state.on = false;
         saved.write(&state).unwrap();
         assert_eq!(held(dir.path()), Position(u64::MAX));

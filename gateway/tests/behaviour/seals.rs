@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest as _, Sha256};
 use stencil_crypto::signature;
-use stencil_proof::{Chunk, Hash, Reading, Record, Sealed, tree};
+use stencil_proof::{Chunk, Hash, Record, Said, Sealed, tree};
 use stencil_protocol::{
     batch::Batch,
-    id::{Boot, DeviceId},
+    id::{Boot, DeviceId, Seq},
     topic::Topic,
 };
 
@@ -30,7 +30,7 @@ fn seals(kept: &[Kept]) -> (Vec<Vec<u8>>, BTreeMap<u64, Sealed>) {
             Record::Begins { certificate, .. } => certificates.push(certificate),
             Record::Ends { .. } => {}
             Record::Sealed(sealed) => {
-                // What comes again is the same, to the byte.
+                // What comes again is the same, to the byte: its secret as well.
                 if let Some(before) = seals.get(&sealed.seal.number) {
                     assert_eq!(*before, *sealed);
                 }
@@ -41,28 +41,28 @@ fn seals(kept: &[Kept]) -> (Vec<Vec<u8>>, BTreeMap<u64, Sealed>) {
     (certificates, seals)
 }
 
-/// Leaves of all readings that the hub has of a device.
-fn leaves(kept: &[Kept], device: &DeviceId) -> BTreeMap<(Boot, u64), Hash> {
-    let mut leaves = BTreeMap::new();
+/// All readings that the hub has of a device.
+fn readings(kept: &[Kept], device: &DeviceId) -> BTreeMap<(Boot, u64), Said> {
+    let mut readings = BTreeMap::new();
     for kept in kept {
         if kept.topic == Topic::Batch(device.clone()) {
             let batch = Batch::decode(&kept.payload).unwrap();
             let boot = batch.header().boot;
             for (seq, sample) in batch.samples() {
-                let leaf = Reading::leaf_of(device, boot, seq, &sample.unwrap());
-                leaves.insert((boot, seq.0), leaf);
+                let said = Said::of(device, boot, seq, &sample.unwrap());
+                readings.insert((boot, seq.0), said);
             }
         }
     }
-    leaves
+    readings
 }
 
 /// Whether all seals follow one another, are signed by the gateway, and are over what the hub has; how
 /// many readings are sealed.
 fn check(kept: &[Kept], device: &DeviceId) -> usize {
     let (certificates, seals) = seals(kept);
-    let leaves = leaves(kept, device);
-    let (mut previous, mut sealed) = ([0; 32], BTreeMap::new());
+    let readings = readings(kept, device);
+    let (mut previous, mut sealed, mut secrets) = ([0; 32], BTreeMap::new(), Vec::new());
     for (number, one) in (1..).zip(seals.values()) {
         let seal = &one.seal;
         assert_eq!((seal.number, seal.previous), (number, previous));
@@ -71,10 +71,16 @@ fn check(kept: &[Kept], device: &DeviceId) -> usize {
         let of = |der: &&Vec<u8>| <[u8; 32]>::from(Sha256::digest(der)) == seal.certificate;
         let certificate = certificates.iter().find(of).unwrap();
         signature::verify(certificate, &seal.entry(), &one.signature).unwrap();
+        let secret = one.secret.as_ref().expect("its leaves have salts");
+        assert!(!secrets.contains(&secret), "each seal draws its own");
+        secrets.push(secret);
         for chunk in &one.chunks {
             assert_eq!(chunk.device, *device);
-            let numbers = chunk.numbers().map(|(boot, seq)| (boot, seq.0));
-            let found: Vec<Hash> = numbers.map(|at| leaves[&at]).collect();
+            let salts = secret.salts(device);
+            let leaf = |(index, (boot, seq)): (u64, (Boot, Seq))| {
+                readings[&(boot, seq.0)].leaf(&salts.at(index))
+            };
+            let found: Vec<Hash> = (0..).zip(chunk.numbers()).map(leaf).collect();
             assert_eq!(tree::root(&found), chunk.root);
             for (boot, seq) in chunk.numbers() {
                 *sealed.entry((boot, seq.0)).or_insert(0) += 1;

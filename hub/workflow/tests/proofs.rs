@@ -35,7 +35,7 @@ fn which_reading_follows_from_the_event() {
     );
     assert_eq!(prove.device.as_str(), "freezer-07");
     // A document passes on as it is.
-    let document = json!({ "format": "stencil-proof-1", "chunk": { "index": 3 } });
+    let document = json!({ "format": "stencil-proof-2", "chunk": { "index": 3 } });
     let output = json!({ "document": document });
     let scope = Scope::new(&event, [("prove", &output)]);
     let Effect::ContentUpsert { fields, .. } = definition.steps[1].action.effect(&scope).unwrap()

@@ -61,8 +61,8 @@ pub enum Fault {
     },
     /// The reading does not lead to the chunk's root.
     #[error(
-        "{shown} is not what {device} said as number {seq} of boot {boot}: with this value, time, name \
-         and unit the path does not lead to the chunk's root"
+        "{shown} is not what {device} said as number {seq} of boot {boot}, or the salt is another leaf's: \
+         with this value, time, name, unit and salt the path does not lead to the chunk's root"
     )]
     Reading {
         /// The device.
@@ -134,7 +134,8 @@ pub fn check(document: &Document, trusted: &Trusted) -> Result<Sealed, Fault> {
         });
     }
     let (index, path) = (document.chunk.index, &document.chunk.path);
-    if !tree::holds(reading.leaf(), index, chunk.readings, path, &chunk.root) {
+    let leaf = reading.leaf(&document.reading.salt());
+    if !tree::holds(leaf, index, chunk.readings, path, &chunk.root) {
         return Err(Fault::Reading {
             device: reading.device.to_string(),
             boot: reading.boot,

@@ -6,7 +6,7 @@ use stencil_protocol::id::{Boot, DeviceId, Seq};
 use stencil_protocol::sample::{OwnedSample, OwnedValue};
 
 use super::short;
-use crate::{Chunk, Hash, Reading, Run, Seal};
+use crate::{Chunk, Hash, Reading, Run, Salt, Seal};
 
 /// A reading.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +28,9 @@ pub struct ReadingForm {
     pub value: ValueForm,
     /// The unit.
     pub unit: Option<String>,
+    /// The salt of its leaf.
+    #[serde(with = "hash")]
+    pub salt: Hash,
 }
 
 /// A value with its type: `{ "number": "21.5" }`. A number is the shortest decimal text of its 64 bits
@@ -209,9 +212,9 @@ impl ValueForm {
 }
 
 impl ReadingForm {
-    /// Of a reading.
+    /// Of a reading, with the salt of its leaf.
     #[must_use]
-    pub fn of(reading: &Reading) -> Self {
+    pub fn of(reading: &Reading, salt: &Salt) -> Self {
         let sample = &reading.sample;
         Self {
             device: reading.device.to_string(),
@@ -221,7 +224,12 @@ impl ReadingForm {
             time_us: sample.time_us,
             value: ValueForm::of(&sample.value),
             unit: sample.unit.clone(),
+            salt: salt.0,
         }
+    }
+
+    pub(super) fn salt(&self) -> Salt {
+        Salt(self.salt)
     }
 
     pub(super) fn reading(&self) -> Result<Reading, NotSo> {

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{Error, Figure, Found, MAX_PROOFS, read};
-use crate::document::{FORMAT, Unreadable, short};
+use crate::document::{FORMAT, FORMAT_1, Unreadable, short};
 
 pub(super) fn find(text: &str) -> Result<Vec<Found>, Error> {
     let value: Value = serde_json::from_str(text).map_err(|error| Error::Unreadable {
@@ -30,6 +30,12 @@ pub(super) fn find(text: &str) -> Result<Vec<Found>, Error> {
         if !is_proof(value) {
             // An entry says by the field's name that there is one.
             if shown.is_some() {
+                if value.get("format").is_some_and(|format| format == FORMAT_1) {
+                    return Err(Error::Unreadable {
+                        name: Some(name.clone()),
+                        error: Unreadable::Unsalted,
+                    });
+                }
                 return Err(Error::NoProof {
                     field: figure.to_owned(),
                     proof: name.clone(),

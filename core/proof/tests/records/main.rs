@@ -4,10 +4,11 @@
 mod holds;
 
 use proptest::prelude::*;
-use stencil_proof::{Chunk, Hash, Open, Record, Seal, Sealed, tree};
+use stencil_proof::{Chunk, Hash, Open, Record, Seal, Sealed, Secret, tree};
 use stencil_protocol::id::{Boot, DeviceId, GatewayId, Seq, TenantId};
+use stencil_protocol::sample::{Sample, Value};
 
-const SEEDS: [(&str, &[u8]); 3] = [
+const SEEDS: [(&str, &[u8]); 4] = [
     (
         "begins",
         include_bytes!("../../../../fuzz/seeds/seal/begins"),
@@ -17,16 +18,24 @@ const SEEDS: [(&str, &[u8]); 3] = [
         "sealed",
         include_bytes!("../../../../fuzz/seeds/seal/sealed"),
     ),
+    ("plain", include_bytes!("../../../../fuzz/seeds/seal/plain")),
 ];
 
 /// Two chunks, one of which has readings twice.
 fn sealed() -> Sealed {
+    let secret = Secret::new([3; 32]);
     let chunk = |device: &str, numbers: &[(u32, u64)]| {
-        let mut open = Open::default();
+        let mut open = Open::new(DeviceId::parse(device).unwrap(), &secret);
         for (boot, seq) in numbers {
-            open.push(Boot(*boot), Seq(*seq), tree::leaf(&seq.to_be_bytes()));
+            let sample = Sample {
+                name: "temperature",
+                value: Value::Number(-18.5),
+                unit: Some("degC"),
+                time_us: 1_700_000_000_000_000,
+            };
+            open.take(Boot(*boot), Seq(*seq), &sample);
         }
-        open.close(DeviceId::parse(device).unwrap())
+        open.close()
     };
     let chunks = vec![
         chunk("freezer-1", &[(7, 1), (7, 2), (7, 2), (9, 1)]),
@@ -47,6 +56,7 @@ fn sealed() -> Sealed {
         },
         signature: vec![5; 3_309],
         chunks,
+        secret: Some(secret),
     }
 }
 
@@ -59,6 +69,11 @@ fn each_seed_is_a_record() {
         },
         Record::Ends { epoch: 11 },
         Record::Sealed(Box::new(sealed())),
+        // As gateways sent them that did not know of salts.
+        Record::Sealed(Box::new(Sealed {
+            secret: None,
+            ..sealed()
+        })),
     ];
     for ((name, seed), record) in SEEDS.into_iter().zip(records) {
         if std::env::var_os("STENCIL_UPDATE_VECTORS").is_some() {

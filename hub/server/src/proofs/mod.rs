@@ -22,7 +22,7 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
-use stencil_proof::{Chunk, Hash, Reading};
+use stencil_proof::{Chunk, Said, Secret};
 use stencil_protocol::batch::Batch;
 use stencil_protocol::id::{DeviceId, Seq, TenantId};
 use stencil_store::{Certificates, Error, SealedBatch, Store, Workflows};
@@ -124,8 +124,14 @@ impl Proofs {
     }
 
     /// The leaves of a chunk, from what the hub has taken in; `None`: not all of it is here. Of a number
-    /// that came twice the first counts, as in the series.
-    async fn leaves(&self, tenant: &TenantId, chunk: &Chunk) -> Result<Option<Had>, Error> {
+    /// that came twice the first counts, as in the series. Without a secret the leaves have no salts.
+    async fn leaves(
+        &self,
+        tenant: &TenantId,
+        chunk: &Chunk,
+        secret: Option<&Secret>,
+    ) -> Result<Option<Had>, Error> {
+        let salts = secret.map(|secret| secret.salts(&chunk.device));
         let mut had = Had::default();
         for run in &chunk.runs {
             let end = run.first.0.saturating_add(run.count);
@@ -137,18 +143,17 @@ impl Proofs {
                     .store
                     .sealed_batches(tenant, &chunk.device, run.boot, first, last)
                     .await?;
-                let mut found: HashMap<u64, Hash> = HashMap::new();
+                let mut found: HashMap<u64, Said> = HashMap::new();
                 for batch in &batches {
-                    each(&chunk.device, &batch.body, |reading, leaf| {
-                        let seq = reading.0;
+                    each(&chunk.device, &batch.body, |seq, said| {
                         if !(from..to).contains(&seq) {
                             return;
                         }
                         match found.entry(seq) {
                             Entry::Vacant(place) => {
-                                place.insert(leaf());
+                                place.insert(said());
                             }
-                            Entry::Occupied(first) if *first.get() != leaf() => {
+                            Entry::Occupied(first) if *first.get() != said() => {
                                 had.twice(run.boot, Seq(seq));
                             }
                             Entry::Occupied(_) => {}
@@ -159,10 +164,14 @@ impl Proofs {
                 let begins_here = |batch: &&SealedBatch| batch.first.0.max(run.first.0) >= from;
                 had.came_in(batches.iter().filter(begins_here));
                 for number in from..to {
-                    match found.get(&number) {
-                        Some(leaf) => had.leaves.push(*leaf),
-                        None => return Ok(None),
-                    }
+                    let Some(said) = found.get(&number) else {
+                        return Ok(None);
+                    };
+                    let place = had.leaves.len() as u64;
+                    had.leaves.push(match &salts {
+                        Some(salts) => said.leaf(&salts.at(place)),
+                        None => said.plain_leaf(),
+                    });
                 }
                 from = to;
             }
@@ -171,15 +180,15 @@ impl Proofs {
     }
 }
 
-/// Each sample of a batch that can be read: its number, and how its leaf is made.
-fn each(device: &DeviceId, body: &[u8], mut take: impl FnMut((u64,), &dyn Fn() -> Hash)) {
+/// Each sample of a batch that can be read: its number, and what its leaf is made of.
+fn each(device: &DeviceId, body: &[u8], mut take: impl FnMut(u64, &dyn Fn() -> Said)) {
     let Ok(batch) = Batch::decode(body) else {
         return;
     };
     let boot = batch.header().boot;
     for (seq, sample) in batch.samples() {
         if let Ok(sample) = sample {
-            take((seq.0,), &|| Reading::leaf_of(device, boot, seq, &sample));
+            take(seq.0, &|| Said::of(device, boot, seq, &sample));
         }
     }
 }

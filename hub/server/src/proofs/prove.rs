@@ -104,10 +104,18 @@ impl Proofs {
         let Ok(Record::Sealed(sealed)) = Record::decode(&stored.seal.record) else {
             return Err(gone());
         };
+        let seal = &sealed.seal;
+        let Some(secret) = &sealed.secret else {
+            return Err(NotProven::NotFound(format!(
+                "seal {} of {} is verified, and there are no proofs by it: the gateway made it when readings \
+                 had no salts yet, and a proof would let who has it find what was measured beside it",
+                seal.number, seal.gateway
+            )));
+        };
         let place = usize::try_from(place).unwrap_or(usize::MAX);
         let chunk = sealed.chunks.get(place).ok_or_else(gone)?;
-        let had = self.leaves(tenant, chunk).await?.ok_or_else(gone)?;
-        let seal = &sealed.seal;
+        let had = self.leaves(tenant, chunk, Some(secret)).await?;
+        let had = had.ok_or_else(gone)?;
         let certificate = self
             .store
             .sealing_key(tenant, &seal.gateway, &seal.certificate)

@@ -9,7 +9,7 @@ use stencil_crypto::signature::SigningKey;
 use stencil_crypto::tls::Identity;
 use stencil_payments::port::{B256, Outcome, Sent};
 use stencil_proof::document::{Trusted, check};
-use stencil_proof::{Chunk, Hash, Open, Reading, Record, Seal, Sealed, tree};
+use stencil_proof::{Chunk, Hash, Open, Record, Run, Said, Seal, Sealed, Secret, tree};
 use stencil_protocol::batch::{Batch, Header, Writer};
 use stencil_protocol::id::{Boot, DeviceId, GatewayId, Seq, TenantId};
 use stencil_protocol::sample::{Sample, Value};
@@ -226,20 +226,52 @@ fn body(first: u64, value: f64) -> Vec<u8> {
     out
 }
 
-fn sealed(key: &SigningKey, bodies: &[&[u8]], number: u64, previous: Hash) -> Sealed {
-    let mut open = Open::default();
+/// Each reading of these, in their order.
+fn each(bodies: &[&[u8]], mut take: impl FnMut(Boot, Seq, &Sample<'_>)) {
     for body in bodies {
         let batch = Batch::decode(body).unwrap();
         let boot = batch.header().boot;
         for (seq, sample) in batch.samples() {
-            open.push(
-                boot,
-                seq,
-                Reading::leaf_of(&device(), boot, seq, &sample.unwrap()),
-            );
+            take(boot, seq, &sample.unwrap());
         }
     }
-    let chunks = vec![open.close(device())];
+}
+
+fn sealed(key: &SigningKey, bodies: &[&[u8]], number: u64, previous: Hash) -> Sealed {
+    let secret = Secret::new([u8::try_from(number).unwrap(); 32]);
+    let mut open = Open::new(device(), &secret);
+    each(bodies, |boot, seq, sample| open.take(boot, seq, sample));
+    signed(key, open.close(), Some(secret), number, previous)
+}
+
+/// As a gateway did that knew of no salts.
+fn sealed_plainly(key: &SigningKey, body: &[u8], number: u64, previous: Hash) -> Sealed {
+    let mut leaves = Vec::new();
+    each(&[body], |boot, seq, sample| {
+        leaves.push(Said::of(&device(), boot, seq, sample).plain_leaf());
+    });
+    let header = Batch::decode(body).unwrap().header();
+    let chunk = Chunk {
+        device: device(),
+        runs: vec![Run {
+            boot: header.boot,
+            first: header.first,
+            count: leaves.len() as u64,
+        }],
+        readings: leaves.len() as u64,
+        root: tree::root(&leaves),
+    };
+    signed(key, chunk, None, number, previous)
+}
+
+fn signed(
+    key: &SigningKey,
+    chunk: Chunk,
+    secret: Option<Secret>,
+    number: u64,
+    previous: Hash,
+) -> Sealed {
+    let chunks = vec![chunk];
     let leaves: Vec<Hash> = chunks.iter().map(Chunk::leaf).collect();
     let seal = Seal {
         tenant: acme(),
@@ -257,6 +289,7 @@ fn sealed(key: &SigningKey, bodies: &[&[u8]], number: u64, previous: Hash) -> Se
         seal,
         signature,
         chunks,
+        secret,
     }
 }
 
@@ -304,6 +337,54 @@ async fn a_seal_is_verified_when_all_that_it_is_over_is_here_and_then_proves() {
         .await
         .unwrap();
     assert_eq!(found.reading.number, 3);
+}
+
+#[tokio::test]
+async fn what_was_sealed_without_salts_is_verified_and_proves_nothing() {
+    let mut world = World::new().await;
+    let (before, after) = (body(1, -20.0), body(11, -30.0));
+    world.has(&before).await;
+    world.has(&after).await;
+    // A gateway that is upgraded goes on in its chain.
+    let plain = sealed_plainly(&world.key, &before, 1, [0; 32]);
+    let salted = sealed(&world.key, &[&after], 2, plain.seal.hash());
+    for seal in [&plain, &salted] {
+        let key = world.comes(seal).await;
+        let (state, why) = world.found(&key).await;
+        assert_eq!(state, SealState::Verified, "{why}");
+    }
+    let none = world.proof(3, Until::Sealed).await.unwrap_err();
+    assert!(matches!(none, NotProven::NotFound(_)), "{none}");
+    let why = "seal 1 of gw-1 is verified, and there are no proofs by it";
+    assert!(none.to_string().contains(why), "{none}");
+    let document = world.proof(13, Until::Sealed).await.unwrap();
+    check(&document, &Trusted::default()).unwrap();
+    // The salt of that reading is in it, and of no other; nor is what they all are made from.
+    let (json, secret) = (document.to_json().to_string(), salted.secret.unwrap());
+    let salts = secret.salts(&device());
+    for place in 0..10 {
+        let is_in = json.contains(&hex::encode(salts.at(place).0));
+        assert_eq!(is_in, place == 2, "{place}");
+    }
+    assert!(!json.contains(&"02".repeat(32)));
+}
+
+#[tokio::test]
+async fn a_seal_with_another_secret_is_another_seal() {
+    let mut world = World::new().await;
+    let readings = body(1, -20.0);
+    world.has(&readings).await;
+    let mut seal = sealed(&world.key, &[&readings], 1, [0; 32]);
+    seal.secret = Some(Secret::new([99; 32]));
+    let at = world.comes(&seal).await;
+    let (state, why) = world.found(&at).await;
+    assert_eq!(state, SealState::Mismatch);
+    assert!(why.contains("do not give the root"), "{why}");
+    // It is no way around them to send none.
+    let mut none = sealed(&world.key, &[&readings], 2, seal.seal.hash());
+    none.secret = None;
+    let at = world.comes(&none).await;
+    assert_eq!(world.found(&at).await.0, SealState::Mismatch);
 }
 
 #[tokio::test]

@@ -183,7 +183,8 @@ impl Proofs {
         let (mut runs, mut marks, mut missing) = (Vec::new(), Vec::new(), None);
         for (place, chunk) in (0_u32..).zip(&sealed.chunks) {
             let device = &chunk.device;
-            let Some(had) = self.leaves(&key.tenant, chunk).await? else {
+            let had = self.leaves(&key.tenant, chunk, sealed.secret.as_ref());
+            let Some(had) = had.await? else {
                 let why = format!("not all that {device} said of it is here");
                 missing.get_or_insert(why);
                 continue;

@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 use stencil_crypto::signature::SigningKey;
 use stencil_crypto::tls::Identity;
-use stencil_proof::{Chunk, Hash, Open, Reading, Record, Seal, Sealed, tree};
+use stencil_proof::{Chunk, Hash, Open, Record, Seal, Sealed, Secret, tree};
 use stencil_protocol::batch::Batch;
 use stencil_server::Service;
 
@@ -57,14 +57,13 @@ impl Signer {
     async fn brings(&mut self, said: &[u8], signed: &[u8]) {
         let topic = "stencil/v1/d/freezer-1/batch";
         self.client.publish(topic, said).await.unwrap();
-        let freezer = device("freezer-1");
+        let secret = Secret::new([9; 32]);
+        let mut open = Open::new(device("freezer-1"), &secret);
         let batch = Batch::decode(signed).unwrap();
-        let (boot, mut open) = (batch.header().boot, Open::default());
         for (seq, sample) in batch.samples() {
-            let leaf = Reading::leaf_of(&freezer, boot, seq, &sample.unwrap());
-            open.push(boot, seq, leaf);
+            open.take(batch.header().boot, seq, &sample.unwrap());
         }
-        let chunks = vec![open.close(freezer)];
+        let chunks = vec![open.close()];
         let leaves: Vec<Hash> = chunks.iter().map(Chunk::leaf).collect();
         self.number += 1;
         let of = stencil_crypto::authority::Description::of(self.key.certificate());
@@ -85,6 +84,7 @@ impl Signer {
             seal,
             signature,
             chunks,
+            secret: Some(secret),
         };
         self.say(&Record::Sealed(Box::new(sealed))).await;
     }

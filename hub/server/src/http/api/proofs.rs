@@ -67,7 +67,7 @@ impl Wanted {
     }
 }
 
-/// A proof, format `stencil-proof-1`: the reading, and the way from it to a seal and to a chain.
+/// A proof, format `stencil-proof-2`: the reading, and the way from it to a seal and to a chain.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(transparent)]
 #[schema(value_type = Object)]

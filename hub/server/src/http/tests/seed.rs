@@ -635,7 +635,7 @@ async fn content(store: &Store) {
 /// A reading of the freezer that is sealed: number 1 of boot 7. Its signature is none, which is for who
 /// checks the proof to find.
 pub(super) async fn sealed(store: &Store) {
-    use stencil_proof::{Chunk, Open, Reading, Record, Seal, Sealed, tree};
+    use stencil_proof::{Chunk, Open, Record, Seal, Sealed, Secret, tree};
     use stencil_protocol::batch::{Header, Writer};
     use stencil_protocol::sample::{Sample, Value};
     use stencil_store::{
@@ -668,13 +668,10 @@ pub(super) async fn sealed(store: &Store) {
     let mut writer = Writer::new(&mut body, &header).unwrap();
     writer.push(&sample).unwrap();
     let length = writer.finish().unwrap();
-    let mut open = Open::default();
-    open.push(
-        Boot(7),
-        Seq(1),
-        Reading::leaf_of(&freezer(), Boot(7), Seq(1), &sample),
-    );
-    let chunks = vec![open.close(freezer())];
+    let secret = Secret::new([7; 32]);
+    let mut open = Open::new(freezer(), &secret);
+    open.take(Boot(7), Seq(1), &sample);
+    let chunks = vec![open.close()];
     let leaves: Vec<_> = chunks.iter().map(Chunk::leaf).collect();
     let seal = Seal {
         tenant: acme(),
@@ -691,6 +688,7 @@ pub(super) async fn sealed(store: &Store) {
         seal: seal.clone(),
         signature: vec![0; 3_309],
         chunks,
+        secret: Some(secret),
     };
     let position = store.pipeline.load(1).await.unwrap().position;
     let proofs = ProofChanges {
