@@ -27,7 +27,10 @@ impl Secret {
     /// The salts of a device's chunk.
     #[must_use]
     pub fn salts(&self, device: &DeviceId) -> Salts {
-        let mac = <Hmac<Sha256> as hmac::KeyInit>::new((&self.0).into());
+        // HMAC fills a shorter key up to a block of the hash with zeros; a whole block is taken without fail.
+        let mut key = [0; 64];
+        key[..32].copy_from_slice(&self.0);
+        let mac = <Hmac<Sha256> as hmac::KeyInit>::new((&key).into());
         // No id has a zero byte, and the place that comes behind it is always of 8 bytes: no two devices
         // have a text in common.
         Salts(

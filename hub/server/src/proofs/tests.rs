@@ -250,12 +250,12 @@ fn sealed_plainly(key: &SigningKey, body: &[u8], number: u64, previous: Hash) ->
     each(&[body], |boot, seq, sample| {
         leaves.push(Said::of(&device(), boot, seq, sample).plain_leaf());
     });
-    let header = Batch::decode(body).unwrap().header();
+    let batch = Batch::decode(body).unwrap();
     let chunk = Chunk {
         device: device(),
         runs: vec![Run {
-            boot: header.boot,
-            first: header.first,
+            boot: batch.header().boot,
+            first: batch.header().first,
             count: leaves.len() as u64,
         }],
         readings: leaves.len() as u64,
