@@ -80,6 +80,7 @@ fn what_a_message_repeats_of_a_stranger_is_short() {
         "/reading/value",
         "/reading/value/number",
         "/reading/number",
+        "/reading/salt",
         "/chunk/root",
         "/seal/gateway",
         "/seal/algorithm",
