@@ -1,5 +1,7 @@
 //! What gateways have sealed of what their devices said, and what proofs are made of.
 
+use std::fmt;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use serde::Serialize;
@@ -113,16 +115,27 @@ impl SealState {
 }
 
 /// A seal that a gateway has sent.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct NewSeal {
     /// Which one.
     pub key: SealKey,
     /// Its hash.
     pub hash: ProofHash,
-    /// As it was sent.
+    /// As it was sent, with the secret of its leaves' salts: not for logs.
     pub record: Vec<u8>,
     /// When.
     pub received_us: i64,
+}
+
+impl fmt::Debug for NewSeal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewSeal")
+            .field("key", &self.key)
+            .field("hash", &self.hash)
+            .field("record", &format_args!("{} bytes", self.record.len()))
+            .field("received_us", &self.received_us)
+            .finish()
+    }
 }
 
 /// A seal as it is kept.
