@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::api::{Client, Hub, segment};
 use crate::output::{self, Format, escaped, say};
+use crate::passport::time;
 use crate::wallet::check as check_address;
 
 /// The longest file with a listing, in bytes.
@@ -103,7 +104,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             let verdict = client.post("/api/v1/market/check", &asked).await?;
             match args.output {
                 Format::Json => output::json(&verdict)?,
-                Format::Text => tell(&verdict_text(&verdict)),
+                Format::Text => tell(&verdict_text(&asked["offer"]["listing"], &verdict)),
             }
             if verdict["good"] != true {
                 return Ok(ExitCode::FAILURE);
@@ -148,16 +149,10 @@ fn signed(asked: &Value, signature: &str) -> anyhow::Result<Value> {
             && digits.bytes().all(|it| it.is_ascii_hexdigit()),
         "--signature is no signature, which is 0x and hexadecimal digits (130 of an account's)"
     );
-    let mut listing = message.clone();
-    let expires = message["expires"]
-        .as_str()
-        .and_then(|text| text.parse().ok());
-    let expires: u64 = expires.context("`expires` is no whole number")?;
-    listing["expires"] = expires.into();
     Ok(json!({
         "chain_id": domain["chainId"],
         "market": domain["verifyingContract"],
-        "listing": listing,
+        "listing": message,
         "signature": signature,
     }))
 }
@@ -187,6 +182,7 @@ fn list_text(asked: &Value) -> String {
             asked["royalty_to"].as_str().unwrap_or("nobody")
         ),
         format!("you get   {} at least", part("proceeds")),
+        format!("until     {}", time(&message["expires"])),
     ];
     lines.push(match &asked["approve"] {
         Value::Null => "approved  the market may move the token already".to_owned(),
@@ -205,18 +201,59 @@ fn list_text(asked: &Value) -> String {
     lines.join("\n")
 }
 
-fn verdict_text(verdict: &Value) -> String {
+/// Base units with the decimals of what is paid with, to the last digit.
+fn amount(units: &Value, of: &Value) -> String {
+    let units = units.as_str().unwrap_or("-");
+    let decimals = of["decimals"]
+        .as_u64()
+        .and_then(|it| usize::try_from(it).ok());
+    let (Some(decimals), Some(symbol)) = (decimals, of["symbol"].as_str()) else {
+        return format!("{units} base units");
+    };
+    let digits = format!("{units:0>width$}", width = decimals.min(100) + 1);
+    let (whole, rest) = digits.split_at(digits.len() - decimals.min(100));
+    let rest = rest.trim_end_matches('0');
+    let point = if rest.is_empty() { "" } else { "." };
+    format!("{whole}{point}{rest} {symbol}")
+}
+
+fn verdict_text(listing: &Value, verdict: &Value) -> String {
     if verdict["good"] != true {
         let why = verdict["problem"].as_str();
         return format!("no: {}", why.unwrap_or("it is not said why"));
     }
     let buy = &verdict["buy"];
-    let mut lines = vec!["it can be bought now".to_owned()];
+    let device = verdict["device"].as_str();
+    let mut lines = vec![
+        "it can be bought now".to_owned(),
+        format!("device    {}", device.unwrap_or("none of the tenant's")),
+    ];
+    if verdict["right_ends_s"].is_null() {
+        let document = verdict["document"].as_str();
+        lines.push(format!(
+            "document  {}",
+            document.unwrap_or("the contract names none")
+        ));
+    } else {
+        lines.push(format!(
+            "right     until {}",
+            time(&verdict["right_ends_s"])
+        ));
+    }
+    lines.push(format!("price     {}", amount(&listing["price"], verdict)));
+    if let Some(to) = verdict["royalty_to"].as_str() {
+        let royalty = amount(&verdict["royalty"], verdict);
+        lines.push(format!("royalty   {royalty} of it, to {to}"));
+    }
+    lines.push(format!(
+        "seller    {}",
+        listing["seller"].as_str().unwrap_or("-")
+    ));
+    lines.push(format!("until     {}", time(&listing["expires"])));
     if let Some(rights) = verdict["rights"].as_u64().filter(|rights| *rights > 0) {
         lines.push(format!(
-            "rights    {rights} to use the device go on after the sale, the longest until {} (seconds since \
-             1970)",
-            verdict["rights_until_s"]
+            "rights    {rights} to use the device go on after the sale, the longest until {}",
+            time(&verdict["rights_until_s"])
         ));
     }
     if !buy["approve"].is_null() {
@@ -239,7 +276,7 @@ mod tests {
             "typed_data": {
                 "primaryType": "Listing",
                 "domain": { "chainId": 5, "verifyingContract": "0xaa" },
-                "message": { "price": "10", "expires": "1800000000" },
+                "message": { "price": "10", "expires": 1_800_000_000 },
             },
             "royalty": "1",
         })
@@ -265,12 +302,36 @@ mod tests {
     #[test]
     fn a_buyer_is_told_what_goes_on_after_the_sale() {
         let verdict = json!({
-            "good": true, "rights": 2, "rights_until_s": 1_800_000_000,
+            "good": true, "rights": 2, "rights_until_s": 1_800_000_000, "device": "locker-7",
+            "document": "ipfs://bafkrei", "right_ends_s": null, "symbol": "ETH", "decimals": 18,
+            "royalty": "62500000000000000", "royalty_to": "0xcd",
             "buy": { "to": "0x01", "data": "0x02", "value": "0", "approve": null },
         });
-        let said = verdict_text(&verdict);
-        assert!(said.contains("2 to use the device go on"), "{said}");
+        let listing = json!({
+            "price": "2500000000000000000", "seller": "0xab", "expires": 1_386_018_900,
+        });
+        let said = verdict_text(&listing, &verdict);
+        for line in [
+            "2 to use the device go on after the sale, the longest until 2027-01-15 08:00:00 UTC",
+            "device    locker-7",
+            "document  ipfs://bafkrei",
+            "price     2.5 ETH",
+            "royalty   0.0625 ETH of it, to 0xcd",
+            "until     2013-12-02 21:15:00 UTC",
+        ] {
+            assert!(said.contains(line), "{line}: {said}");
+        }
+        let mut right = verdict.clone();
+        right["right_ends_s"] = json!(1_386_018_900);
+        let said = verdict_text(&listing, &right);
+        assert!(
+            said.contains("right     until 2013-12-02 21:15:00 UTC"),
+            "{said}"
+        );
         let bad = json!({ "good": false, "problem": "what has this nonce was sold" });
-        assert_eq!(verdict_text(&bad), "no: what has this nonce was sold");
+        assert_eq!(
+            verdict_text(&listing, &bad),
+            "no: what has this nonce was sold"
+        );
     }
 }

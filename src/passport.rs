@@ -251,7 +251,8 @@ fn names(value: &Value) -> String {
     }
 }
 
-fn time(seconds: &Value) -> String {
+/// Seconds since 1970 as people read them.
+pub(crate) fn time(seconds: &Value) -> String {
     let at_us = seconds
         .as_i64()
         .and_then(|at_s| at_s.checked_mul(1_000_000));

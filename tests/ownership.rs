@@ -179,12 +179,13 @@ impl World {
             token: address("token"),
             price: number("price"),
             proceeds: number("proceeds"),
-            expires: number("expires").to(),
+            expires: message["expires"].as_u64().unwrap(),
             nonce: number("nonce"),
         };
         let hash = alloy_sol_types::SolStruct::eip712_signing_hash(&listing, &typed);
         let signature = self.chain.key(1).sign_hash_sync(&hash).unwrap();
         let offer = Offer {
+            tenant: None,
             chain_id: 31_337,
             market: self.market,
             listing,
@@ -226,7 +227,7 @@ impl World {
             (changed, "changed afterwards"),
             (
                 resigned(1, 31_337, self.market, |of| of.expires = 1_700_000_000),
-                "ended at 1700000000",
+                "ended at 2023-11-14 22:13:20 UTC",
             ),
             (
                 resigned(3, 31_337, self.market, as_it_is),
@@ -276,6 +277,16 @@ impl World {
     fn buy(&self, offer: &Value) {
         let verdict = self.checked(offer);
         assert_eq!(verdict["good"], true, "{verdict}");
+        assert_eq!(
+            (
+                &verdict["device"],
+                &verdict["symbol"],
+                &verdict["decimals"],
+                &verdict["royalty"]
+            ),
+            (&json!(DEVICE), &json!("ETH"), &json!(18), &json!("25000")),
+            "{verdict}"
+        );
         let buy = &verdict["buy"];
         let data: alloy_primitives::Bytes = buy["data"].as_str().unwrap().parse().unwrap();
         let value = buy["value"].as_str().unwrap().parse().unwrap();

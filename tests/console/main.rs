@@ -13,6 +13,7 @@ mod enrolment;
 mod gateway;
 mod history;
 mod keyboard;
+mod market;
 mod pages;
 mod rollouts;
 mod secure;

@@ -111,7 +111,7 @@ impl Chain {
         receipt
     }
 
-    fn deploys(&self, code: stencil_payments::Bytes) -> Address {
+    pub(crate) fn deploys(&self, code: stencil_payments::Bytes) -> Address {
         let receipt = self.does(0, &Call::create(code));
         receipt["contractAddress"]
             .as_str()
@@ -158,7 +158,8 @@ impl Shop {
             chain.port
         );
         std::fs::write(&settings, text).unwrap();
-        let hub = Hub::start_with(&["--config", settings.to_str().unwrap()], variables);
+        let (config, free) = (settings.to_str().unwrap(), "127.0.0.1:0");
+        let hub = Hub::start_with(&["--config", config, "--mqtt-plain", free], variables);
         let shop = Self {
             hub,
             chain,

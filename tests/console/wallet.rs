@@ -2,7 +2,7 @@
 //! alone (`wallets.inject.js`), whose questions the test takes from there and answers.
 
 use serde_json::{Value, json};
-use stencil_payer::{Authorization, Call, Domain, Wallet as Key};
+use stencil_payer::{Authorization, Call, Domain, Listing, Wallet as Key};
 use stencil_payments::{Address, B256, U256};
 
 use crate::Visit;
@@ -204,8 +204,13 @@ impl<'c> Wallet<'c> {
         Ok(hash)
     }
 
-    /// Signs typed data (EIP-712) that is what EIP-3009 says; a wallet shows it to its owner.
+    /// Signs typed data (EIP-712) that is a listing of a market, or what EIP-3009 says; a wallet shows it to its owner.
     fn authorize(&self, typed: &Value) -> [u8; 65] {
+        if let Some(listing) = Listing::asked(typed) {
+            assert_eq!(listing.seller, self.address());
+            assert_eq!(listing.chain_id, self.on, "for another chain");
+            return self.key.list(&listing).unwrap();
+        }
         assert_eq!(typed["primaryType"], "TransferWithAuthorization", "{typed}");
         let fields = |name: &str| -> Vec<String> {
             let all = typed["types"][name].as_array().expect("a type").iter();

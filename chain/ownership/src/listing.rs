@@ -10,6 +10,7 @@ use alloy_sol_types::{Eip712Domain, SolStruct as _, eip712_domain};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use stencil_payments::eip712;
+use stencil_protocol::moment;
 
 pub use crate::abi::Listing;
 
@@ -19,13 +20,18 @@ const DOMAIN: (&str, &str) = ("Stencil Market", "1");
 /// `MAX_TIME`.
 pub const MAX_TIME_S: u64 = 366 * 24 * 3600;
 
-/// A signed listing.
+/// A signed listing. Addresses are read with their checksum (EIP-55), or in letters of one size.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Offer {
+    /// Whose device it is about at the hub that is asked, so that a buyer need not know. It is not signed, and
+    /// nothing follows from it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
     /// EIP-155 chain id.
     pub chain_id: u64,
     /// The market's address.
+    #[serde(deserialize_with = "written::market")]
     pub market: Address,
     /// What is sold for how much.
     #[serde(with = "written")]
@@ -34,15 +40,15 @@ pub struct Offer {
     pub signature: Bytes,
 }
 
-/// A listing as JSON: integers of 256 bits are decimal text, as in [`typed_data`].
+/// A listing as JSON, as it is in [`typed_data`]: integers of 256 bits are decimal text, the end is a number.
 mod written {
     use alloy_primitives::Address;
     use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
     use super::Listing;
 
-    #[derive(Serialize, Deserialize)]
-    #[serde(deny_unknown_fields, rename_all = "camelCase")]
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
     struct Written {
         seller: Address,
         collection: Address,
@@ -52,6 +58,36 @@ mod written {
         proceeds: String,
         expires: u64,
         nonce: String,
+    }
+
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields, rename_all = "camelCase")]
+    struct Read {
+        seller: String,
+        collection: String,
+        token_id: String,
+        token: String,
+        price: String,
+        proceeds: String,
+        expires: Seconds,
+        nonce: String,
+    }
+
+    /// Wallets and libraries write integers of typed data as numbers or as text.
+    #[derive(Deserialize)]
+    #[serde(
+        untagged,
+        expecting = "`expires` is a whole number of seconds since 1970"
+    )]
+    enum Seconds {
+        Number(u64),
+        Text(String),
+    }
+
+    /// The market's address.
+    pub(super) fn market<'de, D: Deserializer<'de>>(from: D) -> Result<Address, D::Error> {
+        let text = String::deserialize(from)?;
+        super::address("market", &text).map_err(D::Error::custom)
     }
 
     pub(super) fn serialize<S: Serializer>(listing: &Listing, to: S) -> Result<S::Ok, S::Error> {
@@ -69,7 +105,8 @@ mod written {
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Listing, D::Error> {
-        let written = Written::deserialize(from)?;
+        let read = Read::deserialize(from)?;
+        let address = |name, text: &str| super::address(name, text).map_err(D::Error::custom);
         let number = |name: &str, text: &str| {
             super::number(text).ok_or_else(|| {
                 D::Error::custom(format!(
@@ -77,17 +114,58 @@ mod written {
                 ))
             })
         };
+        let expires = match read.expires {
+            Seconds::Number(seconds) => seconds,
+            Seconds::Text(text) => number("expires", &text)?.try_into().map_err(|_| {
+                D::Error::custom("`expires` is a whole number of seconds since 1970, of 64 bits")
+            })?,
+        };
         Ok(Listing {
-            seller: written.seller,
-            collection: written.collection,
-            tokenId: number("tokenId", &written.token_id)?,
-            token: written.token,
-            price: number("price", &written.price)?,
-            proceeds: number("proceeds", &written.proceeds)?,
-            expires: written.expires,
-            nonce: number("nonce", &written.nonce)?,
+            seller: address("seller", &read.seller)?,
+            collection: address("collection", &read.collection)?,
+            tokenId: number("tokenId", &read.token_id)?,
+            token: address("token", &read.token)?,
+            price: number("price", &read.price)?,
+            proceeds: number("proceeds", &read.proceeds)?,
+            expires,
+            nonce: number("nonce", &read.nonce)?,
         })
     }
+}
+
+/// An address: `0x` and 40 hexadecimal digits, and where small and capital letters are mixed they have to be
+/// its checksum (EIP-55), which tells a slip.
+fn address(name: &str, text: &str) -> Result<Address, String> {
+    let digits = text.strip_prefix("0x").filter(|it| it.len() == 40);
+    let parsed = digits.and_then(|digits| Some((digits, text.parse::<Address>().ok()?)));
+    let Some((digits, address)) = parsed else {
+        let text: String = text.chars().take(60).collect();
+        return Err(format!(
+            "`{name}` is `{text}`, it has to be 0x and 40 hexadecimal digits"
+        ));
+    };
+    let upper = digits.bytes().any(|byte| byte.is_ascii_uppercase());
+    let lower = digits.bytes().any(|byte| byte.is_ascii_lowercase());
+    let checksum = address.to_checksum(None);
+    if upper && lower && checksum != text {
+        return Err(format!(
+            "`{name}`: the checksum (EIP-55) of `{text}` is wrong, so a digit may be; with these digits it is \
+             {checksum}"
+        ));
+    }
+    Ok(address)
+}
+
+/// A time in seconds since 1970 as people read it, such as `2014-02-19 15:25:00 UTC`.
+#[must_use]
+pub fn when(seconds: u64) -> String {
+    // What no calendar of four digits has was hardly meant.
+    const LATEST_S: i64 = 253_402_300_799;
+    let seconds_known = i64::try_from(seconds).ok().filter(|it| *it <= LATEST_S);
+    seconds_known.map_or_else(
+        || format!("{seconds} seconds after 1970"),
+        |seconds| format!("{} UTC", moment::utc(seconds * 1_000_000)),
+    )
 }
 
 /// A whole number of up to 256 bits in decimal digits.
@@ -131,17 +209,18 @@ pub enum Problem {
         price: U256,
     },
     /// Too late.
-    #[error("the listing ended at {expires} (seconds since 1970), and it is {now} now")]
+    #[error("the listing ended at {}, and it is {} now", when(*.expires), when(*.now))]
     Expired {
-        /// When it ended.
+        /// When it ended, seconds since 1970.
         expires: u64,
-        /// Now.
+        /// Now, likewise.
         now: u64,
     },
     /// Too far away.
     #[error(
-        "the listing ends at {expires}, more than 366 days from now: give seconds since 1970, not \
-         milliseconds"
+        "the listing ends at {}, more than 366 days from now: its end is in seconds since 1970, not in \
+         milliseconds",
+        when(*.expires)
     )]
     TooFar {
         /// When it ends.
@@ -187,7 +266,8 @@ pub fn digest(chain_id: u64, market: Address, listing: &Listing) -> B256 {
     listing.eip712_signing_hash(&domain(chain_id, market))
 }
 
-/// What a wallet is asked to sign. Integers are decimal text.
+/// What a wallet is asked to sign. Integers of 256 bits are decimal text, as in an [`Offer`], whose listing is
+/// this message as it stands.
 #[must_use]
 pub fn typed_data(chain_id: u64, market: Address, listing: &Listing) -> Value {
     let (name, version) = DOMAIN;
@@ -225,7 +305,7 @@ pub fn typed_data(chain_id: u64, market: Address, listing: &Listing) -> Value {
             "token": listing.token.to_checksum(None),
             "price": listing.price.to_string(),
             "proceeds": listing.proceeds.to_string(),
-            "expires": listing.expires.to_string(),
+            "expires": listing.expires,
             "nonce": listing.nonce.to_string(),
         },
     })
@@ -330,6 +410,7 @@ mod tests {
     fn signed(listing: Listing, chain_id: u64, market: Address) -> Offer {
         let hash = digest(chain_id, market, &listing);
         Offer {
+            tenant: None,
             chain_id: CHAIN,
             market: MARKET,
             listing,
@@ -429,8 +510,61 @@ mod tests {
             let wrong = text.replace("\"1000\"", wrong);
             assert!(serde_json::from_str::<Offer>(&wrong).is_err(), "{wrong}");
         }
+        let end = format!("\"expires\":{}", listing().expires);
+        let by_text = text.replace(&end, &format!("\"expires\":\"{}\"", listing().expires));
+        assert_ne!(by_text, text);
+        assert_eq!(serde_json::from_str::<Offer>(&by_text).unwrap(), offer);
+        let of_a_tenant = text.replacen('{', "{\"tenant\":\"acme\",", 1);
+        let read = serde_json::from_str::<Offer>(&of_a_tenant).unwrap();
+        assert_eq!(read.tenant.as_deref(), Some("acme"));
         let unknown = text.replace("\"price\"", "\"prize\"");
         assert!(serde_json::from_str::<Offer>(&unknown).is_err());
+    }
+
+    #[test]
+    fn an_address_with_a_wrong_checksum_is_a_slip() {
+        let offer = signed(listing(), CHAIN, MARKET);
+        let value = serde_json::to_value(&offer).unwrap();
+        let right = offer.listing.seller.to_checksum(None);
+        let read = |seller: &str| {
+            let mut value = value.clone();
+            value["listing"]["seller"] = json!(seller);
+            serde_json::from_value::<Offer>(value)
+        };
+        let digits = right.trim_start_matches("0x");
+        assert_eq!(read(&right).unwrap(), offer);
+        assert_eq!(
+            read(&format!("0x{}", digits.to_lowercase())).unwrap(),
+            offer
+        );
+        let slip: String = digits
+            .chars()
+            .map(|it| {
+                if it.is_ascii_lowercase() {
+                    it.to_ascii_uppercase()
+                } else {
+                    it.to_ascii_lowercase()
+                }
+            })
+            .collect();
+        let why = read(&format!("0x{slip}")).unwrap_err().to_string();
+        assert!(why.contains("EIP-55") && why.contains(&right), "{why}");
+        let why = read(digits).unwrap_err().to_string();
+        assert!(why.contains("`seller`"), "{why}");
+    }
+
+    #[test]
+    fn when_it_ended_is_said_in_words() {
+        let mut over = listing();
+        over.expires = 1_700_000_000;
+        let said = checked(&signed(over, CHAIN, MARKET)).unwrap_err();
+        let said = said.to_string();
+        assert!(said.contains("ended at 2023-11-14 22:13:20 UTC"), "{said}");
+        assert_eq!(
+            when(u64::MAX),
+            "18446744073709551615 seconds after 1970",
+            "no calendar has it"
+        );
     }
 
     #[test]
@@ -463,10 +597,11 @@ mod tests {
             Listing::eip712_root_type(),
             "the fields in their order"
         );
-        for field in asked["types"]["Listing"].as_array().unwrap() {
-            assert!(asked["message"][field["name"].as_str().unwrap()].is_string());
-        }
-        assert_eq!(asked["message"]["expires"], listing.expires.to_string());
         assert_eq!(asked["domain"]["chainId"], CHAIN);
+        // What was signed is the listing that is handed around, as it stands.
+        let offer = signed(listing, CHAIN, MARKET);
+        let mut written = serde_json::to_value(&offer).unwrap();
+        written["listing"] = asked["message"].clone();
+        assert_eq!(serde_json::from_value::<Offer>(written).unwrap(), offer);
     }
 }

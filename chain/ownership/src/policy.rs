@@ -109,7 +109,7 @@ pub enum Refusal {
     #[error("what this account got is in a block that is not final yet: wait")]
     NotFinal,
     /// A right that is over.
-    #[error("the right of this account to use the device ended at {expires} (seconds since 1970)")]
+    #[error("the right of this account to use the device ended at {}", crate::listing::when(*.expires))]
     Over {
         /// Its last second.
         expires: u64,

@@ -53,6 +53,7 @@ impl Listing {
         let (domain, message) = (&typed_data["domain"], &typed_data["message"]);
         let address = |of: &Value, name: &str| of[name].as_str()?.parse::<Address>().ok();
         let number = |name: &str| message[name].as_str()?.parse::<U256>().ok();
+        let end = &message["expires"];
         if typed_data["primaryType"] != "Listing" || domain["name"] != "Stencil Market" {
             return None;
         }
@@ -65,7 +66,8 @@ impl Listing {
             token: address(message, "token")?,
             price: number("price")?,
             proceeds: number("proceeds")?,
-            expires: number("expires")?.try_into().ok()?,
+            // Integers of typed data are numbers or text.
+            expires: end.as_u64().or_else(|| end.as_str()?.parse().ok())?,
             nonce: number("nonce")?,
         })
     }
@@ -110,7 +112,7 @@ mod tests {
             "message": {
                 "seller": Address::repeat_byte(2), "collection": Address::repeat_byte(3),
                 "tokenId": "7", "token": Address::ZERO, "price": "1000", "proceeds": "975",
-                "expires": "1800000000", "nonce": "5",
+                "expires": 1_800_000_000, "nonce": "5",
             },
         })
     }

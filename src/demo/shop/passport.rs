@@ -178,14 +178,11 @@ impl Shop<'_> {
             "something else was to be signed: {listing:?}"
         );
         self.transact(&estate.seller, &[&asked["approve"]]).await?;
-        let message = &asked["typed_data"]["message"];
-        let mut written = message.clone();
-        written["expires"] = listing.expires.into();
         let signature = Bytes::from(estate.seller.list(&listing)?);
         Ok(json!({
             "chain_id": listing.chain_id,
             "market": listing.market,
-            "listing": written,
+            "listing": asked["typed_data"]["message"],
             "signature": signature,
         }))
     }

@@ -240,16 +240,7 @@ impl Payable {
             attempt: None,
             nonces: Vec::new(),
             hub_pays_gas: false,
-            add_chain: chain.and_then(|chain| {
-                let told = chain.for_wallets()?;
-                Some(json!({
-                    "chainId": chain_id,
-                    "chainName": told.name,
-                    "nativeCurrency": { "name": told.coin, "symbol": told.coin, "decimals": 18 },
-                    "rpcUrls": told.rpc_urls,
-                    "blockExplorerUrls": told.explorer.as_ref().map(|explorer| vec![explorer]),
-                }))
-            }),
+            add_chain: chain.and_then(add_chain),
         };
         // Nobody is sent to a chain where what they pay is not seen: a wallet that passes over `unusable` finds
         // nothing to pay to.
@@ -302,6 +293,19 @@ impl Payable {
         }
         this
     }
+}
+
+/// What a wallet that does not know the chain is told by `wallet_addEthereumChain` (EIP-3085); `None` where
+/// nobody has said it.
+pub(crate) fn add_chain(chain: &dyn Chain) -> Option<Value> {
+    let told = chain.for_wallets()?;
+    Some(json!({
+        "chainId": format!("{:#x}", chain.id()),
+        "chainName": told.name,
+        "nativeCurrency": { "name": told.coin, "symbol": told.coin, "decimals": 18 },
+        "rpcUrls": told.rpc_urls,
+        "blockExplorerUrls": told.explorer.as_ref().map(|explorer| vec![explorer]),
+    }))
 }
 
 /// The EIP-712 domain of a token, as the operator has set it and the chain has confirmed it.

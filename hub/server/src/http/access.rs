@@ -358,6 +358,16 @@ pub(super) async fn of_session(state: &State, headers: &HeaderMap) -> Option<Cal
     caller(state, Credential::Session(secret)).await.ok()
 }
 
+/// The wallet whose session the cookie is of, to a tenant or to none, likewise.
+pub(super) async fn wallet_of_session(state: &State, headers: &HeaderMap) -> Option<WalletUser> {
+    let secret = session::cookie(headers)?.to_owned();
+    state.hosts().take(&Uri::default(), headers).ok()?;
+    match wallet(state, Credential::Session(secret)).await.ok()? {
+        Admitted::Wallet(user) => Some(user),
+        Admitted::Caller(_) | Admitted::Operator(_) => None,
+    }
+}
+
 /// Whom a token makes of somebody.
 pub(super) async fn by_token(state: &State, secret: &str) -> Result<Caller, Refused> {
     if secret.is_empty() || secret.len() > MAX_SECRET_BYTES {

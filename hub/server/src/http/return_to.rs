@@ -17,11 +17,14 @@ use super::routes::routes;
 /// The longest place in bytes; of a longer one nothing is kept.
 const MAX_BYTES: usize = 1_024;
 
+/// Pages for more or fewer people than the console's are.
+const OTHERS: [&str; 2] = ["/audit", "/wallet/buy"];
+
 /// The first parts of the paths of all pages.
 static PAGES: LazyLock<HashSet<&'static str>> = LazyLock::new(|| {
     let pages = routes()
         .into_iter()
-        .filter(|route| route.access == Access::Page || route.path == "/audit");
+        .filter(|route| route.access == Access::Page || OTHERS.contains(&route.path));
     pages.filter_map(|route| first_part(route.path)).collect()
 });
 
@@ -87,6 +90,7 @@ mod tests {
             "/alarms?state=active",
             "/enrolment/a%2Fb",
             "/?a=//b",
+            "/wallet/buy",
         ] {
             let taken = ReturnTo::parse(place);
             assert_eq!(taken.as_ref().map(ReturnTo::as_str), Some(place));

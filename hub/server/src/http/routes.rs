@@ -296,6 +296,7 @@ pub(super) fn routes() -> Vec<Route> {
         read("/devices/{device}/chart", chart::data).asked(Parameters::Known),
         read("/live", stream::events).asked(Parameters::Known),
         route(GET, "/wallet", Access::WalletPage, wallet_page::show).asked(Parameters::Known),
+        open(GET, "/wallet/buy", wallet_page::buying::show),
         enter(GET, "/login", sign_in::form).asked(Parameters::Known),
         enter(POST, "/login", sign_in::submit).asked(Parameters::Known),
         enter(POST, "/logout", sign_in::sign_out),

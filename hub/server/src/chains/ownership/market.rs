@@ -17,6 +17,8 @@ use super::{MAX_SHOWN, Owners, OwnershipSettings, Refused, ask, kept};
 /// Listings that are looked at at one time: each costs the chain's endpoints some calls, and accounts that
 /// may ask for them cost nothing.
 const AT_ONCE: usize = 8;
+/// How many decimals a chain's own coin has.
+pub(crate) const COIN_DECIMALS: u8 = 18;
 static ROOM: Semaphore = Semaphore::const_new(AT_ONCE);
 
 /// What a wallet is asked to sign.
@@ -75,10 +77,14 @@ pub(crate) struct ListingVerdict {
     pub(crate) document: Option<String>,
     /// Of a right: its last second, since 1970.
     pub(crate) right_ends_s: Option<u64>,
-    /// What is paid with, as the hub knows it: its symbol; null for the chain's own coin.
+    /// What is paid with, as the hub knows it: its symbol. Null where the listing is no good.
     pub(crate) symbol: Option<String>,
-    /// How many decimals its amounts have; null for the chain's own coin.
+    /// How many decimals its amounts have. Null where the listing is no good.
     pub(crate) decimals: Option<u8>,
+    /// What goes to the receiver of royalties out of the price, base units. Null where the listing is no good.
+    pub(crate) royalty: Option<String>,
+    /// Who that is; null: nobody.
+    pub(crate) royalty_to: Option<String>,
     /// Of a passport that can be bought: how many rights to use the device go on after the sale; null of
     /// anything else.
     pub(crate) rights: Option<usize>,
@@ -110,6 +116,8 @@ impl ListingVerdict {
             right_ends_s: None,
             symbol: None,
             decimals: None,
+            royalty: None,
+            royalty_to: None,
             rights: None,
             rights_until_s: None,
         }
@@ -153,8 +161,9 @@ impl Owners {
                     Some(format!("right {} is for another device", draft.token_id))
                 }
                 Some(right) if right.ends < self.now_s() => Some(format!(
-                    "right {} ended at {} (seconds since 1970)",
-                    draft.token_id, right.ends
+                    "right {} ended at {}",
+                    draft.token_id,
+                    listing::when(right.ends)
                 )),
                 Some(_) => None,
             };
@@ -237,9 +246,10 @@ impl Owners {
         if let Some(why) = nonce_used(chain, market, listing).await? {
             return Ok(ListingVerdict::bad(why));
         }
-        if let Some(why) = proceeds_too_low(chain, market, listing).await? {
-            return Ok(ListingVerdict::bad(why));
-        }
+        let royalty = match royalty(chain, market, listing).await? {
+            Ok(royalty) => royalty,
+            Err(why) => return Ok(ListingVerdict::bad(why)),
+        };
         let owner = abi::ownerOfCall {
             tokenId: listing.tokenId,
         };
@@ -277,7 +287,7 @@ impl Owners {
                 return Ok(ListingVerdict::bad("the contract knows no such right"));
             };
             if right.ends < self.now_s() {
-                let why = format!("the right ended at {} (seconds since 1970)", right.ends);
+                let why = format!("the right ended at {}", listing::when(right.ends));
                 return Ok(ListingVerdict::bad(why));
             }
             (right.device, None, Some(right.ends))
@@ -305,8 +315,13 @@ impl Owners {
             device: device.map(|device| device.to_string()),
             document,
             right_ends_s,
-            symbol: paid_with.map(|token| token.symbol().to_owned()),
-            decimals: paid_with.map(Token::decimals),
+            symbol: Some(match paid_with {
+                Some(token) => token.symbol().to_owned(),
+                None => coin(chain).to_owned(),
+            }),
+            decimals: Some(paid_with.map_or(COIN_DECIMALS, Token::decimals)),
+            royalty: Some(royalty.royalty.to_string()),
+            royalty_to: (!royalty.receiver.is_zero()).then(|| royalty.receiver.to_checksum(None)),
             buy: Some(BuyingTransaction {
                 to: market.to_checksum(None),
                 value: if is_coin { listing.price } else { U256::ZERO }.to_string(),
@@ -371,34 +386,44 @@ fn money(chain: &dyn Chain, token: Address) -> Result<Option<&Token>, String> {
     })
 }
 
-/// Why the seller would not get what it has signed for.
-async fn proceeds_too_low(
+/// What the chain's own coin is called.
+pub(crate) fn coin(chain: &dyn Chain) -> &str {
+    let mut tokens = chain.tokens().iter().map(|known| &known.token);
+    let named = tokens.find(|token| token.asset().contract.is_none());
+    let told = || chain.for_wallets().map(|told| told.coin.as_str());
+    named.map(Token::symbol).or_else(told).unwrap_or("ETH")
+}
+
+/// What goes to whom out of the price; `Err`: the seller would not get what it has signed for.
+async fn royalty(
     chain: &dyn Chain,
     market: Address,
     listing: &Listing,
-) -> Result<Option<String>, Refused> {
+) -> Result<Result<abi::royaltyOfReturn, String>, Refused> {
     let call = abi::royaltyOfCall {
         collection: listing.collection,
         tokenId: listing.tokenId,
         price: listing.price,
     };
     let Some(told) = ask(chain, market, &call).await? else {
-        return Ok(Some(
-            "what is set as the market does not answer as one".to_owned(),
+        return Ok(Err(
+            "what is set as the market does not answer as one".to_owned()
         ));
     };
     let Some(rest) = listing.price.checked_sub(told.royalty) else {
-        return Ok(Some(format!(
+        return Ok(Err(format!(
             "the royalty is {}, more than the price",
             told.royalty
         )));
     };
-    Ok((rest < listing.proceeds).then(|| {
-        format!(
+    Ok(if rest < listing.proceeds {
+        Err(format!(
             "the seller signed for {} at least, and royalties leave {rest}: the market refuses it",
             listing.proceeds
-        )
-    }))
+        ))
+    } else {
+        Ok(told)
+    })
 }
 
 /// Why no listing with this nonce can be bought any more.

@@ -22,8 +22,8 @@ use super::commands::{self, Order};
 use super::market::{self, SaleTerms};
 use super::ownership::owners;
 use crate::chains::Owners;
-use crate::chains::ownership::Refused;
 use crate::chains::ownership::market::{ListingVerdict, ToSign};
+use crate::chains::ownership::{Control, Refused};
 use crate::http::State;
 use crate::http::access::WalletUser;
 use crate::http::audit::{self, Event};
@@ -94,6 +94,25 @@ pub(in crate::http) async fn list(
     }))
 }
 
+/// What is known of a device's tokens, of rights the account's alone; `None`: nothing, by now.
+pub(in crate::http) async fn control_of(
+    owners: &Owners,
+    tenant: &TenantId,
+    device: &DeviceId,
+    account: Address,
+) -> Result<Option<Control>, Problem> {
+    match owners.control(tenant, device, Some(&account)).await {
+        Ok(control) => Ok(Some(control)),
+        Err(Refused::NoPassport) => Ok(None),
+        // One that can't be read keeps the account from no other.
+        Err(Refused::Store(error @ Error::Corrupt { .. })) => {
+            tracing::error!(%tenant, %device, %error, "a device is not shown to who holds it");
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// What an account may do with a device; `None`: nothing, by now.
 async fn view(
     owners: &Owners,
@@ -101,15 +120,8 @@ async fn view(
     device: DeviceId,
     account: Address,
 ) -> Result<Option<HeldView>, Problem> {
-    let control = match owners.control(&tenant, &device, Some(&account)).await {
-        Ok(control) => control,
-        Err(Refused::NoPassport) => return Ok(None),
-        // One that can't be read keeps the account from no other.
-        Err(Refused::Store(error @ Error::Corrupt { .. })) => {
-            tracing::error!(%tenant, %device, %error, "a device is not shown to who holds it");
-            return Ok(None);
-        }
-        Err(error) => return Err(error.into()),
+    let Some(control) = control_of(owners, &tenant, &device, account).await? else {
+        return Ok(None);
     };
     let policy = control.settings.policy();
     let fresh = policy.fresh(control.read_s, owners.now_s()).is_ok();

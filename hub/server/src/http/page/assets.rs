@@ -108,6 +108,26 @@ pub(super) static PAYING: Asset = Asset {
     name: "paying.js",
     text: include_str!("paying.js"),
 };
+/// What the pages that sell and buy have in common.
+pub(super) static TRADING: Asset = Asset {
+    name: "trading.js",
+    text: include_str!("trading.js"),
+};
+/// Selling what a wallet's account holds.
+pub(super) static SELLING: Asset = Asset {
+    name: "selling.js",
+    text: include_str!("selling.js"),
+};
+/// Buying what is listed.
+pub(super) static BUYING: Asset = Asset {
+    name: "buying.js",
+    text: include_str!("buying.js"),
+};
+/// How these two pages look beside what the checkout has.
+pub(super) static TRADING_STYLE: Asset = Asset {
+    name: "trading.css",
+    text: include_str!("css/trading.css"),
+};
 /// The icon of the browser's tab.
 static ICON: Asset = Asset {
     name: "icon.svg",
@@ -134,6 +154,10 @@ static ALL: &[&Asset] = &[
     &WALLETS,
     &SIGNING,
     &PAYING,
+    &TRADING,
+    &SELLING,
+    &BUYING,
+    &TRADING_STYLE,
     &ICON,
 ];
 

@@ -143,12 +143,13 @@ pub(in crate::http) async fn shell(
 
 /// A page of one card, for who is not signed in.
 pub(in crate::http) fn alone(title: &str, body: &Markup) -> Html<String> {
-    alone_with(title, &[], body)
+    alone_with(title, &[], &[], body)
 }
 
-/// The same with scripts of its own.
+/// The same with style sheets and scripts of its own.
 pub(in crate::http) fn alone_with(
     title: &str,
+    styles: &[&'static Asset],
     scripts: &[&'static Asset],
     body: &Markup,
 ) -> Html<String> {
@@ -157,6 +158,7 @@ pub(in crate::http) fn alone_with(
         html lang="en" {
             head {
                 (head(title))
+                @for style in styles { link rel="stylesheet" href=(style.url()); }
                 @for script in scripts { script src=(script.url()) defer {} }
             }
             body.alone { main.narrow { p.brand { (mark()) "Stencil Hub" } (body) } }

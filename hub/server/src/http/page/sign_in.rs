@@ -421,7 +421,7 @@ fn page(state: &State, status: StatusCode, problem: Option<&str>, entry: Entry<'
         Some(_) => &[&assets::WALLETS, &assets::SIGNING],
         None => &[],
     };
-    let page = super::shell::alone_with("Sign in to Stencil Hub", scripts, &body);
+    let page = super::shell::alone_with("Sign in to Stencil Hub", &[], scripts, &body);
     (status, page).into_response()
 }
 

@@ -60,8 +60,11 @@ window.Signing = (() => {
       const signature = await Wallets.ask(wallet, "personal_sign", [hex(message), address]);
       tell("The hub looks at your signature.");
       const known = await ask("/api/v1/wallet/sign-in", { message, signature });
-      // The hub itself has said that this is a page of its console.
-      location.assign(known.tenant === null ? "/wallet" : section.dataset.next ?? "/");
+      // The hub itself has said that this is a page of its own. What stands behind the `#` goes along.
+      const { next } = section.dataset;
+      const is_own = next !== undefined && (known.tenant !== null || next.startsWith("/wallet"));
+      if (is_own) location.assign(`${next}${location.hash}`);
+      else location.assign(known.tenant === null ? "/wallet" : "/");
     } catch (error) {
       tell(Wallets.explain(error, wallet), "bad");
     } finally {

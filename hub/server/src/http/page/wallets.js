@@ -3,7 +3,7 @@
 "use strict";
 
 window.Wallets = (() => {
-  const tell = (text) => (window.Checkout ?? window.Signing).tell(text);
+  const tell = (text) => (window.Checkout ?? window.Signing ?? window.Trading).tell(text);
   const MAX_WALLETS = 16;
   const MAX_NAME = 40;
   const MAX_ICON = 256 * 1024; // characters

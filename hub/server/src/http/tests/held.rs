@@ -399,3 +399,50 @@ async fn who_owns_a_device_and_may_use_it_is_shown_all_that_it_may() {
         .session(&session);
     assert_eq!(ask.send().await.ok()["items"], json!([]));
 }
+
+#[tokio::test]
+async fn holders_are_shown_what_they_can_sell_and_strangers_a_page_that_buys() {
+    let served = Served::start().await;
+    held(&served).await;
+    let page = async |path: &str, account: Address| {
+        let session = session(&served, account).await;
+        let answer = served.get(path).session(&session).send().await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let policy = answer.header("content-security-policy").unwrap();
+        // Wallets bring their icons; nothing comes from elsewhere.
+        assert!(policy.contains("img-src 'self' data:"), "{policy}");
+        assert!(policy.contains("connect-src 'self'"), "{policy}");
+        answer.body
+    };
+    let own = page("/wallet", OWNER).await;
+    for part in [
+        "freezer-marked: passport",
+        "data-device=\"freezer-marked\"",
+        "data-tenant=\"acme\"",
+    ] {
+        assert!(own.contains(part), "{part} is not in {own}");
+    }
+    assert!(!own.contains("data-right"), "{own}");
+    let lent = page("/wallet", GUEST).await;
+    assert!(lent.contains("freezer-marked: right 1"), "{lent}");
+    assert!(lent.contains("data-right=\"1\""), "{lent}");
+    let stranger = page("/wallet", Address::repeat_byte(0x5d)).await;
+    assert!(!stranger.contains(seed::MARK), "{stranger}");
+    // What is for sale stands behind the `#`: the page is the same for all, and tells who has not signed in
+    // nothing of the hub's chains.
+    let nobody = served.get("/wallet/buy").send().await;
+    assert_eq!(nobody.status, 200, "{nobody:?}");
+    assert!(!nobody.body.contains("data-chains"), "{nobody:?}");
+    let guest = page("/wallet/buy", GUEST).await;
+    let account = GUEST.to_checksum(None);
+    assert!(
+        guest.contains(&format!("data-account=\"{account}\"")),
+        "{guest}"
+    );
+    assert!(guest.contains("data-chains"), "{guest}");
+    // After its end a right is nothing to sell.
+    served.later(21);
+    read_up_to(&served, NOW_US + 21_000_000).await;
+    let over = page("/wallet", GUEST).await;
+    assert!(!over.contains("data-right"), "{over}");
+}

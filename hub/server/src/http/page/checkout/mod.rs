@@ -23,7 +23,7 @@ use super::{assets, moment, shell};
 use crate::chains::checkout::Checkout;
 
 /// As every page's, and pictures in `data:`: the icons of wallets, which wallets bring themselves.
-const POLICY: HeaderValue = HeaderValue::from_static(
+pub(in crate::http::page) const POLICY: HeaderValue = HeaderValue::from_static(
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
      img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
 );

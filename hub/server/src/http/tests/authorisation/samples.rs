@@ -1033,6 +1033,7 @@ pub(in crate::http::tests) const OPEN: &[(&str, &str)] = &[
     ("POST", "/link/{secret}"),
     ("GET", "/assets/{file}"),
     ("GET", "/api/v1/enrolment/key"),
+    ("GET", "/wallet/buy"),
     ("POST", "/api/v1/wallet/challenge"),
     ("POST", "/api/v1/wallet/sign-in"),
     ("POST", "/api/v1/wallet/sign-out"),

@@ -1,20 +1,26 @@
-//! `GET /wallet`: who has signed in with a wallet, which rights it has, and what it has paid. Nothing of any
-//! tenant stands here but what the account itself has to do with it.
+//! `GET /wallet`: who has signed in with a wallet, what it holds and can sell, which rights it has, and what it
+//! has paid. Nothing of any tenant stands here but what the account itself has to do with it.
+
+pub(in crate::http) mod buying;
+mod selling;
+mod trading;
 
 use axum::extract::State as Shared;
-use axum::response::Html;
+use axum::response::{IntoResponse, Response};
+use http::header;
 use maud::{Markup, html};
 use serde::Deserialize;
 use stencil_protocol::id::TenantId;
 use stencil_store::{CredentialStanding, RightsOf, Role, StoredRight};
 
-use super::super::State;
-use super::super::access::{WalletUser, shown};
-use super::super::api::wallet::{PaidView, paid};
-use super::super::input::Query;
-use super::super::problem::Problem;
-use super::{badge, encoded, moment, shell};
+use super::checkout::POLICY;
+use super::{assets, badge, encoded, invoices, moment, shell};
 use crate::access;
+use crate::http::State;
+use crate::http::access::{WalletUser, shown};
+use crate::http::api::wallet::{PaidView, paid};
+use crate::http::input::Query;
+use crate::http::problem::Problem;
 
 /// Payments on one page.
 const PAYMENTS: u32 = 50;
@@ -33,7 +39,7 @@ pub(in crate::http) async fn show(
     Shared(state): Shared<State>,
     user: WalletUser,
     Query(view): Query<View>,
-) -> Result<Html<String>, Problem> {
+) -> Result<Response, Problem> {
     let wallets = &state.store.wallets;
     let roles = wallets.roles_of_wallet(&user.wallet, user.chain).await?;
     let page = paid(&state, &user, view.after.as_deref(), PAYMENTS).await?;
@@ -42,10 +48,12 @@ pub(in crate::http) async fn show(
         .access
         .rights(RightsOf::Holder(&user.wallet), None, RIGHTS);
     let (rights, now_us) = (rights.await?.items, state.clock.now_us());
+    let held = selling::section(&state, &user).await?;
     let body = html! {
         h1 { "Your wallet" }
         p { code { (shown(&user.wallet)) } }
         (standing(&user, &roles))
+        (held)
         h2 { "What you may tell devices" }
         @if rights.is_empty() {
             p.dim { "No rights yet." }
@@ -70,7 +78,11 @@ pub(in crate::http) async fn show(
         }
         form method="post" action="/logout" { button { "Sign out" } }
     };
-    Ok(shell::alone("Your wallet", &body))
+    let styles = [&assets::CHECKOUT_STYLE, &assets::TRADING_STYLE];
+    let scripts = [&assets::TRADING, &assets::WALLETS, &assets::SELLING];
+    let page = shell::alone_with("Your wallet", &styles, &scripts, &body);
+    // Wallets bring their icons.
+    Ok(([(header::CONTENT_SECURITY_POLICY, POLICY)], page).into_response())
 }
 
 fn standing(user: &WalletUser, roles: &[(TenantId, Role)]) -> Markup {
@@ -154,7 +166,7 @@ fn line(paid: &PaidView) -> Markup {
                 }
             }
             div {
-                @if let Some(price) = &paid.price { span { (super::invoices::price(price)) } " " }
+                @if let Some(price) = &paid.price { span { (invoices::price(price)) } " " }
                 @if let Some(state) = &paid.state { (badge("info", state)) }
             }
         }
