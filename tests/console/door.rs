@@ -154,7 +154,9 @@ fn a_holder_opens_a_door_whose_hub_is_gone_and_others_are_told_why_not() {
     let holder = wallet.address().to_checksum(None);
 
     // While there is a hub: a right that lasts, one that is over soon, and one that is taken away.
-    let strict = json!({ "tolerance_s": 0 });
+    let strict = json!({
+        "tolerance_s": 0, "staleness_s": 86_400, "valid_s": 14_400, "commands": null,
+    });
     assert_eq!(
         shop.asks("PUT", "/api/v1/access/policy", &strict).status,
         200
