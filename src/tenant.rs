@@ -42,7 +42,8 @@ enum Command {
     ///
     /// A transaction counts as the most that it may cost (its gas at the chain's `max_fee_gwei`) until it is
     /// final, and as what it has cost from then on. Amounts with a point are in the coin or token: what may
-    /// be spent, what is, what of it is not final, and what one settlement counts as.
+    /// be spent, what is, what of it is not final, and what one settlement counts as. Where few of them fit at
+    /// one time that is said.
     Limits {
         /// The tenant's id.
         id: String,
@@ -112,9 +113,17 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
                 "used_amount",
                 "open_amount",
                 "settlement_amount",
+                "at_once",
                 "frees_us",
             ];
             output::items(args.output, &items, &shown)?;
+            // JSON has it in the item.
+            if args.output == Format::Text {
+                let warnings = items.iter().filter_map(|item| item["warning"].as_str());
+                for warning in warnings {
+                    say!("look at this again: {}", output::escaped(warning));
+                }
+            }
         }
         Command::Delete { id, confirm } => {
             anyhow::ensure!(

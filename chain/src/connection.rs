@@ -11,12 +11,13 @@ use std::time::Duration;
 use alloy_primitives::{Address, B256, Bytes, U256};
 use alloy_sol_types::SolValue as _;
 use async_trait::async_trait;
+use stencil_payments::invoice::Id;
 use stencil_payments::port::{
-    self, Called, Chain, Evidence, ForWallets, KnownToken, NotOrdered, Order, Outcome, Sent,
-    Unknown,
+    self, Called, Chain, Evidence, ForWallets, InVain, KnownToken, NotOrdered, Order, Outcome,
+    Sent, Unknown,
 };
 use stencil_protocol::id::TenantId;
-use stencil_store::{Chains, SendState, Sends, StoredSend};
+use stencil_store::{Brought, BroughtInVain, Chains, SendState, Sends, StoredSend};
 use tokio::sync::Notify;
 
 use crate::follower::Moment;
@@ -430,6 +431,11 @@ impl Chain for Connection {
             data: order.data.to_vec(),
             gas: order.gas,
             token: order.moves.map(|(token, amount)| (token, amount.0)),
+            brings: order.brings.map(|brings| Brought {
+                payer: brings.payer.into_array(),
+                invoice: brings.invoice.0,
+                is_sale: brings.is_sale,
+            }),
         });
         let send = ordered.await.map_err(|error| {
             if error.passes() {
@@ -456,6 +462,26 @@ impl Chain for Connection {
         let send = self.sends.send(tenant.as_str(), key).await;
         let send = send.map_err(|error| Unknown(error.to_string()))?;
         Ok(send.as_ref().map(stands))
+    }
+
+    async fn in_vain(
+        &self,
+        tenant: &TenantId,
+        payer: Address,
+        since_us: i64,
+        limit: u32,
+    ) -> Result<Vec<InVain>, Unknown> {
+        let (tenant, chain) = (tenant.as_str(), self.name());
+        let payer = payer.into_array();
+        let found = self
+            .sends
+            .brought_in_vain(tenant, chain, payer, since_us, limit);
+        let found = found.await.map_err(|error| Unknown(error.to_string()))?;
+        let of = |it: BroughtInVain| InVain {
+            invoice: Id(it.invoice),
+            at_us: it.reserved_us,
+        };
+        Ok(found.into_iter().map(of).collect())
     }
 
     async fn evidence(&self, tenant: &TenantId, key: &str) -> Result<Option<Evidence>, Unknown> {

@@ -129,6 +129,7 @@ fn order(key: &str, wei: u64) -> Order {
         data: Bytes::new(),
         gas: 30_000,
         moves: None,
+        brings: None,
     }
 }
 

@@ -8,6 +8,7 @@ mod json_rpc;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod brake;
 mod commands;
 mod crashes;
 mod series;

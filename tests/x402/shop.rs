@@ -35,6 +35,8 @@ pub(crate) struct Shop {
     pub(crate) fee_token: Address,
     pub(crate) escrow: Address,
     nonces: u8,
+    /// An operator's token.
+    operator: String,
 }
 
 /// An answer with its head.
@@ -106,7 +108,7 @@ impl Shop {
         let mut all = vec!["--config", &file, "--mqtt-plain", "127.0.0.1:0"];
         all.extend(flags);
         let hub = Hub::start_with(&all, variables);
-        let shop = Self {
+        let mut shop = Self {
             hub,
             chain,
             endpoint,
@@ -115,31 +117,58 @@ impl Shop {
             fee_token,
             escrow,
             nonces: 0,
+            operator: String::new(),
         };
         shop.allow_gas();
         shop
     }
 
     /// Who runs the hub lets the tenant spend on gas.
-    fn allow_gas(&self) {
+    fn allow_gas(&mut self) {
         let mut command = stencil();
         command
             .args(["hub", "add-operator", "--data-dir"])
             .arg(self.hub.data());
-        let token = succeed(&mut command).trim().to_owned();
+        self.operator = succeed(&mut command).trim().to_owned();
         wait_for("the chain to be followed", || {
-            let body = json!({
-                "chain": "local", "window_s": 3_600, "most": "1000000000000000000000",
-            });
-            let path = "/api/v1/operator/tenants/acme/spend-limits";
-            let answer = self.send(
-                "PUT",
-                path,
-                &[("authorization", &format!("Bearer {token}"))],
-                &body.to_string(),
-            );
+            let answer = self.limit("1000000000000000000000");
             (answer.status == 204).then_some(())
         });
+    }
+
+    /// The tenant may spend so much, in wei.
+    pub(crate) fn limit(&self, most: &str) -> Answer {
+        let body = json!({ "chain": "local", "window_s": 3_600, "most": most });
+        let path = "/api/v1/operator/tenants/acme/spend-limits";
+        let bearer = format!("Bearer {}", self.operator);
+        let headers = [("authorization", bearer.as_str())];
+        self.send("PUT", path, &headers, &body.to_string())
+    }
+
+    /// What a command of the operator's says.
+    pub(crate) fn operates(&self, arguments: &[&str]) -> String {
+        let mut command = stencil();
+        command.args(arguments).args(["--hub", &self.url("")]);
+        succeed(command.env("STENCIL_TOKEN", &self.operator))
+    }
+
+    /// The payer sends tokens to somebody, for a fee by which that is in a block before all else.
+    pub(crate) fn spends(&self, token: Address, units: u64) {
+        let (to, value) = (Address::repeat_byte(0xdd), U256::from(units));
+        let input = abi::transferCall { to, value }.abi_encode();
+        let from = payer().address;
+        let call = json!([{
+            "from": from, "to": token, "gas": "0x30d40",
+            "maxPriorityFeePerGas": "0x174876e800", "maxFeePerGas": "0x2e90edd000",
+            "input": format!("0x{}", hex::encode(input)),
+        }]);
+        self.rpc("eth_sendTransaction", call);
+    }
+
+    /// Whether a transaction waits to be in a block.
+    pub(crate) fn has_waiting(&self) -> bool {
+        let status = self.rpc("txpool_status", json!([]));
+        status["pending"] != "0x0"
     }
 
     /// Sets an offer, once the chain has confirmed its tokens.
@@ -246,11 +275,16 @@ impl Shop {
 
     /// A header that pays for it.
     pub(crate) fn signs(&mut self, required: &PaymentRequired) -> String {
+        self.signs_by(&payer(), required)
+    }
+
+    /// The same by somebody.
+    pub(crate) fn signs_by(&mut self, by: &Account, required: &PaymentRequired) -> String {
         self.nonces += 1;
         let accepted = &required.accepts[0];
         let token: Address = accepted.asset.parse().unwrap();
         let mut authorization = Authorization {
-            from: payer().address,
+            from: by.address,
             to: accepted.pay_to.parse().unwrap(),
             value: accepted.amount.parse::<Amount>().unwrap(),
             valid_after: U256::ZERO,
@@ -267,7 +301,7 @@ impl Shop {
                 let hold: HoldExtra = serde_json::from_value(hold.clone()).unwrap();
                 let terms = abi::Terms {
                     invoiceId: hold.invoice_id,
-                    payer: payer().address,
+                    payer: by.address,
                     payee: hold.payee,
                     operator: hold.operator,
                     token,
@@ -284,14 +318,8 @@ impl Shop {
                 Kind::Receive
             }
         };
-        let domain = Domain {
-            name: "Dev Dollar".into(),
-            version: "2".into(),
-            chain: 31_337,
-            token,
-        };
-        let digest = authorization.digest(kind, &domain);
-        let signature = payer().signer().unwrap().sign_hash_sync(&digest).unwrap();
+        let digest = authorization.digest(kind, &domain(token));
+        let signature = by.signer().unwrap().sign_hash_sync(&digest).unwrap();
         let Authorization {
             from,
             to,
@@ -312,6 +340,33 @@ impl Shop {
             },
         });
         header::encode(&payment).unwrap()
+    }
+
+    /// What the payer signs for an invoice.
+    pub(crate) fn authorizes(&self, typed: &Value, until_s: u64) -> Value {
+        let message = |name: &str| typed["message"][name].as_str().unwrap();
+        let authorization = Authorization {
+            from: payer().address,
+            to: message("to").parse().unwrap(),
+            value: message("value").parse().unwrap(),
+            valid_after: U256::ZERO,
+            valid_before: U256::from(until_s),
+            nonce: message("nonce").parse().unwrap(),
+        };
+        let digest = authorization.digest(Kind::Transfer, &domain(self.token));
+        let signature = payer().signer().unwrap().sign_hash_sync(&digest).unwrap();
+        json!({
+            "from": authorization.from.to_checksum(None), "value": message("value"),
+            "validBefore": until_s.to_string(),
+            "signature": format!("0x{}", hex::encode(signature.as_bytes())),
+        })
+    }
+
+    /// An admin of the tenant does something.
+    pub(crate) fn admin(&self, method: &str, path: &str, body: &Value) -> Answer {
+        let bearer = format!("Bearer {}", self.hub.token);
+        let headers = [("authorization", bearer.as_str())];
+        self.send(method, path, &headers, &body.to_string())
     }
 
     /// npm's client.
@@ -357,7 +412,13 @@ impl Shop {
         self.rpc("eth_getTransactionReceipt", json!([tx]))
     }
 
-    /// Blocks without transactions.
+    /// Gives somebody tokens.
+    pub(crate) fn mint(&self, token: Address, to: Address, units: u64) {
+        let (endpoint, runtime) = (&self.endpoint, &self.runtime);
+        Chained { endpoint, runtime }.mint(token, to, units);
+    }
+
+    /// Blocks, with what waits.
     pub(crate) fn mine(&self, blocks: u64) {
         self.chain.mine(blocks);
     }
@@ -418,6 +479,20 @@ impl Chained<'_> {
 /// Who buys.
 pub(crate) fn payer() -> Account {
     accounts(SEED, 3).remove(2)
+}
+
+/// Somebody else.
+pub(crate) fn other() -> Account {
+    accounts(SEED, 4).remove(3)
+}
+
+fn domain(token: Address) -> Domain {
+    Domain {
+        name: "Dev Dollar".into(),
+        version: "2".into(),
+        chain: 31_337,
+        token,
+    }
 }
 
 pub(crate) fn now_s() -> u64 {

@@ -11,6 +11,7 @@ use serde_json::Value;
 use stencil_protocol::id::TenantId;
 
 use crate::eip712::Domain;
+use crate::invoice::Id;
 use crate::money::{Amount, Token};
 
 /// A token that payments are taken in, as the operator has set it and the chain has confirmed it.
@@ -53,6 +54,30 @@ pub struct Order {
     pub gas: u64,
     /// Which token of the hub's account it moves and how much, base units: for the tenant's limit.
     pub moves: Option<(Address, Amount)>,
+    /// What a payer has signed, where it brings that to the chain.
+    pub brings: Option<Brings>,
+}
+
+/// A payer's signature (EIP-3009) that an order brings to the chain: whether it comes to anything is in the
+/// payer's hands, and its gas is the tenant's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Brings {
+    /// Who has signed.
+    pub payer: Address,
+    /// What is paid by it.
+    pub invoice: Id,
+    /// Whether a stranger buys something by it (x402), which has a part of the tenant's limit; else it is for an
+    /// invoice that the tenant has made.
+    pub is_sale: bool,
+}
+
+/// A payer's signature that was brought to a chain, and was reverted there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InVain {
+    /// What was to be paid by it. It may be paid all the same: whoever saw it may have brought it before.
+    pub invoice: Id,
+    /// When it was ordered, µs since the epoch.
+    pub at_us: i64,
 }
 
 /// Where a transaction stands.
@@ -235,6 +260,22 @@ pub trait Chain: Send + Sync + 'static {
     /// The store can't say now.
     async fn why_lost(&self, _tenant: &TenantId, _key: &str) -> Result<Option<String>, Unknown> {
         Ok(None)
+    }
+
+    /// What of a payer's signatures was brought for a tenant since then and was reverted: the newest first, at most
+    /// so many.
+    ///
+    /// # Errors
+    /// The store can't say now.
+    async fn in_vain(
+        &self,
+        tenant: &TenantId,
+        payer: Address,
+        since_us: i64,
+        limit: u32,
+    ) -> Result<Vec<InVain>, Unknown> {
+        let _ = (tenant, payer, since_us, limit);
+        Ok(Vec::new())
     }
 
     /// What shows that a transaction that was ordered is in its block, which has to be final; `None`: it

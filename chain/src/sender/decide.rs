@@ -192,6 +192,7 @@ mod tests {
                 gas: 21_000,
                 most_fee: [0; 32],
                 token: None,
+                brings: None,
             },
             nonce,
             state: SendState::Pending,

@@ -19,7 +19,9 @@ use std::sync::Arc;
 
 use alloy_consensus::TxEip1559;
 use alloy_primitives::{Address, B256, TxKind, U256};
-use stencil_store::{Chains, NewSend, SendAttempt, SendOutcome, SendState, Sends, StoredSend};
+use stencil_store::{
+    Brought, Chains, NewSend, SendAttempt, SendOutcome, SendState, Sends, StoredSend,
+};
 
 use crate::follower::Moment;
 use crate::rpc::{Failure, Quorum, Trouble};
@@ -45,6 +47,8 @@ pub struct Order {
     pub gas: u64,
     /// Which token it moves and how much, in its smallest unit: for the tenant's limit.
     pub token: Option<(Address, U256)>,
+    /// What a payer has signed, where it brings that to the chain.
+    pub brings: Option<Brought>,
 }
 
 /// Why nothing was sent, or the loop stops.
@@ -178,6 +182,7 @@ impl Sender {
             token: order
                 .token
                 .map(|(token, amount)| (token.into_array(), amount.to_be_bytes())),
+            brings: order.brings,
         };
         if let Some(there) = self.sends.send(&send.tenant, &send.key).await?
             && there.send.does_the_same(&send)

@@ -37,6 +37,7 @@ fn order(key: &str, wei: u64) -> Order {
         data: vec![],
         gas: 30_000,
         token: None,
+        brings: None,
     }
 }
 
@@ -168,6 +169,7 @@ async fn what_a_node_never_takes_does_not_hold_up_what_others_send() {
         gas: 1 << 40,
         most_fee: [0; 32],
         token: None,
+        brings: None,
     };
     followed.store.reserve_send(&send, 0, 1).await.unwrap();
     let good = sender.order(order("good", 7)).await.unwrap();

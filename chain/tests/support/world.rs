@@ -113,6 +113,7 @@ impl World {
             gas,
             most_fee: [0; 32],
             token: None,
+            brings: None,
         };
         self.store.reserve_send(&send, 0, 1).await.unwrap();
     }
@@ -131,6 +132,7 @@ pub(crate) fn order(of: usize, key: &str, wei: u64) -> Order {
         data: Bytes::new(),
         gas: 30_000,
         moves: None,
+        brings: None,
     }
 }
 

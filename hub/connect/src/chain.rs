@@ -110,6 +110,7 @@ impl OnChain {
                     data: data.clone(),
                     gas: send.gas,
                     moves: transferred(send.address, &data),
+                    brings: None,
                 };
                 match chain.order(&order).await {
                     Ok(sent) => sent,

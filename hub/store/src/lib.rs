@@ -171,9 +171,9 @@ pub use seal_marks::{
     SettledSeal,
 };
 pub use sends::{
-    Amount, Callable, MAX_GIVEN_UP, MAX_LIMIT_WINDOW_S, MAX_OPEN_SENDS, MAX_SEND_ATTEMPTS,
-    MAX_SEND_DATA, NewSend, SendAttempt, SendOutcome, SendState, Sends, SpendLimit, Spent,
-    StoredSend,
+    Amount, Brought, BroughtInVain, Callable, MAX_GIVEN_UP, MAX_LIMIT_WINDOW_S, MAX_OPEN_SENDS,
+    MAX_SEND_ATTEMPTS, MAX_SEND_DATA, NewSend, SalesShare, SendAttempt, SendOutcome, SendState,
+    Sends, SpendLimit, Spent, StoredSend,
 };
 pub use series::{MAX_RANGE, Series, SeriesName, SeriesPoint};
 pub use store::Store;

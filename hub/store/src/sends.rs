@@ -3,7 +3,7 @@
 
 use async_trait::async_trait;
 
-use crate::{BlockMark, Error};
+use crate::{BlockMark, Error, InvoiceKey};
 
 /// Attempts (signatures with the same nonce) of one send.
 pub const MAX_SEND_ATTEMPTS: u32 = 64;
@@ -42,6 +42,29 @@ pub struct NewSend {
     pub most_fee: Amount,
     /// Which token it moves and how much, for the tenant's limit.
     pub token: Option<([u8; 20], Amount)>,
+    /// What a payer has signed, where it brings that to the chain.
+    pub brings: Option<Brought>,
+}
+
+/// A payer's signature (EIP-3009) that a send brings to the chain: whether it comes to anything is in the
+/// payer's hands, and its gas is the tenant's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Brought {
+    /// Who has signed.
+    pub payer: [u8; 20],
+    /// What is paid by it.
+    pub invoice: InvoiceKey,
+    /// Whether a stranger buys something by it (x402); else it is for an invoice that the tenant has made.
+    pub is_sale: bool,
+}
+
+/// Something that a payer has signed, and that is in a block and was reverted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BroughtInVain {
+    /// What was to be paid by it.
+    pub invoice: InvoiceKey,
+    /// When its nonce was taken, µs since the epoch.
+    pub reserved_us: i64,
 }
 
 impl NewSend {
@@ -157,6 +180,19 @@ pub struct Spent {
     pub open: Amount,
     /// When the first of what is spent leaves the span, µs since the epoch; `None`: nothing is spent.
     pub frees_us: Option<i64>,
+    /// What sales to strangers have of it; `None`: all of it, as any other spending.
+    pub sales: Option<SalesShare>,
+}
+
+/// What sales to strangers (x402) may spend of a tenant's limit of a chain's coin: a half, while the tenant is
+/// paid by invoices on that chain. Strangers decide how many there are, and the invoices have to be brought
+/// all the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SalesShare {
+    /// At most this, in wei.
+    pub most: Amount,
+    /// What they have spent of it within the limit's span.
+    pub used: Amount,
 }
 
 /// A contract that workflows may call: the chain's name, and its address.
@@ -169,8 +205,8 @@ pub trait Sends: Send + Sync + 'static {
     /// is there gives the send that it names, as it was first asked for: by that account, at those fees
     /// ([`NewSend::does_the_same`]). `first_nonce` is the account's next one on the chain: it
     /// counts where the account was never used here, or was used elsewhere meanwhile.
-    /// [`Error::Conflict`]: the key names another send, or a limit would be exceeded; without a limit
-    /// nothing may be spent.
+    /// [`Error::Conflict`]: the key names another send, or a limit or the share of it that sales have
+    /// ([`SalesShare`]) would be exceeded; without a limit nothing may be spent.
     async fn reserve_send(
         &self,
         send: &NewSend,
@@ -180,6 +216,17 @@ pub trait Sends: Send + Sync + 'static {
 
     /// A send by its key.
     async fn send(&self, tenant: &str, key: &str) -> Result<Option<StoredSend>, Error>;
+
+    /// What a payer of a tenant's has signed and was reverted on a chain, of those whose nonces were taken after
+    /// then: the newest first, at most so many.
+    async fn brought_in_vain(
+        &self,
+        tenant: &str,
+        chain: &str,
+        payer: [u8; 20],
+        since_us: i64,
+        limit: u32,
+    ) -> Result<Vec<BroughtInVain>, Error>;
 
     /// The accounts of a chain that have sends which are pending, or included and not final.
     async fn open_senders(&self, chain: &str) -> Result<Vec<[u8; 20]>, Error>;

@@ -7,13 +7,14 @@ use stencil_payments::eip712::{Authorization, Kind, Signed, check};
 use stencil_payments::invoice::{Definition, Id, Way};
 use stencil_payments::matching::{MAX_ATTEMPTS, nonce};
 use stencil_payments::money::Amount;
-use stencil_payments::port::{Called, Chain, NotOrdered, Order, Outcome, Sent};
+use stencil_payments::port::{Brings, Called, Chain, NotOrdered, Order, Outcome, Sent};
 use stencil_payments::{Address, Bytes, U256};
+use stencil_protocol::id::TenantId;
 
 use super::about::{About, Failed, MOST_FAILED};
 use super::cashier::{At, Cashier, Refused};
 use super::change::Alter;
-use super::{READER, checkout};
+use super::{READER, brake, checkout};
 
 /// For how long an authorisation has to hold at least, in seconds: until it is in a block.
 const LEAST_LEFT_S: u64 = 60;
@@ -210,6 +211,11 @@ pub(crate) async fn bring(cashier: &Cashier, at: &At, given: &Given) -> Result<S
         data,
         gas: if by_contract { CONTRACT_GAS } else { GAS },
         moves: None,
+        brings: Some(Brings {
+            payer: from,
+            invoice: definition.id,
+            is_sale: false,
+        }),
     };
     // From here on one after the other: two that are brought at once are both paid.
     let _turn = cashier.0.bringing.turn(definition.id.0).await;
@@ -259,6 +265,23 @@ fn may_bring(about: &About, payer: Address, now_us: i64) -> Result<(), NotTaken>
         return Err(Conflict(why.to_owned()));
     }
     Ok(())
+}
+
+/// Whether too much of what a payer has signed for this tenant has come to nothing, whatever it was for.
+async fn rests(
+    cashier: &Cashier,
+    chain: &dyn Chain,
+    tenant: &TenantId,
+    payer: Address,
+) -> Result<(), NotTaken> {
+    let (store, now_us) = (&cashier.0.store, cashier.0.clock.now_us());
+    match brake::rests(store, chain, tenant, payer, now_us).await {
+        Ok(None) => Ok(()),
+        Ok(Some(rests)) => Err(Conflict(format!(
+            "{rests}; pay by another method, or send it from your own account"
+        ))),
+        Err(unknown) => Err(Unknown(unknown.to_string())),
+    }
 }
 
 /// Whether nothing else is on its way for what is open; keeps that this one is.
@@ -313,6 +336,7 @@ async fn alone(
         }
     }
     may_bring(&at.kept.about, payer, cashier.0.clock.now_us())?;
+    rests(cashier, chain, tenant, payer).await?;
     let invoice = &at.kept.invoice;
     let open = invoice.open(method).unwrap_or_default();
     if value != open || !checkout::payable(invoice, cashier.0.clock.now_us()) {

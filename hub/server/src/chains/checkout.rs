@@ -106,7 +106,8 @@ pub(crate) struct Payable {
     pub(crate) attempt: Option<u8>,
     /// Its nonce, and those of the attempts after it: one that has come to nothing is not tried again.
     pub(crate) nonces: Vec<String>,
-    /// Whether the hub brings the authorisation to the chain and pays for the gas.
+    /// Whether the hub brings the authorisation to the chain and pays for the gas. Not so where the tenant's limit
+    /// leaves no room for it now, or too many for this invoice have failed.
     pub(crate) hub_pays_gas: bool,
     /// What a wallet that does not know the chain is told by `wallet_addEthereumChain` (EIP-3085); null
     /// where nobody has said it, and where the way can't be used now.
@@ -115,7 +116,15 @@ pub(crate) struct Payable {
 }
 
 impl Checkout {
-    pub(crate) fn of(at: &At, chains: &Chains, newest: &[(u64, u64)], now_us: i64) -> Self {
+    /// `newest` are the newest blocks that were read, `full` the chains on which the tenant's limit has no room for
+    /// an authorisation; both by EIP-155 chain id.
+    pub(crate) fn of(
+        at: &At,
+        chains: &Chains,
+        newest: &[(u64, u64)],
+        full: &[u64],
+        now_us: i64,
+    ) -> Self {
         let invoice = &at.kept.invoice;
         let definition = invoice.definition();
         let about = &at.kept.about;
@@ -166,7 +175,9 @@ impl Checkout {
                 .into_iter()
                 .map(|way| Payable {
                     payable: is_open && way.unusable.is_none(),
-                    hub_pays_gas: way.hub_pays_gas && about.brings(),
+                    hub_pays_gas: way.hub_pays_gas
+                        && about.brings()
+                        && !full.contains(&way.method.chain_id),
                     ..way
                 })
                 .collect(),

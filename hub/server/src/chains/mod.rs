@@ -12,6 +12,7 @@ mod about;
 mod absent;
 mod ahead;
 pub(crate) mod authorization;
+pub(crate) mod brake;
 mod cashier;
 mod change;
 pub(crate) mod checkout;
@@ -23,6 +24,7 @@ pub(crate) mod ownership;
 mod rates;
 mod reader;
 pub(crate) mod refund_address;
+pub(crate) mod room;
 pub(crate) mod settings;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -5,6 +5,7 @@ use axum::Json;
 use axum::extract::State as Shared;
 use axum::response::{IntoResponse, Response};
 use http::{Extensions, HeaderValue, StatusCode, header};
+use stencil_payments::invoice::Way;
 
 use super::State;
 use super::api::{invoices, refunds};
@@ -13,8 +14,9 @@ use super::listener::Peer;
 use super::problem::{Kind, Problem};
 use crate::chains::At;
 use crate::chains::authorization::{self, Given, NotTaken};
-use crate::chains::checkout::Checkout;
+use crate::chains::checkout::{self, Checkout};
 use crate::chains::refund_address::{self, Said};
+use crate::chains::room;
 
 /// Where a payer's transaction stands.
 #[derive(Debug, utoipa::ToSchema)]
@@ -161,7 +163,18 @@ pub(super) async fn view(state: &State, at: &At) -> Result<Checkout, Problem> {
         .filter_map(|chain| Some((chain.chain_id, chain.cursor?.number)))
         .collect();
     let now_us = state.clock.now_us();
-    Ok(Checkout::of(at, cashier.chains(), &newest, now_us))
+    let invoice = &at.kept.invoice;
+    let mut methods = invoice.definition().methods.iter();
+    let is_signed = methods.any(|method| method.way == Way::Authorization);
+    // What is not to be paid any more is looked at without asking what could be spent on it.
+    let full = if is_signed && checkout::payable(invoice, now_us) {
+        let tenant = &invoice.definition().tenant;
+        room::full(&state.store, cashier.chains(), tenant, now_us).await?
+    } else {
+        Vec::new()
+    };
+    let chains = cashier.chains();
+    Ok(Checkout::of(at, chains, &newest, &full, now_us))
 }
 
 /// An answer that nobody on the way keeps, and that tells no other page where it is from.

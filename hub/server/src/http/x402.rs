@@ -356,6 +356,12 @@ fn refused(state: &State, wanted: &Wanted, no: No) -> Result<Response, Problem> 
             let response = required(state, wanted, Some(&refused))?;
             with(response, PAYMENT_RESPONSE, &failed(&paying, refused.reason))
         }
+        No::Rests(refused, after_s) => {
+            let mut response = required(state, wanted, Some(&refused))?;
+            let after = HeaderValue::from(after_s);
+            response.headers_mut().insert(header::RETRY_AFTER, after);
+            Ok(response)
+        }
         No::Later(paying, why) => {
             let detail =
                 format!("{why}; ask again with the same payment: another would be charged as well");

@@ -96,6 +96,7 @@ impl Body {
             data: self.append().call().into(),
             gas: GAS,
             moves: None,
+            brings: None,
         }
     }
 

@@ -9,11 +9,13 @@ use super::row::{Columns as _, bigint};
 use super::transaction::Transaction;
 use crate::sends::{Callable, MAX_GIVEN_UP, MAX_OPEN_SENDS, MAX_SEND_ATTEMPTS, MAX_SEND_DATA};
 use crate::{
-    BlockMark, Error, NewSend, SendAttempt, SendOutcome, SendState, Sends, SpendLimit, Spent,
-    StoredSend,
+    BlockMark, Brought, BroughtInVain, Error, NewSend, SendAttempt, SendOutcome, SendState, Sends,
+    SpendLimit, Spent, StoredSend,
 };
 
 mod again;
+mod amounts;
+mod brought;
 mod limits;
 
 pub(super) use again::included_above;
@@ -39,6 +41,17 @@ impl Sends for Sqlite {
         let mut snapshot = self.snapshot().await?;
         let found = by_key(&mut snapshot, tenant, key).await;
         snapshot.end(found).await
+    }
+
+    async fn brought_in_vain(
+        &self,
+        tenant: &str,
+        chain: &str,
+        payer: [u8; 20],
+        since_us: i64,
+        limit: u32,
+    ) -> Result<Vec<BroughtInVain>, Error> {
+        brought::in_vain(self.readers(), (tenant, chain, payer), since_us, limit).await
     }
 
     async fn open_senders(&self, chain: &str) -> Result<Vec<[u8; 20]>, Error> {
@@ -199,8 +212,8 @@ async fn reserve(
     let nonce = row.number::<u64>("next")?.saturating_sub(1);
     sqlx::query(
         "INSERT INTO chain_sends (chain, sender, nonce, tenant, key, receiver, value, data, gas, \
-         most_fee, token, token_amount, state, reserved_us) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 'pending', $13)",
+         most_fee, token, token_amount, state, reserved_us, payer, invoice, sale) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 'pending', $13, $14, $15, $16)",
     )
     .bind(send.chain.as_str())
     .bind(send.sender.as_slice())
@@ -215,6 +228,9 @@ async fn reserve(
     .bind(send.token.map(|(token, _)| token.to_vec()))
     .bind(send.token.map(|(_, amount)| amount.to_vec()))
     .bind(at_us)
+    .bind(send.brings.map(|brings| brings.payer.to_vec()))
+    .bind(send.brings.map(|brings| brings.invoice.to_vec()))
+    .bind(send.brings.map(|brings| i64::from(brings.is_sale)))
     .execute(&mut **transaction)
     .await?;
     Ok(StoredSend {
@@ -276,6 +292,14 @@ async fn whole(connection: &mut Transaction, row: &SqliteRow) -> Result<StoredSe
         most_fee: row.array("most_fee")?,
         token: match row.maybe_bytes("token")? {
             Some(_) => Some((row.array("token")?, row.array("token_amount")?)),
+            None => None,
+        },
+        brings: match row.maybe_bytes("payer")? {
+            Some(_) => Some(Brought {
+                payer: row.array("payer")?,
+                invoice: row.array("invoice")?,
+                is_sale: row.flag("sale")?,
+            }),
             None => None,
         },
     };
@@ -441,8 +465,8 @@ pub(super) async fn disown(connection: &mut SqliteConnection, tenant: &str) -> R
         .execute(&mut *connection)
         .await?;
     sqlx::query(
-        "UPDATE chain_sends SET tenant = '', key = chain || ':' || hex(sender) || ':' || nonce \
-         WHERE tenant = $1",
+        "UPDATE chain_sends SET tenant = '', key = chain || ':' || hex(sender) || ':' || nonce, \
+         payer = NULL, invoice = NULL, sale = NULL WHERE tenant = $1",
     )
     .bind(tenant)
     .execute(&mut *connection)

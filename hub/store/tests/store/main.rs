@@ -6,6 +6,7 @@ mod access;
 mod alarms;
 mod answers;
 mod audit;
+mod brought;
 mod caused;
 mod certificates;
 mod chains;

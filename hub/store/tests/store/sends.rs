@@ -30,6 +30,7 @@ fn send(key: &str, value: u128) -> NewSend {
         gas: 21_000,
         most_fee: amount(5),
         token: None,
+        brings: None,
     }
 }
 

@@ -31,6 +31,7 @@ async fn send(store: &Store, key: &str, tx: u8) -> [u8; 32] {
         gas: 21_000,
         most_fee: [0; 32],
         token: None,
+        brings: None,
     };
     let stored = sends.reserve_send(&new, 0, 1).await.unwrap();
     let attempt = SendAttempt {

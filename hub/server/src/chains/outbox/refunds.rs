@@ -310,6 +310,7 @@ fn order_of(tenant: &TenantId, key: String, asset: &Asset, to: Address, amount: 
         data,
         gas: GAS,
         moves,
+        brings: None,
     }
 }
 

@@ -15,7 +15,7 @@ const ONE: Needs = Needs::Confirmations(1);
 
 fn checkout(world: &World, at: &At) -> Checkout {
     let now_us = world.now_us.load(Ordering::SeqCst);
-    Checkout::of(at, world.cashier.chains(), &[], now_us)
+    Checkout::of(at, world.cashier.chains(), &[], &[], now_us)
 }
 
 fn metrics(world: &World) -> String {
@@ -48,6 +48,7 @@ async fn what_the_hub_has_sent_there_is_told_of_without_any_invoice() {
         gas: 30_000,
         most_fee: [0; 32],
         token: None,
+        brings: None,
     };
     let trouble = "stencil_hub_chain_trouble{chain=\"local\"}";
     // A chain on which nothing is open is nobody's loss.

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use stencil_payments::eip712::Domain;
 use stencil_payments::money::{Asset, Token};
 use stencil_payments::port::{
-    Called, Chain, Event, Function, Head, KnownToken, NotOrdered, Order, Sent, Unknown,
+    Called, Chain, Event, Function, Head, InVain, KnownToken, NotOrdered, Order, Sent, Unknown,
 };
 use stencil_payments::{Address, Bytes};
 use stencil_protocol::id::TenantId;
@@ -46,6 +46,8 @@ pub(crate) struct Fake {
     pub(crate) orders: Mutex<Vec<Order>>,
     pub(crate) sent: Mutex<HashMap<String, Sent>>,
     pub(crate) refuses: Mutex<Option<NotOrdered>>,
+    /// What was reverted of what a payer has signed, the newest first.
+    pub(crate) in_vain: Mutex<HashMap<Address, Vec<InVain>>>,
     /// Orders are never answered.
     pub(crate) hangs: AtomicBool,
     /// Nobody can say where contracts are.
@@ -83,6 +85,7 @@ impl Fake {
             orders: Mutex::default(),
             sent: Mutex::default(),
             refuses: Mutex::default(),
+            in_vain: Mutex::default(),
             hangs: AtomicBool::default(),
             silent: AtomicBool::default(),
             stepped: Notify::new(),
@@ -184,6 +187,19 @@ impl Chain for Fake {
 
     async fn sent(&self, _: &TenantId, key: &str) -> Result<Option<Sent>, Unknown> {
         Ok(self.sent.lock().unwrap().get(key).copied())
+    }
+
+    async fn in_vain(
+        &self,
+        _: &TenantId,
+        payer: Address,
+        since_us: i64,
+        limit: u32,
+    ) -> Result<Vec<InVain>, Unknown> {
+        let of = self.in_vain.lock().unwrap().get(&payer).cloned();
+        let all = of.unwrap_or_default().into_iter();
+        let since = all.filter(|it| it.at_us > since_us);
+        Ok(since.take(usize::try_from(limit).unwrap()).collect())
     }
 
     async fn stepped(&self) {

@@ -207,10 +207,7 @@ pub(super) fn capture_order(kept: &Kept) -> Order {
         again => format!("-{again}"),
     };
     match &kept.purchase.held {
-        None => {
-            let purchase = &kept.purchase;
-            kept.order_of(&attempt, purchase.to, purchase.call_data.clone())
-        }
+        None => kept.brings(&attempt),
         Some(held) => {
             let what = format!("-release{attempt}");
             kept.order_of(&what, held.escrow, held.release.clone())

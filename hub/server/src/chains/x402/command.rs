@@ -107,10 +107,10 @@ impl Sales {
         let now_us = self.inner.clock.now_us();
         let now_s = now_us.unsigned_abs() / 1_000_000;
         let (at, mut purchase, balance) = if does.undo.is_some() {
-            self.bare(&priced, payment, now_s).await?
+            self.bare(tenant, &priced, payment, now_s).await?
         } else {
             let bought = name_of(tenant, name, bought);
-            self.held(&priced, bought, payment, now_s).await?
+            self.held(tenant, &priced, bought, payment, now_s).await?
         };
         let priced = &priced[at];
         purchase.bought = bought.clone();
@@ -185,6 +185,7 @@ impl Sales {
 
     async fn bare(
         &self,
+        tenant: &TenantId,
         priced: &[Priced],
         payment: &PaymentPayload,
         now_s: u64,
@@ -193,6 +194,8 @@ impl Sales {
         let checked = x402::verify(&ways, payment, now_s)?;
         let at = checked.offer;
         let (chain, token) = (&priced[at].chain, priced[at].way.domain.token);
+        self.rested(chain.as_ref(), tenant, checked.authorization.from)
+            .await?;
         let verified = {
             let _room = self.room_to_ask()?;
             ask::conclude(chain.as_ref(), token, checked).await?
@@ -205,6 +208,7 @@ impl Sales {
 
     async fn held(
         &self,
+        tenant: &TenantId,
         priced: &[Priced],
         bought: Key,
         payment: &PaymentPayload,
@@ -234,6 +238,8 @@ impl Sales {
                 }
             };
             let token = one.way.domain.token;
+            let payer = checked.checked.authorization.from;
+            self.rested(one.chain.as_ref(), tenant, payer).await?;
             let _room = self.room_to_ask()?;
             let of_hold = (offer.escrow, checked.hold_data());
             let (chain, signed) = (one.chain.as_ref(), checked.checked.clone());

@@ -1,7 +1,8 @@
 //! A purchase as it is known and kept, and why there is none.
 
+use stencil_payments::invoice::Id;
 use stencil_payments::money::Amount;
-use stencil_payments::port::Order;
+use stencil_payments::port::{Brings, Order};
 use stencil_payments::x402::{Reason, Refused};
 use stencil_payments::{Address, Bytes};
 use stencil_store::{Error as StoreError, StoredPurchase};
@@ -15,6 +16,8 @@ pub(crate) enum No {
     Refused(Refused),
     /// What was tried to be settled was not, and nothing was charged.
     Failed(Paying, Refused),
+    /// Too much of what its payer has signed has come to nothing: none is taken for so many seconds.
+    Rests(Refused, u64),
     /// It can't be known now: the same payment is to be shown again, and no other.
     Later(Option<Paying>, String),
     /// The store.
@@ -84,8 +87,21 @@ impl Kept {
 
     /// How the settlement is ordered: the same key each time.
     pub(super) fn order(&self) -> Order {
+        self.brings("")
+    }
+
+    /// The transaction that brings what its payer has signed.
+    pub(super) fn brings(&self, what: &str) -> Order {
         let purchase = &self.purchase;
-        self.order_of("", purchase.to, purchase.call_data.clone())
+        let brings = Brings {
+            payer: purchase.payer,
+            invoice: Id(self.stored.purchase),
+            is_sale: true,
+        };
+        Order {
+            brings: Some(brings),
+            ..self.order_of(what, purchase.to, purchase.call_data.clone())
+        }
     }
 
     /// A transaction for it. It moves the payer's money, and of the hub's account gas alone.
@@ -98,6 +114,7 @@ impl Kept {
             data,
             gas: self.purchase.gas,
             moves: None,
+            brings: None,
         }
     }
 }

@@ -1,9 +1,10 @@
-//! What payers have under way and have not paid: on bare authorisations, and what they have signed.
+//! What payers have under way and have not paid: on bare authorisations, and what they have signed; and whether
+//! anything more that they sign is brought to a chain.
 
 use stencil_payments::Address;
 use stencil_payments::invoice::Id;
 use stencil_payments::money::{Amount, Asset};
-use stencil_payments::port::{Outcome, Sent};
+use stencil_payments::port::{Chain, Outcome, Sent};
 use stencil_payments::x402::charge::{self, Charge, Stage, What};
 use stencil_payments::x402::exposure::{Exposure, NotCovered, Unsettled};
 use stencil_payments::x402::{Reason, Refused};
@@ -14,6 +15,7 @@ use super::answer::BEYOND_S;
 use super::kept::{Kept, No, later};
 use super::purchase::Paid;
 use super::sales::Sales;
+use crate::chains::brake;
 
 /// Charges that one payer may have under way with a tenant on bare authorisations, whatever they are
 /// worth.
@@ -115,6 +117,23 @@ impl Sales {
             .map_err(|exceeded| spent_limit(exceeded.to_string()))?;
         stored.body = serde_json::json!(exposure).to_string();
         Ok(stored)
+    }
+
+    /// Whether what a payer has signed may be brought to a chain, for all that has come to nothing.
+    pub(super) async fn rested(
+        &self,
+        chain: &dyn Chain,
+        tenant: &TenantId,
+        payer: Address,
+    ) -> Result<(), No> {
+        let (store, now_us) = (&self.inner.store, self.inner.clock.now_us());
+        let rests = brake::rests(store, chain, tenant, payer, now_us).await;
+        let Some(rests) = rests.map_err(|unknown| later(&unknown.to_string()))? else {
+            return Ok(());
+        };
+        let after_us = rests.until_us.saturating_sub(now_us).unsigned_abs();
+        let refused = Refused::new(Reason::InvalidTransactionState, rests.to_string());
+        Err(No::Rests(refused, after_us.div_ceil(1_000_000).max(1)))
     }
 
     /// Forgives a payer what was lost to them.

@@ -124,7 +124,8 @@ impl Sales {
         if let Some(known) = self.known(tenant, name, bought, &claim).await? {
             return Ok(known);
         }
-        let (purchase, balance, now_us) = self.verified(offer, bought, payment, &claim).await?;
+        let verified = self.verified(tenant, offer, bought, payment, &claim);
+        let (purchase, balance, now_us) = verified.await?;
         let stored = StoredPurchase {
             tenant: tenant.clone(),
             purchase: id.0,
@@ -193,6 +194,7 @@ impl Sales {
 
     async fn verified(
         &self,
+        tenant: &TenantId,
         offer: &Offer,
         bought: &Bought,
         payment: &PaymentPayload,
@@ -213,6 +215,8 @@ impl Sales {
             return Err(later("the offer was changed"));
         };
         let authorization = checked.authorization;
+        self.rested(chain.as_ref(), tenant, authorization.from)
+            .await?;
         let verified = {
             let _room = self.room_to_ask()?;
             ask::conclude(chain.as_ref(), way.domain.token, checked).await?
@@ -302,6 +306,16 @@ impl Sales {
         }
         self.invoice(kept).await?;
         stencil_crashpoint::reach("x402.invoiced");
+        if matches!(ordered, Ok(None)) {
+            // Others of its payer may have come to nothing since it was verified.
+            let (tenant, payer) = (&kept.stored.tenant, purchase.payer);
+            if let Err(no) = self.rested(chain, tenant, payer).await {
+                if matches!(no, No::Rests(..)) {
+                    self.call_off(kept).await?;
+                }
+                return Err(no);
+            }
+        }
         match chain.order(&order).await {
             Ok(_) => Ok(()),
             Err(not @ NotOrdered::Refused(_)) => {

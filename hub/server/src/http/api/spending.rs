@@ -13,6 +13,7 @@ use stencil_store::{MAX_LIMIT_WINDOW_S, Operator, SpendLimit, Spent};
 
 use super::Whole;
 use crate::chains::authorization::GAS;
+use crate::chains::room::{at_once, fits, settlement};
 use crate::chains::x402::price;
 use crate::http::State;
 use crate::http::input::{self, Path};
@@ -62,6 +63,15 @@ pub(in crate::http) struct SpentView {
     settlement_amount: Option<String>,
     /// Whether there is room for one now.
     fits: Option<bool>,
+    /// How many fit at one time while nothing else is spent.
+    at_once: Option<u64>,
+    /// Of a chain's coin: what sales (x402) may spend of it at most, a half while the tenant is paid by invoices on
+    /// that chain; null: all of it, as any other spending.
+    sales_most_amount: Option<String>,
+    /// What counts as spent by them within the span; null where they may spend all.
+    sales_used_amount: Option<String>,
+    /// What is to be looked at: a limit with room for fewer than ten settlements at one time.
+    warning: Option<String>,
 }
 
 /// The limits of a tenant, and what is spent of them.
@@ -106,14 +116,21 @@ pub(super) async fn spent(state: &State, tenant: &TenantId) -> Result<Vec<SpentV
             }),
         };
         let shown = |amount: Amount| decimals.map(|decimals| in_full(amount, decimals));
-        let settlement = known
-            .filter(|_| asset.is_none())
-            .and_then(|chain| settlement(chain.as_ref()));
+        let of_coin = known.filter(|_| asset.is_none()).map(AsRef::as_ref);
+        let settlement = of_coin.and_then(settlement);
+        let sales = spent.sales.map(|sales| {
+            [sales.most, sales.used].map(|amount| Amount(U256::from_be_bytes(amount)))
+        });
+        let sales_most = sales.map(|[most, _]| most);
         SpentView {
             most_amount: shown(most),
             used_amount: shown(used),
             open_amount: shown(open),
-            fits: settlement.map(|one| used.saturating_add(one) <= most),
+            fits: settlement.map(|one| fits(one, used, most)),
+            at_once: settlement.map(|one| at_once(most, one)),
+            sales_most_amount: sales_most.and_then(shown),
+            sales_used_amount: sales.and_then(|[_, used]| shown(used)),
+            warning: of_coin.and_then(|chain| few(most, sales_most, chain)),
             settlement_amount: settlement.map(|one| in_full(one, COIN_DECIMALS)),
             limit: Spending {
                 chain,
@@ -127,12 +144,6 @@ pub(super) async fn spent(state: &State, tenant: &TenantId) -> Result<Vec<SpentV
         }
     };
     Ok(spent.into_iter().map(of).collect())
-}
-
-/// What one settlement of an authorisation counts as until it is final, in wei.
-fn settlement(chain: &dyn Chain) -> Option<Amount> {
-    let price = U256::from(chain.most_fee_per_gas()?);
-    Some(Amount(price.saturating_mul(U256::from(GAS))))
 }
 
 /// With a point, without zeros that say nothing.
@@ -160,6 +171,39 @@ fn too_little(most: Amount, chain: &dyn Chain) -> Option<String> {
         "`most` is {most} of the coin of `{}` and lets nothing through: until it is final one settlement counts \
          as {shown} ({GAS} gas at `max_fee_gwei`, which is {gwei}); set {one} wei at least, ten times that \
          where several are under way at one time, or a lower `max_fee_gwei`",
+        chain.name()
+    ))
+}
+
+/// Settlements that should have room at one time: with fewer, payers are soon refused.
+const FEW: u64 = 10;
+
+/// What is to be said of a limit of a chain's coin that lets few settlements through at one time, where it does.
+fn few(most: Amount, of_sales: Option<Amount>, chain: &dyn Chain) -> Option<String> {
+    let (one, price) = (settlement(chain)?, chain.most_fee_per_gas()?);
+    let fit = at_once(most, one);
+    // Nothing at all is a limit like another.
+    if most.is_zero() || fit >= FEW {
+        return None;
+    }
+    let [most, shown] = [most, one].map(|amount| in_full(amount, COIN_DECIMALS));
+    let gwei = in_full(Amount(U256::from(price)), 9);
+    let fit = match fit {
+        0 => "no settlement".to_owned(),
+        1 => "one settlement".to_owned(),
+        fit => format!("{fit} settlements"),
+    };
+    let sales = of_sales.map_or_else(String::new, |most| {
+        format!(
+            ", {} of them for sales (x402), as the tenant is paid by invoices there",
+            at_once(most, one)
+        )
+    });
+    let ten = one.0.saturating_mul(U256::from(FEW));
+    Some(format!(
+        "{most} of the coin of `{}` has room for {fit} at one time{sales}: until it is final each counts as {shown} \
+         ({GAS} gas at `max_fee_gwei`, which is {gwei}), and what those before it have cost within the span \
+         counts, too; set {ten} wei for ten, or a lower `max_fee_gwei`",
         chain.name()
     ))
 }

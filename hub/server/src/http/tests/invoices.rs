@@ -5,11 +5,12 @@ use alloy_signer_local::PrivateKeySigner;
 use serde_json::{Value, json};
 use stencil_payments::abi::calls;
 use stencil_payments::eip712::{Authorization, Domain, Kind};
-use stencil_payments::invoice::{Definition, Event, Payment, Policy, Way};
+use stencil_payments::invoice::{Definition, Event, Id, Payment, Policy, Way};
 use stencil_payments::money::Amount;
 use stencil_payments::observation::{Block, Key, Needs};
-use stencil_payments::port::{Called, NotOrdered, Outcome, Sent, Unknown};
+use stencil_payments::port::{Called, InVain, NotOrdered, Outcome, Sent, Unknown};
 use stencil_payments::{Address, B256, U256};
+use stencil_store::{NewSend, SpendLimit};
 
 use super::{Answer, Limits, NOW_US, Served, seed};
 use crate::chains::tests::fake::{CHAIN, CONTRACT, ID, PAYEE, TOKEN, domain};
@@ -34,6 +35,25 @@ impl Served {
         let ask = self.ask("POST", path).bearer(&self.tokens.admin);
         ask.json(body).send().await
     }
+}
+
+/// What `acme` may spend of the chain's coin, in tenths: until it is final a settlement counts as one of them.
+async fn may_spend(served: &Served, tenths: u64) {
+    let chains = &served.store.chains;
+    chains.open_chain(CHAIN, ID, NOW_US).await.unwrap();
+    let limit = SpendLimit {
+        tenant: "acme".to_owned(),
+        chain: CHAIN.to_owned(),
+        asset: None,
+        window_s: 86_400,
+        most: of_coin(tenths),
+    };
+    served.store.sends.set_spend_limit(&limit).await.unwrap();
+}
+
+fn of_coin(tenths: u64) -> [u8; 32] {
+    let wei = U256::from(tenths) * U256::from(100_000_000_000_000_000_u64);
+    wei.to_be_bytes()
 }
 
 async fn create(served: &Served, body: &Value) -> Answer {
@@ -431,6 +451,7 @@ fn checkout(id: &str) -> String {
 #[tokio::test]
 async fn a_payer_sees_what_is_due_and_nothing_else_of_the_tenants() {
     let served = Served::start().await;
+    may_spend(&served, 20).await;
     let id = hex::encode(seed::INVOICE);
     let answer = served.get(&checkout(&id)).send().await;
     assert_eq!(answer.header("cache-control"), Some("no-store"));
@@ -604,6 +625,7 @@ async fn a_signed_authorisation_is_brought_once_and_a_wrong_one_never() {
 #[tokio::test]
 async fn of_one_invoice_one_authorisation_is_on_its_way() {
     let served = Served::start().await;
+    may_spend(&served, 20).await;
     let id = hex::encode(seed::INVOICE);
     let path = format!("/pay/{id}/authorization");
     let post = async |body: &Value| served.ask("POST", &path).json(body).send().await;
@@ -671,6 +693,42 @@ async fn of_one_invoice_one_authorisation_is_on_its_way() {
     assert!(why.contains("brings no more"), "{why}");
     assert_eq!(served.chain.orders.lock().unwrap().len(), 3);
     assert_eq!(seen().await["hub_pays_gas"], false);
+}
+
+/// Whatever it was for: what a payer signs can come to nothing at any invoice of the tenant's, and at what it sells.
+#[tokio::test]
+async fn a_payer_whose_signatures_come_to_nothing_is_brought_none() {
+    let served = Served::start().await;
+    let id = hex::encode(seed::INVOICE);
+    let path = format!("/pay/{id}/authorization");
+    let typed = served.get(&checkout(&id)).send().await.ok()["methods"][0]["typed_data"].clone();
+    let now_s = u64::try_from(NOW_US / 1_000_000).unwrap();
+    let nonce = typed["message"]["nonce"].as_str().unwrap().parse().unwrap();
+    let word = |n: u64| U256::from(n).to_be_bytes::<32>();
+    let payer = PrivateKeySigner::from_slice(&[7; 32]).unwrap();
+    let (chain, from) = (&served.chain, payer.address());
+    chain.answers(TOKEN, calls::authorization_state(from, nonce), word(0));
+    chain.answers(TOKEN, calls::balance_of(from), word(9_000_000));
+    let of = |n: u8, ago_s: i64| InVain {
+        invoice: Id([n; 16]),
+        at_us: NOW_US - ago_s * 1_000_000,
+    };
+    let fails = |all: Vec<InVain>| chain.in_vain.lock().unwrap().insert(from, all);
+    fails(vec![of(1, 60), of(2, 3_600), of(3, 7_200)]);
+    let signed = sign(&payer, &typed, "2500000", now_s + 600);
+    let post = async || served.ask("POST", &path).json(&signed).send().await;
+    let why = post().await.problem(409);
+    for told in ["3 payments", "2023-11-15T20:13:20", "pay by another method"] {
+        assert!(why.contains(told), "{told}: {why}");
+    }
+    assert!(served.chain.orders.lock().unwrap().is_empty());
+    // One of them is out of the window.
+    fails(vec![of(1, 60), of(2, 3_600), of(3, 86_400)]);
+    assert_eq!(post().await.status, 202);
+    let orders = served.chain.orders.lock().unwrap();
+    let brings = orders[0].brings.unwrap();
+    assert_eq!((brings.payer, brings.is_sale), (from, false));
+    assert_eq!(brings.invoice, Id(seed::INVOICE));
 }
 
 /// No gas is spent on what an invoice could not take.
@@ -799,6 +857,88 @@ async fn what_the_limits_leave_no_room_for_is_told_to_the_tenant() {
         .problem(409);
     let told = spending().await["not_brought"].clone();
     assert_eq!((&told["why"], &told["times"]), (&Value::Null, &4.into()));
+}
+
+/// What the hub would refuse to bring it does not promise to bring.
+#[tokio::test]
+async fn the_hub_pays_no_gas_where_the_limit_has_no_room_for_it() {
+    let served = Served::start().await;
+    let id = hex::encode(seed::INVOICE);
+    let pays = async || {
+        let seen = served.get(&checkout(&id)).send().await.ok();
+        assert_eq!(seen["payable"], true, "there is another way");
+        let way = &seen["methods"][0];
+        assert!(way["typed_data"].is_object(), "{way}");
+        way["hub_pays_gas"].as_bool().unwrap()
+    };
+    let fits = async || {
+        let spending = served.get("/api/v1/payments/spending");
+        let seen = spending.bearer(&served.tokens.admin).send().await.ok();
+        seen["limits"][0]["fits"].clone()
+    };
+    assert!(!pays().await, "there is no limit");
+    may_spend(&served, 2).await;
+    assert_eq!((pays().await, fits().await), (true, true.into()));
+    let send = NewSend {
+        chain: CHAIN.to_owned(),
+        sender: [1; 20],
+        tenant: "acme".to_owned(),
+        key: "elsewhere".to_owned(),
+        receiver: [2; 20],
+        value: [0; 32],
+        data: vec![],
+        gas: 200_000,
+        most_fee: of_coin(1),
+        token: None,
+        brings: None,
+    };
+    let sends = &served.store.sends;
+    sends.reserve_send(&send, 0, NOW_US).await.unwrap();
+    assert_eq!((pays().await, fits().await), (true, true.into()));
+    let more = NewSend {
+        key: "more".to_owned(),
+        ..send
+    };
+    sends.reserve_send(&more, 0, NOW_US).await.unwrap();
+    assert_eq!((pays().await, fits().await), (false, false.into()));
+    served.later(86_400);
+    assert_eq!(fits().await, true);
+}
+
+/// It is taken, and what it comes to is said in words.
+#[tokio::test]
+async fn a_limit_that_lets_few_through_at_one_time_says_so() {
+    let served = Served::start().await;
+    let limit = async |tenths: u64| {
+        may_spend(&served, tenths).await;
+        let spending = served.get("/api/v1/payments/spending");
+        let seen = spending.bearer(&served.tokens.admin).send().await.ok();
+        seen["limits"][0].clone()
+    };
+    let one = limit(1).await;
+    assert_eq!((&one["at_once"], &one["fits"]), (&1.into(), &true.into()));
+    let told = one["warning"].as_str().unwrap();
+    for words in [
+        "0.1 of the coin of `local` has room for one settlement at one time, 0 of them for sales",
+        "counts as 0.1 (200000 gas at `max_fee_gwei`, which is 500)",
+        "set 1000000000000000000 wei for ten",
+    ] {
+        assert!(told.contains(words), "{words}: {told}");
+    }
+    let nine = limit(9).await;
+    let told = nine["warning"].as_str().unwrap();
+    assert!(
+        told.contains("9 settlements at one time, 4 of them"),
+        "{told}"
+    );
+    let ten = limit(10).await;
+    assert_eq!(
+        (&ten["at_once"], &ten["warning"]),
+        (&10.into(), &Value::Null)
+    );
+    assert_eq!(ten["sales_most_amount"], "0.5");
+    assert_eq!(ten["sales_used_amount"], "0");
+    assert_eq!(limit(0).await["warning"], Value::Null);
 }
 
 /// Until it is final one settlement counts as the most that it may cost: a limit below that is none.

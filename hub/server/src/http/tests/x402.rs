@@ -116,9 +116,19 @@ impl Signed {
         domain: &Domain,
         change: impl FnOnce(&mut Authorization),
     ) -> Self {
+        Self::by(&key(), required, nonce, domain, change)
+    }
+
+    fn by(
+        key: &PrivateKeySigner,
+        required: &PaymentRequired,
+        nonce: u8,
+        domain: &Domain,
+        change: impl FnOnce(&mut Authorization),
+    ) -> Self {
         let accepted = &required.accepts[0];
         let mut authorization = Authorization {
-            from: payer(),
+            from: key.address(),
             to: accepted.pay_to.parse().unwrap(),
             value: accepted.amount.parse::<Amount>().unwrap(),
             valid_after: U256::from(NOW_S - 600),
@@ -127,7 +137,7 @@ impl Signed {
         };
         change(&mut authorization);
         let digest = authorization.digest(Kind::Transfer, domain);
-        let signature = key().sign_hash_sync(&digest).unwrap();
+        let signature = key.sign_hash_sync(&digest).unwrap();
         let Authorization {
             from,
             to,
@@ -713,6 +723,80 @@ async fn whoever_brings_an_authorisation_first_it_is_paid() {
     served.money.set(Mode::IsLate);
     assert_eq!(served.pays(FEED, &signed).await.status, 200);
     assert_eq!((served.orders(), served.money.balance(PAYEE)), (1, 10_000));
+}
+
+/// Each has cost the seller gas.
+#[tokio::test]
+async fn a_payer_whose_payments_come_to_nothing_is_refused_for_a_time() {
+    let served = selling().await;
+    let costs = costs(&served, FEED).await;
+    served.money.is_at(NOW_US);
+    served.money.set(Mode::Reverts);
+    for nonce in 1..=3 {
+        let answer = served.pays(FEED, &Signed::of(&costs, nonce)).await;
+        let error = required(&answer).error.unwrap();
+        assert!(error.contains("nothing was paid"), "{error}");
+    }
+    let brings = served.money.ordered().into_iter().map(|it| it.brings);
+    assert!(brings.flatten().all(|it| it.is_sale && it.payer == payer()));
+    // What would go through is refused as well, and by name.
+    served.money.set(Mode::Includes);
+    let answer = served.pays(FEED, &Signed::of(&costs, 4)).await;
+    let error = required(&answer).error.unwrap();
+    assert!(error.starts_with("invalid_transaction_state"), "{error}");
+    for told in ["3 payments", "have failed", "2023-11-15T22:13:20"] {
+        assert!(error.contains(told), "{told}: {error}");
+    }
+    assert_eq!(answer.header("retry-after"), Some("86400"));
+    assert_eq!(served.orders(), 3);
+    assert_eq!(served.purchases().await.len(), 3, "nothing is kept of it");
+    // Whoever else buys is not concerned.
+    let other = PrivateKeySigner::from_bytes(&B256::repeat_byte(8)).unwrap();
+    served.money.gives(other.address(), 1_000_000);
+    let theirs = Signed::by(&other, &costs, 5, &domain(), |_| {});
+    assert_eq!(served.pays(FEED, &theirs).await.status, 200);
+    // A day later it is as before.
+    served.later(86_400);
+    let now_s = NOW_S + 86_400;
+    let late = Signed::with(&costs, 6, &domain(), |it| {
+        it.valid_before = U256::from(now_s + 30);
+    });
+    assert_eq!(served.pays(FEED, &late).await.status, 200);
+}
+
+/// Whoever sees an authorisation can bring it before the hub does: its payer has paid.
+#[tokio::test]
+async fn what_was_brought_by_somebody_else_is_not_held_against_its_payer() {
+    let served = selling().await;
+    let costs = costs(&served, FEED).await;
+    served.money.is_at(NOW_US);
+    served.money.set(Mode::IsLate);
+    for nonce in 1..=5 {
+        let signed = Signed::of(&costs, nonce);
+        assert_eq!(served.pays(FEED, &signed).await.status, 200, "{nonce}");
+    }
+    assert_eq!(served.orders(), 5);
+}
+
+/// Verified before others of its payer failed, and not ordered by then.
+#[tokio::test]
+async fn what_waits_is_called_off_once_its_payer_is_refused() {
+    let served = selling().await;
+    let costs = costs(&served, FEED).await;
+    served.money.is_at(NOW_US);
+    served.money.set(Mode::IsBusy);
+    let waits = Signed::of(&costs, 1);
+    served.pays(FEED, &waits).await.problem(503);
+    served.money.set(Mode::Reverts);
+    for nonce in 2..=4 {
+        required(&served.pays(FEED, &Signed::of(&costs, nonce)).await);
+    }
+    served.money.set(Mode::Includes);
+    let error = required(&served.pays(FEED, &waits).await).error.unwrap();
+    assert!(error.contains("have failed"), "{error}");
+    assert_eq!(served.orders(), 3);
+    let error = required(&served.pays(FEED, &waits).await).error.unwrap();
+    assert!(error.contains("called off"), "{error}");
 }
 
 #[tokio::test]

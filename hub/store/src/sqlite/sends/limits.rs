@@ -4,8 +4,9 @@ use sqlx::SqlitePool;
 
 use super::super::row::Columns as _;
 use super::super::transaction::Transaction;
+use super::amounts::{add, decimal, half};
 use crate::sends::{Amount, Callable, MAX_LIMIT_WINDOW_S};
-use crate::{Error, NewSend, SpendLimit, Spent};
+use crate::{Error, NewSend, SalesShare, SpendLimit, Spent};
 
 const US: i64 = 1_000_000;
 /// Of the coin of each chain that is spoken to by Ethereum's JSON-RPC.
@@ -154,20 +155,57 @@ async fn within(
                 send.tenant, send.chain
             ))
         })?;
-    let used = used(transaction, &limit, at_us).await?.used;
-    let spent = add(used, amount)?;
+    let used = used(transaction, &limit, at_us).await?;
+    let spent = add(used.all, amount)?;
+    let decimals = if of.is_none() { COIN_DECIMALS } else { 0 };
+    let shown = |amount| decimal(amount, decimals);
     // Big-endian: the order of bytes is that of numbers.
     if spent > limit.most {
-        let decimals = if of.is_none() { COIN_DECIMALS } else { 0 };
-        let [spent, most, used, amount] =
-            [spent, limit.most, used, amount].map(|amount| decimal(amount, decimals));
+        let [spent, most, used, amount] = [spent, limit.most, used.all, amount].map(shown);
         return Err(Error::Conflict(format!(
             "tenant {:?} would spend {spent} {what} on {} within {} s, and may spend {most}: {used} count as \
              spent, and this counts as {amount} until it is final",
             send.tenant, send.chain, limit.window_s
         )));
     }
+    let is_sale = send.brings.is_some_and(|brings| brings.is_sale);
+    if is_sale && let Some(share) = share(transaction, &limit, &used).await? {
+        let spent = add(share.used, amount)?;
+        if spent > share.most {
+            let [spent, most, used, amount] = [spent, share.most, share.used, amount].map(shown);
+            return Err(Error::Conflict(format!(
+                "sales (x402) of tenant {:?} would spend {spent} {what} on {} within {} s, and may spend {most}, \
+                 a half of the limit, as the tenant is paid by invoices there: {used} count as spent, and this \
+                 counts as {amount} until it is final",
+                send.tenant, send.chain, limit.window_s
+            )));
+        }
+    }
     Ok(())
+}
+
+/// What sales have of a limit; `None`: all of it. The coin alone is spent by what strangers sign, and a tenant that
+/// makes no invoices to be paid on the chain has nothing to keep.
+async fn share(
+    connection: &mut Transaction,
+    limit: &SpendLimit,
+    used: &Used,
+) -> Result<Option<SalesShare>, Error> {
+    if limit.asset.is_some() {
+        return Ok(None);
+    }
+    let row = sqlx::query(
+        "SELECT EXISTS (SELECT 1 FROM payment_payees AS payee JOIN chains AS chain \
+         ON chain.chain_id = payee.chain WHERE payee.tenant = $1 AND chain.chain = $2) AS invoices",
+    )
+    .bind(limit.tenant.as_str())
+    .bind(limit.chain.as_str())
+    .fetch_one(&mut **connection)
+    .await?;
+    Ok(row.flag("invoices")?.then(|| SalesShare {
+        most: half(limit.most),
+        used: used.sales,
+    }))
 }
 
 /// A tenant's limits, and what is spent of each.
@@ -180,11 +218,13 @@ pub(super) async fn spent(
     for limit in of(transaction, tenant).await? {
         let used = used(transaction, &limit, at_us).await?;
         let window_us = i64::from(limit.window_s) * US;
+        let sales = share(transaction, &limit, &used).await?;
         all.push(Spent {
             limit,
-            used: used.used,
+            used: used.all,
             open: used.open,
             frees_us: used.first_us.map(|at_us| at_us.saturating_add(window_us)),
+            sales,
         });
     }
     Ok(all)
@@ -192,8 +232,11 @@ pub(super) async fn spent(
 
 /// What is spent of a limit.
 struct Used {
-    used: Amount,
+    all: Amount,
+    /// What of it is of sends that are not final.
     open: Amount,
+    /// What of it is of sales.
+    sales: Amount,
     /// When the first of it was reserved.
     first_us: Option<i64>,
 }
@@ -205,7 +248,8 @@ async fn used(
 ) -> Result<Used, Error> {
     let since = at_us.saturating_sub(i64::from(limit.window_s) * US);
     let rows = sqlx::query(
-        "SELECT value, most_fee, token, token_amount, state, succeeded, fee, reserved_us, EXISTS \
+        "SELECT value, most_fee, token, token_amount, state, succeeded, fee, reserved_us, \
+         COALESCE(sale, 0) AS sale, EXISTS \
          (SELECT 1 FROM chain_attempts AS attempt WHERE attempt.chain = chain_sends.chain \
          AND attempt.sender = chain_sends.sender AND attempt.nonce = chain_sends.nonce \
          AND attempt.tx = chain_sends.tx AND attempt.gives_up IS NOT NULL) AS given_up \
@@ -218,9 +262,10 @@ async fn used(
     .fetch_all(&mut **transaction)
     .await?;
     let nothing = [0; 32];
-    let mut all = Used {
-        used: nothing,
+    let mut used = Used {
+        all: nothing,
         open: nothing,
+        sales: nothing,
         first_us: None,
     };
     for row in rows {
@@ -251,90 +296,19 @@ async fn used(
         if amount == nothing {
             continue;
         }
-        all.used = add(all.used, amount)?;
+        used.all = add(used.all, amount)?;
         if !is_final {
-            all.open = add(all.open, amount)?;
+            used.open = add(used.open, amount)?;
+        }
+        if row.flag("sale")? {
+            used.sales = add(used.sales, amount)?;
         }
         let at_us = row.int("reserved_us")?;
-        all.first_us = Some(all.first_us.map_or(at_us, |first| first.min(at_us)));
+        used.first_us = Some(used.first_us.map_or(at_us, |first| first.min(at_us)));
     }
-    Ok(all)
+    Ok(used)
 }
 
 fn asset(of: Option<[u8; 20]>) -> Vec<u8> {
     of.map_or_else(Vec::new, |token| token.to_vec())
-}
-
-/// As people write it: decimal digits, so many of them behind the point and none that says nothing.
-fn decimal(amount: Amount, decimals: usize) -> String {
-    let mut digits = Vec::new();
-    let mut rest = amount;
-    while rest != [0; 32] {
-        let mut carry = 0_u16;
-        for byte in &mut rest {
-            let part = (carry << 8) | u16::from(*byte);
-            // Below 256, as what is carried is below ten.
-            *byte = (part / 10).to_be_bytes()[1];
-            carry = part % 10;
-        }
-        digits.push(char::from(b'0' + carry.to_be_bytes()[1]));
-    }
-    while digits.len() <= decimals {
-        digits.push('0');
-    }
-    let behind: String = digits[..decimals].iter().rev().collect();
-    let whole: String = digits[decimals..].iter().rev().collect();
-    match behind.trim_end_matches('0') {
-        "" => whole,
-        behind => format!("{whole}.{behind}"),
-    }
-}
-
-fn add(a: Amount, b: Amount) -> Result<Amount, Error> {
-    let mut sum = [0; 32];
-    let mut carry = 0_u16;
-    for at in (0..32).rev() {
-        let digit = u16::from(a[at]) + u16::from(b[at]) + carry;
-        sum[at] = digit.to_be_bytes()[1];
-        carry = digit >> 8;
-    }
-    if carry > 0 {
-        return Err(Error::invalid("amount", "sums are beyond 256 bits"));
-    }
-    Ok(sum)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn amounts_are_added_to_the_last_unit_and_never_wrap() {
-        let of = |n: u128| {
-            let mut amount = [0; 32];
-            amount[16..].copy_from_slice(&n.to_be_bytes());
-            amount
-        };
-        assert_eq!(add(of(255), of(1)).unwrap(), of(256));
-        assert_eq!(add(of(u128::MAX - 7), of(7)).unwrap(), of(u128::MAX));
-        assert!(add([0xff; 32], of(1)).is_err());
-        assert!(of(256) > of(255));
-    }
-
-    #[test]
-    fn amounts_are_told_in_the_coin() {
-        let of = |n: u128| {
-            let mut amount = [0; 32];
-            amount[16..].copy_from_slice(&n.to_be_bytes());
-            amount
-        };
-        assert_eq!(decimal(of(0), 18), "0");
-        assert_eq!(decimal(of(1), 18), "0.000000000000000001");
-        assert_eq!(decimal(of(125_000_000_000_000_000), 18), "0.125");
-        assert_eq!(decimal(of(20_000_000_000_000_000_000), 18), "20");
-        assert_eq!(decimal(of(1_250), 0), "1250");
-        let most =
-            "115792089237316195423570985008687907853269984665640564039457.584007913129639935";
-        assert_eq!(decimal([0xff; 32], 18), most);
-    }
 }

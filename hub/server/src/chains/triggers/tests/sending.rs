@@ -93,6 +93,7 @@ impl Chain for Sending {
             gas: order.gas,
             most_fee: [0; 32],
             token: None,
+            brings: None,
         };
         let reserved = self.0.reserve_send(&send, 0, 1).await;
         let mut stored = reserved.map_err(|error| NotOrdered::Refused(error.to_string()))?;

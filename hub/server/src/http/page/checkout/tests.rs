@@ -153,7 +153,14 @@ fn what_nobody_brings_to_the_chain_is_not_offered() {
     says_not(&view, &["without a fee", "Choose how to pay"]);
     says(&view, &["How to pay"]);
     view.methods.remove(1);
-    says(&view, &["can't be paid at the moment"]);
+    says(
+        &view,
+        &[
+            "can't be paid at the moment",
+            "what you would sign can't be brought to the chain now",
+        ],
+    );
+    says_not(&view, &["the chain does not answer"]);
 }
 
 #[test]

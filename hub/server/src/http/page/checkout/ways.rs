@@ -14,12 +14,23 @@ pub(super) fn all(view: &Checkout) -> Markup {
             section aria-labelledby="how" {
                 h2 #how { @if usable.len() > 1 { "Choose how to pay" } @else { "How to pay" } }
                 @if usable.is_empty() && away.is_empty() {
-                    p.alert.warn { "It can't be paid at the moment: the chain does not answer. Try again in a minute." }
+                    p.alert.warn { "It can't be paid at the moment: " (why_not(view)) }
                 }
                 @for (at, way) in usable.iter().enumerate() { (one(way, at == 0)) }
                 @for way in away { (not_now(way)) }
             }
         }
+    }
+}
+
+/// Why nothing can be paid with, where something is due and its chains are there.
+fn why_not(view: &Checkout) -> &'static str {
+    // What is signed has to be brought to the chain by somebody, who may have no room for that now.
+    if view.methods.iter().any(|way| way.typed_data.is_some()) {
+        "what you would sign can't be brought to the chain now. Try again later, or ask who has made it for \
+         another way to pay."
+    } else {
+        "the chain does not answer. Try again in a minute."
     }
 }
 

@@ -10,7 +10,7 @@ use stencil_payments::invoice::{Event as InvoiceEvent, Id, Invoice, Payment};
 use stencil_payments::money::{Amount, Asset, Token};
 use stencil_payments::observation::{Block, Key};
 use stencil_payments::port::{
-    Called, Chain, Event, Function, KnownToken, NotOrdered, Order, Outcome, Sent, Unknown,
+    Called, Chain, Event, Function, InVain, KnownToken, NotOrdered, Order, Outcome, Sent, Unknown,
 };
 use stencil_payments::{Address, B256, Bytes, U256, abi};
 use stencil_protocol::id::TenantId;
@@ -55,6 +55,9 @@ struct Book {
     used: BTreeSet<(Address, B256)>,
     sent: BTreeMap<String, Sent>,
     ordered: Vec<Order>,
+    /// The time that orders are taken at, µs since the epoch.
+    now_us: i64,
+    ordered_us: BTreeMap<String, i64>,
     /// The number of the newest observation.
     seq: u64,
 }
@@ -102,6 +105,11 @@ impl Money {
 
     pub(in crate::http::tests) fn set(&self, mode: Mode) {
         self.book().mode = mode;
+    }
+
+    /// Orders are taken at this time from now on.
+    pub(in crate::http::tests) fn is_at(&self, now_us: i64) {
+        self.book().now_us = now_us;
     }
 
     /// Whether it can be asked.
@@ -199,7 +207,7 @@ impl Money {
         };
         if !moved.is_zero() {
             let tx = if mode == Mode::IsLate {
-                B256::repeat_byte(0xfe)
+                B256::repeat_byte(0xff - number)
             } else {
                 tx
             };
@@ -362,6 +370,8 @@ impl Chain for Money {
                 return Err(NotOrdered::Unknown("no endpoint answers".into()));
             }
             book.ordered.push(order.clone());
+            let now_us = book.now_us;
+            book.ordered_us.insert(order.key.clone(), now_us);
             book.sent.insert(order.key.clone(), Sent::Pending);
             book.mode
         };
@@ -373,6 +383,29 @@ impl Chain for Money {
 
     async fn sent(&self, _: &TenantId, key: &str) -> Result<Option<Sent>, Unknown> {
         Ok(self.book().sent.get(key).copied())
+    }
+
+    async fn in_vain(
+        &self,
+        tenant: &TenantId,
+        payer: Address,
+        since_us: i64,
+        limit: u32,
+    ) -> Result<Vec<InVain>, Unknown> {
+        let book = self.book();
+        let failed = book.ordered.iter().rev().filter(|order| {
+            let failed = matches!(
+                book.sent.get(&order.key),
+                Some(Sent::Included(it) | Sent::Final(it)) if !it.succeeded
+            );
+            failed && order.tenant == *tenant
+        });
+        let found = failed.filter_map(|order| {
+            let brings = order.brings.filter(|it| it.payer == payer)?;
+            let (invoice, at_us) = (brings.invoice, book.ordered_us[&order.key]);
+            (at_us > since_us).then_some(InVain { invoice, at_us })
+        });
+        Ok(found.take(usize::try_from(limit).unwrap()).collect())
     }
 
     async fn stepped(&self) {
