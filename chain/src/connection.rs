@@ -419,6 +419,17 @@ impl Chain for Connection {
         has.map_err(|trouble| Unknown(trouble.to_string()))
     }
 
+    async fn outcome(&self, tx: B256) -> Result<Option<Outcome>, Unknown> {
+        let found = self.quorum.included(tx).await;
+        let found = found.map_err(|trouble| Unknown(trouble.to_string()))?;
+        Ok(found.map(|found| Outcome {
+            tx,
+            block: found.link.number,
+            block_hash: found.link.hash,
+            succeeded: found.succeeded,
+        }))
+    }
+
     async fn order(&self, order: &Order) -> Result<Sent, NotOrdered> {
         let Some(account) = &self.account else {
             return Err(NotOrdered::NoAccount(self.settings.name.clone()));

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use alloy_primitives::{Address, Bytes, U256};
+use alloy_primitives::{Address, B256, Bytes, U256};
 use serde_json::{Value, json};
 use stencil_chain::connection::{Connection, Domain, Options, TokenOptions};
 use stencil_chain::finality::Finality;
@@ -201,6 +201,9 @@ async fn what_is_ordered_is_sent_once_and_becomes_final() {
     })
     .await;
     assert_eq!(last, included);
+    // Anybody's transaction is looked up by its hash alone.
+    assert_eq!(chain.outcome(last.tx).await, Ok(Some(last)));
+    assert_eq!(chain.outcome(B256::repeat_byte(9)).await, Ok(None));
     // What counts as spent now is what it has cost, and no longer the most that it might have.
     let tx = format!("{:#x}", last.tx);
     let receipt = made.rpc("eth_getTransactionReceipt", json!([tx])).await;

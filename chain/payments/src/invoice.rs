@@ -62,6 +62,7 @@
 
 mod books;
 mod coverage;
+mod decide;
 mod definition;
 mod effect;
 mod error;

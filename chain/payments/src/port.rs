@@ -278,6 +278,15 @@ pub trait Chain: Send + Sync + 'static {
         Ok(Vec::new())
     }
 
+    /// Where any transaction is that somebody has sent, and what came of it; `None`: it is in no block.
+    ///
+    /// # Errors
+    /// It is unknown now, or the chain is one that can't be asked so.
+    async fn outcome(&self, tx: B256) -> Result<Option<Outcome>, Unknown> {
+        let _ = tx;
+        Err(Unknown("this chain looks up no transactions".to_owned()))
+    }
+
     /// What shows that a transaction that was ordered is in its block, which has to be final; `None`: it
     /// is not.
     ///

@@ -479,6 +479,43 @@ fn somebody_decides() {
 }
 
 #[test]
+fn only_decisions_that_decide_something_are_open() {
+    use Decision::{AcceptLate, AcceptUnderpaid, KeepExcess, RefundAll, RefuseLate};
+    let open = |case: &Case| case.invoice.decisions();
+    let mut case = Case::new(policy());
+    assert_eq!(open(&case), [RefundAll]);
+    case.pay(1, 400, 10);
+    assert_eq!(open(&case), [AcceptUnderpaid, RefundAll]);
+    // Enough, and then more than that, deep or not.
+    case.pay(2, 600, 11);
+    assert_eq!(open(&case), [RefundAll]);
+    case.pay(3, 500, 12);
+    assert_eq!(open(&case), [KeepExcess, RefundAll]);
+    case.apply(&Event::Resolve(KeepExcess));
+    assert_eq!(open(&case), [RefundAll]);
+
+    // What is late goes back by this policy: to refuse it decides nothing.
+    let mut late = Case::new(policy());
+    late.pay(1, 1_000, EXPIRES_S + 10);
+    assert_eq!(open(&late), [AcceptLate, RefundAll]);
+    late.apply(&Event::Resolve(AcceptLate));
+    assert_eq!(open(&late), [RefundAll]);
+    let mut asked = Case::new(Policy {
+        late: Late::Ask,
+        ..policy()
+    });
+    asked.pay(1, 1_000, EXPIRES_S + 10);
+    assert_eq!(open(&asked), [AcceptLate, RefuseLate, RefundAll]);
+
+    for over in [Event::Resolve(RefundAll), Event::Cancel] {
+        let mut case = Case::new(policy());
+        case.pay(1, 400, 10);
+        case.apply(&over);
+        assert_eq!(open(&case), []);
+    }
+}
+
+#[test]
 fn settled_and_given_back_stays_settled() {
     let mut case = Case::new(policy());
     case.pay(1, 1_000, 10);

@@ -262,6 +262,10 @@ pub trait Payments: Send + Sync + 'static {
         now_us: i64,
     ) -> Result<(), Error>;
 
+    /// Whether an address takes payments of a tenant on a chain (EIP-155), by its settings or its offers. Whose it
+    /// is, is not told.
+    async fn is_payee(&self, chain: u64, address: &[u8; 20]) -> Result<bool, Error>;
+
     /// How many effects are due to be done at that time, and since when the oldest is.
     async fn invoice_effects_waiting(&self, now_us: i64) -> Result<(u64, Option<i64>), Error>;
 

@@ -121,6 +121,9 @@ pub(crate) enum Refused {
     /// What is asked can't be done to the invoice as it stands.
     #[error("{0}")]
     Not(String),
+    /// No refund can go there.
+    #[error("{0}")]
+    NoPlace(String),
 }
 
 impl Refused {

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use stencil_payments::abi::{self, calls};
 use stencil_payments::eip712::Domain;
-use stencil_payments::invoice::{Facets, Invoice, Method, State, Way};
+use stencil_payments::invoice::{Facets, Invoice, Method, State, Underpaid, Way};
 use stencil_payments::matching::{MAX_ATTEMPTS, nonce};
 use stencil_payments::money::Amount;
 use stencil_payments::port::Chain;
@@ -90,10 +90,11 @@ pub(crate) struct Payable {
     pub(crate) method: MethodView,
     /// Whether the invoice can be paid by it now.
     pub(crate) payable: bool,
-    /// Why it can't be used now, whatever is due: what is paid on its chain is not seen at the moment, and there is
-    /// nothing here to pay it with, not even an address. What was sent already counts once the chain is there again.
+    /// Why it can't be used now, whatever is due; there is nothing here to pay it with then, not even an address.
+    /// What is paid on its chain is not seen at the moment (what was sent already counts once the chain is there
+    /// again), or a part was paid, and what is missing can't be told by its amount.
     pub(crate) unusable: Option<String>,
-    /// A link of EIP-681 that pays what is open; null where a link can't.
+    /// A link of EIP-681 that pays what is open; null where a link can't, and where nothing is to be paid any more.
     pub(crate) link: Option<String>,
     /// Transactions that pay what is open, in order, as `eth_sendTransaction` takes them but for `from`.
     #[schema(value_type = Vec<stencil_store::schema::Json>)]
@@ -129,11 +130,13 @@ impl Checkout {
         let definition = invoice.definition();
         let about = &at.kept.about;
         let views = view::methods(invoice, chains);
+        let is_open = payable(invoice, now_us);
         let methods = (0_u16..).zip(definition.methods.iter().zip(views));
         let methods: Vec<_> = methods
-            .map(|(number, (method, view))| Payable::of(invoice, number, method, view, chains))
+            .map(|(number, (method, view))| {
+                Payable::of(invoice, number, method, view, chains, is_open)
+            })
             .collect();
-        let is_open = payable(invoice, now_us);
         let payments = view::payments(invoice, chains).into_iter();
         let keys = invoice.payments().map(|(key, _)| key.chain);
         let refunds = invoice.refunds().iter().map(|refund| {
@@ -202,21 +205,29 @@ impl Checkout {
     }
 }
 
-/// Whether something can be paid to it now.
+/// Whether it takes something now: its time is not over, and what is open finds a place.
 pub(crate) fn payable(invoice: &Invoice, now_us: i64) -> bool {
     matches!(invoice.state(), State::New | State::Seen)
         && now_us <= invoice.definition().expires_us
         && (0_u16..)
             .zip(&invoice.definition().methods)
-            .any(|(number, method)| invoice.takes(number, wanted(invoice, number, method)))
+            .any(|(number, _)| invoice.takes(number, invoice.open(number).unwrap_or_default()))
 }
 
-/// What pays the rest by a method. A unique amount is known by being exactly that.
-fn wanted(invoice: &Invoice, number: u16, method: &Method) -> Amount {
-    match method.way {
-        Way::UniqueAmount => method.due,
-        _ => invoice.open(number).unwrap_or_default(),
+/// Why what is open can't be paid by a method. A unique amount is known by being exactly that: any other is nobody's,
+/// or that of another invoice. Nonces and the payment contract name the invoice, whatever is paid.
+fn takes_no_rest(invoice: &Invoice, method: &Method, open: Amount) -> Option<String> {
+    if method.way != Way::UniqueAmount || open == method.due {
+        return None;
     }
+    let without = match invoice.definition().policy.underpaid {
+        Underpaid::Refund => "what has come goes back",
+        Underpaid::Ask => "who has made the invoice decides what becomes of what has come",
+    };
+    Some(format!(
+        "a part of the price was paid already, and what is missing can't be told by its amount; pay the rest by \
+         another way. If it does not come until the time is over, {without}"
+    ))
 }
 
 impl Payable {
@@ -226,11 +237,15 @@ impl Payable {
         method: &Method,
         view: MethodView,
         chains: &Chains,
+        is_open: bool,
     ) -> Self {
         let asset = method.token.asset();
         let id = invoice.definition().id;
-        let open = wanted(invoice, number, method);
-        let unusable = chains.usable(asset.chain).err();
+        let open = invoice.open(number).unwrap_or_default();
+        let unusable = chains.usable(asset.chain).err().or_else(|| {
+            let why = takes_no_rest(invoice, method, open);
+            why.filter(|_| is_open)
+        });
         let chain = chains.by_id(asset.chain).map(AsRef::as_ref);
         let chain_id = format!("{:#x}", asset.chain);
         let transaction = |to: Address, value: Amount, data: &[u8]| {
@@ -253,13 +268,14 @@ impl Payable {
             hub_pays_gas: false,
             add_chain: chain.and_then(add_chain),
         };
-        // Nobody is sent to a chain where what they pay is not seen: a wallet that passes over `unusable` finds
-        // nothing to pay to.
+        // Nobody is sent to where what they pay is not seen, or not known to be the invoice's: a wallet that passes
+        // over `unusable` finds nothing to pay to.
         if this.unusable.is_some() {
             (this.method.payee, this.method.contract, this.add_chain) = (None, None, None);
             return this;
         }
-        if open.is_zero() {
+        // What is over, called off or given back is not to be paid, whatever is missing of its price.
+        if !is_open || open.is_zero() {
             return this;
         }
         match (method.way, asset.contract) {

@@ -17,13 +17,22 @@ impl Cashier {
     /// Makes an invoice; when this returns, payments of it are looked for, whatever happens to the
     /// hub. One whose id is there already is not made again, and given as it is.
     pub(crate) async fn create(&self, new: NewInvoice) -> Result<At, Refused> {
+        self.create_by(new, false).await
+    }
+
+    /// The same by those of its methods for which there are amounts that no other open invoice has.
+    pub(crate) async fn create_by_what_is_free(&self, new: NewInvoice) -> Result<At, Refused> {
+        self.create_by(new, true).await
+    }
+
+    async fn create_by(&self, new: NewInvoice, may_lack: bool) -> Result<At, Refused> {
         // In a task of its own: whoever asked may go away, and what is half made would stay expected.
         let this = self.clone();
-        let made = tokio::spawn(async move { this.make(new).await }).await;
+        let made = tokio::spawn(async move { this.make(new, may_lack).await }).await;
         made.unwrap_or_else(|error| Err(Refused::Not(error.to_string())))
     }
 
-    async fn make(&self, new: NewInvoice) -> Result<At, Refused> {
+    async fn make(&self, new: NewInvoice, may_lack: bool) -> Result<At, Refused> {
         let NewInvoice {
             mut definition,
             about,
@@ -41,7 +50,7 @@ impl Cashier {
             if !till.has_room(&definition) {
                 return Err(Refused::Full);
             }
-            till.make_unique(&mut definition)?;
+            till.make_unique(&mut definition, may_lack)?;
             let invoice = Invoice::new(definition)?;
             let until_us = until_us(&invoice);
             till.add(&invoice, 1, until_us)?;

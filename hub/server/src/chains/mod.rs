@@ -24,6 +24,7 @@ pub(crate) mod ownership;
 mod rates;
 mod reader;
 pub(crate) mod refund_address;
+mod refund_place;
 pub(crate) mod room;
 pub(crate) mod settings;
 #[cfg(test)]

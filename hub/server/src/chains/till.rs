@@ -261,22 +261,39 @@ impl Till {
         self.known.len()
     }
 
-    /// Gives each method that is known by its amount one that no other open invoice has.
-    pub(super) fn make_unique(&mut self, definition: &mut Definition) -> Result<(), NoneFree> {
-        let mut given = BTreeSet::new();
-        for method in &mut definition.methods {
-            if method.way != Way::UniqueAmount {
-                continue;
+    /// Gives each method that is known by its amount one that no other open invoice has. One for which there is none
+    /// is left out where it `may_lack`, and others are left.
+    pub(super) fn make_unique(
+        &mut self,
+        definition: &mut Definition,
+        may_lack: bool,
+    ) -> Result<(), NoneFree> {
+        let (mut given, mut lacks) = (BTreeSet::new(), None);
+        let mut methods = Vec::with_capacity(definition.methods.len());
+        for method in &definition.methods {
+            let mut method = method.clone();
+            if method.way == Way::UniqueAmount {
+                let asset = method.token.asset();
+                let (step, steps) = spacing(method.due, method.token.decimals());
+                let unique = self
+                    .index
+                    .unique(asset, method.payee, method.due, step, steps);
+                let Some(due) = unique.filter(|due| given.insert((asset, method.payee, *due)))
+                else {
+                    lacks.get_or_insert_with(|| NoneFree(method.token.symbol().to_owned()));
+                    continue;
+                };
+                method.due = due;
             }
-            let asset = method.token.asset();
-            let (step, steps) = spacing(method.due, method.token.decimals());
-            let unique = self
-                .index
-                .unique(asset, method.payee, method.due, step, steps);
-            let due = unique.filter(|due| given.insert((asset, method.payee, *due)));
-            method.due = due.ok_or_else(|| NoneFree(method.token.symbol().to_owned()))?;
+            methods.push(method);
         }
-        Ok(())
+        match lacks {
+            Some(none_free) if !may_lack || methods.is_empty() => Err(none_free),
+            _ => {
+                definition.methods = methods;
+                Ok(())
+            }
+        }
     }
 }
 
@@ -401,11 +418,22 @@ mod tests {
         // A hundredth of 300 is 3.
         for n in 0..4_u8 {
             let mut next = priced(n);
-            till.make_unique(&mut next).unwrap();
+            till.make_unique(&mut next, false).unwrap();
             assert_eq!(next.methods[0].due, Amount::from(300 + u64::from(n)));
             till.add(&Invoice::new(next).unwrap(), 1, 1_000).unwrap();
         }
-        let told = till.make_unique(&mut priced(4)).unwrap_err().to_string();
-        assert!(told.contains("a hundredth above its price"), "{told}");
+        for may_lack in [false, true] {
+            let told = till.make_unique(&mut priced(4), may_lack).unwrap_err();
+            let told = told.to_string();
+            assert!(told.contains("a hundredth above its price"), "{told}");
+        }
+        // Others are left, where they may be all.
+        let mut both = priced(4);
+        let signed = tests::method(tests::fake::token(), Way::Authorization, needs, 300);
+        both.methods.push(signed.clone());
+        till.make_unique(&mut both, false).unwrap_err();
+        assert_eq!(both.methods.len(), 2);
+        till.make_unique(&mut both, true).unwrap();
+        assert_eq!(both.methods, [signed]);
     }
 }

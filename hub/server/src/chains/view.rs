@@ -196,6 +196,9 @@ pub(crate) struct InvoiceView {
     pub(crate) return_url: Option<String>,
     /// Where the payer pays.
     pub(crate) checkout_url: String,
+    /// In the answer to who makes it: why payers may not be able to pay it as things stand.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) warning: Option<String>,
 }
 
 /// What else is to be said of an invoice.
@@ -270,6 +273,7 @@ impl InvoiceView {
             metadata: about.metadata.clone(),
             return_url: about.return_url.clone(),
             checkout_url: format!("{public_url}/pay/{}", definition.id),
+            warning: None,
         }
     }
 }

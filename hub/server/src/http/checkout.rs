@@ -116,6 +116,9 @@ pub(super) async fn receipt(
     })),
     responses(
         (status = 200, body = Checkout),
+        (status = 400, description = "It was not signed so, or what is sent there would reach nobody: the hub's own \
+            account, an address at which payments are taken, a token's contract, or one of payments, escrow or the \
+            market"),
         (status = 409, description = "It is on its way, another payer has said where it goes, or \
             not all that it is of came from this one"),
     )

@@ -240,6 +240,10 @@ impl Payments for Sqlite {
         transaction.end(set).await
     }
 
+    async fn is_payee(&self, chain: u64, address: &[u8; 20]) -> Result<bool, Error> {
+        payees::is_one(self.readers(), chain, address).await
+    }
+
     async fn invoice_effects_waiting(&self, now_us: i64) -> Result<(u64, Option<i64>), Error> {
         read::waiting(self.readers(), now_us).await
     }

@@ -92,7 +92,7 @@ impl Wrong {
 }
 
 impl OwnershipSettings {
-    pub(super) fn read(stored: &StoredOwnership) -> Result<Self, Error> {
+    pub(in crate::chains) fn read(stored: &StoredOwnership) -> Result<Self, Error> {
         serde_json::from_str(&stored.body).map_err(|error| Error::Corrupt {
             what: "settings of ownership",
             why: format!("{}: {error}", stored.tenant),

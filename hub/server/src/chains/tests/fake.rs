@@ -8,9 +8,10 @@ use async_trait::async_trait;
 use stencil_payments::eip712::Domain;
 use stencil_payments::money::{Asset, Token};
 use stencil_payments::port::{
-    Called, Chain, Event, Function, Head, InVain, KnownToken, NotOrdered, Order, Sent, Unknown,
+    Called, Chain, Event, Function, Head, InVain, KnownToken, NotOrdered, Order, Outcome, Sent,
+    Unknown,
 };
-use stencil_payments::{Address, Bytes};
+use stencil_payments::{Address, B256, Bytes};
 use stencil_protocol::id::TenantId;
 use tokio::sync::Notify;
 
@@ -62,6 +63,8 @@ pub(crate) struct Fake {
     /// Nobody can be sent to pay on it, though it was reached.
     pub(crate) unusable: Mutex<Option<String>>,
     pub(crate) head: Mutex<Option<Head>>,
+    /// What became of transactions of others; it says nothing of those that are not here.
+    pub(crate) outcomes: Mutex<HashMap<B256, Option<Outcome>>>,
 }
 
 impl Fake {
@@ -93,6 +96,7 @@ impl Fake {
             not_ready: Mutex::default(),
             unusable: Mutex::default(),
             head: Mutex::default(),
+            outcomes: Mutex::default(),
         })
     }
 
@@ -200,6 +204,11 @@ impl Chain for Fake {
         let all = of.unwrap_or_default().into_iter();
         let since = all.filter(|it| it.at_us > since_us);
         Ok(since.take(usize::try_from(limit).unwrap()).collect())
+    }
+
+    async fn outcome(&self, tx: B256) -> Result<Option<Outcome>, Unknown> {
+        let known = self.outcomes.lock().unwrap().get(&tx).copied();
+        known.ok_or_else(|| Unknown("nobody answers".to_owned()))
     }
 
     async fn stepped(&self) {

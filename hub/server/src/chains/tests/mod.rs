@@ -6,6 +6,7 @@ mod crash;
 pub(crate) mod fake;
 mod outbox;
 mod refunds;
+mod rest;
 mod settle;
 mod strangers;
 mod watching;

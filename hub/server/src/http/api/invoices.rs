@@ -9,10 +9,11 @@ use http::{StatusCode, header};
 use rand_core::Rng as _;
 use serde::Deserialize;
 use serde_json::json;
-use stencil_payments::invoice::{Decision, Definition, Event, Id, Price};
+use stencil_payments::invoice::{Decision, Definition, Event, Id, Invoice, Price, Way};
 use stencil_payments::money::{Asset, Currency, Fiat, Token};
 use stencil_store::Page;
 
+use crate::chains::room;
 use crate::chains::settings::{check_expires, named_token};
 use crate::chains::view::InvoiceView;
 use crate::chains::{About, At, Cashier, NewInvoice, PaymentSettings, Refused};
@@ -107,7 +108,7 @@ pub(in crate::http) struct Decided {
 }
 
 /// A decision.
-#[derive(Debug, Clone, Copy, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum DecisionName {
     /// What has come is enough.
@@ -132,6 +133,38 @@ impl DecisionName {
             Self::RefundAll => (Decision::RefundAll, "refund_all"),
         }
     }
+
+    const ALL: [Self; 5] = [
+        Self::AcceptUnderpaid,
+        Self::AcceptLate,
+        Self::RefuseLate,
+        Self::KeepExcess,
+        Self::RefundAll,
+    ];
+}
+
+/// Whether there is what a decision is about, or it was made already.
+fn is_open(invoice: &Invoice, decision: Decision) -> Result<(), Refused> {
+    let mut after = invoice.clone();
+    after.apply(&Event::Resolve(decision))?;
+    let open = invoice.decisions();
+    if after == *invoice || open.contains(&decision) {
+        return Ok(());
+    }
+    let words = |is_wanted: &dyn Fn(Decision) -> bool| {
+        let all = DecisionName::ALL.into_iter().map(DecisionName::of);
+        let wanted = all.filter(|(decision, _)| is_wanted(*decision));
+        let words: Vec<_> = wanted.map(|(_, word)| format!("`{word}`")).collect();
+        words.join(", ")
+    };
+    let (this, open) = (words(&|it| it == decision), words(&|it| open.contains(&it)));
+    let open = match open.is_empty() {
+        true => "none".to_owned(),
+        false => open,
+    };
+    Err(Refused::Not(format!(
+        "{this} decides nothing of this invoice as it stands; open: {open}"
+    )))
 }
 
 /// Makes an invoice.
@@ -147,7 +180,8 @@ impl DecisionName {
     })),
     responses(
         (status = 201, body = InvoiceView),
-        (status = 409, description = "There is no room for it, or an address is another tenant's"),
+        (status = 409, description = "There is no room for it, an address is another tenant's, or all amounts near \
+            the price are taken, by a way that is named or with no other way left"),
     )
 )]
 pub(in crate::http) async fn create(
@@ -192,12 +226,40 @@ pub(in crate::http) async fn create(
         expires_us: now_us.saturating_add(i64::from(expires_s) * 1_000_000),
         policy: settings.policy(),
     };
-    let made = cashier.create(NewInvoice { definition, about }).await?;
-    let view = InvoiceView::of(&made, cashier.chains(), &state.public_url);
+    let new = NewInvoice { definition, about };
+    // A way that can't be had now is waited for only where it is named.
+    let made = match named {
+        Some(_) => cashier.create(new).await?,
+        None => cashier.create_by_what_is_free(new).await?,
+    };
+    let mut view = InvoiceView::of(&made, cashier.chains(), &state.public_url);
+    view.warning = nobody_brings(&state, &made, now_us).await?;
     tracing::info!(tenant = %caller.tenant, invoice = view.id, by = caller.who, "an invoice was made");
     let place = [(header::LOCATION, format!("/api/v1/invoices/{}", view.id))];
     let target = Target(view.id.clone());
     Ok((StatusCode::CREATED, place, target, Json(view)).into_response())
+}
+
+/// Why payers can't pay an invoice by what they sign, where they can pay it by nothing else: the hub brings it nowhere.
+async fn nobody_brings(state: &State, at: &At, now_us: i64) -> Result<Option<String>, Problem> {
+    let definition = at.kept.invoice.definition();
+    let mut methods = definition.methods.iter();
+    if methods.any(|method| method.way != Way::Authorization) {
+        return Ok(None);
+    }
+    let chains = state.control.cashier().chains();
+    let full = room::full(&state.store, chains, &definition.tenant, now_us).await?;
+    let brings = |id: &u64| {
+        let chain = chains.by_id(*id);
+        chain.is_some_and(|chain| chain.account().is_some()) && !full.contains(id)
+    };
+    if definition.chains().iter().any(brings) {
+        return Ok(None);
+    }
+    let why = "it can be paid by what payers sign alone, and the hub brings that to none of its chains now: it has \
+               no account there, or the tenant's limit has no room (`stencil tenant limits`). Payers with coins for \
+               the fee can bring it themselves";
+    Ok(Some(why.to_owned()))
 }
 
 /// Invoices, the newest first.
@@ -272,7 +334,8 @@ pub(in crate::http) async fn cancel(
     request_body(content = Decided, example = json!({ "decision": "accept_late" })),
     responses(
         (status = 200, body = InvoiceView),
-        (status = 409, description = "It is too late for that, or the opposite was decided"),
+        (status = 409, description = "It is too late for that, the opposite was decided, or it decides nothing as the \
+            invoice stands: the answer says which decisions are open"),
     )
 )]
 pub(in crate::http) async fn decide(
@@ -284,8 +347,11 @@ pub(in crate::http) async fn decide(
     let id = id(&invoice)?;
     let (decision, word) = decided.decision.of();
     let cashier = state.control.cashier();
-    let event = Event::Resolve(decision);
-    let at = cashier.apply(&caller.tenant, id, event).await?;
+    let decided = cashier.alter(&caller.tenant, id, |kept| {
+        is_open(&kept.invoice, decision)?;
+        Ok(vec![Event::Resolve(decision)].into())
+    });
+    let at = decided.await?;
     Ok((Detail(word.to_owned()), view(&state, &at)).into_response())
 }
 
@@ -406,6 +472,7 @@ impl From<Refused> for Problem {
             Refused::Store(error) => error.into(),
             Refused::NotReady(why) => Self::new(Kind::Busy, why),
             Refused::Corrupt(..) => Self::internal(refused),
+            Refused::NoPlace(why) => wrong("address", why),
             Refused::Invoice(Error::TooLate { .. } | Error::Repriced(_) | Error::NoRefund(_))
             | Refused::NoChain(_)
             | Refused::Full

@@ -143,6 +143,8 @@ pub(in crate::http) async fn tell_again(
     })),
     responses(
         (status = 200, body = InvoiceView),
+        (status = 400, description = "What is sent there would reach nobody: the hub's own account, an address at \
+            which payments are taken, a token's contract, or one of payments, escrow or the market"),
         (status = 409, description = "It is on its way, or the payer has said where it goes"),
     )
 )]
@@ -177,7 +179,8 @@ pub(in crate::http) async fn set_address(
     Ok((detail, invoices::view(&state, &at)).into_response())
 }
 
-/// Says that the tenant has sent a refund itself, by which transaction: taken at the tenant's word.
+/// Says that the tenant has sent a refund itself, by which transaction: taken at the tenant's word where the chain
+/// can't be asked.
 ///
 /// For refunds of payments to addresses that are not the hub's.
 #[utoipa::path(
@@ -187,7 +190,8 @@ pub(in crate::http) async fn set_address(
     request_body = TenantSent,
     responses(
         (status = 200, body = InvoiceView),
-        (status = 409, description = "The hub sends it, it was withdrawn, or it was sent by another transaction"),
+        (status = 409, description = "The hub sends it, it was withdrawn, it was sent by another transaction, or the \
+            chain has the transaction in no block, or reverted"),
     )
 )]
 pub(in crate::http) async fn sent(

@@ -30,6 +30,7 @@ mod operator;
 mod overview;
 mod ownership;
 mod page;
+mod payments;
 mod queries;
 mod rates;
 mod retention;

@@ -1,6 +1,6 @@
 //! Whose an address is that takes payments: one tenant's, by its settings or by its offers.
 
-use sqlx::SqliteConnection;
+use sqlx::{SqliteConnection, SqlitePool};
 use stencil_protocol::id::TenantId;
 
 use super::super::row::{Columns as _, bigint};
@@ -31,6 +31,23 @@ pub(in crate::sqlite) async fn check(
         }
     }
     Ok(())
+}
+
+/// Whether an address takes payments of anybody.
+pub(in crate::sqlite) async fn is_one(
+    readers: &SqlitePool,
+    chain: u64,
+    address: &[u8; 20],
+) -> Result<bool, Error> {
+    let known = sqlx::query(
+        "SELECT (SELECT COUNT(*) FROM payment_payees WHERE chain = $1 AND address = $2) + \
+         (SELECT COUNT(*) FROM offer_payees WHERE chain = $1 AND address = $2) AS known",
+    )
+    .bind(bigint("chain id", chain)?)
+    .bind(address.to_vec())
+    .fetch_one(readers)
+    .await?;
+    Ok(known.number::<u64>("known")? > 0)
 }
 
 /// Where an offer is paid from now on.

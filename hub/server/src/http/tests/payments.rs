@@ -1,0 +1,205 @@
+//! What somebody would lose money by is said before, and refused.
+
+use serde_json::{Value, json};
+use stencil_payments::invoice::{Event, Id, Payment};
+use stencil_payments::money::Amount;
+use stencil_payments::observation::{Block, Key};
+use stencil_payments::port::Outcome;
+use stencil_payments::{Address, B256};
+
+use super::{Answer, Served, seed};
+use crate::chains::tests::acme;
+use crate::chains::tests::fake::{ACCOUNT, ANCHOR, CONTRACT, ID, PAYEE, TOKEN};
+
+const INVOICES: &str = "/api/v1/invoices";
+
+/// A part of the invoice of the seed comes by its first way.
+async fn comes(served: &Served, units: u64) {
+    let key = Key {
+        chain: ID,
+        tx: B256::repeat_byte(1),
+        ordinal: 0,
+    };
+    let payment = Payment {
+        method: 0,
+        amount: Amount::from(units),
+        from: Address::repeat_byte(9),
+        block: Block {
+            number: 1,
+            hash: B256::ZERO,
+            time_s: 1,
+        },
+    };
+    let seq = 1;
+    let came = Event::Credit { key, seq, payment };
+    let cashier = &served.cashier;
+    cashier
+        .apply(&acme(), Id(seed::INVOICE), came)
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn the_page_asks_for_the_rest_by_no_unique_amount() {
+    let served = Served::start().await;
+    super::invoices::may_spend(&served, 20).await;
+    let id = hex::encode(seed::INVOICE);
+    let page = async || served.get(&format!("/pay/{id}")).send().await.body;
+    assert!(page().await.contains("Send exactly"));
+    comes(&served, 1_000_000).await;
+    let page = page().await;
+    for (word, is_there) in [
+        ("Send exactly", false),
+        ("ethereum:", false),
+        ("be told by its amount; pay the rest by another way", true),
+        ("You sign that <strong>1.50 TEST", true),
+    ] {
+        assert_eq!(page.contains(word), is_there, "{word}: {page}");
+    }
+}
+
+#[tokio::test]
+async fn a_refund_goes_to_no_place_of_the_hubs_or_of_tenants() {
+    let served = Served::start().await;
+    let (id, refund) = seed::overpaid(&served.cashier, &served.store).await;
+    let rivals = Address::repeat_byte(0x5a);
+    let rival = "rival".parse().unwrap();
+    seed::take_payments(&served.cashier, &served.store, &rival, rivals).await;
+    let path = format!("{INVOICES}/{id}/refunds/{refund}/address");
+    let give = async |address: Address| {
+        let body = json!({ "address": address.to_checksum(None), "reason": "asked by mail" });
+        served.decide(&path, &body).await
+    };
+    for (address, what) in [
+        (ACCOUNT, "the hub's own account"),
+        (PAYEE, "an address at which payments are taken"),
+        (rivals, "an address at which payments are taken"),
+        (TOKEN, "the contract of the token itself"),
+        (CONTRACT, "a payment contract"),
+        (ANCHOR, "the contract for anchors"),
+    ] {
+        let answer = give(address).await;
+        let why = answer.problem(400);
+        assert!(why.contains(what) && why.contains("payer's own"), "{why}");
+        assert_eq!(answer.json()["errors"][0]["pointer"], "#/address");
+    }
+    // The market's contract is one that the tenant has named.
+    seed::ownership(&served.store, &acme()).await;
+    let why = give(seed::MARKET).await.problem(400);
+    assert!(why.contains("the market's contract"), "{why}");
+    give(Address::repeat_byte(0x77)).await.ok();
+}
+
+#[tokio::test]
+async fn a_way_whose_amounts_are_used_up_keeps_no_invoice_from_being_made() {
+    let served = Served::start().await;
+    // A hundredth of 300 units is 3: four amounts.
+    let wanted = |methods: Value| {
+        let mut body = json!({ "amount": "0.000300", "token": "local/TEST" });
+        if !methods.is_null() {
+            body["methods"] = methods;
+        }
+        body
+    };
+    let make = async |methods: Value| served.write("POST", INVOICES, &wanted(methods)).await;
+    let names = |answer: &Answer| {
+        assert_eq!(answer.status, 201, "{answer:?}");
+        let made = answer.json();
+        let methods = made["methods"].as_array().unwrap().iter();
+        methods
+            .map(|way| way["way"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    for _ in 0..4 {
+        assert_eq!(
+            names(&make(Value::Null).await),
+            ["authorization", "unique_amount"]
+        );
+    }
+    assert_eq!(names(&make(Value::Null).await), ["authorization"]);
+    let named = make(json!(["local/TEST/unique_amount"])).await;
+    assert!(
+        named
+            .problem(409)
+            .contains("all amounts of TEST near this price")
+    );
+}
+
+#[tokio::test]
+async fn a_decision_that_decides_nothing_is_refused_with_those_that_are_open() {
+    let served = Served::start().await;
+    let id = hex::encode(seed::INVOICE);
+    comes(&served, 1_000_000).await;
+    let path = format!("{INVOICES}/{id}");
+    let before = served.read(&path).await.ok();
+    let decide = async |word: &str| {
+        let body = json!({ "decision": word });
+        served.decide(&format!("{path}/decisions"), &body).await
+    };
+    for word in ["keep_excess", "accept_late", "refuse_late"] {
+        let why = decide(word).await.problem(409);
+        let open = format!(
+            "`{word}` decides nothing of this invoice as it stands; open: `accept_underpaid`, `refund_all`"
+        );
+        assert!(why.contains(&open), "{why}");
+    }
+    assert_eq!(served.read(&path).await.ok(), before, "no new version");
+    let decided = decide("accept_underpaid").await.ok();
+    // The same again is no other.
+    assert_eq!(
+        decide("accept_underpaid").await.ok()["version"],
+        decided["version"]
+    );
+}
+
+#[tokio::test]
+async fn a_refund_is_told_as_sent_by_what_the_chain_has() {
+    let served = Served::start().await;
+    let (id, refund) = seed::overpaid(&served.cashier, &served.store).await;
+    let path = format!("{INVOICES}/{id}/refunds/{refund}");
+    let there =
+        json!({ "address": Address::repeat_byte(0x77).to_checksum(None), "reason": "asked" });
+    served.decide(&format!("{path}/address"), &there).await.ok();
+    let outcome = |tx: B256, succeeded: bool| Outcome {
+        tx,
+        block: 7,
+        block_hash: B256::repeat_byte(7),
+        succeeded,
+    };
+    let [nowhere, reverted, good] = [0x41, 0x42, 0x43].map(B256::repeat_byte);
+    {
+        let mut known = served.chain.outcomes.lock().unwrap();
+        known.insert(nowhere, None);
+        known.insert(reverted, Some(outcome(reverted, false)));
+        known.insert(good, Some(outcome(good, true)));
+    }
+    let tell = async |tx: B256| {
+        let body = json!({ "tx": format!("{tx:#x}") });
+        served.decide(&format!("{path}/sent"), &body).await
+    };
+    for (tx, word) in [(nowhere, "in a block"), (reverted, "was reverted")] {
+        let why = tell(tx).await.problem(409);
+        assert!(why.contains(word), "{why}");
+    }
+    let shown = served.read(&format!("{INVOICES}/{id}")).await.ok();
+    assert_eq!(shown["refunds"][0]["status"], "due");
+    let shown = tell(good).await.ok();
+    assert_eq!(shown["refunds"][0]["status"], "confirmed");
+}
+
+#[tokio::test]
+async fn who_makes_an_invoice_that_nobody_brings_payments_of_is_warned() {
+    let served = Served::start().await;
+    let make = async |way: &str| {
+        let body = json!({ "amount": "2.50", "token": "local/TEST", "methods": [format!("local/TEST/{way}")] });
+        served.write("POST", INVOICES, &body).await.json()
+    };
+    let warned = make("authorization").await;
+    let why = warned["warning"].as_str().unwrap();
+    assert!(why.contains("the tenant's limit has no room"), "{why}");
+    let path = format!("{INVOICES}/{}", warned["id"].as_str().unwrap());
+    assert!(served.read(&path).await.ok().get("warning").is_none());
+    assert!(make("unique_amount").await.get("warning").is_none());
+    super::invoices::may_spend(&served, 20).await;
+    assert!(make("authorization").await.get("warning").is_none());
+}
