@@ -41,7 +41,7 @@ const MAX_ANSWER: usize = 1 << 20;
 /// Without a key it is not known whose signature that is; without a block it is not known that the
 /// anchor is on the chain, and so since when the data cannot have been changed. Both are told.
 ///
-/// Exit codes: 0 all of it is verified; 1 something is wrong, and it says what; 2 it could not be read;
+/// Exit codes: 0 the reading is verified, up to what is said not to be checked; 1 something is wrong, and it says what; 2 it could not be read;
 /// 3 nothing is wrong in itself, but a key or a block was not named, so it proves nothing yet.
 ///
 /// Example: stencil verify https://example.org/p/acme/notices/freezer-07 --gateway-key gw-1.pem --rpc
@@ -81,7 +81,7 @@ pub(crate) struct Belief {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Stands {
-    /// All of it is verified.
+    /// It is verified, up to what is told as not checked.
     Verified,
     /// Nothing is wrong in itself, but what it stands on was not named.
     Unfounded,
@@ -264,6 +264,11 @@ async fn steps(
                 "it is anchored in block {block} of chain {} ({time}), by {:#x} in contract {:#x}",
                 anchored.chain_id, anchored.publisher, anchored.contract
             ));
+            verdict.unchecked.push(
+                "the anchor's `transaction` and `seals`: which transaction of the block it was and how many \
+                 seals there were beside this one, which nothing that was hashed says"
+                    .to_owned(),
+            );
             match on_chain(&anchored, belief).await? {
                 Block::Named => verdict
                     .checked

@@ -106,6 +106,41 @@ fn a_proof_is_verified_by_a_key_and_by_nothing_else() {
     assert_eq!(report["proofs"][0]["reading"]["value"]["number"], "-18.75");
 }
 
+/// What nothing that is hashed has in it is not told as verified.
+#[test]
+fn what_an_anchor_says_beside_its_evidence_is_told_as_not_checked() {
+    let desk = Desk::new();
+    let anchored: Value =
+        serde_json::from_str(include_str!("../fuzz/seeds/proof/anchored.json")).unwrap();
+    let certificate = anchored["seal"]["certificate"].as_str().unwrap();
+    let der =
+        base64::Engine::decode(&base64::engine::general_purpose::STANDARD, certificate).unwrap();
+    let of = stencil_crypto::authority::Description::of(&der).unwrap();
+    let key = hex::encode(of.fingerprint);
+    let block = anchored["anchor"]["block_hash"].as_str().unwrap();
+    let flags = ["--gateway-key", &key, "--block-hash", block];
+    let verify =
+        |document: &Value| desk.verify(&desk.file("anchored.json", document.to_string()), &flags);
+    let (code, said) = verify(&anchored);
+    assert_eq!(code, 0, "{said}");
+    assert!(
+        said.contains("not checked: the anchor's `transaction` and `seals`"),
+        "{said}"
+    );
+    for (field, value) in [
+        ("number", 9_999.into()),
+        ("end", 9_999.into()),
+        ("previous", "ab".repeat(32).into()),
+        ("transaction_index", 9_999.into()),
+        ("block_number", 9_999.into()),
+    ] {
+        let mut changed = anchored.clone();
+        changed["anchor"][field] = value;
+        let (code, said) = verify(&changed);
+        assert_eq!(code, 1, "{field}: {said}");
+    }
+}
+
 #[test]
 fn what_was_changed_is_named() {
     let desk = Desk::new();

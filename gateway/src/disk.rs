@@ -5,6 +5,7 @@
 use std::{
     fs::{self, OpenOptions},
     io::{self, Write as _},
+    os::unix::fs::DirBuilderExt as _,
     path::Path,
     time::Duration,
 };
@@ -88,13 +89,22 @@ async fn look(options: &Options) -> Option<io::Error> {
 
 /// Makes a file, and removes it.
 fn try_to_write(dir: &Path) -> io::Result<()> {
-    fs::create_dir_all(dir)?;
+    make_folder(dir)?;
     let path = dir.join("probe");
     let mut options = OpenOptions::new();
     let mut file = regular::open(options.create(true).truncate(true).write(true), &path)?;
     file.write_all(b"probe\n")?;
     file.sync_data()?;
     fs::remove_file(&path)
+}
+
+/// Makes a folder, and those above it that are missing, for nobody but who runs the gateway: what it keeps
+/// says who comes and goes, and what devices say.
+pub(crate) fn make_folder(dir: &Path) -> io::Result<()> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
 }
 
 fn takes_nothing(error: &io::Error) -> bool {

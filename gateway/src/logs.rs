@@ -203,7 +203,7 @@ impl Logs {
         if lines.is_empty() {
             return Ok(());
         }
-        fs::create_dir_all(folder)?;
+        crate::disk::make_folder(folder)?;
         let [current, previous] = FILES.map(|name| folder.join(name));
         if fs::metadata(&current).is_ok_and(|of| of.len() >= MAX_FILE_BYTES) {
             fs::rename(&current, previous)?;

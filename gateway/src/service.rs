@@ -376,7 +376,7 @@ async fn open_spool(options: &Options, metrics: &Arc<Metrics>) -> Result<Spool, 
         Arc::clone(metrics),
     );
     let opening = tokio::task::spawn_blocking(move || {
-        std::fs::create_dir_all(&dir).map_err(|source| Error::File {
+        crate::disk::make_folder(&dir).map_err(|source| Error::File {
             action: "make",
             path: dir.clone(),
             source,

@@ -405,6 +405,14 @@ pub enum Unresolved {
         /// Why.
         why: String,
     },
+    /// There is none, and there will be none.
+    #[error("{did} has no document any more: {why}")]
+    Gone {
+        /// Whose.
+        did: String,
+        /// Why.
+        why: String,
+    },
     /// What was fetched is no document of it.
     #[error(transparent)]
     Bad(#[from] Error),

@@ -37,6 +37,9 @@ pub enum Refused {
     /// It is no answer.
     #[error("the answer: {0}")]
     NoAnswer(String),
+    /// It asks for no challenge.
+    #[error("the question: {0}")]
+    NoQuestion(String),
     /// The hub has not said by whom and what to go.
     #[error("this gateway admits nobody: its hub has not said whose credentials are taken here")]
     NoTerms,
@@ -112,7 +115,7 @@ impl Refused {
         use credential::Error as Of;
         match self {
             Self::TooLong(_) => "too_long",
-            Self::NoAnswer(_) => "malformed",
+            Self::NoAnswer(_) | Self::NoQuestion(_) => "malformed",
             Self::NoTerms => "not_set_up",
             Self::NoClock => "no_clock",
             Self::Challenge(Unfit::Used) => "nonce_used",
@@ -163,9 +166,13 @@ impl Answer {
         let strict = stencil_identity::json::parse(text, MAX_ANSWER_BYTES)
             .map_err(|error| Refused::NoAnswer(error.to_string()))?;
         serde_json::from_value(strict).map_err(|error| {
-            Refused::NoAnswer(format!(
-                "{error}; it is an object with `challenge` as it was given, `signature` and `credential`"
-            ))
+            let form = "it has to be an object with `challenge` as it was given, `signature` and `credential`";
+            // What names types of this program tells nobody anything.
+            let said = error.to_string();
+            Refused::NoAnswer(match said.contains("struct ") {
+                true => form.to_owned(),
+                false => format!("{said}; {form}"),
+            })
         })
     }
 }

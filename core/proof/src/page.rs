@@ -10,6 +10,7 @@
 //! compared would pass for a proven one. What a browser *draws* is beyond this: a style can hide a true
 //! figure, and a script can write another one.
 
+mod beside;
 mod figure;
 mod html;
 mod json;
@@ -125,6 +126,12 @@ pub enum Flaw {
     /// There is a character reference in it that is not known.
     #[error("has the character reference {:?}, which is not known here: write the character", short(.0))]
     Reference(String),
+    /// Something on the page turns text around.
+    #[error(
+        "is on a page with {0}, by which text can run in the other direction: what turns it around may not \
+         be there"
+    )]
+    Turned(String),
 }
 
 impl Error {

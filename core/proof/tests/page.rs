@@ -336,6 +336,164 @@ fn what_touches_a_figure_is_told() {
     }
 }
 
+/// What nobody sees ends no figure, nor do spaces that stand within numbers.
+#[test]
+fn what_nobody_sees_and_signs_of_all_kinds_are_told() {
+    let hidden = [
+        0xad, 0x34f, 0x61c, 0x115f, 0x180e, 0x200b, 0x200c, 0x200d, 0x200e, 0x200f, 0x2028, 0x202a,
+        0x202b, 0x202c, 0x202d, 0x202e, 0x2060, 0x2061, 0x2063, 0x2066, 0x2067, 0x2068, 0x2069,
+        0x206a, 0x2800, 0x3164, 0xfe00, 0xfe0f, 0xfeff, 0xfff9, 0x1d173, 0xe0001, 0xe0020, 0xe0035,
+        0xe007f, 0xe0100,
+    ];
+    let narrow = [
+        0xa0, 0x2004, 0x2005, 0x2006, 0x2007, 0x2008, 0x2009, 0x200a, 0x202f, 0x205f,
+    ];
+    let signs = "-+\u{2010}\u{2011}\u{2012}\u{2013}\u{2014}\u{2015}\u{2212}\u{2795}\u{2796}\u{2797}\u{fe63}\u{ff0d}\
+        \u{ff0b}\u{207b}\u{208b}\u{2052}\u{2043}\u{30fc}\u{ff70}\u{1680}±∓¬~≈^*×·•÷⁄∕√¼²³½‰\u{302}\u{336}\u{20e0}\
+        一万千１٣\u{1d7d7}\u{1f4a9}";
+    let written = |code: u32| {
+        let c = char::from_u32(code).unwrap();
+        [
+            c.to_string(),
+            format!("&#{code};"),
+            format!("&#x{code:X};"),
+            format!("&#x{code:0>90x};"),
+            format!("<i>{c}</i>"),
+        ]
+    };
+    let mut bodies: Vec<String> = Vec::new();
+    for code in hidden {
+        for it in written(code) {
+            bodies.extend([
+                format!("9{it}{TRUE}"),
+                format!("{TRUE}{it}9"),
+                format!("9{it}&nbsp;{TRUE}"),
+                format!("{TRUE}&nbsp;{it}9"),
+                format!("{TRUE}.{it}9"),
+                format!("9{}{TRUE}", it.repeat(40)),
+                format!("{TRUE}{}9", it.repeat(40)),
+            ]);
+        }
+    }
+    for code in narrow {
+        for it in written(code) {
+            bodies.extend([
+                format!("9{it}{TRUE}"),
+                format!("-{it}{TRUE}"),
+                format!("{TRUE}{it}9"),
+                format!("{TRUE}{it}e3"),
+                format!("{TRUE}{it}×10"),
+                format!("{TRUE}{it}degC9"),
+                format!("9{}{TRUE}", it.repeat(40)),
+                format!("{TRUE}{}9", it.repeat(40)),
+            ]);
+        }
+    }
+    for code in narrow {
+        for it in written(code).iter().filter(|it| !it.contains('<')) {
+            bodies.extend([
+                format!("9<data data-proof=\"p\">{it}-18.75</data>"),
+                format!("<data data-proof=\"p\">-18.75{it}</data>9"),
+            ]);
+        }
+    }
+    for c in signs.chars() {
+        for it in written(c.into()) {
+            bodies.extend([format!("{it}{TRUE}"), format!("{TRUE}{it}")]);
+        }
+    }
+    // Named references, elements that a browser takes no notice of, and those that are not drawn.
+    for body in [
+        "9&ZeroWidthSpace;{TRUE}",
+        "{TRUE}&hairsp;9",
+        "9&shy;{TRUE}",
+        "{TRUE}&zwj;9",
+        "9<img src=a width=0>{TRUE}",
+        "9<td>{TRUE}",
+        "9<tr>{TRUE}",
+        "9</td>{TRUE}",
+        "9</div>{TRUE}",
+        "9</form>{TRUE}",
+        "9<body>{TRUE}",
+        "9<td data-proof=p>-18.75</td>",
+        "<td data-proof=p>-18.75</td>9",
+        "<table><tr><td>9</section>{TRUE}</td></tr></table>",
+        "9<template> </template>{TRUE}",
+        "9<svg><section></section></svg>{TRUE}",
+        "<bdi>9</bdi>{TRUE}",
+        "&lt;{TRUE}",
+    ] {
+        bodies.push(body.replace("{TRUE}", TRUE));
+    }
+    for body in &bodies {
+        let judged = judge(&page(body));
+        let is_told = match &judged {
+            Err(Wrong::Figure(Mismatch::Beside { .. } | Mismatch::Hidden { .. })) => true,
+            Err(Wrong::Page(Error::Mark { flaw, .. })) => matches!(flaw, Flaw::Turned(_)),
+            _ => false,
+        };
+        assert!(is_told, "{body:?}: {judged:?}");
+    }
+    let Err(Wrong::Figure(named)) = judge(&page(&format!("9\u{200b}{TRUE}"))) else {
+        panic!()
+    };
+    assert!(named.to_string().contains("U+200B"), "{named}");
+    for good in [
+        "“{TRUE}”, it said",
+        "({TRUE}&nbsp;degC); and on",
+        "{TRUE}&thinsp;degC.",
+        "{TRUE}&#x202f;degC",
+        "at&nbsp;{TRUE}&nbsp;on",
+        "Temperature:{TRUE}: cold",
+        "{TRUE}, {TRUE}; {TRUE}. {TRUE}! {TRUE}?",
+        "9&#8195;{TRUE}&#12288;9",
+        "9 {TRUE} 9",
+        "Ann\u{ad}ex soft\u{200b}ware \u{2068}name\u{2069}: {TRUE} a\u{200d}b",
+        "<bdi>Ann</bdi> <i dir=ltr>a</i> {TRUE}",
+        "<table><tr><td>9</td><td data-proof=p>-18.75</td><td>9</td></tr></table>9<p>{TRUE}</p>9",
+        "9<div>{TRUE}</div>9",
+        "9<ul><li>{TRUE}<li>9</ul>",
+        "「{TRUE}」",
+    ] {
+        let judged = judge(&page(&good.replace("{TRUE}", TRUE)));
+        assert!(judged.is_ok(), "{good:?}: {judged:?}");
+    }
+}
+
+#[test]
+fn a_page_whose_text_is_turned_around_is_refused() {
+    for body in [
+        "\u{202e}57.81 {TRUE}",
+        "&#x202e;57.81 {TRUE}",
+        "{TRUE} &#8238;",
+        "\u{202d}a\u{202c} {TRUE}",
+        "\u{2067}a {TRUE} \u{2069}",
+        "<bdo dir=rtl>{TRUE}</bdo>",
+        "<bdo>{TRUE}</bdo>",
+        "<bdi>{TRUE}</bdi>",
+        "<BDI>a <b>{TRUE}</b></BDI>",
+        "<p dir=rtl>{TRUE}</p>",
+        "<p DIR='auto'>{TRUE}</p>",
+        "{TRUE}<body dir=rtl>",
+    ] {
+        let flaw = flaw(&body.replace("{TRUE}", TRUE));
+        assert!(matches!(flaw, Flaw::Turned(_)), "{body}: {flaw:?}");
+    }
+    // In a text that a device said, or that stands in an entry.
+    let mut document: Document = serde_json::from_str(SEALED).unwrap();
+    let text = "\u{202e}57.81";
+    document.reading.value = stencil_proof::document::ValueForm::Text(text.to_owned());
+    let fields = serde_json::json!({ "value": text, "proof": document.to_json() });
+    let judged = judge(&serde_json::json!({ "fields": fields }).to_string());
+    assert!(
+        matches!(
+            judged,
+            Err(Wrong::Figure(Mismatch::Hidden { code: 0x202e, .. }))
+        ),
+        "{judged:?}"
+    );
+}
+
 #[test]
 fn more_figures_than_are_compared_are_told() {
     let many = |figures: usize| format!("<i>{}</i>", format!("{TRUE} ").repeat(figures));

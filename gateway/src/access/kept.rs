@@ -1,7 +1,7 @@
 //! What the hub has said, kept over restarts: the terms, and each status list as it was published.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io::{self, Read as _, Write as _},
     path::{Path, PathBuf},
 };
@@ -122,8 +122,7 @@ impl Kept {
     fn write(&self, folder: &Path) -> io::Result<()> {
         let path: PathBuf = folder.join(FILE);
         let next = path.with_extension("next");
-        let mut options = OpenOptions::new();
-        let mut file = regular::open(options.create(true).truncate(true).write(true), &next)?;
+        let mut file = super::open_next(&next)?;
         file.write_all(&serde_json::to_vec(self).map_err(io::Error::other)?)?;
         file.sync_all()?;
         fs::rename(&next, &path)?;

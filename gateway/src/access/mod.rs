@@ -19,7 +19,8 @@ mod receipts;
 use std::{
     fs, io,
     net::IpAddr,
-    path::PathBuf,
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
     time::{Duration, Instant},
 };
@@ -32,6 +33,7 @@ use stencil_access::{
     trust::Told,
 };
 use stencil_crypto::rng;
+use stencil_log::regular;
 use stencil_protocol::{
     command::{Command, State},
     id::{CommandId, DeviceId},
@@ -47,6 +49,7 @@ use self::{
 use crate::{
     Error, Options, clock,
     commands::{Commands, Offer},
+    disk,
     field::Devices,
     link::Live,
     metrics::Metrics,
@@ -57,6 +60,13 @@ use crate::{
 
 /// The folder in the data folder.
 const FOLDER: &str = "access";
+
+/// Opens what is to take a file's place, for nobody else to read.
+fn open_next(path: &Path) -> io::Result<fs::File> {
+    let mut options = fs::OpenOptions::new();
+    let options = options.create(true).truncate(true).write(true).mode(0o600);
+    regular::open(options, path)
+}
 
 /// What an admission works on.
 pub(crate) struct Access {
@@ -139,7 +149,10 @@ impl Access {
                 source,
             }
         };
-        fs::create_dir_all(&folder).map_err(failed("make"))?;
+        disk::make_folder(&folder).map_err(failed("make"))?;
+        // It may be from before it was made so.
+        let own = fs::Permissions::from_mode(0o700);
+        fs::set_permissions(&folder, own).map_err(failed("close to others"))?;
         let (mut secret, mut chain) = ([0; 32], [0; 16]);
         rng::Os.fill_bytes(&mut secret);
         rng::Os.fill_bytes(&mut chain);

@@ -126,7 +126,7 @@ async fn challenge(
     if let Err(why) = access.may_ask(peer.ip()) {
         return refused(&why);
     }
-    let malformed = |why: String| refused(&Refused::NoAnswer(why).into());
+    let malformed = |why: String| refused(&Refused::NoQuestion(why).into());
     let Query(Asked { device, command }) = match asked {
         Ok(asked) => asked,
         Err(_) => return malformed("/challenge?device=…&command=… is right".to_owned()),

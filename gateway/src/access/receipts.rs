@@ -503,8 +503,7 @@ fn last_known(bytes: &[u8]) -> Option<Head> {
 fn write_left(folder: &Path, left: &Head) -> io::Result<()> {
     let path = folder.join(LEFT);
     let next = folder.join("receipts.left.next");
-    let mut options = OpenOptions::new();
-    let mut file = regular::open(options.create(true).truncate(true).write(true), &next)?;
+    let mut file = super::open_next(&next)?;
     file.write_all(&serde_json::to_vec(left).map_err(io::Error::other)?)?;
     file.sync_all()?;
     fs::rename(&next, &path)?;
@@ -522,8 +521,7 @@ fn read_left(folder: &Path) -> Option<Head> {
 /// Replaces the file as a whole; gives its size.
 fn write_anew(path: &Path, held: &Head, rest: &[u8]) -> io::Result<u64> {
     let next = path.with_extension("next");
-    let mut options = OpenOptions::new();
-    let mut file = regular::open(options.create(true).truncate(true).write(true), &next)?;
+    let mut file = super::open_next(&next)?;
     let mut first = serde_json::to_vec(held).map_err(io::Error::other)?;
     first.push(b'\n');
     file.write_all(&first)?;

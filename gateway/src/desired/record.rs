@@ -110,7 +110,7 @@ impl Files {
 
     fn put(&self, path: PathBuf, text: &str) -> Result<(), keyfile::Error> {
         // Where it cannot be made, the file says why.
-        let _ = std::fs::create_dir_all(&self.0);
+        let _ = crate::disk::make_folder(&self.0);
         keyfile::write(path, text.as_bytes())
     }
 

@@ -421,7 +421,7 @@ fn lock(folder: &Path) -> Result<Option<File>, Error> {
     let mut options = File::options();
     options.create(true).truncate(false).write(true);
     let path = folder.join(LOCK);
-    let opened = std::fs::create_dir_all(folder).and_then(|()| regular::open(&mut options, &path));
+    let opened = crate::disk::make_folder(folder).and_then(|()| regular::open(&mut options, &path));
     let file = match opened {
         Ok(file) => file,
         Err(source) if regular::is_not_regular(&source) => {

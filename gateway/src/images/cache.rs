@@ -44,7 +44,7 @@ pub(super) enum Finished {
 
 impl Cache {
     pub(super) fn open(folder: PathBuf, max_bytes: u64) -> io::Result<Self> {
-        fs::create_dir_all(&folder)?;
+        crate::disk::make_folder(&folder)?;
         Ok(Self { folder, max_bytes })
     }
 

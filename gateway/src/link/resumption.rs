@@ -46,7 +46,7 @@ impl Resumptions {
     /// Reads the folder, which is made when it is missing. A file that cannot be read is passed
     /// over: its device makes a handshake.
     pub(crate) fn open(dir: PathBuf, options: &options::Link) -> io::Result<Self> {
-        std::fs::create_dir_all(&dir)?;
+        crate::disk::make_folder(&dir)?;
         let mut entries = HashMap::new();
         for file in std::fs::read_dir(&dir)? {
             let path = file?.path();

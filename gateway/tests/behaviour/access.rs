@@ -3,7 +3,9 @@
 #[path = "../../../core/access/tests/fixture/mod.rs"]
 mod fixture;
 
-use std::{collections::BTreeSet, net::SocketAddr, time::SystemTime};
+use std::{
+    collections::BTreeSet, net::SocketAddr, os::unix::fs::PermissionsExt as _, time::SystemTime,
+};
 
 use alloy_signer_local::PrivateKeySigner;
 use fixture::{GATEWAY as GATEWAY_DID, REVOKED, SUSPENDED, acme, grant, statuses, wallet};
@@ -247,8 +249,27 @@ async fn a_holder_opens_while_the_hub_is_away_and_the_hub_hears_of_it_later() {
     );
     let (status, body) = post(access, b"nonsense").await;
     assert_eq!((status, &body["code"]), (400, &json!("malformed")));
-    let (status, body) = get(access, "/challenge?device=no/id&command=open").await;
-    assert_eq!(status, 400, "{body}");
+    let (status, body) = post(access, b"[1]").await;
+    let said = body["detail"].as_str().unwrap();
+    assert!(
+        status == 400 && said.contains("an object with `challenge`") && !said.contains("struct"),
+        "{said}"
+    );
+    for path in ["/challenge?device=no/id&command=open", "/challenge"] {
+        let (status, body) = get(access, path).await;
+        assert!(status == 400 && body.contains("the question: "), "{body}");
+    }
+    // What it keeps is nobody else's.
+    let data = place.folder().join("data");
+    for (path, mode) in [
+        ("", 0o700),
+        ("access", 0o700),
+        ("access/trust.json", 0o600),
+        ("access/receipts", 0o600),
+    ] {
+        let found = std::fs::metadata(data.join(path)).unwrap().permissions();
+        assert_eq!(found.mode() & 0o777, mode, "{path}");
+    }
     let (status, page) = get(access, "/").await;
     assert_eq!(status, 200);
     assert!(

@@ -105,6 +105,9 @@ pub trait Credentials: Send + Sync + 'static {
     /// The sealed seed of the tenant's keys.
     async fn issuer(&self, tenant: &TenantId) -> Result<Option<Vec<u8>>, Error>;
 
+    /// Whether a tenant of this name has issued, be it that it was erased since.
+    async fn has_issued(&self, tenant: &TenantId) -> Result<bool, Error>;
+
     /// Keeps a seed unless there is one, and gives the one that is kept. [`Error::NotFound`]: there is
     /// no such tenant.
     async fn put_issuer(

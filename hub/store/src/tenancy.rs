@@ -122,7 +122,8 @@ pub struct TokenOwner {
 #[async_trait]
 pub trait Tenancy: Send + Sync + 'static {
     /// Makes a tenant; `false` if it exists already.
-    /// [`Error::Conflict`]: one of that name was erased that had issued credentials.
+    /// [`Error::Conflict`]: one of that name was erased that had issued credentials, or there is, or was, one
+    /// whose name differs by small and capital letters alone.
     async fn create_tenant(&self, tenant: &TenantId, now_us: i64) -> Result<bool, Error>;
 
     /// When a tenant was made; `None`: there is none of this id.

@@ -33,8 +33,8 @@ pub struct ReadingForm {
     pub salt: Hash,
 }
 
-/// A value with its type: `{ "number": "21.5" }`. A number is the shortest decimal text of its 64 bits
-/// (IEEE 754), which gives them back.
+/// A value with its type: `{ "number": "21.5" }`. A number is the shortest decimal text that gives its 64
+/// bits back (IEEE 754), as JSON, the API and published pages have it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ValueForm {
@@ -140,7 +140,7 @@ pub struct AnchorForm {
     pub start: u64,
     /// The second after its last.
     pub end: u64,
-    /// How many seals it is over.
+    /// How many seals it is said to be over. The root does not have it: another number may lead there, too.
     pub seals: u64,
     /// Its root.
     #[serde(with = "hash")]
@@ -150,7 +150,8 @@ pub struct AnchorForm {
     /// The way from there to the root.
     #[serde(with = "hashes")]
     pub path: Vec<Hash>,
-    /// The transaction's hash.
+    /// The transaction's hash, to find it by. Receipts do not have it, so nothing here shows that it is the
+    /// one at [`Self::transaction_index`].
     #[serde(with = "hash")]
     pub transaction: Hash,
     /// The block's number.
@@ -178,7 +179,11 @@ impl ValueForm {
     #[must_use]
     pub fn of(value: &OwnedValue) -> Self {
         match value {
-            OwnedValue::Number(number) => Self::Number(number.to_string()),
+            // Not as `Display` has it: of two shortest texts that are equally close it takes another one.
+            OwnedValue::Number(number) => Self::Number(
+                serde_json::Number::from_f64(*number)
+                    .map_or_else(|| number.to_string(), |number| number.to_string()),
+            ),
             OwnedValue::Integer(integer) => Self::Integer(*integer),
             OwnedValue::Bool(bit) => Self::Bool(*bit),
             OwnedValue::Text(text) => Self::Text(text.clone()),
@@ -456,5 +461,34 @@ impl D {
     fn wrong<E: serde::de::Error>(text: &str, expected: &str) -> E {
         let shown: String = text.chars().take(40).collect();
         E::custom(format!("{shown:?} where {expected} is expected"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The same reading reads the same, wherever it stands.
+    #[test]
+    fn numbers_are_written_as_the_api_and_pages_write_them() {
+        // Of singles, as most devices send them: 12.248306274414062 lies between two shortest texts.
+        let singles = (0..200_000_u32).map(|n| f32::from_bits(n.wrapping_mul(0x9e37_79b9)));
+        let numbers = singles.map(f64::from).chain([
+            12.248_306_274_414_062,
+            2.0,
+            -0.0,
+            1e21,
+            5e-324,
+            f64::MAX,
+        ]);
+        for number in numbers.filter(|number| number.is_finite()) {
+            let held = OwnedValue::Number(number);
+            let form = ValueForm::of(&held);
+            assert_eq!(form.shown(), serde_json::to_string(&held).unwrap());
+            let OwnedValue::Number(back) = form.value().unwrap() else {
+                panic!("{number}")
+            };
+            assert_eq!(back.to_bits(), number.to_bits());
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! A figure as it stands on a page, beside what was measured.
 
 use super::Found;
+use super::beside::{self, Touch};
 use crate::document::{ValueForm, short};
 
 /// A figure that is said to be proven.
@@ -10,8 +11,8 @@ pub struct Figure {
     pub text: String,
     /// As programs read it, where that stands beside it (the attribute `value`).
     pub value: Option<String>,
-    /// The character right before it, in the same line of text.
-    pub before: Option<char>,
+    /// What stands right before it in the same line of text, from the last space on.
+    pub before: String,
     /// What stands right behind it, up to the next space.
     pub behind: String,
 }
@@ -36,7 +37,7 @@ pub enum Mismatch {
     },
     /// It is this figure, and reads as another one.
     #[error(
-        "right at the figure {:?} stands {:?}, so that it reads as another one: put a space between",
+        "right at the figure {:?} stands {:?}, so that it reads as another one: put an ordinary space between",
         short(.shown),
         short(.beside)
     )]
@@ -45,6 +46,18 @@ pub enum Mismatch {
         shown: String,
         /// What stands before or behind it.
         beside: String,
+    },
+    /// It is this figure, and what nobody sees is in it or beside it.
+    #[error(
+        "in the figure {:?} or right at it stands U+{code:04X}, which nobody sees and which can make it \
+         read as another one: take it out",
+        short(.shown)
+    )]
+    Hidden {
+        /// The figure.
+        shown: String,
+        /// Which character.
+        code: u32,
     },
 }
 
@@ -70,21 +83,33 @@ impl Figure {
                 });
             }
         }
-        let beside = |text: String| Mismatch::Beside {
-            shown: self.text.clone(),
-            beside: text,
-        };
-        // With a space at its edge, nothing touches it.
         let text = self.text.as_str();
-        if let Some(before) = self.before
-            && is_part(before)
-            && !text.starts_with(char::is_whitespace)
+        let hidden = |c: char| Mismatch::Hidden {
+            shown: text.to_owned(),
+            code: c.into(),
+        };
+        let values = [Some(text), self.value.as_deref()];
+        if let Some(c) = values
+            .into_iter()
+            .flatten()
+            .find_map(|text| text.chars().find(|c| beside::turns(*c)))
         {
-            return Err(beside(before.into()));
+            return Err(hidden(c));
         }
-        if !text.ends_with(char::is_whitespace) && goes_on(&self.behind, unit) {
-            return Err(beside(self.behind.clone()));
-        }
+        let touches = |touch: Touch, beside: String| match touch {
+            Touch::Hidden(c) => hidden(c),
+            Touch::Part => Mismatch::Beside {
+                shown: text.to_owned(),
+                beside,
+            },
+        };
+        // A space at its edge is one between.
+        let (led, trailed) = (text.trim_start(), text.trim_end());
+        let before = format!("{}{}", self.before, &text[..text.len() - led.len()]);
+        beside::before(&before).map_err(|touch| touches(touch, before.clone()))?;
+        let behind = format!("{}{}", &text[trailed.len()..], self.behind);
+        let unit = unit.filter(|unit| stands_at_a_number(unit));
+        beside::behind(&behind, unit).map_err(|touch| touches(touch, behind.clone()))?;
         Ok(())
     }
 }
@@ -131,27 +156,4 @@ fn shows(text: &str, value: &ValueForm, unit: Option<&str>) -> bool {
 fn stands_at_a_number(unit: &str) -> bool {
     let is_exponent = |c: char| c.eq_ignore_ascii_case(&'e');
     unit.starts_with(|c: char| (c.is_alphabetic() && !is_exponent(c)) || "%‰°µ".contains(c))
-}
-
-/// Whether a figure that such a character touches reads as another one. Scripts that are written
-/// without spaces between words touch it in any case.
-fn is_part(c: char) -> bool {
-    c.is_numeric()
-        || (c.is_alphabetic() && c < '\u{2e80}')
-        || "+-\u{2010}\u{2011}\u{2012}\u{2013}\u{2014}\u{2212}±~.,'’_/\u{2044}^*×·%‰°&".contains(c)
-}
-
-/// Whether what stands right behind a figure goes on with it; the point of a sentence does not, nor
-/// the unit.
-fn goes_on(behind: &str, unit: Option<&str>) -> bool {
-    let rest = unit
-        .filter(|unit| stands_at_a_number(unit))
-        .and_then(|unit| behind.strip_prefix(unit))
-        .unwrap_or(behind);
-    let mut chars = rest.chars();
-    match chars.next() {
-        Some('.' | ',' | '\'' | '’') => chars.next().is_some_and(is_part),
-        Some(first) => is_part(first),
-        None => false,
-    }
 }

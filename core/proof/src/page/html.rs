@@ -4,8 +4,8 @@
 //! in the `<style>` of an SVG there are. Where the two could differ in a way that hides or shows a mark, the
 //! page is refused instead of guessed at.
 
-use super::tag::{Markup, Tag, decoded, is_of_reference, is_space, resolved, until_end};
-use super::{Error, Figure, Flaw, Found, MAX_FIGURES, MAX_PROOFS, read};
+use super::tag::{Markup, Tag, decoded, is_space, resolved, until_end};
+use super::{Error, Figure, Flaw, Found, MAX_FIGURES, MAX_PROOFS, beside, read};
 use crate::document::short;
 
 /// The attribute that marks a figure.
@@ -43,21 +43,18 @@ const SHOWN: [&str; 22] = [
     "data", "span", "b", "strong", "em", "i", "mark", "output", "code", "samp", "var", "p", "div",
     "li", "dd", "dt", "td", "th", "h1", "h2", "h3", "h4",
 ];
-/// Elements that begin on another line or in a box of their own: what stands before and behind does not
-/// touch.
-const APART: [&str; 52] = [
+/// Elements that begin on another line or in a box of their own, wherever they may stand: what stands
+/// before and behind does not touch.
+const APART: [&str; 43] = [
     "address",
     "article",
     "aside",
     "blockquote",
-    "body",
     "br",
-    "button",
     "caption",
     "center",
     "dd",
     "details",
-    "dialog",
     "dir",
     "div",
     "dl",
@@ -66,29 +63,22 @@ const APART: [&str; 52] = [
     "figcaption",
     "figure",
     "footer",
-    "form",
     "h1",
     "h2",
     "h3",
     "h4",
     "h5",
     "h6",
-    "head",
     "header",
     "hr",
-    "html",
-    "img",
-    "input",
     "legend",
     "li",
     "main",
     "menu",
     "nav",
     "ol",
-    "option",
     "p",
     "pre",
-    "search",
     "section",
     "summary",
     "table",
@@ -96,9 +86,14 @@ const APART: [&str; 52] = [
     "td",
     "tfoot",
     "th",
+    "thead",
     "tr",
     "ul",
 ];
+/// Parts of a table, which are nothing outside of one.
+const OF_TABLE: [&str; 7] = ["caption", "tbody", "td", "tfoot", "th", "thead", "tr"];
+/// How many open elements are kept of those that are [`APART`].
+const MAX_BLOCKS: usize = 256;
 /// The most bytes behind a figure that are looked at.
 const MAX_BEHIND: usize = 128;
 /// The bytes before one that are kept.
@@ -112,8 +107,17 @@ pub(super) fn find(text: &str) -> Result<Vec<Found>, Error> {
         line: String::new(),
         is_open: false,
         closed: Vec::new(),
+        blocks: Vec::new(),
+        turned: None,
     };
     walk.through()?;
+    if let (Some((line, what)), Some((mark, _))) = (&walk.turned, walk.figures.first()) {
+        return Err(Error::Mark {
+            line: *line,
+            mark: mark.clone(),
+            flaw: Flaw::Turned(what.clone()),
+        });
+    }
     let (mut found, figures) = (walk.found, walk.figures);
     for (of, figure) in figures {
         let mut is_proven = false;
@@ -141,6 +145,10 @@ struct Walk<'a> {
     is_open: bool,
     /// The open elements, from the outermost that is [`CLOSED`] on.
     closed: Vec<String>,
+    /// The open elements that are [`APART`], as far as they are known.
+    blocks: Vec<String>,
+    /// Where text is turned around first, and by what.
+    turned: Option<(usize, String)>,
 }
 
 impl<'a> Walk<'a> {
@@ -150,7 +158,7 @@ impl<'a> Walk<'a> {
         }
         let mut rest = self.text;
         while let Some(start) = rest.find('<') {
-            self.says(&rest[..start]);
+            self.says(rest, start);
             rest = &rest[start..];
             let markup = Markup::read(rest).map_err(|what| self.unsure(rest, what))?;
             rest = match markup {
@@ -161,12 +169,12 @@ impl<'a> Walk<'a> {
                     behind
                 }
                 Markup::Text => {
-                    self.says("<");
+                    self.says(rest, 1);
                     &rest[1..]
                 }
             };
         }
-        self.says(rest);
+        self.says(rest, rest.len());
         self.apart();
         match self.closed.first() {
             Some(open) => {
@@ -183,6 +191,7 @@ impl<'a> Walk<'a> {
         if tag.attribute(MARK).is_some() {
             return self.marks(at, tag);
         }
+        self.turns(at, tag);
         match name {
             "frameset" | "plaintext" => {
                 let what = format!("there is a <{name}>, behind which nothing is as it was");
@@ -212,10 +221,62 @@ impl<'a> Walk<'a> {
             }
             self.closed.push(tag.name.clone());
         }
-        if is_in(&APART, name) {
+        self.begins(name);
+        Ok(tag.behind)
+    }
+
+    /// Whether the element turns text around is kept, for the whole page: an element may be open for longer
+    /// than it seems to, and one of `<body>` counts wherever it stands.
+    fn turns(&mut self, at: &str, tag: &Tag<'_>) {
+        let is_turned = match tag.attribute("dir") {
+            Some(dir) => !dir.trim_matches(is_space).eq_ignore_ascii_case("ltr"),
+            None => false,
+        };
+        let inside = tag.behind.find('<').map_or("", |end| &tag.behind[end..]);
+        let holds_text = inside
+            .get(..6)
+            .is_some_and(|end| end.eq_ignore_ascii_case("</bdi>"));
+        let what = match tag.name.as_str() {
+            _ if is_turned => "an attribute `dir`".to_owned(),
+            name if name == "bdo" || (name == "bdi" && !holds_text) => format!("a <{name}>"),
+            _ => return,
+        };
+        if self.turned.is_none() {
+            self.turned = Some((self.line_of(at), what));
+        }
+    }
+
+    /// An element begins. What a browser takes no notice of keeps nothing apart.
+    fn begins(&mut self, name: &str) {
+        let is_of_table = is_in(&OF_TABLE, name) && !self.blocks.iter().any(|it| it == "table");
+        if !is_in(&APART, name) || is_of_table || !self.closed.is_empty() {
+            return;
+        }
+        self.apart();
+        if !is_in(&VOID, name) && self.blocks.len() < MAX_BLOCKS {
+            self.blocks.push(name.to_owned());
+        }
+    }
+
+    /// An element ends, if it is open.
+    fn has_ended(&mut self, name: &str) {
+        if !is_in(&APART, name) || !self.closed.is_empty() {
+            return;
+        }
+        // Nothing in a cell ends what is around its table.
+        let is_cell = |it: &String| ["table", "caption", "td", "th"].contains(&it.as_str());
+        let from = match is_in(&OF_TABLE, name) || name == "table" {
+            true => 0,
+            false => self.blocks.iter().rposition(is_cell).map_or(0, |at| at + 1),
+        };
+        let open = self.blocks[from..].iter().rposition(|it| it == name);
+        if let Some(at) = open {
+            self.blocks.truncate(from + at);
+        }
+        // These are elements of their own where none is open.
+        if open.is_some() || ["p", "br"].contains(&name) {
             self.apart();
         }
-        Ok(tag.behind)
     }
 
     fn ends(&mut self, at: &str, tag: &Tag<'a>) -> Result<&'a str, Error> {
@@ -226,9 +287,7 @@ impl<'a> Walk<'a> {
             }
             self.closed.pop();
         }
-        if is_in(&APART, &tag.name) {
-            self.apart();
-        }
+        self.has_ended(&tag.name);
         Ok(tag.behind)
     }
 
@@ -330,12 +389,10 @@ impl<'a> Walk<'a> {
         };
         let text = text_of(content)?;
         let value = tag.attribute("value").map(text_of).transpose()?;
-        if is_in(&APART, &tag.name) {
-            self.apart();
-        }
+        self.begins(&tag.name);
         // One of before goes on with this one.
         let before = self.before();
-        self.says(content);
+        self.says(tag.behind, content.len());
         self.closes();
         self.figures.push((
             of,
@@ -346,12 +403,8 @@ impl<'a> Walk<'a> {
                 behind: String::new(),
             },
         ));
-        if is_in(&APART, &tag.name) {
-            self.apart();
-        } else {
-            self.is_open = true;
-            self.line = content.chars().rev().take(1).collect();
-        }
+        self.is_open = true;
+        self.has_ended(&tag.name);
         Ok(behind)
     }
 
@@ -395,8 +448,24 @@ impl<'a> Walk<'a> {
         self.closed.iter().any(|it| it == "svg" || it == "math")
     }
 
-    /// The line of text goes on.
-    fn says(&mut self, text: &str) {
+    /// The line of text goes on, with so many bytes of what stands here.
+    fn says(&mut self, at: &str, bytes: usize) {
+        let text = &at[..bytes];
+        if self.turned.is_none()
+            && let Some(c) = beside::turned(&resolved(text).0)
+        {
+            let what = format!("the character U+{:04X}", u32::from(c));
+            self.turned = Some((self.line_of(at), what));
+        }
+        // A space that may not be drawn is none.
+        let drawn: String;
+        let text = match self.closed.is_empty() {
+            true => text,
+            false => {
+                drawn = text.split(char::is_whitespace).collect();
+                &drawn
+            }
+        };
         if self.is_open {
             let room = MAX_BEHIND.saturating_sub(self.behind().len());
             let said: String = text.chars().take(room).collect();
@@ -428,9 +497,9 @@ impl<'a> Walk<'a> {
         }
         if let Some((_, figure)) = self.figures.last_mut() {
             let word = figure.behind.split(is_space).next().unwrap_or_default();
-            // What is not known stays, as it may be a digit.
+            // What is not known may be a digit.
             let (word, _) = resolved(word);
-            let word = word.split(char::is_whitespace).next().unwrap_or_default();
+            let word = word.split(beside::ends).next().unwrap_or_default();
             figure.behind = word.to_owned();
         }
     }
@@ -442,21 +511,16 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// The last character of the line; `&` for a reference that is not known, as that may be a digit.
-    fn before(&self) -> Option<char> {
-        let last = self.line.chars().next_back()?;
-        let at = self.line.rfind('&').filter(|at| {
-            let name = &self.line[at + 1..];
-            let name = name.strip_suffix(';').unwrap_or(name);
-            !name.is_empty() && name.chars().all(is_of_reference)
-        });
-        let Some(at) = at else {
-            return Some(last).filter(|c| !c.is_whitespace());
-        };
-        match decoded(&self.line[at..]) {
-            Ok(text) => text.chars().next_back().filter(|c| !c.is_whitespace()),
-            Err(_) => Some('&'),
-        }
+    /// What the line ends with, from its last space on.
+    fn before(&self) -> String {
+        let kept = self
+            .line
+            .ceil_char_boundary(self.line.len().saturating_sub(KEPT));
+        let word = self.line[kept..].rsplit(is_space).next();
+        // A reference of which only the end is kept leaves its `;`, which nothing may stand behind.
+        let (word, _) = resolved(word.unwrap_or_default());
+        let word = word.rsplit(beside::ends).next().unwrap_or_default();
+        word.to_owned()
     }
 
     fn line_of(&self, at: &str) -> usize {

@@ -1,6 +1,8 @@
 //! Tags, comments and character references, as browsers read them (HTML, section 13.2.5). No character
 //! is looked at twice, however many tags there are and wherever they end.
 
+use super::beside::UNKNOWN;
+
 /// The most attributes of a tag.
 const MAX_ATTRIBUTES: usize = 1_024;
 
@@ -159,7 +161,8 @@ pub(super) fn decoded(text: &str) -> Result<String, String> {
     }
 }
 
-/// Text with those character references resolved that are known, and the first that is not.
+/// Text with its character references resolved, in place of those that are not known [`UNKNOWN`], and the
+/// first of these.
 pub(super) fn resolved(text: &str) -> (String, Option<String>) {
     let (mut out, mut unknown) = (String::with_capacity(text.len()), None);
     let mut rest = text;
@@ -174,11 +177,11 @@ pub(super) fn resolved(text: &str) -> (String, Option<String>) {
                 out.push(character);
                 rest = behind;
             }
+            None if name.is_empty() => out.push('&'),
             None => {
-                out.push('&');
-                if !name.is_empty() {
-                    unknown.get_or_insert_with(|| format!("&{name}"));
-                }
+                out.push(UNKNOWN);
+                unknown.get_or_insert_with(|| format!("&{name}"));
+                rest = behind.strip_prefix(';').unwrap_or(behind);
             }
         }
     }
@@ -187,7 +190,7 @@ pub(super) fn resolved(text: &str) -> (String, Option<String>) {
 }
 
 /// Whether a reference may have this character between its `&` and its `;`.
-pub(super) fn is_of_reference(c: char) -> bool {
+fn is_of_reference(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '#'
 }
 

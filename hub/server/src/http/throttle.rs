@@ -134,9 +134,9 @@ impl Throttle {
         Ok(())
     }
 
-    /// An attempt was none after all: it is taken back, and with it what was counted for the
-    /// account from this network.
-    pub(super) fn succeeded(&self, subjects: &[Subject]) {
+    /// An attempt that began at `begun_us` has not failed: it is taken back, as if it had not been, and
+    /// with it what was counted for the account from this network.
+    pub(super) fn succeeded(&self, subjects: &[Subject], begun_us: i64) {
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         for subject in subjects {
             match subject {
@@ -145,7 +145,7 @@ impl Throttle {
                 }
                 Subject::Account(_) | Subject::Network(_) | Subject::Claiming(_) => {
                     let attempts = table.entry(subject.clone(), Attempts::default);
-                    attempts.count = attempts.count.saturating_sub(1);
+                    attempts.take_back(begun_us);
                 }
             }
         }
@@ -157,15 +157,19 @@ impl Throttle {
         let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
         for subject in subjects {
             let attempts = table.entry(subject.clone(), Attempts::default);
-            attempts.count = attempts.count.saturating_sub(1);
-            if attempts.last_us == begun_us {
-                attempts.last_us = attempts.before_us;
-            }
+            attempts.take_back(begun_us);
         }
     }
 }
 
 impl Attempts {
+    fn take_back(&mut self, begun_us: i64) {
+        self.count = self.count.saturating_sub(1);
+        if self.last_us == begun_us {
+            self.last_us = self.before_us;
+        }
+    }
+
     fn is_over(self, now_us: i64) -> bool {
         // A clock that was set back does not lock anybody out.
         now_us.saturating_sub(self.last_us) >= FORGET_US || now_us < self.last_us
@@ -264,7 +268,45 @@ mod tests {
         let one = at("acme/ann", "192.0.2.1");
         for _ in 0..1_000 {
             throttle.begin(&one, S).unwrap();
-            throttle.succeeded(&one);
+            throttle.succeeded(&one, S);
+        }
+    }
+
+    /// Of what is counted for the network alone, as with wallets and tokens.
+    #[test]
+    fn who_succeeds_makes_nobody_wait_and_does_not_renew_what_failed() {
+        let throttle = Throttle::default();
+        let network = Subject::of(None, "192.0.2.1".parse().unwrap());
+        let mut now_us = S;
+        for _ in 0..24 {
+            while let Err(wait) = throttle.begin(&network, now_us) {
+                now_us += i64::try_from(wait.as_micros()).unwrap();
+            }
+        }
+        let failed_us = now_us;
+        now_us += 60 * S;
+        for _ in 0..100 {
+            throttle.begin(&network, now_us).unwrap();
+            throttle.succeeded(&network, now_us);
+            now_us += 1;
+        }
+        // What failed counts for its time, from when it failed.
+        let forgotten = |at_us: i64| {
+            throttle.begin(&network, at_us).unwrap();
+            throttle.begin(&network, at_us).is_ok()
+        };
+        assert!(!forgotten(failed_us + 60 * S + 200));
+        let throttle = Throttle::default();
+        for _ in 0..20 {
+            throttle.begin(&network, S).unwrap();
+        }
+        for n in 1..5 {
+            let at_us = S + n * FORGET_US / 5;
+            throttle.begin(&network, at_us).unwrap();
+            throttle.succeeded(&network, at_us);
+        }
+        for _ in 0..20 {
+            throttle.begin(&network, S + FORGET_US).unwrap();
         }
     }
 

@@ -53,6 +53,9 @@ pub(crate) enum Error {
         /// Its name.
         name: String,
     },
+    /// A DID leads to no document here.
+    #[error(transparent)]
+    NoDocument(stencil_identity::document::Unresolved),
     /// The store refused.
     #[error(transparent)]
     Store(#[from] stencil_store::Error),

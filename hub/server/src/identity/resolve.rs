@@ -54,11 +54,21 @@ impl Identity {
         Ok(match hub.and_then(|hub| names::whose(&hub, did)) {
             Some(Whose::Hub) => Ok(self.hub_public()?),
             Some(Whose::Tenant(tenant)) => {
-                let document = match TenantId::parse(tenant) {
-                    Ok(tenant) => self.public(&tenant).await?,
-                    Err(_) => None,
+                let none = || away("nobody of that name has issued anything at this hub");
+                let Ok(tenant) = TenantId::parse(tenant) else {
+                    return Ok(Err(none()));
                 };
-                document.ok_or_else(|| away("nobody of that name has issued anything at this hub"))
+                match self.public(&tenant).await? {
+                    Some(document) => Ok(document),
+                    None if self.credentials.has_issued(&tenant).await? => Err(Unresolved::Gone {
+                        did: did.to_string(),
+                        why: format!(
+                            "the tenant {tenant} was erased, and its keys with it, so that what it \
+                                 has issued can be checked no more"
+                        ),
+                    }),
+                    None => Err(none()),
+                }
             }
             Some(Whose::Gateway(..) | Whose::Device(..)) => {
                 Err(away("gateways and devices sign no credentials at this hub"))
@@ -92,10 +102,7 @@ impl Identity {
             Some(Whose::Gateway(..) | Whose::Device(..)) => Err(not_found()),
             _ => match self.keys_of(did).await? {
                 Ok(document) => Ok(document.as_value().clone()),
-                Err(error) => Err(Error::NotFound {
-                    what: "DID",
-                    name: format!("{did}: {error}"),
-                }),
+                Err(error) => Err(Error::NoDocument(error)),
             },
         }
     }

@@ -43,6 +43,14 @@ impl Credentials for Sqlite {
         row.map(|row| row.bytes("sealed")).transpose()
     }
 
+    async fn has_issued(&self, tenant: &TenantId) -> Result<bool, Error> {
+        let row = sqlx::query("SELECT 1 FROM issued_names WHERE name = $1")
+            .bind(tenant.as_str())
+            .fetch_optional(self.readers())
+            .await?;
+        Ok(row.is_some())
+    }
+
     async fn put_issuer(
         &self,
         tenant: &TenantId,

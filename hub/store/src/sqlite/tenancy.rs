@@ -169,6 +169,21 @@ async fn create(
              believe this one: take another name"
         )));
     }
+    // People, and some file systems and names in the Web, take them for the same.
+    let alike = sqlx::query(
+        "SELECT tenant AS name FROM tenants WHERE lower(tenant) = lower($1) \
+         UNION SELECT name FROM issued_names WHERE lower(name) = lower($1) LIMIT 1",
+    )
+    .bind(tenant.as_str())
+    .fetch_optional(&mut **transaction)
+    .await?;
+    if let Some(row) = alike {
+        return Err(Error::Conflict(format!(
+            "the name {tenant} differs from {}, of a tenant that is there or was erased, by small and \
+             capital letters alone: take another name",
+            row.text("name")?
+        )));
+    }
     sqlx::query("INSERT INTO tenants (tenant, created_us) VALUES ($1, $2)")
         .bind(tenant.as_str())
         .bind(now_us)

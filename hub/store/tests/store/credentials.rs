@@ -194,6 +194,16 @@ async fn a_name_that_has_issued_is_nobody_elses() {
         fresh.store.keeping.erase(position, &erased).await.unwrap();
     }
     assert!(tenancy.create_tenant(&other(), 9).await.unwrap());
+    assert!(credentials.has_issued(&acme()).await.unwrap());
+    assert!(!credentials.has_issued(&other()).await.unwrap());
+    let upper = |tenant: TenantId| TenantId::parse(&tenant.as_str().to_uppercase()).unwrap();
+    for like in [upper(acme()), upper(other())] {
+        let error = tenancy.create_tenant(&like, 9).await.unwrap_err();
+        assert!(
+            matches!(&error, Error::Conflict(why) if why.contains("capital letters alone")),
+            "{error}"
+        );
+    }
     let error = tenancy.create_tenant(&acme(), 9).await.unwrap_err();
     assert!(
         matches!(&error, Error::Conflict(why) if why.contains("take another name")),

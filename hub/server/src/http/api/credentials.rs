@@ -91,6 +91,7 @@ impl From<Error> for Problem {
             Error::NoKey | Error::Crowded => Self::new(Kind::Busy, error.to_string()),
             Error::Invalid(why) => Self::invalid(why),
             Error::NotFound { what, name } => Self::not_found(what, name),
+            Error::NoDocument(why) => Self::new(Kind::NotFound, why.to_string()),
             Error::Store(error) => error.into(),
             Error::Failed(why) => Self::internal(why),
         }

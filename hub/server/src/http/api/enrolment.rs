@@ -109,7 +109,7 @@ pub(in crate::http) async fn claim(
     }
     let gateway = gateway(&state, &caller, wanted.gateway).await?;
     let keys = hub_key(&state)?;
-    let attempt = begin(&state, &caller, address)?;
+    let (attempt, begun_us) = begin(&state, &caller, address)?;
     let claimed = registry::claim(
         state.store.registry.as_ref(),
         &keys,
@@ -126,15 +126,15 @@ pub(in crate::http) async fn claim(
             return Err(Problem::new(Kind::NotFound, registry::NO_SUCH_CODE));
         }
         Err(ClaimRefused::Conflict(why)) => {
-            state.claims().succeeded(&attempt);
+            state.claims().succeeded(&attempt, begun_us);
             return Err(Problem::new(Kind::Conflict, why));
         }
         Err(ClaimRefused::Store(error)) => {
-            state.claims().succeeded(&attempt);
+            state.claims().succeeded(&attempt, begun_us);
             return Err(error.into());
         }
     };
-    state.claims().succeeded(&attempt);
+    state.claims().succeeded(&attempt, begun_us);
     state.control.keys_changed();
     let (tenant, device) = (&caller.tenant, &claimed.device);
     tracing::info!(%tenant, %device, %gateway, by = caller.who, "a device was claimed");
@@ -429,16 +429,16 @@ fn attempt(caller: &Caller, address: IpAddr) -> Vec<Subject> {
     Subject::of_claim(&caller.tenant, who, address)
 }
 
-/// Begins an attempt at a claim code.
+/// Begins an attempt at a claim code, and says when.
 pub(super) fn begin(
     state: &State,
     caller: &Caller,
     address: IpAddr,
-) -> Result<Vec<Subject>, Problem> {
-    let attempt = attempt(caller, address);
-    let begun = state.claims().begin(&attempt, state.clock.now_us());
+) -> Result<(Vec<Subject>, i64), Problem> {
+    let (attempt, now_us) = (attempt(caller, address), state.clock.now_us());
+    let begun = state.claims().begin(&attempt, now_us);
     begun.map_err(|wait| Problem::too_many("claim codes were tried in vain too often", wait))?;
-    Ok(attempt)
+    Ok((attempt, now_us))
 }
 
 /// Room for an upload.

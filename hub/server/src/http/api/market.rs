@@ -109,6 +109,11 @@ pub(in crate::http) async fn check(
     input::Json(asked): input::Json<ListingToCheck, MAX_OFFER>,
 ) -> Result<Json<ListingVerdict>, Problem> {
     let buyer = price::address("buyer", &asked.buyer).map_err(Problem::invalid)?;
+    if buyer.is_zero() {
+        return Err(Problem::invalid(
+            "`buyer` is the zero address, which nobody has: name the account that buys",
+        ));
+    }
     let owners = owners(&state);
     Ok(Json(
         owners.verdict(&caller.tenant, &asked.offer, buyer).await?,

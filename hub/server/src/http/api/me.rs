@@ -103,7 +103,8 @@ pub(in crate::http) async fn set_password(
         Some(session) => vec![Subject::Own(session.clone())],
         None => Subject::of(Some(&format!("{}/{name}", caller.tenant)), address),
     };
-    let begun = state.throttle().begin(&subjects, state.clock.now_us());
+    let now_us = state.clock.now_us();
+    let begun = state.throttle().begin(&subjects, now_us);
     begun.map_err(|wait| Problem::too_many("this failed too often", wait))?;
     let users = &state.store.users;
     let kept = users.password(&caller.tenant, name).await?;
@@ -113,7 +114,7 @@ pub(in crate::http) async fn set_password(
         let detail = "`current` is not your password";
         return Err(Problem::new(Kind::Forbidden, detail));
     }
-    state.throttle().succeeded(&subjects);
+    state.throttle().succeeded(&subjects, now_us);
     let hash = state.passwords().hash(password).await?;
     let keep = caller.session.as_deref();
     users

@@ -25,10 +25,13 @@ use crate::http::{Caller, State};
 const NO_ANSWER: &str =
     "the chain does not answer now, or its endpoints do not agree: try again later";
 
+/// What is said of a device that was given none.
+const NO_PASSPORT: &str = "the device has no passport";
+
 impl From<Refused> for Problem {
     fn from(refused: Refused) -> Self {
         match refused {
-            Refused::NoPassport => Self::not_found("passport", "this device's"),
+            Refused::NoPassport => Self::new(Kind::NotFound, NO_PASSPORT),
             Refused::Policy(why @ (Refusal::Unknown { .. } | Refusal::Ahead { .. })) => {
                 Self::new(Kind::Busy, why.to_string())
             }
@@ -434,7 +437,7 @@ pub(in crate::http) async fn take(
         .remove_device_passport(&caller.tenant, &device)
         .await?
     {
-        return Err(Problem::not_found("passport", "this device's"));
+        return Err(Problem::new(Kind::NotFound, NO_PASSPORT));
     }
     tracing::info!(tenant = %caller.tenant, %device, by = caller.who, "a device has no passport");
     let had = had.map_or_else(String::new, |had| B256::from(had.token).to_string());

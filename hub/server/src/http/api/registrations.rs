@@ -212,8 +212,8 @@ pub(in crate::http) async fn replace(
         Given::Open(_) | Given::Sealed(_) => None,
     };
     let renewed = renew(&state, &caller, &device, &key, Renewal::Replace).await;
-    if let (Some(attempt), Ok(_)) = (attempt, &renewed) {
-        state.claims().succeeded(&attempt);
+    if let (Some((attempt, begun_us)), Ok(_)) = (attempt, &renewed) {
+        state.claims().succeeded(&attempt, begun_us);
     }
     let renewed = renewed?;
     state

@@ -218,6 +218,7 @@ pub(in crate::http) async fn challenge(
             says what"),
         (status = 403, description = "The account has no role in the tenant (a contract wallet: none on \
             the chain that it has signed on), or a page of somebody else asks"),
+        (status = 429, description = "It failed too often from your address: `retry-after` says when to try again"),
         (status = 503, description = "Whether a contract wallet has signed can't be known now"),
     )
 )]
@@ -245,7 +246,7 @@ pub(in crate::http) async fn sign_in(
         Ok(proved) => proved,
         Err(why) => return Err(not_signed(&state, why, (&subjects, now_us), address).await),
     };
-    state.throttle().succeeded(&subjects);
+    state.throttle().succeeded(&subjects, now_us);
     let Proved {
         address: account,
         tenant,

@@ -285,7 +285,7 @@ async fn by_password(
         .await;
         return Ok(wrong);
     }
-    state.throttle().succeeded(&subjects);
+    state.throttle().succeeded(&subjects, now_us);
     Ok(Outcome::In(
         tenant,
         Opener::User(name.to_owned()),
@@ -295,13 +295,14 @@ async fn by_password(
 
 async fn by_token(state: &State, token: &str, address: IpAddr) -> Result<Outcome, Problem> {
     let subjects = Subject::of(None, address);
-    if let Err(wait) = state.throttle().begin(&subjects, state.clock.now_us()) {
+    let now_us = state.clock.now_us();
+    if let Err(wait) = state.throttle().begin(&subjects, now_us) {
         return Ok(Outcome::Wait(wait));
     }
     let refused = |status, why| Ok(Outcome::Refused(status, why));
     match access::by_token(state, token).await {
         Ok(caller) => {
-            state.throttle().succeeded(&subjects);
+            state.throttle().succeeded(&subjects, now_us);
             Ok(Outcome::In(caller.tenant, caller.opener, caller.name))
         }
         Err(Refused::Device) => refused(

@@ -109,6 +109,19 @@ async fn a_credential_is_issued_checked_by_anybody_and_revoked() {
 }
 
 #[tokio::test]
+async fn what_an_erased_tenant_has_issued_is_told_so() {
+    let served = Served::start().await;
+    let issued = issue(&served, &wanted("did:web:d.example")).await;
+    let erased = stencil_store::Erased::Tenant("acme".parse().unwrap());
+    served.store.keeping.erase(100, &erased).await.unwrap();
+    let verdict = verify(&served, &json!({ "credential": issued["credential"] })).await;
+    assert_eq!(verdict["verified"], false);
+    assert_eq!(verdict["retry"], false, "{verdict}");
+    let error = verdict["error"].as_str().unwrap();
+    assert!(error.contains("the tenant acme was erased"), "{error}");
+}
+
+#[tokio::test]
 async fn who_fetches_documents_and_lists_needs_no_hub_to_check() {
     let served = Served::start().await;
     // Nobody learns which tenants there are.

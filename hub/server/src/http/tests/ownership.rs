@@ -44,6 +44,17 @@ pub(super) fn market_body(path: &str) -> Value {
     })
 }
 
+#[tokio::test]
+async fn nobody_buys_as_the_zero_address() {
+    let served = Served::start().await;
+    let mut body = market_body("/api/v1/market/check");
+    body["buyer"] = json!(Address::ZERO.to_checksum(None));
+    let ask = served.ask("POST", "/api/v1/market/check");
+    let answer = ask.bearer(&served.tokens.admin).json(&body).send().await;
+    assert!(answer.body.contains("zero address"), "{answer:?}");
+    answer.problem(422);
+}
+
 /// What the collection and the market say of the seller's passport.
 fn for_sale(served: &Served, state: u8, approved: Address) {
     for_sale_by(served, seller().address(), state, approved);
