@@ -47,10 +47,11 @@ enum Command {
     Limits {
         /// The tenant's id.
         id: String,
-        /// The chain's name in the hub's settings; without it all limits are shown.
-        #[arg(long, requires = "most")]
+        /// The chain's name in the hub's settings; without it the limits of all chains are shown.
+        #[arg(long)]
         chain: Option<String>,
-        /// A token's contract (`0x…`); without it the chain's own coin, gas included.
+        /// A token's contract (`0x…`); without it the chain's own coin, gas included. Without --most: only this
+        /// token's limit is shown.
         #[arg(long, requires = "chain", value_name = "CONTRACT")]
         asset: Option<String>,
         /// At most so much, in base units (wei of the coin) …
@@ -95,7 +96,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
                 "/api/v1/operator/tenants/{}/spend-limits",
                 api::segment(&id)
             );
-            if let Some(chain) = chain {
+            if let (Some(chain), Some(most)) = (&chain, most) {
                 let body = json!({
                     "chain": chain, "token": asset, "most": most, "window_s": window,
                 });
@@ -103,7 +104,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
                 client.call(Method::PUT, &path, Some(body)).await?;
             }
             let limits = client.get(&path).await?;
-            let items = limits["items"].as_array().cloned().unwrap_or_default();
+            let mut items = limits["items"].as_array().cloned().unwrap_or_default();
+            items.retain(|item| is_asked(item, chain.as_deref(), asset.as_deref()));
             let shown = [
                 "chain",
                 "token",
@@ -140,4 +142,34 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether a limit is one of those that are to be shown.
+fn is_asked(limit: &serde_json::Value, chain: Option<&str>, asset: Option<&str>) -> bool {
+    let token = limit["token"].as_str();
+    chain.is_none_or(|chain| limit["chain"] == chain)
+        && asset.is_none_or(|asset| token.is_some_and(|token| token.eq_ignore_ascii_case(asset)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chain_alone_shows_its_limits_and_sets_none() {
+        let args = Args::try_parse_from(["tenant", "limits", "acme", "--chain", "base"]);
+        let Ok(Command::Limits { chain, most, .. }) = args.map(|args| args.command) else {
+            panic!("the chain alone is not taken");
+        };
+        assert_eq!((chain.as_deref(), most), (Some("base"), None));
+        let coin = json!({ "chain": "base", "token": null });
+        let token = json!({ "chain": "base", "token": "0xab" });
+        let other = json!({ "chain": "local", "token": null });
+        let shown = |chain, asset| [&coin, &token, &other].map(|it| is_asked(it, chain, asset));
+        assert_eq!(shown(None, None), [true, true, true]);
+        assert_eq!(shown(Some("base"), None), [true, true, false]);
+        assert_eq!(shown(Some("base"), Some("0xAB")), [false, true, false]);
+        // What sets a limit names its chain.
+        assert!(Args::try_parse_from(["tenant", "limits", "acme", "--most", "1"]).is_err());
+    }
 }

@@ -18,8 +18,8 @@ pub enum Error {
     #[error(
         "{chain}: a reorganisation goes deeper than the blocks that are kept: block {kept_from} \
          ({kept_hash}) is no longer part of the chain, and nothing below it is known. What was \
-         observed can't be taken for true any more: compare it with the chain, then follow the chain \
-         under another name from a block that is sure. Where the endpoints were wrong, and are not \
+         observed can't be taken for true any more, and stays as it is: compare it with the chain, then \
+         follow the chain under another name from a block that is sure. Where the endpoints were wrong, and are not \
          any more, `stencil chain resume` has it go on. `max_depth` is how many blocks are kept"
     )]
     TooDeep {

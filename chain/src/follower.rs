@@ -319,6 +319,7 @@ impl Follower {
                 head: newest,
                 cursor: tip.number,
                 is_known: kept.is_some(),
+                lag: self.quorum.lag(tip.number).await,
             })),
         }
     }
@@ -444,8 +445,15 @@ impl Follower {
                 );
                 return Ok(true);
             }
-            // A range of which the branch has changed is gone through block by block.
             Err(trouble) => {
+                // The branch may have changed below the range while nobody looked: then it is walked back at once.
+                if trouble.may_be_gone()
+                    && let Ok(next) = self.quorum.header_at(tip.number + 1).await
+                    && next.link.parent != tip.hash
+                {
+                    return self.offer(state, &next, tagged).await;
+                }
+                // One whose branch changes meanwhile is gone through block by block.
                 self.ranges.too_much(blocks);
                 return Err(trouble.into());
             }

@@ -96,10 +96,7 @@ pub enum Trouble {
         why: Vec<(String, Failure)>,
     },
     /// The chain's newest block is far below what was read already.
-    #[error(
-        "the newest block of its endpoints is {head}, and it was read up to block {cursor} already: {}",
-        set_back(*is_known)
-    )]
+    #[error("{}", behind(*head, *cursor, *is_known, lag))]
     Behind {
         /// The newest block that enough endpoints have.
         head: u64,
@@ -107,18 +104,34 @@ pub enum Trouble {
         cursor: u64,
         /// They have a block that was read, with the same hash: it is the same chain.
         is_known: bool,
+        /// Who has not come to what was read, with the newest block of each, where another one has.
+        lag: Vec<(String, u64)>,
     },
 }
 
-fn set_back(is_known: bool) -> &'static str {
-    if is_known {
+fn behind(head: u64, cursor: u64, is_known: bool, lag: &[(String, u64)]) -> String {
+    if !lag.is_empty() {
+        let who: Vec<String> = lag
+            .iter()
+            .map(|(who, head)| format!("{who} lags, with block {head} as its newest"))
+            .collect();
+        return format!(
+            "{}; it was read up to block {cursor} already, and too few other endpoints have what comes next: nothing \
+             new is seen until there are enough",
+            who.join("; ")
+        );
+    }
+    let why = if is_known {
         "they were set back, and what they have is of the chain that was followed; nothing new is seen until they \
          are there again"
     } else {
         "they were set back, or are of another chain with the same id, which none of the blocks that are kept is \
          low enough to tell. Nothing of it is looked at until it comes to a block that is kept: if it is another \
          chain, follow it under another name, from its first block"
-    }
+    };
+    format!(
+        "the newest block of its endpoints is {head}, and it was read up to block {cursor} already: {why}"
+    )
 }
 
 impl Trouble {
@@ -136,6 +149,9 @@ impl Trouble {
             Self::TooLarge { .. } => "what is asked is too much for its endpoints",
             Self::WrongChain { .. } => "an endpoint is of another chain",
             Self::Refused { .. } => "its endpoints refuse what is asked",
+            Self::Behind { lag, .. } if !lag.is_empty() => {
+                "an endpoint lags behind what was read, and too few others are left"
+            }
             Self::Behind { is_known: true, .. } => "its endpoints were set back",
             Self::Behind { .. } => "its endpoints were set back, or are of another chain",
         }

@@ -97,6 +97,16 @@ impl Quorum {
         }
     }
 
+    /// Who has not come to this block, with the newest block of each, where another one has; else nobody.
+    pub(crate) async fn lag(&self, number: u64) -> Vec<(String, u64)> {
+        let answers = self.ask(|endpoint| endpoint.header_by("latest")).await;
+        let heads = answers
+            .into_iter()
+            .filter_map(|(endpoint, head)| Some((endpoint.to_owned(), head.ok()?.link.number)));
+        let (below, there): (Vec<_>, Vec<_>) = heads.partition(|(_, head)| *head < number);
+        if there.is_empty() { there } else { below }
+    }
+
     /// The block with this number, on which enough endpoints agree.
     pub async fn header_at(&self, number: u64) -> Result<Header, Trouble> {
         self.agreed(

@@ -34,6 +34,16 @@ pub(crate) fn cashier(cashier: &Cashier, out: &mut String) {
             &metrics.unmatched,
         ),
         (
+            "payments_folded_total",
+            "movements of money that are of no invoice and are told in a sum",
+            &metrics.folded,
+        ),
+        (
+            "payments_unknown_token_total",
+            "payments by contract in tokens that nobody takes, which are nobody's here",
+            &metrics.unknown_tokens,
+        ),
+        (
             "invoice_effects_total",
             "webhooks, refunds and rates of invoices that were done",
             &metrics.effects,

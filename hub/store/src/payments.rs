@@ -185,7 +185,17 @@ pub trait Payments: Send + Sync + 'static {
     /// such.
     async fn forget_unmatched(&self, credit: &str) -> Result<bool, Error>;
 
-    /// The tenant's money that is of no invoice, the newest first.
+    /// Keeps one for these, which are forgotten: what they came to, under a key of its own. All of it or nothing;
+    /// [`Error::Conflict`] where one of them is not the tenant's money of no invoice any more.
+    async fn fold_unmatched(
+        &self,
+        tenant: &TenantId,
+        folded: &[String],
+        into: &UnmatchedCredit,
+    ) -> Result<(), Error>;
+
+    /// The tenant's money that is of no invoice, the newest first. A cursor is `AT_US:CREDIT`: what is before that
+    /// follows.
     async fn unmatched(
         &self,
         tenant: &TenantId,

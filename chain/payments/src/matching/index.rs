@@ -340,6 +340,12 @@ impl Index {
         self.contracts.contains_key(&contract) || self.escrows.contains_key(&contract)
     }
 
+    /// Whether an asset is one that a tenant is paid in: the coin, or a token of an invoice or of settings.
+    #[must_use]
+    pub fn knows(&self, asset: Asset) -> bool {
+        asset.contract.is_none() || self.tokens.contains_key(&asset)
+    }
+
     /// Whose money is that matches no invoice.
     #[must_use]
     pub fn owner(&self, unmatched: &Unmatched) -> Option<&TenantId> {

@@ -14,6 +14,7 @@ use super::Chains;
 use super::about::{About, Kept};
 use super::absent::Absent;
 use super::ahead::believed_s;
+use super::folding::Folding;
 use super::make::Watches;
 use super::metrics::CashierMetrics;
 use super::one_by_one::OneByOne;
@@ -58,6 +59,7 @@ pub(super) struct Inner {
     changes: broadcast::Sender<Change>,
     effects: Notify,
     pub(super) metrics: CashierMetrics,
+    pub(super) folding: Folding,
     /// Chains of open invoices that are not followed.
     pub(super) absent: OnceLock<Vec<Absent>>,
 }
@@ -159,6 +161,7 @@ impl Cashier {
             changes: broadcast::Sender::new(CHANGES),
             effects: Notify::new(),
             metrics: CashierMetrics::default(),
+            folding: Folding::default(),
             absent: OnceLock::new(),
         }));
         this.fill().await?;

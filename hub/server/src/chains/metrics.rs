@@ -13,6 +13,10 @@ pub(crate) struct CashierMetrics {
     pub(crate) retracted: AtomicU64,
     /// Money that is of no invoice.
     pub(crate) unmatched: AtomicU64,
+    /// What a payment contract told of a token that nobody takes.
+    pub(crate) unknown_tokens: AtomicU64,
+    /// Money that is of no invoice and is told as one with others.
+    pub(crate) folded: AtomicU64,
     /// What was done because of invoices.
     pub(crate) effects: AtomicU64,
     /// What has to be tried again, or was given up.

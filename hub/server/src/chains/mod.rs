@@ -16,6 +16,7 @@ pub(crate) mod brake;
 mod cashier;
 mod change;
 pub(crate) mod checkout;
+mod folding;
 mod make;
 mod metrics;
 mod one_by_one;

@@ -92,6 +92,10 @@ pub(crate) async fn step(cashier: &Cashier, chain: &dyn Chain) -> Result<bool, R
         }
         wake(cashier).await?;
         cashier.till().sweep();
+        // All that a final block has was taken: nothing of it is told anew.
+        if let Some(last) = state.finalized {
+            cashier.fold_strays(chain.id(), last.number).await;
+        }
         return Ok(false);
     }
     // A transaction must not be torn apart: what begins is read to its end.
@@ -256,6 +260,11 @@ async fn credit(
         return taken(applied.map(drop), &key);
     }
     let unmatched = match found {
+        // Anybody can have a payment contract tell of a token of their own.
+        Found::Unmatched(unmatched) if !cashier.takes(unmatched.asset) => {
+            count(&cashier.0.metrics.unknown_tokens);
+            return Ok(());
+        }
         Found::Unmatched(unmatched) => unmatched,
         Found::Credit { target, .. } => {
             let payment = Payment {
@@ -311,7 +320,10 @@ async fn credit(
         at_us: cashier.0.clock.now_us(),
     };
     match payments.put_unmatched(&whose, &stray).await {
-        Ok(true) => count(&cashier.0.metrics.unmatched),
+        Ok(true) => {
+            count(&cashier.0.metrics.unmatched);
+            cashier.0.folding.came(key.chain, &whose, stray.at_us);
+        }
         Ok(false) => {}
         Err(error) => return taken(Err(error.into()), &key),
     }

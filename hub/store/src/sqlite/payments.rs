@@ -110,6 +110,18 @@ impl Payments for Sqlite {
         transaction.end(gone).await
     }
 
+    async fn fold_unmatched(
+        &self,
+        tenant: &TenantId,
+        folded: &[String],
+        into: &UnmatchedCredit,
+    ) -> Result<(), Error> {
+        check_credit(&into.credit)?;
+        let mut transaction = self.write().await?;
+        let done = fold(&mut transaction, tenant, folded, into).await;
+        transaction.end(done).await
+    }
+
     async fn unmatched(
         &self,
         tenant: &TenantId,
@@ -285,4 +297,42 @@ fn effect(row: &sqlx::sqlite::SqliteRow) -> Result<InvoiceEffect, Error> {
         key: row.array("key")?,
         body: row.text("body")?,
     })
+}
+
+async fn fold(
+    connection: &mut SqliteConnection,
+    tenant: &TenantId,
+    folded: &[String],
+    into: &UnmatchedCredit,
+) -> Result<(), Error> {
+    for credit in folded {
+        let gone = sqlx::query(
+            "DELETE FROM invoice_credits WHERE credit = $1 AND tenant = $2 AND invoice IS NULL",
+        )
+        .bind(credit.as_str())
+        .bind(tenant.as_str())
+        .execute(&mut *connection)
+        .await?;
+        if gone.rows_affected() != 1 {
+            let why = format!("{credit} is not money of no invoice any more");
+            return Err(Error::Conflict(why));
+        }
+    }
+    let put = sqlx::query(
+        "INSERT INTO invoice_credits (credit, tenant, invoice, body, at_us) \
+         VALUES ($1, $2, NULL, $3, $4) ON CONFLICT (credit) DO UPDATE SET body = excluded.body \
+         WHERE tenant = excluded.tenant AND invoice IS NULL",
+    )
+    .bind(into.credit.as_str())
+    .bind(tenant.as_str())
+    .bind(into.body.as_str())
+    .bind(into.at_us)
+    .execute(&mut *connection)
+    .await
+    .map_err(|error| of_tenant(error, tenant.as_str()))?;
+    if put.rows_affected() != 1 {
+        let why = format!("{} is another's", into.credit);
+        return Err(Error::Conflict(why));
+    }
+    Ok(())
 }

@@ -381,6 +381,43 @@ async fn money_of_no_invoice_is_kept_until_it_is_one_s() {
 }
 
 #[tokio::test]
+async fn what_is_folded_is_forgotten_and_summed_at_once_or_not_at_all() {
+    let fresh = fresh().await;
+    let payments = fresh.store.payments.as_ref();
+    let (acme, other) = (acme(), other());
+    let stray = |n: u8| UnmatchedCredit {
+        credit: format!("1:0x{n}:0"),
+        body: format!("{n}"),
+        at_us: i64::from(n),
+    };
+    for n in 1..=4 {
+        payments.put_unmatched(&acme, &stray(n)).await.unwrap();
+    }
+    let sum = |body: &str| UnmatchedCredit {
+        credit: "folded:1:0x1:0".into(),
+        body: body.into(),
+        at_us: 9,
+    };
+    let keys = |of: &[u8]| of.iter().map(|n| stray(*n).credit).collect::<Vec<_>>();
+    let fold = async |tenant: &TenantId, of: &[u8], body: &str| {
+        let (folded, into) = (keys(of), sum(body));
+        payments.fold_unmatched(tenant, &folded, &into).await
+    };
+    fold(&acme, &[1, 2], "1 and 2").await.unwrap();
+    // One that is gone already, and money of somebody else's.
+    for (tenant, of) in [(&acme, [3_u8, 1]), (&other, [3, 4])] {
+        let refused = fold(tenant, &of, "more").await;
+        assert!(matches!(refused, Err(Error::Conflict(_))), "{refused:?}");
+    }
+    let all = payments.unmatched(&acme, None, 9).await.unwrap().items;
+    assert_eq!(all, [sum("1 and 2"), stray(4), stray(3)]);
+    assert!(fold(&other, &[], "more").await.is_err());
+    fold(&acme, &[3], "1, 2 and 3").await.unwrap();
+    let all = payments.unmatched(&acme, None, 9).await.unwrap().items;
+    assert_eq!(all, [sum("1, 2 and 3"), stray(4)]);
+}
+
+#[tokio::test]
 async fn a_tenant_that_is_erased_leaves_nothing() {
     let fresh = fresh().await;
     let payments = fresh.store.payments.as_ref();

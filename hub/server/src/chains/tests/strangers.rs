@@ -92,9 +92,18 @@ async fn what_another_contract_says_is_no_payment() {
         );
     }
     assert!(world.unmatched(&acme()).await.is_empty());
-    // The payment contract itself, with a token that the invoice is not paid in.
+    // The payment contract itself, with a token of somebody's own: for an open invoice, and for none.
+    let worthless = [
+        told(5, 0, CONTRACT, 2, (OTHER, DUE, DUE)),
+        told(6, 0, CONTRACT, 77, (OTHER, 1, 1)),
+    ];
+    world.block(15, &worthless).await;
+    assert!(world.unmatched(&acme()).await.is_empty());
+    let unknown = &world.cashier.metrics().unknown_tokens;
+    assert_eq!(unknown.load(Ordering::Relaxed), 2);
+    // With the coin, which the invoice is not paid in: that is money.
     world
-        .block(20, &[told(2, 0, CONTRACT, 2, (OTHER, DUE, DUE))])
+        .block(20, &[told(2, 0, CONTRACT, 2, (Address::ZERO, DUE, DUE))])
         .await;
     assert_eq!(world.state(2).await, "new");
     let strays = world.unmatched(&acme()).await;
@@ -245,4 +254,46 @@ async fn logs_that_are_no_such_events_hold_up_nothing() {
     assert_eq!(world.state(1).await, "settled");
     let position = world.store.chains.chain_position(CHAIN, reader::READER);
     assert_eq!(position.await.unwrap(), 8);
+}
+
+/// Base units and how many, of each row of money of no invoice; and what all of it comes to.
+async fn rows(world: &World) -> (Vec<(u64, u64)>, u64) {
+    let page = world.store.payments.unmatched(&acme(), None, 300).await;
+    let rows = page.unwrap().items.into_iter().map(|row| {
+        let body: serde_json::Value = serde_json::from_str(&row.body).unwrap();
+        assert_eq!(body["count"].is_u64(), row.credit.starts_with("folded:"));
+        let amount = body["amount"].as_str().unwrap().parse::<u64>().unwrap();
+        (amount, body["count"].as_u64().unwrap_or(1))
+    });
+    let rows: Vec<_> = rows.collect();
+    let all = rows.iter().map(|(amount, _)| amount).sum();
+    (rows, all)
+}
+
+#[tokio::test]
+async fn a_flood_of_dust_is_one_sum_and_what_is_larger_stays() {
+    let mut world = holding().await;
+    let mut seen: Vec<Seen> = (0..150).map(|at| transfer(1, at, PAYEE, 1)).collect();
+    seen.insert(3, transfer(2, 0, PAYEE, 7_000_000));
+    let dusty = world.block(10, &seen).await;
+    // What the chain may take back has a row by which that is done.
+    assert_eq!(rows(&world).await.0.len(), 151);
+    let last = world.block(11, &[transfer(3, 0, PAYEE, 1)]).await;
+    world.finalize(dusty).await;
+    let (told, all) = rows(&world).await;
+    assert_eq!((told.len(), all), (102, 7_000_151));
+    assert_eq!(told[0], (51, 51), "the sum stands before what it is of");
+    assert!(told.contains(&(7_000_000, 1)));
+    // The last one is taken back, and it goes on after a restart.
+    world.back_to(last - 1).await;
+    world.restart().await;
+    let places = [PaidTo::Payee(Asset::erc20(ID, TOKEN), PAYEE)];
+    world.cashier.hold(&acme(), places.into()).await.unwrap();
+    let more: Vec<Seen> = (0..5).map(|at| transfer(4, at, PAYEE, 3)).collect();
+    let last = world.block(200, &more).await;
+    world.finalize(last).await;
+    let (told, all) = rows(&world).await;
+    assert_eq!((told.len(), all), (101, 7_000_165));
+    assert_eq!(told[0], (56, 56));
+    assert_eq!(told.iter().filter(|row| **row == (3, 1)).count(), 5);
 }

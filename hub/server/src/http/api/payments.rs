@@ -83,24 +83,26 @@ pub(in crate::http) struct BalanceView {
     credits: String,
 }
 
-/// Money that came and is of no invoice.
+/// Money that came and is of no invoice; or what many such came to, of one asset, address and day.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(in crate::http) struct UnmatchedView {
-    /// Which movement: `CHAIN:0xTRANSACTION:ORDINAL`.
+    /// Which movement: `CHAIN:0xTRANSACTION:ORDINAL`; of many, `folded:` and the first of them.
     key: String,
     /// In what.
     asset: String,
-    /// Base units: decimal digits.
+    /// Base units: decimal digits; of many, their sum.
     amount: String,
     /// To whom; of a payment contract, the contract.
     to: String,
-    /// Who paid.
+    /// Who paid; empty where it is of many.
     from: String,
-    /// Why it is of none: `amount`, `invoice`, `asset` or `refused`.
+    /// Why it is of none: `amount`, `invoice`, `asset` or `refused`; `folded`: it is of many, the smallest of a day.
     reason: String,
-    /// The block; null where it is not known.
+    /// How many movements it is: 1, or more where they are `folded`.
+    count: u64,
+    /// The block; null where it is not known, or of many.
     block: Option<u64>,
-    /// When it was noticed, µs since the epoch.
+    /// When it was noticed, µs since the epoch; of many, the end of their day (UTC).
     at_us: i64,
 }
 
@@ -291,6 +293,7 @@ pub(in crate::http) async fn unmatched(
             to: text("to"),
             from: text("from"),
             reason: text("reason"),
+            count: body["count"].as_u64().unwrap_or(1),
             block: body["block"]["number"].as_u64(),
             at_us: stray.at_us,
         }
