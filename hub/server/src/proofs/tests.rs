@@ -319,7 +319,7 @@ async fn a_seal_is_verified_when_all_that_it_is_over_is_here_and_then_proves() {
     let held = check(&document, &trusted).unwrap();
     assert_eq!(
         (held.trusted, document.reading.value.shown()),
-        (true, "-28".to_owned())
+        (true, "-28.0".to_owned())
     );
     let not_yet = world.proof(13, Until::Anchored).await.unwrap_err();
     assert!(

@@ -291,6 +291,8 @@ async fn a_flood_of_dust_is_one_sum_and_what_is_larger_stays() {
     world.cashier.hold(&acme(), places.into()).await.unwrap();
     let more: Vec<Seen> = (0..5).map(|at| transfer(4, at, PAYEE, 3)).collect();
     let last = world.block(200, &more).await;
+    // It is looked once a minute.
+    super::outbox::later(&world, 61);
     world.finalize(last).await;
     let (told, all) = rows(&world).await;
     assert_eq!((told.len(), all), (101, 7_000_165));

@@ -52,7 +52,7 @@ async fn nobody_buys_as_the_zero_address() {
     let ask = served.ask("POST", "/api/v1/market/check");
     let answer = ask.bearer(&served.tokens.admin).json(&body).send().await;
     assert!(answer.body.contains("zero address"), "{answer:?}");
-    answer.problem(422);
+    answer.problem(400);
 }
 
 /// What the collection and the market say of the seller's passport.

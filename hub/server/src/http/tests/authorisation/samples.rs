@@ -379,7 +379,7 @@ pub(in crate::http::tests) const SAMPLES: &[(&str, &str, &str, Rival)] = &[
     (
         "POST",
         "/api/v1/invoices/{invoice}/decisions",
-        "/api/v1/invoices/1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a/decisions",
+        "/api/v1/invoices/{overpaid}/decisions",
         Rival::Nothing,
     ),
     (
