@@ -1,24 +1,20 @@
-//! A device's passport is sold on the market, and control moves with it; a reorganisation gives it back. A
-//! dev chain with the real contracts, and a hub, each by itself.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-mod support;
+//! The contracts on a dev chain, a hub that follows them, and a locker with a passport.
 
 use alloy_primitives::{Address, U256};
 use alloy_signer::SignerSync as _;
-use alloy_sol_types::SolValue as _;
 use serde_json::{Value, json};
 use stencil_chain::deploy::Contract;
 use stencil_ownership::abi;
 use stencil_ownership::listing::{self, Listing, Offer};
-use support::chain::DevChain;
-use support::{Hub, http, stencil, wait_for};
 
-const DEVICE: &str = "locker-7";
-const DID: &str = "did:web:hub.example:tenants:acme:devices:locker-7";
-const TERMS: &str = "Whoever holds this may open the locker.";
+use crate::support::chain::DevChain;
+use crate::support::{Hub, http, stencil, wait_for};
 
-fn put(hub: &Hub, method: &str, path: &str, body: &Value) -> Value {
+pub(crate) const DEVICE: &str = "locker-7";
+pub(crate) const DID: &str = "did:web:hub.example:tenants:acme:devices:locker-7";
+pub(crate) const TERMS: &str = "Whoever holds this may open the locker.";
+
+pub(crate) fn put(hub: &Hub, method: &str, path: &str, body: &Value) -> Value {
     let body = body.to_string();
     let json = Some(("application/json", body.as_str()));
     let answer = http::request(hub.port("http"), method, path, Some(&hub.token), json);
@@ -27,7 +23,7 @@ fn put(hub: &Hub, method: &str, path: &str, body: &Value) -> Value {
 }
 
 /// Whether an account may give the locker a command: by what, or why not.
-fn may(hub: &Hub, account: Address, command: &str) -> Result<String, String> {
+pub(crate) fn may(hub: &Hub, account: Address, command: &str) -> Result<String, String> {
     let asked = json!({ "account": account.to_checksum(None), "command": command });
     let path = format!("/api/v1/devices/{DEVICE}/passport/check");
     let said = put(hub, "POST", &path, &asked);
@@ -37,35 +33,35 @@ fn may(hub: &Hub, account: Address, command: &str) -> Result<String, String> {
     }
 }
 
-fn until(hub: &Hub, what: &str, account: Address, command: &str, by: &str) {
+pub(crate) fn until(hub: &Hub, what: &str, account: Address, command: &str, by: &str) {
     wait_for(what, || {
         (may(hub, account, command).ok().as_deref() == Some(by)).then_some(())
     });
 }
 
-fn refused(hub: &Hub, what: &str, account: Address, command: &str, why: &str) {
+pub(crate) fn refused(hub: &Hub, what: &str, account: Address, command: &str, why: &str) {
     wait_for(what, || {
         let said = may(hub, account, command).err()?;
         said.contains(why).then_some(())
     });
 }
 
-struct World {
+pub(crate) struct World {
     _folder: tempfile::TempDir,
-    chain: DevChain,
-    hub: Hub,
-    passports: Address,
-    rights: Address,
-    market: Address,
-    tenant: Address,
-    seller: Address,
-    buyer: Address,
-    guest: Address,
+    pub(crate) chain: DevChain,
+    pub(crate) hub: Hub,
+    pub(crate) passports: Address,
+    pub(crate) rights: Address,
+    pub(crate) market: Address,
+    pub(crate) tenant: Address,
+    pub(crate) seller: Address,
+    pub(crate) buyer: Address,
+    pub(crate) guest: Address,
 }
 
 impl World {
     /// The contracts, a hub that follows them, a locker, and its passport, which is the seller's for good.
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let chain = DevChain::start(folder.path(), 4);
         let (tenant, seller) = (chain.account(0), chain.account(1));
@@ -125,7 +121,7 @@ impl World {
         world
     }
 
-    fn issue(&self) {
+    pub(crate) fn issue(&self) {
         let issue = abi::issueCall {
             to: self.seller,
             did: DID.to_owned(),
@@ -152,7 +148,7 @@ impl World {
     }
 
     /// What the seller signs, as the hub says and a wallet does: the listing with its signature.
-    fn listed(&self, price: &str) -> Value {
+    pub(crate) fn listed(&self, price: &str) -> Value {
         let told = put(
             &self.hub,
             "POST",
@@ -194,14 +190,14 @@ impl World {
         serde_json::to_value(offer).unwrap()
     }
 
-    fn checked(&self, offer: &Value) -> Value {
+    pub(crate) fn checked(&self, offer: &Value) -> Value {
         let asked = json!({ "offer": offer, "buyer": self.buyer.to_checksum(None) });
         put(&self.hub, "POST", "/api/v1/market/check", &asked)
     }
 
     /// What can be wrong with a listing that somebody hands to a buyer: each has its answer, and the market
     /// says no to each.
-    fn refuses_what_is_no_good(&self, good: &Value) {
+    pub(crate) fn refuses_what_is_no_good(&self, good: &Value) {
         let offer: Offer = serde_json::from_value(good.clone()).unwrap();
         let resigned = |key: usize, chain_id: u64, market: Address, change: fn(&mut Listing)| {
             let mut offer = offer.clone();
@@ -248,7 +244,7 @@ impl World {
     }
 
     /// `stencil passport` says the same as the API, and `may` by its exit code, too.
-    fn tells_by_command(&self) {
+    pub(crate) fn tells_by_command(&self) {
         let stencil = |words: &[&str]| {
             let mut command = stencil();
             command.env("STENCIL_TOKEN", &self.hub.token);
@@ -274,7 +270,7 @@ impl World {
     }
 
     /// The buyer sends what the hub says that buys.
-    fn buy(&self, offer: &Value) {
+    pub(crate) fn buy(&self, offer: &Value) {
         let verdict = self.checked(offer);
         assert_eq!(verdict["good"], true, "{verdict}");
         assert_eq!(
@@ -293,188 +289,4 @@ impl World {
         let to = buy["to"].as_str().unwrap().parse().unwrap();
         self.chain.transact(2, Some(to), &data, value);
     }
-}
-
-#[test]
-fn a_passport_is_sold_on_the_market_and_control_moves() {
-    let mut world = World::start();
-    let offer = world.listed("1000000");
-    let mut elsewhere = offer.clone();
-    elsewhere["chain_id"] = json!(1);
-    let verdict = world.checked(&elsewhere);
-    assert!(
-        verdict["problem"].as_str().unwrap().contains("for chain 1"),
-        "{verdict}"
-    );
-    world.refuses_what_is_no_good(&offer);
-
-    let (sellers, royalties) = (
-        world.chain.balance(world.seller),
-        world.chain.balance(world.tenant),
-    );
-    world.buy(&offer);
-    assert_eq!(
-        world.chain.balance(world.seller) - sellers,
-        U256::from(975_000)
-    );
-    assert_eq!(
-        world.chain.balance(world.tenant) - royalties,
-        U256::from(25_000)
-    );
-    assert_eq!(
-        world.chain.balance(world.market),
-        U256::ZERO,
-        "the market keeps nothing"
-    );
-    refused(
-        &world.hub,
-        "the seller's refusal",
-        world.seller,
-        "lock",
-        "neither",
-    );
-    refused(
-        &world.hub,
-        "the buyer's wait",
-        world.buyer,
-        "lock",
-        "not final yet",
-    );
-
-    // The block goes, while the hub is dead, and the sale does not come back: neither does control.
-    world.hub.kill();
-    world.chain.rpc("anvil_reorg", json!([1, []]));
-    world.chain.mine(1);
-    world.hub.start_again(None);
-    until(
-        &world.hub,
-        "the seller's control again",
-        world.seller,
-        "lock",
-        "owner",
-    );
-    refused(
-        &world.hub,
-        "the buyer's refusal",
-        world.buyer,
-        "lock",
-        "neither",
-    );
-
-    // The same listing is good again, since the sale is undone; now it stays.
-    world.buy(&offer);
-    world.chain.mine(6);
-    until(
-        &world.hub,
-        "the buyer's control",
-        world.buyer,
-        "lock",
-        "owner",
-    );
-    refused(
-        &world.hub,
-        "the seller's refusal",
-        world.seller,
-        "lock",
-        "neither",
-    );
-    let verdict = world.checked(&offer);
-    assert!(
-        verdict["problem"].as_str().unwrap().contains("was sold"),
-        "{verdict}"
-    );
-    let shown = world
-        .hub
-        .get(&format!("/api/v1/devices/{DEVICE}/passport"))
-        .json();
-    assert_eq!(shown["owner"], world.buyer.to_checksum(None));
-    assert_eq!(shown["did"], DID);
-    world.hub.is_sound();
-}
-
-#[test]
-fn a_right_is_used_until_it_ends() {
-    let world = World::start();
-    let passport = U256::from_be_bytes(stencil_ownership::token_of(DID).unwrap().0);
-    let now = world
-        .chain
-        .rpc("eth_getBlockByNumber", json!(["latest", false]));
-    let now: U256 = now["timestamp"].as_str().unwrap().parse().unwrap();
-    // `issue(address,uint256,uint64)` of `AccessRight`.
-    let ends = now.to::<u64>() + 30;
-    let selector = &alloy_primitives::keccak256("issue(address,uint256,uint64)")[..4];
-    let arguments = (world.guest, passport, ends).abi_encode_params();
-    let data = [selector, &arguments].concat();
-    world
-        .chain
-        .transact(0, Some(world.rights), &data, U256::ZERO);
-    refused(
-        &world.hub,
-        "the right",
-        world.guest,
-        "unlock",
-        "not final yet",
-    );
-    world.chain.mine(6);
-    until(
-        &world.hub,
-        "the guest's right",
-        world.guest,
-        "unlock",
-        "user",
-    );
-    refused(
-        &world.hub,
-        "another command",
-        world.guest,
-        "lock",
-        "may not command",
-    );
-    // It is lent to the buyer; the block that says so goes, and the guest has it again.
-    let lend = abi::setUserCall {
-        tokenId: U256::from(1),
-        user: world.buyer,
-        expires: ends,
-    };
-    world.chain.send(3, world.rights, &lend);
-    refused(
-        &world.hub,
-        "the guest who has lent it",
-        world.guest,
-        "unlock",
-        "neither",
-    );
-    refused(
-        &world.hub,
-        "the new user's wait",
-        world.buyer,
-        "unlock",
-        "not final yet",
-    );
-    world.chain.rpc("anvil_reorg", json!([1, []]));
-    world.chain.mine(1);
-    until(
-        &world.hub,
-        "the guest's right again",
-        world.guest,
-        "unlock",
-        "user",
-    );
-    refused(
-        &world.hub,
-        "whom it was lent to",
-        world.buyer,
-        "unlock",
-        "neither",
-    );
-    world.tells_by_command();
-    // Nothing happens on the chain any more.
-    refused(&world.hub, "the end", world.guest, "unlock", "ended at");
-    let shown = world
-        .hub
-        .get(&format!("/api/v1/devices/{DEVICE}/passport"))
-        .json();
-    assert_eq!(shown["rights"][0]["in_effect"], false);
-    assert_eq!(shown["rights"][0]["expires_s"], ends);
-    world.hub.is_sound();
 }
