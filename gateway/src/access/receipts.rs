@@ -512,7 +512,7 @@ fn write_left(folder: &Path, left: &Head) -> io::Result<()> {
 
 /// Which chain was left; what cannot be read names none.
 fn read_left(folder: &Path) -> Option<Head> {
-    let file = regular::open_to_read(&folder.join(LEFT)).ok()?;
+    let file = regular::open_to_read(folder.join(LEFT)).ok()?;
     let mut bytes = Vec::new();
     file.take(4_096).read_to_end(&mut bytes).ok()?;
     serde_json::from_slice(&bytes).ok()
