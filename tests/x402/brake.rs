@@ -1,7 +1,7 @@
 //! Payers who take the money away before it is settled: each settlement that fails costs gas of the tenant's, and
 //! those who pay have to be settled all the same.
 
-use serde_json::{Value, json};
+use serde_json::json;
 use stencil_devchain::Mining;
 
 use crate::shop::{Answer, PAYEE, Shop, now_s, other, payer};
@@ -152,7 +152,7 @@ fn strangers_who_buy_leave_room_for_invoices() {
     // What is final has cost what it has cost: strangers are served again.
     wait_for("what was bought to be final", || {
         shop.mine(1);
-        (limit(&shop)["open_amount"] == Value::from("0")).then_some(())
+        (limit(&shop)["open_amount"] == "0").then_some(())
     });
     let required = shop.asks("GET", PATH, "");
     let signed = shop.signs(&required);

@@ -23,7 +23,7 @@ struct Outage {
 }
 
 async fn outage(place: &Place, in_order_bytes: u64) -> Outage {
-    let hub = Hub::new(&place.authority).await;
+    let hub = Hub::new(&place.authority);
     let mut options = place.options(&hub);
     options.hub.in_order_bytes = in_order_bytes;
     let gateway = Gateway::start(options).await;
@@ -107,7 +107,7 @@ async fn a_short_outage_keeps_the_order() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_old_report_of_a_link_does_not_follow_a_newer_one() {
     let place = Place::new();
-    let mut hub = Hub::new(&place.authority).await;
+    let mut hub = Hub::new(&place.authority);
     let mut options = place.options(&hub);
     options.hub.in_order_bytes = 0;
     let gateway = Gateway::start(options).await;

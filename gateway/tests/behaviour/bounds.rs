@@ -11,7 +11,7 @@ use crate::{
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_spool_cannot_hold_is_reported_by_number() {
     let place = Place::new();
-    let mut hub = Hub::new(&place.authority).await;
+    let mut hub = Hub::new(&place.authority);
     let mut options = place.options(&hub);
     options.spool.segment_bytes = 80_000;
     options.spool.max_bytes = 240_000;
@@ -89,7 +89,7 @@ async fn a_device_that_sends_without_waiting_is_held_back_not_dropped() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_hub_will_never_take_is_reported_and_holds_up_nothing() {
     let place = Place::new();
-    let mut hub = Hub::new(&place.authority).await;
+    let mut hub = Hub::new(&place.authority);
     hub.options.max_packet_bytes = 600;
     hub.start().await;
     let gateway = place.gateway(&hub).await;

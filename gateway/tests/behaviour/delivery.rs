@@ -102,7 +102,7 @@ async fn nothing_is_freed_before_the_hub_has_acknowledged() {
 #[tokio::test(flavor = "multi_thread")]
 async fn devices_are_served_while_the_hub_is_away() {
     let place = Place::new();
-    let mut hub = Hub::new(&place.authority).await;
+    let mut hub = Hub::new(&place.authority);
     let (id, psk) = place.device("freezer-07");
     let mut options = place.options(&hub);
     options.spool.segment_bytes = 1 << 20;

@@ -49,7 +49,7 @@ async fn until_lost(hub: &Hub, at_least: u64) {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_waits_for_a_full_disk_at_a_stop_is_named_at_the_next_start() {
     let place = Place::new();
-    let mut hub = Hub::new(&place.authority).await;
+    let mut hub = Hub::new(&place.authority);
     let Full { gateway, next, .. } = full(&place, &hub).await;
     let press = mapping(&place, "press-1", device().await, 100);
     gateway.running.replace_mapping(&press).await.unwrap();
@@ -68,7 +68,7 @@ async fn what_waits_for_a_full_disk_at_a_stop_is_named_at_the_next_start() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_waits_for_a_full_disk_at_a_kill_is_named_at_the_next_start() {
     let place = Place::new();
-    let mut hub = Hub::new(&place.authority).await;
+    let mut hub = Hub::new(&place.authority);
     let mut options = place.options(&hub);
     options.spool.segment_bytes = SEGMENT_BYTES;
     options.spool.max_pending_bytes = usize::try_from(PENDING_BYTES).unwrap();
@@ -115,7 +115,7 @@ async fn killed_with_a_spool(place: &Place, hub: &Hub) -> (PathBuf, Options) {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_at_a_damaged_end_of_the_spool_is_named() {
     let place = Place::new();
-    let mut hub = Hub::new(&place.authority).await;
+    let mut hub = Hub::new(&place.authority);
     let (last, options) = killed_with_a_spool(&place, &hub).await;
     let mut bytes = std::fs::read(&last).unwrap();
     let half = bytes.len() / 2;
@@ -137,7 +137,7 @@ async fn what_was_at_a_damaged_end_of_the_spool_is_named() {
 #[tokio::test(flavor = "multi_thread")]
 async fn numbers_of_a_spool_that_is_empty_after_a_kill_are_missed() {
     let place = Place::new();
-    let mut hub = Hub::new(&place.authority).await;
+    let mut hub = Hub::new(&place.authority);
     let (last, options) = killed_with_a_spool(&place, &hub).await;
     std::fs::OpenOptions::new()
         .write(true)

@@ -95,7 +95,7 @@ fn links(kept: &[Kept], device: &DeviceId) -> Vec<Link> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_field_device_is_a_device_to_the_hub_and_its_line_is_named() {
     let place = Place::new();
-    let mut hub = Hub::new(&place.authority).await;
+    let mut hub = Hub::new(&place.authority);
     hub.start().await;
     let mut options = place.options(&hub);
     options.field.mapping = Some(mapping(&place, "press-1", device().await, 3));
@@ -129,7 +129,7 @@ async fn a_field_device_is_a_device_to_the_hub_and_its_line_is_named() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_spool_has_no_room_for_is_dropped_and_reported() {
     let place = Place::new();
-    let mut hub = Hub::new(&place.authority).await;
+    let mut hub = Hub::new(&place.authority);
     let Full { gateway, next, .. } = full(&place, &hub).await;
     let port = device().await;
     let press = mapping(&place, "press-1", port, 100);

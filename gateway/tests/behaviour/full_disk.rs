@@ -121,7 +121,7 @@ fn nothing() -> Vec<u8> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_holds_up_no_stop() {
     let place = Place::new();
-    let hub = Hub::new(&place.authority).await;
+    let hub = Hub::new(&place.authority);
     let Full { gateway, .. } = full(&place, &hub).await;
     // A link is to be reported, and there is no room for that either.
     let (id, psk) = place.device("freezer-08");
@@ -135,7 +135,7 @@ async fn a_full_disk_holds_up_no_stop() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_hub_refuses_is_reported_when_there_is_room_again() {
     let place = Place::new();
-    let mut hub = Hub::new(&place.authority).await;
+    let mut hub = Hub::new(&place.authority);
     let full = full(&place, &hub).await;
     hub.options.max_packet_bytes = 600;
     hub.start().await;
@@ -157,7 +157,7 @@ async fn what_the_hub_refuses_is_reported_when_there_is_room_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_device_that_waits_for_the_disk_is_not_silent() {
     let place = Place::new();
-    let hub = Hub::new(&place.authority).await;
+    let hub = Hub::new(&place.authority);
     let idle = Duration::from_millis(1_500);
     let mut options = place.options(&hub);
     options.spool.segment_bytes = SEGMENT_BYTES;

@@ -26,7 +26,7 @@ use stencil_protocol::{
     topic::Topic,
 };
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpSocket},
     sync::{broadcast, watch},
     task::JoinHandle,
 };
@@ -140,6 +140,9 @@ pub(crate) struct Hub {
     pub(crate) options: Options,
     tls: Arc<rustls::ServerConfig>,
     running: Option<RunningHub>,
+    /// Has the address as long as the hub does not listen at it, without answering: no other socket of
+    /// this machine is given it meanwhile.
+    _place: TcpSocket,
 }
 
 struct RunningHub {
@@ -151,7 +154,7 @@ struct RunningHub {
 
 impl Hub {
     /// A hub with an address, which isn't started.
-    pub(crate) async fn new(authority: &Authority) -> Self {
+    pub(crate) fn new(authority: &Authority) -> Self {
         let issued = authority
             .issue_server(&["127.0.0.1", "hub.example"])
             .unwrap();
@@ -161,9 +164,12 @@ impl Hub {
         };
         let roots = Roots::from_pem(authority.root_pem()).unwrap();
         let tls = tls::server(TlsPolicy::Strict, &identity, &roots).unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let place = TcpSocket::new_v4().unwrap();
+        place.set_reuseaddr(true).unwrap();
+        place.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         Self {
-            address: listener.local_addr().unwrap(),
+            address: place.local_addr().unwrap(),
+            _place: place,
             sink: Arc::new(MemorySink {
                 kept: Mutex::default(),
                 holds: AtomicBool::new(false),
@@ -177,7 +183,7 @@ impl Hub {
     }
 
     pub(crate) async fn started(authority: &Authority) -> Self {
-        let mut hub = Self::new(authority).await;
+        let mut hub = Self::new(authority);
         hub.start().await;
         hub
     }

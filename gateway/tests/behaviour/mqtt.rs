@@ -187,7 +187,7 @@ async fn a_strict_listener_is_known_by_its_root_and_the_line_is_post_quantum() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_acknowledged_and_nothing_dropped_while_the_disk_is_full() {
     let place = Place::new();
-    let mut hub = Hub::new(&place.authority).await;
+    let mut hub = Hub::new(&place.authority);
     let mut password = String::new();
     let full = full_with(&place, &hub, |options| {
         password = listen(&place, options, mqtt::options::Security::Plain);

@@ -17,7 +17,7 @@ use crate::{
 #[tokio::test(flavor = "multi_thread")]
 async fn slow_clients_of_the_metrics_lose_their_place_and_hold_up_no_stop() {
     let place = Place::new();
-    let hub = Hub::new(&place.authority).await;
+    let hub = Hub::new(&place.authority);
     let mut options = place.options(&hub);
     options.http.max_connections = 2;
     options.http.connection_timeout_ms = 300;
@@ -47,7 +47,7 @@ async fn slow_clients_of_the_metrics_lose_their_place_and_hold_up_no_stop() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_probe_is_answered_while_silent_clients_hold_every_place() {
     let place = Place::new();
-    let hub = Hub::new(&place.authority).await;
+    let hub = Hub::new(&place.authority);
     let mut options = place.options(&hub);
     options.http.max_connections = 2;
     // Longer than the test: only by making way do they go.
@@ -66,7 +66,7 @@ async fn a_probe_is_answered_while_silent_clients_hold_every_place() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_that_is_let_go_ends() {
     let place = Place::new();
-    let hub = Hub::new(&place.authority).await;
+    let hub = Hub::new(&place.authority);
     let mut options = place.options(&hub);
     options.link.serial = vec![Serial {
         path: place.folder().join("no-line"),

@@ -13,7 +13,7 @@ use crate::{
 #[tokio::test(flavor = "multi_thread")]
 async fn errors_say_what_is_wrong_and_where() {
     let place = Place::new();
-    let hub = Hub::new(&place.authority).await;
+    let hub = Hub::new(&place.authority);
     let options = place.options(&hub);
 
     let mut wrong = options.clone();
@@ -78,7 +78,7 @@ async fn a_hub_of_another_authority_is_not_trusted() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_spool_opens_at_once() {
     let place = Place::new();
-    let hub = Hub::new(&place.authority).await;
+    let hub = Hub::new(&place.authority);
     let (id, psk) = place.device("freezer-07");
     let gateway = place.gateway(&hub).await;
     let mut device = Device::link(gateway.link, &id, &psk).await;
@@ -104,7 +104,7 @@ async fn a_full_spool_opens_at_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_regular_file_in_the_data_folder_is_refused_with_its_path_and_left_alone() {
     let place = Place::new();
-    let hub = Hub::new(&place.authority).await;
+    let hub = Hub::new(&place.authority);
     place.gateway(&hub).await.stop().await;
     let target = place.folder().join("target");
     std::fs::write(&target, "dear").unwrap();
