@@ -200,7 +200,10 @@ fn a_figure_that_is_marked_and_not_proven_is_told_by_name() {
             page.replace("<data ", "<data hidden "),
             "an attribute \"hidden\"",
         ),
-        (page.replace("</data>", "</data>9"), "put a space between"),
+        (
+            page.replace("</data>", "</data>9"),
+            "put an ordinary space between",
+        ),
     ] {
         let path = desk.file("page.html", &text);
         let (code, said) = desk.trusting(&path);

@@ -56,7 +56,7 @@ async fn time_told(device: &mut Device, first: u64) -> Option<i64> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_clock_costs_nothing_and_is_told_to_nobody() {
     let place = Place::new();
-    let mut hub = Hub::new(&place.authority).await;
+    let mut hub = Hub::new(&place.authority);
     let (id, psk) = place.device("freezer-07");
     let mut options = place.options(&hub);
     options.spool.segment_bytes = 70_000;
