@@ -58,6 +58,10 @@ fn is_connected(hub: &Hub) {
         let answer = hub.get("/api/v1/gateways/gw-1");
         (answer.status == 200 && answer.json()["connected"] == true).then_some(())
     });
+    // It subscribes to questions a moment after it has connected.
+    wait_for("the gateway to be asked", || {
+        (hub.get(&format!("{LOGS}?limit=1")).status == 200).then_some(())
+    });
 }
 
 #[test]
