@@ -330,7 +330,9 @@ impl World {
         for ((tx, _), credit) in credits {
             by_tx.entry(*tx).or_default().push(*credit);
         }
-        for sent in &self.sent {
+        // A wallet whose transaction was forgotten may send the very same once more: that is one.
+        let mut seen = BTreeSet::new();
+        for sent in self.sent.iter().filter(|sent| seen.insert(sent.tx)) {
             let receipt = self
                 .truth
                 .ask("eth_getTransactionReceipt", json!([sent.tx]))
