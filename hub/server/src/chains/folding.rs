@@ -12,6 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use serde::{Deserialize, Serialize};
 use stencil_payments::Address;
 use stencil_payments::money::{Amount, Asset};
+use stencil_payments::port::Chain;
 use stencil_protocol::id::TenantId;
 use stencil_store::UnmatchedCredit;
 
@@ -114,11 +115,14 @@ impl Folding {
 
 impl Cashier {
     /// Whether somebody is paid in an asset here: it is in the hub's settings of its chain, or an invoice or a tenant
-    /// names it.
+    /// names it. Until the chain has confirmed its tokens, as after a start, none is known, and each may be one.
     pub(super) fn takes(&self, asset: Asset) -> bool {
+        let is_one = |chain: &dyn Chain| {
+            let mut tokens = chain.tokens().iter();
+            chain.ready().is_err() || tokens.any(|known| known.token.asset() == asset)
+        };
         let chain = self.chains().by_id(asset.chain);
-        let tokens = chain.map_or(&[][..], |chain| chain.tokens());
-        tokens.iter().any(|known| known.token.asset() == asset) || self.till().index.knows(asset)
+        chain.is_some_and(|chain| is_one(chain.as_ref())) || self.till().index.knows(asset)
     }
 
     /// Folds what is small and much of a chain, whose stream was taken up to this final block and further.
