@@ -146,22 +146,22 @@ impl Hub {
     }
 
     pub(crate) async fn pay(&mut self, world: &mut World, chance: Chance) {
-        self.begin(world);
+        self.begin(world).await;
         if let Some(api) = self.site.api() {
             self.shop.pay(api, world, chance).await;
         }
     }
 
-    fn begin(&mut self, world: &World) {
+    async fn begin(&mut self, world: &World) {
         if self.round_from != world.round_from {
             self.round_from = world.round_from;
-            self.shop.begin_round();
+            self.shop.begin_round(world).await;
         }
     }
 
     pub(crate) async fn see(&mut self, world: &World, within: Duration) {
         let until = Instant::now() + within;
-        self.begin(world);
+        self.begin(world).await;
         let expected = self.shop.expected(world, false).await.invoices;
         while Instant::now() < until && !self.has_ended() {
             if self.differences(&expected, false, false).await.is_empty() {
@@ -209,7 +209,7 @@ impl Hub {
     /// Waits until all that was paid is booked and done, and nothing else; of this round, or once more
     /// of all. Gives how many payments stand, and what does not hold.
     pub(crate) async fn check(&mut self, world: &World, all: bool) -> (usize, Vec<String>) {
-        self.begin(world);
+        self.begin(world).await;
         let until = Instant::now() + PATIENCE;
         if all {
             tokio::time::sleep(STILL).await;
@@ -217,6 +217,7 @@ impl Hub {
         let mut problems = self.kept(world, until).await;
         let Expected {
             invoices: expected,
+            came,
             strays,
         } = self.shop.expected(world, all).await;
         loop {
@@ -231,7 +232,7 @@ impl Hub {
         if self.loses {
             problems.extend(self.differences(&expected, true, true).await);
         }
-        let found = expected.values().map(Vec::len).sum::<usize>() + strays.len();
+        let found = came + strays.len();
         self.checked += expected.len();
         if all {
             self.credits = 0;

@@ -29,8 +29,10 @@ pub(crate) struct Invoice {
 
 /// What the chain has for whom.
 pub(crate) struct Expected {
-    /// By the invoices' places.
+    /// By the invoices' places: all that each holds, of this round and of those before.
     pub(crate) invoices: BTreeMap<usize, Vec<Credit>>,
+    /// Credits among them that came in this round.
+    pub(crate) came: usize,
     /// Of no invoice.
     pub(crate) strays: BTreeSet<Credit>,
 }
@@ -53,6 +55,10 @@ pub(crate) struct Shop {
     named: BTreeMap<Named, usize>,
     /// Those that were made or paid in this round.
     touched: BTreeSet<usize>,
+    /// What the blocks before this round have for each: no other branch replaces them any more.
+    before: BTreeMap<usize, Vec<Credit>>,
+    /// Up to where that was read.
+    before_until: u64,
     asked: u64,
     /// Nobody knows whether it was made: it is asked for again, by the same key.
     unanswered: Option<Asked>,
@@ -62,8 +68,17 @@ pub(crate) struct Shop {
 }
 
 impl Shop {
-    pub(crate) fn begin_round(&mut self) {
+    pub(crate) async fn begin_round(&mut self, world: &World) {
         self.touched.clear();
+        let (from, until) = (self.before_until, world.round_from);
+        let mut logs = oracle::canonical(&world.truth, from).await;
+        logs.retain(|log| log.place().0 < until);
+        for ((tx, _), (named, amount)) in oracle::credits(&world.watched(), &logs) {
+            if let Some(place) = self.named.get(&named) {
+                self.before.entry(*place).or_default().push((tx, amount));
+            }
+        }
+        self.before_until = until;
     }
 
     /// Makes an invoice, or takes one that is there, and pays all of it, a part or too much, by what
@@ -198,24 +213,36 @@ impl Shop {
         }
     }
 
-    /// What each invoice that was touched in this round holds by the chain; of `all` if it is said.
+    /// What each invoice holds by the chain that was touched in this round, or paid by what waited since
+    /// an earlier one; or, read once more from the first block on, `all` of them.
     pub(crate) async fn expected(&self, world: &World, all: bool) -> Expected {
         let from = if all { 0 } else { world.round_from };
         let logs = oracle::canonical(&world.truth, from).await;
-        let mut invoices: BTreeMap<usize, Vec<Credit>> = BTreeMap::new();
+        let before = |place: usize| match all {
+            true => Vec::new(),
+            false => self.before.get(&place).cloned().unwrap_or_default(),
+        };
+        let mut looked_at = self.touched.clone();
         if all {
-            invoices.extend((0..self.invoices.len()).map(|place| (place, Vec::new())));
-        } else {
-            invoices.extend(self.touched.iter().map(|place| (*place, Vec::new())));
+            looked_at.extend(0..self.invoices.len());
         }
-        let mut strays = BTreeSet::new();
+        let mut invoices: BTreeMap<usize, Vec<Credit>> = BTreeMap::new();
+        invoices.extend(looked_at.into_iter().map(|place| (place, before(place))));
+        let (mut came, mut strays) = (0, BTreeSet::new());
         for ((tx, _), (named, amount)) in oracle::credits(&world.watched(), &logs) {
-            match self.named.get(&named) {
-                Some(place) => invoices.entry(*place).or_default().push((tx, amount)),
-                None => drop(strays.insert((tx, amount))),
-            }
+            let Some(place) = self.named.get(&named) else {
+                strays.insert((tx, amount));
+                continue;
+            };
+            let held = invoices.entry(*place).or_insert_with(|| before(*place));
+            held.push((tx, amount));
+            came += 1;
         }
-        Expected { invoices, strays }
+        Expected {
+            invoices,
+            came,
+            strays,
+        }
     }
 
     /// References of those that are paid by these credits.

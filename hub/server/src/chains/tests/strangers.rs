@@ -115,6 +115,24 @@ async fn what_another_contract_says_is_no_payment() {
 }
 
 #[tokio::test]
+async fn money_that_comes_before_the_tokens_are_known_is_kept() {
+    let world = holding().await;
+    // As after a start: which tokens are the hub's own, the chain has not confirmed yet.
+    *world.chain.not_ready.lock().unwrap() = Some("not yet".to_owned());
+    let stray = told(6, 0, CONTRACT, 77, (OTHER, DUE, DUE));
+    world.block(10, &[stray]).await;
+    assert_eq!(world.unmatched(&acme()).await.len(), 1);
+    let unknown = &world.cashier.metrics().unknown_tokens;
+    assert_eq!(unknown.load(Ordering::Relaxed), 0);
+    // Once they are known, another one's is not.
+    *world.chain.not_ready.lock().unwrap() = None;
+    let stray = told(7, 0, CONTRACT, 78, (OTHER, DUE, DUE));
+    world.block(20, &[stray]).await;
+    assert_eq!(world.unmatched(&acme()).await.len(), 1);
+    assert_eq!(unknown.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
 async fn the_same_on_another_chain_is_no_payment() {
     let world = World::new().await;
     world.create(invoice(1, Way::Authorization, ONE)).await;
