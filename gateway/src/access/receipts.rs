@@ -15,10 +15,13 @@ use stencil_access::receipt::{self, Head, MAX_AT_ONCE, NOTHING, Receipt};
 use stencil_log::regular;
 use stencil_protocol::{command::State, id::CommandId};
 
+use self::file::{Read, last_known, write_anew};
+
+mod file;
+mod left;
+
 /// The file in the folder of access.
 const FILE: &str = "receipts";
-/// Beside it: which chain was left for the one of now, until that has a receipt, which names it.
-const LEFT: &str = "receipts.left";
 /// The largest message's room for receipts: the rest is its certificate and signature.
 const MAX_BYTES_AT_ONCE: usize = 24 * 1024;
 /// With so many lines that the hub has, the file is written anew.
@@ -119,7 +122,7 @@ impl Receipts {
                 tracing::error!(file = %path.display(), aside = %aside.display(), why, ?last,
                     "receipts of admissions are damaged: they are moved aside, and a new chain begins");
                 if let Some(last) = last {
-                    write_left(folder, &last)?;
+                    left::write(folder, &last)?;
                 }
                 fs::rename(&path, &aside)?;
                 Read::begun(begun)
@@ -133,7 +136,7 @@ impl Receipts {
         file.set_len(read.end)?;
         file.sync_all()?;
         let left = match read.head.number {
-            0 => read_left(folder),
+            0 => left::read(folder),
             _ => None,
         };
         let receipts = Self {
@@ -193,7 +196,7 @@ impl Receipts {
         self.head.number = receipt.number;
         self.head.hash = hex(&hash);
         if self.left.take().is_some() {
-            self.forget_left();
+            left::forget(self.path.parent().unwrap_or(&self.path));
         }
         Ok(receipt)
     }
@@ -326,7 +329,7 @@ impl Receipts {
             head.hash = hex(&hash);
         }
         let folder = self.path.parent().unwrap_or(&self.path);
-        write_left(folder, &left)?;
+        left::write(folder, &left)?;
         self.end = write_anew(&self.path, &begun, &lines)?;
         self.file = regular::open(OpenOptions::new().read(true).write(true), &self.path)?;
         let shift = self.end - lines.len() as u64;
@@ -335,18 +338,10 @@ impl Receipts {
         }
         match waiting.is_empty() {
             true => self.left = Some(left),
-            false => self.forget_left(),
+            false => left::forget(folder),
         }
         (self.held, self.head, self.waiting, self.over) = (begun, head, waiting, 0);
         Ok(true)
-    }
-
-    /// A receipt names the chain that was left, and this is not read any more.
-    fn forget_left(&self) {
-        let folder = self.path.parent().unwrap_or(&self.path);
-        if let Err(error) = fs::remove_file(folder.join(LEFT)) {
-            tracing::debug!(%error, "which chain of receipts was left stays on disk");
-        }
     }
 
     /// Lets go of what the hub has.
@@ -406,133 +401,6 @@ pub(super) fn command(receipt: &Receipt) -> CommandId {
         *byte = u8::from_str_radix(digits, 16).unwrap_or_default();
     }
     CommandId(id)
-}
-
-/// What is in a file.
-struct Read {
-    held: Head,
-    head: Head,
-    waiting: VecDeque<Waiting>,
-    end: u64,
-    open: Vec<Receipt>,
-}
-
-impl Read {
-    fn begun(head: Head) -> Self {
-        Self {
-            held: head.clone(),
-            head,
-            waiting: VecDeque::new(),
-            end: 0,
-            open: Vec::new(),
-        }
-    }
-
-    fn of(bytes: &[u8], now_us: Option<i64>) -> Result<Self, String> {
-        let mut lines = bytes.split_inclusive(|byte| *byte == b'\n');
-        let first = lines.next().and_then(|line| line.strip_suffix(b"\n"));
-        let first = first.ok_or("it does not say what was before")?;
-        let held: Head = serde_json::from_slice(first).map_err(|error| error.to_string())?;
-        let mut read = Self::begun(held);
-        read.end = first.len() as u64 + 1;
-        for line in lines {
-            // Half a line at the end was cut off by a kill.
-            let Some(text) = line.strip_suffix(b"\n") else {
-                break;
-            };
-            let text = std::str::from_utf8(text).map_err(|error| error.to_string())?;
-            let receipt = Receipt::parse(text)?;
-            let follows = receipt.chain == read.head.chain
-                && receipt.number == read.head.number + 1
-                && receipt.previous == read.head.hash;
-            if !follows {
-                let number = receipt.number;
-                return Err(format!(
-                    "receipt {number} does not follow on the one before"
-                ));
-            }
-            let hash = receipt::hash(text);
-            read.waiting.push_back(Waiting {
-                at: read.end,
-                bytes: text.len(),
-                hash,
-                command: command(&receipt),
-                expires_us: receipt.expires_us,
-                outcome: None,
-            });
-            read.end += line.len() as u64;
-            read.head.number = receipt.number;
-            read.head.hash = hex(&hash);
-            if now_us.is_some_and(|now_us| receipt.expires_us > now_us) {
-                read.open.push(receipt);
-            }
-        }
-        Ok(read)
-    }
-}
-
-/// Up to where a file that is damaged can be read: the last receipt in it that is whole.
-fn last_known(bytes: &[u8]) -> Option<Head> {
-    let mut last: Option<Head> = None;
-    for (place, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
-        let found = match (place, std::str::from_utf8(line)) {
-            (0, Ok(_)) => serde_json::from_slice::<Head>(line).ok(),
-            (_, Ok(text)) => Receipt::parse(text).ok().map(|receipt| Head {
-                chain: receipt.chain,
-                number: receipt.number,
-                hash: hex(&receipt::hash(text)),
-            }),
-            (_, Err(_)) => None,
-        };
-        let Some(found) = found else { continue };
-        // A number that is another than it was is not taken for one that was reached.
-        let could_be = last.as_ref().is_none_or(|last| {
-            let room = u64::try_from(place).unwrap_or(u64::MAX);
-            let most = last.number.saturating_add(room);
-            found.chain == last.chain && found.number > last.number && found.number <= most
-        });
-        if could_be {
-            last = Some(found);
-        }
-    }
-    // Of a chain without receipts nothing was left.
-    last.filter(|last| last.number > 0)
-}
-
-/// Keeps which chain was left, before anything else is done about it.
-fn write_left(folder: &Path, left: &Head) -> io::Result<()> {
-    let path = folder.join(LEFT);
-    let next = folder.join("receipts.left.next");
-    let mut file = super::open_next(&next)?;
-    file.write_all(&serde_json::to_vec(left).map_err(io::Error::other)?)?;
-    file.sync_all()?;
-    fs::rename(&next, &path)?;
-    File::open(folder)?.sync_all()
-}
-
-/// Which chain was left; what cannot be read names none.
-fn read_left(folder: &Path) -> Option<Head> {
-    let file = regular::open_to_read(folder.join(LEFT)).ok()?;
-    let mut bytes = Vec::new();
-    file.take(4_096).read_to_end(&mut bytes).ok()?;
-    serde_json::from_slice(&bytes).ok()
-}
-
-/// Replaces the file as a whole; gives its size.
-fn write_anew(path: &Path, held: &Head, rest: &[u8]) -> io::Result<u64> {
-    let next = path.with_extension("next");
-    let mut file = super::open_next(&next)?;
-    let mut first = serde_json::to_vec(held).map_err(io::Error::other)?;
-    first.push(b'\n');
-    file.write_all(&first)?;
-    file.write_all(rest)?;
-    file.sync_all()?;
-    stencil_crashpoint::reach("access.before_rewritten");
-    fs::rename(&next, path)?;
-    if let Some(folder) = path.parent() {
-        File::open(folder)?.sync_all()?;
-    }
-    Ok((first.len() + rest.len()) as u64)
 }
 
 pub(super) fn hex(bytes: &[u8]) -> String {
@@ -685,7 +553,7 @@ mod tests {
             assert_eq!((first.number, first.left.unwrap().number), (1, number));
             assert_eq!(fresh.note(note(6)).unwrap().left, None);
             assert_eq!(open(dir.path()).left, None);
-            assert!(!dir.path().join(LEFT).exists());
+            assert!(!dir.path().join(left::LEFT).exists());
         }
         // A file of which nothing can be read names no chain.
         fs::write(&path, b"nothing\n").unwrap();
