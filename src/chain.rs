@@ -15,6 +15,7 @@ mod key;
 mod list;
 mod password;
 mod resume;
+pub(crate) mod sending;
 mod status;
 
 /// Follows chains, and deploys contracts to them: Ethereum, Polygon, Besu, and others that speak their JSON-RPC.

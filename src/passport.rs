@@ -11,18 +11,25 @@ use crate::api::{Client, Hub, segment};
 use crate::output::{self, Format, escaped, say};
 use crate::wallet::check as check_address;
 
+mod document;
+mod errand;
+mod issue;
+mod right;
+
 /// Says whose tokens control devices, and shows who that is.
 ///
-/// A device's passport is a token on a chain: its owner may give the device the commands that the tenant
-/// lets owners give, and control moves when it is sold. A right to use a device is one too; its user may
-/// give what users may until it ends.
+/// A device's passport is a token on a chain: its owner may give the device the commands that the
+/// tenant lets owners give, and control moves when it is sold. A right to use a device is one too;
+/// its user may give what users may until it ends.
 ///
 /// 1. `stencil chain deploy passport …` makes the contract;
-/// 2. `stencil passport policy set --chain NAME --passports 0x… --owner-may '*'` lets its tokens count;
-/// 3. an issuer of the contract issues the device's passport;
+/// 2. `stencil passport policy set --chain NAME --passports 0x… --owner-may '*'` has its tokens count;
+/// 3. `stencil passport issue …` issues the device's passport, with an issuer's key;
 /// 4. `stencil passport give DEVICE --did did:…` says which device that is;
-/// 5. `stencil passport show DEVICE` shows who owns it.
+/// 5. `stencil passport show DEVICE` shows who owns it;
+/// 6. `stencil passport issue-right …` issues a right to use the device until a time.
 #[derive(Parser)]
+#[command(verbatim_doc_comment)]
 pub(crate) struct Args {
     #[command(flatten)]
     hub: Hub,
@@ -40,6 +47,8 @@ enum Command {
         #[command(subcommand)]
         change: Option<Policy>,
     },
+    Issue(Box<issue::Issue>),
+    IssueRight(Box<right::IssueRight>),
     /// Who owns a device's passport, and who has a right to use the device until when.
     Show {
         /// The device.
@@ -127,10 +136,19 @@ struct Set {
 
 /// Runs it.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let client = Client::new(&args.hub)?;
     let format = args.output;
+    // They are the chain's matter: a hub need not be there.
+    let command = match args.command {
+        Command::Issue(issue) => {
+            return Box::pin(issue::run(*issue, &args.hub, format)).await;
+        }
+        Command::IssueRight(right) => return Box::pin(right::run(*right, format)).await,
+        command => command,
+    };
+    let client = Client::new(&args.hub)?;
     let passport = |device: &str| format!("/api/v1/devices/{}/passport", segment(device));
-    match args.command {
+    match command {
+        Command::Issue(_) | Command::IssueRight(_) => {}
         Command::Policy { change: None } => {
             let policy = client.get("/api/v1/ownership").await?;
             show(format, &policy, policy_text)?;

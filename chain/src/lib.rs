@@ -38,6 +38,7 @@ mod look;
 pub mod rpc;
 pub mod sender;
 pub mod signer;
+pub mod single;
 mod wake;
 pub mod walk;
 

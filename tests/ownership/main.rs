@@ -2,6 +2,7 @@
 //! wherever the hub dies it is so. A dev chain with the real contracts, and a hub, each by itself.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod issued;
 mod killed;
 #[path = "../support/mod.rs"]
 mod support;

@@ -93,6 +93,44 @@ sol! {
         returns (address receiver, uint256 royalty);
 }
 
+/// What `DevicePassport` says when there is a passport: `AccessRight` has an event of the same name.
+pub mod passport {
+    alloy_sol_types::sol! {
+        /// A device has its passport.
+        #[derive(Debug, PartialEq, Eq)]
+        event Issued(uint256 indexed tokenId, address indexed to, string did, bytes32 metadata);
+    }
+}
+
+/// What `AccessRight` is told to make a right: `DevicePassport` has a function of the same name.
+pub mod right {
+    alloy_sol_types::sol! {
+        /// Makes a right to use a device, which its passport's token names, up to and with the second `ends`.
+        function issue(address to, uint256 device, uint64 ends) external returns (uint256 tokenId);
+    }
+}
+
+/// Why both refuse to issue.
+pub mod refused {
+    alloy_sol_types::sol! {
+        /// OpenZeppelin's `AccessControl`: the sender is no issuer.
+        #[derive(Debug, PartialEq, Eq)]
+        error AccessControlUnauthorizedAccount(address account, bytes32 neededRole);
+
+        /// ERC-6093: the receiver is nobody, or a contract that takes no tokens.
+        #[derive(Debug, PartialEq, Eq)]
+        error ERC721InvalidReceiver(address receiver);
+
+        /// `DevicePassport`: the device has its passport.
+        #[derive(Debug, PartialEq, Eq)]
+        error AlreadyIssued(uint256 tokenId);
+
+        /// `AccessRight`: a right can't end then.
+        #[derive(Debug, PartialEq, Eq)]
+        error InvalidEnd(uint64 ends, uint256 earliest, uint256 latest);
+    }
+}
+
 /// The first topic of [`Transfer`]. It is ERC-20's, too, which indexes one field less.
 pub const TRANSFER: B256 = Transfer::SIGNATURE_HASH;
 /// The first topic of [`UpdateUser`].

@@ -3,7 +3,7 @@
 //! A device's *passport* (ERC-721, `DevicePassport`) says who owns it; an *access right* (ERC-4907,
 //! `AccessRight`) who uses it until when; a *listing* is what an owner signs to sell either
 //! (`StencilMarket`). This package knows their interface ([`abi`]), what a passport's document is
-//! called ([`cid`]), what a listing's signature is over and what is wrong with one ([`listing`]), who
+//! called ([`cid`]), what an issuer sends and why that is refused ([`issue`]), what a listing's signature is over and what is wrong with one ([`listing`]), who
 //! holds a token after what a chain's stream has said of it ([`holder`]), and what that lets them do
 //! ([`policy`]).
 //!
@@ -15,6 +15,7 @@
 pub mod abi;
 pub mod cid;
 pub mod holder;
+pub mod issue;
 pub mod listing;
 pub mod policy;
 

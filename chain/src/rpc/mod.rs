@@ -38,7 +38,12 @@ pub(crate) fn client(
     Ok(RpcClient::new(transport, false))
 }
 
+/// An error of such a client, sorted.
+pub(crate) fn failed(error: TransportError, method: &str) -> Failure {
+    failure::of(error, method)
+}
+
 /// An error of such a client, in words.
 pub(crate) fn told(error: TransportError, method: &str) -> String {
-    failure::of(error, method).to_string()
+    failed(error, method).to_string()
 }

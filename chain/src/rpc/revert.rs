@@ -139,6 +139,11 @@ impl Revert {
         }
     }
 
+    /// The bytes that it gave, cut to 4 KiB; `None`: the endpoint has not said which.
+    pub fn data(&self) -> Option<&[u8]> {
+        self.data.as_ref().map(|data| &data[..])
+    }
+
     /// Whether both came to the same end, whatever words nodes have for it. One that does not tell the
     /// bytes contradicts nobody who does.
     pub(super) fn is_same(&self, other: &Self) -> bool {

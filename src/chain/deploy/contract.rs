@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 use stencil_chain::deploy::Contract;
 use stencil_ownership::cid::Cid;
 
+use crate::chain::sending;
+
 /// The longest name of a collection, in bytes.
 const MAX_NAME: usize = 64;
 /// The longest document of terms that is read, in bytes.
@@ -183,12 +185,7 @@ impl Arguments {
 /// An address of somebody who has its key.
 fn account(flag: &str, what: &str, text: Option<&str>) -> anyhow::Result<[u8; 20]> {
     let text = text.with_context(|| format!("{flag} says {what}: it is missing"))?;
-    let address =
-        stencil_chain::address(text).map_err(|why| anyhow::anyhow!("{flag} {text:?}: {why}"))?;
-    if address == [0; 20] {
-        bail!("{flag} is the zero address: nobody has its key");
-    }
-    Ok(address)
+    sending::account(flag, text)
 }
 
 /// The arguments as they were understood.

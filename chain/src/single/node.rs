@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use alloy_json_rpc::{RpcRecv, RpcSend};
-use alloy_primitives::{Address, B256, Bytes, U64, U128, U256};
+use alloy_primitives::{Address, B256, Bytes, Log, U64, U128, U256};
 use alloy_rpc_client::RpcClient;
 use serde::Deserialize;
 use serde_json::json;
 use url::Url;
 
 use super::Error;
-use crate::rpc;
+use crate::rpc::{self, Failure, Revert};
 
 /// More than the largest block's header or a contract's code, in bytes.
 const MAX_ANSWER: usize = 1024 * 1024;
@@ -26,6 +26,8 @@ pub(super) struct Receipt {
     pub(super) effective_gas_price: U128,
     #[serde(default)]
     pub(super) contract_address: Option<Address>,
+    #[serde(default)]
+    pub(super) logs: Vec<Log>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -70,14 +72,37 @@ impl Node {
         Ok((newest.base_fee_per_gas.to(), tip.to()))
     }
 
-    /// The gas of a creation. What would fail is refused here.
-    pub(super) async fn estimate(&self, from: Address, creation: &Bytes) -> Result<u64, Error> {
-        let gas: U64 = self
-            .call(
-                "eth_estimateGas",
-                [json!({ "from": from, "input": creation })],
-            )
-            .await?;
+    /// What the contract answers to this call now, or why it refuses.
+    pub(super) async fn attempt(
+        &self,
+        from: Address,
+        to: Address,
+        input: &Bytes,
+    ) -> Result<Result<Bytes, Revert>, Error> {
+        let call = json!({ "from": from, "to": to, "input": input });
+        let method = "eth_call";
+        match self.ask::<_, Bytes>(method, (call, "latest")).await {
+            Ok(answer) => Ok(Ok(answer)),
+            Err(Failure::Reverted(revert)) => Ok(Err(revert)),
+            Err(other) => Err(Error::Rpc {
+                method,
+                why: other.to_string(),
+            }),
+        }
+    }
+
+    /// The gas of a creation, or of a call. What would fail is refused here.
+    pub(super) async fn estimate(
+        &self,
+        from: Address,
+        to: Option<Address>,
+        input: &Bytes,
+    ) -> Result<u64, Error> {
+        let mut call = json!({ "from": from, "input": input });
+        if let Some(to) = to {
+            call["to"] = json!(to);
+        }
+        let gas: U64 = self.call("eth_estimateGas", [call]).await?;
         Ok(gas.to())
     }
 
@@ -89,9 +114,8 @@ impl Node {
         self.call("eth_getTransactionReceipt", [tx]).await
     }
 
-    pub(super) async fn code(&self, address: Address, block: u64) -> Result<Bytes, Error> {
-        self.call("eth_getCode", (address, format!("{block:#x}")))
-            .await
+    pub(super) async fn code(&self, address: Address, block: &str) -> Result<Bytes, Error> {
+        self.call("eth_getCode", (address, block.to_owned())).await
     }
 
     async fn call<P: RpcSend, R: RpcRecv>(
@@ -99,17 +123,25 @@ impl Node {
         method: &'static str,
         params: P,
     ) -> Result<R, Error> {
+        let answer = self.ask(method, params).await;
+        answer.map_err(|failure| Error::Rpc {
+            method,
+            why: failure.to_string(),
+        })
+    }
+
+    async fn ask<P: RpcSend, R: RpcRecv>(
+        &self,
+        method: &'static str,
+        params: P,
+    ) -> Result<R, Failure> {
         let call = self.client.request::<P, R>(method, params);
         match tokio::time::timeout(self.timeout, call).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => Err(Error::Rpc {
-                method,
-                why: rpc::told(error, method),
-            }),
-            Err(_) => Err(Error::Rpc {
-                method,
-                why: format!("no answer within {} ms", self.timeout.as_millis()),
-            }),
+            Ok(answer) => answer.map_err(|error| rpc::failed(error, method)),
+            Err(_) => Err(Failure::Transient(format!(
+                "no answer within {} ms",
+                self.timeout.as_millis()
+            ))),
         }
     }
 }
