@@ -60,7 +60,8 @@ enum Command {
         #[arg(long)]
         conflicts: bool,
     },
-    /// What gateways may admit: shows it, or sets it from a JSON file (needs an admin's token).
+    /// What gateways may admit: shows it, or sets it from a JSON file (needs an admin's token), which is what
+    /// `--output json` shows.
     Policy {
         /// The file: `tolerance_s`, `staleness_s`, `valid_s` and `commands`, all four and nothing else.
         #[arg(long, value_name = "FILE")]
@@ -133,7 +134,10 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
                     put.with_context(|| format!("{} is not taken", file.display()))?
                 }
             };
-            output::json(&policy)?;
+            match args.output {
+                Format::Json => output::json(&policy)?,
+                Format::Text => output::fields(&policy_fields(&policy)),
+            }
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -168,6 +172,26 @@ fn left(item: &Value) -> String {
         text(&left["chain"]),
         text(&item["chain"]),
     )
+}
+
+fn policy_fields(policy: &Value) -> [(&'static str, String); 4] {
+    let seconds = |name: &str| format!("{} s", policy[name]);
+    let commands = policy["commands"].as_array().map(|commands| {
+        let names: Vec<&str> = commands.iter().filter_map(Value::as_str).collect();
+        match names.as_slice() {
+            [] => "none".to_owned(),
+            names => names.join(", "),
+        }
+    });
+    [
+        ("tolerance", seconds("tolerance_s")),
+        ("staleness", seconds("staleness_s")),
+        ("valid", seconds("valid_s")),
+        (
+            "commands",
+            commands.unwrap_or_else(|| "whichever rights say".to_owned()),
+        ),
+    ]
 }
 
 fn path(id: &str) -> String {
@@ -220,6 +244,21 @@ mod tests {
         );
         assert!(told(7, 6).ends_with("receipt 7 is lost"));
         assert!(told(7, 9).ends_with("nothing of it that the gateway knew of is missing"));
+    }
+
+    #[test]
+    fn a_policy_is_told_with_its_units() {
+        let told = |commands: Value| {
+            output::fields_text(&policy_fields(&json!({
+                "tolerance_s": 120, "staleness_s": 86_400, "valid_s": 14_400, "commands": commands,
+            })))
+        };
+        assert_eq!(
+            told(Value::Null),
+            "tolerance  120 s\nstaleness  86400 s\nvalid      14400 s\ncommands   whichever rights say\n"
+        );
+        assert!(told(json!(["lock", "unlock"])).ends_with("commands   lock, unlock\n"));
+        assert!(told(json!([])).ends_with("commands   none\n"));
     }
 
     #[test]

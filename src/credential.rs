@@ -42,7 +42,8 @@ enum Command {
         #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
         limit: u32,
     },
-    /// One credential, as it is given to others.
+    /// One credential: what it says, and how it stands. With `--output json` it is the credential itself, as it is
+    /// given to others.
     Show {
         /// Its id, from `credential list`.
         id: String,
@@ -98,7 +99,7 @@ struct Issue {
 
 #[derive(clap::Args)]
 struct Verify {
-    /// The file: a credential, a presentation, a token, or what `credential show` printed.
+    /// The file: a credential, a presentation, a token, or what `credential show --output json` printed.
     file: PathBuf,
     /// Whose credentials are accepted, a DID; may be given again. Without it anybody's.
     #[arg(long = "issuer", value_name = "DID")]
@@ -146,7 +147,13 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
         Command::Show { id } => {
             let shown = client.get(&path(&id)).await?;
-            output::json(&shown["credential"])?;
+            match args.output {
+                Format::Json => output::json(&shown["credential"])?,
+                Format::Text => {
+                    answer(args.output, &shown)?;
+                    output::fields(&said_fields(&shown["credential"]));
+                }
+            }
         }
         Command::Revoke { id } => answer(args.output, &change(&client, &id, "revoke").await?)?,
         Command::Suspend { id } => answer(args.output, &change(&client, &id, "suspend").await?)?,
@@ -272,6 +279,32 @@ fn answer(format: Format, issued: &Value) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What a credential says, and by whom.
+fn said_fields(credential: &Value) -> Vec<(&str, String)> {
+    let text = |value: &Value| match value.as_str() {
+        Some(text) => text.to_owned(),
+        None => value.to_string(),
+    };
+    if credential.is_string() {
+        let form = "a token (vc+jwt): `--output json` has it";
+        return vec![("form", form.to_owned())];
+    }
+    let issuer = &credential["issuer"];
+    let issuer = match &issuer["id"] {
+        Value::Null => issuer,
+        id => id,
+    };
+    let mut fields = vec![("said by", text(issuer))];
+    let claims = credential["credentialSubject"].as_object();
+    // Whom it is about is said already.
+    let claims = claims
+        .into_iter()
+        .flatten()
+        .filter(|(name, _)| *name != "id");
+    fields.extend(claims.map(|(name, value)| (name.as_str(), text(value))));
+    fields
+}
+
 /// A verdict; 1 if it is not right, so that a script sees it.
 fn told(format: Format, verdict: &Value) -> anyhow::Result<ExitCode> {
     let right = verdict["verified"] == true;
@@ -351,6 +384,25 @@ mod tests {
                 "valid_for_s": 31_536_000, "token": false,
             })
         );
+    }
+
+    #[test]
+    fn what_a_credential_says_is_told() {
+        let credential = json!({
+            "issuer": "did:web:hub.example:tenants:acme",
+            "credentialSubject": { "id": "did:web:x", "deviation": 0.05, "by": "Ann\u{1b}" },
+        });
+        let told = output::fields_text(&said_fields(&credential));
+        for line in [
+            "said by    did:web:hub.example:tenants:acme\n",
+            "deviation  0.05\n",
+            "by         Ann\\u{1b}\n",
+        ] {
+            assert!(told.contains(line), "{told}");
+        }
+        assert!(!told.contains("did:web:x"), "{told}");
+        let token = output::fields_text(&said_fields(&json!("eyJ")));
+        assert!(token.contains("a token (vc+jwt)"), "{token}");
     }
 
     #[test]

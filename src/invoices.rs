@@ -62,7 +62,8 @@ enum Command {
         /// The invoice's id, from `invoices list`.
         id: String,
     },
-    /// The receipt of a settled invoice: one document, one sequence of bytes.
+    /// The receipt of a settled invoice: what was counted, and what goes back. With `--output json` it is the document
+    /// itself.
     Receipt {
         /// The invoice's id, from `invoices list`.
         id: String,
@@ -165,7 +166,11 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
         Command::Receipt { id } => {
             let path = format!("{}/receipt", path(&id)?);
-            output::json(&client.get(&path).await?)?;
+            let receipt = client.get(&path).await?;
+            match args.output {
+                Format::Json => output::json(&receipt)?,
+                Format::Text => output::fields(&receipt_fields(&receipt)),
+            }
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -300,6 +305,70 @@ fn told(invoice: &Value) -> String {
     told
 }
 
+/// A receipt in a few lines; all of its values are texts.
+fn receipt_fields(receipt: &Value) -> Vec<(&'static str, String)> {
+    let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+    let at = |value: &Value, units_a_second: i64| {
+        let at = value.as_str().and_then(|at| at.parse::<i64>().ok());
+        let at_us = at.and_then(|at| at.checked_mul(1_000_000 / units_a_second));
+        at_us.map_or_else(
+            || text(value),
+            |at_us| format!("{} UTC", moment::utc(at_us)),
+        )
+    };
+    let price = &receipt["price"];
+    let mut fields = vec![
+        ("invoice", text(&receipt["invoice"])),
+        ("tenant", text(&receipt["tenant"])),
+        (
+            "price",
+            format!("{} {}", text(&price["amount"]), text(&price["unit"])),
+        ),
+        (
+            "settled",
+            format!(
+                "{} (settlement {})",
+                at(&receipt["settled_us"], 1_000_000),
+                text(&receipt["round"])
+            ),
+        ),
+    ];
+    let all = |name: &str| receipt[name].as_array().cloned().unwrap_or_default();
+    for paid in all("payments") {
+        let said = |name: &str| text(&paid[name]);
+        fields.push(("paid", format!("{} {}", said("amount"), said("asset"))));
+        fields.push(("  when", at(&paid["time_s"], 1)));
+        fields.push(("  from", said("from")));
+        fields.push(("  to", said("to")));
+        fields.push((
+            "  block",
+            format!("{} ({})", said("block_number"), said("block")),
+        ));
+        fields.push(("  key", said("key")));
+        let rate = &paid["rate"];
+        if rate.is_object() {
+            fields.push((
+                "  rate",
+                format!(
+                    "{}/{} by {}, {}",
+                    text(&rate["numerator"]),
+                    text(&rate["denominator"]),
+                    text(&rate["source"]),
+                    at(&rate["at_us"], 1_000_000)
+                ),
+            ));
+        }
+    }
+    for back in all("refunds") {
+        let said = |name: &str| text(&back[name]);
+        fields.push((
+            "back",
+            format!("{} {}, {}", said("amount"), said("asset"), said("status")),
+        ));
+    }
+    fields
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -325,6 +394,38 @@ mod tests {
             create(&["1", "base/USDC", "--method", "base/USDC/contract"]),
             json!({ "amount": "1", "token": "base/USDC", "methods": ["base/USDC/contract"] })
         );
+    }
+
+    #[test]
+    fn a_receipt_is_told_with_what_proves_it() {
+        let told = output::fields_text(&receipt_fields(&json!({
+            "format": "stencil-receipt/2", "invoice": "1a", "tenant": "acme", "round": "1",
+            "settled_us": "1386018900000000",
+            "price": { "amount": "2.50", "unit": "EUR", "units": "250" },
+            "payments": [{
+                "amount": "0.001", "asset": "1/0x05", "block": "0x06", "block_number": "10",
+                "from": "0x07", "key": "1:0x08:0", "time_s": "1386018840", "to": "0x09", "units": "1000",
+                "rate": {
+                    "at_us": "1386018840000000", "numerator": "2500", "denominator": "1",
+                    "source": "tenant\u{1b}",
+                },
+            }],
+            "refunds": [{ "amount": "0.0002", "asset": "1/0x05", "id": "ab", "status": "due", "units": "200" }],
+        })));
+        for line in [
+            "invoice  1a\n",
+            "price    2.50 EUR\n",
+            "settled  2013-12-02 21:15:00 UTC (settlement 1)\n",
+            "paid     0.001 1/0x05\n",
+            "  when   2013-12-02 21:14:00 UTC\n",
+            "  from   0x07\n",
+            "  block  10 (0x06)\n",
+            "  key    1:0x08:0\n",
+            "  rate   2500/1 by tenant\\u{1b}, 2013-12-02 21:14:00 UTC\n",
+            "back     0.0002 1/0x05, due\n",
+        ] {
+            assert!(told.contains(line), "{line}: {told}");
+        }
     }
 
     #[test]

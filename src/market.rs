@@ -40,7 +40,8 @@ enum Command {
     /// into ask.json, then `jq .typed_data ask.json` into typed.json, and `cast wallet sign --data
     /// --from-file typed.json`.
     List(List),
-    /// Makes the listing of what was printed by `list` and its signature: the document that buyers get.
+    /// Makes the listing of what was printed by `list` and its signature: the document that buyers get, which is
+    /// JSON whatever `--output` says.
     Sign {
         /// What `list --output json` has printed.
         file: PathBuf,

@@ -93,6 +93,21 @@ pub(crate) fn items(
     Ok(())
 }
 
+/// Prints what is known of one thing, a line `name  value` each, with the values aligned.
+pub(crate) fn fields(fields: &[(&str, String)]) {
+    text(&fields_text(fields));
+}
+
+/// See [`fields`]. What stands in a value begins no line of its own.
+pub(crate) fn fields_text(fields: &[(&str, String)]) -> String {
+    let width = fields.iter().map(|(name, _)| name.chars().count()).max();
+    let width = width.unwrap_or(0);
+    let lines = fields
+        .iter()
+        .map(|(name, value)| format!("{name:width$}  {}\n", escaped(value)));
+    lines.collect()
+}
+
 /// A field of an item; `link.group` is a field of a field. Times are shown as times.
 fn cell(item: &serde_json::Value, column: &str) -> String {
     let value = column.split('.').fold(item, |value, name| &value[name]);
@@ -184,6 +199,13 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         assert_eq!(words(&wrapped), words(&text));
+    }
+
+    #[test]
+    fn what_is_known_of_one_thing_is_a_line_each() {
+        let fields = [("id", "7".to_owned()), ("standing", "a\nb".to_owned())];
+        assert_eq!(fields_text(&fields), "id        7\nstanding  a\\u{a}b\n");
+        assert_eq!(fields_text(&[]), "");
     }
 
     #[test]

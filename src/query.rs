@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::api::{Client, Hub, segment};
-use crate::output::{self, Format, say};
+use crate::output::{self, Format, note, say};
 
 /// Shows devices, or the latest values and the history of one; takes devices in and ends them.
 #[derive(Parser)]
@@ -58,7 +58,7 @@ pub(crate) enum Device {
         /// The device.
         device: String,
     },
-    /// The history of one series: JSON, whatever `--output` says.
+    /// The history of one series, the oldest point first. `stencil series export` writes a long one to a file.
     Series {
         /// The device.
         device: String,
@@ -207,10 +207,34 @@ pub(crate) async fn devices(
             if let Some(to) = to_us {
                 path.push_str(&format!("&to_us={to}"));
             }
-            output::json(&client.get(&path).await?)?;
+            let series = client.get(&path).await?;
+            match format {
+                Format::Json => output::json(&series)?,
+                Format::Text => series_text(&series)?,
+            }
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A series for people, and where to go on if there is more of it.
+fn series_text(series: &Value) -> anyhow::Result<()> {
+    let text = |name: &str| series[name].as_str().map(output::escaped);
+    let unit = text("unit").map_or_else(String::new, |unit| format!(", in {unit}"));
+    let (name, device) = (text("name"), text("device"));
+    say!(
+        "{} of {}{unit}",
+        name.unwrap_or_default(),
+        device.unwrap_or_default()
+    );
+    let points = series["items"].as_array().map_or(&[][..], Vec::as_slice);
+    output::items(Format::Text, points, &["time_us", "value"])?;
+    // The cursor is the time of the last one.
+    let last_us = series["next"].as_str().and_then(|it| it.parse().ok());
+    if let Some(last_us) = last_us.and_then(|it: i64| it.checked_add(1)) {
+        note!("there are more: --from-us {last_us} goes on, and --limit shows more at a time");
+    }
+    Ok(())
 }
 
 /// A run for people: itself, then each of its steps.
