@@ -301,6 +301,14 @@ mod tests {
     }
 
     #[test]
+    fn what_is_handed_on_is_json_and_its_help_says_so() {
+        let mut command = <Args as clap::CommandFactory>::command();
+        let sign = command.find_subcommand_mut("sign").unwrap();
+        let help = sign.render_long_help().to_string();
+        assert!(help.contains("JSON whatever `--output` says"), "{help}");
+    }
+
+    #[test]
     fn a_buyer_is_told_what_goes_on_after_the_sale() {
         let verdict = json!({
             "good": true, "rights": 2, "rights_until_s": 1_800_000_000, "device": "locker-7",
