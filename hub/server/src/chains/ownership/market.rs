@@ -226,6 +226,11 @@ impl Owners {
         let settings = self.settings(tenant).await?.ok_or_else(none)?;
         let market = settings.market().ok_or_else(none)?;
         let chain = self.chain(&settings.chain)?.as_ref();
+        // What is read of a chain that is walked back, or stands still, may be otherwise in a moment.
+        if let Err(why) = chain.usable() {
+            let why = format!("{why}; do not buy before that is over");
+            return Ok(ListingVerdict::bad(why));
+        }
         let listing = &offer.listing;
         let is_contract = chain.has_code(listing.seller).await?;
         let signed = listing::check(offer, chain.id(), market, is_contract, self.now_s());

@@ -140,6 +140,13 @@ async fn a_seller_is_told_what_to_sign_and_a_buyer_whether_it_is_good() {
     let data = hex::decode(&data[2..]).unwrap();
     let call = abi::buyCall::abi_decode(&data).unwrap();
     assert_eq!(call.listing.price, U256::from(1_000));
+    // What is read of a chain that is walked back may be otherwise in a moment.
+    let back = "the chain local can't be used now: its branch has changed";
+    *served.chain.unusable.lock().unwrap() = Some(back.to_owned());
+    let why = check(&offer).await.unwrap_err();
+    assert_eq!(why, format!("{back}; do not buy before that is over"));
+    *served.chain.unusable.lock().unwrap() = None;
+    check(&offer).await.unwrap();
 
     let mut elsewhere = offer.clone();
     elsewhere["chain_id"] = json!(1);
