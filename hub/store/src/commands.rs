@@ -52,6 +52,51 @@ pub struct NewCommand {
     pub effect_key: Option<String>,
 }
 
+/// Why a holder's command that no gateway had yet has ended before its own time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = CommandCutShort)]
+pub enum CutShort {
+    /// The token that it was given by went to another account.
+    Sold,
+    /// Nobody was known to hold that token any more.
+    NoHolder,
+}
+
+impl CutShort {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Sold, Self::NoHolder];
+
+    /// The name as stored.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sold => "sold",
+            Self::NoHolder => "no_holder",
+        }
+    }
+
+    /// The one of a name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|one| one.as_str() == name)
+    }
+
+    /// In words, for who has given the command. Who has the token now is not theirs to know.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Sold => {
+                "the token that it was given by went to another account before a gateway had the command"
+            }
+            Self::NoHolder => {
+                "nobody was known to hold the token that it was given by any more before a gateway had the \
+                 command"
+            }
+        }
+    }
+}
+
 /// A command as stored.
 #[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct StoredCommand {
@@ -71,8 +116,12 @@ pub struct StoredCommand {
     /// Where it stands.
     #[schema(value_type = crate::schema::CommandState)]
     pub state: State,
-    /// In words, as the device last said.
+    /// In words, as the device last said, or why it has expired.
     pub detail: Option<String>,
+    /// Why it ends before the time that was asked for, where a holder has given it and no gateway had it yet:
+    /// `sold` (the token that it was given by went to another account) or `no_holder` (nobody was known to hold that
+    /// token any more); null: it does not.
+    pub reason: Option<CutShort>,
     /// The effect that it is.
     pub effect_key: Option<String>,
     /// When it was queued.

@@ -13,12 +13,13 @@ use super::{Sqlite, audit, pair, runs};
 use crate::page::clamp;
 use crate::series::value;
 use crate::{
-    AfterCommand, ByToken, CommandStatus, Commands, Error, Given, MAX_HELD_COMMANDS, NewAudit,
-    NewCommand, Outstanding, Page, PayerKey, Queued, RanOut, StoredCommand,
+    AfterCommand, ByToken, CommandStatus, Commands, CutShort, Error, Given, MAX_HELD_COMMANDS,
+    NewAudit, NewCommand, Outstanding, Page, PayerKey, Queued, RanOut, StoredCommand,
 };
 
 /// What `commands.gateway` holds when several gateways have got a command.
 const SEVERAL: &str = "*";
+const LATE: &str = "no gateway could take it in time";
 const UNKNOWN: &str = "the device took it, and knows it no more: whether it did it is not known";
 
 /// What a status did.
@@ -70,7 +71,7 @@ impl Commands for Sqlite {
         let (queued_us, command) = after.unwrap_or((i64::MIN, CommandId([0; 16])));
         let rows = sqlx::query(
             "SELECT c.command, c.device, c.name, c.argument, c.expires_us, c.state, c.detail, \
-             c.effect_key, c.queued_us, c.changed_us, c.overdue_us FROM commands AS c \
+             c.reason, c.effect_key, c.queued_us, c.changed_us, c.overdue_us FROM commands AS c \
              JOIN devices AS d ON d.tenant = c.tenant AND d.device = c.device \
              WHERE d.tenant = $1 AND d.gateway = $2 \
              AND c.state IN ('queued', 'sent', 'acknowledged') \
@@ -99,7 +100,7 @@ impl Commands for Sqlite {
         let (queued_us, command) = after.unwrap_or((i64::MIN, CommandId([0; 16])));
         let rows = sqlx::query(
             "SELECT c.tenant, d.gateway, c.command, c.device, c.name, c.argument, c.expires_us, \
-             c.state, c.detail, c.effect_key, c.queued_us, c.changed_us, c.overdue_us \
+             c.state, c.detail, c.reason, c.effect_key, c.queued_us, c.changed_us, c.overdue_us \
              FROM commands AS c \
              LEFT JOIN devices AS d ON d.tenant = c.tenant AND d.device = c.device \
              WHERE c.state = 'queued' AND c.expires_us > $1 \
@@ -153,7 +154,7 @@ impl Commands for Sqlite {
         command: &CommandId,
     ) -> Result<Option<StoredCommand>, Error> {
         let row = sqlx::query(
-            "SELECT command, device, name, argument, expires_us, state, detail, effect_key, \
+            "SELECT command, device, name, argument, expires_us, state, detail, reason, effect_key, \
              queued_us, changed_us, overdue_us FROM commands WHERE tenant = $1 AND command = $2",
         )
         .bind(tenant.as_str())
@@ -170,7 +171,7 @@ impl Commands for Sqlite {
         command: &CommandId,
     ) -> Result<Option<StoredCommand>, Error> {
         let row = sqlx::query(
-            "SELECT command, device, name, argument, expires_us, state, detail, effect_key, \
+            "SELECT command, device, name, argument, expires_us, state, detail, reason, effect_key, \
              queued_us, changed_us, overdue_us FROM commands \
              WHERE tenant = $1 AND command = $2 AND account = $3",
         )
@@ -190,11 +191,11 @@ impl Commands for Sqlite {
         limit: u32,
     ) -> Result<Page<StoredCommand>, Error> {
         const OF_ALL: &str = "SELECT command, device, name, argument, expires_us, state, detail, \
-             effect_key, queued_us, changed_us, overdue_us FROM commands \
+             reason, effect_key, queued_us, changed_us, overdue_us FROM commands \
              WHERE tenant = $1 AND (queued_us, command) < ($2, $3) \
              ORDER BY queued_us DESC, command DESC LIMIT $4";
         const OF_DEVICE: &str = "SELECT command, device, name, argument, expires_us, state, \
-             detail, effect_key, queued_us, changed_us, overdue_us FROM commands \
+             detail, reason, effect_key, queued_us, changed_us, overdue_us FROM commands \
              WHERE tenant = $1 AND (queued_us, command) < ($2, $3) AND device = $5 \
              ORDER BY queued_us DESC, command DESC LIMIT $4";
         let (queued_us, command) = pair(after)?.unwrap_or((i64::MAX, CommandId([0xff; 16])));
@@ -284,7 +285,7 @@ async fn sent(
     now_us: i64,
 ) -> Result<bool, Error> {
     let first = sqlx::query(
-        "UPDATE commands SET state = 'sent', changed_us = $1, gateway = $4 \
+        "UPDATE commands SET state = 'sent', changed_us = $1, gateway = $4, reason = NULL \
          WHERE tenant = $2 AND command = $3 AND state = 'queued'",
     )
     .bind(now_us)
@@ -556,13 +557,63 @@ pub(super) async fn revoked(
     Ok(())
 }
 
+/// Of commands that no gateway has yet: they end at `$3`, for the reason `$4`, unless their time is over by then.
+macro_rules! cut_short {
+    ($of:literal) => {
+        concat!(
+            "UPDATE commands SET reason = CASE WHEN expires_us > $3 THEN $4 ELSE reason END, \
+             expires_us = MIN(expires_us, $3) WHERE tenant = $1 AND state = 'queued' AND ",
+            $of
+        )
+    };
+}
+
+/// Who holds a token no more has nothing done by it that no gateway has yet.
+pub(super) async fn passed_on(
+    connection: &mut SqliteConnection,
+    tenant: &TenantId,
+    held: &[u8],
+    holder: Option<&PayerKey>,
+    now_us: i64,
+) -> Result<(), Error> {
+    let reason = holder.map_or(CutShort::NoHolder, |_| CutShort::Sold);
+    sqlx::query(cut_short!("held = $2 AND account IS NOT $5"))
+        .bind(tenant.as_str())
+        .bind(held)
+        .bind(now_us)
+        .bind(reason.as_str())
+        .bind(holder.map(|holder| holder.to_vec()))
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Nobody is known to hold any token of a collection, until its contract was asked.
+pub(super) async fn asked_anew(
+    connection: &mut SqliteConnection,
+    tenant: &TenantId,
+    collection: &PayerKey,
+    now_us: i64,
+) -> Result<(), Error> {
+    sqlx::query(cut_short!(
+        "SUBSTR(held, 1, 20) = $2 AND account IS NOT NULL"
+    ))
+    .bind(tenant.as_str())
+    .bind(collection.to_vec())
+    .bind(now_us)
+    .bind(CutShort::NoHolder.as_str())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 async fn expire(
     connection: &mut SqliteConnection,
     now_us: i64,
     limit: u32,
 ) -> Result<Vec<RanOut>, Error> {
     let rows = sqlx::query(
-        "SELECT c.tenant, c.command, c.state, d.gateway FROM commands AS c \
+        "SELECT c.tenant, c.command, c.state, c.reason, d.gateway FROM commands AS c \
          LEFT JOIN devices AS d ON d.tenant = c.tenant AND d.device = c.device \
          WHERE c.state IN ('queued', 'sent', 'acknowledged') AND c.overdue_us IS NULL \
          AND c.expires_us < $1 AND c.queued_us < $1 ORDER BY c.expires_us LIMIT $2",
@@ -582,7 +633,7 @@ async fn expire(
                 command,
                 state,
                 at_us: now_us,
-                detail: Some("no gateway could take it in time".into()),
+                detail: Some(reason(&row)?.map_or(LATE, CutShort::words).to_owned()),
                 gateway: None,
             };
             apply(connection, &status).await?;
@@ -618,11 +669,22 @@ fn stored(row: &SqliteRow) -> Result<StoredCommand, Error> {
         expires_us: row.int("expires_us")?,
         state: state(row)?,
         detail: row.maybe_text("detail")?,
+        reason: reason(row)?,
         effect_key: row.maybe_text("effect_key")?,
         queued_us: row.int("queued_us")?,
         changed_us: row.int("changed_us")?,
         overdue_us: row.maybe_int("overdue_us")?,
     })
+}
+
+fn reason(row: &SqliteRow) -> Result<Option<CutShort>, Error> {
+    let Some(name) = row.maybe_text("reason")? else {
+        return Ok(None);
+    };
+    let reason = CutShort::parse(&name);
+    reason
+        .ok_or_else(|| Error::corrupt("reason of a command", name))
+        .map(Some)
 }
 
 fn state(row: &SqliteRow) -> Result<State, Error> {

@@ -11,7 +11,7 @@ use stencil_protocol::id::{DeviceId, TenantId};
 use super::failure::of_tenant;
 use super::row::{Columns as _, bigint};
 use super::transaction::Transaction;
-use super::{Sqlite, chains, pair};
+use super::{Sqlite, chains, commands, pair};
 use crate::ownership::{
     Anew, DevicePassport, Document, DocumentHead, Followed, HeldCommit, HeldDevice, HeldToken,
     MAX_DOCUMENT, MAX_HELD_TOKENS, Ownership, StoredOwnership, TokenKey,
@@ -445,15 +445,7 @@ async fn put_aside(
         .bind(ownership.changed_us)
         .execute(&mut *connection)
         .await?;
-        sqlx::query(
-            "UPDATE commands SET expires_us = MIN(expires_us, $3) WHERE tenant = $1 \
-             AND SUBSTR(held, 1, 20) = $2 AND account IS NOT NULL AND state = 'queued'",
-        )
-        .bind(tenant.as_str())
-        .bind(collection.to_vec())
-        .bind(ownership.changed_us)
-        .execute(&mut *connection)
-        .await?;
+        commands::asked_anew(connection, tenant, collection, ownership.changed_us).await?;
     }
     let Some(passports) = anew.passports else {
         return Ok(());
@@ -547,16 +539,13 @@ async fn put_held(connection: &mut SqliteConnection, token: &HeldToken) -> Resul
         .looked
         .map(|block| bigint("block", block))
         .transpose()?;
-    // Who holds it no more has nothing done by it that no gateway has yet.
-    sqlx::query(
-        "UPDATE commands SET expires_us = MIN(expires_us, $4) WHERE tenant = $1 AND held = $2 \
-         AND account IS NOT $3 AND state = 'queued'",
+    commands::passed_on(
+        connection,
+        &token.tenant,
+        &held_key(&token.collection, &token.token),
+        token.holder.as_ref(),
+        token.changed_us,
     )
-    .bind(token.tenant.as_str())
-    .bind(held_key(&token.collection, &token.token))
-    .bind(token.holder.map(|holder| holder.to_vec()))
-    .bind(token.changed_us)
-    .execute(&mut *connection)
     .await?;
     let done = sqlx::query(statement)
         .bind(token.tenant.as_str())

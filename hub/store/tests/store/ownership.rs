@@ -1,8 +1,9 @@
 //! Policies, passports, rights and documents.
 
-use stencil_protocol::id::TenantId;
+use stencil_protocol::command::State;
+use stencil_protocol::id::{GatewayId, TenantId};
 use stencil_store::{
-    Anew, AuditFilter, AuditOutcome, ByToken, DevicePassport, Document, Error, Followed,
+    Anew, AuditFilter, AuditOutcome, ByToken, CutShort, DevicePassport, Document, Error, Followed,
     HeldCommit, HeldDevice, HeldToken, MAX_DOCUMENT, MAX_HELD_COMMANDS, NewAudit, NewCommand,
     Queued, StoredOwnership,
 };
@@ -337,6 +338,53 @@ async fn a_document_is_found_by_its_hash_and_stays_a_tenant_s() {
     assert!(matches!(error, Error::Invalid { .. }), "{error}");
 }
 
+/// What was over before its token was sold has not ended by that, and what a gateway has is not cut short.
+#[tokio::test]
+async fn a_sale_is_no_reason_for_what_was_over_before_it_or_was_sent() {
+    let fresh = with_chain().await;
+    let (port, commands) = (&fresh.store.ownership, &fresh.store.commands);
+    let by = ByToken {
+        account: OWNER,
+        collection: PASSPORTS,
+        token: DOOR,
+    };
+    let owned = |version, holder, changed_us| HeldToken {
+        holder: Some(holder),
+        changed_us,
+        ..token(acme(), PASSPORTS, DOOR, version)
+    };
+    let of_owner = commit(vec![owned(1, OWNER, 1)]);
+    port.commit_held(&of_owner).await.unwrap();
+    for (n, expires_us) in [(1, 50), (2, 1_000), (3, 1_000)] {
+        let (mut new, entry) = unlock(n);
+        new.expires_us = expires_us;
+        let queued = commands.queue_held(&new, &by, &entry, 100, 2).await;
+        assert_eq!(queued.unwrap(), Queued::New);
+    }
+    let gw: GatewayId = "gw-1".parse().unwrap();
+    assert!(
+        commands
+            .mark_sent(&acme(), &command(2), &gw, 3)
+            .await
+            .unwrap()
+    );
+    let of_guest = commit(vec![owned(2, GUEST, 60)]);
+    port.commit_held(&of_guest).await.unwrap();
+    let ended = async |n: u8| {
+        let stored = commands.get(&acme(), &command(n)).await.unwrap().unwrap();
+        (stored.expires_us, stored.reason)
+    };
+    assert_eq!(ended(1).await, (50, None));
+    assert_eq!(ended(2).await, (1_000, None));
+    assert_eq!(ended(3).await, (60, Some(CutShort::Sold)));
+    // It was on its way when the token was sold: what becomes of it is its gateway's and its device's to say.
+    commands
+        .mark_sent(&acme(), &command(3), &gw, 61)
+        .await
+        .unwrap();
+    assert_eq!(ended(3).await.1, None);
+}
+
 /// A command of a holder's, and its entry in the audit log.
 fn unlock(n: u8) -> (NewCommand, NewAudit) {
     let new = NewCommand {
@@ -424,6 +472,11 @@ async fn what_a_former_holder_has_queued_is_done_no_more() {
         .await
         .unwrap();
     assert_eq!(waiting(10).await, 1, "the tenant's own");
+    let stands = async |n: u8| {
+        let stored = commands.get(&acme(), &command(n)).await.unwrap().unwrap();
+        (stored.state, stored.reason, stored.detail)
+    };
+    assert_eq!(stands(0).await, (State::Queued, Some(CutShort::Sold), None));
     // What is over makes room.
     assert_eq!(queue(most, &by, 11).await, Queued::New);
     // The policy is set anew: nobody is known to hold it.
@@ -443,6 +496,23 @@ async fn what_a_former_holder_has_queued_is_done_no_more() {
         .unwrap();
     port.put_ownership(&stored, &anew).await.unwrap();
     assert_eq!(waiting(20).await, 1);
+    commands.expire(2_000, 100).await.unwrap();
+    let late = "no gateway could take it in time".to_owned();
+    for (n, reason, detail) in [
+        (0, Some(CutShort::Sold), CutShort::Sold.words().to_owned()),
+        (
+            most,
+            Some(CutShort::NoHolder),
+            CutShort::NoHolder.words().to_owned(),
+        ),
+        (101, None, late),
+    ] {
+        assert_eq!(
+            stands(n).await,
+            (State::Expired, reason, Some(detail)),
+            "{n}"
+        );
+    }
     let held = port
         .held_token(&acme(), "local", &PASSPORTS, &DOOR)
         .await

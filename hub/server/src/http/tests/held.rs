@@ -325,6 +325,70 @@ async fn an_owner_commands_its_device_and_a_guest_what_the_tenant_lets_guests_do
     assert_eq!(answer.status, 202, "{answer:?}");
 }
 
+/// Who has sold the device hears why what no gateway had yet is done no more, and not who has bought it.
+#[tokio::test]
+async fn a_holder_hears_that_a_command_has_ended_by_the_sale() {
+    let served = Served::start().await;
+    held(&served).await;
+    let owner = session(&served, OWNER).await;
+    let answer = command(&served, &owner, &json!({ "name": "lock" })).await;
+    assert_eq!(answer.status, 202, "{answer:?}");
+    assert_eq!(answer.json()["reason"], Value::Null, "{answer:?}");
+    let place = answer.header("location").unwrap().to_owned();
+    let ownership = &served.store.ownership;
+    let passport = ownership
+        .held_token(&seed::acme(), CHAIN, &seed::PASSPORTS.0.0, &seed::TOKEN_ID)
+        .await
+        .unwrap()
+        .unwrap();
+    let sold_us = NOW_US + 1_000;
+    let sold = HeldToken {
+        version: passport.version + 1,
+        holder: Some(GUEST.0.0),
+        changed_us: sold_us,
+        ..passport
+    };
+    let sale = HeldCommit {
+        tokens: vec![sold],
+        ..HeldCommit::default()
+    };
+    ownership.commit_held(&sale).await.unwrap();
+    let shown = async || {
+        let answer = served.get(&place).session(&owner).send().await.ok();
+        assert!(
+            !answer
+                .to_string()
+                .to_lowercase()
+                .contains(&hex::encode(GUEST)),
+            "{answer}"
+        );
+        answer
+    };
+    let waits = shown().await;
+    assert_eq!(
+        (&waits["state"], &waits["reason"], &waits["expires_us"]),
+        (&json!("queued"), &json!("sold"), &json!(sold_us))
+    );
+    served
+        .store
+        .commands
+        .expire(sold_us + 1, 100)
+        .await
+        .unwrap();
+    let ended = shown().await;
+    assert_eq!(
+        (&ended["state"], &ended["reason"]),
+        (&json!("expired"), &json!("sold"))
+    );
+    let why = ended["detail"].as_str().unwrap();
+    assert!(why.contains("went to another account"), "{why}");
+    let page = super::page::page(&served, "/devices/freezer-marked").await;
+    assert!(page.contains(why), "{page}");
+    // As the tenant's own see it.
+    let path = format!("/api/v1/commands/{}", ended["id"].as_str().unwrap());
+    assert_eq!(served.read(&path).await.ok(), ended);
+}
+
 #[tokio::test]
 async fn accounts_put_only_so_many_questions_about_listings_at_once() {
     let mut questions = None;
