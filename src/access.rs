@@ -46,6 +46,14 @@ enum Command {
         /// Its id, from `access list`.
         id: String,
     },
+    /// How one stood when, by what it was given for and by hand, the newest first.
+    History {
+        /// Its id, from `access list`.
+        id: String,
+        /// The most to show.
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+        limit: u32,
+    },
     /// Takes one away, for good. Needs an admin's token.
     Revoke {
         /// Its id, from `access list`.
@@ -98,6 +106,12 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             output::items(args.output, &items, &columns)?;
         }
         Command::Show { id } => answer(args.output, &client.get(&path(&id)).await?)?,
+        Command::History { id, limit } => {
+            let path = format!("{}/history?limit={}", path(&id), limit.min(1_000));
+            let items = client.newest(&path, usize::try_from(limit)?).await?;
+            let columns = ["from_us", "until_us", "standing", "by", "known_us"];
+            output::items(args.output, &items, &columns)?;
+        }
         Command::Revoke { id } => {
             let path = format!("{}/revoke", path(&id));
             answer(args.output, &client.call(Method::POST, &path, None).await?)?;

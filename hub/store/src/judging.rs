@@ -11,6 +11,7 @@
 //! accused of anything for it. How it stands now is always kept.
 
 use async_trait::async_trait;
+use serde::Serialize;
 use stencil_protocol::id::{GatewayId, TenantId};
 
 use crate::{CredentialStanding, Error, StandingSet, StoredReceipt};
@@ -19,7 +20,9 @@ use crate::{CredentialStanding, Error, StandingSet, StoredReceipt};
 pub const MAX_STANDINGS: u32 = 32;
 
 /// How a right stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = AccessRightStanding)]
 pub enum RightStanding {
     /// It holds.
     Held,

@@ -18,6 +18,7 @@ mod again;
 mod conflict;
 mod delivery;
 mod held;
+pub(crate) mod history;
 mod keeper;
 mod left;
 mod step;

@@ -223,6 +223,7 @@ use super::{checkout, input, keyed};
         rights::rights,
         rights::grant,
         rights::one,
+        rights::stood,
         rights::revoke,
         rights::policy,
         rights::set_policy,

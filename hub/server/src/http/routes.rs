@@ -214,6 +214,7 @@ pub(super) fn routes() -> Vec<Route> {
         read("/api/v1/access/rights", rights::rights).asked(Parameters::Known),
         admin(POST, "/api/v1/access/rights", rights::grant),
         read("/api/v1/access/rights/{right}", rights::one),
+        read("/api/v1/access/rights/{right}/history", rights::stood).asked(Parameters::Known),
         admin(POST, "/api/v1/access/rights/{right}/revoke", rights::revoke),
         read("/api/v1/access/policy", rights::policy),
         admin(PUT, "/api/v1/access/policy", rights::set_policy),

@@ -15,6 +15,7 @@ use stencil_store::{AccessRights, CredentialStanding, Page, RightsOf, StoredRece
 
 use super::invoices::wrong;
 use super::ownership::owners;
+use crate::access::history::{self, Stood};
 use crate::access::{By, NotGiven, Policy, Wanted, brought, read};
 use crate::chains::ownership::Refused;
 use crate::http::access::WalletUser;
@@ -140,6 +141,36 @@ pub(in crate::http) async fn one(
     let found = state.store.access.right(&caller.tenant, &right).await?;
     let found = found.ok_or_else(|| Problem::not_found("right", &right))?;
     show(&found).map(Json)
+}
+
+/// How a right stood when, the newest first.
+///
+/// By what it was given for (`cause`) the newest 32 are kept, and by hand (`hand`) the newest 32; of the time before
+/// these it is `unknown`. What became known late is at the time from which on it was so, and receipts are
+/// judged by it.
+#[utoipa::path(
+    get,
+    path = "/api/v1/access/rights/{right}/history",
+    tag = "access",
+    params(Paging), responses((status = 200, body = Page<Stood>))
+)]
+pub(in crate::http) async fn stood(
+    Shared(state): Shared<State>,
+    caller: Caller,
+    Path(right): Path<String>,
+    Query(paging): Query<Paging>,
+) -> Result<Json<Page<Stood>>, Problem> {
+    let limit = paging.limit()?;
+    let found = state.store.access.right(&caller.tenant, &right).await?;
+    let found = found.ok_or_else(|| Problem::not_found("right", &right))?;
+    let judging = &state.store.judging;
+    let stood = judging
+        .standings(&caller.tenant, &found.right.right)
+        .await?;
+    let after = paging.after.as_deref();
+    let page = history::page(&stood, after, limit);
+    page.map(Json)
+        .ok_or_else(|| Problem::invalid("`after` is no cursor: it is `next` of the page before"))
 }
 
 /// Takes a right away, for good. Gateways hear of it as soon as they are reached.

@@ -13,7 +13,7 @@ use stencil_payments::observation::Depth;
 use stencil_protocol::id::{DeviceId, GatewayId};
 use stencil_store::{
     CausedChange, CausedCommit, CredentialStanding, Enrolment, KeptCredential, NewCertificate,
-    NewKey, NewRight, RunFilter, Store, StoredCredential, Trigger,
+    NewKey, NewRight, RightStanding, RunFilter, Store, StoredCredential, Trigger,
 };
 use stencil_workflow::caused::{Caused, Of, Outcome};
 use stencil_workflow::{caused_run_id, definition};
@@ -187,6 +187,65 @@ pub(super) const API: By<'static> = By {
     key: None,
     cause: None,
 };
+
+#[tokio::test]
+async fn how_a_right_stood_is_told_page_by_page_and_in_its_tenant_alone() {
+    let served = Served::start().await;
+    let body = wanted(&account());
+    let made = as_admin(&served, "POST", "/api/v1/access/rights", &body).await;
+    let id = made.json()["id"].as_str().unwrap().to_owned();
+    let path = format!("/api/v1/access/rights/{id}/history");
+    let none = served.read(&path).await.ok();
+    assert_eq!(none, json!({ "items": [], "next": null }));
+    let (acme, judging) = (seed::acme(), &served.store.judging);
+    let second = 1_000_000;
+    // A sale that becomes known late, and is undone.
+    let now_us = NOW_US + 10 * second;
+    for (standing, from_us, known_us) in [
+        (RightStanding::Sold, NOW_US + 5 * second, now_us),
+        (RightStanding::Held, NOW_US + 8 * second, now_us + 1),
+    ] {
+        let stood = [(standing, from_us)];
+        let set = judging.set_by_cause(&acme, &id, &stood, known_us).await;
+        set.unwrap();
+    }
+    served.later(20);
+    let revoke = format!("/api/v1/access/rights/{id}/revoke");
+    let revoked = as_admin(&served, "POST", &revoke, &json!({})).await;
+    assert_eq!(revoked.status, 200, "{revoked:?}");
+    let all = json!([
+        { "standing": "revoked", "by": "hand", "from_us": NOW_US + 20 * second, "until_us": null,
+          "known_us": NOW_US + 20 * second },
+        { "standing": "held", "by": "cause", "from_us": NOW_US + 8 * second, "until_us": null,
+          "known_us": now_us + 1 },
+        { "standing": "sold", "by": "cause", "from_us": NOW_US + 5 * second,
+          "until_us": NOW_US + 8 * second, "known_us": now_us },
+    ]);
+    assert_eq!(
+        served.read(&path).await.ok(),
+        json!({ "items": all, "next": null })
+    );
+    let first = served.read(&format!("{path}?limit=2")).await.ok();
+    assert_eq!(first["items"], json!([all[0], all[1]]));
+    let next = first["next"].as_str().unwrap();
+    let rest = served
+        .read(&format!("{path}?limit=2&after={next}"))
+        .await
+        .ok();
+    assert_eq!(rest, json!({ "items": [all[2]], "next": null }));
+    let wrong = served.read(&format!("{path}?after=yesterday")).await;
+    assert!(
+        wrong.problem(400).contains("`after` is no cursor"),
+        "{wrong:?}"
+    );
+    // Another tenant's admin learns no more than of what there is not.
+    let rival = served.get(&path).bearer(&served.tokens.rival).send().await;
+    rival.problem(404);
+    let unknown = served
+        .read("/api/v1/access/rights/urn:uuid:1/history")
+        .await;
+    unknown.problem(404);
+}
 
 #[tokio::test]
 async fn a_right_is_given_fetched_by_its_holder_alone_and_taken_away() {

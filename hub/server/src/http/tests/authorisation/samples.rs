@@ -689,6 +689,12 @@ pub(in crate::http::tests) const SAMPLES: &[(&str, &str, &str, Rival)] = &[
         Rival::Nothing,
     ),
     (
+        "GET",
+        "/api/v1/access/rights/{right}/history",
+        "/api/v1/access/rights/urn:uuid:right-marked/history",
+        Rival::Nothing,
+    ),
+    (
         "POST",
         "/api/v1/access/rights/{right}/revoke",
         "/api/v1/access/rights/urn:uuid:lost-marked/revoke",
