@@ -2,10 +2,7 @@
 //! was fetched before. And who has none of these, or what no longer holds, is told why.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use serde_json::{Value, json};
 
@@ -15,79 +12,24 @@ use crate::checkout::comes_to;
 use crate::pages::everywhere;
 use crate::shop::Shop;
 use crate::support::browser::{PHONE, keys};
-use crate::support::{Gateway, wait_for};
+use crate::support::{Door, wait_for};
 use crate::wallet::Wallet;
 
 const DEVICE: &str = "locker-1";
 const PAGE: &str = "/?device=locker-1&command=open";
 
-/// A gateway that lets holders in, and its device, which does what it is told.
-struct Door {
-    gateway: Gateway,
-    told: Arc<Mutex<Vec<String>>>,
-    ends: Arc<AtomicBool>,
-    device: Option<JoinHandle<()>>,
+/// Where the door's page is.
+fn origin(door: &Door) -> String {
+    format!("http://{}", door.gateway.access())
 }
 
-impl Door {
-    fn at(shop: &Shop) -> Self {
-        let mut gateway = Gateway::add(&shop.hub, "gw-1");
-        gateway.listen_for_holders();
-        let psk = gateway.add_device(DEVICE);
-        gateway.start();
-        let mut device = gateway.link(DEVICE, &psk);
-        device.deliver(1, 1, 1);
-        wait_for("the hub to know the device", || {
-            (shop.hub.points(DEVICE, "n") == 1).then_some(())
-        });
-        let (told, ends) = (Arc::new(Mutex::new(Vec::new())), Arc::default());
-        let (notes, end): (_, Arc<AtomicBool>) = (Arc::clone(&told), Arc::clone(&ends));
-        let device = std::thread::spawn(move || {
-            while !end.load(Ordering::Relaxed) {
-                let command = device.obeys(Duration::from_secs(1));
-                notes.lock().unwrap().extend(command);
-            }
-        });
-        Self {
-            gateway,
-            told,
-            ends,
-            device: Some(device),
-        }
-    }
-
-    fn origin(&self) -> String {
-        format!("http://{}", self.gateway.access())
-    }
-
-    fn told(&self) -> Vec<String> {
-        self.told.lock().unwrap().clone()
-    }
-
-    /// What the gateway goes by, as it keeps it.
-    fn trust(&self) -> Value {
-        let file = self.gateway.folder().join("data/access/trust.json");
-        let text = std::fs::read_to_string(file).unwrap_or_default();
-        serde_json::from_str(&text).unwrap_or_default()
-    }
-
-    /// The bits of its list of what is revoked, once it has all lists.
-    fn revoked(&self) -> Option<String> {
-        let trust = self.trust();
-        let lists = trust["lists"].as_array().filter(|lists| lists.len() == 2)?;
-        let subjects = lists.iter().map(|list| &list["credentialSubject"]);
-        let mut revoked = subjects.filter(|it| it["statusPurpose"] == "revocation");
-        Some(revoked.next()?["encodedList"].as_str()?.to_owned())
-    }
-}
-
-impl Drop for Door {
-    fn drop(&mut self) {
-        self.ends.store(true, Ordering::Relaxed);
-        if let Some(device) = self.device.take() {
-            let _ = device.join();
-        }
-    }
+/// The bits of the gateway's list of what is revoked, once it has all lists.
+fn tells_revoked(door: &Door) -> Option<String> {
+    let trust = door.trust();
+    let lists = trust["lists"].as_array().filter(|lists| lists.len() == 2)?;
+    let subjects = lists.iter().map(|list| &list["credentialSubject"]);
+    let mut revoked = subjects.filter(|it| it["statusPurpose"] == "revocation");
+    Some(revoked.next()?["encodedList"].as_str()?.to_owned())
 }
 
 /// Gives a right to the door's device; its id.
@@ -146,7 +88,7 @@ fn now_ms() -> u128 {
 #[allow(clippy::too_many_lines, reason = "one visit, from the hub to the door")]
 fn a_holder_opens_a_door_whose_hub_is_gone_and_others_are_told_why_not() {
     let mut shop = Shop::open_named();
-    let mut door = Door::at(&shop);
+    let mut door = Door::at(&shop.hub, DEVICE);
     let folder = tempfile::tempdir().unwrap();
     let visit = comes_to(&shop);
     let mut wallet = Wallet::new(&shop.chain, 2);
@@ -176,12 +118,12 @@ fn a_holder_opens_a_door_whose_hub_is_gone_and_others_are_told_why_not() {
     let before = wait_for("the gateway to know how rights stand", || {
         let trust = door.trust();
         (trust["terms"]["policy"]["tolerance_s"] == 0).then_some(())?;
-        door.revoked()
+        tells_revoked(&door)
     });
     let path = format!("/api/v1/access/rights/{taken}/revoke");
     assert_eq!(shop.asks("POST", &path, &json!({})).status, 200);
     wait_for("the gateway to know what is revoked", || {
-        door.revoked().filter(|now| *now != before)
+        tells_revoked(&door).filter(|now| *now != before)
     });
     visit.is_clean();
     shop.hub.kill();
@@ -191,7 +133,7 @@ fn a_holder_opens_a_door_whose_hub_is_gone_and_others_are_told_why_not() {
     // At the door, with a phone. What is no credential, or one for another door, is not taken.
     let visit = Visit {
         browser: visit.browser,
-        origin: door.origin(),
+        origin: origin(&door),
     };
     let browser = &visit.browser;
     browser.on_screen(PHONE);
@@ -317,8 +259,7 @@ fn a_holder_opens_a_door_whose_hub_is_gone_and_others_are_told_why_not() {
     }
 
     // No door.
-    door.ends.store(true, Ordering::Relaxed);
-    door.device.take().unwrap().join().unwrap();
+    door.unlink();
     door.gateway.is_sound();
     door.gateway.stop();
     browser.click("#wallets button");

@@ -6,6 +6,7 @@ mod issued;
 mod killed;
 #[path = "../support/mod.rs"]
 mod support;
+mod used;
 mod world;
 
 use alloy_primitives::U256;

@@ -1,5 +1,7 @@
 //! The contracts on a dev chain, a hub that follows them, and a locker with a passport.
 
+use std::path::{Path, PathBuf};
+
 use alloy_primitives::{Address, U256};
 use alloy_signer::SignerSync as _;
 use serde_json::{Value, json};
@@ -46,8 +48,14 @@ pub(crate) fn refused(hub: &Hub, what: &str, account: Address, command: &str, wh
     });
 }
 
+fn flags(config: &Path) -> [&str; 4] {
+    let config = config.to_str().unwrap();
+    ["--config", config, "--mqtt-plain", "127.0.0.1:0"]
+}
+
 pub(crate) struct World {
     _folder: tempfile::TempDir,
+    config: PathBuf,
     pub(crate) chain: DevChain,
     pub(crate) hub: Hub,
     pub(crate) passports: Address,
@@ -80,18 +88,14 @@ impl World {
         });
         let market = chain.deploy(&Contract::Market);
         let config = folder.path().join("hub.toml");
+        // With a name that a restart does not change, as it is in DIDs.
         let settings = format!(
-            "[chains.dev.follow]\nchain_id = 31337\nendpoints = [\"{}\"]\nfinality = 4\n\
+            "[http]\npublic_url = \"http://localhost:8080\"\n[chains.dev.follow]\nchain_id = 31337\nendpoints = [\"{}\"]\nfinality = 4\n\
              poll_interval_ms = 50\n",
             chain.url()
         );
         std::fs::write(&config, settings).unwrap();
-        let hub = Hub::start(&[
-            "--config",
-            config.to_str().unwrap(),
-            "--mqtt-plain",
-            "127.0.0.1:0",
-        ]);
+        let hub = Hub::start(&flags(&config));
         let mut device = hub.foreign(DEVICE);
         device.deliver("v1/devices/me/telemetry", b"{\"door\": 0}");
         hub.wait_for_latest(DEVICE, "door", &json!(0));
@@ -107,6 +111,7 @@ impl World {
         );
         let world = Self {
             _folder: folder,
+            config,
             tenant,
             seller,
             buyer: chain.account(2),
@@ -119,6 +124,11 @@ impl World {
         };
         world.issue();
         world
+    }
+
+    /// Another hub with these settings, whose data lie in a folder already.
+    pub(crate) fn restored(&self, folder: tempfile::TempDir) -> Hub {
+        Hub::over(folder, &self.hub.token, &flags(&self.config))
     }
 
     pub(crate) fn issue(&self) {
@@ -269,10 +279,43 @@ impl World {
         }
     }
 
+    /// The seller's right to lock the door, which its gateway checks by itself: its id and credential.
+    pub(crate) fn holds_right(&self) -> (String, Value) {
+        let port = self.hub.port("http");
+        let asks = |method: &str, path: &str, cookie: Option<&str>, body: Option<&Value>| {
+            let (answer, cookie) = http::by_page(port, method, path, cookie, body);
+            assert_eq!(answer.status, 200, "{path}: {answer:?}");
+            (answer.json(), cookie)
+        };
+        let asked = json!({ "address": self.seller });
+        let (given, _) = asks("POST", "/api/v1/wallet/challenge", None, Some(&asked));
+        let message = given["message"].as_str().unwrap();
+        let signature = self.chain.key(1).sign_message_sync(message.as_bytes());
+        let signature = format!("0x{}", hex::encode(signature.unwrap().as_bytes()));
+        let answer = json!({ "message": message, "signature": signature });
+        let (_, cookie) = asks("POST", "/api/v1/wallet/sign-in", None, Some(&answer));
+        let cookie = cookie.as_deref();
+        let path = format!("/api/v1/wallet/devices/acme/{DEVICE}/right");
+        let wanted = json!({ "commands": ["lock"] });
+        let (right, _) = asks("POST", &path, cookie, Some(&wanted));
+        let right = right["id"].as_str().unwrap().to_owned();
+        let path = format!("/api/v1/wallet/access/acme/{right}");
+        let (credential, _) = asks("GET", &path, cookie, None);
+        (right, credential["credential"].clone())
+    }
+
     /// The buyer sends what the hub says that buys.
     pub(crate) fn buy(&self, offer: &Value) {
-        let verdict = self.checked(offer);
-        assert_eq!(verdict["good"], true, "{verdict}");
+        self.buys(&self.to_buy(offer));
+    }
+
+    /// What the hub says that buys.
+    pub(crate) fn to_buy(&self, offer: &Value) -> Value {
+        // A hub that has just been started has not reached the chain yet.
+        let verdict = wait_for("the listing to be good", || {
+            let verdict = self.checked(offer);
+            (verdict["good"] == true).then_some(verdict)
+        });
         assert_eq!(
             (
                 &verdict["device"],
@@ -283,7 +326,11 @@ impl World {
             (&json!(DEVICE), &json!("ETH"), &json!(18), &json!("25000")),
             "{verdict}"
         );
-        let buy = &verdict["buy"];
+        verdict["buy"].clone()
+    }
+
+    /// The buyer sends it.
+    pub(crate) fn buys(&self, buy: &Value) {
         let data: alloy_primitives::Bytes = buy["data"].as_str().unwrap().parse().unwrap();
         let value = buy["value"].as_str().unwrap().parse().unwrap();
         let to = buy["to"].as_str().unwrap().parse().unwrap();

@@ -52,9 +52,26 @@ impl DevChain {
         said["result"].clone()
     }
 
-    /// What it answers.
+    /// What it answers, also while it is away for others.
     pub(crate) fn ask(&self, method: &str, params: Value) -> Value {
-        ask(self.url(), method, params)
+        ask(self.control(), method, params)
+    }
+
+    /// Whoever asks it where it is asked is answered that it is not there, or as ever again.
+    pub(crate) fn is_away(&self, away: bool) {
+        let port: u16 = self.url().rsplit(':').next().unwrap().parse().unwrap();
+        let permille = if away { 1_000 } else { 0 };
+        let faults = json!({ "unavailablePermille": permille });
+        self.rpc("stencil_setFaults", json!([port, faults]));
+    }
+
+    /// The time of the newest block, in seconds since 1970.
+    pub(crate) fn time_s(&self) -> u64 {
+        number(&self.rpc("eth_getBlockByNumber", json!(["latest", false]))["timestamp"])
+    }
+
+    fn control(&self) -> &str {
+        self.process.said["control"].as_str().unwrap()
     }
 
     /// Sends a transaction into a block of its own; gives its receipt.
@@ -124,9 +141,7 @@ impl DevChain {
 
     /// The same without any, and what was in those that go waits to be in a block again.
     pub(crate) fn reorg_back_to_pool(&self, depth: u64) {
-        let control = self.process.said["control"].as_str().unwrap();
-        let said = ask(control, "stencil_reorg", json!([depth, [], true]));
-        assert!(said["error"].is_null(), "{said}");
+        self.rpc("stencil_reorg", json!([depth, [], true]));
     }
 
     /// A transaction as it was signed.

@@ -74,6 +74,47 @@ pub(crate) fn try_request(
     })
 }
 
+/// Asks as a page of the hub's own would: with the session's cookie, where there is one, and under the
+/// server's own name. Gives the cookie that it sets, too.
+pub(crate) fn by_page(
+    port: u16,
+    method: &str,
+    path: &str,
+    cookie: Option<&str>,
+    body: Option<&Value>,
+) -> (Answer, Option<String>) {
+    let own = format!("127.0.0.1:{port}");
+    let mut head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {own}\r\nOrigin: http://{own}\r\nConnection: close\r\n"
+    );
+    if let Some(cookie) = cookie {
+        head.push_str(&format!("Cookie: {cookie}\r\n"));
+    }
+    let body = body.map(Value::to_string).unwrap_or_default();
+    if !body.is_empty() {
+        head.push_str(&format!(
+            "Content-Type: application/json\r\nContent-Length: {}\r\n",
+            body.len()
+        ));
+    }
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("HTTP is served");
+    stream.set_read_timeout(Some(LIMIT)).unwrap();
+    stream
+        .write_all(format!("{head}\r\n{body}").as_bytes())
+        .unwrap();
+    let answer = whole(&mut stream).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").expect("head and body");
+    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
+    let mut lines = head.lines().filter_map(|line| line.split_once(": "));
+    let set = lines.find(|(name, _)| name.eq_ignore_ascii_case("set-cookie"));
+    let cookie = set.and_then(|(_, cookie)| cookie.split(';').next());
+    let answer = Answer {
+        status: status.expect("a status"),
+        body: body.to_owned(),
+    };
+    (answer, cookie.map(str::to_owned))
+}
+
 /// An answer to its end: that of its stated length, since not every server closes when asked to,
 /// else that of the connection.
 fn whole(stream: &mut TcpStream) -> std::io::Result<String> {
