@@ -4,6 +4,7 @@
 
 mod issued;
 mod killed;
+mod restored;
 #[path = "../support/mod.rs"]
 mod support;
 mod used;
