@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use stencil_payments::abi::calls;
 use stencil_payments::cause;
-use stencil_payments::eip712::{Authorization, Kind, Signed, check};
+use stencil_payments::eip712::{Authorization, Domain, Kind, Signed, check};
 use stencil_payments::invoice::{Definition, Id, Way};
 use stencil_payments::matching::{MAX_ATTEMPTS, nonce};
 use stencil_payments::money::Amount;
@@ -29,9 +29,10 @@ const CONTRACT_GAS: u64 = 500_000;
 pub(crate) struct Given {
     /// Which method, by its name; may be left out where only one is by authorisation.
     method: Option<String>,
-    /// Which authorisation of this payer, from 0.
+    /// Which authorisation of the invoice, from 0, as the checkout names it. Where it is not said, the one that
+    /// the signature fits.
     #[serde(default)]
-    attempt: u8,
+    attempt: Option<u8>,
     /// Who pays: the address (`0x…`).
     from: String,
     /// How much: what is open, base units.
@@ -88,11 +89,13 @@ pub(crate) async fn bring(cashier: &Cashier, at: &At, given: &Given) -> Result<S
             .contract
             .and_then(|it| checkout::domain(chain.as_ref(), it)),
     ) else {
+        // As long as the chain was not reached, what its tokens take is not known.
+        chain.ready().map_err(Unknown)?;
         let why = "the token takes no authorisations any more".to_owned();
         return Err(Conflict(why));
     };
-    if given.attempt >= MAX_ATTEMPTS {
-        let why = format!("{}: 0 to {} are right", given.attempt, MAX_ATTEMPTS - 1);
+    if let Some(attempt) = given.attempt.filter(|attempt| *attempt >= MAX_ATTEMPTS) {
+        let why = format!("{attempt}: 0 to {} are right", MAX_ATTEMPTS - 1);
         return Err(Wrong("attempt", why));
     }
     let from = super::settings::address(&given.from).map_err(|why| Wrong("from", why))?;
@@ -103,24 +106,28 @@ pub(crate) async fn bring(cashier: &Cashier, at: &At, given: &Given) -> Result<S
             "0x and hexadecimal digits are right".to_owned(),
         )
     })?;
-    let authorization = Authorization {
+    let of = |attempt| Authorization {
         from,
         to: method.payee,
         value: given.value,
         valid_after: given.valid_after.0,
         valid_before: given.valid_before.0,
-        nonce: nonce(
-            asset.chain,
-            token,
-            method.payee,
-            definition.id,
-            given.attempt,
-        ),
+        nonce: nonce(asset.chain, token, method.payee, definition.id, attempt),
     };
+    let next = checkout::attempt(invoice, number);
+    let (authorization, signed) = signed_as(given.attempt, next, of, domain, &signature)?;
+    let digest = authorization.digest(Kind::Transfer, domain);
+    let asks_contract = || signed_by_contract(chain.as_ref(), from, digest, &signature, signed);
+    let by_contract = signed != Signed::ByPayer;
     let key = key(definition.id, &authorization);
-    // What is on its way already is so whatever has changed since.
+    // What is on its way already is so whatever has changed since, for who can show it.
     match chain.sent(&definition.tenant, &key).await {
-        Ok(Some(sent)) => return Ok(sent),
+        Ok(Some(sent)) => {
+            if by_contract {
+                asks_contract().await?;
+            }
+            return Ok(sent);
+        }
         Ok(None) => {}
         Err(unknown) => return Err(Unknown(unknown.to_string())),
     }
@@ -142,16 +149,9 @@ pub(crate) async fn bring(cashier: &Cashier, at: &At, given: &Given) -> Result<S
         return Err(Wrong("value", why));
     }
     in_time(&authorization, now_us)?;
-    let digest = authorization.digest(Kind::Transfer, domain);
-    let signed =
-        check(digest, from, &signature).map_err(|error| Wrong("signature", error.to_string()))?;
-    let by_contract = match signed {
-        Signed::ByPayer => false,
-        Signed::ByAnother(_) | Signed::AskContract => {
-            signed_by_contract(chain.as_ref(), from, digest, &signature, signed).await?;
-            true
-        }
-    };
+    if by_contract {
+        asks_contract().await?;
+    }
     let used = calls::authorization_state(from, authorization.nonce);
     let used = returned(chain.as_ref(), token, used).await?;
     match used.and_then(|bytes| calls::returned_bool(&bytes)) {
@@ -240,6 +240,35 @@ pub(crate) async fn bring(cashier: &Cashier, at: &At, given: &Given) -> Result<S
         }
         _ => Unknown("the authorisation can't be brought now".to_owned()),
     })
+}
+
+/// Which authorisation it is that was signed, and by whom: the attempt that is named, else the one that the payer's
+/// own signature fits, else the next, about which a wallet's contract is asked.
+fn signed_as(
+    named: Option<u8>,
+    next: u8,
+    of: impl Fn(u8) -> Authorization,
+    domain: &Domain,
+    signature: &[u8],
+) -> Result<(Authorization, Signed), NotTaken> {
+    let signed = |attempt| {
+        let authorization = of(attempt);
+        let digest = authorization.digest(Kind::Transfer, domain);
+        let signed = check(digest, authorization.from, signature);
+        let signed = signed.map_err(|error| Wrong("signature", error.to_string()))?;
+        Ok((authorization, signed))
+    };
+    let first = signed(named.unwrap_or(next))?;
+    if named.is_some() || first.1 == Signed::ByPayer {
+        return Ok(first);
+    }
+    for attempt in (0..MAX_ATTEMPTS).filter(|attempt| *attempt != next) {
+        let other = signed(attempt)?;
+        if other.1 == Signed::ByPayer {
+            return Ok(other);
+        }
+    }
+    Ok(first)
 }
 
 /// Said where an invoice takes no further payment.

@@ -43,7 +43,7 @@ pub(in crate::http) struct TenantSent {
 /// How much is told again.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(in crate::http) struct ToldAgain {
-    /// How many effects are done again.
+    /// How much that was done because of the invoice is looked at again: webhooks among it are sent once more.
     again: u64,
 }
 

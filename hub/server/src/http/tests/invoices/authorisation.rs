@@ -1,5 +1,7 @@
 //! What a payer signs, and the hub brings.
 
+use std::sync::atomic::Ordering;
+
 use alloy_signer::SignerSync as _;
 use alloy_signer_local::PrivateKeySigner;
 use serde_json::{Value, json};
@@ -220,6 +222,95 @@ async fn of_one_invoice_one_authorisation_is_on_its_way() {
     assert!(why.contains("brings no more"), "{why}");
     assert_eq!(served.chain.orders.lock().unwrap().len(), 3);
     assert_eq!(seen().await["hub_pays_gas"], false);
+}
+
+/// A payer whose chain says that they have not used this nonce, and have enough.
+fn covered(served: &Served, key: u8, nonce: B256) -> PrivateKeySigner {
+    let payer = PrivateKeySigner::from_slice(&[key; 32]).unwrap();
+    let (chain, from) = (&served.chain, payer.address());
+    let word = |n: u64| U256::from(n).to_be_bytes::<32>();
+    chain.answers(TOKEN, calls::authorization_state(from, nonce), word(0));
+    chain.answers(TOKEN, calls::balance_of(from), word(9_000_000));
+    payer
+}
+
+/// Whoever knows who has paid could ask for it otherwise, and nobody would learn that what they sent was wrong.
+#[tokio::test]
+async fn what_is_on_its_way_is_told_to_who_can_show_it() {
+    let served = Served::start().await;
+    may_spend(&served, 20).await;
+    let id = hex::encode(seed::INVOICE);
+    let path = format!("/pay/{id}/authorization");
+    let post = async |body: &Value| served.ask("POST", &path).json(body).send().await;
+    let typed = served.get(&checkout(&id)).send().await.ok()["methods"][0]["typed_data"].clone();
+    let nonce = typed["message"]["nonce"].as_str().unwrap().parse().unwrap();
+    let now_s = u64::try_from(NOW_US / 1_000_000).unwrap();
+    let payer = covered(&served, 7, nonce);
+    let right = sign(&payer, &typed, "2500000", now_s + 600);
+    assert_eq!(post(&right).await.status, 202);
+    for (field, other) in [
+        ("signature", "0x12".to_owned()),
+        ("signature", format!("0x{}", "12".repeat(65))),
+        ("validBefore", (now_s + 601).to_string()),
+        ("value", "2500001".to_owned()),
+    ] {
+        let mut changed = right.clone();
+        changed[field] = other.into();
+        let answer = post(&changed).await;
+        answer.problem(400);
+        assert_eq!(pointer(&answer), "#/signature", "{field}");
+    }
+    assert_eq!(post(&right).await.status, 202, "the same again");
+    assert_eq!(served.chain.orders.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn which_nonce_was_signed_is_found_by_the_signature() {
+    let served = Served::start().await;
+    may_spend(&served, 20).await;
+    let id = hex::encode(seed::INVOICE);
+    let path = format!("/pay/{id}/authorization");
+    let post = async |body: &Value| served.ask("POST", &path).json(body).send().await;
+    let seen = served.get(&checkout(&id)).send().await.ok()["methods"][0].clone();
+    let (mut typed, next) = (seen["typed_data"].clone(), seen["nonces"][1].clone());
+    typed["message"]["nonce"] = next.clone();
+    let nonce: B256 = next.as_str().unwrap().parse().unwrap();
+    let now_s = u64::try_from(NOW_US / 1_000_000).unwrap();
+    let signed = sign(&covered(&served, 7, nonce), &typed, "2500000", now_s + 600);
+    // What is named is meant.
+    let mut named = signed.clone();
+    named["attempt"] = 0.into();
+    let answer = post(&named).await;
+    answer.problem(400);
+    assert_eq!(pointer(&answer), "#/signature");
+    assert_eq!(post(&signed).await.status, 202);
+    let orders = served.chain.orders.lock().unwrap();
+    let brought = orders[0]
+        .data
+        .windows(32)
+        .any(|word| word == nonce.as_slice());
+    assert!(brought, "{:?}", orders[0].data);
+}
+
+#[tokio::test]
+async fn what_tokens_take_is_not_known_before_the_chain_was_reached() {
+    let served = Served::start().await;
+    may_spend(&served, 20).await;
+    let id = hex::encode(seed::INVOICE);
+    let path = format!("/pay/{id}/authorization");
+    let typed = served.get(&checkout(&id)).send().await.ok()["methods"][0]["typed_data"].clone();
+    let nonce = typed["message"]["nonce"].as_str().unwrap().parse().unwrap();
+    let now_s = u64::try_from(NOW_US / 1_000_000).unwrap();
+    let signed = sign(&covered(&served, 7, nonce), &typed, "2500000", now_s + 600);
+    let chain = &served.chain;
+    chain.unknown.store(true, Ordering::SeqCst);
+    *chain.not_ready.lock().unwrap() = Some("the chain was not reached yet".to_owned());
+    let post = async || served.ask("POST", &path).json(&signed).send().await;
+    let why = post().await.problem(503);
+    assert!(why.contains("not reached yet"), "{why}");
+    chain.unknown.store(false, Ordering::SeqCst);
+    *chain.not_ready.lock().unwrap() = None;
+    assert_eq!(post().await.status, 202);
 }
 
 /// Whatever it was for: what a payer signs can come to nothing at any invoice of the tenant's, and at what it sells.
