@@ -118,7 +118,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
                 .iter()
                 .map(|text| digest(text))
                 .collect::<Result<_, _>>()?,
-            rpc: args.rpc.clone(),
+            rpc: args.rpc.as_deref().map(node).transpose()?,
         };
         anyhow::Ok((source(&args.source).await?, belief))
     };
@@ -367,8 +367,13 @@ async fn source(source: &str) -> anyhow::Result<Vec<u8>> {
     if source == "-" {
         return crate::bounded::bytes(Path::new("/dev/stdin"), MAX_PAGE_BYTES);
     }
-    if !source.starts_with("http://") && !source.starts_with("https://") {
-        return crate::bounded::bytes(Path::new(source), MAX_PAGE_BYTES);
+    match scheme(source).as_deref() {
+        Some("http" | "https") => {}
+        Some(other) if !Path::new(source).exists() => bail!(
+            "{source:?} is an address of {other:?}; only http:// and https:// are fetched, everything else is \
+             the name of a file"
+        ),
+        _ => return crate::bounded::bytes(Path::new(source), MAX_PAGE_BYTES),
     }
     let client = crate::tls::http()?.timeout(LIMIT).build()?;
     let answer = client.get(source).send().await;
@@ -386,6 +391,24 @@ async fn source(source: &str) -> anyhow::Result<Vec<u8>> {
         );
     }
     bounded(answer, MAX_PAGE_BYTES).await
+}
+
+/// What a text begins with if it is an address, in small letters.
+fn scheme(text: &str) -> Option<String> {
+    let (scheme, _) = text.split_once("://")?;
+    let is_of_scheme = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
+    let is_one =
+        scheme.starts_with(|c: char| c.is_ascii_alphabetic()) && scheme.chars().all(is_of_scheme);
+    is_one.then(|| scheme.to_ascii_lowercase())
+}
+
+/// The address of a node.
+fn node(text: &str) -> anyhow::Result<String> {
+    let is_web = matches!(scheme(text).as_deref(), Some("http" | "https"));
+    if !is_web || reqwest::Url::parse(text).is_err() {
+        bail!("--rpc is {text:?}; it has to be the address of a node, http://… or https://…");
+    }
+    Ok(text.to_owned())
 }
 
 async fn bounded(mut answer: reqwest::Response, max_bytes: usize) -> anyhow::Result<Vec<u8>> {

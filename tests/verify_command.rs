@@ -160,6 +160,19 @@ fn what_was_changed_is_named() {
     assert!(said.contains("a proof of another reading"), "{said}");
     let said = changed("/seal/number", "4".into());
     assert!(said.contains("signature"), "{said}");
+    // It rounds to what was measured, and is not what may be printed as verified.
+    let said = changed("/reading/value/number", "-18.7500000000000001".into());
+    assert!(said.contains("is written \"-18.75\""), "{said}");
+    let page = desk.file("page.html", desk.page("-18.7500000000000001"));
+    let (exit, said) = desk.trusting(&page);
+    assert_eq!((exit, said.contains("was changed")), (1, true), "{said}");
+    let fields = format!(
+        "{{\"value\":-18.7500000000000001,\"proof\":{}}}",
+        desk.document
+    );
+    let entry = desk.file("entry.json", format!("{{\"fields\":{fields}}}"));
+    let (exit, said) = desk.trusting(&entry);
+    assert_eq!((exit, said.contains("was changed")), (1, true), "{said}");
     // On the page alone.
     for (figure, code) in [("-18.75 degC", 0), ("-18.5", 1), ("18.75", 1)] {
         let page = desk.file("page.html", desk.page(figure));
@@ -199,6 +212,15 @@ fn a_figure_that_is_marked_and_not_proven_is_told_by_name() {
         (
             page.replace("<data ", "<data hidden "),
             "an attribute \"hidden\"",
+        ),
+        (
+            page.replace("<p>", "<p hidden>"),
+            "is inside of <p hidden>, where it may not be shown",
+        ),
+        (
+            page.replace("<p>", "<details><p>")
+                .replace("</p>", "</p></details>"),
+            "is inside of <details> that is not open",
         ),
         (
             page.replace("</data>", "</data>9"),
@@ -328,6 +350,7 @@ fn what_cannot_be_read_is_told_apart_from_what_is_wrong() {
             "this is stencil-proof-1, from before readings had salts",
         ),
         (&long, "at most"),
+        (&format!("{json}\n{json}"), "nothing may follow it"),
         ("<p>nothing</p>", "there is no proof in it"),
         ("{}", "there is no proof in it"),
     ] {
@@ -336,7 +359,20 @@ fn what_cannot_be_read_is_told_apart_from_what_is_wrong() {
     }
     let (code, said) = desk.trusting(&desk.dir.path().join("nowhere"));
     assert_eq!(code, 2, "{said}");
+    for address in ["ftp://x", "FILE:///x"] {
+        let (code, said) = run(address, &[]);
+        let words = "only http:// and https:// are fetched";
+        assert_eq!((code, said.contains(words)), (2, true), "{said}");
+    }
     let good = desk.file("proof.json", &json);
+    for address in ["nonsense", "ftp://x", "http://", "ws://127.0.0.1:1"] {
+        let (code, said) = desk.verify(&good, &["--rpc", address]);
+        assert_eq!(
+            (code, said.contains("http://… or https://…")),
+            (2, true),
+            "{said}"
+        );
+    }
     let (code, said) = desk.verify(&good, &["--gateway-key", "nobody"]);
     assert_eq!(
         (code, said.contains("neither a file nor")),

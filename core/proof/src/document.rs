@@ -3,10 +3,13 @@
 
 mod check;
 mod form;
+mod value;
 
 pub use check::{Fault, Sealed, Trusted, check};
-pub use form::{AnchorForm, ChunkForm, ReadingForm, RunForm, SealForm, ValueForm};
+pub use form::{AnchorForm, ChunkForm, ReadingForm, RunForm, SealForm};
+pub use value::ValueForm;
 
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use crate::{Hash, Reading, tree};
@@ -44,6 +47,11 @@ pub enum Unreadable {
     /// It is no JSON, or JSON of something else.
     #[error("it is no proof: {0}")]
     Json(String),
+    /// It is JSON, and there is more.
+    #[error(
+        "behind its JSON stands {0:?}: a proof or an entry is one JSON object, and nothing may follow it"
+    )]
+    Behind(String),
     /// It is of the version before, whose leaves have no salts.
     #[error(
         "this is {FORMAT_1}, from before readings had salts, and what was measured beside it can be found \
@@ -72,6 +80,21 @@ fn cut(text: &str, most: usize) -> String {
     }
 }
 
+impl Unreadable {
+    /// What a parser says of a text.
+    pub(crate) fn of(error: &serde_json::Error, json: &[u8]) -> Self {
+        let mut values = serde_json::Deserializer::from_slice(json).into_iter::<IgnoredAny>();
+        let is_whole = matches!(values.next(), Some(Ok(_)));
+        let behind = json.get(values.byte_offset()..).unwrap_or_default();
+        let behind = behind.trim_ascii_start();
+        if error.is_syntax() && is_whole && !behind.is_empty() {
+            let begin = behind.get(..MAX_SAID).unwrap_or(behind);
+            return Self::Behind(short(&String::from_utf8_lossy(begin)));
+        }
+        Self::Json(cut(&error.to_string(), MAX_SAID))
+    }
+}
+
 impl Document {
     /// Reads one.
     ///
@@ -85,7 +108,7 @@ impl Document {
         struct Form {
             format: String,
         }
-        let not = |error: serde_json::Error| Unreadable::Json(cut(&error.to_string(), MAX_SAID));
+        let not = |error: serde_json::Error| Unreadable::of(&error, json);
         let form: Form = serde_json::from_slice(json).map_err(not)?;
         if form.format == FORMAT_1 {
             return Err(Unreadable::Unsalted);

@@ -177,6 +177,25 @@ fn a_proof_is_verified_and_every_change_is_found() {
     ] {
         assert!(matches!(fault(change), Fault::Reading { .. }));
     }
+    // What rounds to the bits that the leaf has, and is not what the command shall print.
+    for other in ["-18.750", "-18.7500000000000001", "-018.75", "-1.875e1"] {
+        let figure = fault(&|it| it.reading.value = ValueForm::Number(other.to_owned()));
+        assert!(
+            matches!(
+                &figure,
+                Fault::Part {
+                    part: "reading",
+                    ..
+                }
+            ),
+            "{figure}"
+        );
+        let said = figure.to_string();
+        assert!(
+            said.contains(other) && said.contains("written \"-18.75\""),
+            "{said}"
+        );
+    }
     // The salt of the leaf beside it.
     let other = fault(&|it| it.reading.salt = made(&key, 5).reading.salt);
     let said = other.to_string();
@@ -279,6 +298,23 @@ fn what_is_cut_or_too_long_is_no_document() {
         Document::parse(long.as_bytes()),
         Err(Unreadable::TooLong(_))
     ));
+    // One and then another one.
+    for (more, behind) in [(json.as_str(), "{\\\"chunk\\\""), (" \n]", "\"]\"")] {
+        let two = format!("{json}{more}");
+        for error in [
+            Document::parse(two.as_bytes()).unwrap_err().to_string(),
+            page::find(two.as_bytes()).unwrap_err().to_string(),
+        ] {
+            assert!(
+                error.contains("nothing may follow it") && error.contains(behind),
+                "{error}"
+            );
+        }
+    }
+    let value = "\"value\":{";
+    let two = json.replacen(value, &format!("{value}\"integer\":\"9\","), 1);
+    let error = Document::parse(two.as_bytes()).unwrap_err().to_string();
+    assert!(error.contains("nothing may stand beside it"), "{error}");
     let other = json.replace("stencil-proof-2", "stencil-proof-3");
     assert!(matches!(
         Document::parse(other.as_bytes()),

@@ -225,6 +225,16 @@ fn a_mark_where_nothing_or_something_else_is_drawn_is_refused() {
         ("<datalist>", "</datalist>"),
         ("<ruby>1<rp>", "</rp></ruby>"),
         ("<dialog>", "</dialog>"),
+        ("<dialog open>", "</dialog>"),
+        ("<option label=-4.0>", "</option>"),
+        ("<optgroup label=-4.0>", "</optgroup>"),
+        ("<marquee>", "</marquee>"),
+        ("<audio>", "</audio>"),
+        ("<video>", "</video>"),
+        ("<noembed>", "</noembed>"),
+        ("<noframes>", "</noframes>"),
+        ("<math><annotation>", "</annotation></math>"),
+        ("<svg><defs>", "</defs></svg>"),
         ("<!-- ", " -->"),
         ("<svg><style>", "</style></svg>"),
     ] {
@@ -232,6 +242,185 @@ fn a_mark_where_nothing_or_something_else_is_drawn_is_refused() {
             panic!("{before}")
         };
     }
+}
+
+/// A figure that is right and not drawn, beside one that is drawn and not marked.
+#[test]
+fn a_mark_in_what_an_attribute_hides_is_refused_by_its_name() {
+    for (before, behind, told) in [
+        ("<div hidden>", "</div>", "<div hidden>"),
+        ("<div HIDDEN=''>", "</div>", "<div hidden>"),
+        ("<div hidden=until-found>", "</div>", "<div hidden>"),
+        ("<div hidden=false>", "</div>", "<div hidden>"),
+        ("<div hidden/>", "</div>", "<div hidden>"),
+        ("<x-a hidden><i><b>", "</b></i></x-a>", "<x-a hidden>"),
+        ("<section popover>", "</section>", "<section popover>"),
+        ("<p popover=manual>", "</p>", "<p popover>"),
+        ("<ul hidden><li>", "</li></ul>", "<ul hidden>"),
+        (
+            "<table hidden><tr><td>",
+            "</td></tr></table>",
+            "<table hidden>",
+        ),
+        (
+            "<table><tr hidden><td>",
+            "</td></tr></table>",
+            "<tr hidden>",
+        ),
+        ("<div hidden><svg></svg>", "</div>", "<div hidden>"),
+        ("<details>", "</details>", "<details> that is not open"),
+        (
+            "<details><p>",
+            "</p></details>",
+            "<details> that is not open",
+        ),
+        (
+            "<details><summary>a</summary>",
+            "</details>",
+            "<details> that is not open",
+        ),
+        // A browser ends the paragraph there, and shows the first alone.
+        (
+            "<details><p><summary>a</summary></p><summary>",
+            "</summary></details>",
+            "<details> that is not open",
+        ),
+        (
+            "<details><summary>a</summary><summary>",
+            "</summary></details>",
+            "<details> that is not open",
+        ),
+        (
+            "<details><div><summary>",
+            "</summary></div></details>",
+            "<details> that is not open",
+        ),
+        (
+            "<details><details><summary>",
+            "</summary></details></details>",
+            "<details> that is not open",
+        ),
+        (
+            "<details><summary hidden>",
+            "</summary></details>",
+            "<summary hidden>",
+        ),
+        (
+            "<details hidden><summary>",
+            "</summary></details>",
+            "<details hidden>",
+        ),
+        ("<details open hidden>", "</details>", "<details hidden>"),
+        (
+            "<details><summary><template>",
+            "</template></summary></details>",
+            "<template>",
+        ),
+        (
+            "<details open name=a></details><details open name=a>",
+            "</details>",
+            "<details name>, of which one alone stays open",
+        ),
+        ("<body hidden>", "", "<body hidden>"),
+        ("", "<html hidden>", "<html hidden>"),
+        ("", "<body popover>", "<body popover>"),
+    ] {
+        let flaw = flaw(&format!("{before}{TRUE}{behind} -4.0"));
+        assert!(
+            matches!(&flaw, Flaw::Inside(it) if it == told),
+            "{before}: {flaw:?}"
+        );
+    }
+    for good in [
+        "<div inert aria-hidden=true>{TRUE}</div>",
+        "<details open>{TRUE}</details>",
+        "<details open><summary>a</summary><p>{TRUE}</details>",
+        "<details><summary>a</summary>b</details><p>{TRUE}",
+        "<details><summary>It was {TRUE} then</summary><p>9</p></details>",
+        "<details><!-- a --> a <summary><b>{TRUE}</b></summary></details>",
+        "<details><summary><div>9</div>{TRUE}</summary></details>9",
+        "9<details><summary>{TRUE}</summary>9</details>9",
+        "<details><summary><details><summary>{TRUE}</summary></details></summary></details>",
+        "<details name=a><summary>{TRUE}</summary></details>",
+        "<summary>{TRUE}</summary>",
+        "<a hidden href=x>9</a> {TRUE}",
+        "<div hidden>9</div> {TRUE}",
+        "<ul><li hidden>9</li><li>{TRUE}</ul>",
+        "<input type=hidden hidden> {TRUE}",
+        "<map><area hidden></map> {TRUE}",
+        "<ruby>a<rp>(</rp><rt>b</rt></ruby> {TRUE}",
+    ] {
+        let judged = judge(&page(&good.replace("{TRUE}", TRUE)));
+        assert!(judged.is_ok(), "{good}: {judged:?}");
+    }
+    // What is not drawn keeps nothing apart.
+    for body in [
+        "9<br hidden>{TRUE}",
+        "9<div hidden> </div>{TRUE}",
+        "9<hr popover>{TRUE}",
+        "{TRUE}<p hidden>a</p>9",
+        "<details><summary>9{TRUE}</summary></details>",
+    ] {
+        let judged = judge(&page(&body.replace("{TRUE}", TRUE)));
+        assert!(
+            matches!(judged, Err(Wrong::Figure(Mismatch::Beside { .. }))),
+            "{body}: {judged:?}"
+        );
+    }
+}
+
+/// What rounds to the same 64 bits has other digits, and is another figure.
+#[test]
+fn a_figure_that_rounds_to_what_was_measured_is_another_one() {
+    let mut document: Document = serde_json::from_str(SEALED).unwrap();
+    let measured = "9.746246337890625";
+    document.reading.value = stencil_proof::document::ValueForm::Number(measured.to_owned());
+    let proof = document.to_json().to_string();
+    let entry = |figure: &str| {
+        format!("{{\"fields\":{{\"a\": {figure} ,\"a_proof\":{proof},\"b\":[1.0]}}}}")
+    };
+    let on_page = |figure: &str| {
+        page(&format!(
+            "<data data-proof=p value='{figure}'>{figure}</data>"
+        ))
+        .replace(&self::proof("p"), "")
+        .replace(
+            "</body>",
+            &format!("<script id=p data-stencil-proof>{proof}</script></body>"),
+        )
+    };
+    for right in [measured, "9.74624633789062500"] {
+        judge(&entry(right)).unwrap();
+        judge(&entry(&format!("\"{right} degC\""))).unwrap();
+        judge(&on_page(right)).unwrap();
+    }
+    for other in [
+        "9.74624633789062549",
+        "9.74624633789062501",
+        "9.7462463378906250000000000001",
+        "9746246337890625e-15",
+        "0.9746246337890625e1",
+    ] {
+        for text in [entry(other), entry(&format!("\"{other}\"")), on_page(other)] {
+            let judged = judge(&text);
+            let Err(Wrong::Figure(Mismatch::Changed { shown, proven })) = judged else {
+                panic!("{text}: {judged:?}")
+            };
+            assert_eq!(
+                (shown.as_str(), proven.as_str()),
+                (other, "9.746246337890625 degC")
+            );
+        }
+    }
+    // Of two fields with one name readers show one or the other.
+    let twice = entry(&format!("4.0,\"a\":{measured}"));
+    let Err(Wrong::Page(error)) = judge(&twice) else {
+        panic!()
+    };
+    assert!(
+        error.to_string().contains("\"a\" stands in it twice"),
+        "{error}"
+    );
 }
 
 /// What a browser takes for markup in one place and not in another, or ends elsewhere.
@@ -250,6 +439,12 @@ fn what_is_not_read_in_one_way_is_refused() {
         "<div><template shadowrootmode=open>-4.0</template>{TRUE}</div>",
         "<script><!-- <script> --></script>{TRUE}<!-- --></script>",
         "<plaintext>{TRUE}",
+        "<div hidden><p></div>{TRUE}",
+        "{TRUE}<p hidden>a",
+        "<b hidden><p>a</b>{TRUE}",
+        // A browser has the <b> open once more behind all of this.
+        "<table><tr><td><table><b hidden><marquee><tr></tr></marquee></b></table></td></tr></table>{TRUE}",
+        "<details><summary>a</details>{TRUE}",
         "<frameset>{TRUE}",
         "<noscript><!--</noscript>{TRUE}<!-- -->",
         "<meta charset=\"iso-2022-jp\">{TRUE}",
@@ -282,7 +477,7 @@ fn what_a_browser_shows_is_what_is_compared() {
         "<a:b title='x'>{FALSE}",
         "<script/>'</scripts>'</script>{FALSE}",
         "<style>a</style x='>'>{FALSE}",
-        "<span hidden>{TRUE}</span> {FALSE}",
+        "<span hidden>-18.75</span> {FALSE}",
         "{FALSE} {TRUE}",
         "<span data-proof=q data-stencil-proof>1</span>",
     ] {

@@ -3,9 +3,9 @@
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use stencil_protocol::id::{Boot, DeviceId, Seq};
-use stencil_protocol::sample::{OwnedSample, OwnedValue};
+use stencil_protocol::sample::OwnedSample;
 
-use super::short;
+use super::{ValueForm, short};
 use crate::{Chunk, Hash, Reading, Run, Salt, Seal};
 
 /// A reading.
@@ -31,21 +31,6 @@ pub struct ReadingForm {
     /// The salt of its leaf.
     #[serde(with = "hash")]
     pub salt: Hash,
-}
-
-/// A value with its type: `{ "number": "21.5" }`. A number is the shortest decimal text that gives its 64
-/// bits back (IEEE 754), as JSON, the API and published pages have it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ValueForm {
-    /// A number of 64 bits.
-    Number(String),
-    /// An integer.
-    Integer(#[serde(with = "decimal")] i64),
-    /// True or false.
-    Bool(bool),
-    /// A text.
-    Text(String),
 }
 
 /// A run of a chunk.
@@ -174,48 +159,6 @@ pub struct AnchorForm {
 #[error("{0}")]
 pub(super) struct NotSo(pub(super) String);
 
-impl ValueForm {
-    /// Of a value.
-    #[must_use]
-    pub fn of(value: &OwnedValue) -> Self {
-        match value {
-            // Not as `Display` has it: of two shortest texts that are equally close it takes another one.
-            OwnedValue::Number(number) => Self::Number(
-                serde_json::Number::from_f64(*number)
-                    .map_or_else(|| number.to_string(), |number| number.to_string()),
-            ),
-            OwnedValue::Integer(integer) => Self::Integer(*integer),
-            OwnedValue::Bool(bit) => Self::Bool(*bit),
-            OwnedValue::Text(text) => Self::Text(text.clone()),
-        }
-    }
-
-    /// The value.
-    pub(super) fn value(&self) -> Result<OwnedValue, NotSo> {
-        Ok(match self {
-            Self::Number(text) => {
-                let number = text.parse::<f64>().ok().filter(|number| number.is_finite());
-                OwnedValue::Number(
-                    number.ok_or_else(|| NotSo(format!("{:?} is no number", short(text))))?,
-                )
-            }
-            Self::Integer(integer) => OwnedValue::Integer(*integer),
-            Self::Bool(bit) => OwnedValue::Bool(*bit),
-            Self::Text(text) => OwnedValue::Text(text.clone()),
-        })
-    }
-
-    /// As people read it.
-    #[must_use]
-    pub fn shown(&self) -> String {
-        match self {
-            Self::Number(text) | Self::Text(text) => text.clone(),
-            Self::Integer(integer) => integer.to_string(),
-            Self::Bool(bit) => bit.to_string(),
-        }
-    }
-}
-
 impl ReadingForm {
     /// Of a reading, with the salt of its leaf.
     #[must_use]
@@ -340,16 +283,19 @@ pub(super) fn device(id: &str) -> Result<DeviceId, NotSo> {
     DeviceId::parse(id).map_err(|error| NotSo(format!("{:?} is no device: {error}", short(id))))
 }
 
-mod decimal {
+pub(super) mod decimal {
     use super::{D, Deserialize, Deserializer, Serializer};
     use std::fmt::Display;
     use std::str::FromStr;
 
-    pub(super) fn serialize<S: Serializer, T: Display>(it: &T, s: S) -> Result<S::Ok, S::Error> {
+    pub(in crate::document) fn serialize<S: Serializer, T: Display>(
+        it: &T,
+        s: S,
+    ) -> Result<S::Ok, S::Error> {
         s.collect_str(it)
     }
 
-    pub(super) fn deserialize<'de, De: Deserializer<'de>, T: FromStr + Display>(
+    pub(in crate::document) fn deserialize<'de, De: Deserializer<'de>, T: FromStr + Display>(
         d: De,
     ) -> Result<T, De::Error> {
         let text = String::deserialize(d)?;
@@ -461,34 +407,5 @@ impl D {
     fn wrong<E: serde::de::Error>(text: &str, expected: &str) -> E {
         let shown: String = text.chars().take(40).collect();
         E::custom(format!("{shown:?} where {expected} is expected"))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The same reading reads the same, wherever it stands.
-    #[test]
-    fn numbers_are_written_as_the_api_and_pages_write_them() {
-        // Of singles, as most devices send them: 12.248306274414062 lies between two shortest texts.
-        let singles = (0..200_000_u32).map(|n| f32::from_bits(n.wrapping_mul(0x9e37_79b9)));
-        let numbers = singles.map(f64::from).chain([
-            12.248_306_274_414_062,
-            2.0,
-            -0.0,
-            1e21,
-            5e-324,
-            f64::MAX,
-        ]);
-        for number in numbers.filter(|number| number.is_finite()) {
-            let held = OwnedValue::Number(number);
-            let form = ValueForm::of(&held);
-            assert_eq!(form.shown(), serde_json::to_string(&held).unwrap());
-            let OwnedValue::Number(back) = form.value().unwrap() else {
-                panic!("{number}")
-            };
-            assert_eq!(back.to_bits(), number.to_bits());
-        }
     }
 }

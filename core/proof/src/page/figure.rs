@@ -1,5 +1,7 @@
 //! A figure as it stands on a page, beside what was measured.
 
+use std::borrow::Cow;
+
 use super::Found;
 use super::beside::{self, Touch};
 use crate::document::{ValueForm, short};
@@ -129,8 +131,8 @@ impl Found {
     }
 }
 
-/// Whether a text is this value, alone or with its unit. Numbers are compared as such: `-17.50` is
-/// `-17.5`, and `-17` is neither.
+/// Whether a text is this value, alone or with its unit. Numbers are compared by their digits: `-17.50` is
+/// `-17.5`, `-17` is neither, and what rounds to the same 64 bits is another figure.
 fn shows(text: &str, value: &ValueForm, unit: Option<&str>) -> bool {
     let text = text.trim();
     let alone = unit
@@ -140,20 +142,162 @@ fn shows(text: &str, value: &ValueForm, unit: Option<&str>) -> bool {
         .map(|(_, alone)| alone.trim_end());
     let is_it = |text: &str| match value {
         ValueForm::Number(number) => {
-            // Printed with the sign for minus or with the one on keyboards.
-            let text = text.replacen('\u{2212}', "-", 1);
-            let (shown, proven) = (text.parse::<f64>(), number.parse::<f64>());
-            matches!((shown, proven), (Ok(shown), Ok(proven)) if shown == proven)
+            let text = with_minus(text);
+            text == *number || Digits::plain(&text).is_some_and(|it| Digits::of(number) == Some(it))
         }
-        ValueForm::Integer(integer) => text.replacen('\u{2212}', "-", 1).parse() == Ok(*integer),
+        ValueForm::Integer(integer) => with_minus(text) == integer.to_string(),
         ValueForm::Bool(bit) => text.parse() == Ok(*bit),
         ValueForm::Text(held) => text == held.trim(),
     };
     is_it(text) || alone.is_some_and(is_it)
 }
 
+/// Printed with the sign for minus or with the one on keyboards.
+fn with_minus(text: &str) -> Cow<'_, str> {
+    match text.strip_prefix('\u{2212}') {
+        Some(rest) => format!("-{rest}").into(),
+        None => text.into(),
+    }
+}
+
+/// A decimal number, exactly.
+#[derive(Debug, PartialEq, Eq)]
+struct Digits {
+    is_negative: bool,
+    /// Neither beginning nor ending with a nought; none of zero, which has no sign either.
+    digits: String,
+    /// How many of them stand before the point.
+    before_point: i64,
+}
+
+impl Digits {
+    /// Of a number as JSON writes them: no sign but `-`, no nought in front, a digit on both sides of a point.
+    fn of(text: &str) -> Option<Self> {
+        let (number, exponent) = match text.split_once(['e', 'E']) {
+            Some((number, exponent)) => (number, exponent.parse::<i16>().ok()?),
+            None => (text, 0),
+        };
+        Some(Self {
+            before_point: Self::plain(number)?.before_point + i64::from(exponent),
+            ..Self::plain(number)?
+        })
+    }
+
+    /// Of one without an exponent.
+    fn plain(text: &str) -> Option<Self> {
+        let (is_negative, text) = match text.strip_prefix('-') {
+            Some(text) => (true, text),
+            None => (false, text),
+        };
+        let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+        let is_number = |part: &str| !part.is_empty() && part.bytes().all(|it| it.is_ascii_digit());
+        if !is_number(whole) || !is_number(fraction) || (whole.len() > 1 && whole.starts_with('0'))
+        {
+            return None;
+        }
+        let all = format!("{whole}{fraction}");
+        let digits = all.trim_start_matches('0');
+        let before_point =
+            i64::try_from(whole.len()).ok()? - i64::try_from(all.len() - digits.len()).ok()?;
+        let digits = digits.trim_end_matches('0');
+        if digits.is_empty() {
+            return Some(Self {
+                is_negative: false,
+                digits: String::new(),
+                before_point: 0,
+            });
+        }
+        Some(Self {
+            is_negative,
+            digits: digits.to_owned(),
+            before_point,
+        })
+    }
+}
+
 /// Whether a unit can stand right behind a number without being read as a part of it.
 fn stands_at_a_number(unit: &str) -> bool {
     let is_exponent = |c: char| c.eq_ignore_ascii_case(&'e');
     unit.starts_with(|c: char| (c.is_alphabetic() && !is_exponent(c)) || "%‰°µ".contains(c))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_is_its_digits() {
+        for (proven, same, others) in [
+            (
+                "9.746246337890625",
+                &[
+                    "9.746246337890625",
+                    "9.7462463378906250",
+                    " 9.746246337890625 ",
+                ][..],
+                &[
+                    "9.74624633789062549",
+                    "9.74624633789062501",
+                    "9.746246337890624999",
+                    "9746246337890625e-15",
+                    "9.746246337890625e0",
+                    "09.746246337890625",
+                    "+9.746246337890625",
+                    "9,746246337890625",
+                    "9.746",
+                    "9.746246337890625.",
+                ][..],
+            ),
+            (
+                "-13.738327026367188",
+                &["\u{2212}13.738327026367188", "-13.73832702636718800"],
+                &[
+                    "-13.73832702636718799999",
+                    "13.738327026367188",
+                    "--13.738327026367188",
+                    "-\u{2212}13.738327026367188",
+                    "-1.3738327026367188e1",
+                ],
+            ),
+            (
+                "2.0",
+                &["2", "2.0", "2.00"],
+                &["2.", "02", "20", "0.2", "2e0"],
+            ),
+            ("0.05", &["0.05", "0.050"], &[".05", "0.5", "0.005", "5e-2"]),
+            ("0.0", &["0", "0.00", "-0"], &["00", "", "-", "."]),
+            ("-0.0", &["0", "-0.0"], &["1"]),
+            (
+                "1.5e+21",
+                &["1.5e+21", "1500000000000000000000"],
+                &["1.5e21", "15e+20", "1.50e+21", "150000000000000000000"],
+            ),
+            (
+                "1.5e-7",
+                &["1.5e-7", "0.00000015"],
+                &["1.5e-07", "15e-8", "0.0000015"],
+            ),
+        ] {
+            let number = ValueForm::Number(proven.to_owned());
+            for text in same {
+                assert!(shows(text, &number, None), "{proven}: {text}");
+            }
+            for text in others {
+                assert!(!shows(text, &number, None), "{proven}: {text}");
+                let with_unit = format!("{text} V");
+                assert!(
+                    !shows(&with_unit, &number, Some("V")),
+                    "{proven}: {with_unit}"
+                );
+            }
+        }
+        let seven = ValueForm::Integer(-7);
+        assert!(shows("-7", &seven, None) && shows("\u{2212}7 V", &seven, Some("V")));
+        for text in ["-07", "-7.0", "7", "-7e0", "+7"] {
+            assert!(!shows(text, &seven, None), "{text}");
+        }
+        for text in ["+7", "07", "7.0"] {
+            assert!(!shows(text, &ValueForm::Integer(7), None), "{text}");
+        }
+    }
 }

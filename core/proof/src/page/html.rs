@@ -14,11 +14,34 @@ const MARK: &str = "data-proof";
 const RAW: [&str; 9] = [
     "script", "style", "textarea", "title", "noscript", "xmp", "iframe", "noembed", "noframes",
 ];
-/// Elements whose content is not drawn, or is something else than HTML. Inside of them every element has
-/// to have its end, so that it is certain where they end.
-const CLOSED: [&str; 13] = [
-    "svg", "math", "template", "select", "datalist", "canvas", "audio", "video", "object",
-    "progress", "meter", "rp", "dialog",
+/// Elements whose content is not drawn or not always, or is something else than HTML. Inside of them every
+/// element has to have its end, so that it is certain where they end.
+const CLOSED: [&str; 18] = [
+    "svg",
+    "math",
+    "template",
+    "select",
+    "datalist",
+    // Outside of these a browser may draw what their attribute `label` says.
+    "option",
+    "optgroup",
+    "canvas",
+    "audio",
+    "video",
+    "object",
+    "model",
+    "fencedframe",
+    "progress",
+    "meter",
+    "rp",
+    "dialog",
+    "marquee",
+];
+/// Attributes by which an element, and what is in it, is not drawn.
+const HIDING: [&str; 2] = ["hidden", "popover"];
+/// Elements that a browser may open once more behind their end, with their attributes.
+const REOPENED: [&str; 14] = [
+    "a", "b", "big", "code", "em", "font", "i", "nobr", "s", "small", "strike", "strong", "tt", "u",
 ];
 /// Where, in SVG and MathML, HTML begins again.
 const OPENED: [&str; 8] = [
@@ -36,7 +59,7 @@ const VOID: [&str; 19] = [
     "area", "base", "basefont", "bgsound", "br", "col", "embed", "frame", "hr", "image", "img",
     "input", "keygen", "link", "meta", "param", "source", "track", "wbr",
 ];
-/// How deep an element is that is [`CLOSED`].
+/// How deep an element is in what is not drawn.
 const MAX_DEPTH: usize = 256;
 /// Elements that show their text, and may be marked.
 const SHOWN: [&str; 22] = [
@@ -108,14 +131,14 @@ pub(super) fn find(text: &str) -> Result<Vec<Found>, Error> {
         is_open: false,
         closed: Vec::new(),
         blocks: Vec::new(),
-        turned: None,
+        everywhere: None,
     };
     walk.through()?;
-    if let (Some((line, what)), Some((mark, _))) = (&walk.turned, walk.figures.first()) {
+    if let (Some((line, flaw)), Some((mark, _))) = (&walk.everywhere, walk.figures.first()) {
         return Err(Error::Mark {
             line: *line,
             mark: mark.clone(),
-            flaw: Flaw::Turned(what.clone()),
+            flaw: flaw.clone(),
         });
     }
     let (mut found, figures) = (walk.found, walk.figures);
@@ -143,12 +166,12 @@ struct Walk<'a> {
     line: String,
     /// Whether that is right behind a figure.
     is_open: bool,
-    /// The open elements, from the outermost that is [`CLOSED`] on.
-    closed: Vec<String>,
+    /// The open elements, from the outermost whose content is not drawn on.
+    closed: Vec<Open>,
     /// The open elements that are [`APART`], as far as they are known.
     blocks: Vec<String>,
-    /// Where text is turned around first, and by what.
-    turned: Option<(usize, String)>,
+    /// Where the first is that is wrong for all marks of the page, wherever they stand, and what it is.
+    everywhere: Option<(usize, Flaw)>,
 }
 
 impl<'a> Walk<'a> {
@@ -177,8 +200,8 @@ impl<'a> Walk<'a> {
         self.says(rest, rest.len());
         self.apart();
         match self.closed.first() {
-            Some(open) => {
-                let what = format!("<{open}> has no end");
+            Some(Open { name, .. }) => {
+                let what = format!("<{name}> has no end");
                 Err(self.unsure("", &what))
             }
             None => Ok(()),
@@ -204,7 +227,12 @@ impl<'a> Walk<'a> {
             _ => {}
         }
         let is_foreign = self.is_foreign();
-        if is_foreign && self.closed.last().is_some_and(|it| is_in(&OPENED, it)) {
+        if is_foreign
+            && self
+                .closed
+                .last()
+                .is_some_and(|it| is_in(&OPENED, &it.name))
+        {
             let what = format!("there is a <{name}> in what holds text, in SVG or MathML");
             return Err(self.unsure(at, &what));
         }
@@ -215,14 +243,58 @@ impl<'a> Walk<'a> {
             true => tag.closes_itself,
             false => is_in(&VOID, name),
         };
-        if (!self.closed.is_empty() || is_in(&CLOSED, name)) && !is_empty {
+        let hidden = hidden(tag);
+        if is_empty {
+            // What is not drawn keeps nothing apart.
+            if hidden.is_none() {
+                self.begins(name);
+            }
+            return Ok(tag.behind);
+        }
+        if let Some(what) = &hidden {
+            if ["html", "body"].contains(&name) {
+                // One further on counts for the whole page, too.
+                self.is_wrong(at, Flaw::Inside(what.clone()));
+                return Ok(tag.behind);
+            }
+            if !is_foreign && is_in(&REOPENED, name) && ends_with_text(tag).is_none() {
+                let what = format!("{what} holds more than text, and may go on behind its end");
+                return Err(self.unsure(at, &what));
+            }
+        }
+        let summarises = self.summarises(name);
+        let outer = self.undrawn().filter(|_| !summarises).map(str::to_owned);
+        let is_folded = outer.is_none() && is_shut(tag) && hiding(tag).is_none();
+        if is_folded {
+            self.begins(name);
+        }
+        let undrawn = outer
+            .or(hidden)
+            .or_else(|| is_in(&CLOSED, name).then(|| format!("<{name}>")));
+        if undrawn.is_some() || !self.closed.is_empty() {
             if self.closed.len() == MAX_DEPTH {
                 return Err(self.unsure(at, "elements are nested too deeply"));
             }
-            self.closed.push(tag.name.clone());
+            self.closed.push(Open {
+                name: tag.name.clone(),
+                undrawn,
+                is_folded,
+                waits: is_folded,
+            });
         }
         self.begins(name);
         Ok(tag.behind)
+    }
+
+    /// Whether an element that begins is the one whose content `<details>` show that are not open: their
+    /// first `<summary>`. It may begin as a part of what is around it, which a browser ends for it.
+    fn summarises(&mut self, name: &str) -> bool {
+        if name != "summary" {
+            return false;
+        }
+        let is_it = self.closed.last().is_some_and(|it| it.waits);
+        self.closed.iter_mut().for_each(|it| it.waits = false);
+        is_it
     }
 
     /// Whether the element turns text around is kept, for the whole page: an element may be open for longer
@@ -232,24 +304,31 @@ impl<'a> Walk<'a> {
             Some(dir) => !dir.trim_matches(is_space).eq_ignore_ascii_case("ltr"),
             None => false,
         };
-        let inside = tag.behind.find('<').map_or("", |end| &tag.behind[end..]);
-        let holds_text = inside
-            .get(..6)
-            .is_some_and(|end| end.eq_ignore_ascii_case("</bdi>"));
+        let holds_more = || ends_with_text(tag).is_none();
         let what = match tag.name.as_str() {
             _ if is_turned => "an attribute `dir`".to_owned(),
-            name if name == "bdo" || (name == "bdi" && !holds_text) => format!("a <{name}>"),
+            name if name == "bdo" || (name == "bdi" && holds_more()) => format!("a <{name}>"),
             _ => return,
         };
-        if self.turned.is_none() {
-            self.turned = Some((self.line_of(at), what));
+        self.is_wrong(at, Flaw::Turned(what));
+    }
+
+    /// Something is wrong for all marks of the page.
+    fn is_wrong(&mut self, at: &str, flaw: Flaw) {
+        if self.everywhere.is_none() {
+            self.everywhere = Some((self.line_of(at), flaw));
         }
+    }
+
+    /// In what the next character is not drawn.
+    fn undrawn(&self) -> Option<&str> {
+        self.closed.last()?.undrawn.as_deref()
     }
 
     /// An element begins. What a browser takes no notice of keeps nothing apart.
     fn begins(&mut self, name: &str) {
         let is_of_table = is_in(&OF_TABLE, name) && !self.blocks.iter().any(|it| it == "table");
-        if !is_in(&APART, name) || is_of_table || !self.closed.is_empty() {
+        if !is_in(&APART, name) || is_of_table || self.undrawn().is_some() {
             return;
         }
         self.apart();
@@ -258,9 +337,9 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// An element ends, if it is open.
+    /// An element ends, if it is open. It is still the last of those that are [`Self::closed`].
     fn has_ended(&mut self, name: &str) {
-        if !is_in(&APART, name) || !self.closed.is_empty() {
+        if !is_in(&APART, name) || self.undrawn().is_some() {
             return;
         }
         // Nothing in a cell ends what is around its table.
@@ -280,14 +359,14 @@ impl<'a> Walk<'a> {
     }
 
     fn ends(&mut self, at: &str, tag: &Tag<'a>) -> Result<&'a str, Error> {
-        if let Some(open) = self.closed.last() {
-            if *open != tag.name {
-                let what = format!("there is a </{}> where <{open}> has to end", tag.name);
-                return Err(self.unsure(at, &what));
-            }
-            self.closed.pop();
+        if let Some(Open { name, .. }) = self.closed.last().filter(|it| it.name != tag.name) {
+            let what = format!("there is a </{}> where <{name}> has to end", tag.name);
+            return Err(self.unsure(at, &what));
         }
         self.has_ended(&tag.name);
+        if self.closed.pop().is_some_and(|it| it.is_folded) {
+            self.has_ended(&tag.name);
+        }
         Ok(tag.behind)
     }
 
@@ -360,8 +439,8 @@ impl<'a> Walk<'a> {
         if self.figures.len() == MAX_FIGURES {
             return Err(Error::TooManyFigures);
         }
-        if let Some(outer) = self.closed.first() {
-            return Err(flawed(Flaw::Inside(format!("<{outer}>"))));
+        if let Some(outer) = self.undrawn() {
+            return Err(flawed(Flaw::Inside(outer.to_owned())));
         }
         if !is_in(&SHOWN, &tag.name) {
             return Err(flawed(Flaw::Element(tag.name.clone())));
@@ -376,14 +455,8 @@ impl<'a> Walk<'a> {
             }
         }
         let of = text_of(name)?;
-        let start = tag.behind.find('<').unwrap_or(tag.behind.len());
-        let (content, rest) = tag.behind.split_at(start);
-        let end = rest.strip_prefix("</").and_then(|end| {
-            let (name, behind) = end.split_at_checked(tag.name.len())?;
-            let behind = behind.trim_start_matches(is_space).strip_prefix('>')?;
-            name.eq_ignore_ascii_case(&tag.name).then_some(behind)
-        });
-        let Some(behind) = end else {
+        let Some((content, behind)) = ends_with_text(tag) else {
+            let rest = tag.behind.find('<').map_or("", |at| &tag.behind[at..]);
             let held = rest.split_inclusive('>').next().unwrap_or_default();
             return Err(flawed(Flaw::Content(short(held))));
         };
@@ -445,23 +518,25 @@ impl<'a> Walk<'a> {
     }
 
     fn is_foreign(&self) -> bool {
-        self.closed.iter().any(|it| it == "svg" || it == "math")
+        self.closed
+            .iter()
+            .any(|it| it.name == "svg" || it.name == "math")
     }
 
     /// The line of text goes on, with so many bytes of what stands here.
     fn says(&mut self, at: &str, bytes: usize) {
         let text = &at[..bytes];
-        if self.turned.is_none()
+        if self.everywhere.is_none()
             && let Some(c) = beside::turned(&resolved(text).0)
         {
             let what = format!("the character U+{:04X}", u32::from(c));
-            self.turned = Some((self.line_of(at), what));
+            self.is_wrong(at, Flaw::Turned(what));
         }
         // A space that may not be drawn is none.
         let drawn: String;
-        let text = match self.closed.is_empty() {
-            true => text,
-            false => {
+        let text = match self.undrawn() {
+            None => text,
+            Some(_) => {
                 drawn = text.split(char::is_whitespace).collect();
                 &drawn
             }
@@ -534,6 +609,48 @@ impl<'a> Walk<'a> {
             what: short(what),
         }
     }
+}
+
+/// An open element, in what is not drawn or is that.
+struct Open {
+    name: String,
+    /// In what its content is not drawn: itself, or one around it.
+    undrawn: Option<String>,
+    /// Whether it is a `<details>` that is drawn, and not open.
+    is_folded: bool,
+    /// Whether it is that, and has had no `<summary>` yet.
+    waits: bool,
+}
+
+/// How an element is told that is not drawn by its attributes.
+fn hidden(tag: &Tag<'_>) -> Option<String> {
+    match hiding(tag) {
+        Some(by) => Some(format!("<{} {by}>", short(&tag.name))),
+        None if is_shut(tag) && tag.attribute("open").is_some() => {
+            Some("<details name>, of which one alone stays open".to_owned())
+        }
+        None => is_shut(tag).then(|| "<details> that is not open".to_owned()),
+    }
+}
+
+fn hiding(tag: &Tag<'_>) -> Option<&'static str> {
+    HIDING.into_iter().find(|it| tag.attribute(it).is_some())
+}
+
+/// Whether it is a `<details>` that shows its `<summary>` alone. Of those with one name a browser leaves one
+/// open.
+fn is_shut(tag: &Tag<'_>) -> bool {
+    let is_open = tag.attribute("open").is_some() && tag.attribute("name").is_none();
+    tag.name == "details" && !is_open
+}
+
+/// The text that an element holds alone, up to its own end tag, and what stands behind that.
+fn ends_with_text<'a>(tag: &Tag<'a>) -> Option<(&'a str, &'a str)> {
+    let (content, rest) = tag.behind.split_at(tag.behind.find('<')?);
+    let (name, behind) = rest.strip_prefix("</")?.split_at_checked(tag.name.len())?;
+    let behind = behind.trim_start_matches(is_space).strip_prefix('>')?;
+    name.eq_ignore_ascii_case(&tag.name)
+        .then_some((content, behind))
 }
 
 fn is_in(names: &[&str], name: &str) -> bool {
