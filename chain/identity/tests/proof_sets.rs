@@ -96,6 +96,29 @@ fn a_set_of_both_is_right() {
     check(&signed, &issuer.demand(&BOTH), &issuer.known).unwrap();
 }
 
+/// Whoever has one key can make any number of proofs by it.
+#[test]
+fn proofs_by_one_key_count_once() {
+    let issuer = Issuer::new(1);
+    let mut signed = document();
+    issuer.signs(&mut signed);
+    // The same text once more, and one that was made later.
+    let again = signed["proof"][0].clone();
+    attach(&mut signed, again.as_object().cloned().unwrap()).unwrap();
+    let method = issuer.did.url("ed");
+    let later = Options::assertion(&method, NOW_US + 1_000_000);
+    let later = sign(&signed, &issuer.ed25519, &later).unwrap();
+    attach(&mut signed, later).unwrap();
+    assert_eq!(signed["proof"].as_array().unwrap().len(), 4);
+    let proven = check(&signed, &issuer.demand(&BOTH), &issuer.known).unwrap();
+    let suites: Vec<_> = proven.iter().map(|proof| proof.suite).collect();
+    assert_eq!(suites, BOTH);
+    // Each is looked at all the same.
+    signed["proof"][2]["created"] = json!("2025-01-01T00:00:00Z");
+    let error = check(&signed, &issuer.demand(&BOTH), &issuer.known).unwrap_err();
+    assert_eq!(wrong(&error).0, 2);
+}
+
 #[test]
 fn one_bad_proof_of_two_is_refused_and_named() {
     let issuer = Issuer::new(1);

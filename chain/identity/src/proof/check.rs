@@ -30,7 +30,7 @@ pub struct Demand<'a> {
     pub tolerance_us: i64,
 }
 
-/// A proof that is right.
+/// A key by which a document is proven.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proven {
     /// How it was made.
@@ -45,7 +45,8 @@ pub struct Proven {
     pub created_us: Option<i64>,
 }
 
-/// Checks each proof of a document, and that those that are demanded are there.
+/// Checks each proof of a document, and that those that are demanded are there. Several by one key are one:
+/// whoever has that key can make any number of them.
 ///
 /// # Errors
 /// [`Error::Bad`] for the first proof that is wrong; [`Error::Missing`]; [`Error::Count`] and
@@ -57,7 +58,7 @@ pub fn check(
 ) -> Result<Vec<Proven>, Error> {
     let proofs = proofs(document)?;
     let unsecured = hash::unsecured(document);
-    let mut proven = Vec::with_capacity(proofs.len());
+    let mut proven: Vec<Proven> = Vec::with_capacity(proofs.len());
     for (index, proof) in proofs.iter().enumerate() {
         let one = one(&unsecured, proof, demand, resolve).map_err(|stop| match stop {
             Stop::Wrong(suite, wrong) => Error::Bad {
@@ -68,7 +69,9 @@ pub fn check(
             },
             Stop::Whole(error) => error,
         })?;
-        proven.push(one);
+        if proven.iter().all(|other| other.method != one.method) {
+            proven.push(one);
+        }
     }
     match demand
         .suites
