@@ -1,7 +1,8 @@
 //! Issuing credentials, each once a cause.
 
-use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Number, Value};
 use stencil_identity::credential::{Draft, issue, issue_token};
 use stencil_identity::did::Did;
 use stencil_identity::schema::Schema;
@@ -43,13 +44,33 @@ pub(crate) struct Wanted {
     #[schema(value_type = stencil_store::schema::Json)]
     pub(crate) claims: Map<String, Value>,
     /// For how long it holds, in seconds; without it for ever.
-    #[schema(minimum = 1)]
+    #[serde(default, deserialize_with = "seconds")]
+    #[schema(minimum = 1, maximum = 3_153_600_000_u64)]
     pub(crate) valid_for_s: Option<u64>,
     /// What the credential has to be like.
     pub(crate) schema: Option<SchemaOf>,
     /// As a token (`vc+jwt`, ML-DSA-65) instead of with proofs (Ed25519 and ML-DSA-44).
     #[serde(default)]
     pub(crate) token: bool,
+}
+
+/// As a request has it: what is out of its bounds is told by these, before a number so large that readers may
+/// take it for another is told to be written as a text, which is right in claims alone.
+fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    let Some(asked) = Option::<Number>::deserialize(deserializer)? else {
+        return Ok(None);
+    };
+    let seconds = asked.as_u64().filter(|it| (1..=MAX_VALID_S).contains(it));
+    seconds
+        .map(Some)
+        .ok_or_else(|| D::Error::custom(bounds(asked)))
+}
+
+fn bounds(asked: impl std::fmt::Display) -> String {
+    format!(
+        "`valid_for_s` is {asked}, it has to be a whole number of seconds, 1 to {MAX_VALID_S} (100 years); \
+         without it a credential holds for ever"
+    )
 }
 
 /// Who has a credential issued.
@@ -138,7 +159,7 @@ impl Wanted {
         if let Some(seconds) = self.valid_for_s
             && !(1..=MAX_VALID_S).contains(&seconds)
         {
-            return Err(format!("`valid_for_s` is 1 to {MAX_VALID_S}"));
+            return Err(bounds(seconds));
         }
         if let Some(schema) = &self.schema {
             if schema.id.len() > 2_000 || !schema.id.starts_with("https://") {

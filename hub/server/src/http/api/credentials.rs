@@ -279,10 +279,9 @@ pub(in crate::http) async fn verify(
     input::is_json(&request)?;
     let bytes = input::body(request, &(), input::MAX_BODY_BYTES).await?;
     // What two readers may understand differently must not get as far as being taken for one of both.
-    let value = json::parse(&bytes, input::MAX_BODY_BYTES)
+    json::parse(&bytes, input::MAX_BODY_BYTES)
         .map_err(|error| Problem::invalid(format!("the body: {error}")))?;
-    let asked: Asked = serde_json::from_value(value)
-        .map_err(|error| Problem::invalid(format!("the body: {error}")))?;
+    let asked: Asked = input::parsed(&bytes)?;
     let now_us = state.clock.now_us();
     Ok(Json(state.identity().verify(asked, now_us).await?))
 }

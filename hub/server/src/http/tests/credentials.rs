@@ -305,7 +305,14 @@ async fn what_cannot_be_issued_is_told() {
             400,
             "write it as a string",
         ),
-        (json!({ "valid_for_s": 0 }), 400, "`valid_for_s`"),
+        (json!({ "valid_for_s": 0 }), 400, "`valid_for_s` is 0, it"),
+        (
+            json!({ "valid_for_s": 1_u64 << 62 }),
+            400,
+            "it has to be a whole number of seconds, 1 to 3153600000",
+        ),
+        (json!({ "valid_for_s": 1e30 }), 400, "1 to 3153600000"),
+        (json!({ "valid_for_s": 1.5 }), 400, "1 to 3153600000"),
         (
             json!({ "schema": schema }),
             400,
@@ -366,6 +373,10 @@ async fn questions_are_few_at_a_time_and_no_other_pages() {
         .send()
         .await
         .problem(415);
+    for none in [json!(null), json!([]), json!(["a"]), json!(7)] {
+        let why = ask().json(&none).send().await.problem(400);
+        assert_eq!(why, "the body: it has to be a JSON object");
+    }
     let rooms = kept.unwrap().all_room();
     assert_eq!(rooms.len(), 8);
     let why = ask().json(&asked).send().await.problem(503);
