@@ -39,7 +39,7 @@ use crate::{
     mqtt,
     psk::{KeyRing, look_at_folder},
     seal::{Sealing, seal},
-    spool::{Spool, stopped},
+    spool::Spool,
     uplink::{Certificate, Said, Uplink},
 };
 
@@ -149,6 +149,7 @@ impl Whole {
             spool: spool.clone(),
             edge: Arc::clone(&edge),
             commands: Arc::clone(&commands),
+            access: access.clone(),
             live: live.clone(),
             images: Arc::clone(&images),
             unreadable: Unreadable::default(),
@@ -250,10 +251,6 @@ impl Whole {
         tasks.spawn(edge.take_wanted(devices, stopping.clone()));
         tasks.spawn(follow(following, stopping.clone()));
         if let (Some(access), Some((listener, address))) = (access, access_listener) {
-            tasks.spawn(endless(stopped_or(
-                Arc::clone(&access).follow(),
-                stopping.clone(),
-            )));
             let stopping = stopping.clone();
             tasks.spawn(async move {
                 let served = access::serve(listener, access, stopping).await;
@@ -496,14 +493,6 @@ async fn supervise(
         if let Some(tell) = tell.take() {
             let _ = tell.send(error);
         }
-    }
-}
-
-/// Until it ends or the gateway does.
-async fn stopped_or(task: impl Future<Output = ()>, mut stopping: watch::Receiver<bool>) {
-    tokio::select! {
-        () = task => {}
-        () = stopped(&mut stopping) => {}
     }
 }
 

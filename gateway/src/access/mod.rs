@@ -4,7 +4,7 @@
 //! hub ─terms, signed status lists→ kept on disk ──┐
 //! phone ─GET /challenge→ text, QR                 │
 //! wallet signs → POST /open ─→ the challenge is ours, in time, once → both proofs, standing, holder
-//!   → receipt on disk → command to the device, as any other → what it says → phone
+//!   → receipt on disk → command to the device, as any other → what it says → beside the receipt → phone
 //! receipts ─signed, in order→ hub → it has them → let go
 //! ```
 //!
@@ -254,7 +254,7 @@ impl Access {
         self.news.notify_one();
         let command = receipts::command(&receipt);
         if !self.give(&receipt, true) {
-            lock(&self.receipts).said(command, State::Failed);
+            lock(&self.receipts).said(receipt.device(), command, State::Failed);
             return Err(NotOpened::Busy);
         }
         Ok(Opened {
@@ -309,21 +309,26 @@ impl Access {
         }
     }
 
-    /// Notes what devices say of commands, until the gateway ends.
-    pub(crate) async fn follow(self: Arc<Self>) {
-        let mut outcomes = self.around.commands.outcomes();
-        loop {
-            match outcomes.recv().await {
-                Ok((command, state)) => {
-                    if lock(&self.receipts).said(command, state) {
-                        self.news.notify_one();
-                    }
-                }
-                // Theirs are not known then.
-                Err(broadcast::error::RecvError::Lagged(_)) => {}
-                Err(broadcast::error::RecvError::Closed) => return,
-            }
+    /// A device says how a command stands, and what became of it goes to the hub with its receipt; `false`:
+    /// it is no holder's command whose receipt waits. Blocks.
+    fn noted(&self, device: &DeviceId, command: CommandId, state: State) -> bool {
+        let noted = lock(&self.receipts).said(device, command, state);
+        if noted && state.is_settled() {
+            self.news.notify_one();
         }
+        noted
+    }
+
+    /// The same, for those that must not block.
+    pub(crate) async fn takes(
+        self: &Arc<Self>,
+        device: &DeviceId,
+        command: CommandId,
+        state: State,
+    ) -> bool {
+        let (access, device) = (Arc::clone(self), device.clone());
+        let noting = tokio::task::spawn_blocking(move || access.noted(&device, command, state));
+        noting.await.unwrap_or(false)
     }
 
     /// Takes what the hub says. Blocks.

@@ -2,7 +2,8 @@
 //!
 //! One file, a line each, after a line that says what was before. A receipt is appended and synced
 //! before its command is given; a line that a kill has cut off was never followed by a command, and is
-//! cut away. When the hub has them all, the file begins anew with the last one's hash.
+//! cut away. When the hub has them all, the file begins anew with the last one's hash. What became of
+//! their commands is in a file beside it.
 
 use std::{
     collections::VecDeque,
@@ -13,12 +14,19 @@ use std::{
 
 use stencil_access::receipt::{self, Head, MAX_AT_ONCE, NOTHING, Receipt};
 use stencil_log::regular;
-use stencil_protocol::{command::State, id::CommandId};
+use stencil_protocol::{
+    command::State,
+    id::{CommandId, DeviceId},
+};
 
-use self::file::{Read, last_known, write_anew};
+use self::{
+    file::{Read, last_known, write_anew},
+    outcomes::Outcomes,
+};
 
 mod file;
 mod left;
+mod outcomes;
 
 /// The file in the folder of access.
 const FILE: &str = "receipts";
@@ -41,6 +49,7 @@ pub(super) struct Receipts {
     /// Up to here the hub has them.
     held: Head,
     waiting: VecDeque<Waiting>,
+    outcomes: Outcomes,
     /// Lines in the file that the hub has.
     over: usize,
     most: usize,
@@ -57,8 +66,12 @@ struct Waiting {
     bytes: usize,
     hash: [u8; 32],
     command: CommandId,
+    device: DeviceId,
     expires_us: i64,
+    /// What became of its command, if that is settled.
     outcome: Option<State>,
+    /// What the hub was last told of that.
+    told: Option<&'static str>,
 }
 
 /// What is to be noted of an admission, besides its place.
@@ -139,11 +152,19 @@ impl Receipts {
             0 => left::read(folder),
             _ => None,
         };
+        let outcomes = Outcomes::open(folder, &mut read.waiting)?;
+        // What was done is not told a second time: its device may have forgotten it.
+        let settled = |command| {
+            let mut waiting = read.waiting.iter();
+            waiting.any(|it| it.command == command && it.outcome.is_some())
+        };
+        read.open.retain(|receipt| !settled(command(receipt)));
         let receipts = Self {
             path,
             file,
             end: read.end,
             left,
+            outcomes,
             head: read.head,
             held: read.held,
             waiting: read.waiting,
@@ -189,8 +210,10 @@ impl Receipts {
             bytes,
             hash,
             command: command(&receipt),
+            device: receipt.device().clone(),
             expires_us: receipt.expires_us,
             outcome: None,
+            told: None,
         });
         self.end += line.len() as u64;
         self.head.number = receipt.number;
@@ -210,14 +233,24 @@ impl Receipts {
         self.file.sync_data()
     }
 
-    /// A device says what became of a command.
-    pub(super) fn said(&mut self, command: CommandId, state: State) -> bool {
+    /// A device says how a command stands; when this returns, what became of it is on disk. `false`: it is no
+    /// command of one of these, or not this device's. Blocks.
+    pub(super) fn said(&mut self, device: &DeviceId, command: CommandId, state: State) -> bool {
         let mut waiting = self.waiting.iter_mut().rev();
-        let Some(found) = waiting.find(|waiting| waiting.command == command) else {
+        let found = waiting.find(|it| it.command == command && it.device == *device);
+        let Some(found) = found else {
             return false;
         };
-        found.outcome = Some(state);
-        state.is_settled()
+        // Each says at most two things that count, however often it says them.
+        let is_news = found.outcome.is_none_or(|before| before.can_become(state));
+        if state.is_settled() && is_news {
+            found.outcome = Some(state);
+            if let Err(error) = self.outcomes.note(command, state) {
+                tracing::error!(%command, %error,
+                    "what became of a command of a holder is not known after a restart");
+            }
+        }
+        true
     }
 
     /// When the next one may be brought to the hub, µs since the epoch; `None`: there is none.
@@ -233,7 +266,7 @@ impl Receipts {
     ) -> io::Result<Option<(Vec<String>, Vec<String>, Head)>> {
         let (mut texts, mut outcomes, mut room) = (Vec::new(), Vec::new(), MAX_BYTES_AT_ONCE);
         let mut hash = None;
-        for waiting in self.waiting.iter().take(MAX_AT_ONCE) {
+        for waiting in self.waiting.iter_mut().take(MAX_AT_ONCE) {
             if waiting.due_us() > now_us || waiting.bytes > room {
                 break;
             }
@@ -247,6 +280,7 @@ impl Receipts {
             }
             texts.push(text);
             outcomes.push(waiting.outcome().to_owned());
+            waiting.told = Some(waiting.outcome());
             hash = Some(waiting.hash);
         }
         let Some(hash) = hash else { return Ok(None) };
@@ -258,8 +292,8 @@ impl Receipts {
         Ok(Some((texts, outcomes, head)))
     }
 
-    /// The hub has them up to here. Says whether it can be brought others by that. Where it has others than
-    /// these, this gateway was set back to what it had before: a chain of the name `fresh` begins. Blocks.
+    /// The hub has them up to here. Says whether it can be brought others by that; one whose outcome it was
+    /// not told is brought again. Where it has others than these, this gateway was set back to what it had before: a chain of the name `fresh` begins. Blocks.
     pub(super) fn held(&mut self, head: &Head, fresh: &str) -> io::Result<bool> {
         if head.chain != self.head.chain {
             return Ok(false);
@@ -275,10 +309,17 @@ impl Receipts {
         if last.is_none_or(|last| hex(&last.hash) != head.hash) {
             return self.begin_anew(head, fresh);
         }
+        let mut waiting = self.waiting.iter().take(count);
+        let count = match waiting.position(Waiting::has_news) {
+            Some(0) => return Ok(true),
+            first => first.unwrap_or(count),
+        };
         stencil_crashpoint::reach("access.before_held");
-        self.waiting.drain(..count);
+        self.held.number += count as u64;
+        if let Some(last) = self.waiting.drain(..count).next_back() {
+            self.held.hash = hex(&last.hash);
+        }
         self.over += count;
-        self.held = head.clone();
         if self.waiting.is_empty() || self.over >= REWRITE {
             self.rewrite()?;
         }
@@ -320,8 +361,10 @@ impl Receipts {
                 bytes: text.len(),
                 hash,
                 command: before.command,
+                device: before.device.clone(),
                 expires_us: before.expires_us,
                 outcome: before.outcome,
+                told: None,
             });
             lines.extend(text.as_bytes());
             lines.push(b'\n');
@@ -358,7 +401,7 @@ impl Receipts {
         }
         self.end = end;
         self.over = 0;
-        Ok(())
+        self.outcomes.write_anew(&self.waiting)
     }
 
     /// How many the hub has not yet.
@@ -376,8 +419,8 @@ impl Receipts {
 impl Waiting {
     fn due_us(&self) -> i64 {
         match self.outcome {
-            Some(state) if state.is_settled() => i64::MIN,
-            _ => self.expires_us.saturating_add(LATE_US),
+            Some(_) => i64::MIN,
+            None => self.expires_us.saturating_add(LATE_US),
         }
     }
 
@@ -389,18 +432,17 @@ impl Waiting {
             _ => "unknown",
         }
     }
+
+    /// Whether it is known what became of it, and the hub was not told.
+    fn has_news(&self) -> bool {
+        self.outcome.is_some() && self.told != Some(self.outcome())
+    }
 }
 
 /// The id of a receipt's command.
 pub(super) fn command(receipt: &Receipt) -> CommandId {
-    let mut id = [0; 16];
     // The gateway has written it.
-    let digits = receipt.command.as_bytes().chunks(2);
-    for (byte, digits) in id.iter_mut().zip(digits) {
-        let digits = std::str::from_utf8(digits).unwrap_or_default();
-        *byte = u8::from_str_radix(digits, 16).unwrap_or_default();
-    }
-    CommandId(id)
+    CommandId::parse(&receipt.command).unwrap_or(CommandId([0; 16]))
 }
 
 pub(super) fn hex(bytes: &[u8]) -> String {
@@ -442,6 +484,10 @@ mod tests {
         })
     }
 
+    fn locker() -> DeviceId {
+        "locker-1".parse().unwrap()
+    }
+
     fn open(folder: &Path) -> Receipts {
         Receipts::open(folder, FRESH, 3, None).unwrap().0
     }
@@ -462,7 +508,7 @@ mod tests {
         assert_eq!((one.number, one.chain.as_str()), (1, FRESH));
         // Not before it is known what became of them, or it is too late for that.
         assert_eq!(texts(&mut receipts, 99).2, None);
-        assert!(receipts.said(CommandId([1; 16]), State::Done));
+        assert!(receipts.said(&locker(), CommandId([1; 16]), State::Done));
         let (first, outcomes, head) = texts(&mut receipts, 99);
         assert_eq!(
             (first.len(), outcomes.as_slice()),
@@ -483,7 +529,8 @@ mod tests {
         let all = [first, second].concat();
         // What the hub has not said that it has comes again after a start.
         let mut again = Receipts::open(dir.path(), "other", 3, Some(99)).unwrap();
-        assert_eq!(again.1.len(), 2);
+        // What was done is not told again.
+        assert_eq!(again.1.len(), 1);
         let (both, _, same) = texts(&mut again.0, 100 + LATE_US);
         assert_eq!((&both, &same), (&all, &head));
         assert!(again.0.held(&head.clone().unwrap(), "").unwrap());
@@ -493,6 +540,58 @@ mod tests {
         let three = last.note(note(3)).unwrap();
         assert_eq!(three.number, 3);
         assert_eq!(three.previous, hex(&receipt::hash(&all[1])));
+    }
+
+    #[test]
+    fn what_became_of_them_outlives_the_process_and_reaches_the_hub_also_late() {
+        let dir = tempfile::tempdir().unwrap();
+        let outcomes = |receipts: &mut Receipts| texts(receipts, 100 + LATE_US).1;
+        let mut receipts = open(dir.path());
+        for n in 1..=3 {
+            receipts.note(note(n)).unwrap();
+        }
+        let id = |n| CommandId([n; 16]);
+        // Of another device's, and of one that nobody has given.
+        let other = "locker-2".parse().unwrap();
+        assert!(!receipts.said(&other, id(1), State::Done));
+        assert!(!receipts.said(&locker(), id(9), State::Done));
+        assert!(receipts.said(&locker(), id(1), State::Acknowledged));
+        assert_eq!(outcomes(&mut receipts), ["unknown"; 3]);
+        assert!(receipts.said(&locker(), id(1), State::Done));
+        // Only the first word counts, and as often as it is said it takes no room.
+        let file = dir.path().join(outcomes::FILE);
+        let length = fs::metadata(&file).unwrap().len();
+        for state in [State::Done, State::Failed, State::Expired] {
+            assert!(receipts.said(&locker(), id(1), state));
+        }
+        assert!(receipts.said(&locker(), id(2), State::Expired));
+        assert!(receipts.said(&locker(), id(2), State::Failed));
+        assert_eq!(fs::metadata(&file).unwrap().len(), 3 * length + 5);
+        let told = ["done", "failed", "unknown"];
+        assert_eq!(outcomes(&mut open(dir.path())), told);
+        // A word that was cut off is lost, and no other with it.
+        let whole = fs::read(&file).unwrap();
+        for (cut, told) in [(whole.len() - 1, "expired"), (whole.len(), "failed")] {
+            fs::write(&file, [&whole[..cut], b""].concat()).unwrap();
+            let mut receipts = open(dir.path());
+            assert_eq!(outcomes(&mut receipts), ["done", told, "unknown"]);
+        }
+        // The hub has them, but not what the third one's device has said since: that one is brought again.
+        let mut receipts = open(dir.path());
+        let (_, _, head) = texts(&mut receipts, 100 + LATE_US);
+        let head = head.unwrap();
+        assert!(receipts.said(&locker(), id(3), State::Done));
+        assert!(receipts.held(&head, "").unwrap());
+        assert_eq!((receipts.len(), receipts.head()), (1, &head));
+        let (_, again, same) = texts(&mut receipts, 0);
+        assert_eq!(
+            (again, same.as_ref()),
+            (vec!["done".to_owned()], Some(&head))
+        );
+        assert!(receipts.held(&head, "").unwrap());
+        assert_eq!(receipts.len(), 0);
+        assert_eq!(fs::metadata(&file).unwrap().len(), 0);
+        assert!(!receipts.said(&locker(), id(3), State::Done));
     }
 
     #[test]

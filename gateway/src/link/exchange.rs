@@ -70,6 +70,12 @@ impl<S: AsyncRead + AsyncWrite + Send> Connection<S> {
                 }
             },
             Ok(Up::Status(status)) => {
+                let (id, state) = (status.id, status.state);
+                if let Some(access) = &self.links.access
+                    && access.takes(&device, id, state).await
+                {
+                    return self.answered(id, state).await;
+                }
                 metrics.statuses_spooled.increment();
                 let mut payload = [0; command::MAX_STATUS_BYTES];
                 let length = status.encode(&mut payload).map_err(SealError::from)?;
@@ -79,7 +85,6 @@ impl<S: AsyncRead + AsyncWrite + Send> Connection<S> {
                     suite,
                     payload: &payload[..length],
                 };
-                let (id, state) = (status.id, status.state);
                 self.put(&entry, Due::Status { id, state }).await?;
             }
             // A device that doesn't hear the time asks again.
@@ -138,16 +143,19 @@ impl<S: AsyncRead + AsyncWrite + Send> Connection<S> {
         {
             match due {
                 Due::Batch { boot, through } => self.tell(&Down::Ack { boot, through }).await?,
-                Due::Status { id, state } => {
-                    if let Some(linked) = &self.current {
-                        self.links.commands.answered(&linked.secured.device, id);
-                    }
-                    self.links.commands.said(id, state);
-                    self.tell(&Down::StatusAck { id, state }).await?;
-                }
+                Due::Status { id, state } => self.answered(id, state).await?,
             }
         }
         Ok(())
+    }
+
+    /// What the device said of a command is on disk.
+    async fn answered(&mut self, id: CommandId, state: State) -> Result<(), End> {
+        if let Some(linked) = &self.current {
+            self.links.commands.answered(&linked.secured.device, id);
+        }
+        self.links.commands.said(id, state);
+        self.tell(&Down::StatusAck { id, state }).await
     }
 
     /// Sends the device the commands that are due.

@@ -30,6 +30,7 @@ pub(crate) use self::{
 };
 
 use crate::{
+    access::Access,
     commands::Commands,
     edge::Edge,
     images::Images,
@@ -49,6 +50,8 @@ pub(crate) struct Links {
     pub(crate) spool: Spool,
     pub(crate) edge: Arc<Edge>,
     pub(crate) commands: Arc<Commands>,
+    /// Whose commands are not the hub's.
+    pub(crate) access: Option<Arc<Access>>,
     pub(crate) live: Live,
     pub(crate) images: Arc<Images>,
     pub(crate) unreadable: Unreadable,

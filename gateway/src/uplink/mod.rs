@@ -414,8 +414,16 @@ async fn expire(uplink: Arc<Uplink>) -> Infallible {
             continue;
         };
         for (device, id) in uplink.commands.expire(now_us) {
+            let noted = match &uplink.access {
+                Some(access) => access.takes(&device, id, State::Expired).await,
+                None => false,
+            };
             uplink.commands.said(id, State::Expired);
             tracing::info!(%device, %id, "a command has expired before its device was linked");
+            // A holder's, of which the hub hears by its receipt.
+            if noted {
+                continue;
+            }
             let detail = Some("the device was not linked to the gateway in time");
             let status = Status {
                 id,

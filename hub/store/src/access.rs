@@ -5,7 +5,8 @@
 //! a right, a policy or a receipt says is text here.
 
 use async_trait::async_trait;
-use stencil_protocol::id::{DeviceId, GatewayId, TenantId};
+use stencil_protocol::command::State;
+use stencil_protocol::id::{CommandId, DeviceId, GatewayId, TenantId};
 
 use crate::{CredentialStanding, Error, Page, RunId, WalletKey};
 
@@ -185,6 +186,22 @@ pub trait AccessRights: Send + Sync + 'static {
         chain: &str,
         number: u64,
     ) -> Result<Option<StoredReceipt>, Error>;
+
+    /// The receipt of a tenant's that names this command: its gateway gave it by itself.
+    async fn receipt_of(
+        &self,
+        tenant: &TenantId,
+        command: &CommandId,
+    ) -> Result<Option<StoredReceipt>, Error>;
+
+    /// Says what became of the command of a receipt, where that was not known. What its device says in the
+    /// pipeline does the same.
+    async fn put_outcome(
+        &self,
+        tenant: &TenantId,
+        command: &CommandId,
+        outcome: State,
+    ) -> Result<(), Error>;
 
     /// Keeps receipts, all or none; those that are there stay as they are. One whose right stands
     /// otherwise by now is to be judged again.

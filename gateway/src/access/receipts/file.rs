@@ -60,8 +60,10 @@ impl Read {
                 bytes: text.len(),
                 hash,
                 command: command(&receipt),
+                device: receipt.device().clone(),
                 expires_us: receipt.expires_us,
                 outcome: None,
+                told: None,
             });
             read.end += line.len() as u64;
             read.head.number = receipt.number;

@@ -9,7 +9,8 @@ use std::time::Duration;
 use stencil_access::receipt::{Batch, MAX_BATCH_BYTES, Receipt, follow, hash};
 use stencil_crypto::authority::Description;
 use stencil_mqtt::Publish;
-use stencil_protocol::id::{GatewayId, TenantId};
+use stencil_protocol::command::State;
+use stencil_protocol::id::{CommandId, GatewayId, TenantId};
 use stencil_store::{BroughtReceipt, CertificateState, Store, StoredReceipt};
 use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
@@ -163,6 +164,12 @@ impl Keeper {
                 let before = access.receipt(tenant, gateway, &chain, number).await?;
                 if before.is_some_and(|before| before.hash != hash) {
                     return Err(Refused::Fork(number, chain));
+                }
+                // Its device may have said something since it was brought before.
+                if let (Ok(command), Some(outcome)) =
+                    (CommandId::parse(&receipt.command), State::parse(outcome))
+                {
+                    access.put_outcome(tenant, &command, outcome).await?;
                 }
                 continue;
             }

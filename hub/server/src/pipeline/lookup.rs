@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use stencil_protocol::id::{DeviceId, TenantId};
+use stencil_access::receipt::Receipt;
+use stencil_protocol::id::{CommandId, DeviceId, TenantId};
 use stencil_store::{Candidate, Error, MAX_PAGE, Store};
 use stencil_workflow::definition;
 
@@ -70,13 +71,24 @@ async fn once(
         }
     }
     if let Some(command) = &questions.command {
-        known.command_device = store
-            .commands
-            .get(tenant, command)
-            .await?
-            .map(|it| it.device);
+        known.command_device = device_of(store, tenant, command).await?;
     }
     Ok(known)
+}
+
+/// The device of a command: one of the hub's, or one that a gateway gave to a holder of a right, as its
+/// receipt says.
+async fn device_of(
+    store: &Store,
+    tenant: &TenantId,
+    command: &CommandId,
+) -> Result<Option<DeviceId>, Error> {
+    if let Some(command) = store.commands.get(tenant, command).await? {
+        return Ok(Some(command.device));
+    }
+    let kept = store.access.receipt_of(tenant, command).await?;
+    let receipt = kept.and_then(|kept| Receipt::parse(&kept.body).ok());
+    Ok(receipt.map(|receipt| receipt.challenge.device))
 }
 
 /// Whether there is this tenant: what was taken in just before it was erased is nobody's.

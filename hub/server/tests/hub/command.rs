@@ -1,10 +1,13 @@
 //! Commands reach the gateway that knows the device, whenever it listens.
 
+use stencil_access::Challenge;
+use stencil_access::receipt::{Receipt, hash};
 use stencil_protocol::command::{Command, MAX_STATUS_BYTES, State, Status};
 use stencil_protocol::id::CommandId;
 use stencil_protocol::report::{Link, LinkEvent};
 use stencil_protocol::sample::{OwnedValue, Value};
 use stencil_server::{LiveEvent, Next};
+use stencil_store::{BroughtReceipt, StoredReceipt};
 
 use crate::support::{Client, TestHub, device, eventually, gateway, tenant};
 
@@ -229,4 +232,99 @@ async fn the_same_key_is_the_same_command() {
     }
     assert_eq!(ids[0], ids[1]);
     assert_ne!(ids[0], ids[2]);
+}
+
+/// Keeps a receipt of this tenant's whose command is `id`, which has not been answered.
+async fn admitted(test: &TestHub, of: &str, name: &str, id: CommandId) {
+    let receipt = Receipt {
+        chain: "ab".repeat(16),
+        number: 1,
+        previous: "0".repeat(64),
+        left: None,
+        at_us: 1,
+        gateway: "did:web:hub.example.org".to_owned(),
+        challenge: Challenge {
+            device: device(name),
+            command: "unlock".to_owned(),
+            given_us: 1,
+            nonce: "0".repeat(64),
+        },
+        right: "urn:uuid:1".to_owned(),
+        holder: "0x".to_owned(),
+        signature: "0x".to_owned(),
+        command: id.to_string(),
+        expires_us: 2,
+    };
+    let body = receipt.text().unwrap();
+    let brought = BroughtReceipt {
+        receipt: StoredReceipt {
+            gateway: gateway("gw-1"),
+            chain: receipt.chain,
+            number: 1,
+            hash: hash(&body),
+            body,
+            right: receipt.right,
+            outcome: "unknown".to_owned(),
+            follows: true,
+            conflict: None,
+            told: false,
+            at_us: 1,
+            received_us: 1,
+        },
+        revision: None,
+    };
+    let access = &test.hub().store().access;
+    let kept = access.keep_receipts(&tenant(of), &[brought]).await;
+    kept.unwrap();
+}
+
+#[tokio::test]
+async fn what_a_device_says_of_a_command_that_a_holder_was_let_give_is_known_by_the_receipt() {
+    let test = TestHub::start().await;
+    stencil_server::init(&test.data_dir(), &tenant("umbrella"), &["localhost"])
+        .await
+        .unwrap();
+    let gw = test.gateway("gw-1").await;
+    let outcome = |id| {
+        let access = test.hub().store().access.clone();
+        async move {
+            let kept = access.receipt_of(&tenant("acme"), &id).await;
+            kept.unwrap().unwrap().outcome
+        }
+    };
+    let (id, theirs) = (CommandId([9; 16]), CommandId([8; 16]));
+    admitted(&test, "acme", "lock-07", id).await;
+    // Another device's word, and of another tenant's command, which is none of this one's.
+    let of_umbrella = test.gateway_of("umbrella", "gw-1").await;
+    report(&gw, "lock-08", id, State::Done).await;
+    report(&of_umbrella, "lock-07", id, State::Done).await;
+    test.hub().caught_up().await.unwrap();
+    assert_eq!(outcome(id).await, "unknown");
+    admitted(&test, "umbrella", "lock-07", theirs).await;
+    report(&gw, "lock-07", theirs, State::Done).await;
+    for said in [State::Acknowledged, State::Done, State::Done, State::Failed] {
+        report(&gw, "lock-07", id, said).await;
+    }
+    test.hub().caught_up().await.unwrap();
+    assert_eq!(outcome(id).await, "done");
+    let mut reasons = Vec::new();
+    for of in ["acme", "umbrella"] {
+        let ledger = &test.hub().store().ledger;
+        let page = ledger.quarantine(&tenant(of), None, 10).await.unwrap();
+        reasons.extend(page.items.into_iter().map(|item| item.reason));
+    }
+    assert_eq!(
+        reasons,
+        [
+            format!("there is no command {theirs}"),
+            format!("command {id} is not one of this device"),
+            format!("there is no command {id}"),
+        ]
+    );
+    let access = &test.hub().store().access;
+    let untouched = access
+        .receipt_of(&tenant("umbrella"), &theirs)
+        .await
+        .unwrap();
+    assert_eq!(untouched.unwrap().outcome, "unknown");
 }

@@ -3,7 +3,8 @@
 use async_trait::async_trait;
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
-use stencil_protocol::id::{GatewayId, TenantId};
+use stencil_protocol::command::State;
+use stencil_protocol::id::{CommandId, GatewayId, TenantId};
 
 use super::failure::of_tenant;
 use super::row::{Columns as _, bigint};
@@ -272,6 +273,32 @@ impl AccessRights for Sqlite {
         row.as_ref().map(receipt).transpose()
     }
 
+    async fn receipt_of(
+        &self,
+        tenant: &TenantId,
+        command: &CommandId,
+    ) -> Result<Option<StoredReceipt>, Error> {
+        let row = sqlx::query(receipts!(
+            "tenant = $1 AND json_extract(body, '$.command') = $2 LIMIT 1"
+        ))
+        .bind(tenant.as_str())
+        .bind(command.to_string())
+        .fetch_optional(self.readers())
+        .await?;
+        row.as_ref().map(receipt).transpose()
+    }
+
+    async fn put_outcome(
+        &self,
+        tenant: &TenantId,
+        command: &CommandId,
+        outcome: State,
+    ) -> Result<(), Error> {
+        let mut transaction = self.write().await?;
+        let put = said(&mut transaction, tenant, command, outcome).await;
+        transaction.end(put.map(drop)).await
+    }
+
     async fn keep_receipts(
         &self,
         tenant: &TenantId,
@@ -319,6 +346,30 @@ impl AccessRights for Sqlite {
             )
         }))
     }
+}
+
+/// Notes what became of the command of a receipt, if that is news; says whether it was.
+pub(super) async fn said(
+    connection: &mut SqliteConnection,
+    tenant: &TenantId,
+    command: &CommandId,
+    state: State,
+) -> Result<bool, Error> {
+    if !state.is_settled() {
+        return Ok(false);
+    }
+    // Who says that it was not begun in time may have been told too early.
+    let put = sqlx::query(
+        "UPDATE access_receipts SET outcome = $3 \
+         WHERE tenant = $1 AND json_extract(body, '$.command') = $2 \
+         AND (outcome = 'unknown' OR outcome = 'expired' AND $3 <> 'expired')",
+    )
+    .bind(tenant.as_str())
+    .bind(command.to_string())
+    .bind(state.as_str())
+    .execute(connection)
+    .await?;
+    Ok(put.rows_affected() > 0)
 }
 
 /// Gateway, chain and number of a cursor.

@@ -9,7 +9,7 @@ use stencil_protocol::id::{CommandId, DeviceId, GatewayId, TenantId};
 use super::content::write::check_effect_key;
 use super::ownership::held_key;
 use super::row::Columns as _;
-use super::{Sqlite, audit, pair, runs};
+use super::{Sqlite, access, audit, pair, runs};
 use crate::page::clamp;
 use crate::series::value;
 use crate::{
@@ -220,8 +220,13 @@ pub(super) async fn apply(
     connection: &mut SqliteConnection,
     status: &CommandStatus,
 ) -> Result<Applied, Error> {
-    let Some(state) = state_of(connection, &status.tenant, &status.command).await? else {
-        return Ok(Applied::default());
+    let (tenant, command) = (&status.tenant, &status.command);
+    let Some(state) = state_of(connection, tenant, command).await? else {
+        // A gateway may have given it by itself, to a holder of a right.
+        return Ok(Applied {
+            changed: access::said(connection, tenant, command, status.state).await?,
+            woken: 0,
+        });
     };
     if !state.can_become(status.state)
         || !may_say(connection, status, state == State::Acknowledged).await?

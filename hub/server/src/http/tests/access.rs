@@ -663,12 +663,17 @@ impl Notes {
     }
 
     pub(super) fn signed(&self, texts: &[String], key: &SigningKey) -> Vec<u8> {
+        self.signed_with(texts, &vec!["done"; texts.len()], key)
+    }
+
+    /// Signed, with what became of each command.
+    fn signed_with(&self, texts: &[String], outcomes: &[&str], key: &SigningKey) -> Vec<u8> {
         let head = Head {
             chain: self.chain.clone(),
             number: Receipt::parse(texts.last().unwrap()).unwrap().number,
             hash: hex::encode(hash(texts.last().unwrap())),
         };
-        let outcomes = vec!["done".to_owned(); texts.len()];
+        let outcomes = outcomes.iter().map(ToString::to_string).collect();
         let (certificate, sign) = (self.key.certificate(), |message: &[u8]| key.sign(message));
         let batch = Batch::sign(texts.to_vec(), outcomes, &head, certificate, sign);
         serde_json::to_vec(&batch.unwrap()).unwrap()
@@ -683,6 +688,32 @@ pub(super) fn keeper(world: &World) -> Keeper {
         clock: Clock::from_fn(|| NOW_US + HOUR_US),
         wakes: Wakes::default(),
         intake: Intake::default(),
+    }
+}
+
+#[tokio::test]
+async fn a_receipt_that_is_brought_again_says_what_became_of_its_command() {
+    let world = World::new().await;
+    let (acme, gw) = (seed::acme(), GatewayId::parse("gateway-marked").unwrap());
+    let mut notes = Notes::new(&world, "gateway-marked", true).await;
+    let keeper = keeper(&world);
+    let one = [notes.note("urn:uuid:right-marked", NOW_US + 1)];
+    // What is known stays: its device has not undone it.
+    for (brought, known) in [
+        ("unknown", "unknown"),
+        ("expired", "expired"),
+        ("unknown", "expired"),
+        ("done", "done"),
+        ("failed", "done"),
+    ] {
+        let batch = notes.signed_with(&one, &[brought], &notes.key);
+        keeper.keep(&acme, &gw, &batch).await.unwrap();
+        let kept = world
+            .served
+            .store
+            .access
+            .receipt(&acme, &gw, &notes.chain, 1);
+        assert_eq!(kept.await.unwrap().unwrap().outcome, known, "{brought}");
     }
 }
 
