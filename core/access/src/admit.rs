@@ -118,6 +118,7 @@ impl Refused {
             Self::NoAnswer(_) | Self::NoQuestion(_) => "malformed",
             Self::NoTerms => "not_set_up",
             Self::NoClock => "no_clock",
+            Self::Challenge(Unfit::Command(_)) => "malformed",
             Self::Challenge(Unfit::Used) => "nonce_used",
             Self::Challenge(Unfit::Over) => "challenge_over",
             Self::Challenge(Unfit::Busy) => "busy",

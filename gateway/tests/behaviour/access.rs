@@ -270,6 +270,21 @@ async fn a_holder_opens_while_the_hub_is_away_and_the_hub_hears_of_it_later() {
         let (status, body) = get(access, path).await;
         assert!(status == 400 && body.contains("the question: "), "{body}");
     }
+    for name in [
+        "",
+        "un%20lock",
+        "..%2F..%2Fx",
+        "%3Cscript%3E",
+        "%C3%BCnlock",
+    ] {
+        let (status, body) = get(
+            access,
+            &format!("/challenge?device=locker-1&command={name}"),
+        )
+        .await;
+        let is_told = body.contains("malformed") && body.contains("1 to 32 letters, digits");
+        assert!(status == 400 && is_told, "{name}: {status} {body}");
+    }
     // What it keeps is nobody else's.
     let data = place.folder().join("data");
     for (path, mode) in [

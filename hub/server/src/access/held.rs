@@ -40,7 +40,7 @@ impl Rights {
         commands: Vec<String>,
         now_us: i64,
     ) -> Result<StoredRight, NotGiven> {
-        let mut wanted = Wanted {
+        let wanted = Wanted {
             holder: account.to_checksum(None),
             device: device.clone(),
             commands,
@@ -48,18 +48,18 @@ impl Rights {
         };
         // What makes no sense is told before a chain is asked about.
         super::grant(&wanted)?;
+        let mut until_us: Option<i64> = None;
         for command in &wanted.commands {
             let by = owners.may_command(tenant, device, account, command).await?;
             if let As::User { expires } = by {
-                let now_s = u64::try_from(now_us / 1_000_000).unwrap_or(0);
-                let left_s = expires.saturating_add(1).saturating_sub(now_s).max(1);
-                let least = wanted
-                    .valid_for_s
-                    .map_or(left_s, |other_s| other_s.min(left_s));
-                wanted.valid_for_s = Some(least);
+                // The user has it for all of that second (ERC-4907).
+                let end_s = i64::try_from(expires.saturating_add(1)).unwrap_or(i64::MAX);
+                let end_us = end_s.saturating_mul(1_000_000);
+                until_us = Some(until_us.map_or(end_us, |other_us| other_us.min(end_us)));
             }
         }
-        if let Some(before) = self.before(tenant, account, &wanted, now_us).await? {
+        let before = self.before(tenant, account, &wanted, until_us, now_us);
+        if let Some(before) = before.await? {
             return Ok(before);
         }
         let by = By {
@@ -67,7 +67,8 @@ impl Rights {
             key: None,
             cause: None,
         };
-        Ok(self.grant(tenant, &wanted, by, now_us).await?)
+        let granted = self.grant_until(tenant, &wanted, until_us, by, now_us);
+        Ok(granted.await?)
     }
 
     /// The right that was given for the same before, and holds for as long.
@@ -76,6 +77,7 @@ impl Rights {
         tenant: &TenantId,
         account: Address,
         wanted: &Wanted,
+        until_us: Option<i64>,
         now_us: i64,
     ) -> Result<Option<StoredRight>, Error> {
         let of = RightsOf::Holder(&account.0.0);
@@ -87,20 +89,9 @@ impl Rights {
                 && right.standing == CredentialStanding::Good
                 && right.right.until_us.is_none_or(|until_us| until_us > now_us)
                 // A token that was lent for longer since has a right of its own.
-                && right.right.until_us.is_some() == wanted.valid_for_s.is_some();
+                && right.right.until_us == until_us;
             if holds && read(&right)?.commands == wanted.commands {
-                let end_us = wanted.valid_for_s.map(|seconds| {
-                    let span_us = i64::try_from(seconds).unwrap_or(i64::MAX);
-                    now_us.saturating_add(span_us.saturating_mul(1_000_000))
-                });
-                // Seconds are whole.
-                let apart_us = match (right.right.until_us, end_us) {
-                    (Some(one_us), Some(other_us)) => one_us.abs_diff(other_us),
-                    _ => 0,
-                };
-                if apart_us < 2_000_000 {
-                    return Ok(Some(right));
-                }
+                return Ok(Some(right));
             }
         }
         Ok(None)

@@ -191,11 +191,23 @@ impl Rights {
         by: By<'_>,
         now_us: i64,
     ) -> Result<StoredRight, Error> {
-        let grant = grant(wanted)?;
         let until_us = wanted.valid_for_s.map(|seconds| {
             let span_us = i64::try_from(seconds).unwrap_or(i64::MAX);
             now_us.saturating_add(span_us.saturating_mul(1_000_000))
         });
+        self.grant_until(tenant, wanted, until_us, by, now_us).await
+    }
+
+    /// The same, until a time.
+    async fn grant_until(
+        &self,
+        tenant: &TenantId,
+        wanted: &Wanted,
+        until_us: Option<i64>,
+        by: By<'_>,
+        now_us: i64,
+    ) -> Result<StoredRight, Error> {
+        let grant = grant(wanted)?;
         let policy = self.policy(tenant).await?;
         let times = (now_us, end(&policy, until_us, now_us));
         let issued = self

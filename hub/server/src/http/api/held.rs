@@ -163,7 +163,8 @@ async fn view(
 
 /// Queues a command for a device that the account controls, or may use.
 ///
-/// What it holds is looked at now. The command expires after five minutes at the latest, whatever was asked for,
+/// Its name has 1 to 32 letters, digits, `.`, `_` or `-`. What the account holds is looked at now. The command
+/// expires after five minutes at the latest, whatever was asked for,
 /// by a right with the right, and when somebody else has the token before a gateway has the command. Eight
 /// of an account may be unfinished. With an `Idempotency-Key` the same call again is the same command.
 #[utoipa::path(
@@ -194,7 +195,10 @@ pub(in crate::http) async fn command(
     let key = input::idempotency_key(&headers)?;
     let now_us = state.clock.now_us();
     let (argument, mut expires_us) = order.read(now_us)?;
-    // Before it is looked at who asks: what a stranger sends is written nowhere.
+    // Before it is looked at who asks: what a stranger sends is written nowhere. The owner of a device is none
+    // of its tenant, so the name is one that a right could give, too.
+    stencil_access::grant::check_command(order.name())
+        .map_err(|error| Problem::invalid(format!("`name`: {error}")))?;
     Command {
         id: CommandId([0; 16]),
         device: device.clone(),

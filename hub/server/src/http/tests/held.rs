@@ -236,6 +236,16 @@ async fn an_owner_commands_its_device_and_a_guest_what_the_tenant_lets_guests_do
         refused.problem(404),
         "neither says what there is"
     );
+    for name in ["", "../../x", "<script>", "ünlock", "un lock", "a\nb"] {
+        for session in [&owner, &stranger] {
+            let refused = command(&served, session, &json!({ "name": name })).await;
+            let why = refused.problem(400);
+            assert!(
+                why.contains("1 to 32 letters, digits, '.', '_' or '-'"),
+                "{why}"
+            );
+        }
+    }
     // What a stranger sends is looked at like an owner's, and written nowhere.
     let long = json!({ "name": "x".repeat(33) });
     for session in [&owner, &stranger] {
