@@ -436,7 +436,7 @@ fn told(gateway: &Value, now_us: i64) -> String {
             let number = |name: &str| gateway[name].as_u64().unwrap_or_default();
             let ago_s = now_us.saturating_sub(at_us).max(0) / 1_000_000;
             told.push_str(&format!(
-                "\nSpool, {ago_s} s ago: {} bytes, {} wait; {} devices are linked",
+                "\nSpool, {ago_s} s ago: {} bytes, {} of these bytes wait for the hub; {} devices are linked",
                 number("spool_bytes"),
                 number("waiting_bytes"),
                 number("links"),
@@ -577,7 +577,7 @@ mod tests {
         assert_eq!(
             told(&gateway, 1_386_018_942_000_000),
             "gw-1: connected\nHeard 2013-12-02 21:15:00 UTC, version 0.1.0\n\
-             Spool, 42 s ago: 10 bytes, 2 wait; 3 devices are linked\nField devices: 20\n  \
+             Spool, 42 s ago: 10 bytes, 2 of these bytes wait for the hub; 3 devices are linked\nField devices: 20\n  \
              3 silent: press-1, press-2 and 1 more\n  \
              1 have a key of their own and are in the mapping, too: the keys are not used: press-3\n\
              Fingerprint 5f3a\nGroups: cold, north\n\

@@ -315,7 +315,7 @@ fn more_is_logged_for_a_while_and_a_restart_ends_it() {
     // It is connected before it has said what it answers.
     let refused = wait_for("it says what it answers", || {
         let refused = put(&hub, &hub.token, level, &body);
-        (!refused.body.contains("its version answers no questions")).then_some(refused)
+        (!refused.body.contains("is not ready for questions yet")).then_some(refused)
     });
     assert_eq!(refused.status, 409, "{refused:?}");
     assert!(refused.body.contains("desired.accept"), "{refused:?}");

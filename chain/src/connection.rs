@@ -449,10 +449,14 @@ impl Chain for Connection {
             }),
         });
         let send = ordered.await.map_err(|error| {
-            if error.passes() {
-                NotOrdered::Unknown(error.to_string())
-            } else {
-                NotOrdered::Refused(error.to_string())
+            // Why is for people; that the store has found it is not.
+            let why = match &error {
+                sender::Error::Store(stencil_store::Error::Conflict(why)) => why.clone(),
+                other => other.to_string(),
+            };
+            match error.passes() {
+                true => NotOrdered::Unknown(why),
+                false => NotOrdered::Refused(why),
             }
         })?;
         account.ordered.notify_one();

@@ -81,6 +81,12 @@ pub enum NoAnswer {
     /// It is not connected.
     #[error("it is not connected")]
     Away,
+    /// It is connected, and has not said yet what it hears.
+    #[error(
+        "it has connected just now, and is not ready for questions yet: ask again in a few seconds; if it stays \
+         so, its version answers none: update it"
+    )]
+    Unready,
     /// It is connected, and hears no questions.
     #[error("it is connected, but its version answers no questions: update it")]
     Deaf,
@@ -126,8 +132,11 @@ impl Asking {
         let mut place = self.place((tenant.clone(), gateway.clone()), Instant::now())?;
         let number = place.number;
         let bytes = Question { number, what }.encode();
+        let last = topic(Topic::GatewayCertificate(gateway.clone()));
         let topic = topic(Topic::GatewayAsk(gateway.clone()));
         match endpoint.publish(&space, &topic, bytes, Qos::AtLeastOnce, false) {
+            // A gateway names what it hears one by one, this before its certificate.
+            Ok(0) if endpoint.listeners(&space, &last) == 0 => return Err(NoAnswer::Unready),
             Ok(0) => return Err(NoAnswer::Deaf),
             Ok(_) => {}
             Err(error) => return Err(NoAnswer::Nonsense(error.to_string())),

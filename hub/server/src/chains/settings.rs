@@ -379,7 +379,7 @@ pub(crate) fn address(text: &str) -> Result<Address, String> {
         return Err("the checksum of the address (EIP-55) is wrong: a digit is".to_owned());
     }
     if address.is_zero() {
-        return Err("the zero address takes no payments".to_owned());
+        return Err("the zero address is nobody's: name another one".to_owned());
     }
     Ok(address)
 }

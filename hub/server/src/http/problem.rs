@@ -186,8 +186,8 @@ impl Kind {
                  again after the seconds of `Retry-After`."
             }
             Kind::GatewayAway => {
-                "The gateway is not connected, was cut off before it had answered, or is of a version \
-                 that answers no questions; `detail` says which, and when it was last heard. Nothing is \
+                "The gateway is not connected, was cut off before it had answered, has connected \
+                 just now, or is of a version that answers no questions; `detail` says which, and when it was last heard. Nothing is \
                  kept to ask it later: send the same request again when it is connected."
             }
             Kind::GatewaySilent => {

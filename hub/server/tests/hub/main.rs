@@ -1,6 +1,7 @@
 //! A whole hub with real MQTT clients over TCP and TLS.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod asking;
 mod back_pressure;
 mod certificates;
 mod command;

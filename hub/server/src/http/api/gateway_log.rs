@@ -261,7 +261,9 @@ async fn ask(
                 );
                 Problem::new(Kind::GatewayAway, detail)
             }
-            NoAnswer::Deaf | NoAnswer::Lost => Problem::new(Kind::GatewayAway, detail),
+            NoAnswer::Deaf | NoAnswer::Unready | NoAnswer::Lost => {
+                Problem::new(Kind::GatewayAway, detail)
+            }
             NoAnswer::Silent | NoAnswer::Nonsense(_) => Problem::new(Kind::GatewaySilent, detail),
             NoAnswer::Refused(_) => Problem::new(Kind::Conflict, detail),
         }

@@ -221,8 +221,7 @@ pub(in crate::http) async fn settings(
     caller: Caller,
 ) -> Result<Json<OwnershipSettings>, Problem> {
     let settings = owners(&state).settings(&caller.tenant).await?;
-    let none = || Problem::not_found("policy", "ownership");
-    settings.map(Json).ok_or_else(none)
+    settings.map(Json).ok_or_else(no_policy)
 }
 
 /// Sets how the tenant lets tokens of a chain control its devices.
@@ -301,10 +300,17 @@ pub(in crate::http) async fn remove(
     caller: Caller,
 ) -> Result<StatusCode, Problem> {
     if !owners(&state).unset(&caller.tenant).await? {
-        return Err(Problem::not_found("policy", "ownership"));
+        return Err(no_policy());
     }
     tracing::info!(tenant = %caller.tenant, by = caller.who, "tokens control devices no more");
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// To who asks for what no tenant begins with.
+fn no_policy() -> Problem {
+    let detail = "no policy is set in this tenant, so that no token controls its devices; an admin sets one \
+                  with `stencil passport policy set` (PUT /api/v1/ownership)";
+    Problem::new(Kind::NotFound, detail)
 }
 
 /// Reads a right that was issued before the tenant's rights were followed.
@@ -351,7 +357,7 @@ pub(in crate::http) async fn of_account(
     let asked = price::address("account", &text).map_err(Problem::invalid)?;
     let held = owners(&state).rights_of(&caller.tenant, asked).await;
     let held = held.map_err(|refused| match refused {
-        Refused::NoPassport => Problem::not_found("policy", "ownership"),
+        Refused::NoPassport => no_policy(),
         other => other.into(),
     })?;
     Ok(Json(AccountRights::of(asked, held)))

@@ -55,6 +55,21 @@ async fn nobody_buys_as_the_zero_address() {
     answer.problem(400);
 }
 
+#[tokio::test]
+async fn who_has_set_no_policy_is_told_how_to() {
+    let served = Served::start().await;
+    let remove = async || {
+        let ask = served.ask("DELETE", SETTINGS);
+        ask.bearer(&served.tokens.admin).send().await
+    };
+    remove().await;
+    for answer in [served.read(SETTINGS).await, remove().await] {
+        let why = answer.problem(404);
+        assert!(why.starts_with("no policy is set"), "{why}");
+        assert!(why.contains("stencil passport policy set"), "{why}");
+    }
+}
+
 /// What the collection and the market say of the seller's passport.
 fn for_sale(served: &Served, state: u8, approved: Address) {
     for_sale_by(served, seller().address(), state, approved);
