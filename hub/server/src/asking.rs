@@ -132,11 +132,12 @@ impl Asking {
         let mut place = self.place((tenant.clone(), gateway.clone()), Instant::now())?;
         let number = place.number;
         let bytes = Question { number, what }.encode();
-        let last = topic(Topic::GatewayCertificate(gateway.clone()));
+        // A gateway names what it hears one by one, this before its certificate.
+        let certificate = topic(Topic::GatewayCertificate(gateway.clone()));
+        let is_ready = endpoint.listeners(&space, &certificate) > 0;
         let topic = topic(Topic::GatewayAsk(gateway.clone()));
         match endpoint.publish(&space, &topic, bytes, Qos::AtLeastOnce, false) {
-            // A gateway names what it hears one by one, this before its certificate.
-            Ok(0) if endpoint.listeners(&space, &last) == 0 => return Err(NoAnswer::Unready),
+            Ok(0) if !is_ready => return Err(NoAnswer::Unready),
             Ok(0) => return Err(NoAnswer::Deaf),
             Ok(_) => {}
             Err(error) => return Err(NoAnswer::Nonsense(error.to_string())),

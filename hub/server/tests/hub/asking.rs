@@ -10,10 +10,9 @@ use crate::support::{TestHub, gateway, tenant};
 async fn a_gateway_that_has_just_connected_is_told_apart_from_one_that_is_too_old() {
     let test = TestHub::start().await;
     let gw = test.gateway("gw-1").await;
+    let (whose, of) = (tenant("acme"), gateway("gw-1"));
     let ask = async || {
-        let asked = test
-            .hub()
-            .ask_gateway(&tenant("acme"), &gateway("gw-1"), Asked::Figures);
+        let asked = test.hub().ask_gateway(&whose, &of, Asked::Figures);
         asked.await.unwrap_err()
     };
     assert!(matches!(ask().await, NoAnswer::Away));
