@@ -11,6 +11,8 @@
 //! figure, and a script can write another one.
 
 mod beside;
+mod cells;
+mod drawn;
 mod figure;
 mod html;
 mod json;
@@ -126,6 +128,12 @@ pub enum Flaw {
     /// There is a character reference in it that is not known.
     #[error("has the character reference {:?}, which is not known here: write the character", short(.0))]
     Reference(String),
+    /// Something stands where browsers draw it elsewhere.
+    #[error(
+        "is on a page with {0} in a <table> and in none of its cells, which is drawn before the table: put it \
+         into a cell"
+    )]
+    Displaced(String),
     /// Something on the page turns text around.
     #[error(
         "is on a page with {0}, by which text can run in the other direction: what turns it around may not \

@@ -369,6 +369,46 @@ fn a_mark_in_what_an_attribute_hides_is_refused_by_its_name() {
     }
 }
 
+/// Browsers draw it before the table, right at what stands there.
+#[test]
+fn what_stands_beside_the_cells_of_a_table_is_refused() {
+    let cell = "<tr><td>9</td></tr>";
+    for body in [
+        "</p>9<table>{TRUE}</table>",
+        "</p>{TRUE}<table>9</table>",
+        "</p>{TRUE}<table><tr><td></td>9</tr></table>",
+        "</p>{TRUE}<table><tr><td></td></tr>9</table>",
+        "</p>{TRUE}<table><tbody>&#57;<tr><td></td></tr></table>",
+        "</p>{TRUE}<table><caption></caption><b>9</b></table>",
+        "</p>{TRUE}<table><colgroup>9</colgroup></table>",
+        "</p>{TRUE}<table>&nbsp;9{CELL}</table>",
+        "</p>{TRUE}<table><textarea>9</textarea>{CELL}</table>",
+        "</p>{TRUE}<table>{CELL}<tr><th><table>{CELL}</table></th>9</tr></table>",
+        "<table><tr><td></td>{TRUE}</tr></table>",
+        "<table><tr data-x><td data-proof=p>-18.75</td>9</tr></table>",
+    ] {
+        let flaw = flaw(&body.replace("{TRUE}", TRUE).replace("{CELL}", cell));
+        assert!(matches!(flaw, Flaw::Displaced(_)), "{body}: {flaw:?}");
+    }
+    for good in [
+        "<table>{CELL}<tr><td>{TRUE}</td>\n</tr></table>9",
+        "<table><caption>9</caption><colgroup><col><col></colgroup><thead>{CELL}<tbody><tr><th>{TRUE}<td>9</table>",
+        "<table><!-- 9 --><script>9</script><template>9</template>{CELL}</table>9<p>{TRUE}",
+        "<table><tr><td><table>{CELL}</table>9<p>{TRUE}</p></td></tr></table>",
+        "<table><tr hidden><td>9</td></tr><tr><td>{TRUE}</td></tr></table>",
+        "<tr>9<p>{TRUE}",
+    ] {
+        let judged = judge(&page(&good.replace("{TRUE}", TRUE).replace("{CELL}", cell)));
+        assert!(judged.is_ok(), "{good}: {judged:?}");
+    }
+    // However many elements are open.
+    let many = "<li>".repeat(300);
+    for cell in ["", "<p></p>"] {
+        let body = format!("{many}{TRUE}<table><tr><td>{cell}</td></tr>9</table>");
+        assert!(matches!(flaw(&body), Flaw::Displaced(_)));
+    }
+}
+
 /// What rounds to the same 64 bits has other digits, and is another figure.
 #[test]
 fn a_figure_that_rounds_to_what_was_measured_is_another_one() {
@@ -440,7 +480,7 @@ fn what_is_not_read_in_one_way_is_refused() {
         "<script><!-- <script> --></script>{TRUE}<!-- --></script>",
         "<plaintext>{TRUE}",
         "<div hidden><p></div>{TRUE}",
-        "{TRUE}<p hidden>a",
+        "{TRUE} <div hidden>a",
         "<b hidden><p>a</b>{TRUE}",
         // A browser has the <b> open once more behind all of this.
         "<table><tr><td><table><b hidden><marquee><tr></tr></marquee></b></table></td></tr></table>{TRUE}",

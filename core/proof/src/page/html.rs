@@ -4,6 +4,8 @@
 //! in the `<style>` of an SVG there are. Where the two could differ in a way that hides or shows a mark, the
 //! page is refused instead of guessed at.
 
+use super::cells::Cells;
+use super::drawn::{CLOSED, Open, REOPENED, hidden, hiding, is_shut};
 use super::tag::{Markup, Tag, decoded, is_space, resolved, until_end};
 use super::{Error, Figure, Flaw, Found, MAX_FIGURES, MAX_PROOFS, beside, read};
 use crate::document::short;
@@ -13,35 +15,6 @@ const MARK: &str = "data-proof";
 /// Elements whose content is no markup, for a browser that runs scripts.
 const RAW: [&str; 9] = [
     "script", "style", "textarea", "title", "noscript", "xmp", "iframe", "noembed", "noframes",
-];
-/// Elements whose content is not drawn or not always, or is something else than HTML. Inside of them every
-/// element has to have its end, so that it is certain where they end.
-const CLOSED: [&str; 18] = [
-    "svg",
-    "math",
-    "template",
-    "select",
-    "datalist",
-    // Outside of these a browser may draw what their attribute `label` says.
-    "option",
-    "optgroup",
-    "canvas",
-    "audio",
-    "video",
-    "object",
-    "model",
-    "fencedframe",
-    "progress",
-    "meter",
-    "rp",
-    "dialog",
-    "marquee",
-];
-/// Attributes by which an element, and what is in it, is not drawn.
-const HIDING: [&str; 2] = ["hidden", "popover"];
-/// Elements that a browser may open once more behind their end, with their attributes.
-const REOPENED: [&str; 14] = [
-    "a", "b", "big", "code", "em", "font", "i", "nobr", "s", "small", "strike", "strong", "tt", "u",
 ];
 /// Where, in SVG and MathML, HTML begins again.
 const OPENED: [&str; 8] = [
@@ -131,6 +104,7 @@ pub(super) fn find(text: &str) -> Result<Vec<Found>, Error> {
         is_open: false,
         closed: Vec::new(),
         blocks: Vec::new(),
+        cells: Cells::default(),
         everywhere: None,
     };
     walk.through()?;
@@ -170,6 +144,8 @@ struct Walk<'a> {
     closed: Vec<Open>,
     /// The open elements that are [`APART`], as far as they are known.
     blocks: Vec<String>,
+    /// Where in a table the next character is.
+    cells: Cells,
     /// Where the first is that is wrong for all marks of the page, wherever they stand, and what it is.
     everywhere: Option<(usize, Flaw)>,
 }
@@ -211,6 +187,7 @@ impl<'a> Walk<'a> {
     /// What stands behind the tag, or behind its element where that is read in one go.
     fn starts(&mut self, at: &'a str, tag: &Tag<'a>) -> Result<&'a str, Error> {
         let name = tag.name.as_str();
+        self.is_placed(at, tag);
         if tag.attribute(MARK).is_some() {
             return self.marks(at, tag);
         }
@@ -313,6 +290,17 @@ impl<'a> Walk<'a> {
         self.is_wrong(at, Flaw::Turned(what));
     }
 
+    /// Takes note of an element that is drawn elsewhere than where it stands, or of where it has its place.
+    fn is_placed(&mut self, at: &str, tag: &Tag<'_>) {
+        if self.undrawn().is_none() && hiding(tag).is_none() && self.cells.begin(&tag.name) {
+            self.is_wrong(at, Flaw::Displaced(format!("a <{}>", short(&tag.name))));
+        }
+    }
+
+    fn is_in_table(&self) -> bool {
+        self.blocks.iter().any(|it| it == "table")
+    }
+
     /// Something is wrong for all marks of the page.
     fn is_wrong(&mut self, at: &str, flaw: Flaw) {
         if self.everywhere.is_none() {
@@ -327,7 +315,11 @@ impl<'a> Walk<'a> {
 
     /// An element begins. What a browser takes no notice of keeps nothing apart.
     fn begins(&mut self, name: &str) {
-        let is_of_table = is_in(&OF_TABLE, name) && !self.blocks.iter().any(|it| it == "table");
+        // Nor is a table that can't be kept as open.
+        let is_of_table = match name {
+            "table" => self.blocks.len() == MAX_BLOCKS,
+            _ => is_in(&OF_TABLE, name) && !self.is_in_table(),
+        };
         if !is_in(&APART, name) || is_of_table || self.undrawn().is_some() {
             return;
         }
@@ -362,6 +354,9 @@ impl<'a> Walk<'a> {
         if let Some(Open { name, .. }) = self.closed.last().filter(|it| it.name != tag.name) {
             let what = format!("there is a </{}> where <{name}> has to end", tag.name);
             return Err(self.unsure(at, &what));
+        }
+        if self.undrawn().is_none() {
+            self.cells.end(&tag.name);
         }
         self.has_ended(&tag.name);
         if self.closed.pop().is_some_and(|it| it.is_folded) {
@@ -477,6 +472,7 @@ impl<'a> Walk<'a> {
             },
         ));
         self.is_open = true;
+        self.cells.end(&tag.name);
         self.has_ended(&tag.name);
         Ok(behind)
     }
@@ -531,6 +527,9 @@ impl<'a> Walk<'a> {
         {
             let what = format!("the character U+{:04X}", u32::from(c));
             self.is_wrong(at, Flaw::Turned(what));
+        }
+        if self.undrawn().is_none() && self.cells.displace(text) {
+            self.is_wrong(at, Flaw::Displaced("text".to_owned()));
         }
         // A space that may not be drawn is none.
         let drawn: String;
@@ -609,39 +608,6 @@ impl<'a> Walk<'a> {
             what: short(what),
         }
     }
-}
-
-/// An open element, in what is not drawn or is that.
-struct Open {
-    name: String,
-    /// In what its content is not drawn: itself, or one around it.
-    undrawn: Option<String>,
-    /// Whether it is a `<details>` that is drawn, and not open.
-    is_folded: bool,
-    /// Whether it is that, and has had no `<summary>` yet.
-    waits: bool,
-}
-
-/// How an element is told that is not drawn by its attributes.
-fn hidden(tag: &Tag<'_>) -> Option<String> {
-    match hiding(tag) {
-        Some(by) => Some(format!("<{} {by}>", short(&tag.name))),
-        None if is_shut(tag) && tag.attribute("open").is_some() => {
-            Some("<details name>, of which one alone stays open".to_owned())
-        }
-        None => is_shut(tag).then(|| "<details> that is not open".to_owned()),
-    }
-}
-
-fn hiding(tag: &Tag<'_>) -> Option<&'static str> {
-    HIDING.into_iter().find(|it| tag.attribute(it).is_some())
-}
-
-/// Whether it is a `<details>` that shows its `<summary>` alone. Of those with one name a browser leaves one
-/// open.
-fn is_shut(tag: &Tag<'_>) -> bool {
-    let is_open = tag.attribute("open").is_some() && tag.attribute("name").is_none();
-    tag.name == "details" && !is_open
 }
 
 /// The text that an element holds alone, up to its own end tag, and what stands behind that.
