@@ -393,7 +393,7 @@ fn what_stands_beside_the_cells_of_a_table_is_refused() {
     for good in [
         "<table>{CELL}<tr><td>{TRUE}</td>\n</tr></table>9",
         "<table><caption>9</caption><colgroup><col><col></colgroup><thead>{CELL}<tbody><tr><th>{TRUE}<td>9</table>",
-        "<table><!-- 9 --><script>9</script><template>9</template>{CELL}</table>9<p>{TRUE}",
+        "<table><!-- 9 --><input type=Hidden value=9><script>9</script><template>9</template>{CELL}</table>9<p>{TRUE}",
         "<table><tr><td><table>{CELL}</table>9<p>{TRUE}</p></td></tr></table>",
         "<table><tr hidden><td>9</td></tr><tr><td>{TRUE}</td></tr></table>",
         "<tr>9<p>{TRUE}",

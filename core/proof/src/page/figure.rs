@@ -160,8 +160,16 @@ fn with_minus(text: &str) -> Cow<'_, str> {
     }
 }
 
+/// What the templates of workflows write for a number. Where two shortest texts are equally close, as to
+/// 12.2483062744140625, it is the other one.
+fn other_text(number: &str) -> String {
+    number
+        .parse::<f64>()
+        .map_or_else(|_| String::new(), |number| number.to_string())
+}
+
 /// A decimal number, exactly.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Digits {
     is_negative: bool,
     /// Neither beginning nor ending with a nought; none of zero, which has no sign either.

@@ -292,7 +292,11 @@ impl<'a> Walk<'a> {
 
     /// Takes note of an element that is drawn elsewhere than where it stands, or of where it has its place.
     fn is_placed(&mut self, at: &str, tag: &Tag<'_>) {
-        if self.undrawn().is_none() && hiding(tag).is_none() && self.cells.begin(&tag.name) {
+        let type_of = tag.attribute("type").unwrap_or_default();
+        let is_drawn = !(tag.name == "input" && type_of.eq_ignore_ascii_case("hidden"))
+            && hiding(tag).is_none()
+            && self.undrawn().is_none();
+        if is_drawn && self.cells.begin(&tag.name) {
             self.is_wrong(at, Flaw::Displaced(format!("a <{}>", short(&tag.name))));
         }
     }
