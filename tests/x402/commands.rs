@@ -1,12 +1,19 @@
 //! A device acts for a payment, and is paid when it has said so.
 
+use std::time::{Duration, Instant};
+
 use alloy_primitives::Address;
 use serde_json::{Value, json};
+use stencil_devchain::Mining;
 
-use crate::shop::{PAYEE, Shop, payer};
+use crate::shop::{FINAL, PAYEE, Shop, payer};
 use crate::support::{BoardDevice, Gateway, wait_for};
 
 const LOCK: &str = "lock-07";
+/// The argument of what undoes something.
+const UNDO: i64 = 99;
+/// A charge that is paid is looked at once a minute where nothing is heard of it: what is far sooner was heard.
+const SOON: Duration = Duration::from_secs(30);
 
 struct Site {
     shop: Shop,
@@ -49,10 +56,24 @@ impl Site {
         });
         if undo {
             price["loss_limit"] = json!("1");
-            command["undo"] = json!({ "name": "unlock", "argument": 99 });
+            command["undo"] = json!({ "name": "unlock", "argument": UNDO });
         }
         let offer = json!({
             "sells": { "command": command }, "prices": [price], "settle_s": 2,
+        });
+        self.shop.offer(name, &offer);
+    }
+
+    /// What can be undone, for a payer who may owe one price.
+    fn offers_at_one_price_of_loss(&self, name: &str) {
+        let mut price = self.shop.price(self.shop.token);
+        price["loss_limit"] = price["amount"].clone();
+        let offer = json!({
+            "sells": { "command": {
+                "device": LOCK, "name": "lock", "argument": "given", "expires_in_s": 30,
+                "undo": { "name": "unlock", "argument": UNDO },
+            } },
+            "prices": [price], "settle_s": 2,
         });
         self.shop.offer(name, &offer);
     }
@@ -190,5 +211,57 @@ fn a_device_acts_once_and_is_paid_once_wherever_the_hub_was_killed() {
         let paid = n * 10_000;
         assert_eq!(site.balances(), [payer_had - paid, paid, 0], "{point}");
     }
+    site.shop.hub.is_sound();
+}
+
+/// Its payer cancels what was signed in the branch that has taken the settlement's place, and orders again at once.
+#[test]
+fn what_a_reorganisation_takes_back_is_owed_at_once_and_lost_when_its_payer_has_cancelled() {
+    let mut site = Site::open();
+    site.offers_at_one_price_of_loss("lock");
+    let [payer_had, ..] = site.balances();
+    // What is paid does not count, however often: a limit of one price is no limit for who pays.
+    for argument in [6, 7] {
+        let (at, _) = site.order("lock", argument);
+        site.stands(&at, "captured");
+        site.shop.mine(1);
+    }
+    let (at, signed) = site.order("lock", 8);
+    site.stands(&at, "captured");
+    site.shop.chain.set_mining(Mining::Manual);
+    let begun = Instant::now();
+    site.shop.reorganises(1);
+    site.shop.cancels(site.shop.token);
+    site.shop.mine(1);
+    let doc = site.stands(&at, "capturing");
+    assert_eq!(
+        (&doc["charged"], &doc["transaction"]),
+        (&json!(false), &Value::Null)
+    );
+    let body = json!({ "argument": 9 }).to_string();
+    let path = "/x402/acme/lock";
+    let required = site.shop.asks("POST", path, &body);
+    let again = site.shop.signs(&required);
+    let headers = [("payment-signature", again.as_str())];
+    let refused = site.shop.send("POST", path, &headers, &body);
+    assert_eq!(refused.status, 402, "{refused:?}");
+    assert!(refused.body.contains("beyond the limit"), "{refused:?}");
+
+    // The settlement is sent again and fails; when that is final, what was done is undone.
+    wait_for("the settlement to be sent again", || {
+        site.shop.has_waiting().then_some(())
+    });
+    site.shop.mine(1 + FINAL);
+    let lost = site.stands(&at, "lost");
+    assert_eq!(lost["charged"], false);
+    wait_for("what was done to be undone", || {
+        (site.device.did(UNDO) == 1).then_some(())
+    });
+    assert!(begun.elapsed() < SOON, "it took {:?}", begun.elapsed());
+    let headers = [("payment-signature", signed.as_str())];
+    let body = json!({ "argument": 8 }).to_string();
+    assert_eq!(site.shop.send("POST", path, &headers, &body).status, 502);
+    assert_eq!((site.device.did(8), site.device.did(9)), (1, 0));
+    assert_eq!(site.balances(), [payer_had - 20_000, 20_000, 0]);
     site.shop.hub.is_sound();
 }

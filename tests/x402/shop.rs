@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use alloy_primitives::{Address, B256, U256};
+use alloy_primitives::{Address, B256, Bytes, U256};
 use alloy_signer::SignerSync as _;
 use alloy_sol_types::{SolCall as _, SolValue as _};
 use serde_json::{Value, json};
@@ -23,7 +23,7 @@ use crate::support::{Hub, LIMIT, mqtt::Mqtt, stencil, succeed, wait_for};
 
 const SEED: u64 = 42;
 /// Confirmations after which a block is final.
-const FINAL: u64 = 3;
+pub(crate) const FINAL: u64 = 3;
 pub(crate) const PAYEE: Address = Address::repeat_byte(0xaa);
 
 pub(crate) struct Shop {
@@ -155,7 +155,31 @@ impl Shop {
     /// The payer sends tokens to somebody, for a fee by which that is in a block before all else.
     pub(crate) fn spends(&self, token: Address, units: u64) {
         let (to, value) = (Address::repeat_byte(0xdd), U256::from(units));
-        let input = abi::transferCall { to, value }.abi_encode();
+        self.sends_first(token, &abi::transferCall { to, value }.abi_encode());
+    }
+
+    /// The payer cancels what was signed last, for such a fee, too.
+    pub(crate) fn cancels(&self, token: Address) {
+        let hash = |text: &str| alloy_primitives::keccak256(text);
+        let (from, nonce) = (payer(), B256::repeat_byte(self.nonces));
+        let what = (
+            hash("CancelAuthorization(address authorizer,bytes32 nonce)"),
+            from.address,
+            nonce,
+        );
+        let domain = self.view(token, &hash("DOMAIN_SEPARATOR()")[..4]);
+        let mut digest = vec![0x19, 0x01];
+        digest.extend(domain);
+        digest.extend(alloy_primitives::keccak256(what.abi_encode()));
+        let digest = alloy_primitives::keccak256(digest);
+        let signature = from.signer().unwrap().sign_hash_sync(&digest).unwrap();
+        let mut input = hash("cancelAuthorization(address,bytes32,bytes)")[..4].to_vec();
+        let signature = Bytes::from(signature.as_bytes().to_vec());
+        input.extend((from.address, nonce, signature).abi_encode_params());
+        self.sends_first(token, &input);
+    }
+
+    fn sends_first(&self, token: Address, input: &[u8]) {
         let from = payer().address;
         let call = json!([{
             "from": from, "to": token, "gas": "0x30d40",
@@ -416,6 +440,11 @@ impl Shop {
     pub(crate) fn mint(&self, token: Address, to: Address, units: u64) {
         let (endpoint, runtime) = (&self.endpoint, &self.runtime);
         Chained { endpoint, runtime }.mint(token, to, units);
+    }
+
+    /// The newest blocks give way to so many others, in which nothing is.
+    pub(crate) fn reorganises(&self, depth: u64) {
+        self.rpc("anvil_reorg", json!([depth, []]));
     }
 
     /// Blocks, with what waits.

@@ -628,6 +628,7 @@ mod tests {
                 created_us: NOW_US,
                 changed_us: NOW_US,
             },
+            is_undone: false,
             credits: vec![],
             payers: vec![],
             entries: vec![],

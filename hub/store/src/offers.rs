@@ -131,6 +131,15 @@ pub trait Offers: Send + Sync + 'static {
     async fn waking_purchases(&self, now_us: i64, limit: u32)
     -> Result<Vec<StoredPurchase>, Error>;
 
+    /// Those of a payer's with a tenant that are to be looked at by then.
+    async fn waking_purchases_of(
+        &self,
+        tenant: &TenantId,
+        payer: &PayerKey,
+        now_us: i64,
+        limit: u32,
+    ) -> Result<Vec<StoredPurchase>, Error>;
+
     /// What a payer has under way with a tenant.
     async fn exposure(
         &self,

@@ -111,6 +111,9 @@ pub struct InvoiceCommit {
     /// The invoice after the change; its version is that of before and one, 1 for a new one. Of an
     /// invoice that is there, `created_us` stays as it was.
     pub invoice: StoredInvoice,
+    /// Whether it was settled before and is so no more: a purchase that it is, of something that a device has done,
+    /// is to be looked at from then on ([`Offers::waking_purchases`](crate::Offers::waking_purchases)).
+    pub is_undone: bool,
     /// Who has paid it so far, as the chains say.
     pub payers: Vec<[u8; 20]>,
     /// Movements of money that are this invoice's from now on.
@@ -173,6 +176,15 @@ pub trait Payments: Send + Sync + 'static {
 
     /// Whose a movement of money is.
     async fn credit_owner(&self, credit: &str) -> Result<Option<(TenantId, InvoiceKey)>, Error>;
+
+    /// What of a tenant's movements of money a transaction has made: of which invoice each is, in the order of their
+    /// names, which begin with `of` (the chain and the transaction); `None`: of none. At most so many.
+    async fn credits_of(
+        &self,
+        tenant: &TenantId,
+        of: &str,
+        limit: u32,
+    ) -> Result<Vec<Option<InvoiceKey>>, Error>;
 
     /// Keeps money that is of no invoice; `false` if this movement is known already.
     async fn put_unmatched(

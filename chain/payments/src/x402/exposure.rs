@@ -219,6 +219,14 @@ impl Exposure {
         });
     }
 
+    /// What was paid is so no more: it is under way again, whatever the limit says, since something was done
+    /// for it already.
+    pub fn reopen(&mut self, payer: Address, charge: Key, value: Amount) {
+        self.change(payer, |of| {
+            of.under_way.insert(charge, value);
+        });
+    }
+
     /// Something was done, and it is not paid.
     pub fn lose(&mut self, payer: Address, charge: Key, value: Amount) {
         self.change(payer, |of| {
@@ -289,6 +297,31 @@ mod tests {
         assert_eq!(more, Err(NotCovered::TooMany { payer: PAYER }));
         let other = Address::repeat_byte(2);
         exposure.sign(other, Id([99; 16]), one(1), rich).unwrap();
+    }
+
+    #[test]
+    fn what_is_unpaid_again_counts_whatever_the_limit_says() {
+        let mut exposure = Exposure::default();
+        let [first, second] = [1, 2].map(|n| Key([n; 32]));
+        let ten = Amount::from(10_u64);
+        exposure.reserve(PAYER, first, ten, ten).unwrap();
+        exposure.free(PAYER, first);
+        exposure.reserve(PAYER, second, ten, ten).unwrap();
+        exposure.reopen(PAYER, first, ten);
+        assert_eq!(exposure.of(PAYER), Amount::from(20_u64));
+        // It is signed away, too, and no loss that could be forgiven.
+        let covered = exposure.covers(PAYER, ten, Amount::from(29_u64));
+        assert!(
+            matches!(covered, Err(NotCovered::Balance { .. })),
+            "{covered:?}"
+        );
+        exposure.forgive(PAYER);
+        assert_eq!(exposure.count(PAYER), 2);
+        exposure.free(PAYER, second);
+        exposure.lose(PAYER, first, ten);
+        assert_eq!(exposure.of(PAYER), ten);
+        exposure.forgive(PAYER);
+        assert_eq!(exposure, Exposure::default());
     }
 
     #[test]

@@ -58,6 +58,8 @@ pub(super) struct Inner {
     pub(super) lines: Lines,
     changes: broadcast::Sender<Change>,
     effects: Notify,
+    /// Told when an invoice that was settled is so no more.
+    pub(super) undone: Notify,
     pub(super) metrics: CashierMetrics,
     pub(super) folding: Folding,
     /// Chains of open invoices that are not followed.
@@ -160,6 +162,7 @@ impl Cashier {
             lines: Lines::default(),
             changes: broadcast::Sender::new(CHANGES),
             effects: Notify::new(),
+            undone: Notify::new(),
             metrics: CashierMetrics::default(),
             folding: Folding::default(),
             absent: OnceLock::new(),

@@ -9,7 +9,7 @@ use stencil_protocol::id::TenantId;
 use stencil_store::{InvoiceCommit, InvoiceEffect, JournalEntry, JournalLine, StoredInvoice};
 
 use super::about::{About, Kept};
-use super::cashier::{At, Cashier, Refused, body, state, until_us};
+use super::cashier::{At, Cashier, Refused, body, state, until_us, word};
 
 /// How often a change is tried again that another one came before.
 const MAX_RACES: u32 = 32;
@@ -122,6 +122,9 @@ impl Cashier {
             if !commit.effects.is_empty() {
                 self.wake_effects();
             }
+            if commit.is_undone {
+                self.0.undone.notify_one();
+            }
             self.tell(tenant, id, version);
             return Ok(At {
                 version,
@@ -217,6 +220,8 @@ impl Cashier {
             .collect();
         Ok(InvoiceCommit {
             invoice,
+            is_undone: before.state == word(State::Settled)
+                && kept.invoice.state() != State::Settled,
             payers: payers.into_iter().collect(),
             credits: kept
                 .invoice

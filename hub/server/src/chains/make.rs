@@ -72,6 +72,7 @@ impl Cashier {
         };
         let commit = InvoiceCommit {
             invoice: stored,
+            is_undone: false,
             payers: Vec::new(),
             credits: Vec::new(),
             entries: Vec::new(),

@@ -168,6 +168,27 @@ impl Offers for Sqlite {
         rows.iter().map(stored).collect()
     }
 
+    async fn waking_purchases_of(
+        &self,
+        tenant: &TenantId,
+        payer: &PayerKey,
+        now_us: i64,
+        limit: u32,
+    ) -> Result<Vec<StoredPurchase>, Error> {
+        // Few wake at any time, and a tenant may have sold any number: `+` keeps to the index of those that wake.
+        let rows = sqlx::query(statement(
+            "wakes_us <= $1 AND +tenant = $2 AND payer = $3 \
+             ORDER BY wakes_us, tenant, purchase LIMIT $4",
+        ))
+        .bind(now_us)
+        .bind(tenant.as_str())
+        .bind(payer.to_vec())
+        .bind(i64::from(clamp(limit)))
+        .fetch_all(self.readers())
+        .await?;
+        rows.iter().map(stored).collect()
+    }
+
     async fn exposure(
         &self,
         tenant: &TenantId,
@@ -320,6 +341,26 @@ async fn put_exposure(
         let why = format!("what 0x{payer} has under way was changed meanwhile");
         return Err(Error::Conflict(why));
     }
+    Ok(())
+}
+
+/// Has a command's purchase looked at now, since its invoice is paid no more. It counts as a change: whoever is about
+/// to change it has not seen that.
+pub(super) async fn wake(
+    connection: &mut SqliteConnection,
+    tenant: &TenantId,
+    purchase: &InvoiceKey,
+    now_us: i64,
+) -> Result<(), Error> {
+    sqlx::query(
+        "UPDATE purchases SET version = version + 1, wakes_us = $3 \
+         WHERE tenant = $1 AND purchase = $2 AND command IS NOT NULL",
+    )
+    .bind(tenant.as_str())
+    .bind(purchase.to_vec())
+    .bind(now_us)
+    .execute(connection)
+    .await?;
     Ok(())
 }
 

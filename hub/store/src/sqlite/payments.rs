@@ -10,6 +10,7 @@ pub(super) use commit::queue;
 
 use async_trait::async_trait;
 use sqlx::SqliteConnection;
+use sqlx::sqlite::SqliteRow;
 use stencil_protocol::id::TenantId;
 
 use super::Sqlite;
@@ -75,6 +76,29 @@ impl Payments for Sqlite {
         .await?;
         row.map(|row| Ok((row.parsed("tenant")?, row.array("invoice")?)))
             .transpose()
+    }
+
+    async fn credits_of(
+        &self,
+        tenant: &TenantId,
+        of: &str,
+        limit: u32,
+    ) -> Result<Vec<Option<InvoiceKey>>, Error> {
+        let rows = sqlx::query(
+            "SELECT invoice FROM invoice_credits \
+             WHERE tenant = $1 AND credit > $2 || ':' AND credit < $2 || ';' \
+             ORDER BY credit LIMIT $3",
+        )
+        .bind(tenant.as_str())
+        .bind(of)
+        .bind(i64::from(clamp(limit)))
+        .fetch_all(self.readers())
+        .await?;
+        let invoice = |row: &SqliteRow| match row.maybe_bytes("invoice")? {
+            Some(_) => Ok(Some(row.array("invoice")?)),
+            None => Ok(None),
+        };
+        rows.iter().map(invoice).collect()
     }
 
     async fn put_unmatched(

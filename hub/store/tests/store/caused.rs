@@ -263,6 +263,7 @@ async fn what_was_to_be_done_because_of_an_invoice_is_done_with_it() {
     };
     let commit = InvoiceCommit {
         invoice,
+        is_undone: false,
         payers: Vec::new(),
         credits: vec![],
         entries: vec![],

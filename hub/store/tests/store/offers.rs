@@ -256,3 +256,46 @@ async fn an_address_is_one_tenants_by_settings_and_offers_alike() {
         .await;
     set.unwrap();
 }
+
+/// Its invoice was settled, and is so no more: whoever has given something for it is to look at once.
+#[tokio::test]
+async fn a_commands_purchase_wakes_when_its_invoice_is_undone() {
+    let fresh = fresh().await;
+    let (offers, payments) = (fresh.store.offers.as_ref(), &fresh.store.payments);
+    let (acme, other) = (acme(), other());
+    for (tenant, n, command) in [(&acme, 1, true), (&acme, 2, false), (&other, 1, true)] {
+        let mut one = purchase(tenant, n, 1);
+        one.command = command.then_some(CommandId([n; 16]));
+        one.wakes_us = Some(1_000);
+        offers.commit_purchase(&one, None).await.unwrap();
+    }
+    let ids = async |now_us: i64| {
+        let waking = offers.waking_purchases(now_us, 9).await.unwrap();
+        let ids = waking.into_iter().map(|it| (it.tenant, it.purchase[0]));
+        ids.collect::<Vec<_>>()
+    };
+    for n in [1, 2] {
+        for (version, is_undone) in [(1, false), (2, false), (3, true)] {
+            let mut change = crate::payments::change(&acme, n, version);
+            change.is_undone = is_undone;
+            assert_eq!(ids(999).await, []);
+            payments.commit_invoice(&change).await.unwrap();
+            if n == 1 && is_undone {
+                assert_eq!(ids(3).await, [(acme.clone(), 1)]);
+                // Who was about to change it has to read it anew.
+                conflicts(offers, &purchase(&acme, 1, 2), None).await;
+                let rest = purchase(&acme, 1, 3);
+                offers.commit_purchase(&rest, None).await.unwrap();
+            }
+        }
+    }
+    let of = async |tenant: &TenantId, payer: u8, now_us: i64| {
+        let waking = offers.waking_purchases_of(tenant, &[payer; 20], now_us, 9);
+        let waking = waking.await.unwrap().into_iter();
+        waking.map(|it| it.purchase[0]).collect::<Vec<_>>()
+    };
+    assert_eq!(of(&acme, 7, 999).await, []);
+    assert_eq!(of(&acme, 7, 1_000).await, [2]);
+    assert_eq!(of(&acme, 8, 1_000).await, []);
+    assert_eq!(of(&other, 7, 1_000).await, [1]);
+}

@@ -24,10 +24,11 @@ fn stored(tenant: &TenantId, n: u8, version: u64) -> StoredInvoice {
     }
 }
 
-fn change(tenant: &TenantId, n: u8, version: u64) -> InvoiceCommit {
+pub(crate) fn change(tenant: &TenantId, n: u8, version: u64) -> InvoiceCommit {
     let invoice = stored(tenant, n, version);
     InvoiceCommit {
         invoice,
+        is_undone: false,
         payers: Vec::new(),
         credits: vec![],
         entries: vec![],
@@ -581,4 +582,28 @@ async fn what_was_done_goes_once_its_invoice_is_long_over() {
         1,
         "only what is left can be done again"
     );
+}
+
+#[tokio::test]
+async fn what_a_transaction_has_brought_is_found_by_its_name() {
+    let fresh = fresh().await;
+    let payments = fresh.store.payments.as_ref();
+    let (acme, other) = (acme(), other());
+    let mut paid = change(&acme, 1, 1);
+    paid.credits = vec!["1:0xab:3".into(), "1:0xabc:1".into()];
+    payments.commit_invoice(&paid).await.unwrap();
+    let stray = UnmatchedCredit {
+        credit: "1:0xab:2".into(),
+        body: "{}".into(),
+        at_us: 5,
+    };
+    assert!(payments.put_unmatched(&acme, &stray).await.unwrap());
+    let came = payments.credits_of(&acme, "1:0xab", 9).await.unwrap();
+    assert_eq!(came, [None, Some([1; 16])]);
+    let first = payments.credits_of(&acme, "1:0xab", 1).await.unwrap();
+    assert_eq!(first, [None]);
+    for (tenant, of) in [(&acme, "1:0xa"), (&acme, "11:0xab"), (&other, "1:0xab")] {
+        let came = payments.credits_of(tenant, of, 9).await.unwrap();
+        assert_eq!(came, [], "{tenant} {of}");
+    }
 }

@@ -325,6 +325,7 @@ async fn pays(store: &Store, n: u8, payers: Vec<[u8; 20]>) {
     };
     let commit = InvoiceCommit {
         invoice,
+        is_undone: false,
         payers,
         credits: Vec::new(),
         entries: Vec::new(),

@@ -6,9 +6,12 @@ use stencil_payments::invoice::{Decision, Event, Late, State, Way};
 use stencil_payments::matching::PaidTo;
 use stencil_payments::observation::Needs;
 use stencil_payments::{Address, money::Asset};
+use stencil_protocol::id::CommandId;
+use stencil_store::StoredPurchase;
 
 use super::*;
 use crate::chains::cashier::Refused;
+use crate::chains::x402::till::Till;
 
 const ONE: Needs = Needs::Confirmations(1);
 
@@ -394,4 +397,42 @@ async fn an_invoice_that_is_long_over_is_no_longer_looked_for() {
     assert_eq!(world.state(1).await, "expired");
     world.block(15 * 60 + 122 + 24 * 3_600, &[]).await;
     assert_eq!(world.cashier.open_invoices(), 0);
+}
+
+/// What a device has done for it is to be looked at then, whenever that was to be.
+#[tokio::test]
+async fn a_purchase_whose_payment_is_taken_back_wakes_at_once() {
+    let mut world = World::new().await;
+    world.create(invoice(1, Way::Authorization, ONE)).await;
+    let far_us = i64::MAX;
+    let bought = StoredPurchase {
+        tenant: acme(),
+        purchase: id(1).0,
+        version: 1,
+        offer: "lock".to_owned(),
+        payer: PAYER.0.0,
+        body: "{}".to_owned(),
+        wakes_us: Some(far_us),
+        command: Some(CommandId([1; 16])),
+        created_us: 1,
+        changed_us: 1,
+    };
+    let offers = &world.store.offers;
+    offers.commit_purchase(&bought, None).await.unwrap();
+    let block = world.block(10, &authorised(1, 1, DUE)).await;
+    assert_eq!(world.state(1).await, "settled");
+    let now_us = || world.now_us.load(Ordering::SeqCst);
+    let offers = &world.store.offers;
+    let waking = offers.waking_purchases(now_us(), 9).await.unwrap();
+    assert!(waking.is_empty(), "{waking:?}");
+    world.back_to(block - 1).await;
+    let now_us = world.now_us.load(Ordering::SeqCst);
+    let offers = &world.store.offers;
+    let waking = offers.waking_purchases(now_us, 9).await.unwrap();
+    let woken: Vec<_> = waking.iter().map(|it| (it.purchase, it.version)).collect();
+    assert_eq!(woken, [(id(1).0, 2)]);
+    let told = Till::undone(&world.cashier);
+    tokio::time::timeout(std::time::Duration::from_secs(1), told)
+        .await
+        .expect("whoever goes on with charges is told");
 }

@@ -46,6 +46,8 @@ impl Sales {
             tokio::select! {
                 () = told_to_end(&mut stop) => return,
                 _ = timeout(pause, self.inner.wake.notified()) => {}
+                // What was paid is so no more: its charge is due by then.
+                () = self.inner.till.undone() => {}
             }
         }
     }

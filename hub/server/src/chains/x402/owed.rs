@@ -9,7 +9,7 @@ use stencil_payments::x402::charge::{self, Charge, Stage, What};
 use stencil_payments::x402::exposure::{Exposure, NotCovered, Unsettled};
 use stencil_payments::x402::{Reason, Refused};
 use stencil_protocol::id::TenantId;
-use stencil_store::{Error as StoreError, PayerKey, StoredExposure};
+use stencil_store::{Error as StoreError, MAX_PAGE, PayerKey, StoredExposure, StoredPurchase};
 
 use super::answer::BEYOND_S;
 use super::kept::{Kept, No, later};
@@ -98,6 +98,7 @@ impl Sales {
         limit: Amount,
         balance: Amount,
     ) -> Result<StoredExposure, No> {
+        self.taken_back(&kept.stored).await?;
         let (mut stored, exposure) = self.exposure(kept).await?;
         let mut exposure = self.still_unsettled(kept, exposure).await?;
         let Some(charge) = &kept.purchase.charge else {
@@ -117,6 +118,28 @@ impl Sales {
             .map_err(|exceeded| spent_limit(exceeded.to_string()))?;
         stored.body = serde_json::json!(exposure).to_string();
         Ok(stored)
+    }
+
+    /// Has what the chain has taken back of a payer's count as unpaid again, before anything more is done for them:
+    /// whoever goes on with charges may not have come to it yet.
+    async fn taken_back(&self, of: &StoredPurchase) -> Result<(), No> {
+        let (offers, now_us) = (&self.inner.store.offers, self.inner.clock.now_us());
+        let due = offers
+            .waking_purchases_of(&of.tenant, &of.payer, now_us, MAX_PAGE)
+            .await?;
+        for stored in due {
+            let known = Kept::of(stored)?;
+            let stage = known.purchase.charge.as_ref().map(Charge::stage);
+            if stage != Some(Stage::Captured) {
+                continue;
+            }
+            // That it is unpaid is kept first; what follows is gone on with also where it fails now.
+            match self.advance(known).await {
+                Err(No::Store(error)) => return Err(error.into()),
+                Ok(_) | Err(_) => {}
+            }
+        }
+        Ok(())
     }
 
     /// Whether what a payer has signed may be brought to a chain, for all that has come to nothing.
@@ -214,17 +237,19 @@ impl Sales {
             let terms = charge.terms();
             (terms.payer, terms.id, terms.value)
         };
-        let last = effects.iter().rev().find_map(|effect| match effect.what {
-            What::Charged { .. } | What::Free => Some(true),
-            What::Loss | What::Uncharged => Some(false),
-            _ => None,
-        });
-        let Some(free) = last else { return Ok(None) };
+        let counts = |what: &What| {
+            use What::{Charged, Free, Loss, Uncharged};
+            matches!(what, Charged { .. } | Free | Loss | Uncharged)
+        };
+        let mut all = effects.iter().rev().map(|effect| effect.what);
+        let Some(last) = all.find(counts) else {
+            return Ok(None);
+        };
         let (mut stored, mut exposure) = self.exposure(kept).await?;
-        if free {
-            exposure.free(payer, id);
-        } else {
-            exposure.lose(payer, id, value);
+        match last {
+            What::Uncharged => exposure.reopen(payer, id, value),
+            What::Loss => exposure.lose(payer, id, value),
+            _ => exposure.free(payer, id),
         }
         stored.body = serde_json::json!(exposure).to_string();
         Ok(Some(stored))

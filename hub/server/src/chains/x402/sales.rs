@@ -7,7 +7,7 @@ use std::time::Duration;
 use stencil_payments::B256;
 use stencil_payments::invoice::Id;
 use stencil_payments::money::Amount;
-use stencil_payments::port::{Chain, NotOrdered, Order, Sent};
+use stencil_payments::port::{Chain, NotOrdered, Order, Outcome, Sent};
 use stencil_payments::x402::{self, Claim, PaymentPayload, Reason, Refused, header};
 use stencil_protocol::id::TenantId;
 use stencil_store::{Error as StoreError, Store, StoredPurchase};
@@ -34,6 +34,9 @@ const MAX_WAITING: usize = 256;
 pub(super) const MAX_RACES: u32 = 32;
 /// Between two looks at a settlement that is waited for.
 pub(super) const LOOK: Duration = Duration::from_millis(200);
+
+/// Movements of money of one settlement that are looked at.
+const MAX_CAME: u32 = 16;
 
 /// What is said of a payment whose order was refused.
 const CALLED_OFF: &str = "it was called off, since it could not be settled: sign a new payment";
@@ -432,7 +435,7 @@ impl Sales {
                 Paid::Nothing => {
                     let order = kept.order();
                     let sent = chain.sent(&order.tenant, &order.key).await;
-                    if let Some(why) = self.hopeless(chain, sent.ok().flatten()).await? {
+                    if let Some(why) = self.hopeless(chain, kept, sent.ok().flatten()).await? {
                         // What came while this was looked at counts.
                         if let Paid::Nothing = self.paid(kept).await? {
                             return Err(failed(purchase, why));
@@ -454,7 +457,12 @@ impl Sales {
     /// A transaction that was reverted is no proof that nothing was paid: whoever saw it may have
     /// brought the same authorisation before it. That stands in a block which is no newer, so all up
     /// to there has to be read first.
-    async fn hopeless(&self, chain: &dyn Chain, sent: Option<Sent>) -> Result<Option<String>, No> {
+    async fn hopeless(
+        &self,
+        chain: &dyn Chain,
+        kept: &Kept,
+        sent: Option<Sent>,
+    ) -> Result<Option<String>, No> {
         let outcome = match sent {
             Some(Sent::Included(outcome) | Sent::Final(outcome)) => outcome,
             Some(Sent::Lost) => {
@@ -463,15 +471,39 @@ impl Sales {
             }
             Some(Sent::Pending) | None => return Ok(None),
         };
-        let read = self.read_up_to(chain, outcome.block).await?;
+        if !self.read_up_to(chain, outcome.block).await? {
+            return Ok(None);
+        }
         let why = if outcome.succeeded {
-            "the token has not transferred what was signed: does it take a fee? The payment is among \
-             what came for no invoice"
+            self.elsewhere(chain, kept, &outcome).await?
         } else {
             "the token has refused the transfer: the payer has spent the money or cancelled the \
              authorisation meanwhile; nothing was paid"
         };
-        Ok(read.then(|| why.to_owned()))
+        Ok(Some(why.to_owned()))
+    }
+
+    /// Where the money of a settlement is that went through and has not paid its purchase.
+    async fn elsewhere(
+        &self,
+        chain: &dyn Chain,
+        kept: &Kept,
+        outcome: &Outcome,
+    ) -> Result<&'static str, No> {
+        let transaction = format!("{}:{:#x}", chain.id(), outcome.tx);
+        let payments = &self.inner.store.payments;
+        let came = payments
+            .credits_of(&kept.stored.tenant, &transaction, MAX_CAME)
+            .await?;
+        Ok(if came.iter().any(Option::is_some) {
+            "what was signed has the nonce, the amount and the payee of an invoice of the seller's, and has paid that \
+             invoice: nothing was bought by it here; sign a new payment with a nonce of its own"
+        } else if came.is_empty() {
+            "the token has not transferred what was signed: nothing of it came to the seller"
+        } else {
+            "the token has not transferred what was signed: does it take a fee? The payment is among \
+             what came for no invoice"
+        })
     }
 
     /// Whether all that a chain says up to a block is in the invoices.

@@ -15,7 +15,7 @@ use super::sales::{LOOK, Sales};
 
 /// Between two looks at a charge that is under way, µs.
 const LOOK_US: i64 = 500_000;
-/// Between two looks at what is paid and could be undone by a reorganisation, µs.
+/// Between two looks at what is paid and not final, µs. A reorganisation that takes it back makes it due itself.
 const SELDOM_US: i64 = 60_000_000;
 /// Between two looks for a late word of a device, µs.
 const RARELY_US: i64 = 600_000_000;

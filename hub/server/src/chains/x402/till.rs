@@ -15,6 +15,9 @@ pub(crate) trait Till: Send + Sync + 'static {
 
     /// Calls an invoice off: what has come for it and what comes goes back.
     async fn call_off(&self, tenant: &TenantId, id: Id) -> Result<(), NotOpened>;
+
+    /// Waits until one that was settled may be so no more, since the last call.
+    async fn undone(&self);
 }
 
 /// Why there is no invoice. Nothing is charged then.
@@ -53,6 +56,10 @@ impl Till for Cashier {
             }
             Err(refused) => Err(refused.into()),
         }
+    }
+
+    async fn undone(&self) {
+        self.0.undone.notified().await;
     }
 }
 

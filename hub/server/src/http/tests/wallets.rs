@@ -219,6 +219,7 @@ async fn what_it_has_paid_is_its_own_alone() {
     stored.version += 1;
     let commit = stencil_store::InvoiceCommit {
         invoice: stored,
+        is_undone: false,
         payers: vec![key().address().0.0],
         credits: Vec::new(),
         entries: Vec::new(),
@@ -391,6 +392,7 @@ async fn a_contract_sees_what_was_paid_on_its_chain() {
     invoice.version += 1;
     let commit = stencil_store::InvoiceCommit {
         invoice,
+        is_undone: false,
         payers: vec![CONTRACT.0.0],
         credits: Vec::new(),
         entries: Vec::new(),

@@ -812,6 +812,20 @@ async fn a_token_that_takes_a_fee_does_not_pay() {
 }
 
 #[tokio::test]
+async fn a_payment_by_an_invoices_nonce_is_told_where_it_went() {
+    let served = selling().await;
+    let invoice = super::seed::INVOICE;
+    served.money.set(Mode::PaysInvoice(invoice));
+    let signed = Signed::of(&costs(&served, FEED).await, 1);
+    let error = required(&served.pays(FEED, &signed).await).error.unwrap();
+    assert!(error.contains("has paid that invoice"), "{error}");
+    // The invoice is the seller's to tell of.
+    assert!(!error.contains(&hex::encode(invoice)), "{error}");
+    let again = required(&served.pays(FEED, &signed).await).error.unwrap();
+    assert_eq!((again, served.orders()), (error, 1));
+}
+
+#[tokio::test]
 async fn endpoints_are_sold_as_the_api_answers_them() {
     let served = selling().await;
     for (nonce, path) in [

@@ -382,8 +382,13 @@ async fn a_capture_that_a_reorganisation_takes_back_is_made_up_for() {
     served.stands(&at, "captured").await;
     assert_eq!(served.money.balance(PAYEE), 10_000);
     served.money.takes_back().await;
-    served.later(61);
-    let doc = served.stands(&at, "capturing").await;
+    // No time has to go by before its charge is looked at.
+    served.sales.look_now().await;
+    let list = served.read("/api/v1/purchases").await.ok();
+    let all = list["items"].as_array().unwrap();
+    let kept = all.iter().find(|it| it["offer"] == "lock-marked").unwrap();
+    assert_eq!(kept["state"], "capturing", "{kept}");
+    let doc = served.get(&at).send().await.ok();
     assert_eq!(
         (&doc["charged"], &doc["transaction"]),
         (&json!(false), &Value::Null)
@@ -399,4 +404,56 @@ async fn a_capture_that_a_reorganisation_takes_back_is_made_up_for() {
         (served.money.ordered().len(), served.given().await.len()),
         (1, 1)
     );
+}
+
+/// Its payer cancels what was signed in the branch that has taken the settlement's place, and orders again at once.
+#[tokio::test]
+async fn what_a_reorganisation_takes_back_counts_to_the_limit_of_its_payer_at_once() {
+    let served = selling().await;
+    let mut offer = lock();
+    offer["prices"][0]["loss_limit"] = json!("0.01");
+    assert_eq!(served.offers("lock-marked", &offer).await.status, 200);
+    let signed = served.asks(7, 1).await;
+    let answer = served.commissions(7, &signed).await;
+    let (at, doc) = (location(&answer), answer.json());
+    served.says(&doc["command"], State::Done).await;
+    served.stands(&at, "captured").await;
+    // What is paid does not count: one more is within the limit.
+    let second = served.asks(8, 2).await;
+    let answer = served.commissions(8, &second).await;
+    let (other, doc) = (location(&answer), answer.json());
+    served.says(&doc["command"], State::Failed).await;
+    served.stands(&other, "free").await;
+
+    served.money.takes_back().await;
+    served.money.uses(payer(), B256::repeat_byte(1));
+    // Nobody has gone on with its charge: it is told as the chain has it.
+    let doc = served.get(&at).send().await.ok();
+    assert_eq!(
+        (&doc["state"], &doc["charged"], &doc["transaction"]),
+        (&json!("capturing"), &json!(false), &Value::Null)
+    );
+    let given = served.given().await.len();
+    let third = served.asks(9, 3).await;
+    let error = required(&served.commissions(9, &third).await)
+        .error
+        .unwrap();
+    assert!(error.contains("beyond the limit of 10000"), "{error}");
+    assert_eq!(served.given().await.len(), given);
+
+    // The settlement is in the new branch, and is reverted there: nothing follows before that is final.
+    served.money.include_as(Mode::Reverts).await;
+    served.later(1);
+    served.sales.look_now().await;
+    assert_eq!(served.get(&at).send().await.ok()["state"], "capturing");
+    served.money.finalizes();
+    served.later(1);
+    served.stands(&at, "lost").await;
+    let now = served.given().await;
+    assert_eq!((now.len(), &now[0]["name"]), (given + 1, &json!("lock")));
+    let error = required(&served.commissions(9, &third).await)
+        .error
+        .unwrap();
+    assert!(error.contains("beyond the limit of 10000"), "{error}");
+    assert_eq!(served.money.balance(PAYEE), 0);
 }

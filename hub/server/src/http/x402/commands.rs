@@ -223,11 +223,13 @@ async fn standing(sales: &Sales, kept: &Kept) -> Result<Result<Response, Problem
 
 async fn document(sales: &Sales, kept: &Kept) -> Result<Standing, No> {
     let command = sales.command(kept).await?;
-    let state = match &kept.purchase.charge {
-        Some(charge) => charge.stage(),
+    let transaction = sales.transaction(kept).await?;
+    let state = match kept.purchase.charge.as_ref().map(|charge| charge.stage()) {
+        // A reorganisation has taken it back, which its charge is yet to be told.
+        Some(Stage::Captured) if transaction.is_none() => Stage::Capturing,
+        Some(stage) => stage,
         None => Stage::Free,
     };
-    let transaction = sales.transaction(kept).await?;
     Ok(Standing {
         purchase: hex::encode(kept.stored.purchase),
         state,

@@ -4,6 +4,7 @@ use sqlx::SqliteConnection;
 use stencil_protocol::id::TenantId;
 
 use super::super::failure::of_tenant;
+use super::super::offers::wake;
 use super::super::row::{Columns as _, bigint};
 use super::super::wallets::note_payer;
 use super::{check_credit, decimal};
@@ -21,6 +22,9 @@ pub(super) async fn apply(
         ..
     } = &commit.invoice;
     put(connection, &commit.invoice).await?;
+    if commit.is_undone {
+        wake(connection, tenant, invoice, *changed_us).await?;
+    }
     for payer in &commit.payers {
         let created_us = commit.invoice.created_us;
         note_payer(connection, payer, tenant, invoice, created_us).await?;

@@ -85,6 +85,7 @@ pub(super) async fn keep(
             created_us: 1,
             changed_us: 1,
         },
+        is_undone: false,
         payers: Vec::new(),
         credits: vec![],
         entries: vec![],

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use alloy_sol_types::{SolCall as _, SolValue as _};
 use async_trait::async_trait;
 use stencil_payments::eip712::Domain;
-use stencil_payments::invoice::{Event as InvoiceEvent, Id, Invoice, Payment};
+use stencil_payments::invoice::{Event as InvoiceEvent, Id, Invoice, Payment, State};
 use stencil_payments::money::{Amount, Asset, Token};
 use stencil_payments::observation::{Block, Key};
 use stencil_payments::port::{
@@ -41,6 +41,8 @@ pub(in crate::http::tests) enum Mode {
     IsLate,
     /// The token keeps a tenth of what it transfers.
     TakesFee,
+    /// What it brings has the nonce of an invoice, and pays that.
+    PaysInvoice([u8; 16]),
     /// The tenant's limit is reached.
     Refuses,
     /// It can't be known now whether it can be sent.
@@ -132,6 +134,11 @@ impl Money {
 
     /// All that was ordered and is in no block comes into one.
     pub(in crate::http::tests) async fn include(&self) {
+        self.include_as(Mode::Includes).await;
+    }
+
+    /// The same, and this becomes of it.
+    pub(in crate::http::tests) async fn include_as(&self, mode: Mode) {
         let pending: Vec<_> = {
             let book = self.book();
             let pending = book.ordered.iter();
@@ -139,7 +146,7 @@ impl Money {
             pending.cloned().collect()
         };
         for order in pending {
-            self.happens(&order, Mode::Includes).await;
+            self.happens(&order, mode).await;
         }
     }
 
@@ -213,8 +220,12 @@ impl Money {
             };
             let id = order.key.strip_prefix("x402-").expect("a purchase's");
             let id: Id = id.parse().unwrap();
-            self.credit(&order.tenant, id, tx, Amount(moved), call.from)
-                .await;
+            if let Mode::PaysInvoice(other) = mode {
+                self.owns(&order.tenant, &other, tx).await;
+            } else {
+                self.credit(&order.tenant, id, tx, Amount(moved), call.from)
+                    .await;
+            }
         }
         // Only when what is in the block is known, it was read.
         self.read_up_to(block).await;
@@ -241,6 +252,27 @@ impl Money {
             ..ChainCommit::default()
         };
         chains.commit_chain(&commit).await.unwrap();
+    }
+
+    /// The cashier has seen that money came for another invoice.
+    async fn owns(&self, tenant: &TenantId, invoice: &[u8; 16], tx: B256) {
+        let payments = &self.store.payments;
+        let mut stored = payments.invoice(tenant, invoice).await.unwrap().unwrap();
+        stored.version += 1;
+        let key = Key {
+            chain: CHAIN_ID,
+            tx,
+            ordinal: 1,
+        };
+        let commit = InvoiceCommit {
+            invoice: stored,
+            is_undone: false,
+            payers: Vec::new(),
+            credits: vec![key.to_string()],
+            entries: vec![],
+            effects: vec![],
+        };
+        payments.commit_invoice(&commit).await.unwrap();
     }
 
     /// The cashier has seen that money came.
@@ -271,12 +303,14 @@ impl Money {
         let mut stored = payments.invoice(tenant, &id.0).await.unwrap().unwrap();
         let mut body: serde_json::Value = serde_json::from_str(&stored.body).unwrap();
         let mut invoice: Invoice = serde_json::from_value(body["invoice"].clone()).unwrap();
+        let was_settled = invoice.state() == State::Settled;
         invoice.apply(&event).unwrap();
         body["invoice"] = serde_json::to_value(&invoice).unwrap();
         stored.body = body.to_string();
         stored.version += 1;
         let commit = InvoiceCommit {
             invoice: stored,
+            is_undone: was_settled && invoice.state() != State::Settled,
             payers: Vec::new(),
             credits: owns.iter().map(Key::to_string).collect(),
             entries: vec![],
@@ -451,6 +485,7 @@ impl Till for Drawer {
         };
         let commit = InvoiceCommit {
             invoice,
+            is_undone: false,
             payers: Vec::new(),
             credits: vec![],
             entries: vec![],
@@ -473,11 +508,16 @@ impl Till for Drawer {
         stored.version += 1;
         let commit = InvoiceCommit {
             invoice: stored,
+            is_undone: false,
             payers: Vec::new(),
             credits: vec![],
             entries: vec![],
             effects: vec![],
         };
         Ok(payments.commit_invoice(&commit).await?)
+    }
+
+    async fn undone(&self) {
+        std::future::pending().await
     }
 }
