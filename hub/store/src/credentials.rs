@@ -95,6 +95,8 @@ pub enum StandingSet {
     Unchanged,
     /// It is revoked, and that is for good.
     Revoked,
+    /// What it was given for is gone, so it is suspended until that is back: nobody lets it hold before.
+    Taken,
     /// There is no such credential.
     NotFound,
 }
@@ -155,7 +157,9 @@ pub trait Credentials: Send + Sync + 'static {
     /// receipts that name them.
     async fn forget_ended_credentials(&self, before_us: i64, limit: u32) -> Result<u64, Error>;
 
-    /// Sets how a credential stands.
+    /// Sets how a credential stands because somebody wants it so. One that is suspended by its cause
+    /// ([`Judging::set_by_cause`](crate::Judging::set_by_cause)) does not hold for that:
+    /// [`StandingSet::Taken`].
     async fn set_standing(
         &self,
         tenant: &TenantId,

@@ -261,6 +261,13 @@ impl Identity {
         match set.await? {
             StandingSet::Set | StandingSet::Unchanged => {}
             StandingSet::NotFound => return Err(not_found()),
+            StandingSet::Taken => {
+                return Err(Error::Store(stencil_store::Error::Conflict(
+                    "what it was given for is no longer on its chain, so it is suspended, and holds again by \
+                     itself when that is back; where somebody has suspended it as well, resume it then"
+                        .to_owned(),
+                )));
+            }
             StandingSet::Revoked => {
                 return Err(Error::Store(stencil_store::Error::Conflict(
                     "the credential is revoked, and that is for good: issue another one".to_owned(),

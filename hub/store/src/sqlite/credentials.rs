@@ -299,6 +299,13 @@ async fn set_by_hand(
     standing: CredentialStanding,
     now_us: i64,
 ) -> Result<StandingSet, Error> {
+    if standing == CredentialStanding::Good {
+        // Not for a moment: whoever fetches a status list may go by it for a day.
+        let by_cause = judging::newest(connection, tenant, credential, true).await?;
+        if by_cause.credential() == CredentialStanding::Suspended {
+            return Ok(StandingSet::Taken);
+        }
+    }
     let set = put_standing(connection, tenant, credential, standing, now_us).await?;
     if matches!(set, StandingSet::NotFound | StandingSet::Revoked) {
         return Ok(set);

@@ -192,7 +192,7 @@ pub(super) async fn note(
 }
 
 /// How a track of a right stands.
-async fn newest(
+pub(super) async fn newest(
     connection: &mut SqliteConnection,
     tenant: &TenantId,
     right: &str,

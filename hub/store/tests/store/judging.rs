@@ -115,6 +115,7 @@ async fn a_right_s_standings_are_noted_with_its_changes_each_track_by_itself() {
     // What somebody has suspended meanwhile stays so when the cause is back.
     by_cause(&[(Sold, 70)], 70).await;
     assert_eq!(by_hand(Suspended, 75).await, StandingSet::Unchanged);
+    assert_eq!(by_hand(Good, 76).await, StandingSet::Taken);
     by_cause(&[(Held, 80)], 80).await;
     let right = store.access.right(&acme, &id).await.unwrap().unwrap();
     assert_eq!((right.standing, right.taken), (Suspended, false));
@@ -129,15 +130,68 @@ async fn a_right_s_standings_are_noted_with_its_changes_each_track_by_itself() {
 }
 
 #[tokio::test]
+async fn nobody_lets_a_right_hold_whose_cause_is_gone_and_no_status_list_says_so_for_a_moment() {
+    use CredentialStanding::{Good, Revoked, Suspended};
+    use RightStanding::{Held, NotAllowed, Sold, TakenBack, Unknown};
+
+    let fresh = fresh().await;
+    let (store, acme) = (&fresh.store, acme());
+    let ports = (store.access.as_ref(), store.credentials.as_ref());
+    let id = given(ports, &acme, 1, None).await;
+    let theirs = given(ports, &other(), 1, None).await;
+    let by_hand = async |standing, now_us| {
+        let set = store.credentials.set_standing(&acme, &id, standing, now_us);
+        set.await.unwrap()
+    };
+    let by_cause = async |standing, at_us| {
+        let stood = [(standing, at_us)];
+        let set = store.judging.set_by_cause(&acme, &id, &stood, at_us);
+        set.await.unwrap();
+    };
+    let suspended = async || {
+        let bits = store.credentials.status_bits(&acme, 1, Suspended).await;
+        bits.unwrap().unwrap().len()
+    };
+    for (standing, at_us) in [(Sold, 10), (TakenBack, 20), (NotAllowed, 30), (Unknown, 40)] {
+        by_cause(standing, at_us).await;
+        assert_eq!(by_hand(Good, at_us + 1).await, StandingSet::Taken);
+        assert_eq!(suspended().await, 1, "{standing:?}");
+        // It is not noted that somebody has let it hold, either.
+        assert_eq!(stood(store, &id, false).await, []);
+        by_cause(Held, at_us + 5).await;
+        assert_eq!(suspended().await, 0, "{standing:?}");
+        assert_eq!(by_hand(Good, at_us + 6).await, StandingSet::Unchanged);
+    }
+    // The other way round: what the chain gives back stays suspended, as somebody wanted it.
+    assert_eq!(by_hand(Suspended, 60).await, StandingSet::Set);
+    by_cause(Sold, 61).await;
+    assert_eq!(by_hand(Good, 62).await, StandingSet::Taken);
+    by_cause(Held, 63).await;
+    assert_eq!(suspended().await, 1);
+    assert_eq!(by_hand(Good, 64).await, StandingSet::Set);
+    assert_eq!(suspended().await, 0);
+    // It can be taken away for good at any time, and what another tenant's stands by is no matter here.
+    by_cause(Sold, 65).await;
+    assert_eq!(by_hand(Revoked, 66).await, StandingSet::Set);
+    let rival = other();
+    for (standing, at_us) in [(Suspended, 70), (Good, 71)] {
+        let set = store
+            .credentials
+            .set_standing(&rival, &theirs, standing, at_us);
+        assert_eq!(set.await.unwrap(), StandingSet::Set);
+    }
+}
+
+#[tokio::test]
 async fn more_standings_than_are_kept_are_not_known_any_more_but_for_the_newest() {
     let fresh = fresh().await;
     let (store, acme) = (&fresh.store, acme());
     let ports = (store.access.as_ref(), store.credentials.as_ref());
     let id = given(ports, &acme, 1, None).await;
-    let by_cause = [(RightStanding::Sold, 50)];
+    let by_cause = [(RightStanding::Sold, 50), (RightStanding::Held, 60)];
     store
         .judging
-        .set_by_cause(&acme, &id, &by_cause, 50)
+        .set_by_cause(&acme, &id, &by_cause, 60)
         .await
         .unwrap();
     let times = 3 * i64::from(MAX_STANDINGS);

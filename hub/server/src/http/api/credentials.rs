@@ -224,13 +224,16 @@ pub(in crate::http) async fn suspend(
 }
 
 /// Lets a credential that was suspended hold again.
+///
+/// One that is suspended because its cause on a chain is gone (a token that was sold, a payment that was taken
+/// back) holds again when that is back, and not by this.
 #[utoipa::path(
     post,
     path = "/api/v1/credentials/{credential}/resume",
     tag = "credentials",
     responses(
         (status = 200, body = ShownCredential),
-        (status = 409, description = "It is revoked"),
+        (status = 409, description = "It is revoked, or suspended because of its chain"),
     )
 )]
 pub(in crate::http) async fn resume(
