@@ -26,6 +26,15 @@ const BEHIND_S: u64 = 3;
 /// left the chain.
 const GIVEN_UP: u32 = 16;
 
+/// From when on the next anchor may be made, in seconds since 1970, where the newest is done with.
+pub(crate) fn due_s(last: Option<&Standing>, interval_s: u64, now_s: u64) -> u64 {
+    last.map_or(0, |last| match last.body.shown {
+        // Given up, and made by a clock that was ahead: nothing is anchored up to there.
+        None if last.body.end > now_s => 0,
+        _ => last.body.end.saturating_add(interval_s),
+    })
+}
+
 impl Proofs {
     /// Does what is due; says when to look again.
     pub(super) async fn anchor_due(&self) -> Duration {
@@ -120,11 +129,8 @@ impl Proofs {
         last: Option<Standing>,
         anchoring: &Anchoring,
     ) -> Result<Duration, Error> {
-        let now_s = u64::try_from(self.clock.now_us() / 1_000_000).unwrap_or(0);
-        let due = last
-            .as_ref()
-            .map_or(0, |last| last.body.end.saturating_add(anchoring.interval_s));
-        if now_s < due {
+        let now_s = self.now_s();
+        if now_s < due_s(last.as_ref(), anchoring.interval_s, now_s) {
             return Ok(LOOK);
         }
         let Some(chain) = self.chains.by_name(&anchoring.chain) else {
@@ -248,7 +254,13 @@ impl Proofs {
                 tx,
                 ..
             }) => {
-                let why = format!("its transaction {tx} was reverted");
+                let ahead = match at.body.end > self.now_s() {
+                    true => {
+                        ": its interval is not over yet, as the hub's clock was ahead when it was made"
+                    }
+                    false => "",
+                };
+                let why = format!("its transaction {tx} was reverted{ahead}");
                 self.let_go(tenant, at, &why).await
             }
             Sent::Final(_) => {
@@ -318,6 +330,11 @@ impl Proofs {
         at.open = false;
         self.put(tenant, &at, AnchorSeals::Release).await?;
         Ok(LOOK)
+    }
+
+    /// Seconds since 1970.
+    pub(super) fn now_s(&self) -> u64 {
+        u64::try_from(self.clock.now_us() / 1_000_000).unwrap_or(0)
     }
 
     async fn put(

@@ -476,6 +476,35 @@ async fn what_never_comes_is_waited_for_and_then_told() {
     assert!(why.contains("freezer-1"), "{why}");
 }
 
+impl World {
+    /// Has a seal that is verified and anchored each minute, in a series whose newest anchor ended long ago.
+    async fn anchors(&mut self) -> Sealed {
+        let readings = body(1, -20.0);
+        self.has(&readings).await;
+        let seal = sealed(&self.key, &[&readings], 1, [0; 32]);
+        let at = self.comes(&seal).await;
+        assert_eq!(self.found(&at).await.0, SealState::Verified);
+        let contract = crate::chains::tests::fake::ANCHOR;
+        let head = [[0; 32], word(4), word(1_600_000_000)].concat();
+        let question = head_of(ACCOUNT, B256::from(series(&acme())));
+        self.chain.answers(contract, question.into(), head);
+        let anchoring = Anchoring {
+            chain: CHAIN.to_owned(),
+            interval_s: 60,
+        };
+        let store = &self.store.proofs;
+        store
+            .set_anchoring(&acme(), Some(&anchoring), 1)
+            .await
+            .unwrap();
+        seal
+    }
+
+    async fn newest(&self) -> super::anchor::Standing {
+        self.proofs.newest_anchor(&acme()).await.unwrap().unwrap()
+    }
+}
+
 fn word(number: u64) -> [u8; 32] {
     let mut word = [0; 32];
     word[24..].copy_from_slice(&number.to_be_bytes());
@@ -485,11 +514,7 @@ fn word(number: u64) -> [u8; 32] {
 #[tokio::test]
 async fn an_anchor_is_ordered_once_and_what_will_never_be_lets_its_seals_go() {
     let mut world = World::new().await;
-    let readings = body(1, -20.0);
-    world.has(&readings).await;
-    let seal = sealed(&world.key, &[&readings], 1, [0; 32]);
-    let at = world.comes(&seal).await;
-    assert_eq!(world.found(&at).await.0, SealState::Verified);
+    let seal = world.anchors().await;
     assert!(
         world
             .proofs
@@ -499,18 +524,7 @@ async fn an_anchor_is_ordered_once_and_what_will_never_be_lets_its_seals_go() {
     );
     world.proofs.anchors_on(CHAIN).unwrap();
     let contract = crate::chains::tests::fake::ANCHOR;
-    let head = [[0; 32], word(4), word(1_600_000_000)].concat();
-    let question = head_of(ACCOUNT, B256::from(series(&acme())));
-    world.chain.answers(contract, question.into(), head);
-    let anchoring = Anchoring {
-        chain: CHAIN.to_owned(),
-        interval_s: 60,
-    };
     let store = Arc::clone(&world.store.proofs);
-    store
-        .set_anchoring(&acme(), Some(&anchoring), 1)
-        .await
-        .unwrap();
     for _ in 0..3 {
         world.proofs.anchor_due().await;
     }
@@ -577,4 +591,50 @@ async fn an_anchor_is_ordered_once_and_what_will_never_be_lets_its_seals_go() {
     world.now_us.fetch_add(61_000_000, Ordering::SeqCst);
     world.proofs.anchor_due().await;
     assert_eq!(world.chain.orders.lock().unwrap()[1].key, "anchor 2");
+}
+
+#[tokio::test]
+async fn an_anchor_that_was_made_while_the_clock_was_ahead_holds_up_none_after_it_is_right_again() {
+    const AHEAD_S: u64 = 20 * 60;
+
+    let mut world = World::new().await;
+    let now_s = |world: &World| world.proofs.now_s();
+    world.anchors().await;
+    let ahead_us = i64::try_from(AHEAD_S).unwrap() * 1_000_000;
+    world.now_us.fetch_add(ahead_us, Ordering::SeqCst);
+    world.proofs.anchor_due().await;
+    assert_eq!(world.newest().await.body.end, now_s(&world) - 3);
+    world.now_us.fetch_sub(ahead_us, Ordering::SeqCst);
+    let outcome = Outcome {
+        tx: B256::repeat_byte(7),
+        block: 9,
+        block_hash: B256::repeat_byte(9),
+        succeeded: false,
+    };
+    let is = |key: &str, sent| {
+        let mut known = world.chain.sent.lock().unwrap();
+        known.insert(key.to_owned(), sent);
+    };
+    is("anchor 1", Sent::Final(outcome));
+    world.proofs.anchor_due().await;
+    let given_up = world.newest().await;
+    assert!(!given_up.open, "{given_up:?}");
+    let trouble = given_up.body.trouble.clone().unwrap();
+    assert!(trouble.contains("the hub's clock was ahead"), "{trouble}");
+    assert_eq!(super::due_s(Some(&given_up), 60, now_s(&world)), 0);
+    world.now_us.fetch_add(1_000_000, Ordering::SeqCst);
+    world.proofs.anchor_due().await;
+    let next = world.newest().await;
+    assert_eq!((next.anchor, next.open), (2, true));
+    assert_eq!((next.body.end, next.body.seals), (now_s(&world) - 3, 1));
+    // By a clock that is right the next one comes an interval after one that was reverted, as ever.
+    is("anchor 2", Sent::Final(outcome));
+    world.proofs.anchor_due().await;
+    let reverted = world.newest().await;
+    let trouble = reverted.body.trouble.clone().unwrap();
+    assert!(trouble.ends_with("was reverted"), "{trouble}");
+    world.proofs.anchor_due().await;
+    assert_eq!(world.newest().await.anchor, 2);
+    let due_s = super::due_s(Some(&reverted), 60, now_s(&world));
+    assert_eq!(due_s, reverted.body.end + 60);
 }
