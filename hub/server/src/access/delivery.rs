@@ -4,28 +4,24 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 use stencil_access::receipt::Head;
-use stencil_access::trust::{MAX_LISTS, Told};
+use stencil_access::trust::Told;
 use stencil_mqtt::{Handle, Qos};
 use stencil_protocol::id::{GatewayId, TenantId};
 use stencil_protocol::topic::Topic;
 use tokio::sync::{Notify, watch};
 
 use super::Rights;
+use super::told::Standings;
 use crate::chains::Owners;
 use crate::clock::Clock;
-use crate::identity::{Error, Purpose};
+use crate::identity::Error;
 use crate::parts::told_to_end;
 use crate::policy::{Peer, namespace};
 use crate::{Principal, Role};
 
 /// Between two looks at what has changed.
 const LOOK: Duration = Duration::from_secs(1);
-/// A list is made anew after a part of the time for which it may be gone by, but not more often and not
-/// more seldom than this.
-const FRESH_S: (u32, u32) = (10, 600);
 
 type Key = (TenantId, GatewayId);
 
@@ -97,23 +93,13 @@ impl Telling {
     }
 }
 
-/// What a tenant's gateways go by, as it was told last.
-struct Standing {
-    /// Of all that it follows from.
-    digest: [u8; 32],
-    made_us: i64,
-    policy: stencil_access::Policy,
-    numbers: Vec<u32>,
-    lists: Vec<Value>,
-}
-
 /// Tells gateways.
 pub(crate) struct Delivery {
     rights: Rights,
     telling: Telling,
     handle: Handle<Peer>,
     clock: Clock,
-    tenants: HashMap<TenantId, Standing>,
+    standings: Standings,
     owners: Owners,
     /// The right of a token that was looked at last.
     looked: Option<(TenantId, String)>,
@@ -134,7 +120,7 @@ impl Delivery {
             telling,
             handle,
             clock,
-            tenants: HashMap::new(),
+            standings: Standings::default(),
             owners,
             looked: None,
             looked_ended: None,
@@ -173,14 +159,14 @@ impl Delivery {
 
     async fn tell(&mut self, now_us: i64) {
         let mut due = self.telling.take();
-        self.tenants
-            .retain(|tenant, _| due.iter().any(|((of, _), _)| of == tenant));
+        self.standings
+            .retain(|tenant| due.iter().any(|((of, _), _)| of == tenant));
         let mut changed = HashMap::new();
         for (key, due) in &mut due {
             let news = match changed.get(&key.0) {
                 Some(news) => *news,
                 None => {
-                    let news = match self.look(&key.0, now_us).await {
+                    let news = match self.standings.look(&self.rights, &key.0, now_us).await {
                         Ok(news) => news,
                         Err(error) => {
                             tracing::warn!(tenant = %key.0, %error, "gateways are not told of rights \
@@ -202,60 +188,10 @@ impl Delivery {
         }
     }
 
-    /// Looks whether a tenant's gateways have to be told something else, or the same anew.
-    async fn look(&mut self, tenant: &TenantId, now_us: i64) -> Result<bool, Error> {
-        let policy = self.rights.policy(tenant).await?.at_gateways();
-        let mut numbers = self.rights.access.access_lists(tenant, now_us).await?;
-        // The newest: in older ones are rights of long ago.
-        numbers.truncate(MAX_LISTS / 2);
-        let mut digest = Sha256::new();
-        digest.update(serde_json::to_vec(&policy).map_err(Error::failed)?);
-        for number in &numbers {
-            for purpose in [Purpose::Revocation, Purpose::Suspension] {
-                let bits = self
-                    .rights
-                    .identity
-                    .set_bits(tenant, purpose, *number)
-                    .await?;
-                digest.update(number.to_be_bytes());
-                digest.update((bits.len() as u64).to_be_bytes());
-                bits.iter().for_each(|bit| digest.update(bit.to_be_bytes()));
-            }
-        }
-        let digest: [u8; 32] = digest.finalize().into();
-        let fresh_s = (policy.staleness_s / 4).clamp(FRESH_S.0, FRESH_S.1);
-        let fresh_us = i64::from(fresh_s) * 1_000_000;
-        if let Some(told) = self.tenants.get(tenant)
-            && told.digest == digest
-            && (0..fresh_us).contains(&now_us.saturating_sub(told.made_us))
-        {
-            return Ok(false);
-        }
-        let mut lists = Vec::new();
-        for number in &numbers {
-            for purpose in [Purpose::Revocation, Purpose::Suspension] {
-                let list = self
-                    .rights
-                    .identity
-                    .published_list(tenant, purpose, *number, now_us);
-                lists.extend(list.await?.map(Value::Object));
-            }
-        }
-        let standing = Standing {
-            digest,
-            made_us: now_us,
-            policy,
-            numbers,
-            lists,
-        };
-        self.tenants.insert(tenant.clone(), standing);
-        Ok(true)
-    }
-
     async fn tell_one(&self, key: &Key, due: Due) -> Result<(), Error> {
         let (tenant, gateway) = key;
         if due.all {
-            let Some(standing) = self.tenants.get(tenant) else {
+            let Some(standing) = self.standings.of(tenant) else {
                 return Ok(());
             };
             let policy = standing.policy.clone();

@@ -22,6 +22,7 @@ pub(crate) mod history;
 mod keeper;
 mod left;
 mod step;
+mod told;
 
 use std::sync::Arc;
 
@@ -44,6 +45,8 @@ pub(crate) use delivery::{Delivery, Telling};
 pub(crate) use held::NotGiven;
 pub(crate) use keeper::{Intake, Keeper};
 pub(crate) use left::brought;
+#[cfg(test)]
+pub(crate) use told::Standings;
 
 /// How long a credential holds where a tenant has not said otherwise: four hours.
 const DEFAULT_VALID_S: u32 = 4 * 3_600;

@@ -157,6 +157,35 @@ impl Identity {
         if let Some(signed) = self.kept.list(name, &of, now_us) {
             return Ok(Some(signed));
         }
+        self.signed_list(name, of, now_us).await
+    }
+
+    /// The same, signed now, however short ago it was signed before: for whom its age counts.
+    pub(crate) async fn list_signed_now(
+        &self,
+        tenant: &TenantId,
+        purpose: Purpose,
+        list: u32,
+        now_us: i64,
+    ) -> Result<Option<Map<String, Value>>, Error> {
+        let set = self
+            .credentials
+            .status_bits(tenant, list, purpose.standing());
+        let (Some(set), Some(sealed)) = (set.await?, self.credentials.issuer(tenant).await?) else {
+            return Ok(None);
+        };
+        self.signed_list((tenant, purpose, list), (sealed, set), now_us)
+            .await
+    }
+
+    /// A list with these bits set, signed now and kept.
+    async fn signed_list(
+        &self,
+        name: (&TenantId, Purpose, u32),
+        of: (Vec<u8>, Vec<u32>),
+        now_us: i64,
+    ) -> Result<Option<Map<String, Value>>, Error> {
+        let (tenant, purpose, list) = name;
         let Some(issuer) = self.issuer(tenant).await? else {
             return Ok(None);
         };

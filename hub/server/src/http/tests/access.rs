@@ -9,6 +9,7 @@ use stencil_access::{Answer, Challenge, Desk, Trust, admit};
 use stencil_crypto::authority::{Authority, Description};
 use stencil_crypto::signature::SigningKey;
 use stencil_crypto::tls;
+use stencil_identity::credential::Credential;
 use stencil_payments::observation::Depth;
 use stencil_protocol::id::{DeviceId, GatewayId};
 use stencil_store::{
@@ -20,7 +21,7 @@ use stencil_workflow::{caused_run_id, definition};
 
 use super::wallets::key as wallet;
 use super::{NOW_US, Served, seed};
-use crate::access::{By, Intake, Keeper, Rights, Telling, Wanted};
+use crate::access::{By, Intake, Keeper, Rights, Standings, Telling, Wanted};
 use crate::clock::Clock;
 use crate::identity::{Identity, Purpose};
 use crate::registry::HubKey;
@@ -474,6 +475,46 @@ async fn a_gateway_goes_by_what_the_hub_issues_and_says() {
     let no = admit(&told, &good, NOW_US + 2).unwrap_err();
     assert_eq!(no.code(), "revoked");
     drop(served);
+}
+
+/// Whoever else asks for a list gets one that was signed up to a minute ago; to a gateway that counts.
+#[tokio::test]
+async fn lists_for_gateways_are_at_most_a_quarter_old_of_what_they_may_be() {
+    const SECOND_US: i64 = 1_000_000;
+
+    let World {
+        served: _served,
+        rights,
+        identity,
+    } = World::new().await;
+    let acme = seed::acme();
+    let given = rights.grant(&acme, &World::wanted(), API, NOW_US).await;
+    let list = given.unwrap().list;
+    let mut standings = Standings::default();
+    let mut oldest_s = async |seconds: std::ops::Range<i64>| {
+        let mut oldest_us = 0;
+        for now_us in seconds.map(|second| NOW_US + second * SECOND_US) {
+            for purpose in [Purpose::Revocation, Purpose::Suspension] {
+                let public = identity.published_list(&acme, purpose, list, now_us);
+                public.await.unwrap().unwrap();
+            }
+            standings.look(&rights, &acme, now_us).await.unwrap();
+            let told = standings.of(&acme).unwrap();
+            assert!(told.lists.len() >= 2, "{:?}", told.lists);
+            for list in &told.lists {
+                let made = Credential::from_map(list.as_object().unwrap().clone());
+                let made_us = made.unwrap().valid_from_us().unwrap();
+                oldest_us = oldest_us.max(now_us - made_us);
+            }
+        }
+        oldest_us / SECOND_US
+    };
+    // A day: all ten minutes.
+    assert_eq!(oldest_s(0..56).await, 55);
+    let policy = json!({ "tolerance_s": 0, "staleness_s": 60, "valid_s": 60, "commands": null });
+    let policy = serde_json::from_value(policy).unwrap();
+    rights.set_policy(&acme, &policy, NOW_US).await.unwrap();
+    assert_eq!(oldest_s(56..135).await, 14);
 }
 
 #[tokio::test]
