@@ -131,6 +131,8 @@ pub(super) async fn tell(
         "holder": receipt.holder,
         "right": receipt.right,
         "receipt": format!("{}/{}", kept.chain, kept.number),
+        // As it can be an entry's key.
+        "receipt_key": format!("{}-{}", kept.chain, kept.number),
         "outcome": kept.outcome,
         "reason": conflict.reason,
         "used_us": receipt.at_us,

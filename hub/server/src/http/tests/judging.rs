@@ -114,6 +114,22 @@ async fn a_use_while_a_right_was_suspended_conflicts_also_when_it_holds_again() 
             json!("revoked")
         ]
     );
+    // Of each receipt its workflow can keep an entry.
+    let filter = RunFilter {
+        workflow: Some("conflict".to_owned()),
+        ..RunFilter::default()
+    };
+    let runs = store.runs.list(&acme, &filter, None, 100).await.unwrap();
+    for run in &runs.items {
+        let key = run.event["receipt_key"].as_str().unwrap();
+        let receipt = run.event["receipt"].as_str().unwrap();
+        assert_eq!(key, receipt.replace('/', "-"));
+        let fields = serde_json::Map::new();
+        let kept = store
+            .content
+            .upsert(&acme, "conflicts", key, &fields, None, NOW_US);
+        kept.await.unwrap();
+    }
     let expected = [
         (15, "suspended".to_owned(), 10),
         (35, "suspended".to_owned(), 30),
