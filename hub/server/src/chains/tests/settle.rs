@@ -419,13 +419,14 @@ async fn a_purchase_whose_payment_is_taken_back_wakes_at_once() {
     };
     let offers = &world.store.offers;
     offers.commit_purchase(&bought, None).await.unwrap();
-    let block = world.block(10, &authorised(1, 1, DUE)).await;
+    let before = world.block(5, &[]).await;
+    world.block(10, &authorised(1, 1, DUE)).await;
     assert_eq!(world.state(1).await, "settled");
     let now_us = || world.now_us.load(Ordering::SeqCst);
     let offers = &world.store.offers;
     let waking = offers.waking_purchases(now_us(), 9).await.unwrap();
     assert!(waking.is_empty(), "{waking:?}");
-    world.back_to(block - 1).await;
+    world.back_to(before).await;
     let now_us = world.now_us.load(Ordering::SeqCst);
     let offers = &world.store.offers;
     let waking = offers.waking_purchases(now_us, 9).await.unwrap();
