@@ -227,7 +227,8 @@ fn what_a_reorganisation_takes_back_is_owed_at_once_and_lost_when_its_payer_has_
         site.shop.mine(1);
     }
     let (at, signed) = site.order("lock", 8);
-    site.stands(&at, "captured");
+    let doc = site.stands(&at, "captured");
+    let settlement = doc["transaction"].as_str().unwrap().to_owned();
     site.shop.chain.set_mining(Mining::Manual);
     let begun = Instant::now();
     site.shop.reorganises(1);
@@ -240,7 +241,10 @@ fn what_a_reorganisation_takes_back_is_owed_at_once_and_lost_when_its_payer_has_
     );
     let body = json!({ "argument": 9 }).to_string();
     let path = "/x402/acme/lock";
-    let required = site.shop.asks("POST", path, &body);
+    let required = wait_for("the price to be asked again", || {
+        let answer = site.shop.send("POST", path, &[], &body);
+        (answer.status == 402).then(|| site.shop.asks("POST", path, &body))
+    });
     let again = site.shop.signs(&required);
     let headers = [("payment-signature", again.as_str())];
     let refused = site.shop.send("POST", path, &headers, &body);
@@ -248,10 +252,15 @@ fn what_a_reorganisation_takes_back_is_owed_at_once_and_lost_when_its_payer_has_
     assert!(refused.body.contains("beyond the limit"), "{refused:?}");
 
     // The settlement is sent again and fails; when that is final, what was done is undone.
-    wait_for("the settlement to be sent again", || {
-        site.shop.has_waiting().then_some(())
+    let receipt = wait_for("the settlement to be sent again", || {
+        if site.shop.has_waiting() {
+            site.shop.mine(1);
+        }
+        let receipt = site.shop.receipt(&settlement);
+        (!receipt.is_null()).then_some(receipt)
     });
-    site.shop.mine(1 + FINAL);
+    assert_eq!(receipt["status"], "0x0", "its payer has cancelled it");
+    site.shop.mine(FINAL);
     let lost = site.stands(&at, "lost");
     assert_eq!(lost["charged"], false);
     wait_for("what was done to be undone", || {

@@ -170,7 +170,7 @@ impl Shop {
         let domain = self.view(token, &hash("DOMAIN_SEPARATOR()")[..4]);
         let mut digest = vec![0x19, 0x01];
         digest.extend(domain);
-        digest.extend(alloy_primitives::keccak256(what.abi_encode()));
+        digest.extend_from_slice(alloy_primitives::keccak256(what.abi_encode()).as_slice());
         let digest = alloy_primitives::keccak256(digest);
         let signature = from.signer().unwrap().sign_hash_sync(&digest).unwrap();
         let mut input = hash("cancelAuthorization(address,bytes32,bytes)")[..4].to_vec();

@@ -278,7 +278,7 @@ async fn a_commands_purchase_wakes_when_its_invoice_is_undone() {
         for (version, is_undone) in [(1, false), (2, false), (3, true)] {
             let mut change = crate::payments::change(&acme, n, version);
             change.is_undone = is_undone;
-            assert_eq!(ids(999).await, []);
+            assert!(ids(999).await.is_empty());
             payments.commit_invoice(&change).await.unwrap();
             if n == 1 && is_undone {
                 assert_eq!(ids(3).await, [(acme.clone(), 1)]);
@@ -290,12 +290,13 @@ async fn a_commands_purchase_wakes_when_its_invoice_is_undone() {
         }
     }
     let of = async |tenant: &TenantId, payer: u8, now_us: i64| {
-        let waking = offers.waking_purchases_of(tenant, &[payer; 20], now_us, 9);
-        let waking = waking.await.unwrap().into_iter();
-        waking.map(|it| it.purchase[0]).collect::<Vec<_>>()
+        let payer = [payer; 20];
+        let waking = offers.waking_purchases_of(tenant, &payer, now_us, 9).await;
+        let waking = waking.unwrap().into_iter();
+        waking.map(|it| it.purchase[0]).collect::<Vec<u8>>()
     };
-    assert_eq!(of(&acme, 7, 999).await, []);
+    assert!(of(&acme, 7, 999).await.is_empty());
     assert_eq!(of(&acme, 7, 1_000).await, [2]);
-    assert_eq!(of(&acme, 8, 1_000).await, []);
+    assert!(of(&acme, 8, 1_000).await.is_empty());
     assert_eq!(of(&other, 7, 1_000).await, [1]);
 }
