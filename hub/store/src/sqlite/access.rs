@@ -278,8 +278,9 @@ impl AccessRights for Sqlite {
         tenant: &TenantId,
         command: &CommandId,
     ) -> Result<Option<StoredReceipt>, Error> {
+        // The plus keeps it from going through all of the tenant's.
         let row = sqlx::query(receipts!(
-            "tenant = $1 AND json_extract(body, '$.command') = $2 LIMIT 1"
+            "+tenant = $1 AND json_extract(body, '$.command') = $2 LIMIT 1"
         ))
         .bind(tenant.as_str())
         .bind(command.to_string())
@@ -361,7 +362,7 @@ pub(super) async fn said(
     // Who says that it was not begun in time may have been told too early.
     let put = sqlx::query(
         "UPDATE access_receipts SET outcome = $3 \
-         WHERE tenant = $1 AND json_extract(body, '$.command') = $2 \
+         WHERE +tenant = $1 AND json_extract(body, '$.command') = $2 \
          AND (outcome = 'unknown' OR outcome = 'expired' AND $3 <> 'expired')",
     )
     .bind(tenant.as_str())
