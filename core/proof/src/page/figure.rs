@@ -143,7 +143,9 @@ fn shows(text: &str, value: &ValueForm, unit: Option<&str>) -> bool {
     let is_it = |text: &str| match value {
         ValueForm::Number(number) => {
             let text = with_minus(text);
-            text == *number || Digits::plain(&text).is_some_and(|it| Digits::of(number) == Some(it))
+            let other = other_text(number);
+            let of = [Digits::of(number), Digits::of(&other)];
+            text == *number || Digits::plain(&text).is_some_and(|it| of.contains(&Some(it)))
         }
         ValueForm::Integer(integer) => with_minus(text) == integer.to_string(),
         ValueForm::Bool(bit) => text.parse() == Ok(*bit),
@@ -169,7 +171,7 @@ fn other_text(number: &str) -> String {
 }
 
 /// A decimal number, exactly.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 struct Digits {
     is_negative: bool,
     /// Neither beginning nor ending with a nought; none of zero, which has no sign either.
@@ -265,6 +267,16 @@ mod tests {
                     "--13.738327026367188",
                     "-\u{2212}13.738327026367188",
                     "-1.3738327026367188e1",
+                ],
+            ),
+            // Both are as short, and as close to 12.2483062744140625.
+            (
+                "12.248306274414062",
+                &["12.248306274414062", "12.248306274414063"],
+                &[
+                    "12.2483062744140625",
+                    "12.248306274414061",
+                    "12.248306274414064",
                 ],
             ),
             (

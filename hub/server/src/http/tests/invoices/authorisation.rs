@@ -307,7 +307,7 @@ async fn what_tokens_take_is_not_known_before_the_chain_was_reached() {
     *chain.not_ready.lock().unwrap() = Some("the chain was not reached yet".to_owned());
     let post = async || served.ask("POST", &path).json(&signed).send().await;
     let why = post().await.problem(503);
-    assert!(why.contains("not reached yet"), "{why}");
+    assert!(why.contains("send the same again"), "{why}");
     chain.unknown.store(false, Ordering::SeqCst);
     *chain.not_ready.lock().unwrap() = None;
     assert_eq!(post().await.status, 202);
