@@ -296,8 +296,12 @@ fn told(invoice: &Value) -> String {
                 None => ", nobody has said where to".to_owned(),
             },
             match (refund["stuck"].as_bool(), refund["waits"].as_str()) {
+                (Some(true), Some(why)) if refund["managed"] == false => {
+                    format!(", was not sent: {}", output::escaped(why))
+                }
                 (Some(true), Some(why)) => format!(", can't be sent: {}", output::escaped(why)),
                 (Some(true), None) => ", can't be sent".to_owned(),
+                _ if refund["unchecked"] == true => ", at the tenant's word".to_owned(),
                 _ => String::new(),
             },
         ));

@@ -13,8 +13,8 @@ use alloy_sol_types::SolValue as _;
 use async_trait::async_trait;
 use stencil_payments::invoice::Id;
 use stencil_payments::port::{
-    self, Called, Chain, Evidence, ForWallets, InVain, KnownToken, NotOrdered, Order, Outcome,
-    Sent, Unknown,
+    self, Called, Chain, Evidence, ForWallets, InVain, KnownToken, Looked, NotOrdered, Order,
+    Outcome, Sent, Unknown,
 };
 use stencil_protocol::id::TenantId;
 use stencil_store::{Brought, BroughtInVain, Chains, SendState, Sends, StoredSend};
@@ -419,15 +419,9 @@ impl Chain for Connection {
         has.map_err(|trouble| Unknown(trouble.to_string()))
     }
 
-    async fn outcome(&self, tx: B256) -> Result<Option<Outcome>, Unknown> {
-        let found = self.quorum.included(tx).await;
-        let found = found.map_err(|trouble| Unknown(trouble.to_string()))?;
-        Ok(found.map(|found| Outcome {
-            tx,
-            block: found.link.number,
-            block_hash: found.link.hash,
-            succeeded: found.succeeded,
-        }))
+    async fn look_up(&self, tx: B256) -> Result<Option<Looked>, Unknown> {
+        let found = self.quorum.look_up(tx).await;
+        found.map_err(|trouble| Unknown(trouble.to_string()))
     }
 
     async fn order(&self, order: &Order) -> Result<Sent, NotOrdered> {

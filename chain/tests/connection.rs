@@ -205,8 +205,14 @@ async fn what_is_ordered_is_sent_once_and_becomes_final() {
     .await;
     assert_eq!(last, included);
     // Anybody's transaction is looked up by its hash alone.
-    assert_eq!(chain.outcome(last.tx).await, Ok(Some(last)));
-    assert_eq!(chain.outcome(B256::repeat_byte(9)).await, Ok(None));
+    let looked = chain.look_up(last.tx).await.unwrap().unwrap();
+    assert_eq!(looked.outcome, last);
+    let [moved] = looked.moves[..] else {
+        panic!("{looked:?}");
+    };
+    assert_eq!(Some(moved.from), chain.account());
+    assert_eq!((moved.token, moved.to), (None, SHOP));
+    assert_eq!(chain.look_up(B256::repeat_byte(9)).await, Ok(None));
     // What counts as spent now is what it has cost, and no longer the most that it might have.
     let tx = format!("{:#x}", last.tx);
     let receipt = made.rpc("eth_getTransactionReceipt", json!([tx])).await;

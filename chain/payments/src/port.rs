@@ -107,6 +107,31 @@ pub struct Outcome {
     pub succeeded: bool,
 }
 
+/// What a transaction that is in a block has done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Looked {
+    /// Where it is, and whether it did what it should.
+    pub outcome: Outcome,
+    /// What it has moved: transfers of tokens by the logs of its receipt, and the coin that it has sent itself. What
+    /// contracts have sent of the coin leaves no log, and is not here. Nothing of one that was reverted.
+    pub moves: Vec<Moved>,
+}
+
+/// A movement of money by a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moved {
+    /// Which log of its receipt, from 0, or [`VALUE`](crate::observation::VALUE).
+    pub ordinal: u32,
+    /// Which token; `None`: the chain's own coin.
+    pub token: Option<Address>,
+    /// From whom.
+    pub from: Address,
+    /// To whom.
+    pub to: Address,
+    /// How much, base units.
+    pub amount: Amount,
+}
+
 /// What shows to anybody who has a block's hash that a transaction is in that block, and what came of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Evidence {
@@ -278,11 +303,11 @@ pub trait Chain: Send + Sync + 'static {
         Ok(Vec::new())
     }
 
-    /// Where any transaction is that somebody has sent, and what came of it; `None`: it is in no block.
+    /// Where any transaction is that somebody has sent, and what it has moved; `None`: it is in no block.
     ///
     /// # Errors
     /// It is unknown now, or the chain is one that can't be asked so.
-    async fn outcome(&self, tx: B256) -> Result<Option<Outcome>, Unknown> {
+    async fn look_up(&self, tx: B256) -> Result<Option<Looked>, Unknown> {
         let _ = tx;
         Err(Unknown("this chain looks up no transactions".to_owned()))
     }

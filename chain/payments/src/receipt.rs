@@ -117,6 +117,9 @@ pub struct Back {
     pub id: crate::cause::Key,
     /// Where it stands.
     pub status: Status,
+    /// That it was sent is the tenant's word: no chain has shown it. Left out where one has.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub unchecked: bool,
     /// How much, base units.
     pub units: Amount,
 }
@@ -155,6 +158,7 @@ impl Receipt {
                 asset: token.asset(),
                 id,
                 status,
+                unchecked: refund.unchecked,
                 units,
             })
         };

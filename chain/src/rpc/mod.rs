@@ -5,6 +5,7 @@ mod account;
 mod contract;
 mod endpoint;
 mod failure;
+mod lookup;
 mod quorum;
 mod revert;
 mod transport;

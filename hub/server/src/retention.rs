@@ -633,6 +633,7 @@ mod tests {
             payers: vec![],
             entries: vec![],
             effects: (1..=3).map(effect).collect(),
+            refunds: Vec::new(),
         };
         let payments = &store.payments;
         payments.commit_invoice(&commit).await.unwrap();

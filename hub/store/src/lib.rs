@@ -142,7 +142,7 @@ pub use ownership::{
 pub use page::{MAX_PAGE, Page};
 pub use payments::{
     CauseKey, DueEffect, InvoiceCommit, InvoiceEffect, InvoiceKey, JournalBalance, JournalEntry,
-    JournalLine, MAX_CREDIT_KEY, Payments, StoredInvoice, UnmatchedCredit,
+    JournalLine, MAX_CREDIT_KEY, Payments, RefundMovement, StoredInvoice, UnmatchedCredit,
 };
 pub use pipeline::{
     CommandStatus, Commit, Committed, GatewayRules, Given, LinkSeen, Loaded,

@@ -122,6 +122,18 @@ pub struct InvoiceCommit {
     pub entries: Vec<JournalEntry>,
     /// What is to be done, in order.
     pub effects: Vec<InvoiceEffect>,
+    /// By which movements its refunds were sent that the tenant has told of; what was told before and is not
+    /// here serves none any more. Empty: none was ever told.
+    pub refunds: Vec<RefundMovement>,
+}
+
+/// The movement of money by which a refund was sent. It serves one refund, of all invoices of all tenants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefundMovement {
+    /// Which refund.
+    pub refund: CauseKey,
+    /// Which movement; `None`: what was told did not send it.
+    pub movement: Option<String>,
 }
 
 /// Money that came and is of no invoice.
@@ -140,7 +152,7 @@ pub struct UnmatchedCredit {
 pub trait Payments: Send + Sync + 'static {
     /// Keeps a change with all that it causes, or nothing of it. [`Error::Conflict`] when the
     /// invoice's version is not the one before (read it again and apply the event to that), when a
-    /// movement is another invoice's, or when an entry's or effect's name is another's.
+    /// movement is another invoice's or another refund's, or when an entry's or effect's name is another's.
     async fn commit_invoice(&self, commit: &InvoiceCommit) -> Result<(), Error>;
 
     /// One invoice.
@@ -185,6 +197,12 @@ pub trait Payments: Send + Sync + 'static {
         of: &str,
         limit: u32,
     ) -> Result<Vec<Option<InvoiceKey>>, Error>;
+
+    /// Which refund of which invoice a movement has sent, as far as tenants have told so.
+    async fn refund_by_movement(
+        &self,
+        movement: &str,
+    ) -> Result<Option<(TenantId, InvoiceKey, CauseKey)>, Error>;
 
     /// Keeps money that is of no invoice; `false` if this movement is known already.
     async fn put_unmatched(

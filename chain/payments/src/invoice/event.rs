@@ -109,6 +109,13 @@ pub enum Event {
         /// Whether it can't.
         stuck: bool,
     },
+    /// Whether it is the tenant's word alone that a refund was sent. One that failed was not sent, whoever says so.
+    RefundUnchecked {
+        /// Which refund.
+        id: refund::Id,
+        /// Whether no chain has shown it.
+        unchecked: bool,
+    },
     /// A refund is in the chain, as deep as it needs to be.
     RefundConfirmed {
         /// Which refund.

@@ -42,6 +42,9 @@ pub struct Refund {
     /// It can't be sent as things stand, or not to where it shall go.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub stuck: bool,
+    /// That it was sent is the tenant's word: no chain has shown it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unchecked: bool,
     pub(super) sent: bool,
     pub(super) withdrawn: bool,
     pub(super) confirmed: Option<u64>,
@@ -60,6 +63,7 @@ impl Refund {
             tx: None,
             failures: 0,
             stuck: false,
+            unchecked: false,
             sent: false,
             withdrawn: false,
             confirmed: None,

@@ -242,6 +242,7 @@ fn memo(event: &Event) -> String {
         Event::RefundFailed { id } => format!("refund {id} failed"),
         Event::RefundNotSent { id } => format!("refund {id} not sent"),
         Event::RefundStuck { id, .. } => format!("whether refund {id} can be sent"),
+        Event::RefundUnchecked { id, .. } => format!("whether refund {id} was checked"),
         Event::RefundConfirmed { id, .. } => format!("refund {id} confirmed"),
         Event::RefundRetracted { id, .. } => format!("refund {id} reorganised away"),
         Event::Cancel => "cancelled".into(),

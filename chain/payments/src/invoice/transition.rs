@@ -264,6 +264,7 @@ impl Invoice {
                 let refund = self.refund(*id)?;
                 if refund.status() == Status::Sent {
                     refund.sent = false;
+                    refund.unchecked = false;
                     refund.failures = refund.failures.saturating_add(1);
                 }
             }
@@ -272,6 +273,7 @@ impl Invoice {
                 refund.sent &= refund.status() != Status::Sent;
             }
             Event::RefundStuck { id, stuck } => self.refund(*id)?.stuck = *stuck,
+            Event::RefundUnchecked { id, unchecked } => self.refund(*id)?.unchecked = *unchecked,
             Event::RefundConfirmed { id, seq } => {
                 let refund = self.refund(*id)?;
                 if refund.status() == Status::Withdrawn {

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use stencil_payments::Address;
 use stencil_payments::cause::Key;
 use stencil_payments::invoice::{Invoice, refund};
+use stencil_payments::{Address, B256};
 use stencil_store::StoredInvoice;
 
 /// The longest reference, in bytes.
@@ -45,6 +45,9 @@ pub(crate) struct About {
     /// Where refunds go.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub refunds_to: BTreeMap<refund::Id, RefundTo>,
+    /// By which transactions the tenant has sent refunds itself.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub told: BTreeMap<refund::Id, Told>,
     /// Since when the hub has known it as paid, µs since the epoch, if it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub paid_us: Option<i64>,
@@ -108,6 +111,25 @@ pub(crate) struct Waits {
     /// Names the tenant's limits, where it was refused for one of them.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub limits: Option<Key>,
+}
+
+/// The transaction by which the tenant says to have sent a refund.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Told {
+    /// The transaction.
+    pub tx: B256,
+    /// By which of its movements, `CHAIN:0xTRANSACTION:ORDINAL`; of one that no chain shows,
+    /// `CHAIN:0xTRANSACTION@ADDRESS`.
+    pub movement: String,
+    /// The how manieth that was told of the refund, from 1.
+    pub number: u32,
+    /// Since when it is in no block any more, µs since the epoch, as long as it is in none.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub missing_us: Option<i64>,
+    /// It has not sent the refund after all.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub failed: bool,
 }
 
 /// How often a refund is sent to one address in vain: each time costs gas.

@@ -6,7 +6,9 @@ use stencil_payments::cause;
 use stencil_payments::invoice::{Effect, Event, Id, State, What, refund};
 use stencil_payments::ledger::{Entry, Side};
 use stencil_protocol::id::TenantId;
-use stencil_store::{InvoiceCommit, InvoiceEffect, JournalEntry, JournalLine, StoredInvoice};
+use stencil_store::{
+    InvoiceCommit, InvoiceEffect, JournalEntry, JournalLine, RefundMovement, StoredInvoice,
+};
 
 use super::about::{About, Kept};
 use super::cashier::{At, Cashier, Refused, body, state, until_us, word};
@@ -44,6 +46,13 @@ pub(crate) enum Todo {
         #[serde(default, skip_serializing_if = "super::about::is_zero")]
         number: u32,
     },
+    /// What became of a transaction by which the tenant says to have sent a refund.
+    FollowRefund {
+        /// Which refund.
+        id: refund::Id,
+        /// The how manieth transaction of it; an older one is over.
+        number: u32,
+    },
     /// The tenant is told that no workflow took its payment.
     NotStarted {},
     /// What the invoice says.
@@ -56,7 +65,9 @@ impl Todo {
     pub(crate) fn is_told(&self) -> bool {
         !matches!(
             self,
-            Self::SendRefund { .. } | Self::Invoice(What::RateNeeded { .. } | What::Post(_))
+            Self::SendRefund { .. }
+                | Self::FollowRefund { .. }
+                | Self::Invoice(What::RateNeeded { .. } | What::Post(_))
         )
     }
 }
@@ -218,6 +229,10 @@ impl Cashier {
             .payments()
             .map(|(_, payment)| payment.from.0.0)
             .collect();
+        let told = kept.about.told.iter().map(|(id, told)| RefundMovement {
+            refund: id.0,
+            movement: (!told.failed).then(|| told.movement.clone()),
+        });
         Ok(InvoiceCommit {
             invoice,
             is_undone: before.state == word(State::Settled)
@@ -230,6 +245,7 @@ impl Cashier {
                 .collect(),
             entries,
             effects: todo,
+            refunds: told.collect(),
         })
     }
 }

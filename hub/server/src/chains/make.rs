@@ -77,6 +77,7 @@ impl Cashier {
             credits: Vec::new(),
             entries: Vec::new(),
             effects: Vec::new(),
+            refunds: Vec::new(),
         };
         stencil_crashpoint::reach("cashier.before_created");
         if let Err(error) = self.0.store.payments.commit_invoice(&commit).await {

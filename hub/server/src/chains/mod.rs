@@ -26,6 +26,7 @@ mod rates;
 mod reader;
 pub(crate) mod refund_address;
 mod refund_place;
+pub(crate) mod refund_told;
 pub(crate) mod room;
 pub(crate) mod settings;
 #[cfg(test)]

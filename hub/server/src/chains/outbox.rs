@@ -8,6 +8,7 @@
 
 mod refunds;
 mod seats;
+mod told;
 mod webhook;
 
 use std::collections::{BTreeMap, HashSet};
@@ -220,9 +221,12 @@ impl Outbox {
     /// a chain.
     async fn ask(&mut self, one: DueEffect, due: Due) -> Result<(), Refused> {
         let place = (one.tenant.clone(), one.invoice);
-        let is_refund = matches!(due.what, Todo::SendRefund { .. });
+        let is_refund = matches!(
+            due.what,
+            Todo::SendRefund { .. } | Todo::FollowRefund { .. }
+        );
         let chain = match &due.what {
-            Todo::SendRefund { id, .. } => {
+            Todo::SendRefund { id, .. } | Todo::FollowRefund { id, .. } => {
                 let at = self.cashier.invoice(&one.tenant, Id(one.invoice)).await?;
                 at.and_then(|at| refunds::chain(&at, *id))
             }
@@ -257,6 +261,10 @@ async fn perform(
             Todo::SendRefund { id, number } => {
                 let invoice = Id(one.invoice);
                 refunds::send(cashier, &one.tenant, invoice, (*id, *number)).await
+            }
+            Todo::FollowRefund { id, number } => {
+                let invoice = Id(one.invoice);
+                told::follow(cashier, &one.tenant, invoice, (*id, *number)).await
             }
             Todo::Invoice(_) | Todo::NotStarted {} => Ok(Did::Done),
         }

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use stencil_payments::abi::calls;
 use stencil_payments::cause;
 use stencil_payments::eip712::{Signed, check, text_digest};
-use stencil_payments::invoice::{Event, Id, Invoice, Method, Refund, Status, refund};
+use stencil_payments::invoice::{Event, Id, Invoice, Refund, Status, refund};
 use stencil_payments::money::Amount;
 use stencil_payments::port::Called;
 use stencil_payments::{Address, B256};
@@ -194,97 +194,6 @@ pub(crate) async fn set(
     altered.await
 }
 
-/// The tenant has sent a refund itself: that is so as the chain says, where it can be asked, else at the tenant's word.
-pub(crate) async fn sent_by_tenant(
-    cashier: &Cashier,
-    tenant: &TenantId,
-    invoice: Id,
-    id: refund::Id,
-    tx: B256,
-) -> Result<At, Refused> {
-    let at = cashier.invoice(tenant, invoice).await?;
-    let at = at.ok_or(Refused::NoInvoice(invoice))?;
-    if let ToldAs::New(Some(method)) = told_as(cashier, &at.kept, id, tx)? {
-        let chain = method.token.asset().chain;
-        is_in_chain(cashier, chain, tx).await?;
-    }
-    let chains = cashier.0.store.chains.chains().await?;
-    let altered = cashier.alter(tenant, invoice, |kept| {
-        let ToldAs::New(method) = told_as(cashier, kept, id, tx)? else {
-            return Ok(Vec::new().into());
-        };
-        let of = method.map(|method| method.token.asset().chain);
-        let chain = chains.iter().find(|chain| Some(chain.chain_id) == of);
-        let seq = chain.map_or(0, |chain| chain.last_entry);
-        let tx = Some(tx);
-        let events = vec![
-            Event::RefundSent { id, tx },
-            Event::RefundConfirmed { id, seq },
-        ];
-        Ok(events.into())
-    });
-    altered.await
-}
-
-/// What a transaction is that is told of a refund.
-enum ToldAs<'a> {
-    /// It was told before.
-    Known,
-    /// It sends the refund, in the token of this method.
-    New(Option<&'a Method>),
-}
-
-/// Whether a refund can be told as sent.
-fn told_as<'a>(
-    cashier: &Cashier,
-    kept: &'a Kept,
-    id: refund::Id,
-    tx: B256,
-) -> Result<ToldAs<'a>, Refused> {
-    let refund = find(&kept.invoice, id)?;
-    let methods = &kept.invoice.definition().methods;
-    let method = methods.get(usize::from(refund.method));
-    if method.is_some_and(|method| view::managed(method, cashier.chains())) {
-        let why = "the hub's own account was paid, so the hub sends it: say where it goes";
-        return Err(Refused::Not(why.to_owned()));
-    }
-    if refund.status() == Status::Confirmed {
-        if refund.tx == Some(tx) {
-            return Ok(ToldAs::Known);
-        }
-        let by = refund.tx.map(|tx| format!(", by {tx:#x}"));
-        return Err(Refused::Not(format!(
-            "the refund was sent already{}: that stays",
-            by.unwrap_or_default()
-        )));
-    }
-    if !kept.about.refunds_to.contains_key(&id) {
-        let why = "nobody has said where it goes: set its address first, so that what is told as sent can be \
-                   held against the chain";
-        return Err(Refused::Not(why.to_owned()));
-    }
-    Ok(ToldAs::New(method))
-}
-
-/// Whether a chain has a transaction that did what it should. A chain that can't be asked now says nothing against it.
-async fn is_in_chain(cashier: &Cashier, chain: u64, tx: B256) -> Result<(), Refused> {
-    let Some(chain) = cashier.chains().by_id(chain) else {
-        return Ok(());
-    };
-    let name = chain.name();
-    match chain.outcome(tx).await {
-        Err(_) => Ok(()),
-        Ok(Some(outcome)) if outcome.succeeded => Ok(()),
-        Ok(Some(_)) => Err(Refused::Not(format!(
-            "{tx:#x} was reverted on the chain {name}: it has sent nothing. Send the refund again, and tell of that \
-             transaction"
-        ))),
-        Ok(None) => Err(Refused::Not(format!(
-            "the chain {name} has no transaction {tx:#x} in a block: tell of it once it is in one"
-        ))),
-    }
-}
-
 /// Whether a payer may say where a refund goes: all of it has to be of what this payer has paid, beside
 /// what goes elsewhere. A refund of what several have paid is the tenant's to send.
 fn may_say(kept: &Kept, refund: &Refund, payer: Address) -> Result<(), Refused> {
@@ -324,7 +233,7 @@ fn may_say(kept: &Kept, refund: &Refund, payer: Address) -> Result<(), Refused> 
     Ok(())
 }
 
-fn find(invoice: &Invoice, id: refund::Id) -> Result<&Refund, Refused> {
+pub(super) fn find(invoice: &Invoice, id: refund::Id) -> Result<&Refund, Refused> {
     let mut all = invoice.refunds().iter();
     let found = all.find(|refund| refund.id == id);
     found.ok_or(Refused::NoRefund(id))

@@ -146,6 +146,9 @@ pub(crate) struct RefundView {
     pub(crate) by: Option<String>,
     /// The transaction, once it is known.
     pub(crate) tx: Option<String>,
+    /// That it was sent is the tenant's word: no chain has shown it. Left out where one has.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) unchecked: bool,
     /// Whether the hub's own account is the payee and sends it; `false`: the tenant sends it, and tells
     /// the transaction.
     pub(crate) managed: bool,
@@ -246,6 +249,7 @@ impl InvoiceView {
                 to: to.map(|to| to.address.to_checksum(None)),
                 by: to.map(|to| to.by.clone()),
                 tx: refund.tx.map(|tx| format!("{tx:#x}")),
+                unchecked: refund.unchecked,
                 managed: method.is_some_and(|method| managed(method, chains)),
                 failures: refund.failures,
                 stuck: refund.stuck,

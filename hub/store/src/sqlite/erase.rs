@@ -99,6 +99,7 @@ const OF_TENANTS: &[&str] = &[
     "invoice_starts",
     "invoice_effects",
     "invoice_credits",
+    "refund_movements",
     "invoices",
     "journal_entries",
     "journal_balances",

@@ -101,6 +101,26 @@ impl Payments for Sqlite {
         rows.iter().map(invoice).collect()
     }
 
+    async fn refund_by_movement(
+        &self,
+        movement: &str,
+    ) -> Result<Option<(TenantId, InvoiceKey, CauseKey)>, Error> {
+        let row =
+            sqlx::query("SELECT tenant, invoice, refund FROM refund_movements WHERE movement = $1")
+                .bind(movement)
+                .fetch_optional(self.readers())
+                .await?;
+        row.map(|row| {
+            let of = (
+                row.parsed("tenant")?,
+                row.array("invoice")?,
+                row.array("refund")?,
+            );
+            Ok(of)
+        })
+        .transpose()
+    }
+
     async fn put_unmatched(
         &self,
         tenant: &TenantId,

@@ -268,6 +268,7 @@ async fn what_was_to_be_done_because_of_an_invoice_is_done_with_it() {
         credits: vec![],
         entries: vec![],
         effects: vec![effect],
+        refunds: Vec::new(),
     };
     store.payments.commit_invoice(&commit).await.unwrap();
     let due = async || {

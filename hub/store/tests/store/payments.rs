@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use stencil_protocol::id::TenantId;
 use stencil_store::{
-    Error, InvoiceCommit, InvoiceEffect, JournalEntry, JournalLine, Payments, StoredInvoice,
-    UnmatchedCredit,
+    Error, InvoiceCommit, InvoiceEffect, JournalEntry, JournalLine, Payments, RefundMovement,
+    StoredInvoice, UnmatchedCredit,
 };
 
 use crate::{Fresh, acme, fresh, other, reopen};
@@ -33,6 +33,7 @@ pub(crate) fn change(tenant: &TenantId, n: u8, version: u64) -> InvoiceCommit {
         credits: vec![],
         entries: vec![],
         effects: vec![],
+        refunds: Vec::new(),
     }
 }
 
@@ -89,6 +90,42 @@ async fn a_change_follows_the_one_before() {
     let nobody: TenantId = "nobody".parse().unwrap();
     let done = payments.commit_invoice(&change(&nobody, 3, 1)).await;
     assert!(matches!(done, Err(Error::NotFound { .. })), "{done:?}");
+}
+
+#[tokio::test]
+async fn a_movement_of_money_has_sent_one_refund() {
+    let fresh = fresh().await;
+    let payments = fresh.store.payments.as_ref();
+    let (acme, other) = (acme(), other());
+    let told = |refund: u8, movement: Option<&str>| RefundMovement {
+        refund: [refund; 32],
+        movement: movement.map(str::to_owned),
+    };
+    let commit = |tenant, n, version, refunds: &[RefundMovement]| InvoiceCommit {
+        refunds: refunds.to_vec(),
+        ..change(tenant, n, version)
+    };
+    let first = [told(1, Some("1:0xab:0"))];
+    let done = payments.commit_invoice(&commit(&acme, 1, 1, &first)).await;
+    done.unwrap();
+    let owner = payments.refund_by_movement("1:0xab:0").await.unwrap();
+    assert_eq!(owner, Some((acme.clone(), [1; 16], [1; 32])));
+    // Neither for another refund of the invoice nor for one of another tenant's.
+    let both = [told(1, Some("1:0xab:0")), told(2, Some("1:0xab:0"))];
+    conflicts(payments, &commit(&acme, 1, 2, &both)).await;
+    conflicts(payments, &commit(&other, 2, 1, &first)).await;
+    // What is told in its place frees it.
+    let another = [told(1, Some("1:0xcd:0")), told(2, None)];
+    for (version, refunds) in [(2, &another[..]), (3, &another[..])] {
+        let done = payments
+            .commit_invoice(&commit(&acme, 1, version, refunds))
+            .await;
+        done.unwrap();
+    }
+    let done = payments.commit_invoice(&commit(&other, 2, 1, &first)).await;
+    done.unwrap();
+    let owner = payments.refund_by_movement("1:0xab:0").await.unwrap();
+    assert_eq!(owner, Some((other, [2; 16], [1; 32])));
 }
 
 #[tokio::test]

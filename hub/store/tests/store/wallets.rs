@@ -330,6 +330,7 @@ async fn pays(store: &Store, n: u8, payers: Vec<[u8; 20]>) {
         credits: Vec::new(),
         entries: Vec::new(),
         effects: Vec::new(),
+        refunds: Vec::new(),
     };
     store.payments.commit_invoice(&commit).await.unwrap();
 }

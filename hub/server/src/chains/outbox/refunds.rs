@@ -26,7 +26,7 @@ const REST_US: i64 = 600 * 1_000_000;
 /// Between two looks whether a limit was changed that leaves no room.
 const LIMITS: Duration = Duration::from_secs(30);
 /// The longest reason that is kept, in characters.
-const MAX_WHY: usize = 256;
+pub(super) const MAX_WHY: usize = 256;
 /// The most gas of a transfer.
 const GAS: u64 = 150_000;
 
@@ -45,6 +45,11 @@ pub(super) async fn send(
     };
     let status = refund.status();
     if matches!(status, Status::Confirmed | Status::Withdrawn) {
+        return Ok(Did::Done);
+    }
+    // The tenant has sent it, and that is followed by itself.
+    let told = at.kept.about.told.get(&id);
+    if told.is_some_and(|told| !told.failed) {
         return Ok(Did::Done);
     }
     let methods = &at.kept.invoice.definition().methods;

@@ -102,9 +102,9 @@ pub(super) fn body(at: &At, due: &Due) -> Value {
         }
         // Where it is read what has come of it, and how it is started after all.
         Todo::NotStarted {} => ("invoice.not_started", json!({})),
-        Todo::Invoice(What::Post(_) | What::RateNeeded { .. }) | Todo::SendRefund { .. } => {
-            ("invoice.internal", json!({}))
-        }
+        Todo::Invoice(What::Post(_) | What::RateNeeded { .. })
+        | Todo::SendRefund { .. }
+        | Todo::FollowRefund { .. } => ("invoice.internal", json!({})),
     };
     if let Some(data) = data.as_object_mut() {
         let definition = at.kept.invoice.definition();

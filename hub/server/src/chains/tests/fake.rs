@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use stencil_payments::eip712::Domain;
-use stencil_payments::money::{Asset, Token};
+use stencil_payments::money::{Amount, Asset, Token};
 use stencil_payments::port::{
-    Called, Chain, Event, Function, Head, InVain, KnownToken, NotOrdered, Order, Outcome, Sent,
-    Unknown,
+    Called, Chain, Event, Function, Head, InVain, KnownToken, Looked, Moved, NotOrdered, Order,
+    Outcome, Sent, Unknown,
 };
 use stencil_payments::{Address, B256, Bytes};
 use stencil_protocol::id::TenantId;
@@ -21,6 +21,7 @@ pub(crate) const TOKEN: Address = Address::repeat_byte(0x70);
 pub(crate) const CONTRACT: Address = Address::repeat_byte(0xcc);
 pub(crate) const PAYEE: Address = Address::repeat_byte(0xaa);
 pub(crate) const ANCHOR: Address = Address::repeat_byte(0xa4);
+pub(crate) const ESCROW: Address = Address::repeat_byte(0xe5);
 pub(crate) const ACCOUNT: Address = Address::repeat_byte(0xac);
 
 pub(crate) fn token() -> Token {
@@ -63,8 +64,8 @@ pub(crate) struct Fake {
     /// Nobody can be sent to pay on it, though it was reached.
     pub(crate) unusable: Mutex<Option<String>>,
     pub(crate) head: Mutex<Option<Head>>,
-    /// What became of transactions of others; it says nothing of those that are not here.
-    pub(crate) outcomes: Mutex<HashMap<B256, Option<Outcome>>>,
+    /// What transactions of others have done; it says nothing of those that are not here.
+    pub(crate) looked: Mutex<HashMap<B256, Option<Looked>>>,
 }
 
 impl Fake {
@@ -96,7 +97,7 @@ impl Fake {
             not_ready: Mutex::default(),
             unusable: Mutex::default(),
             head: Mutex::default(),
-            outcomes: Mutex::default(),
+            looked: Mutex::default(),
         })
     }
 
@@ -108,6 +109,28 @@ impl Fake {
 
     pub(crate) fn otherwise(&self, called: Result<Called, Unknown>) {
         *self.otherwise.lock().unwrap() = called;
+    }
+
+    /// A transaction is in a block, and has made such transfers of the token, or of the coin.
+    pub(crate) fn has(&self, tx: B256, block: u64, moves: &[(Option<Address>, Address, u64)]) {
+        let outcome = Outcome {
+            tx,
+            block,
+            block_hash: B256::repeat_byte(7),
+            succeeded: true,
+        };
+        let moves = (0_u32..)
+            .zip(moves)
+            .map(|(ordinal, (token, to, amount))| Moved {
+                ordinal,
+                token: *token,
+                from: PAYEE,
+                to: *to,
+                amount: Amount::from(*amount),
+            });
+        let moves = moves.collect();
+        let looked = Some(Looked { outcome, moves });
+        self.looked.lock().unwrap().insert(tx, looked);
     }
 
     pub(crate) fn is_contract(&self, address: Address) {
@@ -150,7 +173,7 @@ impl Chain for Fake {
     }
 
     fn escrow(&self) -> Option<Address> {
-        None
+        Some(ESCROW)
     }
 
     fn anchor(&self) -> Option<Address> {
@@ -206,8 +229,8 @@ impl Chain for Fake {
         Ok(since.take(usize::try_from(limit).unwrap()).collect())
     }
 
-    async fn outcome(&self, tx: B256) -> Result<Option<Outcome>, Unknown> {
-        let known = self.outcomes.lock().unwrap().get(&tx).copied();
+    async fn look_up(&self, tx: B256) -> Result<Option<Looked>, Unknown> {
+        let known = self.looked.lock().unwrap().get(&tx).cloned();
         known.ok_or_else(|| Unknown("nobody answers".to_owned()))
     }
 

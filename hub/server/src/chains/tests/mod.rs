@@ -9,6 +9,7 @@ mod refunds;
 mod rest;
 mod settle;
 mod strangers;
+mod told;
 mod watching;
 
 use std::collections::BTreeMap;

@@ -28,6 +28,7 @@ use crate::chains::cashier::Refused;
 use crate::chains::change::{Due, Todo};
 use crate::chains::outbox::{Listener, Outbox};
 use crate::chains::refund_address::{self, statement};
+use crate::chains::refund_told;
 
 pub(super) const ONE: Needs = Needs::Confirmations(1);
 
@@ -478,21 +479,35 @@ async fn a_tenant_sends_what_came_to_its_own_address() {
     let all = Event::Resolve(stencil_payments::invoice::Decision::RefundAll);
     let at = world.cashier.apply(&acme(), id(1), all).await.unwrap();
     let refund = at.kept.invoice.refunds()[0].id;
-    let tenant = acme();
-    let nowhere =
-        refund_address::sent_by_tenant(&world.cashier, &tenant, id(1), refund, alloy_tx());
-    let why = nowhere.await.unwrap_err().to_string();
+    let there = Address::repeat_byte(0x77);
+    world.chain.has(alloy_tx(), 0, &[(Some(TOKEN), there, DUE)]);
+    let tell = || told(&world, 1, refund, alloy_tx());
+    let why = tell().await.unwrap_err().to_string();
     assert!(why.contains("nobody has said where it goes"), "{why}");
-    let there = to(Address::repeat_byte(0x77));
-    refund_address::set(&world.cashier, &acme(), id(1), refund, there)
+    refund_address::set(&world.cashier, &acme(), id(1), refund, to(there))
         .await
         .unwrap();
     turn(&mut outbox).await;
     assert!(world.chain.orders.lock().unwrap().is_empty());
-    let sent = refund_address::sent_by_tenant(&world.cashier, &tenant, id(1), refund, alloy_tx());
-    let at = sent.await.unwrap();
-    assert_eq!(at.kept.invoice.refunds()[0].status(), Status::Confirmed);
+    let at = tell().await.unwrap();
+    assert_eq!(at.kept.invoice.refunds()[0].status(), Status::Sent);
+    // What sends refunds of the hub's own leaves it alone.
+    turn(&mut outbox).await;
+    world.finalize(0).await;
+    later(&world, 10);
+    turn(&mut outbox).await;
+    assert_eq!(refund_of(&world).await.status(), Status::Confirmed);
     assert!(world.holds().await.is_empty());
+}
+
+/// The tenant tells of a transaction.
+pub(super) async fn told(
+    world: &World,
+    n: u8,
+    refund: refund::Id,
+    tx: stencil_payments::B256,
+) -> Result<At, Refused> {
+    refund_told::sent_by_tenant(&world.cashier, &acme(), id(n), refund, tx, false).await
 }
 
 #[tokio::test]

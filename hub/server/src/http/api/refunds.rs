@@ -11,6 +11,7 @@ use stencil_payments::receipt::Receipt;
 
 use super::invoices;
 use crate::chains::refund_address::{self, MAX_REASON};
+use crate::chains::refund_told;
 use crate::chains::settings::address;
 use crate::chains::view::InvoiceView;
 use crate::chains::{At, RefundTo};
@@ -38,6 +39,10 @@ pub(in crate::http) struct TenantSent {
     /// Its hash: `0x` and 64 hexadecimal digits.
     #[schema(min_length = 66, max_length = 66)]
     tx: String,
+    /// That it has sent the refund is the tenant's word, where no chain can show it: a contract wallet has sent the
+    /// chain's coin, or the hub follows the chain no more.
+    #[serde(default)]
+    unchecked: bool,
 }
 
 /// How much is told again.
@@ -179,10 +184,11 @@ pub(in crate::http) async fn set_address(
     Ok((detail, invoices::view(&state, &at)).into_response())
 }
 
-/// Says that the tenant has sent a refund itself, by which transaction: taken at the tenant's word where the chain
-/// can't be asked.
+/// Says that the tenant has sent a refund itself, by which transaction.
 ///
-/// For refunds of payments to addresses that are not the hub's.
+/// For refunds of payments to addresses that are not the hub's. The transaction has to have moved at least what is due
+/// to where the refund goes, and a movement serves one refund. The refund is `sent` until that is final, and
+/// `confirmed` from then on; where the transaction leaves the chain it is `due` again, and another one may be told.
 #[utoipa::path(
     post,
     path = "/api/v1/invoices/{invoice}/refunds/{refund}/sent",
@@ -190,8 +196,10 @@ pub(in crate::http) async fn set_address(
     request_body = TenantSent,
     responses(
         (status = 200, body = InvoiceView),
-        (status = 409, description = "The hub sends it, it was withdrawn, it was sent by another transaction, or the \
-            chain has the transaction in no block, or reverted"),
+        (status = 409, description = "The hub sends it, nobody has said where it goes, it was withdrawn, another \
+            transaction has sent it, or the chain has the transaction in no block, reverted, or with other movements \
+            than what is due, or with one that has sent another refund"),
+        (status = 503, description = "The chain can't be asked now"),
     )
 )]
 pub(in crate::http) async fn sent(
@@ -207,8 +215,12 @@ pub(in crate::http) async fn sent(
         .and_then(|_| given.tx.parse::<B256>().ok());
     let tx = tx.ok_or_else(|| invoices::wrong("tx", "0x and 64 hexadecimal digits are right"))?;
     let cashier = state.control.cashier();
-    let at = refund_address::sent_by_tenant(cashier, &caller.tenant, invoice, id, tx).await?;
-    let detail = Detail(format!("by {tx:#x}"));
+    let at = refund_told::sent_by_tenant(cashier, &caller.tenant, invoice, id, tx, given.unchecked)
+        .await?;
+    let refunds = at.kept.invoice.refunds();
+    let is_unchecked = refunds.iter().any(|it| it.id == id && it.unchecked);
+    let word = if is_unchecked { ", unchecked" } else { "" };
+    let detail = Detail(format!("by {tx:#x}{word}"));
     Ok((detail, invoices::view(&state, &at)).into_response())
 }
 

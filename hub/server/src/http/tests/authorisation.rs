@@ -235,6 +235,7 @@ async fn ask(served: &Served, method: &str, path: &str, who: As<'_>) -> Answer {
             let there = serde_json::json!({
                 "address": format!("0x{}", "12".repeat(20)), "reason": "asked for it",
             });
+            seed::sends(&served.chain, 0x12, stencil_payments::Address::repeat_byte(0x12));
             // It may be sent by now.
             let _ = served.decide(&address, &there).await;
             ask.json(&serde_json::json!({ "tx": format!("0x{}", "12".repeat(32)) }))

@@ -4,12 +4,11 @@ use serde_json::{Value, json};
 use stencil_payments::invoice::{Event, Id, Payment};
 use stencil_payments::money::Amount;
 use stencil_payments::observation::{Block, Key};
-use stencil_payments::port::Outcome;
 use stencil_payments::{Address, B256};
 
 use super::{Answer, Served, seed};
 use crate::chains::tests::acme;
-use crate::chains::tests::fake::{ACCOUNT, ANCHOR, CONTRACT, ID, PAYEE, TOKEN};
+use crate::chains::tests::fake::{ACCOUNT, ANCHOR, CONTRACT, ESCROW, ID, PAYEE, TOKEN};
 
 const INVOICES: &str = "/api/v1/invoices";
 
@@ -76,6 +75,7 @@ async fn a_refund_goes_to_no_place_of_the_hubs_or_of_tenants() {
         (rivals, "an address at which payments are taken"),
         (TOKEN, "the contract of the token itself"),
         (CONTRACT, "a payment contract"),
+        (ESCROW, "an escrow contract"),
         (ANCHOR, "the contract for anchors"),
     ] {
         let answer = give(address).await;
@@ -160,31 +160,33 @@ async fn a_refund_is_told_as_sent_by_what_the_chain_has() {
     let there =
         json!({ "address": Address::repeat_byte(0x77).to_checksum(None), "reason": "asked" });
     served.decide(&format!("{path}/address"), &there).await.ok();
-    let outcome = |tx: B256, succeeded: bool| Outcome {
-        tx,
-        block: 7,
-        block_hash: B256::repeat_byte(7),
-        succeeded,
-    };
-    let [nowhere, reverted, good] = [0x41, 0x42, 0x43].map(B256::repeat_byte);
+    let [nowhere, reverted, other, good] = [0x41, 0x42, 0x43, 0x44].map(B256::repeat_byte);
+    for (n, to) in [(0x42, 0x77), (0x43, 0x78), (0x44, 0x77)] {
+        seed::sends(&served.chain, n, Address::repeat_byte(to));
+    }
     {
-        let mut known = served.chain.outcomes.lock().unwrap();
+        let mut known = served.chain.looked.lock().unwrap();
         known.insert(nowhere, None);
-        known.insert(reverted, Some(outcome(reverted, false)));
-        known.insert(good, Some(outcome(good, true)));
+        let reverted = known.get_mut(&reverted).unwrap().as_mut().unwrap();
+        reverted.outcome.succeeded = false;
     }
     let tell = async |tx: B256| {
         let body = json!({ "tx": format!("{tx:#x}") });
         served.decide(&format!("{path}/sent"), &body).await
     };
-    for (tx, word) in [(nowhere, "in a block"), (reverted, "was reverted")] {
+    for (tx, word) in [
+        (nowhere, "in a block"),
+        (reverted, "was reverted"),
+        (other, "does not send that"),
+    ] {
         let why = tell(tx).await.problem(409);
         assert!(why.contains(word), "{why}");
     }
     let shown = served.read(&format!("{INVOICES}/{id}")).await.ok();
     assert_eq!(shown["refunds"][0]["status"], "due");
     let shown = tell(good).await.ok();
-    assert_eq!(shown["refunds"][0]["status"], "confirmed");
+    // It counts once it is final.
+    assert_eq!(shown["refunds"][0]["status"], "sent");
 }
 
 #[tokio::test]

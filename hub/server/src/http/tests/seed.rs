@@ -96,6 +96,13 @@ pub(super) async fn waits_for_lockers(served: &super::Served) {
     served.triggers.changed().await;
 }
 
+/// A transaction is in a block that has sent an address more than any refund is, as often as a test may ask.
+pub(super) fn sends(chain: &Fake, tx: u8, to: Address) {
+    let tx = stencil_payments::B256::repeat_byte(tx);
+    let moves = vec![(Some(crate::chains::tests::fake::TOKEN), to, 1 << 40); 100];
+    chain.has(tx, 7, &moves);
+}
+
 /// An invoice of `acme` that was paid twice over, and its refund that is due.
 pub(super) async fn overpaid(cashier: &Cashier, store: &Store) -> (String, String) {
     use std::sync::atomic::{AtomicU8, Ordering};

@@ -224,6 +224,7 @@ async fn what_it_has_paid_is_its_own_alone() {
         credits: Vec::new(),
         entries: Vec::new(),
         effects: Vec::new(),
+        refunds: Vec::new(),
     };
     wallets.payments.commit_invoice(&commit).await.unwrap();
     let list = served
@@ -397,6 +398,7 @@ async fn a_contract_sees_what_was_paid_on_its_chain() {
         credits: Vec::new(),
         entries: Vec::new(),
         effects: Vec::new(),
+        refunds: Vec::new(),
     };
     store.payments.commit_invoice(&commit).await.unwrap();
     for (chain, paid) in [(None, 1), (Some(ID), 1), (Some(1), 0)] {

@@ -9,7 +9,9 @@ use super::super::row::{Columns as _, bigint};
 use super::super::wallets::note_payer;
 use super::{check_credit, decimal};
 use crate::Error;
-use crate::payments::{InvoiceCommit, InvoiceEffect, InvoiceKey, JournalEntry, StoredInvoice};
+use crate::payments::{
+    InvoiceCommit, InvoiceEffect, InvoiceKey, JournalEntry, RefundMovement, StoredInvoice,
+};
 
 pub(super) async fn apply(
     connection: &mut SqliteConnection,
@@ -38,6 +40,7 @@ pub(super) async fn apply(
     for effect in &commit.effects {
         queue(connection, tenant, invoice, effect, *changed_us).await?;
     }
+    refunded(connection, tenant, invoice, &commit.refunds).await?;
     Ok(())
 }
 
@@ -101,6 +104,46 @@ async fn own(
     .await?;
     if done.rows_affected() == 0 {
         return Err(Error::Conflict(format!("{credit} is another invoice's")));
+    }
+    Ok(())
+}
+
+/// By which movements an invoice's refunds were sent, in place of what was known: never by one that has sent another.
+async fn refunded(
+    connection: &mut SqliteConnection,
+    tenant: &TenantId,
+    invoice: &InvoiceKey,
+    refunds: &[RefundMovement],
+) -> Result<(), Error> {
+    for told in refunds {
+        sqlx::query(
+            "DELETE FROM refund_movements WHERE tenant = $1 AND invoice = $2 AND refund = $3",
+        )
+        .bind(tenant.as_str())
+        .bind(invoice.to_vec())
+        .bind(told.refund.to_vec())
+        .execute(&mut *connection)
+        .await?;
+    }
+    for told in refunds {
+        let Some(movement) = &told.movement else {
+            continue;
+        };
+        check_credit(movement)?;
+        let done = sqlx::query(
+            "INSERT INTO refund_movements (movement, tenant, invoice, refund) \
+             VALUES ($1, $2, $3, $4) ON CONFLICT (movement) DO NOTHING",
+        )
+        .bind(movement.as_str())
+        .bind(tenant.as_str())
+        .bind(invoice.to_vec())
+        .bind(told.refund.to_vec())
+        .execute(&mut *connection)
+        .await?;
+        if done.rows_affected() == 0 {
+            let why = format!("{movement} has sent another refund");
+            return Err(Error::Conflict(why));
+        }
     }
     Ok(())
 }

@@ -93,6 +93,7 @@ pub(super) async fn keep(
             key: [key; 32],
             body: "{}".to_owned(),
         }],
+        refunds: Vec::new(),
     };
     world.store.payments.commit_invoice(&commit).await.unwrap();
 }

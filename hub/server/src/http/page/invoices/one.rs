@@ -150,7 +150,8 @@ fn refunds(view: &InvoiceView) -> Markup {
                 tbody { @for refund in &view.refunds { tr {
                     td { (refund.amount.amount) }
                     td { (refund.status) @if refund.failures > 0 { ", failed " (refund.failures) " times" }
-                        @if refund.stuck { ", can't be sent" }
+                        @if refund.unchecked { ", at your word" }
+                        @if refund.stuck { @if refund.managed { ", can't be sent" } @else { ", was not sent" } }
                         @if let Some(why) = &refund.waits { ": " (why) } }
                     td { @match &refund.to {
                         Some(to) => { code { (to) } " said by " (refund.by.as_deref().unwrap_or_default()) }

@@ -269,6 +269,7 @@ impl Money {
             is_undone: false,
             payers: Vec::new(),
             credits: vec![key.to_string()],
+            refunds: Vec::new(),
             entries: vec![],
             effects: vec![],
         };
@@ -315,6 +316,7 @@ impl Money {
             credits: owns.iter().map(Key::to_string).collect(),
             entries: vec![],
             effects: vec![],
+            refunds: Vec::new(),
         };
         payments.commit_invoice(&commit).await.unwrap();
     }
@@ -490,6 +492,7 @@ impl Till for Drawer {
             credits: vec![],
             entries: vec![],
             effects: vec![],
+            refunds: Vec::new(),
         };
         match self.0.payments.commit_invoice(&commit).await {
             Ok(()) | Err(stencil_store::Error::Conflict(_)) => Ok(()),
@@ -513,6 +516,7 @@ impl Till for Drawer {
             credits: vec![],
             entries: vec![],
             effects: vec![],
+            refunds: Vec::new(),
         };
         Ok(payments.commit_invoice(&commit).await?)
     }

@@ -1,0 +1,153 @@
+//! What becomes of transactions by which tenants say to have sent refunds.
+
+use std::time::Duration;
+
+use stencil_payments::B256;
+use stencil_payments::invoice::{Event, Id, Status, refund};
+use stencil_protocol::id::TenantId;
+
+use super::Did;
+use super::refunds::MAX_WHY;
+use crate::chains::about::Waits;
+use crate::chains::cashier::{Cashier, Refused};
+use crate::chains::change::Alter;
+use crate::chains::refund_told::still_fits;
+
+/// Between two looks at a transaction, of which an endpoint is asked each time.
+const LOOK: Duration = Duration::from_secs(10);
+/// Until it is looked again on a chain that is not followed.
+const REST: Duration = Duration::from_secs(600);
+/// For how long a transaction that left its block may be in none, µs: after a reorganisation most are in another
+/// block within seconds.
+const MISSING_US: i64 = 120 * 1_000_000;
+
+/// Looks what became of the so manieth transaction of a refund until that is final.
+pub(super) async fn follow(
+    cashier: &Cashier,
+    tenant: &TenantId,
+    invoice: Id,
+    (id, number): (refund::Id, u32),
+) -> Result<Did, Refused> {
+    let Some(at) = cashier.invoice(tenant, invoice).await? else {
+        return Ok(Did::Done);
+    };
+    let refunds = at.kept.invoice.refunds();
+    let refund = refunds.iter().find(|refund| refund.id == id);
+    let told = at.kept.about.told.get(&id);
+    let (Some(refund), Some(told)) = (refund, told) else {
+        return Ok(Did::Done);
+    };
+    // Whoever follows the one that was told since sees to all of it.
+    if refund.status() != Status::Sent || told.number != number || told.failed {
+        return Ok(Did::Done);
+    }
+    let methods = &at.kept.invoice.definition().methods;
+    let Some(method) = methods.get(usize::from(refund.method)) else {
+        return Ok(Did::Done);
+    };
+    let Some(chain) = cashier.chains().by_id(method.token.asset().chain) else {
+        return Ok(Did::UnderWay(REST));
+    };
+    let (tx, missing_us) = (told.tx, told.missing_us);
+    let Ok(looked) = chain.look_up(tx).await else {
+        return Ok(Did::UnderWay(LOOK));
+    };
+    let now_us = cashier.0.clock.now_us();
+    let Some(looked) = looked else {
+        return match missing_us {
+            Some(since_us) if now_us.saturating_sub(since_us) >= MISSING_US => {
+                let why = format!("{tx:#x}, which was told as sent, is in no block any more");
+                failed(cashier, tenant, invoice, (id, tx), why).await
+            }
+            Some(_) => Ok(Did::UnderWay(LOOK)),
+            None => missing(cashier, tenant, invoice, (id, tx), Some(now_us)).await,
+        };
+    };
+    if missing_us.is_some() {
+        missing(cashier, tenant, invoice, (id, tx), None).await?;
+    }
+    let state = cashier.0.store.chains.chain(chain.name()).await?;
+    let finalized = state.as_ref().and_then(|state| state.finalized);
+    if finalized.is_none_or(|finalized| looked.outcome.block > finalized.number) {
+        return Ok(Did::UnderWay(LOOK));
+    }
+    if !looked.outcome.succeeded {
+        let why = format!("{tx:#x}, which was told as sent, was reverted");
+        return failed(cashier, tenant, invoice, (id, tx), why).await;
+    }
+    if !still_fits(cashier, &at.kept, id, &looked) {
+        let why = format!(
+            "{tx:#x}, which was told as sent, has sent something else after a reorganisation"
+        );
+        return failed(cashier, tenant, invoice, (id, tx), why).await;
+    }
+    let seq = state.map_or(0, |state| state.last_entry);
+    let altered = cashier.alter(tenant, invoice, |kept| {
+        // Another one may have been told meanwhile.
+        let told = kept.about.told.get(&id);
+        let events = match told.is_some_and(|told| told.number == number && !told.failed) {
+            true => vec![Event::RefundConfirmed { id, seq }],
+            false => Vec::new(),
+        };
+        Ok(events.into())
+    });
+    altered.await?;
+    Ok(Did::Done)
+}
+
+/// Notes since when a transaction is in no block, or that it is in one again.
+async fn missing(
+    cashier: &Cashier,
+    tenant: &TenantId,
+    invoice: Id,
+    (id, tx): (refund::Id, B256),
+    since_us: Option<i64>,
+) -> Result<Did, Refused> {
+    let altered = cashier.alter(tenant, invoice, |kept| {
+        let mut about = kept.about.clone();
+        if let Some(told) = about.told.get_mut(&id).filter(|told| told.tx == tx) {
+            told.missing_us = since_us;
+        }
+        Ok(Alter {
+            events: Vec::new(),
+            about: Some(about),
+            todo: Vec::new(),
+        })
+    });
+    altered.await?;
+    Ok(Did::UnderWay(LOOK))
+}
+
+/// It has not sent the refund, which is due again: the tenant is told so.
+async fn failed(
+    cashier: &Cashier,
+    tenant: &TenantId,
+    invoice: Id,
+    (id, tx): (refund::Id, B256),
+    why: String,
+) -> Result<Did, Refused> {
+    tracing::warn!(%tenant, %invoice, refund = %id, why, "a refund is due again");
+    let waits = Waits {
+        why: why.chars().take(MAX_WHY).collect(),
+        at_us: cashier.0.clock.now_us(),
+        limits: None,
+    };
+    let altered = cashier.alter(tenant, invoice, |kept| {
+        let mut about = kept.about.clone();
+        match about.told.get_mut(&id) {
+            Some(told) if told.tx == tx && !told.failed => told.failed = true,
+            _ => return Ok(Vec::new().into()),
+        }
+        if let Some(said) = about.refunds_to.get_mut(&id) {
+            said.waits = Some(waits.clone());
+        }
+        let stuck = Event::RefundStuck { id, stuck: true };
+        Ok(Alter {
+            events: vec![Event::RefundFailed { id }, stuck],
+            about: Some(about),
+            todo: Vec::new(),
+        })
+    });
+    altered.await?;
+    Ok(Did::Done)
+}

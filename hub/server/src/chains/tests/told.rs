@@ -1,0 +1,237 @@
+//! Refunds that a tenant sends itself are what the chain shows.
+
+use serde_json::json;
+use stencil_payments::B256;
+use stencil_payments::invoice::{Decision, Event, Status, refund};
+
+use super::outbox::{ONE, Receiver, later, refund_of, to, told, turn};
+use super::*;
+use crate::chains::cashier::Refused;
+use crate::chains::outbox::Outbox;
+use crate::chains::refund_address;
+use crate::chains::refund_told::sent_by_tenant;
+use crate::chains::view::InvoiceView;
+
+const THERE: Address = Address::repeat_byte(0x77);
+const ELSEWHERE: Address = Address::repeat_byte(0x78);
+
+fn tx(n: u8) -> B256 {
+    B256::repeat_byte(n)
+}
+
+fn outbox(world: &World) -> Outbox {
+    Outbox::new(world.cashier.clone(), Arc::new(Receiver::default()), vec![])
+}
+
+/// An invoice that was paid to the tenant's own address, in the token or the coin, and goes back.
+async fn goes_back(world: &World, n: u8, token: Option<Address>) -> refund::Id {
+    let definition = match token {
+        Some(_) => invoice(n, Way::Contract(CONTRACT), ONE),
+        None => coin(n, Way::Contract(CONTRACT)),
+    };
+    world.create(definition).await;
+    let seconds = 10 * u64::from(n);
+    let came = paid(n, n, token.unwrap_or_default(), DUE);
+    world.block(seconds, &came).await;
+    let all = Event::Resolve(Decision::RefundAll);
+    let at = world.cashier.apply(&acme(), id(n), all).await.unwrap();
+    let refund = at.kept.invoice.refunds()[0].id;
+    refund_address::set(&world.cashier, &acme(), id(n), refund, to(THERE))
+        .await
+        .unwrap();
+    refund
+}
+
+fn why(told: Result<At, Refused>) -> String {
+    match told {
+        Err(Refused::Not(why)) => why,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_transaction_that_is_told_has_to_have_sent_the_refund() {
+    let world = World::new().await;
+    world.block(1, &[]).await;
+    let refund = goes_back(&world, 1, Some(TOKEN)).await;
+    let other = Address::repeat_byte(0x71);
+    let account = fake::ACCOUNT;
+    for (n, moves) in [
+        (0x50, vec![]),
+        (0x51, vec![(None, ELSEWHERE, 1)]),
+        (0x52, vec![(None, THERE, DUE)]),
+        (0x53, vec![(Some(TOKEN), ELSEWHERE, DUE)]),
+        (0x54, vec![(Some(TOKEN), THERE, DUE - 1)]),
+        (0x55, vec![(Some(other), THERE, DUE)]),
+        (0x56, vec![(Some(TOKEN), account, DUE); 5]),
+    ] {
+        world.chain.has(tx(n), 1, &moves);
+        for unchecked in [false, true] {
+            let acme = acme();
+            let told = sent_by_tenant(&world.cashier, &acme, id(1), refund, tx(n), unchecked).await;
+            let why = why(told);
+            let due = format!("due are 2.500000 TEST to {}", THERE.to_checksum(None));
+            assert!(why.contains(&due), "{n:x}: {why}");
+        }
+    }
+    // One that was there before the money came.
+    world.chain.has(tx(0x57), 0, &[(Some(TOKEN), THERE, DUE)]);
+    let why = why(told(&world, 1, refund, tx(0x57)).await);
+    assert!(why.contains("came in block 1"), "{why}");
+    // Who sends to themselves has got nothing, and what the hub sends is for another refund.
+    for (n, from) in [(0x58, THERE), (0x59, account)] {
+        world.chain.has(tx(n), 1, &[(Some(TOKEN), THERE, DUE)]);
+        {
+            let mut looked = world.chain.looked.lock().unwrap();
+            let looked = looked.get_mut(&tx(n)).unwrap().as_mut().unwrap();
+            looked.moves[0].from = from;
+        }
+        told(&world, 1, refund, tx(n)).await.unwrap_err();
+    }
+    let unknown = told(&world, 1, refund, tx(0x5a)).await;
+    assert!(matches!(unknown, Err(Refused::NotReady(_))), "{unknown:?}");
+    assert_eq!(refund_of(&world).await.status(), Status::Due);
+
+    world
+        .chain
+        .has(tx(0x60), 1, &[(Some(TOKEN), THERE, DUE + 1)]);
+    told(&world, 1, refund, tx(0x60)).await.unwrap();
+    let mut outbox = outbox(&world);
+    turn(&mut outbox).await;
+    let seen = refund_of(&world).await;
+    assert_eq!((seen.status(), seen.tx), (Status::Sent, Some(tx(0x60))));
+    world.finalize(1).await;
+    later(&world, 10);
+    turn(&mut outbox).await;
+    assert_eq!(refund_of(&world).await.status(), Status::Confirmed);
+    let why = self::why(told(&world, 1, refund, tx(0x51)).await);
+    assert!(why.contains("was sent already"), "{why}");
+}
+
+#[tokio::test]
+async fn a_movement_of_money_serves_one_refund() {
+    let world = World::new().await;
+    let first = goes_back(&world, 1, Some(TOKEN)).await;
+    let second = goes_back(&world, 2, Some(TOKEN)).await;
+    let move_once = (Some(TOKEN), THERE, DUE);
+    world.chain.has(tx(0x60), 5, &[move_once]);
+    told(&world, 1, first, tx(0x60)).await.unwrap();
+    let why = self::why(told(&world, 2, second, tx(0x60)).await);
+    let of = format!("refund {first} of invoice {}", id(1));
+    assert!(
+        why.contains(&of) && why.contains("one movement serves one refund"),
+        "{why}"
+    );
+    // Told of another one, the first one leaves it to whom it was for.
+    world.chain.has(tx(0x61), 5, &[move_once]);
+    told(&world, 1, first, tx(0x61)).await.unwrap();
+    told(&world, 2, second, tx(0x60)).await.unwrap();
+    // A transaction that sends twice serves two.
+    world.chain.has(tx(0x62), 5, &[move_once, move_once]);
+    told(&world, 1, first, tx(0x62)).await.unwrap();
+    told(&world, 2, second, tx(0x62)).await.unwrap();
+    let movement = async |n| {
+        let about = world.invoice(n).await.kept.about;
+        let told: Vec<_> = about.told.into_values().collect();
+        told[0].movement.clone()
+    };
+    assert_ne!(movement(1).await, movement(2).await);
+}
+
+#[tokio::test]
+async fn a_refund_whose_transaction_leaves_the_chain_is_due_again() {
+    let world = World::new().await;
+    let refund = goes_back(&world, 1, Some(TOKEN)).await;
+    let mut outbox = outbox(&world);
+    let right = [(Some(TOKEN), THERE, DUE)];
+    world.chain.has(tx(0x60), 5, &right);
+    told(&world, 1, refund, tx(0x60)).await.unwrap();
+    let gone = || world.chain.looked.lock().unwrap().insert(tx(0x60), None);
+    let mut turns = async |seconds: i64| {
+        later(&world, seconds);
+        turn(&mut outbox).await;
+        refund_of(&world).await.status()
+    };
+    // It is in another block a moment later.
+    gone();
+    assert_eq!(turns(0).await, Status::Sent);
+    world.chain.has(tx(0x60), 6, &right);
+    assert_eq!(turns(60).await, Status::Sent);
+    gone();
+    for _ in 0..2 {
+        assert_eq!(turns(100).await, Status::Sent);
+    }
+    assert_eq!(turns(100).await, Status::Due);
+    let shown = |at: &At| {
+        let view = InvoiceView::of(at, world.cashier.chains(), "https://hub.example");
+        serde_json::to_value(&view).unwrap()
+    };
+    let seen = shown(&world.invoice(1).await);
+    let why = seen["refunds"][0]["waits"].as_str().unwrap();
+    assert!(why.contains("in no block any more"), "{why}");
+    assert_eq!(seen["facets"]["refund_stuck"], true);
+    // It may come back, and be told again; or another one is.
+    world.chain.has(tx(0x60), 7, &right);
+    told(&world, 1, refund, tx(0x60)).await.unwrap();
+    world.chain.has(tx(0x61), 7, &right);
+    let at = told(&world, 1, refund, tx(0x61)).await.unwrap();
+    assert_eq!(shown(&at)["facets"]["refund_stuck"], false);
+    assert_eq!(turns(10).await, Status::Sent);
+    // One that does nothing in its last block has sent nothing.
+    {
+        let mut looked = world.chain.looked.lock().unwrap();
+        let looked = looked.get_mut(&tx(0x61)).unwrap().as_mut().unwrap();
+        (looked.outcome.block, looked.outcome.succeeded) = (0, false);
+    }
+    world.finalize(0).await;
+    assert_eq!(turns(10).await, Status::Due);
+    world.chain.has(tx(0x62), 0, &right);
+    told(&world, 1, refund, tx(0x62)).await.unwrap();
+    assert_eq!(turns(10).await, Status::Confirmed);
+}
+
+#[tokio::test]
+async fn what_no_chain_can_show_is_the_tenants_word_and_says_so() {
+    let mut world = World::new().await;
+    let refund = goes_back(&world, 1, None).await;
+    // A contract wallet has sent the coin.
+    world.chain.has(tx(0x60), 0, &[]);
+    let why = self::why(told(&world, 1, refund, tx(0x60)).await);
+    assert!(why.contains("`\"unchecked\": true`"), "{why}");
+    let tell = async |world: &World, n: u8, refund, tx| {
+        sent_by_tenant(&world.cashier, &acme(), id(n), refund, tx, true).await
+    };
+    let at = tell(&world, 1, refund, tx(0x60)).await.unwrap();
+    let view = InvoiceView::of(&at, world.cashier.chains(), "https://hub.example");
+    let seen = serde_json::to_value(&view.refunds[0]).unwrap();
+    assert_eq!(
+        (&seen["status"], &seen["unchecked"]),
+        (&json!("sent"), &json!(true))
+    );
+    let second = goes_back(&world, 2, None).await;
+    world.chain.has(tx(0x60), 5, &[]);
+    let why = self::why(tell(&world, 2, second, tx(0x60)).await);
+    assert!(why.contains("one movement serves one refund"), "{why}");
+    world.chain.has(tx(0x60), 0, &[]);
+    world.finalize(0).await;
+    let mut outbox = outbox(&world);
+    // One thing is asked of a chain for an invoice at a time.
+    for _ in 0..3 {
+        turn(&mut outbox).await;
+        later(&world, 10);
+    }
+    assert_eq!(refund_of(&world).await.status(), Status::Confirmed);
+
+    // What the coin's transaction shows needs nobody's word.
+    world.chain.has(tx(0x61), 5, &[(None, THERE, DUE)]);
+    let at = tell(&world, 2, second, tx(0x61)).await.unwrap();
+    assert!(!at.kept.invoice.refunds()[0].unchecked);
+
+    let third = goes_back(&world, 3, Some(TOKEN)).await;
+    world.restart_with(Chains::new(Vec::new())).await;
+    let why = self::why(told(&world, 3, third, tx(0x62)).await);
+    assert!(why.contains("does not follow the chain"), "{why}");
+    let at = tell(&world, 3, third, tx(0x62)).await.unwrap();
+    let back = &at.kept.invoice.refunds()[0];
+    assert_eq!((back.status(), back.unchecked), (Status::Confirmed, true));
+}
