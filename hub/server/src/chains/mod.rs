@@ -17,6 +17,7 @@ mod cashier;
 mod change;
 pub(crate) mod checkout;
 mod folding;
+pub(crate) mod known_contract;
 mod make;
 mod metrics;
 mod one_by_one;

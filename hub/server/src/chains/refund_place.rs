@@ -4,7 +4,7 @@ use stencil_payments::Address;
 use stencil_payments::invoice::{Definition, Method, Way};
 
 use super::cashier::{Cashier, Refused};
-use super::ownership::OwnershipSettings;
+use super::known_contract::{self, ESCROW, PAYMENTS};
 
 /// Whether a refund of a method can go to an address. Whoever says where it goes: once it is sent it can't be had
 /// back.
@@ -57,22 +57,9 @@ fn by_settings(
             _ => {}
         }
     }
-    let chain = cashier.chains().by_id(asset.chain)?;
-    let mut tokens = chain.tokens().iter();
-    if tokens.any(|known| known.token.asset().contract == here) {
-        return Some("the contract of a token");
-    }
-    let contracts = [
-        (chain.payments(), PAYMENTS),
-        (chain.escrow(), ESCROW),
-        (chain.anchor(), "the contract for anchors"),
-    ];
-    let mut contracts = contracts.into_iter();
-    contracts.find_map(|(contract, what)| (contract == here).then_some(what))
+    known_contract::by_settings(cashier.chains(), asset.chain, address)
 }
 
-const PAYMENTS: &str = "a payment contract";
-const ESCROW: &str = "an escrow contract";
 const PAYEE: &str = "an address at which payments are taken";
 
 /// What it is by what tenants have set.
@@ -86,22 +73,6 @@ async fn kept(
     if store.payments.is_payee(chain, &address.0.0).await? {
         return Ok(Some(PAYEE));
     }
-    let Some(stored) = store.ownership.ownership(&definition.tenant).await? else {
-        return Ok(None);
-    };
-    let follows = cashier.chains().by_name(&stored.chain);
-    if follows.is_none_or(|follows| follows.id() != chain) {
-        return Ok(None);
-    }
-    // What can't be read is told of where it is used.
-    let Ok(set) = OwnershipSettings::read(&stored) else {
-        return Ok(None);
-    };
-    let contracts = [
-        (set.market(), "the market's contract"),
-        (set.passports(), "the contract of passports"),
-        (set.access_rights(), "the contract of rights"),
-    ];
-    let mut contracts = contracts.into_iter();
-    Ok(contracts.find_map(|(contract, what)| (contract == Some(address)).then_some(what)))
+    let (chains, tenant) = (cashier.chains(), &definition.tenant);
+    Ok(known_contract::by_ownership(store, chains, tenant, (chain, address)).await?)
 }

@@ -8,6 +8,7 @@ use stencil_payments::port::Called;
 
 use super::{MAX_WAYS, MAX_WINDOW_S, PaymentSettings, Wrong, check_expires};
 use crate::chains::Chains;
+use crate::chains::known_contract::why_no_payee;
 
 impl PaymentSettings {
     /// Whether all of it makes sense, as far as that is known without asking a chain; `secrets` are the
@@ -25,6 +26,10 @@ impl PaymentSettings {
             let resolved = method
                 .resolve(chains)
                 .map_err(|(field, why)| Wrong::at(format!("/methods/{at}/{field}"), why))?;
+            let payee = (resolved.token.asset().chain, resolved.payee);
+            if let Some(why) = why_no_payee(chains, self, payee) {
+                return Err(Wrong::at(format!("/methods/{at}/payee"), why));
+            }
             if !names.insert(resolved.name.clone()) {
                 let why = format!("`{}` is there already", resolved.name);
                 return Err(Wrong::at(format!("/methods/{at}"), why));

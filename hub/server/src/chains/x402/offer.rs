@@ -1,6 +1,7 @@
 //! What a tenant sells, and for how much.
 
 use serde::{Deserialize, Serialize};
+use stencil_payments::Address;
 use stencil_payments::observation::Needs;
 use stencil_payments::x402::{MAX_ACCEPTS, Timing};
 use stencil_protocol::command::Command;
@@ -227,6 +228,16 @@ impl Offer {
         let all = self.prices.iter();
         all.filter_map(|price| price.resolve(chains, self.timing()).ok())
             .collect()
+    }
+
+    /// Where each of its prices is paid: chain id and address, by its place among them.
+    pub(crate) fn paid_at(&self, chains: &Chains) -> Vec<(usize, (u64, Address))> {
+        let all = self.prices.iter().enumerate();
+        let places = all.filter_map(|(at, price)| {
+            let priced = price.resolve(chains, self.timing()).ok()?;
+            Some((at, (priced.way.domain.chain, priced.way.pay_to)))
+        });
+        places.collect()
     }
 
     /// Where it is paid, by EIP-155 chain id: no other tenant can be paid there.

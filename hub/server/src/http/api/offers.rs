@@ -5,10 +5,13 @@ use axum::extract::State as Shared;
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use stencil_payments::money::Asset;
 use stencil_payments::x402::charge::Stage;
 use stencil_store::{MAX_OFFER_NAME, Page, StoredOffer, StoredPurchase};
 
+use super::invoices;
+use crate::chains::known_contract;
 use crate::chains::x402::{Bought, Offer, Purchase, Sales, price};
 use crate::http::input::{self, Paging, Path, Query};
 use crate::http::problem::{Kind, Problem};
@@ -98,7 +101,8 @@ pub(in crate::http) async fn one(
 /// Makes an offer, or sets it anew.
 ///
 /// It can be bought at `/x402/{tenant}/{offer}` from then on. What was bought of it before stays
-/// bought.
+/// bought. Contracts out of which nobody gets money (of tokens, payments, escrow, anchors, passports and the market) are
+/// no `pay_to`: 400 says which it is.
 #[utoipa::path(
     put,
     path = "/api/v1/offers/{offer}",
@@ -135,6 +139,17 @@ pub(in crate::http) async fn put(
             Some(why) => Problem::new(Kind::Busy, why),
             None => Problem::invalid(why),
         })?;
+    let settings = invoices::settings(&state, &caller).await?;
+    let (store, followed) = (&state.store, state.control.cashier().chains());
+    for (at, place) in offer.paid_at(chains) {
+        let checked =
+            known_contract::check_pay_to(store, followed, &caller.tenant, &settings, place);
+        if let Some(why) = checked.await? {
+            let place = json!({ "pointer": format!("#/prices/{at}/pay_to"), "what": &why });
+            let why = format!("`prices[{at}].pay_to`: {why}");
+            return Err(Problem::invalid(why).with_errors(vec![place]));
+        }
+    }
     let body = serde_json::to_string(&offer).map_err(Problem::internal)?;
     let (offers, now_us) = (&state.store.offers, state.clock.now_us());
     let payees = offer.payees(sales.chains());

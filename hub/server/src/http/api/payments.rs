@@ -10,6 +10,7 @@ use stencil_store::Page;
 use super::Whole;
 use super::invoices;
 use crate::chains::PaymentSettings;
+use crate::chains::known_contract;
 use crate::chains::settings::Wrong;
 use crate::http::audit::Detail;
 use crate::http::input::{self, Paging, Query};
@@ -124,7 +125,8 @@ pub(in crate::http) async fn settings(
 /// Sets how the tenant takes payments.
 ///
 /// It replaces all that was set; open invoices stay as they are. An address takes payments of one
-/// tenant only. That a payment contract pays the payee is asked of the chain.
+/// tenant only. That a payment contract pays the payee is asked of the chain. Contracts out of which nobody gets money
+/// (of tokens, payments, escrow, anchors, passports and the market) are no payees: 400 says which it is.
 #[utoipa::path(
     put,
     path = "/api/v1/payments/settings",
@@ -165,6 +167,8 @@ pub(in crate::http) async fn set_settings(
         let allowed = state.control.options().connect.webhook.allows(&webhook.url);
         allowed.map_err(|why| told(Wrong::at("/webhook/url", why)))?;
     }
+    let checked = known_contract::check_payees(&state.store, chains, &caller.tenant, &settings);
+    checked.await?.map_err(told)?;
     settings.check_on_chain(chains).await.map_err(told)?;
     let body = serde_json::to_string(&settings).map_err(Problem::internal)?;
     let payees = settings.payees(chains);

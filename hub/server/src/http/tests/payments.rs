@@ -1,6 +1,7 @@
 //! What somebody would lose money by is said before, and refused.
 
 use serde_json::{Value, json};
+use stencil_payments::abi::calls;
 use stencil_payments::invoice::{Event, Id, Payment};
 use stencil_payments::money::Amount;
 use stencil_payments::observation::{Block, Key};
@@ -88,6 +89,73 @@ async fn a_refund_goes_to_no_place_of_the_hubs_or_of_tenants() {
     let why = give(seed::MARKET).await.problem(400);
     assert!(why.contains("the market's contract"), "{why}");
     give(Address::repeat_byte(0x77)).await.ok();
+}
+
+/// Nobody gets out what is paid there.
+#[tokio::test]
+async fn a_contract_that_the_hub_knows_takes_no_payments() {
+    let served = Served::start().await;
+    seed::ownership(&served.store, &acme()).await;
+    let own = Address::repeat_byte(0xdd);
+    let set = async |payee: Address, way: &str| {
+        let contract = json!({
+            "chain": "local", "token": "TEST", "way": "contract", "payee": PAYEE.to_checksum(None),
+            "contract": own.to_checksum(None),
+        });
+        let paid = json!({
+            "chain": "local", "token": "TEST", "way": way, "payee": payee.to_checksum(None),
+        });
+        let ask = served.ask("PUT", "/api/v1/payments/settings");
+        let ask = ask.bearer(&served.tokens.admin);
+        ask.json(&json!({ "methods": [paid, contract] }))
+            .send()
+            .await
+    };
+    served
+        .chain
+        .answers(own, calls::payee(), PAYEE.into_word().0.to_vec());
+    for (payee, what) in [
+        (TOKEN, "the contract of a token"),
+        (CONTRACT, "a payment contract"),
+        (own, "a payment contract"),
+        (ESCROW, "an escrow contract"),
+        (ANCHOR, "the contract for anchors"),
+        (seed::MARKET, "the market's contract"),
+    ] {
+        for way in ["unique_amount", "authorization"] {
+            let answer = set(payee, way).await;
+            let why = answer.problem(400);
+            assert!(
+                why.contains(what) && why.contains("address of your own"),
+                "{why}"
+            );
+            assert_eq!(answer.json()["errors"][0]["pointer"], "#/methods/0/payee");
+        }
+    }
+    // A contract that nobody knows may be a wallet.
+    let wallet = Address::repeat_byte(0x66);
+    served.chain.is_contract(wallet);
+    for payee in [wallet, ACCOUNT] {
+        set(payee, "unique_amount").await.ok();
+    }
+    // What is sold is paid nowhere else.
+    let sells = async |pay_to: Address| {
+        let mut offer = super::x402::series();
+        offer["prices"][0]["pay_to"] = json!(pay_to);
+        served.offers("feed", &offer).await
+    };
+    for (pay_to, what) in [
+        (own, "a payment contract"),
+        (seed::MARKET, "the market's contract"),
+        (CONTRACT, "a payment contract"),
+        (ESCROW, "an escrow contract"),
+    ] {
+        let answer = sells(pay_to).await;
+        let why = answer.problem(400);
+        assert!(why.contains(what), "{why}");
+        assert_eq!(answer.json()["errors"][0]["pointer"], "#/prices/0/pay_to");
+    }
+    assert_eq!(sells(wallet).await.status, 201);
 }
 
 #[tokio::test]
