@@ -25,6 +25,9 @@ const START_AGAIN: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(200);
 /// Held by the one process that works with the desired state.
 const LOCK: &str = "lock";
+/// How often it is tried to have it, and how long between two tries.
+const LOCK_TRIES: u32 = 10;
+const LOCK_PAUSE: Duration = Duration::from_millis(30);
 
 /// A gateway.
 #[derive(Debug)]
@@ -438,12 +441,16 @@ fn lock(folder: &Path) -> Result<Option<File>, Error> {
             return Ok(None);
         }
     };
+    // A program that another thread is just starting has it for a moment, too, before it is another process.
+    for _ in 0..LOCK_TRIES {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(Some(file)),
+            Err(_) => std::thread::sleep(LOCK_PAUSE),
+        }
+    }
     // Who has this has the spool beside it, or is about to.
-    flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|_| {
-        Error::Spool(stencil_log::Error::Locked {
-            dir: folder.with_file_name("spool"),
-            pid: None,
-        })
-    })?;
-    Ok(Some(file))
+    Err(Error::Spool(stencil_log::Error::Locked {
+        dir: folder.with_file_name("spool"),
+        pid: None,
+    }))
 }
