@@ -53,11 +53,15 @@ impl Until {
     /// The time, seen from `now_us`.
     pub(crate) fn us(&self, now_us: i64) -> Result<i64, String> {
         const DAY_US: i64 = 86_400_000_000;
-        let Moment(text) = &self.0;
         let time_us = self.0.us(now_us)?;
+        Ok(time_us + if self.is_date() { DAY_US } else { 0 })
+    }
+
+    /// Whether it is a day, whose end is the next one's midnight.
+    pub(crate) fn is_date(&self) -> bool {
+        let Moment(text) = &self.0;
         // Nothing else that is a time begins with a digit and has ten characters.
-        let is_date = text.len() == 10 && text.starts_with(|first: char| first.is_ascii_digit());
-        Ok(time_us + if is_date { DAY_US } else { 0 })
+        text.len() == 10 && text.starts_with(|first: char| first.is_ascii_digit())
     }
 }
 

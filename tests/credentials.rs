@@ -66,7 +66,7 @@ fn is_whole(hub: &Hub, devices: &BTreeSet<String>) {
         let device = subject.rsplit(':').next().unwrap();
         let noted = noted(hub, device).expect("its run came to its end");
         assert!(noted.contains(id), "{device}: {noted}");
-        let shown = succeed(&mut hub.command(&["credential", "show", id]));
+        let shown = succeed(&mut hub.command(&["credential", "show", id, "--output", "json"]));
         let shown: Value = serde_json::from_str(&shown).expect("a credential");
         let statuses = shown["credentialStatus"].as_array().expect("two lists");
         assert_eq!(statuses.len(), 2);
@@ -151,7 +151,7 @@ fn killed_while_many_are_issued_none_is_lost_or_doubled() {
 /// A credential of the list, as its holder gets it.
 fn shown(hub: &Hub, item: &Value) -> PathBuf {
     let id = item["id"].as_str().unwrap();
-    let shown = succeed(&mut hub.command(&["credential", "show", id]));
+    let shown = succeed(&mut hub.command(&["credential", "show", id, "--output", "json"]));
     let file = hub.dir.path().join("certificate.json");
     std::fs::write(&file, shown).unwrap();
     file

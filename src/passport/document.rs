@@ -35,9 +35,16 @@ impl Document {
                     "--document {}: it is empty; it says what the device is",
                     file.display()
                 );
+                let kind = media_type(file);
+                // A passport names it for good: better now than when the hub refuses it.
+                if kind == "application/json" {
+                    serde_json::from_slice::<serde::de::IgnoredAny>(&body).map_err(|error| {
+                        anyhow::anyhow!("--document {}: it is no JSON: {error}", file.display())
+                    })?;
+                }
                 Ok(Named {
                     cid: Cid::of(&body),
-                    body: Some((media_type(file), body)),
+                    body: Some((kind, body)),
                 })
             }
             (None, hash) => Ok(Named {

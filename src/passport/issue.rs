@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use alloy_primitives::Address;
+use alloy_primitives::{Address, B256};
 use anyhow::Context as _;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -12,7 +12,7 @@ use stencil_ownership::issue::Passport;
 use super::document::Document;
 use super::errand::{Errand, answered, sent_lines};
 use super::text;
-use crate::api::{Client, Hub, segment};
+use crate::api::{Client, Hub, Refused, segment};
 use crate::chain::sending::{self, Sending, account};
 use crate::output::{Format, escaped};
 
@@ -30,7 +30,8 @@ use crate::output::{Format, escaped};
 /// The document says what the device is: JSON, text or a picture of at most 64 KiB, named by its
 /// SHA-256. With --device the hub is asked, too, with an admin's token: it keeps the document,
 /// serves it to anybody, and gives the passport to the device, as `stencil passport give` does.
-/// Without it, upload the document (`POST /api/v1/documents`) and give the passport yourself.
+/// Without it, upload the document (`POST /api/v1/documents`) and give the passport yourself. A device
+/// that has a passport gets another one only with --replace.
 ///
 /// What the contract would refuse is said before anything is sent; --dry-run sends nothing at
 /// all. The owner controls the device when the block is final by the chain's policy.
@@ -51,6 +52,9 @@ pub(super) struct Issue {
     /// Has the hub keep the document and give the passport to this device. Needs an admin's token.
     #[arg(long)]
     device: Option<String>,
+    /// Gives it to the device also where that has another passport, whose owner controls it no more then.
+    #[arg(long, requires = "device")]
+    replace: bool,
     #[command(flatten)]
     sending: Sending,
 }
@@ -63,7 +67,7 @@ pub(super) async fn run(args: Issue, hub: &Hub, format: Format) -> anyhow::Resul
     let passport = Passport::new(owner, &args.did, document.cid.0)?;
     // Before the transaction, so that what the hub refuses costs nothing.
     let given = match &args.device {
-        Some(device) => Some(Given::ready(hub, device).await?),
+        Some(device) => Some(Given::ready(hub, device, passport.token(), args.replace).await?),
         None => None,
     };
     let signer = args.sending.signer().await?;
@@ -125,16 +129,43 @@ struct Given {
 }
 
 impl Given {
-    /// Whether the hub knows the device, and lets the caller give it something.
-    async fn ready(hub: &Hub, device: &str) -> anyhow::Result<Self> {
+    /// Whether the hub knows the device, lets the caller give it something, and that takes nothing from anybody.
+    async fn ready(hub: &Hub, device: &str, token: B256, replace: bool) -> anyhow::Result<Self> {
         let client = Client::new(hub)?;
+        let asked = || {
+            let device = escaped(device);
+            format!("the hub is asked about {device}, and nothing was sent")
+        };
+        let me = client.get("/api/v1/me").await.with_context(asked)?;
+        let role = me["role"].as_str().unwrap_or_default();
+        anyhow::ensure!(
+            role == "admin",
+            "the hub's token has the role {}, and who gives a passport to a device has to be an admin: nothing was sent",
+            escaped(role)
+        );
         let path = format!("/api/v1/devices/{}", segment(device));
-        client.get(&path).await.with_context(|| {
-            format!(
-                "the hub is asked about {}, and nothing was sent",
-                escaped(device)
-            )
-        })?;
+        client.get(&path).await.with_context(asked)?;
+        match client.get(&format!("{path}/passport")).await {
+            Ok(had) => {
+                let other = had["passport"] != json!(token.to_string());
+                anyhow::ensure!(
+                    replace || !other,
+                    "{} has a passport already, {}, whose owner ({}) would control it no more: --replace gives it \
+                     this one all the same; nothing was sent",
+                    escaped(device),
+                    text(&had, "passport"),
+                    had["owner"]
+                        .as_str()
+                        .map_or("nobody that is known".into(), escaped),
+                );
+            }
+            // It has none, or no policy says whose tokens count.
+            Err(error)
+                if error
+                    .downcast_ref::<Refused>()
+                    .is_some_and(Refused::is_final) => {}
+            Err(error) => return Err(error.context(asked())),
+        }
         Ok(Self {
             client,
             device: device.to_owned(),

@@ -66,7 +66,8 @@ pub(super) async fn run(args: IssueRight, format: Format) -> anyhow::Result<Exit
     let user: Address = account("--user", &args.user)?.into();
     let passport = args.which.token()?;
     let until_us = args.until.us(when::now_us()).map_err(|why| anyhow!(why))?;
-    let ends = u64::try_from(until_us / 1_000_000)
+    // The last second, with which a date alone ends a moment before the next day.
+    let ends = u64::try_from((until_us - i64::from(args.until.is_date())) / 1_000_000)
         .map_err(|_| anyhow!("--until is before 1970: a right ends after now"))?;
     let right = Right::new(user, passport, ends)?;
     let signer = args.sending.signer().await?;

@@ -303,11 +303,26 @@ fn a_device_of_the_hub_gets_the_passport_that_is_issued() {
     let kept = world.hub.get(&format!("/ipfs/{cid}"));
     assert_eq!((kept.status, kept.body.as_str()), (200, DOCUMENT));
 
+    // What would be refused afterwards, or take a device from its owner, is refused before.
+    let third = "did:web:hub.example:tenants:acme:devices:locker-x";
+    let sent = issuer.nonce();
+    refused(
+        issue(third, NEXT),
+        "--replace gives it this one all the same",
+    );
+    let editor = said(world.hub.command(&["token", "create", "--role", "editor"]));
+    let mut by_editor = issue(third, NEXT);
+    by_editor.env("STENCIL_TOKEN", editor.trim());
+    refused(by_editor, "has to be an admin: nothing was sent");
+    std::fs::write(&document, "{\"name\":").unwrap();
+    refused(issue(third, NEXT), "it is no JSON");
+    std::fs::write(&document, DOCUMENT).unwrap();
+    assert_eq!(issuer.nonce(), sent, "nothing was sent");
+
     // Whose tokens count is not set any more: the passport is issued all the same, and it is said what is left.
     let (port, token) = (world.hub.port("http"), Some(world.hub.token.as_str()));
     let removed = http::request(port, "DELETE", "/api/v1/ownership", token, None);
     assert_eq!(removed.status, 204, "{removed:?}");
-    let third = "did:web:hub.example:tenants:acme:devices:locker-x";
     refused(
         issue(third, DEVICE),
         &format!("`stencil passport give {DEVICE} --did {third}` does that"),

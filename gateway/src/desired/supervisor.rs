@@ -68,12 +68,7 @@ impl Service {
     /// As [`Service::start`].
     pub async fn start_with(options: Options, logs: Logs) -> Result<Running, Error> {
         options.check().map_err(Error::Options)?;
-        let own = options.clone();
-        let opening = tokio::task::spawn_blocking(move || {
-            let lock = lock(&own.data_dir.join(super::FOLDER))?;
-            Ok((Desired::open(&own), lock))
-        });
-        let (desired, lock) = opening.await.unwrap_or(Err(ENDED))?;
+        let (desired, lock) = open(&options).await?;
         let mut site = Site {
             desired: Arc::new(desired),
             probation: Duration::from_secs(options.desired.probation_s),
@@ -419,6 +414,26 @@ async fn tried(whole: &Whole, until: Option<Instant>) -> bool {
     }
 }
 
+/// Opens the desired state, which is this process's alone from then on.
+async fn open(options: &Options) -> Result<(Desired, Option<File>), Error> {
+    let mut tries = LOCK_TRIES;
+    loop {
+        let own = options.clone();
+        let opening = tokio::task::spawn_blocking(move || {
+            let lock = lock(&own.data_dir.join(super::FOLDER))?;
+            Ok((Desired::open(&own), lock))
+        });
+        match opening.await.unwrap_or(Err(ENDED)) {
+            // A program that another thread is just starting has it for a moment, too, before it is another process.
+            Err(Error::Spool(stencil_log::Error::Locked { .. })) if tries > 1 => {
+                tries -= 1;
+                tokio::time::sleep(LOCK_PAUSE).await;
+            }
+            opened => return opened,
+        }
+    }
+}
+
 /// Two processes would each think that the other's trial is its own.
 fn lock(folder: &Path) -> Result<Option<File>, Error> {
     let mut options = File::options();
@@ -441,16 +456,12 @@ fn lock(folder: &Path) -> Result<Option<File>, Error> {
             return Ok(None);
         }
     };
-    // A program that another thread is just starting has it for a moment, too, before it is another process.
-    for _ in 0..LOCK_TRIES {
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => return Ok(Some(file)),
-            Err(_) => std::thread::sleep(LOCK_PAUSE),
-        }
-    }
     // Who has this has the spool beside it, or is about to.
-    Err(Error::Spool(stencil_log::Error::Locked {
-        dir: folder.with_file_name("spool"),
-        pid: None,
-    }))
+    flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|_| {
+        Error::Spool(stencil_log::Error::Locked {
+            dir: folder.with_file_name("spool"),
+            pid: None,
+        })
+    })?;
+    Ok(Some(file))
 }

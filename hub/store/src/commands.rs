@@ -61,11 +61,13 @@ pub enum CutShort {
     Sold,
     /// Nobody was known to hold that token any more.
     NoHolder,
+    /// The tenant has changed what holders may do, or which passport the device has.
+    NotAllowed,
 }
 
 impl CutShort {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Sold, Self::NoHolder];
+    pub const ALL: [Self; 3] = [Self::Sold, Self::NoHolder, Self::NotAllowed];
 
     /// The name as stored.
     #[must_use]
@@ -73,6 +75,7 @@ impl CutShort {
         match self {
             Self::Sold => "sold",
             Self::NoHolder => "no_holder",
+            Self::NotAllowed => "not_allowed",
         }
     }
 
@@ -92,6 +95,10 @@ impl CutShort {
             Self::NoHolder => {
                 "nobody was known to hold the token that it was given by any more before a gateway had the \
                  command"
+            }
+            Self::NotAllowed => {
+                "what holders of tokens may do with the device was changed before a gateway had the command: ask for \
+                 it again if it is still allowed"
             }
         }
     }
@@ -119,8 +126,9 @@ pub struct StoredCommand {
     /// In words, as the device last said, or why it has expired.
     pub detail: Option<String>,
     /// Why it ends before the time that was asked for, where a holder has given it and no gateway had it yet:
-    /// `sold` (the token that it was given by went to another account) or `no_holder` (nobody was known to hold that
-    /// token any more); null: it does not.
+    /// `sold` (the token that it was given by went to another account), `no_holder` (nobody was known to hold that
+    /// token any more) or `not_allowed` (the tenant has changed what holders may do, or the device's passport);
+    /// null: it does not.
     pub reason: Option<CutShort>,
     /// The effect that it is.
     pub effect_key: Option<String>,

@@ -149,23 +149,25 @@ pub struct DocumentHead {
 #[async_trait]
 pub trait Ownership: Send + Sync + 'static {
     /// Sets a tenant's policy in the place of the one before, and puts aside what is kept of tokens that
-    /// are followed anew, in one transaction. [`Error::Conflict`]: the policy before is another by now.
+    /// are followed anew, in one transaction; where it is another one, what holders have queued and no gateway has
+    /// ends. [`Error::Conflict`]: the policy before is another by now.
     async fn put_ownership(&self, ownership: &StoredOwnership, anew: &Anew) -> Result<(), Error>;
-    /// Takes it away; `false`: there was none. Nothing is asked any more.
-    async fn remove_ownership(&self, tenant: &TenantId) -> Result<bool, Error>;
+    /// Takes it away; `false`: there was none. Nothing is asked any more, and what holders have queued ends.
+    async fn remove_ownership(&self, tenant: &TenantId, now_us: i64) -> Result<bool, Error>;
     /// A tenant's policy.
     async fn ownership(&self, tenant: &TenantId) -> Result<Option<StoredOwnership>, Error>;
     /// Those of all tenants, for the hub's own readers.
     async fn all_ownership(&self) -> Result<Vec<StoredOwnership>, Error>;
 
-    /// Says which passport a device has, in the place of another. [`Error::Conflict`]: another device of
-    /// the tenant has it.
+    /// Says which passport a device has, in the place of another, whose holders' queued commands end.
+    /// [`Error::Conflict`]: another device of the tenant has it.
     async fn put_device_passport(&self, passport: &DevicePassport) -> Result<(), Error>;
-    /// A device has no passport any more; `false`: it had none.
+    /// A device has no passport any more; `false`: it had none. What holders have queued for it ends.
     async fn remove_device_passport(
         &self,
         tenant: &TenantId,
         device: &DeviceId,
+        now_us: i64,
     ) -> Result<bool, Error>;
     /// Which device of a tenant's has this passport.
     async fn device_with(

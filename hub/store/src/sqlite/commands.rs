@@ -612,6 +612,26 @@ pub(super) async fn asked_anew(
     Ok(())
 }
 
+/// What holders may do is another thing from now on, with one device or with all: what they have queued was asked
+/// for by what was allowed before.
+pub(super) async fn allowed_anew(
+    connection: &mut SqliteConnection,
+    tenant: &TenantId,
+    device: Option<&DeviceId>,
+    now_us: i64,
+) -> Result<(), Error> {
+    sqlx::query(cut_short!(
+        "account IS NOT NULL AND ($2 IS NULL OR device = $2)"
+    ))
+    .bind(tenant.as_str())
+    .bind(device.map(DeviceId::as_str))
+    .bind(now_us)
+    .bind(CutShort::NotAllowed.as_str())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 async fn expire(
     connection: &mut SqliteConnection,
     now_us: i64,

@@ -28,16 +28,23 @@ impl Ownership for Sqlite {
         let mut transaction = self.write().await?;
         let put = async {
             put_policy(&mut transaction, ownership, anew).await?;
-            put_aside(&mut transaction, ownership, anew).await
+            put_aside(&mut transaction, ownership, anew).await?;
+            let before = anew.before.as_ref();
+            if before.is_some_and(|before| *before != ownership.body) {
+                let (tenant, now_us) = (&ownership.tenant, ownership.changed_us);
+                commands::allowed_anew(&mut transaction, tenant, None, now_us).await?;
+            }
+            Ok(())
         }
         .await;
         transaction.end(put).await
     }
 
-    async fn remove_ownership(&self, tenant: &TenantId) -> Result<bool, Error> {
+    async fn remove_ownership(&self, tenant: &TenantId, now_us: i64) -> Result<bool, Error> {
         let mut transaction = self.write().await?;
         let removed = async {
             ask_no_more(&mut transaction, tenant, "", &[]).await?;
+            commands::allowed_anew(&mut transaction, tenant, None, now_us).await?;
             let done = sqlx::query("DELETE FROM ownership WHERE tenant = $1")
                 .bind(tenant.as_str())
                 .execute(&mut *transaction)
@@ -75,15 +82,20 @@ impl Ownership for Sqlite {
         &self,
         tenant: &TenantId,
         device: &DeviceId,
+        now_us: i64,
     ) -> Result<bool, Error> {
         let mut transaction = self.write().await?;
-        let removed = sqlx::query("DELETE FROM device_passports WHERE tenant = $1 AND device = $2")
-            .bind(tenant.as_str())
-            .bind(device.as_str())
-            .execute(&mut *transaction)
-            .await
-            .map(|done| done.rows_affected() == 1)
-            .map_err(Error::from);
+        let removed = async {
+            commands::allowed_anew(&mut transaction, tenant, Some(device), now_us).await?;
+            let done =
+                sqlx::query("DELETE FROM device_passports WHERE tenant = $1 AND device = $2")
+                    .bind(tenant.as_str())
+                    .bind(device.as_str())
+                    .execute(&mut *transaction)
+                    .await?;
+            Ok(done.rows_affected() == 1)
+        }
+        .await;
         transaction.end(removed).await
     }
 
@@ -378,6 +390,19 @@ async fn put_passport(
         return Err(Error::Conflict(format!(
             "device {device} has this passport: a passport is of one device"
         )));
+    }
+    let (tenant, device) = (&passport.tenant, &passport.device);
+    let before = sqlx::query(
+        "SELECT 1 FROM device_passports WHERE tenant = $1 AND device = $2 AND token <> $3",
+    )
+    .bind(tenant.as_str())
+    .bind(device.as_str())
+    .bind(passport.token.to_vec())
+    .fetch_optional(&mut *connection)
+    .await?;
+    if before.is_some() {
+        let now_us = passport.created_us;
+        commands::allowed_anew(connection, tenant, Some(device), now_us).await?;
     }
     sqlx::query(
         "INSERT INTO device_passports (tenant, device, token, did, created_us) \

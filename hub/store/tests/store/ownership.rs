@@ -97,8 +97,8 @@ async fn a_policy_is_one_a_tenant_and_ends() {
     );
     assert_eq!(port.ownership(&other()).await.unwrap(), None);
     assert_eq!(port.all_ownership().await.unwrap(), [changed]);
-    assert!(port.remove_ownership(&acme()).await.unwrap());
-    assert!(!port.remove_ownership(&acme()).await.unwrap());
+    assert!(port.remove_ownership(&acme(), 9).await.unwrap());
+    assert!(!port.remove_ownership(&acme(), 9).await.unwrap());
     let nobody = policy(TenantId::parse("nobody").unwrap());
     let error = port
         .put_ownership(&nobody, &Anew::default())
@@ -139,13 +139,13 @@ async fn a_passport_is_of_one_device_of_a_tenant() {
         .await
         .unwrap();
     assert!(
-        port.remove_device_passport(&acme(), &device("door-2"))
+        port.remove_device_passport(&acme(), &device("door-2"), 9)
             .await
             .unwrap()
     );
     assert!(
         !port
-            .remove_device_passport(&acme(), &device("door-2"))
+            .remove_device_passport(&acme(), &device("door-2"), 9)
             .await
             .unwrap()
     );
@@ -264,7 +264,7 @@ async fn devices_are_found_by_who_holds_their_passport_or_a_right() {
     let door = |number| ("door-1".to_owned(), number);
     assert_eq!(of(GUEST).await, [door(2), door(1)]);
     assert_eq!(of(OWNER).await, [], "a passport is no right");
-    port.remove_device_passport(&acme(), &device("door-1"))
+    port.remove_device_passport(&acme(), &device("door-1"), 9)
         .await
         .unwrap();
     assert_eq!(of(GUEST).await, [], "no device has this passport");
@@ -383,6 +383,69 @@ async fn a_sale_is_no_reason_for_what_was_over_before_it_or_was_sent() {
         .await
         .unwrap();
     assert_eq!(ended(3).await.1, None);
+}
+
+/// It was asked for by what was allowed before.
+#[tokio::test]
+async fn what_holders_have_queued_ends_with_what_they_may() {
+    let fresh = with_chain().await;
+    let (port, commands) = (&fresh.store.ownership, &fresh.store.commands);
+    let by = ByToken {
+        account: OWNER,
+        collection: PASSPORTS,
+        token: DOOR,
+    };
+    let queue = async |n: u8| {
+        let (new, entry) = unlock(n);
+        let queued = commands.queue_held(&new, &by, &entry, 100, 2).await;
+        assert_eq!(queued.unwrap(), Queued::New);
+    };
+    let ended = async |n: u8| {
+        let stored = commands.get(&acme(), &command(n)).await.unwrap().unwrap();
+        (stored.expires_us, stored.reason)
+    };
+    let not_allowed = |at_us: i64| (at_us, Some(CutShort::NotAllowed));
+    let (before, has) = (policy(acme()), passport(acme(), "door-1", DOOR));
+    port.put_ownership(&before, &Anew::default()).await.unwrap();
+    port.put_device_passport(&has).await.unwrap();
+    queue(1).await;
+    // The same again changes nothing, nor does what is another device's.
+    let anew = Anew {
+        before: Some(before.body.clone()),
+        ..Anew::default()
+    };
+    port.put_ownership(&before, &anew).await.unwrap();
+    port.put_device_passport(&has).await.unwrap();
+    let others = passport(acme(), "door-2", [2; 32]);
+    port.put_device_passport(&others).await.unwrap();
+    let takes = async |id: &str, at_us: i64| {
+        let (tenant, device) = (acme(), device(id));
+        let taken = port.remove_device_passport(&tenant, &device, at_us);
+        assert!(taken.await.unwrap());
+    };
+    takes("door-2", 9).await;
+    assert_eq!(ended(1).await, (1_000, None));
+
+    let changed = StoredOwnership {
+        body: "{\"a\":1}".to_owned(),
+        changed_us: 20,
+        ..before
+    };
+    port.put_ownership(&changed, &anew).await.unwrap();
+    assert_eq!(ended(1).await, not_allowed(20));
+    queue(2).await;
+    let another = DevicePassport {
+        created_us: 30,
+        ..passport(acme(), "door-1", [7; 32])
+    };
+    port.put_device_passport(&another).await.unwrap();
+    assert_eq!(ended(2).await, not_allowed(30));
+    queue(3).await;
+    takes("door-1", 40).await;
+    assert_eq!(ended(3).await, not_allowed(40));
+    queue(4).await;
+    assert!(port.remove_ownership(&acme(), 50).await.unwrap());
+    assert_eq!(ended(4).await, not_allowed(50));
 }
 
 /// A command of a holder's, and its entry in the audit log.
@@ -522,7 +585,7 @@ async fn what_a_former_holder_has_queued_is_done_no_more() {
     // Also what was not known of any token, for each device with a passport.
     let due = port.looked_tokens(&acme(), "local", 0, 10).await.unwrap();
     assert_eq!(due.len(), 2);
-    assert!(port.remove_ownership(&acme()).await.unwrap());
+    assert!(port.remove_ownership(&acme(), 9).await.unwrap());
     assert_eq!(
         port.looked_tokens(&acme(), "local", 0, 10).await.unwrap(),
         []

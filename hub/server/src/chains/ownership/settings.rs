@@ -379,7 +379,8 @@ impl Owners {
         let Some(before) = self.settings(tenant).await? else {
             return Ok(false);
         };
-        self.store.ownership.remove_ownership(tenant).await?;
+        let ownership = &self.store.ownership;
+        ownership.remove_ownership(tenant, self.now_us()).await?;
         self.unwatch(tenant, &before, None).await?;
         Ok(true)
     }

@@ -440,7 +440,7 @@ pub(in crate::http) async fn take(
     let ownership = &state.store.ownership;
     let had = ownership.device_passport(&caller.tenant, &device).await?;
     if !ownership
-        .remove_device_passport(&caller.tenant, &device)
+        .remove_device_passport(&caller.tenant, &device, state.clock.now_us())
         .await?
     {
         return Err(Problem::new(Kind::NotFound, NO_PASSPORT));
