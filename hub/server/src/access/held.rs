@@ -321,6 +321,8 @@ impl Rights {
                 Err(Refused::NoPassport) => RightStanding::NotAllowed,
                 Err(Refused::Policy(why)) => match why {
                     Refusal::Unknown { .. } | Refusal::Ahead { .. } => return Ok(None),
+                    // It has come to the holder, or its contract was asked anew: what was before stands until then.
+                    Refusal::NotFinal => return Ok(None),
                     // As it should be.
                     Refusal::Over { .. } if is_over => return Ok(None),
                     Refusal::NotThis { .. } => RightStanding::NotAllowed,
