@@ -142,6 +142,14 @@ fn wanted_of(
                    held against the chain";
         return Err(Refused::Not(why.to_owned()));
     };
+    let chain = method.token.asset().chain;
+    let mut payments = kept.invoice.payments();
+    if payments.any(|(key, _)| (key.chain, key.tx) == (chain, tx)) {
+        return Err(Refused::Not(format!(
+            "{tx:#x} has paid this invoice, and has sent nothing back: tell of the transaction that has sent the \
+             refund"
+        )));
+    }
     let payments = kept.invoice.payments();
     let blocks = payments
         .filter(|(_, payment)| payment.method == refund.method)

@@ -201,6 +201,9 @@ async fn what_no_chain_can_show_is_the_tenants_word_and_says_so() {
     let tell = async |world: &World, n: u8, refund, tx| {
         sent_by_tenant(&world.cashier, &acme(), id(n), refund, tx, true).await
     };
+    // What has paid the invoice has sent nothing back.
+    let why = self::why(tell(&world, 1, refund, tx(1)).await);
+    assert!(why.contains("has paid this invoice"), "{why}");
     let at = tell(&world, 1, refund, tx(0x60)).await.unwrap();
     let view = InvoiceView::of(&at, world.cashier.chains(), "https://hub.example");
     let seen = serde_json::to_value(&view.refunds[0]).unwrap();

@@ -1,7 +1,7 @@
 //! What a chain says of the money of a charge.
 
 use stencil_payments::observation::Needs;
-use stencil_payments::port::{Called, Chain, Order, Outcome, Sent};
+use stencil_payments::port::{Called, Chain, Order, Outcome, Sent, Unknown};
 use stencil_payments::x402::charge::{Answer, Stage};
 use stencil_payments::x402::hold::CheckedHold;
 use stencil_payments::{B256, U256};
@@ -93,7 +93,7 @@ impl Sales {
             (Some(held), Stage::Refunding) => {
                 self.answer_of_refund(chain, kept, &held, now_s).await
             }
-            (Some(held), _) => self.answer_of_release(chain, kept, &held).await,
+            (Some(held), _) => self.answer_of_release(chain, kept, &held, now_s).await,
         }
     }
 
@@ -145,53 +145,155 @@ impl Sales {
         chain: &dyn Chain,
         kept: &mut Kept,
         held: &Held,
+        now_s: u64,
     ) -> Result<Option<Answer>, No> {
         let order = capture_order(kept);
-        let failed = match chain.sent(&order.tenant, &order.key).await {
-            Err(_) => return Ok(None),
-            Ok(None) => false,
-            Ok(Some(
-                Sent::Final(Outcome {
-                    succeeded: false, ..
-                })
-                | Sent::Lost,
-            )) => true,
-            Ok(Some(_)) => return Ok(None),
+        let Ok(sent) = chain.sent(&order.tenant, &order.key).await else {
+            return Ok(None);
         };
-        let now_s = self.inner.clock.now_us().unsigned_abs() / 1_000_000;
-        Ok(match self.hold_state(chain, kept).await? {
-            Some(REFUNDED) => Some(Answer::Gone),
+        let (failed, under_way) = match sent {
+            None => (false, false),
+            Some(sent) if is_in_vain(&sent) => (true, false),
+            Some(Sent::Pending) => (false, true),
+            // It may come to be in another block, and do what it should there.
+            Some(Sent::Included(Outcome { succeeded, .. })) if !succeeded => (false, true),
+            // It has gone through: its payment is on its way to the invoice.
+            Some(_) => return Ok(None),
+        };
+        match self.hold_state(chain, kept).await? {
+            Some(REFUNDED) if !under_way => Ok(Some(Answer::Gone)),
             // From the deadline on it can only go back, and anybody may bring that about; and none is made
             // any more, where it was in a block that is no longer.
-            Some(state) if is_over(state, held, now_s) => Some(Answer::Gone),
+            Some(state) if is_over(state, held, now_s) => Ok(Some(Answer::Gone)),
+            // It was in a block that is no longer.
+            Some(NONE) => self.answer_of_no_hold(chain, kept, now_s, !under_way).await,
             Some(HELD) if failed && kept.purchase.attempt < MAX_ATTEMPTS => {
                 kept.purchase.attempt += 1;
-                Some(Answer::Open)
+                Ok(Some(Answer::Open))
             }
-            Some(HELD) if !failed => Some(Answer::Open),
-            _ => None,
-        })
+            Some(HELD) if !failed && !under_way => Ok(Some(Answer::Open)),
+            _ => Ok(None),
+        }
     }
 
     /// Of a hold that is being given back.
     pub(super) async fn answer_of_refund(
         &self,
         chain: &dyn Chain,
-        kept: &Kept,
+        kept: &mut Kept,
         held: &Held,
         now_s: u64,
     ) -> Result<Option<Answer>, No> {
         match self.hold_state(chain, kept).await? {
             Some(HELD) => {
-                let order = kept.order_of("-refund", held.escrow, held.refund.clone());
-                self.order(chain, kept, &order).await?;
+                let what = format!("-refund{}", again(kept.purchase.attempt));
+                let order = kept.order_of(&what, held.escrow, held.refund.clone());
+                let sent = self.order(chain, kept, &order).await?;
+                if is_in_vain(&sent) && kept.purchase.attempt < MAX_ATTEMPTS {
+                    kept.purchase.attempt += 1;
+                }
                 Ok(None)
             }
             Some(REFUNDED) => Ok(Some(Answer::Gone)),
             // It was never made, and can't be any more: the contract takes none after its deadline.
             Some(state) if is_over(state, held, now_s) => Ok(Some(Answer::Gone)),
+            Some(NONE) => self.answer_of_no_hold(chain, kept, now_s, false).await,
             _ => Ok(None),
         }
+    }
+
+    /// Of a hold that the escrow does not have: it never was, or was in a block that is no longer. `anew`: it is
+    /// made again where what its payer has signed still stands.
+    async fn answer_of_no_hold(
+        &self,
+        chain: &dyn Chain,
+        kept: &mut Kept,
+        now_s: u64,
+        anew: bool,
+    ) -> Result<Option<Answer>, No> {
+        let over = now_s > kept.purchase.valid_before_s.saturating_add(BEYOND_S);
+        let Ok(sent) = self.last_hold(chain, kept).await else {
+            return Ok(None);
+        };
+        let failed = match sent {
+            None | Some(Sent::Lost) => 0,
+            Some(Sent::Final(Outcome {
+                succeeded: false,
+                block,
+                ..
+            })) => block,
+            // What is in no block comes too late by then.
+            Some(Sent::Pending) if over => return Ok(Some(Answer::Gone)),
+            Some(_) => return Ok(None),
+        };
+        let (to, data) = ask::nonce(&kept.purchase);
+        let used = match chain.call(to, data).await {
+            Ok(called) => ask::used(&called),
+            Err(_) => None,
+        };
+        let Some(used) = used else {
+            return Ok(None);
+        };
+        match not_held(used, over, anew && kept.purchase.attempt < MAX_ATTEMPTS) {
+            Next::Wait => Ok(None),
+            Next::Gone if used => {
+                // Who brought it to the escrow meanwhile has used it as well, and then it is held.
+                let read = self.read_up_to(chain, failed).await?;
+                let is_none = self.hold_state(chain, kept).await? == Some(NONE);
+                Ok((read && is_none).then_some(Answer::Gone))
+            }
+            Next::Gone => Ok(Some(Answer::Gone)),
+            Next::Anew => {
+                // Where the payer has the money no more, it would be gas for nothing.
+                if ask::still_good(chain, &kept.purchase).await.is_ok() {
+                    kept.purchase.attempt += 1;
+                    let order = kept.brings(&again(kept.purchase.attempt));
+                    self.order(chain, kept, &order).await?;
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    /// Where the last transaction is that was ordered to have the money held; `None`: none was.
+    async fn last_hold(&self, chain: &dyn Chain, kept: &Kept) -> Result<Option<Sent>, Unknown> {
+        for attempt in (0..=kept.purchase.attempt).rev() {
+            let order = kept.brings(&again(attempt));
+            let sent = chain.sent(&order.tenant, &order.key).await?;
+            if sent.is_some() {
+                return Ok(sent);
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// What follows where the escrow does not have a hold, and no transaction of the hub's can bring it any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    /// It can't be made any more.
+    Gone,
+    /// It is to be made again.
+    Anew,
+    /// It may still come, brought by somebody else.
+    Wait,
+}
+
+/// `used`: its payer's authorisation is used or cancelled; `over`: its time is; `anew`: it may be made again.
+fn not_held(used: bool, over: bool, anew: bool) -> Next {
+    match (used, over, anew) {
+        (true, ..) | (_, true, _) => Next::Gone,
+        (false, false, true) => Next::Anew,
+        (false, false, false) => Next::Wait,
+    }
+}
+
+/// Whether a transaction has failed for good.
+fn is_in_vain(sent: &Sent) -> bool {
+    match sent {
+        Sent::Lost => true,
+        Sent::Final(outcome) => !outcome.succeeded,
+        Sent::Pending | Sent::Included(_) => false,
     }
 }
 
@@ -202,16 +304,21 @@ fn is_over(state: u8, held: &Held, now_s: u64) -> bool {
 
 /// The transaction that captures: another one where one has failed for good.
 pub(super) fn capture_order(kept: &Kept) -> Order {
-    let attempt = match kept.purchase.attempt {
-        0 => String::new(),
-        again => format!("-{again}"),
-    };
+    let attempt = again(kept.purchase.attempt);
     match &kept.purchase.held {
         None => kept.brings(&attempt),
         Some(held) => {
             let what = format!("-release{attempt}");
             kept.order_of(&what, held.escrow, held.release.clone())
         }
+    }
+}
+
+/// What an order's key has at its end, so that one that is made again is another one.
+fn again(attempt: u32) -> String {
+    match attempt {
+        0 => String::new(),
+        attempt => format!("-{attempt}"),
     }
 }
 
@@ -235,5 +342,48 @@ mod tests {
         }
         // Released: its payment is on its way to the invoice.
         assert!(!is_over(2, &held, u64::MAX));
+    }
+
+    #[test]
+    fn a_hold_that_the_escrow_does_not_have_is_gone_once_its_payer_has_cancelled_it() {
+        for (over, anew) in [(false, false), (false, true), (true, false), (true, true)] {
+            assert_eq!(not_held(true, over, anew), Next::Gone);
+        }
+    }
+
+    #[test]
+    fn a_hold_that_the_escrow_does_not_have_is_made_again_while_what_was_signed_stands() {
+        assert_eq!(not_held(false, false, true), Next::Anew);
+        // One that is being given back, or was made again often enough, can still be brought by others.
+        assert_eq!(not_held(false, false, false), Next::Wait);
+        for anew in [false, true] {
+            assert_eq!(not_held(false, true, anew), Next::Gone);
+        }
+    }
+
+    #[test]
+    fn a_transaction_is_in_vain_when_it_has_failed_for_good() {
+        let outcome = |succeeded| Outcome {
+            tx: B256::ZERO,
+            block: 1,
+            block_hash: B256::ZERO,
+            succeeded,
+        };
+        assert!(is_in_vain(&Sent::Lost));
+        assert!(is_in_vain(&Sent::Final(outcome(false))));
+        for sent in [
+            Sent::Pending,
+            Sent::Included(outcome(false)),
+            Sent::Included(outcome(true)),
+            Sent::Final(outcome(true)),
+        ] {
+            assert!(!is_in_vain(&sent), "{sent:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_ordered_again_has_another_key() {
+        let all = [0, 1, 2].map(again);
+        assert_eq!(all, ["", "-1", "-2"]);
     }
 }

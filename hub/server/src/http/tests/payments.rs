@@ -258,6 +258,29 @@ async fn a_refund_is_told_as_sent_by_what_the_chain_has() {
 }
 
 #[tokio::test]
+async fn what_has_paid_an_invoice_has_sent_no_refund_of_it_at_anybodys_word() {
+    let served = Served::start().await;
+    let (id, refund) = seed::overpaid(&served.cashier, &served.store).await;
+    let path = format!("{INVOICES}/{id}/refunds/{refund}");
+    let there =
+        json!({ "address": Address::repeat_byte(0x77).to_checksum(None), "reason": "asked" });
+    served.decide(&format!("{path}/address"), &there).await.ok();
+    let invoice: Id = id.parse().unwrap();
+    let at = served.cashier.invoice(&acme(), invoice).await.unwrap();
+    let at = at.unwrap();
+    let (key, _) = at.kept.invoice.payments().next().unwrap();
+    served.chain.has(key.tx, 7, &[]);
+    for unchecked in [false, true] {
+        let body = json!({ "tx": format!("{:#x}", key.tx), "unchecked": unchecked });
+        let why = served.decide(&format!("{path}/sent"), &body).await;
+        let why = why.problem(409);
+        assert!(why.contains("has paid this invoice"), "{why}");
+    }
+    let shown = served.read(&format!("{INVOICES}/{id}")).await.ok();
+    assert_eq!(shown["refunds"][0]["status"], "due");
+}
+
+#[tokio::test]
 async fn who_makes_an_invoice_that_nobody_brings_payments_of_is_warned() {
     let served = Served::start().await;
     let make = async |way: &str| {

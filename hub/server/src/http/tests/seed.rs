@@ -117,7 +117,8 @@ pub(super) async fn overpaid(cashier: &Cashier, store: &Store) -> (String, Strin
     let definition = at.kept.invoice.definition();
     let key = Key {
         chain: crate::chains::tests::fake::ID,
-        tx: stencil_payments::B256::repeat_byte(n),
+        // None of those that refunds are told to be sent by.
+        tx: stencil_payments::B256::with_last_byte(n),
         ordinal: u32::from(n),
     };
     let due = definition.methods[1].due.0;

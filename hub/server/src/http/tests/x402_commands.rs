@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use serde_json::{Value, json};
+use stencil_payments::x402::charge::{Charge, Funding};
 use stencil_payments::x402::header;
 use stencil_payments::{Address, B256, U256};
 use stencil_protocol::command::State;
@@ -13,6 +14,8 @@ use super::client::Answer;
 use super::x402::money::{Mode, PAYEE, TOKEN, domain};
 use super::x402::{Signed, payer, required};
 use super::{NOW_US, Served, seed};
+use crate::chains::x402::Kept;
+use crate::chains::x402::purchase::Held;
 
 const LOCK: &str = "/x402/acme/lock-marked";
 
@@ -72,6 +75,50 @@ impl Served {
             gateway: None,
         };
         assert!(self.store.commands.status(&status).await.unwrap());
+    }
+
+    /// Has an order, which is under way on what its payer has signed, wait for a hold instead.
+    async fn is_by_hold(&self, doc: &Value) {
+        let id = doc["purchase"].as_str().unwrap();
+        let id: [u8; 16] = hex::decode(id).unwrap().try_into().unwrap();
+        let offers = &self.store.offers;
+        let stored = offers.purchase(&seed::acme(), &id).await.unwrap();
+        let mut kept = Kept::of(stored.unwrap()).unwrap();
+        let (hold, deadline_s) = (kept.purchase.nonce, kept.purchase.valid_before_s);
+        let mut terms = kept.purchase.charge.as_ref().unwrap().terms().clone();
+        terms.funding = Funding::Held { hold, deadline_s };
+        let (charge, _) = Charge::new(terms, NOW_US).unwrap();
+        kept.purchase.charge = Some(charge);
+        kept.purchase.held = Some(Held {
+            escrow: Address::repeat_byte(0xe5),
+            hold,
+            deadline_s,
+            // What becomes of them is said by each test: nobody looks into them.
+            release: kept.purchase.call_data.clone(),
+            refund: kept.purchase.call_data.clone(),
+        });
+        kept.stored.version += 1;
+        kept.stored.wakes_us = Some(NOW_US);
+        kept.stored.body = kept.purchase.body();
+        offers.commit_purchase(&kept.stored, None).await.unwrap();
+    }
+
+    /// An order of a command by a hold that somebody else has brought, on which the device has acted; and where
+    /// it is told. From then on the hold is in no block any more, and the release is reverted.
+    async fn acts_on_a_hold_that_goes(&self) -> String {
+        let signed = self.asks(7, 1).await;
+        let answer = self.commissions(7, &signed).await;
+        let (at, doc) = (location(&answer), answer.json());
+        self.money.set(Mode::Reverts);
+        self.money.escrow_says(1);
+        self.is_by_hold(&doc).await;
+        self.later(1);
+        self.stands(&at, "acting").await;
+        self.money.escrow_says(0);
+        self.says(&doc["command"], State::Done).await;
+        self.later(1);
+        self.stands(&at, "capturing").await;
+        at
     }
 
     /// Waits until an order stands so.
@@ -456,4 +503,68 @@ async fn what_a_reorganisation_takes_back_counts_to_the_limit_of_its_payer_at_on
         .unwrap();
     assert!(error.contains("beyond the limit of 10000"), "{error}");
     assert_eq!(served.money.balance(PAYEE), 0);
+}
+
+#[tokio::test]
+async fn a_hold_that_is_gone_and_was_cancelled_is_lost_once_that_is_final() {
+    let served = selling().await;
+    let at = served.acts_on_a_hold_that_goes().await;
+    served.money.uses(payer(), B256::repeat_byte(1));
+    served.later(1);
+    served.sales.look_now().await;
+    assert_eq!(served.get(&at).send().await.ok()["state"], "capturing");
+    served.money.finalizes();
+    served.later(1);
+    let lost = served.stands(&at, "lost").await;
+    assert_eq!(lost["charged"], false);
+    // The one that holds, and the one that releases.
+    assert_eq!(served.money.ordered().len(), 2);
+}
+
+#[tokio::test]
+async fn a_hold_that_is_gone_is_made_again_while_what_was_signed_stands() {
+    let served = selling().await;
+    let at = served.acts_on_a_hold_that_goes().await;
+    served.money.finalizes();
+    served.money.set(Mode::Waits);
+    let ordered = async || {
+        served.later(1);
+        served.sales.look_now().await;
+        assert_eq!(served.get(&at).send().await.ok()["state"], "capturing");
+        let all = served.money.ordered().into_iter();
+        all.map(|order| order.key).collect::<Vec<_>>()
+    };
+    let keys = ordered().await;
+    assert_eq!(keys.len(), 3, "{keys:?}");
+    assert_eq!(keys[2], format!("{}-1", keys[0]));
+    assert_eq!(ordered().await.len(), 3, "once");
+    served.money.escrow_says(1);
+    let keys = ordered().await;
+    assert_eq!(keys.len(), 4, "{keys:?}");
+    assert_eq!(keys[3], format!("{}-release-1", keys[0]));
+}
+
+#[tokio::test]
+async fn a_hold_that_never_came_to_be_is_free_once_that_is_final() {
+    let served = selling().await;
+    let signed = served.asks(7, 1).await;
+    let answer = served.commissions(7, &signed).await;
+    let (at, doc) = (location(&answer), answer.json());
+    served.money.set(Mode::Reverts);
+    served.money.uses(payer(), B256::repeat_byte(1));
+    served.is_by_hold(&doc).await;
+    served.later(1);
+    served.sales.look_now().await;
+    assert_eq!(served.get(&at).send().await.ok()["state"], "waiting");
+    served.later(31);
+    served.stands(&at, "refunding").await;
+    served.money.finalizes();
+    served.later(1);
+    let free = served.stands(&at, "free").await;
+    assert_eq!(free["charged"], false);
+    assert_eq!(
+        served.money.ordered().len(),
+        1,
+        "there is nothing to give back"
+    );
 }

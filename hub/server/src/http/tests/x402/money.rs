@@ -62,6 +62,8 @@ struct Book {
     ordered_us: BTreeMap<String, i64>,
     /// The number of the newest observation.
     seq: u64,
+    /// Where the escrow says that each hold is.
+    hold: u8,
 }
 
 /// The chain `local`.
@@ -103,6 +105,11 @@ impl Money {
     /// A payer has used a nonce, or cancelled it.
     pub(in crate::http::tests) fn uses(&self, payer: Address, nonce: B256) {
         self.book().used.insert((payer, nonce));
+    }
+
+    /// The escrow says from now on that each hold is there: 0 none, 1 held.
+    pub(in crate::http::tests) fn escrow_says(&self, state: u8) {
+        self.book().hold = state;
     }
 
     pub(in crate::http::tests) fn set(&self, mode: Mode) {
@@ -370,8 +377,11 @@ impl Chain for Money {
         if book.deaf {
             return Err(Unknown("no endpoint answers".into()));
         }
-        assert_eq!(to, TOKEN, "the token is asked");
         let returned = |bytes: Vec<u8>| Ok(Called::Returned(bytes.into()));
+        if abi::stateOfCall::abi_decode(&data).is_ok() {
+            return returned(U256::from(book.hold).abi_encode());
+        }
+        assert_eq!(to, TOKEN, "the token is asked");
         if let Ok(call) = abi::authorizationStateCall::abi_decode(&data) {
             let used = book.used.contains(&(call.authorizer, call.nonce));
             return returned(used.abi_encode());
