@@ -134,9 +134,8 @@ impl Sales {
                 continue;
             }
             // That it is unpaid is kept first; what follows is gone on with also where it fails now.
-            match self.advance(known).await {
-                Err(No::Store(error)) => return Err(error.into()),
-                Ok(_) | Err(_) => {}
+            if let Err(No::Store(error)) = self.advance(known).await {
+                return Err(error.into());
             }
         }
         Ok(())
