@@ -147,13 +147,10 @@ impl Identity {
         list: u32,
         now_us: i64,
     ) -> Result<Option<Map<String, Value>>, Error> {
-        let set = self
-            .credentials
-            .status_bits(tenant, list, purpose.standing());
-        let (Some(set), Some(sealed)) = (set.await?, self.credentials.issuer(tenant).await?) else {
+        let Some(of) = self.to_be_signed(tenant, purpose, list).await? else {
             return Ok(None);
         };
-        let (name, of) = ((tenant, purpose, list), (sealed, set));
+        let name = (tenant, purpose, list);
         if let Some(signed) = self.kept.list(name, &of, now_us) {
             return Ok(Some(signed));
         }
@@ -168,14 +165,24 @@ impl Identity {
         list: u32,
         now_us: i64,
     ) -> Result<Option<Map<String, Value>>, Error> {
+        let Some(of) = self.to_be_signed(tenant, purpose, list).await? else {
+            return Ok(None);
+        };
+        self.signed_list((tenant, purpose, list), of, now_us).await
+    }
+
+    /// What a list is signed of: the tenant's sealed keys, and which bits are set; `None`: there is none.
+    async fn to_be_signed(
+        &self,
+        tenant: &TenantId,
+        purpose: Purpose,
+        list: u32,
+    ) -> Result<Option<(Vec<u8>, Vec<u32>)>, Error> {
         let set = self
             .credentials
             .status_bits(tenant, list, purpose.standing());
-        let (Some(set), Some(sealed)) = (set.await?, self.credentials.issuer(tenant).await?) else {
-            return Ok(None);
-        };
-        self.signed_list((tenant, purpose, list), (sealed, set), now_us)
-            .await
+        let (set, sealed) = (set.await?, self.credentials.issuer(tenant).await?);
+        Ok(sealed.zip(set))
     }
 
     /// A list with these bits set, signed now and kept.
