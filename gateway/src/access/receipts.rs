@@ -205,16 +205,8 @@ impl Receipts {
             return Err(error.into());
         }
         stencil_crashpoint::reach("access.after_receipt");
-        self.waiting.push_back(Waiting {
-            at: self.end,
-            bytes,
-            hash,
-            command: command(&receipt),
-            device: receipt.device().clone(),
-            expires_us: receipt.expires_us,
-            outcome: None,
-            told: None,
-        });
+        let waiting = Waiting::of(&receipt, self.end, bytes, hash);
+        self.waiting.push_back(waiting);
         self.end += line.len() as u64;
         self.head.number = receipt.number;
         self.head.hash = hex(&hash);
@@ -417,6 +409,20 @@ impl Receipts {
 }
 
 impl Waiting {
+    /// A receipt whose text of so many bytes, with this hash, is in the file from `at` on.
+    fn of(receipt: &Receipt, at: u64, bytes: usize, hash: [u8; 32]) -> Self {
+        Self {
+            at,
+            bytes,
+            hash,
+            command: command(receipt),
+            device: receipt.device().clone(),
+            expires_us: receipt.expires_us,
+            outcome: None,
+            told: None,
+        }
+    }
+
     fn due_us(&self) -> i64 {
         match self.outcome {
             Some(_) => i64::MIN,

@@ -9,7 +9,7 @@ use std::{
 
 use stencil_access::receipt::{self, Head, Receipt};
 
-use super::{Waiting, command, hex};
+use super::{Waiting, hex};
 
 /// What is in a file.
 pub(super) struct Read {
@@ -55,16 +55,8 @@ impl Read {
                 ));
             }
             let hash = receipt::hash(text);
-            read.waiting.push_back(Waiting {
-                at: read.end,
-                bytes: text.len(),
-                hash,
-                command: command(&receipt),
-                device: receipt.device().clone(),
-                expires_us: receipt.expires_us,
-                outcome: None,
-                told: None,
-            });
+            let waiting = Waiting::of(&receipt, read.end, text.len(), hash);
+            read.waiting.push_back(waiting);
             read.end += line.len() as u64;
             read.head.number = receipt.number;
             read.head.hash = hex(&hash);
