@@ -2,10 +2,7 @@
 
 use std::{
     net::SocketAddr,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex},
 };
 
 use stencil_crypto::{
@@ -92,12 +89,35 @@ impl Policy for ByCertificate {
     }
 }
 
-/// Keeps what comes; commits at once, or when it is released.
-pub(crate) struct MemorySink {
-    kept: Mutex<Vec<Kept>>,
-    holds: AtomicBool,
-    count: watch::Sender<u64>,
-    committed: watch::Sender<u64>,
+/// What a hub has on its disk, over all its lives.
+#[derive(Default)]
+struct Disk {
+    kept: Vec<Kept>,
+    /// What a crash leaves of it.
+    committed: usize,
+    /// Whether what comes is kept uncommitted (and so unacknowledged) until it is released.
+    holds: bool,
+    /// Crashes so far. A connection of a life before may still be at work for a moment: it keeps
+    /// nothing any more, and what it is told as committed stays what it was.
+    life: u64,
+    /// Tells this life's connections up to where it is committed.
+    tells: watch::Sender<u64>,
+}
+
+impl Disk {
+    fn commit(&mut self) {
+        self.committed = self.kept.len();
+        self.tells.send_replace(self.committed as u64);
+    }
+}
+
+/// A life's way to the disk.
+struct MemorySink {
+    disk: Arc<Mutex<Disk>>,
+    life: u64,
+    committed: watch::Receiver<u64>,
+    /// Changes with what is kept.
+    changed: watch::Sender<()>,
 }
 
 impl Sink<(String, String)> for MemorySink {
@@ -106,10 +126,13 @@ impl Sink<(String, String)> for MemorySink {
         _: &Source<(String, String)>,
         batch: &[Publish<'_>],
     ) -> Result<u64, SinkError> {
-        let mut kept = self.kept.lock().unwrap();
+        let mut disk = self.disk.lock().unwrap();
+        if disk.life != self.life {
+            return Err(SinkError::Failed("the hub has crashed".to_owned()));
+        }
         for publish in batch {
             assert_eq!(publish.qos, Qos::AtLeastOnce);
-            kept.push(Kept {
+            disk.kept.push(Kept {
                 topic: Topic::parse(publish.topic).unwrap(),
                 payload: publish.payload.to_vec(),
                 user_properties: publish
@@ -119,24 +142,26 @@ impl Sink<(String, String)> for MemorySink {
                     .collect(),
             });
         }
-        let count = kept.len() as u64;
-        drop(kept);
-        self.count.send_replace(count);
-        if !self.holds.load(Ordering::SeqCst) {
-            self.committed.send_replace(count);
+        if !disk.holds {
+            disk.commit();
         }
-        Ok(count)
+        let position = disk.kept.len() as u64;
+        drop(disk);
+        self.changed.send_replace(());
+        Ok(position)
     }
 
     fn committed(&self) -> watch::Receiver<u64> {
-        self.committed.subscribe()
+        self.committed.clone()
     }
 }
 
 /// A hub that can be stopped and started again at the same address, with what it has kept.
 pub(crate) struct Hub {
     pub(crate) address: SocketAddr,
-    pub(crate) sink: Arc<MemorySink>,
+    disk: Arc<Mutex<Disk>>,
+    /// Changes with what is kept.
+    changed: watch::Sender<()>,
     pub(crate) options: Options,
     tls: Arc<rustls::ServerConfig>,
     running: Option<RunningHub>,
@@ -170,12 +195,8 @@ impl Hub {
         Self {
             address: place.local_addr().unwrap(),
             _place: place,
-            sink: Arc::new(MemorySink {
-                kept: Mutex::default(),
-                holds: AtomicBool::new(false),
-                count: watch::channel(0).0,
-                committed: watch::channel(0).0,
-            }),
+            disk: Arc::default(),
+            changed: watch::channel(()).0,
             options: Options::default(),
             tls,
             running: None,
@@ -190,10 +211,19 @@ impl Hub {
 
     pub(crate) async fn start(&mut self) {
         let listener = TcpListener::bind(self.address).await.unwrap();
+        let sink = {
+            let disk = self.disk.lock().unwrap();
+            MemorySink {
+                disk: Arc::clone(&self.disk),
+                life: disk.life,
+                committed: disk.tells.subscribe(),
+                changed: self.changed.clone(),
+            }
+        };
         let endpoint = Endpoint::new(
             self.options.clone(),
             Arc::new(ByCertificate),
-            Arc::clone(&self.sink),
+            Arc::new(sink),
         );
         let handle = endpoint.handle();
         let events = handle.events();
@@ -215,20 +245,22 @@ impl Hub {
         running.serving.abort();
         drop(running.stop);
         let _ = running.serving.await;
-        let committed = *self.sink.committed.borrow();
-        self.sink.kept.lock().unwrap().truncate(committed as usize);
-        self.sink.count.send_replace(committed);
+        let mut disk = self.disk.lock().unwrap();
+        let committed = disk.committed;
+        disk.kept.truncate(committed);
+        disk.life += 1;
+        disk.tells = watch::channel(committed as u64).0;
     }
 
     /// Appends, but commits (and so acknowledges) nothing until released.
     pub(crate) fn hold(&self) {
-        self.sink.holds.store(true, Ordering::SeqCst);
+        self.disk.lock().unwrap().holds = true;
     }
 
     pub(crate) fn release(&self) {
-        self.sink.holds.store(false, Ordering::SeqCst);
-        let count = *self.sink.count.borrow();
-        self.sink.committed.send_replace(count);
+        let mut disk = self.disk.lock().unwrap();
+        disk.holds = false;
+        disk.commit();
     }
 
     /// Returns when the gateway hears commands.
@@ -283,19 +315,19 @@ impl Hub {
     }
 
     pub(crate) fn kept(&self) -> Vec<Kept> {
-        self.sink.kept.lock().unwrap().clone()
+        self.disk.lock().unwrap().kept.clone()
     }
 
     /// Returns what is kept when `enough` says so.
     pub(crate) async fn until(&self, enough: impl Fn(&[Kept]) -> bool) -> Vec<Kept> {
-        let mut count = self.sink.count.subscribe();
+        let mut changed = self.changed.subscribe();
         soon(async {
             loop {
                 let kept = self.kept();
                 if enough(&kept) {
                     return kept;
                 }
-                count.changed().await.unwrap();
+                changed.changed().await.unwrap();
             }
         })
         .await
