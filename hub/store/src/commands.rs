@@ -155,6 +155,18 @@ pub struct RanOut {
     pub gateway: Option<GatewayId>,
 }
 
+/// Whether a command is to be handed to a gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Marked {
+    /// Nobody has got it before.
+    First,
+    /// A gateway may have it already.
+    Again,
+    /// It is not: it has ended, ran out of time or was cut short, or there is no such command. Nothing
+    /// was noted.
+    NotDue,
+}
+
 /// Up to where a list of commands was read: when the last one was queued, and its id.
 pub type AfterCommand = (i64, CommandId);
 
@@ -211,15 +223,16 @@ pub trait Commands: Send + Sync + 'static {
     ) -> Result<Vec<Outstanding>, Error>;
 
     /// Notes that the command is about to be handed to this gateway: from then on
-    /// nobody but gateways and the device can say what became of it. Says whether
-    /// it is the first time that it is handed to anybody.
+    /// nobody but gateways and the device can say what became of it. One that no
+    /// gateway has yet is handed over only while it is due: it may have ended since
+    /// it was listed.
     async fn mark_sent(
         &self,
         tenant: &TenantId,
         command: &CommandId,
         gateway: &GatewayId,
         now_us: i64,
-    ) -> Result<bool, Error>;
+    ) -> Result<Marked, Error>;
 
     /// Applies a status; `false` if the command is unknown or its state does not
     /// allow it. Wakes the step that waits for it.

@@ -107,8 +107,8 @@ pub use chains::{
     MAX_WATCHES, Observation, Watch, WatchKind, Watched,
 };
 pub use commands::{
-    AfterCommand, ByToken, Commands, CutShort, MAX_HELD_COMMANDS, NewCommand, Outstanding, Queued,
-    RanOut, StoredCommand,
+    AfterCommand, ByToken, Commands, CutShort, MAX_HELD_COMMANDS, Marked, NewCommand, Outstanding,
+    Queued, RanOut, StoredCommand,
 };
 pub use content::{
     Content, Entry, EntryVersion, Fields, MAX_EFFECT_KEY, MAX_FIELDS, MAX_KEY, MAX_VERSIONS_KEPT,

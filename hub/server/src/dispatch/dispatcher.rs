@@ -8,7 +8,7 @@ use stencil_mqtt::{Handle, Qos};
 use stencil_protocol::command::{Command, MAX_COMMAND_BYTES, State};
 use stencil_protocol::id::{CommandId, GatewayId, TenantId};
 use stencil_protocol::topic::Topic;
-use stencil_store::{Commands, Error, RanOut, StoredCommand};
+use stencil_store::{Commands, Error, Marked, RanOut, StoredCommand};
 use tokio::sync::watch;
 
 use crate::clock::Clock;
@@ -187,7 +187,14 @@ impl Dispatcher {
         let mark = self
             .commands
             .mark_sent(tenant, &command.id, gateway, now_us);
-        let first = mark.await?;
+        let marked = mark.await?;
+        if marked == Marked::NotDue {
+            // It has ended since it was listed: its token was sold, or its device revoked.
+            tracing::debug!(%tenant, command = %command.id, "a command has ended before it was sent");
+            self.sent.remove(&command.id);
+            return Ok(true);
+        }
+        let first = marked == Marked::First;
         if first {
             let event = LiveEvent::Command {
                 command: command.id,

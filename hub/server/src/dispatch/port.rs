@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use stencil_protocol::command::State;
 use stencil_protocol::id::{CommandId, DeviceId, GatewayId, TenantId};
 use stencil_store::{
-    AfterCommand, ByToken, CommandStatus, Commands, Error, NewAudit, NewCommand, Outstanding, Page,
-    PayerKey, Queued, RanOut, StoredCommand,
+    AfterCommand, ByToken, CommandStatus, Commands, Error, Marked, NewAudit, NewCommand,
+    Outstanding, Page, PayerKey, Queued, RanOut, StoredCommand,
 };
 
 use crate::wake::Wakes;
@@ -92,7 +92,7 @@ impl Commands for WakingCommands {
         command: &CommandId,
         gateway: &GatewayId,
         now_us: i64,
-    ) -> Result<bool, Error> {
+    ) -> Result<Marked, Error> {
         let inner = &self.inner;
         inner.mark_sent(tenant, command, gateway, now_us).await
     }

@@ -14,7 +14,7 @@ use crate::page::clamp;
 use crate::series::value;
 use crate::{
     AfterCommand, ByToken, CommandStatus, Commands, CutShort, Error, Given, MAX_HELD_COMMANDS,
-    NewAudit, NewCommand, Outstanding, Page, PayerKey, Queued, RanOut, StoredCommand,
+    Marked, NewAudit, NewCommand, Outstanding, Page, PayerKey, Queued, RanOut, StoredCommand,
 };
 
 /// What `commands.gateway` holds when several gateways have got a command.
@@ -130,10 +130,10 @@ impl Commands for Sqlite {
         command: &CommandId,
         gateway: &GatewayId,
         now_us: i64,
-    ) -> Result<bool, Error> {
+    ) -> Result<Marked, Error> {
         let mut transaction = self.write().await?;
-        let sent = sent(&mut transaction, tenant, command, gateway, now_us).await;
-        transaction.end(sent).await
+        let marked = mark_sent(&mut transaction, tenant, command, gateway, now_us).await;
+        transaction.end(marked).await
     }
 
     async fn status(&self, status: &CommandStatus) -> Result<bool, Error> {
@@ -282,6 +282,42 @@ async fn may_say(
     Ok(!is_taken && only.is_none_or(|only| only == gateway.as_str()))
 }
 
+/// Between the list that a command was in and this it may have ended: the clock that was read before does not show
+/// that it was cut short since, its reason does.
+async fn mark_sent(
+    connection: &mut SqliteConnection,
+    tenant: &TenantId,
+    command: &CommandId,
+    gateway: &GatewayId,
+    now_us: i64,
+) -> Result<Marked, Error> {
+    let row = sqlx::query(
+        "SELECT state, expires_us, reason FROM commands WHERE tenant = $1 AND command = $2",
+    )
+    .bind(tenant.as_str())
+    .bind(command.0.to_vec())
+    .fetch_optional(&mut *connection)
+    .await?;
+    let Some(row) = row else {
+        return Ok(Marked::NotDue);
+    };
+    let is_due = match state(&row)? {
+        State::Queued => row.int("expires_us")? > now_us && reason(&row)?.is_none(),
+        // Who has it already is asked about it, also when its time is over.
+        state => !state.is_settled(),
+    };
+    if !is_due {
+        return Ok(Marked::NotDue);
+    }
+    Ok(
+        match sent(connection, tenant, command, gateway, now_us).await? {
+            true => Marked::First,
+            false => Marked::Again,
+        },
+    )
+}
+
+/// A gateway has a command, or is about to; says whether it is the first one.
 async fn sent(
     connection: &mut SqliteConnection,
     tenant: &TenantId,
@@ -290,7 +326,7 @@ async fn sent(
     now_us: i64,
 ) -> Result<bool, Error> {
     let first = sqlx::query(
-        "UPDATE commands SET state = 'sent', changed_us = $1, gateway = $4, reason = NULL \
+        "UPDATE commands SET state = 'sent', changed_us = $1, gateway = $4 \
          WHERE tenant = $2 AND command = $3 AND state = 'queued'",
     )
     .bind(now_us)

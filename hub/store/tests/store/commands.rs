@@ -1,8 +1,8 @@
 use stencil_protocol::command::State;
 use stencil_protocol::sample::OwnedValue;
-use stencil_store::{CommandStatus, Error, LinkSeen, NewCommand, RanOut};
+use stencil_store::{CommandStatus, Error, LinkSeen, Marked, NewCommand, RanOut};
 
-use crate::{acme, at, command, device, fresh, gateway};
+use crate::{acme, at, command, device, fresh, gateway, other};
 
 fn new(n: u8, id: &str) -> NewCommand {
     NewCommand {
@@ -83,17 +83,10 @@ async fn a_gateway_gets_what_its_devices_wait_for() {
     for (n, id) in [(1, "lock-1"), (2, "lock-2"), (3, "lock-1"), (4, "lock-9")] {
         port.queue(&new(n, id), i64::from(n)).await.unwrap();
     }
-    assert!(
-        port.mark_sent(&acme(), &command(1), &gateway("g1"), 20)
-            .await
-            .unwrap()
-    );
-    assert!(
-        !port
-            .mark_sent(&acme(), &command(1), &gateway("g1"), 20)
-            .await
-            .unwrap()
-    );
+    for marked in [Marked::First, Marked::Again] {
+        let mark = port.mark_sent(&acme(), &command(1), &gateway("g1"), 20);
+        assert_eq!(mark.await.unwrap(), marked);
+    }
     let ids = |rows: Vec<stencil_store::StoredCommand>| -> Vec<u8> {
         rows.iter().map(|row| row.id.0[0]).collect()
     };
@@ -212,7 +205,7 @@ async fn what_a_gateway_has_got_is_overdue_and_its_device_is_asked() {
         let first = port
             .mark_sent(&acme(), &command(n), &gateway("g1"), 20)
             .await;
-        assert!(first.unwrap());
+        assert_eq!(first.unwrap(), Marked::First);
     }
     port.status(&status(2, State::Acknowledged)).await.unwrap();
     let expired = port.expire(1_001, 9).await.unwrap();
@@ -254,6 +247,44 @@ async fn what_a_gateway_has_got_is_overdue_and_its_device_is_asked() {
     assert_eq!(asked().await, [0; 0]);
 }
 
+/// What was listed is sent a moment later, and it may have ended meanwhile.
+#[tokio::test]
+async fn what_is_due_no_more_is_not_handed_over_and_what_a_gateway_has_is_asked_about() {
+    let fresh = fresh().await;
+    let port = &fresh.store.commands;
+    let g1 = gateway("g1");
+    let mark = async |n: u8, now_us| {
+        let marked = port.mark_sent(&acme(), &command(n), &g1, now_us).await;
+        let stored = port.get(&acme(), &command(n)).await.unwrap();
+        (marked.unwrap(), stored.map(|stored| stored.state))
+    };
+    for n in 1..=3 {
+        port.queue(&new(n, "lock-1"), i64::from(n)).await.unwrap();
+    }
+    // Its time is over: at the microsecond that it names.
+    let queued = Some(State::Queued);
+    assert_eq!(mark(1, 1_000).await, (Marked::NotDue, queued));
+    let sent = Some(State::Sent);
+    assert_eq!(mark(1, 999).await, (Marked::First, sent));
+    // It may have it: its device is asked.
+    assert_eq!(mark(1, 2_000).await, (Marked::Again, sent));
+    port.status(&status(1, State::Acknowledged)).await.unwrap();
+    let taken = Some(State::Acknowledged);
+    assert_eq!(mark(1, 2_000).await, (Marked::Again, taken));
+    port.status(&status(1, State::Done)).await.unwrap();
+    let done = Some(State::Done);
+    assert_eq!(mark(1, 20).await, (Marked::NotDue, done));
+    // Its device was revoked, or it has expired.
+    port.status(&status(2, State::Failed)).await.unwrap();
+    assert_eq!(mark(2, 20).await.0, Marked::NotDue);
+    port.expire(1_001, 9).await.unwrap();
+    let expired = Some(State::Expired);
+    assert_eq!(mark(3, 20).await, (Marked::NotDue, expired));
+    assert_eq!(mark(9, 20).await, (Marked::NotDue, None));
+    let theirs = port.mark_sent(&other(), &command(1), &g1, 20);
+    assert_eq!(theirs.await.unwrap(), Marked::NotDue);
+}
+
 #[tokio::test]
 async fn a_gateway_vouches_only_for_what_no_other_has_got() {
     let fresh = fresh().await;
@@ -268,12 +299,8 @@ async fn a_gateway_vouches_only_for_what_no_other_has_got() {
             .await
             .unwrap();
     }
-    assert!(
-        !port
-            .mark_sent(&acme(), &command(2), &gateway("g2"), 21)
-            .await
-            .unwrap()
-    );
+    let again = port.mark_sent(&acme(), &command(2), &gateway("g2"), 21);
+    assert_eq!(again.await.unwrap(), Marked::Again);
     assert!(port.status(&own(1, "g1", State::Expired)).await.unwrap());
     for through in ["g1", "g2"] {
         for state in [State::Expired, State::Failed] {

@@ -4,8 +4,8 @@ use stencil_protocol::command::State;
 use stencil_protocol::id::{GatewayId, TenantId};
 use stencil_store::{
     Anew, AuditFilter, AuditOutcome, ByToken, CutShort, DevicePassport, Document, Error, Followed,
-    HeldCommit, HeldDevice, HeldToken, MAX_DOCUMENT, MAX_HELD_COMMANDS, NewAudit, NewCommand,
-    Queued, StoredOwnership,
+    HeldCommit, HeldDevice, HeldToken, MAX_DOCUMENT, MAX_HELD_COMMANDS, Marked, NewAudit,
+    NewCommand, Queued, StoredOwnership,
 };
 
 use crate::{Fresh, acme, command, device, fresh, other};
@@ -362,12 +362,11 @@ async fn a_sale_is_no_reason_for_what_was_over_before_it_or_was_sent() {
         assert_eq!(queued.unwrap(), Queued::New);
     }
     let gw: GatewayId = "gw-1".parse().unwrap();
-    assert!(
-        commands
-            .mark_sent(&acme(), &command(2), &gw, 3)
-            .await
-            .unwrap()
-    );
+    let mark = async |n: u8, now_us| {
+        let marked = commands.mark_sent(&acme(), &command(n), &gw, now_us);
+        marked.await.unwrap()
+    };
+    assert_eq!(mark(2, 3).await, Marked::First);
     let of_guest = commit(vec![owned(2, GUEST, 60)]);
     port.commit_held(&of_guest).await.unwrap();
     let ended = async |n: u8| {
@@ -377,12 +376,13 @@ async fn a_sale_is_no_reason_for_what_was_over_before_it_or_was_sent() {
     assert_eq!(ended(1).await, (50, None));
     assert_eq!(ended(2).await, (1_000, None));
     assert_eq!(ended(3).await, (60, Some(CutShort::Sold)));
-    // It was on its way when the token was sold: what becomes of it is its gateway's and its device's to say.
-    commands
-        .mark_sent(&acme(), &command(3), &gw, 61)
-        .await
-        .unwrap();
-    assert_eq!(ended(3).await.1, None);
+    // Who hands it over may have read the clock, and that it was due, before the sale was known.
+    for now_us in [59, 60, 61] {
+        assert_eq!(mark(3, now_us).await, Marked::NotDue);
+        assert_eq!(ended(3).await, (60, Some(CutShort::Sold)));
+    }
+    // The one that was sent before is its gateway's and its device's to answer for.
+    assert_eq!(mark(2, 61).await, Marked::Again);
 }
 
 /// It was asked for by what was allowed before.

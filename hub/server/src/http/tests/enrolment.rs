@@ -7,7 +7,7 @@ use stencil_crypto::claim::ClaimCode;
 use stencil_crypto::seal::{self, Place, PublicKey, Purpose};
 use stencil_crypto::{Psk, rng};
 use stencil_protocol::id::{CommandId, DeviceId, GatewayId};
-use stencil_store::Role;
+use stencil_store::{Marked, Role};
 
 use super::{Answer, NOW_US, Served, seed};
 
@@ -700,7 +700,7 @@ async fn a_revoked_device_takes_no_commands_and_those_under_way_have_failed() {
         .commands
         .mark_sent(&seed::acme(), &sent, &gateway, NOW_US)
         .await;
-    assert!(marked.unwrap());
+    assert_eq!(marked.unwrap(), Marked::First);
     let revoke = format!("/api/v1/devices/{}/revoke", seed::freezer());
     admin(&served, &revoke, None).await.ok();
     let details = ["the device was revoked", "had done it before is not known"];
