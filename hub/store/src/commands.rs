@@ -123,7 +123,7 @@ pub struct StoredCommand {
     /// Where it stands.
     #[schema(value_type = crate::schema::CommandState)]
     pub state: State,
-    /// In words, as the device last said, or why it has expired.
+    /// In words, as the device last said, or why it has expired or, with `reason`, is about to.
     pub detail: Option<String>,
     /// Why it ends before the time that was asked for, where a holder has given it and no gateway had it yet:
     /// `sold` (the token that it was given by went to another account), `no_holder` (nobody was known to hold that

@@ -598,11 +598,13 @@ pub(super) async fn revoked(
     Ok(())
 }
 
-/// Of commands that no gateway has yet: they end at `$3`, for the reason `$4`, unless their time is over by then.
+/// Of commands that no gateway has yet: they end at `$3`, for the reason `$4`, in words `$5`, unless their time is
+/// over by then.
 macro_rules! cut_short {
     ($of:literal) => {
         concat!(
             "UPDATE commands SET reason = CASE WHEN expires_us > $3 THEN $4 ELSE reason END, \
+             detail = CASE WHEN expires_us > $3 THEN $5 ELSE detail END, \
              expires_us = MIN(expires_us, $3) WHERE tenant = $1 AND state = 'queued' AND ",
             $of
         )
@@ -618,11 +620,12 @@ pub(super) async fn passed_on(
     now_us: i64,
 ) -> Result<(), Error> {
     let reason = holder.map_or(CutShort::NoHolder, |_| CutShort::Sold);
-    sqlx::query(cut_short!("held = $2 AND account IS NOT $5"))
+    sqlx::query(cut_short!("held = $2 AND account IS NOT $6"))
         .bind(tenant.as_str())
         .bind(held)
         .bind(now_us)
         .bind(reason.as_str())
+        .bind(reason.words())
         .bind(holder.map(|holder| holder.to_vec()))
         .execute(connection)
         .await?;
@@ -643,6 +646,7 @@ pub(super) async fn asked_anew(
     .bind(collection.to_vec())
     .bind(now_us)
     .bind(CutShort::NoHolder.as_str())
+    .bind(CutShort::NoHolder.words())
     .execute(connection)
     .await?;
     Ok(())
@@ -663,6 +667,7 @@ pub(super) async fn allowed_anew(
     .bind(device.map(DeviceId::as_str))
     .bind(now_us)
     .bind(CutShort::NotAllowed.as_str())
+    .bind(CutShort::NotAllowed.words())
     .execute(connection)
     .await?;
     Ok(())

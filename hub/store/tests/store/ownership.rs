@@ -371,6 +371,8 @@ async fn a_sale_is_no_reason_for_what_was_over_before_it_or_was_sent() {
     port.commit_held(&of_guest).await.unwrap();
     let ended = async |n: u8| {
         let stored = commands.get(&acme(), &command(n)).await.unwrap().unwrap();
+        let words = stored.reason.map(|reason| reason.words().to_owned());
+        assert_eq!(stored.detail, words);
         (stored.expires_us, stored.reason)
     };
     assert_eq!(ended(1).await, (50, None));
@@ -402,6 +404,8 @@ async fn what_holders_have_queued_ends_with_what_they_may() {
     };
     let ended = async |n: u8| {
         let stored = commands.get(&acme(), &command(n)).await.unwrap().unwrap();
+        let words = stored.reason.map(|reason| reason.words().to_owned());
+        assert_eq!(stored.detail, words);
         (stored.expires_us, stored.reason)
     };
     let not_allowed = |at_us: i64| (at_us, Some(CutShort::NotAllowed));
@@ -539,7 +543,11 @@ async fn what_a_former_holder_has_queued_is_done_no_more() {
         let stored = commands.get(&acme(), &command(n)).await.unwrap().unwrap();
         (stored.state, stored.reason, stored.detail)
     };
-    assert_eq!(stands(0).await, (State::Queued, Some(CutShort::Sold), None));
+    // In words, too, from the same moment on.
+    let words = |reason: CutShort| Some(reason.words().to_owned());
+    let sold = (State::Queued, Some(CutShort::Sold), words(CutShort::Sold));
+    assert_eq!(stands(0).await, sold);
+    assert_eq!(stands(101).await, (State::Queued, None, None));
     // What is over makes room.
     assert_eq!(queue(most, &by, 11).await, Queued::New);
     // The policy is set anew: nobody is known to hold it.
@@ -559,22 +567,19 @@ async fn what_a_former_holder_has_queued_is_done_no_more() {
         .unwrap();
     port.put_ownership(&stored, &anew).await.unwrap();
     assert_eq!(waiting(20).await, 1);
+    let no_holder = CutShort::NoHolder;
+    assert_eq!(
+        stands(most).await,
+        (State::Queued, Some(no_holder), words(no_holder))
+    );
     commands.expire(2_000, 100).await.unwrap();
     let late = "no gateway could take it in time".to_owned();
     for (n, reason, detail) in [
-        (0, Some(CutShort::Sold), CutShort::Sold.words().to_owned()),
-        (
-            most,
-            Some(CutShort::NoHolder),
-            CutShort::NoHolder.words().to_owned(),
-        ),
-        (101, None, late),
+        (0, Some(CutShort::Sold), words(CutShort::Sold)),
+        (most, Some(no_holder), words(no_holder)),
+        (101, None, Some(late)),
     ] {
-        assert_eq!(
-            stands(n).await,
-            (State::Expired, reason, Some(detail)),
-            "{n}"
-        );
+        assert_eq!(stands(n).await, (State::Expired, reason, detail), "{n}");
     }
     let held = port
         .held_token(&acme(), "local", &PASSPORTS, &DOOR)

@@ -392,6 +392,7 @@ async fn a_holder_hears_that_a_command_has_ended_by_the_sale() {
     );
     let why = ended["detail"].as_str().unwrap();
     assert!(why.contains("went to another account"), "{why}");
+    assert_eq!(waits["detail"], why, "both at the same time");
     let page = super::page::page(&served, "/devices/freezer-marked").await;
     assert!(page.contains(why), "{page}");
     // As the tenant's own see it.
