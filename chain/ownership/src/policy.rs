@@ -38,9 +38,13 @@ impl Commands {
         }
         for name in &self.0 {
             if name.is_empty() || name.len() > MAX_COMMAND || name.chars().any(char::is_control) {
+                let mut characters = name.chars();
+                let begin: String = characters.by_ref().take(MAX_COMMAND).collect();
+                let rest = characters.next().map_or("", |_| "…");
                 return Err(format!(
-                    "a command's name has 1 to {MAX_COMMAND} bytes, or is `*` for every one: {:?}",
-                    name.chars().take(MAX_COMMAND).collect::<String>()
+                    "a command's name has 1 to {MAX_COMMAND} bytes without control characters, or is `*` for \
+                     every one: {begin:?}{rest} has {} bytes",
+                    name.len()
                 ));
             }
         }
@@ -383,6 +387,9 @@ mod tests {
         for wrong in [String::new(), "x".repeat(33), "a\nb".to_owned()] {
             assert!(Commands(BTreeSet::from([wrong])).check().is_err());
         }
+        let told = Commands(BTreeSet::from(["x".repeat(33)])).check();
+        let right = format!("{:?}… has 33 bytes", "x".repeat(32));
+        assert!(told.unwrap_err().ends_with(&right));
         let many = (0..65).map(|n| n.to_string()).collect();
         assert!(Commands(many).check().is_err());
     }

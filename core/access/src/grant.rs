@@ -45,8 +45,13 @@ pub enum Error {
 
 /// A text that is no name of a command that a right may give.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("“{0}” is no name of a command; {right}", right = Self::RIGHT)]
-pub struct NoCommand(String);
+#[error("{what}; {right}", what = self.what(), right = Self::RIGHT)]
+pub struct NoCommand {
+    /// Of it, at most [`MAX_COMMAND`] characters.
+    begin: String,
+    /// How many it has.
+    characters: usize,
+}
 
 impl NoCommand {
     /// What would be right.
@@ -55,7 +60,13 @@ impl NoCommand {
     /// What is wrong.
     #[must_use]
     pub fn what(&self) -> String {
-        format!("“{}” is no name of a command", self.0)
+        let Self { begin, characters } = self;
+        match *characters > MAX_COMMAND {
+            true => format!(
+                "“{begin}…”, of {characters} characters, is too long for the name of a command"
+            ),
+            false => format!("“{begin}” is no name of a command"),
+        }
     }
 }
 
@@ -69,7 +80,10 @@ pub fn check_command(text: &str) -> Result<(), NoCommand> {
     if (1..=MAX_COMMAND).contains(&text.len()) && text.bytes().all(is_good) {
         return Ok(());
     }
-    Err(NoCommand(text.chars().take(MAX_COMMAND).collect()))
+    Err(NoCommand {
+        begin: text.chars().take(MAX_COMMAND).collect(),
+        characters: text.chars().count(),
+    })
 }
 
 impl Grant {
@@ -181,5 +195,14 @@ mod tests {
             assert!(told.to_string().ends_with(NoCommand::RIGHT), "{bad}");
         }
         assert!(NoCommand::RIGHT.contains(&format!("1 to {MAX_COMMAND} ")));
+        // What is cut is not shown as if it had been sent so.
+        let told = check_command(&longer).unwrap_err().what();
+        let right =
+            format!("“{longest}…”, of 33 characters, is too long for the name of a command");
+        assert_eq!(told, right);
+        // More bytes than a name may have, and all of it is shown.
+        let marked = "ö".repeat(17);
+        let told = check_command(&marked).unwrap_err().what();
+        assert_eq!(told, format!("“{marked}” is no name of a command"));
     }
 }

@@ -401,11 +401,15 @@ pub(crate) fn check_command(name: &str) -> Result<(), Invalid> {
     if !name.is_empty() && name.len() <= command::MAX_NAME && !name.chars().any(char::is_control) {
         return Ok(());
     }
+    let mut characters = name.chars();
+    let begin: String = characters.by_ref().take(60).collect();
+    let rest = characters.next().map_or("", |_| "…");
+    let too_long = match name.len() > command::MAX_NAME {
+        true => format!(", of {} bytes, which is too long", name.len()),
+        false => String::new(),
+    };
     Err(Invalid {
-        what: format!(
-            "`command` is {:?}",
-            name.chars().take(60).collect::<String>()
-        ),
+        what: format!("`command` is {begin:?}{rest}{too_long}"),
         right: format!(
             "1 to {} bytes without control characters are allowed",
             command::MAX_NAME
@@ -459,6 +463,20 @@ pub(crate) fn argument(value: Value) -> Result<Option<OwnedValue>, Invalid> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_command_s_name_that_is_too_long_is_called_so_and_none_is_shown_cut_as_if_whole() {
+        let told = |name: &str| check_command(name).unwrap_err().what;
+        let with = |letters: usize| "a".repeat(letters);
+        assert_eq!(told("a\nb"), r#"`command` is "a\nb""#);
+        for (letters, shown) in [
+            (33, format!("{:?}", with(33))),
+            (90, format!("{:?}…", with(60))),
+        ] {
+            let right = format!("`command` is {shown}, of {letters} bytes, which is too long");
+            assert_eq!(told(&with(letters)), right);
+        }
+    }
 
     #[test]
     fn addresses_that_could_say_more_than_an_address_are_none() {

@@ -332,7 +332,10 @@ async fn what_cannot_be_given_or_set_is_told_with_what_would_be_right() {
             json!({ "commands": ["a b"] }),
             "“a b” is no name of a command; 1 to 32 letters, digits, '.', '_' or '-' are right",
         ),
-        (json!({ "commands": ["a".repeat(33)] }), "1 to 32 letters"),
+        (
+            json!({ "commands": ["a".repeat(33)] }),
+            "a…”, of 33 characters, is too long for the name of a command; 1 to 32 letters",
+        ),
         (json!({ "valid_for_s": 0 }), "at least 1"),
     ] {
         let mut body = wanted(&account());
