@@ -11,6 +11,7 @@
 //! Whoever reaches the listener is a stranger: all that they send is bounded, and nothing of it is kept
 //! before it was found right.
 
+mod book;
 mod kept;
 mod page;
 mod rate;
@@ -42,6 +43,7 @@ use tokio::sync::{Notify, broadcast};
 
 pub(crate) use self::page::serve;
 use self::{
+    book::Book,
     kept::Kept,
     rate::Rate,
     receipts::{Note, Receipts, hex},
@@ -75,11 +77,9 @@ pub(crate) struct Access {
     desk: Mutex<Desk>,
     kept: Mutex<Kept>,
     trust: RwLock<Option<Arc<Trust>>>,
-    receipts: Mutex<Receipts>,
+    receipts: Arc<Book>,
     rate: Rate,
     around: Around,
-    /// There may be something for the hub.
-    news: Notify,
     /// The hub has said that it has more.
     has: Notify,
 }
@@ -166,10 +166,9 @@ impl Access {
             desk: Mutex::new(Desk::new(&secret)),
             kept: Mutex::new(kept),
             trust: RwLock::new(trust.map(Arc::new)),
-            receipts: Mutex::new(receipts),
+            receipts: Book::of(receipts),
             rate: Rate::new(Instant::now()),
             around,
-            news: Notify::new(),
             has: Notify::new(),
             folder,
         };
@@ -246,15 +245,17 @@ impl Access {
         }
         let outcomes = self.around.commands.outcomes();
         let note = self.note(&trust, answer, admitted, now_us);
-        let noted = lock(&self.receipts).note(note);
+        let noted = self.receipts.lock().note(note);
         let receipt = noted.map_err(|error| {
             tracing::error!(%error, "a holder is not admitted");
             NotOpened::NotNoted(error.to_string())
         })?;
-        self.news.notify_one();
+        self.receipts.news.notify_one();
         let command = receipts::command(&receipt);
         if !self.give(&receipt, true) {
-            lock(&self.receipts).said(receipt.device(), command, State::Failed);
+            self.receipts
+                .lock()
+                .said(receipt.device(), command, State::Failed);
             return Err(NotOpened::Busy);
         }
         Ok(Opened {
@@ -310,25 +311,9 @@ impl Access {
     }
 
     /// A device says how a command stands, and what became of it goes to the hub with its receipt; `false`:
-    /// it is no holder's command whose receipt waits. Blocks.
-    fn noted(&self, device: &DeviceId, command: CommandId, state: State) -> bool {
-        let noted = lock(&self.receipts).said(device, command, state);
-        if noted && state.is_settled() {
-            self.news.notify_one();
-        }
-        noted
-    }
-
-    /// The same, for those that must not block.
-    pub(crate) async fn takes(
-        self: &Arc<Self>,
-        device: &DeviceId,
-        command: CommandId,
-        state: State,
-    ) -> bool {
-        let (access, device) = (Arc::clone(self), device.clone());
-        let noting = tokio::task::spawn_blocking(move || access.noted(&device, command, state));
-        noting.await.unwrap_or(false)
+    /// it is no holder's command whose receipt waits.
+    pub(crate) async fn takes(&self, device: &DeviceId, command: CommandId, state: State) -> bool {
+        self.receipts.said(device, command, state).await
     }
 
     /// Takes what the hub says. Blocks.
@@ -343,7 +328,7 @@ impl Access {
         if let Told::Held(head) = &told {
             let mut fresh = [0; 16];
             rng::Os.fill_bytes(&mut fresh);
-            match lock(&self.receipts).held(head, &hex(&fresh)) {
+            match self.receipts.lock().held(head, &hex(&fresh)) {
                 Ok(true) => self.has.notify_one(),
                 Ok(false) => {}
                 Err(error) => tracing::error!(%error, "receipts that the hub has are kept on"),
@@ -362,14 +347,14 @@ impl Access {
 
     /// Returns when there is something to look at for the hub.
     pub(crate) async fn news(&self) {
-        let due_us = lock(&self.receipts).due_us();
+        let due_us = self.receipts.lock().due_us();
         let Some(due_us) = due_us else {
-            return self.news.notified().await;
+            return self.receipts.news.notified().await;
         };
         let wait_us = due_us.saturating_sub(clock::now_us()).max(0);
         let wait = Duration::from_micros(u64::try_from(wait_us).unwrap_or(0));
         tokio::select! {
-            () = self.news.notified() => {}
+            () = self.receipts.news.notified() => {}
             () = tokio::time::sleep(wait) => {}
         }
     }
@@ -381,7 +366,7 @@ impl Access {
 
     /// The next receipts for the hub, signed. Blocks.
     pub(crate) fn batch(&self) -> Option<Vec<u8>> {
-        let next = lock(&self.receipts).next(clock::now_us());
+        let next = self.receipts.lock().next(clock::now_us());
         let next = next.unwrap_or_else(|error| {
             tracing::error!(%error, "receipts cannot be read for the hub");
             None
@@ -405,7 +390,7 @@ impl Access {
 
     /// How many receipts the hub has not yet.
     pub(crate) fn waiting(&self) -> usize {
-        lock(&self.receipts).len()
+        self.receipts.lock().len()
     }
 }
 

@@ -27,6 +27,9 @@ use self::{
 mod file;
 mod left;
 mod outcomes;
+mod theirs;
+
+pub(super) use self::theirs::Theirs;
 
 /// The file in the folder of access.
 const FILE: &str = "receipts";
@@ -49,6 +52,8 @@ pub(super) struct Receipts {
     /// Up to here the hub has them.
     held: Head,
     waiting: VecDeque<Waiting>,
+    /// The commands of those that wait.
+    theirs: Theirs,
     outcomes: Outcomes,
     /// Lines in the file that the hub has.
     over: usize,
@@ -159,11 +164,14 @@ impl Receipts {
             waiting.any(|it| it.command == command && it.outcome.is_some())
         };
         read.open.retain(|receipt| !settled(command(receipt)));
+        let theirs = Theirs::default();
+        theirs.add(read.waiting.iter().map(|it| it.command));
         let receipts = Self {
             path,
             file,
             end: read.end,
             left,
+            theirs,
             outcomes,
             head: read.head,
             held: read.held,
@@ -206,6 +214,7 @@ impl Receipts {
         }
         stencil_crashpoint::reach("access.after_receipt");
         let waiting = Waiting::of(&receipt, self.end, bytes, hash);
+        self.theirs.add([waiting.command]);
         self.waiting.push_back(waiting);
         self.end += line.len() as u64;
         self.head.number = receipt.number;
@@ -308,8 +317,9 @@ impl Receipts {
         };
         stencil_crashpoint::reach("access.before_held");
         self.held.number += count as u64;
-        if let Some(last) = self.waiting.drain(..count).next_back() {
-            self.held.hash = hex(&last.hash);
+        for gone in self.waiting.drain(..count) {
+            self.held.hash = hex(&gone.hash);
+            self.theirs.remove(gone.command);
         }
         self.over += count;
         if self.waiting.is_empty() || self.over >= REWRITE {
@@ -396,6 +406,11 @@ impl Receipts {
         self.outcomes.write_anew(&self.waiting)
     }
 
+    /// The commands of those that the hub has not yet.
+    pub(super) fn theirs(&self) -> &Theirs {
+        &self.theirs
+    }
+
     /// How many the hub has not yet.
     pub(super) fn len(&self) -> usize {
         self.waiting.len()
@@ -461,14 +476,14 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use stencil_access::Challenge;
 
     use super::*;
 
     const FRESH: &str = "abababababababababababababababab";
 
-    fn note(n: u8) -> Note {
+    pub(in crate::access) fn note(n: u8) -> Note {
         Box::new(move |place| Receipt {
             chain: place.chain.to_owned(),
             number: place.number,
@@ -490,11 +505,11 @@ mod tests {
         })
     }
 
-    fn locker() -> DeviceId {
+    pub(in crate::access) fn locker() -> DeviceId {
         "locker-1".parse().unwrap()
     }
 
-    fn open(folder: &Path) -> Receipts {
+    pub(in crate::access) fn open(folder: &Path) -> Receipts {
         Receipts::open(folder, FRESH, 3, None).unwrap().0
     }
 
@@ -526,7 +541,15 @@ mod tests {
         };
         assert!(!receipts.held(&other, "").unwrap());
         assert_eq!(receipts.len(), 2);
+        let theirs = receipts.theirs().clone();
+        let theirs = || [1, 2, 9].map(|n| theirs.has(CommandId([n; 16])));
+        assert_eq!(theirs(), [true, true, false]);
         assert!(receipts.held(&head.unwrap(), "").unwrap());
+        assert_eq!(
+            theirs(),
+            [false, true, false],
+            "one that the hub has is over"
+        );
         let (second, outcomes, head) = texts(&mut receipts, 100 + LATE_US);
         assert_eq!(
             (second.len(), outcomes.as_slice()),
@@ -537,6 +560,8 @@ mod tests {
         let mut again = Receipts::open(dir.path(), "other", 3, Some(99)).unwrap();
         // What was done is not told again.
         assert_eq!(again.1.len(), 1);
+        let theirs = again.0.theirs();
+        assert!(theirs.has(CommandId([1; 16])) && theirs.has(CommandId([2; 16])));
         let (both, _, same) = texts(&mut again.0, 100 + LATE_US);
         assert_eq!((&both, &same), (&all, &head));
         assert!(again.0.held(&head.clone().unwrap(), "").unwrap());
@@ -691,6 +716,9 @@ mod tests {
             // The same after a start; what the hub says of the chain before is of no more interest.
             let mut again = open(dir.path());
             assert_eq!((again.head(), again.len()), (head.as_ref().unwrap(), 2));
+            for theirs in [receipts.theirs(), again.theirs()] {
+                assert!(theirs.has(CommandId([1; 16])) && theirs.has(CommandId([2; 16])));
+            }
             assert!(!again.held(&theirs, "0101").unwrap());
             assert!(again.held(&head.unwrap(), "").unwrap());
             assert_eq!(again.len(), 0);
