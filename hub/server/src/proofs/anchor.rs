@@ -36,6 +36,10 @@ pub(crate) struct Body {
     pub(crate) shown: Option<Shown>,
     /// Why it is not there yet, or never.
     pub(crate) trouble: Option<String>,
+    /// By how many seconds, at least, its interval was not over when its transaction was reverted: the hub's clock
+    /// was ahead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ahead_s: Option<u64>,
 }
 
 /// What shows that an anchor is there.

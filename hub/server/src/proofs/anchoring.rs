@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use stencil_anchor::{head_of, read_head, series};
-use stencil_payments::port::{B256, Called, Outcome, Sent};
+use stencil_payments::port::{B256, Called, Chain, Outcome, Sent};
 use stencil_proof::tree;
 use stencil_protocol::id::TenantId;
 use stencil_store::{AnchorSeals, Anchoring, Error};
@@ -33,6 +33,44 @@ pub(crate) fn due_s(last: Option<&Standing>, interval_s: u64, now_s: u64) -> u64
         None if last.body.end > now_s => 0,
         _ => last.body.end.saturating_add(interval_s),
     })
+}
+
+/// Why the next anchor is not made though its interval is over; `None`: the hub's clock holds it up no longer than
+/// that. The contract took the newest one, so its interval was over by the chain's time.
+pub(crate) fn held_up(last: Option<&Standing>, now_s: u64) -> Option<String> {
+    let body = &last?.body;
+    body.shown.as_ref()?;
+    let behind_s = body
+        .end
+        .checked_sub(now_s)
+        .filter(|behind_s| *behind_s > 0)?;
+    Some(format!(
+        "the hub's clock is at least {behind_s} s behind that of {}: the newest anchor's interval, which was over \
+         there when it was anchored, is not over by the hub's clock, and the next one begins where it ends. Set the \
+         hub's clock: nothing is anchored before it has come there",
+        body.chain
+    ))
+}
+
+/// Why an anchor will never be whose transaction was reverted.
+fn reverted(tx: B256, ahead_s: Option<u64>) -> String {
+    let ahead = ahead_s.map_or_else(String::new, |ahead_s| {
+        format!(
+            ": its interval was not over by the chain's time, as the hub's clock was ahead when it was made, by at \
+             least {ahead_s} s; set it if it still is"
+        )
+    });
+    format!("its transaction {tx} was reverted{ahead}")
+}
+
+impl Body {
+    /// By how many seconds its interval is not over; `None`: it is, or that is not known.
+    fn not_over_s(&self, chain: &dyn Chain, now_s: u64) -> Option<u64> {
+        let after = |time_s: u64| self.end.checked_sub(time_s).filter(|after_s| *after_s > 0);
+        // The newest block is none before the one that it was reverted in.
+        let by_chain = chain.head().and_then(|head| after(head.time_s));
+        self.ahead_s.max(by_chain).max(after(now_s))
+    }
 }
 
 impl Proofs {
@@ -195,6 +233,7 @@ impl Proofs {
             key: format!("anchor {anchor}"),
             shown: None,
             trouble: None,
+            ahead_s: None,
         };
         let keys: Vec<_> = seals.into_iter().map(|(key, _)| key).collect();
         let at = Standing {
@@ -241,9 +280,19 @@ impl Proofs {
         stencil_crashpoint::reach("anchor.ordered");
         match sent {
             Sent::Pending => Ok(LOOK),
-            Sent::Included(_) => {
+            Sent::Included(outcome) => {
                 stencil_crashpoint::reach("anchor.included");
-                Ok(LOOK)
+                let is_told = outcome.succeeded || at.body.ahead_s.is_some();
+                let ahead_s = at.body.not_over_s(chain.as_ref(), self.now_s());
+                match ahead_s {
+                    // When this is final the chain's time may be past it, and nothing shows it any more.
+                    Some(_) if !is_told => {
+                        at.body.ahead_s = ahead_s;
+                        self.troubled(tenant, at, &reverted(outcome.tx, ahead_s))
+                            .await
+                    }
+                    _ => Ok(LOOK),
+                }
             }
             Sent::Lost => {
                 let why = "its transaction will never be in a block";
@@ -254,13 +303,8 @@ impl Proofs {
                 tx,
                 ..
             }) => {
-                let ahead = match at.body.end > self.now_s() {
-                    true => {
-                        ": its interval is not over yet, as the hub's clock was ahead when it was made"
-                    }
-                    false => "",
-                };
-                let why = format!("its transaction {tx} was reverted{ahead}");
+                at.body.ahead_s = at.body.not_over_s(chain.as_ref(), self.now_s());
+                let why = reverted(tx, at.body.ahead_s);
                 self.let_go(tenant, at, &why).await
             }
             Sent::Final(_) => {
@@ -292,7 +336,7 @@ impl Proofs {
             return self.troubled(tenant, at, &fault.to_string()).await;
         }
         stencil_crashpoint::reach("anchor.shown");
-        at.body.trouble = None;
+        (at.body.trouble, at.body.ahead_s) = (None, None);
         at.open = false;
         self.put(tenant, &at, AnchorSeals::Keep).await?;
         tracing::info!(%tenant, anchor = at.anchor, seals = at.body.seals, chain = at.body.chain,

@@ -34,7 +34,7 @@ use crate::metrics::Metrics;
 use crate::parts::{Parts, told_to_end};
 use crate::wake::Wakes;
 
-pub(crate) use anchoring::due_s;
+pub(crate) use anchoring::{due_s, held_up};
 use distrust::Had;
 pub(crate) use distrust::{Differs, KeptBatch, Numbers};
 pub(crate) use prove::{NotProven, Until, Which};

@@ -7,7 +7,7 @@ use stencil_anchor::{head_of, series};
 use stencil_crypto::authority::{Authority, Description};
 use stencil_crypto::signature::SigningKey;
 use stencil_crypto::tls::Identity;
-use stencil_payments::port::{B256, Outcome, Sent};
+use stencil_payments::port::{B256, Head, Outcome, Sent};
 use stencil_proof::document::{Trusted, check};
 use stencil_proof::{Chunk, Hash, Open, Record, Run, Said, Seal, Sealed, Secret, tree};
 use stencil_protocol::batch::{Batch, Header, Writer};
@@ -622,6 +622,7 @@ async fn an_anchor_that_was_made_while_the_clock_was_ahead_holds_up_none_after_i
     let trouble = given_up.body.trouble.clone().unwrap();
     assert!(trouble.contains("the hub's clock was ahead"), "{trouble}");
     assert_eq!(super::due_s(Some(&given_up), 60, now_s(&world)), 0);
+    assert_eq!(super::held_up(Some(&given_up), now_s(&world)), None);
     world.now_us.fetch_add(1_000_000, Ordering::SeqCst);
     world.proofs.anchor_due().await;
     let next = world.newest().await;
@@ -637,4 +638,74 @@ async fn an_anchor_that_was_made_while_the_clock_was_ahead_holds_up_none_after_i
     assert_eq!(world.newest().await.anchor, 2);
     let due_s = super::due_s(Some(&reverted), 60, now_s(&world));
     assert_eq!(due_s, reverted.body.end + 60);
+}
+
+/// Told while it is so: the clock is set only by who is told that it is wrong.
+#[tokio::test]
+async fn while_the_clock_is_ahead_the_anchor_that_is_reverted_by_it_says_so() {
+    const AHEAD_S: u64 = 20 * 60;
+
+    let mut world = World::new().await;
+    world.anchors().await;
+    let is_at = |world: &World, time_s| {
+        *world.chain.head.lock().unwrap() = Some(Head { number: 9, time_s });
+    };
+    let later = |world: &World, seconds: u64| {
+        let later_us = i64::try_from(seconds).unwrap() * 1_000_000;
+        world.now_us.fetch_add(later_us, Ordering::SeqCst);
+    };
+    let chain_s = world.proofs.now_s();
+    is_at(&world, chain_s);
+    later(&world, AHEAD_S);
+    world.proofs.anchor_due().await;
+    let outcome = Outcome {
+        tx: B256::repeat_byte(7),
+        block: 9,
+        block_hash: B256::repeat_byte(9),
+        succeeded: false,
+    };
+    let is = |world: &World, key: &str, sent| {
+        let mut known = world.chain.sent.lock().unwrap();
+        known.insert(key.to_owned(), sent);
+    };
+    let told = |trouble: Option<String>| {
+        let trouble = trouble.unwrap();
+        assert!(trouble.contains("the hub's clock was ahead"), "{trouble}");
+        assert!(trouble.contains("1197 s"), "{trouble}");
+    };
+    // As soon as it is in a block.
+    is(&world, "anchor 1", Sent::Included(outcome));
+    world.proofs.anchor_due().await;
+    let newest = world.newest().await;
+    assert!(newest.open, "{newest:?}");
+    told(newest.body.trouble);
+    // Until that is final the chain has come to where its interval ends.
+    later(&world, 2 * AHEAD_S);
+    is_at(&world, chain_s + 2 * AHEAD_S);
+    world.proofs.anchor_due().await;
+    is(&world, "anchor 1", Sent::Final(outcome));
+    world.proofs.anchor_due().await;
+    let newest = world.newest().await;
+    assert!(!newest.open, "{newest:?}");
+    told(newest.body.trouble);
+    // The hub was away while it was only in a block.
+    later(&world, 60);
+    world.proofs.anchor_due().await;
+    assert_eq!(world.newest().await.anchor, 2);
+    is_at(&world, chain_s + 2 * AHEAD_S + 60);
+    is(&world, "anchor 2", Sent::Final(outcome));
+    world.proofs.anchor_due().await;
+    told(world.newest().await.body.trouble);
+    // Reverted by something else: its interval was over.
+    later(&world, 60);
+    world.proofs.anchor_due().await;
+    is_at(&world, world.proofs.now_s());
+    for sent in [Sent::Included(outcome), Sent::Final(outcome)] {
+        is(&world, "anchor 3", sent);
+        world.proofs.anchor_due().await;
+    }
+    let newest = world.newest().await;
+    assert_eq!((newest.anchor, newest.open), (3, false));
+    let trouble = newest.body.trouble.unwrap();
+    assert!(trouble.ends_with("was reverted"), "{trouble}");
 }

@@ -14,7 +14,7 @@ use crate::http::audit::Detail;
 use crate::http::input::{self, Path, Query};
 use crate::http::problem::{Kind, Problem};
 use crate::http::{Caller, State};
-use crate::proofs::{NotProven, Proofs, Until, Which, due_s};
+use crate::proofs::{NotProven, Proofs, Until, Which, due_s, held_up};
 
 /// The least and the most seconds between two anchors.
 const INTERVAL_S: std::ops::RangeInclusive<u64> = 1..=30 * 86_400;
@@ -245,6 +245,9 @@ pub(in crate::http) struct AnchoringState {
     /// From when on the next anchor is made if there are seals for it, µs since the epoch; null: from now
     /// on, or the newest is to be done with before, or seals are not anchored.
     next_from_us: Option<i64>,
+    /// Why the next one is made only after more than the interval: the hub's clock is behind the chain's. Null:
+    /// nothing is wrong with that; what holds up the newest stands there.
+    trouble: Option<String>,
 }
 
 /// Where the tenant's seals are anchored, and the newest anchor.
@@ -262,14 +265,16 @@ pub(in crate::http) async fn anchoring(
     let newest = proofs(&state).newest_anchor(&caller.tenant).await?;
     let now_us = state.clock.now_us();
     let is_done = newest.as_ref().is_none_or(|newest| !newest.open);
+    let now_s = u64::try_from(now_us / 1_000_000).unwrap_or(0);
     let next_from_us = settings.as_ref().filter(|_| is_done).and_then(|set| {
-        let now_s = u64::try_from(now_us / 1_000_000).unwrap_or(0);
         let due_s = due_s(newest.as_ref(), set.interval_s, now_s);
         let due_us = i64::try_from(due_s).ok()?.checked_mul(1_000_000)?;
         (due_us > now_us).then_some(due_us)
     });
+    let trouble = next_from_us.and_then(|_| held_up(newest.as_ref(), now_s));
     Ok(Json(AnchoringState {
         next_from_us,
+        trouble,
         settings: settings.map(|set| AnchoringSettings {
             chain: set.chain,
             interval_s: set.interval_s,

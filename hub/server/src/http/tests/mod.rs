@@ -2,6 +2,7 @@
 
 mod access;
 mod alarms;
+mod anchoring;
 mod audit;
 mod authorisation;
 mod backtest;
