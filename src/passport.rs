@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -25,7 +26,7 @@ mod right;
 /// 1. `stencil chain deploy passport …` makes the contract;
 /// 2. `stencil passport policy set --chain NAME --passports 0x… --owner-may '*'` has its tokens count;
 /// 3. `stencil passport issue …` issues the device's passport, with an issuer's key;
-/// 4. `stencil passport give DEVICE --did did:…` says which device that is;
+/// 4. `stencil passport give DEVICE` says which device that is;
 /// 5. `stencil passport show DEVICE` shows who owns it;
 /// 6. `stencil passport issue-right …` issues a right to use the device until a time.
 #[derive(Parser)]
@@ -88,9 +89,9 @@ enum Command {
 }
 
 #[derive(clap::Args)]
-#[group(required = true, multiple = false)]
+#[group(multiple = false)]
 struct Which {
-    /// The device's DID: the passport's id is the Keccak-256 of it.
+    /// The DID that the passport is of, whose Keccak-256 is its id; without it the device's, as the hub has it.
     #[arg(long)]
     did: Option<String>,
     /// The passport's id: a whole number, or 32 bytes as 0x….
@@ -176,7 +177,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Give { device, which } => {
             let body = match (which.did, which.number) {
                 (Some(did), _) => json!({ "did": did }),
-                (None, number) => json!({ "token": number }),
+                (None, Some(number)) => json!({ "token": number }),
+                (None, None) => json!({ "did": did_of(&client, &device).await? }),
             };
             let known = client
                 .call(Method::PUT, &passport(&device), json(&body))
@@ -237,6 +239,22 @@ impl Set {
         }
         body
     }
+}
+
+/// The DID of a device, as the hub has it.
+async fn did_of(client: &Client, device: &str) -> anyhow::Result<String> {
+    let shown = client
+        .get(&format!("/api/v1/devices/{}", segment(device)))
+        .await
+        .with_context(|| format!("the hub is asked for the DID of {}", escaped(device)))?;
+    let did = shown["did"].as_str().map(str::to_owned);
+    did.with_context(|| {
+        format!(
+            "the hub has no DID for {}: it is reached by no name that one can be made of (http.public_url); \
+             say which it is by --did",
+            escaped(device)
+        )
+    })
 }
 
 fn json(body: &Value) -> Option<(&'static str, Vec<u8>)> {

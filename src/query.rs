@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use reqwest::Method;
 use serde_json::{Value, json};
+use stencil_protocol::moment;
 
 use crate::api::{Client, Hub, segment};
 use crate::output::{self, Format, note, say};
@@ -35,6 +36,11 @@ pub(crate) enum Device {
         /// Devices that were last heard through this gateway.
         #[arg(long)]
         gateway: Option<String>,
+    },
+    /// One device: how its link is, when it was heard, and its DID.
+    Show {
+        /// The device.
+        device: String,
     },
     /// Erases a device, for good: its points, newest values, commands, alarms and quarantined
     /// payloads. Needs an admin's token.
@@ -171,6 +177,15 @@ pub(crate) async fn devices(
             ];
             output::items(format, &items, &columns)?;
         }
+        Device::Show { device } => {
+            let shown = client
+                .get(&format!("/api/v1/devices/{}", segment(&device)))
+                .await?;
+            match format {
+                Format::Json => output::json(&shown)?,
+                Format::Text => device_text(&shown),
+            }
+        }
         Device::Erase {
             device, confirm, ..
         } => {
@@ -215,6 +230,29 @@ pub(crate) async fn devices(
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A device for people.
+fn device_text(shown: &Value) {
+    let text = |name: &str| output::escaped(shown[name].as_str().unwrap_or("-"));
+    let time = |name: &str| {
+        let at_us = shown[name].as_i64();
+        at_us.map_or_else(
+            || "never".to_owned(),
+            |at_us| format!("{} UTC", moment::utc(at_us)),
+        )
+    };
+    let link = match shown["connected"].as_bool() {
+        Some(true) => "up",
+        Some(false) => "down",
+        None => "nobody ever told",
+    };
+    say!("device    {}", text("id"));
+    say!("DID       {}", text("did"));
+    say!("gateway   {}", text("gateway"));
+    say!("link      {link}");
+    say!("reading   {}", time("last_event_us"));
+    say!("heard     {}", time("last_received_us"));
 }
 
 /// A series for people, and where to go on if there is more of it.

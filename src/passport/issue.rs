@@ -19,7 +19,6 @@ use crate::output::{Format, escaped};
 /// Issues the passport of a device: whoever owns the token controls the device.
 ///
 ///   stencil passport issue --contract 0x… --owner 0x… \
-///       --did did:web:hub.example:tenants:acme:devices:locker-7 \
 ///       --document locker-7.json --device locker-7 --chain-id 137 --rpc https://… \
 ///       --keystore issuer.json --password-file issuer.password
 ///
@@ -28,9 +27,10 @@ use crate::output::{Format, escaped};
 /// made an issuer. The token is the Keccak-256 of the DID, so that a device has one passport.
 ///
 /// The document says what the device is: JSON, text or a picture of at most 64 KiB, named by its
-/// SHA-256. With --device the hub is asked, too, with an admin's token: it keeps the document,
-/// serves it to anybody, and gives the passport to the device, as `stencil passport give` does.
-/// Without it, upload the document (`POST /api/v1/documents`) and give the passport yourself. A device
+/// SHA-256. With --device the hub is asked, too, with an admin's token: it tells the device's DID,
+/// keeps the document, serves it to anybody, and gives the passport to the device, as `stencil
+/// passport give` does. Without it, name the DID (--did did:web:…, which `stencil device show`
+/// tells), upload the document (`POST /api/v1/documents`) and give the passport yourself. A device
 /// that has a passport gets another one only with --replace.
 ///
 /// What the contract would refuse is said before anything is sent; --dry-run sends nothing at
@@ -44,9 +44,9 @@ pub(super) struct Issue {
     /// Who owns the device: an account whose key somebody has.
     #[arg(long, value_name = "0x…")]
     owner: String,
-    /// The device's DID.
-    #[arg(long)]
-    did: String,
+    /// The device's DID; with --device it is what the hub has, unless it is given.
+    #[arg(long, required_unless_present = "device")]
+    did: Option<String>,
     #[command(flatten)]
     document: Document,
     /// Has the hub keep the document and give the passport to this device. Needs an admin's token.
@@ -64,7 +64,14 @@ pub(super) async fn run(args: Issue, hub: &Hub, format: Format) -> anyhow::Resul
     let contract: Address = account("--contract", &args.contract)?.into();
     let owner: Address = account("--owner", &args.owner)?.into();
     let document = args.document.read()?;
-    let passport = Passport::new(owner, &args.did, document.cid.0)?;
+    let did = match (&args.did, &args.device) {
+        (None, Some(device)) => {
+            let did = super::did_of(&Client::new(hub)?, device).await;
+            did.context("nothing was sent")?
+        }
+        (did, _) => did.clone().unwrap_or_default(),
+    };
+    let passport = Passport::new(owner, &did, document.cid.0)?;
     // Before the transaction, so that what the hub refuses costs nothing.
     let given = match &args.device {
         Some(device) => Some(Given::ready(hub, device, passport.token(), args.replace).await?),
@@ -80,7 +87,7 @@ pub(super) async fn run(args: Issue, hub: &Hub, format: Format) -> anyhow::Resul
     let mut answer = args.sending.planned(&plan);
     answer["contract"] = json!(contract.to_checksum(None));
     answer["token"] = json!(passport.token().to_string());
-    answer["did"] = json!(args.did);
+    answer["did"] = json!(did);
     answer["owner"] = json!(owner.to_checksum(None));
     answer["document"] = json!({
         "sha256": document.cid.0.to_string(),
@@ -105,7 +112,7 @@ pub(super) async fn run(args: Issue, hub: &Hub, format: Format) -> anyhow::Resul
     answer["issued"] = sending::sent(&sent);
     let mut failed = None;
     if let Some(given) = &given {
-        match given.give(&args.did).await {
+        match given.give(&did).await {
             Ok(()) => answer["device"] = json!(given.device),
             Err(why) => failed = Some(why),
         }
@@ -115,7 +122,7 @@ pub(super) async fn run(args: Issue, hub: &Hub, format: Format) -> anyhow::Resul
         // It is issued all the same.
         (Some(why), Some(given)) => Err(why.context(format!(
             "the passport is issued, but not given to {device}: `stencil passport give {device} --did {}` does that",
-            escaped(&args.did),
+            escaped(&did),
             device = escaped(&given.device),
         ))),
         _ => Ok(ExitCode::SUCCESS),

@@ -55,7 +55,7 @@ struct Which {
     /// The token of the device's passport: a whole number, or 32 bytes as 0x….
     #[arg(long, value_name = "TOKEN", value_parser = token)]
     passport: Option<B256>,
-    /// In its place the device's DID, of which that is the hash.
+    /// In its place the device's DID, of which that is the hash (`stencil device show` tells it).
     #[arg(long)]
     did: Option<String>,
 }

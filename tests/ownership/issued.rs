@@ -293,6 +293,29 @@ fn a_device_of_the_hub_gets_the_passport_that_is_issued() {
     refused(issue(NEXT_DID, "locker-9"), "nothing was sent");
     assert_eq!(issuer.nonce(), 0, "the hub knows no such device");
 
+    // Nobody has to write its DID.
+    let shown = world.hub.get(&format!("/api/v1/devices/{NEXT}")).json();
+    let own = shown["did"].as_str().unwrap();
+    assert!(
+        own.ends_with(&format!(":tenants:acme:devices:{NEXT}")),
+        "{own}"
+    );
+    let told = said(world.hub.command(&["device", "show", NEXT]));
+    assert!(told.contains(&format!("DID       {own}\n")), "{told}");
+    let without = issuer.at_hub(&[
+        "issue",
+        "--contract",
+        &passports,
+        "--owner",
+        &buyer,
+        "--document",
+        &document,
+        "--device",
+        NEXT,
+        "--dry-run",
+    ]);
+    assert_eq!(answered(without)["did"], own);
+
     let told = said(issue(NEXT_DID, NEXT));
     assert!(told.contains(&format!("device       {NEXT}\n")), "{told}");
     assert!(!told.contains("next"), "{told}");
@@ -318,6 +341,14 @@ fn a_device_of_the_hub_gets_the_passport_that_is_issued() {
     refused(issue(third, NEXT), "it is no JSON");
     std::fs::write(&document, DOCUMENT).unwrap();
     assert_eq!(issuer.nonce(), sent, "nothing was sent");
+
+    let given = world.hub.command(&["passport", "give", NEXT]);
+    let given = answered(given);
+    let token = token_of(own).unwrap().to_string();
+    assert_eq!(
+        (&given["did"], &given["passport"]),
+        (&json!(own), &json!(token))
+    );
 
     // Whose tokens count is not set any more: the passport is issued all the same, and it is said what is left.
     let (port, token) = (world.hub.port("http"), Some(world.hub.token.as_str()));

@@ -13,6 +13,7 @@ use super::Whole;
 use crate::http::input::{self, Path, Query};
 use crate::http::problem::Problem;
 use crate::http::{Caller, State};
+use crate::identity::Identity;
 
 /// The longest text to search for, in bytes; no id is longer.
 const MAX_SEARCH_BYTES: usize = 128;
@@ -57,18 +58,38 @@ pub(in crate::http) struct Overview {
     alarms: AlarmCounts,
 }
 
+/// A device.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(in crate::http) struct ShownDevice {
+    #[serde(flatten)]
+    device: Device,
+    /// Its DID, which its passport is of and credentials name; null: the hub is reached by no name that one can be
+    /// made of.
+    did: Option<String>,
+}
+
+impl ShownDevice {
+    fn of(device: Device, tenant: &TenantId, identity: &Identity) -> Self {
+        let did = identity.device_did(tenant, &device.id).ok();
+        Self {
+            did: did.map(|did| did.to_string()),
+            device,
+        }
+    }
+}
+
 /// The devices, by id.
 #[utoipa::path(
     get,
     path = "/api/v1/devices",
     tag = "devices",
-    params(Which), responses((status = 200, body = Page<Device>))
+    params(Which), responses((status = 200, body = Page<ShownDevice>))
 )]
 pub(in crate::http) async fn list(
     Shared(state): Shared<State>,
     caller: Caller,
     Query(which): Query<Which>,
-) -> Result<Json<Page<Device>>, Problem> {
+) -> Result<Json<Page<ShownDevice>>, Problem> {
     let limit = input::list_limit(which.limit)?;
     let linked = which.link.as_deref().map(link).transpose()?;
     let gateway = which.gateway.as_deref().map(GatewayId::parse).transpose();
@@ -89,7 +110,12 @@ pub(in crate::http) async fn list(
     };
     let devices = &state.store.devices;
     let page = devices.find(&caller.tenant, &filter, which.after.as_deref(), limit);
-    Ok(Json(page.await?))
+    let (Page { items, next }, identity) = (page.await?, state.identity());
+    let shown = |device| ShownDevice::of(device, &caller.tenant, &identity);
+    Ok(Json(Page {
+        items: items.into_iter().map(shown).collect(),
+        next,
+    }))
 }
 
 fn link(name: &str) -> Result<Linked, Problem> {
@@ -126,14 +152,16 @@ pub(in crate::http) async fn overview(
     get,
     path = "/api/v1/devices/{device}",
     tag = "devices",
-    responses((status = 200, body = Device))
+    responses((status = 200, body = ShownDevice))
 )]
 pub(in crate::http) async fn one(
     Shared(state): Shared<State>,
     caller: Caller,
     Path(device): Path<String>,
-) -> Result<Json<Device>, Problem> {
-    known(&state, &caller, &device).await.map(Json)
+) -> Result<Json<ShownDevice>, Problem> {
+    let device = known(&state, &caller, &device).await?;
+    let identity = state.identity();
+    Ok(Json(ShownDevice::of(device, &caller.tenant, &identity)))
 }
 
 /// Of each name of a device the newest value by event time.

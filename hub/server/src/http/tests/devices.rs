@@ -1,6 +1,6 @@
 //! Devices, newest values, series.
 
-use super::{NOW_US, Served};
+use super::{Limits, NOW_US, Served};
 
 #[tokio::test]
 async fn devices_in_pages() {
@@ -18,11 +18,30 @@ async fn devices_in_pages() {
     assert_eq!(device["connected"], true);
     assert_eq!(device["link"]["post_quantum"], true);
     assert_eq!(device["last_received_us"], NOW_US);
+    let did = "did:web:localhost%3A8080:tenants:acme:devices:freezer-marked";
+    assert_eq!(device["did"], did);
+    let resolved = did.replace('%', "%25");
+    let document = served.read(&format!("/api/v1/dids/{resolved}")).await.ok();
+    assert_eq!(document["id"], did, "{document}");
+    let page = super::page::page(&served, "/devices/freezer-marked").await;
+    assert!(page.contains(&format!(">{did}<")), "{page}");
     assert!(second["next"].is_null());
     assert_eq!(
         &served.read("/api/v1/devices/freezer-marked").await.ok(),
         device
     );
+}
+
+/// A hub that is reached by an address has no DIDs, and shows its devices all the same.
+#[tokio::test]
+async fn a_device_of_a_hub_without_a_name_has_no_did() {
+    let served = Served::start_changed(Limits::default(), |state| {
+        state.reached_at("http://192.0.2.7")
+    })
+    .await;
+    let device = served.read("/api/v1/devices/freezer-marked").await.ok();
+    assert_eq!(device["did"], serde_json::Value::Null, "{device}");
+    assert_eq!(device["id"], "freezer-marked");
 }
 
 #[tokio::test]

@@ -21,6 +21,9 @@ pub(super) async fn render(of: &Of<'_>) -> Result<Markup, Problem> {
         .await?;
     let registry = &store.registry;
     let registration = registry.registration(&of.caller.tenant, &device.id).await?;
+    let identity = of.state.identity();
+    let did = identity.device_did(&of.caller.tenant, &device.id);
+    let did = did.map(|did| did.to_string()).ok();
     let ago = |at_us: Option<i64>| at_us.map(|at_us| moment::ago(at_us, of.now_us));
     Ok(html! {
         section #facts.card data-live="fleet links" data-every="10" data-from=(of.from)
@@ -40,6 +43,7 @@ pub(super) async fn render(of: &Of<'_>) -> Result<Markup, Problem> {
                 div { dt { "Heard" } dd { (or_dim(ago(device.last_received_us), "never")) } }
                 div { dt { "Newest reading" } dd { (or_dim(ago(device.last_event_us), "none")) } }
                 (numbers(device.numbered, &ledgers.items, ledgers.next.is_some()))
+                @if let Some(did) = &did { div { dt { "DID" } dd { code.small { (did) } } } }
                 div { dt { "Let in" } dd {
                     @match registration.as_ref().map(|it| it.state) {
                         Some(RegistrationState::Enrolled) => { (badge("good", "enrolled")) }
