@@ -465,3 +465,50 @@ fn lock(folder: &Path) -> Result<Option<File>, Error> {
     })?;
     Ok(Some(file))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Who holds the lock of a gateway's folder, and the gateway's settings.
+    fn held(folder: &Path) -> (Options, File) {
+        let options = Options {
+            data_dir: folder.to_owned(),
+            ..Options::default()
+        };
+        let held = lock(&folder.join(super::super::FOLDER)).unwrap();
+        (options, held.unwrap())
+    }
+
+    /// The gateway before has just ended, or a program that it was starting has its files for a moment.
+    #[tokio::test]
+    async fn a_lock_that_is_let_go_of_within_a_moment_holds_up_no_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let (options, held) = held(folder.path());
+        let let_go = async {
+            tokio::time::sleep(LOCK_PAUSE * 2).await;
+            drop(held);
+        };
+        let (opened, ()) = tokio::join!(open(&options), let_go);
+        let (_, lock) = opened.unwrap();
+        assert!(lock.is_some(), "it is this one's from then on");
+        let other = open(&options).await;
+        assert!(is_locked(&other));
+    }
+
+    #[tokio::test]
+    async fn a_lock_that_another_process_keeps_is_told_soon() {
+        let folder = tempfile::tempdir().unwrap();
+        let (options, _held) = held(folder.path());
+        let opened = tokio::time::timeout(START_AGAIN, open(&options)).await;
+        let opened = opened.unwrap();
+        assert!(is_locked(&opened));
+        let why = opened.err().map(|error| error.to_string());
+        let why = why.unwrap();
+        assert!(why.contains("only one process may have it open"), "{why}");
+    }
+
+    fn is_locked(opened: &Result<(Desired, Option<File>), Error>) -> bool {
+        matches!(opened, Err(Error::Spool(stencil_log::Error::Locked { .. })))
+    }
+}

@@ -4,14 +4,14 @@ use std::sync::atomic::Ordering;
 
 use stencil_access::Challenge;
 use stencil_access::receipt::{Receipt, hash};
-use stencil_ownership::policy::Refusal;
+use stencil_ownership::policy::{As, Refusal};
 use stencil_protocol::id::GatewayId;
 use stencil_store::{
     BroughtReceipt, CredentialStanding, Enrolment, NewKey, RightStanding, RunFilter, Store,
     StoredReceipt, StoredRight, sqlite,
 };
 
-use super::{BUYER, Clock, Estate, GUEST, SELLER, door, issued, lent, sold};
+use super::{BUYER, Clock, Estate, GUEST, SELLER, door, issued, lent, settings, sold};
 use crate::access::{Intake, Keeper, NotGiven, Rights, Telling};
 use crate::chains::ownership::Refused;
 use crate::chains::tests::acme;
@@ -351,4 +351,68 @@ async fn what_became_of_a_lent_token_is_known_also_after_its_right_was_over() {
     let stood = judging.standings(&acme, &given.right.right).await.unwrap();
     let times: Vec<_> = stood.iter().map(|it| (it.standing, it.from_us)).collect();
     assert_eq!(times, [(RightStanding::Sold, start_us + 80_000_000)]);
+}
+
+/// How a right stands, and since when by its token.
+async fn stood(
+    estate: &Estate,
+    right: &StoredRight,
+) -> (CredentialStanding, Vec<(RightStanding, i64)>) {
+    let store = &estate.world.store;
+    let id = &right.right.right;
+    let stored = store.access.right(&acme(), id).await.unwrap().unwrap();
+    let stood = store.judging.standings(&acme(), id).await.unwrap();
+    let stood = stood.iter().map(|it| (it.standing, it.from_us)).collect();
+    (stored.standing, stood)
+}
+
+/// What has come back to its holder is nobody's before it is final, and no sale of it.
+#[tokio::test]
+async fn a_right_whose_token_is_on_its_way_back_stands_as_it_did() {
+    let estate = Estate::new().await;
+    let (rights, given) = a_right(&estate).await;
+    let start_us = given.right.made_us;
+    estate.block(100, &[sold(1, SELLER, BUYER)]).await;
+    let back = estate.block(200, &[sold(2, BUYER, SELLER)]).await;
+    assert_eq!(estate.asked(SELLER, "lock").await, Err(Refusal::NotFinal));
+    assert_eq!(follow(&estate, &rights).await, 0);
+    assert_eq!(
+        stood(&estate, &given).await,
+        (CredentialStanding::Good, vec![])
+    );
+    // Then it is known for how long it was another's.
+    estate.finalize(back).await;
+    assert_eq!(follow(&estate, &rights).await, 1);
+    let turns = vec![
+        (RightStanding::Sold, start_us + 100_000_000),
+        (RightStanding::Held, start_us + 200_000_000),
+    ];
+    assert_eq!(
+        stood(&estate, &given).await,
+        (CredentialStanding::Good, turns)
+    );
+}
+
+/// The tenant sets its policy anew: what the contract says of the token counts when it is final, and is no sale.
+#[tokio::test]
+async fn a_right_whose_token_is_asked_anew_stands_as_it_did() {
+    let estate = Estate::new().await;
+    let (rights, given) = a_right(&estate).await;
+    assert!(estate.owners.unset(&acme()).await.unwrap());
+    assert_eq!(follow(&estate, &rights).await, 0);
+    estate.set(settings()).await;
+    estate.block(1, &[]).await;
+    assert_eq!(estate.asked(SELLER, "lock").await, Err(Refusal::NotFinal));
+    assert_eq!(follow(&estate, &rights).await, 0);
+    assert_eq!(
+        stood(&estate, &given).await,
+        (CredentialStanding::Good, vec![])
+    );
+    estate.go_on().await;
+    assert_eq!(estate.asked(SELLER, "lock").await, Ok(As::Owner));
+    assert_eq!(follow(&estate, &rights).await, 0);
+    assert_eq!(
+        stood(&estate, &given).await,
+        (CredentialStanding::Good, vec![])
+    );
 }
