@@ -8,10 +8,16 @@ use async_trait::async_trait;
 use stencil_protocol::command::State;
 use stencil_protocol::id::{CommandId, DeviceId, GatewayId, TenantId};
 
-use crate::{CredentialStanding, Error, Page, RunId, WalletKey};
+use crate::{CredentialStanding, Error, KeptCredential, Page, RunId, StoredCredential, WalletKey};
 
 /// The most rights of a tenant.
 pub const MAX_RIGHTS: u32 = 100_000;
+/// What rights come from that tokens stand for: their holders ask for them, who need be nobody of the tenant's.
+pub const TOKEN_SOURCE: &str = "token";
+/// The most rights of one account from [`TOKEN_SOURCE`] to one device.
+pub const MAX_TOKEN_RIGHTS: u32 = 16;
+/// The most rights of all accounts from [`TOKEN_SOURCE`] to one device.
+pub const MAX_DEVICE_TOKEN_RIGHTS: u32 = 1_000;
 /// The most receipts of a tenant that are kept; with more the oldest go.
 pub const MAX_RECEIPTS: u32 = 1_000_000;
 
@@ -108,9 +114,33 @@ pub struct BroughtReceipt {
 /// Rights, policies and receipts.
 #[async_trait]
 pub trait AccessRights: Send + Sync + 'static {
-    /// Keeps a right; `false`: it is there. [`Error::Conflict`]: the tenant has [`MAX_RIGHTS`] that are not
-    /// over.
+    /// Keeps a right and the credential that it is, both or neither; where it is not [`KeptCredential::Made`],
+    /// neither is kept. [`Error::Conflict`] as [`AccessRights::put_right`] and
+    /// [`Credentials::keep_credential`](crate::Credentials::keep_credential).
+    async fn issue_right(
+        &self,
+        tenant: &TenantId,
+        credential: &StoredCredential,
+        right: &NewRight,
+    ) -> Result<KeptCredential, Error>;
+
+    /// Keeps a right whose credential is there; `false`: it is there. [`Error::Conflict`]: the tenant has
+    /// [`MAX_RIGHTS`] that are not over.
+    ///
+    /// Of those from [`TOKEN_SOURCE`] that are neither over nor revoked an account has [`MAX_TOKEN_RIGHTS`] to one
+    /// device, and all together have [`MAX_DEVICE_TOKEN_RIGHTS`]. With more the one ends that has been suspended
+    /// the longest because its token is gone; [`Error::Conflict`]: there is none.
     async fn put_right(&self, tenant: &TenantId, right: &NewRight) -> Result<bool, Error>;
+
+    /// The rights from [`TOKEN_SOURCE`] that an account has to a device and that are neither over at `now_us` nor
+    /// revoked, the newest first; 1,000 at most, of before they were bounded.
+    async fn rights_of_tokens(
+        &self,
+        tenant: &TenantId,
+        device: &DeviceId,
+        holder: &WalletKey,
+        now_us: i64,
+    ) -> Result<Vec<StoredRight>, Error>;
 
     /// One right.
     async fn right(&self, tenant: &TenantId, right: &str) -> Result<Option<StoredRight>, Error>;

@@ -83,8 +83,8 @@ mod wallets;
 mod workflows;
 
 pub use access::{
-    AccessRights, BroughtReceipt, MAX_RECEIPTS, MAX_RIGHTS, NewRight, RightsOf, StoredReceipt,
-    StoredRight,
+    AccessRights, BroughtReceipt, MAX_DEVICE_TOKEN_RIGHTS, MAX_RECEIPTS, MAX_RIGHTS,
+    MAX_TOKEN_RIGHTS, NewRight, RightsOf, StoredReceipt, StoredRight, TOKEN_SOURCE,
 };
 pub use alarms::{
     ActiveAlarm, Alarm, AlarmChange, AlarmCounts, AlarmEvent, AlarmEventKind, AlarmFilter, AlarmId,

@@ -4,15 +4,13 @@
 use stencil_ownership::policy::{As, Refusal};
 use stencil_payments::Address;
 use stencil_protocol::id::{DeviceId, TenantId};
-use stencil_store::{CredentialStanding, RightStanding, RightsOf, StoodAs, StoredRight};
+use stencil_store::{CredentialStanding, RightStanding, StoodAs, StoredRight, TOKEN_SOURCE};
 
 use super::{By, LATE_US, Rights, Wanted, read};
 use crate::chains::Owners;
 use crate::chains::ownership::{Refused, Turns};
 use crate::identity::Error;
 
-/// What such rights come from.
-pub(super) const SOURCE: &str = "token";
 /// Rights that are looked at in one go.
 const AT_ONCE: u32 = 50;
 /// Of those that are over.
@@ -40,7 +38,7 @@ impl Rights {
         commands: Vec<String>,
         now_us: i64,
     ) -> Result<StoredRight, NotGiven> {
-        let wanted = Wanted {
+        let mut wanted = Wanted {
             holder: account.to_checksum(None),
             device: device.clone(),
             commands,
@@ -48,6 +46,8 @@ impl Rights {
         };
         // What makes no sense is told before a chain is asked about.
         super::grant(&wanted)?;
+        // In whichever order, and however often: it is one right.
+        wanted.commands = sorted(wanted.commands);
         let mut until_us: Option<i64> = None;
         for command in &wanted.commands {
             let by = owners.may_command(tenant, device, account, command).await?;
@@ -63,7 +63,7 @@ impl Rights {
             return Ok(before);
         }
         let by = By {
-            source: SOURCE,
+            source: TOKEN_SOURCE,
             key: None,
             cause: None,
         };
@@ -80,17 +80,14 @@ impl Rights {
         until_us: Option<i64>,
         now_us: i64,
     ) -> Result<Option<StoredRight>, Error> {
-        let of = RightsOf::Holder(&account.0.0);
-        let page = self.access.rights(of, None, 1_000).await?;
-        for right in page.items {
-            let holds = right.tenant == *tenant
-                && right.right.source == SOURCE
-                && right.right.device == wanted.device
-                && right.standing == CredentialStanding::Good
-                && right.right.until_us.is_none_or(|until_us| until_us > now_us)
+        let given = self
+            .access
+            .rights_of_tokens(tenant, &wanted.device, &account.0.0, now_us);
+        for right in given.await? {
+            let holds = right.standing == CredentialStanding::Good
                 // A token that was lent for longer since has a right of its own.
                 && right.right.until_us == until_us;
-            if holds && read(&right)?.commands == wanted.commands {
+            if holds && sorted(read(&right)?.commands) == wanted.commands {
                 return Ok(Some(right));
             }
         }
@@ -105,7 +102,7 @@ impl Rights {
         right: &StoredRight,
         now_us: i64,
     ) -> Result<(serde_json::Map<String, serde_json::Value>, i64), NotGiven> {
-        if right.right.source == SOURCE && right.standing == CredentialStanding::Good {
+        if right.right.source == TOKEN_SOURCE && right.standing == CredentialStanding::Good {
             let account = Address::from(right.right.holder);
             for command in read(right)?.commands {
                 let (tenant, device) = (&right.tenant, &right.right.device);
@@ -156,7 +153,7 @@ impl Rights {
         };
         let rights = self
             .access
-            .rights_from(SOURCE, now_us, ended_us, from, limit)
+            .rights_from(TOKEN_SOURCE, now_us, ended_us, from, limit)
             .await?;
         *after = rights
             .last()
@@ -343,6 +340,13 @@ enum Stands {
     Holds { since_us: Option<i64> },
     /// It does not, so.
     Gone(RightStanding),
+}
+
+/// Commands in order, each once.
+fn sorted(mut commands: Vec<String>) -> Vec<String> {
+    commands.sort_unstable();
+    commands.dedup();
+    commands
 }
 
 /// Times at which an account had a token no more or again, as standings of its right.

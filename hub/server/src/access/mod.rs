@@ -35,11 +35,11 @@ use stencil_payments::Address;
 use stencil_protocol::id::{DeviceId, TenantId};
 use stencil_store::{
     AccessRights, CausedRuns, CredentialStanding, Judging, NewRight, RightStanding, RunId, Store,
-    StoredRight,
+    StoredCredential, StoredRight,
 };
 use stencil_workflow::caused::Caused;
 
-use crate::identity::{Error, Identity};
+use crate::identity::{Error, Identity, ToIssue};
 
 pub(crate) use delivery::{Delivery, Telling};
 pub(crate) use held::NotGiven;
@@ -212,31 +212,36 @@ impl Rights {
     ) -> Result<StoredRight, Error> {
         let grant = grant(wanted)?;
         let policy = self.policy(tenant).await?;
-        let times = (now_us, end(&policy, until_us, now_us));
-        let issued = self
-            .identity
-            .issue_right(tenant, &grant, by.key, times, until_us)
-            .await?;
+        let of = ToIssue {
+            grant: &grant,
+            cause: by.key,
+            times: (now_us, end(&policy, until_us, now_us)),
+            until_us,
+        };
         let body = Body {
             chain: grant.holder.chain,
             commands: grant.commands.clone(),
         };
-        let right = NewRight {
+        let body = serde_json::to_string(&body).map_err(Error::failed)?;
+        let right = |issued: &StoredCredential| NewRight {
             right: issued.credential.clone(),
             holder: grant.holder.address.0.0,
             device: grant.device.clone(),
             source: by.source.to_owned(),
-            body: serde_json::to_string(&body).map_err(Error::failed)?,
+            body: body.clone(),
             cause: by.cause,
             // That of the first time, if it was given before.
             until_us: issued.valid_until_us,
             made_us: issued.issued_us,
         };
-        if self.access.put_right(tenant, &right).await? {
-            let (device, source) = (&right.device, by.source);
-            tracing::info!(%tenant, %device, right = right.right, source, "a right was given");
+        let access = self.access.as_ref();
+        let issued = self.identity.issue_right(access, tenant, &of, right);
+        let (right, is_new) = issued.await?;
+        if is_new {
+            let (device, source) = (&grant.device, by.source);
+            tracing::info!(%tenant, %device, right, source, "a right was given");
         }
-        let kept = self.access.right(tenant, &right.right).await?;
+        let kept = self.access.right(tenant, &right).await?;
         kept.ok_or_else(|| Error::failed("a right that was given is not there"))
     }
 

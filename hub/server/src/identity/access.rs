@@ -8,26 +8,43 @@ use stencil_access::trust::{Key, Policy, Terms};
 use stencil_identity::credential::issue;
 use stencil_identity::status;
 use stencil_protocol::id::{GatewayId, TenantId};
-use stencil_store::{CredentialStanding, KeptCredential, StoredCredential, StoredRight};
+use stencil_store::{
+    AccessRights, CredentialStanding, KeptCredential, NewRight, StoredCredential, StoredRight,
+};
 
 use super::issue::{DRAWS, draw, urn};
 use super::lists::Purpose;
 use super::{Error, Identity};
 
+/// A right that is to be kept with its credential.
+pub(crate) struct ToIssue<'a> {
+    /// What it says.
+    pub(crate) grant: &'a Grant,
+    /// Names the cause, so that it gives one right.
+    pub(crate) cause: Option<&'a str>,
+    /// When it is given, and until when its first credential holds.
+    pub(crate) times: (i64, i64),
+    /// Until when it holds itself.
+    pub(crate) until_us: Option<i64>,
+}
+
 impl Identity {
-    /// The credential of a right, or the one that its cause has made before.
+    /// Keeps a right with its credential, or finds those that its cause has made before; `right` is what is
+    /// kept of it, by its credential. Gives its id, and whether it is new.
     pub(crate) async fn issue_right(
         &self,
+        access: &dyn AccessRights,
         tenant: &TenantId,
-        grant: &Grant,
-        cause: Option<&str>,
-        (from_us, until_us): (i64, i64),
-        right_until_us: Option<i64>,
-    ) -> Result<StoredCredential, Error> {
+        of: &ToIssue<'_>,
+        right: impl Fn(&StoredCredential) -> NewRight + Send,
+    ) -> Result<(String, bool), Error> {
+        let (grant, cause, (from_us, until_us)) = (of.grant, of.cause, of.times);
         if let Some(cause) = cause
             && let Some(before) = self.credentials.credential_of_cause(tenant, cause).await?
         {
-            return Ok(before);
+            // Before they were kept together, a kill could leave a credential without its right.
+            let is_new = access.put_right(tenant, &right(&before)).await?;
+            return Ok((before.credential, is_new));
         }
         if !self.has_device(tenant, &grant.device).await? {
             return Err(Error::NotFound {
@@ -53,12 +70,16 @@ impl Identity {
                 issued_by: None,
                 body: Value::Object(body.await?).to_string(),
                 issued_us: from_us,
-                valid_until_us: right_until_us,
+                valid_until_us: of.until_us,
                 changed_us: from_us,
             };
-            match self.credentials.keep_credential(tenant, &stored).await? {
-                KeptCredential::Made => return Ok(stored),
-                KeptCredential::Before(before) => return Ok(*before),
+            let kept = access.issue_right(tenant, &stored, &right(&stored)).await?;
+            match kept {
+                KeptCredential::Made => return Ok((id, true)),
+                KeptCredential::Before(before) => {
+                    let is_new = access.put_right(tenant, &right(&before)).await?;
+                    return Ok((before.credential, is_new));
+                }
                 KeptCredential::BitTaken => {}
             }
         }

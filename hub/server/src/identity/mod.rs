@@ -22,6 +22,7 @@ use stencil_store::{Certificates, Credentials, Devices, Gateways, Registry, Stor
 
 use crate::registry::HubKey;
 
+pub(crate) use access::ToIssue;
 pub(crate) use issue::{By, Wanted};
 pub(crate) use kept::Kept;
 pub(crate) use lists::Purpose;

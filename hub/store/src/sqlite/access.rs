@@ -4,17 +4,17 @@ use async_trait::async_trait;
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
 use stencil_protocol::command::State;
-use stencil_protocol::id::{CommandId, GatewayId, TenantId};
+use stencil_protocol::id::{CommandId, DeviceId, GatewayId, TenantId};
 
 use super::failure::of_tenant;
 use super::row::{Columns as _, bigint};
-use super::{Sqlite, judging, pair};
+use super::{Sqlite, credentials, judging, pair};
 use crate::access::{
-    AccessRights, BroughtReceipt, MAX_RECEIPTS, MAX_RIGHTS, NewRight, RightsOf, StoredReceipt,
-    StoredRight,
+    AccessRights, BroughtReceipt, MAX_DEVICE_TOKEN_RIGHTS, MAX_RECEIPTS, MAX_RIGHTS,
+    MAX_TOKEN_RIGHTS, NewRight, RightsOf, StoredReceipt, StoredRight, TOKEN_SOURCE,
 };
 use crate::page::clamp;
-use crate::{CredentialStanding, Error, Page, RunId};
+use crate::{CredentialStanding, Error, KeptCredential, Page, RunId, StoredCredential, WalletKey};
 
 macro_rules! rights {
     ($of:literal) => {
@@ -42,6 +42,46 @@ pub(super) use receipts;
 
 #[async_trait]
 impl AccessRights for Sqlite {
+    async fn issue_right(
+        &self,
+        tenant: &TenantId,
+        credential: &StoredCredential,
+        right: &NewRight,
+    ) -> Result<KeptCredential, Error> {
+        credentials::check_place(credential)?;
+        let mut transaction = self.write().await?;
+        let kept = async {
+            let kept = credentials::keep(&mut transaction, tenant, credential).await?;
+            if kept == KeptCredential::Made {
+                put_right(&mut transaction, tenant, right).await?;
+            }
+            Ok(kept)
+        }
+        .await;
+        transaction.end(kept).await
+    }
+
+    async fn rights_of_tokens(
+        &self,
+        tenant: &TenantId,
+        device: &DeviceId,
+        holder: &WalletKey,
+        now_us: i64,
+    ) -> Result<Vec<StoredRight>, Error> {
+        let rows = sqlx::query(rights!(
+            "WHERE r.source = 'token' AND r.tenant = $1 AND r.device = $2 AND r.holder = $3 \
+             AND (r.until_us IS NULL OR r.until_us > $4) AND c.standing <> 'revoked' \
+             ORDER BY r.made_us DESC, r.right_id DESC LIMIT 1000"
+        ))
+        .bind(tenant.as_str())
+        .bind(device.as_str())
+        .bind(holder.to_vec())
+        .bind(now_us)
+        .fetch_all(self.readers())
+        .await?;
+        rows.iter().map(stored).collect()
+    }
+
     async fn put_right(&self, tenant: &TenantId, right: &NewRight) -> Result<bool, Error> {
         let mut transaction = self.write().await?;
         let put = put_right(&mut transaction, tenant, right).await;
@@ -392,13 +432,23 @@ async fn put_right(
     tenant: &TenantId,
     right: &NewRight,
 ) -> Result<bool, Error> {
+    let there = sqlx::query("SELECT 1 FROM access_rights WHERE tenant = $1 AND right_id = $2")
+        .bind(tenant.as_str())
+        .bind(right.right.as_str())
+        .fetch_optional(&mut *connection)
+        .await?;
+    if there.is_some() {
+        return Ok(false);
+    }
+    if right.source == TOKEN_SOURCE {
+        make_room(&mut *connection, tenant, right).await?;
+    }
     let (run, step) = right.cause.unzip();
     let made = sqlx::query(
         "INSERT INTO access_rights (tenant, right_id, holder, device, source, body, run, step, \
          taken, until_us, made_us) SELECT $1, $2, $3, $4, $5, $6, $7, $8, 0, $9, $10 \
          WHERE (SELECT COUNT(*) FROM access_rights WHERE tenant = $1 AND until_us > $10) \
-         + (SELECT COUNT(*) FROM access_rights WHERE tenant = $1 AND until_us IS NULL) < $11 \
-         ON CONFLICT (tenant, right_id) DO NOTHING",
+         + (SELECT COUNT(*) FROM access_rights WHERE tenant = $1 AND until_us IS NULL) < $11",
     )
     .bind(tenant.as_str())
     .bind(right.right.as_str())
@@ -414,30 +464,101 @@ async fn put_right(
     .execute(&mut *connection)
     .await
     .map_err(|error| of_tenant(error, tenant.as_str()))?;
-    if made.rows_affected() == 1 {
-        // Whoever was quicker with its credential than this.
-        sqlx::query(
-            "INSERT INTO access_standings (tenant, right_id, by_cause, from_us, standing, known_us) \
-             SELECT tenant, credential, 0, changed_us, standing, changed_us FROM credentials \
-             WHERE tenant = $1 AND credential = $2 AND standing <> 'good'",
-        )
-        .bind(tenant.as_str())
-        .bind(right.right.as_str())
-        .execute(connection)
-        .await?;
-        return Ok(true);
-    }
-    let there = sqlx::query("SELECT 1 FROM access_rights WHERE tenant = $1 AND right_id = $2")
-        .bind(tenant.as_str())
-        .bind(right.right.as_str())
-        .fetch_optional(connection)
-        .await?;
-    match there {
-        Some(_) => Ok(false),
-        None => Err(Error::Conflict(format!(
+    if made.rows_affected() == 0 {
+        return Err(Error::Conflict(format!(
             "there are {MAX_RIGHTS} rights that hold, the most that a tenant may have"
-        ))),
+        )));
     }
+    // Whoever was quicker with its credential than this.
+    sqlx::query(
+        "INSERT INTO access_standings (tenant, right_id, by_cause, from_us, standing, known_us) \
+         SELECT tenant, credential, 0, changed_us, standing, changed_us FROM credentials \
+         WHERE tenant = $1 AND credential = $2 AND standing <> 'good'",
+    )
+    .bind(tenant.as_str())
+    .bind(right.right.as_str())
+    .execute(connection)
+    .await?;
+    Ok(true)
+}
+
+/// Sees to it that one more right that a token stands for is not one too many of its account or its device.
+async fn make_room(
+    connection: &mut SqliteConnection,
+    tenant: &TenantId,
+    right: &NewRight,
+) -> Result<(), Error> {
+    let row = sqlx::query(
+        "SELECT COUNT(*) AS count, COUNT(CASE WHEN r.holder = $3 THEN 1 END) AS own \
+         FROM access_rights r JOIN credentials c \
+         ON c.tenant = r.tenant AND c.credential = r.right_id \
+         WHERE r.source = 'token' AND r.tenant = $1 AND r.device = $2 \
+         AND (r.until_us IS NULL OR r.until_us > $4) AND c.standing <> 'revoked'",
+    )
+    .bind(tenant.as_str())
+    .bind(right.device.as_str())
+    .bind(right.holder.to_vec())
+    .bind(right.made_us)
+    .fetch_one(&mut *connection)
+    .await?;
+    let device = &right.device;
+    if row.int("own")? >= i64::from(MAX_TOKEN_RIGHTS) {
+        if end_gone(connection, tenant, right, Some(&right.holder)).await? {
+            return Ok(());
+        }
+        return Err(Error::Conflict(format!(
+            "this account has {MAX_TOKEN_RIGHTS} rights to command {device} by its tokens, the most that one has: \
+             use one of them (the same commands again are the same right), or have the tenant take one away that \
+             is not used"
+        )));
+    }
+    if row.int("count")? >= i64::from(MAX_DEVICE_TOKEN_RIGHTS)
+        && !end_gone(connection, tenant, right, None).await?
+    {
+        return Err(Error::Conflict(format!(
+            "{MAX_DEVICE_TOKEN_RIGHTS} rights to command {device} hold by its tokens, the most that there are of \
+             one device: wait until one is over, or have the tenant take some away that are not used"
+        )));
+    }
+    Ok(())
+}
+
+/// Ends the right to a device that has been suspended the longest because its token is gone, of one account or of
+/// all; `false`: there is none. Whoever has the token again asks again.
+async fn end_gone(
+    connection: &mut SqliteConnection,
+    tenant: &TenantId,
+    right: &NewRight,
+    holder: Option<&WalletKey>,
+) -> Result<bool, Error> {
+    let row = sqlx::query(
+        "SELECT r.right_id AS right_id FROM access_rights r JOIN credentials c \
+         ON c.tenant = r.tenant AND c.credential = r.right_id \
+         WHERE r.source = 'token' AND r.tenant = $1 AND r.device = $2 \
+         AND ($3 IS NULL OR r.holder = $3) AND r.taken = 1 AND c.standing = 'suspended' \
+         AND (r.until_us IS NULL OR r.until_us > $4) \
+         ORDER BY c.changed_us, r.right_id LIMIT 1",
+    )
+    .bind(tenant.as_str())
+    .bind(right.device.as_str())
+    .bind(holder.map(|holder| holder.to_vec()))
+    .bind(right.made_us)
+    .fetch_optional(&mut *connection)
+    .await?;
+    let Some(row) = row else { return Ok(false) };
+    let gone = row.text("right_id")?;
+    for statement in [
+        "UPDATE access_rights SET until_us = $3 WHERE tenant = $1 AND right_id = $2",
+        "UPDATE credentials SET valid_until_us = $3 WHERE tenant = $1 AND credential = $2",
+    ] {
+        sqlx::query(statement)
+            .bind(tenant.as_str())
+            .bind(gone.as_str())
+            .bind(right.made_us)
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(true)
 }
 
 /// Takes rights with their credentials, which stand for them. What has ended begins no more, and what was

@@ -84,13 +84,7 @@ impl Credentials for Sqlite {
         tenant: &TenantId,
         credential: &StoredCredential,
     ) -> Result<KeptCredential, Error> {
-        if credential.list == 0 || credential.bit >= STATUS_LIST_BITS {
-            let why = format!(
-                "bit {} of list {}; lists are from 1, bits below {STATUS_LIST_BITS}",
-                credential.bit, credential.list
-            );
-            return Err(Error::invalid("credential", why));
-        }
+        check_place(credential)?;
         let mut transaction = self.write().await?;
         let kept = keep(&mut transaction, tenant, credential).await;
         transaction.end(kept).await
@@ -234,7 +228,19 @@ async fn put_issuer(
     row.bytes("sealed")
 }
 
-async fn keep(
+/// Whether there is such a place in a status list.
+pub(super) fn check_place(credential: &StoredCredential) -> Result<(), Error> {
+    if credential.list == 0 || credential.bit >= STATUS_LIST_BITS {
+        let why = format!(
+            "bit {} of list {}; lists are from 1, bits below {STATUS_LIST_BITS}",
+            credential.bit, credential.list
+        );
+        return Err(Error::invalid("credential", why));
+    }
+    Ok(())
+}
+
+pub(super) async fn keep(
     connection: &mut SqliteConnection,
     tenant: &TenantId,
     credential: &StoredCredential,

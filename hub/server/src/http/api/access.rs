@@ -408,13 +408,19 @@ pub(in crate::http) struct TokenRight {
 /// Gives the account a right to command a device whose passport it holds, or which a token lets it use: for
 /// as long as the token does, and the device's gateway checks it without this hub.
 ///
-/// The same again is the same right. It is suspended when the token is another's.
+/// The same commands again, in whichever order, are the same right. It is suspended when the token is another's. An
+/// account has at most 16 to one device that are neither over nor taken away, and all accounts together have 1,000;
+/// for one more the one ends that has been suspended the longest because its token is another's.
 #[utoipa::path(
     post,
     path = "/api/v1/wallet/devices/{tenant}/{device}/right",
     tag = "holders",
     request_body = TokenRight,
-    responses((status = 200, body = AccessRight))
+    responses(
+        (status = 200, body = AccessRight),
+        (status = 409, description = "There are as many rights as there may be, or the hub has no name that a DID can \
+            be made of: `detail` says what to do"),
+    )
 )]
 pub(in crate::http) async fn of_token(
     Shared(state): Shared<State>,

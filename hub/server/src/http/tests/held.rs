@@ -5,7 +5,8 @@ use stencil_ownership::holder::{Place, Said, Token, What};
 use stencil_payments::{Address, B256, U256};
 use stencil_protocol::id::{CommandId, DeviceId};
 use stencil_store::{
-    AuditOutcome, BlockMark, ByToken, ChainCommit, HeldCommit, HeldToken, NewAudit, NewCommand,
+    AuditOutcome, BlockMark, ByToken, ChainCommit, HeldCommit, HeldToken, MAX_TOKEN_RIGHTS,
+    NewAudit, NewCommand,
 };
 
 use super::{Answer, Limits, NOW_US, Served, seed};
@@ -141,6 +142,49 @@ async fn session(served: &Served, account: Address) -> String {
 async fn command(served: &Served, session: &str, body: &Value) -> Answer {
     let ask = served.ask("POST", COMMANDS).session(session);
     ask.json(body).send().await
+}
+
+/// Whoever holds a passport is none of its tenant, whose rights and credentials are bounded.
+#[tokio::test]
+async fn a_holder_has_one_right_for_the_same_commands_and_so_many_to_a_device() {
+    let served = Served::start().await;
+    held(&served).await;
+    let owner = session(&served, OWNER).await;
+    let ask = async |commands: Value| {
+        let path = "/api/v1/wallet/devices/acme/freezer-marked/right";
+        let ask = served.ask("POST", path).session(&owner);
+        ask.json(&json!({ "commands": commands })).send().await
+    };
+    let credentials = async || {
+        let port = &served.store.credentials;
+        let page = port.credentials(&seed::acme(), None, 1_000).await.unwrap();
+        page.items.len()
+    };
+    let before = credentials().await;
+    let given = ask(json!(["unlock", "lock"])).await.ok();
+    assert_eq!(given["commands"], json!(["lock", "unlock"]));
+    for same in [
+        json!(["lock", "unlock"]),
+        json!(["lock", "unlock", "lock", "unlock"]),
+    ] {
+        assert_eq!(ask(same).await.ok()["id"], given["id"]);
+    }
+    assert_eq!(credentials().await, before + 1);
+    let most = usize::try_from(MAX_TOKEN_RIGHTS).unwrap();
+    for n in 1..most {
+        ask(json!([format!("c{n}")])).await.ok();
+    }
+    for n in most..most + 3 {
+        let no = ask(json!([format!("c{n}")])).await.problem(409);
+        assert!(no.contains("have the tenant take one away"), "{no}");
+    }
+    assert_eq!(
+        credentials().await,
+        before + most,
+        "nothing of what was refused"
+    );
+    // Those that there are it has as before.
+    assert_eq!(ask(json!(["lock", "unlock"])).await.ok()["id"], given["id"]);
 }
 
 #[tokio::test]
