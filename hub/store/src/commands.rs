@@ -11,7 +11,7 @@ use crate::{CommandStatus, Error, NewAudit, Page, PayerKey, TokenKey};
 /// Commands of one holder by one token that may be unfinished at a time.
 pub const MAX_HELD_COMMANDS: u32 = 8;
 
-/// By which token an account has something done.
+/// By which token an account has something done, and what that was found out by.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ByToken {
     /// The account.
@@ -20,6 +20,10 @@ pub struct ByToken {
     pub collection: PayerKey,
     /// The token.
     pub token: TokenKey,
+    /// The device's passport: the token itself, or what that is a right to.
+    pub passport: TokenKey,
+    /// What the tenant lets holders do ([`StoredOwnership::body`](crate::StoredOwnership)).
+    pub policy: String,
 }
 
 /// What became of a command of a holder's.
@@ -31,6 +35,8 @@ pub enum Queued {
     Known,
     /// The holder has too many that are unfinished.
     TooMany,
+    /// The token is another's by now, or what holders may do with the device is another thing: nothing is queued.
+    Changed,
 }
 
 /// A command to queue.
@@ -190,7 +196,8 @@ pub trait Commands: Send + Sync + 'static {
 
     /// The same for who holds a token, in one transaction with the entry of the audit log that says so,
     /// of which `keep` are kept. Of one account and token no more than [`MAX_HELD_COMMANDS`] are unfinished
-    /// at a time; [`Queued::TooMany`]: it would be one more.
+    /// at a time; [`Queued::TooMany`]: it would be one more. [`Queued::Changed`]: what `by` says is not so any more, so
+    /// that what ends the holder's commands would not have ended this one.
     async fn queue_held(
         &self,
         command: &NewCommand,

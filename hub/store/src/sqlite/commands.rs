@@ -515,6 +515,10 @@ async fn queue_held(
         return Ok(Queued::Known);
     }
     refuse_revoked(&mut *connection, command).await?;
+    if !still_holds(&mut *connection, command, by).await? {
+        unqueue(connection, command).await?;
+        return Ok(Queued::Changed);
+    }
     let row = sqlx::query(
         "SELECT COUNT(*) AS count FROM commands WHERE tenant = $1 AND held = $2 AND account = $3 \
          AND state IN ('queued', 'sent', 'acknowledged') AND expires_us > $4",
@@ -526,11 +530,7 @@ async fn queue_held(
     .fetch_one(&mut *connection)
     .await?;
     if row.int("count")? >= i64::from(MAX_HELD_COMMANDS) {
-        sqlx::query("DELETE FROM commands WHERE tenant = $1 AND command = $2")
-            .bind(tenant)
-            .bind(command.id.0.to_vec())
-            .execute(&mut *connection)
-            .await?;
+        unqueue(connection, command).await?;
         return Ok(Queued::TooMany);
     }
     sqlx::query("UPDATE commands SET account = $3, held = $4 WHERE tenant = $1 AND command = $2")
@@ -542,6 +542,42 @@ async fn queue_held(
         .await?;
     audit::note(connection, &command.tenant, entry, keep).await?;
     Ok(Queued::New)
+}
+
+/// Whether it is still so by what an account was let have something done: whatever ends that ends what is queued
+/// then, and nothing that comes later.
+async fn still_holds(
+    connection: &mut SqliteConnection,
+    command: &NewCommand,
+    by: &ByToken,
+) -> Result<bool, Error> {
+    let row = sqlx::query(
+        "SELECT 1 FROM ownership o \
+         JOIN device_passports d ON d.tenant = o.tenant AND d.device = $3 AND d.token = $4 \
+         JOIN held_tokens h ON h.tenant = o.tenant AND h.chain = o.chain \
+         AND h.collection = $5 AND h.token = $6 AND h.holder = $7 \
+         WHERE o.tenant = $1 AND o.body = $2",
+    )
+    .bind(command.tenant.as_str())
+    .bind(by.policy.as_str())
+    .bind(command.device.as_str())
+    .bind(by.passport.to_vec())
+    .bind(by.collection.to_vec())
+    .bind(by.token.to_vec())
+    .bind(by.account.to_vec())
+    .fetch_optional(connection)
+    .await?;
+    Ok(row.is_some())
+}
+
+/// Takes a command back in the transaction that has queued it.
+async fn unqueue(connection: &mut SqliteConnection, command: &NewCommand) -> Result<(), Error> {
+    sqlx::query("DELETE FROM commands WHERE tenant = $1 AND command = $2")
+        .bind(command.tenant.as_str())
+        .bind(command.id.0.to_vec())
+        .execute(connection)
+        .await?;
+    Ok(())
 }
 
 /// A device that was revoked takes no command: what was written for it is not kept.

@@ -343,16 +343,13 @@ async fn a_document_is_found_by_its_hash_and_stays_a_tenant_s() {
 async fn a_sale_is_no_reason_for_what_was_over_before_it_or_was_sent() {
     let fresh = with_chain().await;
     let (port, commands) = (&fresh.store.ownership, &fresh.store.commands);
-    let by = ByToken {
-        account: OWNER,
-        collection: PASSPORTS,
-        token: DOOR,
-    };
+    let by = by_passport();
     let owned = |version, holder, changed_us| HeldToken {
         holder: Some(holder),
         changed_us,
         ..token(acme(), PASSPORTS, DOOR, version)
     };
+    controlled(port.as_ref()).await;
     let of_owner = commit(vec![owned(1, OWNER, 1)]);
     port.commit_held(&of_owner).await.unwrap();
     for (n, expires_us) in [(1, 50), (2, 1_000), (3, 1_000)] {
@@ -392,14 +389,10 @@ async fn a_sale_is_no_reason_for_what_was_over_before_it_or_was_sent() {
 async fn what_holders_have_queued_ends_with_what_they_may() {
     let fresh = with_chain().await;
     let (port, commands) = (&fresh.store.ownership, &fresh.store.commands);
-    let by = ByToken {
-        account: OWNER,
-        collection: PASSPORTS,
-        token: DOOR,
-    };
-    let queue = async |n: u8| {
+    let by = by_passport();
+    let queue = async |n: u8, by: &ByToken| {
         let (new, entry) = unlock(n);
-        let queued = commands.queue_held(&new, &by, &entry, 100, 2).await;
+        let queued = commands.queue_held(&new, by, &entry, 100, 2).await;
         assert_eq!(queued.unwrap(), Queued::New);
     };
     let ended = async |n: u8| {
@@ -410,9 +403,10 @@ async fn what_holders_have_queued_ends_with_what_they_may() {
     };
     let not_allowed = |at_us: i64| (at_us, Some(CutShort::NotAllowed));
     let (before, has) = (policy(acme()), passport(acme(), "door-1", DOOR));
-    port.put_ownership(&before, &Anew::default()).await.unwrap();
-    port.put_device_passport(&has).await.unwrap();
-    queue(1).await;
+    controlled(port.as_ref()).await;
+    let owned = token(acme(), PASSPORTS, DOOR, 1);
+    port.commit_held(&commit(vec![owned])).await.unwrap();
+    queue(1, &by).await;
     // The same again changes nothing, nor does what is another device's.
     let anew = Anew {
         before: Some(before.body.clone()),
@@ -437,19 +431,123 @@ async fn what_holders_have_queued_ends_with_what_they_may() {
     };
     port.put_ownership(&changed, &anew).await.unwrap();
     assert_eq!(ended(1).await, not_allowed(20));
-    queue(2).await;
+    let by = ByToken {
+        policy: changed.body.clone(),
+        ..by
+    };
+    queue(2, &by).await;
     let another = DevicePassport {
         created_us: 30,
         ..passport(acme(), "door-1", [7; 32])
     };
     port.put_device_passport(&another).await.unwrap();
     assert_eq!(ended(2).await, not_allowed(30));
-    queue(3).await;
+    let by = ByToken {
+        passport: another.token,
+        ..by
+    };
+    queue(3, &by).await;
     takes("door-1", 40).await;
     assert_eq!(ended(3).await, not_allowed(40));
-    queue(4).await;
+    port.put_device_passport(&another).await.unwrap();
+    queue(4, &by).await;
     assert!(port.remove_ownership(&acme(), 50).await.unwrap());
     assert_eq!(ended(4).await, not_allowed(50));
+}
+
+/// By the passport of the door's owner, as [`controlled`] lets it.
+fn by_passport() -> ByToken {
+    ByToken {
+        account: OWNER,
+        collection: PASSPORTS,
+        token: DOOR,
+        passport: DOOR,
+        policy: policy(acme()).body,
+    }
+}
+
+/// Lets holders of tokens control the door, of which one is the passport.
+async fn controlled(port: &dyn Ownership) {
+    port.put_ownership(&policy(acme()), &Anew::default())
+        .await
+        .unwrap();
+    let passport = passport(acme(), "door-1", DOOR);
+    port.put_device_passport(&passport).await.unwrap();
+}
+
+/// What is found out before it is queued may be otherwise by then: what ends a holder's commands ends none that
+/// is queued after it.
+#[tokio::test]
+async fn nothing_is_queued_by_what_an_account_held_or_was_let_do_before() {
+    let fresh = with_chain().await;
+    let (port, commands) = (&fresh.store.ownership, &fresh.store.commands);
+    controlled(port.as_ref()).await;
+    let owned = |version, holder| HeldToken {
+        holder,
+        ..token(acme(), PASSPORTS, DOOR, version)
+    };
+    let hold = async |version, holder| {
+        let held = commit(vec![owned(version, holder)]);
+        port.commit_held(&held).await.unwrap();
+    };
+    hold(1, Some(OWNER)).await;
+    let queue = async |n: u8, by: &ByToken| {
+        let (new, entry) = unlock(n);
+        let queued = commands.queue_held(&new, by, &entry, 100, 2).await;
+        queued.unwrap()
+    };
+    let by = by_passport();
+    assert_eq!(queue(1, &by).await, Queued::New);
+    // Each is what was so when it was looked at.
+    for other in [
+        ByToken {
+            account: GUEST,
+            ..by.clone()
+        },
+        ByToken {
+            token: [2; 32],
+            ..by.clone()
+        },
+        ByToken {
+            collection: RIGHTS,
+            ..by.clone()
+        },
+        ByToken {
+            passport: [7; 32],
+            ..by.clone()
+        },
+        ByToken {
+            policy: "{\"a\":1}".to_owned(),
+            ..by.clone()
+        },
+    ] {
+        assert_eq!(queue(2, &other).await, Queued::Changed, "{other:?}");
+    }
+    // Sold, burnt, and back; the passport taken; the policy.
+    for (version, holder, queued) in [
+        (2, Some(GUEST), Queued::Changed),
+        (3, None, Queued::Changed),
+        (4, Some(OWNER), Queued::New),
+    ] {
+        hold(version, holder).await;
+        assert_eq!(queue(2, &by).await, queued);
+    }
+    let taken = port.remove_device_passport(&acme(), &device("door-1"), 3);
+    assert!(taken.await.unwrap());
+    assert_eq!(queue(3, &by).await, Queued::Changed);
+    let passport = passport(acme(), "door-1", DOOR);
+    port.put_device_passport(&passport).await.unwrap();
+    assert_eq!(queue(3, &by).await, Queued::New);
+    assert!(port.remove_ownership(&acme(), 4).await.unwrap());
+    assert_eq!(queue(4, &by).await, Queued::Changed);
+    // Nothing of it is left; and what was queued before is known, whatever is so by now.
+    assert_eq!(commands.get(&acme(), &command(4)).await.unwrap(), None);
+    assert_eq!(queue(1, &by).await, Queued::Known);
+    let audit = &fresh.store.audit;
+    let entries = audit
+        .entries(&acme(), &AuditFilter::default(), None, 100)
+        .await;
+    assert_eq!(entries.unwrap().items.len(), 3, "one a command");
 }
 
 /// A command of a holder's, and its entry in the audit log.
@@ -479,16 +577,13 @@ fn unlock(n: u8) -> (NewCommand, NewAudit) {
 async fn what_a_former_holder_has_queued_is_done_no_more() {
     let fresh = with_chain().await;
     let (port, commands) = (&fresh.store.ownership, &fresh.store.commands);
-    let by = ByToken {
-        account: OWNER,
-        collection: PASSPORTS,
-        token: DOOR,
-    };
+    let by = by_passport();
     let owned = |version, holder, changed_us| HeldToken {
         holder: Some(holder),
         changed_us,
         ..token(acme(), PASSPORTS, DOOR, version)
     };
+    controlled(port.as_ref()).await;
     port.commit_held(&commit(vec![owned(1, OWNER, 1)]))
         .await
         .unwrap();
@@ -516,12 +611,7 @@ async fn what_a_former_holder_has_queued_is_done_no_more() {
         usize::from(most),
         "one a command"
     );
-    // Somebody else's, and one of the tenant's own.
-    let guest = ByToken {
-        account: GUEST,
-        ..by.clone()
-    };
-    assert_eq!(queue(100, &guest, 2).await, Queued::New);
+    // One of the tenant's own.
     commands.queue(&unlock(101).0, 2).await.unwrap();
     let waiting = async |now_us| {
         let queued = commands.queued(now_us, None, 100).await.unwrap();
@@ -530,11 +620,7 @@ async fn what_a_former_holder_has_queued_is_done_no_more() {
     port.commit_held(&commit(vec![owned(2, OWNER, 5)]))
         .await
         .unwrap();
-    assert_eq!(
-        waiting(6).await,
-        usize::from(most) + 1,
-        "the guest holds nothing"
-    );
+    assert_eq!(waiting(6).await, usize::from(most) + 1);
     port.commit_held(&commit(vec![owned(3, GUEST, 10)]))
         .await
         .unwrap();
@@ -549,6 +635,8 @@ async fn what_a_former_holder_has_queued_is_done_no_more() {
     assert_eq!(stands(0).await, sold);
     assert_eq!(stands(101).await, (State::Queued, None, None));
     // What is over makes room.
+    let back = commit(vec![owned(4, OWNER, 11)]);
+    port.commit_held(&back).await.unwrap();
     assert_eq!(queue(most, &by, 11).await, Queued::New);
     // The policy is set anew: nobody is known to hold it.
     let stored = StoredOwnership {
@@ -560,7 +648,7 @@ async fn what_a_former_holder_has_queued_is_done_no_more() {
         collections: vec![PASSPORTS],
         passports: Some(PASSPORTS),
         body: "{}".to_owned(),
-        ..Anew::default()
+        before: Some("{}".to_owned()),
     };
     port.put_device_passport(&passport(acme(), "door-2", [7; 32]))
         .await
@@ -586,7 +674,7 @@ async fn what_a_former_holder_has_queued_is_done_no_more() {
         .await
         .unwrap()
         .unwrap();
-    assert_eq!((held.version, held.holder, held.looked), (4, None, Some(0)));
+    assert_eq!((held.version, held.holder, held.looked), (5, None, Some(0)));
     // Also what was not known of any token, for each device with a passport.
     let due = port.looked_tokens(&acme(), "local", 0, 10).await.unwrap();
     assert_eq!(due.len(), 2);

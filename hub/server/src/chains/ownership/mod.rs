@@ -55,6 +55,8 @@ pub(crate) struct Owners {
 /// What is known of a device's passport and rights.
 pub(crate) struct Control {
     pub(crate) settings: OwnershipSettings,
+    /// The settings as they are kept.
+    policy: String,
     pub(crate) passport: DevicePassport,
     pub(crate) token: Option<Token>,
     pub(crate) rights: Vec<(HeldToken, Token)>,
@@ -136,7 +138,8 @@ impl Owners {
         holder: Option<&Address>,
     ) -> Result<Control, Refused> {
         let port = &self.store.ownership;
-        let settings = self.settings(tenant).await?.ok_or(Refused::NoPassport)?;
+        let stored = port.ownership(tenant).await?.ok_or(Refused::NoPassport)?;
+        let settings = OwnershipSettings::read(&stored)?;
         let passport = port.device_passport(tenant, device).await?;
         let passport = passport.ok_or(Refused::NoPassport)?;
         // Before the tokens: what they say is at least as new.
@@ -176,6 +179,7 @@ impl Owners {
         }
         Ok(Control {
             settings,
+            policy: stored.body,
             passport,
             token,
             rights,
@@ -266,6 +270,8 @@ impl Owners {
             account: account.into_array(),
             collection: collection.ok_or(Refused::NoPassport)?,
             token,
+            passport: control.passport.token,
+            policy: control.policy,
         };
         Ok((by, by_token))
     }

@@ -178,7 +178,8 @@ async fn view(
     )),
     responses(
         (status = 202, description = "Queued: what becomes of it is at `Location`", body = StoredCommand),
-        (status = 409, description = "The key was used for another command, or the device was revoked"),
+        (status = 409, description = "The key was used for another command, the device was revoked, or what the account \
+            holds or may do was changed meanwhile: nothing is queued then"),
         (status = 429, description = "Eight commands of the account by this token are unfinished"),
     )
 )]
@@ -283,6 +284,13 @@ pub(in crate::http) async fn command(
             tracing::info!(%tenant, %device, %account, command = %id, "a wallet commands a device");
         }
         Queued::Known => {}
+        Queued::Changed => {
+            return Err(Problem::new(
+                Kind::Conflict,
+                "nothing was queued: the token is another's since a moment ago, or what holders may do with the \
+                 device was changed; look at what the account may do, and ask again if it still may",
+            ));
+        }
         Queued::TooMany => {
             return Err(Problem::new(
                 Kind::TooMany,

@@ -93,10 +93,17 @@ pub(super) async fn queued(served: &Served) {
         expires_us: NOW_US + 1_000_000,
         effect_key: None,
     };
+    let port = &served.store.ownership;
+    let policy = port.ownership(&seed::acme()).await.unwrap();
+    if policy.is_some() {
+        held(served).await;
+    }
     let by = ByToken {
         account: OWNER.0.0,
         collection: seed::PASSPORTS.0.0,
         token: seed::TOKEN_ID,
+        passport: seed::TOKEN_ID,
+        policy: policy.map(|policy| policy.body).unwrap_or_default(),
     };
     let entry = NewAudit {
         at_us: NOW_US,
