@@ -1,6 +1,8 @@
 //! Rights to command devices that gateways check by themselves, what a tenant lets these admit, and the
 //! receipts of whom they have.
 
+use std::collections::HashMap;
+
 use axum::Json;
 use axum::extract::{Request, State as Shared};
 use axum::response::{IntoResponse, Response};
@@ -378,7 +380,37 @@ pub(in crate::http) async fn receipts(
     Ok(Json(Page { items: shown, next }))
 }
 
-/// The rights of the wallet's account, in all tenants, the newest first.
+/// Those of an account's rights that its session is the account of. A contract wallet is one on its chain alone: at
+/// the same address of another chain may be somebody else's, so it has the rights of tenants whose tokens are on its
+/// own.
+pub(in crate::http) async fn on_its_chain(
+    state: &State,
+    user: &WalletUser,
+    rights: Vec<StoredRight>,
+) -> Result<Vec<StoredRight>, Problem> {
+    if user.chain.is_none() {
+        return Ok(rights);
+    }
+    let (owners, mut known) = (owners(state), HashMap::new());
+    let mut own = Vec::new();
+    for right in rights {
+        let is_on = match known.get(&right.tenant) {
+            Some(is_on) => *is_on,
+            None => {
+                let is_on = owners.are_on(&right.tenant, user.chain).await?;
+                known.insert(right.tenant.clone(), is_on);
+                is_on
+            }
+        };
+        if is_on {
+            own.push(right);
+        }
+    }
+    Ok(own)
+}
+
+/// The rights of the wallet's account, in all tenants, the newest first: of a contract wallet, in those whose tokens
+/// are on its chain. A page may have fewer than `limit` where another follows.
 #[utoipa::path(
     get,
     path = "/api/v1/wallet/access",
@@ -392,8 +424,9 @@ pub(in crate::http) async fn of_wallet(
 ) -> Result<Json<Page<AccessRight>>, Problem> {
     let (limit, after) = (paging.limit()?, paging.after.as_deref());
     let of = RightsOf::Holder(&user.wallet);
-    let page = state.store.access.rights(of, after, limit);
-    shown(page.await?)
+    let Page { items, next } = state.store.access.rights(of, after, limit).await?;
+    let items = on_its_chain(&state, &user, items).await?;
+    shown(Page { items, next })
 }
 
 /// What a holder wants to tell a device.
@@ -432,9 +465,14 @@ pub(in crate::http) async fn of_token(
     let (rights, owners) = (state.rights(), owners(&state));
     let account = Address::from(user.wallet);
     let of = (&tenant, &device);
-    let given = rights
-        .of_tokens(&owners, of, account, wanted.commands, state.clock.now_us())
-        .await;
+    let given = if owners.are_on(&tenant, user.chain).await? {
+        let now_us = state.clock.now_us();
+        rights
+            .of_tokens(&owners, of, account, wanted.commands, now_us)
+            .await
+    } else {
+        Err(NotGiven::Tokens(Refused::NoPassport))
+    };
     match given {
         Ok(given) => show(&given).map(Json),
         // Whether there is such a device is no stranger's to know.
@@ -480,7 +518,8 @@ pub(in crate::http) async fn credential(
     let found = state.store.access.right(&tenant, &right).await?;
     // That of another account is told as one that there is not.
     let found = found.filter(|found| found.right.holder == user.wallet);
-    let found = found.ok_or_else(not_found)?;
+    let own = on_its_chain(&state, &user, found.into_iter().collect()).await?;
+    let found = own.into_iter().next().ok_or_else(not_found)?;
     let rights = state.rights();
     let now_us = state.clock.now_us();
     let fresh = rights

@@ -324,7 +324,11 @@ pub(in crate::http) async fn queued(
     let (tenant, device) = (input::tenant(&tenant)?, input::device(&device)?);
     let id = CommandId::parse(&command).map_err(|error| Problem::invalid(error.to_string()))?;
     let commands = &state.store.commands;
-    let found = commands.held_command(&tenant, &user.wallet, &id).await?;
+    let found = if owners(&state).are_on(&tenant, user.chain).await? {
+        commands.held_command(&tenant, &user.wallet, &id).await?
+    } else {
+        None
+    };
     let found = found.filter(|found| found.device == device);
     found
         .map(Json)
@@ -359,7 +363,9 @@ pub(in crate::http) async fn list_for_sale(
     let (tenant, device) = (input::tenant(&tenant)?, input::device(&device)?);
     let seller = Address::from(user.wallet);
     // Before a chain is asked: whether there is such a device is no stranger's to know.
-    if !owners(&state).holds(&tenant, &device, seller).await? {
+    let owners = owners(&state);
+    if !owners.are_on(&tenant, user.chain).await? || !owners.holds(&tenant, &device, seller).await?
+    {
         return Err(not_held());
     }
     market::to_sign(&state, &tenant, &device, seller, &terms)

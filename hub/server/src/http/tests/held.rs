@@ -151,6 +151,45 @@ async fn command(served: &Served, session: &str, body: &Value) -> Answer {
     ask.json(body).send().await
 }
 
+/// At the same address of another chain may be a contract of somebody else's.
+#[tokio::test]
+async fn a_contract_wallet_of_another_chain_has_no_right_of_its_namesake() {
+    let served = Served::start().await;
+    held(&served).await;
+    let path = "/api/v1/wallet/devices/acme/freezer-marked/right";
+    let give = async |session: &str, command: &str| {
+        let ask = served.ask("POST", path).session(session);
+        ask.json(&json!({ "commands": [command] })).send().await
+    };
+    let get = async |session: &str, path: &str| served.get(path).session(session).send().await;
+    let own = session(&served, OWNER).await;
+    let right = give(&own, "lock").await.ok()["id"].clone();
+    let credential = format!("/api/v1/wallet/access/acme/{}", right.as_str().unwrap());
+    let command = command(&served, &own, &json!({ "name": "lock" })).await;
+    let place = command.header("location").unwrap().to_owned();
+    let chain = served.store.chains.chain(CHAIN).await.unwrap().unwrap();
+    for (on, is_its) in [(None, true), (Some(chain.chain_id), true), (Some(1), false)] {
+        let wallets = &served.store.wallets;
+        let opened = wallets.open_wallet_session(&OWNER.0.0, on, None, i64::MAX, NOW_US);
+        let contract = opened.await.unwrap().1.reveal().to_owned();
+        let rights = get(&contract, "/api/v1/wallet/access").await.ok();
+        let rights = rights["items"].as_array().unwrap();
+        assert_eq!(rights.iter().any(|it| it["id"] == right), is_its, "{on:?}");
+        let page = get(&contract, "/wallet").await.body;
+        assert_eq!(page.contains("Fetch the credential"), is_its, "{on:?}");
+        let status = if is_its { 200 } else { 404 };
+        for path in [&credential, &format!("{credential}/file"), &place] {
+            let answer = get(&contract, path).await;
+            assert_eq!(answer.status, status, "{on:?} {path}");
+        }
+        assert_eq!(give(&contract, "lock").await.status, status, "{on:?}");
+        let listing = "/api/v1/wallet/devices/acme/freezer-marked/listing";
+        let ask = served.ask("POST", listing).session(&contract);
+        let answer = ask.json(&json!({ "price": "1000" })).send().await;
+        assert_eq!(answer.status == 404, !is_its, "{on:?}");
+    }
+}
+
 /// Whoever holds a passport is none of its tenant, whose rights and credentials are bounded.
 #[tokio::test]
 async fn a_holder_has_one_right_for_the_same_commands_and_so_many_to_a_device() {

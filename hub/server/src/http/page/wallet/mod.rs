@@ -18,6 +18,7 @@ use super::{assets, badge, encoded, invoices, moment, shell};
 use crate::access;
 use crate::http::State;
 use crate::http::access::{WalletUser, shown};
+use crate::http::api::access::on_its_chain;
 use crate::http::api::wallet::{PaidView, paid};
 use crate::http::input::Query;
 use crate::http::problem::Problem;
@@ -47,7 +48,8 @@ pub(in crate::http) async fn show(
         .store
         .access
         .rights(RightsOf::Holder(&user.wallet), None, RIGHTS);
-    let (rights, now_us) = (rights.await?.items, state.clock.now_us());
+    let rights = on_its_chain(&state, &user, rights.await?.items).await?;
+    let now_us = state.clock.now_us();
     let held = selling::section(&state, &user).await?;
     let body = html! {
         h1 { "Your wallet" }
