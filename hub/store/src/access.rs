@@ -165,11 +165,11 @@ pub trait AccessRights: Send + Sync + 'static {
 
     /// Rights that stand otherwise than what is known of their causes: those that hold, or are not known to be
     /// taken, though their step is not open, and those that are taken though it is. Neither those that were
-    /// over at `now_us`, nor those that are revoked.
+    /// over at `now_us`, nor those that were revoked then.
     async fn rights_adrift(&self, now_us: i64, limit: u32) -> Result<Vec<StoredRight>, Error>;
 
-    /// Rights from this source that are not revoked, after one: those that are not over at `now_us`, or those
-    /// that are over since a time.
+    /// Rights from this source, after one: those that are neither over at `now_us` nor revoked, or those that are
+    /// one of these since a time, and were not before.
     async fn rights_from(
         &self,
         source: &str,

@@ -154,7 +154,8 @@ pub trait Judging: Send + Sync + 'static {
     /// Sets how a right stands by what it was given for: how it did, each with the time from which on, in
     /// the order of these, and at last how it does now. In one transaction with that its credential stands
     /// so, if nobody has suspended it by hand, and that receipts of that time are judged again. Times are
-    /// taken for no later than `now_us`. [`StandingSet::Revoked`]: it was taken away for good.
+    /// taken for no later than `now_us`. [`StandingSet::Revoked`]: it was taken away for good, and stays so; what is
+    /// told of it is kept, and its receipts are judged by it.
     async fn set_by_cause(
         &self,
         tenant: &TenantId,

@@ -125,8 +125,8 @@ impl Rights {
         self.follow(owners, after, now_us, None).await
     }
 
-    /// The same of rights that are over for not long: what becomes known late of the time when they were not
-    /// counts for their receipts.
+    /// The same of rights that are over, or were taken away, for not long: what becomes known late of the time when
+    /// they were not counts for their receipts.
     pub(crate) async fn follow_ended(
         &self,
         owners: &Owners,
@@ -173,8 +173,11 @@ impl Rights {
             else {
                 continue;
             };
-            // That its token is lent to another after it was over is no sale of it.
-            if ended_us.is_some() && right.right.until_us.is_some_and(|it| it <= *first_us) {
+            // That its token is lent or sold to another after it was over, or taken away, is no sale of it.
+            let taken_away = right.standing == CredentialStanding::Revoked;
+            let taken_us = taken_away.then_some(right.changed_us);
+            let mut ends = right.right.until_us.into_iter().chain(taken_us);
+            if ended_us.is_some() && ends.any(|end_us| end_us <= *first_us) {
                 continue;
             }
             let (tenant, id) = (&right.tenant, &right.right.right);

@@ -54,8 +54,8 @@ const DEFAULT_VALID_S: u32 = 4 * 3_600;
 const VALID_S: std::ops::RangeInclusive<u32> = 60..=7 * 86_400;
 /// Rights that are looked at in one go.
 const AT_ONCE: u32 = 1_000;
-/// For so long after a right is over it follows what it was given for, µs, as its receipts may come late: a
-/// payment that is gone is given up after a week.
+/// For so long after a right is over, or was taken away, it follows what it was given for, µs, as its receipts may come
+/// late: a payment that is gone is given up after a week.
 const LATE_US: i64 = 8 * 86_400 * 1_000_000;
 
 /// What a tenant lets its gateways admit, and for how long a credential holds.
@@ -302,8 +302,9 @@ impl Rights {
         Ok((credential, until_us))
     }
 
-    /// Suspends rights whose cause is gone, and lets those hold again whose cause is back; those, too, that are
-    /// over, as they were never paid for. Says how many changed.
+    /// Suspends rights whose cause is gone, and lets those hold again whose cause is back. Those, too, that are
+    /// over or were taken away for not long, as they were never paid for: their receipts are judged by that. Says how
+    /// many changed.
     pub(crate) async fn follow_causes(&self, now_us: i64) -> Result<usize, Error> {
         let ended_us = now_us.saturating_sub(LATE_US);
         let adrift = self.access.rights_adrift(ended_us, AT_ONCE).await?;

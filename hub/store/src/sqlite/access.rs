@@ -164,7 +164,7 @@ impl AccessRights for Sqlite {
         let rows = sqlx::query(rights!(
             "JOIN caused_runs k ON k.tenant = r.tenant AND k.run = r.run \
              WHERE r.run IS NOT NULL AND (r.until_us IS NULL OR r.until_us > $1) \
-             AND c.standing <> 'revoked' AND (((k.opened >> r.step) & 1) = 0 \
+             AND (c.standing <> 'revoked' OR c.changed_us > $1) AND (((k.opened >> r.step) & 1) = 0 \
              AND (r.taken = 0 OR c.standing = 'good') \
              OR r.taken = 1 AND ((k.opened >> r.step) & 1) = 1) \
              ORDER BY r.tenant, r.right_id LIMIT $2"
@@ -192,8 +192,9 @@ impl AccessRights for Sqlite {
                  ORDER BY r.tenant, r.right_id LIMIT $5"
             )),
             Some(_) => sqlx::query(rights!(
-                "WHERE r.source = $1 AND r.until_us <= $2 AND r.until_us > $6 \
-                 AND c.standing <> 'revoked' AND (r.tenant, r.right_id) > ($3, $4) \
+                "WHERE r.source = $1 AND (r.until_us IS NULL OR r.until_us > $6) \
+                 AND (c.standing <> 'revoked' AND r.until_us <= $2 \
+                 OR c.standing = 'revoked' AND c.changed_us > $6) AND (r.tenant, r.right_id) > ($3, $4) \
                  ORDER BY r.tenant, r.right_id LIMIT $5"
             )),
         };

@@ -105,9 +105,10 @@ async fn set_by_cause(
         other => other,
     };
     let set = credentials::put_standing(connection, tenant, right, credential, now_us).await?;
-    if matches!(set, StandingSet::NotFound | StandingSet::Revoked) {
+    if set == StandingSet::NotFound {
         return Ok(set);
     }
+    // Also of one that somebody has taken away since: what was so before that counts for its receipts.
     sqlx::query("UPDATE access_rights SET taken = $3 WHERE tenant = $1 AND right_id = $2")
         .bind(tenant.as_str())
         .bind(right)

@@ -623,6 +623,30 @@ async fn a_right_whose_payment_leaves_the_chain_is_suspended_and_comes_back_with
         .unwrap();
     assert_eq!(rights.follow_causes(NOW_US + 3).await.unwrap(), 0);
     assert_eq!(stands().await, (CredentialStanding::Suspended, false));
+    // What was taken away stays so, and its receipts are judged by what becomes known of its payment.
+    let taken_away = CredentialStanding::Revoked;
+    credentials
+        .set_standing(&acme, &id, taken_away, NOW_US + 4)
+        .await
+        .unwrap();
+    assert_eq!(rights.follow_causes(NOW_US + 4).await.unwrap(), 0);
+    caused.retracted(4, NOW_US + 5, &mut out);
+    caused.clock(NOW_US + 5, &mut out);
+    keep(&caused, 4, false).await;
+    let long_after_us = NOW_US + 9 * 24 * HOUR_US;
+    assert_eq!(rights.follow_causes(long_after_us).await.unwrap(), 0);
+    for changed in [1, 0] {
+        assert_eq!(rights.follow_causes(NOW_US + 5).await.unwrap(), changed);
+        assert_eq!(stands().await, (CredentialStanding::Revoked, true));
+    }
+    let stood = served.store.judging.standings(&acme, &id).await.unwrap();
+    let last = stood.iter().rfind(|it| it.by_cause).unwrap();
+    assert_eq!(last.standing, RightStanding::TakenBack);
+    caused.included(5, Vec::new(), NOW_US + 6, &mut out);
+    caused.deepened(5, depth, NOW_US + 6, &mut out);
+    keep(&caused, 5, false).await;
+    assert_eq!(rights.follow_causes(NOW_US + 6).await.unwrap(), 1);
+    assert_eq!(stands().await, (CredentialStanding::Revoked, false));
 }
 
 /// Not for the moment until the hub looks again: whoever fetches the list in it goes by that for a day.

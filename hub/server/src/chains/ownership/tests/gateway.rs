@@ -7,8 +7,8 @@ use stencil_access::receipt::{Receipt, hash};
 use stencil_ownership::policy::{As, Refusal};
 use stencil_protocol::id::GatewayId;
 use stencil_store::{
-    BroughtReceipt, CredentialStanding, Enrolment, NewKey, RightStanding, RunFilter, Store,
-    StoredReceipt, StoredRight, sqlite,
+    BroughtReceipt, CredentialStanding, Enrolment, NewKey, RightStanding, RunFilter, StandingSet,
+    Store, StoredReceipt, StoredRight, sqlite,
 };
 
 use super::{BUYER, Clock, Estate, GUEST, SELLER, door, issued, lent, settings, sold};
@@ -415,4 +415,82 @@ async fn a_right_whose_token_is_asked_anew_stands_as_it_did() {
         stood(&estate, &given).await,
         (CredentialStanding::Good, vec![])
     );
+}
+
+/// Somebody took a right away while the chain was not heard, and it was sold before.
+#[tokio::test]
+async fn a_sale_before_a_right_was_taken_away_is_known_also_after() {
+    let mut estate = Estate::new().await;
+    let (rights, given) = a_right(&estate).await;
+    let store = estate.world.store.clone();
+    let before = estate.block(200, &[]).await;
+    let second = |seconds: i64| given.right.made_us + seconds * 1_000_000;
+    let receipts = [150, 310].into_iter().zip(1..);
+    let brought: Vec<BroughtReceipt> = receipts
+        .map(|(seconds, number)| BroughtReceipt {
+            receipt: noted(&given, number, second(seconds)),
+            revision: Some(given.revision),
+        })
+        .collect();
+    store.access.keep_receipts(&acme(), &brought).await.unwrap();
+    let id = &given.right.right;
+    let taken_away = CredentialStanding::Revoked;
+    let set = store
+        .credentials
+        .set_standing(&acme(), id, taken_away, second(400));
+    assert_eq!(set.await.unwrap(), StandingSet::Set);
+    estate.block(300, &[sold(1, SELLER, BUYER)]).await;
+    estate.later(600);
+    let now_us = || estate.world.now_us.load(Ordering::SeqCst);
+    let follow_ended = async |now_us| {
+        let mut after = None;
+        let follow = rights.follow_ended(&estate.owners, &mut after, now_us);
+        follow.await.unwrap()
+    };
+    assert_eq!(follow(&estate, &rights).await, 0, "it holds no more");
+    assert_eq!(follow_ended(second(400) + 9 * 86_400_000_000).await, 0);
+    for changed in [1, 0] {
+        assert_eq!(follow_ended(now_us()).await, changed);
+    }
+    let by_cause = async || {
+        let stood = store.judging.standings(&acme(), id).await.unwrap();
+        let by_cause = stood.into_iter().filter(|it| it.by_cause);
+        let times = by_cause.map(|it| (it.standing, it.from_us));
+        times.collect::<Vec<_>>()
+    };
+    assert_eq!(by_cause().await, [(RightStanding::Sold, second(300))]);
+    let keeper = Keeper {
+        rights: rights.clone(),
+        store: store.clone(),
+        telling: Telling::default(),
+        clock: Clock::from_fn(move || second(900)),
+        wakes: Wakes::default(),
+        intake: Intake::default(),
+    };
+    let conflicts = async || {
+        while keeper.judge_page(1).await.unwrap() {}
+        let page = store.access.receipts(&acme(), None, 10).await.unwrap();
+        let mut items = page.items;
+        items.sort_by_key(|it| it.number);
+        let reasons = items.into_iter().map(|it| it.conflict.unwrap_or_default());
+        reasons.collect::<Vec<_>>()
+    };
+    assert_eq!(conflicts().await, ["", "sold"]);
+    let stands = async || {
+        let right = store.access.right(&acme(), id).await.unwrap();
+        right.unwrap().standing
+    };
+    assert_eq!(stands().await, CredentialStanding::Revoked);
+    // The sale never was.
+    estate.back_to(before).await;
+    for changed in [1, 0] {
+        assert_eq!(follow_ended(now_us()).await, changed);
+    }
+    assert_eq!(conflicts().await, ["", ""]);
+    assert_eq!(stands().await, CredentialStanding::Revoked);
+    // One after it was taken away says nothing of it.
+    let stood = by_cause().await;
+    estate.block(450, &[sold(1, SELLER, BUYER)]).await;
+    assert_eq!(follow_ended(now_us()).await, 0);
+    assert_eq!(by_cause().await, stood);
 }
