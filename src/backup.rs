@@ -117,13 +117,17 @@ pub(crate) async fn restore(args: RestoreArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// What a backup cannot bring back, and somebody has to.
-fn after(data_dir: &Path) -> [String; 3] {
+fn after(data_dir: &Path) -> [String; 4] {
     [
         format!(
             "first: put keys/seal.key back to {} (mode 0600): without it no gateway is given a key",
             data_dir.join("keys/seal.key").display()
         ),
         "what was revoked since then is let in again: revoke it anew (`stencil device revoke`)"
+            .to_owned(),
+        "rights and credentials that were revoked or suspended since then are good again, and gateways hear \
+         so as soon as they reach this hub: let MQTT listen on loopback only until each is taken away anew \
+         (`stencil access revoke`, `stencil credential revoke`)"
             .to_owned(),
         "devices whose keys were rotated or replaced since then are refused: `stencil device \
          replace`; what was claimed or enrolled since then is to be enrolled again"
@@ -133,4 +137,23 @@ fn after(data_dir: &Path) -> [String; 3] {
 
 fn progress() -> backup::Progress {
     Box::new(|line| note!("{}", output::escaped(line)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_backup_brings_back_to_life_is_named_with_what_to_do() {
+        let told = after(Path::new("/srv/hub")).join("\n");
+        for part in [
+            "/srv/hub/keys/seal.key",
+            "stencil device revoke",
+            "stencil access revoke",
+            "stencil credential revoke",
+            "stencil device replace",
+        ] {
+            assert!(told.contains(part), "{part} is not in {told}");
+        }
+    }
 }
