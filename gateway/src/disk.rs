@@ -25,7 +25,7 @@ const INPUT_OUTPUT: i32 = 5;
 /// is served, and says what is wrong. A disk that is only full is waited for by the gateway itself.
 ///
 /// # Errors
-/// [`Error::Listen`].
+/// [`Error::Listen`]; [`Error::Options`] where that would open the gateway by mistake.
 pub async fn wait_for_disk(
     options: &Options,
     mut stop: watch::Receiver<bool>,
@@ -38,6 +38,8 @@ pub async fn wait_for_disk(
         options.data_dir.display()
     );
     tracing::error!("{why}; no device is taken, looking again each second");
+    // Nothing was started yet that would have looked at them.
+    options.http.check().map_err(Error::Options)?;
     let address = options.http.listen;
     let failed = |source| Error::Listen {
         what: "http.listen",

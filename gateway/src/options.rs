@@ -8,7 +8,9 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-pub use crate::{edge::options::Edge, mqtt::options::Mqtt, seal::options::Seal};
+pub use crate::{
+    edge::options::Edge, http::options::Http, mqtt::options::Mqtt, seal::options::Seal,
+};
 
 /// How a gateway runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -209,18 +211,6 @@ pub struct Access {
     pub max_receipts: usize,
 }
 
-/// Health and metrics.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Http {
-    /// Where `/livez`, `/readyz` and `/metrics` are served. They name no device and no value.
-    pub listen: SocketAddr,
-    /// Connections at once; for one more, that which has said least makes way.
-    pub max_connections: usize,
-    /// How long a connection may last, however much it asks or says.
-    pub connection_timeout_ms: u64,
-}
-
 /// What the hub may change here: settings (never who this is, which hubs it trusts, or where it
 /// listens), and the mapping.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -329,6 +319,7 @@ impl Options {
         self.edge.check()?;
         self.seal.check()?;
         self.mqtt.check()?;
+        self.http.check()?;
         self.hub.target().map(drop)
     }
 }
@@ -475,16 +466,6 @@ impl Default for Access {
             command_expires_s: 15,
             device_timeout_ms: 10_000,
             max_receipts: 20_000,
-        }
-    }
-}
-
-impl Default for Http {
-    fn default() -> Self {
-        Self {
-            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9464)),
-            max_connections: 64,
-            connection_timeout_ms: 5_000,
         }
     }
 }

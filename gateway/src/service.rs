@@ -109,6 +109,10 @@ impl Whole {
             None => None,
         };
         let http_listener = bind("http.listen", options.http.listen).await?;
+        if let Some(warning) = options.http.warning() {
+            let address = http_listener.1;
+            tracing::warn!(%address, "health and counts are served off loopback, and {warning}");
+        }
         let ends = open_ends(&options, &identity, mapping.devices().count()).await?;
         let listens = !options.mqtt.listeners.is_empty();
         let (field, said) = Devices::start(mapping, listens, Arc::clone(&keys));

@@ -108,6 +108,11 @@ fn a_wrong_value_is_named_with_its_key_and_place() {
             "[hub]\naddress = \"hub.example\"\n",
             ["hub.address", "host:port"],
         ),
+        (
+            "gateway",
+            "[http]\nlisten = \"0.0.0.0:9464\"\n",
+            ["http.listen", "http.allow_plain"],
+        ),
         ("hub", "[mqtt\n", ["settings.toml", "TOML"]),
     ] {
         let said = refused(

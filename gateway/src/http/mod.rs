@@ -1,6 +1,7 @@
 //! Health and metrics over HTTP. No device, no value, no key is named.
 
 mod listener;
+pub mod options;
 
 use std::{fmt::Write as _, sync::Arc, time::Duration};
 
@@ -19,7 +20,6 @@ use crate::{
     clock,
     figures::Figures,
     metrics::{Gauge, Metrics},
-    options,
     spool::stopped,
 };
 
