@@ -16,7 +16,7 @@ fn a_browser_comes_through_post_quantum_tls() {
     let cookies = browser.cookies();
     let cookie = cookies
         .iter()
-        .find(|one| one["name"] == "stencil_session")
+        .find(|one| one["name"] == "__Host-stencil_session")
         .expect("a session");
     assert_eq!(
         (&cookie["secure"], &cookie["httpOnly"]),

@@ -196,7 +196,7 @@ pub(super) async fn check(
             Err(wait) => wait.into_response(),
         };
     }
-    let admitted = match presented(&request) {
+    let admitted = match presented(&state, &request) {
         Ok(credential) if access == Access::Operator => operator(&state, credential).await,
         Ok(credential) if access.is_wallets() => wallet(&state, credential).await,
         Ok(credential) => caller(&state, credential).await.map(Admitted::Caller),
@@ -353,14 +353,14 @@ async fn caller(state: &State, credential: Credential) -> Result<Caller, Refused
 
 /// Whose session the cookie is of, for pages that are there for anybody.
 pub(super) async fn of_session(state: &State, headers: &HeaderMap) -> Option<Caller> {
-    let secret = session::cookie(headers)?.to_owned();
+    let secret = session::cookie(state, headers)?.to_owned();
     state.hosts().take(&Uri::default(), headers).ok()?;
     caller(state, Credential::Session(secret)).await.ok()
 }
 
 /// The wallet whose session the cookie is of, to a tenant or to none, likewise.
 pub(super) async fn wallet_of_session(state: &State, headers: &HeaderMap) -> Option<WalletUser> {
-    let secret = session::cookie(headers)?.to_owned();
+    let secret = session::cookie(state, headers)?.to_owned();
     state.hosts().take(&Uri::default(), headers).ok()?;
     match wallet(state, Credential::Session(secret)).await.ok()? {
         Admitted::Wallet(user) => Some(user),
@@ -500,7 +500,7 @@ fn allows(role: Role, access: Access) -> bool {
 }
 
 /// What somebody shows with a request.
-pub(super) fn presented(request: &Request) -> Result<Credential, Problem> {
+pub(super) fn presented(state: &State, request: &Request) -> Result<Credential, Problem> {
     if let Some(value) = request.headers().get(header::AUTHORIZATION) {
         let text = value.to_str().unwrap_or_default();
         return match text.split_once(' ') {
@@ -513,7 +513,7 @@ pub(super) fn presented(request: &Request) -> Result<Credential, Problem> {
             )),
         };
     }
-    if let Some(secret) = session::cookie(request.headers()) {
+    if let Some(secret) = session::cookie(state, request.headers()) {
         let reading = matches!(*request.method(), Method::GET | Method::HEAD);
         // Before the cookie is looked at, so that another page learns nothing about it.
         if !reading && Origin::of(request.headers()) != Origin::Same {

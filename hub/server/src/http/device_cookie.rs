@@ -14,8 +14,9 @@ use sha2::Sha256;
 use stencil_protocol::id::TenantId;
 use zeroize::Zeroizing;
 
+use super::cookies::Way;
 use super::problem::Problem;
-use super::{State, session};
+use super::{State, cookies};
 
 /// The cookie of a browser.
 const COOKIE: &str = "stencil_device";
@@ -44,15 +45,15 @@ impl Devices {
         Self { key }
     }
 
-    /// The name of the browser that a request comes from, if this user has signed in with it.
-    pub(super) fn known(
+    /// The name of the browser that shows this cookie, if this user has signed in with it.
+    fn known(
         &self,
-        headers: &HeaderMap,
+        shown: Option<&str>,
         tenant: &TenantId,
         user: &str,
         now_us: i64,
     ) -> Option<String> {
-        let mut parts = session::cookie_named(headers, COOKIE)?.split('.');
+        let mut parts = shown?.split('.');
         let (expires, name, tag) = (parts.next()?, parts.next()?, parts.next()?);
         let expires_s: i64 = expires.parse().ok()?;
         let now_s = now_us.div_euclid(1_000_000);
@@ -71,12 +72,12 @@ impl Devices {
     /// The cookie's value for a browser that this user has signed in with now.
     fn value(
         &self,
-        headers: &HeaderMap,
+        shown: Option<&str>,
         tenant: &TenantId,
         user: &str,
         now_us: i64,
     ) -> Option<String> {
-        let name = self.known(headers, tenant, user, now_us);
+        let name = self.known(shown, tenant, user, now_us);
         let name = name.unwrap_or_else(|| {
             let mut name = [0; NAME_BYTES];
             stencil_crypto::rng::Os.fill_bytes(&mut name);
@@ -115,6 +116,19 @@ impl std::fmt::Debug for Devices {
     }
 }
 
+/// The name of the browser that a request comes from, if this user has signed in with it.
+pub(super) fn known(
+    state: &State,
+    headers: &HeaderMap,
+    tenant: &TenantId,
+    user: &str,
+) -> Option<String> {
+    let shown = Way::of(state, headers).find(headers, COOKIE);
+    state
+        .devices()
+        .known(shown, tenant, user, state.clock.now_us())
+}
+
 /// The cookie for a browser that this user has signed in with now.
 pub(super) fn cookie(
     state: &State,
@@ -122,11 +136,13 @@ pub(super) fn cookie(
     tenant: &TenantId,
     user: &str,
 ) -> Result<HeaderValue, Problem> {
+    let shown = Way::of(state, headers).find(headers, COOKIE);
     let value = state
         .devices()
-        .value(headers, tenant, user, state.clock.now_us());
+        .value(shown, tenant, user, state.clock.now_us());
     let value = value.ok_or_else(|| Problem::internal("no MAC could be made"))?;
-    session::set(state, COOKIE, &format!("{value}; Max-Age={LIFE_S}"))
+    let value = format!("{value}; Max-Age={LIFE_S}");
+    cookies::set(state, headers, COOKIE, &value)
 }
 
 #[cfg(test)]
@@ -139,23 +155,14 @@ mod tests {
         TenantId::parse(name).unwrap()
     }
 
-    fn headers(value: &str) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        let cookie = format!("a=b; {COOKIE}={value}; c=d");
-        headers.insert("cookie", cookie.parse().unwrap());
-        headers
-    }
-
     #[test]
     fn a_cookie_is_its_users_and_nobody_elses() {
         let devices = Devices::random();
         let acme = tenant("acme");
-        let value = devices
-            .value(&HeaderMap::new(), &acme, "ann", NOW_US)
-            .unwrap();
-        let shown = headers(&value);
+        let value = devices.value(None, &acme, "ann", NOW_US).unwrap();
+        let shown = Some(value.as_str());
         let known = |devices: &Devices, tenant: &TenantId, user: &str, now_us| {
-            devices.known(&shown, tenant, user, now_us)
+            devices.known(shown, tenant, user, now_us)
         };
         let name = known(&devices, &acme, "ann", NOW_US).unwrap();
         assert!(value.contains(&name));
@@ -167,13 +174,13 @@ mod tests {
         assert_eq!(known(&devices, &acme, "ann", end_us), None);
         // The next time it is the same browser, for longer.
         let later_us = NOW_US + 1_000_000;
-        let next = devices.value(&shown, &acme, "ann", later_us).unwrap();
+        let next = devices.value(shown, &acme, "ann", later_us).unwrap();
         assert_ne!(next, value);
-        let again = devices.known(&headers(&next), &acme, "ann", end_us);
+        let again = devices.known(Some(&next), &acme, "ann", end_us);
         assert_eq!(again, Some(name));
         // Whoever else signs in with it gets a name of their own.
-        let other = devices.value(&shown, &acme, "ben", NOW_US).unwrap();
-        let bens = devices.known(&headers(&other), &acme, "ben", NOW_US);
+        let other = devices.value(shown, &acme, "ben", NOW_US).unwrap();
+        let bens = devices.known(Some(&other), &acme, "ben", NOW_US);
         assert!(bens.is_some() && bens != known(&devices, &acme, "ann", NOW_US));
     }
 
@@ -181,10 +188,8 @@ mod tests {
     fn what_was_changed_or_is_no_cookie_is_unknown() {
         let devices = Devices::random();
         let acme = tenant("acme");
-        let value = devices
-            .value(&HeaderMap::new(), &acme, "ann", NOW_US)
-            .unwrap();
-        let known = |value: &str| devices.known(&headers(value), &acme, "ann", NOW_US);
+        let value = devices.value(None, &acme, "ann", NOW_US).unwrap();
+        let known = |value: &str| devices.known(Some(value), &acme, "ann", NOW_US);
         assert!(known(&value).is_some());
         for (at, byte) in value.bytes().enumerate() {
             let mut changed = value.clone().into_bytes();

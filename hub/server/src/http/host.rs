@@ -118,7 +118,7 @@ pub(super) fn check(state: &State, access: Access, request: &Request) -> Result<
         Access::Public => false,
         _ if headers.contains_key(header::AUTHORIZATION) => false,
         Access::Page | Access::WalletPage => true,
-        _ => session::cookie(headers).is_some(),
+        _ => session::cookie(state, headers).is_some(),
     };
     if of_console {
         state.hosts().take(request.uri(), headers)

@@ -73,7 +73,8 @@ async fn keyed(
     request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
-    let (Credential::Token(secret) | Credential::Session(secret)) = access::presented(&request)?;
+    let (Credential::Token(secret) | Credential::Session(secret)) =
+        access::presented(state, &request)?;
     let seal = Seal::new(&secret, key)?;
     let (parts, body) = request.into_parts();
     let body = input::body(Request::new(body), &(), MAX_BODY_BYTES).await?;

@@ -36,6 +36,7 @@ mod audit;
 mod bulk;
 mod checkout;
 mod connections;
+mod cookies;
 mod deadlines;
 mod device_cookie;
 mod headers;

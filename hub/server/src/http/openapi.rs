@@ -452,8 +452,9 @@ fn schemes() -> Value {
             "type": "apiKey",
             "in": "cookie",
             "name": super::session::COOKIE,
-            "description": "The session of somebody who has signed in with a browser. What changes \
-                something is taken from a page of the hub itself only.",
+            "description": "The session of somebody who has signed in with a browser. Where people come by \
+                TLS its name is `__Host-stencil_session`. What changes something is taken from a page \
+                of the hub itself only.",
         },
     })
 }

@@ -352,7 +352,7 @@ pub fn router(state: State) -> Router {
         .method_not_allowed_fallback(problem::wrong_method)
         .layer(DefaultBodyLimit::max(input::MAX_BODY_BYTES))
         .layer(from_fn_with_state(state.clone(), failed::framed))
-        .layer(from_fn(headers::add))
+        .layer(from_fn_with_state(state.clone(), headers::add))
         .layer(from_fn_with_state(state.clone(), in_request::hold))
         .with_state(state)
 }

@@ -2,12 +2,13 @@
 
 use std::net::IpAddr;
 
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue};
 use stencil_protocol::id::TenantId;
 use stencil_store::{Opener, Secret, Session, SessionOwner, WalletKey, WalletOwner, WalletSession};
 
+use super::cookies::Way;
 use super::problem::Problem;
-use super::{State, throttle};
+use super::{State, cookies, throttle};
 
 /// The cookie of a session.
 pub(super) const COOKIE: &str = "stencil_session";
@@ -23,19 +24,8 @@ pub fn link_url(public_url: &str, secret: &Secret) -> String {
 }
 
 /// The secret in the cookie.
-pub(super) fn cookie(headers: &HeaderMap) -> Option<&str> {
-    cookie_named(headers, COOKIE)
-}
-
-/// The value of the first cookie of this name.
-pub(super) fn cookie_named<'h>(headers: &'h HeaderMap, wanted: &str) -> Option<&'h str> {
-    headers
-        .get_all(header::COOKIE)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(';'))
-        .filter_map(|pair| pair.trim().split_once('='))
-        .find_map(|(name, value)| (name == wanted).then_some(value))
+pub(super) fn cookie<'h>(state: &State, headers: &'h HeaderMap) -> Option<&'h str> {
+    Way::of(state, headers).find(headers, COOKIE)
 }
 
 /// Whom a session's secret belongs to; `None`: it is unknown or has ended.
@@ -54,6 +44,7 @@ pub(super) async fn owner(
 /// Opens a session; the cookie for it.
 pub(super) async fn open(
     state: &State,
+    headers: &HeaderMap,
     tenant: &TenantId,
     opener: &Opener,
     address: IpAddr,
@@ -66,12 +57,8 @@ pub(super) async fn open(
     let (session, secret, _) = users
         .open_session(tenant, opener, Some(&address), expires_us, now_us)
         .await?;
-    let cookie = set(
-        state,
-        COOKIE,
-        &format!("{}; Max-Age={}", secret.reveal(), limits.life_s),
-    )?;
-    Ok((session, cookie))
+    let value = format!("{}; Max-Age={}", secret.reveal(), limits.life_s);
+    Ok((session, cookies::set(state, headers, COOKIE, &value)?))
 }
 
 /// Which wallet the secret of a session without a tenant belongs to; `None`: it is unknown or has ended.
@@ -87,6 +74,7 @@ pub(super) async fn wallet(
 /// Opens a session without a tenant; the cookie for it.
 pub(super) async fn open_wallet(
     state: &State,
+    headers: &HeaderMap,
     wallet: &WalletKey,
     chain: Option<u64>,
     address: IpAddr,
@@ -100,21 +88,10 @@ pub(super) async fn open_wallet(
         .open_wallet_session(wallet, chain, Some(&network), expires_us, now_us)
         .await?;
     let value = format!("{}; Max-Age={}", secret.reveal(), limits.life_s);
-    Ok((session, set(state, COOKIE, &value)?))
+    Ok((session, cookies::set(state, headers, COOKIE, &value)?))
 }
 
 /// The cookie that takes the place of a session's.
-pub(super) fn forgotten(state: &State) -> Result<HeaderValue, Problem> {
-    set(state, COOKIE, "; Max-Age=0")
-}
-
-/// A cookie for the hub's own pages, which no script reads.
-pub(super) fn set(state: &State, name: &str, value: &str) -> Result<HeaderValue, Problem> {
-    let secure = if state.tls().is_some() || state.public_url.starts_with("https://") {
-        "; Secure"
-    } else {
-        ""
-    };
-    let cookie = format!("{name}={value}; Path=/; HttpOnly; SameSite=Strict{secure}");
-    HeaderValue::from_str(&cookie).map_err(Problem::internal)
+pub(super) fn forgotten(state: &State, headers: &HeaderMap) -> Result<HeaderValue, Problem> {
+    cookies::set(state, headers, COOKIE, "; Max-Age=0")
 }

@@ -267,20 +267,22 @@ pub(in crate::http) async fn sign_in(
     let (session, expires_us, cookie) = match &within {
         Some((tenant, _)) => {
             let opener = Opener::Wallet(wallet);
-            let (session, cookie) = match session::open(&state, tenant, &opener, address).await {
-                Ok(opened) => opened,
-                // It was taken back a moment ago.
-                Err(_) if role_by(&state, tenant, &wallet, chain).await?.is_none() => {
-                    return Err(no_role(&state, tenant, &wallet, chain, address).await);
-                }
-                Err(problem) => return Err(problem),
-            };
+            let (session, cookie) =
+                match session::open(&state, &headers, tenant, &opener, address).await {
+                    Ok(opened) => opened,
+                    // It was taken back a moment ago.
+                    Err(_) if role_by(&state, tenant, &wallet, chain).await?.is_none() => {
+                        return Err(no_role(&state, tenant, &wallet, chain, address).await);
+                    }
+                    Err(problem) => return Err(problem),
+                };
             let (who, done) = (who(&opener, ""), AuditOutcome::Done);
             tell(&state, tenant, who, "session.sign_in", done, address).await;
             (session.id, session.expires_us, cookie)
         }
         None => {
-            let (session, cookie) = session::open_wallet(&state, &wallet, chain, address).await?;
+            let (session, cookie) =
+                session::open_wallet(&state, &headers, &wallet, chain, address).await?;
             (session.id, session.expires_us, cookie)
         }
     };
@@ -315,11 +317,11 @@ pub(in crate::http) async fn sign_out(
     request: Request,
 ) -> Result<Response, Problem> {
     let headers = request.headers();
-    if session::cookie(headers).is_some() && Origin::of(headers) != Origin::Same {
+    if session::cookie(&state, headers).is_some() && Origin::of(headers) != Origin::Same {
         return Err(Problem::new(Kind::Forbidden, FOREIGN));
     }
     end_session(&state, headers, Peer::address(request.extensions())).await?;
-    let cookie = [(header::SET_COOKIE, session::forgotten(&state)?)];
+    let cookie = [(header::SET_COOKIE, session::forgotten(&state, headers)?)];
     Ok((StatusCode::NO_CONTENT, cookie).into_response())
 }
 

@@ -156,12 +156,12 @@ pub(in crate::http) async fn sign_out(
     request: Request,
 ) -> Result<Response, Problem> {
     let headers = request.headers();
-    if session::cookie(headers).is_some() && Origin::of(headers) != Origin::Same {
+    if session::cookie(&state, headers).is_some() && Origin::of(headers) != Origin::Same {
         return Err(Problem::new(Kind::Forbidden, FOREIGN));
     }
     end_session(&state, headers, Peer::address(request.extensions())).await?;
     let mut response = Redirect::to("/login").into_response();
-    let cookie = session::forgotten(&state)?;
+    let cookie = session::forgotten(&state, headers)?;
     response.headers_mut().insert(header::SET_COOKIE, cookie);
     Ok(response)
 }
@@ -172,7 +172,7 @@ pub(in crate::http) async fn end_session(
     headers: &HeaderMap,
     address: IpAddr,
 ) -> Result<(), Problem> {
-    let Some(secret) = session::cookie(headers) else {
+    let Some(secret) = session::cookie(state, headers) else {
         return Ok(());
     };
     if let Some(owner) = session::wallet(state, secret).await? {
@@ -200,7 +200,7 @@ pub(super) async fn signed_in(
     next: Option<&ReturnTo>,
 ) -> Result<Response, Problem> {
     end_session(state, headers, address).await?;
-    let (_, cookie) = session::open(state, tenant, opener, address).await?;
+    let (_, cookie) = session::open(state, headers, tenant, opener, address).await?;
     let done = AuditOutcome::Done;
     tell(
         state,
@@ -254,7 +254,7 @@ async fn by_password(
         return Ok(wrong);
     };
     let now_us = state.clock.now_us();
-    let (subjects, standing) = match state.devices().known(headers, &tenant, name, now_us) {
+    let (subjects, standing) = match device_cookie::known(state, headers, &tenant, name) {
         Some(device) => (vec![Subject::Own(device)], Standing::Known),
         None => (
             Subject::of(Some(&format!("{tenant}/{name}")), address),

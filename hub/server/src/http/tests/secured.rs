@@ -75,6 +75,17 @@ async fn get(
     path: &str,
     token: &str,
 ) -> (String, String) {
+    let head = format!("host: localhost\r\nauthorization: Bearer {token}");
+    get_with(address, config, path, &head).await
+}
+
+/// The same with these lines as the request's head.
+async fn get_with(
+    address: SocketAddr,
+    config: Arc<ClientConfig>,
+    path: &str,
+    head: &str,
+) -> (String, String) {
     let stream = TcpStream::connect(address).await.unwrap();
     let name = ServerName::try_from("localhost").unwrap();
     let mut stream = TlsConnector::from(config)
@@ -82,10 +93,7 @@ async fn get(
         .await
         .unwrap();
     let group = tls::Negotiated::of(stream.get_ref().1).unwrap().group;
-    let head = format!(
-        "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
-         authorization: Bearer {token}\r\n\r\n"
-    );
+    let head = format!("GET {path} HTTP/1.1\r\nconnection: close\r\n{head}\r\n\r\n");
     stream.write_all(head.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer).await;
@@ -133,8 +141,9 @@ async fn a_cookie_of_a_session_stays_within_tls() {
         .lines()
         .find(|line| line.starts_with("set-cookie:"))
         .unwrap();
+    let name = "set-cookie: __host-stencil_session=";
     assert!(
-        cookie.contains("; secure") && cookie.contains("; httponly"),
+        cookie.starts_with(name) && cookie.contains("; secure") && cookie.contains("; httponly"),
         "{cookie}"
     );
     // And where there is no TLS a browser would not keep one that asks for it.
@@ -143,6 +152,7 @@ async fn a_cookie_of_a_session_stays_within_tls() {
     let answer = plain.get(&path).send().await;
     let cookie = answer.header("set-cookie").unwrap();
     assert!(!cookie.contains("secure"), "{cookie}");
+    assert!(cookie.starts_with("stencil_session="), "{cookie}");
 }
 
 #[tokio::test]
@@ -170,5 +180,96 @@ async fn without_tls_there_is_no_answer_and_nobody_else_waits() {
     assert!(
         !String::from_utf8_lossy(&bytes).contains("HTTP"),
         "{bytes:?}"
+    );
+}
+
+const ONLY: &str = "strict-transport-security: max-age=31536000";
+
+#[tokio::test]
+async fn browsers_are_told_to_come_by_tls_only() {
+    let (served, post_quantum, _) = served().await;
+    for (host, told) in [
+        ("hub.example.org:8443", true),
+        // It would hold for each port of the reader's own machine.
+        ("localhost", false),
+        ("127.0.0.1:8443", false),
+    ] {
+        for (path, status) in [("/login", "200"), ("/livez", "200"), ("/nowhere", "404")] {
+            let config = tls::client(Policy::Prefer, &post_quantum, None).unwrap();
+            let head = format!("host: {host}");
+            let (_, answer) = get_with(served.address, config, path, &head).await;
+            assert!(
+                answer.starts_with(&format!("HTTP/1.1 {status}")),
+                "{answer}"
+            );
+            assert_eq!(answer.contains(ONLY), told, "{host} {path}: {answer}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn within_tls_a_cookie_of_a_sister_name_signs_nobody_in() {
+    let (served, post_quantum, _) = served().await;
+    let config = tls::client(Policy::Prefer, &post_quantum, None).unwrap();
+    let path = format!("/login?token={}", served.tokens.reader);
+    let (_, answer) = get(served.address, config, &path, "").await;
+    let (_, secret) = answer.split_once("__Host-stencil_session=").unwrap();
+    let (secret, _) = secret.split_once(';').unwrap();
+    for (cookie, status) in [
+        (format!("__Host-stencil_session={secret}"), "200"),
+        (format!("stencil_session={secret}"), "303"),
+        (
+            format!("stencil_session={secret}; __Host-stencil_session=x"),
+            "303",
+        ),
+    ] {
+        let config = tls::client(Policy::Prefer, &post_quantum, None).unwrap();
+        let head = format!("host: localhost\r\ncookie: {cookie}");
+        let (_, answer) = get_with(served.address, config, "/runs", &head).await;
+        let first = answer.lines().next();
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status}")),
+            "{cookie}: {first:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn behind_a_proxy_with_tls_the_name_that_is_asked_for_decides() {
+    let served = Served::start_changed(Limits::default(), |state| {
+        state.reached_at("https://hub.example.org")
+    })
+    .await;
+    let reader = &served.tokens.reader;
+    for (host, name, told) in [
+        ("hub.example.org", "__host-stencil_session=", true),
+        // Somebody on the hub's machine: browsers keep no such name from there.
+        ("127.0.0.1:8080", "stencil_session=", false),
+    ] {
+        let ask = served.ask("POST", "/login").host(host);
+        let answer = ask.body(format!("token={reader}")).send().await;
+        let cookie = answer.header("set-cookie").unwrap();
+        assert!(cookie.starts_with(name), "{host}: {cookie}");
+        assert!(
+            cookie.contains("; secure") && !cookie.contains("domain"),
+            "{cookie}"
+        );
+        assert_eq!(
+            answer.header("strict-transport-security").is_some(),
+            told,
+            "{host}"
+        );
+    }
+    let secret = served.session(reader).await;
+    let ask = served.get("/runs").host("hub.example.org");
+    let ask = ask.header("cookie", &format!("stencil_session={secret}"));
+    let answer = ask.send().await;
+    assert_eq!(answer.status, 303, "{answer:?}");
+    // Over plain HTTP nobody is told what they could not follow.
+    let plain = Served::start().await;
+    let answer = plain.get("/login").send().await;
+    assert!(
+        answer.header("strict-transport-security").is_none(),
+        "{answer:?}"
     );
 }
