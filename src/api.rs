@@ -7,6 +7,9 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use reqwest::Method;
 use serde_json::Value;
+use stencil_chain::plain;
+
+use crate::output;
 
 /// The variable that holds the API token where no flag names one.
 const TOKEN: &str = "STENCIL_TOKEN";
@@ -51,9 +54,31 @@ pub(crate) struct Hub {
     /// A file that holds the API token.
     #[arg(long, conflicts_with = "token", global = true)]
     pub token_file: Option<PathBuf>,
+    /// Send the token to an http:// address of another machine, too: whoever is on the way there reads it.
+    #[arg(
+        long,
+        env = "STENCIL_ALLOW_PLAIN",
+        value_parser = clap::builder::BoolishValueParser::new(),
+        global = true
+    )]
+    pub allow_plain: bool,
 }
 
 impl Hub {
+    /// Where it is.
+    fn base(&self) -> &str {
+        if self.hub.is_empty() {
+            LOCAL
+        } else {
+            &self.hub
+        }
+    }
+
+    /// Whether the token would cross a network for all to read, and nobody has said that it may.
+    fn is_open(&self) -> bool {
+        !self.allow_plain && is_open(self.base())
+    }
+
     /// The token: of the flags, else of the environment, where an empty one counts as none.
     fn secret(&self, environment: Option<String>) -> anyhow::Result<String> {
         let (secret, from) = match (&self.token, &self.token_file) {
@@ -86,18 +111,26 @@ impl Client {
     /// A client for `hub`.
     pub(crate) fn new(hub: &Hub) -> anyhow::Result<Self> {
         let token = hub.secret(std::env::var(TOKEN).ok())?;
-        let base = if hub.hub.is_empty() { LOCAL } else { &hub.hub };
-        Self::under(hub.hub_root.as_deref(), base, &token)
+        if hub.is_open() {
+            bail!(
+                "{} is on another machine and reached without TLS: whoever is on the way there would read \
+                 the token. Give the hub's https:// address (--hub, STENCIL_HUB_URL), with --hub-root where its \
+                 certificate is of its own authority; where that network is trusted so far, --allow-plain sends \
+                 the token all the same (STENCIL_ALLOW_PLAIN=true)",
+                output::escaped(hub.base())
+            );
+        }
+        Self::under(hub.hub_root.as_deref(), hub.base(), &token)
     }
 
-    /// A client for what needs no token, which it brings if there is one.
+    /// A client for what needs no token, which it brings if there is one and nobody on the way reads it.
     pub(crate) fn for_anybody(hub: &Hub) -> anyhow::Result<Self> {
         let token = match (&hub.token, &hub.token_file) {
             (None, None) => std::env::var(TOKEN).unwrap_or_default(),
             _ => hub.secret(None)?,
         };
-        let base = if hub.hub.is_empty() { LOCAL } else { &hub.hub };
-        Self::under(hub.hub_root.as_deref(), base, token.trim())
+        let token = if hub.is_open() { "" } else { token.trim() };
+        Self::under(hub.hub_root.as_deref(), hub.base(), token)
     }
 
     /// A client for the hub at `base`.
@@ -110,7 +143,14 @@ impl Client {
             Some(root) => crate::tls::http_under(root)?,
             None => crate::tls::http()?,
         };
-        let http = http.timeout(SHORT).build()?;
+        let http = http.timeout(SHORT);
+        // What is for this machine goes by no proxy, which may be on another one.
+        let http = if is_on_this_machine(base) {
+            http.no_proxy()
+        } else {
+            http
+        };
+        let http = http.build()?;
         Ok(Self {
             http,
             base: base.trim_end_matches('/').to_owned(),
@@ -241,6 +281,15 @@ impl Client {
     }
 }
 
+/// Whether what is sent to this address crosses a network without TLS.
+fn is_open(base: &str) -> bool {
+    reqwest::Url::parse(base).is_ok_and(|url| plain::is_open(&url))
+}
+
+fn is_on_this_machine(base: &str) -> bool {
+    reqwest::Url::parse(base).is_ok_and(|url| plain::is_on_this_machine(&url))
+}
+
 /// A part of a path: what is not a letter, digit or one of `-._~` stands as `%` and its bytes.
 pub(crate) fn segment(text: &str) -> String {
     let mut segment = String::new();
@@ -264,9 +313,9 @@ fn refused(status: reqwest::StatusCode, text: &str) -> anyhow::Error {
         .collect();
     let detail = value["detail"].as_str().filter(|_| errors.is_empty());
     let said = detail.or(value["title"].as_str());
-    let mut said = crate::output::escaped(said.unwrap_or(text));
+    let mut said = output::escaped(said.unwrap_or(text));
     for error in errors {
-        let text = |name: &str| crate::output::escaped(error[name].as_str().unwrap_or_default());
+        let text = |name: &str| output::escaped(error[name].as_str().unwrap_or_default());
         let (line, column) = (&error["line"], &error["column"]);
         said.push_str(&format!(
             "\n  {}, line {line}, column {column}: {}",
@@ -344,10 +393,46 @@ mod tests {
             hub_root: None,
             token: token.map(str::to_owned),
             token_file: file,
+            allow_plain: false,
         };
         match hub.secret(Some(environment.to_owned())) {
             Ok(secret) => secret,
             Err(error) => format!("error: {error}"),
+        }
+    }
+
+    #[test]
+    fn a_token_goes_to_another_machine_within_tls_only_or_where_that_is_said() {
+        let of = |hub: &str, allow_plain| {
+            let hub = Hub {
+                hub: hub.to_owned(),
+                hub_root: None,
+                token: Some("hunter2".to_owned()),
+                token_file: None,
+                allow_plain,
+            };
+            let anybody = Client::for_anybody(&hub).unwrap().token;
+            let said = Client::new(&hub).err().map(|error| error.to_string());
+            (said, anybody)
+        };
+        for open in ["http://hub.example.org", "http://192.0.2.7:8080/"] {
+            let (said, anybody) = of(open, false);
+            let said = said.unwrap();
+            for part in [open, "https://", "--hub-root", "--allow-plain"] {
+                assert!(said.contains(part), "{part}: {said}");
+            }
+            assert!(!said.contains("hunter2"), "{said}");
+            // What needs no token is asked without it.
+            assert_eq!(anybody, "");
+            assert_eq!(of(open, true), (None, "hunter2".to_owned()));
+        }
+        for right in [
+            "",
+            "http://127.0.0.1:8080",
+            "http://localhost:1",
+            "https://hub.example.org",
+        ] {
+            assert_eq!(of(right, false), (None, "hunter2".to_owned()), "{right}");
         }
     }
 

@@ -5,9 +5,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use crate::Error;
 use crate::backfill::Bounds;
 use crate::finality::Finality;
+use crate::{Error, plain};
 
 /// Chains that are known by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,6 +100,10 @@ pub struct Options {
     /// HTTP endpoints (JSON-RPC). Keys within an address are never logged.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub endpoints: Vec<String>,
+    /// Has to be true where `endpoints` or `wake` are on another machine and asked without TLS, by `http://` or
+    /// `ws://`: whoever sits between reads what is asked, and can change what is answered.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub allow_plain: bool,
     /// How many endpoints must say the same. 2 by default where there are two or more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub agree: Option<usize>,
@@ -202,6 +206,12 @@ impl Options {
         }
     }
 
+    fn address(&self, key: &'static str, text: &str, schemes: &[&str]) -> Result<Url, Error> {
+        let url = address(key, text, schemes)?;
+        plain::check(key, &url, ("allow_plain", self.allow_plain))?;
+        Ok(url)
+    }
+
     /// Checks the settings and fills in what was left out.
     pub fn settle(&self) -> Result<Settings, Error> {
         let (chain_id, finality, poll_ms, blooms, header_hashes) = self.given();
@@ -215,7 +225,7 @@ impl Options {
         let endpoints = self
             .endpoints
             .iter()
-            .map(|endpoint| address("endpoints", endpoint, &["http", "https"]))
+            .map(|endpoint| self.address("endpoints", endpoint, &["http", "https"]))
             .collect::<Result<Vec<_>, _>>()?;
         if endpoints.is_empty() {
             return Err(Error::setting(
@@ -249,7 +259,7 @@ impl Options {
         let wake = self
             .wake
             .as_deref()
-            .map(|wake| address("wake", wake, &["ws", "wss"]))
+            .map(|wake| self.address("wake", wake, &["ws", "wss"]))
             .transpose()?;
         let name = self.name.clone().unwrap_or_else(|| match self.preset {
             Some(Preset::Ethereum) => "ethereum".to_owned(),
@@ -448,6 +458,37 @@ mod tests {
     }
 
     #[test]
+    fn without_tls_another_machine_is_asked_only_where_that_is_said() {
+        let open = "http://192.0.2.7:8545/SECRET".to_owned();
+        for (key, right, mut options) in [
+            (
+                "endpoints",
+                "https://",
+                Options {
+                    endpoints: vec!["http://127.0.0.1:8545".to_owned(), open],
+                    ..local()
+                },
+            ),
+            (
+                "wake",
+                "wss://",
+                Options {
+                    wake: Some("ws://rpc.example/SECRET".to_owned()),
+                    ..local()
+                },
+            ),
+        ] {
+            let error = options.settle().unwrap_err().to_string();
+            for part in [key, right, "allow_plain = true"] {
+                assert!(error.contains(part), "{part}: {error}");
+            }
+            assert!(!error.contains("SECRET"), "{error}");
+            options.allow_plain = true;
+            options.settle().unwrap();
+        }
+    }
+
+    #[test]
     fn what_is_wrong_is_said_with_what_is_right_and_without_keys() {
         let cases: [(Options, &str); 7] = [
             (
@@ -466,7 +507,7 @@ mod tests {
             ),
             (
                 Options {
-                    endpoints: vec!["http://a".into(), "http://a".into()],
+                    endpoints: vec!["https://a".into(), "https://a".into()],
                     ..local()
                 },
                 "agree with itself",

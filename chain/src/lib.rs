@@ -35,6 +35,7 @@ mod follower;
 pub mod function;
 pub mod interest;
 mod look;
+pub mod plain;
 pub mod rpc;
 pub mod sender;
 pub mod signer;

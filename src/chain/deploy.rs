@@ -47,7 +47,7 @@ pub(super) struct Deploy {
 pub(super) async fn run(args: Deploy) -> anyhow::Result<ExitCode> {
     let contract = args.arguments.contract(args.contract)?;
     let signer = args.sending.signer().await?;
-    let deployer = Deployer::new(args.sending.options())?;
+    let deployer = Deployer::new(args.sending.options()?)?;
     let plan = deployer.plan(&contract, signer.address()).await?;
     let deployed = if args.sending.dry_run {
         None

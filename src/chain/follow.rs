@@ -60,6 +60,10 @@ pub(super) struct Follow {
     /// An HTTP endpoint (JSON-RPC); say it twice for two that are checked against each other.
     #[arg(long)]
     rpc: Vec<String>,
+    /// Ask endpoints of other machines by http:// and ws://, too: whoever is on the way there can change
+    /// what they answer.
+    #[arg(long)]
+    allow_plain_rpc: bool,
     /// How many endpoints must say the same.
     #[arg(long)]
     agree: Option<usize>,
@@ -115,6 +119,7 @@ impl Follow {
                 preset: self.preset,
                 chain_id: self.chain_id,
                 endpoints: self.rpc.clone(),
+                allow_plain: self.allow_plain_rpc,
                 agree: self.agree,
                 wake: self.ws.clone(),
                 finality: self.finality,

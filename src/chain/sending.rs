@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use stencil_chain::plain;
 use stencil_chain::signer::Local;
 use stencil_chain::single::{Options, Plan, Sent};
 use url::Url;
@@ -22,6 +23,10 @@ pub(crate) struct Sending {
     /// An HTTP endpoint (JSON-RPC) of the chain.
     #[arg(long)]
     rpc: Url,
+    /// Ask an http:// endpoint of another machine, too: whoever is on the way there can change what it
+    /// answers, fees and nonces among it.
+    #[arg(long)]
+    allow_plain_rpc: bool,
     /// EIP-155 chain id, which the endpoint must have.
     #[arg(long)]
     pub(crate) chain_id: u64,
@@ -44,14 +49,23 @@ pub(crate) struct Sending {
 }
 
 impl Sending {
-    pub(crate) fn options(&self) -> Options {
-        Options {
+    /// # Errors
+    /// The endpoint is on another machine and asked without TLS, and nobody has said that it may be.
+    pub(crate) fn options(&self) -> anyhow::Result<Options> {
+        if !self.allow_plain_rpc && plain::is_open(&self.rpc) {
+            anyhow::bail!(
+                "--rpc is an http:// address of another machine: whoever is on the way there could change what \
+                 it answers. Give one that begins with https://; where that network is trusted so far, \
+                 --allow-plain-rpc asks it all the same"
+            );
+        }
+        Ok(Options {
             rpc: self.rpc.clone(),
             chain_id: self.chain_id,
             max_fee_wei: u128::from(self.max_fee_gwei) * GWEI,
             call_timeout: CALL_TIMEOUT,
             wait: Duration::from_secs(self.wait),
-        }
+        })
     }
 
     /// Opens the keystore, which takes a second and 256 MiB.
@@ -111,4 +125,34 @@ pub(crate) fn account(flag: &str, text: &str) -> anyhow::Result<[u8; 20]> {
         anyhow::bail!("{flag} is the zero address: nobody has its key");
     }
     Ok(address)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_of_another_machine_is_asked_within_tls_or_where_that_is_said() {
+        let of = |rpc: &str, allow_plain_rpc| {
+            let sending = Sending {
+                rpc: Url::parse(rpc).unwrap(),
+                allow_plain_rpc,
+                chain_id: 1,
+                keystore: PathBuf::new(),
+                password_file: PathBuf::new(),
+                max_fee_gwei: 1,
+                wait: 1,
+                dry_run: true,
+            };
+            sending.options().err().map(|error| error.to_string())
+        };
+        let said = of("http://rpc.example/SECRET", false).unwrap();
+        for part in ["--rpc", "https://", "--allow-plain-rpc"] {
+            assert!(said.contains(part), "{part}: {said}");
+        }
+        assert!(!said.contains("SECRET"), "{said}");
+        assert_eq!(of("http://rpc.example", true), None);
+        assert_eq!(of("http://127.0.0.1:8545", false), None);
+        assert_eq!(of("https://rpc.example", false), None);
+    }
 }

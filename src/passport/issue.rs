@@ -79,7 +79,7 @@ pub(super) async fn run(args: Issue, hub: &Hub, format: Format) -> anyhow::Resul
     };
     let signer = args.sending.signer().await?;
     let errand = Errand {
-        endpoint: Endpoint::new(args.sending.options())?,
+        endpoint: Endpoint::new(args.sending.options()?)?,
         contract,
         call: Call::To(contract, passport.call()),
     };

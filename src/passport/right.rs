@@ -72,7 +72,7 @@ pub(super) async fn run(args: IssueRight, format: Format) -> anyhow::Result<Exit
     let right = Right::new(user, passport, ends)?;
     let signer = args.sending.signer().await?;
     let errand = Errand {
-        endpoint: Endpoint::new(args.sending.options())?,
+        endpoint: Endpoint::new(args.sending.options()?)?,
         contract,
         call: Call::To(contract, right.call()),
     };

@@ -9,8 +9,8 @@ use stencil_crypto::keyfile;
 use url::Url;
 use zeroize::Zeroizing;
 
-use crate::Error;
 use crate::signer::{Local, PlainKeys, Remote, Signer};
+use crate::{Error, plain};
 
 /// The longest file with a password or a key, in bytes.
 const MAX_SECRET: u64 = 4 * 1024;
@@ -29,12 +29,17 @@ pub struct Account {
     /// A file whose first line is the keystore's password.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub password_file: Option<PathBuf>,
-    /// Where a remote signer, such as web3signer, is asked by JSON-RPC: `http://…` or `https://…`.
+    /// Where a remote signer, such as web3signer, is asked by JSON-RPC: `https://…`, or `http://…` on this
+    /// machine.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remote: Option<String>,
     /// The remote signer's account that signs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
+    /// Has to be true where the remote signer is on another machine and asked without TLS, by `http://`:
+    /// whoever sits between can have it sign.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub allow_plain_remote: bool,
     /// A file whose first line is a key, 64 hexadecimal digits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plain_key_file: Option<PathBuf>,
@@ -79,6 +84,8 @@ impl Account {
                         "is no address such as https://signer.example",
                     )
                 })?;
+                let consent = ("allow_plain_remote", self.allow_plain_remote);
+                plain::check("account.remote", &url, consent)?;
                 Ok(Arc::new(Remote::new(&url, address, SIGNING)?))
             }
             Self {
@@ -88,6 +95,7 @@ impl Account {
                 address: None,
                 plain_key_file: Some(key),
                 allow_plain_key,
+                ..
             } => {
                 let allowed = if *allow_plain_key {
                     PlainKeys::AllowedForTests
@@ -165,6 +173,27 @@ mod tests {
             assert!(open.contains(&says) && open.contains("644"), "{open}");
             assert_eq!(closed, None);
         }
+    }
+
+    #[test]
+    fn a_signer_of_another_machine_is_asked_within_tls_or_where_that_is_said() {
+        let of = |remote: &str, allow_plain_remote| {
+            let account = Account {
+                remote: Some(remote.to_owned()),
+                address: Some("0x5FbDB2315678afecb367f032d93F642f64180aa3".to_owned()),
+                allow_plain_remote,
+                ..Account::default()
+            };
+            account.unlock().err().map(|error| error.to_string())
+        };
+        let error = of("http://signer.example:9000/SECRET", false).unwrap();
+        for part in ["account.remote", "https://", "allow_plain_remote = true"] {
+            assert!(error.contains(part), "{part}: {error}");
+        }
+        assert!(!error.contains("SECRET"), "{error}");
+        assert_eq!(of("http://signer.example:9000", true), None);
+        assert_eq!(of("http://127.0.0.1:9000", false), None);
+        assert_eq!(of("https://signer.example", false), None);
     }
 
     #[test]
