@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand};
 use serde::Serialize;
 use stencil_protocol::id::{GatewayId, TenantId};
 use stencil_server::http::link_url;
-use stencil_server::{FIRST_USER, HttpOptions, Options};
+use stencil_server::{FIRST_USER, HttpOptions, Options, USUAL_TOKEN_DAYS};
 use stencil_store::{Role, Secret};
 
 use crate::output::{self, Format, note, say};
@@ -191,6 +191,9 @@ enum Command {
         /// A name to know the operator by.
         #[arg(long, default_value = "operator")]
         name: String,
+        /// For how many days the token opens something; 0: without an end.
+        #[arg(long, default_value_t = USUAL_TOKEN_DAYS, value_parser = crate::token::days())]
+        days: u32,
         /// How to answer.
         #[arg(long, value_enum, default_value = "text")]
         output: Format,
@@ -227,6 +230,9 @@ enum Command {
         /// A name to know it by in `token list`.
         #[arg(long, default_value = "recovery")]
         name: String,
+        /// For how many days it opens something; 0: without an end.
+        #[arg(long, default_value_t = USUAL_TOKEN_DAYS, value_parser = crate::token::days())]
+        days: u32,
         /// How to answer.
         #[arg(long, value_enum, default_value = "text")]
         output: Format,
@@ -297,13 +303,15 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Some(Command::AddOperator {
             data_dir,
             name,
+            days,
             output,
         }) => {
-            let secret = stencil_server::add_operator(&data_dir, &name).await?;
+            let (secret, expires_us) = stencil_server::add_operator(&data_dir, &name, days).await?;
             match output {
                 Format::Json => output::json(&serde_json::json!({
                     "name": name,
                     "operator_token": secret.reveal(),
+                    "expires_us": expires_us,
                 }))?,
                 // Alone on the line, for `export STENCIL_TOKEN=$(…)`.
                 Format::Text => say!("{}", secret.reveal()),
@@ -313,7 +321,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             let found = stencil_server::operators(&data_dir).await?;
             let items = found.iter().map(serde_json::to_value);
             let items = items.collect::<Result<Vec<_>, _>>()?;
-            let columns = ["id", "name", "created_us", "revoked_us"];
+            let columns = ["id", "name", "created_us", "revoked_us", "expires_us"];
             output::items(output, &items, &columns)?;
         }
         Some(Command::RemoveOperator {
@@ -331,9 +339,10 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             data_dir,
             tenant,
             name,
+            days,
             output,
         }) => {
-            add_token(&data_dir, &tenant, &name, output).await?;
+            add_token(&data_dir, &tenant, (&name, days), output).await?;
         }
         Some(Command::AddGateway {
             data_dir,
@@ -413,12 +422,17 @@ async fn init(
             "data_dir": data_dir,
             "tenant": tenant.as_str(),
             "admin_token": token,
+            "token_expires_us": made.token_expires_us,
             "admin": FIRST_USER,
             "admin_link": link,
         }))?,
         Format::Text => {
             say!("made {} with tenant {tenant}", data_dir.display());
             say!("admin token, shown this once: {token}");
+            if let Some(at_us) = made.token_expires_us {
+                let until = stencil_protocol::moment::utc(at_us);
+                say!("it is good until {until} UTC; stencil token create makes others");
+            }
             let settings =
                 settings.map_or_else(String::new, |file| format!(" --config {}", file.display()));
             say!(
@@ -474,19 +488,21 @@ fn tell_link(
 async fn add_token(
     data_dir: &Path,
     tenant: &str,
-    name: &str,
+    (name, days): (&str, u32),
     format: Format,
 ) -> anyhow::Result<()> {
     let tenant = TenantId::parse(tenant).context("the tenant's id")?;
-    let secret = stencil_server::issue_admin_token(data_dir, &tenant, name).await?;
+    let issued = stencil_server::issue_admin_token(data_dir, &tenant, name, days).await?;
+    let secret = issued.secret.reveal();
     match format {
         Format::Json => output::json(&serde_json::json!({
             "tenant": tenant.as_str(),
             "name": name,
-            "admin_token": secret.reveal(),
+            "admin_token": secret,
+            "expires_us": issued.token.expires_us,
         }))?,
         // Alone on the line, for `export STENCIL_TOKEN=$(…)`.
-        Format::Text => say!("{}", secret.reveal()),
+        Format::Text => say!("{secret}"),
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use anyhow::bail;
 use clap::{Parser, Subcommand};
 use reqwest::Method;
 use serde_json::{Value, json};
+use stencil_server::MAX_TOKEN_DAYS;
 
 use crate::api::{Client, Hub};
 use crate::output::{self, Format, say};
@@ -38,6 +39,10 @@ enum Command {
         /// A name to know it by; by default the device's id, or the role.
         #[arg(long)]
         name: Option<String>,
+        /// For how many days it opens something; 0: without an end. By default an API token is for 365 days,
+        /// and a device's has no end.
+        #[arg(long, value_parser = days())]
+        days: Option<u32>,
     },
     /// Lists tokens, without their secrets.
     List,
@@ -52,8 +57,13 @@ enum Command {
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let client = Client::new(&args.hub)?;
     match args.command {
-        Command::Create { device, role, name } => {
-            let body = match device {
+        Command::Create {
+            device,
+            role,
+            name,
+            days,
+        } => {
+            let mut body = match device {
                 Some(device) => {
                     let name = name.as_ref().unwrap_or(&device);
                     json!({ "kind": "device", "device": device, "name": name })
@@ -63,6 +73,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
                     json!({ "kind": "api", "role": role, "name": name })
                 }
             };
+            if let Some(days) = days {
+                body["valid_for_s"] = (u64::from(days) * 86_400).into();
+            }
             let made = client
                 .call(
                     Method::POST,
@@ -80,7 +93,15 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             output::items(
                 args.output,
                 &items,
-                &["id", "kind", "device", "role", "name", "revoked_us"],
+                &[
+                    "id",
+                    "kind",
+                    "device",
+                    "role",
+                    "name",
+                    "revoked_us",
+                    "expires_us",
+                ],
             )?;
         }
         Command::Revoke { id } => {
@@ -101,6 +122,11 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// For how many days a token may be made; 0 is without an end.
+pub(crate) fn days() -> clap::builder::RangedI64ValueParser<u32> {
+    clap::value_parser!(u32).range(0..=i64::from(MAX_TOKEN_DAYS))
 }
 
 /// What revoking a token comes to.
@@ -169,5 +195,24 @@ mod tests {
         }
         let both = ["token", "list", "--token", "x", "--token-file", "f"];
         assert!(Args::try_parse_from(both).is_err());
+    }
+
+    #[test]
+    fn a_token_is_made_for_so_many_days() {
+        let days = |words: &[&str]| {
+            let all = [&["token", "create"], words].concat();
+            match Args::try_parse_from(all).map(|args| args.command) {
+                Ok(Command::Create { days, .. }) => Ok(days),
+                Ok(_) => panic!("another command"),
+                Err(error) => Err(error.to_string()),
+            }
+        };
+        assert_eq!(days(&[]), Ok(None));
+        assert_eq!(days(&["--days", "30"]), Ok(Some(30)));
+        assert_eq!(days(&["--days", "0"]), Ok(Some(0)));
+        for wrong in ["3661", "-1", "x"] {
+            let said = days(&["--days", wrong]).unwrap_err();
+            assert!(said.contains("--days"), "{said}");
+        }
     }
 }

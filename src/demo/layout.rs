@@ -156,7 +156,7 @@ async fn operator(root: &Path) -> anyhow::Result<String> {
         let token = stencil_crypto::keyfile::read(&file)?.to_vec();
         return String::from_utf8(token).context("the operator's token file is damaged");
     }
-    let token = stencil_server::add_operator(&root.join("hub"), "demo").await?;
+    let (token, _) = stencil_server::add_operator(&root.join("hub"), "demo", 0).await?;
     stencil_crypto::keyfile::write(&file, token.reveal().as_bytes())?;
     Ok(token.reveal().to_owned())
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use async_trait::async_trait;
 use stencil_protocol::id::TenantId;
-use stencil_store::{Error, IssuedToken, Page, Tenancy, Token, TokenKind, TokenOwner};
+use stencil_store::{Error, IssuedToken, Page, Tenancy, Token, TokenEnd, TokenKind, TokenOwner};
 use tokio::sync::watch;
 
 mod users;
@@ -94,8 +94,8 @@ impl Grants {
         }
     }
 
-    /// Tells what the token has let in, and ends it.
-    fn revoke(&self, tenant: &TenantId, token: &str) {
+    /// Tells what the token has let in, and ends it: it is revoked, or has come to its end.
+    pub(crate) fn revoke(&self, tenant: &TenantId, token: &str) {
         self.tell(tenant, Key::Token(token.to_owned()));
         if let Some(end) = self.inner.end.get() {
             end(tenant, token);
@@ -183,13 +183,30 @@ impl Tenancy for EndingTenancy {
         tenant: &TenantId,
         kind: TokenKind,
         name: &str,
+        expires_us: Option<i64>,
         now_us: i64,
     ) -> Result<IssuedToken, Error> {
-        self.inner.create_token(tenant, kind, name, now_us).await
+        let inner = &self.inner;
+        inner
+            .create_token(tenant, kind, name, expires_us, now_us)
+            .await
     }
 
-    async fn verify_token(&self, secret: &str) -> Result<Option<TokenOwner>, Error> {
-        self.inner.verify_token(secret).await
+    async fn verify_token(&self, secret: &str, now_us: i64) -> Result<Option<TokenOwner>, Error> {
+        self.inner.verify_token(secret, now_us).await
+    }
+
+    async fn token_ended(&self, secret: &str, now_us: i64) -> Result<Option<i64>, Error> {
+        self.inner.token_ended(secret, now_us).await
+    }
+
+    async fn tokens_ended(
+        &self,
+        after: &TokenEnd,
+        until_us: i64,
+        limit: u32,
+    ) -> Result<Vec<(TenantId, TokenEnd)>, Error> {
+        self.inner.tokens_ended(after, until_us, limit).await
     }
 
     async fn tokens(

@@ -13,7 +13,7 @@ use stencil_store::{
 use crate::clock::Clock;
 use crate::http::Limits;
 use crate::policy::described;
-use crate::{Error, Layout, people, private};
+use crate::{Error, Layout, people, private, token_end};
 
 /// The name that stands in the roots of a fleet authority.
 const AUTHORITY_NAME: &str = "Stencil fleet";
@@ -29,6 +29,8 @@ const ALGORITHMS: [Algorithm; 2] = [Algorithm::MlDsa65, Algorithm::EcdsaP256];
 pub struct Init {
     /// The tenant's first token, with all rights within it; shown once.
     pub admin_token: Secret,
+    /// From when on that token opens nothing.
+    pub token_expires_us: Option<i64>,
     /// The one-time link by which the tenant's first user, [`FIRST_USER`], sets a password: see
     /// [`crate::http::link_url`].
     pub admin_link: Secret,
@@ -80,11 +82,14 @@ pub async fn init<S: AsRef<str>>(
     let expires_us = Limits::default().sessions.link_expires_us(now_us);
     let admin_link = store.issue_link(tenant, FIRST_USER, expires_us).await?;
     let kind = TokenKind::Api { role: Role::Admin };
-    let IssuedToken { secret, .. } = store.create_token(tenant, kind, "first", now_us).await?;
+    let expires_us = token_end::of_days(token_end::USUAL_DAYS, now_us)?;
+    let made = store.create_token(tenant, kind, "first", expires_us, now_us);
+    let IssuedToken { secret, token } = made.await?;
     // Certificates are made for all to read; and the folder may have been there.
     private::tighten(&layout);
     Ok(Init {
         admin_token: secret,
+        token_expires_us: token.expires_us,
         admin_link,
         root: layout.fleet_root(),
     })
@@ -130,30 +135,34 @@ pub async fn has_tenant(data_dir: &Path, tenant: &TenantId) -> Result<(), Error>
 
 /// Makes another admin token of `tenant`: the way back in for whoever has the machine when all
 /// tokens are lost. It works whether or not a hub is running on the directory, and a running one
-/// takes the token at once. `name` is 1 to 64 characters.
+/// takes the token at once. `name` is 1 to 64 characters; it opens something for `days`, at most
+/// [`crate::MAX_TOKEN_DAYS`], or without an end for 0.
 ///
 /// # Errors
-/// [`Error::NotInitialised`]; [`Error::NoTenant`]; what the store says.
+/// [`Error::NotInitialised`]; [`Error::NoTenant`]; [`Error::Option`] for too many days; what the store says.
 pub async fn issue_admin_token(
     data_dir: &Path,
     tenant: &TenantId,
     name: &str,
-) -> Result<Secret, Error> {
+    days: u32,
+) -> Result<IssuedToken, Error> {
     has_tenant(data_dir, tenant).await?;
     let store = stencil_store::sqlite::open(Layout::new(data_dir).store()).await?;
     let kind = TokenKind::Api { role: Role::Admin };
     let now_us = Clock::system().now_us();
-    let IssuedToken { secret, token } = store.create_token(tenant, kind, name, now_us).await?;
+    let expires_us = token_end::of_days(days, now_us)?;
+    let made = store.create_token(tenant, kind, name, expires_us, now_us);
+    let issued = made.await?;
     people::note(
         &store,
         tenant,
         "tokens.create",
-        &token.id,
+        &issued.token.id,
         Some(format!("role {}", Role::Admin.as_str())),
         &Limits::default(),
     )
     .await?;
-    Ok(secret)
+    Ok(issued)
 }
 
 /// Issues a certificate to a gateway of `tenant`; its files go to `out_dir` as `{gateway}.pem`,

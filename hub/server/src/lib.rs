@@ -92,6 +92,7 @@ mod runner;
 mod scrape;
 mod service;
 mod ticks;
+mod token_end;
 mod wake;
 mod wallets;
 
@@ -118,3 +119,4 @@ pub use principal::{Principal, Role};
 pub use rates::Rates;
 pub use rollout::{Images, Received, Receiving};
 pub use service::{Addresses, Running, Service};
+pub use token_end::{MAX_DAYS as MAX_TOKEN_DAYS, USUAL_DAYS as USUAL_TOKEN_DAYS};

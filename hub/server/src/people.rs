@@ -12,7 +12,7 @@ use stencil_store::{
 
 use crate::clock::Clock;
 use crate::http::Limits;
-use crate::{Error, Layout, init};
+use crate::{Error, Layout, init, token_end};
 
 /// Who did it, for the audit log.
 const COMMAND_LINE: &str = "command line";
@@ -60,16 +60,22 @@ pub async fn login_link(
 }
 
 /// Makes a token of an operator, who makes and removes tenants over the API and sees nothing of
-/// theirs. `name` is 1 to 64 characters.
+/// theirs. `name` is 1 to 64 characters; it opens something for `days`, at most [`crate::MAX_TOKEN_DAYS`], or
+/// without an end for 0. Its secret, and from when on it opens nothing.
 ///
 /// # Errors
-/// [`Error::NotInitialised`]; what the store says.
-pub async fn add_operator(data_dir: &Path, name: &str) -> Result<Secret, Error> {
+/// [`Error::NotInitialised`]; [`Error::Option`] for too many days; what the store says.
+pub async fn add_operator(
+    data_dir: &Path,
+    name: &str,
+    days: u32,
+) -> Result<(Secret, Option<i64>), Error> {
     let store = open(data_dir).await?;
     let now_us = Clock::system().now_us();
-    let (operator, secret) = store.create_operator(name, now_us).await?;
+    let expires_us = token_end::of_days(days, now_us)?;
+    let (operator, secret) = store.create_operator(name, expires_us, now_us).await?;
     note_for_all(&store, "operators.create", &operator.id, name).await?;
-    Ok(secret)
+    Ok((secret, expires_us))
 }
 
 /// All operators, revoked ones included.

@@ -34,7 +34,7 @@ use crate::registry::Deliverer;
 use crate::retention::Sweeper;
 use crate::rollout::{self, Delivery, Rollouts};
 use crate::wake::Wakes;
-use crate::{Error, Layout, Live, Options, expiry, http, runner, ticks};
+use crate::{Error, Layout, Live, Options, expiry, http, runner, ticks, token_end};
 
 /// The hub as a service.
 #[derive(Debug)]
@@ -127,6 +127,7 @@ impl Service {
                 grants.clone(),
                 refused.clone(),
                 gate.clone(),
+                clock.clone(),
             )),
             Arc::new(ingest.clone()),
         );
@@ -238,6 +239,15 @@ impl Service {
         let idle_us = hub.inner.options.http.limits.sessions.idle_us();
         parts.effect("sessions' end", |stop| async move {
             expiry::run(users, wallets, credentials, clock, idle_us, stop).await;
+            Ok(())
+        });
+        let (tenancy, clock) = (
+            Arc::clone(&hub.inner.store.tenancy),
+            hub.inner.clock.clone(),
+        );
+        let ending = hub.inner.grants.clone();
+        parts.effect("tokens' end", |stop| async move {
+            token_end::run(tenancy, ending, clock, stop).await;
             Ok(())
         });
         hub.log_changes(foundation.unlogged, &mut parts).await;

@@ -177,7 +177,7 @@ pub use sends::{
 };
 pub use series::{MAX_RANGE, Series, SeriesName, SeriesPoint};
 pub use store::Store;
-pub use tenancy::{IssuedToken, Role, Secret, Tenancy, Token, TokenKind, TokenOwner};
+pub use tenancy::{IssuedToken, Role, Secret, Tenancy, Token, TokenEnd, TokenKind, TokenOwner};
 pub use users::{
     Ended, MAX_SESSIONS, MAX_USER_NAME, MAX_USERS, Opener, Session, SessionOwner, User, UserChange,
     Users, check_user_name,

@@ -36,16 +36,27 @@ pub struct OperatorRow {
     pub created_us: i64,
     /// When it was revoked, if it was.
     pub revoked_us: Option<i64>,
+    /// From when on it opens nothing by itself; null: it has no end.
+    pub expires_us: Option<i64>,
 }
 
 /// Operators, and the tenants in their sight.
 #[async_trait]
 pub trait Operators: Send + Sync + 'static {
-    /// Makes an operator's token. `name` is 1 to 64 characters.
-    async fn create_operator(&self, name: &str, now_us: i64) -> Result<(Operator, Secret), Error>;
+    /// Makes an operator's token. `name` is 1 to 64 characters; from `expires_us` on it opens nothing,
+    /// without one it has no end.
+    async fn create_operator(
+        &self,
+        name: &str,
+        expires_us: Option<i64>,
+        now_us: i64,
+    ) -> Result<(Operator, Secret), Error>;
 
-    /// Whom the secret belongs to; `None` if it is unknown or revoked.
-    async fn verify_operator(&self, secret: &str) -> Result<Option<Operator>, Error>;
+    /// Whom the secret belongs to; `None` if it is unknown or revoked, or has ended.
+    async fn verify_operator(&self, secret: &str, now_us: i64) -> Result<Option<Operator>, Error>;
+
+    /// When the token of a secret has ended that would open something otherwise; `None`: there is no such one.
+    async fn operator_ended(&self, secret: &str, now_us: i64) -> Result<Option<i64>, Error>;
 
     /// Operators, by the id of their token, revoked ones included.
     async fn operators(&self, after: Option<&str>, limit: u32) -> Result<Page<OperatorRow>, Error>;

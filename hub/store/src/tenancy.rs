@@ -94,6 +94,16 @@ pub struct Token {
     pub created_us: i64,
     /// When it was revoked; it opens nothing since.
     pub revoked_us: Option<i64>,
+    /// From when on it opens nothing by itself; null: it has no end.
+    pub expires_us: Option<i64>,
+}
+
+impl Token {
+    /// Whether it has come to its end, revoked or not.
+    #[must_use]
+    pub fn has_ended(&self, now_us: i64) -> bool {
+        self.expires_us.is_some_and(|end_us| end_us <= now_us)
+    }
 }
 
 /// A fresh token with its secret.
@@ -118,6 +128,28 @@ pub struct TokenOwner {
     pub kind: TokenKind,
 }
 
+/// The end of a token, in the order of all ends.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TokenEnd {
+    /// When.
+    pub at_us: i64,
+    /// The token's tenant.
+    pub tenant: String,
+    /// The token's id.
+    pub id: String,
+}
+
+impl TokenEnd {
+    /// Before all that end at this time.
+    #[must_use]
+    pub fn from(at_us: i64) -> Self {
+        Self {
+            at_us,
+            ..Self::default()
+        }
+    }
+}
+
 /// Tenants and tokens.
 #[async_trait]
 pub trait Tenancy: Send + Sync + 'static {
@@ -132,17 +164,31 @@ pub trait Tenancy: Send + Sync + 'static {
     /// All tenants, by id. For the hub's own loops, not for a tenant's users.
     async fn tenants(&self, after: Option<&str>, limit: u32) -> Result<Page<TenantId>, Error>;
 
-    /// Makes a token of an existing tenant. `name` is 1 to 64 characters.
+    /// Makes a token of an existing tenant. `name` is 1 to 64 characters; from `expires_us` on it opens
+    /// nothing, without one it has no end.
     async fn create_token(
         &self,
         tenant: &TenantId,
         kind: TokenKind,
         name: &str,
+        expires_us: Option<i64>,
         now_us: i64,
     ) -> Result<IssuedToken, Error>;
 
-    /// Whom the secret belongs to; `None` if it is unknown or revoked.
-    async fn verify_token(&self, secret: &str) -> Result<Option<TokenOwner>, Error>;
+    /// Whom the secret belongs to; `None` if it is unknown or revoked, or has ended.
+    async fn verify_token(&self, secret: &str, now_us: i64) -> Result<Option<TokenOwner>, Error>;
+
+    /// When the token of a secret has ended that would open something otherwise; `None`: there is no such one.
+    async fn token_ended(&self, secret: &str, now_us: i64) -> Result<Option<i64>, Error>;
+
+    /// Tokens of all tenants that have ended behind `after` and not after `until_us`, revoked ones included, in
+    /// the order of their ends; at most `limit`. For the hub's own loops.
+    async fn tokens_ended(
+        &self,
+        after: &TokenEnd,
+        until_us: i64,
+        limit: u32,
+    ) -> Result<Vec<(TenantId, TokenEnd)>, Error>;
 
     /// The tenant's tokens, by id, revoked ones included.
     async fn tokens(
@@ -152,7 +198,7 @@ pub trait Tenancy: Send + Sync + 'static {
         limit: u32,
     ) -> Result<Page<Token>, Error>;
 
-    /// Revokes a token for good; `false` if it was revoked before. The tenant's last admin token
-    /// is not revoked ([`Error::Conflict`]): nobody could make another one then.
+    /// Revokes a token for good; `false` if it was revoked before. The tenant's last admin token that has not
+    /// ended is not revoked ([`Error::Conflict`]): nobody could make another one then.
     async fn revoke_token(&self, tenant: &TenantId, id: &str, now_us: i64) -> Result<bool, Error>;
 }

@@ -10,6 +10,7 @@ use http::{HeaderMap, Method, Uri, header};
 use stencil_crypto::tls::Negotiated;
 use stencil_payments::Address;
 use stencil_protocol::id::TenantId;
+use stencil_protocol::moment;
 use stencil_store::{Opener, Operator, Role, TokenKind, WalletKey};
 
 use super::listener::Peer;
@@ -218,7 +219,7 @@ pub(super) async fn check(
             }
             let unknown = matches!(
                 refused,
-                Refused::Nobody(_) | Refused::Unknown | Refused::Ended
+                Refused::Nobody(_) | Refused::Unknown | Refused::TokenEnded(_) | Refused::Ended
             );
             if access == Access::Page && matches!(refused, Refused::NoTenant(_)) {
                 return Redirect::to("/wallet").into_response();
@@ -374,13 +375,10 @@ pub(super) async fn by_token(state: &State, secret: &str) -> Result<Caller, Refu
         return Err(Refused::Unknown);
     }
     let revocations = state.grants().revocations();
-    let owner = state.store.tenancy.verify_token(secret).await;
+    let now_us = state.clock.now_us();
+    let owner = state.store.tenancy.verify_token(secret, now_us).await;
     let Some(owner) = owner.map_err(Refused::Store)? else {
-        let operator = state.store.operators.verify_operator(secret).await;
-        return Err(match operator.map_err(Refused::Store)? {
-            Some(_) => Refused::Operator,
-            None => Refused::Unknown,
-        });
+        return Err(unknown(state, secret, now_us).await);
     };
     match owner.kind {
         TokenKind::Api { role } => Ok(Caller::new(
@@ -395,13 +393,35 @@ pub(super) async fn by_token(state: &State, secret: &str) -> Result<Caller, Refu
     }
 }
 
+/// Why a token makes nobody of a tenant.
+async fn unknown(state: &State, secret: &str, now_us: i64) -> Refused {
+    let (tenancy, operators) = (&state.store.tenancy, &state.store.operators);
+    let why: Result<Refused, stencil_store::Error> = async {
+        if operators.verify_operator(secret, now_us).await?.is_some() {
+            return Ok(Refused::Operator);
+        }
+        // Who has the secret may know.
+        let ended = match tenancy.token_ended(secret, now_us).await? {
+            Some(at_us) => Some(Refused::TokenEnded(at_us)),
+            None => operators
+                .operator_ended(secret, now_us)
+                .await?
+                .map(Refused::OperatorEnded),
+        };
+        Ok(ended.unwrap_or(Refused::Unknown))
+    }
+    .await;
+    why.unwrap_or_else(Refused::Store)
+}
+
 /// Which operator a credential makes of somebody. What belongs to somebody of a tenant is known,
 /// but opens nothing here.
 async fn operator(state: &State, credential: Credential) -> Result<Admitted, Refused> {
     if let Credential::Token(secret) = &credential
         && secret.len() <= MAX_SECRET_BYTES
     {
-        let operator = state.store.operators.verify_operator(secret).await;
+        let now_us = state.clock.now_us();
+        let operator = state.store.operators.verify_operator(secret, now_us).await;
         if let Some(operator) = operator.map_err(Refused::Store)? {
             return Ok(Admitted::Operator(operator));
         }
@@ -437,6 +457,10 @@ pub(super) enum Refused {
     /// There is no credential, or none that may be looked at.
     Nobody(Problem),
     Unknown,
+    /// A token of a tenant that has come to its end, then.
+    TokenEnded(i64),
+    /// A token of an operator's, likewise.
+    OperatorEnded(i64),
     Ended,
     Device,
     Operator,
@@ -455,6 +479,22 @@ impl From<Refused> for Problem {
             Refused::Unknown => {
                 Problem::new(Kind::Unauthenticated, "the token is unknown or revoked")
             }
+            Refused::TokenEnded(at_us) => Problem::new(
+                Kind::Unauthenticated,
+                format!(
+                    "the token has ended, {} UTC; an admin of the tenant makes another one (`stencil token create`, \
+                     the settings in the console)",
+                    moment::utc(at_us)
+                ),
+            ),
+            Refused::OperatorEnded(at_us) => Problem::new(
+                Kind::Unauthenticated,
+                format!(
+                    "the operator's token has ended, {} UTC; `stencil hub add-operator` on the hub's machine makes \
+                     another one",
+                    moment::utc(at_us)
+                ),
+            ),
             Refused::Ended => Problem::new(
                 Kind::Unauthenticated,
                 "the session has ended; sign in again",

@@ -11,6 +11,7 @@ use super::certificates::{Admitted, Gate};
 use super::permission;
 use super::refused::RefusedDevices;
 use super::tenants::Tenants;
+use crate::clock::Clock;
 use crate::grants::{Grant, Grants};
 use crate::{Principal, Role};
 
@@ -70,6 +71,7 @@ pub(crate) struct HubPolicy {
     grants: Grants,
     refused: RefusedDevices,
     gate: Gate,
+    clock: Clock,
 }
 
 impl HubPolicy {
@@ -80,6 +82,7 @@ impl HubPolicy {
         grants: Grants,
         refused: RefusedDevices,
         gate: Gate,
+        clock: Clock,
     ) -> Self {
         Self {
             tenancy,
@@ -87,6 +90,7 @@ impl HubPolicy {
             grants,
             refused,
             gate,
+            clock,
         }
     }
 
@@ -109,15 +113,16 @@ impl HubPolicy {
             ));
         };
         let before = self.grants.revocations();
-        match self.tenancy.verify_token(token).await {
+        let verify = || self.tenancy.verify_token(token, self.clock.now_us());
+        match verify().await {
             Ok(Some(owner)) => match owner.kind {
                 TokenKind::Device { device } => {
                     let grant = self.grants.hold(&owner.tenant, &owner.id);
                     if self.grants.revocations() != before {
                         // It may have been this one, before its grant was held.
-                        let again = self.tenancy.verify_token(token).await;
+                        let again = verify().await;
                         if again.map_err(|error| unavailable(&error))?.is_none() {
-                            return Err(refused("the token was revoked just now"));
+                            return Err(refused("the token was revoked or has ended just now"));
                         }
                     }
                     Ok(Peer {
@@ -136,7 +141,7 @@ impl HubPolicy {
                 )),
             },
             Ok(None) => Err(refused(
-                "the user name is no token of this hub, or it was revoked",
+                "the user name is no token of this hub, or it was revoked or has ended",
             )),
             Err(error) => Err(unavailable(&error)),
         }
@@ -238,7 +243,6 @@ mod tests {
     use stencil_mqtt::Version;
 
     use super::*;
-    use crate::Clock;
     use crate::grants::EndingTenancy;
 
     #[tokio::test]
@@ -252,7 +256,10 @@ mod tests {
         tenancy.create_tenant(&acme, 1).await.unwrap();
         let device = DeviceId::parse("kiosk").unwrap();
         let kind = TokenKind::Device { device };
-        let issued = tenancy.create_token(&acme, kind, "kiosk", 1).await.unwrap();
+        let issued = tenancy
+            .create_token(&acme, kind, "kiosk", None, 1)
+            .await
+            .unwrap();
         let tenants = Tenants::new(tenancy.clone());
         let policy = HubPolicy::new(
             tenancy.clone(),
@@ -260,6 +267,7 @@ mod tests {
             grants,
             RefusedDevices::default(),
             gate,
+            Clock::system(),
         );
         let connect = Connect {
             client_id: "any",
@@ -279,5 +287,21 @@ mod tests {
             .unwrap();
         assert!(!policy.may_stay(&peer));
         assert!(policy.authenticate(&connect).await.is_err());
+
+        // Nor is one let in whose token has ended.
+        let device = DeviceId::parse("kiosk").unwrap();
+        for (end_us, is_in) in [(i64::MAX, true), (2, false)] {
+            let kind = TokenKind::Device {
+                device: device.clone(),
+            };
+            let made = tenancy.create_token(&acme, kind, "kiosk", Some(end_us), 1);
+            let issued = made.await.unwrap();
+            let connect = Connect {
+                username: Some(issued.secret.reveal()),
+                ..connect
+            };
+            let peer = policy.authenticate(&connect).await;
+            assert_eq!(peer.is_ok(), is_in, "{end_us}");
+        }
     }
 }

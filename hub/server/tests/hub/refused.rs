@@ -132,7 +132,7 @@ async fn who_has_no_credential_stays_out() {
     };
     let tenancy = &test.hub().store().tenancy;
     let token = tenancy
-        .create_token(&tenant("acme"), kind, "api", 1)
+        .create_token(&tenant("acme"), kind, "api", None, 1)
         .await
         .unwrap();
     assert!(
@@ -145,7 +145,7 @@ async fn who_has_no_credential_stays_out() {
         device: device("kiosk"),
     };
     let token = tenancy
-        .create_token(&tenant("acme"), kind, "kiosk", 1)
+        .create_token(&tenant("acme"), kind, "kiosk", None, 1)
         .await
         .unwrap();
     Client::with_token("kiosk", plain, token.secret.reveal()).await;

@@ -17,13 +17,13 @@ async fn issue(test: &TestHub) -> IssuedToken {
     };
     let tenancy = &test.hub().store().tenancy;
     let issued = tenancy
-        .create_token(&tenant("acme"), kind, "kiosk", 1)
+        .create_token(&tenant("acme"), kind, "kiosk", None, 1)
         .await;
     issued.unwrap()
 }
 
 async fn revoke(test: &TestHub, id: &str) -> String {
-    let admin = stencil_server::issue_admin_token(&test.data_dir(), &tenant("acme"), "admin")
+    let admin = stencil_server::issue_admin_token(&test.data_dir(), &tenant("acme"), "admin", 0)
         .await
         .unwrap();
     let mut socket = TcpStream::connect(test.running.addresses().http)
@@ -32,7 +32,7 @@ async fn revoke(test: &TestHub, id: &str) -> String {
     let request = format!(
         "DELETE /api/v1/tokens/{id} HTTP/1.1\r\nhost: hub\r\nconnection: close\r\n\
          authorization: Bearer {}\r\n\r\n",
-        admin.reveal()
+        admin.secret.reveal()
     );
     socket.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();

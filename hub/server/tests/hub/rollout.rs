@@ -27,13 +27,13 @@ impl Api {
     async fn new(test: &TestHub) -> Self {
         // Others may have been first.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let token = issue_admin_token(&test.data_dir(), &tenant(TENANT), "test")
+        let token = issue_admin_token(&test.data_dir(), &tenant(TENANT), "test", 0)
             .await
             .unwrap();
         Self {
             http: reqwest::Client::new(),
             base: format!("http://{}", test.running.addresses().http),
-            token: token.reveal().to_owned(),
+            token: token.secret.reveal().to_owned(),
         }
     }
 

@@ -137,27 +137,26 @@ fn options_survive_their_own_text() {
 #[tokio::test]
 async fn who_has_the_machine_gets_back_in_also_beside_a_running_hub() {
     let dir = tempfile::tempdir().unwrap();
-    let none = stencil_server::issue_admin_token(dir.path(), &tenant("acme"), "back").await;
+    let none = stencil_server::issue_admin_token(dir.path(), &tenant("acme"), "back", 1).await;
     assert!(
         matches!(none, Err(Error::NotInitialised { .. })),
         "{none:?}"
     );
     let test = TestHub::start().await;
     let unknown =
-        stencil_server::issue_admin_token(&test.data_dir(), &tenant("amce"), "back").await;
+        stencil_server::issue_admin_token(&test.data_dir(), &tenant("amce"), "back", 1).await;
     assert!(
         matches!(unknown, Err(Error::NoTenant { .. })),
         "{unknown:?}"
     );
-    let secret = stencil_server::issue_admin_token(&test.data_dir(), &tenant("acme"), "back")
+    let issued = stencil_server::issue_admin_token(&test.data_dir(), &tenant("acme"), "back", 1)
         .await
         .unwrap();
     let tenancy = &test.hub().store().tenancy;
-    let owner = tenancy
-        .verify_token(secret.reveal())
-        .await
-        .unwrap()
-        .unwrap();
+    let secret = issued.secret.reveal();
+    let owner = tenancy.verify_token(secret, 1).await.unwrap().unwrap();
+    let end_us = issued.token.expires_us.unwrap();
+    assert_eq!(tenancy.verify_token(secret, end_us).await.unwrap(), None);
     assert_eq!(
         (owner.tenant, owner.name.as_str(), owner.kind),
         (tenant("acme"), "back", TokenKind::Api { role: Role::Admin })

@@ -13,18 +13,24 @@ const PREFIX: &str = "stencil_operator_";
 
 #[async_trait]
 impl Operators for Sqlite {
-    async fn create_operator(&self, name: &str, now_us: i64) -> Result<(Operator, Secret), Error> {
+    async fn create_operator(
+        &self,
+        name: &str,
+        expires_us: Option<i64>,
+        now_us: i64,
+    ) -> Result<(Operator, Secret), Error> {
         check_token_name(name)?;
         let (id, secret) = fresh(PREFIX)?;
         let mut transaction = self.write().await?;
         let made = sqlx::query(
-            "INSERT INTO operators (token, secret_sha256, name, created_us) \
-             VALUES ($1, $2, $3, $4)",
+            "INSERT INTO operators (token, secret_sha256, name, created_us, expires_us) \
+             VALUES ($1, $2, $3, $4, $5)",
         )
         .bind(id.as_str())
         .bind(digest(secret.reveal()))
         .bind(name)
         .bind(now_us)
+        .bind(expires_us)
         .execute(&mut *transaction)
         .await
         .map(drop)
@@ -34,14 +40,16 @@ impl Operators for Sqlite {
         Ok((Operator { id, name }, secret))
     }
 
-    async fn verify_operator(&self, secret: &str) -> Result<Option<Operator>, Error> {
+    async fn verify_operator(&self, secret: &str, now_us: i64) -> Result<Option<Operator>, Error> {
         if !has_form(secret, PREFIX) {
             return Ok(None);
         }
         let row = sqlx::query(
-            "SELECT token, name FROM operators WHERE secret_sha256 = $1 AND revoked_us IS NULL",
+            "SELECT token, name FROM operators WHERE secret_sha256 = $1 AND revoked_us IS NULL \
+             AND (expires_us IS NULL OR expires_us > $2)",
         )
         .bind(digest(secret))
+        .bind(now_us)
         .fetch_optional(self.readers())
         .await?;
         row.map(|row| {
@@ -53,9 +61,24 @@ impl Operators for Sqlite {
         .transpose()
     }
 
+    async fn operator_ended(&self, secret: &str, now_us: i64) -> Result<Option<i64>, Error> {
+        if !has_form(secret, PREFIX) {
+            return Ok(None);
+        }
+        let row = sqlx::query(
+            "SELECT expires_us FROM operators \
+             WHERE secret_sha256 = $1 AND revoked_us IS NULL AND expires_us <= $2",
+        )
+        .bind(digest(secret))
+        .bind(now_us)
+        .fetch_optional(self.readers())
+        .await?;
+        row.map(|row| row.int("expires_us")).transpose()
+    }
+
     async fn operators(&self, after: Option<&str>, limit: u32) -> Result<Page<OperatorRow>, Error> {
         let rows = sqlx::query(
-            "SELECT token, name, created_us, revoked_us FROM operators \
+            "SELECT token, name, created_us, revoked_us, expires_us FROM operators \
              WHERE token > $1 ORDER BY token LIMIT $2",
         )
         .bind(after.unwrap_or(""))
@@ -70,6 +93,7 @@ impl Operators for Sqlite {
                     name: row.text("name")?,
                     created_us: row.int("created_us")?,
                     revoked_us: row.maybe_int("revoked_us")?,
+                    expires_us: row.maybe_int("expires_us")?,
                 })
             })
             .collect::<Result<_, Error>>()?;

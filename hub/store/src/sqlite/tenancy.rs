@@ -10,7 +10,7 @@ use super::row::Columns as _;
 use super::secret::{digest, fresh, has_form};
 use super::transaction::Transaction;
 use crate::page::clamp;
-use crate::{Error, IssuedToken, Page, Role, Tenancy, Token, TokenKind, TokenOwner};
+use crate::{Error, IssuedToken, Page, Role, Tenancy, Token, TokenEnd, TokenKind, TokenOwner};
 
 /// Marks a secret as one of ours, so that scanners for leaked secrets find it.
 const PREFIX: &str = "stencil_";
@@ -51,6 +51,7 @@ impl Tenancy for Sqlite {
         tenant: &TenantId,
         kind: TokenKind,
         name: &str,
+        expires_us: Option<i64>,
         now_us: i64,
     ) -> Result<IssuedToken, Error> {
         check_token_name(name)?;
@@ -62,7 +63,7 @@ impl Tenancy for Sqlite {
         let mut transaction = self.write().await?;
         let made = sqlx::query(
             "INSERT INTO tokens (tenant, token, secret_sha256, kind, role, device, name, \
-             created_us) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+             created_us, expires_us) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         )
         .bind(tenant.as_str())
         .bind(id.as_str())
@@ -72,6 +73,7 @@ impl Tenancy for Sqlite {
         .bind(device)
         .bind(name)
         .bind(now_us)
+        .bind(expires_us)
         .execute(&mut *transaction)
         .await
         .map(drop)
@@ -84,19 +86,22 @@ impl Tenancy for Sqlite {
             name,
             created_us: now_us,
             revoked_us: None,
+            expires_us,
         };
         Ok(IssuedToken { token, secret })
     }
 
-    async fn verify_token(&self, secret: &str) -> Result<Option<TokenOwner>, Error> {
+    async fn verify_token(&self, secret: &str, now_us: i64) -> Result<Option<TokenOwner>, Error> {
         if !has_form(secret, PREFIX) {
             return Ok(None);
         }
         let row = sqlx::query(
             "SELECT tenant, token, kind, role, device, name FROM tokens \
-             WHERE secret_sha256 = $1 AND revoked_us IS NULL",
+             WHERE secret_sha256 = $1 AND revoked_us IS NULL \
+             AND (expires_us IS NULL OR expires_us > $2)",
         )
         .bind(digest(secret))
+        .bind(now_us)
         .fetch_optional(self.readers())
         .await?;
         row.map(|row| {
@@ -110,6 +115,53 @@ impl Tenancy for Sqlite {
         .transpose()
     }
 
+    async fn token_ended(&self, secret: &str, now_us: i64) -> Result<Option<i64>, Error> {
+        if !has_form(secret, PREFIX) {
+            return Ok(None);
+        }
+        let row = sqlx::query(
+            "SELECT expires_us FROM tokens \
+             WHERE secret_sha256 = $1 AND revoked_us IS NULL AND expires_us <= $2",
+        )
+        .bind(digest(secret))
+        .bind(now_us)
+        .fetch_optional(self.readers())
+        .await?;
+        row.map(|row| row.int("expires_us")).transpose()
+    }
+
+    async fn tokens_ended(
+        &self,
+        after: &TokenEnd,
+        until_us: i64,
+        limit: u32,
+    ) -> Result<Vec<(TenantId, TokenEnd)>, Error> {
+        // The first two conditions are for the index.
+        let rows = sqlx::query(
+            "SELECT tenant, token, expires_us FROM tokens \
+             WHERE expires_us >= $1 AND expires_us <= $2 \
+             AND (expires_us, tenant, token) > ($1, $3, $4) \
+             ORDER BY expires_us, tenant, token LIMIT $5",
+        )
+        .bind(after.at_us)
+        .bind(until_us)
+        .bind(after.tenant.as_str())
+        .bind(after.id.as_str())
+        .bind(i64::from(clamp(limit)))
+        .fetch_all(self.readers())
+        .await?;
+        rows.iter()
+            .map(|row| {
+                let end = TokenEnd {
+                    at_us: row.int("expires_us")?,
+                    tenant: row.text("tenant")?,
+                    id: row.text("token")?,
+                };
+                Ok((row.parsed("tenant")?, end))
+            })
+            .collect()
+    }
+
     async fn tokens(
         &self,
         tenant: &TenantId,
@@ -117,7 +169,7 @@ impl Tenancy for Sqlite {
         limit: u32,
     ) -> Result<Page<Token>, Error> {
         let rows = sqlx::query(
-            "SELECT token, kind, role, device, name, created_us, revoked_us FROM tokens \
+            "SELECT token, kind, role, device, name, created_us, revoked_us, expires_us FROM tokens \
              WHERE tenant = $1 AND token > $2 ORDER BY token LIMIT $3",
         )
         .bind(tenant.as_str())
@@ -134,6 +186,7 @@ impl Tenancy for Sqlite {
                     name: row.text("name")?,
                     created_us: row.int("created_us")?,
                     revoked_us: row.maybe_int("revoked_us")?,
+                    expires_us: row.maybe_int("expires_us")?,
                 })
             })
             .collect::<Result<_, Error>>()?;
@@ -199,13 +252,15 @@ async fn revoke(
     now_us: i64,
 ) -> Result<bool, Error> {
     let token = sqlx::query(
-        "SELECT revoked_us, role IS 'admin' AND NOT EXISTS (SELECT 1 FROM tokens other \
+        "SELECT revoked_us, role IS 'admin' AND (expires_us IS NULL OR expires_us > $3) \
+         AND NOT EXISTS (SELECT 1 FROM tokens other \
          WHERE other.tenant = $1 AND other.token <> $2 AND other.role = 'admin' \
-         AND other.revoked_us IS NULL) AS last_admin \
+         AND other.revoked_us IS NULL AND (other.expires_us IS NULL OR other.expires_us > $3)) AS last_admin \
          FROM tokens WHERE tenant = $1 AND token = $2",
     )
     .bind(tenant.as_str())
     .bind(id)
+    .bind(now_us)
     .fetch_optional(&mut **transaction)
     .await?
     .ok_or_else(|| Error::not_found("token", id))?;

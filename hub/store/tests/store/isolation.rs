@@ -80,7 +80,7 @@ async fn fill(store: &Store, tenant: &TenantId, position: u64, value: i64) -> St
     let kind = TokenKind::Api { role: Role::Admin };
     store
         .tenancy
-        .create_token(tenant, kind, tenant.as_str(), 1)
+        .create_token(tenant, kind, tenant.as_str(), None, 1)
         .await
         .unwrap()
         .token

@@ -12,7 +12,7 @@ async fn a_command_beside_the_hub_can_write() {
     let kind = TokenKind::Api { role: Role::Viewer };
     let issued = beside
         .tenancy
-        .create_token(&acme(), kind, "x", 1)
+        .create_token(&acme(), kind, "x", None, 1)
         .await
         .unwrap();
     fresh.store.pipeline.commit(at(1)).await.unwrap();
@@ -20,7 +20,7 @@ async fn a_command_beside_the_hub_can_write() {
         fresh
             .store
             .tenancy
-            .verify_token(issued.secret.reveal())
+            .verify_token(issued.secret.reveal(), 7)
             .await
             .unwrap()
             .is_some()

@@ -260,7 +260,7 @@ async fn a_session_by_a_token_ends_with_it() {
     let (port, tenancy) = (&fresh.store.users, &fresh.store.tenancy);
     let kind = stencil_store::TokenKind::Api { role: Role::Viewer };
     let token = tenancy
-        .create_token(&acme(), kind, "wall", 5)
+        .create_token(&acme(), kind, "wall", None, 5)
         .await
         .unwrap()
         .token;
@@ -274,6 +274,20 @@ async fn a_session_by_a_token_ends_with_it() {
     assert_eq!((owner.name.as_str(), owner.role), ("wall", Role::Viewer));
     tenancy.revoke_token(&acme(), &token.id, 7).await.unwrap();
     assert_eq!(port.verify_session(secret, IDLE, 8).await.unwrap(), None);
+    // Or with the end that the token was given.
+    let kind = stencil_store::TokenKind::Api { role: Role::Viewer };
+    let ending = tenancy.create_token(&acme(), kind, "wall", Some(20), 5);
+    let ending = Opener::Token(ending.await.unwrap().token.id);
+    let opened = port.open_session(&acme(), &ending, None, END, 5).await;
+    let opened = opened.unwrap();
+    let secret = opened.1.reveal();
+    assert!(
+        port.verify_session(secret, IDLE, 19)
+            .await
+            .unwrap()
+            .is_some()
+    );
+    assert_eq!(port.verify_session(secret, IDLE, 20).await.unwrap(), None);
     let error = port
         .open_session(&other(), &opener, None, END, 5)
         .await

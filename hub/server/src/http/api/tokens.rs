@@ -6,12 +6,14 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use stencil_protocol::id::DeviceId;
+use stencil_protocol::moment;
 use stencil_store::{Page, Role, Token, TokenKind};
 
 use crate::http::audit::{Detail, Target};
 use crate::http::input::{self, Paging, Path, Query};
 use crate::http::problem::Problem;
 use crate::http::{Caller, State};
+use crate::token_end::{self, USUAL_DAYS};
 
 /// What token is wanted.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
@@ -28,6 +30,10 @@ pub(in crate::http) struct NewToken {
     /// What to call it.
     #[schema(min_length = 1, max_length = 64)]
     name: String,
+    /// For how many seconds it opens something, from now; 0: without an end. If it is not given, an API token
+    /// is for 365 days, and a device's has no end.
+    #[schema(maximum = 316_224_000)]
+    valid_for_s: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize, utoipa::ToSchema)]
@@ -48,8 +54,9 @@ pub(in crate::http) struct TokenMade {
 
 /// Makes a token.
 ///
-/// `{"kind": "api", "role", "name"}` or `{"kind": "device", "device", "name"}`. The answer's
-/// `token` is the secret, shown this once.
+/// `{"kind": "api", "role", "name"}` or `{"kind": "device", "device", "name"}`, either with
+/// `valid_for_s`. The answer's `token` is the secret, shown this once; from `expires_us` on it opens
+/// nothing.
 #[utoipa::path(
     post,
     path = "/api/v1/tokens",
@@ -66,14 +73,22 @@ pub(in crate::http) async fn create(
     input::Json(wanted): input::Json<NewToken>,
 ) -> Result<Response, Problem> {
     let kind = kind(wanted.kind, wanted.role.as_deref(), wanted.device)?;
-    let given = match &kind {
-        TokenKind::Api { role } => format!("role {}", role.as_str()),
-        TokenKind::Device { device } => format!("of device {device}"),
+    let (given, usual_days) = match &kind {
+        TokenKind::Api { role } => (format!("role {}", role.as_str()), USUAL_DAYS),
+        // Nobody is there to give a device another one.
+        TokenKind::Device { device } => (format!("of device {device}"), 0),
     };
     let now_us = state.clock.now_us();
+    let valid_for_s = wanted.valid_for_s.unwrap_or(token_end::days_s(usual_days));
+    let expires_us = token_end::end_us(valid_for_s, now_us)
+        .map_err(|why| Problem::invalid(format!("`valid_for_s`: {why}")))?;
+    let given = match expires_us {
+        Some(at_us) => format!("{given}, until {} UTC", moment::utc(at_us)),
+        None => format!("{given}, without an end"),
+    };
     let tenancy = &state.store.tenancy;
     let issued = tenancy
-        .create_token(&caller.tenant, kind, &wanted.name, now_us)
+        .create_token(&caller.tenant, kind, &wanted.name, expires_us, now_us)
         .await?;
     tracing::info!(tenant = %caller.tenant, token = issued.token.id, by = caller.who,
         "a token was made");

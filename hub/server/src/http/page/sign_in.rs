@@ -27,6 +27,7 @@ use super::assets;
 
 const WRONG_PASSWORD: &str = "This is no tenant, user and password of this hub.";
 const WRONG_TOKEN: &str = "This token is unknown or revoked.";
+const ENDED_TOKEN: &str = "This token has ended. An admin of the tenant makes another one.";
 
 /// What a link brings.
 #[derive(Debug, Deserialize)]
@@ -313,6 +314,7 @@ async fn by_token(state: &State, token: &str, address: IpAddr) -> Result<Outcome
             StatusCode::FORBIDDEN,
             "This is an operator's token, which opens no tenant. Use an API token of the tenant.",
         ),
+        Err(Refused::TokenEnded(_)) => refused(StatusCode::UNAUTHORIZED, ENDED_TOKEN),
         Err(Refused::Store(error)) => Err(error.into()),
         Err(_) => refused(StatusCode::UNAUTHORIZED, WRONG_TOKEN),
     }

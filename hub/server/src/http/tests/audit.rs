@@ -133,7 +133,7 @@ async fn a_refused_sign_in_is_noted_and_no_typed_password_is() {
 async fn what_an_operator_does_to_a_tenant_stands_in_its_log() {
     let served = Served::start().await;
     let operators = &served.store.operators;
-    let operator = operators.create_operator("ops", 1).await.unwrap().1;
+    let operator = operators.create_operator("ops", None, 1).await.unwrap().1;
     let made = served.ask("POST", "/api/v1/operator/tenants");
     let made = made
         .bearer(operator.reveal())

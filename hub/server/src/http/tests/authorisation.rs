@@ -98,7 +98,11 @@ impl Peopled {
             served.user(&seed::acme(), name, role).await;
         }
         let operators = &served.store.operators;
-        let operator = operators.create_operator("ops", NOW_US).await.unwrap().1;
+        let operator = operators
+            .create_operator("ops", None, NOW_US)
+            .await
+            .unwrap()
+            .1;
         Self {
             viewer: open(&served, "vic", 3_600).await,
             editor: open(&served, "eve", 3_600).await,
@@ -437,7 +441,10 @@ async fn viewers(served: &Served, who: As<'_>) -> String {
     let opener = match who {
         As::Session(_) => Opener::User("vic".to_owned()),
         _ => {
-            let owner = served.store.tenancy.verify_token(&served.tokens.reader);
+            let owner = served
+                .store
+                .tenancy
+                .verify_token(&served.tokens.reader, NOW_US);
             Opener::Token(owner.await.unwrap().expect("the viewer's").id)
         }
     };

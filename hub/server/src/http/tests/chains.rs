@@ -44,7 +44,11 @@ async fn stopped(served: &Served) {
 #[tokio::test]
 async fn an_operator_has_a_chain_go_on_and_its_tenants_can_see_who() {
     let served = Served::start().await;
-    let made = served.store.operators.create_operator("ops", NOW_US).await;
+    let made = served
+        .store
+        .operators
+        .create_operator("ops", None, NOW_US)
+        .await;
     let operator = made.unwrap().1.reveal().to_owned();
     stopped(&served).await;
     let chain = async || {

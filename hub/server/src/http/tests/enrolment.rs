@@ -52,7 +52,7 @@ async fn operator(served: &Served) -> String {
     let made = served
         .store
         .operators
-        .create_operator("factory", NOW_US)
+        .create_operator("factory", None, NOW_US)
         .await;
     made.unwrap().1.reveal().to_owned()
 }
@@ -420,7 +420,7 @@ async fn to_revoke_a_foreign_device_ends_its_token() {
     let token = served
         .store
         .tenancy
-        .verify_token(&served.tokens.device)
+        .verify_token(&served.tokens.device, NOW_US)
         .await;
     assert!(token.unwrap().is_none());
 }

@@ -164,7 +164,10 @@ async fn no_secret_of_an_answer_is_on_the_disk() {
     let keyed = Keyed {
         tenant: Some(seed::acme()),
         caller: {
-            let owner = served.store.tenancy.verify_token(&served.tokens.admin);
+            let owner = served
+                .store
+                .tenancy
+                .verify_token(&served.tokens.admin, NOW_US);
             format!("token {}", owner.await.unwrap().unwrap().id)
         },
         key: <sha2::Sha256 as sha2::Digest>::digest("k").into(),

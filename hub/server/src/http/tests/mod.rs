@@ -460,7 +460,7 @@ impl Tokens {
         let make = async |tenant: &TenantId, kind: TokenKind| {
             let issued = store
                 .tenancy
-                .create_token(tenant, kind, "test", NOW_US)
+                .create_token(tenant, kind, "test", None, NOW_US)
                 .await
                 .unwrap();
             issued.secret.reveal().to_owned()

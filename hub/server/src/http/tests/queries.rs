@@ -16,7 +16,7 @@ fn with(path: &str, parameter: &str) -> String {
 async fn no_route_takes_a_parameter_that_it_does_not_know() {
     let served = Served::start().await;
     let operators = &served.store.operators;
-    let made = operators.create_operator("ops", super::NOW_US).await;
+    let made = operators.create_operator("ops", None, super::NOW_US).await;
     let operator = made.unwrap().1.reveal().to_owned();
     let wallets = &served.store.wallets;
     let opened = wallets.open_wallet_session(&[0x5b; 20], None, None, i64::MAX, super::NOW_US);

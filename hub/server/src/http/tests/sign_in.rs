@@ -323,7 +323,10 @@ async fn a_session_ends_by_itself() {
 async fn a_session_ends_with_the_token_that_opened_it() {
     let served = Served::start().await;
     let secret = served.session(&served.tokens.reader).await;
-    let owner = served.store.tenancy.verify_token(&served.tokens.reader);
+    let owner = served
+        .store
+        .tenancy
+        .verify_token(&served.tokens.reader, super::NOW_US);
     let id = owner.await.unwrap().unwrap().id;
     let path = format!("/api/v1/tokens/{id}");
     let revoked = served.ask("DELETE", &path).bearer(&served.tokens.admin);

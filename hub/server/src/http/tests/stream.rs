@@ -189,7 +189,10 @@ async fn ends_with_its_token() {
     let mut stream = Stream::open(&served, &served.tokens.reader).await;
     let mut other = Stream::open(&served, &served.tokens.editor).await;
     let tenancy = &served.store.tenancy;
-    let owner = tenancy.verify_token(&served.tokens.reader).await.unwrap();
+    let owner = tenancy
+        .verify_token(&served.tokens.reader, NOW_US)
+        .await
+        .unwrap();
     let path = format!("/api/v1/tokens/{}", owner.unwrap().id);
     let revoked = served.ask("DELETE", &path).bearer(&served.tokens.admin);
     assert_eq!(revoked.send().await.status, 204);

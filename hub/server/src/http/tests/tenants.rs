@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{NOW_US, PASSWORD, Served};
 
 async fn operator(served: &Served) -> String {
-    let made = served.store.operators.create_operator("ops", NOW_US);
+    let made = served.store.operators.create_operator("ops", None, NOW_US);
     made.await.unwrap().1.reveal().to_owned()
 }
 
@@ -89,7 +89,11 @@ async fn an_operator_sees_nothing_of_a_tenant_and_a_tenant_nothing_of_the_others
         .problem(401);
     served.get(path).send().await.problem(401);
 
-    let id = served.store.operators.verify_operator(&operator).await;
+    let id = served
+        .store
+        .operators
+        .verify_operator(&operator, NOW_US)
+        .await;
     let revoked = &served.store.operators;
     revoked
         .revoke_operator(&id.unwrap().unwrap().id, 1)

@@ -120,7 +120,7 @@ impl TestHub {
         let tenancy = &self.hub().store().tenancy;
         let now_us = self.hub().now_us();
         tenancy
-            .create_token(&tenant(TENANT), kind, name, now_us)
+            .create_token(&tenant(TENANT), kind, name, None, now_us)
             .await
             .unwrap()
             .secret

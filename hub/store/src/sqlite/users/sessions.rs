@@ -62,9 +62,10 @@ impl Sqlite {
              AND users.disabled_us IS NULL \
              LEFT JOIN tokens ON tokens.tenant = sessions.tenant \
              AND tokens.token = sessions.token AND tokens.revoked_us IS NULL \
+             AND (tokens.expires_us IS NULL OR tokens.expires_us > $2) \
              LEFT JOIN wallets ON wallets.tenant = sessions.tenant \
              AND wallets.address = sessions.wallet \
-             WHERE sessions.secret_sha256 = $1 AND expires_us > $2 AND seen_us > $3",
+             WHERE sessions.secret_sha256 = $1 AND sessions.expires_us > $2 AND seen_us > $3",
         )
         .bind(digest(secret))
         .bind(now_us)

@@ -7,9 +7,21 @@ use super::super::super::problem::Problem;
 use super::super::super::{Caller, State};
 use super::super::{badge, encoded, moment};
 use super::once;
+use crate::token_end::{USUAL_DAYS, days_s};
 
 /// Tokens on one page.
 const TOKENS: u32 = 50;
+
+/// With less time left it is said that a token ends soon: 30 days, in µs.
+const SOON_US: i64 = 30 * 86_400_000_000;
+
+/// For how many days a token can be made here.
+const LIVES: [(u32, &str); 4] = [
+    (30, "30 days"),
+    (90, "90 days"),
+    (USUAL_DAYS, "a year"),
+    (0, "always, without an end"),
+];
 
 pub(super) async fn render(
     state: &State,
@@ -40,6 +52,7 @@ pub(super) async fn render(
                             }
                         }
                     }
+                    (life("token-life", USUAL_DAYS))
                     button.primary { "Make" }
                     p.alert.problem role="alert" hidden {}
                 }
@@ -54,6 +67,7 @@ pub(super) async fn render(
                         label for="device-token-name" { "Called" }
                         input #device-token-name name="name" required maxlength="64" autocomplete="off" placeholder="in the cellar";
                     }
+                    (life("device-token-life", 0))
                     button.primary { "Make" }
                     p.alert.problem role="alert" hidden {}
                 }
@@ -66,6 +80,7 @@ pub(super) async fn render(
                             th scope="col" { "Name" }
                             th scope="col" { "For" }
                             th scope="col" { "Made" }
+                            th scope="col" { "Good until" }
                             th scope="col" { span.unseen { "What to do" } }
                         } }
                         tbody { @for token in &page.items { (row(token, caller, now_us)) } }
@@ -85,6 +100,29 @@ pub(super) async fn render(
     })
 }
 
+/// For how long a token is made.
+fn life(id: &str, usual_days: u32) -> Markup {
+    html! {
+        div.field {
+            label for=(id) { "Good for" }
+            select id=(id) name="valid_for_s" data-type="number" {
+                @for (days, words) in LIVES {
+                    option value=(days_s(days)) selected[days == usual_days] { (words) }
+                }
+            }
+        }
+    }
+}
+
+fn until(end_us: Option<i64>) -> Markup {
+    html! {
+        @match end_us {
+            Some(at_us) => { (moment::element(at_us)) }
+            None => { span.dim { "without an end" } }
+        }
+    }
+}
+
 fn row(token: &Token, caller: &Caller, now_us: i64) -> Markup {
     let me = matches!(&caller.opener, Opener::Token(id) if *id == token.id);
     html! {
@@ -99,6 +137,15 @@ fn row(token: &Token, caller: &Caller, now_us: i64) -> Markup {
                 }
             }
             td data-label="Made" { (moment::ago(token.created_us, now_us)) }
+            td data-label="Good until" {
+                @match token.expires_us {
+                    Some(_) if token.has_ended(now_us) => { (badge("bad", "ended")) " " (until(token.expires_us)) }
+                    Some(at_us) if at_us.saturating_sub(now_us) < SOON_US => {
+                        (badge("warn", "ends soon")) " " (until(token.expires_us))
+                    }
+                    end => { (until(end)) }
+                }
+            }
             td {
                 @match token.revoked_us {
                     Some(at_us) => { (badge("bad", "revoked")) " " (moment::ago(at_us, now_us)) }

@@ -161,7 +161,11 @@ async fn a_limit_that_lets_nothing_through_is_refused_with_what_would_do() {
         .await
         .unwrap();
     let operators = &served.store.operators;
-    let operator = operators.create_operator("ops", NOW_US).await.unwrap().1;
+    let operator = operators
+        .create_operator("ops", None, NOW_US)
+        .await
+        .unwrap()
+        .1;
     let operator = operator.reveal();
     let path = "/api/v1/operator/tenants/acme/spend-limits";
     let set = async |most: &str, token: Value| {
