@@ -174,8 +174,8 @@ async fn a_token_ends_and_who_has_it_is_told() {
         .bearer(&served.tokens.admin)
         .send();
     let list = list.await.ok();
-    let listed = list["items"].as_array().unwrap().iter();
-    let listed = listed.clone().find(|it| it["id"] == made["id"]).unwrap();
+    let mut listed = list["items"].as_array().unwrap().iter();
+    let listed = listed.find(|it| it["id"] == made["id"]).unwrap();
     assert_eq!(listed["expires_us"], NOW_US + 60_000_000);
     let admin = served.session(&served.tokens.admin).await;
     let page = served.get("/settings").session(&admin).send().await.body;
