@@ -1,7 +1,7 @@
 //! Health and metrics over HTTP. No device, no value, no key is named.
 
 mod listener;
-pub mod options;
+pub(crate) mod options;
 
 use std::{fmt::Write as _, sync::Arc, time::Duration};
 
