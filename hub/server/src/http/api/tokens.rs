@@ -82,9 +82,10 @@ pub(in crate::http) async fn create(
     let valid_for_s = wanted.valid_for_s.unwrap_or(token_end::days_s(usual_days));
     let expires_us = token_end::end_us(valid_for_s, now_us)
         .map_err(|why| Problem::invalid(format!("`valid_for_s`: {why}")))?;
-    let given = match expires_us {
-        Some(at_us) => format!("{given}, until {} UTC", moment::utc(at_us)),
-        None => format!("{given}, without an end"),
+    let given = match (wanted.valid_for_s, expires_us) {
+        (None, _) => given,
+        (Some(_), Some(at_us)) => format!("{given}, until {} UTC", moment::utc(at_us)),
+        (Some(_), None) => format!("{given}, without an end"),
     };
     let tenancy = &state.store.tenancy;
     let issued = tenancy

@@ -33,7 +33,11 @@ async fn served() -> (Served, Roots, String) {
         )),
     });
     let config = tls::web_server(&own).unwrap();
-    let served = Served::start_changed(Limits::default(), |state| state.within(Some(config))).await;
+    let names = ["hub.example.org".to_owned()];
+    let served = Served::start_changed(Limits::default(), |state| {
+        state.within(Some(config)).named(&names)
+    })
+    .await;
     let roots = Roots::from_pem(authority.root_pem()).unwrap();
     (served, roots, authority.classical_root_pem().to_owned())
 }
