@@ -424,7 +424,8 @@ async fn a_sale_before_a_right_was_taken_away_is_known_also_after() {
     let (rights, given) = a_right(&estate).await;
     let store = estate.world.store.clone();
     let before = estate.block(200, &[]).await;
-    let second = |seconds: i64| given.right.made_us + seconds * 1_000_000;
+    let made_us = given.right.made_us;
+    let second = move |seconds: i64| made_us + seconds * 1_000_000;
     let receipts = [150, 310].into_iter().zip(1..);
     let brought: Vec<BroughtReceipt> = receipts
         .map(|(seconds, number)| BroughtReceipt {
@@ -437,20 +438,22 @@ async fn a_sale_before_a_right_was_taken_away_is_known_also_after() {
     let taken_away = CredentialStanding::Revoked;
     let set = store
         .credentials
-        .set_standing(&acme(), id, taken_away, second(400));
-    assert_eq!(set.await.unwrap(), StandingSet::Set);
+        .set_standing(&acme(), id, taken_away, second(400))
+        .await;
+    assert_eq!(set.unwrap(), StandingSet::Set);
     estate.block(300, &[sold(1, SELLER, BUYER)]).await;
     estate.later(600);
-    let now_us = || estate.world.now_us.load(Ordering::SeqCst);
-    let follow_ended = async |now_us| {
+    let clock = Arc::clone(&estate.world.now_us);
+    let now_us = || clock.load(Ordering::SeqCst);
+    let follow_ended = async |estate: &Estate, now_us| {
         let mut after = None;
         let follow = rights.follow_ended(&estate.owners, &mut after, now_us);
         follow.await.unwrap()
     };
     assert_eq!(follow(&estate, &rights).await, 0, "it holds no more");
-    assert_eq!(follow_ended(second(400) + 9 * 86_400_000_000).await, 0);
+    assert_eq!(follow_ended(&estate, second(400) + 9 * 86_400_000_000).await, 0);
     for changed in [1, 0] {
-        assert_eq!(follow_ended(now_us()).await, changed);
+        assert_eq!(follow_ended(&estate, now_us()).await, changed);
     }
     let by_cause = async || {
         let stood = store.judging.standings(&acme(), id).await.unwrap();
@@ -484,13 +487,13 @@ async fn a_sale_before_a_right_was_taken_away_is_known_also_after() {
     // The sale never was.
     estate.back_to(before).await;
     for changed in [1, 0] {
-        assert_eq!(follow_ended(now_us()).await, changed);
+        assert_eq!(follow_ended(&estate, now_us()).await, changed);
     }
     assert_eq!(conflicts().await, ["", ""]);
     assert_eq!(stands().await, CredentialStanding::Revoked);
     // One after it was taken away says nothing of it.
     let stood = by_cause().await;
     estate.block(450, &[sold(1, SELLER, BUYER)]).await;
-    assert_eq!(follow_ended(now_us()).await, 0);
+    assert_eq!(follow_ended(&estate, now_us()).await, 0);
     assert_eq!(by_cause().await, stood);
 }
