@@ -1,6 +1,6 @@
 //! Rights that gateways check by themselves, and the tokens that they are of.
 
-use std::sync::atomic::Ordering;
+use std::sync::{Arc, atomic::Ordering};
 
 use stencil_access::Challenge;
 use stencil_access::receipt::{Receipt, hash};
