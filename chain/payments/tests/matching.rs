@@ -367,8 +367,9 @@ fn unique_amounts_are_bounded_and_not_reused_while_a_late_payment_can_come() {
     );
     let double = index.add(&invoice(99, asset(), 100, Way::UniqueAmount), 9);
     assert!(matches!(double, Err(Error::AmountTaken { .. })));
-    assert_eq!(index.expire(|_| Some(9)), []);
-    assert_eq!(index.expire(|_| Some(11)), [id(0), id(1)]);
+    assert_eq!(index.expire(|_| Some(9), |_| false), []);
+    assert_eq!(index.expire(|_| Some(11), |it| it == id(1)), [id(0)]);
+    assert_eq!(index.expire(|_| Some(11), |_| false), [id(1)]);
     assert_eq!(index.len(), 8);
     for _ in 0..2 {
         let amount = index.unique(asset(), PAYEE, price, step, 9).unwrap();

@@ -143,6 +143,14 @@ impl Invoice {
         })
     }
 
+    /// The payments that the canonical chain has and may still lose: those that are not final.
+    pub fn loose_payments(&self) -> impl Iterator<Item = (Key, &Payment)> {
+        self.credits.iter().filter_map(|(key, track)| {
+            let (payment, depth) = track.canonical()?;
+            (!depth.finalized).then_some((*key, payment))
+        })
+    }
+
     /// Whether those of them that count by `counts` are enough, however deep they are.
     pub fn is_enough(&self, counts: impl Fn(Key, &Payment) -> bool) -> bool {
         let mut those = self.clone();

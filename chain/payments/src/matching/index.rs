@@ -276,8 +276,12 @@ impl Index {
 
     /// No longer watches for invoices whose time is over on each chain on which they can be paid; gives
     /// which. `now_us` says up to when a chain was read, µs since the epoch; `None`: it is not read, and
-    /// nothing is waited for from there.
-    pub fn expire(&mut self, now_us: impl Fn(u64) -> Option<i64>) -> Vec<Id> {
+    /// nothing is waited for from there. Those of which `keeps` says so are watched for all the same.
+    pub fn expire(
+        &mut self,
+        now_us: impl Fn(u64) -> Option<i64>,
+        keeps: impl Fn(Id) -> bool,
+    ) -> Vec<Id> {
         let mut over = Vec::new();
         for (chains, group) in &self.until {
             let read = chains.iter().filter_map(|chain| now_us(*chain)).min();
@@ -285,7 +289,7 @@ impl Index {
             let ended = group
                 .iter()
                 .take_while(|(until_us, _)| *until_us <= read_us);
-            over.extend(ended.map(|(_, id)| *id));
+            over.extend(ended.map(|(_, id)| *id).filter(|id| !keeps(*id)));
         }
         for id in &over {
             self.remove(*id);
@@ -327,17 +331,6 @@ impl Index {
             }
             PaidTo::Contract(chain, contract) => release(self.contracts.entry((chain, contract))),
         }
-    }
-
-    /// Whether a log may be a movement to somebody who is watched. What says no is nobody's.
-    #[must_use]
-    pub fn concerns(&self, chain: u64, log: &Log) -> bool {
-        let asset = Asset::erc20(chain, log.address);
-        if let Ok(transfer) = abi::Transfer::decode_log_data(&log.data) {
-            return self.payees.contains_key(&(asset, transfer.to));
-        }
-        let contract = (chain, log.address);
-        self.contracts.contains_key(&contract) || self.escrows.contains_key(&contract)
     }
 
     /// Whether an asset is one that a tenant is paid in: the coin, or a token of an invoice or of settings.

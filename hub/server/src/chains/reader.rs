@@ -91,7 +91,11 @@ pub(crate) async fn step(cashier: &Cashier, chain: &dyn Chain) -> Result<bool, R
             deepen(cashier, chain.id(), cursor.number, position).await?;
         }
         wake(cashier).await?;
-        cashier.till().sweep();
+        {
+            let mut till = cashier.till();
+            till.final_up_to(chain.id(), state.finalized.map(|last| last.number));
+            till.sweep();
+        }
         // All that a final block has was taken: nothing of it is told anew.
         if let Some(last) = state.finalized {
             cashier.fold_strays(chain.id(), last.number).await;
@@ -344,14 +348,7 @@ async fn followed(cashier: &Cashier, chain: u64, run: &[ChainEntry]) -> Result<(
         let observation = &entry.observation;
         let ordinal = match observation.source {
             ChainSource::Native => VALUE,
-            ChainSource::Log => {
-                let concerns =
-                    log(observation).is_some_and(|log| cashier.till().index.concerns(chain, &log));
-                if !concerns {
-                    continue;
-                }
-                observation.ordinal
-            }
+            ChainSource::Log => observation.ordinal,
         };
         let key = Key {
             chain,
@@ -361,6 +358,7 @@ async fn followed(cashier: &Cashier, chain: u64, run: &[ChainEntry]) -> Result<(
         let seq = entry.seq;
         let payments = &cashier.0.store.payments;
         let name = key.to_string();
+        // The store is asked, whatever is looked for now: an invoice can be over long before its payment is final.
         let Some((tenant, invoice)) = payments.credit_owner(&name).await? else {
             if matches!(entry.kind, ChainEntryKind::Retracted { .. }) {
                 payments.forget_unmatched(&name).await?;

@@ -30,6 +30,8 @@ pub(super) struct Till {
     held: BTreeMap<TenantId, BTreeSet<PaidTo>>,
     /// Up to when each chain was read, µs since the epoch.
     clocks: HashMap<u64, i64>,
+    /// The newest block of each chain that is final, where one is.
+    finals: HashMap<u64, u64>,
     /// How far each chain's clock was ahead of the hub's, µs; less than 0: behind.
     ahead: HashMap<u64, i64>,
     known: HashMap<Id, Known>,
@@ -49,6 +51,8 @@ struct Known {
     version: u64,
     wakes_us: Option<i64>,
     deep: Vec<(u64, u64)>,
+    /// The chain and block of each payment that it may still lose.
+    loose: Vec<(u64, u64)>,
 }
 
 impl Till {
@@ -73,6 +77,7 @@ impl Till {
                 version,
                 wakes_us: None,
                 deep: Vec::new(),
+                loose: Vec::new(),
             },
         );
         self.changed(invoice, version);
@@ -111,6 +116,10 @@ impl Till {
         for (chain, block) in known.deep.drain(..) {
             self.deep.remove(&(chain, block, id));
         }
+        let loose = invoice.loose_payments();
+        known.loose = loose
+            .map(|(key, payment)| (key.chain, payment.block.number))
+            .collect();
         let firm: BTreeSet<_> = invoice.firm_payments().map(|(key, _)| key).collect();
         for (key, payment) in invoice.payments() {
             let method = definition.methods.get(usize::from(payment.method));
@@ -164,10 +173,32 @@ impl Till {
         self.ahead.get(&chain).copied().unwrap_or(i64::MIN)
     }
 
-    /// Forgets invoices that are long over, once those that time alone changes were told it.
+    /// A chain's blocks are final up to this one, and all that they have was taken.
+    pub(super) fn final_up_to(&mut self, chain: u64, block: Option<u64>) {
+        match block {
+            Some(block) => self.finals.insert(chain, block),
+            None => self.finals.remove(&chain),
+        };
+    }
+
+    /// Forgets invoices that are long over, once those that time alone changes were told it. One of which a payment
+    /// is not final is kept: where a reorganisation takes that to another block, it is to be seen there.
     pub(super) fn sweep(&mut self) {
-        let clocks = &self.clocks;
-        for id in self.index.expire(|chain| clocks.get(&chain).copied()) {
+        let Self {
+            index,
+            clocks,
+            finals,
+            known,
+            ..
+        } = self;
+        let is_loose = |(chain, block): &(u64, u64)| {
+            clocks.contains_key(chain) && finals.get(chain).is_none_or(|last| block > last)
+        };
+        let keeps = |id: Id| {
+            let known: Option<&Known> = known.get(&id);
+            known.is_some_and(|known| known.loose.iter().any(is_loose))
+        };
+        for id in index.expire(|chain| clocks.get(&chain).copied(), keeps) {
             self.forget(id);
         }
     }

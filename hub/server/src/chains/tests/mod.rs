@@ -4,6 +4,7 @@ mod absent;
 mod ahead;
 mod crash;
 pub(crate) mod fake;
+mod loose;
 mod outbox;
 mod refunds;
 mod rest;
