@@ -406,6 +406,11 @@ impl Chain for Connection {
         called.map_err(|trouble| Unknown(trouble.to_string()))
     }
 
+    async fn call_at(&self, to: Address, data: Bytes, block: u64) -> Result<Called, Unknown> {
+        let called = self.quorum.contract_at(to, &data, block).await;
+        called.map_err(|trouble| Unknown(trouble.to_string()))
+    }
+
     async fn tried(&self, order: &Order) -> Result<Called, Unknown> {
         let Some(from) = self.account() else {
             return self.call(order.to, order.data.clone()).await;

@@ -254,6 +254,17 @@ pub trait Chain: Send + Sync + 'static {
     /// # Errors
     /// It is unknown now.
     async fn call(&self, to: Address, data: Bytes) -> Result<Called, Unknown>;
+    /// The same as of a block, by its number. Nodes keep the state of some blocks alone, most of the last 128, and a
+    /// chain that can't be asked of one that is gone by says so.
+    ///
+    /// # Errors
+    /// It is unknown now, or for good.
+    async fn call_at(&self, _to: Address, _data: Bytes, block: u64) -> Result<Called, Unknown> {
+        let name = self.name();
+        Err(Unknown(format!(
+            "nobody says how chain {name} was at block {block}"
+        )))
+    }
     /// What an order would do at the newest block, with its gas and from the hub's account; nothing is
     /// sent. A chain that does not know better calls as nobody, and lets no coin go along.
     ///

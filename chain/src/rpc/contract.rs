@@ -34,6 +34,16 @@ impl Quorum {
     /// Calls a contract at the newest block that enough endpoints have.
     pub(crate) async fn contract(&self, to: Address, data: &Bytes) -> Result<Called, Trouble> {
         let block = self.newest("latest").await?.link.number;
+        self.contract_at(to, data, block).await
+    }
+
+    /// The same as of a block.
+    pub(crate) async fn contract_at(
+        &self,
+        to: Address,
+        data: &Bytes,
+        block: u64,
+    ) -> Result<Called, Trouble> {
         let answer = self
             .agreed(
                 &format!("what {to} returns at block {block}"),

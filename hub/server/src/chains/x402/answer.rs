@@ -10,6 +10,7 @@ use super::ask;
 use super::kept::{Kept, No};
 use super::purchase::{Held, Paid};
 use super::sales::Sales;
+use crate::chains::READER;
 
 /// After so long beyond its time nothing can be in a block any more, seconds: blocks' clocks differ.
 pub(super) const BEYOND_S: u64 = 600;
@@ -108,11 +109,10 @@ impl Sales {
         let over = now_s > kept.purchase.valid_before_s.saturating_add(BEYOND_S);
         let failed = match chain.sent(&order.tenant, &order.key).await {
             Err(_) => return Ok(None),
-            Ok(None) if over => None,
+            Ok(None) if over => false,
             Ok(None) => return Ok(Some(Answer::Open)),
             // One that went through without money for its invoice has paid nothing either.
-            Ok(Some(Sent::Final(Outcome { block, .. }))) => Some(block),
-            Ok(Some(Sent::Lost)) => Some(0),
+            Ok(Some(Sent::Final(_) | Sent::Lost)) => true,
             Ok(Some(_)) => return Ok(None),
         };
         let (to, data) = ask::nonce(&kept.purchase);
@@ -124,14 +124,14 @@ impl Sales {
             None => None,
             // The payer has spent it or cancelled it. Who brought it to the payee has paid.
             Some(true) => {
-                let read = self.read_up_to(chain, failed.unwrap_or(0)).await?;
+                let told = self.used_for_good(chain, kept, over).await?;
                 // What came short (the token takes a fee) is the invoice's matter, and no capture.
                 let paid = self.paid(kept).await?;
                 let not_paid = matches!(paid, Paid::Nothing | Paid::Short { .. });
-                (read && not_paid).then_some(Answer::Gone)
+                (told && not_paid).then_some(Answer::Gone)
             }
             Some(false) if over => Some(Answer::Gone),
-            Some(false) if failed.is_some() && kept.purchase.attempt < MAX_ATTEMPTS => {
+            Some(false) if failed && kept.purchase.attempt < MAX_ATTEMPTS => {
                 kept.purchase.attempt += 1;
                 Some(Answer::Open)
             }
@@ -215,17 +215,13 @@ impl Sales {
         let Ok(sent) = self.last_hold(chain, kept).await else {
             return Ok(None);
         };
-        let failed = match sent {
-            None | Some(Sent::Lost) => 0,
-            Some(Sent::Final(Outcome {
-                succeeded: false,
-                block,
-                ..
-            })) => block,
+        match sent {
+            None => {}
+            Some(sent) if is_in_vain(&sent) => {}
             // What is in no block comes too late by then.
             Some(Sent::Pending) if over => return Ok(Some(Answer::Gone)),
             Some(_) => return Ok(None),
-        };
+        }
         let (to, data) = ask::nonce(&kept.purchase);
         let used = match chain.call(to, data).await {
             Ok(called) => ask::used(&called),
@@ -238,9 +234,9 @@ impl Sales {
             Next::Wait => Ok(None),
             Next::Gone if used => {
                 // Who brought it to the escrow meanwhile has used it as well, and then it is held.
-                let read = self.read_up_to(chain, failed).await?;
+                let told = self.used_for_good(chain, kept, over).await?;
                 let is_none = self.hold_state(chain, kept).await? == Some(NONE);
-                Ok((read && is_none).then_some(Answer::Gone))
+                Ok((told && is_none).then_some(Answer::Gone))
             }
             Next::Gone => Ok(Some(Answer::Gone)),
             Next::Anew => {
@@ -253,6 +249,29 @@ impl Sales {
                 Ok(None)
             }
         }
+    }
+
+    /// Whether what is known to be used or cancelled is so in a block that is final, and all that it has brought is in
+    /// the invoices. `over`: its time is. Where nobody says how the chain was at that block, it is enough then that all
+    /// was read in which it could be used.
+    async fn used_for_good(&self, chain: &dyn Chain, kept: &Kept, over: bool) -> Result<bool, No> {
+        let chains = &self.inner.store.chains;
+        let Some(state) = chains.chain(chain.name()).await? else {
+            return Ok(false);
+        };
+        // What is in the invoices is asked after this.
+        if chains.chain_position(chain.name(), READER).await? < state.last_entry {
+            return Ok(false);
+        }
+        if over && state.read_s > Some(kept.purchase.valid_before_s) {
+            return Ok(true);
+        }
+        let Some(last) = state.finalized else {
+            return Ok(false);
+        };
+        let (to, data) = ask::nonce(&kept.purchase);
+        let used = chain.call_at(to, data, last.number).await;
+        Ok(used.is_ok_and(|called| ask::used(&called) == Some(true)))
     }
 
     /// Where the last transaction is that was ordered to have the money held; `None`: none was.

@@ -326,10 +326,40 @@ async fn a_payer_who_spends_the_money_meanwhile_has_it_undone() {
     served.money.set(Mode::FailsForGood);
     served.money.uses(payer(), B256::repeat_byte(1));
     served.says(&doc["command"], State::Done).await;
+    served.stands(&at, "capturing").await;
+    served.money.finalizes().await;
+    served.later(1);
     let lost = served.stands(&at, "lost").await;
     assert_eq!(lost["charged"], false);
     let given = served.given().await;
     assert_eq!((given.len(), &given[0]["name"]), (2, &json!("lock")));
+}
+
+/// The payer has the money again and brings what was signed, in a block that nobody has read yet.
+#[tokio::test]
+async fn what_its_payer_brings_after_all_is_waited_for_before_anything_is_undone() {
+    let served = selling().await;
+    let signed = served.asks(7, 1).await;
+    let answer = served.commissions(7, &signed).await;
+    let (at, doc) = (location(&answer), answer.json());
+    served.money.set(Mode::FailsForGood);
+    served.says(&doc["command"], State::Done).await;
+    let looks = async || {
+        for _ in 0..5 {
+            served.later(1);
+            served.sales.look_now().await;
+            assert_eq!(served.get(&at).send().await.ok()["state"], "capturing");
+        }
+    };
+    looks().await;
+    assert_eq!(served.money.ordered().len(), 4, "it was tried anew");
+    served.money.finalizes().await;
+    served.money.uses(payer(), B256::repeat_byte(1));
+    looks().await;
+    served.money.is_brought().await;
+    served.later(1);
+    served.stands(&at, "captured").await;
+    assert_eq!(served.given().await.len(), 1, "nothing is undone");
 }
 
 #[tokio::test]
@@ -342,7 +372,7 @@ async fn what_comes_short_of_a_device_that_has_acted_has_it_undone() {
     served.says(&doc["command"], State::Done).await;
     let _ = served.stands(&at, "capturing").await;
     served.sales.look_now().await;
-    served.money.finalizes();
+    served.money.finalizes().await;
     served.later(1);
     let lost = served.stands(&at, "lost").await;
     assert_eq!(lost["charged"], false);
@@ -493,7 +523,7 @@ async fn what_a_reorganisation_takes_back_counts_to_the_limit_of_its_payer_at_on
     served.later(1);
     served.sales.look_now().await;
     assert_eq!(served.get(&at).send().await.ok()["state"], "capturing");
-    served.money.finalizes();
+    served.money.finalizes().await;
     served.later(1);
     served.stands(&at, "lost").await;
     let now = served.given().await;
@@ -513,7 +543,7 @@ async fn a_hold_that_is_gone_and_was_cancelled_is_lost_once_that_is_final() {
     served.later(1);
     served.sales.look_now().await;
     assert_eq!(served.get(&at).send().await.ok()["state"], "capturing");
-    served.money.finalizes();
+    served.money.finalizes().await;
     served.later(1);
     let lost = served.stands(&at, "lost").await;
     assert_eq!(lost["charged"], false);
@@ -525,7 +555,7 @@ async fn a_hold_that_is_gone_and_was_cancelled_is_lost_once_that_is_final() {
 async fn a_hold_that_is_gone_is_made_again_while_what_was_signed_stands() {
     let served = selling().await;
     let at = served.acts_on_a_hold_that_goes().await;
-    served.money.finalizes();
+    served.money.finalizes().await;
     served.money.set(Mode::Waits);
     let ordered = async || {
         served.later(1);
@@ -558,7 +588,7 @@ async fn a_hold_that_never_came_to_be_is_free_once_that_is_final() {
     assert_eq!(served.get(&at).send().await.ok()["state"], "waiting");
     served.later(31);
     served.stands(&at, "refunding").await;
-    served.money.finalizes();
+    served.money.finalizes().await;
     served.later(1);
     let free = served.stands(&at, "free").await;
     assert_eq!(free["charged"], false);

@@ -55,6 +55,8 @@ struct Book {
     deaf: bool,
     balances: BTreeMap<Address, U256>,
     used: BTreeSet<(Address, B256)>,
+    /// Those of them that are used in a block that is final.
+    used_for_good: BTreeSet<(Address, B256)>,
     sent: BTreeMap<String, Sent>,
     ordered: Vec<Order>,
     /// The time that orders are taken at, µs since the epoch.
@@ -131,12 +133,25 @@ impl Money {
     }
 
     /// What is in a block stays so.
-    pub(in crate::http::tests) fn finalizes(&self) {
+    pub(in crate::http::tests) async fn finalizes(&self) {
         for sent in self.book().sent.values_mut() {
             if let Sent::Included(outcome) = *sent {
                 *sent = Sent::Final(outcome);
             }
         }
+        let chains = &self.store.chains;
+        let state = chains.open_chain("local", CHAIN_ID, 1).await.unwrap();
+        let commit = ChainCommit {
+            chain: "local".into(),
+            from: state.cursor,
+            interest: state.interest,
+            finalized: state.cursor,
+            at_us: 1,
+            ..ChainCommit::default()
+        };
+        chains.commit_chain(&commit).await.unwrap();
+        let mut book = self.book();
+        book.used_for_good = book.used.clone();
     }
 
     /// All that was ordered and is in no block comes into one.
@@ -237,6 +252,16 @@ impl Money {
         // Only when what is in the block is known, it was read.
         self.read_up_to(block).await;
         self.stepped.notify_waiters();
+    }
+
+    /// The payer has brought what was ordered last by themselves, in a block that is read now.
+    pub(in crate::http::tests) async fn is_brought(&self) {
+        let order = self.book().ordered.last().cloned();
+        let order = order.expect("something was ordered");
+        let call = abi::transferWithAuthorizationCall::abi_decode(&order.data).unwrap();
+        let id: Id = order.key["x402-".len()..][..32].parse().unwrap();
+        let (tx, amount) = (B256::repeat_byte(0xb0), Amount(call.value));
+        self.credit(&order.tenant, id, tx, amount, call.from).await;
     }
 
     /// The follower has looked at all blocks up to this one.
@@ -397,6 +422,18 @@ impl Chain for Money {
             return Ok(Called::Reverted("it can't be transferred".into()));
         }
         returned(vec![])
+    }
+
+    async fn call_at(&self, to: Address, data: Bytes, block: u64) -> Result<Called, Unknown> {
+        let chains = &self.store.chains;
+        let state = chains.open_chain("local", CHAIN_ID, 1).await.unwrap();
+        let last = state.finalized.map(|last| last.number);
+        assert_eq!(last, Some(block), "nobody asks of others");
+        let call = abi::authorizationStateCall::abi_decode(&data).expect("the nonce");
+        assert_eq!(to, TOKEN, "the token is asked");
+        let book = self.book();
+        let used = book.used_for_good.contains(&(call.authorizer, call.nonce));
+        Ok(Called::Returned(used.abi_encode().into()))
     }
 
     async fn has_code(&self, _: Address) -> Result<bool, Unknown> {
