@@ -24,27 +24,41 @@ const REFUNDED: u8 = 3;
 
 impl Sales {
     /// Whether the hold is as deep as it has to be; has it made where nobody has.
+    ///
+    /// The hub's own transaction says how deep the hold is only where that has made it: where it was reverted anybody
+    /// may have made it before, or makes it later. And where it is may be known from before a reorganisation. So the
+    /// escrow is asked as of the block that is as deep as it has to be.
     pub(super) async fn firm(&self, chain: &dyn Chain, kept: &Kept) -> Result<bool, No> {
         self.invoice(kept).await?;
         let sent = self.order(chain, kept, &kept.order()).await?;
-        let (Outcome { block, .. }, is_final) = match sent {
+        let (outcome, is_final) = match sent {
             Sent::Included(outcome) => (outcome, false),
             Sent::Final(outcome) => (outcome, true),
             Sent::Pending | Sent::Lost => return Ok(false),
         };
         let chains = &self.inner.store.chains;
-        let state = chains.chain(chain.name()).await?;
-        let cursor = state.and_then(|state| state.cursor);
-        let deep = cursor.map_or(0, |cursor| {
-            cursor.number.saturating_add(1).saturating_sub(block)
-        });
-        let enough = is_final
-            || match kept.purchase.needs {
-                Needs::Confirmations(wanted) => deep >= u64::from(wanted.max(1)),
-                Needs::Safe | Needs::Finalized => false,
-            };
-        // One that was reverted is no proof: anybody may have brought the same before.
-        Ok(enough && self.hold_state(chain, kept).await? == Some(HELD))
+        let Some(state) = chains.chain(chain.name()).await? else {
+            return Ok(false);
+        };
+        let confirmed = match kept.purchase.needs {
+            Needs::Confirmations(wanted) => state.cursor.and_then(|cursor| {
+                let above = u64::from(wanted.max(1)) - 1;
+                cursor.number.checked_sub(above)
+            }),
+            Needs::Safe | Needs::Finalized => None,
+        };
+        let Some(deep) = confirmed.max(state.finalized.map(|last| last.number)) else {
+            return Ok(false);
+        };
+        if outcome.succeeded && outcome.block > deep {
+            return Ok(false);
+        }
+        // What the hub has made in a block that is final needs no state of so long ago, which nodes may not have.
+        let made = is_final && outcome.succeeded;
+        if !made && self.hold_state_at(chain, kept, Some(deep)).await? != Some(HELD) {
+            return Ok(false);
+        }
+        Ok(self.hold_state(chain, kept).await? == Some(HELD))
     }
 
     /// Where the escrow says that a hold is; `None`: it can't be asked now.
@@ -53,12 +67,24 @@ impl Sales {
         chain: &dyn Chain,
         kept: &Kept,
     ) -> Result<Option<u8>, No> {
+        self.hold_state_at(chain, kept, None).await
+    }
+
+    /// The same as of a block, or of the newest.
+    async fn hold_state_at(
+        &self,
+        chain: &dyn Chain,
+        kept: &Kept,
+        block: Option<u64>,
+    ) -> Result<Option<u8>, No> {
         let Some(held) = &kept.purchase.held else {
             return Ok(None);
         };
-        let called = chain
-            .call(held.escrow, CheckedHold::state_data(held.hold))
-            .await;
+        let data = CheckedHold::state_data(held.hold);
+        let called = match block {
+            None => chain.call(held.escrow, data).await,
+            Some(block) => chain.call_at(held.escrow, data, block).await,
+        };
         Ok(match called {
             Ok(Called::Returned(word)) if word.len() == 32 => {
                 U256::from_be_slice(&word).try_into().ok()

@@ -535,6 +535,44 @@ async fn what_a_reorganisation_takes_back_counts_to_the_limit_of_its_payer_at_on
     assert_eq!(served.money.balance(PAYEE), 0);
 }
 
+/// The hub's own transaction is reverted in a block, since the payer has moved the money, and is deep or final by the
+/// time at which the payer makes the hold by themselves: in the newest block, which any reorganisation takes back.
+#[tokio::test]
+async fn a_hold_is_as_deep_as_the_block_that_has_it_and_not_the_hubs_transaction() {
+    let served = selling().await;
+    let mut offer = lock();
+    offer["needs"] = json!({ "confirmations": 12 });
+    assert_eq!(served.offers("lock-marked", &offer).await.status, 200);
+    for (nonce, is_final) in [(1, false), (2, true)] {
+        let signed = served.asks(7, nonce).await;
+        let answer = served.commissions(7, &signed).await;
+        let (at, doc) = (location(&answer), answer.json());
+        served.money.set(Mode::Reverts);
+        served.money.escrow_says(0);
+        served.is_by_hold(&doc).await;
+        served.later(1);
+        served.stands(&at, "waiting").await;
+        let first = 100 * u64::from(nonce);
+        served.money.read_up_to(first).await;
+        if is_final {
+            served.money.finalizes().await;
+        }
+        let newest = first + 1;
+        served.money.escrow_holds_from(newest);
+        for (block, state) in [
+            (newest, "waiting"),
+            (newest + 10, "waiting"),
+            (newest + 11, "acting"),
+        ] {
+            served.money.read_up_to(block).await;
+            served.later(1);
+            served.sales.look_now().await;
+            let doc = served.get(&at).send().await.ok();
+            assert_eq!(doc["state"], state, "{is_final} {block}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_hold_that_is_gone_and_was_cancelled_is_lost_once_that_is_final() {
     let served = selling().await;
