@@ -132,7 +132,8 @@ pub use judging::{Judged, Judging, MAX_STANDINGS, RightStanding, StoodAs, ToJudg
 pub use keeping::{Erased, Forgotten, Keep, Keeping, MAX_KEEP_DAYS, Retention};
 pub use ledger::{Ledger, LedgerRow};
 pub use offers::{
-    MAX_OFFER_NAME, MAX_OFFERS, Offers, PayerKey, StoredExposure, StoredOffer, StoredPurchase,
+    MAX_OFFER_NAME, MAX_OFFERS, MAX_UNDER_WAY, Offers, PayerKey, StoredExposure, StoredOffer,
+    StoredPurchase,
 };
 pub use operators::{Operator, OperatorRow, Operators, Tenant};
 pub use ownership::{

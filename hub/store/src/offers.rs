@@ -10,6 +10,8 @@ use crate::{Error, InvoiceKey, Page};
 
 /// The most offers of a tenant.
 pub const MAX_OFFERS: u32 = 1_000;
+/// The most device commands of all tenants that are under way for single payments.
+pub const MAX_UNDER_WAY: u32 = 900;
 /// The longest name of an offer, in bytes.
 pub const MAX_OFFER_NAME: usize = 64;
 
@@ -46,6 +48,8 @@ pub struct StoredPurchase {
     pub body: String,
     /// When it is to be looked at without being asked for, µs since the epoch.
     pub wakes_us: Option<i64>,
+    /// Whether it is a device command's that is under way, and takes a place.
+    pub under_way: bool,
     /// The device command that it waits for.
     pub command: Option<CommandId>,
     /// When it was made.
@@ -105,6 +109,15 @@ pub trait Offers: Send + Sync + 'static {
         exposure: Option<&StoredExposure>,
     ) -> Result<(), Error>;
 
+    /// Keeps a new purchase of a device command in the same way, and takes a place for it; `false`: there is none,
+    /// and nothing was kept. There are [`MAX_UNDER_WAY`], and a tenant may have half of those that others leave: so
+    /// whoever takes all that one tenant can have leaves each other tenant some.
+    async fn commission_purchase(
+        &self,
+        purchase: &StoredPurchase,
+        exposure: &StoredExposure,
+    ) -> Result<bool, Error>;
+
     /// One purchase.
     async fn purchase(
         &self,
@@ -127,9 +140,14 @@ pub trait Offers: Send + Sync + 'static {
         limit: u32,
     ) -> Result<Page<StoredPurchase>, Error>;
 
-    /// Purchases of all tenants that are to be looked at by then, the one that waits longest first.
-    async fn waking_purchases(&self, now_us: i64, limit: u32)
-    -> Result<Vec<StoredPurchase>, Error>;
+    /// Purchases of all tenants that are to be looked at by then, the one that waits longest first; those behind
+    /// `after`, which was given before.
+    async fn waking_purchases(
+        &self,
+        now_us: i64,
+        after: Option<&StoredPurchase>,
+        limit: u32,
+    ) -> Result<Vec<StoredPurchase>, Error>;
 
     /// Those of a payer's with a tenant that are to be looked at by then.
     async fn waking_purchases_of(

@@ -15,6 +15,10 @@ use super::throttle;
 const AT_ONCE: usize = 32;
 /// Of these, those that one network causes.
 const AT_ONCE_OF_NETWORK: usize = 8;
+/// Requests that wait for a settlement at one time.
+const WAITING: usize = 256;
+/// Of these, those of one network.
+const WAITING_OF_NETWORK: usize = 64;
 
 /// All kinds, each with room of its own. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -25,6 +29,10 @@ pub(super) struct Questions {
     pub(super) refunds: Pool,
     /// Whether a listing can be bought.
     pub(super) listings: Pool,
+    /// Whether a payment of something that is sold (x402) is good and covered.
+    pub(super) payments: Pool,
+    /// What becomes of its settlement, which a request waits for.
+    pub(super) settlements: Pool,
 }
 
 impl Default for Questions {
@@ -33,6 +41,8 @@ impl Default for Questions {
             authorizations: Pool::new(AT_ONCE, AT_ONCE_OF_NETWORK),
             refunds: Pool::new(AT_ONCE, AT_ONCE_OF_NETWORK),
             listings: Pool::new(AT_ONCE, AT_ONCE_OF_NETWORK),
+            payments: Pool::new(AT_ONCE, AT_ONCE_OF_NETWORK),
+            settlements: Pool::new(WAITING, WAITING_OF_NETWORK),
         }
     }
 }

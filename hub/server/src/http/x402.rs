@@ -14,7 +14,7 @@ pub(super) mod commands;
 use axum::Json;
 use axum::extract::State as Shared;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{Extensions, HeaderMap, HeaderValue, Method, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use stencil_payments::x402::header as wire;
@@ -27,6 +27,7 @@ use stencil_protocol::id::TenantId;
 use super::State;
 use super::api::{Whole, devices, series};
 use super::input::{self, Path, Query};
+use super::listener::Peer;
 use super::problem::{Kind, Problem};
 use crate::chains::x402::kept::Paying;
 use crate::chains::x402::{Bought, Kept, No, Offer, Sales, Sells, Served, Span, sales};
@@ -62,6 +63,7 @@ pub(super) async fn buy(
     method: Method,
     Path((tenant, name)): Path<(String, String)>,
     headers: HeaderMap,
+    extensions: Extensions,
     Query(asked): Query<Asked>,
 ) -> Result<Response, Problem> {
     let (sales, tenant, offer) = offered(&state, &tenant, &name).await?;
@@ -84,6 +86,10 @@ pub(super) async fn buy(
         Some(Shown::V1) => return Ok(too_old()),
         Some(Shown::V2(payment)) => payment,
     };
+    // Whoever shows one payment any number of times leaves others room, whose signatures run out meanwhile.
+    let (questions, address) = (state.questions(), Peer::address(&extensions));
+    let asks = questions.payments.enter(address)?;
+    let waits = questions.settlements.enter(address)?;
     let paid = async {
         let payment = sales::payment(&payment)?;
         bound(&wanted, &payment)?;
@@ -96,10 +102,13 @@ pub(super) async fn buy(
             ..
         } = &wanted;
         let kept = sales.take(tenant, name, offer, bought, &payment).await?;
+        drop(asks);
         let tx = sales.settle(&kept).await?;
         Ok((kept, tx))
     };
-    let (kept, tx) = match Box::pin(paid).await {
+    let paid = Box::pin(paid).await;
+    drop(waits);
+    let (kept, tx) = match paid {
         Ok(paid) => paid,
         Err(no) => return refused(&state, &wanted, no),
     };

@@ -10,13 +10,14 @@ use super::payments::payees;
 use super::row::{Columns as _, bigint};
 use super::{Sqlite, pair};
 use crate::offers::{
-    MAX_OFFER_NAME, MAX_OFFERS, Offers, PayerKey, StoredExposure, StoredOffer, StoredPurchase,
+    MAX_OFFER_NAME, MAX_OFFERS, MAX_UNDER_WAY, Offers, PayerKey, StoredExposure, StoredOffer,
+    StoredPurchase,
 };
 use crate::page::clamp;
 use crate::{Error, InvoiceKey, Page};
 
-const PURCHASE: &str = "tenant, purchase, version, offer, payer, body, wakes_us, command, \
-    created_us, changed_us";
+const PURCHASE: &str = "tenant, purchase, version, offer, payer, body, wakes_us, under_way, \
+    command, created_us, changed_us";
 
 #[async_trait]
 impl Offers for Sqlite {
@@ -100,6 +101,23 @@ impl Offers for Sqlite {
         transaction.end(done).await
     }
 
+    async fn commission_purchase(
+        &self,
+        purchase: &StoredPurchase,
+        exposure: &StoredExposure,
+    ) -> Result<bool, Error> {
+        let mut transaction = self.write().await?;
+        let kept = async {
+            if !has_place(&mut transaction, &purchase.tenant).await? {
+                return Ok(false);
+            }
+            commit(&mut transaction, purchase, Some(exposure)).await?;
+            Ok(true)
+        };
+        let kept = kept.await;
+        transaction.end(kept).await
+    }
+
     async fn purchase(
         &self,
         tenant: &TenantId,
@@ -156,12 +174,25 @@ impl Offers for Sqlite {
     async fn waking_purchases(
         &self,
         now_us: i64,
+        after: Option<&StoredPurchase>,
         limit: u32,
     ) -> Result<Vec<StoredPurchase>, Error> {
+        let (wakes_us, tenant, purchase) = match after {
+            None => (i64::MIN, "", Vec::new()),
+            Some(last) => (
+                last.wakes_us.unwrap_or(i64::MIN),
+                last.tenant.as_str(),
+                last.purchase.to_vec(),
+            ),
+        };
         let rows = sqlx::query(statement(
-            "wakes_us <= $1 ORDER BY wakes_us, tenant, purchase LIMIT $2",
+            "wakes_us <= $1 AND (wakes_us, tenant, purchase) > ($2, $3, $4) \
+             ORDER BY wakes_us, tenant, purchase LIMIT $5",
         ))
         .bind(now_us)
+        .bind(wakes_us)
+        .bind(tenant)
+        .bind(purchase)
         .bind(i64::from(clamp(limit)))
         .fetch_all(self.readers())
         .await?;
@@ -272,11 +303,11 @@ async fn commit(
     let is_new = purchase.version == 1;
     let statement = if is_new {
         "INSERT INTO purchases (tenant, purchase, version, body, wakes_us, command, changed_us, \
-         offer, payer, created_us) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
-         ON CONFLICT DO NOTHING"
+         under_way, offer, payer, created_us) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING"
     } else {
         "UPDATE purchases SET version = $3, body = $4, wakes_us = $5, command = $6, \
-         changed_us = $7 WHERE tenant = $1 AND purchase = $2 AND version = $3 - 1"
+         changed_us = $7, under_way = $8 WHERE tenant = $1 AND purchase = $2 AND version = $3 - 1"
     };
     let mut query = sqlx::query(statement)
         .bind(purchase.tenant.as_str())
@@ -285,7 +316,8 @@ async fn commit(
         .bind(purchase.body.as_str())
         .bind(purchase.wakes_us)
         .bind(purchase.command.map(|command| command.0.to_vec()))
-        .bind(purchase.changed_us);
+        .bind(purchase.changed_us)
+        .bind(i64::from(purchase.under_way));
     if is_new {
         query = query
             .bind(purchase.offer.as_str())
@@ -313,6 +345,20 @@ async fn commit(
         Some(exposure) => put_exposure(connection, &purchase.tenant, exposure).await,
         None => Ok(()),
     }
+}
+
+/// Whether a tenant may have one more device command under way: half of what others leave is its.
+async fn has_place(connection: &mut SqliteConnection, tenant: &TenantId) -> Result<bool, Error> {
+    let row = sqlx::query(
+        "SELECT COUNT(*) AS of_all, COUNT(*) FILTER (WHERE tenant = $1) AS of_tenant \
+         FROM purchases WHERE under_way = 1",
+    )
+    .bind(tenant.as_str())
+    .fetch_one(connection)
+    .await?;
+    let (of_all, of_tenant) = (row.int("of_all")?, row.int("of_tenant")?);
+    let others_leave = i64::from(MAX_UNDER_WAY) - (of_all - of_tenant);
+    Ok(of_tenant < others_leave / 2)
 }
 
 async fn put_exposure(
@@ -388,6 +434,7 @@ fn stored(row: &SqliteRow) -> Result<StoredPurchase, Error> {
         payer: row.array("payer")?,
         body: row.text("body")?,
         wakes_us: row.maybe_int("wakes_us")?,
+        under_way: row.int("under_way")? != 0,
         command: command.transpose()?.map(CommandId),
         created_us: row.int("created_us")?,
         changed_us: row.int("changed_us")?,

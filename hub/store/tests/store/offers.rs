@@ -1,7 +1,9 @@
 //! Offers and purchases: a change follows the one before, with what its payer has under way.
 
 use stencil_protocol::id::{CommandId, TenantId};
-use stencil_store::{Erased, Error, MAX_OFFERS, Offers, StoredExposure, StoredPurchase};
+use stencil_store::{
+    Erased, Error, MAX_OFFERS, MAX_UNDER_WAY, Offers, StoredExposure, StoredPurchase,
+};
 
 use crate::{acme, fresh, other};
 
@@ -14,6 +16,7 @@ fn purchase(tenant: &TenantId, n: u8, version: u64) -> StoredPurchase {
         payer: [7; 20],
         body: format!(r#"{{"version":{version}}}"#),
         wakes_us: (version == 1).then_some(50 + i64::from(n)),
+        under_way: false,
         command: (version == 2).then_some(CommandId([n; 16])),
         created_us: i64::from(n),
         changed_us: i64::try_from(version).unwrap(),
@@ -134,13 +137,16 @@ async fn a_change_follows_the_one_before_with_what_is_under_way() {
     );
     assert_eq!(offers.exposure(&acme, asset, &[8; 20]).await.unwrap(), None);
 
-    let waking = offers.waking_purchases(51, 9).await.unwrap();
+    let waking = offers.waking_purchases(51, None, 9).await.unwrap();
     assert_eq!(waking, [first]);
-    assert_eq!(offers.waking_purchases(50, 9).await.unwrap(), []);
+    assert_eq!(offers.waking_purchases(50, None, 9).await.unwrap(), []);
     let second = purchase(&acme, 1, 2);
     let kept = offers.commit_purchase(&second, Some(&exposure(2))).await;
     kept.unwrap();
-    assert_eq!(offers.waking_purchases(i64::MAX, 9).await.unwrap(), []);
+    assert_eq!(
+        offers.waking_purchases(i64::MAX, None, 9).await.unwrap(),
+        []
+    );
     let of = offers.purchase_of_command(&acme, &CommandId([1; 16])).await;
     assert_eq!(of.unwrap(), Some(second.clone()));
     let of = offers
@@ -270,7 +276,7 @@ async fn a_commands_purchase_wakes_when_its_invoice_is_undone() {
         offers.commit_purchase(&one, None).await.unwrap();
     }
     let ids = async |now_us: i64| {
-        let waking = offers.waking_purchases(now_us, 9).await.unwrap();
+        let waking = offers.waking_purchases(now_us, None, 9).await.unwrap();
         let ids = waking.into_iter().map(|it| (it.tenant, it.purchase[0]));
         ids.collect::<Vec<_>>()
     };
@@ -299,4 +305,87 @@ async fn a_commands_purchase_wakes_when_its_invoice_is_undone() {
     assert_eq!(of(&acme, 7, 1_000).await, [2]);
     assert!(of(&acme, 8, 1_000).await.is_empty());
     assert_eq!(of(&other, 7, 1_000).await, [1]);
+}
+
+/// A purchase of a device command by a payer of its own.
+fn commanded(tenant: &TenantId, n: u32) -> (StoredPurchase, StoredExposure) {
+    let mut id = [0; 16];
+    id[..4].copy_from_slice(&n.to_be_bytes());
+    let mut payer = [7; 20];
+    payer[..4].copy_from_slice(&n.to_be_bytes());
+    let purchase = StoredPurchase {
+        purchase: id,
+        payer,
+        wakes_us: Some(50),
+        under_way: true,
+        command: Some(CommandId(id)),
+        ..purchase(tenant, 1, 1)
+    };
+    let exposure = StoredExposure {
+        payer,
+        ..exposure(1)
+    };
+    (purchase, exposure)
+}
+
+#[tokio::test]
+async fn commands_under_way_have_places_of_which_a_tenant_has_half_of_what_others_leave() {
+    let fresh = fresh().await;
+    let offers = fresh.store.offers.as_ref();
+    let (acme, other) = (acme(), other());
+    let commission = async |tenant: &TenantId, n: u32| {
+        let (purchase, exposure) = commanded(tenant, n);
+        offers
+            .commission_purchase(&purchase, &exposure)
+            .await
+            .unwrap()
+    };
+    let half = MAX_UNDER_WAY / 2;
+    for n in 0..half {
+        assert!(commission(&acme, n).await, "{n}");
+    }
+    assert!(!commission(&acme, half).await);
+    let kept = offers.purchase(&acme, &commanded(&acme, half).0.purchase);
+    assert_eq!(kept.await.unwrap(), None, "nothing of it is kept");
+    // Another tenant has places all the same, and so would a third one.
+    let quarter = half / 2;
+    for n in 0..quarter {
+        assert!(commission(&other, n).await, "{n}");
+    }
+    assert!(!commission(&other, quarter).await);
+    // Another payment of the same kind is none of a command, and needs no place.
+    let data = purchase(&acme, 200, 1);
+    offers.commit_purchase(&data, None).await.unwrap();
+    // What is over has none, whether it is looked at still or not.
+    for n in 0..2 {
+        let (mut over, _) = commanded(&other, n);
+        (over.version, over.under_way) = (2, false);
+        offers.commit_purchase(&over, None).await.unwrap();
+    }
+    assert!(commission(&other, quarter).await);
+}
+
+#[tokio::test]
+async fn all_that_wakes_is_read_page_by_page() {
+    let fresh = fresh().await;
+    let offers = fresh.store.offers.as_ref();
+    let (acme, other) = (acme(), other());
+    for (tenant, n) in [(&acme, 1), (&acme, 2), (&other, 1), (&other, 2), (&acme, 3)] {
+        let mut one = commanded(tenant, n).0;
+        one.wakes_us = Some(if n == 3 { 20 } else { 30 });
+        offers.commit_purchase(&one, None).await.unwrap();
+    }
+    let mut seen = Vec::new();
+    let mut last: Option<StoredPurchase> = None;
+    loop {
+        let page = offers.waking_purchases(40, last.as_ref(), 2).await.unwrap();
+        let Some(end) = page.last() else { break };
+        last = Some(end.clone());
+        seen.extend(page.into_iter().map(|it| (it.tenant, it.purchase[3])));
+    }
+    let mut expected = vec![(acme.clone(), 3)];
+    let mut rest = vec![(acme.clone(), 1), (acme, 2), (other.clone(), 1), (other, 2)];
+    rest.sort();
+    expected.extend(rest);
+    assert_eq!(seen, expected);
 }

@@ -413,6 +413,7 @@ async fn a_purchase_whose_payment_is_taken_back_wakes_at_once() {
         payer: PAYER.0.0,
         body: "{}".to_owned(),
         wakes_us: Some(far_us),
+        under_way: false,
         command: Some(CommandId([1; 16])),
         created_us: 1,
         changed_us: 1,
@@ -424,12 +425,12 @@ async fn a_purchase_whose_payment_is_taken_back_wakes_at_once() {
     assert_eq!(world.state(1).await, "settled");
     let now_us = || world.now_us.load(Ordering::SeqCst);
     let offers = &world.store.offers;
-    let waking = offers.waking_purchases(now_us(), 9).await.unwrap();
+    let waking = offers.waking_purchases(now_us(), None, 9).await.unwrap();
     assert!(waking.is_empty(), "{waking:?}");
     world.back_to(before).await;
     let now_us = world.now_us.load(Ordering::SeqCst);
     let offers = &world.store.offers;
-    let waking = offers.waking_purchases(now_us, 9).await.unwrap();
+    let waking = offers.waking_purchases(now_us, None, 9).await.unwrap();
     let woken: Vec<_> = waking.iter().map(|it| (it.purchase, it.version)).collect();
     assert_eq!(woken, [(id(1).0, 2)]);
     let told = Till::undone(&world.cashier);

@@ -9,8 +9,6 @@
 //! decides is kept first and done then, and each thing that is done does nothing the second time: so
 //! a charge goes on after a crash from what is kept, by looking at commands and chains again.
 
-use std::sync::atomic::Ordering;
-
 use rand_core::Rng as _;
 use stencil_payments::cause::Key;
 use stencil_payments::money::Amount;
@@ -31,8 +29,6 @@ use super::price::Priced;
 use super::purchase::{Bought, Held, Purchase};
 use super::sales::{MAX_RACES, Sales};
 
-/// Charges that are under way at one time.
-const MAX_UNDER_WAY: usize = 900;
 /// The most gas that the escrow takes to hold, release or give back.
 const GAS_OF_ESCROW: u64 = 700_000;
 
@@ -97,9 +93,6 @@ impl Sales {
         if let Some(known) = self.known(tenant, name, bought, &claim).await? {
             return Ok(known);
         }
-        if self.inner.under_way.load(Ordering::Relaxed) >= MAX_UNDER_WAY {
-            return Err(later("as many commands as may be are under way"));
-        }
         let priced = offer.priced(&self.inner.chains);
         if priced.is_empty() {
             return Err(later("the hub follows none of the chains of this offer"));
@@ -153,6 +146,7 @@ impl Sales {
             payer: purchase.payer.into_array(),
             body: purchase.body(),
             wakes_us: Some(now_us),
+            under_way: true,
             command: Some(command),
             created_us: now_us,
             changed_us: now_us,
@@ -165,8 +159,9 @@ impl Sales {
                 Some(_) => self.signed(&kept, balance).await?,
             };
             let offers = &self.inner.store.offers;
-            match offers.commit_purchase(&kept.stored, Some(&exposure)).await {
-                Ok(()) => {
+            match offers.commission_purchase(&kept.stored, &exposure).await {
+                Ok(false) => return Err(later("as many commands as may be are under way")),
+                Ok(true) => {
                     stencil_crashpoint::reach("x402.commissioned");
                     self.inner.wake.notify_one();
                     return self.advance(kept).await;

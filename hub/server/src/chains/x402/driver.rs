@@ -1,12 +1,11 @@
 //! Goes on with charges for what devices do: by commands' ends, by what chains say, by the clock.
 
 use std::collections::HashMap;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use stencil_payments::x402::charge::{Charge, Stage};
-use stencil_store::{MAX_PAGE, StoredPurchase};
+use stencil_store::StoredPurchase;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -22,6 +21,8 @@ const IDLE: Duration = Duration::from_secs(5);
 const ASKED: Duration = Duration::from_millis(500);
 /// After something could not be done now.
 const AGAIN: Duration = Duration::from_secs(2);
+/// Charges that are read at once.
+const PAGE: u32 = 250;
 /// Charges that are gone on with at one time.
 const AT_ONCE: usize = 8;
 
@@ -52,20 +53,33 @@ impl Sales {
         }
     }
 
-    /// Goes on with all that is due; gives how many are under way.
+    /// Goes on with all that is due; gives how many that were.
     async fn look(
         &self,
         rests: &mut HashMap<[u8; 16], Instant>,
     ) -> Result<usize, stencil_store::Error> {
-        let offers = &self.inner.store.offers;
-        let due = offers
-            .waking_purchases(self.inner.clock.now_us(), MAX_PAGE)
-            .await?;
-        self.inner.under_way.store(due.len(), Ordering::Relaxed);
+        let now_us = self.inner.clock.now_us();
         let now = Instant::now();
         rests.retain(|_, until| *until > now);
-        let (count, due) = (due.len(), due.into_iter());
-        let due = due.filter(|stored| !rests.contains_key(&stored.purchase));
+        let (mut count, mut last) = (0, None);
+        // What waits stays due by its old time: it must not keep what comes behind it from being looked at.
+        loop {
+            let offers = &self.inner.store.offers;
+            let due = offers.waking_purchases(now_us, last.as_ref(), PAGE).await?;
+            let Some(end) = due.last() else {
+                return Ok(count);
+            };
+            last = Some(end.clone());
+            count += due.len();
+            self.go_on_with(due, rests).await;
+        }
+    }
+
+    async fn go_on_with(&self, due: Vec<StoredPurchase>, rests: &mut HashMap<[u8; 16], Instant>) {
+        let now = Instant::now();
+        let due = due
+            .into_iter()
+            .filter(|stored| !rests.contains_key(&stored.purchase));
         let due: Vec<_> = due.collect();
         let mut steps = futures_util::stream::iter(due)
             .map(|stored| async move { (stored.purchase, self.go_on(stored).await) })
@@ -83,7 +97,6 @@ impl Sales {
                 rests.insert(id, now + rest);
             }
         }
-        Ok(count)
     }
 
     /// One look, for tests.

@@ -1,7 +1,6 @@
 //! From a payment to a purchase that is settled.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use stencil_payments::B256;
@@ -63,8 +62,6 @@ pub(super) struct Inner {
     pub(super) wake: Notify,
     /// Told when a charge has changed.
     pub(super) changed: Notify,
-    /// Charges that are under way.
-    pub(super) under_way: AtomicUsize,
 }
 
 impl Sales {
@@ -82,7 +79,6 @@ impl Sales {
                 lines: Lines::default(),
                 wake: Notify::new(),
                 changed: Notify::new(),
-                under_way: AtomicUsize::new(0),
             }),
         }
     }
@@ -137,6 +133,7 @@ impl Sales {
             payer: purchase.payer.into_array(),
             body: purchase.body(),
             wakes_us: None,
+            under_way: false,
             command: None,
             created_us: now_us,
             changed_us: now_us,

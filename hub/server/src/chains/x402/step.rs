@@ -95,6 +95,7 @@ impl Sales {
             self.undo(kept, now_us).await?;
         }
         let exposure = self.after(kept, &effects).await?;
+        next.stored.under_way = !charge.is_over();
         next.purchase.charge = Some(charge);
         next.stored.version += 1;
         next.stored.changed_us = now_us;

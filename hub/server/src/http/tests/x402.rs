@@ -15,7 +15,7 @@ use stencil_payments::{Address, B256, Bytes, U256};
 use stencil_store::{Store, StoredPurchase};
 
 use super::client::Answer;
-use super::{NOW_US, Served};
+use super::{Limits, NOW_US, Served};
 use crate::chains::x402::{Bought, Offer, Purchase};
 use money::{Mode, PAYEE, TOKEN, domain};
 
@@ -91,6 +91,7 @@ pub(super) async fn bought(store: &Store) {
         payer: [1; 20],
         body: purchase.body(),
         wakes_us: None,
+        under_way: false,
         command: None,
         created_us: NOW_US,
         changed_us: NOW_US,
@@ -236,6 +237,39 @@ async fn nobody_is_asked_to_pay_where_that_is_not_seen() {
     assert!(why.contains("the chain local can't be used now"), "{why}");
     unusable(None);
     assert_eq!(served.pays(FEED, &signed).await.status, 200);
+}
+
+/// One payment that is not settled, shown over and over again, keeps no other from being settled.
+#[tokio::test]
+async fn who_pays_has_room_whatever_another_network_asks() {
+    let mut questions = None;
+    let served = Served::start_changed(Limits::default(), |state| {
+        questions = Some(state.questions().clone());
+        state
+    })
+    .await;
+    assert_eq!(served.offers("feed-marked", &series()).await.status, 201);
+    served.money.gives(payer(), 1_000_000);
+    let required = costs(&served, FEED).await;
+    let questions = questions.unwrap();
+    for (nonce, pool) in [(1, &questions.payments), (2, &questions.settlements)] {
+        let signed = Signed::of(&required, nonce);
+        let pays = async |from: u8| {
+            let ask = served.get(FEED).from([127, 0, 0, from]);
+            let ask = ask.header("PAYMENT-SIGNATURE", &signed.header());
+            ask.send().await
+        };
+        let mut rooms = Vec::new();
+        while let Ok(room) = pool.enter([127, 0, 0, 1].into()) {
+            rooms.push(room);
+        }
+        let refused = pays(1).await;
+        assert!(refused.problem(503).contains("from your address"));
+        assert!(refused.header("retry-after").is_some(), "{refused:?}");
+        assert_eq!(pays(2).await.status, 200);
+        drop(rooms);
+        assert_eq!(pays(1).await.status, 200);
+    }
 }
 
 #[tokio::test]

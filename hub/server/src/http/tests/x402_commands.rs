@@ -197,6 +197,36 @@ async fn a_device_acts_and_is_paid_when_it_has_said_so() {
     assert!(error.contains("something else"), "{error}");
 }
 
+/// What waits stays due by its old time, and stands before all that comes later.
+#[tokio::test]
+async fn a_charge_is_gone_on_with_however_many_wait_before_it() {
+    let served = selling().await;
+    let signed = served.asks(7, 1).await;
+    let answer = served.commissions(7, &signed).await;
+    let (at, doc) = (location(&answer), answer.json());
+    let offers = &served.store.offers;
+    let key = hex::decode(doc["purchase"].as_str().unwrap()).unwrap();
+    let key: [u8; 16] = key.try_into().unwrap();
+    let kept = async || {
+        let stored = offers.purchase(&seed::acme(), &key).await.unwrap();
+        stored.unwrap()
+    };
+    assert!(kept().await.under_way);
+    let mut other = kept().await;
+    let mut purchase = Kept::of(other.clone()).unwrap().purchase;
+    purchase.charge = None;
+    (other.version, other.wakes_us) = (1, Some(1));
+    (other.body, other.command) = (purchase.body(), None);
+    for n in 0..1_001_u32 {
+        other.purchase[..4].copy_from_slice(&n.to_be_bytes());
+        offers.commit_purchase(&other, None).await.unwrap();
+    }
+    served.says(&doc["command"], State::Done).await;
+    served.later(1);
+    served.stands(&at, "captured").await;
+    assert!(!kept().await.under_way, "it takes no place any more");
+}
+
 #[tokio::test]
 async fn without_a_devices_word_nothing_is_charged() {
     let served = selling().await;

@@ -13,7 +13,7 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State as Shared;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, StatusCode, header};
+use http::{Extensions, HeaderMap, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use stencil_payments::x402::charge::Stage;
@@ -29,6 +29,7 @@ use crate::chains::x402::{Bought, Kept, No, Sales, Sells, command, sales};
 use crate::http::State;
 use crate::http::api::commands;
 use crate::http::input::{self, Path};
+use crate::http::listener::Peer;
 use crate::http::problem::{Kind, Problem};
 
 /// The longest body of an order.
@@ -74,6 +75,7 @@ pub(in crate::http) async fn order(
     Shared(state): Shared<State>,
     Path((tenant, name)): Path<(String, String)>,
     headers: HeaderMap,
+    extensions: Extensions,
     body: Bytes,
 ) -> Result<Response, Problem> {
     let (sales, tenant, offer) = offered(&state, &tenant, &name).await?;
@@ -99,6 +101,10 @@ pub(in crate::http) async fn order(
         .get_all("prefer")
         .iter()
         .any(|value| value.as_bytes().eq_ignore_ascii_case(b"respond-async"));
+    let asks = state
+        .questions()
+        .payments
+        .enter(Peer::address(&extensions))?;
     let taken = async {
         let payment = sales::payment(&payment)?;
         bound(&wanted, &payment)?;
@@ -113,6 +119,7 @@ pub(in crate::http) async fn order(
         let kept = sales
             .commission(tenant, name, offer, &does, bought, &payment)
             .await?;
+        drop(asks);
         if waits {
             over(sales, kept).await
         } else {
