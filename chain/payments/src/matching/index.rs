@@ -226,6 +226,20 @@ impl Index {
         }
     }
 
+    /// Watches for payments of an invoice until then, where that is later than was said.
+    pub fn extend(&mut self, id: Id, until_us: i64) {
+        let Some((definition, known_us)) = self.open.get_mut(&id) else {
+            return;
+        };
+        if until_us <= *known_us {
+            return;
+        }
+        let before = (std::mem::replace(known_us, until_us), id);
+        let group = self.until.entry(definition.chains()).or_default();
+        group.remove(&before);
+        group.insert((until_us, id));
+    }
+
     /// No longer watches for an invoice; `false` where it was not watched.
     pub fn remove(&mut self, id: Id) -> bool {
         let Some((definition, until_us)) = self.open.remove(&id) else {

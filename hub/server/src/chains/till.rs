@@ -10,6 +10,7 @@ use stencil_payments::money::Amount;
 use stencil_payments::observation::Needs;
 use stencil_protocol::id::TenantId;
 
+use super::cashier::until_us;
 use super::make::Watches;
 
 /// Invoices of all tenants that payments are looked for at one time.
@@ -107,6 +108,8 @@ impl Till {
             return;
         }
         known.version = version;
+        // What a reorganisation takes back is waited for anew, as is kept in the store.
+        self.index.extend(id, until_us(invoice));
         if let Some(wakes_us) = std::mem::replace(&mut known.wakes_us, invoice.wakes_us()) {
             self.wakes.remove(&(wakes_us, id));
         }
@@ -374,11 +377,12 @@ mod tests {
         let needs = Needs::Confirmations(1);
         let invoice = Invoice::new(invoice(1, Way::UniqueAmount, needs)).unwrap();
         assert!(till.has_room(invoice.definition()));
-        till.add(&invoice, 1, 1_000).unwrap();
-        till.read_up_to(ID, 999);
+        let until_us = until_us(&invoice);
+        till.add(&invoice, 1, until_us).unwrap();
+        till.read_up_to(ID, until_us - 1);
         till.sweep();
         assert_eq!(till.len(), 1);
-        till.read_up_to(ID, 1_000);
+        till.read_up_to(ID, until_us);
         till.sweep();
         assert_eq!(till.len(), 0);
         assert!(till.open.iter().all(HashMap::is_empty));

@@ -96,3 +96,46 @@ async fn what_a_chain_that_is_followed_no_more_has_said_keeps_no_invoice() {
     world.cashier.till().sweep();
     assert_eq!(world.cashier.open_invoices(), 0);
 }
+
+/// A reorganisation begins the time anew in which an invoice may be paid; it is looked for until that is over, too.
+#[tokio::test]
+async fn an_invoice_that_is_disturbed_late_is_told_that_it_is_over() {
+    let mut world = World::new().await;
+    let day_s = 24 * 3_600;
+    let mut definition = invoice(1, Way::Contract(CONTRACT), Needs::Finalized);
+    definition.policy.grace_us = 2 * i64::try_from(day_s).unwrap() * 1_000_000;
+    definition.policy.underpaid = stencil_payments::invoice::Underpaid::Refund;
+    world.create(definition).await;
+    let part = world.block(40, &paid(1, 1, TOKEN, DUE / 4)).await;
+    world.finalize(part).await;
+    let before = world.block(50, &[]).await;
+    world.block(60, &paid(2, 1, TOKEN, DUE)).await;
+    world.block(2 * day_s, &[]).await;
+    assert_eq!(world.state(1).await, "confirming");
+    world.back_to(before).await;
+    assert_eq!(world.state(1).await, "seen");
+    // It would have been looked for until a day after its first end.
+    world.block(3 * day_s + 1_200, &[]).await;
+    assert_eq!(world.state(1).await, "seen");
+    world.block(4 * day_s + 1_200, &[]).await;
+    assert_eq!(world.state(1).await, "expired");
+    let refunds = world.invoice(1).await.kept.invoice.refunds().to_vec();
+    assert_eq!(refunds.len(), 1, "the part goes back");
+}
+#[tokio::test]
+async fn a_purchase_that_a_reorganisation_moves_late_is_seen_where_it_is_then() {
+    for way in ways() {
+        let mut world = World::new().await;
+        world.create(invoice(1, way, Needs::Confirmations(1))).await;
+        let before = world.block(20, &[]).await;
+        world.block(40, &bought(way)).await;
+        world.block(OVER_S + 60, &[]).await;
+        assert_eq!(world.state(1).await, "settled");
+        world.back_to(before).await;
+        assert_ne!(world.state(1).await, "settled");
+        let again = world.block(50, &bought(way)).await;
+        assert_eq!(world.state(1).await, "settled", "{way:?}");
+        world.finalize(again).await;
+        assert_eq!(world.state(1).await, "settled");
+    }
+}
