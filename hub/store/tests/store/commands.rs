@@ -84,8 +84,10 @@ async fn a_gateway_gets_what_its_devices_wait_for() {
         port.queue(&new(n, id), i64::from(n)).await.unwrap();
     }
     for marked in [Marked::First, Marked::Again] {
-        let mark = port.mark_sent(&acme(), &command(1), &gateway("g1"), 20);
-        assert_eq!(mark.await.unwrap(), marked);
+        let mark = port
+            .mark_sent(&acme(), &command(1), &gateway("g1"), 20)
+            .await;
+        assert_eq!(mark.unwrap(), marked);
     }
     let ids = |rows: Vec<stencil_store::StoredCommand>| -> Vec<u8> {
         rows.iter().map(|row| row.id.0[0]).collect()
@@ -281,8 +283,8 @@ async fn what_is_due_no_more_is_not_handed_over_and_what_a_gateway_has_is_asked_
     let expired = Some(State::Expired);
     assert_eq!(mark(3, 20).await, (Marked::NotDue, expired));
     assert_eq!(mark(9, 20).await, (Marked::NotDue, None));
-    let theirs = port.mark_sent(&other(), &command(1), &g1, 20);
-    assert_eq!(theirs.await.unwrap(), Marked::NotDue);
+    let theirs = port.mark_sent(&other(), &command(1), &g1, 20).await;
+    assert_eq!(theirs.unwrap(), Marked::NotDue);
 }
 
 #[tokio::test]
@@ -299,8 +301,10 @@ async fn a_gateway_vouches_only_for_what_no_other_has_got() {
             .await
             .unwrap();
     }
-    let again = port.mark_sent(&acme(), &command(2), &gateway("g2"), 21);
-    assert_eq!(again.await.unwrap(), Marked::Again);
+    let again = port
+        .mark_sent(&acme(), &command(2), &gateway("g2"), 21)
+        .await;
+    assert_eq!(again.unwrap(), Marked::Again);
     assert!(port.status(&own(1, "g1", State::Expired)).await.unwrap());
     for through in ["g1", "g2"] {
         for state in [State::Expired, State::Failed] {

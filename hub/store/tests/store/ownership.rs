@@ -360,8 +360,8 @@ async fn a_sale_is_no_reason_for_what_was_over_before_it_or_was_sent() {
     }
     let gw: GatewayId = "gw-1".parse().unwrap();
     let mark = async |n: u8, now_us| {
-        let marked = commands.mark_sent(&acme(), &command(n), &gw, now_us);
-        marked.await.unwrap()
+        let marked = commands.mark_sent(&acme(), &command(n), &gw, now_us).await;
+        marked.unwrap()
     };
     assert_eq!(mark(2, 3).await, Marked::First);
     let of_guest = commit(vec![owned(2, GUEST, 60)]);

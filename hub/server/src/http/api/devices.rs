@@ -60,7 +60,7 @@ pub(in crate::http) struct Overview {
 
 /// A device.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
-pub(in crate::http) struct ShownDevice {
+pub(in crate::http) struct DeviceView {
     #[serde(flatten)]
     device: Device,
     /// Its DID, which its passport is of and credentials name; null: the hub is reached by no name that one can be
@@ -68,7 +68,7 @@ pub(in crate::http) struct ShownDevice {
     did: Option<String>,
 }
 
-impl ShownDevice {
+impl DeviceView {
     fn of(device: Device, tenant: &TenantId, identity: &Identity) -> Self {
         let did = identity.device_did(tenant, &device.id).ok();
         Self {
@@ -83,13 +83,13 @@ impl ShownDevice {
     get,
     path = "/api/v1/devices",
     tag = "devices",
-    params(Which), responses((status = 200, body = Page<ShownDevice>))
+    params(Which), responses((status = 200, body = Page<DeviceView>))
 )]
 pub(in crate::http) async fn list(
     Shared(state): Shared<State>,
     caller: Caller,
     Query(which): Query<Which>,
-) -> Result<Json<Page<ShownDevice>>, Problem> {
+) -> Result<Json<Page<DeviceView>>, Problem> {
     let limit = input::list_limit(which.limit)?;
     let linked = which.link.as_deref().map(link).transpose()?;
     let gateway = which.gateway.as_deref().map(GatewayId::parse).transpose();
@@ -111,7 +111,7 @@ pub(in crate::http) async fn list(
     let devices = &state.store.devices;
     let page = devices.find(&caller.tenant, &filter, which.after.as_deref(), limit);
     let (Page { items, next }, identity) = (page.await?, state.identity());
-    let shown = |device| ShownDevice::of(device, &caller.tenant, &identity);
+    let shown = |device| DeviceView::of(device, &caller.tenant, &identity);
     Ok(Json(Page {
         items: items.into_iter().map(shown).collect(),
         next,
@@ -152,16 +152,16 @@ pub(in crate::http) async fn overview(
     get,
     path = "/api/v1/devices/{device}",
     tag = "devices",
-    responses((status = 200, body = ShownDevice))
+    responses((status = 200, body = DeviceView))
 )]
 pub(in crate::http) async fn one(
     Shared(state): Shared<State>,
     caller: Caller,
     Path(device): Path<String>,
-) -> Result<Json<ShownDevice>, Problem> {
+) -> Result<Json<DeviceView>, Problem> {
     let device = known(&state, &caller, &device).await?;
     let identity = state.identity();
-    Ok(Json(ShownDevice::of(device, &caller.tenant, &identity)))
+    Ok(Json(DeviceView::of(device, &caller.tenant, &identity)))
 }
 
 /// Of each name of a device the newest value by event time.

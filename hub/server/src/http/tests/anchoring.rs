@@ -50,8 +50,8 @@ async fn a_clock_that_is_behind_the_newest_anchor_is_told_while_it_is() {
     set.await.unwrap();
     // An hour ahead of the hub's clock, which was set back since.
     let end = NOW_US / 1_000_000 + 3_600;
-    let anchor = anchored(end);
-    let put = proofs.put_anchor(&acme, &anchor, AnchorSeals::Take(&[]), 1);
+    let (anchor, seals) = (anchored(end), AnchorSeals::Take(&[]));
+    let put = proofs.put_anchor(&acme, &anchor, seals, 1);
     assert!(put.await.unwrap());
     let told = served.read("/api/v1/anchoring").await.ok();
     assert_eq!(told["next_from_us"], (end + 60) * 1_000_000, "{told}");

@@ -399,7 +399,6 @@ async fn a_right_whose_token_is_asked_anew_stands_as_it_did() {
     let estate = Estate::new().await;
     let (rights, given) = a_right(&estate).await;
     assert!(estate.owners.unset(&acme()).await.unwrap());
-    assert_eq!(follow(&estate, &rights).await, 0);
     estate.set(settings()).await;
     estate.block(1, &[]).await;
     assert_eq!(estate.asked(SELLER, "lock").await, Err(Refusal::NotFinal));
