@@ -436,7 +436,8 @@ impl Chain for Money {
         if abi::stateOfCall::abi_decode(&data).is_ok() {
             let book = self.book();
             let held = book.hold == 1 && block >= book.held_from;
-            return Ok(Called::Returned(U256::from(held).abi_encode().into()));
+            let word = U256::from(u8::from(held)).abi_encode();
+            return Ok(Called::Returned(word.into()));
         }
         let chains = &self.store.chains;
         let state = chains.open_chain("local", CHAIN_ID, 1).await.unwrap();
