@@ -411,6 +411,12 @@ impl Chain for Connection {
         called.map_err(|trouble| Unknown(trouble.to_string()))
     }
 
+    async fn next_nonce(&self, account: Address, block: u64) -> Result<u64, Unknown> {
+        let block = format!("{block:#x}");
+        let next = self.quorum.transaction_count(account, &block).await;
+        next.map_err(|trouble| Unknown(trouble.to_string()))
+    }
+
     async fn tried(&self, order: &Order) -> Result<Called, Unknown> {
         let Some(from) = self.account() else {
             return self.call(order.to, order.data.clone()).await;

@@ -212,6 +212,16 @@ async fn what_is_ordered_is_sent_once_and_becomes_final() {
     };
     assert_eq!(Some(moved.from), chain.account());
     assert_eq!((moved.token, moved.to), (None, SHOP));
+    let (sender, nonce) = (looked.sender, looked.nonce);
+    assert_eq!(Some(sender), chain.account());
+    // As of a block, what was so then.
+    let (before, newest) = (last.block - 1, last.block);
+    assert_eq!(chain.next_nonce(sender, before).await, Ok(nonce));
+    assert_eq!(chain.next_nonce(sender, newest).await, Ok(nonce + 1));
+    let nothing = Ok(Called::Returned(Bytes::new()));
+    assert_eq!(chain.call_at(SHOP, Bytes::new(), newest).await, nothing);
+    let yet_to_come = chain.call_at(SHOP, Bytes::new(), newest + 1_000).await;
+    assert!(yet_to_come.is_err(), "{yet_to_come:?}");
     assert_eq!(chain.look_up(B256::repeat_byte(9)).await, Ok(None));
     // What counts as spent now is what it has cost, and no longer the most that it might have.
     let tx = format!("{:#x}", last.tx);

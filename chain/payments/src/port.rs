@@ -112,6 +112,10 @@ pub struct Outcome {
 pub struct Looked {
     /// Where it is, and whether it did what it should.
     pub outcome: Outcome,
+    /// Who has sent it.
+    pub sender: Address,
+    /// By which of that account's numbers: no other transaction of it with the same can be in the chain.
+    pub nonce: u64,
     /// What it has moved: transfers of tokens by the logs of its receipt, and the coin that it has sent itself. What
     /// contracts have sent of the coin leaves no log, and is not here. Nothing of one that was reverted.
     pub moves: Vec<Moved>,
@@ -260,6 +264,16 @@ pub trait Chain: Send + Sync + 'static {
     /// # Errors
     /// It is unknown now, or for good.
     async fn call_at(&self, _to: Address, _data: Bytes, block: u64) -> Result<Called, Unknown> {
+        let name = self.name();
+        Err(Unknown(format!(
+            "nobody says how chain {name} was at block {block}"
+        )))
+    }
+    /// An account's next nonce as of a block, by its number: lower ones are used by then.
+    ///
+    /// # Errors
+    /// It is unknown now, or for good.
+    async fn next_nonce(&self, _account: Address, block: u64) -> Result<u64, Unknown> {
         let name = self.name();
         Err(Unknown(format!(
             "nobody says how chain {name} was at block {block}"

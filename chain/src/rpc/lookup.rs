@@ -28,10 +28,11 @@ struct Log {
     data: Bytes,
 }
 
-/// What a transaction has sent of the coin itself.
+/// Who has sent a transaction, and what of the coin itself.
 #[derive(Deserialize)]
 struct Sent {
     from: Address,
+    nonce: U64,
     #[serde(default)]
     to: Option<Address>,
     #[serde(default)]
@@ -57,12 +58,17 @@ impl Endpoint {
             block_hash,
             succeeded,
         };
-        if !succeeded {
-            let moves = Vec::new();
-            return Ok(Some(Looked { outcome, moves }));
-        }
         let sent: Option<Sent> = self.call("eth_getTransactionByHash", [tx]).await?;
         let sent = sent.ok_or_else(|| Failure::Missing(format!("transaction {tx}")))?;
+        let mut looked = Looked {
+            outcome,
+            sender: sent.from,
+            nonce: sent.nonce.to(),
+            moves: Vec::new(),
+        };
+        if !succeeded {
+            return Ok(Some(looked));
+        }
         let coin = sent.to.filter(|_| !sent.value.is_zero()).map(|to| Moved {
             ordinal: VALUE,
             token: None,
@@ -73,8 +79,8 @@ impl Endpoint {
         let of_tokens = (0..VALUE)
             .zip(&logs)
             .filter_map(|(ordinal, log)| transfer(ordinal, log));
-        let moves = coin.into_iter().chain(of_tokens).collect();
-        Ok(Some(Looked { outcome, moves }))
+        looked.moves = coin.into_iter().chain(of_tokens).collect();
+        Ok(Some(looked))
     }
 }
 
@@ -101,7 +107,7 @@ impl Quorum {
             &format!("what transaction {tx} has done"),
             |endpoint| endpoint.look_up(tx),
             |found| match found {
-                Some(Looked { outcome, moves }) => format!(
+                Some(Looked { outcome, moves, .. }) => format!(
                     "{} movements in block {} ({})",
                     moves.len(),
                     outcome.block,

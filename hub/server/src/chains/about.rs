@@ -124,6 +124,9 @@ pub(crate) struct Told {
     pub movement: String,
     /// The how manieth that was told of the refund, from 1.
     pub number: u32,
+    /// Which account has sent it, and by which nonce; not known of one that is told without a chain.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub by: Option<(Address, u64)>,
     /// Since when it is in no block any more, µs since the epoch, as long as it is in none.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub missing_us: Option<i64>,

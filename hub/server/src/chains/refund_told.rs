@@ -40,6 +40,8 @@ struct Found {
     unchecked: bool,
     /// Its chain can be asked what becomes of it.
     followed: bool,
+    /// Which account has sent the transaction, and by which nonce.
+    by: Option<(Address, u64)>,
 }
 
 /// The tenant has sent a refund itself. `unchecked`: at its word, where the chain can't show it.
@@ -76,6 +78,7 @@ pub(crate) async fn sent_by_tenant(
             tx,
             movement: found.movement.clone(),
             number,
+            by: found.by,
             missing_us: None,
             failed: false,
         };
@@ -172,10 +175,11 @@ async fn find_movement(
     unchecked: bool,
 ) -> Result<Found, Refused> {
     let asset = wanted.token.asset();
-    let at_word = |followed: bool| Found {
+    let at_word = |by: Option<(Address, u64)>| Found {
         movement: format!("{}:{tx:#x}@{}", asset.chain, hex::encode(wanted.to)),
         unchecked: true,
-        followed,
+        followed: by.is_some(),
+        by,
     };
     let owner = async |movement: &str| {
         let owner = cashier
@@ -206,13 +210,14 @@ async fn find_movement(
                 asset.chain
             )));
         }
-        let found = at_word(false);
+        let found = at_word(None);
         return match owner(&found.movement).await? {
             None => Ok(found),
             Some(other) => Err(taken(&found.movement, other)),
         };
     };
     let looked = look_up(chain, tx).await?;
+    let by = Some((looked.sender, looked.nonce));
     if let Some(since) = wanted.since.filter(|since| looked.outcome.block < *since) {
         return Err(Refused::Not(format!(
             "{tx:#x} is in block {}, and what this refund is of came in block {since}: tell of the transaction that \
@@ -238,6 +243,7 @@ async fn find_movement(
                     movement,
                     unchecked: false,
                     followed: true,
+                    by,
                 });
             }
             Some(other) => {
@@ -251,7 +257,7 @@ async fn find_movement(
     if !unchecked || asset.contract.is_some() {
         return Err(Refused::Not(does_not(wanted, &looked, tx)));
     }
-    let found = at_word(true);
+    let found = at_word(by);
     match owner(&found.movement).await? {
         None => Ok(found),
         Some(other) => Err(taken(&found.movement, other)),

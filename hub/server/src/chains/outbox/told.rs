@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use stencil_payments::B256;
 use stencil_payments::invoice::{Event, Id, Status, refund};
+use stencil_payments::port::Chain;
+use stencil_payments::{Address, B256};
 use stencil_protocol::id::TenantId;
 
 use super::Did;
@@ -17,9 +18,11 @@ use crate::chains::refund_told::still_fits;
 const LOOK: Duration = Duration::from_secs(10);
 /// Until it is looked again on a chain that is not followed.
 const REST: Duration = Duration::from_secs(600);
-/// For how long a transaction that left its block may be in none, µs: after a reorganisation most are in another
-/// block within seconds.
+/// For how long a transaction that left its block may be in none before anybody is told, µs: after a reorganisation
+/// most are in another block within seconds.
 const MISSING_US: i64 = 120 * 1_000_000;
+/// Between two looks at one that is in none for longer: it may come into one at any time.
+const SELDOM: Duration = Duration::from_secs(60);
 
 /// Looks what became of the so manieth transaction of a refund until that is final.
 pub(super) async fn follow(
@@ -48,20 +51,28 @@ pub(super) async fn follow(
     let Some(chain) = cashier.chains().by_id(method.token.asset().chain) else {
         return Ok(Did::UnderWay(REST));
     };
-    let (tx, missing_us) = (told.tx, told.missing_us);
+    let (tx, missing_us, by) = (told.tx, told.missing_us, told.by);
     let Ok(looked) = chain.look_up(tx).await else {
         return Ok(Did::UnderWay(LOOK));
     };
     let now_us = cashier.0.clock.now_us();
     let Some(looked) = looked else {
-        return match missing_us {
-            Some(since_us) if now_us.saturating_sub(since_us) >= MISSING_US => {
-                let why = format!("{tx:#x}, which was told as sent, is in no block any more");
-                failed(cashier, tenant, invoice, (id, tx), why).await
-            }
-            Some(_) => Ok(Did::UnderWay(LOOK)),
-            None => missing(cashier, tenant, invoice, (id, tx), Some(now_us)).await,
+        let Some(since_us) = missing_us else {
+            return missing(cashier, tenant, invoice, (id, tx), Some(now_us)).await;
         };
+        if now_us.saturating_sub(since_us) < MISSING_US {
+            return Ok(Did::UnderWay(LOOK));
+        }
+        if is_replaced(cashier, chain.as_ref(), by).await? {
+            let why = format!(
+                "{tx:#x}, which was told as sent, is in no block any more, and another transaction has its nonce"
+            );
+            return failed(cashier, tenant, invoice, (id, tx), why).await;
+        }
+        if !refund.stuck {
+            is_away(cashier, tenant, invoice, (id, tx), by).await?;
+        }
+        return Ok(Did::UnderWay(SELDOM));
     };
     if missing_us.is_some() {
         missing(cashier, tenant, invoice, (id, tx), None).await?;
@@ -95,6 +106,59 @@ pub(super) async fn follow(
     Ok(Did::Done)
 }
 
+/// Whether another transaction has, in a block that is final, the nonce of one that is in no block.
+async fn is_replaced(
+    cashier: &Cashier,
+    chain: &dyn Chain,
+    by: Option<(Address, u64)>,
+) -> Result<bool, Refused> {
+    let state = cashier.0.store.chains.chain(chain.name()).await?;
+    let finalized = state.and_then(|state| state.finalized);
+    let (Some((sender, nonce)), Some(last)) = (by, finalized) else {
+        return Ok(false);
+    };
+    let next = chain.next_nonce(sender, last.number).await;
+    Ok(next.is_ok_and(|next| next > nonce))
+}
+
+/// Tells that a transaction is in no block any more. It lies about and may come into one at any time, so that the
+/// refund is not due: sent by another transaction it would be sent twice.
+async fn is_away(
+    cashier: &Cashier,
+    tenant: &TenantId,
+    invoice: Id,
+    (id, tx): (refund::Id, B256),
+    by: Option<(Address, u64)>,
+) -> Result<(), Refused> {
+    let nonce = by.map(|(sender, nonce)| format!(", {nonce} of {}", sender.to_checksum(None)));
+    let why = format!(
+        "{tx:#x} is in no block any more, and may come into one again: have it sent again, or another one with its \
+         nonce{}",
+        nonce.unwrap_or_default()
+    );
+    tracing::warn!(%tenant, %invoice, refund = %id, why, "a refund is in no block");
+    let waits = Waits {
+        why: why.chars().take(MAX_WHY).collect(),
+        at_us: cashier.0.clock.now_us(),
+        limits: None,
+    };
+    let altered = cashier.alter(tenant, invoice, |kept| {
+        let mut about = kept.about.clone();
+        if !about.told.get(&id).is_some_and(|told| told.tx == tx) {
+            return Ok(Vec::new().into());
+        }
+        if let Some(said) = about.refunds_to.get_mut(&id) {
+            said.waits = Some(waits.clone());
+        }
+        Ok(Alter {
+            events: vec![Event::RefundStuck { id, stuck: true }],
+            about: Some(about),
+            todo: Vec::new(),
+        })
+    });
+    altered.await.map(drop)
+}
+
 /// Notes since when a transaction is in no block, or that it is in one again.
 async fn missing(
     cashier: &Cashier,
@@ -108,8 +172,9 @@ async fn missing(
         if let Some(told) = about.told.get_mut(&id).filter(|told| told.tx == tx) {
             told.missing_us = since_us;
         }
+        let found = Event::RefundStuck { id, stuck: false };
         Ok(Alter {
-            events: Vec::new(),
+            events: since_us.is_none().then_some(found).into_iter().collect(),
             about: Some(about),
             todo: Vec::new(),
         })

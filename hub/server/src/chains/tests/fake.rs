@@ -66,6 +66,8 @@ pub(crate) struct Fake {
     pub(crate) head: Mutex<Option<Head>>,
     /// What transactions of others have done; it says nothing of those that are not here.
     pub(crate) looked: Mutex<HashMap<B256, Option<Looked>>>,
+    /// The next nonces of accounts as of blocks; it says none of others.
+    pub(crate) nonces: Mutex<HashMap<(Address, u64), u64>>,
 }
 
 impl Fake {
@@ -98,6 +100,7 @@ impl Fake {
             unusable: Mutex::default(),
             head: Mutex::default(),
             looked: Mutex::default(),
+            nonces: Mutex::default(),
         })
     }
 
@@ -129,7 +132,13 @@ impl Fake {
                 amount: Amount::from(*amount),
             });
         let moves = moves.collect();
-        let looked = Some(Looked { outcome, moves });
+        let (sender, nonce) = (PAYEE, u64::from(tx[0]));
+        let looked = Some(Looked {
+            outcome,
+            sender,
+            nonce,
+            moves,
+        });
         self.looked.lock().unwrap().insert(tx, looked);
     }
 
@@ -232,6 +241,11 @@ impl Chain for Fake {
     async fn look_up(&self, tx: B256) -> Result<Option<Looked>, Unknown> {
         let known = self.looked.lock().unwrap().get(&tx).cloned();
         known.ok_or_else(|| Unknown("nobody answers".to_owned()))
+    }
+
+    async fn next_nonce(&self, account: Address, block: u64) -> Result<u64, Unknown> {
+        let next = self.nonces.lock().unwrap().get(&(account, block)).copied();
+        next.ok_or_else(|| Unknown("nobody answers".to_owned()))
     }
 
     async fn stepped(&self) {

@@ -139,7 +139,7 @@ async fn a_movement_of_money_serves_one_refund() {
 }
 
 #[tokio::test]
-async fn a_refund_whose_transaction_leaves_the_chain_is_due_again() {
+async fn a_refund_whose_transaction_leaves_the_chain_is_due_again_once_that_can_not_come_back() {
     let world = World::new().await;
     let refund = goes_back(&world, 1, Some(TOKEN)).await;
     let mut outbox = outbox(&world);
@@ -158,17 +158,41 @@ async fn a_refund_whose_transaction_leaves_the_chain_is_due_again() {
     world.chain.has(tx(0x60), 6, &right);
     assert_eq!(turns(60).await, Status::Sent);
     gone();
-    for _ in 0..2 {
-        assert_eq!(turns(100).await, Status::Sent);
-    }
-    assert_eq!(turns(100).await, Status::Due);
     let shown = |at: &At| {
         let view = InvoiceView::of(at, world.cashier.chains(), "https://hub.example");
         serde_json::to_value(&view).unwrap()
     };
+    for _ in 0..2 {
+        assert_eq!(turns(100).await, Status::Sent);
+    }
+    // It lies about, and may come into a block at any time: who sent the refund anew would send it twice.
+    for _ in 0..3 {
+        assert_eq!(turns(100).await, Status::Sent);
+        let seen = shown(&world.invoice(1).await);
+        let why = seen["refunds"][0]["waits"].as_str().unwrap();
+        assert!(why.contains("its nonce, 96 of 0x"), "{why}");
+        assert_eq!(seen["facets"]["refund_stuck"], true);
+    }
+    world.chain.has(tx(0x60), 6, &right);
+    assert_eq!(turns(100).await, Status::Sent);
+    let seen = shown(&world.invoice(1).await);
+    assert_eq!(seen["facets"]["refund_stuck"], false, "{seen}");
+    assert_eq!(seen["refunds"][0]["waits"], serde_json::Value::Null);
+    // It is due once another one has its nonce in a block that is final.
+    gone();
+    world.finalize(0).await;
+    let sender = fake::PAYEE;
+    for (next, expected) in [(0x60, Status::Sent), (0x61, Status::Due)] {
+        let known = world.chain.nonces.lock();
+        known.unwrap().insert((sender, 0), next);
+        for _ in 0..2 {
+            turns(100).await;
+        }
+        assert_eq!(turns(100).await, expected);
+    }
     let seen = shown(&world.invoice(1).await);
     let why = seen["refunds"][0]["waits"].as_str().unwrap();
-    assert!(why.contains("in no block any more"), "{why}");
+    assert!(why.contains("another transaction has its nonce"), "{why}");
     assert_eq!(seen["facets"]["refund_stuck"], true);
     // It may come back, and be told again; or another one is.
     world.chain.has(tx(0x60), 7, &right);
@@ -183,7 +207,6 @@ async fn a_refund_whose_transaction_leaves_the_chain_is_due_again() {
         let looked = looked.get_mut(&tx(0x61)).unwrap().as_mut().unwrap();
         (looked.outcome.block, looked.outcome.succeeded) = (0, false);
     }
-    world.finalize(0).await;
     assert_eq!(turns(10).await, Status::Due);
     world.chain.has(tx(0x62), 0, &right);
     told(&world, 1, refund, tx(0x62)).await.unwrap();
