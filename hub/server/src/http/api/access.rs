@@ -409,8 +409,10 @@ pub(in crate::http) async fn on_its_chain(
     Ok(own)
 }
 
-/// The rights of the wallet's account, in all tenants, the newest first: of a contract wallet, in those whose tokens
-/// are on its chain. A page may have fewer than `limit` where another follows.
+/// The rights of the wallet's account, in all tenants, the newest first.
+///
+/// Who has signed in as a contract wallet has those alone of tenants whose tokens are on its chain; a page may have
+/// fewer than `limit` then, where another follows.
 #[utoipa::path(
     get,
     path = "/api/v1/wallet/access",
