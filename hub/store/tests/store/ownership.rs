@@ -467,7 +467,7 @@ fn by_passport() -> ByToken {
 }
 
 /// Lets holders of tokens control the door, of which one is the passport.
-async fn controlled(port: &dyn Ownership) {
+async fn controlled(port: &dyn stencil_store::Ownership) {
     port.put_ownership(&policy(acme()), &Anew::default())
         .await
         .unwrap();
@@ -532,8 +532,9 @@ async fn nothing_is_queued_by_what_an_account_held_or_was_let_do_before() {
         hold(version, holder).await;
         assert_eq!(queue(2, &by).await, queued);
     }
-    let taken = port.remove_device_passport(&acme(), &device("door-1"), 3);
-    assert!(taken.await.unwrap());
+    let (tenant, door) = (acme(), device("door-1"));
+    let taken = port.remove_device_passport(&tenant, &door, 3).await;
+    assert!(taken.unwrap());
     assert_eq!(queue(3, &by).await, Queued::Changed);
     let passport = passport(acme(), "door-1", DOOR);
     port.put_device_passport(&passport).await.unwrap();
