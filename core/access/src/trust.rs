@@ -112,6 +112,14 @@ pub struct Terms {
     pub lists: Vec<String>,
 }
 
+impl Terms {
+    /// Whether bits of credentials may be in the list that is published there.
+    #[must_use]
+    pub fn names(&self, list: &str) -> bool {
+        self.lists.iter().any(|it| it == list)
+    }
+}
+
 /// What the hub tells a gateway (JSON).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -228,6 +236,21 @@ impl Trust {
         self.made_us.get(list).copied()
     }
 
+    /// Whether a list that is there was made later than now, by more than clocks may differ: this clock is
+    /// wrong, or the issuer's was.
+    #[must_use]
+    pub fn is_ahead(&self, list: &str, now_us: i64) -> bool {
+        self.made_us(list)
+            .is_some_and(|made_us| made_us.saturating_sub(now_us) > self.policy().tolerance_us())
+    }
+
+    /// Lets a list go, as if it had never come.
+    pub fn forget_list(&mut self, list: &str) {
+        if self.made_us.remove(list).is_some() {
+            self.lists.insert(list, Err("it was let go".to_owned()));
+        }
+    }
+
     /// Until when holders are admitted by the lists that are there, µs since the epoch; `None`: a list is
     /// missing.
     #[must_use]
@@ -251,7 +274,7 @@ impl Trust {
             .chars()
             .take(2_000)
             .collect();
-        if !self.terms.lists.contains(&url) {
+        if !self.terms.names(&url) {
             return Err(Error::Other(url));
         }
         let Some(made_us) = credential.valid_from_us() else {

@@ -4,6 +4,7 @@ use std::{
     fs::{self, File},
     io::{self, Read as _, Write as _},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use serde::{Deserialize, Serialize};
@@ -13,6 +14,9 @@ use stencil_access::{
     trust::{self, MAX_LISTS, Terms, Told},
 };
 use stencil_log::regular;
+
+#[cfg(test)]
+mod tests;
 
 /// The file in the folder of access.
 const FILE: &str = "trust.json";
@@ -24,6 +28,9 @@ const MAX_BYTES: u64 = 64 * 1024 * (MAX_LISTS as u64 + 1);
 pub(super) struct Kept {
     terms: Option<Terms>,
     lists: Vec<Value>,
+    /// What is gone by: of the lists those that the keys of now have signed.
+    #[serde(skip)]
+    trust: Option<Arc<Trust>>,
 }
 
 /// Why what the hub has said is not taken.
@@ -41,82 +48,98 @@ pub(super) enum Error {
 
 impl Kept {
     /// Reads what is kept in `folder`; what is damaged is as good as nothing, as the hub says it again.
-    pub(super) fn read(folder: &Path) -> (Self, Option<Trust>) {
+    pub(super) fn read(folder: &Path) -> Self {
         let path = folder.join(FILE);
         let kept = read(&path).unwrap_or_else(|error| {
             tracing::error!(file = %path.display(), %error, "what the hub has said of access cannot be \
                 read: nobody is admitted until it says it again");
             Self::default()
         });
-        let Some(terms) = kept.terms.clone() else {
-            return (kept, None);
+        let Some(terms) = kept.terms else {
+            return Self::default();
         };
-        let mut trust = match Trust::new(terms) {
-            Ok(trust) => trust,
+        match Self::of(terms, kept.lists) {
+            Ok(kept) => kept,
             Err(error) => {
                 tracing::error!(%error, "what the hub has said of access makes no sense");
-                return (Self::default(), None);
-            }
-        };
-        for list in &kept.lists {
-            if let Err(error) = trust.take_list(list) {
-                tracing::warn!(%error, "a status list that was kept is not taken");
+                Self::default()
             }
         }
-        (kept, Some(trust))
     }
 
-    /// Takes what the hub says, keeps it in `folder`, and gives what is gone by from now on. Blocks.
-    pub(super) fn take(&mut self, folder: &Path, told: Told) -> Result<Option<Trust>, Error> {
-        let mut next = Self {
-            terms: self.terms.clone(),
-            lists: self.lists.clone(),
-        };
-        match told {
-            Told::Nothing => next = Self::default(),
-            Told::Terms(terms) => {
-                // Lists of another issuer, or that are gone by no more, are not kept.
-                let same = next
-                    .terms
-                    .as_ref()
-                    .is_some_and(|it| it.issuer == terms.issuer);
-                let named = |list: &Value| {
-                    let url = list.get("id").and_then(Value::as_str);
-                    same && url.is_some_and(|url| terms.lists.iter().any(|it| it == url))
-                };
-                next.lists.retain(named);
-                next.terms = Some(terms);
-            }
-            Told::List(list) => {
-                let url = list.get("id").cloned();
-                next.lists.retain(|other| other.get("id").cloned() != url);
-                next.lists.push(list);
-            }
-            Told::Held(_) => return Err(Error::Early),
-        }
-        let Some(terms) = next.terms.clone() else {
-            if next.lists.is_empty() {
-                next.write(folder)?;
-                *self = next;
-                return Ok(None);
-            }
-            return Err(Error::Early);
-        };
-        let mut trust = Trust::new(terms)?;
-        let last = next.lists.len();
+    /// What is gone by; `None`: the hub has said nothing.
+    pub(super) fn trust(&self) -> Option<Arc<Trust>> {
+        self.trust.clone()
+    }
+
+    /// These terms, with those of the lists that can be gone by under them.
+    fn of(terms: Terms, lists: Vec<Value>) -> Result<Self, trust::Error> {
+        let mut trust = Trust::new(terms.clone())?;
+        let last = lists.len();
         let mut good = Vec::with_capacity(last);
-        for (index, list) in next.lists.iter().enumerate() {
-            match trust.take_list(list) {
-                Ok(_) => good.push(list.clone()),
-                // The one that has just come, or one that the keys of now have not signed.
-                Err(error) if index + 1 == last => return Err(error.into()),
+        for (index, list) in lists.into_iter().enumerate() {
+            match trust.take_list(&list) {
+                Ok(_) => good.push(list),
+                Err(error) if index + 1 == last => return Err(error),
                 Err(error) => tracing::warn!(%error, "a status list is gone by no more"),
             }
         }
-        next.lists = good;
+        Ok(Self {
+            terms: Some(terms),
+            lists: good,
+            trust: Some(Arc::new(trust)),
+        })
+    }
+
+    /// Takes what the hub says at `now_us` (`None`: the clock was never set), and keeps it in `folder`;
+    /// what is refused changes nothing. Blocks.
+    pub(super) fn take(
+        &mut self,
+        folder: &Path,
+        told: Told,
+        now_us: Option<i64>,
+    ) -> Result<(), Error> {
+        let next = match told {
+            Told::Nothing => Self::default(),
+            Told::Terms(terms) => self.with_terms(terms)?,
+            Told::List(list) => self.with_list(list, now_us)?,
+            Told::Held(_) => return Err(Error::Early),
+        };
         next.write(folder)?;
         *self = next;
-        Ok(Some(trust))
+        Ok(())
+    }
+
+    fn with_terms(&self, terms: Terms) -> Result<Self, trust::Error> {
+        // Lists of another issuer, or that are gone by no more, are not kept.
+        let before = self.terms.as_ref();
+        let same = before.is_some_and(|it| it.issuer == terms.issuer);
+        let is_named = |list: &&Value| same && url(list).is_some_and(|url| terms.names(url));
+        let lists = self.lists.iter().filter(is_named).cloned().collect();
+        Self::of(terms, lists)
+    }
+
+    fn with_list(&self, list: Value, now_us: Option<i64>) -> Result<Self, Error> {
+        let Some(trust) = &self.trust else {
+            return Err(Error::Early);
+        };
+        let mut trust = Trust::clone(trust);
+        // The hub's clock was wrong when it signed the one that is there, or this one is now: in neither
+        // case may it hold off what the hub says until then.
+        if let (Some(url), Some(now_us)) = (url(&list), now_us)
+            && trust.is_ahead(url, now_us)
+        {
+            trust.forget_list(url);
+        }
+        let taken = trust.take_list(&list)?;
+        let mut lists = self.lists.clone();
+        lists.retain(|other| url(other) != Some(&taken));
+        lists.push(list);
+        Ok(Self {
+            terms: self.terms.clone(),
+            lists,
+            trust: Some(Arc::new(trust)),
+        })
     }
 
     fn write(&self, folder: &Path) -> io::Result<()> {
@@ -128,6 +151,11 @@ impl Kept {
         fs::rename(&next, &path)?;
         File::open(folder)?.sync_all()
     }
+}
+
+/// Where a list is published, by what it says itself.
+fn url(list: &Value) -> Option<&str> {
+    list.get("id").and_then(Value::as_str)
 }
 
 fn read(path: &Path) -> io::Result<Kept> {

@@ -156,7 +156,7 @@ impl Access {
         let (mut secret, mut chain) = ([0; 32], [0; 16]);
         rng::Os.fill_bytes(&mut secret);
         rng::Os.fill_bytes(&mut chain);
-        let (kept, trust) = Kept::read(&folder);
+        let kept = Kept::read(&folder);
         let now_us = clock::set_now_us();
         let (receipts, begun) =
             Receipts::open(&folder, &hex(&chain), options.access.max_receipts, now_us)
@@ -164,8 +164,8 @@ impl Access {
         let access = Self {
             options: options.access.clone(),
             desk: Mutex::new(Desk::new(&secret)),
+            trust: RwLock::new(kept.trust()),
             kept: Mutex::new(kept),
-            trust: RwLock::new(trust.map(Arc::new)),
             receipts: Book::of(receipts),
             rate: Rate::new(Instant::now()),
             around,
@@ -336,9 +336,9 @@ impl Access {
             return;
         }
         let mut kept = lock(&self.kept);
-        match kept.take(&self.folder, told) {
-            Ok(trust) => {
-                let trust = trust.map(Arc::new);
+        match kept.take(&self.folder, told, clock::set_now_us()) {
+            Ok(()) => {
+                let trust = kept.trust();
                 *self.trust.write().unwrap_or_else(PoisonError::into_inner) = trust;
             }
             Err(error) => tracing::error!(%error, "what the hub says of access is not taken"),
