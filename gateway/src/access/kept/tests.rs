@@ -1,7 +1,7 @@
 #[path = "../../../../core/access/tests/fixture/mod.rs"]
 mod fixture;
 
-use fixture::{BIT, HOUR_US, ISSUER, Issuer, NOW_US, REVOKED, acme};
+use fixture::{BIT, HOUR_US, ISSUER, Issuer, NOW_US, REVOKED, SUSPENDED, acme};
 use stencil_access::trust::Policy;
 use stencil_identity::status::Purpose;
 
@@ -11,6 +11,10 @@ const SECOND_US: i64 = 1_000_000;
 
 fn revoking(issuer: &Issuer, bits: &[usize], made_us: i64) -> Told {
     Told::List(issuer.list(REVOKED, Purpose::Revocation, bits, made_us))
+}
+
+fn suspending(issuer: &Issuer, made_us: i64) -> Told {
+    Told::List(issuer.list(SUSPENDED, Purpose::Suspension, &[], made_us))
 }
 
 fn terms(issuer: &Issuer) -> Told {
@@ -68,4 +72,33 @@ fn a_list_of_a_time_that_is_yet_to_come_holds_none_off() {
     let forged = revoking(&Issuer::new(ISSUER, 8), &[], NOW_US);
     assert!(kept.take(dir.path(), forged, Some(0)).is_err());
     assert_eq!(made_us(&kept, dir.path()), Some(NOW_US + 120 * SECOND_US));
+}
+
+#[test]
+fn new_keys_of_the_same_issuer_are_taken_though_they_have_not_signed_the_lists_that_are_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut kept, acme) = (Kept::default(), acme());
+    for told in [
+        terms(&acme),
+        revoking(&acme, &[BIT], NOW_US),
+        suspending(&acme, NOW_US),
+    ] {
+        kept.take(dir.path(), told, Some(NOW_US)).unwrap();
+    }
+    // Its hub was restored from before its tenant's first credential: another seed under the same name.
+    let anew = Issuer::new(ISSUER, 8);
+    kept.take(dir.path(), terms(&anew), Some(NOW_US)).unwrap();
+    assert_eq!(made_us(&kept, dir.path()), None);
+    assert!(kept.lists.is_empty());
+    let old = kept.take(dir.path(), revoking(&acme, &[], NOW_US), Some(NOW_US));
+    assert!(matches!(old, Err(Error::Trust(trust::Error::List { .. }))));
+    // Also where it was made before the one that was there.
+    let first_us = NOW_US - HOUR_US;
+    for told in [revoking(&anew, &[], first_us), suspending(&anew, first_us)] {
+        kept.take(dir.path(), told, Some(NOW_US)).unwrap();
+    }
+    assert_eq!(made_us(&kept, dir.path()), Some(first_us));
+    let trust = kept.trust().unwrap();
+    assert!(trust.admits_until_us().is_some());
+    assert_eq!(trust.terms(), &anew.terms(Policy::default()));
 }
