@@ -201,7 +201,8 @@ pub trait AccessRights: Send + Sync + 'static {
         chain: &str,
     ) -> Result<Option<(u64, [u8; 32])>, Error>;
 
-    /// The chain of which the gateway's newest receipt is, with the last one's number and hash.
+    /// The chain of which the receipt is that came last by the hub's clock, with the number and hash of the
+    /// last one in it. Where that clock was ahead once, it may be one that the gateway has left since.
     async fn newest_chain(
         &self,
         tenant: &TenantId,

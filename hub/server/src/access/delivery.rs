@@ -9,6 +9,7 @@ use stencil_access::trust::Told;
 use stencil_mqtt::{Handle, Qos};
 use stencil_protocol::id::{GatewayId, TenantId};
 use stencil_protocol::topic::Topic;
+use stencil_store::AccessRights;
 use tokio::sync::{Notify, watch};
 
 use super::Rights;
@@ -36,12 +37,21 @@ struct Inner {
 }
 
 /// What a gateway has to be told.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 struct Due {
     /// All of it.
     all: bool,
     /// Up to where its receipts are kept.
-    held: bool,
+    held: Option<Of>,
+}
+
+/// Of which of a gateway's chains of receipts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Of {
+    /// It has brought nothing yet since it listens.
+    Newest,
+    /// It has brought receipts of this one.
+    Brought(String),
 }
 
 impl Telling {
@@ -52,7 +62,7 @@ impl Telling {
         }
         let due = Due {
             all: true,
-            held: true,
+            held: Some(Of::Newest),
         };
         self.listening()
             .insert((tenant.clone(), gateway.clone()), due);
@@ -64,10 +74,10 @@ impl Telling {
         self.listening().remove(&(tenant.clone(), gateway.clone()));
     }
 
-    /// Receipts of a gateway are kept.
-    pub(crate) fn held(&self, tenant: &TenantId, gateway: &GatewayId) {
+    /// A gateway has brought receipts of this chain.
+    pub(crate) fn held(&self, tenant: &TenantId, gateway: &GatewayId, chain: &str) {
         if let Some(due) = self.listening().get_mut(&(tenant.clone(), gateway.clone())) {
-            due.held = true;
+            due.held = Some(Of::Brought(chain.to_owned()));
         }
         self.0.wake.notify_one();
     }
@@ -83,7 +93,7 @@ impl Telling {
     fn again(&self, key: &Key, due: Due) {
         if let Some(now) = self.listening().get_mut(key) {
             now.all |= due.all;
-            now.held |= due.held;
+            now.held = now.held.take().or(due.held);
         }
     }
 
@@ -171,7 +181,7 @@ impl Delivery {
                         Err(error) => {
                             tracing::warn!(tenant = %key.0, %error, "gateways are not told of rights \
                                 now; trying again");
-                            self.telling.again(key, *due);
+                            self.telling.again(key, due.clone());
                             continue;
                         }
                     };
@@ -180,15 +190,15 @@ impl Delivery {
                 }
             };
             due.all |= news;
-            if let Err(error) = self.tell_one(key, *due).await {
+            if let Err(error) = self.tell_one(key, due).await {
                 tracing::warn!(tenant = %key.0, gateway = %key.1, %error, "a gateway is not told of \
                     rights now; trying again");
-                self.telling.again(key, *due);
+                self.telling.again(key, due.clone());
             }
         }
     }
 
-    async fn tell_one(&self, key: &Key, due: Due) -> Result<(), Error> {
+    async fn tell_one(&self, key: &Key, due: &Due) -> Result<(), Error> {
         let (tenant, gateway) = key;
         if due.all {
             let Some(standing) = self.standings.of(tenant) else {
@@ -209,19 +219,10 @@ impl Delivery {
                 }
             }
         }
-        if due.held
-            && let Some((chain, number, hash)) =
-                self.rights.access.newest_chain(tenant, gateway).await?
+        if let Some(of) = &due.held
+            && let Some(head) = head(self.rights.access.as_ref(), key, of).await?
         {
-            let hash = hex::encode(hash);
-            self.publish(
-                key,
-                &Told::Held(Head {
-                    chain,
-                    number,
-                    hash,
-                }),
-            )?;
+            self.publish(key, &Told::Held(head))?;
         }
         Ok(())
     }
@@ -238,5 +239,90 @@ impl Delivery {
             .handle
             .publish(&space, &topic, bytes, Qos::AtLeastOnce, false);
         sent.map(drop).map_err(Error::failed)
+    }
+}
+
+/// Up to where a gateway's receipts are kept; `None`: there are none.
+async fn head(
+    access: &dyn AccessRights,
+    (tenant, gateway): &Key,
+    of: &Of,
+) -> Result<Option<Head>, Error> {
+    let last = match of {
+        Of::Newest => access.newest_chain(tenant, gateway).await?,
+        // By time it may be another that seems to be the newest, and this one is waited for.
+        Of::Brought(chain) => {
+            let last = access.last_receipt(tenant, gateway, chain).await?;
+            last.map(|(number, hash)| (chain.clone(), number, hash))
+        }
+    };
+    Ok(last.map(|(chain, number, hash)| Head {
+        chain,
+        number,
+        hash: hex::encode(hash),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use stencil_store::{BroughtReceipt, StoredReceipt, sqlite};
+
+    use super::*;
+
+    fn receipt(chain: &str, number: u64, received_us: i64) -> BroughtReceipt {
+        BroughtReceipt {
+            receipt: StoredReceipt {
+                gateway: GatewayId::parse("gw-1").unwrap(),
+                chain: chain.to_owned(),
+                number,
+                hash: [u8::try_from(number).unwrap(); 32],
+                body: "{}".to_owned(),
+                right: "urn:uuid:1".to_owned(),
+                outcome: "done".to_owned(),
+                follows: true,
+                conflict: None,
+                told: false,
+                at_us: 1,
+                received_us,
+            },
+            revision: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_gateway_is_told_how_far_the_chain_is_kept_that_it_brings_whatever_the_clock_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let opened = sqlite::open(dir.path().join("hub.db")).await.unwrap();
+        let store = opened.store();
+        let tenant = TenantId::parse("acme").unwrap();
+        store.tenancy.create_tenant(&tenant, 0).await.unwrap();
+        let (a, b) = ("aa".repeat(16), "bb".repeat(16));
+        let access = store.access.as_ref();
+        // The clock was ahead when the first ones came, and right from then on.
+        for (chain, number, received_us) in [(&a, 1, 900), (&a, 2, 100), (&b, 1, 200)] {
+            let one = [receipt(chain, number, received_us)];
+            access.keep_receipts(&tenant, &one).await.unwrap();
+        }
+        let gateway = GatewayId::parse("gw-1").unwrap();
+        let key = (tenant, gateway);
+        let telling = Telling::default();
+        telling.held(&key.0, &key.1, &a);
+        assert!(telling.take().is_empty(), "it does not listen");
+        telling.listens(&key.0, &key.1, "stencil/v1/g/gw-1/access");
+        let mut heads = Vec::new();
+        for brought in [None, Some(&a), Some(&b)] {
+            if let Some(chain) = brought {
+                telling.held(&key.0, &key.1, chain);
+            }
+            let (_, due) = telling.take().remove(0);
+            // What could not be told is told the next time.
+            telling.again(&key, due);
+            let (_, due) = telling.take().remove(0);
+            let of = due.held.expect("it is told");
+            heads.push(head(access, &key, &of).await.unwrap().unwrap());
+        }
+        let heads: Vec<_> = heads.iter().map(|it| (it.chain.as_str(), it.number)).collect();
+        let (a, b) = (a.as_str(), b.as_str());
+        assert_eq!(heads, [(a, 2), (a, 2), (b, 1)]);
     }
 }

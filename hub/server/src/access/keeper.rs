@@ -114,20 +114,20 @@ impl Keeper {
             match self.keep(&tenant, &gateway, &bytes).await {
                 Ok(count) => {
                     tracing::debug!(%tenant, %gateway, count, "receipts of a gateway are kept");
-                    self.telling.held(&tenant, &gateway);
                 }
                 Err(why) => {
                     tracing::error!(%tenant, %gateway, %why, "receipts of a gateway are not kept");
                     // It hears which are, and that it was set back: it goes on in a chain of its own then.
-                    if let Refused::Fork(..) = why {
-                        self.telling.held(&tenant, &gateway);
+                    if let Refused::Fork(_, chain) = &why {
+                        self.telling.held(&tenant, &gateway, chain);
                     }
                 }
             }
         }
     }
 
-    /// Keeps what is new of a batch; says how many that are.
+    /// Keeps what is new of a batch, and has its gateway told up to where its chain is kept; says how many
+    /// are new.
     pub(crate) async fn keep(
         &self,
         tenant: &TenantId,
@@ -213,6 +213,7 @@ impl Keeper {
         }
         // What follows from them is started before they are kept: it starts once, however often.
         access.keep_receipts(tenant, &kept).await?;
+        self.telling.held(tenant, gateway, &chain);
         Ok(kept.len())
     }
 

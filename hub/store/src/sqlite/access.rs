@@ -277,9 +277,12 @@ impl AccessRights for Sqlite {
         tenant: &TenantId,
         gateway: &GatewayId,
     ) -> Result<Option<(String, u64, [u8; 32])>, Error> {
+        // The hub's clock may have been ahead when some of the chain came.
         let row = sqlx::query(
             "SELECT chain, number, hash FROM access_receipts \
-             WHERE tenant = $1 AND gateway = $2 ORDER BY received_us DESC, number DESC LIMIT 1",
+             WHERE tenant = $1 AND gateway = $2 AND chain = (SELECT chain FROM access_receipts \
+             WHERE tenant = $1 AND gateway = $2 ORDER BY received_us DESC, number DESC LIMIT 1) \
+             ORDER BY number DESC LIMIT 1",
         )
         .bind(tenant.as_str())
         .bind(gateway.as_str())

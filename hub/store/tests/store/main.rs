@@ -29,6 +29,7 @@ mod ownership;
 mod payments;
 mod pipeline;
 mod proofs;
+mod receipts;
 mod registry;
 mod rollouts;
 mod runs;
