@@ -2,8 +2,8 @@
 //!
 //! A receipt is JSON in its canonical form (RFC 8785). It holds the SHA-256 of the one before, so that
 //! none can be taken out, changed or put in without all later ones changing; the gateway signs the
-//! newest one's hash (ML-DSA-65, its certificate's key). It holds the wallet's own signature, too, so
-//! that a gateway cannot note what no holder has asked for.
+//! newest one's hash (ML-DSA-65, its certificate's key). It holds the wallet's own signature, too, of a
+//! text with its time and a nonce, so that a gateway cannot note what no holder has asked for then.
 
 use alloy_primitives::Address;
 use base64::Engine as _;
@@ -11,11 +11,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use stencil_identity::json;
+use stencil_identity::moment;
 use stencil_identity::multikey::{Algorithm, PublicKey};
 use stencil_protocol::id::DeviceId;
 
 use crate::admit::is_signed;
-use crate::challenge::Challenge;
+use crate::challenge::{Challenge, LIFE_US};
 
 /// The longest receipt, in bytes.
 pub const MAX_BYTES: usize = 2_048;
@@ -116,7 +117,7 @@ pub enum Error {
         /// What is wrong.
         wrong: &'static str,
     },
-    /// One holds no signature of its holder.
+    /// One holds no signature of its holder, or not of that time.
     #[error("receipt {number}: {wrong}")]
     Holder {
         /// Its number.
@@ -176,6 +177,24 @@ impl Receipt {
         is_signed(&text, holder, &self.signature).map_err(|refused| refused.to_string())
     }
 
+    /// Whether it is of a time at which its challenge could be answered: what the wallet has signed names
+    /// when that was given.
+    ///
+    /// # Errors
+    /// In words.
+    pub fn check_time(&self) -> Result<(), String> {
+        let given_us = self.challenge.given_us;
+        match self.at_us.checked_sub(given_us) {
+            Some(0..=LIFE_US) => Ok(()),
+            _ => Err(format!(
+                "it says that somebody was admitted at {} by a challenge of {}, where 0 to {} s after it are right",
+                moment::format(self.at_us),
+                moment::format(given_us),
+                LIFE_US / 1_000_000
+            )),
+        }
+    }
+
     /// Its device.
     #[must_use]
     pub fn device(&self) -> &DeviceId {
@@ -189,8 +208,9 @@ pub fn hash(text: &str) -> [u8; 32] {
     Sha256::digest(text.as_bytes()).into()
 }
 
-/// Looks that receipts follow on each other, each with its holder's signature: `after` is what is
-/// before the first, number and hash, `None` where that is not known.
+/// Looks that receipts follow on each other, each with its holder's signature of its time: `after` is
+/// what is before the first, number and hash, `None` where that is not known. That no answer is noted
+/// twice is for whoever has all of them to say.
 ///
 /// # Errors
 /// [`Error::Receipt`], [`Error::Chain`], [`Error::Holder`].
@@ -227,7 +247,8 @@ pub fn follow(texts: &[String], after: Option<(u64, [u8; 32])>) -> Result<Vec<Re
             }
         }
         receipt
-            .check_holder()
+            .check_time()
+            .and_then(|()| receipt.check_holder())
             .map_err(|wrong| Error::Holder { number, wrong })?;
         before = Some((number, hash(text)));
         chain = Some(receipt.chain.clone());

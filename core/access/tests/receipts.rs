@@ -5,6 +5,7 @@ mod fixture;
 
 use fixture::*;
 use proptest::prelude::*;
+use stencil_access::challenge::LIFE_US;
 use stencil_access::receipt::{self, Batch, Error, Head, NOTHING, Receipt, follow, hash};
 use stencil_identity::multikey::Algorithm;
 use stencil_identity::secret::SecretKey;
@@ -195,6 +196,43 @@ fn the_gateways_key_has_signed_the_last_one() {
         let read = Batch::parse(&serde_json::to_vec(&many).unwrap());
         assert_eq!(read, Err(Error::Count(count)));
     }
+}
+
+#[test]
+fn a_gateway_notes_an_opening_at_the_time_at_which_its_holder_asked_for_it_and_no_other() {
+    let one = Receipt::parse(&receipts(1).remove(0)).unwrap();
+    let given_us = one.challenge.given_us;
+    let at = |at_us| {
+        let receipt = Receipt {
+            at_us,
+            ..one.clone()
+        };
+        follow(&[receipt.text().unwrap()], None)
+    };
+    for at_us in [given_us, given_us + 1, given_us + LIFE_US] {
+        assert!(at(at_us).is_ok(), "{at_us}");
+    }
+    for at_us in [
+        given_us - 1,
+        given_us + LIFE_US + 1,
+        given_us + 24 * HOUR_US,
+        0,
+    ] {
+        let wrong = match at(at_us) {
+            Err(Error::Holder { number: 1, wrong }) => wrong,
+            other => panic!("{at_us}: {other:?}"),
+        };
+        assert!(
+            wrong.contains("2026-11-29T00:00:00Z, where 0 to 300 s"),
+            "{wrong}"
+        );
+    }
+    // The time of the challenge is in what was signed.
+    let mut later = one.clone();
+    later.challenge.given_us += 1;
+    later.at_us += 1;
+    let no = follow(&[later.text().unwrap()], None);
+    assert!(matches!(no, Err(Error::Holder { .. })), "{no:?}");
 }
 
 proptest! {

@@ -225,6 +225,15 @@ pub trait AccessRights: Send + Sync + 'static {
         command: &CommandId,
     ) -> Result<Option<StoredReceipt>, Error>;
 
+    /// Up to `limit` of a gateway's receipts whose challenge has this nonce, of whichever chain.
+    async fn receipts_of_nonce(
+        &self,
+        tenant: &TenantId,
+        gateway: &GatewayId,
+        nonce: &str,
+        limit: u32,
+    ) -> Result<Vec<StoredReceipt>, Error>;
+
     /// Says what became of the command of a receipt, where that was not known. What its device says in the
     /// pipeline does the same.
     async fn put_outcome(

@@ -45,7 +45,8 @@ fn a_list_never_goes_back_also_after_a_start() {
         // Nor where nobody knows what time it is.
         for now_us in [Some(NOW_US), None] {
             let back = kept.take(dir.path(), older.clone(), now_us);
-            let is_older = matches!(&back, Err(Error::Trust(trust::Error::Older(url))) if url == REVOKED);
+            let is_older =
+                matches!(&back, Err(Error::Trust(trust::Error::Older(url))) if url == REVOKED);
             assert!(is_older, "{back:?}");
             assert_eq!(made_us(&kept, dir.path()), Some(NOW_US));
         }

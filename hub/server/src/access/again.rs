@@ -44,6 +44,10 @@ impl Keeper {
         let tolerance_us = policy.at_gateways().tolerance_us();
         let mut judged = Vec::new();
         for kept in &of.receipts {
+            // However its right stood: nobody has asked for it.
+            if kept.conflict.as_deref() == Some(conflict::NONCE_USED) {
+                continue;
+            }
             let receipt = match Receipt::parse(&kept.body) {
                 Ok(receipt) => receipt,
                 Err(why) => {

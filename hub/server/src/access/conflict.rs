@@ -18,12 +18,26 @@ pub(super) struct Known {
     pub(super) stood: Vec<StoodAs>,
 }
 
+/// What a receipt is called whose wallet's answer its gateway has noted before.
+pub(super) const NONCE_USED: &str = "nonce_used";
+
 /// Why a holder should not have been admitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Conflict {
     pub(super) reason: &'static str,
     /// Since when the right stood so, where that is the reason.
     since_us: Option<i64>,
+}
+
+impl Conflict {
+    /// The gateway has noted this answer of its holder's wallet for another admission, too: it speaks against
+    /// the gateway, or its clock, and not against the holder.
+    pub(super) const fn nonce_used() -> Self {
+        Self {
+            reason: NONCE_USED,
+            since_us: None,
+        }
+    }
 }
 
 impl Known {

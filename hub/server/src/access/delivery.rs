@@ -321,7 +321,10 @@ mod tests {
             let of = due.held.expect("it is told");
             heads.push(head(access, &key, &of).await.unwrap().unwrap());
         }
-        let heads: Vec<_> = heads.iter().map(|it| (it.chain.as_str(), it.number)).collect();
+        let heads: Vec<_> = heads
+            .iter()
+            .map(|it| (it.chain.as_str(), it.number))
+            .collect();
         let (a, b) = (a.as_str(), b.as_str());
         assert_eq!(heads, [(a, 2), (a, 2), (b, 1)]);
     }

@@ -29,6 +29,9 @@ const WAITING: usize = 256;
 /// How often it is looked whether receipts are to be judged again.
 const AGAIN: Duration = Duration::from_secs(1);
 
+/// So many receipts of one answer of a wallet are looked at.
+const SAME_NONCE: u32 = 16;
+
 type Message = (TenantId, GatewayId, Vec<u8>);
 
 /// Where receipts come in. Cheap to clone.
@@ -157,8 +160,8 @@ impl Keeper {
             (self.clock.now_us(), policy.at_gateways().tolerance_us())
         };
         let mut kept = Vec::new();
-        for ((receipt, text), outcome) in receipts.iter().zip(&batch.receipts).zip(&batch.outcomes)
-        {
+        let all = receipts.iter().zip(&batch.receipts).zip(&batch.outcomes);
+        for (index, ((receipt, text), outcome)) in all.enumerate() {
             let (number, hash) = (receipt.number, hash(text));
             if number <= known {
                 let before = access.receipt(tenant, gateway, &chain, number).await?;
@@ -181,28 +184,24 @@ impl Keeper {
                 tracing::error!(%tenant, %gateway, number, known, "receipts between these are missing: \
                     this hub was restored, or the gateway has lost them");
             }
-            kept.push(
-                self.judged(
-                    tenant,
-                    receipt,
-                    StoredReceipt {
-                        gateway: gateway.clone(),
-                        chain: chain.clone(),
-                        number,
-                        hash,
-                        body: text.clone(),
-                        right: receipt.right.clone(),
-                        outcome: outcome.clone(),
-                        follows,
-                        conflict: None,
-                        told: false,
-                        at_us: receipt.at_us,
-                        received_us: now_us,
-                    },
-                    tolerance_us,
-                )
-                .await?,
-            );
+            let brought = StoredReceipt {
+                gateway: gateway.clone(),
+                chain: chain.clone(),
+                number,
+                hash,
+                body: text.clone(),
+                right: receipt.right.clone(),
+                outcome: outcome.clone(),
+                follows,
+                conflict: None,
+                told: false,
+                at_us: receipt.at_us,
+                received_us: now_us,
+            };
+            let before = receipts.get(..index).unwrap_or_default();
+            let is_used = self.is_used(tenant, gateway, receipt, before).await?;
+            let judged = self.judged(tenant, receipt, brought, (is_used, tolerance_us));
+            kept.push(judged.await?);
         }
         if known == 0
             && first.number == 1
@@ -217,15 +216,46 @@ impl Keeper {
         Ok(kept.len())
     }
 
+    /// Whether the gateway has noted the answer in this receipt for another admission: in the same chain, as
+    /// in those of this batch `before` it, or for another command. The same in another chain is what a gateway
+    /// brings that was set back.
+    async fn is_used(
+        &self,
+        tenant: &TenantId,
+        gateway: &GatewayId,
+        receipt: &Receipt,
+        before: &[Receipt],
+    ) -> Result<bool, Refused> {
+        let nonce = receipt.challenge.nonce.as_str();
+        if before.iter().any(|it| it.challenge.nonce == nonce) {
+            return Ok(true);
+        }
+        let access = &self.store.access;
+        let noted = access.receipts_of_nonce(tenant, gateway, nonce, SAME_NONCE);
+        let noted = noted.await?;
+        // None was set back as often.
+        if noted.len() >= usize::try_from(SAME_NONCE).unwrap_or(usize::MAX) {
+            return Ok(true);
+        }
+        let is_other = |it: &StoredReceipt| {
+            it.chain == receipt.chain
+                || Receipt::parse(&it.body).is_ok_and(|it| it.command != receipt.command)
+        };
+        Ok(noted.iter().any(is_other))
+    }
+
     async fn judged(
         &self,
         tenant: &TenantId,
         receipt: &Receipt,
         mut kept: StoredReceipt,
-        tolerance_us: i64,
+        (is_used, tolerance_us): (bool, i64),
     ) -> Result<BroughtReceipt, Refused> {
         let known = Known::read(&self.store, tenant, &receipt.right).await?;
-        let conflict = conflict::of(receipt, known.as_ref(), tolerance_us);
+        let conflict = match is_used {
+            true => Some(Conflict::nonce_used()),
+            false => conflict::of(receipt, known.as_ref(), tolerance_us),
+        };
         if let Some(conflict) = conflict {
             kept.conflict = Some(conflict.reason.to_owned());
             kept.told = true;

@@ -333,6 +333,26 @@ impl AccessRights for Sqlite {
         row.as_ref().map(receipt).transpose()
     }
 
+    async fn receipts_of_nonce(
+        &self,
+        tenant: &TenantId,
+        gateway: &GatewayId,
+        nonce: &str,
+        limit: u32,
+    ) -> Result<Vec<StoredReceipt>, Error> {
+        // As in `receipt_of`.
+        let rows = sqlx::query(receipts!(
+            "+tenant = $1 AND +gateway = $2 AND json_extract(body, '$.challenge.nonce') = $3 LIMIT $4"
+        ))
+        .bind(tenant.as_str())
+        .bind(gateway.as_str())
+        .bind(nonce)
+        .bind(i64::from(clamp(limit)))
+        .fetch_all(self.readers())
+        .await?;
+        rows.iter().map(receipt).collect()
+    }
+
     async fn put_outcome(
         &self,
         tenant: &TenantId,

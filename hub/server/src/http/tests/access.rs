@@ -930,7 +930,7 @@ async fn receipts_are_checked_kept_once_and_what_conflicts_starts_a_workflow() {
         .unwrap();
     let late_us = NOW_US + HOUR_US / 2;
     let three = notes.note(&right, late_us);
-    let four = notes.note("urn:uuid:nobody's", late_us);
+    let four = notes.note("urn:uuid:nobody's", late_us + 1);
     let batch = notes.signed(&[three, four], &notes.key);
     for count in [2, 0] {
         assert_eq!(keeper.keep(&acme, &gw, &batch).await.unwrap(), count);

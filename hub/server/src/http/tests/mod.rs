@@ -34,6 +34,7 @@ mod page;
 mod payments;
 mod queries;
 mod rates;
+mod receipts;
 mod retention;
 mod rollouts;
 mod runs;
