@@ -12,10 +12,10 @@ use stencil_access::{Answer, admit};
 fn benches(c: &mut Criterion) {
     let (issuer, holder) = (acme(), wallet(1));
     let trust = issuer.trust(Policy::default(), &[], &[], NOW_US);
-    let desk = desk();
+    let mut desk = desk();
     let answer = answer(
         &holder,
-        challenge(&desk, 1),
+        challenge(&mut desk, 1),
         credential(&issuer, &grant(&holder)),
     );
     let text = serde_json::to_vec(&answer).unwrap_or_default();

@@ -46,6 +46,20 @@ pub enum Refused {
     /// The gateway's clock has not been set.
     #[error("this gateway does not know what time it is, so that it cannot tell what still holds")]
     NoClock,
+    /// A status list is of a time that is yet to come.
+    #[error(
+        "the status list {list} was made at {made}, which is yet to come by the clock of this gateway: it \
+         is behind by more than {allowed_s} s, or its hub's was ahead, so that nobody can tell what still \
+         holds"
+    )]
+    Behind {
+        /// Which.
+        list: String,
+        /// When it was made.
+        made: String,
+        /// By how much clocks may differ.
+        allowed_s: u32,
+    },
     /// The challenge cannot be answered.
     #[error("the challenge: {0}")]
     Challenge(#[from] Unfit),
@@ -117,7 +131,7 @@ impl Refused {
             Self::TooLong(_) => "too_long",
             Self::NoAnswer(_) | Self::NoQuestion(_) => "malformed",
             Self::NoTerms => "not_set_up",
-            Self::NoClock => "no_clock",
+            Self::NoClock | Self::Behind { .. } => "no_clock",
             Self::Challenge(Unfit::Command(_)) => "malformed",
             Self::Challenge(Unfit::Used) => "nonce_used",
             Self::Challenge(Unfit::Over) => "challenge_over",
@@ -233,6 +247,14 @@ pub fn admit(trust: &Trust, answer: &Answer, now_us: i64) -> Result<Admitted, Re
     // After what is wrong for good: that a list is old will pass.
     for entry in statuses {
         let made_us = trust.made_us(&entry.list).unwrap_or(i64::MIN);
+        // How old it is nobody knows then.
+        if trust.is_ahead(&entry.list, now_us) {
+            return Err(Refused::Behind {
+                list: entry.list.chars().take(200).collect(),
+                made: moment::format(made_us),
+                allowed_s: policy.tolerance_s,
+            });
+        }
         if now_us.saturating_sub(made_us) > policy.staleness_us() {
             return Err(Refused::Stale {
                 list: entry.list.chars().take(200).collect(),

@@ -17,7 +17,7 @@ fn good() -> (Trust, Answer) {
     let trust = issuer.trust(Policy::default(), &[], &[], NOW_US - HOUR_US);
     let answer = answer(
         &holder,
-        challenge(&desk(), 1),
+        challenge(&mut desk(), 1),
         credential(&issuer, &grant(&holder)),
     );
     (trust, answer)
@@ -129,10 +129,10 @@ fn another_door_another_gateway_another_command_and_another_wallet_open_nothing(
     let (issuer, holder) = (acme(), wallet(1));
     let trust = issuer.trust(Policy::default(), &[], &[], NOW_US);
     let good = credential(&issuer, &grant(&holder));
-    let desk = desk();
+    let mut desk = desk();
     let other_door = Challenge {
         device: "locker-2".parse().unwrap(),
-        ..challenge(&desk, 1)
+        ..challenge(&mut desk, 1)
     };
     let why = refused(&trust, &answer(&holder, other_door, good.clone()), NOW_US);
     assert_eq!(why.code(), "other_device", "{why}");
@@ -140,15 +140,15 @@ fn another_door_another_gateway_another_command_and_another_wallet_open_nothing(
     let why = refused(&trust, &answer(&holder, close, good.clone()), NOW_US);
     assert_eq!(why.code(), "other_command", "{why}");
     // Signed at another gateway, which has a device of this name, too.
-    let asked = challenge(&desk, 1);
+    let asked = challenge(&mut desk, 1);
     let mut relayed = answer(&holder, asked.clone(), good.clone());
     relayed.signature = signature(&holder, &asked.text(&GATEWAY.replace("gw-1", "gw-2")));
     let why = refused(&trust, &relayed, NOW_US);
     assert_eq!(why.code(), "not_the_holder", "{why}");
     // Signed for another nonce.
-    relayed.signature = signature(&holder, &challenge(&desk, 2).text(GATEWAY));
+    relayed.signature = signature(&holder, &challenge(&mut desk, 2).text(GATEWAY));
     assert_eq!(refused(&trust, &relayed, NOW_US).code(), "not_the_holder");
-    let thief = answer(&wallet(2), challenge(&desk, 1), good.clone());
+    let thief = answer(&wallet(2), challenge(&mut desk, 1), good.clone());
     let why = refused(&trust, &thief, NOW_US);
     assert_eq!(why.code(), "not_the_holder");
     assert!(
@@ -163,7 +163,7 @@ fn another_door_another_gateway_another_command_and_another_wallet_open_nothing(
         &format!("0x{}", "00".repeat(65)),
         &"11".repeat(66),
     ] {
-        let mut bad = answer(&holder, challenge(&desk, 1), good.clone());
+        let mut bad = answer(&holder, challenge(&mut desk, 1), good.clone());
         bad.signature = signature.to_owned();
         assert_eq!(
             refused(&trust, &bad, NOW_US).code(),
@@ -176,7 +176,11 @@ fn another_door_another_gateway_another_command_and_another_wallet_open_nothing(
         ..Policy::default()
     };
     let trust = issuer.trust(only, &[], &[], NOW_US);
-    let why = refused(&trust, &answer(&holder, challenge(&desk, 1), good), NOW_US);
+    let why = refused(
+        &trust,
+        &answer(&holder, challenge(&mut desk, 1), good),
+        NOW_US,
+    );
     assert_eq!(why.code(), "not_allowed", "{why}");
 }
 
@@ -187,7 +191,7 @@ fn another_issuer_is_refused_also_with_keys_of_the_right_name() {
     let other = Issuer::new("did:web:hub.example.org:tenants:other", 7);
     let theirs = answer(
         &holder,
-        challenge(&desk(), 1),
+        challenge(&mut desk(), 1),
         credential(&other, &grant(&holder)),
     );
     let why = refused(&trust, &theirs, NOW_US);
@@ -195,7 +199,7 @@ fn another_issuer_is_refused_also_with_keys_of_the_right_name() {
     let forger = Issuer::new(ISSUER, 8);
     let forged = answer(
         &holder,
-        challenge(&desk(), 1),
+        challenge(&mut desk(), 1),
         credential(&forger, &grant(&holder)),
     );
     assert_eq!(refused(&trust, &forged, NOW_US).code(), "bad_proof");
@@ -206,7 +210,7 @@ fn another_issuer_is_refused_also_with_keys_of_the_right_name() {
     by_key.keys[0] = (key, format!("{did}#{}", &did.as_str()["did:key:".len()..]));
     let by_key = answer(
         &holder,
-        challenge(&desk(), 1),
+        challenge(&mut desk(), 1),
         credential(&by_key, &grant(&holder)),
     );
     assert_eq!(refused(&trust, &by_key, NOW_US).code(), "bad_proof");
@@ -247,9 +251,28 @@ fn a_status_list_that_is_missing_too_old_or_says_so_keeps_a_holder_out() {
             .draft("urn:uuid:1", ISSUER, times, statuses)
             .unwrap();
         let credential = issuer.sign(draft, NOW_US);
-        let answer = fixture::answer(&holder, challenge(&desk(), 1), credential);
+        let answer = fixture::answer(&holder, challenge(&mut desk(), 1), credential);
         assert_eq!(refused(&another, &answer, NOW_US).code(), "no_status");
     }
+}
+
+#[test]
+fn a_list_of_a_time_that_is_yet_to_come_keeps_a_holder_out_as_its_age_is_not_known() {
+    let (issuer, (_, answer)) = (acme(), good());
+    let ahead = |made_us| issuer.trust(Policy::default(), &[], &[], made_us);
+    let within_us = NOW_US + 120_000_000;
+    assert!(admit(&ahead(within_us), &answer, NOW_US).is_ok());
+    // After a loss of power the clock is two days back.
+    for made_us in [within_us + 1, NOW_US + 48 * HOUR_US] {
+        let why = refused(&ahead(made_us), &answer, NOW_US);
+        assert_eq!(why.code(), "no_clock", "{why}");
+        assert!(
+            why.to_string().contains("behind by more than 120 s"),
+            "{why}"
+        );
+    }
+    let revoked = issuer.trust(Policy::default(), &[BIT], &[], NOW_US + 48 * HOUR_US);
+    assert_eq!(refused(&revoked, &answer, NOW_US).code(), "revoked");
 }
 
 #[test]
@@ -368,7 +391,7 @@ fn credential_of_kind(kind: &str) -> Value {
 
 #[test]
 fn the_text_names_the_door_and_what_the_hub_says_is_read_again() {
-    let challenge = challenge(&desk(), 1);
+    let challenge = challenge(&mut desk(), 1);
     let text = challenge.text(GATEWAY);
     for line in [
         "Device: locker-1",

@@ -11,11 +11,11 @@ use stencil_identity::multikey::Algorithm;
 use stencil_identity::secret::SecretKey;
 
 fn receipts(count: u8) -> Vec<String> {
-    let (holder, desk) = (wallet(1), desk());
+    let (holder, mut desk) = (wallet(1), desk());
     let mut previous = NOTHING;
     (1..=count)
         .map(|n| {
-            let challenge = challenge(&desk, n);
+            let challenge = challenge(&mut desk, n);
             let receipt = Receipt {
                 chain: "ab".repeat(16),
                 number: n.into(),
@@ -51,9 +51,9 @@ fn signed(texts: Vec<String>, seed: u8) -> Batch {
 
 #[test]
 fn the_first_of_a_chain_may_name_the_one_that_was_left_and_no_other_may() {
-    let (holder, desk) = (wallet(1), desk());
-    let named = |number, left: Option<Head>| {
-        let challenge = challenge(&desk, 1);
+    let (holder, mut desk) = (wallet(1), desk());
+    let mut named = |number, left: Option<Head>| {
+        let challenge = challenge(&mut desk, 1);
         let receipt = Receipt {
             chain: "ab".repeat(16),
             number,

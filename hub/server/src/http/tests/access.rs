@@ -141,7 +141,7 @@ async fn trust(identity: &Identity, now_us: i64) -> Trust {
 
 fn challenge(now_us: i64) -> Challenge {
     let device = DeviceId::parse(DEVICE).unwrap();
-    let desk = Desk::new(&[1; 32]);
+    let mut desk = Desk::new(&[1; 32]);
     desk.give(device, "open", now_us, [2; 16]).unwrap()
 }
 
