@@ -133,11 +133,7 @@ impl Chain {
             .hold_for_seals(Position(self.state.position));
         let key = self.sealing.certificate.signing();
         self.tell_key(&key).await?;
-        if !self.state.last.is_empty() {
-            // It may have been saved, and not spooled. The hub knows it by its number.
-            let last = self.state.last.clone();
-            self.put(&last).await?;
-        }
+        self.put_last().await?;
         tracing::info!(
             seconds = self.sealing.options.interval_s,
             "what devices say is sealed"
@@ -145,9 +141,18 @@ impl Chain {
         Ok(())
     }
 
+    /// Spools the last seal again: it may have been saved, and not spooled. The hub knows it by its number.
+    async fn put_last(&self) -> Result<(), Error> {
+        match self.state.last.is_empty() {
+            true => Ok(()),
+            false => self.put(&self.state.last).await,
+        }
+    }
+
     /// Nothing is sealed any more.
     async fn end(&mut self) -> Result<(), Error> {
         if self.state.on {
+            self.put_last().await?;
             let epoch = self.state.epoch;
             self.put(&Record::Ends { epoch }.encode()).await?;
             self.state.on = false;

@@ -148,6 +148,41 @@ async fn a_gateway_that_is_killed_around_a_seal_seals_it_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_seal_that_was_saved_when_the_gateway_was_killed_is_not_lost_where_nothing_is_sealed_after()
+ {
+    let place = Place::new();
+    let hub = Hub::started(&place.authority).await;
+    let mut options = place.options(&hub);
+    options.seal.interval_s = 1;
+    let (id, psk) = place.device("freezer-07");
+    let mut sender = Sender {
+        id: id.clone(),
+        psk,
+        acked: 0,
+    };
+    let mut gateway = Process::start(&options, "seal.saved:1").await;
+    sender.send(gateway.link, 3).await;
+    soon(async {
+        while gateway.child.try_wait().unwrap().is_none() {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    options.seal.interval_s = 0;
+    let gateway = Process::start(&options, "").await;
+    let ends = |kept: &Kept| matches!(Record::decode(&kept.payload), Ok(Record::Ends { .. }));
+    let kept = hub.until(|kept| kept.iter().any(ends)).await;
+    // The seal comes before the end, and what it is over has come, too.
+    let until = kept.iter().position(ends).unwrap();
+    assert_eq!(seals(&kept[..until]).1.len(), 1);
+    let sealed = seals(&kept).1.into_values().next().unwrap();
+    let given = sealed.chunks.iter().flat_map(Chunk::numbers).count();
+    let kept = hub.until(|kept| readings(kept, &id).len() >= given).await;
+    assert_eq!(check(&kept, &id), given);
+    drop(gateway);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn it_is_told_where_sealing_ends_and_begins_and_nothing_is_sealed_unless_set() {
     let place = Place::new();
     let hub = Hub::started(&place.authority).await;
