@@ -23,8 +23,11 @@ pub const DEFAULT_STALENESS_S: u32 = 86_400;
 pub const MAX_TOLERANCE_S: u32 = 3_600;
 /// The oldest that a tenant may let status lists be: 30 days.
 pub const MAX_STALENESS_S: u32 = 30 * 86_400;
-/// The most status lists of a tenant that a gateway keeps.
-pub const MAX_LISTS: usize = 8;
+/// The most status lists of a tenant that a gateway keeps, two for 98,304 credentials: about 2 MiB of memory
+/// for the lists as they were signed and their bits, and as much of its disk at the most.
+pub const MAX_LISTS: usize = 32;
+/// So many of them are named in [`Terms::lists`]: gateways of before the others were take no terms with more.
+pub const MAX_NEWEST: usize = 8;
 /// The most commands that a policy can name.
 pub const MAX_POLICY_COMMANDS: usize = 64;
 
@@ -108,15 +111,24 @@ pub struct Terms {
     pub keys: Vec<Key>,
     /// The policy.
     pub policy: Policy,
-    /// Where the status lists are published in which bits of credentials may be, at most [`MAX_LISTS`].
+    /// Where the newest status lists are published in which bits of credentials may be, at most
+    /// [`MAX_NEWEST`].
     pub lists: Vec<String>,
+    /// Where the older ones are; with the newest at most [`MAX_LISTS`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub older: Vec<String>,
 }
 
 impl Terms {
     /// Whether bits of credentials may be in the list that is published there.
     #[must_use]
     pub fn names(&self, list: &str) -> bool {
-        self.lists.iter().any(|it| it == list)
+        self.all_lists().any(|it| it == list)
+    }
+
+    /// Where all lists are published, the newest first.
+    pub fn all_lists(&self) -> impl Iterator<Item = &str> {
+        self.lists.iter().chain(&self.older).map(String::as_str)
     }
 }
 
@@ -190,8 +202,9 @@ impl Trust {
     /// # Errors
     /// [`Error::Did`], [`Error::Key`], [`Error::TooMany`].
     pub fn new(terms: Terms) -> Result<Self, Error> {
-        if terms.lists.len() > MAX_LISTS {
-            return Err(Error::TooMany(terms.lists.len()));
+        let count = terms.all_lists().count();
+        if count > MAX_LISTS {
+            return Err(Error::TooMany(count));
         }
         Did::parse(&terms.gateway)?;
         let issuer = Did::parse(&terms.issuer)?;
@@ -255,7 +268,7 @@ impl Trust {
     /// missing.
     #[must_use]
     pub fn admits_until_us(&self) -> Option<i64> {
-        let made = self.terms.lists.iter().map(|list| self.made_us(list));
+        let made = self.terms.all_lists().map(|list| self.made_us(list));
         let oldest_us = made.min()??;
         Some(oldest_us.saturating_add(self.policy().staleness_us()))
     }

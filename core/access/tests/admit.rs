@@ -318,6 +318,31 @@ fn lists_are_taken_of_the_issuer_alone_and_never_back() {
 }
 
 #[test]
+fn a_right_in_an_older_list_is_gone_by_that_one() {
+    let (issuer, (_, answer)) = (acme(), good());
+    let mut terms = issuer.terms(Policy::default());
+    assert!(
+        !json!(terms).to_string().contains("older"),
+        "as it was before there were any"
+    );
+    terms.older = std::mem::take(&mut terms.lists);
+    let newest = |n: usize| format!("https://hub.example.org/tenants/acme/status/revocation/{n}");
+    terms.lists = (2..2 + trust::MAX_NEWEST).map(newest).collect();
+    let terms: trust::Terms = serde_json::from_value(json!(terms)).unwrap();
+    let trust = |revoked: &[usize]| {
+        let mut trust = Trust::new(terms.clone()).unwrap();
+        let revoked = issuer.list(REVOKED, Purpose::Revocation, revoked, NOW_US);
+        trust.take_list(&revoked).unwrap();
+        let suspended = issuer.list(SUSPENDED, Purpose::Suspension, &[], NOW_US);
+        trust.take_list(&suspended).unwrap();
+        trust
+    };
+    assert!(admit(&trust(&[]), &answer, NOW_US).is_ok());
+    assert_eq!(refused(&trust(&[BIT]), &answer, NOW_US).code(), "revoked");
+    assert_eq!(trust(&[]).admits_until_us(), None, "the newest are missing");
+}
+
+#[test]
 fn what_is_no_answer_is_told_and_what_is_too_long_is_not_read() {
     let (trust, good) = good();
     let long = format!(
@@ -407,8 +432,11 @@ fn the_text_names_the_door_and_what_the_hub_says_is_read_again() {
     let read: Told = serde_json::from_str(&json!(told).to_string()).unwrap();
     assert_eq!(read, told);
     let mut terms = acme().terms(Policy::default());
-    terms.lists = vec![String::new(); trust::MAX_LISTS + 1];
-    assert!(matches!(Trust::new(terms), Err(trust::Error::TooMany(9))));
+    terms.lists = vec![String::new(); trust::MAX_NEWEST];
+    terms.older = vec![String::new(); trust::MAX_LISTS - trust::MAX_NEWEST];
+    assert!(Trust::new(terms.clone()).is_ok());
+    terms.older.push(String::new());
+    assert!(matches!(Trust::new(terms), Err(trust::Error::TooMany(33))));
     for (policy, field) in [
         (
             Policy {

@@ -49,7 +49,8 @@ impl Standings {
     ) -> Result<bool, Error> {
         let policy = rights.policy(tenant).await?.at_gateways();
         let mut numbers = rights.access.access_lists(tenant, now_us).await?;
-        // The newest: in older ones are rights of long ago.
+        // The newest: a right of longer ago is refused by gateways.
+        let left_out = numbers.len().saturating_sub(MAX_LISTS / 2);
         numbers.truncate(MAX_LISTS / 2);
         let mut digest = Sha256::new();
         digest.update(serde_json::to_vec(&policy).map_err(Error::failed)?);
@@ -69,6 +70,10 @@ impl Standings {
             && (0..fresh_us).contains(&now_us.saturating_sub(told.made_us))
         {
             return Ok(false);
+        }
+        if left_out > 0 {
+            tracing::error!(%tenant, left_out, "rights that hold are in more status lists than gateways keep: \
+                the oldest ones are refused there, and have to be given anew");
         }
         let mut lists = Vec::new();
         for number in &numbers {

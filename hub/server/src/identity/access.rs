@@ -4,7 +4,7 @@
 use serde_json::{Map, Value};
 use stencil_access::Grant;
 use stencil_access::grant::KIND;
-use stencil_access::trust::{Key, Policy, Terms};
+use stencil_access::trust::{Key, MAX_NEWEST, Policy, Terms};
 use stencil_identity::credential::issue;
 use stencil_identity::status;
 use stencil_protocol::id::{GatewayId, TenantId};
@@ -121,7 +121,7 @@ impl Identity {
         issue(draft, &issuer.proving(), times.0).map_err(Error::failed)
     }
 
-    /// By whom and what a gateway goes; `None`: the tenant has issued nothing yet.
+    /// By whom and what a gateway goes, by the status lists of these numbers, the newest first; `None`: the tenant has issued nothing yet.
     pub(crate) async fn terms(
         &self,
         tenant: &TenantId,
@@ -146,12 +146,14 @@ impl Identity {
                 urls.push(self.list_url(tenant, purpose, *list)?);
             }
         }
+        let older = urls.split_off(urls.len().min(MAX_NEWEST));
         Ok(Some(Terms {
             gateway: self.gateway_did(tenant, gateway)?.to_string(),
             issuer: issuer.did.to_string(),
             keys,
             policy,
             lists: urls,
+            older,
         }))
     }
 }

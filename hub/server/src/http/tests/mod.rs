@@ -27,6 +27,7 @@ mod judging;
 mod keyed;
 mod ledger;
 mod links;
+mod lists;
 mod operator;
 mod overview;
 mod ownership;
