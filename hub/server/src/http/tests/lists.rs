@@ -48,7 +48,8 @@ async fn a_right_of_long_ago_stands_in_a_list_that_gateways_are_told() {
     let world = World::new().await;
     let (acme, gateway) = (seed::acme(), GatewayId::parse("gw-1").unwrap());
     // The tenant's keys are made with the first one.
-    let given = world.rights.grant(&acme, &World::wanted(), API, NOW_US);
+    let wanted = World::wanted();
+    let given = world.rights.grant(&acme, &wanted, API, NOW_US);
     given.await.unwrap();
     let most = u32::try_from(MAX_LISTS / 2).unwrap();
     // With one of long ago more than any gateway keeps.

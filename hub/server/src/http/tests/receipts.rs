@@ -56,7 +56,8 @@ async fn an_answer_of_long_ago_is_no_receipt_of_now() {
 async fn an_answer_that_is_noted_again_speaks_against_the_gateway_and_not_against_its_holder() {
     let world = World::new().await;
     let acme = seed::acme();
-    let given = world.rights.grant(&acme, &World::wanted(), API, NOW_US);
+    let wanted = World::wanted();
+    let given = world.rights.grant(&acme, &wanted, API, NOW_US);
     let right = given.await.unwrap().right.right;
     let (suspended, credentials) = (
         CredentialStanding::Suspended,
