@@ -109,7 +109,7 @@ fn a_chain_holds_and_no_link_of_it_can_be_taken_out_changed_or_moved() {
     breaks([&all[..1], &all[2..]].concat(), 3);
     breaks(vec![all[1].clone(), all[0].clone()], 2);
     breaks(vec![all[0].clone(), all[0].clone()], 1);
-    let other = all[1].replace("\"at_us\":17", "\"at_us\":16");
+    let other = all[1].replace("\"expires_us\":17", "\"expires_us\":16");
     breaks(vec![all[0].clone(), other, all[2].clone()], 3);
     assert!(matches!(
         follow(&all[1..], Some((1, NOTHING))),
