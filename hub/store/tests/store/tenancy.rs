@@ -168,8 +168,9 @@ async fn a_token_opens_nothing_from_its_end_on() {
     let fresh = fresh().await;
     let port = &fresh.store.tenancy;
     let kind = TokenKind::Api { role: Role::Admin };
+    let tenant = acme();
     let make = async |end_us| {
-        let made = port.create_token(&acme(), kind.clone(), "x", end_us, 7);
+        let made = port.create_token(&tenant, kind.clone(), "x", end_us, 7);
         made.await.unwrap()
     };
     let (ending, endless) = (make(Some(100)).await, make(None).await);

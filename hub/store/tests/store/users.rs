@@ -276,8 +276,10 @@ async fn a_session_by_a_token_ends_with_it() {
     assert_eq!(port.verify_session(secret, IDLE, 8).await.unwrap(), None);
     // Or with the end that the token was given.
     let kind = stencil_store::TokenKind::Api { role: Role::Viewer };
-    let ending = tenancy.create_token(&acme(), kind, "wall", Some(20), 5);
-    let ending = Opener::Token(ending.await.unwrap().token.id);
+    let ending = tenancy
+        .create_token(&acme(), kind, "wall", Some(20), 5)
+        .await;
+    let ending = Opener::Token(ending.unwrap().token.id);
     let opened = port.open_session(&acme(), &ending, None, END, 5).await;
     let opened = opened.unwrap();
     let secret = opened.1.reveal();
