@@ -62,6 +62,14 @@ enum Command {
         /// The invoice's id, from `invoices list`.
         id: String,
     },
+    /// Sends the webhooks of an invoice once more, with the ids that they had. Needs an editor's token.
+    ///
+    /// For a receiver that was told and has lost it: who takes each id once takes those that it does not have. No
+    /// workflow runs anew by that.
+    ResendWebhooks {
+        /// The invoice's id, from `invoices list`.
+        id: String,
+    },
     /// The receipt of a settled invoice: what was counted, and what goes back. With `--output json` it is the document
     /// itself.
     Receipt {
@@ -164,6 +172,14 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             let path = format!("{}/start", path(&id)?);
             runs(args.output, &client.call(Method::POST, &path, None).await?)?;
         }
+        Command::ResendWebhooks { id } => {
+            let path = format!("{}/webhooks", path(&id)?);
+            let again = client.call(Method::POST, &path, None).await?;
+            match args.output {
+                Format::Json => output::json(&again)?,
+                Format::Text => say!("{}", told_again(&again)),
+            }
+        }
         Command::Receipt { id } => {
             let path = format!("{}/receipt", path(&id)?);
             let receipt = client.get(&path).await?;
@@ -229,6 +245,20 @@ fn told_runs(started: &Value) -> String {
         format!("{workflow} {state}{why}\n  run {}", text(&run["run"]))
     });
     lines.collect::<Vec<_>>().join("\n")
+}
+
+/// What comes of having an invoice's webhooks sent again.
+fn told_again(again: &Value) -> &'static str {
+    let is_any = again["again"].as_u64() != Some(0);
+    match (again["webhook"].as_bool(), is_any) {
+        (Some(false), _) => {
+            "nothing is sent: the tenant has set no webhook (`webhook` of PUT /api/v1/payments/settings)"
+        }
+        (_, true) => "its webhooks are sent once more, with the ids that they had",
+        (_, false) => {
+            "there is nothing to send: nothing has become of it yet, or that is kept no more"
+        }
+    }
 }
 
 /// An invoice in a few lines.
@@ -457,6 +487,17 @@ mod tests {
             told.ends_with("run 7f") && !told.contains('\u{1b}'),
             "{told:?}"
         );
+    }
+
+    #[test]
+    fn who_has_webhooks_sent_again_is_told_whether_any_is() {
+        let of =
+            |again: u64, webhook: bool| told_again(&json!({ "again": again, "webhook": webhook }));
+        assert!(of(4, true).starts_with("its webhooks are sent once more"));
+        assert!(of(0, true).starts_with("there is nothing to send"));
+        assert!(of(4, false).contains("has set no webhook"));
+        let args = ["invoices", "resend-webhooks", "1a"];
+        assert!(Args::try_parse_from(args).is_ok());
     }
 
     #[test]

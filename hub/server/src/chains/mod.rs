@@ -59,6 +59,7 @@ pub(crate) use reader::READER;
 pub(crate) use settings::PaymentSettings;
 pub use triggers::Triggers;
 pub(crate) use triggers::{Started, WakingCaused};
+pub(crate) use unspent::NotTold;
 
 /// Who reads the stream of each chain: nothing of it is forgotten that one of them has not taken.
 pub(crate) const READERS: [&str; 3] = [reader::READER, triggers::READER, ownership::READER];

@@ -63,7 +63,7 @@ impl Unspent {
 
 impl Cashier {
     /// A webhook was not taken.
-    pub(super) fn not_told(&self, tenant: &TenantId, not: NotTold) {
+    pub(crate) fn not_told(&self, tenant: &TenantId, not: NotTold) {
         locked(&self.0.unspent.told).insert(tenant.clone(), not);
     }
 

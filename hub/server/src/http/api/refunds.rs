@@ -50,6 +50,9 @@ pub(in crate::http) struct TenantSent {
 pub(in crate::http) struct ToldAgain {
     /// How much that was done because of the invoice is looked at again: webhooks among it are sent once more.
     again: u64,
+    /// Whether the tenant has set where changes of invoices are told (`webhook` of its settings of payments): without
+    /// that nothing is sent.
+    webhook: bool,
 }
 
 /// A receipt (JSON in the canonical form of RFC 8785). All numbers are text.
@@ -111,6 +114,8 @@ pub(in crate::http) fn document(at: &At) -> Result<Response, Problem> {
 
 /// Does all that was done because of an invoice again: its webhooks are sent once more, with the ids
 /// that they had.
+///
+/// They go to where the tenant's settings say today. What was done long ago is kept no more, and is not done again.
 #[utoipa::path(
     post,
     path = "/api/v1/invoices/{invoice}/webhooks",
@@ -132,7 +137,11 @@ pub(in crate::http) async fn tell_again(
         .redo_invoice_effects(&caller.tenant, &id.0, now_us)
         .await?;
     cashier.wake_effects();
-    Ok(Json(ToldAgain { again }))
+    let settings = invoices::settings(&state, &caller).await?;
+    Ok(Json(ToldAgain {
+        again,
+        webhook: settings.webhook.is_some(),
+    }))
 }
 
 /// Says where a refund goes, in the payer's place. The payer's own word goes before.

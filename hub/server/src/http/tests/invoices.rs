@@ -5,6 +5,7 @@ use stencil_payments::{Address, U256};
 use stencil_store::SpendLimit;
 
 use super::{Answer, Limits, NOW_US, Served, seed};
+use crate::chains::NotTold;
 use crate::chains::tests::fake::{CHAIN, ID, PAYEE, TOKEN};
 
 mod authorisation;
@@ -516,6 +517,51 @@ async fn strangers_put_only_so_many_questions_to_a_chain_at_once() {
         drop(rooms);
         is_judged(&post(1).await);
     }
+}
+
+#[tokio::test]
+async fn webhooks_are_sent_again_on_the_invoices_page_where_there_are_any() {
+    let served = Served::start().await;
+    let (paid, _) = seed::overpaid(&served.cashier, &served.store).await;
+    let tokens = &served.tokens;
+    let page = async |token: &str| {
+        let ask = served.get(&format!("/invoices/{paid}")).bearer(token);
+        ask.send().await.body
+    };
+    let path = format!("{INVOICES}/{paid}/webhooks");
+    let again = async || {
+        let ask = served.ask("POST", &path).bearer(&tokens.editor);
+        ask.send().await.ok()
+    };
+    let button = format!("POST {path}");
+    assert!(!page(&tokens.admin).await.contains(&button));
+    assert_eq!(again().await["webhook"], false);
+
+    let hook =
+        json!({ "webhook": { "url": "https://shop.example/hook", "secret": "signing-marked" } });
+    set(&served, &tokens.admin, &hook).await.ok();
+    assert!(!page(&tokens.reader).await.contains(&button));
+    for token in [&tokens.editor, &tokens.admin] {
+        let page = page(token).await;
+        assert!(
+            page.contains(&button) && !page.contains("not taken"),
+            "{page}"
+        );
+    }
+    let told = again().await;
+    assert_eq!(told["webhook"], true);
+    assert!(told["again"].as_u64() > Some(0), "{told}");
+
+    let not = NotTold {
+        invoice: paid.parse().unwrap(),
+        why: "410 Gone, marked".to_owned(),
+        at_us: NOW_US,
+        attempt: 3,
+    };
+    served.cashier.not_told(&seed::acme(), not);
+    let (editors, admins) = (page(&tokens.editor).await, page(&tokens.admin).await);
+    assert!(editors.contains("not taken") && !editors.contains("410 Gone, marked"));
+    assert!(admins.contains("410 Gone, marked"), "{admins}");
 }
 
 /// A payment that no workflow took is started by hand, once there is one.

@@ -6,15 +6,15 @@ use maud::{Markup, html};
 use stencil_store::Role;
 
 use super::super::super::api::invoice_runs;
-use super::super::super::api::invoices::id;
+use super::super::super::api::invoices::{id, settings};
 use super::super::super::input::Path;
 use super::super::super::problem::Problem;
 use super::super::super::{Caller, State};
-use super::super::moment;
 use super::super::shell::{Frame, Nav, shell};
+use super::super::{badge, moment};
 use super::{price, state as standing};
-use crate::chains::Started;
 use crate::chains::view::InvoiceView;
+use crate::chains::{NotTold, Started};
 
 /// `GET /invoices/{invoice}`
 pub(in crate::http) async fn show(
@@ -28,6 +28,9 @@ pub(in crate::http) async fn show(
     let at = found.ok_or_else(|| Problem::not_found("invoice", id))?;
     let view = InvoiceView::of(&at, cashier.chains(), &state.public_url);
     let started = invoice_runs::of(&state, &caller, id).await?;
+    let webhook = settings(&state, &caller).await?.webhook;
+    let not_told = cashier.last_not_told(&caller.tenant);
+    let not_told = not_told.filter(|not| not.invoice == id);
     let title = view.title.clone().unwrap_or_else(|| "Invoice".to_owned());
     let body = html! {
         div.stack {
@@ -48,6 +51,9 @@ pub(in crate::http) async fn show(
             (payments(&view))
             @if view.reference.is_some() && started.paid { (runs(&view, &caller, &started)) }
             @if !view.refunds.is_empty() { (refunds(&view)) }
+            @if webhook.is_some() && matches!(caller.role, Role::Editor | Role::Admin) {
+                (webhooks(&view, &caller, not_told.as_ref()))
+            }
             @if view.state == "settled" {
                 p { a href={ "/api/v1/invoices/" (view.id) "/receipt" } { "Receipt (JSON)" } }
             }
@@ -133,6 +139,26 @@ fn runs(view: &InvoiceView, caller: &Caller, started: &Started) -> Markup {
                     p.alert.problem role="alert" hidden {}
                     button { "Start it now" }
                 }
+            }
+        }
+    }
+}
+
+/// What has the invoice's webhooks sent again. Why one was not taken is the admins' matter, as where they go is.
+fn webhooks(view: &InvoiceView, caller: &Caller, not_told: Option<&NotTold>) -> Markup {
+    html! {
+        section.card aria-labelledby="webhooks-title" {
+            header { h2 #webhooks-title { "Webhooks" } }
+            form.form data-send={ "POST /api/v1/invoices/" (view.id) "/webhooks" } data-bare
+                data-told="They are sent once more" {
+                @if let Some(not) = not_told {
+                    p { (badge("warn", "not taken")) " at attempt " (not.attempt)
+                        @if caller.role == Role::Admin { ": " (not.why) } }
+                }
+                p { "What became of this invoice was told by webhooks. They can be sent once more, with the ids that "
+                    "they had, for a receiver that has lost them." }
+                p.alert.problem role="alert" hidden {}
+                button { "Send them again" }
             }
         }
     }
