@@ -23,7 +23,7 @@ pub const MAX_UNSETTLED: usize = 16;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{payer} has {exposed} base units under way or unpaid: with {value} more that is beyond the limit \
-     of {limit}; wait, or pay into the contract"
+     of {limit}"
 )]
 pub struct Exceeded {
     /// Whose.
@@ -112,6 +112,13 @@ impl Exposure {
     #[must_use]
     pub fn of(&self, payer: Address) -> Amount {
         self.payers.get(&payer).map(Payer::sum).unwrap_or_default()
+    }
+
+    /// What was lost to a payer, of [`Exposure::of`]: time makes it no less.
+    #[must_use]
+    pub fn lost(&self, payer: Address) -> Amount {
+        let of = self.payers.get(&payer).into_iter();
+        of.flat_map(|of| of.lost.values().copied()).sum()
     }
 
     /// How many charges of a payer are under way or unpaid.
@@ -318,8 +325,9 @@ mod tests {
         exposure.forgive(PAYER);
         assert_eq!(exposure.count(PAYER), 2);
         exposure.free(PAYER, second);
+        assert_eq!(exposure.lost(PAYER), Amount::ZERO);
         exposure.lose(PAYER, first, ten);
-        assert_eq!(exposure.of(PAYER), ten);
+        assert_eq!((exposure.of(PAYER), exposure.lost(PAYER)), (ten, ten));
         exposure.forgive(PAYER);
         assert_eq!(exposure, Exposure::default());
     }

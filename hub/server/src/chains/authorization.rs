@@ -349,9 +349,14 @@ async fn alone(
             Some(Sent::Lost) | None => false,
         };
         if on_its_way {
-            let why = "another payer's authorisation for this invoice is on its way: wait until it is \
-                       counted or has failed, and send this one again then";
-            return Err(Conflict(why.to_owned()));
+            let whose = match at.kept.about.bringing_of {
+                Some(of) if of == payer => "another authorisation of this payer's",
+                _ => "another payer's authorisation",
+            };
+            return Err(Conflict(format!(
+                "{whose} for this invoice is on its way: wait until it is counted or has failed, and send this one \
+                 again then if something is still open"
+            )));
         }
         let in_vain = match &sent {
             Some(Sent::Included(outcome) | Sent::Final(outcome)) => !outcome.succeeded,

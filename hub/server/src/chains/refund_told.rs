@@ -191,14 +191,16 @@ async fn find_movement(
         let this = (tenant.clone(), invoice.0, wanted.refund.0);
         Ok::<_, Refused>(owner.filter(|owner| *owner != this))
     };
-    let taken = |movement: &str, (of, invoice, refund): (TenantId, [u8; 16], [u8; 32])| {
+    let taken = |(of, other, refund): (TenantId, [u8; 16], [u8; 32])| {
         let which = match of == *tenant {
-            true => format!("refund {} of invoice {}", cause::Key(refund), Id(invoice)),
+            true => format!("refund {} of invoice {}", cause::Key(refund), Id(other)),
             false => "another refund".to_owned(),
         };
         Refused::Not(format!(
-            "{movement} has sent {which}, and one movement serves one refund: tell of the transaction that has sent \
-             this one"
+            "the transaction {tx:#x} has sent {which}, as was told before, and what it sends to {} counts for one \
+             refund alone: tell of the transaction that has sent refund {} of invoice {invoice}",
+            wanted.to.to_checksum(None),
+            wanted.refund,
         ))
     };
     let Some(chain) = cashier.chains().by_id(asset.chain) else {
@@ -213,7 +215,7 @@ async fn find_movement(
         let found = at_word(None);
         return match owner(&found.movement).await? {
             None => Ok(found),
-            Some(other) => Err(taken(&found.movement, other)),
+            Some(other) => Err(taken(other)),
         };
     };
     let looked = look_up(chain, tx).await?;
@@ -229,7 +231,7 @@ async fn find_movement(
     all.retain(|moved| fits(chain.as_ref(), wanted, moved));
     // The one that is nearest to what is due: a larger one may be another refund's.
     all.sort_by_key(|moved| (moved.amount, moved.ordinal));
-    let mut first_taken = None;
+    let mut whose = None;
     for moved in &all {
         let key = Key {
             chain: asset.chain,
@@ -247,12 +249,12 @@ async fn find_movement(
                 });
             }
             Some(other) => {
-                first_taken.get_or_insert((movement, other));
+                whose.get_or_insert(other);
             }
         }
     }
-    if let Some((movement, other)) = first_taken {
-        return Err(taken(&movement, other));
+    if let Some(other) = whose {
+        return Err(taken(other));
     }
     if !unchecked || asset.contract.is_some() {
         return Err(Refused::Not(does_not(wanted, &looked, tx)));
@@ -260,7 +262,7 @@ async fn find_movement(
     let found = at_word(by);
     match owner(&found.movement).await? {
         None => Ok(found),
-        Some(other) => Err(taken(&found.movement, other)),
+        Some(other) => Err(taken(other)),
     }
 }
 

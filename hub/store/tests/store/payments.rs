@@ -114,6 +114,12 @@ async fn a_movement_of_money_has_sent_one_refund() {
     let both = [told(1, Some("1:0xab:0")), told(2, Some("1:0xab:0"))];
     conflicts(payments, &commit(&acme, 1, 2, &both)).await;
     conflicts(payments, &commit(&other, 2, 1, &first)).await;
+    let refused = payments.commit_invoice(&commit(&other, 2, 1, &first)).await;
+    let why = refused.unwrap_err().to_string();
+    assert!(
+        why.contains("the transaction 0xab moves") && !why.contains("1:0xab"),
+        "{why}"
+    );
     // What is told in its place frees it.
     let another = [told(1, Some("1:0xcd:0")), told(2, None)];
     for (version, refunds) in [(2, &another[..]), (3, &another[..])] {

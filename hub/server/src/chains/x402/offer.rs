@@ -10,6 +10,7 @@ use stencil_protocol::sample::OwnedValue;
 
 use super::price::{Price, Priced};
 use crate::chains::Chains;
+use crate::chains::settings::Wrong;
 
 /// The longest span of a series that is sold at once: 10 years.
 const MAX_SPAN_S: u64 = 10 * 366 * 86_400;
@@ -175,8 +176,8 @@ impl Offer {
     /// Checks it against the chains that there are.
     ///
     /// # Errors
-    /// What is wrong, and what would be right.
-    pub(crate) fn check(&self, chains: &Chains) -> Result<(), String> {
+    /// Which field is wrong, and what would be right.
+    pub(crate) fn check(&self, chains: &Chains) -> Result<(), Wrong> {
         self.sells.check()?;
         within("settle_s", self.settle_s, 1, MAX_SETTLE_S)?;
         within("repeat_s", self.repeat_s, 0, MAX_REPEAT_S)?;
@@ -189,27 +190,31 @@ impl Offer {
             || description.len() > MAX_DESCRIPTION
             || description.chars().any(char::is_control)
         {
-            let what = format!("`description` is a line of 1 to {MAX_DESCRIPTION} bytes");
-            return Err(what);
+            let why = format!("`description` is a line of 1 to {MAX_DESCRIPTION} bytes");
+            return Err(Wrong::at("/description", why));
         }
         if self.prices.is_empty() || self.prices.len() > MAX_ACCEPTS {
-            return Err(format!(
+            let why = format!(
                 "`prices` are {}, they have to be 1 to {MAX_ACCEPTS}",
                 self.prices.len()
-            ));
+            );
+            return Err(Wrong::at("/prices", why));
         }
         let mut seen = Vec::with_capacity(self.prices.len());
         for (at, price) in self.prices.iter().enumerate() {
-            let found = price.resolve(chains, self.timing());
-            let priced = found.map_err(|why| format!("`prices[{at}]`: {why}"))?;
+            let wrong = |(field, why): (&str, String)| {
+                Wrong::at(
+                    format!("/prices/{at}/{field}"),
+                    format!("`prices[{at}]`: {why}"),
+                )
+            };
+            let priced = price.resolve(chains, self.timing()).map_err(wrong)?;
             let key = (priced.way.domain.chain, priced.way.domain.token);
             if seen.contains(&key) {
-                return Err(format!("`prices[{at}]`: this token is there already"));
+                return Err(wrong(("token", "this token is there already".to_owned())));
             }
             seen.push(key);
-            self.sells
-                .takes(&priced)
-                .map_err(|why| format!("`prices[{at}]`: {why}"))?;
+            self.sells.takes(&priced).map_err(wrong)?;
         }
         Ok(())
     }
@@ -260,26 +265,35 @@ impl Offer {
 }
 
 impl Sells {
-    fn check(&self) -> Result<(), String> {
+    fn check(&self) -> Result<(), Wrong> {
         match self {
             Self::Series(series) => {
                 if series.name.is_empty() || series.name.len() > 128 {
-                    return Err("`sells.series.name` has 1 to 128 bytes".to_owned());
+                    let why = "`sells.series.name` has 1 to 128 bytes";
+                    return Err(Wrong::at("/sells/series/name", why));
                 }
                 let span = series.longest_span_s;
                 within("sells.series.longest_span_s", span, 1, MAX_SPAN_S)
             }
-            Self::Endpoint(endpoint) => endpoint.served().map(drop),
+            Self::Endpoint(endpoint) => {
+                let served = endpoint.served().map(drop);
+                served.map_err(|why| Wrong::at("/sells/endpoint/path", why))
+            }
             Self::Command(does) => {
                 let argument = match &does.argument {
                     Argument::Fixed(value) => Some(value),
                     Argument::None | Argument::Given => None,
                 };
-                command(&does.device, &does.name, argument)
-                    .map_err(|why| format!("`sells.command`: {why}"))?;
+                command(&does.device, &does.name, argument).map_err(|why| {
+                    Wrong::at("/sells/command", format!("`sells.command`: {why}"))
+                })?;
                 if let Some(undo) = &does.undo {
-                    command(&does.device, &undo.name, undo.argument.as_ref())
-                        .map_err(|why| format!("`sells.command.undo`: {why}"))?;
+                    command(&does.device, &undo.name, undo.argument.as_ref()).map_err(|why| {
+                        Wrong::at(
+                            "/sells/command/undo",
+                            format!("`sells.command.undo`: {why}"),
+                        )
+                    })?;
                 }
                 let expiry = does.expires_in_s;
                 within("sells.command.expires_in_s", expiry, 1, MAX_COMMAND_S)
@@ -300,28 +314,27 @@ impl Sells {
     }
 
     /// Whether a price is one for this.
-    fn takes(&self, priced: &Priced) -> Result<(), String> {
+    fn takes(&self, priced: &Priced) -> Result<(), (&'static str, String)> {
         let undoable = match self {
             Self::Command(does) => does.undo.is_some(),
             Self::Series(_) | Self::Endpoint(_) => false,
         };
+        let limit = |why: &str| Err(("loss_limit", why.to_owned()));
         match priced.loss_limit {
-            Some(_) if !undoable => {
-                Err("`loss_limit` is for commands that can be undone".to_owned())
+            Some(_) if !undoable => limit("`loss_limit` is for commands that can be undone"),
+            None if undoable => {
+                limit("`loss_limit` is missing: how much may one payer have under way and unpaid?")
             }
-            None if undoable => Err(
-                "`loss_limit` is missing: how much may one payer have under way and unpaid?"
-                    .to_owned(),
-            ),
-            Some(limit) if limit < priced.way.amount => {
-                Err("`loss_limit` is less than the price: nobody could pay".to_owned())
+            Some(most) if most < priced.way.amount => {
+                limit("`loss_limit` is less than the price: nobody could pay")
             }
             None if matches!(self, Self::Command(_)) && priced.chain.escrow().is_none() => {
-                Err(format!(
+                let why = format!(
                     "what can't be undone is paid into the escrow contract, and chain `{}` has none \
                      in the hub's settings; give `undo`, or have the operator set `escrow`",
                     priced.chain.name()
-                ))
+                );
+                Err(("chain", why))
             }
             _ => Ok(()),
         }
@@ -357,10 +370,12 @@ impl Endpoint {
     }
 }
 
-fn within(name: &str, value: u64, least: u64, most: u64) -> Result<(), String> {
-    let good = (least..=most).contains(&value);
-    good.then_some(())
-        .ok_or_else(|| format!("`{name}` is {value}, it has to be {least} to {most}"))
+fn within(name: &str, value: u64, least: u64, most: u64) -> Result<(), Wrong> {
+    if (least..=most).contains(&value) {
+        return Ok(());
+    }
+    let why = format!("`{name}` is {value}, it has to be {least} to {most}");
+    Err(Wrong::at(format!("/{}", name.replace('.', "/")), why))
 }
 
 /// Whether a device can be given a command.

@@ -104,18 +104,20 @@ impl Sales {
         let Some(charge) = &kept.purchase.charge else {
             return Err(later("there is no charge"));
         };
-        if exposure.count(charge.terms().payer) >= MAX_OF_PAYER {
+        let terms = charge.terms();
+        let lost = exposure.lost(terms.payer);
+        let what_helps = what_helps(terms.payer, kept.purchase.token.asset(), lost);
+        if exposure.count(terms.payer) >= MAX_OF_PAYER {
             return Err(spent_limit(format!(
-                "the payer has {MAX_OF_PAYER} commands under way or unpaid: wait until they are over"
+                "the payer has {MAX_OF_PAYER} commands under way or unpaid, and no more may be; {what_helps}"
             )));
         }
-        let terms = charge.terms();
         exposure
             .covers(terms.payer, terms.value, balance)
             .map_err(not_covered)?;
         exposure
             .reserve(terms.payer, terms.id, terms.value, limit)
-            .map_err(|exceeded| spent_limit(exceeded.to_string()))?;
+            .map_err(|exceeded| spent_limit(format!("{exceeded}; {what_helps}")))?;
         stored.body = serde_json::json!(exposure).to_string();
         Ok(stored)
     }
@@ -262,6 +264,19 @@ fn not_covered(not: NotCovered) -> No {
         NotCovered::Balance { .. } => {
             No::Refused(Refused::new(Reason::InsufficientFunds, not.to_string()))
         }
+    }
+}
+
+/// What a payer who is beyond a limit can do: wait for what is under way; what was lost has to be forgiven.
+fn what_helps(payer: Address, asset: Asset, lost: Amount) -> String {
+    match lost.is_zero() {
+        true => "wait until what is under way is over".to_owned(),
+        false => format!(
+            "{lost} base units of that are lost, since devices have acted and were not paid, and count until the \
+             seller forgives them: an admin of theirs does so by POST /api/v1/payers/{}/forgive with {}",
+            payer.to_checksum(None),
+            serde_json::json!({ "asset": asset.to_string() })
+        ),
     }
 }
 

@@ -9,6 +9,7 @@ use stencil_payments::port::Chain;
 use stencil_payments::x402::Timing;
 
 use crate::chains::Chains;
+use crate::chains::known_contract::no_payee;
 
 /// What it costs on one chain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -38,31 +39,45 @@ pub(crate) struct Priced {
 }
 
 impl Price {
-    pub(super) fn resolve(&self, chains: &Chains, timing: Timing) -> Result<Priced, String> {
+    /// # Errors
+    /// Which field is wrong, and what would be right.
+    pub(super) fn resolve(
+        &self,
+        chains: &Chains,
+        timing: Timing,
+    ) -> Result<Priced, (&'static str, String)> {
         let chain = chains.by_name(&self.chain).ok_or_else(|| {
             let known: Vec<_> = chains.iter().map(|chain| chain.name()).collect();
-            match &known[..] {
+            let why = match &known[..] {
                 [] => "the hub follows no chain: see `[chains]` in its settings".to_owned(),
                 known => format!(
                     "the hub follows no chain `{}`, but {}",
                     self.chain.chars().take(64).collect::<String>(),
                     known.join(", ")
                 ),
-            }
+            };
+            ("chain", why)
         })?;
-        let token = address("token", &self.token)?;
-        let pay_to = address("pay_to", &self.pay_to)?;
-        if pay_to.is_zero() || pay_to == token {
-            return Err("`pay_to` is nobody who can be paid".to_owned());
+        let token = address("token", &self.token).map_err(|why| ("token", why))?;
+        let pay_to = address("pay_to", &self.pay_to).map_err(|why| ("pay_to", why))?;
+        let nobody = match pay_to {
+            _ if pay_to.is_zero() => Some("the zero address"),
+            _ if pay_to == token => Some("the contract of the token itself"),
+            _ => None,
+        };
+        if let Some(what) = nobody {
+            let why = format!("`pay_to`: {}", no_payee(pay_to, what));
+            return Err(("pay_to", why));
         }
         if chain.account().is_none() {
-            return Err(format!(
+            let why = format!(
                 "the hub has no account on chain `{}` that could settle a payment: set `account` in \
                  its settings of this chain",
                 chain.name()
-            ));
+            );
+            return Err(("chain", why));
         }
-        chain.usable()?;
+        chain.usable().map_err(|why| ("chain", why))?;
         let known = chain.tokens().iter();
         let known = known.filter(|known| known.domain.is_some());
         let mut known = known.map(|known| (known, known.token.asset().contract));
@@ -76,7 +91,7 @@ impl Price {
                     format!("{contract} ({})", known.token.symbol())
                 })
                 .collect();
-            return Err(format!(
+            let why = format!(
                 "token {token} is none that takes authorisations (EIP-3009) in the hub's settings of \
                  chain `{}`: {}",
                 chain.name(),
@@ -84,15 +99,15 @@ impl Price {
                     [] => "it has none".to_owned(),
                     all => format!("it has {}", all.join(", ")),
                 }
-            ));
+            );
+            return Err(("token", why));
         };
-        let parse = |name: &str, text: &str| {
+        let parse = |name: &'static str, text: &str| {
             let amount = found.token.parse(text);
-            let amount = amount.map_err(|error| format!("`{name}`: {error}"))?;
+            let amount = amount.map_err(|error| (name, format!("`{name}`: {error}")))?;
             if amount.is_zero() || !amount.is_sane() {
-                return Err(format!(
-                    "`{name}` is more than nothing, and less than 2^192"
-                ));
+                let why = format!("`{name}` is more than nothing, and less than 2^192");
+                return Err((name, why));
             }
             Ok(amount)
         };

@@ -12,6 +12,7 @@ use stencil_store::{MAX_OFFER_NAME, Page, StoredOffer, StoredPurchase};
 
 use super::invoices;
 use crate::chains::known_contract;
+use crate::chains::settings::Wrong;
 use crate::chains::x402::{Bought, Offer, Purchase, Sales, price};
 use crate::http::input::{self, Paging, Path, Query};
 use crate::http::problem::{Kind, Problem};
@@ -133,11 +134,15 @@ pub(in crate::http) async fn put(
     }
     let sales = sales(&state)?;
     let chains = sales.chains();
+    let told = |Wrong { pointer, why, .. }: Wrong| {
+        let place = json!({ "pointer": format!("#{pointer}"), "what": &why });
+        Problem::invalid(why).with_errors(vec![place])
+    };
     offer
         .check(chains)
-        .map_err(|why| match offer.not_ready(chains) {
+        .map_err(|wrong| match offer.not_ready(chains) {
             Some(why) => Problem::new(Kind::Busy, why),
-            None => Problem::invalid(why),
+            None => told(wrong),
         })?;
     let settings = invoices::settings(&state, &caller).await?;
     let (store, followed) = (&state.store, state.control.cashier().chains());

@@ -959,6 +959,25 @@ async fn offers_that_make_no_sense_are_refused_with_what_would() {
         let detail = served.offers("bad", &offer).await.problem(400);
         assert!(detail.contains(expected), "{expected}: {detail}");
     }
+    // Each says which field it is.
+    for (at, value) in [
+        ("/prices/0/chain", json!("other")),
+        ("/prices/0/token", json!("USDX")),
+        ("/prices/0/pay_to", json!(TOKEN)),
+        ("/prices/0/pay_to", json!(Address::ZERO)),
+        ("/prices/0/amount", json!("0")),
+        ("/prices", json!([])),
+        ("/settle_s", json!(46)),
+        ("/sells/series/longest_span_s", json!(0)),
+        ("/description", json!("a\nb")),
+    ] {
+        let answer = served.offers("bad", &set(at, value)).await;
+        answer.problem(400);
+        assert_eq!(answer.json()["errors"][0]["pointer"], format!("#{at}"));
+    }
+    let to_token = set("/prices/0/pay_to", json!(TOKEN));
+    let why = served.offers("bad", &to_token).await.problem(400);
+    assert!(why.contains("the contract of the token itself"), "{why}");
     for name in ["Feed", "-feed", "a_b", &"x".repeat(65)] {
         assert_eq!(served.offers(name, &series()).await.status, 400, "{name}");
     }

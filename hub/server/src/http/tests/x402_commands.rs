@@ -301,6 +301,11 @@ async fn a_payer_has_so_much_under_way_and_no_more() {
         .error
         .unwrap();
     assert!(error.contains("beyond the limit of 20000"), "{error}");
+    // Nothing is lost: it is a matter of waiting, and of nobody's forgiving.
+    assert!(
+        error.contains("wait until") && !error.contains("forgive"),
+        "{error}"
+    );
     assert_eq!(served.given().await.len(), 2);
     // What is over makes room, and what was lost does not.
     let given = served.given().await;
@@ -336,9 +341,17 @@ async fn a_payer_has_so_much_under_way_and_no_more() {
         .error
         .unwrap();
     assert!(error.contains("unpaid"), "{error}");
-    // Until somebody forgives it.
-    let path = format!("/api/v1/payers/{:#x}/forgive", payer());
+    // Until somebody forgives it, and the answer says who can, and how.
+    let path = format!("/api/v1/payers/{}/forgive", payer().to_checksum(None));
     let body = json!({ "asset": format!("eip155:31337/erc20:{TOKEN:#x}") });
+    for part in [
+        "10000 base units of that are lost",
+        "an admin",
+        &path,
+        &body.to_string(),
+    ] {
+        assert!(error.contains(part), "{part}: {error}");
+    }
     let ask = served
         .ask("POST", &path)
         .bearer(&served.tokens.admin)

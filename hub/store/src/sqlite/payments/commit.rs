@@ -141,7 +141,11 @@ async fn refunded(
         .execute(&mut *connection)
         .await?;
         if done.rows_affected() == 0 {
-            let why = format!("{movement} has sent another refund");
+            // People know the transaction, and not how its movements are named.
+            let tx = movement.split([':', '@']).nth(1).unwrap_or_default();
+            let why = format!(
+                "what the transaction {tx} moves there has sent another refund meanwhile, and counts for one alone"
+            );
             return Err(Error::Conflict(why));
         }
     }

@@ -178,6 +178,20 @@ async fn of_one_invoice_one_authorisation_is_on_its_way() {
         assert!(why.contains("on its way"), "{at}: {why}");
     }
     assert_eq!(post(&signed[first]).await.status, 202, "the same again");
+    // The payer whose it is has signed once more.
+    let shown = served.get(&checkout(&id)).send().await.ok()["methods"][0].clone();
+    let (mut next, nonce) = (typed.clone(), shown["nonces"][1].clone());
+    next["message"]["nonce"] = nonce.clone();
+    let nonce = nonce.as_str().unwrap().parse().unwrap();
+    let payer = covered(&served, [7, 8, 9][first], nonce);
+    let more = sign(&payer, &next, "2500000", now_s + 600);
+    let why = post(&more).await.problem(409);
+    assert!(
+        why.contains("another authorisation of this payer's"),
+        "{why}"
+    );
+    let why = post(&signed[second]).await.problem(409);
+    assert!(why.contains("another payer's authorisation"), "{why}");
     let ends = |sent: Sent| {
         let mut all = served.chain.sent.lock().unwrap();
         all.values_mut().for_each(|one| *one = sent);
