@@ -5,7 +5,10 @@
 //! | 402 | what it costs; with `error`, why the payment that was shown does not do |
 //! | 200, `PAYMENT-RESPONSE` | the device has acted, and is paid for it |
 //! | 202, `Location` | it is under way: ask there, or here again with the same payment |
-//! | 502 | the device has not acted, or not in time: nothing is charged |
+//! | 502 | the device has not acted, or not in time, or its payer has spent the money: nothing is charged |
+//!
+//! The same payment again has the same answer while the order stands so. What is told of an order at its `Location` is
+//! 200 whatever became of it.
 
 use std::time::Duration;
 
