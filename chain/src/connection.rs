@@ -68,6 +68,8 @@ struct Trouble {
     /// The walk back that is on.
     back: Option<Back>,
     sent: Option<String>,
+    /// It was asked since the start, and has answered, or is known not to.
+    is_asked: bool,
     /// It is not followed because of what is heard, until people have dealt with that.
     ended: bool,
 }
@@ -116,6 +118,9 @@ impl Told {
 /// For how long a chain may not be heard until nobody is sent to pay on it, µs: a call that fails now and then is
 /// no trouble for who pays.
 const PATIENCE_US: i64 = 15_000_000;
+
+/// What is said of a chain between the hub's start and its first answer.
+const UNASKED: &str = "it has not answered yet since the hub was started";
 
 /// What is said of what is sent and waits.
 const SENDS: &str = "what the hub sends there waits: its log says for what";
@@ -175,6 +180,7 @@ impl Connection {
             None => None,
         };
         troubles.heard = trouble;
+        troubles.is_asked = true;
         troubles.ended = false;
     }
 
@@ -218,6 +224,11 @@ impl Connection {
             ),
             lasts: true,
         })
+    }
+
+    /// That nothing is known of it yet: what was not asked is not well.
+    fn unasked(trouble: &Trouble) -> Option<Told> {
+        (!trouble.is_asked).then(|| Told::new(UNASKED, UNASKED.to_owned()))
     }
 
     /// A chain that was followed before goes on from there.
@@ -325,9 +336,9 @@ impl Connection {
             self.troubles().back = follower.back();
             match progress.map_err(|error| Told::of(&error))? {
                 Progress::Stepped => {
+                    self.has_trouble(None);
                     // The first step stores where it begins.
                     self.begun.store(true, Ordering::Relaxed);
-                    self.has_trouble(None);
                     self.moved.notify_waiters();
                 }
                 Progress::UpToDate => self.has_trouble(None),
@@ -545,7 +556,9 @@ impl Chain for Connection {
         let still = self.still();
         let trouble = self.troubles();
         let back = self.walks_back(&trouble);
-        let heard = trouble.heard.iter().chain(&back).chain(&still);
+        let unasked = Self::unasked(&trouble);
+        let heard = unasked.iter().chain(&trouble.heard);
+        let heard = heard.chain(&back).chain(&still);
         let all = heard.map(|heard| &heard.whole[..]);
         let all: Vec<_> = all.chain(trouble.sent.as_deref()).collect();
         (!all.is_empty()).then(|| all.join("; "))
@@ -555,7 +568,9 @@ impl Chain for Connection {
         let still = self.still();
         let trouble = self.troubles();
         let back = self.walks_back(&trouble);
-        let heard = trouble.heard.iter().chain(&back).chain(&still);
+        let unasked = Self::unasked(&trouble);
+        let heard = unasked.iter().chain(&trouble.heard);
+        let heard = heard.chain(&back).chain(&still);
         let sent = trouble.sent.as_ref().map(|_| SENDS);
         let all: Vec<_> = heard.map(|heard| &heard.short[..]).chain(sent).collect();
         (!all.is_empty()).then(|| all.join("; "))

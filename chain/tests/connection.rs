@@ -459,6 +459,30 @@ async fn a_token_that_is_not_what_is_set_is_not_taken() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_chain_that_has_not_answered_yet_is_not_well() {
+    let made = Made::new().await;
+    // An endpoint that takes a question, and says nothing.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let away = made.follow(url, |_| {});
+    let why = Some("it has not answered yet since the hub was started");
+    let is_told = |chain: &Connection| {
+        let (whole, short) = (chain.trouble(), chain.trouble_in_short());
+        assert_eq!((whole.as_deref(), short.as_deref()), (why, why));
+    };
+    is_told(&away);
+    let running = runs(&away);
+    let _asked = silent.accept().await.unwrap();
+    is_told(&away);
+    running.abort();
+    let here = made.follow(made.endpoint.url(), |_| {});
+    is_told(&here);
+    let running = runs(&here);
+    until(&here, async || here.trouble().is_none().then_some(())).await;
+    running.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_endpoint_that_is_away_is_waited_for() {
     let made = Made::new().await;
     let mut options = made.options();
