@@ -24,7 +24,7 @@ use crate::follower::Moment;
 use crate::rpc::Quorum;
 use crate::sender::{self, Sender};
 use crate::signer::Signer;
-use crate::{Back, Error, Follower, Progress, Settings, event, function};
+use crate::{Back, Error, Follower, Progress, Settings, deploy, event, function};
 use sending::Sending;
 
 pub use account::Account;
@@ -437,8 +437,15 @@ impl Chain for Connection {
     }
 
     async fn has_code(&self, address: Address) -> Result<bool, Unknown> {
-        let has = self.quorum.has_code(address).await;
-        has.map_err(|trouble| Unknown(trouble.to_string()))
+        let code = self.quorum.code(address).await;
+        let code = code.map_err(|trouble| Unknown(trouble.to_string()))?;
+        Ok(!code.is_empty())
+    }
+
+    async fn own_contract(&self, address: Address) -> Result<Option<&'static str>, Unknown> {
+        let code = self.quorum.code(address).await;
+        let code = code.map_err(|trouble| Unknown(trouble.to_string()))?;
+        Ok(deploy::known(&code))
     }
 
     async fn look_up(&self, tx: B256) -> Result<Option<Looked>, Unknown> {

@@ -7,8 +7,10 @@ use crate::signer::Signer;
 use crate::single::{self, Call, Endpoint, Options, Sent};
 
 mod contract;
+mod known;
 
 pub use contract::Contract;
+pub(crate) use known::known;
 
 /// What a deployment will be and cost.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -423,6 +423,16 @@ async fn contracts_are_asked_and_their_events_are_followed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_contract_of_ours_is_known_by_its_code_and_others_are_not() {
+    let made = Made::new().await;
+    let chain = made.connect(&made.options(), false);
+    assert_eq!(chain.own_contract(made.token).await, Ok(Some("DevDollar")));
+    assert_eq!(chain.own_contract(SHOP).await, Ok(None));
+    assert_eq!(chain.has_code(made.token).await, Ok(true));
+    assert_eq!(chain.has_code(SHOP).await, Ok(false));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_token_that_is_not_what_is_set_is_not_taken() {
     let made = Made::new().await;
     let wrong = |change: fn(&mut TokenOptions)| {

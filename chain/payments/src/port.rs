@@ -292,6 +292,15 @@ pub trait Chain: Send + Sync + 'static {
     /// # Errors
     /// It is unknown now.
     async fn has_code(&self, address: Address) -> Result<bool, Unknown>;
+    /// Which of Stencil's own contracts there is at an address, by its name in the sources, whoever has deployed it:
+    /// out of none of them anybody gets what is just sent there. `None`: another contract or none.
+    ///
+    /// # Errors
+    /// It is unknown now.
+    async fn own_contract(&self, address: Address) -> Result<Option<&'static str>, Unknown> {
+        let _ = address;
+        Ok(None)
+    }
 
     /// Has a transaction sent once. When this returns its nonce is reserved durably.
     ///

@@ -6,14 +6,14 @@ use serde::Deserialize;
 
 use super::Error;
 
-const PAYMENTS: &str = include_str!("../../contracts/artifacts/StencilPayments.json");
-const ESCROW: &str = include_str!("../../contracts/artifacts/StencilEscrow.json");
-const PASSPORT: &str = include_str!("../../contracts/artifacts/DevicePassport.json");
-const ACCESS_RIGHT: &str = include_str!("../../contracts/artifacts/AccessRight.json");
-const MARKET: &str = include_str!("../../contracts/artifacts/StencilMarket.json");
-const ANCHOR: &str = include_str!("../../contracts/artifacts/StencilAnchor.json");
+pub(super) const PAYMENTS: &str = include_str!("../../contracts/artifacts/StencilPayments.json");
+pub(super) const ESCROW: &str = include_str!("../../contracts/artifacts/StencilEscrow.json");
+pub(super) const PASSPORT: &str = include_str!("../../contracts/artifacts/DevicePassport.json");
+pub(super) const ACCESS_RIGHT: &str = include_str!("../../contracts/artifacts/AccessRight.json");
+pub(super) const MARKET: &str = include_str!("../../contracts/artifacts/StencilMarket.json");
+pub(super) const ANCHOR: &str = include_str!("../../contracts/artifacts/StencilAnchor.json");
 
-const DOLLAR: &str = include_str!("../../contracts/artifacts/dev/DevDollar.json");
+pub(super) const DOLLAR: &str = include_str!("../../contracts/artifacts/dev/DevDollar.json");
 
 /// Ids of chains that nodes for development make by themselves: nothing on them is worth anything.
 pub(super) const DEV_CHAINS: [u64; 2] = [31_337, 1_337];
@@ -67,17 +67,17 @@ pub enum Contract {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Artifact {
+pub(super) struct Artifact {
     bytecode: Bytes,
-    deployed_bytecode: Bytes,
-    immutable_references: Vec<Vec<Place>>,
+    pub(super) deployed_bytecode: Bytes,
+    pub(super) immutable_references: Vec<Vec<Place>>,
 }
 
 /// Where an immutable stands in the code that runs.
 #[derive(Deserialize)]
-struct Place {
-    start: usize,
-    length: usize,
+pub(super) struct Place {
+    pub(super) start: usize,
+    pub(super) length: usize,
 }
 
 impl Contract {

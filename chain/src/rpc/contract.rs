@@ -67,17 +67,15 @@ impl Quorum {
         Ok(answer.called())
     }
 
-    /// Whether there is a contract at an address, at the newest block that enough endpoints have.
-    pub(crate) async fn has_code(&self, address: Address) -> Result<bool, Trouble> {
+    /// The code of the contract at an address, at the newest block that enough endpoints have; empty: there is none.
+    pub(crate) async fn code(&self, address: Address) -> Result<Bytes, Trouble> {
         let block = self.newest("latest").await?.link.number;
-        let code = self
-            .agreed(
-                &format!("the code of {address} at block {block}"),
-                |endpoint| endpoint.code(address, block),
-                |code| format!("{} bytes", code.len()),
-            )
-            .await?;
-        Ok(!code.is_empty())
+        self.agreed(
+            &format!("the code of {address} at block {block}"),
+            |endpoint| endpoint.code(address, block),
+            |code| format!("{} bytes", code.len()),
+        )
+        .await
     }
 }
 

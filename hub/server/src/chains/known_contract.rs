@@ -1,9 +1,11 @@
 //! Contracts out of which nobody gets what is sent to them: no payee, and no place for a refund.
 //!
-//! Only contracts that the hub knows are told. Any other one may be somebody's wallet.
+//! Only contracts that the hub knows are told: by settings, or as one of ours by its code. Any other one may be
+//! somebody's wallet.
 
 use stencil_payments::Address;
 use stencil_payments::invoice::Way;
+use stencil_payments::port::Unknown;
 use stencil_protocol::id::TenantId;
 use stencil_store::Store;
 
@@ -85,6 +87,21 @@ pub(super) fn why_no_payee(
         None => return None,
     };
     Some(no_payee(address, what))
+}
+
+/// Why an address can't be paid, by the code that its chain has there: one of our contracts that no settings name.
+///
+/// # Errors
+/// The chain can't say now.
+pub(crate) async fn by_code(
+    chains: &Chains,
+    (chain, address): (u64, Address),
+) -> Result<Option<String>, Unknown> {
+    let Some(chain) = chains.by_id(chain) else {
+        return Ok(None);
+    };
+    let name = chain.own_contract(address).await?;
+    Ok(name.map(|name| no_payee(address, &format!("a contract of Stencil's (`{name}`)"))))
 }
 
 /// Whether a tenant's ways to pay name payees that are contracts of passports, rights or the market.

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use stencil_payments::abi::calls;
 use stencil_payments::invoice::Way;
-use stencil_payments::port::Called;
+use stencil_payments::port::{Called, Unknown};
 
 use super::{MAX_WAYS, MAX_WINDOW_S, PaymentSettings, Wrong, check_expires};
 use crate::chains::Chains;
-use crate::chains::known_contract::why_no_payee;
+use crate::chains::known_contract::{by_code, why_no_payee};
 
 impl PaymentSettings {
     /// Whether all of it makes sense, as far as that is known without asking a chain; `secrets` are the
@@ -80,9 +80,19 @@ impl PaymentSettings {
         Ok(())
     }
 
-    /// Whether the chains say so, too: a payment contract pays who is to be paid.
+    /// Whether the chains say so, too: a payee is none of our contracts, and a payment contract pays who is to be paid.
     pub(crate) async fn check_on_chain(&self, chains: &Chains) -> Result<(), Wrong> {
+        let mut asked = BTreeSet::new();
         for (at, way) in self.ways(chains).into_iter().enumerate() {
+            let place = (way.token.asset().chain, way.payee);
+            if asked.insert(place) {
+                let pointer = format!("/methods/{at}/payee");
+                match by_code(chains, place).await {
+                    Ok(None) => {}
+                    Ok(Some(why)) => return Err(Wrong::at(pointer, why)),
+                    Err(unknown) => return Err(Wrong::unknown(pointer, not_answered(&unknown))),
+                }
+            }
             let Way::Contract(contract) = way.way else {
                 continue;
             };
@@ -108,12 +118,13 @@ impl PaymentSettings {
                     let why = format!("{contract:#x} is no payment contract of the hub");
                     return Err(Wrong::at(pointer, why));
                 }
-                Err(unknown) => {
-                    let why = format!("the chain does not answer: {unknown}");
-                    return Err(Wrong::unknown(pointer, why));
-                }
+                Err(unknown) => return Err(Wrong::unknown(pointer, not_answered(&unknown))),
             }
         }
         Ok(())
     }
+}
+
+fn not_answered(unknown: &Unknown) -> String {
+    format!("the chain does not answer: {unknown}")
 }

@@ -45,6 +45,8 @@ pub(crate) struct Fake {
     /// What calls give that were told nothing of.
     otherwise: Mutex<Result<Called, Unknown>>,
     contracts: Mutex<Vec<Address>>,
+    /// Contracts of ours that nobody has named.
+    pub(crate) own: Mutex<HashMap<Address, &'static str>>,
     pub(crate) orders: Mutex<Vec<Order>>,
     pub(crate) sent: Mutex<HashMap<String, Sent>>,
     pub(crate) refuses: Mutex<Option<NotOrdered>>,
@@ -88,6 +90,7 @@ impl Fake {
             answers: Mutex::default(),
             otherwise: Mutex::new(Ok(Called::Returned(Bytes::new()))),
             contracts: Mutex::default(),
+            own: Mutex::default(),
             orders: Mutex::default(),
             sent: Mutex::default(),
             refuses: Mutex::default(),
@@ -207,6 +210,13 @@ impl Chain for Fake {
             return Err(Unknown("nobody answers".to_owned()));
         }
         Ok(self.contracts.lock().unwrap().contains(&address))
+    }
+
+    async fn own_contract(&self, address: Address) -> Result<Option<&'static str>, Unknown> {
+        if self.silent.load(Ordering::SeqCst) {
+            return Err(Unknown("nobody answers".to_owned()));
+        }
+        Ok(self.own.lock().unwrap().get(&address).copied())
     }
 
     async fn order(&self, order: &Order) -> Result<Sent, NotOrdered> {

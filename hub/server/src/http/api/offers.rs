@@ -103,7 +103,7 @@ pub(in crate::http) async fn one(
 ///
 /// It can be bought at `/x402/{tenant}/{offer}` from then on. What was bought of it before stays
 /// bought. Contracts out of which nobody gets money (of tokens, payments, escrow, anchors, passports and the market) are
-/// no `pay_to`: 400 says which it is.
+/// no `pay_to`: 400 says which it is. They are known by settings, and Stencil's own also by their code.
 #[utoipa::path(
     put,
     path = "/api/v1/offers/{offer}",
@@ -149,10 +149,18 @@ pub(in crate::http) async fn put(
     for (at, place) in offer.paid_at(chains) {
         let checked =
             known_contract::check_pay_to(store, followed, &caller.tenant, &settings, place);
-        if let Some(why) = checked.await? {
-            let place = json!({ "pointer": format!("#/prices/{at}/pay_to"), "what": &why });
-            let why = format!("`prices[{at}].pay_to`: {why}");
-            return Err(Problem::invalid(why).with_errors(vec![place]));
+        let why = match checked.await? {
+            Some(why) => Some(why),
+            None => known_contract::by_code(followed, place)
+                .await
+                .map_err(|unknown| {
+                    let why = format!("`prices[{at}]`: the chain does not answer: {unknown}");
+                    Problem::new(Kind::Busy, why)
+                })?,
+        };
+        if let Some(why) = why {
+            let why = format!("`prices[{at}]`: `pay_to`: {why}");
+            return Err(told(Wrong::at(format!("/prices/{at}/pay_to"), why)));
         }
     }
     let body = serde_json::to_string(&offer).map_err(Problem::internal)?;

@@ -126,7 +126,8 @@ pub(in crate::http) async fn settings(
 ///
 /// It replaces all that was set; open invoices stay as they are. An address takes payments of one
 /// tenant only. That a payment contract pays the payee is asked of the chain. Contracts out of which nobody gets money
-/// (of tokens, payments, escrow, anchors, passports and the market) are no payees: 400 says which it is.
+/// (of tokens, payments, escrow, anchors, passports and the market) are no payees: 400 says which it is. They are known
+/// by settings, and Stencil's own also by their code, whoever has deployed them.
 #[utoipa::path(
     put,
     path = "/api/v1/payments/settings",
@@ -142,6 +143,7 @@ pub(in crate::http) async fn settings(
     responses(
         (status = 200, description = "It is so from now on", body = Settings),
         (status = 409, description = "An address takes payments of another tenant"),
+        (status = 503, description = "A chain of them can't be asked now"),
     )
 )]
 pub(in crate::http) async fn set_settings(

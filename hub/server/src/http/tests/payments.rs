@@ -1,5 +1,7 @@
 //! What somebody would lose money by is said before, and refused.
 
+use std::sync::atomic::Ordering;
+
 use serde_json::{Value, json};
 use stencil_payments::abi::calls;
 use stencil_payments::invoice::{Event, Id, Payment};
@@ -156,6 +158,27 @@ async fn a_contract_that_the_hub_knows_takes_no_payments() {
         assert_eq!(answer.json()["errors"][0]["pointer"], "#/prices/0/pay_to");
     }
     assert_eq!(sells(wallet).await.status, 201);
+    // One of ours that nobody has named is known by its code, as far as the chain says what that is.
+    let unnamed = Address::repeat_byte(0x67);
+    let mut own = served.chain.own.lock().unwrap();
+    own.insert(unnamed, "StencilEscrow");
+    drop(own);
+    let refused = [
+        (set(unnamed, "unique_amount").await, "#/methods/0/payee"),
+        (sells(unnamed).await, "#/prices/0/pay_to"),
+    ];
+    for (answer, at) in refused {
+        let why = answer.problem(400);
+        assert!(
+            why.contains("a contract of Stencil's (`StencilEscrow`)"),
+            "{why}"
+        );
+        assert_eq!(answer.json()["errors"][0]["pointer"], at);
+    }
+    served.chain.silent.store(true, Ordering::SeqCst);
+    for answer in [set(wallet, "unique_amount").await, sells(wallet).await] {
+        assert!(answer.problem(503).contains("does not answer"));
+    }
 }
 
 #[tokio::test]
