@@ -149,6 +149,8 @@ impl Sender {
         };
         tracing::error!(
             chain = self.settings.name,
+            tenant = send.send.tenant,
+            key = send.send.key,
             nonce = send.nonce,
             tx = hex::encode(was.tx),
             block = was.block.number,

@@ -26,6 +26,7 @@ pub(crate) mod ownership;
 mod rates;
 mod reader;
 pub(crate) mod refund_address;
+mod refund_gone;
 mod refund_place;
 pub(crate) mod refund_told;
 pub(crate) mod room;

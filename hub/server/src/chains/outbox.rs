@@ -27,6 +27,7 @@ use tokio::task::JoinSet;
 use super::cashier::{Cashier, Refused};
 use super::change::{Due, Todo};
 use super::triggers::Triggers;
+pub(super) use refunds::key as refund_key;
 use seats::{Seat, Seats};
 
 /// Effects that are looked at in one turn.

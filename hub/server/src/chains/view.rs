@@ -157,7 +157,9 @@ pub(crate) struct RefundView {
     /// Whether it can't be sent as things stand: the tenant's limits, what the account holds, or the
     /// address, which has to be said anew once sending it has failed twice.
     pub(crate) stuck: bool,
-    /// Why, where that is known; null: it was sent, or waits for nothing.
+    /// Why, where that is known; null: it was sent, or waits for nothing. Of one that is `confirmed`, where one invoice
+    /// is asked for: that a reorganisation deeper than what was final has taken its transaction away, which the hub
+    /// sends again.
     pub(crate) waits: Option<String>,
 }
 

@@ -77,7 +77,7 @@ pub(super) async fn send(
         }
         return Ok(Did::UnderWay(REST));
     };
-    let key = format!("refund:{id}:{}", refund.failures);
+    let key = key(refund);
     // What was ordered stands, whatever account, fees and addresses are set today.
     let ordered = match status {
         Status::Sent => match chain.sent(tenant, &key).await {
@@ -329,6 +329,11 @@ fn fails(order: &Order, called: &Called) -> Option<String> {
         }
         Called::Returned(_) => None,
     }
+}
+
+/// By what key its transaction is ordered: one for each time that it is sent.
+pub(in crate::chains) fn key(refund: &Refund) -> String {
+    format!("refund:{}:{}", refund.id, refund.failures)
 }
 
 /// On which chain a refund is.

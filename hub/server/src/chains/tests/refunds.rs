@@ -59,6 +59,42 @@ async fn what_was_ordered_stands_whatever_is_set_today() {
 }
 
 #[tokio::test]
+async fn a_refund_that_was_final_and_is_taken_away_is_told_until_it_is_final_again() {
+    let world = World::new().await;
+    let refund = called_off(&world).await;
+    let there = to(Address::repeat_byte(0x77));
+    refund_address::set(&world.cashier, &acme(), id(1), refund, there)
+        .await
+        .unwrap();
+    let mut outbox = outbox(&world);
+    turn(&mut outbox).await;
+    ends(&world, Sent::Final(outcome(true)));
+    later(&world, 10);
+    turn(&mut outbox).await;
+    let waits = async || {
+        let at = world.invoice(1).await;
+        let url = "https://hub.example";
+        let view = InvoiceView::as_it_stands(&world.cashier, &at, url).await;
+        assert_eq!(view.refunds[0].status, "confirmed");
+        view.refunds[0].waits.clone()
+    };
+    assert_eq!(waits().await, None);
+    // A reorganisation deeper than what was final; in a block again, and not deep enough there.
+    for sent in [Sent::Pending, Sent::Included(outcome(true))] {
+        ends(&world, sent);
+        let why = waits().await.unwrap();
+        assert!(why.contains("the hub sends the same again"), "{why}");
+    }
+    ends(&world, Sent::Final(outcome(true)));
+    assert_eq!(waits().await, None);
+    for sent in [Sent::Final(outcome(false)), Sent::Lost] {
+        ends(&world, sent);
+        let why = waits().await.unwrap();
+        assert!(why.contains("send it yourself"), "{why}");
+    }
+}
+
+#[tokio::test]
 async fn where_a_refund_goes_can_be_set_back() {
     let world = World::new().await;
     let refund = called_off(&world).await;

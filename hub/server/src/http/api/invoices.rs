@@ -302,7 +302,8 @@ pub(in crate::http) async fn one(
     let cashier = state.control.cashier();
     let found = cashier.invoice(&caller.tenant, id).await?;
     let at = found.ok_or_else(|| Problem::not_found("invoice", id))?;
-    Ok(view(&state, &at))
+    let view = InvoiceView::as_it_stands(cashier, &at, &state.public_url);
+    Ok(Json(view.await))
 }
 
 /// Calls an invoice off: what has come and what comes goes back.

@@ -26,7 +26,7 @@ pub(in crate::http) async fn show(
     let cashier = state.control.cashier();
     let found = cashier.invoice(&caller.tenant, id).await?;
     let at = found.ok_or_else(|| Problem::not_found("invoice", id))?;
-    let view = InvoiceView::of(&at, cashier.chains(), &state.public_url);
+    let view = InvoiceView::as_it_stands(cashier, &at, &state.public_url).await;
     let started = invoice_runs::of(&state, &caller, id).await?;
     let webhook = settings(&state, &caller).await?.webhook;
     let not_told = cashier.last_not_told(&caller.tenant);
