@@ -256,7 +256,7 @@ fn told_again(again: &Value) -> &'static str {
         }
         (_, true) => "its webhooks are sent once more, with the ids that they had",
         (_, false) => {
-            "there is nothing to send: nothing has become of it yet, or that is kept no more"
+            "nothing is sent again: nothing was told of it yet, it is still being tried, or it is kept no more"
         }
     }
 }
@@ -494,7 +494,7 @@ mod tests {
         let of =
             |again: u64, webhook: bool| told_again(&json!({ "again": again, "webhook": webhook }));
         assert!(of(4, true).starts_with("its webhooks are sent once more"));
-        assert!(of(0, true).starts_with("there is nothing to send"));
+        assert!(of(0, true).starts_with("nothing is sent again"));
         assert!(of(4, false).contains("has set no webhook"));
         let args = ["invoices", "resend-webhooks", "1a"];
         assert!(Args::try_parse_from(args).is_ok());
