@@ -1,9 +1,11 @@
 //! Event signatures as people write them, and what a log of such an event says. Pure.
 
-use alloy_dyn_abi::{DynSolType, DynSolValue, EventExt as _};
+use alloy_dyn_abi::{DynSolType, DynSolValue, Specifier as _};
 use alloy_json_abi::Event;
 use alloy_primitives::{B256, Bytes, hex};
 use serde_json::{Value, json};
+
+use crate::decode;
 
 /// The longest signature, in bytes.
 const MAX_SIGNATURE: usize = 1_024;
@@ -25,6 +27,8 @@ pub struct Error {
 pub struct Signature {
     event: Event,
     topic0: B256,
+    indexed: Vec<DynSolType>,
+    body: Vec<DynSolType>,
 }
 
 impl Signature {
@@ -77,14 +81,26 @@ impl Signature {
         }
         let written = format!("event {name}({})", parameters.join(","));
         let event = Event::parse(&written).map_err(|error| fail(error.to_string()))?;
-        let indexed = event.inputs.iter().filter(|input| input.indexed).count();
-        if indexed > MAX_INDEXED {
+        let (mut indexed, mut body) = (Vec::new(), Vec::new());
+        for input in &event.inputs {
+            let ty = input.resolve().map_err(|error| fail(error.to_string()))?;
+            match input.indexed {
+                true => indexed.push(ty),
+                false => body.push(ty),
+            }
+        }
+        if indexed.len() > MAX_INDEXED {
             return Err(fail(format!(
-                "{indexed} parameters are indexed; a log has room for {MAX_INDEXED}"
+                "{} parameters are indexed; a log has room for {MAX_INDEXED}",
+                indexed.len()
             )));
         }
-        let topic0 = event.selector();
-        Ok(Self { event, topic0 })
+        Ok(Self {
+            topic0: event.selector(),
+            event,
+            indexed,
+            body,
+        })
     }
 
     /// The first topic of this event's logs: Keccak-256 of the canonical signature.
@@ -104,15 +120,20 @@ impl Signature {
 
     /// What a log says, by parameter (a number where it has no name): integers as decimal text,
     /// bytes and addresses as `0x…`. `None`: its topics or data are not those of this event, as
-    /// with an ERC-721 `Transfer`, which differs from ERC-20's by what is indexed only.
+    /// with an ERC-721 `Transfer`, which differs from ERC-20's by what is indexed only; or it says more than
+    /// is read (10,000 values).
     pub fn decode(&self, topics: &[[u8; 32]], data: &[u8]) -> Option<Value> {
-        let topics: Vec<B256> = topics.iter().copied().map(B256::from).collect();
-        let decoded = self.event.decode_log_parts(topics, data).ok()?;
-        let (mut indexed, mut body) = (decoded.indexed.iter(), decoded.body.iter());
+        let (first, topics) = topics.split_first()?;
+        if self.topic0 != *first || topics.len() != self.indexed.len() {
+            return None;
+        }
+        let indexed = self.indexed.iter().zip(topics);
+        let mut indexed = indexed.map(|(ty, topic)| decode::topic(ty, *topic));
+        let mut body = decode::values(&self.body, data)?.into_iter();
         let mut fields = serde_json::Map::new();
         for (place, input) in self.event.inputs.iter().enumerate() {
             let value = if input.indexed {
-                indexed.next()?
+                indexed.next()??
             } else {
                 body.next()?
             };
@@ -121,7 +142,7 @@ impl Signature {
             } else {
                 input.name.clone()
             };
-            fields.insert(name, shown(value));
+            fields.insert(name, value);
         }
         Some(Value::Object(fields))
     }
@@ -168,6 +189,7 @@ pub(crate) fn canonical(parameter: &str) -> Result<String, String> {
         };
         format!("{ty:?} is no type of Solidity{hint}")
     })?;
+    decode::check(&parsed)?;
     let words: Vec<&str> = rest.split_whitespace().collect();
     match words.as_slice() {
         [] | ["indexed"] | ["indexed", _] => {}
@@ -320,6 +342,51 @@ mod tests {
             canonical.as_deref(),
             Ok("Filled((address,uint256)[],bytes32)")
         );
+    }
+
+    #[test]
+    fn a_small_log_that_would_be_gigabytes_says_nothing() {
+        let signature = Signature::parse("E(uint256[][][][] all, bytes32 indexed id)").unwrap();
+        let topics = [signature.topic0().0, [7; 32]];
+        let word = |n: u16| {
+            let mut word = [0; 32];
+            word[30..].copy_from_slice(&n.to_be_bytes());
+            word
+        };
+        // Four lists of 72, and all members of a list are the next one.
+        let mut words = vec![word(32)];
+        for _ in 0..4 {
+            words.push(word(72));
+            words.extend([word(72 * 32); 72]);
+        }
+        assert!(words.len() * 32 < 10_000);
+        assert_eq!(signature.decode(&topics, words.as_flattened()), None);
+        // One of each is read.
+        let one = [
+            word(32),
+            word(1),
+            word(32),
+            word(1),
+            word(32),
+            word(1),
+            word(32),
+            word(1),
+            word(9),
+        ];
+        let decoded = signature.decode(&topics, one.as_flattened()).unwrap();
+        assert_eq!(decoded["all"], json!([[[["9"]]]]));
+        assert_eq!(decoded["id"], hex::encode_prefixed([7; 32]));
+    }
+
+    #[test]
+    fn what_is_nested_too_deep_or_too_large_by_itself_is_refused() {
+        for ty in [
+            format!("uint256{}", "[]".repeat(480)),
+            format!("{}uint256{}", "(".repeat(480), ")".repeat(480)),
+            "uint256[4000000000]".to_owned(),
+        ] {
+            Signature::parse(&format!("E({ty})")).unwrap_err();
+        }
     }
 
     proptest! {

@@ -1,12 +1,13 @@
 //! Function signatures as people write them, what is sent to call one, and what it returned. Pure.
 
-use alloy_dyn_abi::{DynSolType, DynSolValue, FunctionExt as _, JsonAbiExt as _, Specifier as _};
+use alloy_dyn_abi::{DynSolType, DynSolValue, JsonAbiExt as _, Specifier as _};
 use alloy_json_abi::Function;
 use alloy_primitives::Bytes;
 use serde_json::Value;
 use stencil_payments::port;
 
-use crate::event::{canonical, shown, split};
+use crate::decode;
+use crate::event::{canonical, split};
 
 /// The longest signature, in bytes.
 const MAX_SIGNATURE: usize = 1_024;
@@ -17,6 +18,8 @@ const MAX_LIST: usize = 256;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signature {
     function: Function,
+    /// What it returns.
+    outputs: Vec<DynSolType>,
 }
 
 impl Signature {
@@ -87,10 +90,11 @@ impl Signature {
         if !outputs.is_empty() {
             written = format!("{written} returns ({outputs})");
         }
-        match Function::parse(&written) {
-            Ok(function) => Ok(Self { function }),
-            Err(error) => fail(&error.to_string()),
-        }
+        let function = Function::parse(&written).map_err(|error| told(&error.to_string()))?;
+        let outputs = function.outputs.iter().map(|output| output.resolve());
+        let outputs: Result<Vec<_>, _> = outputs.collect();
+        let outputs = outputs.map_err(|error| told(&error.to_string()))?;
+        Ok(Self { function, outputs })
     }
 }
 
@@ -117,8 +121,7 @@ impl port::Function for Signature {
     }
 
     fn decode(&self, returned: &[u8]) -> Option<Vec<Value>> {
-        let values = self.function.abi_decode_output(returned).ok()?;
-        Some(values.iter().map(shown).collect())
+        decode::values(&self.outputs, returned)
     }
 }
 

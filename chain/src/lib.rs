@@ -27,6 +27,7 @@ mod back;
 pub mod backfill;
 pub mod config;
 pub mod connection;
+mod decode;
 pub mod deploy;
 mod error;
 pub mod event;

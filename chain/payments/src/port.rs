@@ -197,7 +197,7 @@ pub trait Event: Send + Sync {
     /// The first topic of its logs.
     fn topic0(&self) -> B256;
     /// What a log says, by parameter: integers as decimal text, bytes and addresses as `0x…`. `None`:
-    /// the log is not of this event.
+    /// the log is not of this event, or says more than is read.
     fn decode(&self, topics: &[[u8; 32]], data: &[u8]) -> Option<Value>;
 }
 
@@ -209,7 +209,7 @@ pub trait Function: Send + Sync {
     /// # Errors
     /// Which argument is wrong, and what would be right.
     fn encode(&self, arguments: &[Value]) -> Result<Bytes, String>;
-    /// What it returned, in order; `None` if the bytes are no such values.
+    /// What it returned, in order; `None` if the bytes are no such values, or more than are read.
     fn decode(&self, returned: &[u8]) -> Option<Vec<Value>>;
 }
 

@@ -63,7 +63,7 @@ impl OnChain {
             Ok(Called::Returned(bytes)) => {
                 let Some(values) = function.decode(&bytes) else {
                     return Err(Failure::permanent(format!(
-                        "what {} returned ({} bytes) is not what its signature says",
+                        "what {} returned ({} bytes) is not what its signature says, or is more than 10,000 values",
                         call.function,
                         bytes.len()
                     )));
