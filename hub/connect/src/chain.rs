@@ -121,7 +121,9 @@ impl OnChain {
         };
         let outcome = match sent {
             Sent::Final(outcome) => outcome,
-            Sent::Included(outcome) if !send.until_final => outcome,
+            // One that was reverted is no end before it is final: where a reorganisation takes its block away, the
+            // same bytes are sent again, and may succeed then. Whoever has paid otherwise meanwhile has paid twice.
+            Sent::Included(outcome) if outcome.succeeded && !send.until_final => outcome,
             Sent::Included(_) | Sent::Pending => return Ok(Performed::Later(LOOK_AGAIN)),
             Sent::Lost => {
                 let why = chain.why_lost(request.tenant, request.effect_key).await;
@@ -186,7 +188,7 @@ impl OnChain {
         )))
     }
 
-    /// It is in a block, and did nothing but cost its fee. Why, is what a call says now.
+    /// It is in a block that is final, and did nothing but cost its fee. Why, is what a call says now.
     async fn reverted(
         &self,
         chain: &dyn Chain,

@@ -255,6 +255,11 @@ async fn a_transaction_is_ordered_once_and_waited_for() {
     world.stands(Sent::Final(outcome(true)));
     let done = world.perform(paid(true)).await.unwrap();
     assert!(matches!(done, Performed::Done(_)), "{done:?}");
+    // A reorganisation may yet have it succeed.
+    world.stands(Sent::Included(outcome(false)));
+    for until_final in [false, true] {
+        assert!(is_later(&world.perform(paid(until_final)).await));
+    }
     world.stands(Sent::Final(outcome(false)));
     let again = Called::Reverted("NoFunds()".to_owned());
     world.chain.calls.lock().unwrap().push_back(Ok(again));

@@ -358,10 +358,16 @@ async fn alone(
                  again then if something is still open"
             )));
         }
+        // Where a reorganisation takes its block away, the hub sends the same again, and both payers would pay.
+        if matches!(&sent, Some(Sent::Included(outcome)) if !outcome.succeeded) {
+            let why = "an authorisation for this invoice has failed on the chain, and may yet succeed after a \
+                       reorganisation: pay by another method, or send this one again once that is final";
+            return Err(Conflict(why.to_owned()));
+        }
         let in_vain = match &sent {
-            Some(Sent::Included(outcome) | Sent::Final(outcome)) => !outcome.succeeded,
+            Some(Sent::Final(outcome)) => !outcome.succeeded,
             Some(Sent::Lost) => true,
-            Some(Sent::Pending) | None => false,
+            Some(Sent::Included(_) | Sent::Pending) | None => false,
         };
         if in_vain {
             at = note_failed(cashier, definition, other)

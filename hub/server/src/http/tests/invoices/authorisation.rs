@@ -205,7 +205,10 @@ async fn of_one_invoice_one_authorisation_is_on_its_way() {
     // In a block, and not in the invoice yet.
     ends(Sent::Included(outcome(true)));
     post(&signed[second]).await.problem(409);
-    // What has failed makes way.
+    // What has failed makes way once that is final: after a reorganisation it may succeed.
+    ends(Sent::Included(outcome(false)));
+    let why = post(&signed[second]).await.problem(409);
+    assert!(why.contains("once that is final"), "{why}");
     ends(Sent::Final(outcome(false)));
     assert_eq!(post(&signed[second]).await.status, 202);
     assert_eq!(served.chain.orders.lock().unwrap().len(), 2);
@@ -231,7 +234,7 @@ async fn of_one_invoice_one_authorisation_is_on_its_way() {
     assert_eq!(seen().await["hub_pays_gas"], true);
     let third = 3 - first - second;
     assert_eq!(post(&signed[third]).await.status, 202);
-    ends(Sent::Included(outcome(false)));
+    ends(Sent::Final(outcome(false)));
     let why = post(&again(10)).await.problem(409);
     assert!(why.contains("brings no more"), "{why}");
     assert_eq!(served.chain.orders.lock().unwrap().len(), 3);
