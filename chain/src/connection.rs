@@ -474,7 +474,9 @@ impl Chain for Connection {
         let send = ordered.await.map_err(|error| {
             // Why is for people; that the store has found it is not.
             let why = match &error {
-                sender::Error::Store(stencil_store::Error::Conflict(why)) => why.clone(),
+                sender::Error::Store(
+                    stencil_store::Error::Conflict(why) | stencil_store::Error::Full(why),
+                ) => why.clone(),
                 other => other.to_string(),
             };
             match error.passes() {

@@ -14,6 +14,10 @@ pub enum Error {
     /// was stored; reads still work; the same call succeeds once there is room.
     #[error("no room left for the database: {0}; free disk space or raise its bound")]
     DiskFull(String),
+    /// So much of its kind is under way that nothing can be added. The same call succeeds once some of it is
+    /// over.
+    #[error("too much is under way: {0}")]
+    Full(String),
     /// The database could not be reached or read for a reason outside of it
     /// (an I/O error, a closed pool).
     #[error("the database is unavailable: {0}")]
@@ -59,7 +63,7 @@ impl Error {
     pub fn retryable(&self) -> bool {
         matches!(
             self,
-            Self::Busy(_) | Self::DiskFull(_) | Self::Unavailable(_)
+            Self::Busy(_) | Self::DiskFull(_) | Self::Full(_) | Self::Unavailable(_)
         )
     }
 

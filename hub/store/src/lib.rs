@@ -173,8 +173,8 @@ pub use seal_marks::{
 };
 pub use sends::{
     Amount, Brought, BroughtInVain, Callable, MAX_GIVEN_UP, MAX_LIMIT_WINDOW_S, MAX_OPEN_SENDS,
-    MAX_SEND_ATTEMPTS, MAX_SEND_DATA, NewSend, SalesShare, SendAttempt, SendOutcome, SendState,
-    Sends, SpendLimit, Spent, StoredSend,
+    MAX_SEND_ATTEMPTS, MAX_SEND_DATA, NewSend, OPEN_SENDS_SHARE, SalesShare, SendAttempt,
+    SendOutcome, SendState, Sends, SpendLimit, Spent, StoredSend,
 };
 pub use series::{MAX_RANGE, Series, SeriesName, SeriesPoint};
 pub use store::Store;

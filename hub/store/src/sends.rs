@@ -11,6 +11,9 @@ pub const MAX_SEND_ATTEMPTS: u32 = 64;
 pub const MAX_GIVEN_UP: usize = 1_024;
 /// Sends of one account that are not final.
 pub const MAX_OPEN_SENDS: u32 = 1_000;
+/// How many times what is free of [`MAX_OPEN_SENDS`] one tenant may have of them: 800 where it is alone, 444 where
+/// there is another such, and some are always free for who has few.
+pub const OPEN_SENDS_SHARE: u32 = 4;
 /// The most bytes of calldata.
 pub const MAX_SEND_DATA: usize = 128 * 1024;
 /// The longest span of a limit, in seconds: 366 days.
@@ -206,7 +209,9 @@ pub trait Sends: Send + Sync + 'static {
     /// ([`NewSend::does_the_same`]). `first_nonce` is the account's next one on the chain: it
     /// counts where the account was never used here, or was used elsewhere meanwhile.
     /// [`Error::Conflict`]: the key names another send, or a limit or the share of it that sales have
-    /// ([`SalesShare`]) would be exceeded; without a limit nothing may be spent.
+    /// ([`SalesShare`]) would be exceeded; without a limit nothing may be spent. [`Error::Full`]: so many of the
+    /// account's ([`MAX_OPEN_SENDS`]), or so many of the tenant's beside what is free ([`OPEN_SENDS_SHARE`]), are
+    /// not final yet.
     async fn reserve_send(
         &self,
         send: &NewSend,

@@ -279,6 +279,7 @@ impl From<StoreError> for Problem {
                 let detail = match retryable {
                     StoreError::DiskFull(_) => "the hub's disk is full; reading still works",
                     StoreError::Busy(_) => "the store is busy",
+                    StoreError::Full(why) => why,
                     _ => "the store cannot be reached",
                 };
                 Self::new(Kind::Busy, detail)

@@ -7,7 +7,9 @@ use sqlx::sqlite::SqliteRow;
 use super::Sqlite;
 use super::row::{Columns as _, bigint};
 use super::transaction::Transaction;
-use crate::sends::{Callable, MAX_GIVEN_UP, MAX_OPEN_SENDS, MAX_SEND_ATTEMPTS, MAX_SEND_DATA};
+use crate::sends::{
+    Callable, MAX_GIVEN_UP, MAX_OPEN_SENDS, MAX_SEND_ATTEMPTS, MAX_SEND_DATA, OPEN_SENDS_SHARE,
+};
 use crate::{
     BlockMark, Brought, BroughtInVain, Error, NewSend, SendAttempt, SendOutcome, SendState, Sends,
     SpendLimit, Spent, StoredSend,
@@ -187,19 +189,7 @@ async fn reserve(
         return Ok(there);
     }
     limits::check(transaction, send, at_us).await?;
-    let row = sqlx::query(
-        "SELECT COUNT(*) AS sends FROM chain_sends \
-         WHERE chain = $1 AND sender = $2 AND state IN ('pending', 'included')",
-    )
-    .bind(send.chain.as_str())
-    .bind(send.sender.as_slice())
-    .fetch_one(&mut **transaction)
-    .await?;
-    if row.number::<u32>("sends")? >= MAX_OPEN_SENDS {
-        return Err(Error::Conflict(format!(
-            "{MAX_OPEN_SENDS} sends of this account are not final yet: wait until one is"
-        )));
-    }
+    has_place(transaction, send).await?;
     let row = sqlx::query(
         "INSERT INTO chain_nonces (chain, sender, next) VALUES ($1, $2, $3 + 1) \
          ON CONFLICT (chain, sender) DO UPDATE SET next = MAX(next, $3) + 1 RETURNING next",
@@ -255,6 +245,37 @@ async fn by_key(
     match row {
         Some(row) => Ok(Some(whole(connection, &row).await?)),
         None => Ok(None),
+/// Whether the account may have one more that is not final, and the tenant one more of those: one that sends a lot
+/// leaves places to others, whose sends would wait for its own to be final.
+async fn has_place(transaction: &mut Transaction, send: &NewSend) -> Result<(), Error> {
+    let row = sqlx::query(
+        "SELECT COUNT(*) AS sends, COUNT(CASE WHEN tenant = $3 THEN 1 END) AS own FROM chain_sends \
+         WHERE chain = $1 AND sender = $2 AND state IN ('pending', 'included')",
+    )
+    .bind(send.chain.as_str())
+    .bind(send.sender.as_slice())
+    .bind(send.tenant.as_str())
+    .fetch_one(&mut **transaction)
+    .await?;
+    let (sends, own) = (row.number::<u32>("sends")?, row.number::<u32>("own")?);
+    let free = MAX_OPEN_SENDS.saturating_sub(sends);
+    if free == 0 {
+        return Err(Error::Full(format!(
+            "{sends} sends of this account on {} are not final yet, and no more are taken until one is",
+            send.chain
+        )));
+    }
+    let share = free.saturating_mul(OPEN_SENDS_SHARE);
+    if own >= share {
+        return Err(Error::Full(format!(
+            "{own} sends of tenant {:?} on {} are not final yet, and {free} places of the hub's account are free \
+             for all tenants: no more of it are taken until some are final",
+            send.tenant, send.chain
+        )));
+    }
+    Ok(())
+}
+
     }
 }
 

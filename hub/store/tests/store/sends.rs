@@ -1,8 +1,8 @@
 //! Sends: a key is one send, a nonce is taken once, and a tenant spends what it may.
 
 use stencil_store::{
-    Amount, BlockMark, ChainCommit, Chains, Erased, Error, KeptBlock, NewSend, SendAttempt,
-    SendOutcome, SendState, SpendLimit,
+    Amount, BlockMark, ChainCommit, Chains, Erased, Error, KeptBlock, MAX_OPEN_SENDS, NewSend,
+    SendAttempt, SendOutcome, SendState, SpendLimit,
 };
 
 use crate::{acme, fresh};
@@ -126,6 +126,55 @@ async fn a_tenant_spends_what_it_may_and_not_a_unit_more() {
         reserve(huge, 2_000).await,
         Err(Error::Invalid { .. })
     ));
+}
+
+/// The account is one for all: who sends a lot waits, and others find room; neither is a refusal for good.
+#[tokio::test]
+async fn one_tenants_sends_that_are_not_final_leave_places_to_others() {
+    let fresh = fresh().await;
+    let (store, sends) = (&fresh.store, fresh.store.sends.as_ref());
+    store.chains.open_chain(CHAIN, 1, 1).await.unwrap();
+    let of = |tenant: &str, key: u32| NewSend {
+        tenant: tenant.to_owned(),
+        ..send(&key.to_string(), 1)
+    };
+    for tenant in ["acme", "other"] {
+        let limit = SpendLimit {
+            tenant: tenant.to_owned(),
+            ..limit(None, 1_000_000)
+        };
+        sends.set_spend_limit(&limit).await.unwrap();
+    }
+    let reserve = async |tenant: &str, key: u32| sends.reserve_send(&of(tenant, key), 0, 1).await;
+    let mut taken = 0;
+    let error = loop {
+        match reserve("acme", taken).await {
+            Ok(_) => taken += 1,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(taken, MAX_OPEN_SENDS * 4 / 5);
+    assert!(
+        matches!(error, Error::Full(_)) && error.retryable(),
+        "{error}"
+    );
+    assert!(
+        error.to_string().contains("800 sends of tenant \"acme\""),
+        "{error}"
+    );
+    // What is ordered already is there all the same, and another tenant has room.
+    reserve("acme", 0).await.unwrap();
+    for key in 0..100 {
+        reserve("other", key).await.unwrap();
+    }
+    let is_final = SendState::Final(outcome(1));
+    for nonce in 0..100 {
+        sends
+            .set_send_state(CHAIN, SENDER, nonce, is_final)
+            .await
+            .unwrap();
+    }
+    reserve("acme", taken).await.unwrap();
 }
 
 /// What is reserved is the most that it may cost; what is final has cost what its receipt says.
