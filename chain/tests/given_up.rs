@@ -11,7 +11,9 @@ use stencil_chain::sender::Policy;
 use stencil_payments::money::Amount;
 use stencil_payments::port::{Chain, NotOrdered, Order, Sent};
 use stencil_store::Sends as _;
+use support::anvil::hex0x;
 use support::world::{SHOP, World, fixed, is_final, order, run, tenant, until};
+use support::{Fault, Proxy};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_no_node_would_take_is_refused_before_it_has_a_nonce() {
@@ -145,6 +147,40 @@ async fn what_is_refused_for_long_gives_its_nonce_to_an_empty_transaction() {
     assert!(matches!(good, Sent::Final(o) if o.succeeded), "{good:?}");
     assert_eq!(chain.why_lost(&tenant(1), "good").await, Ok(None));
     assert_eq!(world.balance(SHOP).await, U256::from(5));
+    until(&chain, async || chain.trouble().is_none().then_some(())).await;
+}
+
+/// Of one transaction no endpoint says where it is, for as long as it likes: what is ordered after it is signed,
+/// and what was sent after it comes to be final.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_cannot_be_known_holds_up_no_other() {
+    let world = World::new().await;
+    let proxy = Proxy::start(world.endpoint.address().port()).await;
+    let chain = world.connect_by(&proxy.url(), Some(1), fixed);
+    let _running = run(&chain);
+    let signed = async |key: &str| {
+        until(&chain, async || {
+            let send = world.store.send("acme", key).await.unwrap()?;
+            send.attempts.first().map(|attempt| attempt.tx)
+        })
+        .await
+    };
+    chain.order(&order(0, "a", 1)).await.unwrap();
+    let first = signed("a").await;
+    proxy.set(Fault::NoReceipt(hex0x(&first)));
+    // Alone it is all there is, and what waits is told.
+    until(&chain, async || chain.trouble()).await;
+    chain.order(&order(0, "b", 2)).await.unwrap();
+    signed("b").await;
+    let sent = is_final(&world, &chain, 0, "b").await;
+    assert!(matches!(sent, Sent::Final(o) if o.succeeded), "{sent:?}");
+    let trouble = chain.trouble().unwrap();
+    assert!(
+        trouble.contains("unknown where what has nonce 0"),
+        "{trouble}"
+    );
+    proxy.set(Fault::None);
+    is_final(&world, &chain, 0, "a").await;
     until(&chain, async || chain.trouble().is_none().then_some(())).await;
 }
 

@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use alloy_consensus::TxEip1559;
 use alloy_primitives::{Address, B256, TxKind, U256};
+use futures_util::future::join_all;
 use stencil_store::{
     Brought, Chains, NewSend, SendAttempt, SendOutcome, SendState, Sends, StoredSend,
 };
@@ -29,6 +30,9 @@ use crate::signer::{self, Signer};
 use crate::{Settings, look};
 use nonces::Nonces;
 use refusals::{Refusals, Told};
+
+/// Sends of which endpoints are asked at once where they are.
+const ASKED_AT_ONCE: usize = 8;
 
 /// What shall be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -137,6 +141,16 @@ pub struct Sender {
     now: Moment,
     nonces: Nonces,
     refusals: Refusals,
+    /// Of which nonce it was unknown where it is when it was looked at last, and why.
+    unknown: Option<(u64, String)>,
+}
+
+/// What is seen once for all sends of a turn.
+struct Seen {
+    finalized: Option<u64>,
+    next: u64,
+    next_final: Option<u64>,
+    market: Fees,
 }
 
 impl Sender {
@@ -159,6 +173,7 @@ impl Sender {
             now,
             nonces: Nonces::default(),
             refusals: Refusals::default(),
+            unknown: None,
         })
     }
 
@@ -243,6 +258,7 @@ impl Sender {
     /// time.
     pub async fn turn(&mut self) -> Result<Vec<(u64, Action)>, Error> {
         let account = self.signer.address();
+        self.unknown = None;
         let (chain, sender) = (self.settings.name.clone(), account.into_array());
         let mut sends = self.sends.open_sends(&chain, sender).await?;
         let last_final = self.sends.last_final_nonce(&chain, sender).await?;
@@ -279,47 +295,96 @@ impl Sender {
             None => None,
         };
         let market = self.quorum.fees(&self.policy).await?;
+        let seen = Seen {
+            finalized,
+            next,
+            next_final,
+            market,
+        };
         let mut done = Vec::new();
-        for send in sends {
-            let outcome = self.outcome(&send).await?;
-            let is_used = outcome.is_none() && next > send.nonce;
-            self.nonces.is_used(send.nonce, is_used);
-            let next_final = match (next_final, finalized) {
-                (None, Some(finalized)) if is_used => {
-                    self.used_for_good(send.nonce, next, finalized).await?
-                }
-                _ => next_final,
-            };
-            let mut view = View {
-                now_us: (self.now)(),
-                outcome,
-                finalized,
-                next,
-                next_final,
-                market,
-                missed_since_us: self.nonces.missed_since_us(send.nonce),
-                is_gone: outcome.is_none() && next <= send.nonce && self.is_gone(&send).await?,
-                again_us: self.nonces.again_us(send.nonce),
-                refused: self.refusals.of(send.nonce),
-                may_give_up: false,
-                can_sign: self.signer.can_sign(),
-            };
-            view.may_give_up = self.may_give_up(&send, &view).await?;
-            let action = decide(&send, &view, &self.policy);
-            self.act(&send, &action, &view).await?;
-            done.push((send.nonce, action));
+        // What has no signature is in no block, and nobody has to be asked where it is. It may wait for little:
+        // what a payer has signed holds for a minute.
+        let (new, sent): (Vec<_>, Vec<_>) =
+            sends.into_iter().partition(|send| send.attempts.is_empty());
+        let mut failed = None;
+        for send in new {
+            // A signer that does not answer holds up what wants a signature, and not what has one.
+            if let Err(error) = self.one(&send, None, &seen, &mut done).await {
+                failed = Some(error);
+                break;
+            }
         }
-        Ok(done)
+        for sends in sent.chunks(ASKED_AT_ONCE) {
+            let outcomes = join_all(sends.iter().map(|send| self.outcome(send))).await;
+            let is_known = outcomes.iter().any(Result::is_ok);
+            for (send, outcome) in sends.iter().zip(outcomes) {
+                match outcome {
+                    Ok(outcome) => self.one(send, outcome, &seen, &mut done).await?,
+                    // It is looked at again the next time, and holds up no other.
+                    Err(Error::Endpoints(trouble)) if is_known && trouble.passes() => {
+                        self.unknown = Some((send.nonce, trouble.to_string()));
+                    }
+                    // Of none of them anything can be known now: nor of those that come after them.
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        failed.map_or(Ok(done), Err)
+    }
+
+    /// Does what a send wants that is there, or in no block.
+    async fn one(
+        &mut self,
+        send: &StoredSend,
+        outcome: Option<SendOutcome>,
+        seen: &Seen,
+        done: &mut Vec<(u64, Action)>,
+    ) -> Result<(), Error> {
+        let Seen {
+            finalized, next, ..
+        } = *seen;
+        let is_used = outcome.is_none() && next > send.nonce;
+        self.nonces.is_used(send.nonce, is_used);
+        let next_final = match (seen.next_final, finalized) {
+            (None, Some(finalized)) if is_used => {
+                self.used_for_good(send.nonce, next, finalized).await?
+            }
+            (next_final, _) => next_final,
+        };
+        let mut view = View {
+            now_us: (self.now)(),
+            outcome,
+            finalized,
+            next,
+            next_final,
+            market: seen.market,
+            missed_since_us: self.nonces.missed_since_us(send.nonce),
+            is_gone: outcome.is_none() && next <= send.nonce && self.is_gone(send).await?,
+            again_us: self.nonces.again_us(send.nonce),
+            refused: self.refusals.of(send.nonce),
+            may_give_up: false,
+            can_sign: self.signer.can_sign(),
+        };
+        view.may_give_up = self.may_give_up(send, &view).await?;
+        let action = decide(send, &view, &self.policy);
+        self.act(send, &action, &view).await?;
+        done.push((send.nonce, action));
+        Ok(())
     }
 
     /// What holds up what is sent; `None`: all is well.
     pub fn trouble(&self) -> Option<String> {
         let account = self.signer.address();
-        let refused = self.refusals.trouble(account);
-        match (self.nonces.trouble(account), refused) {
-            (Some(one), Some(other)) => Some(format!("{one}; {other}")),
-            (one, other) => one.or(other),
-        }
+        let unknown = self.unknown.as_ref().map(|(nonce, why)| {
+            format!("it is unknown where what has nonce {nonce} of {account} is: {why}")
+        });
+        let all = [
+            self.nonces.trouble(account),
+            self.refusals.trouble(account),
+            unknown,
+        ];
+        let all: Vec<String> = all.into_iter().flatten().collect();
+        (!all.is_empty()).then(|| all.join("; "))
     }
 
     /// Which of the attempts is in a block, as enough endpoints say.

@@ -51,6 +51,8 @@ pub(crate) enum Fault {
     SlowByHash(Duration),
     /// What is not there is told in words that nobody else has.
     OddWords,
+    /// Where this transaction is, is answered by 503.
+    NoReceipt(String),
     /// What accounts were at a block's number is not kept.
     NoOldState,
     /// Reverts are told in other words.
@@ -124,6 +126,11 @@ async fn handle(State(inner): State<Arc<Inner>>, body: Bytes) -> Response {
             return (StatusCode::SERVICE_UNAVAILABLE, "<html>busy</html>").into_response();
         }
         Fault::NoneByHash if method == "eth_getBlockByHash" => {
+            return (StatusCode::SERVICE_UNAVAILABLE, "<html>busy</html>").into_response();
+        }
+        Fault::NoReceipt(ref tx)
+            if method == "eth_getTransactionReceipt" && request["params"][0] == **tx =>
+        {
             return (StatusCode::SERVICE_UNAVAILABLE, "<html>busy</html>").into_response();
         }
         Fault::SlowByHash(takes) if method == "eth_getBlockByHash" => {
