@@ -94,6 +94,7 @@ const OF_TENANTS: &[&str] = &[
     "chain_limits",
     "chain_callable",
     "chain_send_causes",
+    "chain_spent",
     "payment_payees",
     "payment_settings",
     "invoice_starts",

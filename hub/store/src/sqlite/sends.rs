@@ -19,6 +19,7 @@ mod again;
 mod amounts;
 mod brought;
 mod limits;
+mod sums;
 
 pub(super) use again::included_above;
 
@@ -150,7 +151,19 @@ impl Sends for Sqlite {
     async fn spent(&self, tenant: &str, at_us: i64) -> Result<Vec<Spent>, Error> {
         let mut snapshot = self.snapshot().await?;
         let spent = limits::spent(&mut snapshot, tenant, at_us).await;
-        snapshot.end(spent).await
+        let (spent, loose) = snapshot.end(spent).await?;
+        // So it is after an update, with the sends of before; else what orders sum up is enough.
+        for chain in loose {
+            // It is asked all the same where nothing can be written now.
+            let Ok(mut transaction) = self.write().await else {
+                break;
+            };
+            let summed = sums::sum_up(&mut transaction, tenant, &chain).await;
+            if transaction.end(summed).await.is_err() {
+                break;
+            }
+        }
+        Ok(spent)
     }
 }
 
@@ -232,19 +245,6 @@ async fn reserve(
     })
 }
 
-async fn by_key(
-    connection: &mut Transaction,
-    tenant: &str,
-    key: &str,
-) -> Result<Option<StoredSend>, Error> {
-    let row = sqlx::query("SELECT * FROM chain_sends WHERE tenant = $1 AND key = $2")
-        .bind(tenant)
-        .bind(key)
-        .fetch_optional(&mut **connection)
-        .await?;
-    match row {
-        Some(row) => Ok(Some(whole(connection, &row).await?)),
-        None => Ok(None),
 /// Whether the account may have one more that is not final, and the tenant one more of those: one that sends a lot
 /// leaves places to others, whose sends would wait for its own to be final.
 async fn has_place(transaction: &mut Transaction, send: &NewSend) -> Result<(), Error> {
@@ -276,6 +276,19 @@ async fn has_place(transaction: &mut Transaction, send: &NewSend) -> Result<(), 
     Ok(())
 }
 
+async fn by_key(
+    connection: &mut Transaction,
+    tenant: &str,
+    key: &str,
+) -> Result<Option<StoredSend>, Error> {
+    let row = sqlx::query("SELECT * FROM chain_sends WHERE tenant = $1 AND key = $2")
+        .bind(tenant)
+        .bind(key)
+        .fetch_optional(&mut **connection)
+        .await?;
+    match row {
+        Some(row) => Ok(Some(whole(connection, &row).await?)),
+        None => Ok(None),
     }
 }
 

@@ -4,7 +4,7 @@ use sqlx::SqlitePool;
 
 use super::super::row::{Columns as _, bigint};
 use super::super::transaction::Transaction;
-use super::whole;
+use super::{sums, whole};
 use crate::sends::MAX_OPEN_SENDS;
 use crate::{BlockMark, Error, StoredSend};
 
@@ -54,6 +54,7 @@ pub(in super::super) async fn included_above(
     chain: &str,
     above: u64,
 ) -> Result<(), Error> {
+    sums::let_go_above(transaction, chain, bigint("block", above)?).await?;
     sqlx::query(
         "UPDATE chain_sends SET state = 'included' \
          WHERE chain = $1 AND state = 'final' AND block_number > $2",
@@ -70,6 +71,7 @@ pub(super) async fn take_back(
     (chain, sender, nonce): (&str, [u8; 20], u64),
     from: BlockMark,
 ) -> Result<(), Error> {
+    sums::let_go_of(transaction, chain, sender, bigint("nonce", nonce)?).await?;
     let taken = sqlx::query(
         "UPDATE chain_sends SET state = 'pending', tx = NULL, block_number = NULL, \
          block_hash = NULL, succeeded = NULL, fee = NULL WHERE chain = $1 AND sender = $2 AND nonce = $3 \

@@ -1,10 +1,13 @@
 //! What tenants may spend, in exact integers.
 
+use std::collections::BTreeSet;
+
 use sqlx::SqlitePool;
 
 use super::super::row::Columns as _;
 use super::super::transaction::Transaction;
 use super::amounts::{add, decimal, half};
+use super::sums::{self, AT_ONCE, Used, name, used};
 use crate::sends::{Amount, Callable, MAX_LIMIT_WINDOW_S};
 use crate::{Error, NewSend, SalesShare, SpendLimit, Spent};
 
@@ -28,7 +31,7 @@ pub(super) async fn set(transaction: &mut Transaction, limit: &SpendLimit) -> Re
     )
     .bind(limit.tenant.as_str())
     .bind(limit.chain.as_str())
-    .bind(asset(limit.asset))
+    .bind(name(limit.asset))
     .bind(i64::from(limit.window_s))
     .bind(limit.most.as_slice())
     .execute(&mut **transaction)
@@ -126,6 +129,8 @@ pub(super) async fn check(
     send: &NewSend,
     at_us: i64,
 ) -> Result<(), Error> {
+    // Before each order, so that little is left for who only asks what is spent.
+    sums::sum_up(transaction, &send.tenant, &send.chain).await?;
     let native = add(send.value, send.most_fee)?;
     within(transaction, send, None, native, at_us).await?;
     if let Some((token, amount)) = send.token {
@@ -208,17 +213,21 @@ async fn share(
     }))
 }
 
-/// A tenant's limits, and what is spent of each.
+/// A tenant's limits, and what is spent of each; and the chains on which so much is not summed up that asking takes
+/// long.
 pub(super) async fn spent(
     transaction: &mut Transaction,
     tenant: &str,
     at_us: i64,
-) -> Result<Vec<Spent>, Error> {
-    let mut all = Vec::new();
+) -> Result<(Vec<Spent>, BTreeSet<String>), Error> {
+    let (mut all, mut loose) = (Vec::new(), BTreeSet::new());
     for limit in of(transaction, tenant).await? {
         let used = used(transaction, &limit, at_us).await?;
         let window_us = i64::from(limit.window_s) * US;
         let sales = share(transaction, &limit, &used).await?;
+        if used.loose > AT_ONCE {
+            loose.insert(limit.chain.clone());
+        }
         all.push(Spent {
             limit,
             used: used.all,
@@ -227,88 +236,5 @@ pub(super) async fn spent(
             sales,
         });
     }
-    Ok(all)
-}
-
-/// What is spent of a limit.
-struct Used {
-    all: Amount,
-    /// What of it is of sends that are not final.
-    open: Amount,
-    /// What of it is of sales.
-    sales: Amount,
-    /// When the first of it was reserved.
-    first_us: Option<i64>,
-}
-
-async fn used(
-    transaction: &mut Transaction,
-    limit: &SpendLimit,
-    at_us: i64,
-) -> Result<Used, Error> {
-    let since = at_us.saturating_sub(i64::from(limit.window_s) * US);
-    let rows = sqlx::query(
-        "SELECT value, most_fee, token, token_amount, state, succeeded, fee, reserved_us, \
-         COALESCE(sale, 0) AS sale, EXISTS \
-         (SELECT 1 FROM chain_attempts AS attempt WHERE attempt.chain = chain_sends.chain \
-         AND attempt.sender = chain_sends.sender AND attempt.nonce = chain_sends.nonce \
-         AND attempt.tx = chain_sends.tx AND attempt.gives_up IS NOT NULL) AS given_up \
-         FROM chain_sends \
-         WHERE tenant = $1 AND chain = $2 AND reserved_us > $3 AND state <> 'lost'",
-    )
-    .bind(limit.tenant.as_str())
-    .bind(limit.chain.as_str())
-    .bind(since)
-    .fetch_all(&mut **transaction)
-    .await?;
-    let nothing = [0; 32];
-    let mut used = Used {
-        all: nothing,
-        open: nothing,
-        sales: nothing,
-        first_us: None,
-    };
-    for row in rows {
-        let is_final = row.text("state")? == "final";
-        // What was reverted has moved nothing.
-        let moved = !is_final || row.flag("succeeded")?;
-        let amount = match limit.asset {
-            None => {
-                let fee = match (is_final, row.maybe_bytes("fee")?) {
-                    (true, Some(_)) => row.array("fee")?,
-                    // An empty transaction costs next to nothing of what was ordered.
-                    (true, None) if row.flag("given_up")? => nothing,
-                    _ => row.array("most_fee")?,
-                };
-                match moved {
-                    true => add(fee, row.array("value")?)?,
-                    false => fee,
-                }
-            }
-            Some(token) if row.maybe_bytes("token")?.as_deref() == Some(token.as_slice()) => {
-                match moved {
-                    true => row.array("token_amount")?,
-                    false => nothing,
-                }
-            }
-            Some(_) => nothing,
-        };
-        if amount == nothing {
-            continue;
-        }
-        used.all = add(used.all, amount)?;
-        if !is_final {
-            used.open = add(used.open, amount)?;
-        }
-        if row.flag("sale")? {
-            used.sales = add(used.sales, amount)?;
-        }
-        let at_us = row.int("reserved_us")?;
-        used.first_us = Some(used.first_us.map_or(at_us, |first| first.min(at_us)));
-    }
-    Ok(used)
-}
-
-fn asset(of: Option<[u8; 20]>) -> Vec<u8> {
-    of.map_or_else(Vec::new, |token| token.to_vec())
+    Ok((all, loose))
 }
