@@ -380,8 +380,9 @@ async fn a_right_whose_token_is_on_its_way_back_stands_as_it_did() {
         stood(&estate, &given).await,
         (CredentialStanding::Good, vec![])
     );
-    // Then it is known for how long it was another's.
+    // Then it is known for how long it was another's. The hub's clock was behind the block's.
     estate.finalize(back).await;
+    estate.later(60);
     assert_eq!(follow(&estate, &rights).await, 1);
     let turns = vec![
         (RightStanding::Sold, start_us + 100_000_000),
