@@ -254,8 +254,8 @@ impl Sender {
     }
 
     /// Looks at all sends that are not over, and at those that were final and are not any more, and does
-    /// what each wants. Gives what was done; what is unknown at the moment is looked at again the next
-    /// time.
+    /// what each wants: first those that have no signature yet, then the others. Gives what was done, by
+    /// nonce; what is unknown at the moment is looked at again the next time.
     pub async fn turn(&mut self) -> Result<Vec<(u64, Action)>, Error> {
         let account = self.signer.address();
         self.unknown = None;
@@ -329,6 +329,7 @@ impl Sender {
                 }
             }
         }
+        done.sort_unstable_by_key(|(nonce, _)| *nonce);
         failed.map_or(Ok(done), Err)
     }
 
