@@ -15,6 +15,10 @@ use super::throttle;
 const AT_ONCE: usize = 32;
 /// Of these, those that one network causes.
 const AT_ONCE_OF_NETWORK: usize = 8;
+/// Payments that are asked about at one time, by programs that buy many things at once.
+const PAYMENTS: usize = 64;
+/// Of these, those of one network.
+const PAYMENTS_OF_NETWORK: usize = 24;
 /// Requests that wait for a settlement at one time.
 const WAITING: usize = 256;
 /// Of these, those of one network.
@@ -41,7 +45,7 @@ impl Default for Questions {
             authorizations: Pool::new(AT_ONCE, AT_ONCE_OF_NETWORK),
             refunds: Pool::new(AT_ONCE, AT_ONCE_OF_NETWORK),
             listings: Pool::new(AT_ONCE, AT_ONCE_OF_NETWORK),
-            payments: Pool::new(AT_ONCE, AT_ONCE_OF_NETWORK),
+            payments: Pool::new(PAYMENTS, PAYMENTS_OF_NETWORK),
             settlements: Pool::new(WAITING, WAITING_OF_NETWORK),
         }
     }

@@ -277,7 +277,10 @@ async fn give(
 async fn answer(state: &State, tenant: &TenantId, served: &Served) -> Result<Response, Problem> {
     let store = &state.store;
     Ok(match served {
-        Served::Device(id) => Json(devices::of_tenant(state, tenant, id).await?).into_response(),
+        Served::Device(id) => {
+            let device = devices::of_tenant(state, tenant, id).await?;
+            Json(devices::DeviceView::of(device, tenant, &state.identity())).into_response()
+        }
         Served::Latest(id) => {
             devices::of_tenant(state, tenant, id).await?;
             Json(Whole::of(store.devices.latest(tenant, id).await?)).into_response()

@@ -26,7 +26,7 @@ use crate::clock::Clock;
 
 /// Payments that chains are asked about at one time: a stranger needs a key and nothing else to have
 /// one asked about.
-const MAX_ASKED: usize = 32;
+const MAX_ASKED: usize = 64;
 /// Requests that wait for a settlement at one time.
 const MAX_WAITING: usize = 256;
 /// How often a purchase is kept anew that others of its payer came before.
@@ -408,7 +408,9 @@ impl Sales {
         let why = match not {
             NotOrdered::NoAccount(_) => "the hub has no account to settle it by",
             NotOrdered::Refused(_) => "the seller's limit of what settlements may cost is reached",
-            _ => "the chain can't be asked now",
+            _ => {
+                "it cannot be ordered now: the chain is not reached, or too much of the hub is not final yet"
+            }
         };
         No::Later(Some(Paying::from(&kept.purchase)), why.to_owned())
     }

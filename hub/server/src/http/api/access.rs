@@ -302,8 +302,9 @@ pub(in crate::http) struct AccessReceipt {
     /// Why its holder should not have been admitted, by how the right stood then: `no_such_right`, `other_holder`,
     /// `other_device`, `revoked`, `suspended`, `sold` (the token that the right was of was another's),
     /// `not_allowed` (the token gave it no more, by what the tenant had set), `taken_back` (what the right was
-    /// given for had left its chain, or has left it since) or `over`; null: nothing speaks against it. It may
-    /// change when more becomes known of that time.
+    /// given for had left its chain, or has left it since), `over` or `nonce_used` (the gateway has noted the same
+    /// answer of the holder's wallet before, which speaks against the gateway); null: nothing speaks against it.
+    /// It may change when more becomes known of that time.
     conflict: Option<String>,
     /// Of the first receipt of a chain: which one the gateway has left for it; null: none that it knew, or it is
     /// not the first.

@@ -69,7 +69,7 @@ pub(in crate::http) struct DeviceView {
 }
 
 impl DeviceView {
-    fn of(device: Device, tenant: &TenantId, identity: &Identity) -> Self {
+    pub(in crate::http) fn of(device: Device, tenant: &TenantId, identity: &Identity) -> Self {
         let did = identity.device_did(tenant, &device.id).ok();
         Self {
             did: did.map(|did| did.to_string()),

@@ -451,7 +451,10 @@ async fn a_sale_before_a_right_was_taken_away_is_known_also_after() {
         follow.await.unwrap()
     };
     assert_eq!(follow(&estate, &rights).await, 0, "it holds no more");
-    assert_eq!(follow_ended(&estate, second(400) + 9 * 86_400_000_000).await, 0);
+    assert_eq!(
+        follow_ended(&estate, second(400) + 9 * 86_400_000_000).await,
+        0
+    );
     for changed in [1, 0] {
         assert_eq!(follow_ended(&estate, now_us()).await, changed);
     }
