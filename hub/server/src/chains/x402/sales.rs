@@ -408,9 +408,7 @@ impl Sales {
         let why = match not {
             NotOrdered::NoAccount(_) => "the hub has no account to settle it by",
             NotOrdered::Refused(_) => "the seller's limit of what settlements may cost is reached",
-            _ => {
-                "it cannot be ordered now: the chain is not reached, or too much of the hub is not final yet"
-            }
+            _ => "the chain can't be asked now, or too much that the hub has sent is not final yet",
         };
         No::Later(Some(Paying::from(&kept.purchase)), why.to_owned())
     }
