@@ -118,7 +118,9 @@ async fn an_old_report_of_a_link_does_not_follow_a_newer_one() {
         many.deliver(1, 1 + n * 10, 10).await;
     }
     // A link that comes and goes in the outage, behind what fills the window of the back-fill.
-    drop(Device::link(gateway.link, &id, &psk).await);
+    let once = Device::link(gateway.link, &id, &psk).await;
+    gateway.until("links", |links| links == 2).await;
+    drop(once);
     gateway.until("links", |links| links == 1).await;
     hub.hold();
     hub.start().await;
