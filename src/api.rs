@@ -58,10 +58,19 @@ pub(crate) struct Hub {
     #[arg(
         long,
         env = "STENCIL_ALLOW_PLAIN",
-        value_parser = clap::builder::BoolishValueParser::new(),
+        value_parser = is_said,
         global = true
     )]
     pub allow_plain: bool,
+}
+
+/// Reads a yes or no of the environment, where an empty one counts as none.
+fn is_said(value: &str) -> Result<bool, &'static str> {
+    match value.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "y" | "on" | "1" => Ok(true),
+        "" | "false" | "no" | "n" | "off" | "0" => Ok(false),
+        _ => Err("true or false is right"),
+    }
 }
 
 impl Hub {
@@ -399,6 +408,14 @@ mod tests {
             Ok(secret) => secret,
             Err(error) => format!("error: {error}"),
         }
+    }
+
+    #[test]
+    fn what_the_environment_says_of_plain_addresses_may_be_empty() {
+        for (said, is) in [("", false), ("true", true), ("1", true), ("No", false)] {
+            assert_eq!(is_said(said), Ok(is), "{said:?}");
+        }
+        is_said("certainly").unwrap_err();
     }
 
     #[test]

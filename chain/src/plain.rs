@@ -10,8 +10,9 @@ use crate::config::label;
 #[must_use]
 pub fn is_on_this_machine(url: &Url) -> bool {
     match url.host() {
-        // All names below it are loopback, too (RFC 6761, section 6.3).
-        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        // Names below it should be loopback, too (RFC 6761, section 6.3), but not every system's resolver has it
+        // so: it may ask the network for them.
+        Some(Host::Domain(name)) => name == "localhost",
         Some(Host::Ipv4(address)) => address.is_loopback(),
         Some(Host::Ipv6(address)) => address.is_loopback(),
         None => false,
@@ -55,7 +56,7 @@ mod tests {
             "http://127.0.0.1:8545",
             "http://127.9.9.9",
             "http://localhost:8545",
-            "ws://a.LOCALHOST",
+            "ws://LOCALHOST",
             "http://[::1]:8545",
             // Written otherwise, and the same.
             "http://0x7f000001",
@@ -68,6 +69,7 @@ mod tests {
             "http://10.0.0.1",
             "ws://rpc.example",
             "http://localhost.example",
+            "http://hub.localhost:8080",
             "http://127.0.0.1.example",
             "http://127.0.0.1@rpc.example",
             "http://[::]:8545",

@@ -520,6 +520,45 @@ async fn lists_for_gateways_are_at_most_a_quarter_old_of_what_they_may_be() {
     assert_eq!(oldest_s(56..135).await, 14);
 }
 
+/// Gateways take no list that is older than the one they have.
+#[tokio::test]
+async fn what_is_revoked_while_the_hubs_clock_is_a_little_behind_stands_in_no_older_list() {
+    const SECOND_US: i64 = 1_000_000;
+
+    let world = World::new().await;
+    let (rights, acme) = (&world.rights, seed::acme());
+    let wanted = World::wanted();
+    let given = rights.grant(&acme, &wanted, API, NOW_US).await.unwrap();
+    let mut standings = Standings::default();
+    let made_us = |standings: &Standings| {
+        let told = standings.of(&acme).unwrap();
+        let made = told.lists.iter().map(|list| {
+            let made = Credential::from_map(list.as_object().unwrap().clone());
+            made.unwrap().valid_from_us().unwrap()
+        });
+        made.min().unwrap()
+    };
+    assert!(standings.look(rights, &acme, NOW_US).await.unwrap());
+    assert_eq!(made_us(&standings), NOW_US);
+    // Set back by half of what is tolerated (120 s): nothing new to tell, until something is.
+    let back_us = NOW_US - 60 * SECOND_US;
+    assert!(!standings.look(rights, &acme, back_us).await.unwrap());
+    let id = &given.right.right;
+    let set = world.served.store.credentials.set_standing(
+        &acme,
+        id,
+        CredentialStanding::Revoked,
+        back_us,
+    );
+    set.await.unwrap();
+    assert!(standings.look(rights, &acme, back_us).await.unwrap());
+    assert_eq!(made_us(&standings), NOW_US);
+    // By more than that: gateways hold such a list off no longer than it is ahead of them.
+    let far_us = NOW_US - 121 * SECOND_US;
+    assert!(standings.look(rights, &acme, far_us).await.unwrap());
+    assert_eq!(made_us(&standings), far_us);
+}
+
 #[tokio::test]
 async fn a_right_whose_payment_leaves_the_chain_is_suspended_and_comes_back_with_it() {
     let World { served, rights, .. } = World::new().await;
