@@ -211,7 +211,7 @@ mod tests {
         assert_eq!(days(&["--days", "30"]), Ok(Some(30)));
         assert_eq!(days(&["--days", "0"]), Ok(Some(0)));
         for wrong in ["3661", "-1", "x"] {
-            let said = days(&["--days", wrong]).unwrap_err();
+            let said = days(&[&format!("--days={wrong}")]).unwrap_err();
             assert!(said.contains("--days"), "{said}");
         }
     }

@@ -371,8 +371,8 @@ fn unique_amounts_are_bounded_and_not_reused_while_a_late_payment_can_come() {
     assert_eq!(index.expire(|_| Some(11), |it| it == id(1)), [id(0)]);
     index.extend(id(1), 20);
     index.extend(id(1), 15);
-    assert_eq!(index.expire(|_| Some(19), |_| false), []);
-    assert_eq!(index.expire(|_| Some(20), |_| false), [id(1)]);
+    assert_eq!(index.expire(|_| Some(19), |it| it != id(1)), []);
+    assert_eq!(index.expire(|_| Some(20), |it| it != id(1)), [id(1)]);
     assert_eq!(index.len(), 8);
     for _ in 0..2 {
         let amount = index.unique(asset(), PAYEE, price, step, 9).unwrap();
