@@ -453,6 +453,17 @@ impl Chain for Connection {
         found.map_err(|trouble| Unknown(trouble.to_string()))
     }
 
+    async fn has_place(&self, tenant: &TenantId) -> Result<bool, Unknown> {
+        let Some(account) = &self.account else {
+            return Ok(true);
+        };
+        match account.orders.has_place(tenant.as_str()).await {
+            Ok(()) => Ok(true),
+            Err(stencil_store::Error::Full(_)) => Ok(false),
+            Err(error) => Err(Unknown(error.to_string())),
+        }
+    }
+
     async fn order(&self, order: &Order) -> Result<Sent, NotOrdered> {
         let Some(account) = &self.account else {
             return Err(NotOrdered::NoAccount(self.settings.name.clone()));

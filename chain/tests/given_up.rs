@@ -10,7 +10,7 @@ use alloy_primitives::{Bytes, U256};
 use stencil_chain::sender::Policy;
 use stencil_payments::money::Amount;
 use stencil_payments::port::{Chain, NotOrdered, Order, Sent};
-use stencil_store::Sends as _;
+use stencil_store::{MAX_OPEN_SENDS, Sends as _};
 use support::anvil::hex0x;
 use support::world::{SHOP, World, fixed, is_final, order, run, tenant, until};
 use support::{Fault, Proxy};
@@ -86,6 +86,35 @@ async fn what_is_under_way_is_not_spent_twice() {
     is_final(&world, &chain, 0, "a").await;
     let gone = chain.order(&most(1, "b")).await;
     assert!(matches!(gone, Err(NotOrdered::Refused(_))), "{gone:?}");
+}
+
+/// Hundreds may wait for places, and ask again until there is one: the endpoints have others to answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_finds_no_place_asks_no_endpoint() {
+    let world = World::new().await;
+    let proxy = Proxy::start(world.endpoint.address().port()).await;
+    let chain = world.connect_by(&proxy.url(), Some(1), fixed);
+    assert_eq!(chain.has_place(&tenant(0)).await, Ok(true));
+    for at in 0..MAX_OPEN_SENDS * 4 / 5 {
+        let key = at.to_string();
+        world.reserved(1, &key, 21_000, U256::ZERO, &[]).await;
+    }
+    let full = chain.order(&order(0, "one more", 1)).await;
+    let Err(NotOrdered::Unknown(why)) = &full else {
+        panic!("{full:?}");
+    };
+    assert!(why.contains("800 sends of tenant \"acme\""), "{why}");
+    assert_eq!(chain.has_place(&tenant(0)).await, Ok(false));
+    for method in [
+        "eth_getBalance",
+        "eth_getTransactionCount",
+        "eth_feeHistory",
+    ] {
+        assert_eq!(proxy.calls(method), 0, "{method}");
+    }
+    assert_eq!(chain.has_place(&tenant(1)).await, Ok(true));
+    chain.order(&order(1, "another's", 1)).await.unwrap();
+    assert!(proxy.calls("eth_getBalance") > 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -205,10 +205,20 @@ impl Sender {
             return Ok(there);
         }
         gas::check(send.gas, &send.data)?;
+        // Who waits for a place asks again and again, and the endpoints are those of all.
+        self.has_place(&send.tenant).await?;
         let next = self.can_pay(&send).await?;
         let reserved = self.sends.reserve_send(&send, next, (self.now)()).await?;
         stencil_crashpoint::reach("send.reserved");
         Ok(reserved)
+    }
+
+    /// Whether a tenant may have one more send that is not final: [`stencil_store::Error::Full`] if not. No endpoint
+    /// is asked.
+    pub async fn has_place(&self, tenant: &str) -> Result<(), stencil_store::Error> {
+        let account = self.signer.address().into_array();
+        let chain = &self.settings.name;
+        self.sends.has_place(chain, account, tenant).await
     }
 
     /// Whether the account can pay a send beside those that are under way; gives its next nonce.

@@ -17,6 +17,9 @@ use crate::connectors::store_failed;
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 /// How soon something is asked again that cannot be known now.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
+/// How soon a transaction is ordered again that finds no place beside those that are not final. These take minutes,
+/// and thousands may wait for their places.
+const LOOK_FOR_PLACE: Duration = Duration::from_secs(45);
 
 /// `transfer(address,uint256)`
 const TRANSFER: [u8; 4] = [0xa9, 0x05, 0x9c, 0xbb];
@@ -96,6 +99,13 @@ impl OnChain {
             None => {
                 if send.function.is_some() {
                     self.may_call(request, chain, send, &data).await?;
+                }
+                match chain.has_place(request.tenant).await {
+                    Ok(true) => {}
+                    Ok(false) => return Ok(Performed::Later(LOOK_FOR_PLACE)),
+                    Err(_) => return Ok(Performed::Later(ASK_AGAIN)),
+                }
+                if send.function.is_some() {
                     match chain.has_code(send.address).await {
                         Ok(true) => {}
                         Ok(false) => return Err(no_contract(send.address, &send.chain)),

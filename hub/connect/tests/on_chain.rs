@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -29,6 +30,8 @@ struct Scripted {
     sent: Mutex<Option<Result<Sent, NotOrdered>>>,
     orders: Mutex<Vec<Order>>,
     given_up: Mutex<Option<String>>,
+    is_full: AtomicBool,
+    asked: AtomicU32,
 }
 
 /// A function whose calldata is its selector and, in 32 bytes each, its arguments.
@@ -86,7 +89,11 @@ impl Chain for Scripted {
         next.unwrap_or_else(|| Err(Unknown("nothing is heard".to_owned())))
     }
     async fn has_code(&self, address: Address) -> Result<bool, Unknown> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
         Ok(address != Address::ZERO)
+    }
+    async fn has_place(&self, _: &TenantId) -> Result<bool, Unknown> {
+        Ok(!self.is_full.load(Ordering::Relaxed))
     }
     async fn order(&self, order: &Order) -> Result<Sent, NotOrdered> {
         self.orders.lock().unwrap().push(order.clone());
@@ -289,6 +296,29 @@ async fn what_is_not_taken_now_is_ordered_again_and_what_is_refused_says_why() {
     );
     not(NotOrdered::NoAccount("dev".to_owned()));
     assert!(failed(world.perform(send(CONTRACT, None, false)).await).contains("`account`"));
+}
+
+/// Thousands may wait for minutes, and the chain's endpoints and the store's writer are those of all.
+#[tokio::test]
+async fn what_finds_no_place_asks_no_node_and_rests_for_longer() {
+    let world = World::new().await;
+    world.stands(Sent::Pending);
+    let callable = [("dev".to_owned(), CONTRACT.into())];
+    world.store.set_callable("acme", &callable).await.unwrap();
+    world.chain.is_full.store(true, Ordering::Relaxed);
+    for function in [None, Some("open")] {
+        let later = world.perform(send(CONTRACT, function, false)).await;
+        let Ok(Performed::Later(after)) = later else {
+            panic!("{later:?}");
+        };
+        assert!(after >= Duration::from_secs(30), "{after:?}");
+    }
+    assert_eq!(world.chain.asked.load(Ordering::Relaxed), 0);
+    assert!(world.orders().is_empty());
+    world.chain.is_full.store(false, Ordering::Relaxed);
+    let opens = world.perform(send(CONTRACT, Some("open"), false)).await;
+    assert!(is_later(&opens));
+    assert_eq!(world.orders().len(), 1);
 }
 
 #[tokio::test]

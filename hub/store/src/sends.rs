@@ -219,6 +219,10 @@ pub trait Sends: Send + Sync + 'static {
         at_us: i64,
     ) -> Result<StoredSend, Error>;
 
+    /// Whether a tenant has a place for one more among the sends of an account: [`Error::Full`] as
+    /// [`Self::reserve_send`] gives it. None is kept for it.
+    async fn has_place(&self, chain: &str, sender: [u8; 20], tenant: &str) -> Result<(), Error>;
+
     /// A send by its key.
     async fn send(&self, tenant: &str, key: &str) -> Result<Option<StoredSend>, Error>;
 

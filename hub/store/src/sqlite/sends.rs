@@ -1,8 +1,8 @@
 //! Sends: nonces, attempts, states.
 
 use async_trait::async_trait;
-use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteRow;
+use sqlx::{SqliteConnection, SqliteExecutor};
 
 use super::Sqlite;
 use super::row::{Columns as _, bigint};
@@ -38,6 +38,10 @@ impl Sends for Sqlite {
         let mut transaction = self.write().await?;
         let reserved = reserve(&mut transaction, send, first_nonce, at_us).await;
         transaction.end(reserved).await
+    }
+
+    async fn has_place(&self, chain: &str, sender: [u8; 20], tenant: &str) -> Result<(), Error> {
+        has_place(self.readers(), chain, sender, tenant).await
     }
 
     async fn send(&self, tenant: &str, key: &str) -> Result<Option<StoredSend>, Error> {
@@ -201,8 +205,9 @@ async fn reserve(
         }
         return Ok(there);
     }
+    // Before what is spent is summed up: who finds no place asks again.
+    has_place(&mut **transaction, &send.chain, send.sender, &send.tenant).await?;
     limits::check(transaction, send, at_us).await?;
-    has_place(transaction, send).await?;
     let row = sqlx::query(
         "INSERT INTO chain_nonces (chain, sender, next) VALUES ($1, $2, $3 + 1) \
          ON CONFLICT (chain, sender) DO UPDATE SET next = MAX(next, $3) + 1 RETURNING next",
@@ -247,22 +252,27 @@ async fn reserve(
 
 /// Whether the account may have one more that is not final, and the tenant one more of those: one that sends a lot
 /// leaves places to others, whose sends would wait for its own to be final.
-async fn has_place(transaction: &mut Transaction, send: &NewSend) -> Result<(), Error> {
+async fn has_place(
+    executor: impl SqliteExecutor<'_>,
+    chain: &str,
+    sender: [u8; 20],
+    tenant: &str,
+) -> Result<(), Error> {
     let row = sqlx::query(
         "SELECT COUNT(*) AS sends, COUNT(CASE WHEN tenant = $3 THEN 1 END) AS own FROM chain_sends \
          WHERE chain = $1 AND sender = $2 AND state IN ('pending', 'included')",
     )
-    .bind(send.chain.as_str())
-    .bind(send.sender.as_slice())
-    .bind(send.tenant.as_str())
-    .fetch_one(&mut **transaction)
+    .bind(chain)
+    .bind(sender.as_slice())
+    .bind(tenant)
+    .fetch_one(executor)
     .await?;
     let (sends, own) = (row.number::<u32>("sends")?, row.number::<u32>("own")?);
     let free = MAX_OPEN_SENDS.saturating_sub(sends);
     if free == 0 {
         return Err(Error::Full(format!(
             "{sends} sends of this account on {} are not final yet, and no more are taken until one is",
-            send.chain
+            chain
         )));
     }
     let share = free.saturating_mul(OPEN_SENDS_SHARE);
@@ -270,7 +280,7 @@ async fn has_place(transaction: &mut Transaction, send: &NewSend) -> Result<(), 
         return Err(Error::Full(format!(
             "{own} sends of tenant {:?} on {} are not final yet, and {free} places of the hub's account are free \
              for all tenants: no more of it are taken until some are final",
-            send.tenant, send.chain
+            tenant, chain
         )));
     }
     Ok(())

@@ -162,6 +162,21 @@ async fn one_tenants_sends_that_are_not_final_leave_places_to_others() {
         error.to_string().contains("800 sends of tenant \"acme\""),
         "{error}"
     );
+    // That is asked first: what is spent is not summed up for who finds no place, time and again.
+    let costly = NewSend {
+        value: amount(2_000_000),
+        ..of("acme", taken)
+    };
+    let error = sends.reserve_send(&costly, 0, 1).await.unwrap_err();
+    assert!(matches!(error, Error::Full(_)), "{error}");
+    let place = async |tenant: &str| sends.has_place(CHAIN, SENDER, tenant).await;
+    assert_eq!(
+        place("acme").await.unwrap_err().to_string(),
+        error.to_string()
+    );
+    place("other").await.unwrap();
+    sends.has_place("another", SENDER, "acme").await.unwrap();
+    sends.has_place(CHAIN, [77; 20], "acme").await.unwrap();
     // What is ordered already is there all the same, and another tenant has room.
     reserve("acme", 0).await.unwrap();
     for key in 0..100 {
