@@ -93,7 +93,7 @@ async fn what_is_under_way_is_not_spent_twice() {
 async fn what_finds_no_place_asks_no_endpoint() {
     let world = World::new().await;
     let proxy = Proxy::start(world.endpoint.address().port()).await;
-    let chain = world.connect_by(&proxy.url(), Some(1), fixed);
+    let chain = world.connect_by(&[proxy.url()], Some(1), fixed);
     assert_eq!(chain.has_place(&tenant(0)).await, Ok(true));
     for at in 0..MAX_OPEN_SENDS * 4 / 5 {
         let key = at.to_string();
@@ -185,7 +185,7 @@ async fn what_is_refused_for_long_gives_its_nonce_to_an_empty_transaction() {
 async fn one_that_cannot_be_known_holds_up_no_other() {
     let world = World::new().await;
     let proxy = Proxy::start(world.endpoint.address().port()).await;
-    let chain = world.connect_by(&proxy.url(), Some(1), fixed);
+    let chain = world.connect_by(&[proxy.url()], Some(1), fixed);
     let _running = run(&chain);
     let signed = async |key: &str| {
         until(&chain, async || {
@@ -196,7 +196,7 @@ async fn one_that_cannot_be_known_holds_up_no_other() {
     };
     chain.order(&order(0, "a", 1)).await.unwrap();
     let first = signed("a").await;
-    proxy.set(Fault::NoReceipt(hex0x(&first)));
+    proxy.set(Fault::NoReceipts(vec![hex0x(&first)]));
     // Alone it is all there is, and what waits is told.
     until(&chain, async || chain.trouble()).await;
     chain.order(&order(0, "b", 2)).await.unwrap();
@@ -211,6 +211,66 @@ async fn one_that_cannot_be_known_holds_up_no_other() {
     proxy.set(Fault::None);
     is_final(&world, &chain, 0, "a").await;
     until(&chain, async || chain.trouble().is_none().then_some(())).await;
+}
+
+/// A burst is in one block, with nonces in a row, and an endpoint loses what it knew of a block.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_burst_that_cannot_be_known_holds_up_no_other() {
+    let world = World::new().await;
+    let proxy = Proxy::start(world.endpoint.address().port()).await;
+    let endpoints = [proxy.url(), world.endpoint.url()];
+    let chain = world.connect_by(&endpoints, Some(1), fixed);
+    let _running = run(&chain);
+    let mut burst = Vec::new();
+    for at in 0..18 {
+        let key = at.to_string();
+        chain.order(&order(0, &key, 1)).await.unwrap();
+        let signed = until(&chain, async || {
+            let send = world.store.send("acme", &key).await.unwrap()?;
+            send.attempts.first().map(|attempt| hex0x(&attempt.tx))
+        });
+        burst.push(signed.await);
+    }
+    let succeeds = async |key: &str| {
+        let sent = is_final(&world, &chain, 0, key).await;
+        assert!(matches!(sent, Sent::Final(o) if o.succeeded), "{sent:?}");
+    };
+    // Endpoints that disagree on whatever is asked at once, and at once again, answer all the same.
+    proxy.set(Fault::LostReceipts(burst[..16].to_vec()));
+    succeeds("17").await;
+    // Nothing that was asked at once is answered; there is more to ask for.
+    proxy.set(Fault::NoReceipts(burst[..8].to_vec()));
+    succeeds("15").await;
+    let trouble = chain.trouble().unwrap();
+    assert!(
+        trouble.contains("unknown where what has nonce 7"),
+        "{trouble}"
+    );
+    proxy.set(Fault::None);
+    succeeds("0").await;
+    until(&chain, async || chain.trouble().is_none().then_some(())).await;
+}
+
+/// Where nothing can be known of any, the endpoints are asked of few, and what was done is told all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_done_is_told_also_where_not_all_was_looked_at() {
+    let world = World::new().await;
+    let proxy = Proxy::start(world.endpoint.address().port()).await;
+    let chain = world.connect_by(&[proxy.url()], Some(1), fixed);
+    let _running = run(&chain);
+    proxy.set(Fault::NoReceiptAtAll);
+    for at in 0..20 {
+        chain.order(&order(0, &at.to_string(), 1)).await.unwrap();
+    }
+    // Of the first eight, and of the next, of which it is the end.
+    until(&chain, async || {
+        let trouble = chain.trouble()?;
+        let told = ["waits: ", "unknown where what has nonce 7"];
+        told.iter().all(|told| trouble.contains(told)).then_some(())
+    })
+    .await;
+    proxy.set(Fault::None);
+    is_final(&world, &chain, 0, "19").await;
 }
 
 /// An account that can pay for nothing is told, and what waits is taken once it has coin again.

@@ -107,16 +107,14 @@ impl Connection {
 }
 
 async fn look(sender: &mut Sender) -> Look {
-    match sender.turn().await {
-        Ok(done) => Look {
-            moved: done.iter().any(|(_, action)| *action != Action::Wait),
-            trouble: sender.trouble(),
-        },
-        // Whatever it is: what was ordered stays ordered, and is looked at again.
-        Err(error) => Look {
-            moved: false,
-            trouble: Some(waits(&error, sender.account())),
-        },
+    let mut done = Vec::new();
+    let turned = sender.turn_noting(&mut done).await;
+    // Whatever it is: what was ordered stays ordered, and is looked at again.
+    let waits = turned.err().map(|error| waits(&error, sender.account()));
+    let all: Vec<String> = waits.into_iter().chain(sender.trouble()).collect();
+    Look {
+        moved: done.iter().any(|(_, action)| *action != Action::Wait),
+        trouble: (!all.is_empty()).then(|| all.join("; ")),
     }
 }
 

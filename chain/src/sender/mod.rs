@@ -267,13 +267,21 @@ impl Sender {
     /// what each wants: first those that have no signature yet, then the others. Gives what was done, by
     /// nonce; what is unknown at the moment is looked at again the next time.
     pub async fn turn(&mut self) -> Result<Vec<(u64, Action)>, Error> {
+        let mut done = Vec::new();
+        self.turn_noting(&mut done).await?;
+        done.sort_unstable_by_key(|(nonce, _)| *nonce);
+        Ok(done)
+    }
+
+    /// The same; what was done is noted, and there also where the turn comes to no end.
+    pub(crate) async fn turn_noting(&mut self, done: &mut Vec<(u64, Action)>) -> Result<(), Error> {
         let account = self.signer.address();
         self.unknown = None;
         let (chain, sender) = (self.settings.name.clone(), account.into_array());
         let mut sends = self.sends.open_sends(&chain, sender).await?;
         let last_final = self.sends.last_final_nonce(&chain, sender).await?;
         if sends.is_empty() && last_final.is_none() {
-            return Ok(Vec::new());
+            return Ok(());
         }
         let next = self.quorum.transaction_count(account, "latest").await?;
         if last_final.is_some_and(|last| last >= next) {
@@ -284,7 +292,7 @@ impl Sender {
         self.nonces.looked(next, first);
         self.refusals.looked(next);
         if sends.is_empty() {
-            return Ok(Vec::new());
+            return Ok(());
         }
         let finalized = self
             .chains
@@ -311,7 +319,6 @@ impl Sender {
             next_final,
             market,
         };
-        let mut done = Vec::new();
         // What has no signature is in no block, and nobody has to be asked where it is. It may wait for little:
         // what a payer has signed holds for a minute.
         let (new, sent): (Vec<_>, Vec<_>) =
@@ -319,28 +326,37 @@ impl Sender {
         let mut failed = None;
         for send in new {
             // A signer that does not answer holds up what wants a signature, and not what has one.
-            if let Err(error) = self.one(&send, None, &seen, &mut done).await {
+            if let Err(error) = self.one(&send, None, &seen, done).await {
                 failed = Some(error);
                 break;
             }
         }
+        let mut is_silent = false;
         for sends in sent.chunks(ASKED_AT_ONCE) {
             let outcomes = join_all(sends.iter().map(|send| self.outcome(send))).await;
-            let is_known = outcomes.iter().any(Result::is_ok);
+            // Endpoints that disagree answer: one that has lost the receipts of a block says so of all that is there.
+            let was_silent = is_silent;
+            is_silent = !outcomes.iter().any(|outcome| {
+                matches!(
+                    outcome,
+                    Ok(_) | Err(Error::Endpoints(Trouble::Disagree { .. }))
+                )
+            });
             for (send, outcome) in sends.iter().zip(outcomes) {
                 match outcome {
-                    Ok(outcome) => self.one(send, outcome, &seen, &mut done).await?,
-                    // It is looked at again the next time, and holds up no other.
-                    Err(Error::Endpoints(trouble)) if is_known && trouble.passes() => {
+                    Ok(outcome) => self.one(send, outcome, &seen, done).await?,
+                    // It is looked at again the next time, and holds up no other, unless nothing can be known now
+                    // of what was asked before it either.
+                    Err(Error::Endpoints(trouble))
+                        if trouble.passes() && !(is_silent && was_silent) =>
+                    {
                         self.unknown = Some((send.nonce, trouble.to_string()));
                     }
-                    // Of none of them anything can be known now: nor of those that come after them.
                     Err(error) => return Err(error),
                 }
             }
         }
-        done.sort_unstable_by_key(|(nonce, _)| *nonce);
-        failed.map_or(Ok(done), Err)
+        failed.map_or(Ok(()), Err)
     }
 
     /// Does what a send wants that is there, or in no block.

@@ -51,8 +51,12 @@ pub(crate) enum Fault {
     SlowByHash(Duration),
     /// What is not there is told in words that nobody else has.
     OddWords,
-    /// Where this transaction is, is answered by 503.
-    NoReceipt(String),
+    /// Where these transactions are, is answered by 503.
+    NoReceipts(Vec<String>),
+    /// Where any transaction is, is answered by 503.
+    NoReceiptAtAll,
+    /// These transactions are in no block, it says.
+    LostReceipts(Vec<String>),
     /// What accounts were at a block's number is not kept.
     NoOldState,
     /// Reverts are told in other words.
@@ -128,10 +132,16 @@ async fn handle(State(inner): State<Arc<Inner>>, body: Bytes) -> Response {
         Fault::NoneByHash if method == "eth_getBlockByHash" => {
             return (StatusCode::SERVICE_UNAVAILABLE, "<html>busy</html>").into_response();
         }
-        Fault::NoReceipt(ref tx)
-            if method == "eth_getTransactionReceipt" && request["params"][0] == **tx =>
-        {
+        Fault::NoReceipts(ref of) if is_receipt(&request, of) => {
             return (StatusCode::SERVICE_UNAVAILABLE, "<html>busy</html>").into_response();
+        }
+        Fault::NoReceiptAtAll if method == "eth_getTransactionReceipt" => {
+            return (StatusCode::SERVICE_UNAVAILABLE, "<html>busy</html>").into_response();
+        }
+        Fault::LostReceipts(ref of) if is_receipt(&request, of) => {
+            return json!({"jsonrpc": "2.0", "id": request["id"], "result": null})
+                .to_string()
+                .into_response();
         }
         Fault::SlowByHash(takes) if method == "eth_getBlockByHash" => {
             tokio::time::sleep(takes).await;
@@ -211,6 +221,12 @@ async fn handle(State(inner): State<Arc<Inner>>, body: Bytes) -> Response {
         answer["padding"] = json!("x".repeat(bytes));
     }
     answer.to_string().into_response()
+}
+
+/// Whether it asks for the receipt of one of these transactions.
+fn is_receipt(request: &Value, of: &[String]) -> bool {
+    request["method"] == "eth_getTransactionReceipt"
+        && of.iter().any(|tx| request["params"][0] == **tx)
 }
 
 fn number(value: &Value) -> Option<u64> {

@@ -60,20 +60,20 @@ impl World {
 
     /// With the key of this dev account, or none.
     pub(crate) fn connect(&self, account: Option<usize>, now: fn() -> i64) -> Arc<Connection> {
-        self.connect_by(&self.endpoint.url(), account, now)
+        self.connect_by(&[self.endpoint.url()], account, now)
     }
 
-    /// The same by another endpoint.
+    /// The same by other endpoints.
     pub(crate) fn connect_by(
         &self,
-        endpoint: &str,
+        endpoints: &[String],
         account: Option<usize>,
         now: fn() -> i64,
     ) -> Arc<Connection> {
         let options = Options {
             follow: stencil_chain::Options {
                 chain_id: Some(31_337),
-                endpoints: vec![endpoint.to_owned()],
+                endpoints: endpoints.to_vec(),
                 finality: Some(Finality::Confirmations(3)),
                 poll_interval_ms: Some(20),
                 ..stencil_chain::Options::default()
