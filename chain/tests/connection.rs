@@ -133,13 +133,13 @@ fn order(key: &str, wei: u64) -> Order {
     }
 }
 
-/// Waits for something, a step of the chain at a time.
 /// What is amiss, once something has been heard of the chain since the start.
 fn troubled(chain: &Connection) -> Option<String> {
     let trouble = chain.trouble()?;
     (!trouble.contains("has not answered yet since")).then_some(trouble)
 }
 
+/// Waits for something, a step of the chain at a time.
 async fn until<T>(chain: &Connection, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     for _ in 0..500 {
         if let Some(found) = look().await {
