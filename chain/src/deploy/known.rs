@@ -62,10 +62,18 @@ mod tests {
             administrator: at,
             terms: B256::repeat_byte(7),
         };
+        let passport = Contract::Passport {
+            name: "Devices".to_owned(),
+            symbol: "D".to_owned(),
+            administrator: at,
+            royalty_to: at,
+            royalty: 100,
+        };
         let all = [
             payments(1),
             payments(2),
             Contract::Escrow,
+            passport,
             rights,
             Contract::Market,
             Contract::Anchor,
@@ -82,6 +90,8 @@ mod tests {
             other.push(0);
             assert_eq!(known(&other), None, "{}", contract.name());
         }
+        // None of them was left out as damaged.
+        assert_eq!(ALL.len(), 7);
         for other in [&[][..], &[0xef, 1, 0], &[0; 4_000]] {
             assert_eq!(known(other), None);
         }

@@ -133,7 +133,7 @@ pub use keeping::{Erased, Forgotten, Keep, Keeping, MAX_KEEP_DAYS, Retention};
 pub use ledger::{Ledger, LedgerRow};
 pub use offers::{
     MAX_OFFER_NAME, MAX_OFFERS, MAX_UNDER_WAY, Offers, PayerKey, StoredExposure, StoredOffer,
-    StoredPurchase,
+    StoredPurchase, UNDER_WAY_SHARE,
 };
 pub use operators::{Operator, OperatorRow, Operators, Tenant};
 pub use ownership::{

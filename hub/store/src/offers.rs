@@ -12,6 +12,8 @@ use crate::{Error, InvoiceKey, Page};
 pub const MAX_OFFERS: u32 = 1_000;
 /// The most device commands of all tenants that are under way for single payments.
 pub const MAX_UNDER_WAY: u32 = 900;
+/// How many times as many as are free a tenant has of them at most: one alone has four fifths.
+pub const UNDER_WAY_SHARE: u32 = 4;
 /// The longest name of an offer, in bytes.
 pub const MAX_OFFER_NAME: usize = 64;
 
@@ -110,13 +112,17 @@ pub trait Offers: Send + Sync + 'static {
     ) -> Result<(), Error>;
 
     /// Keeps a new purchase of a device command in the same way, and takes a place for it; `false`: there is none,
-    /// and nothing was kept. There are [`MAX_UNDER_WAY`], and a tenant may have half of those that others leave: so
-    /// whoever takes all that one tenant can have leaves each other tenant some.
+    /// and nothing was kept. There are [`MAX_UNDER_WAY`], and a tenant has so many times what is free at most
+    /// ([`UNDER_WAY_SHARE`]): so whoever takes all that one tenant can have leaves each other tenant some.
     async fn commission_purchase(
         &self,
         purchase: &StoredPurchase,
         exposure: &StoredExposure,
     ) -> Result<bool, Error>;
+
+    /// Whether there is a place for one more. Who asks this first spares asking chains for nothing; it is counted
+    /// again where a purchase is kept.
+    async fn has_place(&self, tenant: &TenantId) -> Result<bool, Error>;
 
     /// One purchase.
     async fn purchase(

@@ -130,6 +130,10 @@ pub(crate) struct Told {
     /// Since when it is in no block any more, µs since the epoch, as long as it is in none.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub missing_us: Option<i64>,
+    /// The block that was the newest when its nonce was first seen as used, as long as it is in none and has been so
+    /// at each look since.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub used_by: Option<u64>,
     /// It has not sent the refund after all.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub failed: bool,

@@ -80,6 +80,7 @@ pub(crate) async fn sent_by_tenant(
             number,
             by: found.by,
             missing_us: None,
+            used_by: None,
             failed: false,
         };
         about.told.insert(id, told);

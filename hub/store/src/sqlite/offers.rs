@@ -11,7 +11,7 @@ use super::row::{Columns as _, bigint};
 use super::{Sqlite, pair};
 use crate::offers::{
     MAX_OFFER_NAME, MAX_OFFERS, MAX_UNDER_WAY, Offers, PayerKey, StoredExposure, StoredOffer,
-    StoredPurchase,
+    StoredPurchase, UNDER_WAY_SHARE,
 };
 use crate::page::clamp;
 use crate::{Error, InvoiceKey, Page};
@@ -108,7 +108,7 @@ impl Offers for Sqlite {
     ) -> Result<bool, Error> {
         let mut transaction = self.write().await?;
         let kept = async {
-            if !has_place(&mut transaction, &purchase.tenant).await? {
+            if !has_place(&mut *transaction, &purchase.tenant).await? {
                 return Ok(false);
             }
             commit(&mut transaction, purchase, Some(exposure)).await?;
@@ -116,6 +116,10 @@ impl Offers for Sqlite {
         };
         let kept = kept.await;
         transaction.end(kept).await
+    }
+
+    async fn has_place(&self, tenant: &TenantId) -> Result<bool, Error> {
+        has_place(self.readers(), tenant).await
     }
 
     async fn purchase(
@@ -347,18 +351,21 @@ async fn commit(
     }
 }
 
-/// Whether a tenant may have one more device command under way: half of what others leave is its.
-async fn has_place(connection: &mut SqliteConnection, tenant: &TenantId) -> Result<bool, Error> {
+/// Whether a tenant may have one more device command under way: some are left to others, however many it has.
+async fn has_place(
+    executor: impl sqlx::SqliteExecutor<'_>,
+    tenant: &TenantId,
+) -> Result<bool, Error> {
     let row = sqlx::query(
         "SELECT COUNT(*) AS of_all, COUNT(*) FILTER (WHERE tenant = $1) AS of_tenant \
          FROM purchases WHERE under_way = 1",
     )
     .bind(tenant.as_str())
-    .fetch_one(connection)
+    .fetch_one(executor)
     .await?;
     let (of_all, of_tenant) = (row.int("of_all")?, row.int("of_tenant")?);
-    let others_leave = i64::from(MAX_UNDER_WAY) - (of_all - of_tenant);
-    Ok(of_tenant < others_leave / 2)
+    let free = i64::from(MAX_UNDER_WAY).saturating_sub(of_all).max(0);
+    Ok(of_tenant < free.saturating_mul(UNDER_WAY_SHARE.into()))
 }
 
 async fn put_exposure(

@@ -329,31 +329,37 @@ fn commanded(tenant: &TenantId, n: u32) -> (StoredPurchase, StoredExposure) {
 }
 
 #[tokio::test]
-async fn commands_under_way_have_places_of_which_a_tenant_has_half_of_what_others_leave() {
+async fn commands_under_way_have_places_of_which_a_tenant_leaves_some_to_others() {
     let fresh = fresh().await;
     let offers = fresh.store.offers.as_ref();
     let (acme, other) = (acme(), other());
+    let third = TenantId::parse("third").unwrap();
+    let tenancy = &fresh.store.tenancy;
+    tenancy.create_tenant(&third, 1).await.unwrap();
     let commission = async |tenant: &TenantId, n: u32| {
+        let has_place = offers.has_place(tenant).await.unwrap();
         let (purchase, exposure) = commanded(tenant, n);
-        offers
-            .commission_purchase(&purchase, &exposure)
-            .await
-            .unwrap()
+        let kept = offers.commission_purchase(&purchase, &exposure).await;
+        let kept = kept.unwrap();
+        assert_eq!(kept, has_place, "it is foretold");
+        kept
     };
-    let half = MAX_UNDER_WAY / 2;
-    for n in 0..half {
+    // One that is alone has most of them.
+    let most = MAX_UNDER_WAY / 5 * 4;
+    for n in 0..most {
         assert!(commission(&acme, n).await, "{n}");
     }
-    assert!(!commission(&acme, half).await);
-    let refused = commanded(&acme, half).0.purchase;
+    assert!(!commission(&acme, most).await);
+    let refused = commanded(&acme, most).0.purchase;
     let kept = offers.purchase(&acme, &refused).await.unwrap();
     assert_eq!(kept, None, "nothing of it is kept");
-    // Another tenant has places all the same, and so would a third one.
-    let quarter = half / 2;
-    for n in 0..quarter {
+    // Another tenant has places all the same, and so has a third one.
+    let others = (MAX_UNDER_WAY - most) / 5 * 4;
+    for n in 0..others {
         assert!(commission(&other, n).await, "{n}");
     }
-    assert!(!commission(&other, quarter).await);
+    assert!(!commission(&other, others).await);
+    assert!(commission(&third, 0).await);
     // Another payment of the same kind is none of a command, and needs no place.
     let data = purchase(&acme, 200, 1);
     offers.commit_purchase(&data, None).await.unwrap();
@@ -363,7 +369,7 @@ async fn commands_under_way_have_places_of_which_a_tenant_has_half_of_what_other
         (over.version, over.under_way) = (2, false);
         offers.commit_purchase(&over, None).await.unwrap();
     }
-    assert!(commission(&other, quarter).await);
+    assert!(commission(&other, others).await);
 }
 
 #[tokio::test]

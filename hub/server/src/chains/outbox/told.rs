@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use stencil_payments::invoice::{Event, Id, Status, refund};
-use stencil_payments::port::Chain;
+use stencil_payments::port::{Chain, Looked};
 use stencil_payments::{Address, B256};
 use stencil_protocol::id::TenantId;
 
 use super::Did;
 use super::refunds::MAX_WHY;
-use crate::chains::about::Waits;
+use crate::chains::about::{Told, Waits};
 use crate::chains::cashier::{Cashier, Refused};
 use crate::chains::change::Alter;
 use crate::chains::refund_told::still_fits;
@@ -51,31 +51,31 @@ pub(super) async fn follow(
     let Some(chain) = cashier.chains().by_id(method.token.asset().chain) else {
         return Ok(Did::UnderWay(REST));
     };
-    let (tx, missing_us, by) = (told.tx, told.missing_us, told.by);
+    let tx = told.tx;
     let Ok(looked) = chain.look_up(tx).await else {
         return Ok(Did::UnderWay(LOOK));
     };
     let now_us = cashier.0.clock.now_us();
     let Some(looked) = looked else {
-        let Some(since_us) = missing_us else {
-            return missing(cashier, tenant, invoice, (id, tx), Some(now_us)).await;
+        let Some(since_us) = told.missing_us else {
+            return missing(cashier, tenant, invoice, (id, tx), now_us).await;
         };
         if now_us.saturating_sub(since_us) < MISSING_US {
             return Ok(Did::UnderWay(LOOK));
         }
-        if is_replaced(cashier, chain.as_ref(), by).await? {
+        if is_replaced(cashier, chain.as_ref(), (tenant, invoice, id), told).await? {
             let why = format!(
                 "{tx:#x}, which was told as sent, is in no block any more, and another transaction has its nonce"
             );
             return failed(cashier, tenant, invoice, (id, tx), why).await;
         }
         if !refund.stuck {
-            is_away(cashier, tenant, invoice, (id, tx), by).await?;
+            is_away(cashier, tenant, invoice, (id, tx), told.by).await?;
         }
         return Ok(Did::UnderWay(SELDOM));
     };
-    if missing_us.is_some() {
-        missing(cashier, tenant, invoice, (id, tx), None).await?;
+    if told.missing_us.is_some() || told.by.is_none() {
+        found(cashier, tenant, invoice, (id, tx), &looked).await?;
     }
     let state = cashier.0.store.chains.chain(chain.name()).await?;
     let finalized = state.as_ref().and_then(|state| state.finalized);
@@ -107,18 +107,44 @@ pub(super) async fn follow(
 }
 
 /// Whether another transaction has, in a block that is final, the nonce of one that is in no block.
+///
+/// Where nobody says how accounts were at that block, as nodes of chains whose blocks are final late, it is enough that
+/// the nonce is used at each look since a block that is final now.
 async fn is_replaced(
     cashier: &Cashier,
     chain: &dyn Chain,
-    by: Option<(Address, u64)>,
+    (tenant, invoice, id): (&TenantId, Id, refund::Id),
+    told: &Told,
 ) -> Result<bool, Refused> {
     let state = cashier.0.store.chains.chain(chain.name()).await?;
-    let finalized = state.and_then(|state| state.finalized);
-    let (Some((sender, nonce)), Some(last)) = (by, finalized) else {
+    let state = state.and_then(|state| Some((state.finalized?, state.cursor?)));
+    let (Some((sender, nonce)), Some((last, newest))) = (told.by, state) else {
         return Ok(false);
     };
-    let next = chain.next_nonce(sender, last.number).await;
-    Ok(next.is_ok_and(|next| next > nonce))
+    let used_by = match chain.next_nonce(sender, last.number).await {
+        Ok(next) if next > nonce => return Ok(true),
+        Ok(_) => None,
+        Err(_) => match chain.next_nonce(sender, newest.number).await {
+            Ok(next) if next > nonce => Some(told.used_by.unwrap_or(newest.number)),
+            Ok(_) => None,
+            Err(_) => return Ok(false),
+        },
+    };
+    if used_by != told.used_by {
+        let altered = cashier.alter(tenant, invoice, |kept| {
+            let mut about = kept.about.clone();
+            if let Some(now) = about.told.get_mut(&id).filter(|now| now.tx == told.tx) {
+                now.used_by = used_by;
+            }
+            Ok(Alter {
+                events: Vec::new(),
+                about: Some(about),
+                todo: Vec::new(),
+            })
+        });
+        altered.await?;
+    }
+    Ok(used_by.is_some_and(|by| by <= last.number))
 }
 
 /// Tells that a transaction is in no block any more. It lies about and may come into one at any time, so that the
@@ -133,7 +159,7 @@ async fn is_away(
     let nonce = by.map(|(sender, nonce)| format!(", {nonce} of {}", sender.to_checksum(None)));
     let why = format!(
         "{tx:#x} is in no block any more, and may come into one again: have it sent again, or another one with its \
-         nonce{}",
+         nonce{}, and tell of that one",
         nonce.unwrap_or_default()
     );
     tracing::warn!(%tenant, %invoice, refund = %id, why, "a refund is in no block");
@@ -159,28 +185,54 @@ async fn is_away(
     altered.await.map(drop)
 }
 
-/// Notes since when a transaction is in no block, or that it is in one again.
+/// Notes since when a transaction is in no block.
 async fn missing(
     cashier: &Cashier,
     tenant: &TenantId,
     invoice: Id,
     (id, tx): (refund::Id, B256),
-    since_us: Option<i64>,
+    since_us: i64,
 ) -> Result<Did, Refused> {
     let altered = cashier.alter(tenant, invoice, |kept| {
         let mut about = kept.about.clone();
         if let Some(told) = about.told.get_mut(&id).filter(|told| told.tx == tx) {
-            told.missing_us = since_us;
+            told.missing_us = Some(since_us);
         }
-        let found = Event::RefundStuck { id, stuck: false };
         Ok(Alter {
-            events: since_us.is_none().then_some(found).into_iter().collect(),
+            events: Vec::new(),
             about: Some(about),
             todo: Vec::new(),
         })
     });
     altered.await?;
     Ok(Did::UnderWay(LOOK))
+}
+
+/// Notes that a transaction is in a block (again), and who has sent it, which was not kept of those that were told
+/// long ago.
+async fn found(
+    cashier: &Cashier,
+    tenant: &TenantId,
+    invoice: Id,
+    (id, tx): (refund::Id, B256),
+    looked: &Looked,
+) -> Result<(), Refused> {
+    let altered = cashier.alter(tenant, invoice, |kept| {
+        let mut about = kept.about.clone();
+        let mut was_missing = false;
+        if let Some(told) = about.told.get_mut(&id).filter(|told| told.tx == tx) {
+            was_missing = told.missing_us.is_some();
+            (told.missing_us, told.used_by) = (None, None);
+            told.by = Some((looked.sender, looked.nonce));
+        }
+        let again = Event::RefundStuck { id, stuck: false };
+        Ok(Alter {
+            events: was_missing.then_some(again).into_iter().collect(),
+            about: Some(about),
+            todo: Vec::new(),
+        })
+    });
+    altered.await.map(drop)
 }
 
 /// It has not sent the refund, which is due again: the tenant is told so.

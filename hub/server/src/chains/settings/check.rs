@@ -6,7 +6,7 @@ use stencil_payments::abi::calls;
 use stencil_payments::invoice::Way;
 use stencil_payments::port::{Called, Unknown};
 
-use super::{MAX_WAYS, MAX_WINDOW_S, PaymentSettings, Wrong, check_expires};
+use super::{MAX_WAYS, MAX_WINDOW_S, PaymentSettings, Resolved, Wrong, check_expires};
 use crate::chains::Chains;
 use crate::chains::known_contract::{by_code, why_no_payee};
 
@@ -81,10 +81,15 @@ impl PaymentSettings {
     }
 
     /// Whether the chains say so, too: a payee is none of our contracts, and a payment contract pays who is to be paid.
-    pub(crate) async fn check_on_chain(&self, chains: &Chains) -> Result<(), Wrong> {
-        let mut asked = BTreeSet::new();
+    ///
+    /// What was set before is not asked again, since it stays as it is: a chain that does not answer keeps nobody from
+    /// changing what is of another one.
+    pub(crate) async fn check_on_chain(&self, chains: &Chains, before: &Self) -> Result<(), Wrong> {
+        let before = before.ways(chains);
+        let place_of = |way: &Resolved| (way.token.asset().chain, way.payee);
+        let mut asked: BTreeSet<_> = before.iter().map(place_of).collect();
         for (at, way) in self.ways(chains).into_iter().enumerate() {
-            let place = (way.token.asset().chain, way.payee);
+            let place = place_of(&way);
             if asked.insert(place) {
                 let pointer = format!("/methods/{at}/payee");
                 match by_code(chains, place).await {
@@ -96,6 +101,10 @@ impl PaymentSettings {
             let Way::Contract(contract) = way.way else {
                 continue;
             };
+            let mut same = before.iter().filter(|was| place_of(was) == place);
+            if same.any(|was| was.way == way.way) {
+                continue;
+            }
             let pointer = format!("/methods/{at}/contract");
             let chain = chains.by_id(way.token.asset().chain);
             let Some(chain) = chain else { continue };

@@ -6,7 +6,9 @@ use stencil_payments::invoice::{Decision, Event, Status, refund};
 
 use super::outbox::{ONE, Receiver, later, refund_of, to, told, turn};
 use super::*;
+use crate::chains::about::Kept;
 use crate::chains::cashier::Refused;
+use crate::chains::change::Alter;
 use crate::chains::outbox::Outbox;
 use crate::chains::refund_address;
 use crate::chains::refund_told::sent_by_tenant;
@@ -176,6 +178,7 @@ async fn a_refund_whose_transaction_leaves_the_chain_is_due_again_once_that_can_
         let seen = shown(&world.invoice(1).await);
         let why = seen["refunds"][0]["waits"].as_str().unwrap();
         assert!(why.contains("its nonce, 96 of 0x"), "{why}");
+        assert!(why.ends_with(", and tell of that one"), "{why}");
         assert_eq!(seen["facets"]["refund_stuck"], true);
     }
     world.chain.has(tx(0x60), 6, &right);
@@ -216,6 +219,69 @@ async fn a_refund_whose_transaction_leaves_the_chain_is_due_again_once_that_can_
     world.chain.has(tx(0x62), 0, &right);
     told(&world, 1, refund, tx(0x62)).await.unwrap();
     assert_eq!(turns(10).await, Status::Confirmed);
+}
+
+/// What was told before senders were kept: it may still leave its block.
+#[tokio::test]
+async fn who_has_sent_what_was_told_long_ago_is_noted_once_it_is_seen() {
+    let world = World::new().await;
+    let refund = goes_back(&world, 1, Some(TOKEN)).await;
+    world.chain.has(tx(0x60), 5, &[(Some(TOKEN), THERE, DUE)]);
+    told(&world, 1, refund, tx(0x60)).await.unwrap();
+    let forget = |kept: &Kept| {
+        let mut about = kept.about.clone();
+        about.told.get_mut(&refund).unwrap().by = None;
+        Ok(Alter {
+            events: Vec::new(),
+            about: Some(about),
+            todo: Vec::new(),
+        })
+    };
+    world.cashier.alter(&acme(), id(1), forget).await.unwrap();
+    turn(&mut outbox(&world)).await;
+    let about = world.invoice(1).await.kept.about;
+    assert_eq!(about.told[&refund].by, Some((fake::PAYEE, 0x60)));
+}
+
+/// As on chains whose blocks are final long after full nodes have let their state go.
+#[tokio::test]
+async fn where_nobody_has_the_state_of_the_final_block_a_nonce_is_used_since_one_that_is_final() {
+    let world = World::new().await;
+    let refund = goes_back(&world, 1, Some(TOKEN)).await;
+    let mut outbox = outbox(&world);
+    world.chain.has(tx(0x60), 5, &[(Some(TOKEN), THERE, DUE)]);
+    told(&world, 1, refund, tx(0x60)).await.unwrap();
+    world.chain.looked.lock().unwrap().insert(tx(0x60), None);
+    let mut turns = async |seconds: i64| {
+        later(&world, seconds);
+        turn(&mut outbox).await;
+        refund_of(&world).await.status()
+    };
+    // The state of the newest block alone is known, and what the account's next nonce is in it.
+    let newest = async |next: u64| {
+        let number = world.block(60, &[]).await;
+        let mut known = world.chain.nonces.lock().unwrap();
+        known.clear();
+        known.insert((fake::PAYEE, number), next);
+        number
+    };
+    world.finalize(0).await;
+    newest(0x60).await;
+    for _ in 0..3 {
+        assert_eq!(turns(100).await, Status::Sent);
+    }
+    // Another one has its nonce, in a block that goes again.
+    let gone = newest(0x61).await;
+    assert_eq!(turns(100).await, Status::Sent);
+    newest(0x60).await;
+    assert_eq!(turns(100).await, Status::Sent);
+    let stays = newest(0x61).await;
+    assert_eq!(turns(100).await, Status::Sent);
+    newest(0x61).await;
+    world.finalize(gone).await;
+    assert_eq!(turns(100).await, Status::Sent);
+    world.finalize(stays).await;
+    assert_eq!(turns(100).await, Status::Due);
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use stencil_payments::port::{Called, Chain, Order, Outcome, Sent, Unknown};
 use stencil_payments::x402::charge::{Answer, Stage};
 use stencil_payments::x402::hold::CheckedHold;
 use stencil_payments::{B256, U256};
+use stencil_store::BlockMark;
 
 use super::ask;
 use super::kept::{Kept, No};
@@ -27,9 +28,12 @@ impl Sales {
     ///
     /// The hub's own transaction says how deep the hold is only where that has made it: where it was reverted anybody
     /// may have made it before, or makes it later. And where it is may be known from before a reorganisation. So the
-    /// escrow is asked as of the block that is as deep as it has to be.
-    pub(super) async fn firm(&self, chain: &dyn Chain, kept: &Kept) -> Result<bool, No> {
+    /// escrow is asked as of the block that is as deep as it has to be. Where nobody says how it was then, as nodes of
+    /// chains whose blocks are final late, it is enough that it has the hold at each look since a block that is so deep.
+    pub(super) async fn firm(&self, chain: &dyn Chain, kept: &mut Kept) -> Result<bool, No> {
         self.invoice(kept).await?;
+        // It stands only where this look says the same.
+        let noted = kept.purchase.held_by.take();
         let sent = self.order(chain, kept, &kept.order()).await?;
         let (outcome, is_final) = match sent {
             Sent::Included(outcome) => (outcome, false),
@@ -55,10 +59,38 @@ impl Sales {
         }
         // What the hub has made in a block that is final needs no state of so long ago, which nodes may not have.
         let made = is_final && outcome.succeeded;
-        if !made && self.hold_state_at(chain, kept, Some(deep)).await? != Some(HELD) {
-            return Ok(false);
+        if !made {
+            let held = match self.hold_state_at(chain, kept, Some(deep)).await? {
+                Some(state) => state == HELD,
+                None => {
+                    kept.purchase.held_by = noted;
+                    self.is_held_since(chain, kept, state.cursor, deep).await?
+                }
+            };
+            if !held {
+                return Ok(false);
+            }
         }
         Ok(self.hold_state(chain, kept).await? == Some(HELD))
+    }
+
+    /// Whether the escrow had the hold at each look since a block up to this one; notes since which it has it.
+    async fn is_held_since(
+        &self,
+        chain: &dyn Chain,
+        kept: &mut Kept,
+        newest: Option<BlockMark>,
+        deep: u64,
+    ) -> Result<bool, No> {
+        let Some(newest) = newest.map(|newest| newest.number) else {
+            return Ok(false);
+        };
+        let Some(state) = self.hold_state_at(chain, kept, Some(newest)).await? else {
+            return Ok(false);
+        };
+        let held_by = &mut kept.purchase.held_by;
+        *held_by = (state == HELD).then(|| held_by.unwrap_or(newest));
+        Ok(held_by.is_some_and(|by| by <= deep))
     }
 
     /// Where the escrow says that a hold is; `None`: it can't be asked now.

@@ -32,6 +32,8 @@ use super::sales::{MAX_RACES, Sales};
 /// The most gas that the escrow takes to hold, release or give back.
 const GAS_OF_ESCROW: u64 = 700_000;
 
+const NO_PLACE: &str = "as many commands as may be are under way";
+
 /// How a command can be paid on one chain, as a 402 says it.
 pub(crate) fn requirements(
     priced: &[Priced],
@@ -92,6 +94,10 @@ impl Sales {
         let id = claim.purchase(tenant);
         if let Some(known) = self.known(tenant, name, bought, &claim).await? {
             return Ok(known);
+        }
+        // Before chains are asked: for that others wait, and an order that has no place costs its payer nothing.
+        if !self.inner.store.offers.has_place(tenant).await? {
+            return Err(later(NO_PLACE));
         }
         let priced = offer.priced(&self.inner.chains);
         if priced.is_empty() {
@@ -160,7 +166,7 @@ impl Sales {
             };
             let offers = &self.inner.store.offers;
             match offers.commission_purchase(&kept.stored, &exposure).await {
-                Ok(false) => return Err(later("as many commands as may be are under way")),
+                Ok(false) => return Err(later(NO_PLACE)),
                 Ok(true) => {
                     stencil_crashpoint::reach("x402.commissioned");
                     self.inner.wake.notify_one();
@@ -286,6 +292,7 @@ fn purchase(
         held: None,
         charge: None,
         attempt: 0,
+        held_by: None,
         called_off: false,
     }
 }

@@ -121,6 +121,10 @@ pub(crate) struct Purchase {
     /// How often a settlement has failed for good and was ordered anew.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(crate) attempt: u32,
+    /// The block that was the newest when the escrow was first seen to have the hold, as long as it had it at each look
+    /// since; noted only where nobody says how the escrow was at a block that is as deep as the hold has to be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) held_by: Option<u64>,
     /// Whether its invoice was called off, since nothing was done.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) called_off: bool,

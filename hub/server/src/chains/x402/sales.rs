@@ -242,6 +242,7 @@ impl Sales {
             held: None,
             charge: None,
             attempt: 0,
+            held_by: None,
             called_off: false,
         };
         Ok((purchase, verified.balance(), now_us))

@@ -81,6 +81,7 @@ impl Sales {
             .await?;
         let told = effects.iter().any(|effect| effect.what != What::Ask);
         let changed = next.purchase.attempt != purchase.attempt
+            || next.purchase.held_by != purchase.held_by
             || next.purchase.called_off != purchase.called_off;
         let due = charge.is_over() && stored.wakes_us.is_some_and(|wakes_us| wakes_us <= now_us);
         if stage == before && !told && !changed && !due {

@@ -171,7 +171,9 @@ pub(in crate::http) async fn set_settings(
     }
     let checked = known_contract::check_payees(&state.store, chains, &caller.tenant, &settings);
     checked.await?.map_err(told)?;
-    settings.check_on_chain(chains).await.map_err(told)?;
+    let stand = invoices::settings(&state, &caller).await?;
+    let checked = settings.check_on_chain(chains, &stand);
+    checked.await.map_err(told)?;
     let body = serde_json::to_string(&settings).map_err(Problem::internal)?;
     let payees = settings.payees(chains);
     let payments = &state.store.payments;

@@ -181,6 +181,39 @@ async fn a_contract_that_the_hub_knows_takes_no_payments() {
     }
 }
 
+/// A payee whose key has leaked is replaced, whatever another chain says.
+#[tokio::test]
+async fn what_is_set_already_is_not_asked_of_its_chain_again() {
+    let served = Served::start().await;
+    let own = Address::repeat_byte(0xdd);
+    let pays = |payee: Address| {
+        let word = payee.into_word().0.to_vec();
+        served.chain.answers(own, calls::payee(), word);
+    };
+    let set = async |payee: Address, expires_s: u32| {
+        let contract = json!({
+            "chain": "local", "token": "TEST", "way": "contract", "payee": PAYEE.to_checksum(None),
+            "contract": own.to_checksum(None),
+        });
+        let paid = json!({
+            "chain": "local", "token": "TEST", "way": "authorization", "payee": payee.to_checksum(None),
+        });
+        let ask = served.ask("PUT", "/api/v1/payments/settings");
+        let ask = ask.bearer(&served.tokens.admin);
+        let body = json!({ "methods": [paid, contract], "expires_s": expires_s });
+        ask.json(&body).send().await
+    };
+    pays(PAYEE);
+    set(ACCOUNT, 900).await.ok();
+    served.chain.silent.store(true, Ordering::SeqCst);
+    pays(ACCOUNT);
+    let now = set(ACCOUNT, 600).await.ok();
+    assert_eq!(now["expires_s"], 600, "{now}");
+    // What is new has to be asked.
+    let answer = set(Address::repeat_byte(0x66), 600).await;
+    assert!(answer.problem(503).contains("does not answer"));
+}
+
 #[tokio::test]
 async fn a_way_whose_amounts_are_used_up_keeps_no_invoice_from_being_made() {
     let served = Served::start().await;

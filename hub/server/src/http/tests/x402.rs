@@ -81,6 +81,7 @@ pub(super) async fn bought(store: &Store) {
         held: None,
         charge: None,
         attempt: 0,
+        held_by: None,
         called_off: false,
     };
     let stored = StoredPurchase {

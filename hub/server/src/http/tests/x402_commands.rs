@@ -227,6 +227,37 @@ async fn a_charge_is_gone_on_with_however_many_wait_before_it() {
     assert!(!kept().await.under_way, "it takes no place any more");
 }
 
+/// An order costs its payer nothing, and room to ask is shared by all tenants.
+#[tokio::test]
+async fn where_there_is_no_place_no_chain_is_asked() {
+    let served = selling().await;
+    let signed = served.asks(7, 1).await;
+    let doc = served.commissions(7, &signed).await.json();
+    let offers = &served.store.offers;
+    let key = hex::decode(doc["purchase"].as_str().unwrap()).unwrap();
+    let key: [u8; 16] = key.try_into().unwrap();
+    let mut other = offers.purchase(&seed::acme(), &key).await.unwrap().unwrap();
+    (other.version, other.wakes_us, other.command) = (1, None, None);
+    let second = served.asks(7, 2).await;
+    let mut n = 0_u32;
+    while offers.has_place(&seed::acme()).await.unwrap() {
+        other.purchase[..4].copy_from_slice(&n.to_be_bytes());
+        offers.commit_purchase(&other, None).await.unwrap();
+        n += 1;
+    }
+    assert_eq!(n, 719);
+    // The chain would say that it can't be asked.
+    served.money.hears(false);
+    let why = served.commissions(7, &second).await.problem(503);
+    assert!(
+        why.contains("as many commands as may be are under way"),
+        "{why}"
+    );
+    // What was ordered is known again.
+    let again = served.commissions(7, &signed).await;
+    assert_eq!(again.json()["purchase"], doc["purchase"], "{again:?}");
+}
+
 #[tokio::test]
 async fn without_a_devices_word_nothing_is_charged() {
     let served = selling().await;
@@ -619,6 +650,47 @@ async fn a_hold_is_as_deep_as_the_block_that_has_it_and_not_the_hubs_transaction
             assert_eq!(doc["state"], state, "{is_final} {block}");
         }
     }
+}
+
+/// Its payer has brought it before the hub, on a chain whose blocks are final long after nodes have let their state go.
+#[tokio::test]
+async fn a_hold_of_another_is_final_where_nobody_has_the_state_of_the_final_block() {
+    let served = selling().await;
+    let mut offer = lock();
+    offer["needs"] = json!("finalized");
+    assert_eq!(served.offers("lock-marked", &offer).await.status, 200);
+    let signed = served.asks(7, 1).await;
+    let answer = served.commissions(7, &signed).await;
+    let (at, doc) = (location(&answer), answer.json());
+    let money = &served.money;
+    money.set(Mode::Reverts);
+    money.escrow_says(0);
+    served.is_by_hold(&doc).await;
+    let looks = async |state: &str, when: &str| {
+        served.later(1);
+        served.sales.look_now().await;
+        let doc = served.get(&at).send().await.ok();
+        assert_eq!(doc["state"], state, "{when}");
+    };
+    looks("waiting", "nobody has made it").await;
+    money.read_up_to(100).await;
+    money.finalizes().await;
+    money.has_state_from(105);
+    money.escrow_holds_from(110);
+    money.read_up_to(110).await;
+    looks("waiting", "it is not final").await;
+    money.escrow_says(0);
+    looks("waiting", "it is gone again").await;
+    money.read_up_to(112).await;
+    money.finalizes().await;
+    money.has_state_from(114);
+    money.escrow_holds_from(115);
+    money.read_up_to(115).await;
+    looks("waiting", "another block has it").await;
+    money.finalizes().await;
+    money.read_up_to(200).await;
+    money.has_state_from(150);
+    looks("acting", "that block is final").await;
 }
 
 #[tokio::test]

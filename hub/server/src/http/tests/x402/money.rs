@@ -68,6 +68,8 @@ struct Book {
     hold: u8,
     /// Since which block it is held, where it is.
     held_from: u64,
+    /// The first block whose state nodes have still.
+    state_from: u64,
 }
 
 /// The chain `local`.
@@ -120,6 +122,11 @@ impl Money {
     pub(in crate::http::tests) fn escrow_holds_from(&self, block: u64) {
         let mut book = self.book();
         (book.hold, book.held_from) = (1, block);
+    }
+
+    /// Nodes have let the state of all blocks before this one go.
+    pub(in crate::http::tests) fn has_state_from(&self, block: u64) {
+        self.book().state_from = block;
     }
 
     pub(in crate::http::tests) fn set(&self, mode: Mode) {
@@ -435,6 +442,9 @@ impl Chain for Money {
     async fn call_at(&self, to: Address, data: Bytes, block: u64) -> Result<Called, Unknown> {
         if abi::stateOfCall::abi_decode(&data).is_ok() {
             let book = self.book();
+            if block < book.state_from {
+                return Err(Unknown("missing trie node".into()));
+            }
             let held = book.hold == 1 && block >= book.held_from;
             let word = U256::from(u8::from(held)).abi_encode();
             return Ok(Called::Returned(word.into()));
