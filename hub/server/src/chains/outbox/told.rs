@@ -170,7 +170,7 @@ async fn is_away(
     };
     let altered = cashier.alter(tenant, invoice, |kept| {
         let mut about = kept.about.clone();
-        if !about.told.get(&id).is_some_and(|told| told.tx == tx) {
+        if about.told.get(&id).is_none_or(|told| told.tx != tx) {
             return Ok(Vec::new().into());
         }
         if let Some(said) = about.refunds_to.get_mut(&id) {

@@ -160,9 +160,12 @@ async fn a_contract_that_the_hub_knows_takes_no_payments() {
     assert_eq!(sells(wallet).await.status, 201);
     // One of ours that nobody has named is known by its code, as far as the chain says what that is.
     let unnamed = Address::repeat_byte(0x67);
-    let mut own = served.chain.own.lock().unwrap();
-    own.insert(unnamed, "StencilEscrow");
-    drop(own);
+    served
+        .chain
+        .own
+        .lock()
+        .unwrap()
+        .insert(unnamed, "StencilEscrow");
     let refused = [
         (set(unnamed, "unique_amount").await, "#/methods/0/payee"),
         (sells(unnamed).await, "#/prices/0/pay_to"),
