@@ -211,7 +211,7 @@ async fn what_is_set_already_is_not_asked_of_its_chain_again() {
     served.chain.silent.store(true, Ordering::SeqCst);
     pays(ACCOUNT);
     let now = set(ACCOUNT, 600).await.ok();
-    assert_eq!(now["expires_s"], 600, "{now}");
+    assert_eq!(now["set"]["expires_s"], 600, "{now}");
     // What is new has to be asked.
     let answer = set(Address::repeat_byte(0x66), 600).await;
     assert!(answer.problem(503).contains("does not answer"));
