@@ -15,7 +15,8 @@ use super::throttle;
 const AT_ONCE: usize = 32;
 /// Of these, those that one network causes.
 const AT_ONCE_OF_NETWORK: usize = 8;
-/// Payments that are asked about at one time, by programs that buy many things at once.
+/// Payments that are asked about at one time, by programs that buy many things at once: a stranger needs a key and
+/// nothing else to have one asked about.
 const PAYMENTS: usize = 64;
 /// Of these, those of one network.
 const PAYMENTS_OF_NETWORK: usize = 24;

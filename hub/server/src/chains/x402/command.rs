@@ -197,10 +197,7 @@ impl Sales {
         let (chain, token) = (&priced[at].chain, priced[at].way.domain.token);
         self.rested(chain.as_ref(), tenant, checked.authorization.from)
             .await?;
-        let verified = {
-            let _room = self.room_to_ask()?;
-            ask::conclude(chain.as_ref(), token, checked).await?
-        };
+        let verified = ask::conclude(chain.as_ref(), token, checked).await?;
         let (gas, balance) = (ask::gas(&verified), verified.balance());
         let checked = verified.checked();
         let purchase = purchase(&priced[at], checked, token, verified.call_data(), gas);
@@ -241,7 +238,6 @@ impl Sales {
             let token = one.way.domain.token;
             let payer = checked.checked.authorization.from;
             self.rested(one.chain.as_ref(), tenant, payer).await?;
-            let _room = self.room_to_ask()?;
             let of_hold = (offer.escrow, checked.hold_data());
             let (chain, signed) = (one.chain.as_ref(), checked.checked.clone());
             let balance = ask::conclude_hold(chain, token, signed, of_hold).await?;

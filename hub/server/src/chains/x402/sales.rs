@@ -11,7 +11,7 @@ use stencil_payments::x402::{self, Claim, PaymentPayload, Reason, Refused, heade
 use stencil_protocol::id::TenantId;
 use stencil_store::{Error as StoreError, Store, StoredPurchase};
 use stencil_strangers::{Lines, Who};
-use tokio::sync::{Mutex, Notify, Semaphore, SemaphorePermit};
+use tokio::sync::{Mutex, Notify};
 use tokio::time::{Instant, timeout_at};
 
 use super::ask;
@@ -24,11 +24,6 @@ use crate::chains::one_by_one::OneByOne;
 use crate::chains::{Cashier, Chains, READER};
 use crate::clock::Clock;
 
-/// Payments that chains are asked about at one time: a stranger needs a key and nothing else to have
-/// one asked about.
-const MAX_ASKED: usize = 64;
-/// Requests that wait for a settlement at one time.
-const MAX_WAITING: usize = 256;
 /// How often a purchase is kept anew that others of its payer came before.
 pub(super) const MAX_RACES: u32 = 32;
 /// Between two looks at a settlement that is waited for.
@@ -51,8 +46,6 @@ pub(super) struct Inner {
     pub(super) chains: Chains,
     pub(super) clock: Clock,
     pub(super) till: Arc<dyn Till>,
-    asked: Semaphore,
-    waiting: Semaphore,
     opening: Mutex<()>,
     /// Whose settlement is being ordered.
     ordering: OneByOne,
@@ -72,8 +65,6 @@ impl Sales {
                 chains,
                 clock,
                 till,
-                asked: Semaphore::new(MAX_ASKED),
-                waiting: Semaphore::new(MAX_WAITING),
                 opening: Mutex::new(()),
                 ordering: OneByOne::default(),
                 lines: Lines::default(),
@@ -217,10 +208,7 @@ impl Sales {
         let authorization = checked.authorization;
         self.rested(chain.as_ref(), tenant, authorization.from)
             .await?;
-        let verified = {
-            let _room = self.room_to_ask()?;
-            ask::conclude(chain.as_ref(), way.domain.token, checked).await?
-        };
+        let verified = ask::conclude(chain.as_ref(), way.domain.token, checked).await?;
         let purchase = Purchase {
             bought: bought.clone(),
             chain: chain.name().to_owned(),
@@ -248,12 +236,6 @@ impl Sales {
         Ok((purchase, verified.balance(), now_us))
     }
 
-    /// Room to ask chains about one more payment.
-    pub(super) fn room_to_ask(&self) -> Result<SemaphorePermit<'_>, No> {
-        let room = self.inner.asked.try_acquire();
-        room.map_err(|_| later("as many payments as may be are being verified"))
-    }
-
     /// Settles a purchase and waits until it is as deep as it has to be, for as long as its offer
     /// says. What was settled before is not settled again.
     ///
@@ -270,10 +252,6 @@ impl Sales {
         if let Paid::Firm { tx } = self.paid(kept).await? {
             return Ok(tx);
         }
-        let Ok(_room) = inner.waiting.try_acquire() else {
-            let why = "as many settlements as may be are waited for";
-            return Err(No::Later(Some(paying()), why.to_owned()));
-        };
         let Some(chain) = inner.chains.by_name(&purchase.chain) else {
             let why = format!("the hub follows chain `{}` no more", purchase.chain);
             return Err(No::Later(Some(paying()), why));
