@@ -131,18 +131,11 @@ async fn is_replaced(
         },
     };
     if used_by != told.used_by {
-        let altered = cashier.alter(tenant, invoice, |kept| {
-            let mut about = kept.about.clone();
-            if let Some(now) = about.told.get_mut(&id).filter(|now| now.tx == told.tx) {
-                now.used_by = used_by;
-            }
-            Ok(Alter {
-                events: Vec::new(),
-                about: Some(about),
-                todo: Vec::new(),
-            })
-        });
-        altered.await?;
+        let note = |told: &mut Told| {
+            told.used_by = used_by;
+            None
+        };
+        noted(cashier, tenant, invoice, (id, told.tx), note).await?;
     }
     Ok(used_by.is_some_and(|by| by <= last.number))
 }
@@ -190,21 +183,14 @@ async fn missing(
     cashier: &Cashier,
     tenant: &TenantId,
     invoice: Id,
-    (id, tx): (refund::Id, B256),
+    which: (refund::Id, B256),
     since_us: i64,
 ) -> Result<Did, Refused> {
-    let altered = cashier.alter(tenant, invoice, |kept| {
-        let mut about = kept.about.clone();
-        if let Some(told) = about.told.get_mut(&id).filter(|told| told.tx == tx) {
-            told.missing_us = Some(since_us);
-        }
-        Ok(Alter {
-            events: Vec::new(),
-            about: Some(about),
-            todo: Vec::new(),
-        })
-    });
-    altered.await?;
+    let note = |told: &mut Told| {
+        told.missing_us = Some(since_us);
+        None
+    };
+    noted(cashier, tenant, invoice, which, note).await?;
     Ok(Did::UnderWay(LOOK))
 }
 
@@ -217,17 +203,29 @@ async fn found(
     (id, tx): (refund::Id, B256),
     looked: &Looked,
 ) -> Result<(), Refused> {
+    let note = |told: &mut Told| {
+        let was_missing = told.missing_us.take().is_some();
+        told.used_by = None;
+        told.by = Some((looked.sender, looked.nonce));
+        was_missing.then_some(Event::RefundStuck { id, stuck: false })
+    };
+    noted(cashier, tenant, invoice, (id, tx), note).await
+}
+
+/// Notes something of a transaction, unless another one was told meanwhile; and what becomes of the invoice by that.
+async fn noted(
+    cashier: &Cashier,
+    tenant: &TenantId,
+    invoice: Id,
+    (id, tx): (refund::Id, B256),
+    note: impl Fn(&mut Told) -> Option<Event> + Send + Sync,
+) -> Result<(), Refused> {
     let altered = cashier.alter(tenant, invoice, |kept| {
         let mut about = kept.about.clone();
-        let mut was_missing = false;
-        if let Some(told) = about.told.get_mut(&id).filter(|told| told.tx == tx) {
-            was_missing = told.missing_us.is_some();
-            (told.missing_us, told.used_by) = (None, None);
-            told.by = Some((looked.sender, looked.nonce));
-        }
-        let again = Event::RefundStuck { id, stuck: false };
+        let told = about.told.get_mut(&id).filter(|told| told.tx == tx);
+        let events = told.and_then(&note).into_iter().collect();
         Ok(Alter {
-            events: was_missing.then_some(again).into_iter().collect(),
+            events,
             about: Some(about),
             todo: Vec::new(),
         })
